@@ -8,6 +8,7 @@ from jobfleet.operations.cron import fired_by
 from jobfleet.operations.doctor.findings import Finding, Level, named
 from jobfleet.operations.doctor.snapshot import HOUR, Checkup
 from jobfleet.operations.explain.reasons import counted
+from jobfleet.operations.workers.info import runs_undecorated
 
 LATE = 60.0
 """Seconds after which the work of a duty is late."""
@@ -70,6 +71,7 @@ def functions(seen: Checkup) -> Finding:
     tell = bool(seen.alive) and all(worker.kinds for worker in seen.alive)
     known = {*seen.known, CLEANUP} if tell else {*seen.functions, *seen.known, CLEANUP}
     unknown = {row.function for row in rows if row.function and row.function not in known}
+    unknown = {function for function in unknown if not runs_undecorated(seen.alive, function)}
     new, left = sorted(unknown - seen.functions), sorted(unknown & seen.functions)
     parked = [row for row in rows if row.is_parked]
     if not unknown and not parked:

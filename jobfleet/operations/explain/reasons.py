@@ -17,6 +17,11 @@ def because(reason: str) -> str:
     return f" ({reason.removesuffix('.')})" if reason else ""
 
 
+def did_you_mean(name: str | None) -> str:
+    """The end of a sentence about an unknown name; a full stop when no name resembles it."""
+    return f"; did you mean {name!r}?" if name else "."
+
+
 def counted(number: int, thing: str) -> str:
     """A number with its noun in the singular or plural."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"

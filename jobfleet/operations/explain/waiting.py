@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 from datetime import UTC, datetime
 
 from jobfleet.clock import local, span, to_us
-from jobfleet.functions.naming import CLEANUP
 from jobfleet.model import JobStatus
 from jobfleet.model.explanation import Fact, Reason, ReasonCode
-from jobfleet.operations.explain.reasons import asked_by, because, counted, listed
+from jobfleet.model.similar import similar_function
+from jobfleet.operations.explain.reasons import asked_by, because, counted, did_you_mean, listed
 from jobfleet.operations.explain.snapshot import Snapshot
+from jobfleet.operations.explain.unknown import unknown
 from jobfleet.operations.flows.record import GUARD, LOOK_EVERY
 from jobfleet.operations.jobs.details import expiry_in
 from jobfleet.operations.results import moment
@@ -106,17 +106,7 @@ def _why_parked(seen: Snapshot) -> str:
     why = _last_words(seen) or "no worker could run it"
     if seen.job is None or seen.job.function in seen.functions or not why.startswith("no worker knows "):
         return why
-    return f"no worker knows {seen.job.function!r}{_did_you_mean(_meant(seen.job.function, seen))}"
-
-
-def _meant(function: str, seen: Snapshot) -> str | None:
-    """The published function whose name is closest."""
-    close = difflib.get_close_matches(function, sorted(seen.functions), n=1)
-    return close[0] if close else None
-
-
-def _did_you_mean(meant: str | None) -> str:
-    return f"; did you mean {meant!r}?" if meant else "."
+    return f"no worker knows {seen.job.function!r}{did_you_mean(similar_function(seen.job.function, seen.functions))}"
 
 
 def paused(seen: Snapshot) -> Reason | None:
@@ -155,23 +145,12 @@ def paused_function(seen: Snapshot) -> Reason | None:
 def unknown_function(seen: Snapshot) -> Reason | None:
     """No live worker knows its function."""
     job = seen.job
-    if job is None or seen.tries.parked_since or seen.knowers or job.function == CLEANUP:
-        return None  # every worker knows the cleanup function, and none publishes it
-    if job.function in seen.functions:
-        if not _all_tell(seen):
-            return None
-        text = f"No live worker knows {job.function!r}; one that has left did: start a worker with its module. "
-        text += "The job is parked until one knows it."
-        return Reason(ReasonCode.UNKNOWN_FUNCTION, text, {"function": job.function, "meant": None})
-    meant = _meant(job.function, seen)
-    text = f"No worker has published {job.function!r}{_did_you_mean(meant)} The job is parked until one does."
-    return Reason(ReasonCode.UNKNOWN_FUNCTION, text, {"function": job.function, "meant": meant})
-
-
-def _all_tell(seen: Snapshot) -> bool:
-    """Whether there are live workers, and all of them report which functions they know."""
-    alive = [worker for worker in seen.workers if not worker.is_gone]
-    return bool(alive) and all(worker.kinds for worker in alive)
+    if job is None or seen.tries.parked_since:
+        return None
+    lacking = unknown(job.function, seen.functions, seen.kinds, seen.workers)
+    if lacking is None:
+        return None
+    return Reason(ReasonCode.UNKNOWN_FUNCTION, lacking.text, {"function": job.function, "meant": lacking.meant})
 
 
 def elsewhere(seen: Snapshot) -> Reason | None:

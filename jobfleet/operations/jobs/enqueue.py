@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-
 from jobfleet.clock import monotonic, span
 from jobfleet.errors import InvalidJob
 from jobfleet.model import Job, Receipt
+from jobfleet.model.similar import similar_function
 from jobfleet.operations.fleet_context import REMEMBERED, FleetContext, Published
 from jobfleet.operations.jobs import conflicts
 from jobfleet.operations.jobs.prepare import (
@@ -71,15 +70,14 @@ def _published(context: FleetContext) -> Operation[FleetSeen]:
 
 def _check_unregistered(context: FleetContext, name: str) -> Operation[None]:
     """Warn once if live workers exist and none of them runs a plain function."""
-    from jobfleet.operations.workers.info import workers_of
+    from jobfleet.operations.workers.info import runs_undecorated, workers_of
 
     context.unregistered.add(name)
     if context.registry.workers:
         return
     seen = yield from _published(context)
     alive = [worker for worker in workers_of(context, seen) if not worker.is_gone]
-    module = name.rpartition(".")[0]
-    if alive and name not in seen.functions and not any(module in worker.undecorated for worker in alive):
+    if alive and name not in seen.functions and not runs_undecorated(alive, name):
         warn(
             f"No live worker runs {name!r}, which is not registered: decorate it with @job or call "
             f"register_job_function({name!r}, …); a worker inside this program runs it as it is, as do workers with "
@@ -88,13 +86,17 @@ def _check_unregistered(context: FleetContext, name: str) -> Operation[None]:
 
 
 def _look_up(context: FleetContext, job: Job, *, is_recurring: bool) -> Operation[Resolved]:
+    from jobfleet.operations.workers.info import runs_undecorated, workers_of
+
     seen = yield from _published(context)
     function = resolve_in(context, job)
     if function is not None:
         return function
     name = str(job.function)
-    close = difflib.get_close_matches(name, sorted(seen.functions), n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else "."
+    if runs_undecorated(workers_of(context, seen), name):
+        return Resolved(name, {})
+    meant = similar_function(name, seen.functions)
+    hint = f"; did you mean {meant!r}?" if meant else "."
     grace = span(context.config.unknown_grace)
     effect = f"The job is parked; unless one does within {grace}, it goes to the dead letters."
     if is_recurring:

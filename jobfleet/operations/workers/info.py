@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -74,6 +74,12 @@ def workers_of(context: FleetContext, fleet: FleetSeen) -> list[WorkerInfo]:
     """Convert the workers of a read of the fleet."""
     gone_us = round(context.config.gone_after * 1_000_000)
     return [_worker_info(row.id, row.beat, row.account, fleet.now, gone_us) for row in fleet.workers]
+
+
+def runs_undecorated(workers: Iterable[WorkerInfo], function: str) -> bool:
+    """Whether a live worker runs the public functions of the module of a function, although they are not registered."""
+    module = function.rpartition(".")[0]
+    return any(module in worker.undecorated for worker in workers if not worker.is_gone)
 
 
 def _worker_info(worker: str, beat: int, account: bytes, now: int, gone_us: int) -> WorkerInfo:

@@ -6,7 +6,6 @@ Any client that can write to Redis chooses these names, so a name finds register
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import FunctionType, MappingProxyType, ModuleType
@@ -18,6 +17,7 @@ from jobfleet.functions.naming import CLEANUP, module_name
 from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.model import seconds
 from jobfleet.model.ids import NAME_RULE
+from jobfleet.model.similar import similar_function
 from jobfleet.retry import Policy, policy_of
 
 KNOWN_MOST = 1024
@@ -133,8 +133,8 @@ class Handlers:
             return function
         plain = self._own.get(name) or self._defined(name)
         if plain is None:
-            close = difflib.get_close_matches(name, list(self.registry.functions), n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else "."
+            meant = similar_function(name, self.registry.functions)
+            hint = f"; did you mean {meant!r}?" if meant else "."
             raise UnknownFunction(f"no worker knows {name!r}{hint}")
         if name not in self._own and not self._config.allow_undecorated:
             raise UnknownFunction(

@@ -278,6 +278,13 @@ def test_a_job_that_every_worker_knows_is_not_told_of(ward: Ward) -> None:
     assert troubles(ward.fleet.doctor()) == {}
 
 
+def test_a_job_of_a_module_that_a_worker_runs_undecorated_is_not_told_of(ward: Ward) -> None:
+    ward.beats("w1", undecorated=["my_module"])
+    ward.fleet.enqueue(Job("x", "my_module.count"))
+
+    assert "functions" not in troubles(ward.fleet.doctor())
+
+
 @pytest.mark.parametrize(("batches", "apart", "wanted"), [(250, 2, 1800), (50, 60, 50), (80, 60, 60)])
 def test_the_rate_is_that_of_the_last_hour_or_of_the_batches_looked_at(
     fleet: Fleet, raw: redis.Redis, batches: int, apart: int, wanted: int
