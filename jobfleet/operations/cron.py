@@ -211,7 +211,7 @@ def submit(context: FleetContext, job: Job, by: str | None = None) -> Operation[
     word = yield from add_entry(context, name, cron, job, by=by or job.user)
     found = yield from _find(context, name)
     entry = entry_of(found.row.record)
-    home = value((yield (context.open_queue_call(entry.queue),)))[0]
+    home = value((yield (context.open_queue_call(entry.queue),))).home
     fire = cron.next(from_us(found.now))
     suffix = entry.suffix(fire.at) if fire is not None else job.suffix
     lane = lane_of(context.keys, entry, home)
@@ -267,7 +267,7 @@ def remove(context: FleetContext, name: str) -> Operation[None]:
             f"{name!r} comes from the decorator of its function and would return; pause it, or remove the decorator.",
             field="name",
         )
-    home = value((yield (context.open_queue_call(entry.queue),)))[0]
+    home = value((yield (context.open_queue_call(entry.queue),))).home
     value((yield (calls.remove(context.keys, name),)))
     value((yield (calls.unmark(lane_of(context.keys, entry, home), name),)))
 
@@ -310,7 +310,7 @@ def run(context: FleetContext, name: str) -> Operation[str]:
         DuplicateJob: Another job holds its unique key.
     """
     entry = entry_of((yield from _find(context, name)).row.record)
-    home = value((yield (context.open_queue_call(entry.queue),)))[0]
+    home = value((yield (context.open_queue_call(entry.queue),))).home
     lane = lane_of(context.keys, entry, home)
     job_id = lane.id_prefix + new_suffix()
     (answer,) = value((yield (enqueue.enqueue(lane, (Entry(job_id, entry.band, "", entry.meta, entry.envelope),)),)))

@@ -105,7 +105,7 @@ class FleetContext:
         """Record the home lanes and the lanes of a queue."""
         self.queues[queue] = QueueLanes(monotonic(), *lanes)
 
-    def open_queue_call(self, queue: str) -> Call[tuple[int, int]]:
+    def open_queue_call(self, queue: str) -> Call[calls.OpenedQueue]:
         """The call that opens a queue and returns its home lanes and its lanes."""
         return calls.open_queue(self.keys, queue, self.config.lanes.get(queue, 1), most=self.config.max_queues)
 

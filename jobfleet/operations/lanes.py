@@ -8,23 +8,42 @@ from jobfleet.errors import UnknownQueue
 from jobfleet.model import check_queue
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, value
-from jobfleet.store.calls import journal
+from jobfleet.store.calls import inspect, journal
 from jobfleet.store.fleet import whole
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import FleetSeen
 from jobfleet.warn import warn
 
 
-def open_queue(context: FleetContext, queue: str) -> Operation[None]:
-    """Open a queue, and register the journal consumers in lanes that are new to this process."""
+def open_queue(context: FleetContext, queue: str, *, holds_jobs: bool = False) -> Operation[None]:
+    """Open a queue, and register the journal consumers in lanes that are new to this process.
+
+    It warns if the queue did not exist, and its name resembles that of another queue.
+
+    Args:
+        context: The context of the fleet.
+        queue: The queue.
+        holds_jobs: Whether it gets a job at once, so that only a purge removes it.
+    """
     answers = yield (context.open_queue_call(queue), journal.consumers(context.keys))
-    home, lanes = value(answers[:1])
+    home, lanes, is_new = value(answers[:1])
     groups = value(answers[1:])
     known = context.queues.get(queue)
     if groups and (known is None or known.total != lanes):
         made = [(lane, group, most) for lane in context.lanes_of(queue, lanes) for group, most in groups.items()]
         yield tuple(journal.register(lane, group, most=most) for lane, group, most in made)
     context.remember(queue, (home, lanes))
+    if is_new:
+        yield from _warn_if_misspelt(context, queue, holds_jobs=holds_jobs)
+
+
+def _warn_if_misspelt(context: FleetContext, queue: str, *, holds_jobs: bool) -> Operation[None]:
+    from jobfleet.model.similar import similar_queue  # for new queues
+
+    _, known = value((yield (inspect.queues(context.keys),)))  # a page: a fleet with more queues names them by program
+    if meant := similar_queue(queue, known.keys() - {queue}):
+        remedy = f"'jobfleet queues rm {queue}{' --purge' if holds_jobs else ''}' removes it."
+        warn(f"Queue {queue!r} is new; did you mean {meant!r}? {remedy}")
 
 
 def seen(context: FleetContext) -> Operation[FleetSeen]:
@@ -61,34 +80,14 @@ def opened_lanes(context: FleetContext, queue: str | None) -> Operation[list[Lan
     if queue is None or queue in fleet.queues:
         return (yield from lanes(context, queue))
     yield from open_queue(context, check_queue(queue))
-    warn_if_new(queue, fleet.queues)
     return context.lanes_of(queue, context.queues[queue].total)
-
-
-def warn_if_new(queue: str, known: Iterable[str], *, holds_jobs: bool = False) -> None:
-    """Warn about a queue that does not exist yet if its name resembles that of another queue.
-
-    Args:
-        queue: The queue.
-        known: The names of the queues that exist.
-        holds_jobs: Whether it gets a job at once, so that only a purge removes it.
-    """
-    names = set(known)
-    close = "" if queue in names else _resembling(queue, names)
-    if close:
-        remedy = f"'jobfleet queues rm {queue}{' --purge' if holds_jobs else ''}' removes it."
-        warn(f"Queue {queue!r} is new; did you mean {close!r}? {remedy}")
 
 
 def no_queue(queue: str, known: Iterable[str]) -> UnknownQueue:
     """Make the error about a queue that does not exist; it names the one that was probably meant."""
+    from jobfleet.model.similar import similar_queue  # for those who misspell
+
     names = sorted(known)
-    close = _resembling(queue, names)
+    close = similar_queue(queue, names)
     meant = f"did you mean {close!r}? There are" if close else "there are"
     return UnknownQueue(queue, f"No queue {queue!r}; {meant}: {', '.join(names) or 'none yet'}.")
-
-
-def _resembling(queue: str, known: Iterable[str]) -> str:
-    import difflib  # for those who misspell
-
-    return next(iter(difflib.get_close_matches(queue, sorted(known), n=1)), "")

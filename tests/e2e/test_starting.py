@@ -58,6 +58,12 @@ def test_a_worker_says_once_what_it_serves_when_its_modules_are_loaded(programs:
     assert (empty["module"], empty["level"]) == ("bare", "WARNING")
 
 
+def test_a_worker_reports_a_misspelt_queue(programs: Programs, shop: Path) -> None:
+    worker = programs.ready("shop", app_dir=shop, queues="mial")
+
+    worker.await_line("queue.unused queue=mial no function of this worker goes to it; did you mean 'mail'?")
+
+
 def test_it_says_whether_a_reaper_was_seen(programs: Programs, shop: Path) -> None:
     hosting = programs.ready("shop", app_dir=shop, with_reaper=True)
     hosting.await_line("reaper=hosted")

@@ -24,7 +24,6 @@ from jobfleet.cli.options import TIME, Group, by_option, yes_option
 from jobfleet.cli.output import Cell, Column, Output, age, agreed, clock, iso, paused_by, say
 from jobfleet.model import Job, Priority
 from jobfleet.model.option_types import UniqueFor
-from jobfleet.operations.lanes import warn_if_new
 
 if TYPE_CHECKING:
     from jobfleet.cron import Cron, Fire
@@ -244,8 +243,6 @@ def add(
         unique_for=unique_for,
     )
     with invocation.fleet() as fleet:
-        if queue is not None:
-            warn_if_new(queue, [one.name for one in fleet.queues()])
         word = fleet.cron.add(name, planned, job, by=by, replace=replace)
     following = planned.next(datetime.now(UTC))
     never = "it fires when workers start" if planned.is_startup else "it never fires again"

@@ -18,7 +18,6 @@ from jobfleet.cli.output import plain_lines, say, to_json
 from jobfleet.cli.schema import job_data, jsonable
 from jobfleet.model import Job, JobStatus, Priority, Receipt, split_id
 from jobfleet.model.unique import ON_CONFLICT, SCOPES
-from jobfleet.operations.lanes import warn_if_new
 
 if TYPE_CHECKING:
     from jobfleet.fleet.sync import Fleet
@@ -208,8 +207,6 @@ def enqueue(
             depends_on=fleet.full_ids(depends_on) if depends_on else None,
             **options,
         )
-        if job.queue is not None:
-            warn_if_new(job.queue, [queue.name for queue in fleet.queues()], holds_jobs=True)
         receipt = fleet.submit(job)
         if not receipt.created:
             say(_was_there(job, receipt))

@@ -55,7 +55,7 @@ def prepare(context: FleetContext, job: Job, *, is_recurring: bool = False) -> O
         yield from _check_unregistered(context, function.name)
     queue = queue_of(job, function)
     if not context.has_queue(queue):
-        yield from open_queue(context, queue)
+        yield from open_queue(context, queue, holds_jobs=not is_recurring)
     return submission_in(context, job, function)
 
 

@@ -51,7 +51,7 @@ def moved_entry(context: FleetContext, job: MovingJob, queue: str) -> Operation[
         EncodingError: The envelope or the clear record of the job cannot be read.
     """
     if not context.has_queue(queue):
-        yield from open_queue(context, queue)
+        yield from open_queue(context, queue, holds_jobs=True)
     header = read_header(job.envelope)
     enqueued_at = header.get("enqueued_at") or suffix_time_us(split_id(job.id).suffix) or 0
     # With the time, a later job with the same id gets another new id.

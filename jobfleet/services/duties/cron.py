@@ -176,8 +176,8 @@ class Cron(Service):
                 continue
             fresh.append((row, entry))
         for row, entry in fresh:
-            home, _ = await self._store.run(self._context.open_queue_call(entry.queue))
-            lane = lane_of(self._context.keys, entry, home)
+            opened = await self._store.run(self._context.open_queue_call(entry.queue))
+            lane = lane_of(self._context.keys, entry, opened.home)
             mark, job_id = (await self._store.run(calls.marks(lane, [row.name])))[0]
             if job_id.endswith(entry.suffix(from_us(mark))):  # the reaper that fired may have died before its note
                 note = f"fired {job_id} {mark}"

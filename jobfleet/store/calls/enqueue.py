@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from jobfleet.errors import ConfigError
 from jobfleet.store.call import Argument, Call, Reply
@@ -23,6 +23,20 @@ MOST_INDEXED = 100
 """Maximum number of index entries of one call, unless one job has more."""
 T = TypeVar("T")
 _CREATED, _HELD, _HELD_BY_ONE_THAT_WAITS = b"chw"
+
+
+class OpenedQueue(NamedTuple):
+    """The reply to the opening of a queue.
+
+    Attributes:
+        home: Its number of home lanes.
+        lanes: Its number of lanes.
+        is_new: Whether it did not exist before.
+    """
+
+    home: int
+    lanes: int
+    is_new: bool
 
 
 def parted(items: Sequence[T], entry_of: Callable[[T], Entry]) -> Iterator[Sequence[T]]:
@@ -140,7 +154,7 @@ def _debounced(reply: Reply) -> tuple[str, bool]:
     return reply[0].decode(), len(reply) > 1 and int(reply[2]) > int(reply[1])
 
 
-def open_queue(keys: Keyspace, queue: str, lanes: int, *, most: int = MOST_QUEUES) -> Call[tuple[int, int]]:
+def open_queue(keys: Keyspace, queue: str, lanes: int, *, most: int = MOST_QUEUES) -> Call[OpenedQueue]:
     """Create a queue with a number of home lanes, unless it exists; return its numbers of home lanes and of lanes.
 
     The value is a `ConfigError` if the queue is new and there are `most` queues already.
@@ -150,7 +164,7 @@ def open_queue(keys: Keyspace, queue: str, lanes: int, *, most: int = MOST_QUEUE
 
 def _opened(queue: str, most: int, reply: Reply) -> Any:
     if reply[0] == b"opened":
-        return lanes_of(reply[1])
+        return OpenedQueue(*lanes_of(reply[1]), bool(reply[2]))
     return ConfigError(
         f"Queue {queue!r} was not created: there are {most:,}, the maximum of max_queues. Remove one that is not "
         "needed with 'jobfleet queues rm QUEUE', or raise max_queues."

@@ -68,8 +68,8 @@ class ServedQueues:
         """
         lanes: list[Lane] = []
         for queue in self.queues:
-            _, count = await store.run(open_queue(keys, queue, config.lanes.get(queue, 1), most=config.max_queues))
-            lanes += [keys.lane(queue, index) for index in range(count)]
+            opened = await store.run(open_queue(keys, queue, config.lanes.get(queue, 1), most=config.max_queues))
+            lanes += [keys.lane(queue, index) for index in range(opened.lanes)]
         await catch_up(store, keys, lanes)
         await follow(store, keys, lanes)
         return lanes

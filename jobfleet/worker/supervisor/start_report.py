@@ -92,7 +92,7 @@ class StartReport:
         block = [
             ("modules", [", ".join(self._counts) or ", ".join(self._modules)]),
             ("functions", _functions(functions)),
-            ("queues", [", ".join(queues) or "none"]),
+            ("queues", [", ".join(queues) or "none", *_unserved(functions, queues)]),
             ("slots", [f"{self._config.slots} per process; processes: {self._config.processes}"]),
             ("Redis", [f"{self._url} ({server})" if server else self._url]),
             ("reaper", [names[reaper]]),
@@ -115,6 +115,8 @@ class StartReport:
         for module, count in self._counts.items():
             if not count and not self._config.allow_undecorated:
                 log.warning("module.empty module=%s registers no job function of its own: is @job missing?", module)
+        for queue, meant in misspelt(functions, queues).items():
+            log.warning("queue.unused queue=%s no function of this worker goes to it; did you mean %r?", queue, meant)
 
     async def _look(self, store: AsyncStore) -> tuple[str, str]:
         """Return the name and version of the server, and whether a reaper is hosted, was seen, or was not."""
@@ -147,6 +149,30 @@ class StartReport:
             module,
             SLOW_IMPORT,
         )
+
+
+def misspelt(functions: Mapping[str, bytes], queues: Sequence[str]) -> dict[str, str]:
+    """Return the served queues that none of the functions names, each with a similar one that a function names."""
+    named = _queues_of(functions)
+    unserved = named.difference(queues)
+    if not unserved:
+        return {}
+    from jobfleet.model.similar import similar_queue  # for those who misspell
+
+    found = {queue: similar_queue(queue, unserved) for queue in queues if queue not in named}
+    return {queue: meant for queue, meant in found.items() if meant is not None}
+
+
+def _unserved(functions: Mapping[str, bytes], queues: Sequence[str]) -> list[str]:
+    """The row about functions of which none goes to a served queue by itself; a producer may choose the queue."""
+    named = _queues_of(functions)
+    if not queues or named <= {DEFAULT} or not named.isdisjoint(queues):
+        return []
+    return [f"none of the functions goes there by itself: they go to {', '.join(sorted(named))}"]
+
+
+def _queues_of(functions: Mapping[str, bytes]) -> set[str]:
+    return {str(read_function(record).get("queue") or DEFAULT) for record in functions.values()}
 
 
 def _functions(functions: Mapping[str, bytes]) -> list[str]:

@@ -8,24 +8,24 @@ from tests.lua.world import World
 
 
 def test_a_queue_is_opened_once_and_keeps_its_home_lanes(world: World) -> None:
-    assert world.run(open_queue(world.keys, "mail", 3)) == (3, 3)
+    assert world.run(open_queue(world.keys, "mail", 3)) == (3, 3, True)
 
     assert world.state() == {"queues": {"mail": "3:3"}}
-    assert world.again(open_queue(world.keys, "mail", 2)) == (3, 3)
+    assert world.again(open_queue(world.keys, "mail", 2)) == (3, 3, False)
 
 
 def test_lanes_grow_and_home_lanes_stay(world: World) -> None:
     world.run(open_queue(world.keys, "mail", 3))
 
-    assert world.run(open_queue(world.keys, "mail", 5)) == (3, 5)
-    assert world.again(open_queue(world.keys, "mail", 5)) == (3, 5)
+    assert world.run(open_queue(world.keys, "mail", 5)) == (3, 5, False)
+    assert world.again(open_queue(world.keys, "mail", 5)) == (3, 5, False)
     assert world.state() == {"queues": {"mail": "3:5"}}
 
 
 def test_a_queue_that_has_grown_answers_home_lanes_and_lanes(world: World) -> None:
     world.raw.hset(world.keys.queues, "mail", "2:8")
 
-    assert world.refused(open_queue(world.keys, "mail", 1)) == (2, 8)
+    assert world.refused(open_queue(world.keys, "mail", 1)) == (2, 8, False)
 
 
 def test_no_more_queues_are_made_than_there_may_be(world: World) -> None:
@@ -39,4 +39,4 @@ def test_no_more_queues_are_made_than_there_may_be(world: World) -> None:
         "'jobfleet queues rm QUEUE', or raise max_queues."
     )
     assert world.state() == {"queues": {"mail": "1:1", "bulk": "1:1"}}
-    assert world.run(open_queue(world.keys, "mail", 3, most=2)) == (1, 3)
+    assert world.run(open_queue(world.keys, "mail", 3, most=2)) == (1, 3, False)

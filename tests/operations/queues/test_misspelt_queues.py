@@ -47,3 +47,36 @@ def test_no_method_that_takes_a_queue_is_missing_here() -> None:
     }  # fmt: skip
 
     assert taking - CREATING <= set(CALLS)
+
+
+NEW = r"^Queue 'mial' is new; did you mean 'mail'\? 'jobfleet queues rm mial{}' removes it\.$"
+OPENING: dict[str, Callable[[Fleet], Any]] = {
+    "enqueue": lambda fleet: fleet.enqueue(Job("n", "app.add", (1, 2), queue="mial")),
+    "enqueue_many": lambda fleet: list(fleet.enqueue_many([Job("n", "app.add", (1, 2), queue="mial")] * 3)),
+    "options": lambda fleet: fleet.context.registry.functions["app.add"].options(queue="mial").enqueue(1, 2),
+    "move": lambda fleet: fleet.move(fleet.enqueue(Job("n", "app.add", (1, 2), queue="mail")), "mial"),
+}
+
+
+@pytest.mark.parametrize("name", OPENING)
+def test_a_job_that_creates_a_queue_with_a_similar_name_warns_once(fleet: Fleet, name: str) -> None:
+    fleet.enqueue(Job("n", "app.add", (1, 2), queue="mail"))
+    for function in fleet.context.registry.functions.values():
+        function._fleet = fleet
+
+    with pytest.warns(UserWarning, match=NEW.format(" --purge")) as told:
+        OPENING[name](fleet)
+    assert (len(told), told[0].filename) == (1, __file__)
+    OPENING["enqueue"](fleet)  # the queue exists
+
+
+def test_a_recurring_job_warns_of_its_new_queue(fleet: Fleet) -> None:
+    fleet.enqueue(Job("n", "app.add", (1, 2), queue="mail"))
+
+    with pytest.warns(UserWarning, match=NEW.format("")):
+        fleet.cron.add("sum", "0 * * * *", Job("n", "app.add", (1, 2), queue="mial"))
+
+
+def test_a_new_queue_of_a_series_warns_of_nothing(fleet: Fleet) -> None:
+    for queue in ("shard-1", "shard-2", "tenant-acme", "tenant-apex", "bulk"):
+        fleet.enqueue(Job("n", "app.add", (1, 2), queue=queue))

@@ -6,7 +6,7 @@
 --         3 most        int     maximum number of queues
 -- FLAGS   allow-oom
 -- GUARDS  deadline
--- RETURNS {"opened", lanes}   lanes is "home:lanes"
+-- RETURNS {"opened", lanes, new}   lanes is "home:lanes"; new: 1 if the queue was created, else 0
 --         {"full"}   it is new, and there are too many queues
 -- EMITS   -
 -- COST    O(1)
@@ -26,4 +26,4 @@ elseif tonumber(lanes) > tonumber(now) then
 end
 if opened ~= known then redis.call('HSET', KEYS[1], queue, opened) end
 
-return {'opened', opened}
+return {'opened', opened, known and 0 or 1}
