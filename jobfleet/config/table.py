@@ -31,6 +31,7 @@ from jobfleet.config.kind import (
     choice,
 )
 from jobfleet.config.setting import OptionalSeconds, Seconds, Setting, Weights, setting
+from jobfleet.config.url import DEFAULT_URL
 from jobfleet.errors import ConfigError
 
 HOUR = 3600.0
@@ -46,7 +47,7 @@ class JobConfig:
         ConfigError: A value is not valid; the message names the setting, the value and the remedy.
     """
 
-    url: str = setting(URL, "redis://localhost:6379/0", "URL of the Redis server.", scope="all")
+    url: str = setting(URL, DEFAULT_URL, "URL of the Redis server.", scope="all")
     namespace: str = setting(
         NAME, "jobfleet", "Prefix of every key; fleets with different namespaces are independent.", scope="all"
     )

@@ -12,6 +12,7 @@ from urllib.parse import SplitResult
 
 from jobfleet.errors import ConfigError
 
+DEFAULT_URL = "redis://localhost:6379/0"
 SCHEMES = ("redis", "rediss", "unix", "sentinel", "cluster", "embedded", "memory")
 LATER = ("sentinel", "cluster")
 """Schemes that this version recognises and refuses."""

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from redis import exceptions
 
+from jobfleet.config.url import DEFAULT_URL
 from jobfleet.errors import ConfigError, FleetFull, JobfleetError, ScriptContractError, StoreUnavailable
 from jobfleet.store.call import Call, Reply
 
@@ -178,9 +179,10 @@ def unavailable(url: str, error: BaseException) -> StoreUnavailable:
     refused = refusal_of(error)
     if refused is not None:
         return StoreUnavailable(f"Redis at {url} refuses: {refused.reason}. {refused.advice}")
-    return StoreUnavailable(
-        f"No Redis at {url} ({reason_of(error)}). Try 'jobfleet up MODULE', or set --url / JOBFLEET_URL."
-    )
+    advice = "Try 'jobfleet up MODULE', or set --url / JOBFLEET_URL."
+    if url != DEFAULT_URL:  # somebody has set it
+        advice = "Start it there, or correct the URL."
+    return StoreUnavailable(f"No Redis at {url} ({reason_of(error)}). {advice}")
 
 
 def refusal_of(error: BaseException) -> Refusal | None:

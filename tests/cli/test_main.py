@@ -30,7 +30,7 @@ def test_without_redis_every_command_ends_with_4(cli: Cli, monkeypatch: pytest.M
     url = f"redis://u:secret@localhost:{free_port()}/0"
     result = cli(*command.split(), "--url", url)
     shown = url.replace("secret", "***")
-    told = f"No Redis at {shown} (connection refused). Try 'jobfleet up MODULE', or set --url / JOBFLEET_URL.\n"
+    told = f"No Redis at {shown} (connection refused). Start it there, or correct the URL.\n"
     assert (result.exit_code, result.stdout, result.stderr) == (4, "", told)
 
 
@@ -137,7 +137,7 @@ def test_a_process_prints_no_traceback(shell: Shell) -> None:
     result = shell("jobs", "--url", "unix:///nowhere/s.sock")
     assert (result.returncode, result.stdout) == (4, "")
     assert result.stderr == (
-        "No Redis at unix:///nowhere/s.sock (no such socket). Try 'jobfleet up MODULE', or set --url / JOBFLEET_URL.\n"
+        "No Redis at unix:///nowhere/s.sock (no such socket). Start it there, or correct the URL.\n"
     )
 
 

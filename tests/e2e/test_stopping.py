@@ -163,7 +163,7 @@ def test_a_worker_that_finds_no_redis_says_so(programs: Programs, tmp_path: Path
     for program in (worker, reaper):
         assert program.exit_code() == 4
         assert f"No Redis at {url}" in program.said
-        assert "Try 'jobfleet up MODULE', or set --url / JOBFLEET_URL." in program.said
+        assert "Start it there, or correct the URL." in program.said
         assert "Traceback" not in program.said
     assert worker.said.count("No Redis at") == 1
 

@@ -142,9 +142,7 @@ def test_an_absent_server_is_told_with_the_reason_and_a_remedy(error: BaseExcept
     told = unavailable("redis://ann:***@host:6379/0", error)
 
     assert type(told) is StoreUnavailable
-    assert str(told) == (
-        f"No Redis at redis://ann:***@host:6379/0 ({reason}). Try 'jobfleet up MODULE', or set --url / JOBFLEET_URL."
-    )
+    assert str(told) == (f"No Redis at redis://ann:***@host:6379/0 ({reason}). Start it there, or correct the URL.")
 
 
 def test_a_host_with_111_in_its_address_was_not_refused() -> None:

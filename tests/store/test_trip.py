@@ -181,8 +181,7 @@ def test_patience_ends_before_a_pause_that_would_exceed_it(clock: Clock) -> None
 
     assert clock.now == pytest.approx(1_000.75)
     assert str(caught.value) == (
-        "No Redis at redis://ann:***@host/0 (Connection closed by server)."
-        " Try 'jobfleet up MODULE', or set --url / JOBFLEET_URL."
+        "No Redis at redis://ann:***@host/0 (Connection closed by server). Start it there, or correct the URL."
     )
 
 

@@ -123,7 +123,7 @@ async def test_a_database_that_is_not_there_is_told_to_an_awaiting_caller(redis_
 def test_a_server_that_is_no_redis_is_told_as_one(stranger: str) -> None:
     store = Store(target(stranger), patience=0)
 
-    with pytest.raises(StoreUnavailable, match=r"^No Redis at .* \(the server there is not Redis\)\. Try "):
+    with pytest.raises(StoreUnavailable, match=r"^No Redis at .* \(the server there is not Redis\)\. Start "):
         store.run(resume(LANE))
 
 
