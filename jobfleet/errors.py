@@ -174,13 +174,18 @@ class WaitTimeout(JobfleetError, TimeoutError):
         job_id: The awaited job; the first of several.
         timeout: The time limit of the wait, in seconds.
         job_ids: All jobs that are still open.
+        why: Why the job has not ended, as `explain` says first; empty if it was not read.
     """
 
-    def __init__(self, job_id: str, timeout: float, *, job_ids: Sequence[str] = ()) -> None:
+    def __init__(self, job_id: str, timeout: float, *, job_ids: Sequence[str] = (), why: str = "") -> None:
         self.job_ids: tuple[str, ...] = tuple(job_ids) or (job_id,)
+        self.why = why
         others = len(self.job_ids) - 1
         open_ones = "it is" if not others else f"it and {others:,} {'other is' if others == 1 else 'others are'}"
-        super().__init__(f"{job_id} did not end within {timeout:g} s; {open_ones} still open.")
+        text = f"{job_id} did not end within {timeout:g} s; {open_ones} still open."
+        if why:
+            text += f" {'The first: ' if others else ''}{why} 'jobfleet explain {job_id}' says more."
+        super().__init__(text)
         self.job_id = job_id
         self.timeout = timeout
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from jobfleet.cli.bars import View
 from jobfleet.cli.output import say
+from jobfleet.client.base import EXPLAIN_FROM, WARN_AFTER
 from jobfleet.clock import monotonic
-from jobfleet.errors import WaitTimeout
+from jobfleet.errors import JobfleetError, WaitTimeout
 from jobfleet.model import JobResult
+from jobfleet.operations.explain.hindrances import hindrances
+from jobfleet.operations.operation import drive_blocking
 
 if TYPE_CHECKING:
     from jobfleet.fleet.sync import Fleet
 
 EVERY_S = 0.1
-WARN_AFTER_S = 3.0
 
 
 def follow(
@@ -44,11 +47,12 @@ def follow(
             view.show(job)
         while left := [job_id for job_id, job in last.items() if not job.status.is_final]:
             waited_for = monotonic() - began
-            if waited_for >= WARN_AFTER_S and not is_checked:
-                _warn_unserved(fleet, [last[job_id] for job_id in left])
+            if waited_for >= WARN_AFTER and not is_checked:
+                _report_hindrances(fleet, left)
                 is_checked = True
             if timeout is not None and waited_for >= timeout:
-                raise WaitTimeout(left[0], timeout, job_ids=left)
+                why = _why(fleet, left[0]) if timeout >= EXPLAIN_FROM else ""
+                raise WaitTimeout(left[0], timeout, job_ids=left, why=why)
             time.sleep(EVERY_S)  # progress has no message that wakes: a view is drawn ten times per second
             for job_id, seen in zip(left, fleet.poll_many(left), strict=True):
                 if seen is None:  # it ended, and its result is not kept
@@ -93,7 +97,15 @@ def _ended(fleet: Fleet, ids: Sequence[str], view: View | None, *, timeout: floa
     return [ended[job_id] if job_id in ended else fleet.poll(job_id) for job_id in ids]
 
 
-def _warn_unserved(fleet: Fleet, jobs: Sequence[JobResult[Any]]) -> None:
-    served = {queue for worker in fleet.workers() if not worker.is_gone for queue in worker.queues}
-    for queue in sorted({job.queue for job in jobs} - served):
-        say(f"No live worker serves the queue {queue!r}; start one: 'jobfleet worker MODULE -Q {queue}'.")
+def _report_hindrances(fleet: Fleet, ids: Sequence[str]) -> None:
+    with suppress(JobfleetError):  # a wait does not end because its warnings cannot be read
+        for text in drive_blocking(fleet.store, hindrances(fleet.context, ids)):
+            say(text)
+
+
+def _why(fleet: Fleet, job_id: str) -> str:
+    try:
+        reasons = fleet.explain(job_id).reasons
+    except JobfleetError:  # the time is over, whether or not this can be read
+        return ""
+    return reasons[0].text if reasons else ""

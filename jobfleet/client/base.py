@@ -8,10 +8,10 @@ from copy import copy
 from typing import Any, Protocol, Unpack
 
 from jobfleet.client.archive_fallback import ArchiveFallback
-from jobfleet.clock import monotonic
+from jobfleet.clock import monotonic, span
 from jobfleet.config import JobConfig, load
 from jobfleet.config.argument_types import FleetSettings
-from jobfleet.errors import InvalidJob
+from jobfleet.errors import InvalidJob, StoreUnavailable
 from jobfleet.functions.hooks import Hooks
 from jobfleet.functions.registry import REGISTRY, JobFunction, Registry
 from jobfleet.model import Job
@@ -23,6 +23,9 @@ from jobfleet.store.server.connect import target as target_of
 from jobfleet.store.trip import Recorder
 
 WARN_AFTER = 3.0
+"""Seconds of a wait after which it looks for hindrances, once."""
+EXPLAIN_FROM = 1.0
+"""Least time limit, in seconds, of a wait that explains its end. A shorter one may be part of a loop."""
 MARK_EVERY = 30.0
 
 
@@ -103,7 +106,7 @@ class ClientBase:
 
 
 class Deadline:
-    """How long a wait lasts, and when it checks that a worker serves the queue.
+    """How long a wait lasts, and when it checks that workers can run the jobs.
 
     Args:
         timeout: Time limit in seconds, or a timedelta; None for no limit.
@@ -111,7 +114,8 @@ class Deadline:
     Attributes:
         timeout: The time limit in seconds.
         ends_at: When the time is up, by the monotonic clock; None for never.
-        warn_at: When to check that a worker serves the queue; None if that was done.
+        warn_at: When to check that workers can run the jobs; None if that was done.
+        explains: Whether the error of the wait says why the job has not ended.
 
     Raises:
         InvalidJob: The timeout is not a duration.
@@ -121,6 +125,7 @@ class Deadline:
         self.timeout: float | None = None if timeout is None else seconds(timeout, field="timeout")
         self.ends_at: float | None = None if self.timeout is None else monotonic() + self.timeout
         self.warn_at: float | None = monotonic() + WARN_AFTER
+        self.explains: bool = self.timeout is not None and self.timeout >= EXPLAIN_FROM
 
     @property
     def is_over(self) -> bool:
@@ -129,7 +134,7 @@ class Deadline:
 
     @property
     def should_warn(self) -> bool:
-        """Whether it is time to check that a worker serves the queue; true once."""
+        """Whether it is time to check that workers can run the jobs; true once."""
         if self.warn_at is None or monotonic() < self.warn_at:
             return False
         self.warn_at = None
@@ -144,12 +149,26 @@ class Deadline:
     def at_most(self, limit: float) -> Deadline:
         """Return a part of this wait, of at most `limit` seconds."""
         part, now = copy(self), monotonic()
+        part.explains = False  # the whole wait has not ended with it
         part.ends_at = now + limit if self.ends_at is None else min(now + limit, self.ends_at)
         if self.warn_at is not None and self.warn_at <= part.ends_at:
             self.warn_at = None  # this part does it
         else:
             part.warn_at = None
         return part
+
+
+def still_running(error: StoreUnavailable, since: float) -> StoreUnavailable:
+    """Return the error of a wait during an outage: it says how long the client tried, and that the job continues.
+
+    Args:
+        error: The error of the read.
+        since: When the read began, monotonic seconds.
+    """
+    return StoreUnavailable(
+        f"{error} The client tried for {span(monotonic() - since)}; the setting patience limits that. The outage ends "
+        "only this wait: the job continues, and can be waited for again."
+    )
 
 
 class Marking:

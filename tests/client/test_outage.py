@@ -10,12 +10,14 @@ from collections.abc import Iterator
 import pytest
 
 from jobfleet import AsyncFleet, Fleet, Job, JobStatus, StoreUnavailable
+from jobfleet.config import JobConfig
 from jobfleet.functions.registry import Registry
+from jobfleet.store.replies import unavailable
 from tests.client.either import Either
 from tests.support.server import RedisServer, free_port
 from tests.support.waiting import wait_until
 
-REMEDY = "Try 'jobfleet up MODULE', or set --url / JOBFLEET_URL."
+REMEDY = "Start it there, or correct the URL."
 
 
 @pytest.fixture
@@ -114,3 +116,30 @@ def test_a_waiting_program_goes_on_after_an_outage(own_server: RedisServer, regi
 
     assert ended == [3]
     fleet.close()
+
+
+async def test_a_wait_in_an_outage_says_that_the_job_continues(
+    kind: type[Fleet | AsyncFleet], registry: Registry, own_server: RedisServer
+) -> None:
+    client = Either(kind(own_server.url, registry=registry, patience=0.3))
+    job_id = await client("enqueue", Job("Sum", "app.add", (1, 2)))
+    waiting = asyncio.create_task(client("wait", job_id, timeout=200))
+    with own_server.client() as raw:
+        await asyncio.to_thread(wait_until, raw.pubsub_channels, why="the program listens")
+
+    own_server.kill()
+    told = (
+        r"^No Redis at .* The client tried for \d+ ms; the setting patience limits that\. "
+        r"The outage ends only this wait: the job continues, and can be waited for again\.$"
+    )
+    with pytest.raises(StoreUnavailable, match=told):
+        await waiting
+    with pytest.raises(StoreUnavailable, match=told):
+        await client("wait", job_id, timeout=200)
+    await client.close()
+
+
+def test_a_default_url_is_told_with_the_ways_to_another_server() -> None:
+    told = str(unavailable(JobConfig().url, ConnectionRefusedError()))
+
+    assert told.endswith(" Try 'jobfleet up MODULE', or set --url / JOBFLEET_URL.")

@@ -104,7 +104,10 @@ class AsyncWaiting(AsyncJobs):
         except WaitTimeout as error:
             if not return_exceptions:
                 raise
-            values |= {job_id: WaitTimeout(job_id, error.timeout) for job_id in error.job_ids}
+            values |= {
+                job_id: WaitTimeout(job_id, error.timeout, why=error.why if job_id == error.job_id else "")
+                for job_id in error.job_ids
+            }
         finally:
             endings.close()
         return [values[job_id] for job_id in ids]

@@ -9,15 +9,15 @@ from typing import Any
 
 from jobfleet.client._sync.connection import Connection
 from jobfleet.client._sync.listener import Watch
-from jobfleet.client.base import Deadline
+from jobfleet.client.base import Deadline, still_running
 from jobfleet.client.wait_list import Outcome
-from jobfleet.errors import JobNotFound, WaitTimeout
+from jobfleet.clock import monotonic
+from jobfleet.errors import JobfleetError, JobNotFound, StoreUnavailable, WaitTimeout
 from jobfleet.functions.loading import check_not_loading
 from jobfleet.handle.base import outcome_of
 from jobfleet.model import JobResult
 from jobfleet.operations.jobs.poll import poll_ended
 from jobfleet.operations.operation import batches, drive_blocking
-from jobfleet.operations.workers import info as workers_info
 from jobfleet.store.keys import Lane
 from jobfleet.warn import warn
 
@@ -84,10 +84,10 @@ class Endings:
                     outcome = self._archived(job_id, outcome)
                 return job_id, outcome
             if self._deadline.should_warn:
-                self._warn_unserved()
+                self._warn_of_hindrances()
             if self._deadline.is_over and not self._look_last():
                 still = list(self._open)
-                raise WaitTimeout(still[0], self._deadline.timeout or 0.0, job_ids=still)
+                raise WaitTimeout(still[0], self._deadline.timeout or 0.0, job_ids=still, why=self._why(still[0]))
 
     @property
     def still_open(self) -> list[str]:
@@ -111,7 +111,11 @@ class Endings:
         """Read jobs; return those that have ended, which are ready then."""
         ended: list[str] = []
         for part in batches([(lane, job_id) for job_id, lane in jobs.items()], AT_ONCE):
-            found = drive_blocking(self._client.store, poll_ended(self._client.context, part))
+            began = monotonic()
+            try:
+                found = drive_blocking(self._client.store, poll_ended(self._client.context, part))
+            except StoreUnavailable as error:
+                raise still_running(error, began) from error
             for job_id, outcome in found.items():
                 known = self._archived(job_id, outcome) if isinstance(outcome, JobNotFound) else outcome
                 self._ready.append((job_id, known))
@@ -131,14 +135,27 @@ class Endings:
         except JobNotFound:
             return error
 
-    def _warn_unserved(self) -> None:
-        queues = dict.fromkeys(lane.queue for lane in self._open.values())
-        workers = drive_blocking(self._client.store, workers_info.workers(self._client.context))
-        served = {queue for worker in workers if not worker.is_gone for queue in worker.queues}
-        for queue in queues:
-            if queue not in served:
-                remedy = f"start one: 'jobfleet worker MODULE -Q {queue}'."
-                warn(f"No live worker serves the queue {queue!r}; {remedy}")
+    def _why(self, job_id: str) -> str:
+        """Return the first reason why a job has not ended; empty for a short wait, and for a part of a wait."""
+        if not self._deadline.explains:
+            return ""
+        from jobfleet.operations.explain import explain  # for those whose time is over
+
+        try:
+            reasons = (drive_blocking(self._client.store, explain.look(self._client.context, job_id))).reasons
+        except JobfleetError:  # the time is over, whether or not this can be read
+            return ""
+        return reasons[0].text if reasons else ""
+
+    def _warn_of_hindrances(self) -> None:
+        from jobfleet.operations.explain.hindrances import hindrances  # for those who wait long
+
+        try:
+            found = drive_blocking(self._client.store, hindrances(self._client.context, list(self._open)))
+        except JobfleetError:  # a wait does not end because its warnings cannot be read
+            return
+        for text in found:
+            warn(text)
 
 
 def checked(outcome: Outcome) -> JobResult[Any]:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Self
 
 from jobfleet.client._sync.background import Background, Channels, Mailbox
+from jobfleet.client.base import still_running
 from jobfleet.client.wait_list import Outcome, WaitList
 from jobfleet.clock import monotonic
 from jobfleet.errors import JobfleetError, StoreUnavailable
@@ -245,6 +246,7 @@ class SharedListener:
             )
         except JobfleetError as error:
             self._list.unmark(marks)
-            outcomes = dict.fromkeys((job.job_id for job in jobs), error)
+            shown = still_running(error, now) if isinstance(error, StoreUnavailable) else error
+            outcomes = dict.fromkeys((job.job_id for job in jobs), shown)
         with self._lock:
             channels.unsubscribe(self._list.polled(jobs, outcomes, monotonic()))
