@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -205,6 +206,7 @@ class HostedReaper:
         with self._lock:
             self._is_closing.set()
             os.close(self._pipe)
+        self._process.terminate()  # while it loads modules, it does not look at its pipe
         try:
             self._process.wait(5)
         except subprocess.TimeoutExpired:
@@ -245,8 +247,10 @@ def _be_hosted() -> int:
     except Exception as error:  # noqa: BLE001 - the worker's children import the same modules and log the details
         log.debug("reaper.refused %s: %s", type(error).__name__, error)
         return EXIT_USAGE
+    pipe, *reports = map(int, sys.argv[1:])
+    if select.select([pipe], (), (), 0)[0]:  # the hosting worker is gone already
+        return EXIT_OK
     try:
-        pipe, *reports = map(int, sys.argv[1:])
         return asyncio.run(_run(config, pipe, *reports))
     except JobfleetError as error:
         print(error, file=sys.stderr)  # noqa: T201 - the one line with the reason

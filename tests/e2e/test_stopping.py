@@ -11,6 +11,7 @@ import redis
 
 from jobfleet import Fleet, Job, JobStatus
 from tests.support.fleet import LONG, Programs, await_listening, settle_all
+from tests.support.server import RedisServer
 from tests.support.waiting import wait_until
 
 
@@ -265,3 +266,84 @@ def test_a_rolling_restart_charges_nobody(programs: Programs, fleet: Fleet) -> N
     assert {result.status for result in results.values()} == {JobStatus.COMPLETED}
     assert {result.retry_count for result in results.values()} == {0}
     assert set(programs.history.starts().values()) == {1}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_that_is_stopped_while_its_modules_load_ends_at_once(
+    programs: Programs, fleet: Fleet, tmp_path: Path, number: signal.Signals
+) -> None:
+    job_id = fleet.enqueue(Job("nothing", "slow.nothing"))
+    worker = programs.worker("slow_to_load", processes=2, grace=600, with_reaper=1)
+    wait_until(lambda: len(list(tmp_path.glob("loading-*"))) == 3, timeout=LONG, why="all three load the module")
+
+    worker.send(number)
+
+    assert worker.exit_code() == 0
+    assert worker.family() == []
+    assert fleet.poll(job_id).status is JobStatus.QUEUED
+    for event in ("died", "killed", "reaper.started", "Traceback"):
+        assert event not in worker.said
+
+
+def test_a_child_that_is_stopped_before_it_serves_claims_nothing(
+    programs: Programs, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DRAINING_HOOKS", "wait")
+    job_id = fleet.enqueue(Job("nothing", "drain.nothing"))
+    worker = programs.worker("draining", grace=600)
+    wait_until(programs.told, timeout=LONG, why="the hook was called")
+
+    worker.send(signal.SIGTERM)
+    worker.await_line("worker.stopping")
+    (programs.folder / "warm").touch()
+
+    assert worker.exit_code() == 0
+    assert fleet.poll(job_id).status is JobStatus.QUEUED
+    assert [line.split()[0] for line in programs.told()] == ["start", "second", "last", "stop"]
+
+
+def test_a_child_that_is_quiet_before_it_serves_claims_nothing(
+    programs: Programs, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DRAINING_HOOKS", "wait")
+    job_id = fleet.enqueue(Job("nothing", "drain.nothing"))
+    worker = programs.worker("draining", grace=600)
+    wait_until(programs.told, timeout=LONG, why="the hook was called")
+
+    worker.send(signal.SIGTSTP)
+    worker.await_line("worker.quiet")
+    (programs.folder / "warm").touch()
+    wait_until(lambda: [one.children for one in fleet.workers()] == [1], timeout=LONG, why="it is ready")
+    worker.send(signal.SIGTERM)
+
+    assert worker.exit_code() == 0
+    assert fleet.poll(job_id).status is JobStatus.QUEUED
+
+
+def test_a_child_that_is_stopped_before_it_serves_does_not_wait_for_redis(
+    own_programs: Programs, own_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DRAINING_HOOKS", "wait")
+    worker = own_programs.worker("draining", grace=600)
+    wait_until(own_programs.told, timeout=LONG, why="the hook was called")
+
+    own_server.kill()
+    (own_programs.folder / "warm").touch()
+    worker.send(signal.SIGTERM)
+
+    assert worker.exit_code() == 0
+    assert "child.killed" not in worker.said
+
+
+def test_a_hosted_reaper_whose_worker_has_gone_while_it_loads_does_not_begin(
+    programs: Programs, tmp_path: Path
+) -> None:
+    worker = programs.worker("slow_to_load", with_reaper=1)
+    wait_until(lambda: len(list(tmp_path.glob("loading-*"))) == 2, timeout=LONG, why="both load the module")
+
+    worker.send(signal.SIGKILL)
+    worker.exit_code()
+    (tmp_path / "gate").touch()
+
+    wait_until(lambda: not set(worker.family()) - {worker.pid}, timeout=LONG, why="all have ended")
+    assert "reaper.started" not in worker.said

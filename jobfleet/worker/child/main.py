@@ -12,8 +12,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import suppress
+from collections.abc import AsyncIterator
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -29,20 +28,21 @@ from jobfleet.functions.registry import REGISTRY, Registry
 from jobfleet.logs import set_up_logs
 from jobfleet.metrics.tally import Mute, Tally, tally_for
 from jobfleet.outcome import Cancelled, TimedOut
-from jobfleet.services.early_signals import ignore
+from jobfleet.services.early_signals import ignore, leave_on, stay_on
 from jobfleet.services.long_lived import start
 from jobfleet.services.modules import load_modules, traceback_of
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.server.connect import target
 from jobfleet.worker.child.engine import Engine
+from jobfleet.worker.child.process import flush, keep_from_jobs, run_loop
 from jobfleet.worker.child.recycling import ChildAge
 from jobfleet.worker.child.served_queues import ServedQueues
 from jobfleet.worker.child.supervisor_watch import SupervisorWatch
 from jobfleet.worker.ipc.frames import Sender, frames
 from jobfleet.worker.ipc.kinds import kind_of
 from jobfleet.worker.ipc.lease_board import LeaseBoard
-from jobfleet.worker.ipc.signals import NOT_FOR_CHILDREN
+from jobfleet.worker.ipc.signals import END_LOADING, NOT_FOR_CHILDREN
 from jobfleet.worker.run import process_hooks
 from jobfleet.worker.run.events import Verdict
 from jobfleet.worker.run.handlers import Handlers
@@ -75,13 +75,15 @@ class Child:
         self._over = asyncio.Event()
         self._hurry = asyncio.Event()
         self._grace: float | None = None
+        self._is_quiet = False
+        self._has_begun = False
         self._exit_code = 0
         self._child = ""
         self._examinations: set[asyncio.Task[None]] = set()
 
     async def run(self) -> int:
         """Run the child. Returns the exit code."""
-        _, child, settings, modules, app_dir, quiet = await anext(self._commands)
+        _, child, settings, modules, app_dir, self._is_quiet = await anext(self._commands)
         self._child = str(child)
         config = JobConfig(**settings)
         set_up_logs(config, worker=child, current=CURRENT.get, shows_day=False)
@@ -97,6 +99,7 @@ class Child:
         self._serving = ServedQueues(
             registry.functions, chosen=config.queues, plain=lambda: int(config.allow_undecorated)
         )
+        stay_on(END_LOADING)  # so that on_start hooks are not interrupted, and their on_stop hooks are called
         if not await self._warm_up(registry.hooks):
             return EXIT_USAGE
         self._report_functions()
@@ -127,21 +130,13 @@ class Child:
         self._age = ChildAge(config, self._engine)
         self._engine.limit(config.max_jobs, on_spent=lambda: self._retire("jobs"))
         self._show_alive()
-        lanes = await self._serving.lanes(store, self._keys, config)
-        self._engine.set_kind(self._kind)
-        await self._engine.router.look()
-        if quiet:
-            await self._engine.quiet()
-            self._engine.serve(lanes)
-        else:
-            self._engine.start(lanes)
-        self._reports.send("serving")
         watch = SupervisorWatch(max(config.renewal, 3 * config.alive_every), on_change=self._engine.set_attended)
-        obey_task = self.start_to_obey(watch)
-        report_task = start(self._report_periodically, log, "reports")
+        obey_task = self.start_to_obey(watch)  # before it serves, because the command to stop may have come already
+        report_task = await self._begin()
         await self._over.wait()
         await self._engine.drain(self._grace, hurry=self._hurry)
-        report_task.cancel()
+        if report_task is not None:
+            report_task.cancel()
         self._report_state()
         obey_task.cancel()
         await process_hooks.stop(registry.hooks)
@@ -149,6 +144,32 @@ class Child:
         self._alive_timer.cancel()
         self._board.turn(0.0)
         return self._exit_code
+
+    async def _begin(self) -> asyncio.Task[None] | None:
+        """Begin to serve, and return the task that reports; return None if the command to stop comes before."""
+        serving, over = asyncio.ensure_future(self._serve()), asyncio.ensure_future(self._over.wait())
+        await asyncio.wait((serving, over), return_when=asyncio.FIRST_COMPLETED)
+        over.cancel()
+        if not serving.done():  # Redis may be away for long
+            serving.cancel()
+            await asyncio.wait((serving,))
+            return None
+        return await serving
+
+    async def _serve(self) -> asyncio.Task[None] | None:
+        lanes = await self._serving.lanes(self._store, self._keys, self._config)
+        self._engine.set_kind(self._kind)
+        await self._engine.router.look()
+        if self._over.is_set():
+            return None
+        self._has_begun = True
+        if self._is_quiet:
+            await self._engine.quiet()
+            self._engine.serve(lanes)
+        else:
+            self._engine.start(lanes)
+        self._reports.send("serving")
+        return start(self._report_periodically, log, "reports")
 
     def _load(self, modules: list[str], app_dir: str) -> tuple[list[ModuleType], Registry] | None:
         """Import the user's modules. Errors are sent to the supervisor."""
@@ -208,10 +229,8 @@ class Child:
                         self._looking = asyncio.ensure_future(self._store.look_again())
                 case (("lanes" | "kinds"), [news]):
                     self._learn(word, news)
-                case "quiet", []:
-                    await self._engine.quiet()
-                case "resume", [] if not self._over.is_set():
-                    self._engine.resume()
+                case (("quiet" | "resume"), []):
+                    await self._pause(is_quiet=word == "quiet")
                 case "drain", [grace]:
                     self._drain(grace)
                 case "hurry", []:
@@ -220,6 +239,16 @@ class Child:
         log.error("worker.orphaned child=%s its supervisor is gone: claiming no more", self._child)
         self._drain(self._config.lease * ORPHAN_SHARE)
         asyncio.get_running_loop().call_later(self._config.lease + ORPHAN_LEFT, os._exit, 1)
+
+    async def _pause(self, *, is_quiet: bool) -> None:
+        """Stop claiming, or claim again."""
+        self._is_quiet = is_quiet
+        if not self._has_begun:
+            return
+        if is_quiet:
+            await self._engine.quiet()
+        elif not self._over.is_set():
+            self._engine.resume()
 
     async def _examine(self, keys: list[Key]) -> None:
         """Stop runs without a lease, and report when it is known which of them were lost."""
@@ -293,58 +322,17 @@ def _count(registry: Registry, module: str) -> int:
     return sum(place == module or place.startswith(f"{module}.") for place in places)
 
 
-def run_loop(main: Coroutine[Any, Any, int]) -> int:
-    """Run a coroutine on the fastest event loop that is installed.
-
-    If a job has stopped the loop, the process ends at once. A clean shutdown would cancel the other jobs, and their
-    ends would be charged to them.
-    """
-    factory = None
-    with suppress(ImportError):
-        import uvloop
-
-        factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        try:
-            return runner.run(main)
-        except JobfleetError:
-            raise
-        except BaseException:
-            log.exception("worker.broken its event loop has ended")
-            _flush()
-            os._exit(1)
-
-
-def _flush() -> None:
-    """Flush the standard streams, which a job may have closed."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(ValueError, OSError, AttributeError):
-            stream.flush()
-
-
-def _keep_from_jobs(*descriptors: int) -> None:
-    """Keep pipes and memory out of processes that jobs start: the supervisor waits until all holders have ended."""
-    for descriptor in descriptors:
-        os.set_inheritable(descriptor, False)
-    os.register_at_fork(after_in_child=partial(_close, descriptors))
-
-
-def _close(descriptors: tuple[int, ...]) -> None:
-    for descriptor in descriptors:
-        with suppress(OSError):
-            os.close(descriptor)
-
-
 def main() -> None:
     """Run a child process."""
     commands, reports, board, stacks = (int(number) for number in sys.argv[1:5])
-    ignore(NOT_FOR_CHILDREN)
+    ignore([number for number in NOT_FOR_CHILDREN if number != END_LOADING])
+    leave_on(END_LOADING)
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, file=stacks, all_threads=True)  # the supervisor reads and logs it
     sender = Sender(reports)
     shared = LeaseBoard(board)
     os.close(board)
-    _keep_from_jobs(commands, reports, stacks)
+    keep_from_jobs(commands, reports, stacks)
 
     async def run_child() -> int:
         return await Child(frames(commands), sender, shared).run()
@@ -354,7 +342,7 @@ def main() -> None:
     except JobfleetError as error:
         sender.send("refused", str(error), "")
         code = EXIT_USAGE
-    _flush()
+    flush()
     sys.exit(code)
 
 

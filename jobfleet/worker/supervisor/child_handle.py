@@ -16,7 +16,7 @@ from jobfleet.services.early_signals import held_back
 from jobfleet.worker.ipc.frames import Sender
 from jobfleet.worker.ipc.kinds import Kind
 from jobfleet.worker.ipc.lease_board import LeaseBoardReader, Posted, create, nameless
-from jobfleet.worker.ipc.signals import NOT_FOR_CHILDREN
+from jobfleet.worker.ipc.signals import END_LOADING, NOT_FOR_CHILDREN
 
 
 class ChildHandle:
@@ -107,9 +107,14 @@ class ChildHandle:
             self._down.send(*frame)
 
     def drain(self, grace: float | None) -> None:
-        """Stop the child's claims, and let it end within `grace` seconds; None for as long as its jobs take."""
+        """Stop the child's claims, and let it end within `grace` seconds; None for as long as its jobs take.
+
+        A child that has not begun to serve ends at once.
+        """
         self.is_draining = True
         self.tell("drain", grace)
+        if not self.is_ready:
+            self.kill(END_LOADING)  # while it loads modules, it reads no frame
 
     def cancel(self, job_id: str, token: int, by: str) -> None:
         """Send the child a request to cancel a running job, and remember it."""
