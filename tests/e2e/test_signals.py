@@ -295,6 +295,29 @@ def test_cont_ends_the_quiet(programs: Programs, fleet: Fleet, raw: redis.Redis)
     os.kill(worker.pid, 0)
 
 
+def test_ctrl_c_while_the_command_line_is_imported_prints_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text(
+        "import pathlib, time\n"
+        "here = pathlib.Path(__file__).parent\n"
+        "(here / 'loads').touch()\n"
+        "while not (here / 'go').exists():\n"
+        "    time.sleep(0.01)\n"
+    )
+    environ = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    command = [sys.executable, "-m", "jobfleet", "worker", "histories"]
+    process = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, cwd=tmp_path)
+    try:
+        wait_until((tmp_path / "loads").exists, timeout=LONG, why="the import is under way")
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=LONG)
+    finally:
+        process.kill()
+        process.wait()
+
+    assert process.returncode == -signal.SIGINT
+    assert said == b""
+
+
 HELD = """
 import os, sys, time
 if {module!r} in sys.orig_argv:

@@ -98,6 +98,8 @@ def _attend(command: Sequence[str], tend: Callable[[], None]) -> int:
     Returns:
         The exit code; 128 and the signal's number if a signal ended the worker.
     """
+    from jobfleet.services.early_signals import held_back
+
     arrived: list[int] = []
     child: subprocess.Popen[bytes] | None = None
 
@@ -113,7 +115,8 @@ def _attend(command: Sequence[str], tend: Callable[[], None]) -> int:
     before = {signum: signal.signal(signum, forward) for signum in wanted}
     try:
         sys.stdout.flush()
-        child = subprocess.Popen(_tied(command), process_group=0)
+        with held_back((signal.SIGINT,)):  # until the worker has begun, it would print a traceback
+            child = subprocess.Popen(_tied(command), process_group=0)
         for signum in arrived:
             child.send_signal(signum)
         code = _ended(child, tend)
