@@ -7,7 +7,7 @@ The ledger is written after the script; a reaper that finds the fire done writes
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Literal, NamedTuple
@@ -185,9 +185,14 @@ class Cron(Service):
             self._known[row.name] = Known(row, entry, lane, from_us(max(mark, row.since)))
 
     async def _fire_due(self, known: Known, now: datetime) -> None:
-        for planned in self._plan(known, now):
-            if not await self._carry_out(known, planned):
-                return
+        unusual: dict[str, list[datetime]] = {}
+        try:
+            for planned in self._plan(known, now):
+                if not await self._carry_out(known, planned, unusual):
+                    return
+        finally:
+            for outcome, fires in unusual.items():
+                _report(known.entry, outcome, fires)
 
     def _plan(self, known: Known, now: datetime) -> list[Planned]:
         entry, mark = known.entry, known.mark
@@ -196,8 +201,14 @@ class Cron(Service):
         is_start = to_us(mark) > known.stored.since
         return plan_starts(entry, self._starts.get(entry.function, ()), mark, now, is_start=is_start)
 
-    async def _carry_out(self, known: Known, planned: Planned) -> bool:
-        """Execute the decision about one fire; return whether to continue with the next fire."""
+    async def _carry_out(self, known: Known, planned: Planned, unusual: dict[str, list[datetime]]) -> bool:
+        """Execute the decision about one fire; return whether to continue with the next fire.
+
+        Args:
+            known: The entry.
+            planned: The decision.
+            unusual: Receives the fire by its outcome, unless it fired in time.
+        """
         entry, at = known.entry, planned.fire.at
         overlap = entry.cron.overlap if planned.is_to_fire else calls.PASS
         job = self._job(known, planned) if planned.is_to_fire else Entry("", 0, "", "", b"")
@@ -216,7 +227,7 @@ class Cron(Service):
         await self._note(known, planned, outcome, answer.id or job.id)
         self.tally.count("cron_fires_total", (entry.name, outcome))
         if outcome != "fired":
-            log.warning("cron.%s entry=%s planned=%s", outcome, entry.name, at.astimezone().isoformat())
+            unusual.setdefault(outcome, []).append(at)
         return True
 
     def _job(self, known: Known, planned: Planned) -> Entry:
@@ -228,3 +239,10 @@ class Cron(Service):
     async def _note(self, known: Known, planned: Planned, outcome: str, job_id: str) -> None:
         text = f"{outcome} {job_id or '-'} {to_us(planned.fire.nominal)} {planned.fire.note}".rstrip()
         await self._store.run(calls.ledger(self._context.keys, known.entry.name, [(to_us(planned.fire.at), text)]))
+
+
+def _report(entry: CronEntry, outcome: str, fires: Sequence[datetime]) -> None:
+    """Log fires with the same outcome in one line, because a schedule by the second has many after an outage."""
+    first, last = (at.astimezone().isoformat() for at in (fires[0], fires[-1]))
+    more = f" last={last} fires={len(fires)}" if len(fires) > 1 else ""
+    log.warning("cron.%s entry=%s planned=%s%s", outcome, entry.name, first, more)

@@ -121,6 +121,21 @@ async def test_after_an_outage_the_misfire_policy_decides(
     assert len(await ids(fleet)) == expected.count("late")
 
 
+async def test_many_skipped_fires_are_one_line(
+    fleet: AsyncFleet, store: AsyncStore, redis_url: str, clock: Shifted, caplog: pytest.LogCaptureFixture
+) -> None:
+    await fleet.cron.add("tick", Cron("* * * * * *", misfire="skip"), job())
+    await first_turn(store, redis_url, clock)
+    clock.ahead = 65 * S
+
+    await duty(store, redis_url, clock).turn()
+
+    skipped = outcomes(await fleet.cron.history("tick", limit=100)).count("skipped")
+    (line,) = [one.getMessage() for one in caplog.records if one.getMessage().startswith("cron.skipped")]
+    assert skipped > 1
+    assert line.endswith(f" fires={skipped}")
+
+
 async def first_turn(store: AsyncStore, redis_url: str, clock: Shifted) -> tuple[int, CronDuty]:
     made = duty(store, redis_url, clock)
     await made.turn()
