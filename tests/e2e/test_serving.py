@@ -66,9 +66,12 @@ def test_a_function_that_a_job_registers_is_published_and_served(programs: Progr
 
 
 def test_a_worker_without_functions_says_so_and_stops_in_peace(programs: Programs, fleet: Fleet) -> None:
-    worker = start(programs, "bare", "x = 1\n")
+    worker = start(programs, "bare", "x = 1\n", processes=2)
 
     worker.await_line("worker.idle")
+    worker.await_children(2)
+    wait_until(lambda: [one.children for one in fleet.workers()] == [2], timeout=LONG, why="both are ready")
+    assert [line.split()[2] for line in worker.said.splitlines() if " WARNING " in line] == ["worker.idle"]
     assert queues_of(fleet, worker) == []
 
     worker.send(signal.SIGTERM)

@@ -30,7 +30,6 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.server.connect import Target, target
 from jobfleet.worker.ipc.ids import new_worker_id
-from jobfleet.worker.ipc.kinds import IDLE
 from jobfleet.worker.supervisor.child_handle import ChildHandle
 from jobfleet.worker.supervisor.children import AFTER_GRACE, Children
 from jobfleet.worker.supervisor.connection import Connection
@@ -250,8 +249,6 @@ class Supervisor:
     async def _on_ready(self, functions: dict[str, bytes]) -> None:
         self._functions.update(functions)
         self._heartbeat.publish(functions)
-        if not self._child_processes.queues:
-            log.warning(IDLE)
         await self._beat()
         if self._child_processes.state != "stopping":
             await self._start_report.ready(functions, self._child_processes.queues, self._store)

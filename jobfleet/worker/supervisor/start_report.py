@@ -14,7 +14,7 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.cron import attendants
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.server.greeting import info_of
-from jobfleet.worker.ipc.kinds import DEFAULT
+from jobfleet.worker.ipc.kinds import DEFAULT, IDLE
 
 log = logging.getLogger("jobfleet.worker")
 SLOW_CONNECT = 1.0
@@ -112,6 +112,9 @@ class StartReport:
             self._url,
             extra={"_shown": "\n".join([f"Worker {self._worker} is ready.", *lines])},
         )
+        if not queues:
+            log.warning(IDLE)
+            return  # a line per module would say the same
         for module, count in self._counts.items():
             if not count and not self._config.allow_undecorated:
                 log.warning("module.empty module=%s registers no job function of its own: is @job missing?", module)
