@@ -66,7 +66,8 @@ def test_the_death_of_a_child_is_one_warning_however_many_jobs_ran_in_it(
     settle_all(fleet, ids)
     warnings = [line for line in worker.said.splitlines() if " WARNING " in line]
     (line,) = (line for line in warnings if "child.buried" in line)
-    assert re.search(r" jobs=8 functions=hist\.gate ids=(default\.0\.[0-9a-f]{32},){3}…$", line), line
+    words = "these jobs run again, except those that have failed"
+    assert re.search(rf" jobs=8 functions=hist\.gate ids=(default\.0\.[0-9a-f]{{32}},){{3}}… {words}$", line), line
     assert [line for line in warnings if "job." in line] == []
     each = [line for line in worker.said.splitlines() if " DEBUG " in line and "job.reaped" in line]
     assert len(each) == 8

@@ -302,7 +302,8 @@ class Children:
                 handle.child, posted, lanes, reason, planned=planned, verdicts=handle.verdicts
             )
             if settled:
-                log.warning("child.buried child=%s %s", handle.child, listed(settled))
+                text = "child.buried child=%s %s these jobs run again, except those that have failed"
+                log.warning(text, handle.child, listed(settled))
         except JobfleetError as error:
             log.error("child.not_buried child=%s %s", handle.child, error)
         finally:
