@@ -60,8 +60,8 @@ class JobLock:
             )
         self.name = name
         self.limit = limit
-        self.timeout = None if timeout is None else as_seconds(timeout, field="timeout")
-        self.fence = 0
+        self.timeout: float | None = None if timeout is None else as_seconds(timeout, field="timeout")
+        self.fence: int = 0
         self._port = port
         self._job_id = job_id
         self._numbers = numbers

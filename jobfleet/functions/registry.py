@@ -82,7 +82,8 @@ class JobFunction(Generic[P, R_co, C_co, Q]):
         if batch is not None:
             self.parameters = batch.parameters(self.parameters or ())
             self.injection = batch.injection(self.injection)
-        self.fit = Fit(name, None if hasattr(function, "__wrapped__") else self.parameters)  # a wrapper may add some
+        # A wrapper may take arguments of its own.
+        self.fit: Fit = Fit(name, None if hasattr(function, "__wrapped__") else self.parameters)
         self.is_coroutine: bool = is_coroutine_function(function)
         self.isolation = isolation
         self.run_in = "process" if isolation is not None else "async" if self.is_coroutine else "thread"
