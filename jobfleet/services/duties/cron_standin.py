@@ -18,7 +18,9 @@ from jobfleet.store.calls.cron import Attended, attend
 from jobfleet.store.keys import Keyspace
 
 LOOK = 15.0
-"""Seconds between checks by a worker that does not fire: one short script, with or without entries."""
+"""Maximal seconds between checks by a worker that does not fire: one short script, with or without entries."""
+LOOK_BEATS = 3
+"""Heartbeats between its checks, if they are shorter."""
 
 
 class CronStandin:
@@ -65,12 +67,15 @@ class CronStandin:
         """Check for reapers repeatedly, and fire while there is none."""
         await asyncio.sleep(self._config.beat)  # a reaper that starts at the same time announces itself first
         while True:
-            try:
-                await self.look()
-                self._trouble.fine()
-            except JobfleetError as error:
-                self._trouble.failed(str(error))
-            await asyncio.sleep(LOOK if self._cron is None else self._config.beat)
+            await self._check()
+            await asyncio.sleep(self._config.beat if self.duties else min(LOOK, LOOK_BEATS * self._config.beat))
+
+    async def _check(self) -> None:
+        try:
+            await self.look()
+            self._trouble.fine()
+        except JobfleetError as error:
+            self._trouble.failed(str(error))
 
     async def look(self) -> None:
         """Check once: start, continue or stop firing."""
