@@ -109,7 +109,8 @@ def test_a_whole_worker_that_was_frozen_accuses_no_child(programs: Programs, fle
     worker = programs.ready(lease=60, hang_after=1, beat=0.1, gone_after=1.5)
     worker.freeze_all()
     (name,) = [one.id for one in fleet.workers()]
-    wait_until(lambda: [one.is_gone for one in fleet.workers()] == [True], timeout=LONG, why="it was frozen for long")
+    with Fleet(fleet.config.url, beat=0.1, gone_after=3) as near:  # three times what a hang takes
+        wait_until(lambda: [one.is_gone for one in near.workers()] == [True], timeout=LONG, why="it was frozen long")
 
     worker.send_all(signal.SIGCONT)
 
