@@ -169,6 +169,7 @@ def test_the_context_and_the_errors_of_a_job() -> None:
     context = JobContext.for_test()
     context.extend(HALF_HOUR)
     context.extend(SECONDS)
+    assert context.lock("crm", timeout=HALF_HOUR).timeout == SECONDS
 
     assert isinstance(context.port, _Alone)
     assert context.port.extended == 2 * SECONDS
@@ -264,8 +265,9 @@ def test_no_other_method_takes_a_duration_that_this_table_does_not_have() -> Non
         "Fleet.as_completed(timeout)", "Fleet.clean(older_than)", "Fleet.command_workers(grace)",
         "Fleet.command_workers(timeout)", "Fleet.gather(timeout)", "Fleet.map(timeout)", "Fleet.reschedule(delay)",
         "Fleet.reschedule_many(delay)", "Fleet.wait(timeout)", "Flows.wait(timeout)", "JobContext.extend(seconds)",
-        "JobHandle.reschedule(delay)", "JobHandle.result(timeout)", "JobHandle.wait(timeout)",
-        "JobManager.shutdown(timeout)", "JobManager.wait(timeout)", "JobRepository.count_ended(older_than)",
+        "JobContext.lock(timeout)", "JobHandle.reschedule(delay)", "JobHandle.result(timeout)",
+        "JobHandle.wait(timeout)", "JobManager.shutdown(timeout)", "JobManager.wait(timeout)",
+        "JobRepository.count_ended(older_than)",
         "JobRepository.prune(older_than)", "Limits.set(aging)", "default.wait(timeout)",
     }  # fmt: skip
 

@@ -17,34 +17,40 @@ CONTEXT_NAMES = frozenset({"ctx", "context", "job_context"})
 class Fit:
     """Whether the arguments of a job fit its function.
 
-    A shape is the number of positional arguments and the names of the others. Shapes that fit are remembered, so the
-    check of a usual call is one lookup.
+    A shape is the number of positional arguments and the names of the others. Shapes that fit are remembered, so that
+    the caller of `check` can look up the shape of a usual call first.
 
     Args:
         name: The name of the function, for errors.
         parameters: The parameters that a caller gives; None if they are not known, then everything fits.
+
+    Attributes:
+        shapes: The shapes that fit, as far as they are known.
     """
 
-    __slots__ = ("_name", "_parameters", "_shapes")
+    __slots__ = ("_name", "_parameters", "shapes")
 
     def __init__(self, name: str, parameters: Sequence[inspect.Parameter] | None) -> None:
         self._name = name
         self._parameters = parameters
-        self._shapes: set[object] = set()
+        self.shapes: set[object] = set()
 
-    def check(self, args: Items[object], kwargs: Mapping[str, Any]) -> None:
-        """Check a call.
+    def check(self, shape: object, args: Items[object], kwargs: Mapping[str, Any]) -> None:
+        """Check a call of a shape that is not known yet.
+
+        Args:
+            shape: The shape; see `Fit`.
+            args: The positional arguments.
+            kwargs: The other arguments.
 
         Raises:
             InvalidJob: The function does not accept these arguments.
         """
-        shape = (len(args), *kwargs) if kwargs else len(args)
-        if shape not in self._shapes:
-            self._check_new(args, kwargs)
-            if len(self._shapes) < SHAPES_MOST:
-                self._shapes.add(shape)
+        self._check(args, kwargs)
+        if len(self.shapes) < SHAPES_MOST:
+            self.shapes.add(shape)
 
-    def _check_new(self, args: Items[object], kwargs: Mapping[str, Any]) -> None:
+    def _check(self, args: Items[object], kwargs: Mapping[str, Any]) -> None:
         if self._parameters is None:
             return
         signature = inspect.Signature(self._parameters)

@@ -164,7 +164,10 @@ def submission(
 
 def _check_fit(job: Job) -> None:
     if isinstance(job.function, JobFunction):
-        job.function.fit.check(job.args, job.kwargs)
+        fit, kwargs = job.function.fit, job.kwargs
+        shape = (len(job.args), *kwargs) if kwargs else len(job.args)
+        if shape not in fit.shapes:
+            fit.check(shape, job.args, kwargs)
 
 
 def plain(job: Job, function: str, lane: Lane, limits: Limits) -> Submission:

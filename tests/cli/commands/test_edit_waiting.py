@@ -18,8 +18,8 @@ WAITS = "default.0.a"
 @pytest.fixture
 def waiting(fleet: Fleet, hand: Hand) -> str:
     """A job that waits."""
-    hand.knows("demo.add")
-    fleet.enqueue(Job("demo.add", "demo.add", ["x", 2], {"deep": {"odd": (1,)}}, id="a", unique="once"))
+    hand.knows("editing.add")
+    fleet.enqueue(Job("editing.add", "editing.add", ["x", 2], {"deep": {"odd": (1,)}}, id="a", unique="once"))
     return WAITS
 
 

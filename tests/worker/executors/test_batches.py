@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import pytest
 import redis
 
-from jobfleet import BatchItem, Fleet, JobContext, JobFunction, JobResult, JobStatus, Resource
+from jobfleet import BatchItem, Fleet, Job, JobContext, JobFunction, JobResult, JobStatus, Resource
 from jobfleet.functions.registry import Registry
 from jobfleet.outcome import Outcome
 from jobfleet.store.keys import Keyspace
@@ -183,12 +183,13 @@ def test_a_job_that_gives_no_value_or_two_fails_alone(fleet: Fleet, batched: Reg
     async def run(numbers: list[int]) -> list[int]:
         return numbers
 
-    function = batched(run)
-    handles = [function.enqueue(1), function.enqueue(numbers=2), function.enqueue(), function.enqueue(1, 2)]
-    handles.append(function.enqueue(1, other=2))
+    batched(run)
+    calls: list[tuple[tuple[int, ...], dict[str, int]]] = [((1,), {}), ((), {"numbers": 2}), ((), {}), ((1, 2), {})]
+    calls.append(((1,), {"other": 2}))
+    ids = [fleet.enqueue(Job("by name", "test.batch", args, kwargs)) for args, kwargs in calls]
     fleet.run_worker(burst=True)
 
-    assert outcomes(fleet, [handle.id for handle in handles]) == [
+    assert outcomes(fleet, ids) == [
         ("completed", 1),
         ("completed", 2),
         ("failed", "test.batch takes one value per job; this one has none."),
