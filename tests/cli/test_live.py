@@ -103,9 +103,16 @@ def test_waiting_warns_above_the_bars_that_no_worker_serves_the_queue(
     assert drawn(terminal.text)[-1].startswith(f"{job_id} did not end within 3 s")
 
 
+def await_redraws(terminal: Terminal, last: str) -> None:
+    """Wait until the last bar is drawn again and again: rich loses the end of a drawing that Ctrl-C interrupts."""
+    terminal.until(last)
+    for _ in range(3):
+        terminal.until(last, after=len(terminal.text))
+
+
 def test_ctrl_c_ends_the_wait_and_not_the_job(environ: dict[str, str], fleet: Fleet, hand: Hand) -> None:
     with Terminal("enqueue", "demo.add", "--id", "own", "--wait", environ=environ) as terminal:
-        terminal.until("queued")
+        await_redraws(terminal, "queued")
         terminal.types("\x03")
         code = terminal.ends()
 
@@ -118,7 +125,7 @@ def test_ctrl_c_ends_a_wait_for_several_jobs_and_says_that_they_continue(
 ) -> None:
     ids = [fleet.enqueue(Job("x", "demo.add", id=name)) for name in ("a", "b")]
     with Terminal("wait", *ids, environ=environ) as terminal:
-        terminal.until("queued")
+        await_redraws(terminal, "lt.0.b")
         terminal.types("\x03")
         code = terminal.ends()
 
