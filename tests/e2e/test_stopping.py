@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from jobfleet import Fleet, Job, JobStatus
-from tests.support.fleet import LONG, Programs, await_listening, settle_all
+from tests.support.fleet import LONG, Program, Programs, await_listening, settle_all
 from tests.support.server import RedisServer
 from tests.support.waiting import wait_until
 
@@ -285,13 +285,19 @@ def test_a_worker_that_is_stopped_while_its_modules_load_ends_at_once(
         assert event not in worker.said
 
 
+def in_its_hook(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> Program:
+    """A worker whose child waits in a hook that runs before it serves."""
+    monkeypatch.setenv("DRAINING_HOOKS", "wait")
+    worker = programs.worker("draining", grace=600)
+    wait_until(programs.told, timeout=LONG, why="the hook was called")
+    return worker
+
+
 def test_a_child_that_is_stopped_before_it_serves_claims_nothing(
     programs: Programs, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DRAINING_HOOKS", "wait")
     job_id = fleet.enqueue(Job("nothing", "drain.nothing"))
-    worker = programs.worker("draining", grace=600)
-    wait_until(programs.told, timeout=LONG, why="the hook was called")
+    worker = in_its_hook(programs, monkeypatch)
 
     worker.send(signal.SIGTERM)
     worker.await_line("worker.stopping")
@@ -305,10 +311,8 @@ def test_a_child_that_is_stopped_before_it_serves_claims_nothing(
 def test_a_child_that_is_quiet_before_it_serves_claims_nothing(
     programs: Programs, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DRAINING_HOOKS", "wait")
     job_id = fleet.enqueue(Job("nothing", "drain.nothing"))
-    worker = programs.worker("draining", grace=600)
-    wait_until(programs.told, timeout=LONG, why="the hook was called")
+    worker = in_its_hook(programs, monkeypatch)
 
     worker.send(signal.SIGTSTP)
     worker.await_line("worker.quiet")
