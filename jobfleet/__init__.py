@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from jobfleet.functions.decorator import job, register_job_function
     from jobfleet.functions.registry import JobFunction, hooks
     from jobfleet.functions.resources import Resource
-    from jobfleet.functions.run_port import ProgressCallback
+    from jobfleet.functions.running.run_port import ProgressCallback
     from jobfleet.graph import Flow
     from jobfleet.handle._async.handle import AsyncJobHandle
     from jobfleet.handle._sync.handle import JobHandle
@@ -95,7 +95,7 @@ _HOMES = {
     "LockConflict": "jobfleet.errors",
     "LockTimeout": "jobfleet.errors",
     "Priority": "jobfleet.model",
-    "ProgressCallback": "jobfleet.functions.run_port",
+    "ProgressCallback": "jobfleet.functions.running.run_port",
     "Receipt": "jobfleet.model",
     "Resource": "jobfleet.functions.resources",
     "RetryAfter": "jobfleet.outcome",

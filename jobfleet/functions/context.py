@@ -12,10 +12,10 @@ from typing import Any, ParamSpec, TypeVar, overload
 
 from jobfleet.errors import JobCancelled
 from jobfleet.event_loop import running_loop
-from jobfleet.functions.flow import OwnFlow
-from jobfleet.functions.flow_addition import FlowAddition
-from jobfleet.functions.lock import JobLock, LocksOfTest
-from jobfleet.functions.run_port import RunPort
+from jobfleet.functions.running.addition import FlowAddition
+from jobfleet.functions.running.lock import JobLock, LocksOfTest
+from jobfleet.functions.running.own_flow import OwnFlow
+from jobfleet.functions.running.run_port import RunPort
 from jobfleet.functions.steps import Steps
 from jobfleet.logs import JobLogger
 from jobfleet.model import Job, JobResult

@@ -7,9 +7,9 @@ from dataclasses import fields, replace
 from typing import Any
 
 from jobfleet.codec import Limits, decode, encode
-from jobfleet.functions.flow_addition import FlowAddition
 from jobfleet.functions.naming import stable_name
 from jobfleet.functions.registry import Registry
+from jobfleet.functions.running.addition import FlowAddition
 from jobfleet.graph import Flow
 from jobfleet.model import Job
 

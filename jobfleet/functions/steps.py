@@ -16,7 +16,7 @@ from jobfleet.functions.coroutines import is_coroutine_function
 from jobfleet.outcome import WorkerDraining
 
 if TYPE_CHECKING:
-    from jobfleet.functions.run_port import RunPort
+    from jobfleet.functions.running.run_port import RunPort
 
 LONGEST_KEY = 200
 STEP, CHECKPOINT = "s:", "c:"

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from jobfleet.codec import header_or_empty, read_header
 from jobfleet.errors import EncodingError, InvalidJob, JobNotFound
-from jobfleet.functions.flow_addition import FlowAddition
+from jobfleet.functions.running.addition import FlowAddition
 from jobfleet.graph import PARENTS_MOST
 from jobfleet.model import JobStatus, added_suffix
 from jobfleet.operations.fleet_context import FleetContext

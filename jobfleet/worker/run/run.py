@@ -22,7 +22,7 @@ from jobfleet.worker.run.stop_state import Stage, StopState
 
 if TYPE_CHECKING:
     from jobfleet.functions.context import JobContext
-    from jobfleet.functions.flow_addition import FlowAddition
+    from jobfleet.functions.running.addition import FlowAddition
     from jobfleet.store.calls.settle import Item
     from jobfleet.worker.run.handlers import Handler
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import jobfleet.errors
 from jobfleet.codec import Limits, encode
 from jobfleet.errors import JobfleetError
-from jobfleet.functions.flow_addition import FlowAddition
 from jobfleet.functions.registry import REGISTRY
+from jobfleet.functions.running.addition import FlowAddition
 from jobfleet.functions.sealed_addition import seal_flow_addition
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Grant

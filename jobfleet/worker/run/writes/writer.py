@@ -22,8 +22,8 @@ from jobfleet.worker.run.writes.progress import ProgressWriter
 from jobfleet.worker.run.writes.steps import StepWriter
 
 if TYPE_CHECKING:
-    from jobfleet.functions.flow_addition import FlowAddition
     from jobfleet.functions.registry import Registry
+    from jobfleet.functions.running.addition import FlowAddition
 
 
 class RunWriter:

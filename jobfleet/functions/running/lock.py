@@ -12,7 +12,7 @@ from jobfleet.event_loop import running_loop
 from jobfleet.model import seconds as as_seconds
 
 if TYPE_CHECKING:
-    from jobfleet.functions.run_port import RunPort
+    from jobfleet.functions.running.run_port import RunPort
 
 LONGEST_NAME = 200
 LIMIT_MOST = 1000

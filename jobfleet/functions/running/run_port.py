@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from jobfleet.functions.flow_addition import FlowAddition
+from jobfleet.functions.running.addition import FlowAddition
 
 
 @runtime_checkable

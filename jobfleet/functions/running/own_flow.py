@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, overload
 
 from jobfleet.errors import InvalidJob, JobCancelled
 from jobfleet.event_loop import running_loop
-from jobfleet.functions.flow_addition import FlowAddition
+from jobfleet.functions.running.addition import FlowAddition
 from jobfleet.graph import Flow, Node
 from jobfleet.model import Job
 
 if TYPE_CHECKING:
-    from jobfleet.functions.run_port import RunPort
+    from jobfleet.functions.running.run_port import RunPort
 
 
 LONGEST_NAME = 100

@@ -1,0 +1,1 @@
+"""What a running job can do through its worker: extend its flow, and take locks."""
