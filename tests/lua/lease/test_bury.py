@@ -49,6 +49,17 @@ def test_a_job_on_the_board_and_in_the_last_claim_is_answered_once_with_the_newe
     assert [(run.id, run.token) for run in held] == [(grant.id, grant.token)]
 
 
+@pytest.mark.parametrize("tokens", [(3, 7), (7, 3)])
+def test_a_job_that_stands_on_its_board_with_an_older_token_too_is_answered(
+    world: World, tokens: tuple[int, int]
+) -> None:
+    job_id = world.seed.running("a")  # its token is 7; code that cannot be stopped may still hold an earlier run
+
+    held = world.run(bury(world.lane, "w.1", [(job_id, token) for token in tokens])).held
+
+    assert [(run.id, run.token) for run in held] == [(job_id, 7)]
+
+
 @pytest.mark.parametrize(("token", "child"), [(8, "w.1"), (7, "w.2")])
 def test_what_is_no_longer_its_own_is_left_out(world: World, token: int, child: str) -> None:
     job_id = world.seed.running("a", token=token, child=child)

@@ -21,10 +21,13 @@
 local tag, child = ARGV[1], ARGV[2]
 local now = now_us()
 
+-- A board may show a job twice: code of an earlier run that cannot be stopped, and a later run.
 local asked, tokens = {}, {}
 local function ask(id, token)
-  if not tokens[id] then asked[#asked + 1] = id end
-  tokens[id] = token
+  if not tokens[id] then
+    asked[#asked + 1], tokens[id] = id, {}
+  end
+  tokens[id][token] = true
 end
 for i = 3, #ARGV, 2 do ask(ARGV[i], ARGV[i + 1]) end
 local last = redis.call('GET', KEYS[1])
@@ -38,7 +41,7 @@ if #asked > 0 then
   for i = 1, #asked do
     local run = found[i] and run_parts(found[i])
     -- An unreadable record does not show its child; the dead child's board does.
-    if run and (run.token == '0' or run.token == tokens[asked[i]] and run.child == child) then
+    if run and (run.token == '0' or tokens[asked[i]][run.token] and run.child == child) then
       ids[#ids + 1] = asked[i]
       runs[#runs + 1] = found[i]
     end
