@@ -8,6 +8,7 @@ import pytest
 import redis
 
 from jobfleet.store.calls.control import replay
+from jobfleet.store.calls.cron import fire
 from jobfleet.store.calls.enqueue import enqueue, replace
 from jobfleet.store.calls.flow import Edge, block
 from jobfleet.store.calls.lease import claim
@@ -64,6 +65,26 @@ def test_a_blocked_job_is_whole(world: World, name: str) -> None:
     assert whole(world, "k")
     assert world.raw.zscore(world.lane.ready[2], world.id("k")) == BLOCKED
     assert world.raw.hget(world.lane.parents(world.id("k")), ":open") == b"3"
+
+
+@pytest.mark.parametrize("name", ["meta", "expiry", "unique", "locks", "ready:2", "indexes", "fired"])
+def test_the_job_of_a_fire_is_whole(world: World, name: str) -> None:
+    damage(world, name)
+    entry = Entry(world.id("k"), 2, str(world.now), META, b"call")
+
+    assert world.run(fire(world.lane, "nightly", 17_000_000, entry, overlap="allow")).word == "fired"
+    assert whole(world, "k")
+    assert world.raw.hget(world.lane.fired, "nightly") == b"17000000 mail.0.k"
+
+
+@pytest.mark.parametrize("name", ["meta", "ready:2", "grouped", "totals"])
+def test_the_job_of_a_fire_waits_with_its_group(world: World, name: str) -> None:
+    damage(world, name)
+    entry = Entry(world.id("k"), 2, str(world.now), "g group", b"call")
+
+    assert world.run(fire(world.lane, "nightly", 17_000_000, entry, overlap="allow")).word == "fired"
+    assert world.raw.zscore(world.lane.ready[2], world.id("k"))
+    assert world.raw.zscore(world.lane.grouped, b"group") or world.raw.zcard(world.lane.grouped) == 1
 
 
 @pytest.mark.parametrize("name", ["expiry", "indexes", "locks"])

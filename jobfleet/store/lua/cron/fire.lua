@@ -75,26 +75,28 @@ if overlap == 'pass' or blocker then
   if blocker then return {'overlapped', stamp, blocker} end
   return {'passed', stamp}
 end
-redis.call('HSET', KEYS[9], entry, int(at) .. ' ' .. id)
+-- The lock, the envelope and the mark come last: a fire with a mark counts as done, and its job must be complete
+-- (docs/adr/0012).
 if is_new then
-  redis.call('SET', KEYS[14], envelope)
   meta = take_indexes(indexes, meta, id, now, due)
-  stand_with(KEYS[band + 1], {grouped = KEYS[12], gdue = KEYS[13]}, meta, band, tonumber(due), id)
   if meta ~= '' then
     meta = dated(meta, now)
     redis.call('HSET', KEYS[6], id, meta)
     local expires = meta_field(meta, 'x')
     if expires then redis.call('ZADD', KEYS[7], expires, id) end
   end
+  write_indexes(indexes, tag, now)
+  stand_with(KEYS[band + 1], {grouped = KEYS[12], gdue = KEYS[13]}, meta, band, tonumber(due), id)
   if key then
     drop_locks(KEYS[10], KEYS[11], over, free)
-    redis.call('HSET', KEYS[10], key, lock)
     if till > 0 then redis.call('ZADD', KEYS[11], int(till), key) end
+    redis.call('HSET', KEYS[10], key, lock)
   end
+  redis.call('SET', KEYS[14], envelope)
   redis.call('HINCRBY', KEYS[8], 'enqueued', 1)
-  write_indexes(indexes, tag, now)
   if tonumber(due) <= now and not conf[1] then redis.call('ZADD', KEYS[5], 0, 'w') end
 end
+redis.call('HSET', KEYS[9], entry, int(at) .. ' ' .. id)
 
 if is_new and (heard or conf[2]) then
   local events = {{'enqueued', id, '0', 0, words = int(band) .. ' ' .. due, envelope = envelope}}
