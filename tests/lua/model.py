@@ -38,6 +38,7 @@ class Job:
     may_expire: bool = False
     watched: bool = False
     withheld: bool = False
+    envelope: str = "envelope"
     line: str = ""
     record: bytes = b""
 
@@ -141,12 +142,12 @@ class Model:
 
     def what_has_ended_stays_as_it_ended(self, found: Mapping[str, Any]) -> None:
         """See that what is kept of ended jobs is as they ended."""
-        final = [job for job in self.jobs.values() if job.place not in OPEN]
+        final = [job for job in self.jobs.values() if job.place not in OPEN | {"forgotten"}]
         assert ids_of(found, "result:") == {job.id for job in final}
         for job in final:
             line, _, body = found[f"result:{job.id}"][0].partition("\n")
             assert " ".join(line.split(" ")[::2][:2]) == job.line
-            assert body == (job.record.decode() if job.place in {"completed", "failed"} else "envelope")
+            assert body == (job.record.decode() if job.place in {"completed", "failed"} else job.envelope)
         letters = {entry: fields["id"] for entry, fields in found.get("dlq", [])}
         assert sorted(letters.values()) == sorted(job.id for job in self.of("failed"))
         assert {job_id: entry for entry, job_id in letters.items()} == found.get("dead", {})

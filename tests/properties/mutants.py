@@ -19,6 +19,12 @@ MUTANTS = {
     "a mark that is forgotten": ("settle", "if item.run.cancel ~= '' then", "if false then"),
     "a job in two bands": ("reschedule", "if place.to ~= place.band or", "if"),
     "a job set aside after the resume": ("settle", "  if is_paused then", "  if true then"),
+    "an edit of whatever call there is": ("edit", "~= expected then return {'changed'} end", "== 0 then return end"),
+    "an open job that is forgotten": ("forget", "then return {'open'} end", "then id = id end"),
+    "a letter that is not forgotten": ("forget", "if entry then", "if false then"),
+    "a burial that reads the last token only": (
+        "bury", "tokens[id][token] = true", "tokens[id] = {[token] = true}",
+    ),
     "a pause that is not seen": ("claim", "return {'paused', stamp}", "stamp = stamp"),
 }  # fmt: skip
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 import redis
@@ -19,48 +19,24 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from jobfleet.errors import JobfleetError
 from jobfleet.store.call import Call
-from jobfleet.store.calls.control import cancel, pause, replay, reschedule, resume
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.calls.lease import bury, claim, renew, tick
-from jobfleet.store.calls.paused import pause_function, put_back, resume_function
 from jobfleet.store.calls.progress import Report, progress
 from jobfleet.store.calls.settle import STILL_EXPIRED, STILL_WAITING, expire, settle
-from jobfleet.store.records import Edit, Entry
+from jobfleet.store.records import Entry
 from jobfleet.store.script import Script, load
 from jobfleet.store.server.connect import target
 from jobfleet.store.sync import Store
-from tests.lua.model import FUNCTION, MINUTE, OPEN, VERBS, Job, Model, item_of
-from tests.lua.world import KEYS, LANE, mutated
+from tests.lua.model import MINUTE, OPEN, VERBS, Job, Model, item_of
+from tests.lua.world import LANE, mutated
 from tests.properties.mutants import MUTANTS, RARE
+from tests.properties.operators import ACTS, AGAIN, ENDED, PICK, Operators, act
 from tests.support.seed import S
-from tests.support.state import exact, server_now, short
-
-T = TypeVar("T")
-Act = TypeVar("Act", bound=Callable[..., None])
-
-PICK = st.integers(0, 40)
-AGAIN = st.booleans()
+from tests.support.state import server_now
 
 
-ACTS: list[tuple[str, dict[str, st.SearchStrategy[Any]]]] = []
-
-
-def act(weight: int = 1, **drawn: st.SearchStrategy[Any]) -> Callable[[Act], Act]:
-    """Something that may happen. Rules of their own would be left out at random, history by history."""
-
-    def register(body: Act) -> Act:
-        ACTS.extend([(body.__name__, drawn)] * weight)
-        return body
-
-    return register
-
-
-class LaneMachine(Model, RuleBasedStateMachine):
+class LaneMachine(Operators, RuleBasedStateMachine):
     """One lane, three children, a supervisor and reapers."""
-
-    store: Store
-    raw: redis.Redis
-    mutants: Mapping[str, Script]
 
     def __init__(self) -> None:
         Model.__init__(self)
@@ -69,22 +45,6 @@ class LaneMachine(Model, RuleBasedStateMachine):
         self.children = ["w.1", "w.2", "w.3"]
         self.nonces: Counter[str] = Counter()
         self.trips: Counter[str] = Counter()
-
-    def run(self, call: Call[T]) -> T:
-        return self.store.run(call._replace(script=self.mutants.get(call.script.name, call.script)))
-
-    def dump(self) -> dict[str, Any]:
-        return {short(name, KEYS): value for name, value in exact(self.raw).items()}
-
-    def unmoved(self, call: Call[T]) -> T:
-        before = self.without_answers()
-        answer = self.run(call)
-        assert self.without_answers() == before
-        return answer
-
-    def without_answers(self) -> dict[str, Any]:
-        """All but the answers that are kept of calls by id: running a call value again is a call of its own."""
-        return {name: value for name, value in self.dump().items() if not name.startswith("answer:")}
 
     @initialize()
     def jobs_are_there(self) -> None:
@@ -114,7 +74,7 @@ class LaneMachine(Model, RuleBasedStateMachine):
 
     @act(pick=PICK)
     def enqueues_a_known_id(self, pick: int) -> None:
-        if job := self.one(pick, "waiting", "running", "completed", "failed", "cancelled", "expired"):
+        if job := self.one(pick, *OPEN, *ENDED):
             assert self.unmoved(enqueue(LANE, [Entry(job.id, 0, "", "", b"other")])) == [False]
 
     @act(4, pick=PICK, limit=st.integers(1, 3), again=AGAIN)
@@ -142,10 +102,6 @@ class LaneMachine(Model, RuleBasedStateMachine):
                 (grant.id, grant.token) for grant in answer.grants
             ]
             assert self.unmoved(call._replace(args=(*call.args[:2], 0, *call.args[3:]))).word == "stale"
-
-    def scores(self, key: str) -> dict[str, int]:
-        found: Any = self.raw.zrange(key, 0, -1, withscores=True)
-        return {member.decode(): int(score) for member, score in found}
 
     @act(pick=PICK, again=AGAIN)
     def renews(self, pick: int, again: bool) -> None:
@@ -197,28 +153,11 @@ class LaneMachine(Model, RuleBasedStateMachine):
             return
         job_id, token = self.past[-1 - pick % len(self.past)]
         job = self.jobs[job_id]
-        done = job.place not in OPEN and job.token == token
+        done = job.place in ENDED and job.token == token
         before = self.dump()
         assert self.run(settle(LANE, [item_of(verb, job_id, token)])).letters == ("d" if done else "l")
         self.totals["lost"] += not done
         assert {**self.dump(), "totals": 0} == {**before, "totals": 0}
-
-    @act(2, pick=PICK, again=AGAIN)
-    def is_cancelled(self, pick: int, again: bool) -> None:
-        job = self.one(pick, *OPEN) or self.one(pick, "completed", "failed", "cancelled", "expired")
-        if job is None:
-            return
-        call = cancel(KEYS, LANE, [job.id], by="ann", ttl_ms=600_000)
-        if job.place not in OPEN:
-            assert self.unmoved(call) == "f"
-            return
-        assert self.run(call) == ("c" if job.place == "waiting" else "r")
-        if job.place == "waiting":
-            job.token = 0
-            self.end(job, "cancelled")
-        else:
-            job.marked = True
-        assert not again or self.unmoved(call) == ("r" if job.marked else "f")
 
     @act(2, pick=PICK)
     def a_lease_runs_out(self, pick: int) -> None:
@@ -278,72 +217,12 @@ class LaneMachine(Model, RuleBasedStateMachine):
         place = pick % 3
         child = self.children[place]
         board = [(job.id, job.token) for job in self.of("running") if job.child == child]
-        call = bury(LANE, child, board + self.past[-2:])
+        call = bury(LANE, child, board + self.past[-2:])  # code of earlier runs may not be stoppable
         for _ in range(1 + again):
             assert sorted((held.id, held.token) for held in self.run(call)[1]) == sorted(board)
         late = claim(LANE, child=child, nonce=self.nonces[child] + 1, lease_us=MINUTE, limit=3)
         assert self.unmoved(late).word == "buried"
         self.children[place] = f"{child}x"
-
-    @act(2, pick=PICK, band=st.integers(0, 3), later=st.booleans(), again=AGAIN)
-    def is_rescheduled(self, pick: int, band: int, later: bool, again: bool) -> None:
-        job = self.one(pick, "waiting") or self.one(pick, *OPEN, "completed", "failed", "cancelled", "expired")
-        if job is None:
-            return
-        due = server_now(self.raw) + later * MINUTE
-        call = reschedule(LANE, [job.id], by="ann", when=str(due), band=band)
-        if job.place != "waiting":
-            assert self.unmoved(call) == ("r" if job.place == "running" else "f")
-            return
-        assert self.run(call) == "s"
-        assert self.scores(LANE.ready[band])[job.id] == due
-        job.band, job.withheld = band, False
-        assert not again or self.unmoved(call) == "s"
-
-    @act(pick=PICK, edited=st.booleans(), again=AGAIN)
-    def is_replayed(self, pick: int, edited: bool, again: bool) -> None:
-        job = self.one(pick, "failed")
-        if job is None:
-            if other := self.one(pick, "waiting", "running", "completed", "cancelled", "expired"):
-                assert self.unmoved(replay(LANE, [other.id], by="ann")) == ["already"]
-            return
-        edits = {}
-        if edited:
-            assert self.unmoved(replay(LANE, [job.id], by="ann", edits={job.id: Edit("0-1", b"of another")})) == [
-                "changed"
-            ]
-            there: Any = self.raw.hget(LANE.dead, job.id)
-            edits[job.id] = Edit(there.decode(), b"edited")
-        call = replay(LANE, [job.id], by="ann", edits=edits)
-        assert self.run(call) == ["replayed"]
-        assert not edited or self.raw.get(LANE.job(job.id)) == b"edited"
-        job.place, job.token, job.tried, job.may_expire = "waiting", 0, True, False
-        self.totals.update(replayed=1, retrying=1)
-        assert not again or self.unmoved(call) == ["already"]
-
-    @act(again=AGAIN)
-    def is_paused_or_resumed(self, again: bool) -> None:
-        call = resume(LANE) if self.paused else pause(LANE, by="ann")
-        assert self.run(call) is True
-        self.paused = not self.paused
-        assert not again or self.unmoved(call) is False
-
-    @act(2, again=AGAIN)
-    def a_function_is_paused_or_resumed(self, again: bool) -> None:
-        if not self.is_function_paused:
-            call = pause_function(LANE, FUNCTION, by="ann")
-            assert self.run(call) is True
-            assert not again or self.unmoved(call) is False
-        else:
-            withheld = [job.id for job in self.of("waiting") if job.withheld]
-            back = put_back(LANE, [job.id for job in self.of(*OPEN)] or ["mail.0.none"])
-            assert self.run(resume_function(LANE, FUNCTION)) is True
-            assert self.run(back) == len(withheld)
-            assert not again or self.unmoved(back) == 0
-            assert self.run(resume_function(LANE, FUNCTION, is_done=True)) is True
-            for job_id in withheld:
-                self.jobs[job_id].withheld = False
-        self.is_function_paused = not self.is_function_paused
 
     @invariant()
     def the_server_is_as_the_model_says(self) -> None:
