@@ -330,8 +330,9 @@ _NAMED: dict[str, Any] = {
 def _job_row(namespace: str, job: JobResult[Any]) -> JobModel:
     return JobModel(
         namespace=namespace, id=job.id, seq=BY_HAND, status=job.status.value, queue=job.queue, function=job.function,
-        name=job.name, user_name=job.user, correlation_id=job.correlation_id, unique_key=job.unique,
-        tags=list(job.tags), job_metadata=dict(job.metadata), enqueued_at=job.enqueued_at,
+        name=job.name, user_name=job.user, session_id=job.session, group_name=job.group,
+        correlation_id=job.correlation_id, unique_key=job.unique, tags=list(job.tags),
+        job_metadata=dict(job.metadata), enqueued_at=job.enqueued_at,
         scheduled_at=job.scheduled_at, started_at=job.started_at, completed_at=job.completed_at,
         updated_at=datetime.now(UTC), attempt=job.attempt, retry_count=job.retry_count, worker=job.worker,
         fence=job.fence, error=job.error, cancel_requested_by=job.cancel_requested_by, moved_to=job.moved_to,

@@ -28,6 +28,7 @@ def shown(job: JobModel, end: JobResultModel | None, limits: Limits) -> JobResul
         "queue": job.queue,
         "user": job.user_name,
         "session": job.session_id,
+        "group": job.group_name,
         "correlation_id": job.correlation_id,
         "unique": job.unique_key,
         "tags": tuple(job.tags or ()),

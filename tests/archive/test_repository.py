@@ -156,11 +156,13 @@ def test_what_is_saved_by_hand_is_kept_until_the_journal_tells_of_it(
     job = JobResult[Any](
         id="mail.0.a", status=JobStatus.COMPLETED, result={"at": NOW}, function="mail.send", queue="mail", name="Mail",
         enqueued_at=NOW, completed_at=NOW, duration=timedelta(seconds=2), tags=("eu",), user="ann", attempt=1,
+        session="s1", group="acme",
     )  # fmt: skip
 
     assert repository.save(job) is True
     assert repository.save(job) is True
     assert repository.get(job.id) == job
+    assert [found.id for found in repository.search(session="s1")] == [job.id]
     assert [found.id for found in repository.search(tag="eu")] == [job.id]
 
     filling.put("a", ends="failed", user="bob")
