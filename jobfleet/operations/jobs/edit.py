@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect as signatures
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from jobfleet.codec import read_header, recalled
 from jobfleet.errors import InvalidJob, JobNotFound
@@ -55,20 +53,7 @@ def edit(context: FleetContext, job_id: str, wanted: Arguments, by: str | None) 
 
 def _edited(context: FleetContext, envelope: bytes, wanted: Arguments) -> bytes:
     args, kwargs = complete(envelope, wanted, context.limits)
-    _check_call(context, str(read_header(envelope).get("function", "")), args, kwargs)
+    function = context.registry.get(str(read_header(envelope).get("function", "")))
+    if function is not None:
+        function.fit.check((len(args), *kwargs), args, kwargs)
     return recalled(envelope, args, kwargs, limits=context.limits)
-
-
-def _check_call(context: FleetContext, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """Check the arguments against the function, if this process knows its parameters.
-
-    Raises:
-        InvalidJob: The function does not accept them.
-    """
-    function = context.registry.get(name)
-    if function is None or function.parameters is None:
-        return
-    try:
-        signatures.Signature(function.parameters).bind(*args, **kwargs)
-    except TypeError as error:
-        raise InvalidJob(f"{name} does not accept these arguments: {error}.", field="args") from None

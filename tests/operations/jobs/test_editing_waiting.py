@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -117,9 +118,9 @@ async def test_a_job_that_runs_or_has_ended_is_not_edited(client: Either, work: 
     ("wish", "message"),
     [
         ({}, "Nothing to change; give args, kwargs or both."),
-        ({"args": [1]}, "app.add does not accept these arguments: missing a required argument: 'y'."),
-        ({"args": [1, 2, 3]}, "app.add does not accept these arguments: too many positional arguments."),
-        ({"kwargs": {"z": 1}}, "app.add does not accept these arguments: got an unexpected keyword argument 'z'."),
+        ({"args": [1]}, "app.add takes (x, y): missing a required argument: 'y'."),
+        ({"args": [1, 2, 3]}, "app.add takes (x, y): too many positional arguments."),
+        ({"kwargs": {"z": 1}}, "app.add takes (x, y): got an unexpected keyword argument 'z'."),
         ({"args": "text"}, "args is 'text'"),
         ({"kwargs": [1]}, "kwargs is [1]"),
     ],
@@ -134,6 +135,19 @@ async def test_what_are_no_arguments_is_refused_and_changes_nothing(
 
     assert str(refused.value).startswith(message)
     assert call_of(await client("details", ADD)) == ((1, 2), {})
+
+
+async def test_arguments_of_a_decorated_function_are_not_checked_as_in_an_enqueue(
+    client: Either, registry: Registry
+) -> None:
+    @functools.wraps(abs)
+    def with_defaults(*numbers: int) -> int:
+        return sum(numbers)
+
+    registry.register(with_defaults, name="app.wrapped")
+    await client("enqueue", Job("Wrapped", "app.wrapped", (1, 2), id="wrapped", queue="default"))
+
+    assert await client("edit", "default.0.wrapped", [1, 2, 3]) is True
 
 
 async def test_a_parameter_that_the_worker_fills_is_not_given(client: Either) -> None:
