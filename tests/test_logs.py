@@ -6,12 +6,16 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from jobfleet.logs import JsonFormatter, PlainFormatter, TerminalFormatter
+import jobfleet
+from jobfleet.config import JobConfig
+from jobfleet.logs import JsonFormatter, PlainFormatter, TerminalFormatter, set_up_logs
+from jobfleet.logs.contained import OWN
 from jobfleet.model import ErrorType
 from jobfleet.outcome import ForeignError
 
@@ -166,3 +170,47 @@ def test_a_terminal_shows_which_job_a_users_line_is_of_by_the_end_of_its_id() ->
     assert "\x1b" in colored
     job = "job_id=mail.0.01a21dfe25dd700080006f1b3388064a function=shop.pay attempt=2"
     assert plain.partition(" ")[2] == f"WARNING {job} shop: 7 rows"
+
+
+class Broken(logging.Handler):
+    """A handler of the user that fails."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Fail."""
+        raise LookupError(f"planted: {record.getMessage()}")
+
+
+@pytest.fixture
+def broken() -> Iterator[logging.Handler]:
+    """A handler of all lines, whose errors are not `logging`'s to catch."""
+    handler = Broken()
+    logging.getLogger().addHandler(handler)
+    yield handler
+    logging.getLogger().removeHandler(handler)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_handler_that_fails_does_not_end_what_logs(
+    name: str, broken: logging.Handler, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        set_up_logs(JobConfig())
+
+    logging.getLogger(name).error("something happened")
+
+    assert capsys.readouterr().err.count("LookupError: planted: something happened") == 1
+
+
+def test_a_job_learns_that_the_handler_of_its_own_line_failed(broken: logging.Handler) -> None:
+    set_up_logs(JobConfig())
+
+    with pytest.raises(LookupError):
+        logging.getLogger("jobfleet.job.mail").error("something happened")
+
+
+def test_jobfleet_logs_to_no_other_logger_of_its_own() -> None:
+    source = "".join(path.read_text() for path in Path(jobfleet.__file__).parent.rglob("*.py"))
+
+    named = set(re.findall(r'getLogger\("(jobfleet\.[a-z.]+)"', source))
+
+    assert named - {"jobfleet.job"} == set(OWN)

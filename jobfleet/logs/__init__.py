@@ -14,14 +14,15 @@ from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from jobfleet.config import JobConfig
+from jobfleet.logs.contained import contain_handler_errors
 from jobfleet.logs.formatters import FORMAT, Current, PlainFormatter, TerminalFormatter, announce_days, nobody
 
 if TYPE_CHECKING:
     from jobfleet.logs.json_lines import JsonFormatter
 
 __all__ = [
-    "FORMAT", "JobLogger", "JsonFormatter", "PlainFormatter", "TerminalFormatter", "announce_days", "is_for_terminal",
-    "set_up_logs",
+    "FORMAT", "JobLogger", "JsonFormatter", "PlainFormatter", "TerminalFormatter", "announce_days",
+    "contain_handler_errors", "is_for_terminal", "set_up_logs",
 ]  # fmt: skip
 
 
@@ -34,7 +35,7 @@ def __getattr__(name: str) -> Any:
 
 
 def set_up_logs(config: JobConfig, *, worker: str = "", current: Current = nobody, shows_day: bool = True) -> None:
-    """Log to stderr, unless the program has configured its own logging.
+    """Log to stderr, unless the program has configured its own logging. In any case, contain errors of its handlers.
 
     Args:
         config: The settings `log_format`, `verbose` and `no_color`.
@@ -42,6 +43,7 @@ def set_up_logs(config: JobConfig, *, worker: str = "", current: Current = nobod
         current: Returns the run that the calling code belongs to, or None.
         shows_day: Whether this process prints the date on a terminal; one of the processes of a worker does.
     """
+    contain_handler_errors()
     logger = logging.getLogger("jobfleet")
     if logger.handlers or logging.getLogger().handlers:
         return

@@ -20,6 +20,7 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
 from jobfleet.functions.manifest import function_record
 from jobfleet.functions.registry import JobFunction
+from jobfleet.logs import contain_handler_errors
 from jobfleet.metrics.tally import Mute
 from jobfleet.model.option_types import Items
 from jobfleet.operations.fleet_context import FleetContext
@@ -105,6 +106,7 @@ def run_worker(
     )
     if isinstance(queues, Mapping):
         config = replace(config, queues=dict(queues))
+    contain_handler_errors()
     registry = fleet.context.registry
     registry.workers += 1
     try:

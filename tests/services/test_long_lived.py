@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from jobfleet.errors import ConfigError
+from jobfleet.logs import contain_handler_errors
 from jobfleet.services.long_lived import Restarts, for_each, keep_running
 from jobfleet.services.repeated_fault import RepeatedFault
 from tests.support.waiting import await_until
@@ -43,6 +44,23 @@ async def test_it_begins_again_after_any_error(faults: RepeatedFault) -> None:
     await keep_running(work, faults, restarts=AT_ONCE, on_failure=seen.append)
 
     assert (len(begun), [type(error) for error in seen]) == (5, [type(error) for error in errors])
+
+
+async def test_a_handler_that_fails_at_the_report_does_not_end_it() -> None:
+    class Broken(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise LookupError(f"planted: {record.getMessage()}")
+
+    contain_handler_errors()
+    log, handler = logging.getLogger("jobfleet.worker"), Broken()
+    work, begun = failing(RuntimeError("planted"), ConfigError("planted"))
+    log.addHandler(handler)
+    try:
+        await keep_running(work, RepeatedFault(log, "work"), restarts=AT_ONCE)
+    finally:
+        log.removeHandler(handler)
+
+    assert len(begun) == 3
 
 
 async def test_a_fault_that_repeats_is_reported_once_with_its_traceback(

@@ -1,14 +1,11 @@
 """The log lines of runs: one per transition.
 
-Lines that need no action are logged with ``--verbose`` or the setting `log_jobs` only. A line that cannot be logged
-does not change how its run ends.
+Lines that need no action are logged with ``--verbose`` or the setting `log_jobs` only.
 """
 
 from __future__ import annotations
 
 import logging
-import traceback
-from typing import Any
 
 from jobfleet.clock import span
 from jobfleet.config import JobConfig
@@ -38,7 +35,7 @@ def level_of_jobs(config: JobConfig) -> int | None:
 def started(run: Run, level: int) -> None:
     """A run has started."""
     extra = {"run": run, "_shown": "started"}
-    _log(level, "job.started job_id=%s function=%s", run.id, _function(run), extra=extra)
+    log.log(level, "job.started job_id=%s function=%s", run.id, _function(run), extra=extra)
 
 
 def ended(run: Run, level: int, verb: str, duration_us: int) -> None:
@@ -47,7 +44,7 @@ def ended(run: Run, level: int, verb: str, duration_us: int) -> None:
         event, seconds = PAST[verb], duration_us / 1e6
         shown = f"{event} {'in' if event == 'completed' else 'after'} {_duration(seconds)}"
         text, extra = "job.%s job_id=%s function=%s duration=%.3f", {"run": run, "_shown": shown}
-        _log(level, text, event, run.id, _function(run), seconds, extra=extra)
+        log.log(level, text, event, run.id, _function(run), seconds, extra=extra)
 
 
 def retried(run: Run, tries: Tries, outcome: Outcome, delay_us: int) -> None:
@@ -79,28 +76,19 @@ def _failed(event: str, level: int, run: Run, tries: Tries, outcome: Outcome, sh
                 last = f"{last}\n{traceback_text(outcome.error, LONGEST_TRACEBACK)}"
     text = "job.%s job_id=%s function=%s attempt=%d %s"
     attempt = Tries.parse(run.grant.tries).attempt
-    _log(level, text, event, run.id, _function(run), attempt, last, exc_info=exc_info, extra=extra)
+    log.log(level, text, event, run.id, _function(run), attempt, last, exc_info=exc_info, extra=extra)
 
 
 def parked(run: Run, reason: str, grace: float) -> None:
     """A job waits for a worker that can run it, at most `grace` seconds."""
     shown = f"{grace / 3600:g} h" if grace >= 3600 else f"{grace:g} s"
     extra = {"run": run, "event": "job.parked"}
-    _log(logging.WARNING, "Parked %s: %s Goes to the dead letters in %s.", run.id, reason, shown, extra=extra)
+    log.warning("Parked %s: %s Goes to the dead letters in %s.", run.id, reason, shown, extra=extra)
 
 
 def lost(run: Run, why: str) -> None:
     """Another run owns the job by now."""
-    _log(logging.WARNING, "job.lost job_id=%s token=%d %s", run.id, run.token, why, extra={"run": run})
-
-
-def _log(level: int, text: str, *values: object, **options: Any) -> None:
-    """Log a line. If a handler or a filter of the user fails, print its error, as `logging` prints those of its own."""
-    try:
-        log.log(level, text, *values, stacklevel=2, **options)
-    except Exception:  # noqa: BLE001 - the user's handler may raise anything
-        if logging.raiseExceptions:
-            traceback.print_exc()
+    log.warning("job.lost job_id=%s token=%d %s", run.id, run.token, why, extra={"run": run})
 
 
 def _duration(seconds: float) -> str:
