@@ -12,7 +12,6 @@ from jobfleet.errors import JobfleetError, JobNotFound, StoreUnavailable
 from jobfleet.fleet.default import default_fleet
 from jobfleet.fleet.sync import Fleet
 from jobfleet.model import JobResult
-from jobfleet.store.sync import Store
 
 T = TypeVar("T")
 PATIENCE = 1.0
@@ -52,13 +51,7 @@ class Reader:
             connect_timeout=min(PATIENCE, fleet.config.connect_timeout),
             socket_timeout=min(2 * PATIENCE, fleet.config.socket_timeout),
         )
-        self._fleet = Fleet.of(config, fleet.context.registry)
-        self._fleet._store = Store(  # noqa: SLF001 - both use the same embedded server
-            fleet.store.at,
-            patience=config.patience,
-            connect_timeout=config.connect_timeout,
-            socket_timeout=config.socket_timeout,
-        )
+        self._fleet = Fleet.of(config, fleet.context.registry, target=fleet.store.at)
         self._away_until = 0.0
         self._away = ""
 

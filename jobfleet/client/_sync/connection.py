@@ -23,6 +23,7 @@ from jobfleet.operations.operation import BulkOperation, T, drive_blocking
 from jobfleet.operations.submit import operation_for
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.records import Holder
+from jobfleet.store.server.connect import Target
 from jobfleet.store.sync import Store
 from jobfleet.warn import warn
 
@@ -40,10 +41,16 @@ class Connection(ClientBase):
     _listener: SharedListener | None = None
 
     @classmethod
-    def of(cls, config: JobConfig, registry: Registry | None = None) -> Self:
-        """A fleet with these very settings; nothing is read from the environment."""
+    def of(cls, config: JobConfig, registry: Registry | None = None, *, target: Target | None = None) -> Self:
+        """A fleet with these very settings; nothing is read from the environment.
+
+        Args:
+            config: The settings.
+            registry: The functions; default those of this process.
+            target: The server of another client, which closes it; default the server of the settings.
+        """
         made = cls.__new__(cls)
-        cls._set_up(made, config, registry)
+        cls._set_up(made, config, registry, target=target)
         return made
 
     def __enter__(self) -> Self:
