@@ -9,7 +9,7 @@ OWN = (
     "jobfleet.archive", "jobfleet.day", "jobfleet.journal", "jobfleet.metrics", "jobfleet.notify", "jobfleet.reaper",
     "jobfleet.store", "jobfleet.worker",
 )  # fmt: skip
-"""The loggers of jobfleet's own lines. Those of jobs are not among them: a job is told of what its own line raises."""
+"""The loggers of jobfleet's own lines. A job learns of what its own line raises, so its loggers are not among them."""
 
 
 def contain_handler_errors() -> None:
