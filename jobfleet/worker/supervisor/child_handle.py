@@ -31,6 +31,7 @@ class ChildHandle:
         pid: Its process id.
         reports: The descriptor from which its reports are read.
         running: Number of jobs that it runs, by its last report.
+        has_reported: Whether any frame has come from it. Before the first one, it runs no code of the user.
         is_ready: Whether it has reported its functions and queues.
         ready_at: When it became ready (boot-time clock); 0 before that.
         queues: The queues that it serves.
@@ -59,6 +60,7 @@ class ChildHandle:
         self.child = child
         self.number = number
         self.running = 0
+        self.has_reported = False
         self.is_ready = False
         self.ready_at = 0.0
         self.queues: list[str] = []
@@ -113,7 +115,10 @@ class ChildHandle:
         """
         self.is_draining = True
         self.tell("drain", grace)
-        if not self.is_ready:
+        if not self.has_reported:  # Python still starts, and holds signals back; on a busy machine for seconds
+            self.is_leaving = True
+            self.kill(signal.SIGKILL)
+        elif not self.is_ready:
             self.kill(END_LOADING)  # while it loads modules, it reads no frame
 
     def cancel(self, job_id: str, token: int, by: str) -> None:

@@ -187,6 +187,7 @@ class Children:
 
     async def _hear(self, handle: ChildHandle, reports: AsyncIterator[list[Any]]) -> None:
         async for word, *rest in reports:
+            handle.has_reported = True
             if word == "ready":
                 functions, handle.queues, *kind = rest
                 handle.kind = Kind(*kind)
