@@ -8,7 +8,7 @@ enqueued nothing: the sweep of the relay cancels the job, and with it the callba
 from __future__ import annotations
 
 from jobfleet.codec import amended
-from jobfleet.model import Job, JobStatus, Receipt
+from jobfleet.model import Job, Receipt
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.callbacks import prepare_callbacks
 from jobfleet.operations.flows.dependencies import (
@@ -16,12 +16,12 @@ from jobfleet.operations.flows.dependencies import (
     block,
     check_parents,
     edges_of,
+    held_by,
     receipt_of,
     refuse_displacing,
     start,
 )
 from jobfleet.operations.flows.flow import lift, put_all
-from jobfleet.operations.jobs.conflicts import answer
 from jobfleet.operations.jobs.enqueue import prepare
 from jobfleet.operations.operation import Operation
 from jobfleet.store.records import Holder
@@ -50,16 +50,10 @@ def submit(context: FleetContext, job: Job) -> Operation[Receipt]:
     made = Dependant(sent.lane, entry, edges, sent.unique)
     created = yield from block(made)
     if created is None:
-        return Receipt(entry.id, created=False, status=sent.status, callbacks=ids)
+        return receipt_of(made, "g", created=False)._replace(callbacks=ids)
     if isinstance(created, Holder):
-        assert made.unique is not None  # noqa: S101 - only a job with a unique key can have a holder
-        receipt = answer(made.unique, created)
-        if receipt.error is not None:
-            raise receipt.error
-        return receipt
+        return held_by(made, created)
     yield from put_all(context, list(callbacks.values()))
     yield from lift(context, list(callbacks.values()))
     letter = yield from start(context, made)
-    if letter == "d":  # it was enqueued before
-        return Receipt(entry.id, created, JobStatus.QUEUED, callbacks=ids)
     return receipt_of(made, letter, created=created)._replace(callbacks=ids)

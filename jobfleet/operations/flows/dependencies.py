@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from jobfleet.codec import amended
 from jobfleet.errors import InvalidJob, JobNotFound, UnknownParent
@@ -80,33 +80,41 @@ def submit(context: FleetContext, job: Job) -> Operation[Receipt]:
     """
     made = yield from _written(context, job)
     yield from check_parents(context, [edge.parent for edge in made.edges])
-    created, letter = yield from put(context, made)
+    created = yield from block(made)
+    if created is None:
+        return receipt_of(made, "g", created=False)
     if isinstance(created, Holder):
-        assert made.unique is not None  # noqa: S101 - only a job with a unique key can have a holder
-        receipt = answer(made.unique, created)
-        if receipt.error is not None:
-            raise receipt.error
-        return receipt
-    return receipt_of(made, letter, created=created)
+        return held_by(made, created)
+    return receipt_of(made, (yield from start(context, made)), created=created)
+
+
+def held_by(made: Dependant, holder: Holder) -> Receipt:
+    """The receipt of a job whose unique key another job holds.
+
+    Raises:
+        DuplicateJob: The job has ``on_conflict="raise"``.
+    """
+    assert made.unique is not None  # noqa: S101 - only a job with a unique key can have a holder
+    receipt = answer(made.unique, holder)
+    if receipt.error is not None:
+        raise receipt.error
+    return receipt
 
 
 def receipt_of(made: Dependant, letter: str, *, created: bool) -> Receipt:
-    """The receipt of a job whose guard was lifted.
+    """The receipt of a job that was written.
 
     Args:
         made: The job.
-        letter: Its state, as `start` returns it.
+        letter: Its state, as `start` returns it; g if it was not blocked any more.
         created: Whether it is new.
     """
-    status = JobStatus.BLOCKED
-    if letter in "ux":
-        status = (
-            JobStatus.CANCELLED
-            if letter == "x"
-            else JobStatus.SCHEDULED
-            if is_later(made.entry.when)
-            else JobStatus.QUEUED
-        )
+    if letter == "x":
+        status = JobStatus.CANCELLED
+    elif letter in "ug":
+        status = JobStatus.SCHEDULED if is_later(made.entry.when) else JobStatus.QUEUED
+    else:
+        status = JobStatus.BLOCKED
     return Receipt(id=made.entry.id, created=created, status=status)
 
 
@@ -169,28 +177,6 @@ def _unknown(job_id: str) -> UnknownParent:
     return UnknownParent(
         f"No job {job_id!r} to wait for: never enqueued, or its result was deleted.", field="depends_on"
     )
-
-
-class Put(NamedTuple):
-    """The result of enqueueing a job that waits.
-
-    Attributes:
-        created: Whether it is new; or the job that holds its unique key.
-        letter: u: it does not wait any more. b: it waits. x: it was cancelled.
-    """
-
-    created: Answer
-    letter: str
-
-
-def put(context: FleetContext, made: Dependant) -> Operation[Put]:
-    """Write a job with its guard, register its parents, lift the guard."""
-    created = yield from block(made)
-    if created is None:
-        return Put(False, "b")
-    if isinstance(created, Holder):
-        return Put(created, "b")
-    return Put(created, (yield from start(context, made)))
 
 
 def block(made: Dependant) -> Operation[Answer | None]:

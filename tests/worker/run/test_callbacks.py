@@ -274,3 +274,29 @@ def test_handles_of_jobs_with_callbacks(fleet: Fleet, calls: Calls, registry: Re
         handle: JobHandle[Any] = made.enqueue()
         assert handle.result(timeout=30) == 7
         wait_until(lambda: calls, why="the callback has run")
+
+
+@pytest.mark.parametrize("has_callbacks", [False, True])
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_a_repeated_enqueue_of_a_job_with_a_parent_reports_whether_it_still_waits(
+    fleet: Fleet, working: Working, calls: Calls, has_callbacks: bool, has_ended: bool
+) -> None:
+    parent = fleet.enqueue(Job("parent", "test.work"))
+    options: dict[str, Any] = {"on_success": callback("good")} if has_callbacks else {}
+    job = Job("x", "test.work", id="own", depends_on=[parent], queue="later", **options)
+    first = fleet.submit(job)
+    if has_ended:
+        with working():
+            wait_until(lambda: fleet.poll(first.id).status is JobStatus.QUEUED, why="its parent has ended")
+
+    second = fleet.submit(job)
+
+    assert (first.created, first.status) == (True, JobStatus.BLOCKED)
+    assert second == first._replace(created=False, status=fleet.poll(first.id).status)
+
+
+def test_a_repeated_enqueue_of_a_job_with_callbacks_reports_that_it_is_queued(fleet: Fleet, calls: Calls) -> None:
+    first, second = (fleet.submit(Job("x", "test.work", id="own", on_success=callback("good"))) for _ in range(2))
+
+    assert (first.created, first.status) == (True, JobStatus.QUEUED)
+    assert second == first._replace(created=False)
