@@ -10,7 +10,7 @@ from jobfleet.operations.operation import batches
 from jobfleet.store.calls import settle
 from jobfleet.store.calls.lease import claim
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.server.connect import target
+from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
 
 FUNCTION = "bench.waited"

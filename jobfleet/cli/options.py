@@ -14,6 +14,7 @@ from jobfleet.config.kind import (
     COUNT,
     DATABASE,
     DURATION,
+    FILE,
     FLAG,
     HOST,
     LANES,
@@ -22,7 +23,9 @@ from jobfleet.config.kind import (
     PATH,
     QUEUES,
     RATIO,
+    SECRET,
     SIZE,
+    TEXT,
     URL,
 )
 from jobfleet.model.durations import LONGEST
@@ -30,6 +33,10 @@ from jobfleet.model.durations import LONGEST
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 GLOBAL_SETTINGS = ("url", "namespace", "app_dir", "no_color", "verbose", "log_format")
+HIDDEN_SETTINGS = (
+    "tls_ca_file", "tls_cert_file", "tls_key_file", "tls_check_hostname", "sentinel_username", "sentinel_password",
+)  # fmt: skip
+"""Flags that every command has, too. The help of each command would be half as long again; the reference shows them."""
 LONGEST_SENTENCE = 150
 """Most characters of a command's summary in the list of commands."""
 FORMS = ("table", "json", "ids")
@@ -37,7 +44,7 @@ HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 _METAVARS = {
     URL: "URL", HOST: "ADDRESS", NAME: "NAME", PATH: "DIR", COUNT: "N", RATIO: "N", DURATION: "TIME", SIZE: "BYTES",
-    QUEUES: "NAMES",
+    QUEUES: "NAMES", FILE: "FILE", TEXT: "TEXT", SECRET: "PASSWORD",
     LANES: "QUEUE=N", DATABASE: "URL", NOTIFY: "JSON",
 }  # fmt: skip
 _BY_NAME = {row.name: row for row in SETTINGS}
@@ -47,17 +54,20 @@ class SettingOption(click.Option):
     """A flag whose value goes to `config.load` instead of the command."""
 
 
-def setting_option(row: Setting) -> SettingOption:
-    """The flag of a setting."""
-    names = [row.flag, row.name] + ([f"-{row.short}"] if row.short else [])
+def setting_option(row: Setting, *, is_hidden: bool = False) -> SettingOption:
+    """The flag of a setting. One that is on by default can be turned off."""
+    is_on = row.kind is FLAG and row.default is True
+    flag = f"{row.flag}/--no-{row.flag.removeprefix('--')}" if is_on and is_hidden else row.flag
+    names = [flag, row.name] + ([f"-{row.short}"] if row.short else [])
     default = row.derived or row.show(row.default)
     is_shown = bool(default) and row.kind is not FLAG and row.name != "verbose"
     text = f"{row.help} [{f'default {default}; ' if is_shown else ''}{row.variable}]"
     if row.name == "verbose":
         return SettingOption(names, count=True, default=None, help=text)
     if row.kind is FLAG:
-        return SettingOption(names, is_flag=True, default=None, help=text)
-    return SettingOption(names, metavar="|".join(row.kind.words) or _METAVARS[row.kind], default=None, help=text)
+        return SettingOption(names, is_flag=True, default=None, help=text, hidden=is_hidden)
+    metavar = "|".join(row.kind.words) or _METAVARS[row.kind]
+    return SettingOption(names, metavar=metavar, default=None, help=text, hidden=is_hidden)
 
 
 def global_options() -> list[click.Parameter]:
@@ -68,7 +78,8 @@ def global_options() -> list[click.Parameter]:
     )
     text = "Form of the output. [default table; JOBFLEET_OUTPUT]"
     output = SettingOption(["-o", "--output"], type=click.Choice(FORMS), default=None, help=text)
-    return [*settings[:2], config, settings[2], output, *settings[3:]]
+    hidden: list[click.Parameter] = [setting_option(_BY_NAME[name], is_hidden=True) for name in HIDDEN_SETTINGS]
+    return [*settings[:2], config, settings[2], output, *settings[3:], *hidden]
 
 
 _GLOBAL_NAMES = {option.name for option in global_options()}

@@ -18,8 +18,7 @@ from jobfleet.model import Job
 from jobfleet.model.durations import seconds
 from jobfleet.model.option_types import Seconds
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.store.server.connect import Target
-from jobfleet.store.server.connect import target as target_of
+from jobfleet.store.server.target import Target, target_of
 from jobfleet.store.trip import Recorder
 
 WARN_AFTER = 3.0
@@ -89,7 +88,7 @@ class ClientBase:
     def _open_target(self) -> Target:
         """Return where Redis is; for ``embedded://``, start the server if none runs."""
         if self.target is None:
-            self.target = target_of(self.context.config.url, warns=True)
+            self.target = target_of(self.context.config, warns=True)
         return self.target
 
     def _close_target(self) -> None:

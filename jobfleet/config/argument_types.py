@@ -17,6 +17,12 @@ class FleetSettings(TypedDict, total=False):
     """
 
     config: str | Path | None
+    tls_ca_file: str | Path | None
+    tls_cert_file: str | Path | None
+    tls_key_file: str | Path | None
+    tls_check_hostname: bool | None
+    sentinel_username: str | None
+    sentinel_password: str | None
     app_dir: str | Path | None
     no_color: bool | None
     verbose: int | None

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from jobfleet.config.notify import read_notify, show_notify
-from jobfleet.config.url import check_database_url, check_url, mask_url
+from jobfleet.config.url import HIDDEN, check_database_url, check_url, mask_url
 from jobfleet.errors import ConfigError
 from jobfleet.model.durations import UNITS, read_duration
 from jobfleet.model.ids import QUEUE_RULE
@@ -201,7 +201,10 @@ URL = Kind(name="URL", parse=_url, show=lambda value: mask_url(str(value)), hide
 DATABASE = Kind(name="URL of a database", parse=_database, show=lambda value: mask_url(str(value)), hides=True)
 HOST = Kind(name="address", parse=_text)
 NAME = Kind(name="name", parse=_name)
+TEXT = Kind(name="text", parse=_text)
+SECRET = Kind(name="password", parse=_text, show=lambda _: HIDDEN, hides=True)
 PATH = Kind(name="folder", parse=_path)
+FILE = Kind(name="file", parse=_path)
 FLAG = Kind(name="true or false", parse=_flag, show=lambda value: str(value).lower())
 COUNT = Kind(name="whole number", parse=_count)
 RATIO = Kind(name="number", parse=_ratio)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from jobfleet.config.connection import ConnectionSettings
 from jobfleet.config.cpu import default_processes, processors
 from jobfleet.config.kind import (
     COUNT,
@@ -21,17 +22,14 @@ from jobfleet.config.kind import (
     FLAG,
     HOST,
     LANES,
-    NAME,
     NOTIFY,
     PATH,
     QUEUES,
     RATIO,
     SIZE,
-    URL,
     choice,
 )
 from jobfleet.config.setting import OptionalSeconds, Seconds, Setting, Weights, setting
-from jobfleet.config.url import DEFAULT_URL
 from jobfleet.errors import ConfigError
 
 HOUR = 3600.0
@@ -40,17 +38,13 @@ MIB = 1024**2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobConfig:
+class JobConfig(ConnectionSettings):
     """All settings, validated. Durations are float seconds.
 
     Raises:
         ConfigError: A value is not valid; the message names the setting, the value and the remedy.
     """
 
-    url: str = setting(URL, DEFAULT_URL, "URL of the Redis server.", scope="all")
-    namespace: str = setting(
-        NAME, "jobfleet", "Prefix of every key; fleets with different namespaces are independent.", scope="all"
-    )
     app_dir: Path = setting(PATH, ".", "Folder put first on sys.path before modules are imported.", scope="command")
     no_color: bool = setting(FLAG, False, "Print without colours.", scope="command")
     verbose: int = setting(

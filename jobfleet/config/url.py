@@ -13,9 +13,11 @@ from urllib.parse import SplitResult
 from jobfleet.errors import ConfigError
 
 DEFAULT_URL = "redis://localhost:6379/0"
-SCHEMES = ("redis", "rediss", "unix", "sentinel", "cluster", "embedded", "memory")
-LATER = ("sentinel", "cluster")
+SCHEMES = ("redis", "rediss", "unix", "sentinel", "sentinels", "cluster", "clusters", "embedded", "memory")
+LATER = ("cluster", "clusters")
 """Schemes that this version recognises and refuses."""
+SECURE = {"redis": "rediss", "sentinel": "sentinels", "cluster": "clusters"}
+"""Schemes without TLS, with the schemes that use it."""
 HIDDEN = "***"
 ESCAPE = "write '/', '?', '#' and '@' in a user or a password as %2F, %3F, %23 and %40"
 
@@ -32,7 +34,7 @@ _HARMLESS = frozenset(
 )  # fmt: skip
 _NUMBERED = frozenset({"redis", "rediss"})
 """Schemes whose path is the number of a database."""
-_MANY = frozenset({"sentinel", "cluster"})
+_MANY = frozenset({"sentinel", "sentinels", "cluster", "clusters"})
 """Schemes that name several hosts."""
 _SECRET = frozenset(
     {

@@ -15,7 +15,7 @@ from jobfleet.model import JobStatus
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.store.calls.control import trim
 from jobfleet.store.fleet import read_whole
-from jobfleet.store.server.connect import target
+from jobfleet.store.server.target import target_of
 from jobfleet.store.sync import Store
 
 DAY_S = 86_400.0
@@ -49,7 +49,7 @@ def _connected() -> Iterator[tuple[FleetContext, Store]]:
         yield fleet.context, fleet.store
         return
     config = offered_settings() or load().config
-    with closing(target(config.url)) as at:
+    with closing(target_of(config)) as at:
         store = Store(
             at,
             patience=config.patience,

@@ -36,7 +36,7 @@ from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import inspect
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.server.connect import target
+from jobfleet.store.server.target import target_of
 
 log = logging.getLogger("jobfleet.reaper")
 AFTER_DEATH, LONGEST_PAUSE = 0.5, 30.0
@@ -68,7 +68,7 @@ def main(modules: Sequence[str], config: JobConfig) -> int:
 
 async def _run(config: JobConfig, parent: int | None, reports: int | None = None) -> int:
     channels = channels_of(config)
-    at = target(config.url)
+    at = target_of(config)
     store = AsyncStore(
         at,
         patience=config.patience,

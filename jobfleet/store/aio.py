@@ -17,7 +17,7 @@ from jobfleet.store.link.protocol import AsyncLink
 from jobfleet.store.replies import Remedy, read, remedy, translate, unavailable
 from jobfleet.store.script import Script
 from jobfleet.store.server.clock import ASK, ServerClock
-from jobfleet.store.server.connect import Target
+from jobfleet.store.server.target import Target
 from jobfleet.store.trip import Detours, Making, Recorder, Trip, only, repeated, speller, straight, trip, until
 
 log: logging.Logger = logging.getLogger("jobfleet.store")

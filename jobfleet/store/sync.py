@@ -12,7 +12,7 @@ from jobfleet.store.link.pool import MOST
 from jobfleet.store.link.protocol import Link
 from jobfleet.store.link.sync import SocketLink
 from jobfleet.store.server.clock import ASK, ServerClock
-from jobfleet.store.server.connect import Target
+from jobfleet.store.server.target import Target
 from jobfleet.store.trip import Detours, Making, Recorder, only, speller, straight, trip, until
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ import pytest
 from jobfleet import AsyncFleet
 from jobfleet.archive import JobRepository, init_job_tables
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.server.connect import target
+from jobfleet.store.server.target import target
 from tests.support.postgres import Postgres, serving
 
 DATABASES = ("sqlite", "postgresql")

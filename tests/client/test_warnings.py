@@ -13,7 +13,7 @@ import pytest
 
 from jobfleet import AsyncFleet, Fleet, Job
 from jobfleet.functions.registry import Registry
-from jobfleet.store.server.connect import target
+from jobfleet.store.server.target import target
 from jobfleet.warn import LIBRARY
 
 

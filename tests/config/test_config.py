@@ -9,12 +9,19 @@ from typing import Any
 import pytest
 
 from jobfleet.config import SETTINGS, JobConfig, Loaded, Setting, default_processes, load, processors
+from jobfleet.config.kind import SECRET
 from jobfleet.errors import ConfigError
 
 MIB = 1024 * 1024
 
 DEFAULTS: dict[str, object] = {
     "url": "redis://localhost:6379/0",
+    "tls_ca_file": None,
+    "tls_cert_file": None,
+    "tls_key_file": None,
+    "tls_check_hostname": True,
+    "sentinel_username": None,
+    "sentinel_password": None,
     "namespace": "jobfleet",
     "app_dir": Path(),
     "no_color": False,
@@ -87,6 +94,12 @@ DEFAULTS: dict[str, object] = {
 # name → the value as a variable's text, as TOML, and as it is read; never the default
 OTHERS: dict[str, tuple[str, str, object]] = {
     "url": ("rediss://h:1/2", '"rediss://h:1/2"', "rediss://h:1/2"),
+    "tls_ca_file": ("/etc/ca.pem", '"/etc/ca.pem"', Path("/etc/ca.pem")),
+    "tls_cert_file": ("me.pem", '"me.pem"', Path("me.pem")),
+    "tls_key_file": ("me.key", '"me.key"', Path("me.key")),
+    "tls_check_hostname": ("false", "false", False),
+    "sentinel_username": ("sam", '"sam"', "sam"),
+    "sentinel_password": ("pw", '"pw"', "pw"),
     "namespace": ("shop", '"shop"', "shop"),
     "app_dir": ("src", '"src"', Path("src")),
     "no_color": ("1", "true", True),
@@ -206,6 +219,9 @@ def test_every_row_is_complete(setting: Setting) -> None:
 
 @every_setting()
 def test_what_is_shown_can_be_read_again(setting: Setting) -> None:
+    if setting.kind is SECRET:
+        assert setting.show(OTHERS[setting.name][2]) == "***"
+        return
     for value in (setting.parse(setting.default), OTHERS[setting.name][2]):
         assert setting.parse(setting.show(value)) == value
 

@@ -113,8 +113,8 @@ LANES_REMEDY = "use queue=lanes pairs, such as 'mail=4,bulk=2', each 1 to 1024"
         (
             {"url": "http://u:pw@h"},
             (
-                "Unknown scheme 'http' in URL; use redis, rediss, unix, embedded or memory "
-                "(sentinel and cluster are not available yet)."
+                "Unknown scheme 'http' in URL; use redis, rediss, unix, sentinel, sentinels, embedded or memory "
+                "(cluster and clusters are not available yet)."
             ),
         ),
     ],
@@ -183,7 +183,9 @@ def test_passwords_are_masked(url: str, masked: str) -> None:
     assert mask_url(url) == masked
 
 
-@pytest.mark.parametrize("scheme", ["redis", "rediss", "unix", "sentinel", "cluster", "embedded", "memory", "REDIS"])
+@pytest.mark.parametrize(
+    "scheme", ["redis", "rediss", "unix", "sentinel", "sentinels", "cluster", "clusters", "embedded", "memory", "REDIS"]
+)
 def test_known_schemes_pass_unchanged(scheme: str) -> None:
     assert check_url(f"{scheme}://x") == f"{scheme}://x"
 
@@ -201,7 +203,9 @@ def test_an_unknown_scheme_is_refused(url: str, scheme: str) -> None:
     with pytest.raises(ConfigError) as caught:
         check_url(url)
 
-    known = "use redis, rediss, unix, embedded or memory (sentinel and cluster are not available yet)."
+    known = (
+        "use redis, rediss, unix, sentinel, sentinels, embedded or memory (cluster and clusters are not available yet)."
+    )
     expected = f"Unknown scheme {scheme!r} in URL; {known}"
     assert str(caught.value) == expected
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from jobfleet.store.server.connect import target
+from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
 from tests.lua.world import PASSWORD, USER, World, granting
 from tests.support.server import ClusterNode, RedisServer

@@ -18,7 +18,7 @@ from jobfleet.store.calls import (
 )
 from jobfleet.store.link.sync import SocketLink
 from jobfleet.store.script import Field, entry_scripts, load, names
-from jobfleet.store.server.connect import target
+from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
 from tests.lua.cases import cases
 from tests.lua.samples import ARGUMENTS_AN_ITEM, IDS, LETTERED, SAMPLES, SHARES_KEYS

@@ -13,7 +13,7 @@ from jobfleet.store.call import Command
 from jobfleet.store.link.protocol import Link
 from jobfleet.store.link.sync import SocketLink
 from jobfleet.store.script import load, names
-from jobfleet.store.server.connect import target
+from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
 from tests.lua.cases import cases
 from tests.lua.samples import SAMPLES

@@ -29,7 +29,7 @@ from jobfleet.store.calls.paused import pause_function, put_back, resume_functio
 from jobfleet.store.calls.settle import settle
 from jobfleet.store.records import Entry, Grant
 from jobfleet.store.script import Script, load
-from jobfleet.store.server.connect import target
+from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
 from tests.lua.model import FUNCTION, item_of
 from tests.lua.world import KEYS, LANE, mutated

@@ -15,7 +15,7 @@ from jobfleet import Fleet, JobConfig
 from jobfleet.archive.schema import open_engine
 from jobfleet.config import SETTINGS, mask_url
 from jobfleet.errors import ConfigError
-from jobfleet.store.server.connect import target
+from jobfleet.store.server.target import target
 
 PIECES = st.from_regex(r"[QXZ][QXZ7]{2,6}", fullmatch=True)
 MARKS = st.sampled_from([":", "/", "?", "#", "@", "&", "=", "%", "+", " ", "\\", "[", "]", ";", ",", "℡", "\u0435"])
@@ -24,6 +24,7 @@ FORMS = [
     "redis://user:{0}", "redis://:{0}", "redis://host:6379/0?auth={0}", "redis://host/0?password={0}&db=1",
     "redis://host/0?{0}", "redis://user:{0}@host/0?ssl_cert_reqs=none", "redis://user:{0}@host/db/name", "{0}",
     "user:{0}@host", "unix://user:{0}@/run/redis.sock", "sentinel://user:{0}@a:1,b:2/main", "redis://user:12{0}@host",
+    "sentinels://{0}@a:1/main", "sentinel://a/main?sentinel_password={0}",
     "postgresql://user:{0}@host/db", "postgresql://{0}@host/db", "postgres://user:{0}@host/db?sslmode=require",
 ]  # fmt: skip
 
@@ -54,8 +55,12 @@ def told(url: str) -> list[str]:
             warnings.simplefilter("always")
             at = target(url, warns=True)
         texts += [str(one.message) for one in caught]
-        kwargs = redis.ConnectionPool.from_url(at.url).connection_kwargs
-        texts += [at.shown, *(str(kwargs.get(part)) for part in ("host", "port", "db", "path"))]
+        texts.append(at.shown)
+        if at.sentinels is not None:
+            texts += [repr(at.sentinels), str(at.sentinels.options.get("db"))]
+        else:
+            kwargs = redis.ConnectionPool.from_url(at.url).connection_kwargs
+            texts += [str(kwargs.get(part)) for part in ("host", "port", "db", "path")]
     except ConfigError as error:
         texts.append(str(error))
     try:

@@ -25,7 +25,7 @@ from jobfleet.store.calls.lease import claim
 from jobfleet.store.calls.settle import STILL_EXPIRED, STILL_WAITING, expire, settle
 from jobfleet.store.records import Entry, Holder
 from jobfleet.store.script import Script, load
-from jobfleet.store.server.connect import target
+from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
 from tests.lua.model import item_of
 from tests.lua.world import KEYS, LANE, mutated

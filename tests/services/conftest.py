@@ -14,7 +14,7 @@ from jobfleet.notify import NotificationChannel
 from jobfleet.notify.registry import Channels
 from jobfleet.services.duties.notify import Notify
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.server.connect import target
+from jobfleet.store.server.target import target
 from tests.services.telling import KEYS, Made
 
 

@@ -15,7 +15,7 @@ from jobfleet.store.calls import inspect, lease, settle
 from jobfleet.store.journal import Batch, Event, Journal, follow
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.link.aio import AsyncSocketLink
-from jobfleet.store.server.connect import target
+from jobfleet.store.server.target import target
 
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
 KEYS = Keyspace("jobfleet")

@@ -21,7 +21,7 @@ from jobfleet.store.keys import Keyspace
 from jobfleet.store.link.aio import AsyncSocketLink
 from jobfleet.store.link.sync import SocketLink
 from jobfleet.store.records import Entry
-from jobfleet.store.server.connect import target
+from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
 from jobfleet.store.trip import Detours, Making
 from tests.support.faults import AsyncFlakyLink, Faults, FlakyLink

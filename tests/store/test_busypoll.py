@@ -15,7 +15,7 @@ from jobfleet import AsyncFleet, Fleet
 from jobfleet.store.link.aio import AsyncSocketLink
 from jobfleet.store.link.busypoll import Odds
 from jobfleet.store.link.sync import SocketLink
-from jobfleet.store.server.connect import target
+from jobfleet.store.server.target import target
 from tests.support.waiting import wait_until
 
 LONG = 60.0

@@ -14,7 +14,7 @@ from jobfleet.clock import monotonic
 from jobfleet.store.channels.aio import AsyncChannels
 from jobfleet.store.channels.subscriptions import PART, Message
 from jobfleet.store.channels.sync import Channels
-from jobfleet.store.server.connect import target
+from jobfleet.store.server.target import target
 from tests.support.server import RedisServer
 
 BAD = b"\xff\xfe"

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from jobfleet.store.server import connect
-from jobfleet.store.server.connect import target
+from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
 from tests.lua.cases import Case, cases
 from tests.lua.world import World

@@ -17,7 +17,7 @@ from jobfleet.store.call import Call, Command
 from jobfleet.store.calls.control import pause, resume
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.server.clock import ASK, FRESH, ServerClock
-from jobfleet.store.server.connect import target
+from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
 from jobfleet.store.trip import trip
 from tests.support.state import server_now

@@ -30,7 +30,7 @@ from jobfleet.store.calls.settle import (
 from jobfleet.store.calls.steps import keep
 from jobfleet.store.keys import FLEET_KEY_TABLE, KEY_TABLE, Keyspace
 from jobfleet.store.records import Entry
-from jobfleet.store.server.connect import target
+from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
 from tests.support.seed import S
 from tests.support.state import server_now, short

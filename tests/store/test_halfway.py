@@ -14,7 +14,7 @@ from jobfleet.store.calls.flow import Edge, block
 from jobfleet.store.calls.lease import claim
 from jobfleet.store.records import Entry
 from jobfleet.store.scores import BLOCKED
-from jobfleet.store.server.connect import target
+from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
 from tests.lua.world import World
 

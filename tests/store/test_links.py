@@ -27,7 +27,8 @@ from jobfleet.store.link import aio as aio_link
 from jobfleet.store.link import sync as sync_link
 from jobfleet.store.link.aio import AsyncSocketLink
 from jobfleet.store.link.sync import SocketLink
-from jobfleet.store.server.connect import check_version, target
+from jobfleet.store.server.connect import check_version
+from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
 from tests.support.faults import AsyncFlakyLink, Faults, FlakyLink
 from tests.support.server import RedisServer

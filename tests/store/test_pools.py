@@ -14,7 +14,7 @@ from redis import exceptions
 from jobfleet.store.call import Command
 from jobfleet.store.link.aio import AsyncSocketLink
 from jobfleet.store.link.sync import SocketLink
-from jobfleet.store.server.connect import target
+from jobfleet.store.server.target import target
 from tests.support.waiting import wait_until
 
 MOST = 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from contextlib import suppress
 from typing import Self
@@ -17,15 +18,19 @@ class Proxy:
 
     Args:
         server: Where new connections lead.
+        tls: Speak TLS with clients, with this certificate.
 
     Attributes:
+        port: Where it listens.
         url: Where to connect.
     """
 
-    def __init__(self, server: RedisServer) -> None:
+    def __init__(self, server: RedisServer, *, tls: ssl.SSLContext | None = None) -> None:
         self._port = server.port
+        self._tls = tls
         self._listening = socket.create_server(("127.0.0.1", 0))
-        self.url = f"redis://127.0.0.1:{self._listening.getsockname()[1]}/0"
+        self.port: int = self._listening.getsockname()[1]
+        self.url = f"redis{'s' * (tls is not None)}://127.0.0.1:{self.port}/0"
         self._silent = threading.Event()
         self._sockets: list[socket.socket] = []
         self._is_closed = False
@@ -62,6 +67,8 @@ class Proxy:
         while not self._is_closed:
             try:
                 near, _ = self._listening.accept()
+                if self._tls is not None:
+                    near = self._tls.wrap_socket(near, server_side=True)
                 far = socket.create_connection(("127.0.0.1", self._port))
             except OSError:
                 continue

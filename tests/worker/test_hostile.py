@@ -19,7 +19,7 @@ from jobfleet.services.duties.leases import Leases
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.enqueue import open_queue
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.server.connect import target
+from jobfleet.store.server.target import target
 from tests.support.seed import Seed
 from tests.support.waiting import await_until, wait_until
 from tests.worker.conftest import Working

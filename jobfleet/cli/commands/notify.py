@@ -129,9 +129,9 @@ async def _unregister(config: JobConfig) -> None:
     from jobfleet.store.aio import AsyncStore
     from jobfleet.store.journal import Journal
     from jobfleet.store.keys import Keyspace
-    from jobfleet.store.server.connect import target
+    from jobfleet.store.server.target import target_of
 
-    at = target(config.url)
+    at = target_of(config)
     store = AsyncStore(at, patience=PATIENCE_S, connect_timeout=CONNECT_S)
     journal = Journal(
         store,

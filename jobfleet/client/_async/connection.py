@@ -24,7 +24,7 @@ from jobfleet.operations.submit import operation_for
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Holder
-from jobfleet.store.server.connect import Target
+from jobfleet.store.server.target import Target
 from jobfleet.warn import warn
 
 if TYPE_CHECKING:

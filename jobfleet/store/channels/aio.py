@@ -18,7 +18,8 @@ from jobfleet.store.channels.subscriptions import (
     message_of,
 )
 from jobfleet.store.link.protocol import LINK_ERRORS
-from jobfleet.store.server.connect import Target, async_connections
+from jobfleet.store.server.connect import async_connections
+from jobfleet.store.server.target import Target
 
 
 class AsyncChannels:

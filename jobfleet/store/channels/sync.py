@@ -19,7 +19,8 @@ from jobfleet.store.channels.subscriptions import (
     message_of,
 )
 from jobfleet.store.link.protocol import LINK_ERRORS
-from jobfleet.store.server.connect import Target, connections
+from jobfleet.store.server.connect import connections
+from jobfleet.store.server.target import Target
 
 
 class Channels:

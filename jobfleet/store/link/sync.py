@@ -13,8 +13,9 @@ from jobfleet.store.link.busypoll import BusyPoll
 from jobfleet.store.link.pool import MOST
 from jobfleet.store.link.pool.sync import Pool
 from jobfleet.store.link.protocol import DROPPED, LINK_ERRORS, answered, fill, packed
-from jobfleet.store.server.connect import Target, connections
+from jobfleet.store.server.connect import connections
 from jobfleet.store.server.greeting import ASKED, Greeting, info_of
+from jobfleet.store.server.target import Target
 
 
 class SocketLink:

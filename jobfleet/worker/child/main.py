@@ -33,7 +33,7 @@ from jobfleet.services.long_lived import start
 from jobfleet.services.modules import load_modules, traceback_of
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.server.connect import target
+from jobfleet.store.server.target import target_of
 from jobfleet.worker.child.engine import Engine
 from jobfleet.worker.child.process import flush, keep_from_jobs, run_loop
 from jobfleet.worker.child.recycling import ChildAge
@@ -107,7 +107,7 @@ class Child:
         self._grace = config.grace
         self._tally = tally_for(config.metrics_port)
         self._store = store = AsyncStore(
-            target(config.url),
+            target_of(config),
             patience=None,
             connect_timeout=config.connect_timeout,
             socket_timeout=config.socket_timeout,

@@ -19,7 +19,7 @@ from jobfleet.outcome import Cancelled, TimedOut
 from jobfleet.services.duties.run_settler import listed
 from jobfleet.services.long_lived import start
 from jobfleet.store.keys import Lane
-from jobfleet.store.server.connect import Target
+from jobfleet.store.server.target import Target
 from jobfleet.worker.ipc.frames import frames
 from jobfleet.worker.ipc.kinds import Kind
 from jobfleet.worker.ipc.lease_board import board_capacity

@@ -28,7 +28,7 @@ from jobfleet.services.duties.unreadable import Unreadables
 from jobfleet.services.long_lived import for_each, start
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.server.connect import Target, target
+from jobfleet.store.server.target import Target, target_of
 from jobfleet.worker.ipc.ids import new_worker_id
 from jobfleet.worker.supervisor.child_handle import ChildHandle
 from jobfleet.worker.supervisor.children import AFTER_GRACE, Children
@@ -357,7 +357,7 @@ def main(modules: Sequence[str], config: JobConfig) -> int:
     if config.reload:
         check_reload()
     signals = Signals()
-    at = target(config.url)
+    at = target_of(config)
     hosted: HostedReaper | None = None
     if config.with_reaper:
         from jobfleet.services.main import hosted_reaper

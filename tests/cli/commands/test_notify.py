@@ -13,7 +13,7 @@ import redis
 from jobfleet.notify import registry
 from jobfleet.store.calls.notify import Item, gather
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.server.connect import target
+from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
 from tests.cli.hand import Cli
 from tests.support.receiver import Receiver, says

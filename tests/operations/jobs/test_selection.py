@@ -11,7 +11,7 @@ from jobfleet import Job, JobStatus
 from jobfleet.errors import ConfigError
 from jobfleet.store.calls.lease import claim
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.server.connect import target
+from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
 from tests.client.either import Either
 

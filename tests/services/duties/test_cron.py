@@ -21,7 +21,7 @@ from jobfleet.operations.cron import CronFire
 from jobfleet.services.duties.cron import Cron as CronDuty
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.presence import beat
-from jobfleet.store.server.connect import target
+from jobfleet.store.server.target import target
 from tests.support.state import server_now
 
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")

@@ -22,7 +22,7 @@ from jobfleet.store.calls.inspect import LISTED
 from jobfleet.store.calls.presence import beat
 from jobfleet.store.fleet import FleetReader, read_whole
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.server.connect import target
+from jobfleet.store.server.target import target
 from tests.support.seed import Seed
 from tests.support.waiting import await_until
 

@@ -13,7 +13,7 @@ from jobfleet.errors import ConfigError, StoreUnavailable
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.control import resume
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.server.connect import target
+from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
 from tests.support.server import RedisServer
 

@@ -17,7 +17,7 @@ from jobfleet.services.duties.unreadable import Unreadables
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.lease import claim
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.server.connect import target
+from jobfleet.store.server.target import target
 from jobfleet.worker.ipc.lease_board import Phase, Posted
 from jobfleet.worker.supervisor.child_handle import ChildHandle
 from jobfleet.worker.supervisor.crash_recovery import CrashRecovery

@@ -13,7 +13,7 @@ from jobfleet import Fleet
 from jobfleet.config import JobConfig
 from jobfleet.events import Command
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.server.connect import target
+from jobfleet.store.server.target import target
 from jobfleet.worker.ipc.lease_board import Phase, Posted
 from jobfleet.worker.supervisor.main import Supervisor
 from tests.support.seed import Seed

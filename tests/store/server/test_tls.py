@@ -1,0 +1,144 @@
+"""TLS: the server's certificate and its host name are checked, a client may have a certificate, settings are clear."""
+
+from __future__ import annotations
+
+import ssl
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+
+from jobfleet import AsyncFleet, Fleet, Job, JobStatus
+from jobfleet.errors import ConfigError, StoreUnavailable
+from tests.support.fleet import LONG, Programs
+from tests.support.proxy import Proxy
+from tests.support.server import RedisServer
+
+HERE = "127.0.0.1"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with RedisServer(tcp=True) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def ca_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tls") / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return path
+
+
+def context(authority: trustme.CA, name: str, *, asks: bool = False) -> ssl.SSLContext:
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name).configure_cert(made)
+    if asks:
+        authority.configure_trust(made)
+        made.verify_mode = ssl.CERT_REQUIRED
+    return made
+
+
+@pytest.fixture
+def secure(server: RedisServer, authority: trustme.CA) -> Iterator[Proxy]:
+    with Proxy(server, tls=context(authority, HERE)) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def asking(server: RedisServer, authority: trustme.CA) -> Iterator[Proxy]:
+    with Proxy(server, tls=context(authority, HERE, asks=True)) as proxy:
+        yield proxy
+
+
+def test_the_certificate_is_checked_against_the_named_authority(secure: Proxy, ca_file: Path) -> None:
+    with Fleet(secure.url, tls_ca_file=ca_file) as fleet:
+        assert fleet.statistics()["total"] == 0
+    with Fleet(secure.url, patience=0) as stranger, pytest.raises(StoreUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
+        stranger.statistics()
+
+
+async def test_an_awaited_client_checks_it_too(secure: Proxy, ca_file: Path) -> None:
+    async with AsyncFleet(secure.url, tls_ca_file=ca_file) as fleet:
+        assert (await fleet.statistics())["total"] == 0
+    async with AsyncFleet(secure.url, patience=0) as stranger:
+        with pytest.raises(StoreUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
+            await stranger.statistics()
+
+
+def test_a_certificate_of_another_host_is_refused_unless_that_is_spelled_out(
+    server: RedisServer, authority: trustme.CA, ca_file: Path
+) -> None:
+    with Proxy(server, tls=context(authority, "redis.example.com")) as proxy:
+        strict = Fleet(proxy.url, tls_ca_file=ca_file, patience=0)
+        with strict, pytest.raises(StoreUnavailable, match=r"IP address mismatch|127\.0\.0\.1"):
+            strict.statistics()
+        for fleet in (
+            Fleet(proxy.url, tls_ca_file=ca_file, tls_check_hostname=False),
+            Fleet(f"{proxy.url}?ssl_check_hostname=false", tls_ca_file=ca_file),
+        ):
+            with pytest.warns(UserWarning, match=r"host name in the certificate of rediss://.* not checked"):
+                fleet.statistics()
+            fleet.close()
+
+
+def test_nothing_is_warned_of_while_all_is_checked(secure: Proxy, ca_file: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with Fleet(f"{secure.url}?ssl_check_hostname=true", tls_ca_file=ca_file) as fleet:
+            fleet.statistics()
+
+
+def test_a_client_shows_its_certificate(asking: Proxy, authority: trustme.CA, ca_file: Path, tmp_path: Path) -> None:
+    mine = authority.issue_cert("worker-7")
+    pair, chain, key = tmp_path / "pair.pem", tmp_path / "chain.pem", tmp_path / "key.pem"
+    mine.private_key_and_cert_chain_pem.write_to_path(str(pair))
+    mine.private_key_pem.write_to_path(str(key))
+    for part in mine.cert_chain_pems:
+        part.write_to_path(str(chain), append=True)
+
+    with Fleet(asking.url, tls_ca_file=ca_file, tls_cert_file=pair) as fleet:
+        fleet.statistics()
+    with Fleet(asking.url, tls_ca_file=ca_file, tls_cert_file=chain, tls_key_file=key) as fleet:
+        fleet.statistics()
+    with Fleet(asking.url, tls_ca_file=ca_file, patience=0) as nobody, pytest.raises(StoreUnavailable):
+        nobody.statistics()
+
+
+def test_a_worker_and_its_children_use_the_settings(secure: Proxy, ca_file: Path, tmp_path: Path) -> None:
+    programs = Programs(secure.url, tmp_path)
+    try:
+        with Fleet(secure.url, tls_ca_file=ca_file) as fleet:
+            worker = programs.worker(tls_ca_file=ca_file, with_reaper="true")
+            worker.await_line("worker.started")
+            ended = fleet.wait(fleet.enqueue(Job("nap", "hist.nap", (0.0,))), timeout=LONG)
+
+            assert ended.status is JobStatus.COMPLETED
+            assert "Traceback" not in worker.said
+    finally:
+        programs.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "remedy"),
+    [
+        ("redis://u:secret@h", r"redis://u:\*\*\*@h does not use TLS; write rediss://"),
+        ("sentinel://h/jobs", "sentinel://h/jobs does not use TLS; write sentinels://"),
+    ],
+)
+def test_settings_of_tls_need_a_url_that_uses_it(url: str, remedy: str, ca_file: Path) -> None:
+    with Fleet(url, tls_ca_file=ca_file) as fleet, pytest.raises(ConfigError, match=rf"tls_… is set, but {remedy}"):
+        fleet.statistics()
+
+
+def test_a_missing_file_is_named(secure: Proxy, tmp_path: Path) -> None:
+    fleet = Fleet(secure.url, tls_ca_file=tmp_path / "no.pem", patience=0)
+    with fleet, pytest.raises(ConfigError, match=r"tls_ca_file = '.*no\.pem': there is no such file\."):
+        fleet.statistics()

@@ -1,0 +1,133 @@
+"""A Sentinel group for tests: a primary, two replicas and three Sentinels, on free ports of loopback."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import redis
+
+from jobfleet.store.server.embedded import ServerProcess, find_server
+from tests.support.server import RedisServer, free_port
+from tests.support.waiting import wait_until
+
+SERVICE = "jobs"
+DOWN_AFTER_MS = 500
+NEEDS = 20.0
+
+
+class SentinelServer:
+    """One Sentinel.
+
+    Args:
+        primary: The port of the primary.
+        quorum: How many Sentinels must agree that the primary is down.
+        lines: Further lines of its configuration.
+    """
+
+    def __init__(self, primary: int, quorum: int, lines: tuple[str, ...]) -> None:
+        self.port = free_port()
+        self._folder = Path(tempfile.mkdtemp(prefix="jobfleet-sentinel-"))
+        file, path, log = (self._folder / name for name in ("sentinel.conf", "server.sock", "server.log"))
+        settings = [
+            f"port {self.port}",
+            "bind 127.0.0.1",
+            f"unixsocket {path}",
+            f"dir {self._folder}",
+            f"sentinel monitor {SERVICE} 127.0.0.1 {primary} {quorum}",
+            f"sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_MS}",
+            f"sentinel failover-timeout {SERVICE} 3000",
+            *lines,
+        ]
+        file.write_text("\n".join(settings) + "\n")
+        self.process = ServerProcess([str(find_server().path), str(file), "--sentinel"], log=log)
+        self.process.wait_ready(path, log=log)
+
+    def asked(self, *command: str, password: str | None = None) -> Any:
+        """Send a command, and return the reply."""
+        with redis.Redis(port=self.port, protocol=2, decode_responses=True, password=password) as client:
+            return client.execute_command(*command)
+
+    def stop(self) -> None:
+        """End it, and remove its files."""
+        self.process.send(signal.SIGCONT)
+        self.process.end()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class SentinelServers:
+    """The group.
+
+    Args:
+        arguments: Further arguments of the primary and the replicas.
+        lines: Further lines of the configuration of the Sentinels.
+
+    Attributes:
+        nodes: The primary first, then the replicas, as they were at the beginning.
+        sentinels: The Sentinels.
+        url: Where to connect.
+    """
+
+    def __init__(self, *arguments: str, lines: tuple[str, ...] = ()) -> None:
+        self.nodes: list[RedisServer] = []
+        self.sentinels: list[SentinelServer] = []
+        try:
+            primary = RedisServer(*arguments, tcp=True)
+            self.nodes.append(primary)
+            for _ in range(2):
+                link = ("--replicaof", "127.0.0.1", str(primary.port))
+                self.nodes.append(RedisServer(*arguments, *link, "--repl-diskless-sync-delay", "0", tcp=True))
+            wait_until(lambda: self._is_replicated(primary), timeout=NEEDS, why="the replicas are up to date")
+            self.sentinels += [SentinelServer(primary.port, 2, lines) for _ in range(3)]
+        except BaseException:
+            self.stop()
+            raise
+        hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
+        self.url = f"sentinel://{hosts}/{SERVICE}"
+
+    @staticmethod
+    def _is_replicated(primary: RedisServer) -> bool:
+        info: Any = primary.client().info("replication")
+        return bool(sum(info.get(f"slave{index}", {}).get("state") == "online" for index in range(2)) == 2)
+
+    def await_whole(self) -> Self:
+        """Wait until each Sentinel knows the replicas and the other Sentinels, so that a failover can succeed."""
+        for sentinel in self.sentinels:
+            wait_until(partial(self._is_whole, sentinel), timeout=NEEDS, why="the Sentinels know the group")
+        return self
+
+    @staticmethod
+    def _is_whole(sentinel: SentinelServer) -> bool:
+        words = sentinel.asked("SENTINEL", "MASTER", SERVICE)
+        found: dict[str, str] = dict(zip(words[::2], words[1::2], strict=True))
+        return (found["num-slaves"], found["num-other-sentinels"], found["flags"]) == ("2", "2", "master")
+
+    @property
+    def primary(self) -> RedisServer:
+        """The node that the Sentinels name as the primary."""
+        _, port = self.sentinels[0].asked("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
+        return next(node for node in self.nodes if node.port == int(port))
+
+    def await_other_primary(self, before: RedisServer) -> RedisServer:
+        """Wait until another node is the primary and says so itself; return it."""
+        wait_until(lambda: self.primary is not before, timeout=NEEDS, why="the Sentinels name another primary")
+        found = self.primary
+        wait_until(lambda: found.client().role()[0] == b"master", timeout=NEEDS, why="it is the primary")
+        return found
+
+    def stop(self) -> None:
+        """End all servers and remove their files."""
+        for sentinel in self.sentinels:
+            sentinel.stop()
+        for node in self.nodes:
+            node.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
