@@ -23,7 +23,7 @@ from jobfleet.operations.operation import BulkOperation, T, drive_blocking
 from jobfleet.operations.submit import operation_for
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.records import Holder
-from jobfleet.store.server.connect import Target
+from jobfleet.store.server.target import Target
 from jobfleet.store.sync import Store
 from jobfleet.warn import warn
 
