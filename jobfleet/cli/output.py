@@ -43,11 +43,13 @@ class Column(NamedTuple):
         title: Its title.
         is_number: Whether it is aligned to the right.
         is_elastic: Whether it may be cut in a table that is wider than the terminal.
+        is_spare: Whether such a table may go without it.
     """
 
     title: str
     is_number: bool = False
     is_elastic: bool = False
+    is_spare: bool = False
 
 
 class Output:
@@ -97,7 +99,7 @@ class Output:
     ) -> str:
         """Align rows below titles, two spaces apart. On a terminal the last column is cut to fit.
 
-        If that is not enough, columns without any value are left out, and elastic columns are cut.
+        If that is not enough, columns without any value are left out, then spare columns, and elastic ones are cut.
 
         Args:
             titles: Titles of the columns.
@@ -161,7 +163,7 @@ def _widths(lines: Sequence[Sequence[Cell]]) -> list[int]:
 
 
 def _fitted(heads: list[Column], lines: list[list[Cell]], columns: int) -> tuple[list[Column], list[list[Cell]]]:
-    """Leave out columns without any value, then cut elastic columns, as far as the width requires it."""
+    """Leave out columns without any value, then spare ones, then cut elastic ones, as far as the width requires it."""
     if _excess(lines, columns) <= 0:
         return heads, lines
     last = len(heads) - 1
@@ -171,6 +173,10 @@ def _fitted(heads: list[Column], lines: list[list[Cell]], columns: int) -> tuple
         if place in (0, last) or any(row[place].text not in EMPTY for row in lines[1:])
     ]
     heads, lines = [heads[place] for place in kept], [[row[place] for place in kept] for row in lines]
+    for head in [head for head in heads if head.is_spare]:
+        if _excess(lines, columns) > 0:
+            place = heads.index(head)
+            heads, lines = heads[:place] + heads[place + 1 :], [row[:place] + row[place + 1 :] for row in lines]
     elastic = [place for place, head in enumerate(heads) if head.is_elastic]
     for place in sorted(elastic, key=_widths(lines).__getitem__, reverse=True):
         room = max(CUT_LEAST, _widths(lines)[place] - max(0, _excess(lines, columns)))
@@ -242,6 +248,14 @@ def age(seconds: float) -> str:
 def since(moment: datetime | None, now: datetime) -> str:
     """The age of a moment for a narrow column; a dash for None."""
     return age((now - moment).total_seconds()) if moment else "-"
+
+
+def from_now(now: datetime, moment: datetime | None) -> str:
+    """A time for a narrow column: 'in 3 h', '5 min ago'; empty for None."""
+    if moment is None:
+        return ""
+    left = (moment - now).total_seconds()
+    return f"in {age(left)}" if left > 0 else f"{age(-left)} ago"
 
 
 def clock(moment: datetime | None) -> str:

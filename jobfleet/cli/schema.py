@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobfleet.cli.output import iso
+from jobfleet.model.who import from_word
 
 if TYPE_CHECKING:
     from jobfleet.model import JobResult
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from jobfleet.operations.queues.info import QueueInfo
     from jobfleet.operations.workers.commands import Confirmation
     from jobfleet.operations.workers.info import WorkerInfo
+
+US_DIGITS = 16
+"""Digits of a time in µs since 1970, until the year 2286."""
 
 
 def job_data(result: JobResult[Any]) -> dict[str, object]:
@@ -37,12 +41,58 @@ def details_data(details: JobDetails[Any]) -> dict[str, object]:
 def _details(details: JobDetails[Any]) -> dict[str, object]:
     priority = None if details.priority is None else details.priority.name.lower()
     parents = [parent._asdict() for parent in details.parents]
-    return {**_attributes(details, "job"), "priority": priority, "parents": parents}
+    history = _history(details.history)
+    return {**_attributes(details, "job"), "priority": priority, "parents": parents, "history": history}
 
 
 def letter_data(letter: Letter) -> dict[str, object]:
     """A dead letter: its job, and every other attribute of `Letter`."""
-    return {**job_data(letter.job), **_attributes(letter, "job")}
+    return {**job_data(letter.job), **_attributes(letter, "job"), "history": _history(letter.history)}
+
+
+class Past(NamedTuple):
+    """A line of a job's history.
+
+    Attributes:
+        event: ``run``, ``replay``, or ``other`` for a line that jobfleet has not written.
+        at: Its time; None if it is not known.
+        text: How the run ended, or the line itself.
+        run: The number of the run; empty if it was none.
+        by: Who replayed the job, if that is known.
+        is_edited: Whether the replay changed its arguments.
+    """
+
+    event: str
+    at: datetime | None = None
+    text: str = ""
+    run: str = ""
+    by: str | None = None
+    is_edited: bool = False
+
+
+def past_of(line: str) -> Past:
+    """Parse a line of a job's history."""
+    number, at, text = (*line.split(" ", 2), "", "")[:3]
+    if not at.isdecimal() or len(at) > US_DIGITS:
+        return Past("other", text=line)
+    moment = datetime.fromtimestamp(int(at) / 1e6, UTC)
+    if number != "replayed":
+        return Past("run", moment, text, number)
+    who, _, edited = text.partition(" ")
+    return Past("replay", moment, by=None if who == "-" else from_word(who), is_edited=bool(edited))
+
+
+def _history(lines: Iterable[str]) -> list[dict[str, object]]:
+    """The history of a job: for each run its number and how it ended, for each replay its author."""
+    return [_past(past_of(line)) for line in lines]
+
+
+def _past(past: Past) -> dict[str, object]:
+    kept: dict[str, object] = {"event": past.event, "at": iso(past.at)}
+    if past.event == "replay":
+        return kept | {"by": past.by, "is_edited": past.is_edited}
+    run = int(past.run) if past.run.isdecimal() else None
+    return kept | ({"run": run} if past.event == "run" else {}) | {"text": past.text}
 
 
 def queue_data(queue: QueueInfo) -> dict[str, object]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from jobfleet.cli.output import Cell, Column, Output, age, clip, clock, plain_lines, since, to_json
-from jobfleet.cli.schema import jsonable
+from jobfleet.cli.output import Cell, Column, Output, age, clip, clock, from_now, plain_lines, since, to_json
+from jobfleet.cli.schema import jsonable, past_of
 from jobfleet.clock import span
 from jobfleet.model import JobResult, JobStatus, split_id, suffix_time_us
-from jobfleet.model.who import from_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -31,9 +31,6 @@ SHORT_ID = 8
 ARGUMENTS_LENGTH = 1000
 """Most characters of arguments in a table; JSON has all of them."""
 PARENTS_SHOWN = 10
-US_DIGITS = 16
-"""Digits of a time in µs since 1970, until the year 2286."""
-
 _LATER = (JobStatus.SCHEDULED, JobStatus.RETRYING)
 
 
@@ -59,7 +56,7 @@ def _row(output: Output, job: JobResult[Any], now: datetime) -> list[Cell | str]
         percent(job),
         str(job.attempt or "-"),
         since(job.enqueued_at, now),
-        note_of(job),
+        note_of(job, when=partial(from_now, now) if output.is_narrow else clock),
     ]
 
 
@@ -73,8 +70,8 @@ def percent(job: JobResult[Any]) -> str:
     return f"{job.progress:.0%}".replace("%", " %") if job.progress else "-"
 
 
-def note_of(job: JobResult[Any]) -> str:
-    """The most important fact about a job besides its status, in one line."""
+def note_of(job: JobResult[Any], *, when: Callable[[datetime | None], str] = clock) -> str:
+    """The most important fact about a job besides its status, in one line; `when` writes times."""
     if job.status is JobStatus.COMPLETED:
         return "" if job.result is None else f"→ {clip(value_text(job.result), NOTE_LENGTH)}"
     if job.status is JobStatus.FAILED:
@@ -84,27 +81,20 @@ def note_of(job: JobResult[Any]) -> str:
     key = f"unique {job.unique}" if job.unique and not job.status.is_final else ""
     error = f"parked: {job.error}" if job.error and job.parked_since else job.error
     if job.status in _LATER:
-        return " · ".join(filter(None, (error, f"due {clock(job.scheduled_at)}", key)))
+        return " · ".join(filter(None, (error, f"due {when(job.scheduled_at)}", key)))
     return " · ".join(filter(None, (job.progress_message or error, key)))
 
 
 def history_of(history: Iterable[str]) -> Iterator[str]:
     """The history of a job, one line per run or replay, oldest first."""
-    for line in history:
-        number, at, what = (*line.split(" ", 2), "", "")[:3]
-        if not at.isdecimal() or len(at) > US_DIGITS:  # not a line that jobfleet has written
-            yield plain_lines(line)
-            continue
-        when = clock(datetime.fromtimestamp(int(at) / 1e6, UTC))
-        text = _replayed(what) if number == "replayed" else f"run {number}: {what}"
-        yield plain_lines(f"{when}  {text}")
-
-
-def _replayed(what: str) -> str:
-    """A replay in words: its author, and whether the arguments were edited."""
-    who, _, edited = what.partition(" ")
-    text = "replayed" if who == "-" else f"replayed by {from_word(who)}"
-    return f"{text} with other arguments" if edited else text
+    for past in map(past_of, history):
+        text = past.text
+        if past.event == "run":
+            text = f"run {past.run}: {text}"
+        elif past.event == "replay":
+            text = f"replayed by {past.by}" if past.by else "replayed"
+            text += " with other arguments" if past.is_edited else ""
+        yield plain_lines(f"{clock(past.at)}  {text}" if past.at else text)
 
 
 def value_text(value: object) -> str:

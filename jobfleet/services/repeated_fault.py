@@ -16,11 +16,14 @@ class RepeatedFault:
     Args:
         log: The logger.
         name: The name of the action; it begins each line.
+        began: What follows the name in the lines of the fault.
+        ended: What follows it in the line at the end.
     """
 
-    def __init__(self, log: logging.Logger, name: str) -> None:
+    def __init__(self, log: logging.Logger, name: str, *, began: str = "stumbled", ended: str = "recovered") -> None:
         self._log = log
-        self._name = name
+        self._beginning = f"{name}.{began}"
+        self._end = f"{name}.{ended}"
         self._began: float | None = None
         self._spoke_at = 0.0
         self._text = ""
@@ -42,11 +45,11 @@ class RepeatedFault:
             return
         self._text, self._spoke_at = text, now
         more = f" (failed {self._times} times in {now - self._began:.0f} s)" if self._times > 1 else ""
-        self._log.log(level, "%s.stumbled %s%s", self._name, text, more, exc_info=error)
+        self._log.log(level, "%s %s%s", self._beginning, text, more, exc_info=error)
 
     def fine(self) -> None:
         """Record a success."""
         if self._began is not None:
             seconds, times = monotonic() - self._began, self._times
             self._began, self._times, self._text = None, 0, ""
-            self._log.info("%s.recovered after=%.1fs failures=%d", self._name, seconds, times)
+            self._log.info("%s after=%.1fs failures=%d", self._end, seconds, times)

@@ -21,7 +21,7 @@ from jobfleet.cli.commands.enqueue import (
 )
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Group, by_option, yes_option
-from jobfleet.cli.output import Cell, Column, Output, age, agreed, clock, iso, paused_by, say
+from jobfleet.cli.output import Cell, Column, Output, agreed, clock, from_now, iso, paused_by, say
 from jobfleet.model import Job, Priority
 from jobfleet.model.option_types import UniqueFor
 
@@ -66,15 +66,9 @@ def _fired_by(names: Sequence[str]) -> str:
 
 def _table(output: Output, every: Sequence[CronInfo]) -> str:
     now = datetime.now(UTC)
-    when = partial(_from_now, now) if output.is_narrow else clock
+    when = partial(from_now, now) if output.is_narrow else clock
     cut = [Column(title, is_elastic=True) for title in ("WHEN", "ZONE", "FUNCTION")]
     return output.table(["NAME", *cut, "QUEUE", "LAST", "NEXT", "STATE"], [_row(info, when) for info in every])
-
-
-def _from_now(now: datetime, moment: datetime) -> str:
-    """A time for a narrow column: 'in 3 h', '5 min ago'."""
-    left = (moment - now).total_seconds()
-    return f"in {age(left)}" if left > 0 else f"{age(-left)} ago"
 
 
 def _row(info: CronInfo, when: Callable[[datetime], str]) -> list[Cell | str]:

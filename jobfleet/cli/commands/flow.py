@@ -10,7 +10,8 @@ import click
 from jobfleet.cli import fail
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import Group, by_option, yes_option
-from jobfleet.cli.output import Cell, agreed, clock, count, iso, say
+from jobfleet.cli.output import Cell, Column, Output, agreed, clock, count, iso, say
+from jobfleet.cli.view import shown_id
 from jobfleet.errors import JobNotFound
 
 if TYPE_CHECKING:
@@ -80,12 +81,13 @@ def show(invocation: Invocation, flow_id: str, mermaid: bool) -> None:
     if mermaid:
         output.line(to_mermaid(info))
         return
-    rows: list[list[Cell | str]] = [_row(number, job, info) for number, job in enumerate(info.jobs)]
-    text = f"{info.name}  {info.status}\n" + output.table(["", "JOB", "STATUS", "AFTER", "ID"], rows)
+    rows: list[list[Cell | str]] = [_row(output, number, job, info) for number, job in enumerate(info.jobs)]
+    job, after = Column("JOB", is_elastic=True), Column("AFTER", is_elastic=True)
+    text = f"{info.name}  {info.status}\n" + output.table(["", job, "STATUS", after, "ID"], rows)
     output.show(data=flow_data(info), ids=[job.id for job in info.jobs], text=text)
 
 
-def _row(number: int, job: FlowJob, info: FlowInfo) -> list[Cell | str]:
+def _row(output: Output, number: int, job: FlowJob, info: FlowInfo) -> list[Cell | str]:
     after = [
         f"{titled(info.jobs[parent])} ({parent})" + ("" if how == "cancel" else f", else {how}")
         for parent, how in zip(job.parents[:4], job.otherwise, strict=False)
@@ -94,7 +96,8 @@ def _row(number: int, job: FlowJob, info: FlowInfo) -> list[Cell | str]:
         after.append(f"and {len(job.parents) - len(after):,} more")
     if job.added_by is not None and not after:
         after.append(f"added by {_named(job.added_by, info)}")
-    return [str(number), titled(job), Cell(job.status, COLORS.get(job.status)), "; ".join(after) or "-", job.id]
+    status = Cell(job.status, COLORS.get(job.status))
+    return [str(number), titled(job), status, "; ".join(after) or "-", shown_id(output, job.id)]
 
 
 def titled(job: FlowJob) -> str:

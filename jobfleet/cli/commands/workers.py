@@ -43,8 +43,9 @@ def ls(invocation: Invocation) -> None:
         say(NO_WORKERS)
         return
     output = invocation.output
-    numbers = [Column(title, True) for title in ("PID", "CHILDREN", "RUNNING", "SLOTS", "UP", "HEARD")]
-    columns: list[Column | str] = ["WORKER", "STATE", "HOST", *numbers, "VERSION", "QUEUES"]
+    numbers = [Column(title, True) for title in ("CHILDREN", "RUNNING", "SLOTS", "UP", "HEARD")]
+    host, pid = Column("HOST", is_spare=True), Column("PID", True, is_spare=True)  # the id of a worker has both
+    columns: list[Column | str] = ["WORKER", "STATE", host, pid, *numbers, Column("VERSION", is_spare=True), "QUEUES"]
     now = datetime.now(UTC)
     text = output.table(columns, [_row(worker, now) for worker in every])
     output.show(data=[worker_data(row) for row in every], ids=[row.id for row in every], text=text)

@@ -20,6 +20,7 @@ from jobfleet.config import JobConfig, mask_url
 from jobfleet.errors import ConfigError
 from jobfleet.metrics.tally import Tally
 from jobfleet.model import JobStatus
+from jobfleet.services.repeated_fault import RepeatedFault
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.journal import Batch, Journal
@@ -79,6 +80,8 @@ class Archive(Service):
         self._held: list[Batch] = []
         self._count = FEWEST
         self._pause = FIRST_PAUSE
+        self._absence = RepeatedFault(log, "archive", began="away", ended="back")
+        self._mismatch = RepeatedFault(log, "archive", began="unready", ended="ready")
         self._trimmed = self._pruned = float("-inf")
 
     async def turn(self) -> float:
@@ -119,8 +122,7 @@ class Archive(Service):
             log.debug("archive.written events=%d jobs=%d", len(events), jobs)
         else:
             wait = IDLE
-        if self._pause > FIRST_PAUSE:
-            log.warning("archive.back %s", mask_url(self._config.archive_url or ""))
+        self._absence.fine()
         self._pause = FIRST_PAUSE
         if monotonic() - self._pruned >= PRUNE_EVERY:
             self._pruned = monotonic()
@@ -128,10 +130,10 @@ class Archive(Service):
         return wait
 
     def _stumbled(self, error: BaseException) -> float:
-        """Log the error; return the pause before the next try, which doubles each time."""
+        """Log the error, if it is due; return the pause before the next try, which doubles each time."""
         self.tally.count("archive_errors_total")
         reason = str(error).split("\n", 1)[0]
-        log.error("archive.away %s: %s", mask_url(self._config.archive_url or ""), reason)
+        self._absence.failed(f"{mask_url(self._config.archive_url or '')}: {reason}", level=logging.ERROR)
         wait, self._pause = self._pause, min(LONGEST_PAUSE, self._pause * 2)
         return wait
 
@@ -142,17 +144,12 @@ class Archive(Service):
             needed = self._schema.make_tables(self._engine)
             log.info("archive.made tables at revision %s", needed)
         elif current != needed:
-            if self._schema.is_newer(self._engine, current):
-                log.error(
-                    "archive.unready: its tables are at revision %s of a later jobfleet; upgrade the reaper", current
-                )
-            else:
-                log.error(
-                    "archive.unready: its tables are at revision %s; run 'jobfleet archive upgrade' for %s",
-                    current,
-                    needed,
-                )
+            is_newer = self._schema.is_newer(self._engine, current)
+            later = "of a later jobfleet; upgrade the reaper"
+            remedy = later if is_newer else f"and need {needed}; run 'jobfleet archive upgrade'"
+            self._mismatch.failed(f"its tables are at revision {current} {remedy}", level=logging.ERROR)
             return False
+        self._mismatch.fine()
         return True
 
     def _prune(self) -> None:

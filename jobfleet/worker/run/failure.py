@@ -9,7 +9,7 @@ from jobfleet.errors import EncodingError
 from jobfleet.outcome import ForeignError, Outcome, Raised
 from jobfleet.retry import Fail
 
-TRACEBACK_HEAD = "…\n"
+TRACEBACK_HEAD = "…\n".encode()
 
 
 def error_fields(outcome: Outcome, decision: Fail, *, traceback_bytes: int) -> dict[str, object]:
@@ -65,12 +65,20 @@ def unwritable(outcome: Outcome) -> Outcome:
 
 
 def traceback_text(error: BaseException, most: int) -> str:
-    """The end of a traceback as text, without the frames of the worker."""
+    """The end of a traceback as text, without the frames of the worker.
+
+    Args:
+        error: The exception.
+        most: The maximal size in bytes of UTF-8; without room for anything, the text is empty.
+    """
     if isinstance(error, ForeignError):
         return error.traceback
     try:
         text = "".join(traceback.format_exception(type(error), error, users_frames(error)))
     except BaseException:  # noqa: BLE001 - the user's exception may break its own formatting
         text = f"{type(error).__name__} (its traceback cannot be had)"
-    text = text.encode("utf-8", "replace").decode()
-    return text if len(text) <= most else TRACEBACK_HEAD + text[-most:]
+    written = text.encode("utf-8", "replace")
+    room = most - len(TRACEBACK_HEAD)
+    if len(written) > most:
+        written = TRACEBACK_HEAD + written[-room:] if room > 0 else b""
+    return written.decode("utf-8", "ignore")  # the cut may have left a part of a character

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
 from jobfleet import After, Fleet, Job, JobResult, JobStatus, Priority
 from jobfleet.cli.output import Output
 from jobfleet.cli.view import job_details
+from jobfleet.codec import seal_record
+from jobfleet.retry import Tries
+from jobfleet.store.calls.settle import fail, settle
 from tests.cli.hand import Cli, Hand
 
 MOMENT = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d\d:\d\d"
@@ -75,6 +80,27 @@ def test_json_has_all_of_it(cli: Cli, parent: str, child: str) -> None:
     assert {name: shown[name] for name in wanted} == wanted
     assert {name: explained[name] for name in wanted} == wanted
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00", shown["expires_at"])
+
+
+def test_json_has_the_history_with_its_times_in_utc(cli: Cli, hand: Hand) -> None:
+    job_id = hand.fleet.enqueue(Job("a", "demo.add"))
+    tries = Tries().noting(1_795_822_926_602_494, "ConnectionError: away")
+    lane = hand.fleet.context.keys.lane_of(job_id)
+    token = hand.claims(job_id).token
+    record = seal_record({"error": "no", "error_type": "permanent"})
+    spent: dict[str, Any] = {"ttl_ms": 60_000, "duration_us": 9, "reason": "error", "tries": tries.dump()}
+    hand.fleet.store.run(settle(lane, [fail(job_id, token, record=record, **spent)]))
+    first = {"event": "run", "at": "2026-11-27T23:42:06.602494+00:00", "run": 1, "text": "ConnectionError: away"}
+
+    assert json.loads(cli("dead", "show", job_id, "-o", "json").stdout)["history"] == [first]
+    assert cli("dead", "replay", job_id, "--by", "ann").exit_code == 0
+    (shown,) = json.loads(cli("status", job_id, "-o", "json").stdout)
+    explained = json.loads(cli("explain", job_id, "-o", "json").stdout)["details"]
+
+    again = shown["history"][1]
+    assert shown["history"] == explained["history"] == [first, again]
+    assert (again["event"], again["by"], again["is_edited"]) == ("replay", "ann", False)
+    assert datetime.fromisoformat(again["at"]).utcoffset() == timedelta()
 
 
 def test_status_shows_delays_and_bounds_of_retries(cli: Cli, hand: Hand) -> None:

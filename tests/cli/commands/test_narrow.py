@@ -7,9 +7,11 @@ import re
 
 import pytest
 
-from jobfleet import Job
+from jobfleet import Flow, Job
 from jobfleet.cli.output import Column, Output
+from jobfleet.codec import encode
 from jobfleet.retry import Tries
+from jobfleet.store.calls.presence import beat
 from jobfleet.store.calls.settle import park, settle
 from tests.cli.hand import Cli, Hand
 from tests.cli.terminal import Terminal
@@ -103,6 +105,40 @@ def test_recurring_jobs_fit(environ: dict[str, str], cli: Cli, hand: Hand) -> No
 
     assert lines[0].split() == ["NAME", "WHEN", "ZONE", "FUNCTION", "QUEUE", "LAST", "NEXT", "STATE"]
     assert re.fullmatch(r"nightly  0 2 \* \* \*  Europe/Berlin  demo.add  default +- +in \d+ (h|min|s) +on", lines[1])
+
+
+def test_workers_fit_and_lose_first_what_their_ids_say(environ: dict[str, str], cli: Cli, hand: Hand) -> None:
+    account = encode({"host": "web-7", "pid": 23_456, "queues": ["default"], "slots": 10, "running": 2, "children": 1,
+                      "started": 1_700_000_000_000_000, "state": "running", "version": "0.1.0"})  # fmt: skip
+    worker = "web-7:23456:9c3407"
+    hand.fleet.store.run(beat(hand.fleet.context.keys, worker, account=account, gone_us=20_000_000, functions={}))
+
+    titles, *rows = shown("workers", "ls", environ=environ)
+    (row,) = [row for row in rows if worker in row]
+
+    assert titles.split() == ["WORKER", "STATE", "CHILDREN", "RUNNING", "SLOTS", "UP", "HEARD", "QUEUES"]
+    assert row.split()[-1] == "default"
+    assert cli("workers", "ls").stdout.split()[2:4] == ["HOST", "PID"]
+
+
+def test_the_jobs_of_a_flow_fit(environ: dict[str, str], hand: Hand) -> None:
+    flow = Flow("import")
+    fetch = flow.add(Job("fetch the orders of yesterday", "demo.add", (1, 2)))
+    flow.add(Job("write the report of yesterday", "demo.add", (1, 2)), after=fetch)
+    flow_id = hand.fleet.flows.enqueue(flow).id
+    jobs = hand.fleet.flows.get(flow_id).jobs
+
+    lines = shown("flow", "show", flow_id, environ=environ)
+
+    assert max(map(len, lines)) <= 80
+    assert [line.split()[-1] for line in lines[1:]] == ["ID", *(job.id[-8:] for job in jobs)]
+
+
+def test_a_scheduled_job_says_when_it_is_due_in_full(environ: dict[str, str], cli: Cli, hand: Hand) -> None:
+    hand.fleet.enqueue(Job("a", "demo.add", delay=5400))
+
+    assert shown("jobs", environ=environ)[1].endswith("  due in 1 h")
+    assert "  due 20" in cli("jobs").stdout
 
 
 def test_limits_fit(environ: dict[str, str], hand: Hand) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from jobfleet.worker.run.failure import is_writable
+from jobfleet.worker.run.failure import is_writable, traceback_text
 
 SURROGATE = "caf\ud8e9"
 
@@ -75,3 +75,15 @@ def test_an_error_is_writable_if_all_texts_of_its_traceback_are(fail: Callable[[
         fail()
 
     assert is_writable(raised.value) is expected
+
+
+@pytest.mark.parametrize("most", [0, 3, 4, 5, 100, 101, 102, 103])
+def test_a_traceback_is_cut_to_a_size_in_bytes(most: int) -> None:
+    text = traceback_text(ValueError("é€𝄞" * 1000), most)
+
+    assert len(text.encode()) <= most
+    assert most - len(text.encode()) < 4 or most < 5, "all but a part of a character is used"
+    assert "\ufffd" not in text
+    if most > 4:
+        assert text.startswith("…\n")
+    assert traceback_text(ValueError("é"), 10_000) == "ValueError: é\n"

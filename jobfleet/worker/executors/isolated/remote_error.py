@@ -26,7 +26,7 @@ def describe_error(error: BaseException, policy: Policy, *, traceback_bytes: int
     Args:
         error: What it raised, whatever it is.
         policy: Its function's lists of exceptions.
-        traceback_bytes: The maximal length of a traceback.
+        traceback_bytes: The maximal size of a traceback.
     """
     report: EndReport = {
         "text": describe(error)[:LONGEST],
@@ -59,7 +59,7 @@ def describe_ending(run: Run, handler: Handler, error: BaseException, *, traceba
         run: The run of the job.
         handler: Its function.
         error: What it raised, whatever it is.
-        traceback_bytes: The maximal length of a traceback.
+        traceback_bytes: The maximal size of a traceback.
     """
     report = describe_error(error, handler.policy, traceback_bytes=traceback_bytes)
     if handler.policy.delay_of is not None and report["how"] == "raised" and report["type"] == ErrorType.TRANSIENT:
