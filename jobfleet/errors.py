@@ -175,16 +175,21 @@ class WaitTimeout(JobfleetError, TimeoutError):
         timeout: The time limit of the wait, in seconds.
         job_ids: All jobs that are still open.
         why: Why the job has not ended, as `explain` says first; empty if it was not read.
+        about: The job that `why` is about; of a flow, its first job that can run.
     """
 
-    def __init__(self, job_id: str, timeout: float, *, job_ids: Sequence[str] = (), why: str = "") -> None:
+    def __init__(
+        self, job_id: str, timeout: float, *, job_ids: Sequence[str] = (), why: str = "", about: str = ""
+    ) -> None:
         self.job_ids: tuple[str, ...] = tuple(job_ids) or (job_id,)
         self.why = why
+        self.about: str = about or job_id
         others = len(self.job_ids) - 1
         open_ones = "it is" if not others else f"it and {others:,} {'other is' if others == 1 else 'others are'}"
         text = f"{job_id} did not end within {timeout:g} s; {open_ones} still open."
         if why:
-            text += f" {'The first: ' if others else ''}{why} 'jobfleet explain {job_id}' says more."
+            whose = f"Its job {about}: " if about else "The first: " if others else ""
+            text += f" {whose}{why} 'jobfleet explain {self.about}' says more."
         super().__init__(text)
         self.job_id = job_id
         self.timeout = timeout

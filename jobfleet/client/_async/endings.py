@@ -136,15 +136,7 @@ class AsyncEndings:
 
     async def _why(self, job_id: str) -> str:
         """Return the first reason why a job has not ended; empty for a short wait, and for a part of a wait."""
-        if not self._deadline.explains:
-            return ""
-        from jobfleet.operations.explain import explain  # for those whose time is over
-
-        try:
-            reasons = (await drive(self._client.store, explain.look(self._client.context, job_id))).reasons
-        except JobfleetError:  # the time is over, whether or not this can be read
-            return ""
-        return reasons[0].text if reasons else ""
+        return await why_open(self._client, job_id) if self._deadline.explains else ""
 
     async def _warn_of_hindrances(self) -> None:
         from jobfleet.operations.explain.hindrances import hindrances  # for those who wait long
@@ -155,6 +147,17 @@ class AsyncEndings:
             return
         for text in found:
             warn(text)
+
+
+async def why_open(client: AsyncConnection, job_id: str) -> str:
+    """Return the first reason why a job has not ended; empty if it cannot be read."""
+    from jobfleet.operations.explain import explain  # for those whose time is over
+
+    try:
+        reasons = (await drive(client.store, explain.look(client.context, job_id))).reasons
+    except JobfleetError:  # the time is over, whether or not this can be read
+        return ""
+    return reasons[0].text if reasons else ""
 
 
 def checked(outcome: Outcome) -> JobResult[Any]:

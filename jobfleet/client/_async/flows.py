@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from jobfleet.client._async.connection import AsyncConnection
-from jobfleet.client._async.endings import AsyncEndings
+from jobfleet.client._async.endings import AsyncEndings, why_open
 from jobfleet.client._async.part import AsyncPart
 from jobfleet.client.base import Deadline
 from jobfleet.errors import InvalidJob, WaitTimeout
@@ -101,8 +101,15 @@ class AsyncFlows(AsyncPart):
             if info.is_done:
                 return info
             if deadline.is_over:
-                raise WaitTimeout(flow_id, deadline.timeout or 0.0)
+                raise await self._late(info, deadline)
             await self._moved_on(frontier(info), deadline)
+
+    async def _late(self, info: FlowInfo, deadline: Deadline) -> WaitTimeout:
+        """Make the error of a wait whose time is over. If the wait was not short, it says why a job has not ended."""
+        jobs = [info.jobs[place] for place in info.open_places()] if deadline.explains else []
+        first = next((job.id for job in jobs if job.status != JobStatus.BLOCKED), jobs[0].id if jobs else "")
+        why = await why_open(self._client, first) if first else ""
+        return WaitTimeout(info.id, deadline.timeout or 0.0, why=why, about=first)
 
     async def _moved_on(self, ids: Sequence[str], deadline: Deadline) -> None:
         """Wait until some jobs have ended, and not for long, because a flow can grow and be retried meanwhile."""

@@ -137,15 +137,7 @@ class Endings:
 
     def _why(self, job_id: str) -> str:
         """Return the first reason why a job has not ended; empty for a short wait, and for a part of a wait."""
-        if not self._deadline.explains:
-            return ""
-        from jobfleet.operations.explain import explain  # for those whose time is over
-
-        try:
-            reasons = (drive_blocking(self._client.store, explain.look(self._client.context, job_id))).reasons
-        except JobfleetError:  # the time is over, whether or not this can be read
-            return ""
-        return reasons[0].text if reasons else ""
+        return why_open(self._client, job_id) if self._deadline.explains else ""
 
     def _warn_of_hindrances(self) -> None:
         from jobfleet.operations.explain.hindrances import hindrances  # for those who wait long
@@ -156,6 +148,17 @@ class Endings:
             return
         for text in found:
             warn(text)
+
+
+def why_open(client: Connection, job_id: str) -> str:
+    """Return the first reason why a job has not ended; empty if it cannot be read."""
+    from jobfleet.operations.explain import explain  # for those whose time is over
+
+    try:
+        reasons = (drive_blocking(client.store, explain.look(client.context, job_id))).reasons
+    except JobfleetError:  # the time is over, whether or not this can be read
+        return ""
+    return reasons[0].text if reasons else ""
 
 
 def checked(outcome: Outcome) -> JobResult[Any]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from jobfleet.client._sync.connection import Connection
-from jobfleet.client._sync.endings import Endings
+from jobfleet.client._sync.endings import Endings, why_open
 from jobfleet.client._sync.part import Part
 from jobfleet.client.base import Deadline
 from jobfleet.errors import InvalidJob, WaitTimeout
@@ -102,8 +102,15 @@ class Flows(Part):
             if info.is_done:
                 return info
             if deadline.is_over:
-                raise WaitTimeout(flow_id, deadline.timeout or 0.0)
+                raise self._late(info, deadline)
             self._moved_on(frontier(info), deadline)
+
+    def _late(self, info: FlowInfo, deadline: Deadline) -> WaitTimeout:
+        """Make the error of a wait whose time is over. If the wait was not short, it says why a job has not ended."""
+        jobs = [info.jobs[place] for place in info.open_places()] if deadline.explains else []
+        first = next((job.id for job in jobs if job.status != JobStatus.BLOCKED), jobs[0].id if jobs else "")
+        why = why_open(self._client, first) if first else ""
+        return WaitTimeout(info.id, deadline.timeout or 0.0, why=why, about=first)
 
     def _moved_on(self, ids: Sequence[str], deadline: Deadline) -> None:
         """Wait until some jobs have ended, and not for long, because a flow can grow and be retried meanwhile."""

@@ -68,6 +68,25 @@ async def test_a_wait_gives_up_in_time(fleet: AsyncFleet) -> None:
     assert str(caught.value) == f"{info.id} did not end within 0.1 s; it is still open."
 
 
+async def test_a_wait_that_gives_up_says_why_a_job_has_not_ended(
+    fleet: AsyncFleet, player: Player, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobfleet.client.base.EXPLAIN_FROM", 0.1)
+    flow = tree()
+    info = await fleet.flows.enqueue(flow)
+    first = info.jobs[0].id
+
+    with pytest.raises(WaitTimeout) as caught:
+        await fleet.flows.wait(info, timeout=0.1)
+
+    assert str(caught.value) == (
+        f"{info.id} did not end within 0.1 s; it is still open. Its job {first}: {caught.value.why} "
+        f"'jobfleet explain {first}' says more."
+    )
+    assert (caught.value.job_id, caught.value.about) == (info.id, first)
+    assert caught.value.why == (await fleet.explain(first)).reasons[0].text
+
+
 async def test_a_flow_of_which_nothing_is_known_and_what_is_no_flow(fleet: AsyncFleet) -> None:
     with pytest.raises(JobNotFound):
         await fleet.flows.wait("nope", timeout=1)
