@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 
 import pytest
 
-from tests.support.fleet import ROOT
 from tests.support.postgres import NotInstalled, programs
 from tests.support.scraping import tool
+from tests.support.scripts import run_script
 
 
+@pytest.mark.timeout(300)
 def test_all_that_watches_a_fleet_agrees_though_parts_of_it_are_stopped_and_killed() -> None:
     tool("prometheus")
     try:
@@ -19,10 +19,7 @@ def test_all_that_watches_a_fleet_agrees_though_parts_of_it_are_stopped_and_kill
     except NotInstalled as reason:
         pytest.skip(str(reason))
 
-    ran = subprocess.run(
-        [sys.executable, "scripts/verify-ops", "--jobs", "120"], cwd=ROOT, capture_output=True, text=True, timeout=110,
-        check=False,
-    )  # fmt: skip
+    ran = run_script(sys.executable, "scripts/verify-ops", "--jobs", "120", timeout=250)
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert ran.stdout.splitlines()[-1] == "120 jobs: all agree"

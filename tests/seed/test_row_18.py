@@ -15,6 +15,7 @@ import pytest
 import redis
 
 from tests.support.fleet import LONG, ROOT
+from tests.support.scripts import run_script
 from tests.support.verify.stage import CHECKS, Check, Stage
 
 EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
@@ -41,9 +42,7 @@ def test_an_example_prints_what_it_says(example: Path, redis_url: str, tmp_path:
 
 
 def verify(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(ROOT / "scripts" / "verify"), *arguments], capture_output=True, text=True, timeout=110, check=False
-    )
+    return run_script(str(ROOT / "scripts" / "verify"), *arguments, timeout=250)
 
 
 def test_the_script_sees_features_and_leaves_nothing_behind(redis_url: str, raw: redis.Redis) -> None:
@@ -58,6 +57,7 @@ def test_the_script_sees_features_and_leaves_nothing_behind(redis_url: str, raw:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_the_script_sees_every_feature_on_a_server_of_its_own() -> None:
     done = verify()
 
