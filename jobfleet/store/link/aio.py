@@ -9,7 +9,7 @@ from typing import Any
 from weakref import WeakSet
 
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, RedisError
 
 from jobfleet.store.call import Command
 from jobfleet.store.link.busypoll import AsyncBusyPoll
@@ -149,7 +149,10 @@ class AsyncSocketLink:
 
     async def _greet(self, connection: Any) -> None:
         await connection.send_command(*ASKED)
-        info = info_of(await connection.read_response(disable_decoding=True))
+        try:
+            info = info_of(await connection.read_response(disable_decoding=True))
+        except NoPermissionError:  # a managed server may forbid INFO
+            info = {}
         refusal = self._greeting.refuses(info)
         if self._greeting.hear(info) or refusal is not None:
             for older in list(self._open):  # including busy ones: their callers retry on the new server

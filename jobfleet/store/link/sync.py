@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, RedisError
 
 from jobfleet.store.call import Command
 from jobfleet.store.link.busypoll import BusyPoll
@@ -100,7 +100,7 @@ class SocketLink:
             connection.connect()
             if self._greeting.is_due and not self._fake:
                 connection.send_command(*ASKED)
-                self._greeting.hear(info_of(connection.read_response(disable_decoding=True)))
+                self._greeting.hear(_reply_to_greeting(connection))
         except BaseException:
             connection.disconnect()
             raise
@@ -109,6 +109,14 @@ class SocketLink:
     def close(self) -> None:
         """Close the connections."""
         self.pool.close()
+
+
+def _reply_to_greeting(connection: Any) -> Mapping[str, str]:
+    """Read the answer to the greeting; nothing if the user may not ask, as on some managed servers."""
+    try:
+        return info_of(connection.read_response(disable_decoding=True))
+    except NoPermissionError:
+        return {}
 
 
 def _read(connection: Any) -> Any:
