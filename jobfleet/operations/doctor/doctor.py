@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from jobfleet.operations.doctor import fleet, lanes, server, unreadable
+from jobfleet.operations.doctor import fleet, lanes, replicas, server, unreadable
 from jobfleet.operations.doctor.findings import Diagnosis, Finding
 from jobfleet.operations.doctor.snapshot import Checkup, take
 from jobfleet.operations.fleet_context import FleetContext
@@ -17,6 +17,7 @@ CHECKS: tuple[Check, ...] = (
     server.version,
     server.eviction,
     server.persistence,
+    replicas.replicas,
     server.memory,
     server.results,
     server.clock,

@@ -89,7 +89,7 @@ class Kept(NamedTuple):
 
 
 def server(keys: Keyspace) -> Call[tuple[int, Mapping[str, str]]]:
-    """Return Redis's time, and the INFO of server, memory and persistence; empty if INFO is not permitted."""
+    """Return Redis's time, and the INFO of server, memory, persistence and replicas; empty if INFO is not permitted."""
     return Call(load("server"), (keys.queues,), (), lambda reply: (int(reply[1]), _info(reply[2])))
 
 

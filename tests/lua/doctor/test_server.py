@@ -11,9 +11,21 @@ def test_it_tells_what_info_tells_and_the_time(world: World) -> None:
 
     assert now >= world.now
     try:
-        told = {**world.raw.info("server"), **world.raw.info("memory"), **world.raw.info("persistence")}
+        told = {
+            **world.raw.info("server"),
+            **world.raw.info("memory"),
+            **world.raw.info("persistence"),
+            **world.raw.info("replication"),
+        }
     except redis.ResponseError:  # fakeredis knows no INFO
         assert info == {}
         return
-    for name in ("redis_version", "maxmemory_policy", "maxmemory", "aof_enabled", "rdb_changes_since_last_save"):
+    for name in (
+        "redis_version",
+        "maxmemory_policy",
+        "maxmemory",
+        "role",
+        "aof_enabled",
+        "rdb_changes_since_last_save",
+    ):
         assert info[name] == str(told[name])

@@ -12,6 +12,7 @@ import pytest
 from jobfleet.config import JobConfig
 from jobfleet.operations.doctor.doctor import CHECKS, diagnose
 from jobfleet.operations.doctor.findings import Finding, Level, named, size
+from jobfleet.operations.doctor.replicas import replicas
 from jobfleet.operations.doctor.server import clock, memory, persistence, results, version
 from jobfleet.operations.doctor.snapshot import Checkup, Endings, KeptResult, LaneSeen, ahead
 from jobfleet.store.calls.doctor import FOR_EVER, GONE, Kept
@@ -40,7 +41,7 @@ def test_a_server_that_tells_nothing_has_no_fault() -> None:
     findings = {one.check: one.level for one in diagnose(seen()).findings}
 
     assert {check for check, level in findings.items() if level == Level.NOTE} == {
-        "version", "eviction", "persistence", "memory", "workers",
+        "version", "eviction", "persistence", "replicas", "memory", "workers",
     }  # fmt: skip
     assert set(findings.values()) == {Level.OK, Level.NOTE}
 
@@ -101,6 +102,39 @@ def test_a_clock_that_is_off_is_a_warning(by: float, level: Level, text: str) ->
 )  # fmt: skip
 def test_what_a_crash_of_the_server_would_cost(info: dict[str, Any], level: Level, text: str) -> None:
     assert told(persistence(seen(info=info))) == (level, text)
+
+
+IN_STEP = "ip=10.0.0.2,port=6379,state=online,offset=42,lag=1"
+LATE = "ip=10.0.0.3,port=6379,state=online,offset=4,lag=10"
+LOADING = "ip=10.0.0.4,port=6379,state=wait_bgsave,offset=0,lag=0"
+
+
+@pytest.mark.parametrize(
+    ("url", "info", "level", "text"),
+    [
+        ("redis://h", {"role": "master"}, Level.OK, "There is no replica."),
+        ("redis://h", {"role": "master", "slave0": IN_STEP}, Level.OK, "1 replica in step."),
+        ("redis://h", {"role": "slave"}, Level.FAULT, "This server is a replica."),
+        (
+            "redis://h", {"role": "master", "slave0": IN_STEP, "slave1": LATE, "slave2": LOADING}, Level.WARNING,
+            "2 replicas of 3 not in step: 10.0.0.3:6379, 10.0.0.4:6379. A failover to such a replica loses writes.",
+        ),
+        (
+            "sentinel://h/jobs", {"role": "master"}, Level.WARNING,
+            "The primary has no replica, so the Sentinels cannot replace it.",
+        ),
+        (
+            "sentinels://h/jobs", {"role": "master", "slave0": IN_STEP}, Level.NOTE,
+            "1 replica in step. A primary that is cut off would accept writes that a failover drops.",
+        ),
+        (
+            "sentinel://h/jobs", {"role": "master", "slave0": IN_STEP, "min_slaves_good_slaves": 1}, Level.OK,
+            "1 replica in step.",
+        ),
+    ],
+)  # fmt: skip
+def test_replicas_can_replace_the_primary(url: str, info: dict[str, Any], level: Level, text: str) -> None:
+    assert told(replicas(replace(seen(info=info), config=JobConfig(url=url)))) == (level, text)
 
 
 @pytest.mark.parametrize(
