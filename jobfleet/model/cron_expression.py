@@ -25,7 +25,10 @@ FIELDS = ("minute", "hour", "day of month", "month", "weekday", "second")
 CRON = "cron_expression"
 STARTUP = "@startup"
 EVERY_MOST = timedelta(days=366)
-_EVERY = re.compile(r"@every\s+(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?", re.ASCII | re.IGNORECASE)
+_EVERY = re.compile(
+    r"@every\s+(?:(?P<days>\d{1,9})d)?(?:(?P<hours>\d{1,9})h)?(?:(?P<minutes>\d{1,9})m)?(?:(?P<seconds>\d{1,9})s)?",
+    re.ASCII | re.IGNORECASE,
+)
 _START = datetime(2024, 1, 1, tzinfo=UTC)
 """A time from which an expression is searched for its next time; any time gives the same verdict."""
 
@@ -83,9 +86,9 @@ def check_expression(expression: object) -> Expression:
 def _interval(expression: str) -> timedelta:
     """Read the interval of ``@every``: whole days, hours, minutes and seconds, in this order."""
     found = _EVERY.fullmatch(expression)
+    parts = found.groupdict(default="0") if found else {}
     try:
-        days, hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (0, 0, 0, 0)
-        every = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+        every = timedelta(**{unit: int(number) for unit, number in parts.items()})
     except OverflowError:
         every = timedelta()
     if not timedelta() < every <= EVERY_MOST:
@@ -100,7 +103,9 @@ def _interval(expression: str) -> timedelta:
 def _fault(fields: list[str]) -> str:
     """Say which field is not valid; empty if each is valid by itself."""
     for index, part in enumerate(fields):
-        if not _is_valid([*(["*"] * index), part, *(["*"] * (len(fields) - index - 1))]):
+        alone = ["*"] * len(fields)
+        alone[index] = part
+        if not _is_valid(alone):
             return f"the {FIELDS[index]} is {part!r}"
     return ""
 

@@ -47,7 +47,7 @@ def test_an_interval_has_days_hours_minutes_and_seconds(expression: str, every: 
     "expression",
     [
         "@every", "@every 0s", "@every 90", "@every 1.5s", "@every -1s", "@every 1s1h", "@every 90s x", "@every 367d",
-        "@every 999999999d", "@every ٣s",
+        "@every 366d1s", "@every 999999999d", "@every 999999999d24h", "@every 9999999999d", "@every ٣s",
     ],
 )  # fmt: skip
 def test_a_wrong_interval_is_refused_where_it_is_given(expression: str) -> None:

@@ -96,6 +96,8 @@ def test_the_offset_of_the_instant_asked_about_does_not_matter() -> None:
         ("0 1 * * *", False),
         ("@daily", False),
         ("@hourly", True),
+        ("@every 1d", True),
+        ("@startup", False),
     ],
 )
 def test_only_what_runs_in_all_hours_goes_by_elapsed_time(expression: str, is_interval: bool) -> None:

@@ -6,6 +6,12 @@ from collections.abc import Mapping, Sequence
 
 TARGETS: Mapping[str, Sequence[str]] = {
     "jobfleet/cron/schedule.py": ("tests/cron/test_times.py", "tests/cron/test_cron.py"),
+    "jobfleet/model/cron_expression.py": (
+        "tests/cron/test_intervals.py",
+        "tests/cron/test_times.py",
+        "tests/cron/test_cron.py",
+        "tests/cron/test_startup.py",
+    ),
     "jobfleet/cron/entry.py": ("tests/cron/test_plan.py", "tests/cron/test_cron.py"),
     "jobfleet/retry/decision.py": ("tests/test_retry_edges.py", "tests/test_retry.py", "tests/test_retry_elsewhere.py"),
     "jobfleet/retry/policy.py": ("tests/test_retry_edges.py", "tests/test_retry.py", "tests/test_retry_delays.py"),
