@@ -25,6 +25,7 @@ CHECKS: tuple[Check, ...] = (
     fleet.versions,
     fleet.service,
     fleet.functions,
+    fleet.queues,
     fleet.leases,
     fleet.cron,
     unreadable.damage,

@@ -193,10 +193,10 @@ def take(context: FleetContext) -> Operation[Checkup]:
     seen = unreadable.read_or(kinds, None, damage)
     known = [name for kind in (seen.kinds if seen is not None else ()) for name in kind.functions if name]
     damage += yield from unreadable.of_fleet(context.keys, fleet)
-    lanes: tuple[LaneSeen, ...] = ()
+    lanes: list[LaneSeen] = []
     for name, (_, count) in sorted(fleet.queues.items()):
         for lane in context.lanes_of(name, count):
-            lanes += ((yield from _lane(lane, now)),)
+            lanes.append((yield from _lane(lane, now)))
     return Checkup(
         context.config,
         now,
@@ -207,7 +207,7 @@ def take(context: FleetContext) -> Operation[Checkup]:
         known=frozenset(known),
         paused=tuple(read_functions(fleet.paused)),
         consumers=readers,
-        lanes=lanes,
+        lanes=tuple(lanes),
         recurring=tuple(sorted({row.name for row in rows} | set(recurring(fleet)))),
         fired_by=firing(context, attended),
         damage=tuple(damage),

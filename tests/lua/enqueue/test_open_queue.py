@@ -35,8 +35,8 @@ def test_no_more_queues_are_made_than_there_may_be(world: World) -> None:
         world.run(open_queue(world.keys, "new", 1, most=2))
 
     assert str(refused.value) == (
-        "Queue 'new' was not created: there are 2, the maximum of max_queues. Remove one that is not needed with "
-        "'jobfleet queues rm QUEUE', or raise max_queues."
+        "Queue 'new' was not created: max_queues allows 2, and there are at least as many. Remove those that are not "
+        "needed with 'jobfleet queues rm QUEUE', or raise max_queues."
     )
     assert world.state() == {"queues": {"mail": "1:1", "bulk": "1:1"}}
     assert world.run(open_queue(world.keys, "mail", 3, most=2)) == (1, 3, False)

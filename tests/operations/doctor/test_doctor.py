@@ -91,6 +91,23 @@ async def test_of_a_healthy_fleet_nothing_is_said(client: Either, ward: Ward) ->
     assert all(not one.remedy for one in told.findings if one.level == Level.OK)
 
 
+def test_queues_are_counted_before_no_other_one_can_be_created(redis_url: str, raw: redis.Redis) -> None:
+    with Fleet(redis_url, max_queues=3) as small:
+        Ward(small, raw).beats("w1", queues=["default", "bulk", "more"])
+        small.enqueue(Job("x", "app.steps", (1,), queue="bulk"))
+        assert troubles(small.doctor()) == {}
+
+        small.enqueue(Job("x", "app.steps", (1,), queue="more"))
+
+        assert troubles(small.doctor()) == {"queues": "warning"}
+        (found,) = [one for one in small.doctor().findings if one.check == "queues"]
+        assert found.seen == (
+            "3 queues, and max_queues allows 3: no other queue can be created, and workers that serve a new one do "
+            "not start."
+        )
+        assert "queues rm" in found.remedy
+
+
 async def test_an_empty_server_has_nothing_wrong(client: Either) -> None:
     assert troubles(await client("doctor")) == {"workers": "note"}
 

@@ -15,8 +15,8 @@ from jobfleet.functions.registry import Registry
 from jobfleet.store.calls.presence import beat
 
 FULL = (
-    "Queue 'third' was not created: there are 2, the maximum of max_queues. Remove one that is not needed with "
-    "'jobfleet queues rm QUEUE', or raise max_queues."
+    "Queue 'third' was not created: max_queues allows 2, and there are at least as many. Remove those that are not "
+    "needed with 'jobfleet queues rm QUEUE', or raise max_queues."
 )
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
 
