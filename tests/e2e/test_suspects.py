@@ -22,9 +22,10 @@ FOUND = 150.0
 INNOCENT = {(JobStatus.COMPLETED, 0)}
 
 
-def gated(fleet: Fleet, gate: Path, count: int) -> list[str]:
+def gated(fleet: Fleet, gate: Path, count: int, queue: str = "default") -> list[str]:
     """Enqueue jobs that run until a file is there, on the loop and some in threads."""
-    jobs = (Job("wait", "hist.door" if number % 10 == 9 else "hist.gate", (str(gate),)) for number in range(count))
+    names = ("hist.door" if number % 10 == 9 else "hist.gate" for number in range(count))
+    jobs = (Job("wait", name, (str(gate),), queue=queue) for name in names)
     return [receipt.id for receipt in fleet.enqueue_many(jobs)]
 
 
@@ -135,6 +136,25 @@ def test_a_culprit_among_many_is_found_while_the_innocent_run_on(
     assert endings(settle_all(fleet, ids)) == INNOCENT
     assert raw.hgetall(LANE.tries) == {}
     assert deaths <= 2 * len(guilty), "each is found in a ward"
+
+
+def test_culprits_in_two_workers_at_once_are_found(
+    programs: Programs, fleet: Fleet, raw: redis.Redis, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    queues = {"left": ("hist.kill", 9), "right": ("hist.leave", 5, 9)}
+    ids = [job_id for queue in ("left", "right", "default") for job_id in gated(fleet, gate, 8, queue)]
+    guilty = [fleet.enqueue(Job("guilty", name, args, queue=queue)) for queue, (name, *args) in queues.items()]
+    workers = [programs.ready(queues=f"{queue},default", processes=1, slots=20, lease=600) for queue in queues]
+
+    found = settle_all(fleet, guilty, timeout=FOUND)
+
+    assert {(result.status, result.error_class) for result in found.values()} == {(JobStatus.FAILED, "crashed")}
+    assert all(worker.said.count("child.died") for worker in workers)
+    gate.touch()
+    assert endings(settle_all(fleet, ids)) == INNOCENT
+    for queue in ("left", "right", "default"):
+        assert raw.hgetall(Keyspace("jobfleet").lane(queue, 0).tries) == {}
 
 
 def test_jobs_that_end_their_process_only_together_run_apart_in_the_end(
