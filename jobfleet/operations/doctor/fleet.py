@@ -154,14 +154,14 @@ def long(seen: Checkup) -> Finding:
 
 def queues(seen: Checkup) -> Finding:
     """Whether another queue could be created."""
-    number, most = len(seen.queues), seen.config.max_queues
+    number, most = seen.queue_count, seen.config.max_queues
     if number < most:
         return Finding("queues", Level.OK, f"{counted(number, 'queue')}; max_queues allows {most:,}.")
     return Finding(
         "queues",
         Level.WARNING,
         f"{counted(number, 'queue')}, and max_queues allows {most:,}: no other queue can be created, and workers that "
-        "serve a new one do not start.",
+        f"serve a new one do not start.{f' Looked at: {most:,} of them.' if number > most else ''}",
         "Remove those that are not needed ('jobfleet queues rm QUEUE'), or raise max_queues.",
     )
 

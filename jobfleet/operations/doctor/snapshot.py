@@ -127,7 +127,8 @@ class Checkup:
         known: The names of the functions that live workers know.
         paused: The functions that are paused in every queue.
         consumers: Consumer of the journals → the most events that a lane keeps.
-        lanes: Every lane.
+        lanes: The lanes of at most `max_queues` queues; those that live workers serve come first.
+        queue_count: The number of queues.
         recurring: The names of recurring jobs, also those of decorators that have no entry yet.
         fired_by: The processes that have announced that they fire recurring jobs; see `CronInfo`.
         damage: What cannot be read in the keys of the fleet.
@@ -143,6 +144,7 @@ class Checkup:
     paused: tuple[str, ...] = ()
     consumers: Mapping[str, int] = field(default_factory=dict)
     lanes: tuple[LaneSeen, ...] = ()
+    queue_count: int = 0
     recurring: tuple[str, ...] = ()
     fired_by: tuple[str, ...] = ()
     damage: tuple[str, ...] = ()
@@ -193,21 +195,24 @@ def take(context: FleetContext) -> Operation[Checkup]:
     seen = unreadable.read_or(kinds, None, damage)
     known = [name for kind in (seen.kinds if seen is not None else ()) for name in kind.functions if name]
     damage += yield from unreadable.of_fleet(context.keys, fleet)
+    workers = tuple(workers_of(context, fleet))
+    served = {queue for worker in workers if not worker.is_gone for queue in worker.queues}
     lanes: list[LaneSeen] = []
-    for name, (_, count) in sorted(fleet.queues.items()):
-        for lane in context.lanes_of(name, count):
-            lanes.append((yield from _lane(lane, now)))
+    for name in sorted(fleet.queues, key=lambda queue: (queue not in served, queue))[: context.config.max_queues]:
+        for lane in context.lanes_of(name, fleet.queues[name][1]):
+            lanes += [(yield from _lane(lane, now))]
     return Checkup(
         context.config,
         now,
         ahead=ahead(began, now, ended),
         info=info,
-        workers=tuple(workers_of(context, fleet)),
+        workers=workers,
         functions=frozenset(fleet.functions),
         known=frozenset(known),
         paused=tuple(read_functions(fleet.paused)),
         consumers=readers,
         lanes=tuple(lanes),
+        queue_count=len(fleet.queues),
         recurring=tuple(sorted({row.name for row in rows} | set(recurring(fleet)))),
         fired_by=firing(context, attended),
         damage=tuple(damage),

@@ -166,8 +166,8 @@ def _opened(queue: str, most: int, reply: Reply) -> Any:
     if reply[0] == b"opened":
         return OpenedQueue(*lanes_of(reply[1]), bool(reply[2]))
     return ConfigError(
-        f"Queue {queue!r} was not created: max_queues allows {most:,}, and there are at least as many. Remove those that "
-        "are not needed with 'jobfleet queues rm QUEUE', or raise max_queues."
+        f"Queue {queue!r} was not created: max_queues allows {most:,}, and there are at least as many. Remove those "
+        "that are not needed with 'jobfleet queues rm QUEUE', or raise max_queues."
     )
 
 

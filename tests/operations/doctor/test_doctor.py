@@ -108,6 +108,21 @@ def test_queues_are_counted_before_no_other_one_can_be_created(redis_url: str, r
         assert "queues rm" in found.remedy
 
 
+def test_of_more_queues_than_there_may_be_those_that_are_served_are_looked_at(redis_url: str, raw: redis.Redis) -> None:
+    with Fleet(redis_url, max_queues=1) as small:
+        ward = Ward(small, raw)
+        ward.beats("w1")
+        raw.hset(KEYS.queues, mapping={f"a{number}": "1:1" for number in range(5)})
+        ward.seed.dead("x")
+
+        told = small.doctor()
+
+        assert troubles(told) == {"queues": "warning", "dead": "note"}
+        (found,) = [one.seen for one in told.findings if one.check == "queues"]
+        assert found.startswith("6 queues, and max_queues allows 1: ")
+        assert found.endswith(" Looked at: 1 of them.")
+
+
 async def test_an_empty_server_has_nothing_wrong(client: Either) -> None:
     assert troubles(await client("doctor")) == {"workers": "note"}
 
