@@ -150,6 +150,21 @@ def test_retry_after_is_bound_too(delay: int, is_retried: bool) -> None:
     assert isinstance(decision, Retry if is_retried else Fail)
 
 
+@pytest.mark.parametrize(("late_us", "calls"), [(0, 1), (1, 0)])
+def test_a_run_that_ends_at_the_bound_is_retried_at_once_or_not_at_all(late_us: int, calls: int) -> None:
+    asked = []
+
+    def delay_of(number: int, _error: BaseException) -> float:
+        asked.append(number)
+        return 0.0
+
+    first_due = NOW - 100 * S - late_us
+    decision = decide(Raised(OSError()), replace(BOUND, delay_of=delay_of), FRESH, NOW, due_us=first_due)
+
+    assert isinstance(decision, Retry if calls else Fail)
+    assert len(asked) == calls
+
+
 def test_after_the_bound_a_crash_fails_the_job() -> None:
     policy = replace(BOUND, max_crashes=9)
 

@@ -104,6 +104,26 @@ def test_only_what_runs_in_all_hours_goes_by_elapsed_time(expression: str, is_in
     assert Schedule(expression).is_interval is is_interval
 
 
+@pytest.mark.parametrize(
+    ("expression", "meant"),
+    [
+        ("0 2 * * * *", "2 * * * * 0"),
+        ("*/5 2 * * 1 */1", "2 * * 1 */1 */5"),
+        ("0 2 * * * 0", ""),
+        ("* 2 * * * *", ""),
+        ("0 2 * * *", ""),
+        ("@daily", ""),
+    ],
+)
+def test_an_expression_that_begins_with_seconds_is_doubted(expression: str, meant: str) -> None:
+    assert Schedule(expression).doubt == (
+        f"cron {expression!r} fires in every second of its minutes, because seconds are the sixth field. "
+        f"Did you mean {meant!r}?"
+        if meant
+        else ""
+    )
+
+
 # 2027-03-28 01:00 UTC: in Berlin 02:00 becomes 03:00. 2026-10-25 01:00 UTC: 03:00 becomes 02:00.
 # 2011-12-30 10:00 UTC: Apia leaves the whole day out. 1972-01-07 00:44:30 UTC: Monrovia leaves 44 min 30 s out.
 @pytest.mark.parametrize(

@@ -128,3 +128,11 @@ def test_each_target_has_mutants_and_tests(path: str) -> None:
 
 def test_each_equivalent_mutant_is_of_a_target_and_has_a_reason() -> None:
     assert set(records()) <= set(TARGETS)
+
+
+@pytest.mark.parametrize("path", TARGETS)
+def test_each_equivalent_mutant_is_one_of_the_file_as_it_is(path: str) -> None:
+    source = (ROOT / path).read_bytes()
+    found = {key for mutant in FIND[Path(path).suffix](source) for key in mutant.keys(source)}
+
+    assert set(records().get(path, ())) - found == set()

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 TARGETS: Mapping[str, Sequence[str]] = {
-    "jobfleet/cron/schedule.py": ("tests/cron/test_times.py", "tests/cron/test_cron.py"),
+    "jobfleet/cron/schedule.py": (
+        "tests/cron/test_times.py",
+        "tests/cron/test_intervals.py",
+        "tests/cron/test_cron.py",
+    ),
     "jobfleet/model/cron_expression.py": (
         "tests/cron/test_intervals.py",
         "tests/cron/test_times.py",
@@ -13,10 +17,19 @@ TARGETS: Mapping[str, Sequence[str]] = {
         "tests/cron/test_startup.py",
     ),
     "jobfleet/cron/entry.py": ("tests/cron/test_plan.py", "tests/cron/test_cron.py"),
-    "jobfleet/retry/decision.py": ("tests/test_retry_edges.py", "tests/test_retry.py", "tests/test_retry_elsewhere.py"),
+    "jobfleet/retry/decision.py": (
+        "tests/test_retry_edges.py",
+        "tests/test_retry.py",
+        "tests/test_retry_delays.py",
+        "tests/test_retry_elsewhere.py",
+    ),
     "jobfleet/retry/policy.py": ("tests/test_retry_edges.py", "tests/test_retry.py", "tests/test_retry_delays.py"),
     "jobfleet/retry/tries.py": ("tests/test_tries.py",),
-    "jobfleet/worker/run/stop_ladder.py": ("tests/worker/run/test_ladder_times.py", "tests/worker/run/test_stages.py"),
+    "jobfleet/worker/run/stop_ladder.py": (
+        "tests/worker/run/test_ladder_times.py",
+        "tests/worker/run/test_stages.py",
+        "tests/worker/run/test_ladder.py",
+    ),
     "jobfleet/store/lua/lease/tick.lua": (
         "tests/lua/lease/test_tick.py",
         "tests/lua/lease/test_tick_edges.py",

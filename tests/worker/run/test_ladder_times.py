@@ -212,6 +212,18 @@ def test_the_end_of_a_run_takes_back_only_a_limit_that_was_posted(
     assert (one.on_board(), one.run.stop.timer, one.hand.pending()) == (board, None, [])
 
 
+@pytest.mark.parametrize("why", [Cancelled("ann"), Interrupted()])
+def test_a_run_whose_code_has_ended_is_marked_and_not_interrupted(timed: Make, why: Cancelled | Interrupted) -> None:
+    one = timed(ALL)
+    one.ladder.limit(one.run, 2.0, 9.0)
+    one.ladder.over(one.run)
+
+    one.ladder.stop(one.run, why)
+
+    assert one.run.stop.interruption == why
+    assert (one.executor.asked, one.run.stop.stage, one.hand.pending()) == ([], 0, [])
+
+
 def test_who_is_told_twice_is_told_once(timed: Make) -> None:
     one = timed(ALL, looking)
     one.ladder.limit(one.run, 2.0, 0.0)
