@@ -142,10 +142,10 @@ def test_culprits_in_two_workers_at_once_are_found(
     programs: Programs, fleet: Fleet, raw: redis.Redis, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
-    queues = {"left": ("hist.kill", 9), "right": ("hist.leave", 5, 9)}
+    culprits = {"left": ("hist.kill", (9,)), "right": ("hist.leave", (5, 9))}
     ids = [job_id for queue in ("left", "right", "default") for job_id in gated(fleet, gate, 8, queue)]
-    guilty = [fleet.enqueue(Job("guilty", name, args, queue=queue)) for queue, (name, *args) in queues.items()]
-    workers = [programs.ready(queues=f"{queue},default", processes=1, slots=20, lease=600) for queue in queues]
+    guilty = [fleet.enqueue(Job("guilty", name, args, queue=queue)) for queue, (name, args) in culprits.items()]
+    workers = [programs.ready(queues=f"{queue},default", processes=1, slots=20, lease=600) for queue in culprits]
 
     found = settle_all(fleet, guilty, timeout=FOUND)
 
