@@ -24,7 +24,7 @@ TARGETS: Mapping[str, Sequence[str]] = {
         "tests/test_retry_elsewhere.py",
     ),
     "jobfleet/retry/policy.py": ("tests/test_retry_edges.py", "tests/test_retry.py", "tests/test_retry_delays.py"),
-    "jobfleet/retry/tries.py": ("tests/test_tries.py",),
+    "jobfleet/retry/tries.py": ("tests/test_tries.py", "tests/test_retry_edges.py"),
     "jobfleet/worker/run/stop_ladder.py": (
         "tests/worker/run/test_ladder_times.py",
         "tests/worker/run/test_stages.py",
