@@ -85,6 +85,8 @@ class JobDecorator:
             ``process``), and with ``process`` `memory_limit` (bytes or a text such as ``512MiB``), `cpu_limit`
             (seconds), `nice` (0 to 19), `environment` (a mapping) and `on_oom` (a queue). With `batch` (1 to 1,000) the
             function receives a list with the values of at most so many jobs, gathered for `batch_wait` seconds.
+            `group` may name arguments (``"{customer}"``). `concurrency` and `rate` (``"10/min"``) limit the jobs of
+            each group, or of the function's own queue; a limit that an operator sets overrides them.
 
     Args:
         registry: The registry that it fills; None for the default registry.

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from jobfleet.codec import decode, encode
 from jobfleet.errors import EncodingError
-from jobfleet.model.unique import placeholders
+from jobfleet.model.declared_limit import DeclaredLimit
+from jobfleet.model.group import EVERY_GROUP, GroupTemplate
+from jobfleet.model.template import placeholders
 
 if TYPE_CHECKING:  # a supervisor reads what is published, and knows no function
     from jobfleet.functions.registry import JobFunction
@@ -39,19 +41,42 @@ def function_record(function: JobFunction[..., Any, Any]) -> bytes:
     }
     if function.cron is not None:
         fields["cron"] = function.cron.dump()
-    if "unique" in options:
+    if isinstance(options.get("group"), GroupTemplate):
+        fields["group"] = str(options.pop("group"))  # not among the options: older revisions would take it as a name
+    if function.limit is not None:
+        fields["limit"] = {"concurrency": function.limit.concurrency, "rate": function.limit.rate}
+    if "unique" in options or "group" in fields:
         fields["call"] = list(_call_of(function))
     return encode(fields)
 
 
 def read_function(record: bytes) -> dict[str, Any]:
     """The options of a published record; empty when it cannot be read."""
-    options = _read(record).get("options")
-    return options if isinstance(options, dict) else {}
+    fields = _read(record)
+    options, group = fields.get("options"), fields.get("group")
+    found = options if isinstance(options, dict) else {}
+    return {**found, "group": GroupTemplate(group)} if isinstance(group, str) else found
+
+
+def read_limit(record: bytes) -> DeclaredLimit | None:
+    """The limit that a published function declares; None when it declares none, or it cannot be read."""
+    limit = _read(record).get("limit")
+    if not isinstance(limit, dict):
+        return None
+    options = read_function(record)
+    group = options.get("group")
+    place = EVERY_GROUP if isinstance(group, GroupTemplate) else group
+    most, rate = limit.get("concurrency"), limit.get("rate")
+    return DeclaredLimit(
+        options.get("queue") or "default",
+        place,
+        most if isinstance(most, int) else None,
+        rate if isinstance(rate, str) else None,
+    )
 
 
 def read_parameters(record: bytes) -> tuple[inspect.Parameter, ...]:
-    """The parameters that a published unique key may name, with the defaults that it needs."""
+    """The parameters that a published unique key or group may name, with the defaults that they need."""
     call = _read(record).get("call")
     found = []
     for row in call if isinstance(call, list) else ():
@@ -71,9 +96,12 @@ def _read(record: bytes) -> dict[str, Any]:
 
 
 def _call_of(function: JobFunction[..., Any, Any]) -> Iterator[list[object]]:
-    """One row per parameter: its name, whether it may be positional, and a list with the default that the key needs."""
-    template = function.given["unique"]
-    named = placeholders(template) if isinstance(template, str) else ()
+    """One row per parameter: its name, whether it may be positional, a list with the default that a template needs."""
+    unique, group = function.given.get("unique"), function.given.get("group")
+    named = {
+        *(placeholders(unique) if isinstance(unique, str) else ()),
+        *(placeholders(group, "group") if isinstance(group, GroupTemplate) else ()),
+    }
     for parameter in function.parameters or ():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue

@@ -24,6 +24,8 @@ class UnnamedOptions(SharedOptions, total=False):
         nice: How far the scheduling priority is lowered, 0 to 19.
         environment: Environment variables of a process.
         on_oom: The queue in which a job that ran out of memory continues.
+        concurrency: The most jobs that run at once: of each group, or of the function's own queue.
+        rate: The most of them that start per period, such as ``10/min``, or a number per second.
     """
 
     cron: str | Cron | None
@@ -35,6 +37,8 @@ class UnnamedOptions(SharedOptions, total=False):
     nice: int | None
     environment: Mapping[str, str] | None
     on_oom: str | None
+    concurrency: int | None
+    rate: str | float | None
 
 
 class FunctionOptions(UnnamedOptions, total=False):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack
 from jobfleet.errors import InvalidJob
 from jobfleet.functions.batch import BATCH, Batch, batch_of
 from jobfleet.functions.coroutines import is_coroutine_function
+from jobfleet.functions.declared_limit import DECLARED, declared_limit
 from jobfleet.functions.default_fleet import AnyFleet, default_fleet
 from jobfleet.functions.fit import Fit
 from jobfleet.functions.hooks import AroundEnqueue, Hooks, Middleware
@@ -19,9 +20,11 @@ from jobfleet.functions.naming import stable_name
 from jobfleet.functions.retry_delay import RetryDelayFunction, delay_function_of
 from jobfleet.model import Job, check_function_name
 from jobfleet.model.callback import CALLBACKS
+from jobfleet.model.declared_limit import DeclaredLimit
+from jobfleet.model.group import GroupTemplate, group_option
 from jobfleet.model.option_types import OPTIONS, RIVALS, SHARED, JobOptions
 from jobfleet.model.options import meant
-from jobfleet.model.unique import placeholders
+from jobfleet.model.template import placeholders
 from jobfleet.warn import warn
 
 if TYPE_CHECKING:
@@ -40,7 +43,7 @@ else:
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 C_co = TypeVar("C_co", covariant=True)
-DECORATOR_ONLY = frozenset((*LIMITS, *BATCH))
+DECORATOR_ONLY = frozenset((*LIMITS, *BATCH, *DECLARED))
 ON_ERRORS = frozenset({"retry_on", "discard_on"})
 
 
@@ -67,6 +70,7 @@ class JobFunction(Generic[P, R_co, C_co, Q]):
         cron: Cron | None = None,
         isolation: Isolation | None = None,
         batch: Batch | None = None,
+        limit: DeclaredLimit | None = None,
         fleet: AnyFleet | None = None,
     ) -> None:
         self.function: Callable[Q, C_co] = function
@@ -76,6 +80,7 @@ class JobFunction(Generic[P, R_co, C_co, Q]):
         self.retry_on = retry_on
         self.discard_on = discard_on
         self.delay_of = delay_of
+        self.limit = limit
         self.injection: Injection = injection_of(function)
         self.parameters = parameters_of(function, self.injection)
         self.batch = batch
@@ -240,6 +245,9 @@ class Registry:
         batch = batch_of(function, gathered, run_in=place.run_in, cron=cron)
         if isolation is not None and isolation.on_oom == (options.get("queue") or "default"):
             raise InvalidJob(f"on_oom is {isolation.on_oom!r}, the function's own queue; name another.", field="on_oom")
+        declared = {option: options.pop(option) for option in DECLARED if option in options}
+        if "group" in options:
+            options["group"] = group_option(options["group"])
         options = Job(wire, wire, **options).own_options()
         for option in CALLBACKS if cron is not None else ():
             if option in options:
@@ -258,10 +266,11 @@ class Registry:
             delay_of=delay_of,
             isolation=isolation,
             batch=batch,
+            limit=declared_limit(declared, options),
             cron=cron,
             fleet=fleet,
         )
-        _check_unique(made)
+        _check_templates(made)
         self.functions[wire] = made
         return made
 
@@ -297,21 +306,21 @@ def _cron_of(options: dict[str, Any]) -> Cron | None:
     return made
 
 
-def _check_unique(made: JobFunction[..., Any, Any]) -> None:
-    """Refuse a unique key that names a parameter that the function does not have."""
-    template, parameters = made.given.get("unique"), made.parameters
-    if not isinstance(template, str) or parameters is None:
+def _check_templates(made: JobFunction[..., Any, Any]) -> None:
+    """Refuse a unique key or a group that names a parameter that the function does not have."""
+    unique, group = made.given.get("unique"), made.given.get("group")
+    if made.parameters is None or any(parameter.kind is parameter.VAR_KEYWORD for parameter in made.parameters):
         return
-    names = [parameter.name for parameter in parameters]
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return
-    for name in placeholders(template):
-        if name and not name.isdecimal() and name not in names:
-            raise InvalidJob(
-                f"unique names {{{name}}}, which is not a parameter of {made.name}; "
-                f"it has {', '.join(names) or 'none'}.",
-                field="unique",
-            )
+    names = [parameter.name for parameter in made.parameters]
+    templates = {"unique": unique if isinstance(unique, str) else "", "group": group}
+    for option, template in templates.items():
+        for name in placeholders(template, option) if option == "unique" or isinstance(group, GroupTemplate) else ():
+            if name and not name.isdecimal() and name not in names:
+                raise InvalidJob(
+                    f"{option} names {{{name}}}, which is not a parameter of {made.name}; "
+                    f"it has {', '.join(names) or 'none'}.",
+                    field=option,
+                )
 
 
 def _same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:

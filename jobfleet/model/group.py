@@ -1,12 +1,24 @@
-"""Groups of a queue: their names. Pure."""
+"""Groups of a queue: their names, and the templates that make a name from the arguments of a call. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from jobfleet.errors import InvalidJob
+from jobfleet.model.option_types import Items
+from jobfleet.model.template import fill, placeholders
 
 GROUP_LENGTH_MAX = 200
 EVERY_GROUP = "*"
 """The name for all groups that have no limit of their own."""
+_NO_NAMES = (bytes, bytearray, memoryview, list, tuple, set, frozenset, dict)
+
+
+class GroupTemplate(str):
+    """The group of a function that names arguments: ``"{customer}"``. `group_name` fills it."""
+
+    __slots__ = ()
 
 
 def check_group(name: object) -> str:
@@ -21,3 +33,38 @@ def check_group(name: object) -> str:
         f"group is {name!r}; give a printable text of 1 to {GROUP_LENGTH_MAX} characters, other than {EVERY_GROUP!r}.",
         field="group",
     )
+
+
+def group_option(given: Any) -> Any:
+    """Read the group of ``@job(group=…)``: a `GroupTemplate` if it names arguments, else the name, or another value.
+
+    Raises:
+        InvalidJob: It has braces, and is not a template.
+    """
+    if not isinstance(given, str) or not ("{" in given or "}" in given):
+        return given
+    return GroupTemplate(given) if placeholders(given, "group") else fill(given, (), {}, option="group")
+
+
+def group_name(template: str, args: Items[object], named: Mapping[str, object]) -> str:
+    """Make the name of a group from the arguments of a call.
+
+    Args:
+        template: A `GroupTemplate`.
+        args: The positional arguments.
+        named: All arguments whose names are known.
+
+    Raises:
+        InvalidJob: The call lacks an argument, a value is None or is not a text or a number, or the name is not valid.
+    """
+    return check_group(fill(template, args, named, option="group", check=_check_value))
+
+
+def _check_value(value: object, placeholder: str) -> None:
+    has_text = isinstance(value, str | int | float) or type(value).__str__ is not object.__str__
+    if not has_text or value is None or isinstance(value, _NO_NAMES):
+        raise InvalidJob(
+            f"group names {{{placeholder}}}, which is {value!r:.60} in this call; give a text or a number there, or "
+            "give this job its group.",
+            field="group",
+        )

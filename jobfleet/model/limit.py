@@ -25,13 +25,15 @@ UNSET = "-"
 """A word of a limit: the field is not set."""
 FIRST_WORDS = 5
 """Words that each line has. A later field has a word only where it is set, so revisions that do not know it read on."""
+MINUTE = "m"
+"""Another spelling of ``min`` in a rate."""
 PERIODS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 FASTEST = 1_000_000
 SLOWEST = 1 / (366 * 86_400)
 BURST_MAX = 1_000_000
 CONCURRENCY_MAX = 1_000_000
 WEIGHTS = (0.01, 100.0)
-_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(s|min|h|d)")
+_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(s|min|m|h|d)")
 _NUMBER = rb"(?:-|\d{1,16}(?:\.\d{1,9})?)"
 LINE = re.compile(rb" ".join([_NUMBER] * 4) + rb"(?: .*)?", re.DOTALL)
 """The form of a stored limit."""
@@ -65,6 +67,10 @@ class Limit(NamedTuple):
         while len(words) > FIRST_WORDS and words[-1] == KEEP:
             words.pop()
         return " ".join(words)
+
+    def line(self) -> str:
+        """The line of a limit that has these fields and no others."""
+        return " ".join(UNSET if value is None else word.write(value) for word, value in zip(_WORDS, self, strict=True))
 
     def shown(self) -> dict[str, Any]:
         """The fields as `LimitInfo` has them."""
@@ -172,6 +178,9 @@ class LimitInfo:
         paused: Who paused the group, ``-`` for nobody in particular; None if it is not paused.
         paused_at: When it was paused.
         paused_reason: Why it was paused; empty when no reason was given.
+        declared_concurrency: The concurrency that functions declare here in code; what an operator sets overrides it.
+        declared_rate: The rate that they declare.
+        declared_by: The functions that declare these limits.
     """
 
     queue: str
@@ -186,6 +195,9 @@ class LimitInfo:
     paused: str | None = None
     paused_at: datetime | None = None
     paused_reason: str = ""
+    declared_concurrency: int | None = None
+    declared_rate: str | None = None
+    declared_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,14 +227,14 @@ class Rate:
 
 
 def rate_of(value: object) -> Rate:
-    """Read a rate: ``"100/s"``, ``"10/min"``, ``"5/h"``, or a number per second.
+    """Read a rate: ``"100/s"``, ``"10/min"`` or ``"10/m"``, ``"5/h"``, or a number per second.
 
     Raises:
         InvalidJob: It does not have one of these forms, or it is too low or too high.
     """
     match = _RATE.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is not None:
-        rate = Rate(float(match[1]), match[2])
+        rate = Rate(float(match[1]), "min" if match[2] == MINUTE else match[2])
     elif isinstance(value, int | float) and not isinstance(value, bool):
         rate = Rate(float(value))
     else:

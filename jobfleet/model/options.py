@@ -14,7 +14,8 @@ from jobfleet.model.group import check_group
 from jobfleet.model.ids import check_queue
 from jobfleet.model.option_types import RIVALS, Items, Parents, Seconds
 from jobfleet.model.status import Priority
-from jobfleet.model.unique import KEY_LENGTH_MAX, ON_CONFLICT, SCOPES, placeholders
+from jobfleet.model.template import placeholders
+from jobfleet.model.unique import KEY_LENGTH_MAX, ON_CONFLICT, SCOPES
 
 TAGS_MAX = 20
 TAG_LENGTH_MAX = 64

@@ -15,11 +15,15 @@ class Limited(NamedTuple):
         most: Maximum number of concurrent jobs; 0 for no limit.
         running: Number of running jobs.
         token: Time at which the rate limit allows the next start, in µs; 0 if it does now.
+        most_by: The functions that declare `most` in code; none if an operator has set it.
+        rate_by: The functions that declare the rate.
     """
 
     most: int
     running: int
     token: int
+    most_by: tuple[str, ...] = ()
+    rate_by: tuple[str, ...] = ()
 
 
 class Grouped(NamedTuple):

@@ -105,7 +105,8 @@ KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow(
         "conf",
         "hash",
-        "operator's settings: pause (by, when, why); paused functions; journal, limits, aging, paused groups",
+        "settings: pause (by, when, why); paused functions; journal, limits, aging, paused groups; declared limits, "
+        "and what an operator has set there",
         "10,000 groups",
     ),
     KeyRow("totals", "hash", "counts since the beginning, and number of waiting jobs with tries", "few fields"),

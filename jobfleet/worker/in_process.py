@@ -93,6 +93,7 @@ def run_worker(
             this name. Functions that this program has enqueued itself always run.
 
     Raises:
+        ConfigError: Limits that its functions declare contradict each other, or cannot apply to their queues.
         StartHookFailed: An `on_start` hook has raised an exception.
     """
     from dataclasses import replace
@@ -135,9 +136,13 @@ class _Inside:
         self._functions = registry.functions
         self._handlers = Handlers(registry, (sys.modules["__main__"],), config, own=registry.enqueued)
         self._serving = ServedQueues(
-            registry.functions, chosen=queues, plain=lambda: len(registry.enqueued) + config.allow_undecorated
+            registry.functions,
+            chosen=queues,
+            plain=lambda: len(registry.enqueued) + config.allow_undecorated,
+            declares=not config.burst,
         )
         self._published: set[str] = set()
+        self._forgotten = threading.Event()  # Redis has lost its data, declared limits too
         self._worker = new_worker_id()
         self._board = LeaseBoard(None, board_capacity(config.slots))
         self._tally = Mute()
@@ -160,6 +165,9 @@ class _Inside:
         store.recorder = waiting
         try:
             return await self._serving.lanes(store, keys, self._config)
+        except BaseException:
+            await store.close()
+            raise
         finally:
             store.recorder = None
 
@@ -218,7 +226,8 @@ class _Inside:
         try:
             while not self._stop.is_set() and not (self._config.burst and engine.is_idle):
                 await asyncio.sleep(0.02)
-                if self._serving.look():
+                if self._serving.look() or self._forgotten.is_set():
+                    self._forgotten.clear()
                     self._kind = self._kind_now()
                     engine.set_kind(self._kind)
                     engine.serve(await self._serving.lanes(store, keys, self._config))
@@ -252,7 +261,7 @@ class _Inside:
         renewals = self._store(self._config.renewal_timeout)
         renewer = LeaseRenewer(renewals, keys, lease_us=round(self._config.lease * 1e6))
         store.recorder = renewals.recorder = self._connection.outage
-        presence = Heartbeat(store, keys, self._config, self._worker)
+        presence = Heartbeat(store, keys, self._config, self._worker, on_forgotten=self._forgotten.set)
         leases = Leases(
             store, keys, self._config, self._tally, spacing=lambda: shared_spacing(presence.workers, self._config.lease)
         )
@@ -295,11 +304,12 @@ class _Inside:
             await renewals.close()
 
     def _records(self) -> dict[str, bytes]:
-        """The functions to publish: all of them with the duties of a reaper, otherwise only the recurring ones."""
+        """The functions to publish: all of them with the duties of a reaper, else those that recur or have a limit."""
         return {
             name: function_record(function)
             for name, function in list(self._functions.items())
-            if name not in self._published and (self._with_reaper or self._is_recurring(function))
+            if name not in self._published
+            and (self._with_reaper or self._is_recurring(function) or (function.limit and not self._config.burst))
         }
 
     def _recurring(self) -> dict[str, bytes]:

@@ -87,6 +87,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "schedule": cron.add(KEYS, "nightly", "abc", b""),
     "unmark": cron.unmark(LANE, "nightly"),
     "unschedule": cron.remove(KEYS, "nightly"),
+    "declare": limit.declare(LANE, {}, ["app.f", "app.g"]),
     "debounce": enqueue.debounce(
         LANE, Entry(IDS[1], 2, "", f"u k\n{INDEXED}", b""), key="k", holder=IDS[0], longest_us=None
     ),
@@ -161,7 +162,8 @@ LETTERED = {
 """Scripts whose replies end with a letter for each item."""
 ARGUMENTS_AN_ITEM = {
     "acquire_lock": 1, "ended_runs": 2,
-    "beat": 3, "block": 3, "bury": 2, "cancel": 1, "clean": 1, "enqueue": 5, "enqueue_plain": 1, "gather": 6,
+    "beat": 3, "block": 3, "bury": 2, "cancel": 1, "clean": 1, "declare": 1,
+    "enqueue": 5, "enqueue_plain": 1, "gather": 6,
     "join": 1, "kept": 1, "know": 2, "leave": 1, "ledger": 2, "limits": 1, "log": 5, "marks": 1, "mend": 3,
     "outcomes": 1, "progress": 4, "purge": 1, "put_back": 1, "renew": 2, "replay": 3, "reschedule": 1, "results": 1,
     "set_aside": 5, "settle": 6, "status": 1, "stop": 4, "survey": 1, "unblock": 4, "unwatch": 2, "watch": 1,

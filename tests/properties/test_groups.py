@@ -20,11 +20,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from jobfleet.errors import JobfleetError
+from jobfleet.model.declared_limit import field_of
 from jobfleet.store.call import Call
 from jobfleet.store.calls.control import cancel, pause, reschedule, resume
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.calls.lease import claim, tick
-from jobfleet.store.calls.limit import field_of, pause_group, resume_group, set_limit
+from jobfleet.store.calls.limit import pause_group, resume_group, set_limit
 from jobfleet.store.calls.paused import pause_function, put_back, resume_function
 from jobfleet.store.calls.settle import settle
 from jobfleet.store.records import Entry, Grant

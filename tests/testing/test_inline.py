@@ -194,3 +194,19 @@ def test_hooks_run(jobs: Jobs, registry: Registry, get: Any) -> None:
         get("send").enqueue("ann")
 
     assert seen == ["test.send"]
+
+
+def test_declared_limits_do_not_apply_and_groups_are_made(jobs: Jobs, registry: Registry) -> None:
+    def nested(customer: str, depth: int) -> int:
+        return depth and 1 + made.enqueue(customer, depth - 1).result(timeout=30)
+
+    made: JobFunction[[str, int], int, int, [str, int]] = registry.register(
+        nested, name="test.nested", queue="mail", group="{customer}", concurrency=1, rate="1/d"
+    )
+
+    with jobs.inline():
+        handle = made.enqueue("acme", 3)
+
+    assert handle.poll().result == 3
+    assert handle.poll().group == "acme"
+    assert jobs.fleet.limits() == []

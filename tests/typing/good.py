@@ -354,6 +354,12 @@ def options_of_both_kinds_are_typed(fleet: Fleet) -> None:
 
     nightly.options(depends_on=[send.enqueue("x"), "mail.0.x", After(add.enqueue(1), "run")], tags=["eu"])
     Job("Mail", "mail.send", depends_on=(send.enqueue("x"),), unique_for=timedelta(hours=1))
+
+    @fleet.job(concurrency=5, rate="10/min", group="{customer}")
+    def bill(customer: str) -> int:
+        return len(customer)
+
+    assert_type(bill.enqueue("acme").result(), int)
     nightly.options(depends_on=[send.job("x")])  # type: ignore[list-item]
     nightly.options(retry=3)  # type: ignore[call-arg]
     fleet.job(prioritee=3)  # type: ignore[call-overload]

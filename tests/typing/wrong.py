@@ -45,6 +45,10 @@ def odd_function() -> None: ...
 def six() -> None: ...
 
 
+@job(group="{customer}", concurrency="5")  # wrong: a number
+def seven(customer: str) -> None: ...
+
+
 @job(queue="mail", retry_delay=timedelta(seconds=5), timeout=30, tags=["eu"], on_conflict="raise")
 def send(ctx: JobContext, to: str, copies: int = 1) -> int:
     return len(to) * copies
@@ -60,6 +64,7 @@ def main(fleet: Fleet, ctx: JobContext) -> None:
     send.options(on_success="mail.sent")  # wrong: a job
     send.options(tags="eu")  # wrong: a list of texts
     send.options(batch=5)  # wrong: only the decorator
+    send.options(rate="10/min")  # wrong: only the decorator
     send.options(on_conflict="skip")  # wrong: not one of the four
     send.options(depends_on="mail.0.1")  # wrong: a list
     send.options(delay=timedelta(hours=1), priority=jf.Priority.HIGH).enqueue(7)  # wrong: an address

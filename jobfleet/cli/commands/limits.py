@@ -12,6 +12,7 @@ from jobfleet.cli.options import TIME, Group
 from jobfleet.cli.output import Cell, Column, paused_by, say
 from jobfleet.cli.schema import limit_data
 from jobfleet.clock import span
+from jobfleet.model.declared_limit import declared_text
 
 if TYPE_CHECKING:
     from jobfleet.model.limit import LimitInfo
@@ -48,14 +49,17 @@ def ls(invocation: Invocation, queue: str | None) -> None:
         say("No limits. Set one: 'jobfleet limits set QUEUE --concurrency 10', or with --group for a group.")
         return
     output = invocation.output
+    declares = any(info.declared_by for info in every)
     numbers = ("CONCURRENCY", "RUNNING", "RATE", "BURST", "NEXT", "WEIGHT", "AGING")
     columns: list[Column | str] = [
         "QUEUE",
         Column("GROUP", is_elastic=True),
         *(Column(title, True) for title in numbers),
         "STATE",
+        *(["DECLARED"] if declares else []),
     ]
-    text = output.table(columns, [_row(info) for info in every])
+    rows = [[*_row(info), *([_declared(info) or "-"] if declares else [])] for info in every]
+    text = output.table(columns, rows)
     output.show(data=[limit_data(info) for info in every], ids=[_id(info) for info in every], text=text)
 
 
@@ -78,6 +82,12 @@ def _row(info: LimitInfo) -> list[Cell | str]:
         "-" if info.aging is None else span(info.aging),
         Cell("on", "green") if info.paused is None else Cell(paused_by(info.paused, info.paused_reason), "yellow"),
     ]
+
+
+def _declared(info: LimitInfo) -> str:
+    """The limit that functions declare in code, and these functions; empty if none does."""
+    text = declared_text(info.declared_concurrency, info.declared_rate)
+    return f"{text} by {', '.join(info.declared_by)}" if info.declared_by else ""
 
 
 @limits.command("set")
@@ -130,4 +140,5 @@ def _summary(info: LimitInfo | None) -> str:
         parts.append(f"weight {info.weight:g}")
     if info.aging is not None:
         parts.append(f"aging {span(info.aging)}")
-    return ", ".join(parts) or "no limits"
+    text = ", ".join(parts) or "no limits"
+    return f"{text} (declared: {_declared(info)})" if info.declared_by else text

@@ -30,6 +30,7 @@ class AsyncLimits(AsyncPart):
         """Set the limits of a queue or of a group, for all workers together. Values that are not given stay.
 
         The limits apply from the next claim on. Running jobs continue. Return False if nothing has changed.
+        They override the limits that functions declare in code, each value by itself.
 
         Args:
             queue: The queue; it is created if it does not exist.
@@ -51,7 +52,9 @@ class AsyncLimits(AsyncPart):
         return await self._do(operations.set_limit(self._context, queue, group, wanted, replace=replace))
 
     async def clear(self, queue: str, *, group: str | None = None) -> bool:
-        """Delete the limits of a queue or of a group. Return False if there were none.
+        """Delete the limits that were set for a queue or for a group. Return False if there were none.
+
+        A limit that a function declares in code applies again, unless no function declares it any more.
 
         Args:
             queue: The queue.

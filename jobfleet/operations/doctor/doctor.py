@@ -28,6 +28,7 @@ CHECKS: tuple[Check, ...] = (
     fleet.queues,
     fleet.leases,
     fleet.cron,
+    fleet.limits,
     unreadable.damage,
     lanes.runs,
     lanes.waiting,

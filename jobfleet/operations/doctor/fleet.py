@@ -135,6 +135,26 @@ def cron(seen: Checkup) -> Finding:
     return Finding("cron", Level.OK, f"{jobs} {word} fired by {fired_by(seen.fired_by)}.")
 
 
+def limits(seen: Checkup) -> Finding:
+    """Whether functions declare different limits for one place."""
+    by_place: dict[str, dict[str, list[str]]] = {}
+    for name, declared in sorted(seen.declared.items()):
+        by_place.setdefault(declared.place, {}).setdefault(str(declared), []).append(name)
+    wrong = [
+        f"{place} ({'; '.join(f'{text} by {named(names)}' for text, names in texts.items())})"
+        for place, texts in by_place.items()
+        if len(texts) > 1
+    ]
+    if wrong:
+        return Finding(
+            "limits",
+            Level.WARNING,
+            f"Functions declare different limits for {', '.join(wrong)}.",
+            "The worker that started last decides; declare the same limit, or give one of them another group or queue.",
+        )
+    return Finding("limits", Level.OK, "Functions declare no different limits for one place.")
+
+
 def long(seen: Checkup) -> Finding:
     """Which jobs run for more than an hour."""
     found = [

@@ -10,6 +10,8 @@ from jobfleet.clock import wall_us
 from jobfleet.codec import header_or_empty
 from jobfleet.config import JobConfig
 from jobfleet.errors import ScriptContractError
+from jobfleet.functions.manifest import read_limit
+from jobfleet.model.declared_limit import DeclaredLimit
 from jobfleet.operations import unreadable
 from jobfleet.operations.cron import firing, recurring
 from jobfleet.operations.fleet_context import FleetContext
@@ -131,6 +133,7 @@ class Checkup:
         queue_count: The number of queues.
         recurring: The names of recurring jobs, also those of decorators that have no entry yet.
         fired_by: The processes that have announced that they fire recurring jobs; see `CronInfo`.
+        declared: The limits that functions of live workers declare, by function.
         damage: What cannot be read in the keys of the fleet.
     """
 
@@ -147,6 +150,7 @@ class Checkup:
     queue_count: int = 0
     recurring: tuple[str, ...] = ()
     fired_by: tuple[str, ...] = ()
+    declared: Mapping[str, DeclaredLimit] = field(default_factory=dict)
     damage: tuple[str, ...] = ()
 
     @property
@@ -215,6 +219,11 @@ def take(context: FleetContext) -> Operation[Checkup]:
         queue_count=len(fleet.queues),
         recurring=tuple(sorted({row.name for row in rows} | set(recurring(fleet)))),
         fired_by=firing(context, attended),
+        declared={
+            name: limit
+            for name, record in fleet.functions.items()
+            if name in known and (limit := read_limit(record)) is not None
+        },
         damage=tuple(damage),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from shlex import quote
 
 from jobfleet.clock import span
@@ -34,7 +35,7 @@ def group_full(seen: Snapshot) -> Reason | None:
     running, most = group.limit.running, group.limit.most
     more = running - len(group.holders)
     held = listed(group.holders) + (f" and {more:,} more" if more > 0 else "")
-    text = f"Group {group.name!r} is full: {running:,} of {most:,} run, held by {held}."
+    text = f"Group {group.name!r} is full: {running:,} of {most:,} run, held by {held}.{_origin(group.limit.most_by)}"
     return Reason(ReasonCode.GROUP_FULL, text, _use(group.limit, group=group))
 
 
@@ -45,7 +46,9 @@ def group_rate(seen: Snapshot) -> Reason | None:
         return None
     left = -seen.ago(group.limit.token)
     text = f"Group {group.name!r} has used up its rate: its next job may start in {span(left)}."
-    return Reason(ReasonCode.GROUP_RATE, text, {"group": group.name, "next_in": left})
+    text += _origin(group.limit.rate_by)
+    facts: dict[str, Fact] = {"group": group.name, "next_in": left, **_declared(group.limit.rate_by)}
+    return Reason(ReasonCode.GROUP_RATE, text, facts)
 
 
 def queue_full(seen: Snapshot) -> Reason | None:
@@ -53,7 +56,7 @@ def queue_full(seen: Snapshot) -> Reason | None:
     limit = seen.lane.limit
     if limit is None or seen.job is None or not seen.is_due or not _is_full(limit):
         return None
-    text = f"Queue {seen.job.queue!r} is full: {limit.running:,} of {limit.most:,} run."
+    text = f"Queue {seen.job.queue!r} is full: {limit.running:,} of {limit.most:,} run.{_origin(limit.most_by)}"
     return Reason(ReasonCode.QUEUE_FULL, text, _use(limit))
 
 
@@ -64,7 +67,8 @@ def queue_rate(seen: Snapshot) -> Reason | None:
         return None
     left = -seen.ago(limit.token)
     text = f"Queue {seen.job.queue!r} has used up its rate: the next job may start in {span(left)}."
-    return Reason(ReasonCode.QUEUE_RATE, text, {"next_in": left})
+    text += _origin(limit.rate_by)
+    return Reason(ReasonCode.QUEUE_RATE, text, {"next_in": left, **_declared(limit.rate_by)})
 
 
 def behind_in_group(seen: Snapshot) -> Reason | None:
@@ -77,10 +81,19 @@ def behind_in_group(seen: Snapshot) -> Reason | None:
     return Reason(ReasonCode.BEHIND, text, {"group": group.name, "ahead": group.ahead, "turns": group.turns})
 
 
+def _origin(functions: Sequence[str]) -> str:
+    """Where a limit comes from, if functions declare it; begins with a space."""
+    return f" {listed(functions)} {'declares' if len(functions) == 1 else 'declare'} this limit." if functions else ""
+
+
+def _declared(functions: Sequence[str]) -> dict[str, Fact]:
+    return {"declared_by": tuple(functions)} if functions else {}
+
+
 def _is_full(limit: Limited) -> bool:
     return 0 < limit.most <= limit.running
 
 
 def _use(limit: Limited, group: Grouped | None = None) -> dict[str, Fact]:
-    facts: dict[str, Fact] = {"running": limit.running, "most": limit.most}
+    facts: dict[str, Fact] = {"running": limit.running, "most": limit.most, **_declared(limit.most_by)}
     return facts if group is None else {"group": group.name, **facts, "holders": group.holders}

@@ -15,8 +15,9 @@ from jobfleet.functions.manifest import read_function, read_parameters
 from jobfleet.functions.naming import BUILT_IN, stable_name
 from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.model import Job, JobStatus, Priority, seconds
+from jobfleet.model.group import GroupTemplate, group_name
 from jobfleet.operations.fleet_context import REMEMBERED, FleetContext
-from jobfleet.operations.jobs.uniqueness import Uniqueness, uniqueness
+from jobfleet.operations.jobs.uniqueness import Uniqueness, named_arguments, uniqueness
 from jobfleet.store.calls.index import marked, names
 from jobfleet.store.keys import Lane, lane_number
 from jobfleet.store.records import Entry
@@ -59,7 +60,7 @@ class Resolved(NamedTuple):
     Attributes:
         name: The name on the wire.
         options: The options of the function.
-        parameters: The parameters that a unique key may name.
+        parameters: The parameters that a unique key or a group may name.
         is_registered: False for a plain function, which only some workers run.
     """
 
@@ -136,7 +137,7 @@ def submission(
 
     Raises:
         EncodingError: An argument, or metadata, cannot travel.
-        InvalidJob: The unique key cannot be made, or the function does not accept the arguments.
+        InvalidJob: The unique key or the group cannot be made, or the function does not accept the arguments.
     """
     options = function.options
     if job.is_plain and not options:
@@ -146,6 +147,8 @@ def submission(
     _check_fit(job)
     key = unique.key if unique is not None else None
     group = job.group if job.group is not None else options.get("group")
+    if type(group) is GroupTemplate:
+        group = group_name(group, job.args, named_arguments(job, function.parameters))
     lane = lane_of(job.queue or options.get("queue") or "default", job, key, group)
     envelope = seal_call(_head(job, function.name, key, group), job.args, job.kwargs, limits=limits)
     priority = job.priority if job.priority is not None else options.get("priority")

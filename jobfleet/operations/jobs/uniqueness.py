@@ -59,7 +59,7 @@ def uniqueness(job: Job, name: str, options: Mapping[str, Any], parameters: Para
     if callable(unique):
         key = check_key(unique(*job.args, **job.kwargs))
     else:
-        key = format_key(unique, job.args, _named(job, parameters))
+        key = format_key(unique, job.args, named_arguments(job, parameters))
     longest = _option(job, options, "debounce_max")
     return Uniqueness(
         key,
@@ -86,7 +86,7 @@ def _scope(unique_for: Any) -> str:
     return "q" if unique_for == QUEUED else str(to_us(seconds(unique_for, field="unique_for")))
 
 
-def _named(job: Job, parameters: Parameters) -> dict[str, object]:
+def named_arguments(job: Job, parameters: Parameters) -> dict[str, object]:
     """The arguments by name: defaults, then positional arguments, then named arguments."""
     named: dict[str, object] = {}
     by_position = iter(job.args)

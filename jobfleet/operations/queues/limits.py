@@ -7,16 +7,19 @@ from typing import Any
 from jobfleet.clock import to_us
 from jobfleet.errors import InvalidJob
 from jobfleet.model import seconds
+from jobfleet.model.declared_limit import LIMIT, field_of
 from jobfleet.model.group import EVERY_GROUP, check_group
 from jobfleet.model.limit import Limit, LimitChange, LimitInfo
 from jobfleet.model.who import from_word
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.lanes import lanes, opened_lanes
 from jobfleet.operations.operation import Operation, batches, value
+from jobfleet.operations.queues.declared import forget_stale
+from jobfleet.operations.queues.setting import set_in_lanes
 from jobfleet.operations.results import moment
 from jobfleet.store.call import Call
 from jobfleet.store.calls import limit as calls
-from jobfleet.store.calls.limit import AGING, PAUSED, Settings, Used, field_of
+from jobfleet.store.calls.limit import AGING, PAUSED, Settings, Used
 from jobfleet.store.calls.paused import read_pause
 from jobfleet.store.keys import Lane
 
@@ -61,10 +64,10 @@ def set_limit(
         yield from _check_rate(every[0], queue, group, replace=replace)
     has_changed = (yield from _clear(every, group)) if replace else False
     if limit != Limit():
-        has_changed = (yield from _set(every, field_of(group), limit.change())) or has_changed
+        has_changed = (yield from set_in_lanes(every, field_of(group), limit.change())) or has_changed
     if wanted.aging is not None:
         us = to_us(seconds(wanted.aging, field="aging"))
-        has_changed = (yield from _set(every, AGING, str(us) if us else "")) or has_changed
+        has_changed = (yield from set_in_lanes(every, AGING, str(us) if us else "")) or has_changed
     return has_changed
 
 
@@ -75,37 +78,24 @@ def _check_rate(lane: Lane, queue: str, group: str | None, *, replace: bool) -> 
 
 
 def clear(context: FleetContext, queue: str, group: str | None) -> Operation[bool]:
-    """Remove all limits of a queue, also its aging, or all limits of a group; False when there were none.
+    """Remove the limits that are set for a queue, also its aging, or for a group; False when there were none.
+
+    A limit that a function declares stays, unless the function does not declare it any more.
 
     Raises:
         ConfigError: The queue does not exist.
         InvalidJob: `group` is not a group name.
     """
     named_group(group)
-    return (yield from _clear((yield from lanes(context, queue)), group))
+    every = yield from lanes(context, queue)
+    has_changed = yield from _clear(every, group)
+    return (yield from forget_stale(context, every, group)) or has_changed
 
 
 def _clear(every: list[Lane], group: str | None) -> Operation[bool]:
-    has_changed = yield from _set(every, field_of(group), "")
+    has_changed = yield from set_in_lanes(every, field_of(group), "")
     if group is None:
-        has_changed = (yield from _set(every, AGING, "")) or has_changed
-    return has_changed
-
-
-def _set(every: list[Lane], field: str, text: str) -> Operation[bool]:
-    has_changed = False
-    for lane in every:
-        count, skip = calls.CHUNK, 0
-        while count == calls.CHUNK:
-            answer = value((yield (calls.set_limit(lane, field, text, skip=skip),)))
-            if answer is None:
-                raise InvalidJob(
-                    f"{calls.MOST_GROUPS:,} groups of {lane.queue} have limits of their own, which is the most; set "
-                    "the default of all groups, '*', instead.",
-                    field="group",
-                )
-            changed, count = answer
-            has_changed, skip = has_changed or changed, skip + count
+        has_changed = (yield from set_in_lanes(every, AGING, "")) or has_changed
     return has_changed
 
 
@@ -131,7 +121,7 @@ def _rows(every: list[Lane]) -> Operation[list[LimitInfo]]:
     groups = sorted({name.partition(":")[2] for name in fields if name.startswith(("limit:", PAUSED))})
     used = yield from _used(every, [group for group in groups if group != EVERY_GROUP])
     rows = [_info(queue, group, seen[0], used.get(group, Used(0, 0))) for group in groups]
-    if calls.LIMIT in fields or AGING in fields:
+    if LIMIT in fields or AGING in fields:
         whole = Used(sum(one.used.running for one in seen), seen[0].used.full)
         rows.insert(0, _info(queue, None, seen[0], whole))
     return rows
@@ -153,6 +143,8 @@ def _info(queue: str, group: str | None, seen: Settings, used: Used) -> LimitInf
     paused = seen.fields.get(f"{PAUSED}{group}", "")
     pause = read_pause(paused)
     aging = seen.fields.get(AGING) if group is None else None
+    declared = seen.declared.get(field_of(group))
+    most = None if declared is None else declared.limit.concurrency
     return LimitInfo(
         queue,
         group,
@@ -163,4 +155,7 @@ def _info(queue: str, group: str | None, seen: Settings, used: Used) -> LimitInf
         paused=from_word(paused.partition("@")[0]) or None,
         paused_at=moment(pause.at),
         paused_reason=pause.reason,
+        declared_concurrency=None if most is None else int(most),
+        declared_rate=None if declared is None else declared.limit.rate,
+        declared_by=() if declared is None else declared.functions,
     )

@@ -135,8 +135,9 @@ def _explained(reply: Reply) -> Explained:
 
 
 def _limited(text: bytes) -> Limited:
-    most, running, token = (number_of(part) for part in text.split(b" "))
-    return Limited(most, running, token)
+    most, running, token, *declared_by = text.split(b" ")
+    most_by, rate_by = (() if names == b"-" else tuple(text_of(names).split(",")) for names in declared_by)
+    return Limited(number_of(most), number_of(running), number_of(token), most_by, rate_by)
 
 
 def _grouped(facts: Mapping[str, Any]) -> Grouped:

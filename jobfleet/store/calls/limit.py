@@ -1,11 +1,12 @@
-"""Calls for the limits of queues and groups: set_limit, limits, pause_group and resume_group."""
+"""Calls for the limits of queues and groups: set_limit, declare, limits, pause_group and resume_group."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from jobfleet.model.limit import Limit
+from jobfleet.model.declared_limit import Declaration, declarations_of, field_of
+from jobfleet.model.limit import KEEP, Limit
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.control import who, why
 from jobfleet.store.damage import is_setting
@@ -18,9 +19,11 @@ MOST_GROUPS = 10_000
 """Maximum number of groups per queue with settings of their own."""
 ALL = "*"
 """The name of the settings for groups without settings of their own."""
-LIMIT = "limit"
 AGING = "aging"
 PAUSED = "paused:"
+DECLARED = "declared"
+AS_IT_IS = KEEP
+"""A value of `set_limit` that changes nothing: it only wakes the groups that rest, after another change."""
 
 
 class Used(NamedTuple):
@@ -41,7 +44,7 @@ class Settings(NamedTuple):
     Attributes:
         now: Redis's time, µs.
         used: The usage of the lane's own limit.
-        fields: The operator's settings: ``limit``, ``limit:<group>``, ``paused:<group>``, ``aging`` and others.
+        fields: The settings: ``limit``, ``limit:<group>``, ``paused:<group>``, ``aging``, ``declared`` and others.
         groups: The usage by the requested groups.
     """
 
@@ -54,10 +57,10 @@ class Settings(NamedTuple):
         """Return the limit of a group, or of the queue itself (None), without the limit of all groups."""
         return Limit.parse(self.fields.get(field_of(group), ""))
 
-
-def field_of(group: str | None) -> str:
-    """Return the field of the limit of a group, or of the queue itself."""
-    return LIMIT if group is None else f"{LIMIT}:{group}"
+    @property
+    def declared(self) -> dict[str, Declaration]:
+        """The limits that functions declare, by their fields."""
+        return declarations_of(self.fields.get(DECLARED, ""))
 
 
 def set_limit(lane: Lane, field: str, value: str, *, skip: int = 0) -> Call[tuple[bool, int] | None]:
@@ -77,6 +80,42 @@ def set_limit(lane: Lane, field: str, value: str, *, skip: int = 0) -> Call[tupl
 
 def _changed(reply: Reply) -> tuple[bool, int] | None:
     return (bool(reply[1]), int(reply[2])) if reply[0] == b"set" else None
+
+
+class Declared(NamedTuple):
+    """The answer to `declare`.
+
+    Attributes:
+        changed: The fields whose limit in force has changed.
+        replaced: By field, the functions of other processes that declared another limit there.
+    """
+
+    changed: tuple[str, ...]
+    replaced: Mapping[str, tuple[str, ...]]
+
+
+def declare(lane: Lane, wanted: Mapping[str, Declaration], functions: Iterable[str]) -> Call[Declared | None]:
+    """Replace the limits that the functions of a process declare for a queue; None: too many groups have limits.
+
+    Args:
+        lane: A lane of the queue.
+        wanted: The limits by their fields.
+        functions: All functions of the process. What they declared before and do not declare any more is removed.
+    """
+    rows = [(field, one.limit.line(), ",".join(sorted(one.functions))) for field, one in wanted.items()]
+    words = [word for row in rows for word in row]
+    args: tuple[int | str, ...] = (MOST_GROUPS, len(rows), *words, *functions)
+    return Call(load("declare"), (lane.conf,), args, _declared)
+
+
+def _declared(reply: Reply) -> Declared | None:
+    if reply[0] != b"declared":
+        return None
+    replaced = [text_of(part) for part in reply[2]]
+    return Declared(
+        tuple(text_of(field) for field in reply[1]),
+        {field: tuple(names.split(",")) for field, names in zip(replaced[::2], replaced[1::2], strict=True)},
+    )
 
 
 def limits(lane: Lane, groups: Sequence[str] = ()) -> Call[Settings]:

@@ -201,12 +201,17 @@ class Child:
 
     async def _look_for_functions(self) -> None:
         """Publish functions that were registered since the last check, and serve their queues."""
-        before = self._serving.queues
         if self._serving.look():
             self._report_functions()
             self._engine.set_kind(self._kind)
-            if self._serving.queues != before:
-                self._engine.serve(await self._serving.lanes(self._store, self._keys, self._config))
+            await self._serve_again()
+
+    async def _serve_again(self) -> None:
+        """Serve the present queues; store their declared limits again."""
+        try:
+            self._engine.serve(await self._serving.lanes(self._store, self._keys, self._config))
+        except ConfigError as error:
+            log.error("limit.refused %s", error)
 
     def start_to_obey(self, watch: SupervisorWatch) -> asyncio.Task[None]:
         """Obey the frames of the supervisor. A frame that fails does not end this."""
@@ -227,6 +232,8 @@ class Child:
                 case "server", [server]:
                     if self._store.server not in (None, server):
                         self._looking = asyncio.ensure_future(self._store.look_again())
+                case "forgotten", []:
+                    self._restoring = asyncio.ensure_future(self._serve_again())
                 case (("lanes" | "kinds"), [news]):
                     self._learn(word, news)
                 case (("quiet" | "resume"), []):

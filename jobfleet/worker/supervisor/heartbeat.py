@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from jobfleet.clock import wall_us
 from jobfleet.codec import decode, encode
@@ -36,10 +36,20 @@ class Heartbeat:
         keys: The fleet's keys.
         config: The settings; `gone_after` defines when a silent worker counts as gone.
         worker: The worker's id.
+        on_forgotten: Called after the worker has published again what Redis had lost.
     """
 
-    def __init__(self, store: AsyncStore, keys: Keyspace, config: JobConfig, worker: str) -> None:
+    def __init__(
+        self,
+        store: AsyncStore,
+        keys: Keyspace,
+        config: JobConfig,
+        worker: str,
+        *,
+        on_forgotten: Callable[[], None] = lambda: None,
+    ) -> None:
         self._store = store
+        self._on_forgotten = on_forgotten
         self._keys = keys
         self._gone_us = round(config.gone_after * 1e6)
         self._worker = worker
@@ -102,6 +112,7 @@ class Heartbeat:
                 len(self._unrestored),
             )
             present = await self._send(account, queues)
+            self._on_forgotten()
         self._joined = self._joined or present.now
         self.workers = present.workers
         self.queues = present.queues

@@ -76,7 +76,13 @@ class Supervisor:
         self._tally = tally_for(config.metrics_port)
         self._connection = Connection(at.shown, log, self._tally, held=self._held, is_examined=self._is_examined)
         self._start_report = StartReport(config, self._worker, modules, at.shown)
-        self._heartbeat = Heartbeat(self._store, self._keys, config, self._worker)
+        self._heartbeat = Heartbeat(
+            self._store,
+            self._keys,
+            config,
+            self._worker,
+            on_forgotten=lambda: self._child_processes.tell("forgotten"),
+        )
         self._leases = Leases(
             self._store,
             self._keys,

@@ -9,7 +9,8 @@ from typing import Any
 
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
-from jobfleet.functions.manifest import read_cron, read_function
+from jobfleet.functions.manifest import read_cron, read_function, read_limit
+from jobfleet.model.group import EVERY_GROUP
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.cron import attendants
 from jobfleet.store.keys import Keyspace
@@ -185,6 +186,8 @@ def _functions(functions: Mapping[str, bytes]) -> list[str]:
         row = f"{name:<{min(wide, 40)}}  queue {read_function(record).get('queue') or DEFAULT}"
         if (cron := read_cron(record)) is not None:
             row += f", cron {cron.get('expression')} ({cron.get('tz')})"
+        if (limit := read_limit(record)) is not None:
+            row += f", {limit}{' per group' if limit.group == EVERY_GROUP else ''}"
         rows.append(row)
     if len(functions) > SHOWN:
         rows.append(f"… and {len(functions) - SHOWN} more")

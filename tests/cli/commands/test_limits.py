@@ -7,6 +7,8 @@ import json
 import pytest
 
 from jobfleet import Fleet, Job
+from jobfleet.model.declared_limit import Declaration, DeclaredLimit
+from jobfleet.store.calls.limit import declare
 from tests.cli.hand import Cli, Hand
 
 
@@ -44,6 +46,26 @@ def test_limits_are_set_listed_and_cleared(cli: Cli, fleet: Fleet, hand: Hand) -
     assert (data["changed"], data["limit"]["concurrency"], data["limit"]["paused"]) == (True, None, "ann")
     told = cli("limits", "set", "default", "--clear", "--rate", "100/s").stdout
     assert told == "default: 100/s, 100 in a burst.\n"
+
+
+def test_a_declared_limit_is_listed_with_its_functions(cli: Cli, fleet: Fleet, hand: Hand) -> None:
+    fleet.enqueue(Job("x", "demo.add", group="tenant-7"))
+    limit = DeclaredLimit("default", "*", concurrency=5, rate="10/min").limit
+    wanted = {"limit:*": Declaration(limit, ("demo.add",))}
+    fleet.store.run(declare(fleet.context.keys.lane("default", 0), wanted, ["demo.add"]))
+
+    told = cli("limits", "set", "default", "--group", "*", "--concurrency", "2").stdout
+    assert told == "* of default: 2 at once, 10/min, 10 in a burst (declared: 5 at once, 10/min by demo.add).\n"
+    title, line = cli("limits", "ls", "default").stdout.splitlines()
+    assert title == "QUEUE    GROUP  CONCURRENCY  RUNNING    RATE  BURST  NEXT  WEIGHT  AGING  STATE  DECLARED"
+    assert line.startswith(
+        "default  *                2        -  10/min     10     -       -      -  on     5 at once,"
+    )
+    assert line.endswith(" 5 at once, 10/min by demo.add")
+    row = json.loads(cli("limits", "ls", "-o", "json").stdout)[0]
+    assert (row["declared_concurrency"], row["declared_rate"], row["declared_by"]) == (5, "10/min", ["demo.add"])
+    told = cli("limits", "set", "default", "--group", "*", "--clear").stdout
+    assert told == "* of default: no limits.\n"  # no live worker declares it
 
 
 def test_a_group_is_paused_and_resumed(cli: Cli, fleet: Fleet, hand: Hand) -> None:

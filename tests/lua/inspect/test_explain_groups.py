@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from jobfleet.model.declared_limit import Declaration, DeclaredLimit
 from jobfleet.store.calls.inspect import explain
 from jobfleet.store.calls.lease import claim
+from jobfleet.store.calls.limit import declare, set_limit
 from jobfleet.store.explained import Grouped, Limited
 from tests.lua.world import World
 from tests.support.seed import S
@@ -79,3 +81,24 @@ def test_plain_jobs_are_not_behind_jobs_of_groups(world: World) -> None:
     found = world.refused(explain(world.lane, world.id("c")))
 
     assert (found.rank, found.due) == (1, (0, 0, 3, 0))
+
+
+def test_the_functions_that_declare_a_limit_are_told_unless_an_operator_has_set_it(world: World) -> None:
+    limit = DeclaredLimit("q", "*", concurrency=5, rate="10/min").limit
+    places = {field: Declaration(limit, ("app.f", "app.g")) for field in ("limit", "limit:*")}
+    world.run(declare(world.lane, places, ["app.f", "app.g"]))
+    world.seed.waiting("a", group="acme")
+
+    def by() -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+        found = world.refused(explain(world.lane, world.id("a")))
+        assert found.group is not None
+        assert found.limit is not None
+        return [(one.most_by, one.rate_by) for one in (found.limit, found.group.limit)]
+
+    both = ("app.f", "app.g")
+    assert by() == [(both, both), (both, both)]
+    world.run(set_limit(world.lane, "limit", "6 = = = ="))
+    world.run(set_limit(world.lane, "limit:acme", "= 0 - = none"))
+    assert by() == [((), both), (both, ())]
+    world.run(set_limit(world.lane, "limit:*", "6 = = = ="))
+    assert by() == [((), both), ((), ())]

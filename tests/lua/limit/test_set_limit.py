@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from jobfleet.store.calls.limit import AGING, MOST_GROUPS, field_of, set_limit
+from jobfleet.model.declared_limit import field_of
+from jobfleet.store.calls.limit import AGING, MOST_GROUPS, set_limit
 from tests.lua.world import World
 
 

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from jobfleet.config import JobConfig
+from jobfleet.model.declared_limit import DeclaredLimit
 from jobfleet.operations.doctor.doctor import CHECKS, diagnose
 from jobfleet.operations.doctor.findings import Finding, Level, named, size
+from jobfleet.operations.doctor.fleet import limits
 from jobfleet.operations.doctor.replicas import replicas
 from jobfleet.operations.doctor.server import clock, memory, persistence, results, version
 from jobfleet.operations.doctor.snapshot import Checkup, Endings, KeptResult, LaneSeen, ahead
@@ -183,6 +185,16 @@ def test_sizes_and_names_are_worded_for_people() -> None:
     ]  # fmt: skip
     assert named(["a", "b"]) == "a, b"
     assert named([str(n) for n in range(1007)]) == "0, 1, 2, 3, 4 and 1,002 more"
+
+
+def test_functions_that_declare_different_limits_for_one_place_are_named() -> None:
+    one, other = DeclaredLimit("mail", "*", concurrency=5), DeclaredLimit("mail", "*", rate="10/min")
+
+    assert limits(seen(declared={"a.f": one, "a.g": one, "a.h": other._replace(queue="bulk")})).level is Level.OK
+    assert told(limits(seen(declared={"a.f": one, "a.g": other, "a.h": one}))) == (
+        Level.WARNING,
+        "Functions declare different limits for each group of the queue 'mail' (5 at once by a.f, a.h; 10/min by a.g).",
+    )
 
 
 def test_the_page_names_every_check_in_its_order() -> None:

@@ -15,7 +15,7 @@
 --         ready:3       zset    LOW
 --         lease         zset    running ids by lease deadline (µs)
 --         meta          hash    id → clear record
---         conf          hash    paused, limits, functions
+--         conf          hash    paused, limits, declared limits, functions
 --         grouped       zset    waiting jobs of groups
 --         ring          zset    groups by their turn
 --         held          zset    running jobs of groups
@@ -27,8 +27,9 @@
 -- RETURNS {"explained", now, {word, …}, {name, value, …}}   the reply of `status` for the job, and facts:
 --         meta, paused (who@when reason), paused functions (one line each), deadline of its lease, hold, watched,
 --         due:<p> jobs that are due in each band, rank in its own;
---         limit of the lane (most running token, a token's time), and of its group: its name, paused (who@when reason),
---         limit, holders (ids, at most 5), ahead (jobs of its own before it), turns (groups that take turns in its band)
+--         limit of the lane (most running token, a token's time, functions that declare its concurrency, and its rate;
+--         - for none), and of its group: its name, paused (who@when reason), limit, holders (ids, at most 5), ahead (jobs
+--         of its own before it), turns (groups that take turns in its band)
 -- EMITS   -
 -- COST    O(log n)
 -- @include lib/base/clock
@@ -37,6 +38,7 @@
 -- @include lib/job/look
 -- @include lib/base/meta
 -- @include lib/group/limit
+-- @include lib/group/declared
 -- @include lib/group/turn
 
 local tag, id = ARGV[1], ARGV[2]
@@ -67,23 +69,33 @@ local function add(name, value)
   facts[#facts + 1], facts[#facts + 2] = name, value
 end
 
--- A limit and its usage: "most running token", the time of the next token; 0 for none.
-local function limit_words(limits, running, name)
+-- A limit and its usage: "most running token", the time of the next token; 0 for none. Then the functions that declare the
+-- concurrency and the rate; `lines` has the fields of the limit and their lines, the one that comes first last.
+local conf = tag .. 'conf'
+local places = declarations_of(redis.call('HGET', conf, 'declared'))
+local function limit_words(limits, running, name, lines)
   local room = room_of(limits, running, redis.call('ZSCORE', tag .. 'rates', name), now)
   local token = room.full and token_after(room, 0) or 0
-  return int(limits.most) .. ' ' .. int(running) .. ' ' .. (token > now and int(token) or '0')
+  local by = {'-', '-'}
+  for word = 1, 2 do
+    for i = 1, #lines, 2 do
+      if lines[i + 1] and words_of(lines[i + 1])[word] ~= '-' then by[word] = declared_by(conf, places, lines[i], word) end
+    end
+  end
+  return int(limits.most) .. ' ' .. int(running) .. ' ' .. (token > now and int(token) or '0') .. ' ' .. by[1] .. ' ' .. by[2]
 end
 
-local own = redis.call('HGET', tag .. 'conf', 'limit')
-if own then add('limit', limit_words(limits_of(own), redis.call('ZCARD', tag .. 'lease'), '')) end
+local own = redis.call('HGET', conf, 'limit')
+if own then add('limit', limit_words(limits_of(own), redis.call('ZCARD', tag .. 'lease'), '', {'limit', own})) end
 local group = meta_field(facts[2], 'g')
 if group then
-  local set = redis.call('HMGET', tag .. 'conf', 'limit:' .. group, 'limit:*', 'paused:' .. group)
+  local set = redis.call('HMGET', conf, 'limit:' .. group, 'limit:*', 'paused:' .. group)
   local held = redis.call('ZRANGEBYLEX', tag .. 'held', '[' .. group .. '\0', '(' .. group .. '\1', 'LIMIT', 0, 5)
   for i = 1, #held do held[i] = string.sub(held[i], #group + 2) end
   add('group', group)
   add('group_paused', set[3] or '')
-  add('group_limit', limit_words(limits_of(set[1], limits_of(set[2])), running_of(tag .. 'held', group), group))
+  local limits, lines = limits_of(set[1], limits_of(set[2])), {'limit:*', set[2], 'limit:' .. group, set[1]}
+  add('group_limit', limit_words(limits, running_of(tag .. 'held', group), group, lines))
   add('holders', table.concat(held, ' '))
   if found[1] == 'waiting' and not is_blocked(found[3]) then
     local key, from, to = found[2] .. group, turns_in(tonumber(found[2]))

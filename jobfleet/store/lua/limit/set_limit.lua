@@ -1,4 +1,4 @@
--- set_limit: set or clear a limit of a queue or of its groups, or the aging of its jobs.
+-- set_limit: set or clear an operator's limit of a queue or of its groups, or the aging of its jobs.
 --
 -- KEYS    1 conf        hash    limits
 --         2 gdue        zset    groups by the time of the next check of their turn (µs)
@@ -15,13 +15,15 @@
 --         5 most        int     maximum number of groups with limits
 -- FLAGS   allow-oom
 -- GUARDS  deadline once
--- RETURNS {"set", changed, updated}   updated: number of resting groups that are checked again; 50: call again
+-- RETURNS {"set", changed, updated}   changed: what the operator has set; updated: number of resting groups that
+--         are checked again; 50: call again
 --         {"full"}   too many groups have limits of their own
 -- EMITS   -
 -- COST    O(log n)
 -- @include lib/base/clock
 -- @include lib/base/number
 -- @include lib/group/limit
+-- @include lib/group/declared
 -- @include lib/waiting/any_due
 -- @include lib/group/wake_groups
 
@@ -29,17 +31,28 @@ local tag, field, value, skip, most = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumb
 local group = string.match(field, '^limit:(.*)$')
 local now = now_us()
 
-local old = redis.call('HGET', KEYS[1], field)
+local old, line, declared
+if field == 'aging' then
+  old = redis.call('HGET', KEYS[1], field) or ''
+else
+  local place = declarations_of(redis.call('HGET', KEYS[1], 'declared'))[field]
+  declared = place and place.line
+  old, line = own_limit(KEYS[1], field, declared)
+end
 local new = value
 if value ~= '' and field ~= 'aging' then new = changed_limit(old, value) end
-if group and new ~= '' and not old and tonumber(redis.call('HGET', KEYS[1], 'groups') or '0') >= most then return {'full'} end
+if group and new ~= '' and line == '' and tonumber(redis.call('HGET', KEYS[1], 'groups') or '0') >= most then return {'full'} end
 local found = group and resting(tag, group, skip) or {}
-local changed = (old or '') ~= new
+local changed = old ~= new
 local claimable = any_due(tag, now)
 
-if changed and new ~= '' then redis.call('HSET', KEYS[1], field, new) end
-if changed and new == '' then redis.call('HDEL', KEYS[1], field) end
-if group and changed and (new == '' or not old) then redis.call('HINCRBY', KEYS[1], 'groups', new == '' and -1 or 1) end
+if line then
+  write_limit(KEYS[1], field, line, new, declared)
+elseif new ~= '' then
+  redis.call('HSET', KEYS[1], field, new)
+else
+  redis.call('HDEL', KEYS[1], field)
+end
 wake_groups(KEYS[2], found, now)
 if claimable or #found > 0 then redis.call('ZADD', KEYS[3], 0, 'w') end
 

@@ -1,0 +1,85 @@
+"""Store the limits that functions declare in code, and remove those that no function declares any more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from jobfleet.errors import ConfigError
+from jobfleet.functions.manifest import read_limit
+from jobfleet.model.declared_limit import Declaration, DeclaredLimit, field_of
+from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.operation import Operation, value
+from jobfleet.operations.queues.setting import set_in_lanes
+from jobfleet.store.calls import limit as calls
+from jobfleet.store.calls.limit import AS_IT_IS, Declared
+from jobfleet.store.keys import Lane
+from jobfleet.store.records import FleetSeen, KindsSeen
+
+
+def declare(
+    every: Sequence[Lane], limits: Mapping[str, DeclaredLimit], functions: Iterable[str]
+) -> Operation[dict[str, tuple[str, ...]]]:
+    """Store the limits that the functions of a process declare for a queue; remove what they declared before.
+
+    Args:
+        every: The lanes of the queue.
+        limits: The limits by the name of the function.
+        functions: The names of all functions of the process.
+
+    Returns:
+        Where other functions declared another limit, which is replaced: these functions by the name of one that
+        declares the new limit.
+
+    Raises:
+        ConfigError: A limit of the whole queue is declared, and the queue has several lanes; or too many groups have
+            limits.
+    """
+    wanted: dict[str, Declaration] = {}
+    for name, declared in limits.items():
+        if declared.group is None and len(every) > 1:
+            raise ConfigError(
+                f"{name} declares {declared} for {declared.place}, which has {len(every)} lanes, which count by "
+                "themselves; give the function a group, to limit each group."
+            )
+        field = field_of(declared.group)
+        before = wanted.get(field)
+        also = before.functions if before is not None and before.limit == declared.limit else ()
+        wanted[field] = Declaration(declared.limit, (*also, name))
+    names = tuple(functions)
+    replaced: dict[str, tuple[str, ...]] = {}
+    for lane in every:
+        answer: Declared | None = value((yield (calls.declare(lane, wanted, names),)))
+        if answer is None:
+            raise ConfigError(
+                f"{calls.MOST_GROUPS:,} groups of {lane.queue} have limits of their own, which is the most; declare a "
+                "limit of each group in place of limits of single groups."
+            )
+        for field in answer.changed:
+            yield from set_in_lanes([lane], field, AS_IT_IS)
+        replaced |= {wanted[field].functions[0]: others for field, others in answer.replaced.items()}
+    return replaced
+
+
+def forget_stale(context: FleetContext, every: Sequence[Lane], group: str | None) -> Operation[bool]:
+    """Remove a declared limit whose functions do not declare it any more; return whether there was one.
+
+    A worker removes it by itself when it starts, unless the function has gone, or no worker that knows the function
+    serves the queue.
+    """
+    field, queue = field_of(group), every[0].queue
+    declared = value((yield (calls.limits(every[0]),))).declared.get(field)
+    if declared is None:
+        return False
+    answers = yield (context.fleet_call(), context.kinds_call())
+    seen: FleetSeen = value(answers[:1])
+    kinds: KindsSeen = value(answers[1:])
+    stale = [name for name in declared.functions if not _is_declared(seen, kinds, name, queue, group)]
+    if stale:
+        yield from declare(every, {}, stale)
+    return len(stale) == len(declared.functions)
+
+
+def _is_declared(seen: FleetSeen, kinds: KindsSeen, name: str, queue: str, group: str | None) -> bool:
+    limit = read_limit(seen.functions.get(name, b""))
+    is_known = any(name in kind.functions for kind in kinds.kinds)
+    return is_known and limit is not None and (limit.queue, limit.group) == (queue, group)
