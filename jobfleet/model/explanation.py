@@ -23,6 +23,7 @@ class ReasonCode(StrEnum):
     CANCELLED = "cancelled"
     MOVED = "moved"
     EXPIRED = "expired"
+    LOCK = "lock"
     RUNNING = "running"
     CANCELLING = "cancelling"
     WORKER_GONE = "worker-gone"

@@ -150,6 +150,7 @@ FLEET_KEY_TABLE: tuple[KeyRow, ...] = (
         "running jobs that hold a lock, by its fencing token",
         "release, the next taker; TTL 30 d",
     ),
+    KeyRow("lock-wait:<id>", "string", "the lock for which a running job waits, after two seconds", "TTL 6 s; renewed"),
     KeyRow("lock-state:<name>", "hash", "number of places of a lock, its last fencing token", "TTL 30 d"),
     KeyRow("notify:<channel>:gathered", "zset", "marks of processed notices, by time", "100,000; TTL 7 d"),
     KeyRow("notify:<channel>:windows", "zset", "kinds of notice by the end of their window", "one per kind; TTL 7 d"),
@@ -361,6 +362,10 @@ class Keyspace:
     def lock_state(self, name: str) -> str:
         """The key of the number of places of a lock, and of its last fencing token."""
         return f"{self.tag}lock-state:{name}"
+
+    def lock_wait(self, job_id: str) -> str:
+        """The key of the note for which lock a running job waits."""
+        return f"{self.tag}lock-wait:{job_id}"
 
     def lock_freed(self, name: str) -> str:
         """The channel on which the release of a lock is announced."""

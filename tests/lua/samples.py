@@ -112,6 +112,8 @@ SAMPLES: dict[str, Call[Any]] = {
     "lines": log.lines(LANE, IDS[0]),
     "acquire_lock": lock.acquire(KEYS, "crm", lock.Holder(7, 1, IDS[0]), 2, ended=["3 1 mail.0.y", "3 1 mail.0.z"]),
     "release_lock": lock.release(KEYS, "crm", lock.Holder(7, 1, IDS[0])),
+    "note_wait": lock.note_wait(KEYS, "crm", lock.Holder(7, 1, IDS[0]), 2, waited_us=1),
+    "awaited_lock": lock.awaited(KEYS, IDS[0]),
     "ended_runs": lock.ended_runs(LANE, [(job_id, 7) for job_id in IDS]),
     "listen": control.listen(LANE),
     "leave": presence.leave(KEYS, "w", IDS),
@@ -169,7 +171,7 @@ ARGUMENTS_AN_ITEM = {
     "set_aside": 5, "settle": 6, "status": 1, "stop": 4, "survey": 1, "unblock": 4, "unwatch": 2, "watch": 1,
 }  # fmt: skip
 SHARES_KEYS = {
-    "acquire_lock", "release_lock",
+    "acquire_lock", "awaited_lock", "note_wait", "release_lock",
     "attend", "attendants", "beat", "close_queue", "command", "consumers", "deliver", "deliveries", "dismiss", "enlist",
     "entries",
     "extend_flow", "fleet", "flow", "flows", "gather", "history", "hold_entry", "keep_flow", "kinds", "know", "leave",

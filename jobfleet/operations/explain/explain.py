@@ -15,7 +15,15 @@ from jobfleet.operations.explain.limits import (
     queue_full,
     queue_rate,
 )
-from jobfleet.operations.explain.running import cancelling, ended, lease_expired, running, suspect, worker_gone
+from jobfleet.operations.explain.running import (
+    awaiting_lock,
+    cancelling,
+    ended,
+    lease_expired,
+    running,
+    suspect,
+    worker_gone,
+)
 from jobfleet.operations.explain.snapshot import Snapshot, take
 from jobfleet.operations.explain.waiting import (
     behind,
@@ -60,7 +68,7 @@ WAITING: tuple[Check, ...] = (
 )
 """The checks of a waiting job, in the order in which they prevent a claim. A new way of waiting adds its check here."""
 
-RUNNING: tuple[Check, ...] = (running, suspect, cancelling, worker_gone, lease_expired)
+RUNNING: tuple[Check, ...] = (awaiting_lock, running, suspect, cancelling, worker_gone, lease_expired)
 
 
 def explain(seen: Snapshot) -> Explanation:

@@ -5,9 +5,21 @@ from __future__ import annotations
 from jobfleet.clock import span
 from jobfleet.model import JobStatus
 from jobfleet.model.explanation import Fact, Reason, ReasonCode
-from jobfleet.operations.explain.reasons import asked_by, counted
+from jobfleet.operations.explain.reasons import asked_by, counted, listed
 from jobfleet.operations.explain.snapshot import Snapshot
 from jobfleet.store.job_rows import InRun
+
+
+def awaiting_lock(seen: Snapshot) -> Reason | None:
+    """Its code waits for a lock of the fleet."""
+    found, lock = seen.lane.found, seen.awaited
+    if not isinstance(found, InRun) or lock is None or lock.token != found.run.token:
+        return None
+    gone = seen.ago(lock.since)
+    held = f", held by {listed(lock.holders)}" if lock.holders else ""
+    text = f"Waits for the lock {lock.name!r} (limit {lock.limit}) for {span(gone)}{held}."
+    facts: dict[str, Fact] = {"lock": lock.name, "limit": lock.limit, "since": gone, "holders": list(lock.holders)}
+    return Reason(ReasonCode.LOCK, text, facts)
 
 
 def running(seen: Snapshot) -> Reason | None:

@@ -16,7 +16,8 @@ from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import result_of
 from jobfleet.operations.workers.info import WorkerInfo, workers_of
 from jobfleet.retry import FRESH, Policy, Tries
-from jobfleet.store.calls import flow, inspect
+from jobfleet.store.calls import flow, inspect, lock
+from jobfleet.store.calls.lock import Awaited
 from jobfleet.store.explained import Explained
 from jobfleet.store.job_rows import InRun, InWait
 from jobfleet.store.records import FleetSeen, KindSeen, KindsSeen
@@ -56,6 +57,7 @@ class Snapshot:
         is_guarded: Whether it waits until its producer has written the whole flow.
         unmet: The first parents that have not completed.
         unmet_count: How many parents have not completed.
+        awaited: The lock for which its code waits.
     """
 
     id: str
@@ -71,6 +73,7 @@ class Snapshot:
     is_guarded: bool = False
     unmet: tuple[UnmetParent, ...] = ()
     unmet_count: int = 0
+    awaited: Awaited | None = None
 
     @property
     def due(self) -> int:
@@ -119,6 +122,8 @@ def take(context: FleetContext, job_id: str) -> Operation[Snapshot]:
     is_held = isinstance(seen.found, InWait) and is_blocked(seen.found.due)
     unmet = [state.parent for state in states if not state.status] if is_held else []
     shown = (yield from poll_many(context, unmet[:SHOWN])) if unmet else []
+    is_running = isinstance(seen.found, InRun)
+    awaited: Awaited | None = value((yield (lock.awaited(context.keys, job_id),))) if is_running else None
     job = _job(context, job_id, seen)
     return Snapshot(
         job_id,
@@ -137,6 +142,7 @@ def take(context: FleetContext, job_id: str) -> Operation[Snapshot]:
             for parent, row in zip(unmet[:SHOWN], shown, strict=True)
         ),
         unmet_count=len(unmet),
+        awaited=awaited,
     )
 
 

@@ -15,6 +15,7 @@ from jobfleet.operations.explain.explain import RUNNING, WAITING, explain
 from jobfleet.operations.explain.snapshot import Snapshot, UnmetParent
 from jobfleet.operations.workers.info import WorkerInfo
 from jobfleet.retry import Policy, Tries
+from jobfleet.store.calls.lock import Awaited
 from jobfleet.store.explained import Explained, Grouped, Limited
 from jobfleet.store.job_rows import InRun, InWait, Unknown
 from jobfleet.store.records import KindSeen, RunRecord
@@ -82,11 +83,7 @@ CASES = [
         replace(BLOCKED, job=replace(WAITS, status=JobStatus.BLOCKED)),
         "Waits for 2 of 3 jobs: mail.0.p (running), bulk.0.q (failed).",
     ),
-    Case(
-        ReasonCode.SCHEDULED,
-        waiting(41),
-        "Scheduled for 2026-11-25 14:00:41 +00:00: due in 41 s.",
-    ),
+    Case(ReasonCode.SCHEDULED, waiting(41), "Scheduled for 2026-11-25 14:00:41 +00:00: due in 41 s."),
     Case(
         ReasonCode.RETRYING,
         waiting(12, tries="2:0:0:0:0", error="ConnectionError: no route to host"),
@@ -175,6 +172,11 @@ CASES = [
         "Expires in 3 min unless it has started by then.",
     ),
     Case(
+        ReasonCode.LOCK,
+        replace(running(), awaited=Awaited(7, NOW - 12 * S, 1, "crm", ("mail.0.b",))),
+        "Waits for the lock 'crm' (limit 1) for 12 s, held by mail.0.b.",
+    ),
+    Case(
         ReasonCode.RUNNING,
         running(),
         "Running for 3 min on box:11:aa.2, run 2; its lease ends in 21 s unless it is renewed.",
@@ -244,7 +246,7 @@ def test_a_reason_is_told_in_one_line(case: Case) -> None:
 @by_code
 def test_a_reason_is_all_that_is_told_unless_it_goes_beside_others(case: Case) -> None:
     beside = {ReasonCode.EXPIRING: ReasonCode.NEXT}
-    running_too = ("suspect", "cancelling", "worker-gone", "lease-expired")
+    running_too = ("lock", "suspect", "cancelling", "worker-gone", "lease-expired")
     beside |= {ReasonCode(code): ReasonCode.RUNNING for code in running_too}
 
     assert set(reasons(case.seen)) == {case.code} | ({beside[case.code]} if case.code in beside else set())
@@ -379,13 +381,6 @@ def test_many_workers_are_named_in_part() -> None:
     crowd = tuple(replace(W2, id=f"w{number}") for number in range(9))
 
     assert "w4 (bulk) and 4 more." in texts(replace(waiting(), workers=crowd))[0]
-
-
-def test_nobody_in_particular_is_not_named() -> None:
-    assert reasons(running(cancel="-", cancel_at=NOW - S))[ReasonCode.CANCELLING].text.startswith(
-        "Asked to stop 1 s ago"
-    )
-    assert texts(ended(JobStatus.CANCELLED, worker="w.1")) == ["Cancelled 3 min ago, while it ran on w.1."]
 
 
 def test_a_failed_job_whose_end_is_not_known_is_told_without_a_time() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from jobfleet import JobStatus
 from jobfleet.model.explanation import ReasonCode
-from tests.operations.explain.test_reasons import NOW, S, reasons, running, waiting
+from jobfleet.store.calls.lock import Awaited
+from tests.operations.explain.test_reasons import NOW, S, ended, reasons, running, texts, waiting
 
 
 def test_a_worker_nobody_has_heard_of_is_gone_without_a_time() -> None:
@@ -30,3 +32,24 @@ def test_a_suspect_that_waits_is_told_of_while_it_is_not_due() -> None:
         "wait for a place."
     )
     assert ReasonCode.SUSPECT not in reasons(waiting(0, tries="0:1:0:0:3:1"))
+
+
+def test_the_lock_for_which_a_job_waits_comes_first() -> None:
+    seen = replace(running(), awaited=Awaited(7, NOW - 12 * S, 1, "crm", ("mail.0.b",)))
+
+    assert list(reasons(seen))[:2] == [ReasonCode.LOCK, ReasonCode.RUNNING]
+
+
+def test_a_lock_that_nobody_holds_any_more_names_nobody_and_that_of_an_earlier_run_is_not_named() -> None:
+    nobody = replace(running(), awaited=Awaited(7, NOW - 12 * S, 1, "crm", ()))
+    earlier = replace(running(), awaited=Awaited(6, NOW - 12 * S, 1, "crm", ()))
+
+    assert reasons(nobody)[ReasonCode.LOCK].text == "Waits for the lock 'crm' (limit 1) for 12 s."
+    assert ReasonCode.LOCK not in reasons(earlier)
+
+
+def test_nobody_in_particular_is_not_named() -> None:
+    assert reasons(running(cancel="-", cancel_at=NOW - S))[ReasonCode.CANCELLING].text.startswith(
+        "Asked to stop 1 s ago"
+    )
+    assert texts(ended(JobStatus.CANCELLED, worker="w.1")) == ["Cancelled 3 min ago, while it ran on w.1."]

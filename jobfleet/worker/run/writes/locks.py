@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any
 
-from jobfleet.clock import wall_us
+from jobfleet.clock import monotonic, wall_us
 from jobfleet.errors import JobfleetError, JobNotFound, LockConflict, LockTimeout
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import lock as calls
@@ -23,6 +24,8 @@ from jobfleet.worker.run.run import Key, Run
 
 POLL = 2.0
 """Seconds between two attempts to take a lock that nobody announces as free, such as that of a run that has crashed."""
+NOTED_AFTER = 2.0
+"""Seconds of a wait after which it is noted in the job's log and for `explain`, and between two notes for `explain`."""
 
 
 class Locks:
@@ -42,7 +45,7 @@ class Locks:
         self._waiting: dict[str, int] = {}
         self._freed = Freed(store)
         self._attempts: dict[tuple[Key, int], asyncio.Task[object]] = {}
-        self._returning: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def acquire(self, run: Run, name: str, number: int, limit: int, timeout: float | None) -> int:
         """Take a lock, or wait for it; return the fencing token. See `JobContext.lock`."""
@@ -78,23 +81,40 @@ class Locks:
             fence = await self._attempt(name, holder, limit)
             if fence or not is_patient:
                 return fence
-        async with self._turn(name):
-            with self._freed.listening(self._keys.lock_freed(name)) as freed:
-                return await self._wait(run, name, holder, limit, freed)
+        noting = asyncio.ensure_future(self._note(run, name, holder, limit))
+        try:
+            async with self._turn(name):
+                with self._freed.listening(self._keys.lock_freed(name)) as freed:
+                    return await self._wait(name, holder, limit, freed)
+        finally:
+            noting.cancel()
 
-    async def _wait(self, run: Run, name: str, holder: Holder, limit: int, freed: asyncio.Event) -> int:
-        is_noted = False
+    async def _wait(self, name: str, holder: Holder, limit: int, freed: asyncio.Event) -> int:
         while True:
             freed.clear()
             if fence := await self._attempt(name, holder, limit):
                 return fence
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(POLL):
                     await freed.wait()
-            except TimeoutError:
-                if not is_noted:
-                    run.note(wall_us(), logging.INFO, f"waits for lock {name!r} (limit {limit})")
-                is_noted = True
+
+    async def _note(self, run: Run, name: str, holder: Holder, limit: int) -> None:
+        """Note that a run waits for a lock, until this task is cancelled. A note is missing if it cannot be written."""
+        began = monotonic()
+        await asyncio.sleep(NOTED_AFTER)
+        run.note(wall_us(), logging.INFO, f"waits for lock {name!r} (limit {limit})")
+        try:
+            while True:
+                waited_us = round((monotonic() - began) * 1e6)
+                with suppress(JobfleetError):
+                    await self._store.run(calls.note_wait(self._keys, name, holder, limit, waited_us=waited_us))
+                await asyncio.sleep(NOTED_AFTER)
+        finally:
+            self._start(self._end_note(holder))
+
+    async def _end_note(self, holder: Holder) -> None:
+        with suppress(JobfleetError):
+            await self._store.run(calls.end_wait(self._keys, holder))
 
     @asynccontextmanager
     async def _turn(self, name: str) -> AsyncIterator[None]:
@@ -144,9 +164,13 @@ class Locks:
                     await after
             await self._store.run(calls.release(self._keys, name, holder))
 
-        task = asyncio.ensure_future(given_back())
-        self._returning.add(task)
-        task.add_done_callback(self._returning.discard)
+        return self._start(given_back())
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Start a task that does not end with the run."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         return task
 
     async def _ended(self, holders: Sequence[str]) -> list[str]:

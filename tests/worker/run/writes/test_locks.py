@@ -122,6 +122,29 @@ def test_a_job_whose_time_is_over_gets_an_error(
 
 
 @styles
+def test_explain_and_the_log_name_the_lock_for_which_each_job_waits(
+    fleet: Fleet, jobs: dict[str, Any], seen: Seen, style: str, raw: redis.Redis, working: Working,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(locks, "NOTED_AFTER", 0.05)
+    with working(slots=3):
+        holder = jobs["async"].enqueue()
+        wait_until(seen.entered.is_set, timeout=30, why="the lock is held")
+        waiting = [jobs[style].enqueue() for _ in range(2)]  # one of them waits for its turn in this process
+        for handle in waiting:
+            wait_until(lambda: handle.explain().reasons[0].code == "lock", timeout=30, why="it is noted")  # noqa: B023
+        first = waiting[0].explain().reasons[0]
+        seen.gate.set()
+        for handle in (holder, *waiting):
+            assert handle.wait(timeout=30).status is JobStatus.COMPLETED
+        wait_until(lambda: not raw.keys(KEYS.lock_wait("*")), timeout=30, why="the notes are deleted")
+
+    assert (first.facts["lock"], first.facts["holders"]) == ("crm", [holder.id])
+    for handle in waiting:
+        assert [line.text for line in fleet.logs(handle.id)] == ["waits for lock 'crm' (limit 1)"]
+
+
+@styles
 def test_a_job_that_waits_can_be_cancelled(
     fleet: Fleet, jobs: dict[str, Any], seen: Seen, style: str, raw: redis.Redis, working: Working
 ) -> None:
