@@ -17,7 +17,7 @@ def test_a_job_that_waits_is_answered_with_those_that_hold_the_lock(world: World
     assert found is not None
     assert found._replace(since=0) == Awaited(9, 0, 1, "crm", (A.job_id,))
     assert 3 * S <= server_now(world.raw) - found.since <= 60 * S
-    assert 0 < world.raw.pttl(world.keys.lock_wait(B.job_id)) <= 6000  # type: ignore[operator]
+    assert 0 < world.raw.pttl(world.keys.lock_wait(B.job_id)) <= 6000
 
 
 def test_a_job_without_a_note_and_one_that_has_the_lock_by_now_wait_for_none(world: World) -> None:
