@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from jobfleet.handle._sync.handle import JobHandle
     from jobfleet.model import After, ErrorType, Job, JobId, JobResult, JobStatus, Priority, Receipt
     from jobfleet.model.details import JobDetails
-    from jobfleet.outcome import Discard, RetryAfter, Snooze
+    from jobfleet.model.signals import Discard, RetryAfter, Snooze
 
 # Names are resolved when they are first used (PEP 562): a producer pays for the client alone, and
 # `jobfleet version` for nothing.
@@ -67,7 +67,7 @@ _HOMES = {
     "BatchItem": "jobfleet.functions.batch",
     "ConfigError": "jobfleet.errors",
     "Cron": "jobfleet.cron",
-    "Discard": "jobfleet.outcome",
+    "Discard": "jobfleet.model.signals",
     "DuplicateJob": "jobfleet.errors",
     "DurabilityUnavailable": "jobfleet.errors",
     "DurabilityUncertain": "jobfleet.errors",
@@ -98,8 +98,8 @@ _HOMES = {
     "ProgressCallback": "jobfleet.functions.running.run_port",
     "Receipt": "jobfleet.model",
     "Resource": "jobfleet.functions.resources",
-    "RetryAfter": "jobfleet.outcome",
-    "Snooze": "jobfleet.outcome",
+    "RetryAfter": "jobfleet.model.signals",
+    "Snooze": "jobfleet.model.signals",
     "StoreUnavailable": "jobfleet.errors",
     "UnknownParent": "jobfleet.errors",
     "UnknownQueue": "jobfleet.errors",

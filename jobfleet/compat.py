@@ -11,11 +11,11 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from jobfleet.config import JobConfig
+from jobfleet.durations import from_timedelta
 from jobfleet.errors import ConfigError
 from jobfleet.fleet.default import default_fleet
 from jobfleet.fleet.sync import Fleet
 from jobfleet.model import Job, JobResult
-from jobfleet.model.durations import from_timedelta
 from jobfleet.model.option_types import Seconds
 
 if TYPE_CHECKING:

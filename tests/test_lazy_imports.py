@@ -50,6 +50,31 @@ print(before, default_fleet())
     assert run(code).startswith("set() <Fleet redis://")
 
 
+def test_a_client_does_not_load_what_only_workers_and_rare_calls_need() -> None:
+    code = """
+import sys
+import jobfleet
+jobfleet.Fleet, jobfleet.job
+rare = ("jobfleet.outcome", "jobfleet.retry.decision", "jobfleet.retry.policy", "jobfleet.worker",
+        "jobfleet.operations.queues", "jobfleet.operations.workers", "jobfleet.operations.doctor")
+print([name for name in sys.modules if name.startswith(rare)])
+"""
+    assert run(code) == "[]"
+
+
+def test_the_command_line_loads_no_job_for_its_version() -> None:
+    code = """
+import sys
+from jobfleet.cli.main import main
+try:
+    main(["version"])
+except SystemExit:
+    pass
+print([name for name in sys.modules if name.startswith("jobfleet.model")])
+"""
+    assert run(code).splitlines()[-1] == "[]"
+
+
 def test_a_function_without_a_default_fleet_says_what_to_do() -> None:
     code = """
 from jobfleet.errors import ConfigError

@@ -17,7 +17,7 @@ from jobfleet.config import JobConfig
 from jobfleet.logs import JsonFormatter, PlainFormatter, TerminalFormatter, set_up_logs
 from jobfleet.logs.contained import OWN
 from jobfleet.model import ErrorType
-from jobfleet.outcome import ForeignError
+from jobfleet.model.signals import ForeignError
 
 
 class Somebody:

@@ -27,8 +27,7 @@ from jobfleet.outcome import (
     Unrunnable,
     Witnessed,
 )
-from jobfleet.retry import (
-    FRESH,
+from jobfleet.retry.decision import (
     PARK_DELAY_US,
     PARK_FIRST_US,
     Complete,
@@ -37,17 +36,13 @@ from jobfleet.retry import (
     Expire,
     Fail,
     Park,
-    Policy,
     Release,
     Retry,
-    Tries,
-    backoff_us,
-    classify,
     decide,
     describe,
-    policy_of,
-    with_header,
 )
+from jobfleet.retry.policy import Policy, backoff_us, classify, policy_of, with_header
+from jobfleet.retry.tries import FRESH, Tries
 
 S = 1_000_000
 NOW = 1_700_000_000 * S

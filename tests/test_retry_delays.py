@@ -10,8 +10,11 @@ import pytest
 from jobfleet import RetryAfter
 from jobfleet.config import JobConfig
 from jobfleet.model import ErrorType
-from jobfleet.outcome import Crashed, ForeignError, Outcome, Preempted, Raised, TimedOut
-from jobfleet.retry import FRESH, UNBOUNDED, Fail, Policy, Retry, Tries, backoff_us, decide, policy_of, with_header
+from jobfleet.model.signals import ForeignError
+from jobfleet.outcome import Crashed, Outcome, Preempted, Raised, TimedOut
+from jobfleet.retry.decision import Fail, Retry, decide
+from jobfleet.retry.policy import UNBOUNDED, Policy, backoff_us, policy_of, with_header
+from jobfleet.retry.tries import FRESH, Tries
 from tests.test_retry import NOW, PLAIN, S
 
 LISTED = replace(PLAIN, max_retries=9, retry_delays=(10.0, 30.0, 60.0))

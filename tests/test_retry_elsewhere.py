@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from jobfleet.outcome import KnownElsewhere, Outcome, Unrunnable
-from jobfleet.retry import FRESH, Decision, Park, PutBack, Release, Tries, decide
+from jobfleet.retry.decision import Decision, Park, PutBack, Release, decide
+from jobfleet.retry.tries import FRESH, Tries
 from tests.test_retry import NOW, PLAIN, S
 
 OLD = Tries(failures=2, parked_since=NOW - 60 * S)

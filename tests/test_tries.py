@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from jobfleet.retry import FRESH, Tries
+from jobfleet.retry.tries import FRESH, Tries
 
 NOW = 1_700_000_000_000_000
 

@@ -14,7 +14,7 @@ from jobfleet.codec import Limits, read_header, read_record
 from jobfleet.errors import EncodingError, JobNotFound
 from jobfleet.model import JobStatus, split_id, suffix_time_us
 from jobfleet.model.who import NOBODY, from_word
-from jobfleet.retry import Tries
+from jobfleet.retry.tries import Tries
 from jobfleet.store.journal import Event
 from jobfleet.store.scores import is_blocked
 

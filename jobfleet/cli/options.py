@@ -28,7 +28,7 @@ from jobfleet.config.kind import (
     TEXT,
     URL,
 )
-from jobfleet.model.durations import LONGEST
+from jobfleet.durations import LONGEST
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 

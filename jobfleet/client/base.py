@@ -11,11 +11,11 @@ from jobfleet.client.archive_fallback import ArchiveFallback
 from jobfleet.clock import monotonic, span
 from jobfleet.config import JobConfig, load
 from jobfleet.config.argument_types import FleetSettings
+from jobfleet.durations import seconds
 from jobfleet.errors import InvalidJob, StoreUnavailable
 from jobfleet.functions.hooks import Hooks
 from jobfleet.functions.registry import REGISTRY, JobFunction, Registry
 from jobfleet.model import Job
-from jobfleet.model.durations import seconds
 from jobfleet.model.option_types import Seconds
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.store.server.target import Target, target_of

@@ -15,9 +15,9 @@ from typing import TypeVar
 
 from jobfleet.config.notify import read_notify, show_notify
 from jobfleet.config.url import HIDDEN, check_database_url, check_url, mask_url
+from jobfleet.durations import UNITS, read_duration
 from jobfleet.errors import ConfigError
-from jobfleet.model.durations import UNITS, read_duration
-from jobfleet.model.ids import QUEUE_RULE
+from jobfleet.names import QUEUE_RULE
 
 T = TypeVar("T", int, float)
 

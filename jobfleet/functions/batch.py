@@ -13,7 +13,7 @@ from jobfleet.errors import InvalidJob
 from jobfleet.functions.context import JobContext
 from jobfleet.functions.injection import PROGRESS_PARAMETER, Injection, hints_of
 from jobfleet.model import seconds
-from jobfleet.outcome import RetryAfter
+from jobfleet.model.signals import RetryAfter
 
 T = TypeVar("T")
 BATCH = ("batch", "batch_wait")

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, overload
 from weakref import WeakSet
 
 from jobfleet.errors import InvalidJob
 from jobfleet.functions.context import JobContext
 from jobfleet.model import Job
-from jobfleet.outcome import Outcome
+
+if TYPE_CHECKING:
+    from jobfleet.outcome import Outcome  # a program that enqueues sees none
 
 Before = Callable[[JobContext], object]
-After = Callable[[JobContext, Outcome], object]
+After = Callable[[JobContext, "Outcome"], object]
 OnRetry = Callable[[JobContext, BaseException, float], object]
 OnFailure = Callable[[JobContext, BaseException], object]
 Middleware = Callable[[JobContext, Callable[[], Awaitable[Any]]], Awaitable[Any]]

@@ -7,9 +7,9 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from jobfleet.durations import seconds_or_text
 from jobfleet.errors import InvalidJob
 from jobfleet.functions.coroutines import is_coroutine_function
-from jobfleet.model.durations import seconds_or_text
 
 _log = logging.getLogger("jobfleet.worker")
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from jobfleet.codec import decode, encode
 from jobfleet.errors import InvalidJob, JobCancelled
 from jobfleet.functions.coroutines import is_coroutine_function
-from jobfleet.outcome import WorkerDraining
+from jobfleet.model.signals import WorkerDraining
 
 if TYPE_CHECKING:
     from jobfleet.functions.running.run_port import RunPort

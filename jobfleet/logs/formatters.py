@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta
 from types import TracebackType
 from typing import Protocol
 
-from jobfleet.outcome import ForeignError
+from jobfleet.model.signals import ForeignError
 
 FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 ID_SHOWN = 8

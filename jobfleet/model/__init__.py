@@ -1,6 +1,6 @@
 """The domain types of jobfleet: ids, states, jobs and results."""
 
-from jobfleet.model.durations import seconds
+from jobfleet.durations import seconds
 from jobfleet.model.ids import (
     ID_BYTES,
     Place,

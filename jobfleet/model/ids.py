@@ -16,10 +16,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from jobfleet.errors import InvalidJob, JobNotFound
+from jobfleet.names import LANE_RULE, QUEUE_RULE, SUFFIX_RULE
 
-QUEUE_RULE = re.compile(r"[A-Za-z0-9_-]{1,32}")
-SUFFIX_RULE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
-LANE_RULE = re.compile(r"[0-9]{1,4}")
 ID_RULE = re.compile(rf"({QUEUE_RULE.pattern})\.({LANE_RULE.pattern})\.({SUFFIX_RULE.pattern})")
 NAME_RULE = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 PART_LEAST = 4

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Any, Protocol
 
+from jobfleet.durations import delays, seconds, seconds_or_text
 from jobfleet.errors import InvalidJob
 from jobfleet.model.callback import CALLBACKS, callback_of
-from jobfleet.model.durations import delays, seconds, seconds_or_text
 from jobfleet.model.group import check_group
 from jobfleet.model.ids import check_queue
 from jobfleet.model.option_types import RIVALS, Items, Parents, Seconds

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, get_args
 
 from jobfleet.errors import InvalidJob
-from jobfleet.model.ids import SUFFIX_RULE, check_function_name, new_suffix
+from jobfleet.model.ids import check_function_name, new_suffix
 from jobfleet.model.option_types import (
     OPTIONS,
     Callback,
@@ -25,6 +25,7 @@ from jobfleet.model.option_types import (
 )
 from jobfleet.model.options import CHECKS, LABEL_LENGTH_MAX, check_args, check_kwargs, check_rivals, meant
 from jobfleet.model.status import Priority
+from jobfleet.names import SUFFIX_RULE
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar  # type checkers know it without a package; it gives the parameter a default

@@ -12,7 +12,7 @@ from jobfleet.errors import EncodingError, JobNotFound
 from jobfleet.model import split_id
 from jobfleet.model.who import from_word
 from jobfleet.notify.notice import Notice
-from jobfleet.retry import Tries
+from jobfleet.retry.tries import Tries
 from jobfleet.store.journal import Event
 
 _CLASS = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:: (.*))?", re.DOTALL)

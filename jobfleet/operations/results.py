@@ -10,7 +10,7 @@ from typing import Any
 from jobfleet.codec import Limits, decode, header_or_empty, is_record, read_record
 from jobfleet.errors import EncodingError, JobNotFound
 from jobfleet.model import ErrorType, JobResult, JobStatus, split_id, suffix_time_us
-from jobfleet.retry import Tries
+from jobfleet.retry.tries import Tries
 from jobfleet.store.job_rows import Dead, DeadLetter, Final, Found, InRun, InWait, Running, Unknown, Waiting
 from jobfleet.store.scores import due_of_score, is_blocked
 

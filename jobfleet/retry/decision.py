@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 
 from jobfleet.clock import SECOND_US, to_us
 from jobfleet.model import ErrorType
+from jobfleet.model.signals import Discard, ForeignError, RetryAfter, Snooze
 from jobfleet.outcome import (
     Broken,
     Cancelled,
     Crashed,
-    Discard,
-    ForeignError,
     Interrupted,
     KnownElsewhere,
     LeaseLost,
@@ -22,8 +21,6 @@ from jobfleet.outcome import (
     Overdue,
     Preempted,
     Raised,
-    RetryAfter,
-    Snooze,
     Succeeded,
     TimedOut,
     Unrunnable,

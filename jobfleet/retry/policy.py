@@ -16,7 +16,7 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError
 from jobfleet.model import ErrorType
 from jobfleet.model.options import COUNT_MAX
-from jobfleet.outcome import ForeignError
+from jobfleet.model.signals import ForeignError
 
 PERMANENT_TYPES: tuple[type[BaseException], ...] = (
     TypeError,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
 from jobfleet.model import ID_BYTES
-from jobfleet.model.ids import LANE_RULE, QUEUE_RULE, SUFFIX_RULE
+from jobfleet.names import LANE_RULE, QUEUE_RULE, SUFFIX_RULE
 
 log: logging.Logger = logging.getLogger("jobfleet.store")
 T = TypeVar("T")

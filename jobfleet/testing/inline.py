@@ -22,8 +22,8 @@ from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.handle.base import outcome_of
 from jobfleet.model import Job, JobStatus, Receipt
 from jobfleet.model.ids import split_id
+from jobfleet.model.signals import RetryAfter, Snooze
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.outcome import RetryAfter, Snooze
 from jobfleet.store.sync import Store
 
 PAUSE = 0.01

@@ -23,10 +23,7 @@ from jobfleet.outcome import (
     Unrunnable,
     Witnessed,
 )
-from jobfleet.retry import (
-    FRESH,
-    HISTORY_CHARACTERS,
-    HISTORY_RUNS,
+from jobfleet.retry.decision import (
     PARK_DELAY_US,
     PARK_FIRST_US,
     Complete,
@@ -34,13 +31,12 @@ from jobfleet.retry import (
     Expire,
     Fail,
     Park,
-    Policy,
     Release,
     Retry,
-    Tries,
-    backoff_us,
     decide,
 )
+from jobfleet.retry.policy import Policy, backoff_us
+from jobfleet.retry.tries import FRESH, HISTORY_CHARACTERS, HISTORY_RUNS, Tries
 from jobfleet.suspicion import NO_SUSPICION
 
 S = 1_000_000

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobfleet.retry import Tries
+from jobfleet.retry.tries import Tries
 from jobfleet.suspicion import NO_SUSPICION, PARTS, Suspicion, has_room, seat, suspicion_of
 from tests.support.suspects import KINDS, MOST_DEATHS, OPENING, RESTART, Story, crowd
 

@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jobfleet.outcome import Crashed, Outcome, Witnessed
-from jobfleet.retry import FRESH, Fail, Policy, Retry, Tries, decide
+from jobfleet.retry.decision import Fail, Retry, decide
+from jobfleet.retry.policy import Policy
+from jobfleet.retry.tries import FRESH, Tries
 from jobfleet.suspicion import Suspicion, has_room, seat, suspects
 
 RESTART = 0.5

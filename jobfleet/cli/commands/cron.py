@@ -67,8 +67,9 @@ def _fired_by(names: Sequence[str]) -> str:
 def _table(output: Output, every: Sequence[CronInfo]) -> str:
     now = datetime.now(UTC)
     when = partial(from_now, now) if output.is_narrow else clock
-    cut = [Column(title, is_elastic=True) for title in ("WHEN", "ZONE", "FUNCTION")]
-    return output.table(["NAME", *cut, "QUEUE", "LAST", "NEXT", "STATE"], [_row(info, when) for info in every])
+    cut = [Column(title, is_elastic=True) for title in ("NAME", "WHEN", "ZONE", "FUNCTION")]
+    queue = Column("QUEUE", is_spare=True)
+    return output.table([*cut, queue, "LAST", "NEXT", "STATE"], [_row(info, when) for info in every])
 
 
 def _row(info: CronInfo, when: Callable[[datetime], str]) -> list[Cell | str]:

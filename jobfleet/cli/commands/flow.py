@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -10,7 +12,7 @@ import click
 from jobfleet.cli import fail
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import Group, by_option, yes_option
-from jobfleet.cli.output import Cell, Column, Output, agreed, clock, count, iso, say
+from jobfleet.cli.output import Cell, Column, Output, agreed, clock, count, from_now, iso, say
 from jobfleet.cli.view import shown_id
 from jobfleet.errors import JobNotFound
 
@@ -45,13 +47,14 @@ def ls(invocation: Invocation, limit: int) -> None:
         say("No flows yet.")
         return
     output = invocation.output
+    when = partial(from_now, datetime.now(UTC)) if output.is_narrow else clock
     rows: list[list[Cell | str]] = [
         [
             info.id,
             info.name,
             Cell(info.status, COLORS.get(info.status)),
             str(len(info.jobs)),
-            clock(made) or "-",
+            when(made) or "-",
         ]
         for info, made in every
     ]
@@ -65,7 +68,7 @@ def ls(invocation: Invocation, limit: int) -> None:
         }
         for info, made in every
     ]
-    text = output.table(["FLOW", "NAME", "STATUS", "JOBS", "MADE"], rows)
+    text = output.table(["FLOW", Column("NAME", is_elastic=True), "STATUS", Column("JOBS", True), "MADE"], rows)
     output.show(data=data, ids=[info.id for info, _ in every], text=text)
 
 

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any, Unpack
 from jobfleet.client._async.connection import AsyncConnection
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.model.explanation import Explanation
-from jobfleet.operations import statistics as operations_statistics
-from jobfleet.operations.jobs import listing, overview
-from jobfleet.operations.jobs import newest as jobs_newest
-from jobfleet.operations.jobs.filters import Filter, JobFilters
-from jobfleet.operations.queues import info
-from jobfleet.operations.workers import info as workers_info
 
 if TYPE_CHECKING:
     from jobfleet.operations.doctor.findings import Diagnosis
+    from jobfleet.operations.jobs import listing
+    from jobfleet.operations.jobs.filters import JobFilters
+    from jobfleet.operations.queues import info
+    from jobfleet.operations.workers import info as workers_info
 
 
 class AsyncInspect(AsyncConnection):
@@ -33,6 +31,8 @@ class AsyncInspect(AsyncConnection):
             ConfigError: There is no such queue.
             InvalidJob: `limit` is not a whole number from 0.
         """
+        from jobfleet.operations.jobs import listing
+
         return await self._do(listing.dead(self.context, queue, limit=limit))
 
     async def letter(self, job_id: str) -> listing.Letter:
@@ -41,6 +41,8 @@ class AsyncInspect(AsyncConnection):
         Raises:
             JobNotFound: The job has no dead letter.
         """
+        from jobfleet.operations.jobs import listing
+
         return await self._do(listing.letter(self.context, job_id))
 
     async def full_ids(self, texts: Sequence[str]) -> list[str]:
@@ -55,6 +57,8 @@ class AsyncInspect(AsyncConnection):
         Raises:
             InvalidJob: A part fits several jobs. The message names some of them.
         """
+        from jobfleet.operations.jobs import newest as jobs_newest
+
         return await self._do(jobs_newest.full_ids(self.context, texts))
 
     async def newest(
@@ -80,6 +84,9 @@ class AsyncInspect(AsyncConnection):
             ConfigError: There is no such queue.
             InvalidJob: `limit` is not a whole number from 1.
         """
+        from jobfleet.operations.jobs import newest as jobs_newest
+        from jobfleet.operations.jobs.filters import Filter
+
         chosen = Filter(queue=queue, function=function, status=status)
         return await self._do(jobs_newest.newest(self.context, chosen, limit=limit))
 
@@ -99,14 +106,21 @@ class AsyncInspect(AsyncConnection):
             ConfigError: There is no such queue, or the cursor is not from such a page.
             InvalidJob: A filter has a wrong value.
         """
+        from jobfleet.operations.jobs import listing
+        from jobfleet.operations.jobs.filters import Filter
+
         return await self._do(listing.jobs(self.context, Filter(**filters), limit=limit, cursor=cursor))
 
     async def queues(self) -> list[info.QueueInfo]:
         """Return the state of every queue."""
+        from jobfleet.operations.queues import info
+
         return await self._do(info.queues(self.context))
 
     async def workers(self) -> list[workers_info.WorkerInfo]:
         """Return the workers with a recent heartbeat."""
+        from jobfleet.operations.workers import info as workers_info
+
         return await self._do(workers_info.workers(self.context))
 
     async def statistics(self, *, sample: int = 0) -> dict[str, Any]:
@@ -118,6 +132,8 @@ class AsyncInspect(AsyncConnection):
         Raises:
             InvalidJob: `sample` is not a whole number from 0.
         """
+        from jobfleet.operations import statistics as operations_statistics
+
         return await self._do(operations_statistics.statistics(self.context, sample=sample))
 
     async def doctor(self) -> Diagnosis:
@@ -140,6 +156,8 @@ class AsyncInspect(AsyncConnection):
             ConfigError: There is no such queue.
             InvalidJob: `limit` is not a whole number from 0.
         """
+        from jobfleet.operations.jobs import overview
+
         return await self._do(overview.pending(self.context, queue, limit=limit))
 
     async def ended(self, *, limit: int = 50) -> list[JobResult[Any]]:
@@ -151,6 +169,8 @@ class AsyncInspect(AsyncConnection):
         Raises:
             InvalidJob: `limit` is not a whole number from 0.
         """
+        from jobfleet.operations.jobs import overview
+
         return await self._do(overview.endings(self.context, limit=limit))
 
     async def explain(self, job_id: str) -> Explanation:

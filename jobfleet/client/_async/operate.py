@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, TypeVar, Unpack, overload
 
 from jobfleet.client._async.connection import AsyncConnection, sleep
 from jobfleet.model import JobId, Priority
 from jobfleet.model.option_types import Seconds
-from jobfleet.operations.jobs import cancel, overview
-from jobfleet.operations.jobs import move as jobs_move
-from jobfleet.operations.jobs import reschedule as jobs_reschedule
-from jobfleet.operations.jobs.filters import JobFilters
-from jobfleet.operations.jobs.selection import Selection, cancel_many, count_open
-from jobfleet.operations.queues import pause as queues_pause
-from jobfleet.operations.queues import remove
-from jobfleet.operations.workers import commands
+from jobfleet.operations.jobs import cancel
+
+if TYPE_CHECKING:
+    from jobfleet.operations.jobs.filters import JobFilters
+    from jobfleet.operations.workers import commands
 
 T = TypeVar("T")
 
@@ -47,6 +44,8 @@ class AsyncOperate(AsyncConnection):
         Raises:
             ConfigError: There is no such command, or an argument is missing or wrong.
         """
+        from jobfleet.operations.workers import commands
+
         order = commands.Order(ids, command, processes=processes, grace=grace, timeout=timeout, by=by)
         while True:
             confirmations = await self._do(order.turn(self.context))
@@ -80,6 +79,8 @@ class AsyncOperate(AsyncConnection):
             ConfigError: Nothing is named, or what is named cannot be paused together.
             InvalidJob: The name of the function or the group, or the reason, is not valid.
         """
+        from jobfleet.operations.queues import pause as queues_pause
+
         return await self._do(queues_pause.pause(self.context, queues_pause.Place(queue, group, function), by, reason))
 
     async def resume(self, queue: str | None = None, *, group: str | None = None, function: str | None = None) -> bool:
@@ -99,6 +100,8 @@ class AsyncOperate(AsyncConnection):
             ConfigError: Nothing is named, what is named cannot be resumed together, or there is no such queue.
             InvalidJob: The name of the function or the group is not valid.
         """
+        from jobfleet.operations.queues import pause as queues_pause
+
         return await self._do(queues_pause.resume(self.context, queues_pause.Place(queue, group, function)))
 
     async def purge_queue(self, queue: str, *, by: str | None = None) -> int:
@@ -132,6 +135,8 @@ class AsyncOperate(AsyncConnection):
                 entry puts jobs there; readers of its journal have not read all.
             InvalidJob: The name of the queue is not valid.
         """
+        from jobfleet.operations.queues import remove
+
         return await self._do(remove.remove_queue(self.context, queue, purge=purge, by=by, dry_run=dry_run))
 
     async def clean(self, older_than: Seconds, queue: str | None = None) -> int:
@@ -149,6 +154,8 @@ class AsyncOperate(AsyncConnection):
             ConfigError: There is no such queue.
             InvalidJob: `older_than` is not a duration.
         """
+        from jobfleet.operations.jobs import overview
+
         return await self._do(overview.clean(self.context, older_than, queue))
 
     async def cancel_many(self, *, by: str | None = None, **filters: Unpack[JobFilters]) -> int:
@@ -167,10 +174,14 @@ class AsyncOperate(AsyncConnection):
             ConfigError: No filter is given, or there is no such queue.
             InvalidJob: A filter has a wrong value.
         """
+        from jobfleet.operations.jobs.selection import Selection, cancel_many
+
         return await self._do(cancel_many(self.context, Selection(**filters), by))
 
     async def count_open(self, **filters: Unpack[JobFilters]) -> int:
         """Count the open jobs that `cancel_many` would cancel now. The filters and the errors are the same."""
+        from jobfleet.operations.jobs.selection import Selection, count_open
+
         return await self._do(count_open(self.context, Selection(**filters)))
 
     async def reschedule(
@@ -195,6 +206,8 @@ class AsyncOperate(AsyncConnection):
             JobNotFound: The job is unknown.
             InvalidJob: No change is given, or a value is not valid.
         """
+        from jobfleet.operations.jobs import reschedule as jobs_reschedule
+
         return await self._do(
             jobs_reschedule.reschedule(self.context, job_id, jobs_reschedule.change_of(at, delay, priority), by)
         )
@@ -229,6 +242,9 @@ class AsyncOperate(AsyncConnection):
             InvalidJob: No change is given, or a value is not valid.
             ConfigError: No filter is given, or there is no such queue.
         """
+        from jobfleet.operations.jobs import reschedule as jobs_reschedule
+        from jobfleet.operations.jobs.selection import Selection
+
         change = jobs_reschedule.change_of(at, delay, priority)
         return await self._do(
             jobs_reschedule.reschedule_many(self.context, Selection(**filters), change, by, dry_run=dry_run)
@@ -251,6 +267,8 @@ class AsyncOperate(AsyncConnection):
             DuplicateJob: A job of that queue holds its unique key.
             FleetFull: Redis has no memory left.
         """
+        from jobfleet.operations.jobs import move as jobs_move
+
         return await self._do(jobs_move.move(self.context, job_id, queue, by))
 
     async def move_many(
@@ -276,4 +294,7 @@ class AsyncOperate(AsyncConnection):
             ConfigError: No filter is given, or there is no such queue to move from.
             InvalidJob: A filter has a wrong value, or `to` is not the name of a queue.
         """
+        from jobfleet.operations.jobs import move as jobs_move
+        from jobfleet.operations.jobs.selection import Selection
+
         return await self._do(jobs_move.move_many(self.context, Selection(**filters), to, by, dry_run=dry_run))

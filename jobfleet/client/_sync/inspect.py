@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any, Unpack
 from jobfleet.client._sync.connection import Connection
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.model.explanation import Explanation
-from jobfleet.operations import statistics as operations_statistics
-from jobfleet.operations.jobs import listing, overview
-from jobfleet.operations.jobs import newest as jobs_newest
-from jobfleet.operations.jobs.filters import Filter, JobFilters
-from jobfleet.operations.queues import info
-from jobfleet.operations.workers import info as workers_info
 
 if TYPE_CHECKING:
     from jobfleet.operations.doctor.findings import Diagnosis
+    from jobfleet.operations.jobs import listing
+    from jobfleet.operations.jobs.filters import JobFilters
+    from jobfleet.operations.queues import info
+    from jobfleet.operations.workers import info as workers_info
 
 
 class Inspect(Connection):
@@ -34,6 +32,8 @@ class Inspect(Connection):
             ConfigError: There is no such queue.
             InvalidJob: `limit` is not a whole number from 0.
         """
+        from jobfleet.operations.jobs import listing
+
         return self._do(listing.dead(self.context, queue, limit=limit))
 
     def letter(self, job_id: str) -> listing.Letter:
@@ -42,6 +42,8 @@ class Inspect(Connection):
         Raises:
             JobNotFound: The job has no dead letter.
         """
+        from jobfleet.operations.jobs import listing
+
         return self._do(listing.letter(self.context, job_id))
 
     def full_ids(self, texts: Sequence[str]) -> list[str]:
@@ -56,6 +58,8 @@ class Inspect(Connection):
         Raises:
             InvalidJob: A part fits several jobs. The message names some of them.
         """
+        from jobfleet.operations.jobs import newest as jobs_newest
+
         return self._do(jobs_newest.full_ids(self.context, texts))
 
     def newest(
@@ -81,6 +85,9 @@ class Inspect(Connection):
             ConfigError: There is no such queue.
             InvalidJob: `limit` is not a whole number from 1.
         """
+        from jobfleet.operations.jobs import newest as jobs_newest
+        from jobfleet.operations.jobs.filters import Filter
+
         chosen = Filter(queue=queue, function=function, status=status)
         return self._do(jobs_newest.newest(self.context, chosen, limit=limit))
 
@@ -100,14 +107,21 @@ class Inspect(Connection):
             ConfigError: There is no such queue, or the cursor is not from such a page.
             InvalidJob: A filter has a wrong value.
         """
+        from jobfleet.operations.jobs import listing
+        from jobfleet.operations.jobs.filters import Filter
+
         return self._do(listing.jobs(self.context, Filter(**filters), limit=limit, cursor=cursor))
 
     def queues(self) -> list[info.QueueInfo]:
         """Return the state of every queue."""
+        from jobfleet.operations.queues import info
+
         return self._do(info.queues(self.context))
 
     def workers(self) -> list[workers_info.WorkerInfo]:
         """Return the workers with a recent heartbeat."""
+        from jobfleet.operations.workers import info as workers_info
+
         return self._do(workers_info.workers(self.context))
 
     def statistics(self, *, sample: int = 0) -> dict[str, Any]:
@@ -119,6 +133,8 @@ class Inspect(Connection):
         Raises:
             InvalidJob: `sample` is not a whole number from 0.
         """
+        from jobfleet.operations import statistics as operations_statistics
+
         return self._do(operations_statistics.statistics(self.context, sample=sample))
 
     def doctor(self) -> Diagnosis:
@@ -141,6 +157,8 @@ class Inspect(Connection):
             ConfigError: There is no such queue.
             InvalidJob: `limit` is not a whole number from 0.
         """
+        from jobfleet.operations.jobs import overview
+
         return self._do(overview.pending(self.context, queue, limit=limit))
 
     def ended(self, *, limit: int = 50) -> list[JobResult[Any]]:
@@ -152,6 +170,8 @@ class Inspect(Connection):
         Raises:
             InvalidJob: `limit` is not a whole number from 0.
         """
+        from jobfleet.operations.jobs import overview
+
         return self._do(overview.endings(self.context, limit=limit))
 
     def explain(self, job_id: str) -> Explanation:

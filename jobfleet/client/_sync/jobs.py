@@ -4,20 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from jobfleet.client._sync.connection import Connection, ReceiptIterator
 from jobfleet.client._sync.receipts import Receipts
 from jobfleet.errors import JobNotFound
 from jobfleet.model import Job, JobId, JobResult
-from jobfleet.model.details import JobDetails
 from jobfleet.operations.jobs import cancel as jobs_cancel
-from jobfleet.operations.jobs import details as jobs_details
-from jobfleet.operations.jobs import edit as jobs_edit
-from jobfleet.operations.jobs import forget as jobs_forget
 from jobfleet.operations.jobs import poll as jobs_poll
-from jobfleet.operations.jobs import replay as jobs_replay
-from jobfleet.operations.jobs.arguments import arguments_of
+
+if TYPE_CHECKING:
+    from jobfleet.model.details import JobDetails
 
 T = TypeVar("T")
 
@@ -90,6 +87,9 @@ class Jobs(Connection):
         Raises:
             JobNotFound: Neither Redis nor the archive knows the job.
         """
+        from jobfleet.model.details import JobDetails
+        from jobfleet.operations.jobs import details as jobs_details
+
         try:
             return self._do(jobs_details.details(self.context, job_id))
         except JobNotFound:
@@ -132,6 +132,8 @@ class Jobs(Connection):
             EncodingError: An argument cannot be encoded, or the present ones cannot be read. Nothing is changed.
             FleetFull: Redis has no memory left.
         """
+        from jobfleet.operations.jobs import edit as jobs_edit
+
         wanted = jobs_edit.new_arguments(args, kwargs)
         return self._do(jobs_edit.edit(self.context, job_id, wanted, by))
 
@@ -159,11 +161,16 @@ class Jobs(Connection):
             DuplicateJob: Another job holds its unique key.
             EncodingError: An argument cannot be encoded, or the original cannot be read. Nothing is changed.
         """
+        from jobfleet.operations.jobs import replay as jobs_replay
+        from jobfleet.operations.jobs.arguments import arguments_of
+
         wanted = arguments_of(args, kwargs)
         return self._do(jobs_replay.replay(self.context, job_id, by, wanted=wanted, fresh=fresh))
 
     def purge(self, job_id: str) -> bool:
         """Delete a dead letter for good. Return False if there was none."""
+        from jobfleet.operations.jobs import replay as jobs_replay
+
         return self._do(jobs_replay.purge(self.context, job_id))
 
     def forget(self, job_id: str, *, by: str | None = None) -> bool:
@@ -184,6 +191,8 @@ class Jobs(Connection):
             InvalidJob: The job has not ended, so cancel it first; or other jobs wait for it.
             StoreUnavailable: Redis or the archive did not answer. The message says what is left to do.
         """
+        from jobfleet.operations.jobs import forget as jobs_forget
+
         archived = self._look_in_archive(job_id)
         was_known = self._do(jobs_forget.forget(self.context, job_id, by, archived))
         return self._forget_in_archive(job_id) or was_known

@@ -5,19 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, TypeVar, Unpack, overload
 
 from jobfleet.client._sync.connection import Connection, sleep
 from jobfleet.model import JobId, Priority
 from jobfleet.model.option_types import Seconds
-from jobfleet.operations.jobs import cancel, overview
-from jobfleet.operations.jobs import move as jobs_move
-from jobfleet.operations.jobs import reschedule as jobs_reschedule
-from jobfleet.operations.jobs.filters import JobFilters
-from jobfleet.operations.jobs.selection import Selection, cancel_many, count_open
-from jobfleet.operations.queues import pause as queues_pause
-from jobfleet.operations.queues import remove
-from jobfleet.operations.workers import commands
+from jobfleet.operations.jobs import cancel
+
+if TYPE_CHECKING:
+    from jobfleet.operations.jobs.filters import JobFilters
+    from jobfleet.operations.workers import commands
 
 T = TypeVar("T")
 
@@ -48,6 +45,8 @@ class Operate(Connection):
         Raises:
             ConfigError: There is no such command, or an argument is missing or wrong.
         """
+        from jobfleet.operations.workers import commands
+
         order = commands.Order(ids, command, processes=processes, grace=grace, timeout=timeout, by=by)
         while True:
             confirmations = self._do(order.turn(self.context))
@@ -81,6 +80,8 @@ class Operate(Connection):
             ConfigError: Nothing is named, or what is named cannot be paused together.
             InvalidJob: The name of the function or the group, or the reason, is not valid.
         """
+        from jobfleet.operations.queues import pause as queues_pause
+
         return self._do(queues_pause.pause(self.context, queues_pause.Place(queue, group, function), by, reason))
 
     def resume(self, queue: str | None = None, *, group: str | None = None, function: str | None = None) -> bool:
@@ -100,6 +101,8 @@ class Operate(Connection):
             ConfigError: Nothing is named, what is named cannot be resumed together, or there is no such queue.
             InvalidJob: The name of the function or the group is not valid.
         """
+        from jobfleet.operations.queues import pause as queues_pause
+
         return self._do(queues_pause.resume(self.context, queues_pause.Place(queue, group, function)))
 
     def purge_queue(self, queue: str, *, by: str | None = None) -> int:
@@ -131,6 +134,8 @@ class Operate(Connection):
                 entry puts jobs there; readers of its journal have not read all.
             InvalidJob: The name of the queue is not valid.
         """
+        from jobfleet.operations.queues import remove
+
         return self._do(remove.remove_queue(self.context, queue, purge=purge, by=by, dry_run=dry_run))
 
     def clean(self, older_than: Seconds, queue: str | None = None) -> int:
@@ -148,6 +153,8 @@ class Operate(Connection):
             ConfigError: There is no such queue.
             InvalidJob: `older_than` is not a duration.
         """
+        from jobfleet.operations.jobs import overview
+
         return self._do(overview.clean(self.context, older_than, queue))
 
     def cancel_many(self, *, by: str | None = None, **filters: Unpack[JobFilters]) -> int:
@@ -166,10 +173,14 @@ class Operate(Connection):
             ConfigError: No filter is given, or there is no such queue.
             InvalidJob: A filter has a wrong value.
         """
+        from jobfleet.operations.jobs.selection import Selection, cancel_many
+
         return self._do(cancel_many(self.context, Selection(**filters), by))
 
     def count_open(self, **filters: Unpack[JobFilters]) -> int:
         """Count the open jobs that `cancel_many` would cancel now. The filters and the errors are the same."""
+        from jobfleet.operations.jobs.selection import Selection, count_open
+
         return self._do(count_open(self.context, Selection(**filters)))
 
     def reschedule(
@@ -194,6 +205,8 @@ class Operate(Connection):
             JobNotFound: The job is unknown.
             InvalidJob: No change is given, or a value is not valid.
         """
+        from jobfleet.operations.jobs import reschedule as jobs_reschedule
+
         return self._do(
             jobs_reschedule.reschedule(self.context, job_id, jobs_reschedule.change_of(at, delay, priority), by)
         )
@@ -228,6 +241,9 @@ class Operate(Connection):
             InvalidJob: No change is given, or a value is not valid.
             ConfigError: No filter is given, or there is no such queue.
         """
+        from jobfleet.operations.jobs import reschedule as jobs_reschedule
+        from jobfleet.operations.jobs.selection import Selection
+
         change = jobs_reschedule.change_of(at, delay, priority)
         return self._do(
             jobs_reschedule.reschedule_many(self.context, Selection(**filters), change, by, dry_run=dry_run)
@@ -250,6 +266,8 @@ class Operate(Connection):
             DuplicateJob: A job of that queue holds its unique key.
             FleetFull: Redis has no memory left.
         """
+        from jobfleet.operations.jobs import move as jobs_move
+
         return self._do(jobs_move.move(self.context, job_id, queue, by))
 
     def move_many(
@@ -275,4 +293,7 @@ class Operate(Connection):
             ConfigError: No filter is given, or there is no such queue to move from.
             InvalidJob: A filter has a wrong value, or `to` is not the name of a queue.
         """
+        from jobfleet.operations.jobs import move as jobs_move
+        from jobfleet.operations.jobs.selection import Selection
+
         return self._do(jobs_move.move_many(self.context, Selection(**filters), to, by, dry_run=dry_run))

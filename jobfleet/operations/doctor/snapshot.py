@@ -18,7 +18,7 @@ from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.queues.info import QueueInfo, queue_info
 from jobfleet.operations.workers.info import WorkerInfo, workers_of
-from jobfleet.retry import Tries
+from jobfleet.retry.tries import Tries
 from jobfleet.store.call import Call
 from jobfleet.store.calls import cron, doctor, inspect, journal, limit
 from jobfleet.store.calls.doctor import Kept, Leased, Leases, Locks

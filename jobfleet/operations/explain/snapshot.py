@@ -15,7 +15,8 @@ from jobfleet.operations.jobs.poll import poll_many
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import result_of
 from jobfleet.operations.workers.info import WorkerInfo, workers_of
-from jobfleet.retry import FRESH, Policy, Tries
+from jobfleet.retry.policy import Policy
+from jobfleet.retry.tries import FRESH, Tries
 from jobfleet.store.calls import flow, inspect, lock
 from jobfleet.store.calls.lock import Awaited
 from jobfleet.store.explained import Explained

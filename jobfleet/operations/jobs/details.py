@@ -17,7 +17,8 @@ from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.prepare import durations_in
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import moment, result_of
-from jobfleet.retry import FRESH, Policy, Tries, policy_of, with_header
+from jobfleet.retry.policy import Policy, policy_of, with_header
+from jobfleet.retry.tries import FRESH, Tries
 from jobfleet.store.calls import flow, inspect
 from jobfleet.store.calls.flow import ParentState
 from jobfleet.store.explained import Explained

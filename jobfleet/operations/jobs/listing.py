@@ -18,7 +18,7 @@ from jobfleet.operations.jobs.poll import poll_many
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.operations.results import LETTERS, has_id, letter_result, running_result, waiting_result
-from jobfleet.retry import Tries
+from jobfleet.retry.tries import Tries
 from jobfleet.store.calls import inspect
 from jobfleet.store.keys import BANDS, Lane
 from jobfleet.store.scores import WITHHELD_BOUNDS

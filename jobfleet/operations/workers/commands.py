@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from jobfleet.clock import monotonic
+from jobfleet.durations import from_timedelta
 from jobfleet.errors import ConfigError
 from jobfleet.events.control import VERBS, Command
-from jobfleet.model.durations import from_timedelta
 from jobfleet.model.option_types import Seconds
 from jobfleet.model.who import NOBODY
 from jobfleet.operations.fleet_context import FleetContext

@@ -17,7 +17,7 @@ from jobfleet.metrics.tally import Tally
 from jobfleet.operations.operation import drive
 from jobfleet.operations.queues.pause import finish
 from jobfleet.outcome import Crashed, Outcome, Preempted, Witnessed
-from jobfleet.retry import Tries
+from jobfleet.retry.tries import Tries
 from jobfleet.services.duties.lanes import Lanes
 from jobfleet.services.duties.pause_sync import catch_up
 from jobfleet.services.duties.relay import Relay

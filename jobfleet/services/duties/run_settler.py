@@ -17,7 +17,9 @@ from jobfleet.config import JobConfig
 from jobfleet.functions.manifest import read_function
 from jobfleet.metrics.tally import Tally
 from jobfleet.outcome import Cancelled, Crashed, Outcome, Preempted, TimedOut, Witnessed
-from jobfleet.retry import Fail, Park, Policy, Release, Retry, Tries, decide, policy_of, with_header
+from jobfleet.retry.decision import Fail, Park, Release, Retry, decide
+from jobfleet.retry.policy import Policy, policy_of, with_header
+from jobfleet.retry.tries import Tries
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import settle
 from jobfleet.store.calls.settle import Item

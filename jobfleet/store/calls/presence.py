@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 from jobfleet.events import Command
-from jobfleet.model.ids import QUEUE_RULE
+from jobfleet.names import QUEUE_RULE
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.enqueue import lanes_of
 from jobfleet.store.keys import Keyspace

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Mapping
 
 from jobfleet.clock import boottime
-from jobfleet.outcome import Interrupted, Raised, Snooze
+from jobfleet.model.signals import Snooze
+from jobfleet.outcome import Interrupted, Raised
 from jobfleet.suspicion import Suspicion, has_room
 from jobfleet.worker.executors.quarantine import QuarantineExecutor
 from jobfleet.worker.run.conclusion import Conclusions

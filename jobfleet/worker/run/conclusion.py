@@ -1,6 +1,6 @@
 """How a run ends: name the outcome, decide what it leads to, write the record, and hand it to the completer.
 
-`Conclusions.conclude` is the only way to end a run that is settled. The policy decides (`jobfleet.retry`).
+`Conclusions.conclude` is the only way to end a run that is settled. The policy decides (`jobfleet.retry.decision`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from jobfleet.codec.record import DESCRIBED
 from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError, JobCancelled
 from jobfleet.model import suffix_time_us
+from jobfleet.model.signals import WorkerDraining
 from jobfleet.outcome import (
     Cancelled,
     Interrupted,
@@ -26,23 +27,10 @@ from jobfleet.outcome import (
     Succeeded,
     TimedOut,
     Unrunnable,
-    WorkerDraining,
 )
-from jobfleet.retry import (
-    Complete,
-    Decision,
-    Drop,
-    Expire,
-    Fail,
-    Park,
-    PutBack,
-    Release,
-    Retry,
-    Tries,
-    decide,
-    policy_of,
-    with_header,
-)
+from jobfleet.retry.decision import Complete, Decision, Drop, Expire, Fail, Park, PutBack, Release, Retry, decide
+from jobfleet.retry.policy import policy_of, with_header
+from jobfleet.retry.tries import Tries
 from jobfleet.store.calls import settle
 from jobfleet.store.keys import Lane
 from jobfleet.worker.run.completer import Completer

@@ -6,8 +6,9 @@ import traceback
 from types import TracebackType
 
 from jobfleet.errors import EncodingError
-from jobfleet.outcome import ForeignError, Outcome, Raised
-from jobfleet.retry import Fail
+from jobfleet.model.signals import ForeignError
+from jobfleet.outcome import Outcome, Raised
+from jobfleet.retry.decision import Fail
 
 TRACEBACK_HEAD = "…\n".encode()
 

@@ -18,7 +18,7 @@ from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.model import seconds
 from jobfleet.model.ids import NAME_RULE
 from jobfleet.model.similar import similar_function
-from jobfleet.retry import Policy, policy_of
+from jobfleet.retry.policy import Policy, policy_of
 
 KNOWN_MOST = 1024
 """The maximal number of cached handlers."""

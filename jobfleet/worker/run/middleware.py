@@ -15,7 +15,7 @@ from jobfleet.errors import JobCancelled
 from jobfleet.functions.context import JobContext
 from jobfleet.functions.hooks import Hook, Hooks, Middleware
 from jobfleet.outcome import Outcome, Raised, TimedOut
-from jobfleet.retry import Decision, Fail, Retry, describe
+from jobfleet.retry.decision import Decision, Fail, Retry, describe
 from jobfleet.worker.run.executor import Executor, OnEnd
 from jobfleet.worker.run.handlers import Handler
 from jobfleet.worker.run.hook_calls import called

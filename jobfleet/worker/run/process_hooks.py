@@ -9,7 +9,7 @@ from typing import Any
 from jobfleet.clock import monotonic
 from jobfleet.errors import JobfleetError
 from jobfleet.functions.hooks import Hooks, ProcessHook
-from jobfleet.retry import describe
+from jobfleet.retry.decision import describe
 from jobfleet.worker.run.hook_calls import called
 
 log = logging.getLogger("jobfleet.worker")

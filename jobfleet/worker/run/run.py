@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from jobfleet.clock import boottime
 from jobfleet.errors import JobCancelled
-from jobfleet.retry import Tries
+from jobfleet.retry.tries import Tries
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Grant
 from jobfleet.suspicion import NO_SUSPICION

@@ -12,7 +12,7 @@ from jobfleet.codec import Limits, open_envelope
 from jobfleet.codec.envelope import OpenedEnvelope
 from jobfleet.errors import EncodingError, EnvelopeTooNew
 from jobfleet.outcome import Broken, Outcome, Overdue, Unrunnable
-from jobfleet.retry import describe
+from jobfleet.retry.decision import describe
 from jobfleet.worker.run.conclusion import Conclusions
 from jobfleet.worker.run.executor import Executor, OnEnd
 from jobfleet.worker.run.handlers import Handler, Handlers, UnknownFunction

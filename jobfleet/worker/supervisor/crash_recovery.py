@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from jobfleet.errors import JobNotFound
 from jobfleet.outcome import Crashed, Interrupted, Outcome, Witnessed
-from jobfleet.retry import Tries
+from jobfleet.retry.tries import Tries
 from jobfleet.services.duties.run_settler import RunSettler
 from jobfleet.services.duties.unreadable import Unreadables
 from jobfleet.store.aio import AsyncStore

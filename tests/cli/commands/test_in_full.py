@@ -13,7 +13,7 @@ from jobfleet import After, Fleet, Job, JobResult, JobStatus, Priority
 from jobfleet.cli.output import Output
 from jobfleet.cli.view import job_details
 from jobfleet.codec import seal_record
-from jobfleet.retry import Tries
+from jobfleet.retry.tries import Tries
 from jobfleet.store.calls.settle import fail, settle
 from tests.cli.hand import Cli, Hand
 

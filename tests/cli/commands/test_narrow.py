@@ -10,7 +10,8 @@ import pytest
 from jobfleet import Flow, Job
 from jobfleet.cli.output import Column, Output
 from jobfleet.codec import encode
-from jobfleet.retry import Tries
+from jobfleet.retry.tries import Tries
+from jobfleet.store.calls.cron import ledger
 from jobfleet.store.calls.presence import beat
 from jobfleet.store.calls.settle import park, settle
 from tests.cli.hand import Cli, Hand
@@ -107,6 +108,19 @@ def test_recurring_jobs_fit(environ: dict[str, str], cli: Cli, hand: Hand) -> No
     assert re.fullmatch(r"nightly  0 2 \* \* \*  Europe/Berlin  demo.add  default +- +in \d+ (h|min|s) +on", lines[1])
 
 
+def test_recurring_jobs_that_have_fired_fit(environ: dict[str, str], cli: Cli, hand: Hand) -> None:
+    hand.knows("shop.orders.confirm")
+    hand.fleet.cron.add("tick-of-the-shop", "*/15 8-18 * * mon-fri", Job("tick", "shop.orders.confirm", queue="mail"))
+    fires = [(1_790_000_060_000_000, "fired default.0.x 17 -")]
+    hand.fleet.store.run(ledger(hand.fleet.context.keys, "tick-of-the-shop", fires))
+
+    titles, row = shown("cron", "ls", environ=environ)[:2]
+
+    assert titles.split() == ["NAME", "WHEN", "ZONE", "FUNCTION", "LAST", "NEXT", "STATE"]
+    assert (row[:4], row[-4:]) == ("tick", "  on")
+    assert "ago fired" in row
+
+
 def test_workers_fit_and_lose_first_what_their_ids_say(environ: dict[str, str], cli: Cli, hand: Hand) -> None:
     account = encode({"host": "web-7", "pid": 23_456, "queues": ["default"], "slots": 10, "running": 2, "children": 1,
                       "started": 1_700_000_000_000_000, "state": "running", "version": "0.1.0"})  # fmt: skip
@@ -130,7 +144,10 @@ def test_the_jobs_of_a_flow_fit(environ: dict[str, str], hand: Hand) -> None:
 
     lines = shown("flow", "show", flow_id, environ=environ)
 
+    listed = shown("flow", "ls", environ=environ)
     assert max(map(len, lines)) <= 80
+    assert listed[1].startswith(f"{flow_id}  import  queued ")
+    assert listed[1].endswith(" s ago")
     assert [line.split()[-1] for line in lines[1:]] == ["ID", *(job.id[-8:] for job in jobs)]
 
 

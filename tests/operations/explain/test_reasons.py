@@ -14,7 +14,8 @@ from jobfleet.model.explanation import Reason, ReasonCode
 from jobfleet.operations.explain.explain import RUNNING, WAITING, explain
 from jobfleet.operations.explain.snapshot import Snapshot, UnmetParent
 from jobfleet.operations.workers.info import WorkerInfo
-from jobfleet.retry import Policy, Tries
+from jobfleet.retry.policy import Policy
+from jobfleet.retry.tries import Tries
 from jobfleet.store.calls.lock import Awaited
 from jobfleet.store.explained import Explained, Grouped, Limited
 from jobfleet.store.job_rows import InRun, InWait, Unknown
@@ -51,8 +52,7 @@ def waiting(
 
 def running(*, cancel: str = "", cancel_at: int = 0, stage: str = "", **lane: Any) -> Snapshot:
     run = RunRecord(7, "box:11:aa.2", NOW - 180 * S, 30 * S, 2, cancel, cancel_at, stage)
-    job = replace(WAITS, status=JobStatus.RUNNING, attempt=2)
-    found = InRun(run, b"", "1:0:0:0:0", b"")
+    job, found = replace(WAITS, status=JobStatus.RUNNING, attempt=2), InRun(run, b"", "1:0:0:0:0", b"")
     return replace(waiting(), lane=Explained(NOW, found, **{"deadline": NOW + 21 * S, **lane}), job=job)
 
 

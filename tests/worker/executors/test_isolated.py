@@ -14,8 +14,11 @@ from jobfleet import Discard, Fleet, InvalidJob, Job, JobCancelled, JobContext, 
 from jobfleet.errors import EncodingError
 from jobfleet.functions.registry import Registry
 from jobfleet.model import ErrorType
-from jobfleet.outcome import ForeignError, OutOfCpu, OutOfMemory, Raised
-from jobfleet.retry import Fail, Policy, Retry, Tries, classify, decide, describe
+from jobfleet.model.signals import ForeignError
+from jobfleet.outcome import OutOfCpu, OutOfMemory, Raised
+from jobfleet.retry.decision import Fail, Retry, decide, describe
+from jobfleet.retry.policy import Policy, classify
+from jobfleet.retry.tries import Tries
 from jobfleet.worker.executors.isolated.remote_error import describe_error, error_of
 from jobfleet.worker.executors.isolated.rlimits import oom_kills
 from tests.support.server import is_running

@@ -8,8 +8,11 @@ from typing import Any
 from jobfleet.codec import Limits, decode
 from jobfleet.errors import EncodingError, InvalidJob, JobCancelled
 from jobfleet.model import ErrorType
-from jobfleet.outcome import Discard, ForeignError, OutOfMemory, RetryAfter, Snooze, WorkerDraining
-from jobfleet.retry import Policy, Tries, classify, describe, with_header
+from jobfleet.model.signals import Discard, ForeignError, RetryAfter, Snooze, WorkerDraining
+from jobfleet.outcome import OutOfMemory
+from jobfleet.retry.decision import describe
+from jobfleet.retry.policy import Policy, classify, with_header
+from jobfleet.retry.tries import Tries
 from jobfleet.worker.run.executor import Died
 from jobfleet.worker.run.failure import traceback_text
 from jobfleet.worker.run.handlers import Handler

@@ -13,7 +13,7 @@ from jobfleet.logs import JobLogger
 from jobfleet.model import Job, JobResult, suffix_time_us
 from jobfleet.operations.jobs.prepare import durations_in
 from jobfleet.operations.results import moment
-from jobfleet.retry import Tries
+from jobfleet.retry.tries import Tries
 from jobfleet.worker.run.run import Run
 
 LIMITS = Limits(max_bytes=512 << 20, max_depth=128)

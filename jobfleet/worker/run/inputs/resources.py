@@ -12,7 +12,7 @@ from typing import Any
 from jobfleet.clock import monotonic
 from jobfleet.functions.injection import needs_of
 from jobfleet.functions.resources import NOTHING, Factory, Resource, overridden
-from jobfleet.retry import describe
+from jobfleet.retry.decision import describe
 
 CLOSING = 3.0
 """Seconds that the resources of a child may take to close."""

@@ -11,7 +11,7 @@ from jobfleet.clock import span
 from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError
 from jobfleet.outcome import Outcome, Raised
-from jobfleet.retry import Tries
+from jobfleet.retry.tries import Tries
 from jobfleet.store.calls.settle import PAST
 from jobfleet.worker.run.failure import class_of, is_writable, traceback_text, users_frames
 from jobfleet.worker.run.run import Run
