@@ -108,15 +108,21 @@ def _declared(info: LimitInfo) -> str:
     "--aging", type=TIME, default=None, help="Time after which a waiting job rises to the next priority; 0 means never."
 )
 @click.option("--clear", is_flag=True, help="Remove all limits that are not given.")
+@click.option(
+    "--declared", is_flag=True, help="With --clear alone: also remove the limit that functions declare in code."
+)
 @click.pass_obj
-def set_(invocation: Invocation, /, queue: str, group: str | None, clear: bool, **wanted: Any) -> None:
+def set_(invocation: Invocation, /, queue: str, group: str | None, clear: bool, declared: bool, **wanted: Any) -> None:
     """Set the limits of a queue or of a group, for all workers together.
 
     Limits that are not given stay as they are. They apply from the next claim on; running jobs continue.
     """
+    is_cleared = clear and all(value is None for value in wanted.values())
+    if declared and not is_cleared:
+        raise click.UsageError("--declared needs --clear, without limits to set.")
     with invocation.fleet() as fleet:
-        if clear and all(value is None for value in wanted.values()):
-            has_changed = fleet.limits.clear(queue, group=group)
+        if is_cleared:
+            has_changed = fleet.limits.clear(queue, group=group, declared=declared)
         else:
             has_changed = fleet.limits.set(queue, group=group, **wanted, replace=clear)
         row = next((info for info in fleet.limits(queue) if info.group == group), None)

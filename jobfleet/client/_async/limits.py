@@ -51,17 +51,19 @@ class AsyncLimits(AsyncPart):
         wanted = LimitChange(concurrency, rate, burst, weight, aging)
         return await self._do(operations.set_limit(self._context, queue, group, wanted, replace=replace))
 
-    async def clear(self, queue: str, *, group: str | None = None) -> bool:
+    async def clear(self, queue: str, *, group: str | None = None, declared: bool = False) -> bool:
         """Delete the limits that were set for a queue or for a group. Return False if there were none.
 
-        A limit that a function declares in code applies again, unless no function declares it any more.
+        A limit that a function declares there in code applies again.
 
         Args:
             queue: The queue.
             group: One of its groups, ``"*"`` for the default of all groups; None for the queue itself.
+            declared: Whether to delete the declared limit too. A worker that still declares it stores it again when it
+                starts.
 
         Raises:
             ConfigError: There is no such queue.
             InvalidJob: The name of the group is not valid.
         """
-        return await self._do(operations.clear(self._context, queue, group))
+        return await self._do(operations.clear(self._context, queue, group, declared=declared))

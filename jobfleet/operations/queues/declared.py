@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from jobfleet.errors import ConfigError
-from jobfleet.functions.manifest import read_limit
 from jobfleet.model.declared_limit import Declaration, DeclaredLimit, field_of
-from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.queues.setting import set_in_lanes
 from jobfleet.store.calls import limit as calls
 from jobfleet.store.calls.limit import AS_IT_IS, Declared
 from jobfleet.store.keys import Lane
-from jobfleet.store.records import FleetSeen, KindsSeen
 
 
 def declare(
@@ -60,26 +57,13 @@ def declare(
     return replaced
 
 
-def forget_stale(context: FleetContext, every: Sequence[Lane], group: str | None) -> Operation[bool]:
-    """Remove a declared limit whose functions do not declare it any more; return whether there was one.
+def remove_declared(every: Sequence[Lane], group: str | None) -> Operation[bool]:
+    """Remove a declared limit of a queue, or of a group; return whether there was one.
 
-    A worker removes it by itself when it starts, unless the function has gone, or no worker that knows the function
-    serves the queue.
+    A worker whose functions still declare it stores it again when it starts.
     """
-    field, queue = field_of(group), every[0].queue
-    declared = value((yield (calls.limits(every[0]),))).declared.get(field)
+    declared = value((yield (calls.limits(every[0]),))).declared.get(field_of(group))
     if declared is None:
         return False
-    answers = yield (context.fleet_call(), context.kinds_call())
-    seen: FleetSeen = value(answers[:1])
-    kinds: KindsSeen = value(answers[1:])
-    stale = [name for name in declared.functions if not _is_declared(seen, kinds, name, queue, group)]
-    if stale:
-        yield from declare(every, {}, stale)
-    return len(stale) == len(declared.functions)
-
-
-def _is_declared(seen: FleetSeen, kinds: KindsSeen, name: str, queue: str, group: str | None) -> bool:
-    limit = read_limit(seen.functions.get(name, b""))
-    is_known = any(name in kind.functions for kind in kinds.kinds)
-    return is_known and limit is not None and (limit.queue, limit.group) == (queue, group)
+    yield from declare(every, {}, declared.functions)
+    return True

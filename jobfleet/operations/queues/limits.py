@@ -14,7 +14,7 @@ from jobfleet.model.who import from_word
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.lanes import lanes, opened_lanes
 from jobfleet.operations.operation import Operation, batches, value
-from jobfleet.operations.queues.declared import forget_stale
+from jobfleet.operations.queues.declared import remove_declared
 from jobfleet.operations.queues.setting import set_in_lanes
 from jobfleet.operations.results import moment
 from jobfleet.store.call import Call
@@ -77,10 +77,14 @@ def _check_rate(lane: Lane, queue: str, group: str | None, *, replace: bool) -> 
         raise InvalidJob(f"burst is for a rate, and {queue} has none there; give rate too.", field="burst")
 
 
-def clear(context: FleetContext, queue: str, group: str | None) -> Operation[bool]:
+def clear(context: FleetContext, queue: str, group: str | None, *, declared: bool = False) -> Operation[bool]:
     """Remove the limits that are set for a queue, also its aging, or for a group; False when there were none.
 
-    A limit that a function declares stays, unless the function does not declare it any more.
+    Args:
+        context: The context of the fleet.
+        queue: The queue.
+        group: A group of it, ``*`` for the default of all groups, or None for the queue as a whole.
+        declared: Remove the limit that functions declare there too.
 
     Raises:
         ConfigError: The queue does not exist.
@@ -89,7 +93,7 @@ def clear(context: FleetContext, queue: str, group: str | None) -> Operation[boo
     named_group(group)
     every = yield from lanes(context, queue)
     has_changed = yield from _clear(every, group)
-    return (yield from forget_stale(context, every, group)) or has_changed
+    return ((yield from remove_declared(every, group)) if declared else False) or has_changed
 
 
 def _clear(every: list[Lane], group: str | None) -> Operation[bool]:

@@ -64,8 +64,11 @@ def test_a_declared_limit_is_listed_with_its_functions(cli: Cli, fleet: Fleet, h
     assert line.endswith(" 5 at once, 10/min by demo.add")
     row = json.loads(cli("limits", "ls", "-o", "json").stdout)[0]
     assert (row["declared_concurrency"], row["declared_rate"], row["declared_by"]) == (5, "10/min", ["demo.add"])
-    told = cli("limits", "set", "default", "--group", "*", "--clear").stdout
-    assert told == "* of default: no limits.\n"  # no live worker declares it
+    clear = ("limits", "set", "default", "--group", "*", "--clear")
+    assert cli(*clear).stdout.startswith("* of default: 5 at once, 10/min, 10 in a burst (declared: ")
+    assert "--declared needs --clear" in cli(*clear, "--declared", "--concurrency", "2").stderr
+    assert cli(*clear, "--declared").stdout == "* of default: no limits.\n"
+    assert cli(*clear, "--declared").stdout == "* of default: no limits, as before.\n"
 
 
 def test_a_group_is_paused_and_resumed(cli: Cli, fleet: Fleet, hand: Hand) -> None:

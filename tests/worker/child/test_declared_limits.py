@@ -189,16 +189,17 @@ def test_a_limit_is_stored_again_after_a_loss_of_data(
         wait_until(lambda: fleet.limits() == [DECLARED], timeout=30, why="it is stored again")
 
 
-def test_what_nobody_declares_any_more_can_be_cleared(
+def test_a_declared_limit_is_cleared_only_on_request_and_stored_again_by_the_next_worker(
     fleet: Fleet, registry: Registry, send: JobFunction[..., None, None], working: Working
 ) -> None:
-    with working():
-        wait_until(lambda: fleet.limits() == [DECLARED], timeout=30, why="it is stored")
-        wait_until(fleet.workers, timeout=30, why="it is published")
+    for _ in range(2):
+        with working():
+            wait_until(lambda: fleet.limits() == [DECLARED], timeout=30, why="it is stored")
         assert fleet.limits.clear("mail", group="*") is False
-
-    assert fleet.limits.clear("mail", group="*") is True
-    assert fleet.limits("mail") == []
+        assert fleet.limits("mail") == [DECLARED]
+        assert fleet.limits.clear("mail", group="*", declared=True) is True
+        assert fleet.limits.clear("mail", group="*", declared=True) is False
+        assert fleet.limits("mail") == []
 
 
 def test_limits_do_not_apply_to_a_burst_in_the_program(
