@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from jobfleet.clock import span
+from jobfleet.clock import local, span
 from jobfleet.model import JobResult, JobStatus
 
 LONGEST = 200
@@ -71,8 +71,11 @@ def facts(job: JobResult[Any]) -> str:
 
 
 def clock(at: datetime | None) -> str:
-    """A time of day in this machine's time zone; empty for None."""
-    return at.astimezone().strftime("%H:%M:%S") if at is not None else ""
+    """A time in this machine's zone, with its offset, and with its date if that is not today; empty for None."""
+    if at is None:
+        return ""
+    text, now = local(at), local(datetime.now(UTC))
+    return text[len("2026-11-27 ") :] if text[:10] == now[:10] else text
 
 
 def row_of(job: JobResult[Any]) -> dict[str, object]:
