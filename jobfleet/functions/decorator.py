@@ -81,6 +81,8 @@ class JobDecorator:
         name: The name on the wire; default ``module.qualname``.
         retry_on: Exceptions after which the job is retried, even if the default is not to retry.
         discard_on: Exceptions after which the job is not retried.
+        keep_last: How many of the ended jobs keep their results, per queue (per lane if a queue has several lanes). The
+            results of jobs that ended earlier are removed after 10 to 20 minutes, before `result_ttl` is over.
         options: Defaults of the jobs; see `Job`. Further options of the function: `run_in` (``async``, ``thread`` or
             ``process``), and with ``process`` `memory_limit` (bytes or a text such as ``512MiB``), `cpu_limit`
             (seconds), `nice` (0 to 19), `environment` (a mapping) and `on_oom` (a queue). With `batch` (1 to 1,000) the

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # a supervisor reads what is published, and knows no function
 PUBLISHED = (
     "queue", "priority", "delay", "expires_in", "result_ttl", "timeout", "hard_timeout", "max_retries", "retry_delay",
     "retry_for", "retry_backoff", "retry_jitter", "max_crashes", "unique", "unique_for", "on_conflict", "debounce_max",
-    "group",
+    "group", "keep_last",
 )  # fmt: skip
 
 
@@ -73,6 +73,12 @@ def read_limit(record: bytes) -> DeclaredLimit | None:
         most if isinstance(most, int) else None,
         rate if isinstance(rate, str) else None,
     )
+
+
+def keep_last_in(record: bytes) -> int | None:
+    """The number of ended jobs of a published function that keep their results; None for all."""
+    most = read_function(record).get("keep_last")
+    return most if isinstance(most, int) and not isinstance(most, bool) and most > 0 else None
 
 
 def read_parameters(record: bytes) -> tuple[inspect.Parameter, ...]:

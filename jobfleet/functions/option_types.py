@@ -17,6 +17,7 @@ class UnnamedOptions(SharedOptions, total=False):
     Attributes:
         cron: The schedule of a recurring job: an expression, or a `Cron`.
         retry_delay: Seconds, a list of them, or a function of the number of the retry and the error.
+        keep_last: How many of the ended jobs keep their results, per queue; the results of earlier ones are removed.
         retry_on: Exceptions after which the job is retried, even if the default is not to retry.
         discard_on: Exceptions after which the job is not retried.
         memory_limit: Memory of a process, in bytes or as a text such as ``512MiB``.
@@ -29,6 +30,7 @@ class UnnamedOptions(SharedOptions, total=False):
     """
 
     cron: str | Cron | None
+    keep_last: int | None
     retry_delay: RetryDelay | DelayFunction | None
     retry_on: tuple[type[BaseException], ...]
     discard_on: tuple[type[BaseException], ...]

@@ -43,7 +43,9 @@ else:
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 C_co = TypeVar("C_co", covariant=True)
-DECORATOR_ONLY = frozenset((*LIMITS, *BATCH, *DECLARED))
+KEEP_LAST = "keep_last"
+KEEP_LAST_MAX = 100_000
+DECORATOR_ONLY = frozenset((*LIMITS, *BATCH, *DECLARED, KEEP_LAST))
 ON_ERRORS = frozenset({"retry_on", "discard_on"})
 
 
@@ -120,7 +122,9 @@ class JobFunction(Generic[P, R_co, C_co, Q]):
         _check_options(options, allowed=OPTIONS)
         copy: JobFunction[P, R_co, C_co, Q] = object.__new__(JobFunction)
         copy.__dict__.update(self.__dict__)
-        copy.given = Job(self.name, self, **_merged(self.given, options)).own_options()
+        given = dict(self.given)
+        kept = {KEEP_LAST: given.pop(KEEP_LAST)} if KEEP_LAST in given else {}
+        copy.given = Job(self.name, self, **_merged(given, options)).own_options() | kept
         return copy
 
     def job(self, /, *args: P.args, **kwargs: P.kwargs) -> Job[R_co]:
@@ -242,6 +246,7 @@ class Registry:
         isolation = place.isolation
         delay_of = delay_function_of(options, wire)
         gathered = {option: options.pop(option) for option in BATCH if option in options}
+        kept = _keep_last_of(options)
         batch = batch_of(function, gathered, run_in=place.run_in, cron=cron)
         if isolation is not None and isolation.on_oom == (options.get("queue") or "default"):
             raise InvalidJob(f"on_oom is {isolation.on_oom!r}, the function's own queue; name another.", field="on_oom")
@@ -260,7 +265,7 @@ class Registry:
         made: JobFunction[..., Any, Any] = JobFunction(
             function,
             name=wire,
-            options=options,
+            options=options | kept,
             retry_on=retry_on,
             discard_on=discard_on,
             delay_of=delay_of,
@@ -304,6 +309,19 @@ def _cron_of(options: dict[str, Any]) -> Cron | None:
     if made.doubt:
         warn(made.doubt)
     return made
+
+
+def _keep_last_of(options: dict[str, Any]) -> dict[str, int]:
+    """Remove `keep_last` from the options of a decorator; return it, if it is given."""
+    most = options.pop(KEEP_LAST, None)
+    if most is None:
+        return {}
+    if isinstance(most, bool) or not isinstance(most, int) or not 1 <= most <= KEEP_LAST_MAX:
+        raise InvalidJob(
+            f"keep_last is {most!r}; give a whole number from 1 to {KEEP_LAST_MAX:,}, or leave it out to keep all.",
+            field=KEEP_LAST,
+        )
+    return {KEEP_LAST: most}
 
 
 def _check_templates(made: JobFunction[..., Any, Any]) -> None:

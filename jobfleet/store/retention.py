@@ -10,6 +10,8 @@ TOMBSTONE_MS = DAY_MS
 """Milliseconds for which the end of a cancelled, replaced or moved job is known; `settle.lua` uses the same period."""
 PARENTS_KEPT_MS = 30 * DAY_MS
 """Milliseconds for which a flow's record, and the ends that its jobs wait for, are kept."""
+LAST_KEPT_MS = 600_000
+"""Milliseconds for which a result is kept even if `keep_last` later ones exist, so that all who wait for it read it."""
 ASIDE_MS = 30 * DAY_MS
 """Milliseconds for which damaged data that was moved aside is kept."""
 NOTICES_MS = 7 * DAY_MS

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from jobfleet import InvalidJob, Resource
+from jobfleet import InvalidJob, Priority, Resource
+from jobfleet.codec import encode
+from jobfleet.functions.manifest import function_record, keep_last_in
 from jobfleet.functions.registry import Registry
 
 
@@ -28,12 +30,35 @@ def test_one_class_may_stand_alone() -> None:
     assert (made.retry_on, made.discard_on) == ((OSError,), (KeyError,))
 
 
-@pytest.mark.parametrize("option", ["retry_on", "discard_on", "cron"])
+@pytest.mark.parametrize("option", ["retry_on", "discard_on", "cron", "keep_last"])
 def test_what_stands_on_the_decorator_only_is_told_so(option: str) -> None:
     with pytest.raises(InvalidJob) as caught:
         Registry().register(add, name="app.add").options(**{option: OSError})  # type: ignore[arg-type]
 
     assert str(caught.value) == f"{option} can only be set on the decorator: @job({option}=…)."
+
+
+def test_a_number_of_results_to_keep_stays_with_other_options_and_is_published() -> None:
+    made = Registry().register(add, name="app.add", keep_last=100, queue="mail")
+    other = made.options(priority=Priority.HIGH, queue=None)
+
+    assert made.given == {"queue": "mail", "keep_last": 100}
+    assert other.given == {"priority": Priority.HIGH, "keep_last": 100}
+    assert keep_last_in(function_record(other)) == 100
+    assert made.job(1, 2).own_options() == {"queue": "mail"}
+    assert made.options(max_retries=1).job(1, 2).own_options() == {"queue": "mail", "max_retries": 1}
+
+
+def test_without_a_number_all_results_are_kept() -> None:
+    made = Registry().register(add, name="app.add", keep_last=None)
+
+    assert (made.given, keep_last_in(function_record(made))) == ({}, None)
+
+
+@pytest.mark.parametrize("given", [0, -3, True, "3", None, 1.5])
+def test_a_published_number_that_is_none_is_as_if_it_was_not_there(given: object) -> None:
+    assert keep_last_in(encode({"options": {"keep_last": given}})) is None
+    assert keep_last_in(b"\xff") is None
 
 
 def test_a_bare_generator_is_no_resource() -> None:

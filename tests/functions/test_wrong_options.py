@@ -100,6 +100,16 @@ def test_an_option_of_the_wrong_type(way: str, option: str, value: Any) -> None:
     assert caught.value.field == option
 
 
+@pytest.mark.parametrize("given", [0, -1, True, 1.5, "3", 100_001, [3]])
+def test_a_number_of_results_to_keep_that_is_none(given: Any) -> None:
+    with pytest.raises(InvalidJob) as caught:
+        JobDecorator(Registry())(name="app.f", keep_last=given)(function)
+
+    assert caught.value.field == "keep_last"
+    text = f"keep_last is {given!r}; give a whole number from 1 to 100,000, or leave it out to keep all."
+    assert str(caught.value) == text
+
+
 DELAYS: list[Any] = [
     "soon",
     True,

@@ -60,7 +60,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "unblock": flow.unblock(
         LANE, [flow.ParentEnd(job_id, "mail.0.p", "completed", b"") for job_id in IDS], ttl_ms=1000
     ),
-    "unwatch": flow.unwatch(LANE, "1-1", "mail.0.p", [(job_id, False) for job_id in IDS], ending_ms=1),
+    "unwatch": flow.unwatch(LANE, "1-1", "mail.0.p", [(job_id, flow.TOLD) for job_id in IDS], ending_ms=1),
     "watch": flow.watch(LANE, "mail.0.p", IDS),
     "bury": lease.bury(LANE, "w.1", [(job_id, 7) for job_id in IDS]),
     "cancel": control.cancel(KEYS, LANE, IDS, by=None, ttl_ms=1),
@@ -150,6 +150,8 @@ SAMPLES: dict[str, Call[Any]] = {
     "steps": steps.steps(LANE, IDS[0]),
     "stop": control.stop(LANE, [(job_id, 7, 1, "raised") for job_id in IDS]),
     "sweep": index.sweep(LANE, "tag:eu"),
+    "endings": index.endings(LANE, "keep:f"),
+    "retire": index.retire(LANE, "keep:f", [(job_id, 1) for job_id in IDS], before_us=1),
     "take": notify.take(KEYS.channel("ops"), lease_us=1, rules="r"),
     "tick": lease.tick(LANE),
     "trim": control.trim(LANE, done_before_ms=1, dead_before_ms=1, dead_max=1),
@@ -159,7 +161,7 @@ SAMPLES: dict[str, Call[Any]] = {
 }
 LETTERED = {
     "cancel", "enqueue_plain", "follow", "log", "mend", "progress", "reschedule", "set_aside",
-    "settle", "stop", "unblock",
+    "retire", "settle", "stop", "unblock",
 }  # fmt: skip
 """Scripts whose replies end with a letter for each item."""
 ARGUMENTS_AN_ITEM = {
@@ -168,6 +170,7 @@ ARGUMENTS_AN_ITEM = {
     "enqueue": 5, "enqueue_plain": 1, "gather": 6,
     "join": 1, "kept": 1, "know": 2, "leave": 1, "ledger": 2, "limits": 1, "log": 5, "marks": 1, "mend": 3,
     "outcomes": 1, "progress": 4, "purge": 1, "put_back": 1, "renew": 2, "replay": 3, "reschedule": 1, "results": 1,
+    "retire": 2,
     "set_aside": 5, "settle": 6, "status": 1, "stop": 4, "survey": 1, "unblock": 4, "unwatch": 2, "watch": 1,
 }  # fmt: skip
 SHARES_KEYS = {

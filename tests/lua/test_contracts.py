@@ -35,7 +35,7 @@ def code(path: Path) -> str:
 
 
 def keys_an_item(field: Field) -> int:
-    words = {"two": 2, "three": 3, "four": 4}
+    words = {"two": 2, "three": 3, "four": 4, "six": 6}
     return next((words[word] for word in words if f"{word} keys per item" in field.note), 1)
 
 

@@ -39,6 +39,7 @@ SAFE_WHEN_LATE = {
     "progress": "each report has its number, the run its token",
     "renew": "the token: it extends only what the same run still holds, by one lease at most",
     "release_lock": "a holder's number is never used again in its run",
+    "retire": "it names moments; whoever ended before them, and is open again or awaited when it runs, stays",
     "settle": "a run's token, and the trip's nonce",
     "stop": "each stage has its number, the run its token",
     "sweep": "it forgets only jobs of which nothing is known when it runs",

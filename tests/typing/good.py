@@ -76,7 +76,7 @@ async def fetch_asked(k: int, pool: Annotated[Pool, Resource(open_pool)]) -> str
     return await pool.get(k)
 
 
-@job(run_in="thread")
+@job(run_in="thread", keep_last=100)
 def build(n: int, progress_callback: ProgressCallback | None = None) -> float:
     if progress_callback is not None:
         progress_callback(0.5, "half", {"rows": n})

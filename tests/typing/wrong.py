@@ -75,6 +75,8 @@ def main(fleet: Fleet, ctx: JobContext) -> None:
     Job("Mail", "mail.send", "ann")  # wrong: a list of arguments
     Job("Mail", "mail.send", depends_on=[jf.After("mail.0.1", "ignore")])  # wrong: cancel, run or wait
     fleet.job(retry_on="OSError")(one)  # wrong: classes
+    fleet.job(keep_last="5")(one)  # wrong: a number
+    send.options(keep_last=5)  # wrong: only the decorator
     fleet.run_worker(slot=5)  # wrong: slots
     Fleet("redis://localhost", leese="30s")  # wrong: lease
     jf.configure(namespace=7)  # wrong: a text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jobfleet.clock import span
 from jobfleet.operations.doctor.findings import Finding, Level, size
-from jobfleet.operations.doctor.snapshot import HOUR, Checkup, Endings
+from jobfleet.operations.doctor.snapshot import HOUR, Checkup, Endings, KeptResult
 from jobfleet.operations.explain.reasons import counted
 from jobfleet.store.server.connect import OLDEST
 
@@ -13,6 +13,8 @@ CLOSE, FULL = 0.8, 0.95
 LARGE = 0.5
 """The share of that memory for results alone."""
 SKEW = 1.0
+COUNTED_FOR = 1200.0
+"""Seconds after which a result is removed at the latest if its function keeps only the last ones, and it is none."""
 OVERHEAD = 150
 """Approximate bytes that a key, its name and its TTL take in addition to the value."""
 NOT_REPORTED = "The server does not report it."
@@ -123,11 +125,17 @@ def results(seen: Checkup) -> Finding:
 def _forecast(endings: Endings, ttl: float) -> float:
     """Bytes of the results of a lane once as many results expire as are written."""
     sizes = [row.kept.size + OVERHEAD for row in endings.kept if row.kept.size]
-    kept = [row.kept.left / 1000 + row.age for row in endings.kept if row.kept.left > 0]
+    kept = [_lifetime(row) for row in endings.kept if row.kept.left > 0]
     if not sizes:
         return 0.0
     longest = sum(kept) / len(kept) if kept else ttl
     return endings.number / endings.seconds * longest * sum(sizes) / len(sizes)
+
+
+def _lifetime(row: KeptResult) -> float:
+    """Seconds for which a result is stored, or is likely to be if its function keeps only the last ones."""
+    whole = row.kept.left / 1000 + row.age
+    return min(whole, COUNTED_FOR) if row.is_counted else whole
 
 
 def clock(seen: Checkup) -> Finding:

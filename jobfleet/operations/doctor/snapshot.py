@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from jobfleet.clock import wall_us
-from jobfleet.codec import header_or_empty
+from jobfleet.codec import header_or_empty, is_record, read_fields
 from jobfleet.config import JobConfig
-from jobfleet.errors import ScriptContractError
-from jobfleet.functions.manifest import read_limit
+from jobfleet.errors import EncodingError, ScriptContractError
+from jobfleet.functions.manifest import keep_last_in, read_limit
 from jobfleet.model.declared_limit import DeclaredLimit
 from jobfleet.operations import unreadable
 from jobfleet.operations.cron import firing, recurring
@@ -20,11 +20,11 @@ from jobfleet.operations.queues.info import QueueInfo, queue_info
 from jobfleet.operations.workers.info import WorkerInfo, workers_of
 from jobfleet.retry.tries import Tries
 from jobfleet.store.call import Call
-from jobfleet.store.calls import cron, doctor, inspect, journal, limit
+from jobfleet.store.calls import cron, doctor, ended, inspect, journal, limit
 from jobfleet.store.calls.doctor import Kept, Leased, Leases, Locks
 from jobfleet.store.calls.paused import read_functions
 from jobfleet.store.fleet import whole
-from jobfleet.store.job_rows import Finished, Waiting
+from jobfleet.store.job_rows import Final, Finished, Waiting
 from jobfleet.store.keys import BANDS, Lane
 from jobfleet.store.records import Counts, FleetSeen
 
@@ -62,11 +62,13 @@ class KeptResult(NamedTuple):
         job_id: The id of the job.
         kept: The size and the TTL of the result.
         age: Seconds since the job ended.
+        is_counted: Whether its function keeps only the last results, so that it may be removed before its TTL.
     """
 
     job_id: str
     kept: Kept
     age: float
+    is_counted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,10 +203,11 @@ def take(context: FleetContext) -> Operation[Checkup]:
     damage += yield from unreadable.of_fleet(context.keys, fleet)
     workers = tuple(workers_of(context, fleet))
     served = {queue for worker in workers if not worker.is_gone for queue in worker.queues}
+    counting = [name for name, record in fleet.functions.items() if keep_last_in(record)]
     lanes: list[LaneSeen] = []
     for name in sorted(fleet.queues, key=lambda queue: (queue not in served, queue))[: context.config.max_queues]:
         for lane in context.lanes_of(name, fleet.queues[name][1]):
-            lanes += [(yield from _lane(lane, now))]
+            lanes += [(yield from _lane(lane, now, counting))]
     return Checkup(
         context.config,
         now,
@@ -239,7 +242,7 @@ def ahead(began: int, now: int, ended: int) -> float:
     return max(0, began - now) / 1e6 - max(0, now - ended) / 1e6
 
 
-def _lane(lane: Lane, now: int) -> Operation[LaneSeen]:
+def _lane(lane: Lane, now: int, counting: Sequence[str]) -> Operation[LaneSeen]:
     sections = [inspect.waiting(lane, section, limit=WAITING) for section in inspect.SECTIONS]
     calls: list[Call[Any]] = [
         inspect.counts(lane),
@@ -276,7 +279,7 @@ def _lane(lane: Lane, now: int) -> Operation[LaneSeen]:
         damage=tuple(damage),
     )
     seen = yield from _further(seen)
-    return replace(seen, endings=(yield from _endings(lane, counts.now)))
+    return replace(seen, endings=(yield from _endings(lane, counts.now, counting)))
 
 
 def _in_line(row: Waiting) -> InLine:
@@ -296,8 +299,14 @@ def _further(seen: LaneSeen) -> Operation[LaneSeen]:
     return replace(seen, rows=tuple(rows.values()))
 
 
-def _endings(lane: Lane, now: int) -> Operation[Endings]:
-    """Count the jobs that ended within the last hour, or within the batches that are read."""
+def _endings(lane: Lane, now: int, counting: Sequence[str]) -> Operation[Endings]:
+    """Count the jobs that ended within the last hour, or within the batches that are read.
+
+    Args:
+        lane: The lane.
+        now: The time of Redis, µs since 1970.
+        counting: The functions that keep only their last results.
+    """
     since = now - HOUR * 1e6
     rows: list[Finished] = []
     seconds, before = HOUR, "+"
@@ -315,9 +324,29 @@ def _endings(lane: Lane, now: int) -> Operation[Endings]:
         return Endings()
     (answer,) = yield unreadable.without_repair([doctor.kept(lane, list(last))])
     kept: Sequence[Kept] = unreadable.read_or(answer, [Kept(0, 0)] * len(last), [])
-    return Endings(
-        len(rows), seconds, tuple(KeptResult(job_id, one, last[job_id]) for job_id, one in zip(last, kept, strict=True))
-    )
+    counted = yield from _counted(lane, list(last), counting)
+    results = [KeptResult(job_id, one, last[job_id], job_id in counted) for job_id, one in zip(last, kept, strict=True)]
+    return Endings(len(rows), seconds, tuple(results))
+
+
+def _counted(lane: Lane, ids: Sequence[str], counting: Sequence[str]) -> Operation[set[str]]:
+    """Return those of some jobs whose results may be removed because their function keeps only the last ones."""
+    if not counting:
+        return set()
+    (answer,) = yield unreadable.without_repair([ended.outcomes(lane, ids)])
+    finals: Sequence[Final | None] = unreadable.read_or(answer, [None] * len(ids), [])
+    return {
+        job_id
+        for job_id, final in zip(ids, finals, strict=True)
+        if final is not None and is_record(final.body) and _function_in(final.body) in counting
+    }
+
+
+def _function_in(record: bytes) -> str:
+    try:
+        return str(read_fields(record).get("function", ""))
+    except EncodingError:
+        return ""
 
 
 def _at(row: Finished) -> int:

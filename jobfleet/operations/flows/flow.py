@@ -31,6 +31,7 @@ from jobfleet.operations.operation import Operation, T, batches, value
 from jobfleet.operations.results import moment
 from jobfleet.store.call import Call
 from jobfleet.store.calls import flow as calls
+from jobfleet.store.calls.index import without_keep
 from jobfleet.store.retention import PARENTS_KEPT_MS
 
 AT_ONCE = 100
@@ -109,7 +110,9 @@ def prepare_jobs(
             fields = {**fields, **{option: one.entry.id for option, one in callbacks.items()}}
             more += callbacks.values()
         envelope = amended(sent.entry.envelope, fields)
-        dependants.append(Dependant(sent.lane, sent.entry._replace(envelope=envelope), edges))
+        # The status of a flow, and its retry, need the endings of all its jobs.
+        entry = sent.entry._replace(envelope=envelope, meta=without_keep(sent.entry.meta))
+        dependants.append(Dependant(sent.lane, entry, edges))
         function = str(getattr(job.function, "name", job.function))
         otherwise = tuple(link.otherwise for link in links.values())
         jobs.append(FlowJob(sent.entry.id, job.name, function, parents, otherwise, sent.entry.band))

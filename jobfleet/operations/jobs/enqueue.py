@@ -59,10 +59,11 @@ def prepare(context: FleetContext, job: Job, *, is_recurring: bool = False) -> O
     return submission_in(context, job, function)
 
 
-def _published(context: FleetContext) -> Operation[FleetSeen]:
-    published = context.published
-    if published.fleet is not None and monotonic() - published.read_at <= REMEMBERED:
-        return published.fleet
+def published(context: FleetContext) -> Operation[FleetSeen]:
+    """Read the published functions of the fleet, if that was not done within the last `REMEMBERED` seconds."""
+    last = context.published
+    if last.fleet is not None and monotonic() - last.read_at <= REMEMBERED:
+        return last.fleet
     fleet: FleetSeen = value((yield (context.fleet_call(),)))
     context.published = Published(monotonic(), fleet)
     return fleet
@@ -75,7 +76,7 @@ def _check_unregistered(context: FleetContext, name: str) -> Operation[None]:
     context.unregistered.add(name)
     if context.registry.workers:
         return
-    seen = yield from _published(context)
+    seen = yield from published(context)
     alive = [worker for worker in workers_of(context, seen) if not worker.is_gone]
     if alive and name not in seen.functions and not runs_undecorated(alive, name):
         warn(
@@ -88,7 +89,7 @@ def _check_unregistered(context: FleetContext, name: str) -> Operation[None]:
 def _look_up(context: FleetContext, job: Job, *, is_recurring: bool) -> Operation[Resolved]:
     from jobfleet.operations.workers.info import runs_undecorated, workers_of
 
-    seen = yield from _published(context)
+    seen = yield from published(context)
     function = resolve_in(context, job)
     if function is not None:
         return function

@@ -13,7 +13,7 @@ from jobfleet.operations.jobs.poll import poll_many
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import result_of
 from jobfleet.store.calls import ended, flow, inspect
-from jobfleet.store.calls.index import indexes_of
+from jobfleet.store.calls.index import indexes_of, keep_index
 from jobfleet.store.job_rows import Dead, DeadLetter, Final, Found, InRun, InWait
 
 TURNS = 3
@@ -38,7 +38,7 @@ def forget(context: FleetContext, job_id: str, by: str | None, archived: JobResu
     lane = context.keys.lane_of(job_id)
     described: dict[str, Any] = {}
     if archived is not None:
-        described = {name: getattr(archived, name) for name in ("tags", "user", "session", "unique")}
+        described = {name: getattr(archived, name) for name in ("function", "tags", "user", "session", "unique")}
     for _ in range(TURNS):
         answers = yield (inspect.status(lane, (job_id,)), inspect.letter(lane, job_id))
         now, (found,) = value(answers[:1])
@@ -51,7 +51,7 @@ def forget(context: FleetContext, job_id: str, by: str | None, archived: JobResu
             lane,
             job_id,
             by=by,
-            indexes=indexes_of(described),
+            indexes=[*indexes_of(described), keep_index(str(described.get("function", "")))],
             key=str(described.get("unique") or ""),
             dependants=(yield from _count_dependants(context, job_id)),
             is_archived=archived is not None,

@@ -7,17 +7,20 @@ priority, its group and its unique key. Its expiry stays unless a run of it has 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from jobfleet.codec import amended, read_header
 from jobfleet.errors import DuplicateJob, EncodingError
+from jobfleet.functions.manifest import keep_last_in
 from jobfleet.model import derived_suffix, split_id, suffix_time_us
 from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.jobs.enqueue import published
 from jobfleet.operations.lanes import open_queue
 from jobfleet.operations.operation import Operation, value
 from jobfleet.store.calls import inspect
 from jobfleet.store.calls.enqueue import enqueue
-from jobfleet.store.calls.index import indexes_of, marked
+from jobfleet.store.calls.index import indexes_of, keep_index, marked
 from jobfleet.store.job_rows import Unknown
 from jobfleet.store.keys import lane_number
 from jobfleet.store.records import Entry, Holder
@@ -64,9 +67,22 @@ def moved_entry(context: FleetContext, job: MovingJob, queue: str) -> Operation[
     placement = fields.get("g") or fields.get("u") or suffix
     lane = context.keys.lane(queue, lane_number(placement, context.queues[queue].home))
     kept = [line for line in lines if not line.startswith("i ") and not (job.has_started and line.startswith("x "))]
-    meta = marked("\n".join(kept), indexes_of(header))
+    indexes = indexes_of(header) + (yield from _index_of_function(context, header))
+    meta = marked("\n".join(kept), indexes)
     envelope = amended(job.envelope, {"moved_from": job.id, "enqueued_at": enqueued_at})
     return Entry(lane.id_prefix + suffix, job.band, job.when, meta, envelope)
+
+
+def _index_of_function(context: FleetContext, header: Mapping[str, Any]) -> Operation[list[str]]:
+    """The name of the index of its function, if that keeps only its last results, and the job is in no flow."""
+    name = header.get("function")
+    if not isinstance(name, str) or "flow" in header:
+        return []
+    known = context.registry.get(name)
+    if known is not None:
+        return [keep_index(name)] if "keep_last" in known.given else []
+    record = (yield from published(context)).functions.get(name)
+    return [keep_index(name)] if record is not None and keep_last_in(record) else []
 
 
 def enqueue_moved(context: FleetContext, job_id: str, entry: Entry) -> Operation[None]:

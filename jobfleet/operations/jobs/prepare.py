@@ -18,7 +18,7 @@ from jobfleet.model import Job, JobStatus, Priority, seconds
 from jobfleet.model.group import GroupTemplate, group_name
 from jobfleet.operations.fleet_context import REMEMBERED, FleetContext
 from jobfleet.operations.jobs.uniqueness import Uniqueness, named_arguments, uniqueness
-from jobfleet.store.calls.index import marked, names
+from jobfleet.store.calls.index import keep_index, marked, names
 from jobfleet.store.keys import Lane, lane_number
 from jobfleet.store.records import Entry
 
@@ -161,6 +161,8 @@ def submission(
         meta = f"{meta}\ng {group}" if meta else f"g {group}"
     if job.tags or job.user is not None or job.session is not None:
         meta = marked(meta, names(job.tags or (), job.user, job.session))
+    if "keep_last" in options:
+        meta = marked(meta, [keep_index(function.name)])
     entry = Entry(lane.id_prefix + job.suffix, band, when, meta, envelope)
     return Submission(lane, entry, JobStatus.SCHEDULED if is_later(when) else JobStatus.QUEUED, unique)
 

@@ -39,6 +39,8 @@ GUARD_US = round(GUARD * 1_000_000)
 FLOWS_LOOKED_AT = 50
 LIFTED = "ub"
 """Answers of the script `unblock` for a job whose guard it has lifted."""
+READERS = "ubd"
+"""Answers of the script `unblock` for a job that has the ending."""
 WATCHED_FOR = 0.05
 """Seconds for which a stand-in observes whether the writer of an ending notifies the dependants itself."""
 
@@ -183,8 +185,8 @@ class Relay(Service):
                     entry,
                     job_id,
                     [
-                        *((child, done.letters.get((child, job_id)) == "w") for child in ending.children),
-                        *((stranger, False) for stranger in ending.strangers),
+                        *((child, _rest(ending, done.letters.get((child, job_id), ""))) for child in ending.children),
+                        *((stranger, flow.TOLD) for stranger in ending.strangers),
                     ],
                     ending_ms=0 if ending.state == "open" else at,  # its next ending writes another record
                 )
@@ -307,6 +309,13 @@ class Relay(Service):
     async def _has_ended(self, job_id: str) -> bool:
         _, (found,) = await self._store.run(inspect.status(self._keys.lane_of(job_id), (job_id,)))
         return not isinstance(found, InRun | InWait)
+
+
+def _rest(ending: flow.Ending, letter: str) -> int:
+    """What remains for a dependant that the script `unblock` has answered with a letter."""
+    if letter == "w":
+        return flow.WAITS
+    return flow.READS if ending.is_read_later and letter in READERS else flow.TOLD
 
 
 class _Origin(NamedTuple):

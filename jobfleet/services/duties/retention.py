@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 
 from jobfleet.config import JobConfig
+from jobfleet.functions.manifest import keep_last_in
 from jobfleet.metrics.tally import Tally
 from jobfleet.services.duties.lanes import Lanes
+from jobfleet.services.duties.last_results import LastResults
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.control import trim
-from jobfleet.store.calls.index import indexes, sweep
+from jobfleet.store.calls.index import function_of, indexes, sweep
 from jobfleet.store.keys import KEPT, Keyspace, Lane
+from jobfleet.store.records import FleetSeen
 
 log = logging.getLogger("jobfleet.reaper")
 EVERY = 60.0
@@ -34,9 +37,10 @@ class Retention(Service):
         self._store = store
         self._config = config
         self._lanes = Lanes(store, keys, signs=KEPT)
+        self._last = LastResults(store, config)
 
     async def turn(self) -> float:
-        """Trim every lane, and remove expired entries from its indexes."""
+        """Trim every lane, its results that functions keep by number, and expired entries of its indexes."""
         seen = await self._lanes.look()
         done_before = (seen.now - round(self._config.result_ttl * 1e6)) // 1000
         dead_before = (seen.now - round(self._config.dead_ttl * 1e6)) // 1000
@@ -50,13 +54,17 @@ class Retention(Service):
                 gone += letters
             if gone:
                 log.warning("dead_letters.let_go queue=%s lane=%d letters=%d", lane.queue, lane.index, gone)
-            await self._sweep(lane)
+            await self._sweep(lane, seen)
         return EVERY
 
-    async def _sweep(self, lane: Lane) -> None:
+    async def _sweep(self, lane: Lane, seen: FleetSeen) -> None:
         """Clean the due indexes of a lane, page by page."""
         while names := await self._store.run(indexes(lane)):
             for name in names:
+                if (function := function_of(name)) is not None and (record := seen.functions.get(function)):
+                    most = keep_last_in(record)
+                    if most is not None:
+                        await self._last.trim(lane, name, most)
                 skip, more = 0, True
                 while more:
                     _, remaining, more = await self._store.run(sweep(lane, name, skip=skip))

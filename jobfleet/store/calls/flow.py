@@ -23,6 +23,8 @@ ADDED_MOST = 20_000
 """Maximum number of jobs that a flow's own jobs may add to it."""
 BEGUN, WHOLE, DONE = 1, 2, 3
 """The stages of an addition: recorded; all its jobs are written; the jobs that join it know it."""
+TOLD, WAITS, READS = 0, 1, 2
+"""What remains for a dependant that was notified of an ending: nothing, a wait for a replay, or the record to read."""
 GUARD = ":guard"
 """The guard: an artificial parent that blocks a job until all its parents are recorded."""
 
@@ -112,6 +114,11 @@ class Ending(NamedTuple):
         return final_of(self.result).moved_to
 
     @property
+    def is_read_later(self) -> bool:
+        """Whether dependants read its record when they run, because it was not copied to them."""
+        return not self.copied and self.result.startswith(b"completed ")
+
+    @property
     def copied(self) -> bytes:
         """The record that is copied to dependants; empty if it is too large, or has a key of its own."""
         return self.result if len(self.result) <= BESIDE and not self.result.endswith(b"\n") else b""
@@ -189,7 +196,7 @@ def watch(lane: Lane, job_id: str, children: Sequence[str]) -> Call[Ending]:
     return Call(
         load("watch"),
         (lane.watched, lane.dependants(job_id)),
-        (lane.tag, job_id, *children),
+        (lane.tag, job_id, BESIDE, *children),
         lambda reply: Ending(reply[0].decode(), reply[1] if len(reply) > 1 else b""),
     )
 
@@ -221,22 +228,22 @@ def _id(raw: bytes) -> str:
 
 
 def unwatch(
-    lane: Lane, entry: str, job_id: str, notified: Sequence[tuple[str | bytes, bool]], *, ending_ms: int
+    lane: Lane, entry: str, job_id: str, notified: Sequence[tuple[str | bytes, int]], *, ending_ms: int
 ) -> Call[int]:
-    """Record that at most 50 dependants were notified, and whether each still waits; return the number of the rest.
+    """Record that at most 50 dependants were notified, and what remains for each; return the number of the rest.
 
     Args:
         lane: The lane of the job.
         entry: The record of the ending; deleted with the last dependant to notify.
         job_id: The job.
-        notified: The dependants, and whether each still waits.
+        notified: The dependants, each with `TOLD`, `WAITS` or `READS`.
         ending_ms: The ending. Dependants that were notified of an earlier one only are still to be notified; 0 if none
             is, because the job was replayed.
     """
-    parts = [part for child, waits in notified for part in (child, int(waits))]
+    parts = [part for one in notified for part in one]
     return Call(
         load("unwatch"),
-        (lane.dependants(job_id), lane.outbox),
+        (lane.dependants(job_id), lane.outbox, lane.result(job_id)),
         (entry, ending_ms, *parts),
         lambda reply: int(reply[1]),
     )

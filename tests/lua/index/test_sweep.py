@@ -48,6 +48,14 @@ def test_the_longer_nothing_has_come_the_later_it_is_looked_at_again(world: Worl
     assert world.state()["indexes"] == {"tag:eu": f"now+{looked_at}s"}
 
 
+def test_the_index_of_a_function_that_keeps_its_last_results_is_looked_at_again_soon(world: World) -> None:
+    world.raw.zadd(world.lane.index_of("keep:app.f"), {world.seed.waiting("open"): world.now - 10 * 86_400 * S})
+
+    world.run(sweep(world.lane, "keep:app.f"))
+
+    assert world.state()["indexes"] == {"keep:app.f": "now+600s"}
+
+
 def test_an_index_of_open_jobs_is_kept_for_another_while(world: World) -> None:
     world.seed.waiting("open")
     fill(world, "open", ttl=86_400)

@@ -173,6 +173,17 @@ def test_results_are_forecast_from_rate_lifetime_and_size() -> None:
     ]
 
 
+def test_results_that_are_kept_by_number_are_forecast_for_twenty_minutes() -> None:
+    kept = (
+        KeptResult("a", Kept(874, 86_000_000), 400.0, is_counted=True),
+        KeptResult("b", Kept(874, 600_000), 600.0, is_counted=True),
+    )
+
+    found = results(seen(Endings(number=3600, seconds=1800.0, kept=kept)))
+
+    assert told(found) == (Level.OK, "7,200 jobs per hour end; their results will take about 2.34 MiB.")
+
+
 def test_lanes_are_added_up_and_the_setting_says_how_long_where_nothing_else_does() -> None:
     lasting = Endings(number=1, seconds=1.0, kept=(KeptResult("a", Kept(874, FOR_EVER), 5.0),))
 

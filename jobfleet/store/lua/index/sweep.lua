@@ -8,6 +8,7 @@
 -- ARGV    1 tag         text    the lane's prefix
 --         2 name        text    the index
 --         3 skip        int     number of the oldest entries that were checked and stay
+--         4 idle        int     maximum µs by which the next cleaning is delayed because no entry is new
 -- FLAGS   allow-oom
 -- RETURNS {"swept", gone, kept, more}   of this page; more is 1 if there is a next one
 -- EMITS   -
@@ -16,7 +17,7 @@
 -- @include lib/base/number
 -- @include lib/job/index
 
-local tag, name, skip = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local tag, name, skip, idle = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local now = now_us()
 
 local found = redis.call('ZRANGE', KEYS[1], skip, skip + 49)
@@ -36,7 +37,7 @@ if count == #gone then
   redis.call('ZREM', KEYS[2], name)
 elseif not more then
   -- The longer the index has had no new entry, and the larger it is, the later the next check; at most a day.
-  local pause = math.min(86400000000, math.max(FIRST_LOOK, now - tonumber(newest), 4000 * count))
+  local pause = math.min(86400000000, math.max(FIRST_LOOK, math.min(idle, now - tonumber(newest)), 4000 * count))
   redis.call('ZADD', KEYS[2], int(now + pause), name)
   if left < INDEX_KEPT then redis.call('PEXPIRE', KEYS[1], int(INDEX_KEPT)) end
 end
