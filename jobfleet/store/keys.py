@@ -73,13 +73,15 @@ KEY_TABLE: tuple[KeyRow, ...] = (
     ),
     KeyRow("expiry", "zset", "waiting ids by expires_at, only of jobs that have one", "claim, cancel, expire"),
     KeyRow("parents:<id>", "hash", "parents of a job, and the ending of each", "TTL, renewed while it waits"),
-    KeyRow("dependants:<id>", "zset", "dependants of a job", "the relay"),
+    KeyRow(
+        "dependants:<id>", "zset", "dependants of a job", "the relay; those that read its record later: TTL of that"
+    ),
     KeyRow("unique", "hash", "key → holder's id, end, start, last debounce", "the final transition; locks"),
     KeyRow("locks", "zset", "keys held for a time, by its end (µs)", "two with each new one; retention duty"),
     KeyRow(
         "index:<name>",
         "zset",
-        "ids by enqueue time; a name is tag:<t>, user:<u> or session:<s>",
+        "ids by enqueue time; a name is tag:<t>, user:<u>, session:<s> or keep:<function>",
         "retention duty; TTL 40 d, renewed",
     ),
     KeyRow("indexes", "zset", "index → time of its next cleaning (µs)", "with its index"),

@@ -60,7 +60,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "unblock": flow.unblock(
         LANE, [flow.ParentEnd(job_id, "mail.0.p", "completed", b"") for job_id in IDS], ttl_ms=1000
     ),
-    "unwatch": flow.unwatch(LANE, "1-1", "mail.0.p", [(job_id, flow.TOLD) for job_id in IDS], ending_ms=1),
+    "unwatch": flow.unwatch(LANE, "1-1", "mail.0.p", [(job_id, flow.NOTIFIED) for job_id in IDS], ending_ms=1),
     "watch": flow.watch(LANE, "mail.0.p", IDS),
     "bury": lease.bury(LANE, "w.1", [(job_id, 7) for job_id in IDS]),
     "cancel": control.cancel(KEYS, LANE, IDS, by=None, ttl_ms=1),

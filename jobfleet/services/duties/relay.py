@@ -186,7 +186,7 @@ class Relay(Service):
                     job_id,
                     [
                         *((child, _rest(ending, done.letters.get((child, job_id), ""))) for child in ending.children),
-                        *((stranger, flow.TOLD) for stranger in ending.strangers),
+                        *((stranger, flow.NOTIFIED) for stranger in ending.strangers),
                     ],
                     ending_ms=0 if ending.state == "open" else at,  # its next ending writes another record
                 )
@@ -315,7 +315,7 @@ def _rest(ending: flow.Ending, letter: str) -> int:
     """What remains for a dependant that the script `unblock` has answered with a letter."""
     if letter == "w":
         return flow.WAITS
-    return flow.READS if ending.is_read_later and letter in READERS else flow.TOLD
+    return flow.READS if ending.is_read_later and letter in READERS else flow.NOTIFIED
 
 
 class _Origin(NamedTuple):

@@ -23,7 +23,7 @@ ADDED_MOST = 20_000
 """Maximum number of jobs that a flow's own jobs may add to it."""
 BEGUN, WHOLE, DONE = 1, 2, 3
 """The stages of an addition: recorded; all its jobs are written; the jobs that join it know it."""
-TOLD, WAITS, READS = 0, 1, 2
+NOTIFIED, WAITS, READS = 0, 1, 2
 """What remains for a dependant that was notified of an ending: nothing, a wait for a replay, or the record to read."""
 GUARD = ":guard"
 """The guard: an artificial parent that blocks a job until all its parents are recorded."""
@@ -236,7 +236,7 @@ def unwatch(
         lane: The lane of the job.
         entry: The record of the ending; deleted with the last dependant to notify.
         job_id: The job.
-        notified: The dependants, each with `TOLD`, `WAITS` or `READS`.
+        notified: The dependants, each with `NOTIFIED`, `WAITS` or `READS`.
         ending_ms: The ending. Dependants that were notified of an earlier one only are still to be notified; 0 if none
             is, because the job was replayed.
     """

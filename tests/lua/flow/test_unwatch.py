@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.flow import READS, TOLD, WAITS, unwatch
+from jobfleet.store.calls.flow import NOTIFIED, READS, WAITS, unwatch
 from tests.lua.world import World
 
 
@@ -14,7 +14,7 @@ def seeded(world: World) -> str:
 def test_the_record_stays_until_all_were_told(world: World) -> None:
     entry = seeded(world)
 
-    assert world.run(unwatch(world.lane, entry, "mail.0.p", [("mail.0.a", TOLD)], ending_ms=500)) == 2
+    assert world.run(unwatch(world.lane, entry, "mail.0.p", [("mail.0.a", NOTIFIED)], ending_ms=500)) == 2
 
     assert world.state()["dependants:mail.0.p"] == {"mail.0.b": 0, "mail.0.c": 0}
     assert world.raw.xlen(world.lane.outbox) == 1
@@ -22,7 +22,7 @@ def test_the_record_stays_until_all_were_told(world: World) -> None:
 
 def test_the_last_takes_the_record_along_and_who_waits_for_a_replay_stays(world: World) -> None:
     entry = seeded(world)
-    told = [("mail.0.a", TOLD), ("mail.0.b", WAITS), ("mail.0.c", TOLD)]
+    told = [("mail.0.a", NOTIFIED), ("mail.0.b", WAITS), ("mail.0.c", NOTIFIED)]
 
     assert world.run(unwatch(world.lane, entry, "mail.0.p", told, ending_ms=500)) == 0
 
@@ -48,7 +48,7 @@ def test_who_reads_the_record_later_stays_as_long_as_the_record(world: World) ->
     assert world.state()["dependants:mail.0.p"] == {"mail.0.a": 500, "mail.0.b": 0, "mail.0.c": 0}
     assert world.raw.ttl(world.lane.dependants("mail.0.p")) == -1  # two are still to be told
 
-    told = [("mail.0.b", TOLD), ("mail.0.c", TOLD), ("mail.0.a", READS)]
+    told = [("mail.0.b", NOTIFIED), ("mail.0.c", NOTIFIED), ("mail.0.a", READS)]
     assert world.run(unwatch(world.lane, entry, "mail.0.p", told, ending_ms=500)) == 0
 
     assert world.state()["dependants:mail.0.p"] == {"mail.0.a": 500}
