@@ -283,4 +283,5 @@ def test_schedules_are_told_apart_by_what_they_were_made_of() -> None:
     assert Schedule("0 0 * * *") == Schedule("0 0 * * *", "UTC")
     assert Schedule("0 0 * * *") != Schedule("@daily")
     assert Schedule("0 0 * * *") != Schedule("0 0 * * *", "Europe/Berlin")
+    assert Schedule("@daily", "Europe/Berlin").zone == ZoneInfo("Europe/Berlin")
     assert repr(Schedule("@daily")) == "Schedule(expression='@daily', tz='UTC')"
