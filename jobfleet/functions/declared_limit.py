@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from jobfleet.errors import ConfigError, InvalidJob
-from jobfleet.model.declared_limit import DeclaredLimit
 from jobfleet.model.group import EVERY_GROUP, GroupTemplate
-from jobfleet.model.limit import UNLIMITED, rate_of
+from jobfleet.model.limit import UNLIMITED, DeclaredLimit, rate_of
 
 DECLARED = ("concurrency", "rate")
 """The options of a declared limit."""

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from jobfleet.codec import decode, encode
 from jobfleet.errors import EncodingError
-from jobfleet.model.declared_limit import DeclaredLimit
 from jobfleet.model.group import EVERY_GROUP, GroupTemplate
+from jobfleet.model.limit import DeclaredLimit
 from jobfleet.model.template import placeholders
 
 if TYPE_CHECKING:  # a supervisor reads what is published, and knows no function

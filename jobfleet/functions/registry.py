@@ -20,8 +20,8 @@ from jobfleet.functions.naming import stable_name
 from jobfleet.functions.retry_delay import RetryDelayFunction, delay_function_of
 from jobfleet.model import Job, check_function_name
 from jobfleet.model.callback import CALLBACKS
-from jobfleet.model.declared_limit import DeclaredLimit
 from jobfleet.model.group import GroupTemplate, group_option
+from jobfleet.model.limit import DeclaredLimit
 from jobfleet.model.option_types import OPTIONS, RIVALS, SHARED, JobOptions
 from jobfleet.model.options import meant
 from jobfleet.model.template import placeholders

@@ -2,6 +2,10 @@
 
 Redis keeps a limit as one line of words, a word per field, in the order of `Limit`. ``lua/lib/group/limit.lua`` reads
 the same line. A new field is a new last word: a revision that does not know the word keeps it and does not apply it.
+
+Functions declare limits with ``@job(concurrency=…, rate=…)``. Redis keeps those of a queue in one text, one line per
+place: the line of the limit, the functions with a comma between them, and the field of the place.
+``lua/lib/group/declared.lua`` reads and writes the same lines.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from jobfleet.errors import InvalidJob
+from jobfleet.model.group import EVERY_GROUP
 from jobfleet.model.option_types import Seconds
 
 UNLIMITED = math.inf
@@ -37,6 +42,8 @@ _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(s|min|m|h|d)")
 _NUMBER = rb"(?:-|\d{1,16}(?:\.\d{1,9})?)"
 LINE = re.compile(rb" ".join([_NUMBER] * 4) + rb"(?: .*)?", re.DOTALL)
 """The form of a stored limit."""
+LIMIT = "limit"
+_DECLARATION = re.compile(r"(\S+ \S+ \S+ \S+ \S+) (\S+) ([^\n]+)")
 
 
 class Limit(NamedTuple):
@@ -159,6 +166,74 @@ class LimitChange(NamedTuple):
     def counted(self) -> str | None:
         """The first field that is counted over the whole queue, and so needs a queue of one lane."""
         return next((name for name in ("concurrency", "rate") if getattr(self, name) is not None), None)
+
+
+def field_of(group: str | None) -> str:
+    """Return the place of the limit of a group, or of the queue itself: the name of its field."""
+    return LIMIT if group is None else f"{LIMIT}:{group}"
+
+
+class DeclaredLimit(NamedTuple):
+    """A limit that a function declares.
+
+    Attributes:
+        queue: The queue of the function.
+        group: The group that it limits; `EVERY_GROUP` for each group, None for the whole queue.
+        concurrency: The most jobs that run at once.
+        rate: The most jobs that start per period.
+    """
+
+    queue: str
+    group: str | None
+    concurrency: int | None = None
+    rate: str | None = None
+
+    @property
+    def limit(self) -> Limit:
+        """The limit as Redis keeps it.
+
+        Raises:
+            InvalidJob: A value is wrong.
+        """
+        return LimitChange(concurrency=self.concurrency, rate=self.rate).limit()
+
+    @property
+    def place(self) -> str:
+        """What it limits, in words."""
+        if self.group is None:
+            return f"the whole queue {self.queue!r}"
+        if self.group == EVERY_GROUP:
+            return f"each group of the queue {self.queue!r}"
+        return f"the group {self.group!r} of the queue {self.queue!r}"
+
+    def __str__(self) -> str:
+        return declared_text(self.concurrency, self.rate)
+
+
+class Declaration(NamedTuple):
+    """The limit that functions declare for one place of a queue.
+
+    Attributes:
+        limit: The limit.
+        functions: The functions.
+    """
+
+    limit: Limit
+    functions: tuple[str, ...]
+
+
+def declarations_of(text: str) -> dict[str, Declaration]:
+    """The declarations of a queue by their places; a line that cannot be read is left out."""
+    return {
+        place: Declaration(Limit.parse(line), tuple(functions.split(",")))
+        for line, functions, place in _DECLARATION.findall(text)
+    }
+
+
+def declared_text(concurrency: float | None, rate: str | None) -> str:
+    """A declared limit in words."""
+    parts = [] if concurrency is None else [f"{concurrency:,} at once"]
+    return ", ".join([*parts, rate] if rate else parts)
 
 
 @dataclass(frozen=True, slots=True)

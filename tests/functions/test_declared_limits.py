@@ -13,8 +13,7 @@ from jobfleet.errors import ConfigError
 from jobfleet.functions.declared_limit import check_declared
 from jobfleet.functions.manifest import function_record, read_limit
 from jobfleet.functions.registry import JobFunction, Registry
-from jobfleet.model.declared_limit import DeclaredLimit, declarations_of
-from jobfleet.model.limit import rate_of
+from jobfleet.model.limit import DeclaredLimit, declarations_of, rate_of
 
 
 def work(customer: str = "acme") -> None:

@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from jobfleet.errors import JobfleetError
-from jobfleet.model.declared_limit import field_of
+from jobfleet.model.limit import Declaration, Limit, field_of
 from jobfleet.store.call import Call
 from jobfleet.store.calls.control import cancel, pause, reschedule, resume
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.calls.lease import claim, tick
-from jobfleet.store.calls.limit import pause_group, resume_group, set_limit
+from jobfleet.store.calls.limit import AS_IT_IS, declare, pause_group, resume_group, set_limit
 from jobfleet.store.calls.paused import pause_function, put_back, resume_function
 from jobfleet.store.calls.settle import settle
 from jobfleet.store.records import Entry, Grant
@@ -97,7 +97,8 @@ class GroupMachine(RuleBasedStateMachine):
         self.raw.flushall()
         self.jobs: dict[str, Job] = {}
         self.nonces: Counter[str] = Counter()
-        self.caps: dict[str, int] = {}
+        self.set_caps: dict[str, int] = {}
+        self.declared: dict[str, int] = {}
         self.paused: set[str] = set()
         self.is_paused = self.is_function_paused = False
         self.started = 0
@@ -105,6 +106,11 @@ class GroupMachine(RuleBasedStateMachine):
 
     def run(self, call: Call[T]) -> T:
         return self.store.run(call._replace(script=self.mutants.get(call.script.name, call.script)))
+
+    @property
+    def caps(self) -> dict[str, int]:
+        """The limits in force: what an operator has set comes before what the function declares."""
+        return {**self.declared, **self.set_caps}
 
     def of(self, place: str) -> list[Job]:
         return [job for job in self.jobs.values() if job.place == place]
@@ -207,9 +213,23 @@ class GroupMachine(RuleBasedStateMachine):
     @rule(name=st.sampled_from(["", "*", "a", "ab", RATED]), cap=st.sampled_from([0, 1, 2, 3]))
     def limits(self, name: str, cap: int) -> None:
         self.run(set_limit(LANE, field_of(name or None), f"{cap or '-'} = = = ="))
-        self.caps.pop(name, None)
+        self.set_caps.pop(name, None)
         if cap:
-            self.caps[name] = cap
+            self.set_caps[name] = cap
+
+    @precondition(restless)
+    @rule(name=st.sampled_from(["", "*", "a"]), cap=st.sampled_from([0, 1, 2, 3]), is_cleared=st.booleans())
+    def declares(self, name: str, cap: int, is_cleared: bool) -> None:
+        field = field_of(name or None)
+        limit = Declaration(Limit(concurrency=cap), (FUNCTION,))
+        changed = self.run(declare(LANE, {field: limit} if cap else {}, [FUNCTION]))
+        assert changed is not None
+        for one in changed.changed:
+            self.run(set_limit(LANE, one, AS_IT_IS))
+        self.declared = {name: cap} if cap else {}
+        if is_cleared:
+            self.run(set_limit(LANE, field, "- = = = ="))
+            self.set_caps.pop(name, None)
 
     @precondition(restless)
     @rule(group=st.sampled_from(GROUPS[1:]), paused=st.booleans())

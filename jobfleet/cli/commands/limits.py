@@ -12,7 +12,7 @@ from jobfleet.cli.options import TIME, Group
 from jobfleet.cli.output import Cell, Column, paused_by, say
 from jobfleet.cli.schema import limit_data
 from jobfleet.clock import span
-from jobfleet.model.declared_limit import declared_text
+from jobfleet.model.limit import declared_text
 
 if TYPE_CHECKING:
     from jobfleet.model.limit import LimitInfo

@@ -11,7 +11,7 @@ from jobfleet.codec import header_or_empty, is_record, read_fields
 from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError, ScriptContractError
 from jobfleet.functions.manifest import keep_last_in, read_limit
-from jobfleet.model.declared_limit import DeclaredLimit
+from jobfleet.model.limit import DeclaredLimit
 from jobfleet.operations import unreadable
 from jobfleet.operations.cron import firing, recurring
 from jobfleet.operations.fleet_context import FleetContext

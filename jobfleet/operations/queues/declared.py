@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from jobfleet.errors import ConfigError
-from jobfleet.model.declared_limit import Declaration, DeclaredLimit, field_of
+from jobfleet.model.limit import Declaration, DeclaredLimit, field_of
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.queues.setting import set_in_lanes
 from jobfleet.store.calls import limit as calls

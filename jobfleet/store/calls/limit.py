@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from jobfleet.model.declared_limit import Declaration, declarations_of, field_of
-from jobfleet.model.limit import KEEP, Limit
+from jobfleet.model.limit import KEEP, Declaration, Limit, declarations_of, field_of
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.control import who, why
 from jobfleet.store.damage import is_setting

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from jobfleet import Fleet, Job
-from jobfleet.model.declared_limit import Declaration, DeclaredLimit
+from jobfleet.model.limit import Declaration, DeclaredLimit
 from jobfleet.store.calls.limit import declare
 from tests.cli.hand import Cli, Hand
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobfleet.model.declared_limit import Declaration, DeclaredLimit
+from jobfleet.model.limit import Declaration, DeclaredLimit
 from jobfleet.store.calls.inspect import explain
 from jobfleet.store.calls.lease import claim
 from jobfleet.store.calls.limit import declare, set_limit

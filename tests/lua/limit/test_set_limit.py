@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from jobfleet.model.declared_limit import field_of
+from jobfleet.model.limit import field_of
 from jobfleet.store.calls.limit import AGING, MOST_GROUPS, set_limit
 from tests.lua.world import World
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from jobfleet.config import JobConfig
-from jobfleet.model.declared_limit import DeclaredLimit
+from jobfleet.model.limit import DeclaredLimit
 from jobfleet.operations.doctor.doctor import CHECKS, diagnose
 from jobfleet.operations.doctor.findings import Finding, Level, named, size
 from jobfleet.operations.doctor.fleet import limits
