@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from jobfleet.client._async.connection import AsyncConnection
 from jobfleet.model import JobResult, JobStatus
-from jobfleet.model.explanation import Explanation
 
 if TYPE_CHECKING:
+    from jobfleet.model.explanation import Explanation
     from jobfleet.operations.doctor.findings import Diagnosis
     from jobfleet.operations.jobs import listing
     from jobfleet.operations.jobs.filters import JobFilters

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from jobfleet.events import Event
 from jobfleet.handle.base import HandleBase, T_co, outcome_of
 from jobfleet.model import JobResult, Priority, Receipt
-from jobfleet.model.details import JobDetails
-from jobfleet.model.explanation import Explanation
 from jobfleet.model.logline import LogLine
 from jobfleet.model.option_types import Seconds
+
+if TYPE_CHECKING:
+    from jobfleet.model.details import JobDetails
+    from jobfleet.model.explanation import Explanation
 
 
 class AsyncHandleClient(Protocol):
