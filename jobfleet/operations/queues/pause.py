@@ -20,7 +20,7 @@ from jobfleet.operations.lanes import lanes, opened_lanes
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import has_id
 from jobfleet.store.call import Call
-from jobfleet.store.calls import control, inspect, limit
+from jobfleet.store.calls import control, inspect
 from jobfleet.store.calls.paused import pause_function, paused, put_back, read_functions, resume_function
 from jobfleet.store.keys import BANDS, Lane
 from jobfleet.store.scores import WITHHELD_BOUNDS
@@ -75,6 +75,8 @@ def pause(context: FleetContext, place: Place, by: str | None, reason: str | Non
         ConfigError: The place is incomplete, or too many functions or groups are paused.
         InvalidJob: `function` or `group` is not a valid name, or `reason` is not one short line.
     """
+    from jobfleet.store.calls import limit  # a reaper and a supervisor only finish pauses
+
     place.check("paused")
     _check_reason(reason)
     queue, group, function = place
@@ -116,6 +118,8 @@ def resume(context: FleetContext, place: Place) -> Operation[bool]:
             `place` names one queue.
         InvalidJob: `function` or `group` is not a valid name.
     """
+    from jobfleet.store.calls import limit  # see `pause`
+
     place.check("resumed")
     queue, group, function = place
     if function is None:
