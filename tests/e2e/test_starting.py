@@ -20,7 +20,7 @@ from jobfleet import job
 
 log = logging.getLogger("shop")
 
-@job(name="shop.pay", queue="mail")
+@job(name="shop.pay", queue="mail", concurrency=500)
 def pay(n: int) -> None:
     log.warning("card %d is slow", n)
 
@@ -152,7 +152,7 @@ def test_a_terminal_shows_what_is_served_and_how_jobs_run(
     assert re.search(r"^\w+day \d\d \w+ \d{4}, UTC\+0[12]:00$", text, re.MULTILINE), text
     functions = (
         r"    functions  shop\.nightly  queue default, cron 0 2 \* \* \* \(Europe/Berlin\)\n"
-        r"               shop\.pay      queue mail\n"
+        r"               shop\.pay      queue mail, 500 at once\n"
         r"               shop\.refuse   queue default\n"
     )
     block = (
