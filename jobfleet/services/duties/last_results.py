@@ -8,7 +8,7 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import JobNotFound
 from jobfleet.model import split_id, suffix_time_us
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.calls.index import CHUNK, endings, retire
+from jobfleet.store.calls.ended import CHUNK, endings, retire
 from jobfleet.store.keys import Lane
 from jobfleet.store.retention import LAST_KEPT_MS
 

@@ -1,17 +1,36 @@
-"""Calls for ended jobs: outcomes, clean and forget."""
+"""Calls for ended jobs: outcomes, clean, forget, endings and retire."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from jobfleet.store.call import Call
+from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.control import who
 from jobfleet.store.calls.inspect import final_of
 from jobfleet.store.job_rows import Final
 from jobfleet.store.keys import Lane
+from jobfleet.store.rows import number_of, text_of
 from jobfleet.store.script import load
 
 CHUNK = 50
+
+
+class Endings(NamedTuple):
+    """A page of an index of a function.
+
+    Attributes:
+        now: Redis's time in µs.
+        size: Number of jobs of the whole index.
+        ended: The ended jobs of the page, each with the time of its ending in µs. Jobs with a dead letter, and jobs
+            that were moved or replaced, are missing.
+        more: Whether there is a next page.
+    """
+
+    now: int
+    size: int
+    ended: list[tuple[str, int]]
+    more: bool
 
 
 def outcomes(lane: Lane, ids: Sequence[str]) -> Call[list[Final | None]]:
@@ -58,4 +77,44 @@ def forget(
         (*fixed, *own, lane.indexes, *map(lane.index_of, indexes)),
         (lane.tag, job_id, who(by), key, dependants, int(is_archived)),
         lambda reply: bool(reply[2]) if reply[0] == b"forgotten" else None,
+    )
+
+
+def endings(lane: Lane, name: str, *, skip: int = 0) -> Call[Endings]:
+    """Return when at most 50 jobs of an index ended, the oldest enqueue first."""
+    return Call(load("endings"), (lane.index_of(name),), (lane.tag, skip), _endings)
+
+
+def _endings(reply: Reply) -> Endings:
+    pairs = zip(reply[3][::2], reply[3][1::2], strict=True)
+    return Endings(
+        int(reply[1]), int(reply[2]), [(text_of(job_id), number_of(at)) for job_id, at in pairs], bool(reply[4])
+    )
+
+
+def retire(lane: Lane, name: str, jobs: Sequence[tuple[str, int]], *, before_us: int) -> Call[str]:
+    """Delete the records of at most 50 ended jobs of an index; return one letter each.
+
+    r removed, l the line of its ending is left, s it stays: it ended later, is open again, or others need it.
+
+    Args:
+        lane: The lane.
+        name: The index.
+        jobs: The jobs, each with the ms for which its id is remembered after its ending.
+        before_us: Only jobs that ended before this time, in µs.
+    """
+    places = [
+        place
+        for job_id, _ in jobs
+        for place in (
+            lane.result(job_id), lane.value(job_id), lane.progress(job_id), lane.reported(job_id), lane.log(job_id),
+            lane.steps(job_id),
+        )
+    ]  # fmt: skip
+    args = [part for job in jobs for part in job]
+    return Call(
+        load("retire"),
+        (lane.index_of(name), *places),
+        (lane.tag, before_us, *args),
+        lambda reply: reply[1].decode(),
     )

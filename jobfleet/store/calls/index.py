@@ -1,14 +1,14 @@
-"""Calls for the indexes of jobs by tag, user, session and function: indexed, indexes, sweep, endings and retire.
+"""Calls for the indexes of jobs by tag, user, session and function: indexed, indexes and sweep.
 
 Jobs are in an index of their function only if it keeps just its last results. No listing reads these indexes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from jobfleet.store.call import Call, Reply
+from jobfleet.store.call import Call
 from jobfleet.store.keys import Lane
 from jobfleet.store.rows import number_of, sound, text_of
 from jobfleet.store.script import load
@@ -18,23 +18,6 @@ SWEPT_AT_ONCE = 50
 DAY_US, LOOK_US = 86_400_000_000, 600_000_000
 """By how long a cleaning is delayed at most because an index has no new entry: usually, and if results are counted."""
 KEEP = "keep:"
-
-
-class Endings(NamedTuple):
-    """A page of an index of a function.
-
-    Attributes:
-        now: Redis's time in µs.
-        size: Number of jobs of the whole index.
-        ended: The ended jobs of the page, each with the time of its ending in µs. Jobs with a dead letter, and jobs
-            that were moved or replaced, are missing.
-        more: Whether there is a next page.
-    """
-
-    now: int
-    size: int
-    ended: list[tuple[str, int]]
-    more: bool
 
 
 class Mark(NamedTuple):
@@ -138,44 +121,4 @@ def sweep(lane: Lane, name: str, *, skip: int = 0) -> Call[tuple[int, int, bool]
         (lane.index_of(name), lane.indexes),
         (lane.tag, name, skip, DAY_US if function_of(name) is None else LOOK_US),
         lambda reply: (int(reply[1]), int(reply[2]), bool(reply[3])),
-    )
-
-
-def endings(lane: Lane, name: str, *, skip: int = 0) -> Call[Endings]:
-    """Return when at most 50 jobs of an index ended, the oldest enqueue first."""
-    return Call(load("endings"), (lane.index_of(name),), (lane.tag, skip), _endings)
-
-
-def _endings(reply: Reply) -> Endings:
-    pairs = zip(reply[3][::2], reply[3][1::2], strict=True)
-    return Endings(
-        int(reply[1]), int(reply[2]), [(text_of(job_id), number_of(at)) for job_id, at in pairs], bool(reply[4])
-    )
-
-
-def retire(lane: Lane, name: str, jobs: Sequence[tuple[str, int]], *, before_us: int) -> Call[str]:
-    """Delete the records of at most 50 ended jobs of an index; return one letter each.
-
-    r removed, l the line of its ending is left, s it stays: it ended later, is open again, or others need it.
-
-    Args:
-        lane: The lane.
-        name: The index.
-        jobs: The jobs, each with the ms for which its id is remembered after its ending.
-        before_us: Only jobs that ended before this time, in µs.
-    """
-    places = [
-        place
-        for job_id, _ in jobs
-        for place in (
-            lane.result(job_id), lane.value(job_id), lane.progress(job_id), lane.reported(job_id), lane.log(job_id),
-            lane.steps(job_id),
-        )
-    ]  # fmt: skip
-    args = [part for job in jobs for part in job]
-    return Call(
-        load("retire"),
-        (lane.index_of(name), *places),
-        (lane.tag, before_us, *args),
-        lambda reply: reply[1].decode(),
     )

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from jobfleet.store.call import Call
-from jobfleet.store.calls.index import retire
+from jobfleet.store.calls.ended import retire
 from tests.lua.world import World
 from tests.support.seed import S
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.index import endings
+from jobfleet.store.calls.ended import endings
 from tests.lua.world import World
 from tests.support.seed import S
 
