@@ -75,12 +75,6 @@ def read_limit(record: bytes) -> DeclaredLimit | None:
     )
 
 
-def keep_last_in(record: bytes) -> int | None:
-    """The number of ended jobs of a published function that keep their results; None for all."""
-    most = read_function(record).get("keep_last")
-    return most if isinstance(most, int) and not isinstance(most, bool) and most > 0 else None
-
-
 def read_parameters(record: bytes) -> tuple[inspect.Parameter, ...]:
     """The parameters that a published unique key or group may name, with the defaults that they need."""
     call = _read(record).get("call")

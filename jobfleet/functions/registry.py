@@ -16,6 +16,7 @@ from jobfleet.functions.fit import Fit
 from jobfleet.functions.hooks import AroundEnqueue, Hooks, Middleware
 from jobfleet.functions.injection import Injection, injection_of, parameters_of
 from jobfleet.functions.isolation import LIMITS, Isolation, run_place
+from jobfleet.functions.keep_last import KEEP_LAST, keep_last_of
 from jobfleet.functions.naming import stable_name
 from jobfleet.functions.retry_delay import RetryDelayFunction, delay_function_of
 from jobfleet.model import Job, check_function_name
@@ -43,8 +44,6 @@ else:
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 C_co = TypeVar("C_co", covariant=True)
-KEEP_LAST = "keep_last"
-KEEP_LAST_MAX = 100_000
 DECORATOR_ONLY = frozenset((*LIMITS, *BATCH, *DECLARED, KEEP_LAST))
 ON_ERRORS = frozenset({"retry_on", "discard_on"})
 
@@ -246,7 +245,7 @@ class Registry:
         isolation = place.isolation
         delay_of = delay_function_of(options, wire)
         gathered = {option: options.pop(option) for option in BATCH if option in options}
-        kept = _keep_last_of(options)
+        kept = keep_last_of(options)
         batch = batch_of(function, gathered, run_in=place.run_in, cron=cron)
         if isolation is not None and isolation.on_oom == (options.get("queue") or "default"):
             raise InvalidJob(f"on_oom is {isolation.on_oom!r}, the function's own queue; name another.", field="on_oom")
@@ -309,19 +308,6 @@ def _cron_of(options: dict[str, Any]) -> Cron | None:
     if made.doubt:
         warn(made.doubt)
     return made
-
-
-def _keep_last_of(options: dict[str, Any]) -> dict[str, int]:
-    """Remove `keep_last` from the options of a decorator; return it, if it is given."""
-    most = options.pop(KEEP_LAST, None)
-    if most is None:
-        return {}
-    if isinstance(most, bool) or not isinstance(most, int) or not 1 <= most <= KEEP_LAST_MAX:
-        raise InvalidJob(
-            f"keep_last is {most!r}; give a whole number from 1 to {KEEP_LAST_MAX:,}, or leave it out to keep all.",
-            field=KEEP_LAST,
-        )
-    return {KEEP_LAST: most}
 
 
 def _check_templates(made: JobFunction[..., Any, Any]) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from jobfleet import InvalidJob, Priority, Resource
 from jobfleet.codec import encode
-from jobfleet.functions.manifest import function_record, keep_last_in
+from jobfleet.functions.keep_last import keep_last_in
+from jobfleet.functions.manifest import function_record
 from jobfleet.functions.registry import Registry
 
 

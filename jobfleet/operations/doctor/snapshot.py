@@ -10,7 +10,8 @@ from jobfleet.clock import wall_us
 from jobfleet.codec import header_or_empty, is_record, read_fields
 from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError, ScriptContractError
-from jobfleet.functions.manifest import keep_last_in, read_limit
+from jobfleet.functions.keep_last import keep_last_in
+from jobfleet.functions.manifest import read_limit
 from jobfleet.model.limit import DeclaredLimit
 from jobfleet.operations import unreadable
 from jobfleet.operations.cron import firing, recurring

@@ -31,7 +31,7 @@ from jobfleet.operations.operation import Operation, T, batches, value
 from jobfleet.operations.results import moment
 from jobfleet.store.call import Call
 from jobfleet.store.calls import flow as calls
-from jobfleet.store.calls.index import without_keep
+from jobfleet.store.calls.index import KEEP
 from jobfleet.store.retention import PARENTS_KEPT_MS
 
 AT_ONCE = 100
@@ -50,6 +50,12 @@ def enqueue(context: FleetContext, flow: Flow) -> Operation[FlowInfo]:
     jobs, dependants = yield from prepare_jobs(context, flow, {"flow": flow.id})
     at = yield from write(context, flow.id, flow.name, jobs, dependants)
     return FlowInfo(flow.id, flow.name, moment(at), tuple(jobs), is_read=False)
+
+
+def _without_keep(meta: str) -> str:
+    """Remove the index of its function from a job's clear record, so that its result stays for its TTL."""
+    mark = f"i {KEEP}"
+    return "\n".join(line for line in meta.split("\n") if not line.startswith(mark)) if mark in meta else meta
 
 
 class Prepared(NamedTuple):
@@ -111,7 +117,7 @@ def prepare_jobs(
             more += callbacks.values()
         envelope = amended(sent.entry.envelope, fields)
         # The status of a flow, and its retry, need the endings of all its jobs.
-        entry = sent.entry._replace(envelope=envelope, meta=without_keep(sent.entry.meta))
+        entry = sent.entry._replace(envelope=envelope, meta=_without_keep(sent.entry.meta))
         dependants.append(Dependant(sent.lane, entry, edges))
         function = str(getattr(job.function, "name", job.function))
         otherwise = tuple(link.otherwise for link in links.values())

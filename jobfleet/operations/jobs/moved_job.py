@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from jobfleet.codec import amended, read_header
 from jobfleet.errors import DuplicateJob, EncodingError
-from jobfleet.functions.manifest import keep_last_in
+from jobfleet.functions.keep_last import keep_last_in
 from jobfleet.model import derived_suffix, split_id, suffix_time_us
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.enqueue import published

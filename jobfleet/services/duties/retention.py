@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 
 from jobfleet.config import JobConfig
-from jobfleet.functions.manifest import keep_last_in
+from jobfleet.functions.keep_last import keep_last_in
 from jobfleet.metrics.tally import Tally
 from jobfleet.services.duties.lanes import Lanes
 from jobfleet.services.duties.last_results import LastResults
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.control import trim
-from jobfleet.store.calls.index import function_of, indexes, sweep
+from jobfleet.store.calls.sweep import function_of, indexes, sweep
 from jobfleet.store.keys import KEPT, Keyspace, Lane
 from jobfleet.store.records import FleetSeen
 

@@ -1,4 +1,4 @@
-"""Calls for the indexes of jobs by tag, user, session and function: indexed, indexes and sweep.
+"""Calls for the indexes of jobs by tag, user, session and function: indexed. `sweep.py` has those that clean them.
 
 Jobs are in an index of their function only if it keeps just its last results. No listing reads these indexes.
 """
@@ -10,13 +10,10 @@ from typing import Any, NamedTuple
 
 from jobfleet.store.call import Call
 from jobfleet.store.keys import Lane
-from jobfleet.store.rows import number_of, sound, text_of
+from jobfleet.store.rows import number_of, text_of
 from jobfleet.store.script import load
 
 CHUNK = 50
-SWEPT_AT_ONCE = 50
-DAY_US, LOOK_US = 86_400_000_000, 600_000_000
-"""By how long a cleaning is delayed at most because an index has no new entry: usually, and if results are counted."""
 KEEP = "keep:"
 
 
@@ -45,17 +42,6 @@ def names(tags: Iterable[str] = (), user: str | None = None, session: str | None
 def keep_index(function: str) -> str:
     """Return the name of the index of a function that keeps only its last results."""
     return KEEP + function
-
-
-def function_of(name: str) -> str | None:
-    """Return the function of such an index; None for another index."""
-    return name.removeprefix(KEEP) if name.startswith(KEEP) else None
-
-
-def without_keep(meta: str) -> str:
-    """Remove the index of its function from a job's clear record, so that its result stays for its TTL."""
-    mark = f"i {KEEP}"
-    return "\n".join(line for line in meta.split("\n") if not line.startswith(mark)) if mark in meta else meta
 
 
 def indexes_of(header: Mapping[str, Any]) -> list[str]:
@@ -106,19 +92,4 @@ def indexed(
             int(reply[1]),
             [Mark(number_of(at), text_of(job_id)) for job_id, at in zip(reply[2][::2], reply[2][1::2], strict=True)],
         ),
-    )
-
-
-def indexes(lane: Lane) -> Call[list[str]]:
-    """Return at most 50 indexes that are due for cleaning."""
-    return Call(load("indexes"), (lane.indexes,), (SWEPT_AT_ONCE,), lambda reply: sound(reply[1], bytes.decode)[0])
-
-
-def sweep(lane: Lane, name: str, *, skip: int = 0) -> Call[tuple[int, int, bool]]:
-    """Remove entries of deleted jobs from an index; return counts of removed and kept ones, and whether more follow."""
-    return Call(
-        load("sweep"),
-        (lane.index_of(name), lane.indexes),
-        (lane.tag, name, skip, DAY_US if function_of(name) is None else LOOK_US),
-        lambda reply: (int(reply[1]), int(reply[2]), bool(reply[3])),
     )
