@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from jobfleet.errors import InvalidJob
-from jobfleet.functions.manifest import read_function
 
 KEEP_LAST = "keep_last"
 KEEP_LAST_MAX = 100_000
@@ -24,7 +24,7 @@ def keep_last_of(options: dict[str, Any]) -> dict[str, int]:
     return {KEEP_LAST: most}
 
 
-def keep_last_in(record: bytes) -> int | None:
+def keep_last_in(options: Mapping[str, Any]) -> int | None:
     """The number of ended jobs of a published function that keep their results; None for all."""
-    most = read_function(record).get("keep_last")
+    most = options.get(KEEP_LAST)
     return most if isinstance(most, int) and not isinstance(most, bool) and most > 0 else None

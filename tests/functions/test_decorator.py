@@ -10,7 +10,7 @@ import pytest
 from jobfleet import InvalidJob, Priority, Resource
 from jobfleet.codec import encode
 from jobfleet.functions.keep_last import keep_last_in
-from jobfleet.functions.manifest import function_record
+from jobfleet.functions.manifest import function_record, read_function
 from jobfleet.functions.registry import Registry
 
 
@@ -45,7 +45,7 @@ def test_a_number_of_results_to_keep_stays_with_other_options_and_is_published()
 
     assert made.given == {"queue": "mail", "keep_last": 100}
     assert other.given == {"priority": Priority.HIGH, "keep_last": 100}
-    assert keep_last_in(function_record(other)) == 100
+    assert keep_last_in(read_function(function_record(other))) == 100
     assert made.job(1, 2).own_options() == {"queue": "mail"}
     assert made.options(max_retries=1).job(1, 2).own_options() == {"queue": "mail", "max_retries": 1}
 
@@ -53,13 +53,13 @@ def test_a_number_of_results_to_keep_stays_with_other_options_and_is_published()
 def test_without_a_number_all_results_are_kept() -> None:
     made = Registry().register(add, name="app.add", keep_last=None)
 
-    assert (made.given, keep_last_in(function_record(made))) == ({}, None)
+    assert (made.given, keep_last_in(read_function(function_record(made)))) == ({}, None)
 
 
 @pytest.mark.parametrize("given", [0, -3, True, "3", None, 1.5])
 def test_a_published_number_that_is_none_is_as_if_it_was_not_there(given: object) -> None:
-    assert keep_last_in(encode({"options": {"keep_last": given}})) is None
-    assert keep_last_in(b"\xff") is None
+    assert keep_last_in(read_function(encode({"options": {"keep_last": given}}))) is None
+    assert keep_last_in(read_function(b"\xff")) is None
 
 
 def test_a_bare_generator_is_no_resource() -> None:

@@ -11,7 +11,7 @@ from jobfleet.codec import header_or_empty, is_record, read_fields
 from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError, ScriptContractError
 from jobfleet.functions.keep_last import keep_last_in
-from jobfleet.functions.manifest import read_limit
+from jobfleet.functions.manifest import read_function, read_limit
 from jobfleet.model.limit import DeclaredLimit
 from jobfleet.operations import unreadable
 from jobfleet.operations.cron import firing, recurring
@@ -204,7 +204,7 @@ def take(context: FleetContext) -> Operation[Checkup]:
     damage += yield from unreadable.of_fleet(context.keys, fleet)
     workers = tuple(workers_of(context, fleet))
     served = {queue for worker in workers if not worker.is_gone for queue in worker.queues}
-    counting = [name for name, record in fleet.functions.items() if keep_last_in(record)]
+    counting = [name for name, record in fleet.functions.items() if keep_last_in(read_function(record))]
     lanes: list[LaneSeen] = []
     for name in sorted(fleet.queues, key=lambda queue: (queue not in served, queue))[: context.config.max_queues]:
         for lane in context.lanes_of(name, fleet.queues[name][1]):

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from jobfleet.codec import amended, read_header
 from jobfleet.errors import DuplicateJob, EncodingError
 from jobfleet.functions.keep_last import keep_last_in
+from jobfleet.functions.manifest import read_function
 from jobfleet.model import derived_suffix, split_id, suffix_time_us
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.enqueue import published
@@ -82,7 +83,7 @@ def _index_of_function(context: FleetContext, header: Mapping[str, Any]) -> Oper
     if known is not None:
         return [keep_index(name)] if "keep_last" in known.given else []
     record = (yield from published(context)).functions.get(name)
-    return [keep_index(name)] if record is not None and keep_last_in(record) else []
+    return [keep_index(name)] if record is not None and keep_last_in(read_function(record)) else []
 
 
 def enqueue_moved(context: FleetContext, job_id: str, entry: Entry) -> Operation[None]:

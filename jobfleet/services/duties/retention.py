@@ -6,6 +6,7 @@ import logging
 
 from jobfleet.config import JobConfig
 from jobfleet.functions.keep_last import keep_last_in
+from jobfleet.functions.manifest import read_function
 from jobfleet.metrics.tally import Tally
 from jobfleet.services.duties.lanes import Lanes
 from jobfleet.services.duties.last_results import LastResults
@@ -62,7 +63,7 @@ class Retention(Service):
         while names := await self._store.run(indexes(lane)):
             for name in names:
                 if (function := function_of(name)) is not None and (record := seen.functions.get(function)):
-                    most = keep_last_in(record)
+                    most = keep_last_in(read_function(record))
                     if most is not None:
                         await self._last.trim(lane, name, most)
                 skip, more = 0, True
