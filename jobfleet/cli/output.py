@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
@@ -18,6 +19,8 @@ from jobfleet.clock import STEPS, local
 
 NARROW = 100
 """A terminal with fewer columns is narrow: ids are short there, and titles too."""
+LEAST_WIDTH = 30
+"""Columns below which sentences are not broken."""
 LAST = 12
 """Width that the last column of a table keeps, in characters, before other columns are left out or cut."""
 CUT_LEAST = 10
@@ -93,6 +96,19 @@ class Output:
         if not color or not self.has_color:
             return text
         return click.style(text, dim=True) if color == "dim" else click.style(text, fg=color)
+
+    def wrapped(self, text: str, *, indent: int) -> str:
+        """Break a sentence between words to fit a terminal; for a file or a pipe it stays one line.
+
+        Args:
+            text: The sentence, which begins at column `indent`.
+            indent: Columns before each further line.
+        """
+        width = shutil.get_terminal_size().columns - indent if self.is_terminal else 0
+        if width < LEAST_WIDTH or len(text) <= width:
+            return text
+        lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+        return f"\n{' ' * indent}".join(lines)
 
     def table(
         self, titles: Sequence[Column | str], rows: Sequence[Sequence[Cell | str]], *, columns: int | None = None

@@ -43,7 +43,10 @@ def _text(output: Output, diagnosis: Diagnosis) -> str:
 
 def _lines(output: Output, one: Finding, wide: int) -> list[str]:
     word, color = WORDS[one.level]
-    lines = [f"{output.styled(f'{word:<5}', color)}  {one.check:<{wide}}  {plain(one.seen)}"]
+    indent = wide + 9
+    seen = output.wrapped(plain(one.seen), indent=indent)
+    lines = [f"{output.styled(f'{word:<5}', color)}  {one.check:<{wide}}  {seen}"]
     if one.remedy:
-        lines.append(output.styled(f"{'':<{wide + 9}}{plain(one.remedy)}", "dim"))
+        remedy = output.wrapped(plain(one.remedy), indent=indent)
+        lines.append(output.styled(f"{'':<{indent}}{remedy}", "dim"))
     return lines

@@ -38,7 +38,7 @@ def explain(invocation: Invocation, id: str) -> int:
     with invocation.fleet() as fleet:
         explanation = fleet.explain(full_id(fleet, id))
     output = invocation.output
-    lines = [plain(reason.text) for reason in explanation.reasons]
+    lines = [output.wrapped(plain(reason.text), indent=2) for reason in explanation.reasons]
     if explanation.status is not None:
         head = "  ".join((explanation.id, explanation.status, plain(explanation.function)))
         details = explained_details(output, explanation.details) if explanation.details is not None else ""

@@ -85,7 +85,7 @@ def _not_done(queue: str, waiting: int, running: int, dead: int) -> str:
     what = (("waiting", waiting), ("running", running), ("dead", dead))
     left = ", ".join(f"{number:,} {word}" for word, number in what if number)
     left = left or "ended ones whose dependants are not unblocked yet"
-    remedy = "wait until they have ended" if running or not waiting + dead else "purge it (--purge, purge=True)"
+    remedy = "wait until they have ended" if running or not waiting + dead else "purge it with --purge (purge=True)"
     return f"Queue {queue!r} still has jobs: {left}; {remedy}."
 
 

@@ -200,3 +200,14 @@ def test_a_table_that_is_too_wide_loses_empty_columns_and_then_cuts_elastic_ones
     assert table.splitlines()[0].split() == ["ID", "FUNCTION", "DEAD", "ERROR"]
     assert table.splitlines()[1].split() == ["a" * 20, "shop.orde…", "3", "ValueErro…"]
     assert max(map(len, table.splitlines())) == 50
+
+
+def test_sentences_break_between_words(environ: dict[str, str], hand: Hand) -> None:
+    waiting = hand.fleet.enqueue(Job("demo.add", "demo.add", (1, 2), delay=3600))
+    (whole,) = [one for one in hand.fleet.doctor().findings if one.check == "persistence"]
+
+    found = shown("doctor", environ=environ)
+    explained = shown("explain", waiting, environ=environ)
+
+    assert max(map(len, [*found, *explained])) <= 80
+    assert f"{whole.seen} {whole.remedy}" in " ".join(" ".join(line.split()) for line in found)

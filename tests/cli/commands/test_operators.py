@@ -120,7 +120,7 @@ def test_nobody_is_asked_about_a_queue_that_cannot_be_removed(cli: Cli, fleet: F
 
     result = cli("queues", "rm", "mail", input="y\n")
 
-    told = "Queue 'mail' still has jobs: 1 waiting; purge it (--purge, purge=True).\n"
+    told = "Queue 'mail' still has jobs: 1 waiting; purge it with --purge (purge=True).\n"
     assert (result.exit_code, result.stdout, result.stderr) == (2, "", told)
     removed = cli("queues", "rm", "mail", "--purge", input="y\n")
     assert (removed.exit_code, removed.stdout) == (0, "Removed queue mail.\n")

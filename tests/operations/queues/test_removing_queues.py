@@ -106,7 +106,7 @@ def test_the_command_asks_first(redis_url: str, registry: Registry, monkeypatch:
         done = CliRunner().invoke(main, ["queues", "rm", "bulk", "--purge", "--yes"])
 
         assert (refused.exit_code, refused.stdout) == (2, "")
-        assert "1 waiting; purge it (--purge, purge=True)" in refused.stderr
+        assert "1 waiting; purge it with --purge (purge=True)" in refused.stderr
         question = "Remove queue bulk with 1 waiting job, 0 dead letters and the counts of 0 completed jobs? [y/N] "
         assert (asked.exit_code, asked.stderr.partition("[y/N] ")[0] + "[y/N] ") == (1, question)
         assert (done.exit_code, done.stdout) == (0, "Removed queue bulk.\n")
