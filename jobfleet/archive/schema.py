@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 from alembic import command
@@ -24,6 +26,10 @@ from jobfleet.errors import ConfigError, StoreUnavailable
 
 VERSIONS = "jobfleet_alembic"
 """The table with the revision. Its name differs from alembic's default, which the program itself may use."""
+
+SQLITE_TIMEOUT = 30.0
+"""Seconds to wait for other writers of an SQLite file."""
+SQLITE_PAUSE = 0.02
 
 _LOCK = 7_203_418_552
 
@@ -44,7 +50,7 @@ def open_engine(url: str, *, pool_size: int = 2) -> Engine:
         remedy = "use sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE"
         raise ConfigError(f"archive_url = {mask_url(url)!r}: {remedy}.") from None
     if made.get_backend_name() == "sqlite":
-        engine = create_engine(made, connect_args={"timeout": 30})
+        engine = create_engine(made, connect_args={"timeout": SQLITE_TIMEOUT})
         event.listen(engine, "connect", _prepare_sqlite)
         return engine
     made = made.set(drivername="postgresql+psycopg")
@@ -52,8 +58,19 @@ def open_engine(url: str, *, pool_size: int = 2) -> Engine:
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
-    """Use a write-ahead log, so that readers do not wait for writers."""
-    connection.execute("PRAGMA journal_mode=WAL")
+    """Use a write-ahead log, so that readers do not wait for writers.
+
+    SQLite does not wait for another writer here, whatever the timeout of the connection.
+    """
+    ends_at = monotonic() + SQLITE_TIMEOUT
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            break
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or monotonic() > ends_at:
+                raise
+            sleep(SQLITE_PAUSE)
     connection.execute("PRAGMA synchronous=NORMAL")
 
 

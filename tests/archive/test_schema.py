@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from sqlalchemy import inspect, text
 
 import jobfleet
 from jobfleet import ConfigError, Fleet
-from jobfleet.archive import init_job_tables
+from jobfleet.archive import init_job_tables, schema
 from jobfleet.archive.models import Base
 from jobfleet.archive.schema import VERSIONS, is_newer, open_engine, revisions
 
@@ -54,6 +55,23 @@ def test_many_may_make_them_at_once(empty_url: str) -> None:
         VERSIONS, "jobfleet_jobs", "jobfleet_results", "jobfleet_attempts", "jobfleet_tags"
     }  # fmt: skip
     engine.dispose()
+
+
+def test_a_writer_delays_those_that_open_a_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = sqlite3.connect(tmp_path / "archive.db", isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            writer.execute("COMMIT")
+
+    monkeypatch.setattr(schema, "sleep", pause)
+
+    assert init_job_tables(f"sqlite:///{tmp_path}/archive.db")
+    assert len(pauses) == 2
+    writer.close()
 
 
 def test_a_revision_of_a_later_version_is_known_as_such(archive_url: str) -> None:
