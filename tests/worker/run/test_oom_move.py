@@ -10,6 +10,7 @@ import redis
 
 from jobfleet.codec import read_header, seal
 from jobfleet.config import JobConfig
+from jobfleet.functions.registry import Registry
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.moved_job import MovingJob, moved_entry
 from jobfleet.store.aio import AsyncStore
@@ -144,7 +145,9 @@ def test_a_job_that_moves_gets_the_same_id_in_one_life_and_another_in_the_next()
 
 def moved_id(job_id: str, enqueued_at: int) -> str:
     """The id under which a job continues in another queue."""
-    context = FleetContext(JobConfig())
+    registry = Registry()
+    registry.register(test_a_job_that_moves_gets_the_same_id_in_one_life_and_another_in_the_next, name="f")
+    context = FleetContext(JobConfig(), registry)
     context.remember("roomy", (1, 1))
     envelope = seal({"function": "f", "enqueued_at": enqueued_at}, [], {})
     try:
