@@ -28,7 +28,6 @@ from jobfleet.store.calls import (
     settle,
     spoiled,
     steps,
-    sweep,
 )
 from jobfleet.store.damage import Damage, Place
 from jobfleet.store.mending import mend, survey
@@ -105,7 +104,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "forget": ended.forget(LANE, IDS[0], by=None, indexes=IDS, key="k", dependants=0, is_archived=False),
     "forget_steps": steps.forget_steps(LANE, IDS[0]),
     "indexed": index.indexed(LANE, "tag:eu"),
-    "indexes": sweep.indexes(LANE),
+    "indexes": ended.indexes(LANE),
     "kept": doctor.kept(LANE, IDS),
     "keep": steps.keep(LANE, IDS[0], 7, ttl_ms=1, step="s:a"),
     "letter": inspect.letter(LANE, IDS[0]),
@@ -150,7 +149,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "status": inspect.status(LANE, IDS),
     "steps": steps.steps(LANE, IDS[0]),
     "stop": control.stop(LANE, [(job_id, 7, 1, "raised") for job_id in IDS]),
-    "sweep": sweep.sweep(LANE, "tag:eu"),
+    "sweep": ended.sweep(LANE, "tag:eu"),
     "endings": ended.endings(LANE, "keep:f"),
     "retire": ended.retire(LANE, "keep:f", [(job_id, 1) for job_id in IDS], before_us=1),
     "take": notify.take(KEYS.channel("ops"), lease_us=1, rules="r"),

@@ -13,7 +13,7 @@ from jobfleet.services.duties.last_results import LastResults
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.control import trim
-from jobfleet.store.calls.sweep import function_of, indexes, sweep
+from jobfleet.store.calls.ended import function_of, indexes, sweep
 from jobfleet.store.keys import KEPT, Keyspace, Lane
 from jobfleet.store.records import FleetSeen
 

@@ -1,4 +1,4 @@
-"""Calls for ended jobs: outcomes, clean, forget, endings and retire."""
+"""Calls for ended jobs and the indexes that name them: outcomes, clean, forget, endings, retire, indexes, sweep."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from typing import NamedTuple
 
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.control import who
+from jobfleet.store.calls.index import KEEP
 from jobfleet.store.calls.inspect import final_of
 from jobfleet.store.job_rows import Final
 from jobfleet.store.keys import Lane
-from jobfleet.store.rows import number_of, text_of
+from jobfleet.store.rows import number_of, sound, text_of
 from jobfleet.store.script import load
 
 CHUNK = 50
+DAY_US, LOOK_US = 86_400_000_000, 600_000_000
+"""By how long a cleaning is delayed at most because an index has no new entry: usually, and if results are counted."""
 
 
 class Endings(NamedTuple):
@@ -117,4 +120,24 @@ def retire(lane: Lane, name: str, jobs: Sequence[tuple[str, int]], *, before_us:
         (lane.index_of(name), *places),
         (lane.tag, before_us, *args),
         lambda reply: reply[1].decode(),
+    )
+
+
+def function_of(name: str) -> str | None:
+    """Return the function of an index of a function with `keep_last`; None for another index."""
+    return name.removeprefix(KEEP) if name.startswith(KEEP) else None
+
+
+def indexes(lane: Lane) -> Call[list[str]]:
+    """Return at most 50 indexes that are due for cleaning."""
+    return Call(load("indexes"), (lane.indexes,), (CHUNK,), lambda reply: sound(reply[1], bytes.decode)[0])
+
+
+def sweep(lane: Lane, name: str, *, skip: int = 0) -> Call[tuple[int, int, bool]]:
+    """Remove entries of deleted jobs from an index; return counts of removed and kept ones, and whether more follow."""
+    return Call(
+        load("sweep"),
+        (lane.index_of(name), lane.indexes),
+        (lane.tag, name, skip, DAY_US if function_of(name) is None else LOOK_US),
+        lambda reply: (int(reply[1]), int(reply[2]), bool(reply[3])),
     )

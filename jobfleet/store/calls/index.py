@@ -1,4 +1,4 @@
-"""Calls for the indexes of jobs by tag, user, session and function: indexed. `sweep.py` has those that clean them.
+"""Calls for the indexes of jobs by tag, user, session and function: indexed. `ended.py` has those that clean them.
 
 Jobs are in an index of their function only if it keeps just its last results. No listing reads these indexes.
 """

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobfleet.store.calls.sweep import sweep
+from jobfleet.store.calls.ended import sweep
 from tests.lua.world import World
 from tests.support.seed import S
 

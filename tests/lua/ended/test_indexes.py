@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.sweep import indexes
+from jobfleet.store.calls.ended import indexes
 from tests.lua.world import World
 from tests.support.seed import S
 
