@@ -43,3 +43,20 @@ def test_who_was_told_runs_in_the_same_burst(fleet: Fleet, registry: Registry, m
     fleet.run_worker(burst=True)
 
     assert [job.status for job in fleet.flows.get(info.id).jobs] == ["completed"] * 4
+
+
+def test_a_job_that_a_job_enqueues_to_another_queue_runs_in_the_same_burst(
+    fleet: Fleet, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hand_on(queues: list[str]) -> None:
+        if queues:
+            fleet.enqueue(Job("next", "test.hand_on", (queues[1:],), queue=queues[0]))
+
+    registry.register(hand_on, name="test.hand_on", queue="first", fleet=fleet)
+    fleet.enqueue(Job("one", "test.hand_on", (["second", "first", "second"],)))
+    monkeypatch.setattr(AsyncStore, "wait_wake", late)
+    monkeypatch.setattr(AsyncStore, "wait_wake_with", late)
+
+    fleet.run_worker(queues=["first", "second"], burst=True)
+
+    assert [job.status for job in fleet.jobs().jobs] == [JobStatus.COMPLETED] * 4

@@ -259,6 +259,8 @@ class Engine(RunEvents):
             self._held_runs.ended(run)
         if not self._runs:
             self._ended.set()
+            if self._config.burst:  # its jobs may have enqueued others, and their markers may still be on the way
+                self._claimer.doubt_all()
         elif self._held_runs.count:
             self._held_runs.start_suspects()
         if was_full:
@@ -326,7 +328,7 @@ class Engine(RunEvents):
         self._unblocker.tell(lane)
 
     def _dependants_unblocked(self) -> None:
-        if self._config.burst:  # a marker alone may arrive when this worker has gone
+        if self._config.burst:  # their markers may arrive when this worker has gone
             self._claimer.doubt_all()
 
     def buried(self) -> None:
