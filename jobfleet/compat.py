@@ -182,11 +182,11 @@ class JobManager:
                 return
             grace = self.fleet.config.grace if timeout is None else float(timeout)
             stop.grace = grace
+            stop.set()  # before the announcement, which offers that Ctrl-C stops it now
             if self._interruption is not None and self._interruption.was_interrupted:
                 from jobfleet.worker.interruption import announce
 
                 announce(grace)
-            stop.set()
             thread.join(grace + STOPPING)
             if thread.is_alive():
                 log.error("worker.stuck it has not ended %.0f s after its grace", STOPPING)
@@ -214,9 +214,10 @@ def _follow_program(stop: Stop, interruption: ProgramInterruption, grace: float)
     program = threading.main_thread()
     while program.is_alive() and not stop.is_set():
         program.join(1.0)
-    if interruption.was_interrupted and not stop.is_set():
+    is_first = not stop.is_set()
+    stop.set()  # before the announcement, which offers that Ctrl-C stops it now
+    if interruption.was_interrupted and is_first:
         announce(grace)
-    stop.set()
 
 
 _manager = JobManager()

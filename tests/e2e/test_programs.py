@@ -168,6 +168,56 @@ def test_a_second_ctrl_c_stops_now(start: Callable[[str], Running], fleet: Fleet
     assert fleet.workers() == []
 
 
+QUICK = """
+import os, signal, threading
+presses, handle, printed = [], signal.getsignal(signal.SIGINT), sys.stderr
+
+def pressed(*args):
+    try:
+        handle(*args)
+    finally:
+        presses.append(1)
+
+class Quick:
+    def write(self, text):
+        printed.write(text)
+        if "Press Ctrl-C again" in text:
+            os.kill(os.getpid(), signal.SIGINT)
+            while len(presses) < 2:
+                time.sleep(0.001)
+
+    def flush(self):
+        printed.flush()
+
+signal.signal(signal.SIGINT, pressed)
+sys.stderr = Quick()
+"""
+"""Presses Ctrl-C again while the line is printed that offers it."""
+
+
+@pytest.mark.parametrize("kind", ["manager", "shutdown"])
+def test_a_second_ctrl_c_counts_as_soon_as_it_is_offered(
+    start: Callable[[str], Running], fleet: Fleet, kind: str
+) -> None:
+    text = PROGRAMS[kind].replace("fleet = configure(sys.argv[1])", "fleet = configure(sys.argv[1], grace=600)")
+    lines = [line for line in text.splitlines() if line.strip() == 'tell("started")']
+    indent = lines[0].removesuffix('tell("started")')
+    quick = "".join(f"{indent}{line}\n" if line else "\n" for line in QUICK.splitlines())
+    program = start(text.replace(lines[0], quick + lines[0]))
+    job_id = fleet.enqueue(Job("linger", "prog.linger", (600.0,)))
+    program.await_told("begun")
+    program.await_told("started")
+
+    program.interrupt()
+    program.process.wait(LONG)
+
+    result = fleet.poll(job_id)
+    assert (result.status, result.retry_count) == (JobStatus.QUEUED, 0)
+    assert "Traceback" not in program.said
+    assert "Exception ignored" not in program.said
+    assert fleet.workers() == []
+
+
 def test_term_drains_a_worker_in_the_main_thread(start: Callable[[str], Running], fleet: Fleet, tmp_path: Path) -> None:
     program = start(RUN_WORKER)
     job_id = fleet.enqueue(Job("linger", "prog.linger", (600.0,)))
