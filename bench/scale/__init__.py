@@ -1,0 +1,1 @@
+"""Simulated workers: the traffic of a thousand workers from one process."""
