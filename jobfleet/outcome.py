@@ -50,15 +50,17 @@ class Overdue:
 
 @dataclass(frozen=True, slots=True)
 class Unrunnable:
-    """This worker cannot run the job: its function is unknown, or its envelope is newer than the worker.
+    """This worker cannot run the job: its function is unknown, or its envelope or its arguments are newer.
 
     Attributes:
         reason: A text for the history.
         may_fail: Whether the job fails if it stays unrunnable too long. False if another worker may know the function.
+        failed_as: The reason of such a failure.
     """
 
     reason: str
     may_fail: bool = True
+    failed_as: str = "unknown-function"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +73,15 @@ class KnownElsewhere:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """The envelope cannot be decoded, so no worker can ever run the job."""
+    """The arguments cannot be decoded or upcast, so no worker with this code can run the job.
+
+    Attributes:
+        reason: A text for the history.
+        failed_as: The reason of the failure.
+    """
 
     reason: str
+    failed_as: str = "unreadable"
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,12 +140,21 @@ def _enqueued_with(details: JobDetails[Any]) -> Iterable[tuple[str, Cell | str]]
     if is_open:
         yield "retries", _retries(details)
     yield "expires", _when(details.expires_at) if is_open else ""
+    yield "schema version", _versions(details)
     for option, job_id in details.callbacks.items():
         yield option.replace("_", " "), job_id
     yield "callback", f"{details.callback} of its parent" if details.callback else ""
     parents = [f"{parent.id} ({parent.status or 'open'})" for parent in details.parents[:PARENTS_SHOWN]]
     more = len(details.parents) - len(parents)
     yield "parents", ", ".join(parents) + (f" and {more:,} more" if more else "")
+
+
+def _versions(details: JobDetails[Any]) -> str:
+    """The version of a job's arguments, and that of its function if it is another one."""
+    needed, published = details.schema_version, details.function_version
+    if published is None or needed == published:
+        return "" if needed == 1 else f"{needed}"
+    return f"{needed}; the workers have {published}" if not details.job.status.is_final or needed > 1 else ""
 
 
 def _retries(details: JobDetails[Any]) -> str:

@@ -48,7 +48,7 @@ HEADER_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "session": "session of that user",
         "group": "group within the queue",
         "correlation_id": "id that is common to all jobs of one request",
-        # Reserved.
+        # Set by jobfleet, or reserved.
         "trace": "W3C trace context",
         "kid": "id of the key that signed or encrypted the body",
         "flow": "flow it is a step of",
@@ -58,7 +58,7 @@ HEADER_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "callback": "for such a job: on_success or on_failure",
         "unique": "unique key of the job",
         "nominal": "for a recurring job: the scheduled time, microseconds since 1970",
-        "schema": "version of the function's arguments",
+        "schema": "version of the function's arguments; absent for 1",
         "batch": "batch of its enqueue",
     }
 )
@@ -66,6 +66,7 @@ HEADER_KEYS: Final[Mapping[str, str]] = MappingProxyType(
 
 NUMBERS: Final = (
     "enqueued_at", "max_retries", "max_crashes", "retry_delay", "retry_for", "timeout", "result_ttl", "nominal",
+    "schema",
 )  # fmt: skip
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = MappingProxyType(
     {

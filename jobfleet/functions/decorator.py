@@ -88,7 +88,8 @@ class JobDecorator:
             (seconds), `nice` (0 to 19), `environment` (a mapping) and `on_oom` (a queue). With `batch` (1 to 1,000) the
             function receives a list with the values of at most so many jobs, gathered for `batch_wait` seconds.
             `group` may name arguments (``"{customer}"``). `concurrency` and `rate` (``"10/min"``) limit the jobs of
-            each group, or of the function's own queue; a limit that an operator sets overrides them.
+            each group, or of the function's own queue; a limit that an operator sets overrides them. `version` numbers
+            the shape of the arguments, and `upcast` (``{1: f}``) brings those of an earlier version to the next one.
 
     Args:
         registry: The registry that it fills; None for the default registry.

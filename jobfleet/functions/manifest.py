@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobfleet.codec import decode, encode
 from jobfleet.errors import EncodingError
+from jobfleet.functions.schema import schema_in
 from jobfleet.model.group import EVERY_GROUP, GroupTemplate
 from jobfleet.model.limit import DeclaredLimit
 from jobfleet.model.template import placeholders
@@ -20,7 +21,7 @@ if TYPE_CHECKING:  # a supervisor reads what is published, and knows no function
 PUBLISHED = (
     "queue", "priority", "delay", "expires_in", "result_ttl", "timeout", "hard_timeout", "max_retries", "retry_delay",
     "retry_for", "retry_backoff", "retry_jitter", "max_crashes", "unique", "unique_for", "on_conflict", "debounce_max",
-    "group", "keep_last",
+    "group", "keep_last", "version",
 )  # fmt: skip
 
 
@@ -56,6 +57,11 @@ def read_function(record: bytes) -> dict[str, Any]:
     options, group = fields.get("options"), fields.get("group")
     found = options if isinstance(options, dict) else {}
     return {**found, "group": GroupTemplate(group)} if isinstance(group, str) else found
+
+
+def read_version(record: bytes) -> int:
+    """The version of the arguments of a published function."""
+    return schema_in(read_function(record))
 
 
 def read_limit(record: bytes) -> DeclaredLimit | None:

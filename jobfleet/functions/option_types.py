@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from jobfleet.functions.schema import Upcast
 from jobfleet.model.option_types import DelayFunction, RetryDelay, Seconds, SharedOptions
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ class UnnamedOptions(SharedOptions, total=False):
         on_oom: The queue in which a job that ran out of memory continues.
         concurrency: The most jobs that run at once: of each group, or of the function's own queue.
         rate: The most of them that start per period, such as ``10/min``, or a number per second.
+        version: The version of the function's arguments; 1 if it is not given.
+        upcast: Functions of ``(args, kwargs)`` that return the arguments of the next version, by their version.
     """
 
     cron: str | Cron | None
@@ -41,6 +44,8 @@ class UnnamedOptions(SharedOptions, total=False):
     on_oom: str | None
     concurrency: int | None
     rate: str | float | None
+    version: int | None
+    upcast: Mapping[int, Upcast] | None
 
 
 class FunctionOptions(UnnamedOptions, total=False):

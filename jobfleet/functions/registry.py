@@ -19,6 +19,7 @@ from jobfleet.functions.isolation import LIMITS, Isolation, run_place
 from jobfleet.functions.keep_last import KEEP_LAST, keep_last_of
 from jobfleet.functions.naming import stable_name
 from jobfleet.functions.retry_delay import RetryDelayFunction, delay_function_of
+from jobfleet.functions.schema import UPCAST, VERSION, Schema, schema_of
 from jobfleet.model import Job, check_function_name
 from jobfleet.model.callback import CALLBACKS
 from jobfleet.model.group import GroupTemplate, group_option
@@ -44,7 +45,10 @@ else:
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 C_co = TypeVar("C_co", covariant=True)
-DECORATOR_ONLY = frozenset((*LIMITS, *BATCH, *DECLARED, KEEP_LAST))
+DECORATOR_ONLY = frozenset((*LIMITS, *BATCH, *DECLARED, KEEP_LAST, VERSION, UPCAST))
+OF_FUNCTION = (KEEP_LAST, VERSION)
+"""Options of a function that are published with those of its jobs."""
+FIRST = Schema()
 ON_ERRORS = frozenset({"retry_on", "discard_on"})
 
 
@@ -72,6 +76,7 @@ class JobFunction(Generic[P, R_co, C_co, Q]):
         isolation: Isolation | None = None,
         batch: Batch | None = None,
         limit: DeclaredLimit | None = None,
+        schema: Schema = FIRST,
         fleet: AnyFleet | None = None,
     ) -> None:
         self.function: Callable[Q, C_co] = function
@@ -82,6 +87,7 @@ class JobFunction(Generic[P, R_co, C_co, Q]):
         self.discard_on = discard_on
         self.delay_of = delay_of
         self.limit = limit
+        self.schema = schema
         self.injection: Injection = injection_of(function)
         self.parameters = parameters_of(function, self.injection)
         self.batch = batch
@@ -122,7 +128,7 @@ class JobFunction(Generic[P, R_co, C_co, Q]):
         copy: JobFunction[P, R_co, C_co, Q] = object.__new__(JobFunction)
         copy.__dict__.update(self.__dict__)
         given = dict(self.given)
-        kept = {KEEP_LAST: given.pop(KEEP_LAST)} if KEEP_LAST in given else {}
+        kept = {option: given.pop(option) for option in OF_FUNCTION if option in given}
         copy.given = Job(self.name, self, **_merged(given, options)).own_options() | kept
         return copy
 
@@ -245,7 +251,9 @@ class Registry:
         isolation = place.isolation
         delay_of = delay_function_of(options, wire)
         gathered = {option: options.pop(option) for option in BATCH if option in options}
-        kept = keep_last_of(options)
+        kept, schema = keep_last_of(options), schema_of(options)
+        if schema.version > 1:
+            kept[VERSION] = schema.version
         batch = batch_of(function, gathered, run_in=place.run_in, cron=cron)
         if isolation is not None and isolation.on_oom == (options.get("queue") or "default"):
             raise InvalidJob(f"on_oom is {isolation.on_oom!r}, the function's own queue; name another.", field="on_oom")
@@ -271,6 +279,7 @@ class Registry:
             isolation=isolation,
             batch=batch,
             limit=declared_limit(declared, options),
+            schema=schema,
             cron=cron,
             fleet=fleet,
         )

@@ -45,6 +45,8 @@ class JobDetails(Generic[T_co]):
         expires_at: The time at which it expires if it has not started; None for no expiry.
         parents: The jobs that it waits for or has waited for, in the order of `depends_on`.
         callbacks: The ids of its callbacks, by ``on_success`` and ``on_failure``.
+        schema_version: The version of its arguments, as its producer knew it.
+        function_version: The version that its function takes, as workers have published it; None if they have not.
         callback: ``on_success`` or ``on_failure`` if it is a callback of its parent; None if it is none.
         history: One line per run and per replay, oldest first. A line of a run has its number, the time of its end
             (µs since 1970) and what happened. A line of a replay has ``replayed``, the time, who asked (- for nobody
@@ -62,5 +64,7 @@ class JobDetails(Generic[T_co]):
     expires_at: datetime | None = None
     parents: tuple[Parent, ...] = ()
     callbacks: Mapping[str, str] = field(default_factory=dict)
+    schema_version: int = 1
+    function_version: int | None = None
     callback: str | None = None
     history: tuple[str, ...] = ()

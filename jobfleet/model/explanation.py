@@ -41,6 +41,7 @@ class ReasonCode(StrEnum):
     QUEUE_FULL = "queue-full"
     QUEUE_RATE = "queue-rate"
     UNKNOWN_FUNCTION = "unknown-function"
+    NEWER_SCHEMA = "newer-schema"
     ELSEWHERE = "elsewhere"
     UNSERVED = "unserved"
     QUIET = "quiet"

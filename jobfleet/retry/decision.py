@@ -151,8 +151,8 @@ def decide(
             return Retry(0, spent)
         case Unrunnable() | KnownElsewhere():
             return _unrunnable(outcome, policy, tries, now_us)
-        case Broken(reason):
-            return Fail("unreadable", ErrorType.PERMANENT, tries.noting(now_us, reason))
+        case Broken(reason, failed_as):
+            return Fail(failed_as, ErrorType.PERMANENT, tries.noting(now_us, reason))
         case Overdue():
             return Expire()
         case Interrupted() | Cancelled():
@@ -212,7 +212,7 @@ def _unrunnable(outcome: Unrunnable | KnownElsewhere, policy: Policy, tries: Tri
         return PutBack(outcome.function, replace(tries, parked_since=0) if tries.parked_since else None)
     reason, since = outcome.reason, tries.parked_since or now_us
     if outcome.may_fail and now_us - since >= to_us(policy.unknown_grace):
-        return Fail("unknown-function", ErrorType.PERMANENT, tries.noting(now_us, reason))
+        return Fail(outcome.failed_as, ErrorType.PERMANENT, tries.noting(now_us, reason))
     noted = tries if tries.parked_since else tries.noting(now_us, reason)
     waited = now_us - since
     delay = min(PARK_DELAY_US, max(PARK_FIRST_US, waited), max(to_us(policy.unknown_grace) - waited, 0) + 1000)

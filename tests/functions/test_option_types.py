@@ -19,6 +19,7 @@ from jobfleet.functions.declared_limit import DECLARED
 from jobfleet.functions.isolation import LIMITS, PLACES
 from jobfleet.functions.option_types import FunctionOptions, RegisteredOptions
 from jobfleet.functions.registry import Registry
+from jobfleet.functions.schema import UPCAST, VERSION
 from jobfleet.model import spec
 from jobfleet.model.option_types import (
     OPTIONS,
@@ -49,7 +50,7 @@ def test_each_option_has_a_check() -> None:
 
 
 def test_the_decorator_takes_the_shared_options_and_those_of_a_function() -> None:
-    taken = {*LIMITS, *DECLARED, "retry_on", "discard_on", "cron", "retry_delay", "keep_last"}
+    taken = {*LIMITS, *DECLARED, "retry_on", "discard_on", "cron", "retry_delay", "keep_last", VERSION, UPCAST}
 
     assert set(FunctionOptions.__annotations__) == {*SharedOptions.__annotations__, *taken, "name"}
     assert set(RegisteredOptions.__annotations__) == {*SharedOptions.__annotations__, *taken, *BATCH}
@@ -59,7 +60,9 @@ def test_the_decorator_takes_the_shared_options_and_those_of_a_function() -> Non
 def test_the_registry_takes_each_option_that_the_types_name() -> None:
     named = set(inspect.signature(Registry.register).parameters) - {"self", "function", "fleet", "options"}
 
-    assert named | SHARED | {*LIMITS, *DECLARED, "cron", "keep_last"} == set(FunctionOptions.__annotations__)
+    assert named | SHARED | {*LIMITS, *DECLARED, "cron", "keep_last", VERSION, UPCAST} == set(
+        FunctionOptions.__annotations__
+    )
 
 
 def test_the_words_of_an_option_are_those_that_the_checks_accept() -> None:

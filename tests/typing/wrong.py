@@ -49,6 +49,14 @@ def six() -> None: ...
 def seven(customer: str) -> None: ...
 
 
+@job(version="2")  # wrong: a number
+def eight() -> None: ...
+
+
+@job(version=2, upcast={1: delay_of_one})  # wrong: a function of args and kwargs
+def nine() -> None: ...
+
+
 @job(queue="mail", retry_delay=timedelta(seconds=5), timeout=30, tags=["eu"], on_conflict="raise")
 def send(ctx: JobContext, to: str, copies: int = 1) -> int:
     return len(to) * copies
@@ -76,6 +84,7 @@ def main(fleet: Fleet, ctx: JobContext) -> None:
     Job("Mail", "mail.send", depends_on=[jf.After("mail.0.1", "ignore")])  # wrong: cancel, run or wait
     fleet.job(retry_on="OSError")(one)  # wrong: classes
     fleet.job(keep_last="5")(one)  # wrong: a number
+    send.options(version=2)  # wrong: only the decorator
     send.options(keep_last=5)  # wrong: only the decorator
     fleet.run_worker(slot=5)  # wrong: slots
     Fleet("redis://localhost", leese="30s")  # wrong: lease

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from jobfleet.clock import local, span, to_us
+from jobfleet.functions.schema import newer
 from jobfleet.model import JobStatus
 from jobfleet.model.explanation import Fact, Reason, ReasonCode
 from jobfleet.model.similar import similar_function
@@ -103,6 +104,8 @@ def parked(seen: Snapshot) -> Reason | None:
 
 def _why_parked(seen: Snapshot) -> str:
     """The reason of the worker that parked it. That worker suggests only its own functions; others may be closer."""
+    if newer_than := _newer_than_published(seen):
+        return newer_than
     why = _last_words(seen) or "no worker could run it"
     if seen.job is None or seen.job.function in seen.functions or not why.startswith("no worker knows "):
         return why
@@ -151,6 +154,22 @@ def unknown_function(seen: Snapshot) -> Reason | None:
     if lacking is None:
         return None
     return Reason(ReasonCode.UNKNOWN_FUNCTION, lacking.text, {"function": job.function, "meant": lacking.meant})
+
+
+def newer_schema(seen: Snapshot) -> Reason | None:
+    """Its arguments have a later version than the function that workers have published."""
+    text, details = _newer_than_published(seen), seen.details
+    if not text or details is None or seen.tries.parked_since:
+        return None
+    facts: dict[str, Fact] = {"needed": details.schema_version, "published": details.function_version}
+    return Reason(ReasonCode.NEWER_SCHEMA, f"{text} The job is parked until a worker has it.", facts)
+
+
+def _newer_than_published(seen: Snapshot) -> str:
+    details = seen.details
+    if details is None or details.function_version is None or details.schema_version <= details.function_version:
+        return ""
+    return newer(details.job.function, details.schema_version, f"the workers have {details.function_version}")
 
 
 def elsewhere(seen: Snapshot) -> Reason | None:

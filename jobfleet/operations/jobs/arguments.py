@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from jobfleet.codec import Limits, open_envelope, recalled, zones_lost
-from jobfleet.errors import EncodingError
+from jobfleet.codec import Limits, amended, open_envelope, read_header, recalled, zones_lost
+from jobfleet.errors import EncodingError, InvalidJob
+from jobfleet.functions.registry import JobFunction, Registry
+from jobfleet.functions.schema import newer
 from jobfleet.model import Job
 
 
@@ -49,12 +51,21 @@ def complete(envelope: bytes, wanted: Arguments, limits: Limits) -> tuple[Sequen
     return args, kwargs
 
 
-def with_arguments(envelope: bytes, wanted: Arguments, limits: Limits) -> bytes:
-    """Return the envelope with new arguments; its header stays as it is.
+def with_arguments(envelope: bytes, wanted: Arguments, limits: Limits, registry: Registry) -> bytes:
+    """Return the envelope with new arguments; in its header, at most the version of the arguments changes.
+
+    If this process knows the function, the new arguments are of the version that it knows. Otherwise they are of the
+    version that the job has.
 
     Raises:
+        InvalidJob: The job has a later version of the arguments than this process, or an earlier one that cannot be
+            upcast.
         EncodingError: An argument cannot travel, or arguments are kept and cannot be read.
     """
+    header = read_header(envelope)
+    function = registry.get(str(header.get("function", "")))
+    if function is not None and header.get("schema", 1) != function.schema.version:
+        envelope = _at_version(envelope, function, wanted, limits)
     return recalled(envelope, *complete(envelope, wanted, limits), limits=limits)
 
 
@@ -72,3 +83,16 @@ def _check_is_kept(envelope: bytes) -> None:
             field="args",
             path="args",
         )
+
+
+def _at_version(envelope: bytes, function: JobFunction[..., Any, Any], wanted: Arguments, limits: Limits) -> bytes:
+    """The envelope with the version of the arguments that a function takes."""
+    opened = open_envelope(envelope, limits=limits)
+    have, version = opened.header.get("schema", 1), function.schema.version
+    if have > version:
+        raise InvalidJob(newer(function.name, have, f"this program has {version}"), field="args")
+    if wanted.args is None or wanted.kwargs is None:  # some are kept
+        _check_is_kept(envelope)
+        args, kwargs = function.schema.upcast(function.name, have, opened.args, opened.kwargs)
+        envelope = recalled(envelope, args, kwargs, limits=limits)
+    return amended(envelope, {"schema": version})

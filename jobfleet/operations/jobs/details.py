@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from jobfleet.codec import Limits, header_or_empty, open_envelope, zones_lost
 from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError
-from jobfleet.functions.manifest import read_function
+from jobfleet.functions.manifest import read_function, read_version
 from jobfleet.model import JobResult, Priority
 from jobfleet.model.callback import CALLBACKS
 from jobfleet.model.details import JobDetails, Parent
@@ -81,6 +81,7 @@ def details_of(
     tries = _tries(seen, letter)
     policy = policy_in(context.config, header, fleet) if header else None
     meta = letter.meta if letter is not None else seen.meta
+    record = fleet.functions.get(job.function)
     return JobDetails(
         job=job,
         priority=_priority(seen, letter),
@@ -93,6 +94,8 @@ def details_of(
         expires_at=moment(expiry_in(meta)),
         parents=tuple(Parent(parent.parent, parent.status) for parent in parents),
         callbacks={option: str(header[option]) for option in CALLBACKS if option in header},
+        schema_version=header.get("schema", 1),
+        function_version=None if record is None else read_version(record),
         callback=str(header["callback"]) if "callback" in header else None,
         history=tries.history,
     )

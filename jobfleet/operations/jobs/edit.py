@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from jobfleet.codec import read_header, recalled
+from jobfleet.codec import read_header
 from jobfleet.errors import InvalidJob, JobNotFound
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.jobs.arguments import Arguments, arguments_of, complete
+from jobfleet.operations.jobs.arguments import Arguments, arguments_of, complete, with_arguments
 from jobfleet.operations.operation import Operation, value
 from jobfleet.store.calls import control, inspect
 from jobfleet.store.job_rows import InWait, Unknown
@@ -52,8 +52,9 @@ def edit(context: FleetContext, job_id: str, wanted: Arguments, by: str | None) 
 
 
 def _edited(context: FleetContext, envelope: bytes, wanted: Arguments) -> bytes:
-    args, kwargs = complete(envelope, wanted, context.limits)
+    edited = with_arguments(envelope, wanted, context.limits, context.registry)
     function = context.registry.get(str(read_header(envelope).get("function", "")))
     if function is not None:
+        args, kwargs = complete(edited, wanted, context.limits)
         function.fit.check((len(args), *kwargs), args, kwargs)
-    return recalled(envelope, args, kwargs, limits=context.limits)
+    return edited

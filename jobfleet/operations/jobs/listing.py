@@ -32,7 +32,8 @@ class Letter:
 
     Attributes:
         job: The job.
-        reason: Why it failed: error, crashed, oom, timeout, expired-lease, discarded, unknown-function, unreadable.
+        reason: Why it failed: error, crashed, oom, timeout, expired-lease, discarded, unknown-function, unreadable,
+            newer-schema, upcast.
         history: One line per run and per replay, oldest first. A line of a run has its number, the time of its end
             (µs since 1970) and what happened. A line of a replay has ``replayed``, the time, who asked (- for nobody
             in particular), and ``edited`` if the arguments were changed.

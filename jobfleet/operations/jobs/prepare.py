@@ -14,6 +14,7 @@ from jobfleet.functions.injection import injection_of, parameters_of
 from jobfleet.functions.manifest import read_function, read_parameters
 from jobfleet.functions.naming import BUILT_IN, stable_name
 from jobfleet.functions.registry import JobFunction, Registry
+from jobfleet.functions.schema import VERSION, schema_in
 from jobfleet.model import Job, JobStatus, Priority, seconds
 from jobfleet.model.group import GroupTemplate, group_name
 from jobfleet.operations.fleet_context import REMEMBERED, FleetContext
@@ -150,7 +151,8 @@ def submission(
     if type(group) is GroupTemplate:
         group = group_name(group, job.args, named_arguments(job, function.parameters))
     lane = lane_of(job.queue or options.get("queue") or "default", job, key, group)
-    envelope = seal_call(_head(job, function.name, key, group), job.args, job.kwargs, limits=limits)
+    version = schema_in(options) if VERSION in options else 1
+    envelope = seal_call(_head(job, function.name, key, group, version), job.args, job.kwargs, limits=limits)
     priority = job.priority if job.priority is not None else options.get("priority")
     band = NORMAL_BAND if priority is None else Priority(priority).band
     when = _when(job, options)
@@ -187,7 +189,7 @@ def plain(job: Job, function: str, lane: Lane, limits: Limits) -> Submission:
     return _tuple(Submission, (lane, entry, QUEUED, None))
 
 
-def _head(job: Job, function: str, key: str | None, group: str | None) -> bytes:
+def _head(job: Job, function: str, key: str | None, group: str | None, version: int = 1) -> bytes:
     """The encoded header."""
     header: dict[str, object] = {"function": function}
     if job.name != function:
@@ -198,6 +200,8 @@ def _head(job: Job, function: str, key: str | None, group: str | None) -> bytes:
         header["unique"] = key
     if group is not None:
         header["group"] = group
+    if version > 1:
+        header["schema"] = version
     _describe(job, header)
     return encode_head(header)
 

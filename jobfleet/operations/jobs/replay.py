@@ -70,5 +70,5 @@ def _edit(context: FleetContext, job_id: str, wanted: Arguments) -> Operation[Ed
     letter: DeadLetter | None = value((yield (inspect.letter(context.keys.lane_of(job_id), job_id),)))
     if letter is None:
         return NO_LETTER
-    envelope = with_arguments(letter.envelope, wanted, context.limits)
+    envelope = with_arguments(letter.envelope, wanted, context.limits, context.registry)
     return Edit(letter.entry, b"" if envelope == letter.envelope else envelope)

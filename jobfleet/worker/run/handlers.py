@@ -38,6 +38,7 @@ class Handler:
         timeout: The soft time limit in seconds; 0 for none.
         hard_timeout: The hard time limit in seconds; 0 for none.
         result_ttl_ms: How long a result is kept.
+        version: The version of its arguments.
         is_plain: Whether the function is called with its arguments alone: it asks for no context and no resources.
     """
 
@@ -48,6 +49,7 @@ class Handler:
     timeout: float
     hard_timeout: float
     result_ttl_ms: int
+    version: int = 1
     is_plain: bool = False
 
 
@@ -169,6 +171,7 @@ class Handlers:
             timeout=timeout,
             hard_timeout=seconds(hard or 0.0, field="hard_timeout"),
             result_ttl_ms=round((config.result_ttl if ttl is None else float(ttl)) * 1000),
+            version=function.schema.version,
             is_plain=function.injection.is_none,
         )
 

@@ -18,6 +18,7 @@ from jobfleet.worker.run.executor import Executor, OnEnd
 from jobfleet.worker.run.handlers import Handler, Handlers, UnknownFunction
 from jobfleet.worker.run.inputs.context import context_of
 from jobfleet.worker.run.inputs.parents import Parents
+from jobfleet.worker.run.inputs.schema import at_version
 from jobfleet.worker.run.middleware import MiddlewareChain
 from jobfleet.worker.run.run import Run
 from jobfleet.worker.run.stop_ladder import StopLadder, limits_of
@@ -116,7 +117,9 @@ class Runner:
         try:
             opened = open_envelope(run.grant.envelope, limits=self._limits)
             run.header = opened.header
-            run.handler = self._handlers.get(opened.header["function"])
+            run.handler = handler = self._handlers.get(opened.header["function"])
+            if opened.header.get("schema", 1) != handler.version:
+                return at_version(run, handler, opened, self._limits)
         except EnvelopeTooNew as error:
             return Unrunnable(str(error))
         except UnknownFunction as error:

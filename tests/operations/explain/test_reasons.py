@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from jobfleet import JobResult, JobStatus
+from jobfleet.model.details import JobDetails
 from jobfleet.model.explanation import Reason, ReasonCode
 from jobfleet.operations.explain.explain import RUNNING, WAITING, explain
 from jobfleet.operations.explain.snapshot import Snapshot, UnmetParent
@@ -139,6 +140,12 @@ CASES = [
         "No worker has published 'mail.sned'; did you mean 'mail.send'? The job is parked until one does.",
     ),
     Case(
+        ReasonCode.NEWER_SCHEMA,
+        replace(waiting(), details=JobDetails(job=WAITS, schema_version=3, function_version=2)),
+        "'mail.send' needs schema version 3; the workers have 2. Upgrade workers before producers. "
+        "The job is parked until a worker has it.",
+    ),
+    Case(
         ReasonCode.ELSEWHERE,
         replace(waiting(), kinds=(KindSeen("k2", "box:12:bb", {"": "bulk", "mail.send": "mail"}),)),
         "box:12:bb knows 'mail.send' and does not serve the queue 'mail'; those that serve it do not know the function."
@@ -166,11 +173,7 @@ CASES = [
         "1,214 jobs ahead of it: 14 more urgent, 1,200 of its own priority.",
     ),
     Case(ReasonCode.NEXT, waiting(), "Next in line: a worker should claim it now."),
-    Case(
-        ReasonCode.EXPIRING,
-        waiting(meta=f"x {NOW + 180 * S}\nr 300000"),
-        "Expires in 3 min unless it has started by then.",
-    ),
+    Case(ReasonCode.EXPIRING, waiting(meta=f"x {NOW + 180 * S}"), "Expires in 3 min unless it has started by then."),
     Case(
         ReasonCode.LOCK,
         replace(running(), awaited=Awaited(7, NOW - 12 * S, 1, "crm", ("mail.0.b",))),
