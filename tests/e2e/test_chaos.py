@@ -1,25 +1,41 @@
-"""Short runs of `scripts/chaos`, which tells what it does and checks."""
+"""Runs of `scripts/chaos`: a few faults each time, longer mixtures on request."""
 
 from __future__ import annotations
 
-import subprocess
+import json
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.chaos.campaign import VERDICT
+from tests.support.chaos.catalogue import QUICK
 from tests.support.fleet import ROOT
+from tests.support.scripts import run_script
+
+SCRIPT = str(ROOT / "scripts" / "chaos")
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize(
-    ("seed", "seconds"),
-    [(1, 12), *(pytest.param(seed, 60, marks=pytest.mark.slow) for seed in (2, 3, 4))],
-)
-def test_nothing_is_lost_whatever_dies(tmp_path: Path, seed: int, seconds: int) -> None:
-    command = [sys.executable, str(ROOT / "scripts" / "chaos"), "--seed", str(seed), "--seconds", str(seconds)]
+@pytest.mark.parametrize("fault", QUICK)
+def test_a_fault_violates_no_invariant(tmp_path: Path, fault: str) -> None:
+    command = [sys.executable, SCRIPT, "--fault", fault, "--seed", "1", "--jobs", "120", "--keep", str(tmp_path)]
 
-    run = subprocess.run([*command, "--keep", str(tmp_path)], capture_output=True, text=True, timeout=390, check=False)
+    run = run_script(*command, timeout=390)
 
     assert run.returncode == 0, run.stdout + run.stderr
-    assert run.stdout.splitlines()[-1].startswith(f"ok: seed {seed}, ")
+    verdict = json.loads((tmp_path / VERDICT).read_text())
+    assert (verdict["lost"], verdict["duplicates"], verdict["breaches"]) == (0, 0, [])
+    assert verdict["acknowledged"] > 0
+    assert run_script(sys.executable, SCRIPT, "--check", str(tmp_path), timeout=60).returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("seed", [2, 3, 4])
+def test_nothing_is_lost_whatever_happens(seed: int) -> None:
+    command = [sys.executable, SCRIPT, "--fault", "mixed", "--seed", str(seed), "--seconds", "60", "--jobs", "1500"]
+
+    run = run_script(*command, timeout=390)
+
+    assert run.returncode == 0, run.stdout + run.stderr

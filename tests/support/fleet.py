@@ -171,9 +171,13 @@ class Programs:
         url: The server.
         folder: Where logs and histories go.
         root: The folder whose package they run: that of another revision, for instance.
+
+    Attributes:
+        environment: Further variables of all that is started from now on.
     """
 
     def __init__(self, url: str, folder: Path, root: Path = ROOT) -> None:
+        self.environment: dict[str, str] = {}
         self.url = url
         self.root = root
         self.folder = folder
@@ -190,7 +194,8 @@ class Programs:
             environment={
                 "PYTHONPATH": str(self.root), "JOBFLEET_URL": self.url,
                 "JOBFLEET_APP_DIR": str(APPS), "JOBFLEET_TEST_FOLDER": str(self.folder),
-                "HISTORY_FILE": str(self.history.path), "PYTHONFAULTHANDLER": "1", **environment,
+                "HISTORY_FILE": str(self.history.path), "PYTHONFAULTHANDLER": "1", **self.environment,
+                **environment,
             },
         )  # fmt: skip
         self._started.append(program)

@@ -1,4 +1,4 @@
-"""A proxy between a worker and Redis that can go silent, or lead elsewhere, without closing a connection."""
+"""A proxy between clients and Redis that loses, delays or holds what passes, or leads elsewhere."""
 
 from __future__ import annotations
 
@@ -6,11 +6,34 @@ import socket
 import ssl
 import threading
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Self
 
 from tests.support.server import RedisServer
 
 CHUNK = 1 << 16
+
+
+@dataclass
+class _Pair:
+    """The two sides of one connection.
+
+    Attributes:
+        near: The client's side.
+        far: The server's side.
+        silent: Set once nothing more is passed on.
+        last: What the client has sent last.
+    """
+
+    near: socket.socket
+    far: socket.socket
+    silent: threading.Event
+    last: bytes = b""
+
+    def close(self) -> None:
+        for one in (self.near, self.far):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
 
 
 class Proxy:
@@ -23,6 +46,7 @@ class Proxy:
     Attributes:
         port: Where it listens.
         url: Where to connect.
+        swallowed: How many replies were swallowed.
     """
 
     def __init__(self, server: RedisServer, *, tls: ssl.SSLContext | None = None) -> None:
@@ -32,8 +56,16 @@ class Proxy:
         self.port: int = self._listening.getsockname()[1]
         self.url = f"redis{'s' * (tls is not None)}://127.0.0.1:{self.port}/0"
         self._silent = threading.Event()
-        self._sockets: list[socket.socket] = []
+        self._pairs: list[_Pair] = []
+        self._open = {"up": threading.Event(), "down": threading.Event()}
+        self._delay = threading.Event()
+        self._seconds = 0.0
+        self._to_swallow = 0
+        self._what = b""
+        self._lock = threading.Lock()
+        self.swallowed = 0
         self._is_closed = False
+        self.pass_all()
         self._start(self._accept)
 
     def lead_to(self, server: RedisServer) -> None:
@@ -45,13 +77,46 @@ class Proxy:
         silenced, self._silent = self._silent, threading.Event()
         silenced.set()
 
+    def cut(self) -> None:
+        """Close all connections; new ones work."""
+        for pair in self._pairs:
+            pair.close()
+        self._pairs.clear()
+
+    def hold(self, *directions: str) -> None:
+        """Hold back what goes `up` to the server or `down` to the clients until `pass_all`, on new connections too."""
+        for direction in directions:
+            self._open[direction].clear()
+
+    def delay(self, seconds: float) -> None:
+        """Pass everything on late, until `pass_all`."""
+        self._seconds = seconds
+        self._delay.clear()
+
+    def swallow(self, what: str, *, count: int = 1) -> None:
+        """Close the next connections on which the reply to a request with this text comes, instead of passing it on."""
+        with self._lock:
+            self._to_swallow, self._what = count, what.encode()
+
+    def pass_all(self) -> None:
+        """Pass everything on at once again, also what was held back."""
+        self._seconds = 0.0
+        self._to_swallow = 0
+        self._delay.set()
+        for direction in self._open.values():
+            direction.set()
+
     def close(self) -> None:
         """End all connections."""
         self._is_closed = True
-        for one in (self._listening, *self._sockets):
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
+        with suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+        self.pass_all()
+        for pair in self._pairs:
+            pair.close()
+            pair.near.close()
+            pair.far.close()
 
     def __enter__(self) -> Self:
         return self
@@ -72,19 +137,35 @@ class Proxy:
                 far = socket.create_connection(("127.0.0.1", self._port))
             except OSError:
                 continue
-            self._sockets += [near, far]
             for one in (near, far):
                 one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            for one, other in ((near, far), (far, near)):
-                self._start(self._pass_on, one, other, self._silent)
+            pair = _Pair(near, far, self._silent)
+            self._pairs.append(pair)
+            self._start(self._pass_on, pair, "up")
+            self._start(self._pass_on, pair, "down")
 
-    @staticmethod
-    def _pass_on(one: socket.socket, other: socket.socket, silent: threading.Event) -> None:
+    def _pass_on(self, pair: _Pair, direction: str) -> None:
+        one, other = (pair.near, pair.far) if direction == "up" else (pair.far, pair.near)
         with suppress(OSError):  # a peer that closes with unread bytes resets its connection: that is an end, too
             while data := one.recv(CHUNK):
-                if silent.is_set():
+                self._open[direction].wait()
+                if self._seconds:
+                    self._delay.wait(self._seconds)
+                if pair.silent.is_set():
+                    return
+                if direction == "up":
+                    pair.last = data
+                elif self._is_swallowed(pair):
+                    pair.close()
                     return
                 other.sendall(data)
-        if not silent.is_set():
+        if not pair.silent.is_set():
             with suppress(OSError):
                 other.shutdown(socket.SHUT_WR)
+
+    def _is_swallowed(self, pair: _Pair) -> bool:
+        with self._lock:
+            hit = self._to_swallow > 0 and self._what in pair.last
+            self._to_swallow -= hit
+            self.swallowed += hit
+        return hit

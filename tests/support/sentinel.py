@@ -27,12 +27,16 @@ class SentinelServer:
         primary: The port of the primary.
         quorum: How many Sentinels must agree that the primary is down.
         lines: Further lines of its configuration.
+
+    Attributes:
+        port: Where it listens.
+        log: The file of its log.
     """
 
     def __init__(self, primary: int, quorum: int, lines: tuple[str, ...]) -> None:
         self.port = free_port()
         self._folder = Path(tempfile.mkdtemp(prefix="jobfleet-sentinel-"))
-        file, path, log = (self._folder / name for name in ("sentinel.conf", "server.sock", "server.log"))
+        file, path, self.log = (self._folder / name for name in ("sentinel.conf", "server.sock", "server.log"))
         settings = [
             f"port {self.port}",
             "bind 127.0.0.1",
@@ -44,8 +48,8 @@ class SentinelServer:
             *lines,
         ]
         file.write_text("\n".join(settings) + "\n")
-        self.process = ServerProcess([str(find_server().path), str(file), "--sentinel"], log=log)
-        self.process.wait_ready(path, log=log)
+        self.process = ServerProcess([str(find_server().path), str(file), "--sentinel"], log=self.log)
+        self.process.wait_ready(path, log=self.log)
 
     def asked(self, *command: str, password: str | None = None) -> Any:
         """Send a command, and return the reply."""

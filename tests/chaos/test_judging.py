@@ -1,0 +1,112 @@
+"""The checker finds what is wrong with a history, and a correct history violates nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.support.chaos.case import Case
+from tests.support.chaos.figures import figures
+from tests.support.chaos.history import Record
+from tests.support.chaos.invariants import INVARIANTS, judge
+
+JOB, OTHER = "default.0.aa", "default.0.bb"
+ACKNOWLEDGED = [
+    Record(1.0, "producer-1", "invoke", "enqueue", JOB, 0, {"call": 7, "function": "chaos.work"}),
+    Record(1.1, "producer-1", "ok", "enqueue", JOB, 0, {"answer": JOB}),
+]
+RUN = [
+    Record(2.0, "run-1", "invoke", "run", JOB, 50, {"call": 7, "attempt": 1}),
+    Record(2.1, "run-1", "ok", "run", JOB, 50),
+]
+COMPLETED = {"status": "completed", "result": 50, "fence": 50, "retry_count": 0, "error": None}
+
+
+def case(*history: Record, job: dict[str, Any] | None = None, **run: Any) -> Case:
+    """A run of one job."""
+    final = {"jobs": {JOB: job} if job else {}, "left": {}, "totals": {}}
+    return Case([*ACKNOWLEDGED, *history], None, {"fault": "none", "seed": 1, "seconds": 1.0, **run}, final)
+
+
+def invariants(found: Case) -> set[int]:
+    return {breach.invariant for breach in judge(found)}
+
+
+def test_the_32_invariants_are_each_judged_or_have_a_reason() -> None:
+    assert [one.number for one in INVARIANTS] == list(range(1, 33))
+    assert all(one.how for one in INVARIANTS)
+    assert [one.number for one in INVARIANTS if one.source == "elsewhere"] == [31, 32]
+
+
+def test_a_job_that_ran_once_violates_nothing() -> None:
+    verdict = figures(case(*RUN, job=COMPLETED))
+
+    assert verdict.breaches == []
+    assert (verdict.jobs, verdict.acknowledged, verdict.lost, verdict.duplicates) == (1, 1, 0, 0)
+
+
+def waited(**seen: Any) -> list[Record]:
+    return [
+        Record(3.0, "producer-1", "invoke", "wait", JOB),
+        Record(3.1, "producer-1", "ok", "wait", JOB, 0, {"answer": seen}),
+    ]
+
+
+def cancelled(at: float = 1.5) -> list[Record]:
+    return [
+        Record(at, "producer-1", "invoke", "cancel", JOB, 0, {"was": "waiting"}),
+        Record(at + 0.1, "producer-1", "ok", "cancel", JOB, 0, {"answer": True}),
+    ]
+
+
+def ticked(job_id: str) -> Record:
+    return Record(2.0, "run-1", "info", "tick", job_id, 9, {"planned": "12:00:01"})
+
+
+def repeated(token: int, job_id: str = JOB, call: int = 7) -> Record:
+    return Record(2.5, "run-2", "invoke", "run", job_id, token, {"call": call, "attempt": 1})
+
+
+@pytest.mark.parametrize(
+    ("invariant", "found"),
+    [
+        pytest.param(1, case(), id="a lost job"),
+        pytest.param(2, case(*RUN, repeated(60, OTHER), job=COMPLETED), id="a job that nobody asked for"),
+        pytest.param(4, case(*RUN, repeated(50), job=COMPLETED), id="two runs under one token"),
+        pytest.param(5, case(*RUN, repeated(50, OTHER, 8), job=COMPLETED), id="two jobs under one token"),
+        pytest.param(14, case(*RUN, job={**COMPLETED, "retry_count": 1}), id="a charge without a run"),
+        pytest.param(19, case(*cancelled(), *RUN, job={**COMPLETED, "status": "cancelled"}), id="a cancelled job"),
+        pytest.param(21, case(ticked("ticks.0.a"), ticked("ticks.0.b")), id="a planned time fired twice"),
+        pytest.param(23, case(*RUN, job=COMPLETED, probe={"id": OTHER, "at": 3.0}), id="a probe that never starts"),
+        pytest.param(24, case(job={**COMPLETED, "status": "queued"}), id="a job that stays open"),
+        pytest.param(25, case(*RUN, repeated(40), job=COMPLETED), id="a late start"),
+        pytest.param(26, case(*RUN, *waited(status="completed", result=50, fence=50)), id="a result that is gone"),
+        pytest.param(27, case(*RUN, job={**COMPLETED, "result": 49}), id="a result of another run"),
+        pytest.param(27, case(job=COMPLETED), id="a result of a run that never ended"),
+        pytest.param(30, case(job={**COMPLETED, "status": "failed"}, hostile=True), id="a victim of a hostile job"),
+    ],
+)
+def test_it_finds(invariant: int, found: Case) -> None:
+    assert invariant in invariants(found)
+
+
+def test_what_the_fault_may_lose_is_excused_and_counted() -> None:
+    verdict = figures(case(windows=[[1.0, 2.0]]))
+
+    assert (verdict.lost, verdict.excused, verdict.breaches) == (1, 1, [])
+
+
+def test_an_unknown_outcome_is_neither_lost_nor_a_phantom() -> None:
+    history = [ACKNOWLEDGED[0], Record(1.1, "producer-1", "unknown", "enqueue", JOB), *RUN]
+
+    assert judge(replace(case(job=COMPLETED), history=history)) == []
+    assert judge(replace(case(), history=history[:2])) == []
+
+
+def test_keys_that_stay_are_found() -> None:
+    found = case(*RUN, job=COMPLETED)
+    found.final["left"] = {"lease": 1}
+
+    assert invariants(found) == {28}

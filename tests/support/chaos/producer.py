@@ -1,0 +1,203 @@
+"""A producer of a chaos run: a process that enqueues, repeats, cancels, waits and pauses, and writes the history of it.
+
+The client of the product is used as it is; this wraps its calls.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jobfleet import Fleet, Job, JobfleetError, Priority, StoreUnavailable, WaitTimeout
+from jobfleet.errors import JobNotFound
+from tests.support.chaos.history import Recorder
+
+PATIENCE = 2.0
+TRIES = 40
+"""How often a call of unknown outcome is repeated with the same id."""
+GROUP, CAP, SIDE = "g", 2, "side"
+PLAIN = {"chaos.work": 0.08, "chaos.rest": 0.08, "chaos.report": 4}
+LONG_SHARE, LONG_SECONDS = 0.07, 2.5
+"""Some jobs run long, so that a frozen run of one may come back while another run of it continues."""
+
+
+class Producer:
+    """One producer.
+
+    Args:
+        fleet: The client.
+        recorder: Where its history goes.
+        dice: Of every choice.
+    """
+
+    def __init__(self, fleet: Fleet, recorder: Recorder, dice: random.Random) -> None:
+        self.fleet = fleet
+        self.recorder = recorder
+        self.dice = dice
+        self.known: list[str] = []
+        acts: dict[Callable[[int], int], int] = {
+            self.plain: 64, self.many: 6, self.later: 5, self.grouped: 6, self.flaky: 3, self.doomed: 2, self.twice: 4,
+            self.unique: 3, self.child: 3, self.cancelled: 3, self.side: 3, self.paused: 1, self.result: 4,
+        }  # fmt: skip
+        self._acts = [act for act, share in acts.items() for _ in range(share)]
+
+    def run(self, first: int, jobs: int, seconds: float) -> None:
+        """Spread calls evenly over some seconds."""
+        begun, number = time.monotonic(), first
+        while number < first + jobs:
+            number += self.dice.choice(self._acts)(number)
+            ahead = begun + (number - first) / jobs * seconds - time.monotonic()
+            time.sleep(max(0.0, ahead))  # the pace of the load
+
+    def call(self, op: str, job_id: str, do: Callable[[], Any], **value: Any) -> Any:
+        """Call the client once; answer what it returned, "" if it refused, None if the outcome is unknown."""
+        self.recorder.note("invoke", op, job_id, **value)
+        try:
+            answer = do()
+        except StoreUnavailable as error:
+            self.recorder.note("unknown", op, job_id, error=type(error).__name__)
+            return None
+        except JobfleetError as error:
+            self.recorder.note("fail", op, job_id, error=f"{type(error).__name__}: {error}"[:200])
+            return ""
+        self.recorder.note("ok", op, job_id, answer=answer)
+        return answer
+
+    def enqueue(self, number: int, job: Job, *, op: str = "enqueue", **value: Any) -> str | None:
+        """Enqueue a job; repeat the call half of the times when its outcome is unknown."""
+        job_id = f"{job.queue or 'default'}.0.{job.suffix}"
+        facts = {"call": number, "function": job.function, "group": job.group, "delay": job.delay, **value}
+        for _ in range(TRIES if self.dice.random() < 0.5 else 1):
+            answer = self.call(op, job_id, lambda: str(self.fleet.enqueue(job)), **facts)
+            if answer:
+                self.known.append(answer)
+            if answer is not None:
+                return answer or None
+        return None
+
+    def made(self, number: int, **options: Any) -> Job:
+        """One of the jobs that complete."""
+        function = self.dice.choice(sorted(PLAIN))
+        argument = PLAIN[function]
+        if self.dice.random() < LONG_SHARE:
+            function, argument = "chaos.work", LONG_SECONDS
+        return Job(f"job-{number}", function, (number, argument), **options)
+
+    def plain(self, number: int) -> int:
+        """A job of any priority."""
+        urgency = {0.03: Priority.CRITICAL, 0.06: Priority.HIGH, 0.1: Priority.LOW}
+        drawn = self.dice.random()
+        priority = next((priority for share, priority in urgency.items() if drawn < share), None)
+        self.enqueue(number, self.made(number, priority=priority))
+        return 1
+
+    def many(self, number: int) -> int:
+        """Several jobs in one call."""
+        jobs = [self.made(number + at) for at in range(self.dice.randrange(2, 9))]
+        ids = [f"default.0.{job.suffix}" for job in jobs]
+
+        def do() -> list[str]:
+            return ["" if receipt.error else str(receipt.id) for receipt in self.fleet.enqueue_many(jobs)]
+
+        answer = self.call("enqueue_many", "", do, ids=ids, calls=list(range(number, number + len(jobs))))
+        self.known += [known for known in answer or () if known]
+        return len(jobs)
+
+    def later(self, number: int) -> int:
+        """A scheduled job."""
+        self.enqueue(number, self.made(number, delay=round(self.dice.uniform(0.3, 3), 2)))
+        return 1
+
+    def grouped(self, number: int) -> int:
+        """A job of a group with a limit."""
+        self.enqueue(number, self.made(number, group=GROUP))
+        return 1
+
+    def flaky(self, number: int) -> int:
+        """A job that fails at first."""
+        self.enqueue(number, Job(f"job-{number}", "chaos.flaky", (number, 2), max_retries=5), failures=2)
+        return 1
+
+    def doomed(self, number: int) -> int:
+        """A job that fails for good."""
+        self.enqueue(number, Job(f"job-{number}", "chaos.flaky", (number, 99), max_retries=1), failures=99)
+        return 1
+
+    def twice(self, number: int) -> int:
+        """The same job twice: one job."""
+        job = self.made(number)
+        self.enqueue(number, job)
+        self.enqueue(number, job)
+        return 1
+
+    def unique(self, number: int) -> int:
+        """A job with a key that an earlier one may still hold."""
+        self.enqueue(number, self.made(number, unique=f"key-{self.dice.randrange(3)}"), op="enqueue_unique")
+        return 1
+
+    def child(self, number: int) -> int:
+        """A job that waits for others."""
+        parents = [known for known in self.known[-3:] if known.startswith("default.")]
+        job = self.made(number, depends_on=parents) if parents else self.made(number)
+        self.enqueue(number, job, parents=parents)
+        return 1
+
+    def side(self, number: int) -> int:
+        """A job of the queue that is paused at times."""
+        self.enqueue(number, self.made(number, queue=SIDE))
+        return 1
+
+    def paused(self, number: int) -> int:
+        """Pause a queue for a moment, and give it a job meanwhile."""
+        self.call("pause", "", lambda: self.fleet.pause(SIDE), queue=SIDE)
+        self.side(number)
+        time.sleep(0.3)  # the pause itself
+        self.call("resume", "", lambda: self.fleet.resume(SIDE), queue=SIDE)
+        return 1
+
+    def cancelled(self, number: int) -> int:
+        """A job that is cancelled while it waits, or while it runs."""
+        options = {"delay": 20.0} if self.dice.random() < 0.5 else {}
+        job = Job(f"job-{number}", "chaos.work", (number, 2.0), **options)  # type: ignore[arg-type]  # checked by Job
+        job_id = self.enqueue(number, job, cancelled=True)
+        if job_id:
+            self.call("cancel", job_id, lambda: self.fleet.cancel(job_id), was="waiting" if options else "any")
+        return 1
+
+    def result(self, number: int) -> int:
+        """Wait for a job."""
+        if self.known:
+            self.call("wait", job_id := self.known[-1], lambda: self._waited(job_id))
+        return 0
+
+    def _waited(self, job_id: str) -> dict[str, Any] | None:
+        try:
+            found = self.fleet.wait(job_id, timeout=PATIENCE)
+        except (WaitTimeout, JobNotFound):
+            return None
+        return {"status": found.status.value, "result": found.result, "fence": found.fence}
+
+
+def main() -> None:
+    """Run one producer."""
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--first", type=int, required=True, help="the number of its first call")
+    parser.add_argument("--jobs", type=int, required=True)
+    parser.add_argument("--seconds", type=float, required=True)
+    given = parser.parse_args()
+    recorder = Recorder(given.folder, given.name)
+    with Fleet(given.url, patience=PATIENCE) as fleet:
+        Producer(fleet, recorder, random.Random(given.seed)).run(given.first, given.jobs, given.seconds)
+    recorder.note("info", "over")
+
+
+if __name__ == "__main__":
+    main()

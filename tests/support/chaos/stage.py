@@ -1,0 +1,258 @@
+"""What a chaos run consists of: a server, workers, reapers and producers, and the means to harm each of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from jobfleet import Fleet, Job, JobfleetError
+from jobfleet.store.keys import Keyspace
+from tests.support.chaos import aof
+from tests.support.chaos.case import FINAL, RUN
+from tests.support.chaos.history import Recorder, read_history
+from tests.support.chaos.producer import CAP, GROUP, SIDE
+from tests.support.chaos.servers import Group, Single
+from tests.support.fleet import ROOT, Program, Programs
+from tests.support.proxy import Proxy
+from tests.support.waiting import wait_until
+
+LEASE = 6.0
+DRAIN = 90.0
+QUEUES = ("default", SIDE)
+SETTINGS: Mapping[str, object] = {
+    "processes": 1, "slots": 8, "lease": LEASE, "grace": 2, "retry_delay": 0.2, "queues": "default,side,ticks",
+}  # fmt: skip
+MILLION = 1_000_000
+
+
+class Source(subprocess.Popen[bytes]):
+    """A producer's process.
+
+    Args:
+        stage: Where it produces.
+        number: Its number.
+        jobs: How many jobs it enqueues.
+        seconds: How long it takes over them.
+    """
+
+    def __init__(self, stage: Stage, number: int, jobs: int, seconds: float) -> None:
+        self.jobs, self.seconds, self.begun = jobs, seconds, time.monotonic()
+        given = {
+            "url": stage.url, "folder": stage.folder, "name": f"producer-{number}", "seed": stage.seed + number,
+            "first": number * MILLION, "jobs": jobs, "seconds": seconds,
+        }  # fmt: skip
+        words = [word for name, value in given.items() for word in (f"--{name}", str(value))]
+        with (stage.folder / f"producer-{number}.log").open("ab") as out:
+            super().__init__(
+                [sys.executable, "-m", "tests.support.chaos.producer", *words],
+                cwd=stage.root,
+                env={**os.environ, "PYTHONPATH": str(stage.root), "PYTHONWARNINGS": "ignore"},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+            )
+
+
+class Stage:
+    """One run.
+
+    Args:
+        server: The server, or the Sentinel group.
+        folder: Where history, logs and the final state go.
+        seed: Of every choice.
+        proxy: Whether clients and workers reach the server through a proxy.
+        root: The folder whose package runs.
+
+    Attributes:
+        windows: The times within which the fault may lose writes, as it was said to.
+        facts: Further facts for the checker.
+    """
+
+    def __init__(
+        self,
+        server: Single | Group,
+        folder: Path,
+        seed: int,
+        *,
+        proxy: bool = False,
+        root: Path = ROOT,
+    ) -> None:
+        self.server, self.folder, self.seed, self.root = server, folder, seed, root
+        self.dice = random.Random(seed)
+        self.proxy = Proxy(server.primary) if proxy else None
+        self.url = self.proxy.url if self.proxy else server.url
+        self.nemesis = Recorder(folder, "nemesis")
+        self.windows: list[list[float]] = []
+        self.facts: dict[str, Any] = {"caps": {GROUP: CAP}}
+        self.is_over = threading.Event()
+        self._mending: list[Callable[[], None]] = []
+        self._made = 0
+        self.programs = Programs(self.url, folder, root)
+        self.workers: list[Program] = []
+        self.reapers: list[Program] = []
+        self.sources: list[Source] = []
+
+    def open(self, workers: int = 2, reapers: int = 2) -> None:
+        """Start workers and reapers, and wait until they work."""
+        self.reapers = [self.start_reaper() for _ in range(reapers)]
+        self.workers = [self.start_worker() for _ in range(workers)]
+        with Fleet(self.url, patience=60) as fleet:
+            fleet.limits.set("default", group=GROUP, concurrency=CAP)
+            wait_until(lambda: sum(bool(one.queues) for one in fleet.workers()) >= workers, why="the workers are ready")
+
+    def start_worker(self, **settings: object) -> Program:
+        """Start a worker."""
+        return self.programs.worker("chaotic", **{**SETTINGS, **settings})
+
+    def start_reaper(self) -> Program:
+        """Start a reaper."""
+        return self.programs.start("reaper")
+
+    def load(self, jobs: int, seconds: float, producers: int = 2) -> None:
+        """Start producers."""
+        for _ in range(producers):
+            self.produce(jobs // producers, seconds)
+
+    def produce(self, jobs: int, seconds: float) -> None:
+        """Start a producer."""
+        self._made += 1
+        self.sources.append(Source(self, self._made, jobs, seconds))
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether a producer still works."""
+        return any(source.poll() is None for source in self.sources)
+
+    def raw(self) -> redis.Redis:
+        """A plain client of the primary that does not take the way of the proxy."""
+        return self.server.primary.client()
+
+    def pause(self, low: float, high: float) -> None:
+        """Let a fault last, unless the run is over."""
+        self.is_over.wait(self.dice.uniform(low, high))
+
+    def mend_at_end(self, mend: Callable[[], None]) -> None:
+        """Call this once the load is over, if the fault has not."""
+        self._mending.append(mend)
+
+    def replace_worker(self, worker: Program) -> None:
+        """Start another worker in its place."""
+        self.workers[self.workers.index(worker)] = self.start_worker()
+
+    def children(self) -> list[int]:
+        """The children of all workers."""
+        return sorted(pid for worker in self.workers for pid in worker.children())
+
+    def signal_child(self, number: signal.Signals) -> None:
+        """Send a signal to some child."""
+        found = wait_until(self.children, why="there are children")
+        with suppress(ProcessLookupError):
+            os.kill(self.dice.choice(found), number)
+
+    def finish(self, fault: str, begun: float) -> None:
+        """Mend everything, drain, and save the final state."""
+        self.is_over.set()
+        for mend in reversed(self._mending):
+            with suppress(Exception):  # what was mended already
+                mend()
+        if self.proxy:
+            self.proxy.pass_all()
+        wait_until(lambda: not self.is_loading, timeout=DRAIN, why="the producers are done")
+        final: dict[str, Any] = {}
+        with Fleet(self.server.url, patience=60) as fleet:
+            fleet.resume(SIDE)
+            self._probe(fleet)
+            ids = sorted(self._asked())
+            with suppress(AssertionError):  # the checker says what has not ended
+                wait_until(lambda: self._have_ended(fleet, ids), timeout=DRAIN, why="all jobs have ended")
+            with suppress(AssertionError):
+                wait_until(lambda: not any(self._left().values()), timeout=15, why="nothing is left")
+            final["jobs"] = {one.id: _shown(one) for one in fleet.poll_many(ids) if one is not None}
+        final["left"] = self._left()
+        raw: Any = self.raw()
+        final["totals"] = {
+            queue: {name.decode(): value.decode() for name, value in raw.hgetall(_lane(queue).totals).items()}
+            for queue in QUEUES
+        }
+        self._save(fault, begun, final)
+
+    def _save(self, fault: str, begun: float, final: Mapping[str, Any]) -> None:
+        (self.folder / FINAL).write_text(json.dumps(final, default=str))
+        run = {"fault": fault, "seed": self.seed, "windows": self.windows, "seconds": time.time() - begun, **self.facts}
+        (self.folder / RUN).write_text(json.dumps(run))
+        if self.server.has_file:
+            aof.save(self.server.data, self.folder)
+
+    def _probe(self, fleet: Fleet) -> None:
+        """A job after the faults: it must start soon."""
+        recorder = Recorder(self.folder, "probe")
+        job = Job("probe", "chaos.work", (0, 0.0))
+        job_id = f"default.0.{job.suffix}"
+        at = time.time()
+        recorder.note("invoke", "enqueue", job_id, call=0, function="chaos.work")
+        try:
+            recorder.note("ok", "enqueue", job_id, answer=str(fleet.enqueue(job)))
+            self.facts["probe"] = {"id": job_id, "at": at}
+        except JobfleetError as error:
+            recorder.note("unknown", "enqueue", job_id, error=str(error))
+        recorder.close()
+
+    def _asked(self) -> set[str]:
+        found: set[str] = set()
+        for record in read_history(self.folder):
+            if record.kind == "invoke" and record.op.startswith("enqueue"):
+                found.update(record.value.get("ids", [record.id]))
+        return found
+
+    @staticmethod
+    def _have_ended(fleet: Fleet, ids: list[str]) -> bool:
+        return all(one is None or one.status.is_final for one in fleet.poll_many(ids))
+
+    def _left(self) -> dict[str, int]:
+        raw, found = self.raw(), {}
+        for queue in QUEUES:
+            lane = _lane(queue)
+            for name in ("lease", "expiry", "grouped", "ring", "gdue", "held", *lane.ready):
+                key = name if name in lane.ready else f"{lane.tag}{name}"
+                found[key] = int(raw.zcard(key))
+            for name in ("runs", "tries", "meta", "unique"):
+                found[f"{lane.tag}{name}"] = int(raw.hlen(f"{lane.tag}{name}"))
+        return found
+
+    def close(self) -> None:
+        """End everything."""
+        self.is_over.set()
+        for source in self.sources:
+            source.kill()
+            source.wait()
+        self.programs.close()
+        if self.proxy:
+            self.proxy.close()
+        for number, log in enumerate(self.server.logs):
+            shutil.copy(log, self.folder / f"server-{number}.log")
+        self.server.stop()
+        self.nemesis.close()
+
+
+def _lane(queue: str) -> Any:
+    return Keyspace("jobfleet").lane(queue, 0)
+
+
+def _shown(one: Any) -> dict[str, Any]:
+    return {
+        "status": one.status.value, "result": one.result, "fence": one.fence, "retry_count": one.retry_count,
+        "error": one.error,
+    }  # fmt: skip
