@@ -14,8 +14,6 @@ from jobfleet.errors import ConfigError
 
 DEFAULT_URL = "redis://localhost:6379/0"
 SCHEMES = ("redis", "rediss", "unix", "sentinel", "sentinels", "cluster", "clusters", "embedded", "memory")
-LATER = ("cluster", "clusters")
-"""Schemes that this version recognises and refuses."""
 SECURE = {"redis": "rediss", "sentinel": "sentinels", "cluster": "clusters"}
 """Schemes without TLS, with the schemes that use it."""
 HIDDEN = "***"
@@ -57,11 +55,7 @@ def check_url(url: str) -> str:
         return url
     if not scheme:
         raise ConfigError("The URL has no scheme; write it as redis://HOST:6379/0.")
-    known = [one for one in SCHEMES if one not in LATER]
-    raise ConfigError(
-        f"Unknown scheme {scheme!r} in URL; use {', '.join(known[:-1])} or {known[-1]} "
-        f"({' and '.join(LATER)} are not available yet)."
-    )
+    raise ConfigError(f"Unknown scheme {scheme!r} in URL; use {', '.join(SCHEMES[:-1])} or {SCHEMES[-1]}.")
 
 
 def check_database_url(url: str) -> str:

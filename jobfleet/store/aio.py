@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from jobfleet.clock import monotonic
 from jobfleet.errors import JobfleetError
@@ -20,8 +20,17 @@ from jobfleet.store.server.clock import ASK, ServerClock
 from jobfleet.store.server.target import Target
 from jobfleet.store.trip import Detours, Making, Recorder, Trip, only, repeated, speller, straight, trip, until
 
+if TYPE_CHECKING:
+    from jobfleet.store.link.cluster.aio import AsyncClusterLink
+
 log: logging.Logger = logging.getLogger("jobfleet.store")
 T = TypeVar("T")
+
+
+def _cluster_link() -> type[AsyncClusterLink]:
+    from jobfleet.store.link.cluster.aio import AsyncClusterLink  # few fleets need it
+
+    return AsyncClusterLink
 
 
 class AsyncStore:
@@ -53,7 +62,8 @@ class AsyncStore:
         needs_primary: bool = False,
     ) -> None:
         self.at = at
-        self.link: AsyncLink = link or AsyncSocketLink(
+        kind = AsyncSocketLink if at.cluster is None else _cluster_link()
+        self.link: AsyncLink = link or kind(
             at,
             connect_timeout=connect_timeout,
             socket_timeout=socket_timeout,

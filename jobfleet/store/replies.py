@@ -137,6 +137,8 @@ def translate(error: BaseException, call: Call[Any] | None = None) -> JobfleetEr
         word in text for word in REFUSED_WORDS
     ):
         return ConfigError(f"Redis refuses: {_unauthorized(error)}. Check user and password in --url / JOBFLEET_URL.")
+    if isinstance(error, exceptions.MovedError):
+        return ConfigError("Redis is a node of a cluster. Write the URL as cluster://HOST:6379,HOST:6379.")
     what = f"{call.script.name}: " if call else ""
     return ScriptContractError(f"{what}{text}")
 

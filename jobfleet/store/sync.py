@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from jobfleet.clock import monotonic
 from jobfleet.store.call import Call, Command
@@ -15,7 +15,16 @@ from jobfleet.store.server.clock import ASK, ServerClock
 from jobfleet.store.server.target import Target
 from jobfleet.store.trip import Detours, Making, Recorder, only, speller, straight, trip, until
 
+if TYPE_CHECKING:
+    from jobfleet.store.link.cluster.sync import ClusterLink
+
 T = TypeVar("T")
+
+
+def _cluster_link() -> type[ClusterLink]:
+    from jobfleet.store.link.cluster.sync import ClusterLink  # few fleets need it
+
+    return ClusterLink
 
 
 class Store:
@@ -45,7 +54,8 @@ class Store:
         recorder: Recorder | None = None,
     ) -> None:
         self.at = at
-        self.link: Link = link or SocketLink(
+        kind = SocketLink if at.cluster is None else _cluster_link()
+        self.link: Link = link or kind(
             at,
             connect_timeout=connect_timeout,
             socket_timeout=socket_timeout,

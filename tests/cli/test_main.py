@@ -39,8 +39,8 @@ def test_without_redis_every_command_ends_with_4(cli: Cli, monkeypatch: pytest.M
     [
         (["nope"], "No such command 'nope'. Try 'jobfleet -h'."),
         (["jobs", "--url", "http://x"],
-         ("Unknown scheme 'http' in URL; use redis, rediss, unix, sentinel, sentinels, embedded or memory "
-          "(cluster and clusters are not available yet).")),
+         ("Unknown scheme 'http' in URL; "
+          "use redis, rediss, unix, sentinel, sentinels, cluster, clusters, embedded or memory.")),
         (["jobs", "--url", "redis://u:pw@h:abc"],
          ("Cannot read the URL redis://u:***@h:***: the port is not a number from 0 to 65535, "
           "write it as redis://HOST:6379/0.")),

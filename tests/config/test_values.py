@@ -113,8 +113,8 @@ LANES_REMEDY = "use queue=lanes pairs, such as 'mail=4,bulk=2', each 1 to 1024"
         (
             {"url": "http://u:pw@h"},
             (
-                "Unknown scheme 'http' in URL; use redis, rediss, unix, sentinel, sentinels, embedded or memory "
-                "(cluster and clusters are not available yet)."
+                "Unknown scheme 'http' in URL; "
+                "use redis, rediss, unix, sentinel, sentinels, cluster, clusters, embedded or memory."
             ),
         ),
     ],
@@ -203,9 +203,7 @@ def test_an_unknown_scheme_is_refused(url: str, scheme: str) -> None:
     with pytest.raises(ConfigError) as caught:
         check_url(url)
 
-    known = (
-        "use redis, rediss, unix, sentinel, sentinels, embedded or memory (cluster and clusters are not available yet)."
-    )
+    known = "use redis, rediss, unix, sentinel, sentinels, cluster, clusters, embedded or memory."
     expected = f"Unknown scheme {scheme!r} in URL; {known}"
     assert str(caught.value) == expected
 

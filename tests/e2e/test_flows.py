@@ -22,15 +22,15 @@ pytestmark = pytest.mark.timeout(300)  # a test waits several minutes at most, o
 PARTS = 25
 FAST: dict[str, object] = {"lease": 2, "renew_every": 0.5, "beat": 0.2, "gone_after": 1}
 QUEUES = ("default", "other", "third")
-"""Each has a worker of its own: one cannot block on keys of several slots."""
+"""Each has a worker of its own."""
 SLOW = [pytest.mark.slow, pytest.mark.timeout(400)]
 ENDED = {"completed", "failed", "cancelled", "expired"}
 
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[tuple[Programs, Fleet]]:
-    with ClusterNode() as server, Fleet(server.url) as fleet:
-        programs = Programs(server.url, tmp_path)
+    with ClusterNode() as server, Fleet(server.cluster_url) as fleet:
+        programs = Programs(server.cluster_url, tmp_path)
         try:
             yield programs, fleet
         finally:

@@ -39,8 +39,12 @@ def floor_raw(floor: str, request: pytest.FixtureRequest) -> Iterator[redis.Redi
 @pytest.fixture(scope="session")
 def floor_store(floor: str, floor_raw: redis.Redis, request: pytest.FixtureRequest) -> Iterator[Store]:
     """A store that connects as the floor's user."""
-    server: RedisServer = request.getfixturevalue("cluster" if floor == "on_cluster" else "server")
-    url = server.url.replace("unix://", f"unix://{USER}:{PASSWORD}@") if floor == "as_granted" else server.url
+    if floor == "on_cluster":
+        node: ClusterNode = request.getfixturevalue("cluster")
+        url = node.cluster_url
+    else:
+        server: RedisServer = request.getfixturevalue("server")
+        url = server.url.replace("unix://", f"unix://{USER}:{PASSWORD}@") if floor == "as_granted" else server.url
     store = Store(target(url), patience=2.0)
     yield store
     store.close()

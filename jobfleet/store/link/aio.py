@@ -56,7 +56,7 @@ class AsyncSocketLink:
                 if self._fake:
                     for command in commands:
                         await connection.send_command(*command)
-                        replies.append(await _aread(connection))
+                        replies.append(await read_reply(connection))
                 else:
                     await connection.send_packed_command(packed(connection, commands), check_health=False)
                     await self._read_all(connection, commands, replies)
@@ -74,7 +74,7 @@ class AsyncSocketLink:
         self.busy_poll.sent()
         try:
             for _ in commands:
-                replies.append(await _aread(connection))  # noqa: PERF401 - what came before an error stays
+                replies.append(await read_reply(connection))  # noqa: PERF401 - what came before an error stays
         finally:
             self.busy_poll.done()
 
@@ -94,7 +94,7 @@ class AsyncSocketLink:
                     connection = connection or await self.pool.take()
                     await connection.send_packed_command(packed(connection, part), check_health=False)
                 for _ in sent:
-                    replies.append(await _aread(connection))  # noqa: PERF401 - what came before an error stays
+                    replies.append(await read_reply(connection))  # noqa: PERF401 - what came before an error stays
         except LINK_ERRORS as error:
             await self._drop_broken(connection)
             sent += chain.from_iterable(parts)
@@ -123,7 +123,7 @@ class AsyncSocketLink:
                 else:
                     await connection.send_packed_command(packed(connection, commands), check_health=False)
                 for _ in commands:
-                    replies.append(await _aread(connection))  # noqa: PERF401 - what came before an error stays
+                    replies.append(await read_reply(connection))  # noqa: PERF401 - what came before an error stays
         except LINK_ERRORS as error:
             await disconnect(connection)
             await self.pool.drop_idle()
@@ -203,7 +203,8 @@ class AsyncSocketLink:
             await disconnect(connection)
 
 
-async def _aread(connection: Any) -> Any:
+async def read_reply(connection: Any) -> Any:
+    """Return the next reply, or the error of the server in its place."""
     try:
         return await connection.read_response(disable_decoding=True)
     except DROPPED:

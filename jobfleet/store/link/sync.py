@@ -50,7 +50,7 @@ class SocketLink:
                 connection.send_packed_command(packed(connection, commands), check_health=False)
                 self.busy_poll.look(connection)
                 for _ in commands:
-                    replies.append(_read(connection))  # noqa: PERF401 - what came before an error stays
+                    replies.append(read_reply(connection))  # noqa: PERF401 - what came before an error stays
         except LINK_ERRORS as error:
             if connection is not None:
                 self.pool.drop(connection)
@@ -77,7 +77,7 @@ class SocketLink:
                 connection = connection or self.pool.take()
                 connection.send_packed_command(packed(connection, part), check_health=False)
             for _ in sent:
-                replies.append(_read(connection))  # noqa: PERF401 - what came before an error stays
+                replies.append(read_reply(connection))  # noqa: PERF401 - what came before an error stays
         except LINK_ERRORS as error:
             if connection is not None:
                 self.pool.drop(connection)
@@ -119,7 +119,8 @@ def _reply_to_greeting(connection: Any) -> Mapping[str, str]:
         return {}
 
 
-def _read(connection: Any) -> Any:
+def read_reply(connection: Any) -> Any:
+    """Return the next reply, or the error of the server in its place."""
     try:
         return connection.read_response(disable_decoding=True)
     except DROPPED:
@@ -131,4 +132,4 @@ def _read(connection: Any) -> Any:
 def _exchange_fake(connection: Any, commands: Sequence[Command], replies: list[Any]) -> None:
     for command in commands:
         connection.send_command(*command)
-        replies.append(_read(connection))
+        replies.append(read_reply(connection))

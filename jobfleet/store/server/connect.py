@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
@@ -13,10 +14,13 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from jobfleet.errors import ConfigError
+from jobfleet.store.server.hosts import Address
 from jobfleet.store.server.target import Target
 
 if TYPE_CHECKING:
     import fakeredis
+
+    from jobfleet.store.server.cluster_url import ClusterSeeds
 
 OLDEST = (7, 2)
 Maker = Callable[[], Any]
@@ -44,7 +48,14 @@ def connections(at: Target, *, connect_timeout: float, socket_timeout: float | N
 
         bound = connect_timeout if socket_timeout is None else min(connect_timeout, socket_timeout)
         return cast(Maker, pool_to(at.sentinels, bound=bound, **options).make_connection)
-    return redis.ConnectionPool.from_url(at.url, **options, **at.tls).make_connection
+    if (seeds := at.cluster) is not None:
+
+        def made() -> Any:
+            node = _any_node(seeds, at.shown)
+            return connections(node, connect_timeout=connect_timeout, socket_timeout=socket_timeout)()
+
+        return made
+    return redis.ConnectionPool.from_url(at.url, **{**options, **at.tls}).make_connection
 
 
 def async_connections(at: Target, *, connect_timeout: float) -> Maker:
@@ -62,7 +73,23 @@ def async_connections(at: Target, *, connect_timeout: float) -> Maker:
         from jobfleet.store.server.sentinel import async_pool_to  # few fleets need it
 
         return cast(Maker, async_pool_to(at.sentinels, bound=connect_timeout, **options).make_connection)
-    return redis.asyncio.ConnectionPool.from_url(at.url, **options, **at.tls).make_connection
+    if (seeds := at.cluster) is not None:
+
+        def made() -> Any:
+            return async_connections(_any_node(seeds, at.shown), connect_timeout=connect_timeout)()
+
+        return made
+    return redis.asyncio.ConnectionPool.from_url(at.url, **{**options, **at.tls}).make_connection
+
+
+def node_at(seeds: ClusterSeeds, address: Address, shown: str) -> Target:
+    """Return the target of one node of a cluster."""
+    return Target(seeds.url_of(address), shown, tls=seeds.options)
+
+
+def _any_node(seeds: ClusterSeeds, shown: str) -> Target:
+    """Return a node of a cluster, another one each time. Each of them has the messages of all channels."""
+    return node_at(seeds, random.choice(seeds.primaries or seeds.hosts), shown)
 
 
 def check_version(info: Mapping[str, str]) -> None:

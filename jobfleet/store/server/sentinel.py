@@ -15,7 +15,8 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from jobfleet.errors import ConfigError
-from jobfleet.store.server.sentinel_url import MODEL, PORT, Address, SentinelGroup
+from jobfleet.store.server.hosts import Address
+from jobfleet.store.server.sentinel_url import MODEL, PORT, SentinelGroup
 
 _Sentinel: Any = redis.sentinel.Sentinel  # redis-py types none of these
 _AsyncSentinel: Any = redis.asyncio.sentinel.Sentinel

@@ -8,17 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-import redis
-from redis.connection import parse_url
-
-from jobfleet.config.url import ESCAPE, is_misread
+from jobfleet.store.server.hosts import Address, hosts_of, options_of
 from jobfleet.store.server.security import Misread, Security
 
 PORT = 26379
 MODEL = "sentinel://HOST:26379,HOST:26379/SERVICE"
-Address = tuple[str, int]
-_parse: Any = parse_url  # redis-py does not type it
-_HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[^:\[\]/@]+))(?::(?P<port>[0-9]{1,5}))?")
 _SERVICE = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -56,16 +50,11 @@ def sentinel_group(url: str, security: Security) -> SentinelGroup:
         TypeError: An option after its '?' is not an option of a connection.
     """
     parts = urlsplit(url)
-    if is_misread(parts):
-        raise Misread(ESCAPE)
-    login, at, places = parts.netloc.rpartition("@")
-    hosts, service = tuple(map(_address, places.split(","))), parts.path.strip("/")
+    hosts, service = hosts_of(parts, port=PORT, model=MODEL), parts.path.strip("/")
     if not _SERVICE.fullmatch(service):
         raise Misread(f"the name of the service is missing after the hosts, or not valid; write it as {MODEL}")
     is_secure = parts.scheme == "sentinels"
-    given: dict[str, Any] = _parse(f"redis{'s' * is_secure}://{login}{at}sentinel/?{parts.query}")
-    kind = given.pop("connection_class", redis.Connection)
-    del given["host"]
+    given, kind = options_of(parts, is_secure=is_secure)
     user, password = given.pop("sentinel_username", None), given.pop("sentinel_password", None)
     tls = security.tls if is_secure else {}
     options = {**tls, **given}
@@ -74,11 +63,3 @@ def sentinel_group(url: str, security: Security) -> SentinelGroup:
     own["username"] = security.sentinel_username if user is None else user
     own["password"] = security.sentinel_password if password is None else password
     return SentinelGroup(hosts, service, options | {"ssl": is_secure}, own | {"ssl": is_secure})
-
-
-def _address(text: str) -> Address:
-    found = _HOST.fullmatch(text)
-    port = int(found["port"] or PORT) if found else 0
-    if found is None or not 0 < port < 65536:
-        raise Misread(f"a host is not valid; write the hosts as {MODEL}")
-    return found["v6"] or found["name"], port

@@ -11,12 +11,13 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 import redis
 
 from jobfleet.config import JobConfig, check_url, mask_url
-from jobfleet.config.url import ESCAPE, LATER, SECURE, is_misread
+from jobfleet.config.url import ESCAPE, SECURE, is_misread
 from jobfleet.errors import ConfigError
 from jobfleet.store.server.security import Misread, Security
 from jobfleet.warn import warn
 
 if TYPE_CHECKING:
+    from jobfleet.store.server.cluster_url import ClusterSeeds
     from jobfleet.store.server.embedded import EmbeddedServer
     from jobfleet.store.server.sentinel_url import SentinelGroup
 
@@ -49,6 +50,7 @@ class Target:
         embedded: The server that was started for this target, or None.
         tls: Options of redis-py for TLS.
         sentinels: The Sentinel group that knows the primary, or None.
+        cluster: The nodes from which the others are found, or None.
     """
 
     url: str
@@ -57,6 +59,7 @@ class Target:
     embedded: EmbeddedServer | None = None
     tls: Mapping[str, Any] = field(default_factory=dict)
     sentinels: SentinelGroup | None = None
+    cluster: ClusterSeeds | None = None
 
     def close(self) -> None:
         """Stop the server that was started for this target, if any."""
@@ -91,13 +94,9 @@ def target(url: str, security: Security = NOTHING, *, warns: bool = False) -> Ta
         warns: Whether to warn if a check that protects the connection is disabled.
 
     Raises:
-        ConfigError: The scheme is unknown or not supported, or the rest of the URL is not valid.
+        ConfigError: The scheme is unknown, or the rest of the URL is not valid.
     """
     scheme = check_url(url).partition("://")[0].lower()
-    if scheme in LATER:
-        raise ConfigError(
-            f"{scheme}:// is not available yet in this version of jobfleet; use redis, rediss, sentinel or unix."
-        )
     if scheme == "memory":
         return Target(url, url, fake=True)
     if scheme == "embedded":
@@ -111,20 +110,28 @@ def target(url: str, security: Security = NOTHING, *, warns: bool = False) -> Ta
             f"tls_… is set, but {mask_url(url)} does not use TLS; write {SECURE[scheme]}://, or remove the settings."
         )
     tls = security.tls if scheme in SECURE.values() else {}
-    group = None
+    group, seeds = None, None
     if scheme in ("sentinel", "sentinels"):
         group = _checked(url, lambda: _group(url, security))
+    elif scheme in ("cluster", "clusters"):
+        seeds = _checked(url, lambda: _seeds(url, security))
     else:
         _checked(url, lambda: _refuse_misread(url, tls))
     if warns and scheme in SECURE.values():
         _warn_unchecked(url, tls)
-    return Target(url, mask_url(url), tls=tls, sentinels=group)
+    return Target(url, mask_url(url), tls=tls, sentinels=group, cluster=seeds)
 
 
 def _group(url: str, security: Security) -> SentinelGroup:
     from jobfleet.store.server.sentinel_url import sentinel_group  # few fleets need it
 
     return sentinel_group(url, security)
+
+
+def _seeds(url: str, security: Security) -> ClusterSeeds:
+    from jobfleet.store.server.cluster_url import cluster_seeds  # few fleets need it
+
+    return cluster_seeds(url, security)
 
 
 def _warn_unchecked(url: str, tls: Mapping[str, Any]) -> None:

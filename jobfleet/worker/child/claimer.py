@@ -15,19 +15,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from jobfleet.clock import boottime
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError, StoreUnavailable
 from jobfleet.services.long_lived import start
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.call import Call
 from jobfleet.store.calls.lease import CHUNK, NEAR_US, claim, granted
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import NOTHING, Claimed
+from jobfleet.worker.child.asked import Asked
+from jobfleet.worker.child.away_lanes import PATIENCE as AWAY
+from jobfleet.worker.child.away_lanes import AwayLanes
 from jobfleet.worker.child.claim_size import ClaimSize
+from jobfleet.worker.child.due_timers import DueTimers
 from jobfleet.worker.child.lane_order import Priorities, queues_of
+from jobfleet.worker.child.lane_waits import LaneWaits
 from jobfleet.worker.child.lookahead import Lookahead
 from jobfleet.worker.child.routing import Router
 from jobfleet.worker.run.events import RunEvents
@@ -50,26 +53,6 @@ WARM = 2.0
 If this client dies or freezes while it is blocked, Redis still leases it jobs until the lease ends, so the wait is kept
 short. The child does not know when the lease began. It counts the lease from before the wait, so the wait shortens it.
 """
-
-
-class Asked(NamedTuple):
-    """A claim in flight.
-
-    Attributes:
-        call: The call.
-        nonce: Its nonce.
-        limit: The maximal number of jobs.
-        since: When its nonce was first sent (boot-time clock). Its leases did not begin earlier.
-        doubts: The number of doubts when it was sent.
-        is_repeat: Whether its nonce was sent before, so that the answer may be outdated.
-    """
-
-    call: Call[Claimed]
-    nonce: int
-    limit: int
-    since: float
-    doubts: int
-    is_repeat: bool
 
 
 class Claimer:
@@ -98,7 +81,6 @@ class Claimer:
         self._child = child
         self._lease_us = round(config.lease * 1e6)
         self._warm = min(WARM, config.lease / 10)
-        self._free = free
         self._events = events
         self._routes = routes
         self._lookahead = Lookahead()
@@ -115,7 +97,10 @@ class Claimer:
         self._awaited: Sequence[Lane] = ()
         self._ahead: Lane | None = None
         self._is_warm = False
-        self._timers: dict[Lane, asyncio.TimerHandle] = {}
+        self._timers = DueTimers(self._loop, self.heat)
+        self._waits = LaneWaits(store, BLOCK, self._owe) if store.at.cluster is not None else None
+        self._away = AwayLanes(free, self._repeat, self._owe)
+        self._free = free if self._waits is None else self._away.free
         self._may_claim = asyncio.Event()
         self._may_block = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -198,8 +183,14 @@ class Claimer:
 
     def _end_wait(self) -> None:
         self._tasks[1].cancel()
-        self._owed.update(self._awaited)  # the wait may have taken a marker, or its claim may have run
-        self._hot.update(self._awaited)
+        ended = [*self._awaited, *(self._waits.cancel() if self._waits is not None else ())]
+        self._owed.update(ended)  # the wait may have taken a marker, or its claim may have run
+        self._hot.update(ended)
+
+    def _owe(self, lane: Lane) -> None:
+        """Claim once from a lane, even if there is no free slot: its marker was taken, or may have been."""
+        self._owed.add(lane)
+        self.heat(lane)
 
     def changed(self) -> None:
         """Check again whether to claim: a slot was freed, or a lane became hot."""
@@ -214,12 +205,12 @@ class Claimer:
         """Stop claiming. A claim in flight is admitted first, and a wait is ended."""
         self._is_quiet = True
         self._may_claim.set()
-        for timer in self._timers.values():
-            timer.cancel()
+        self._timers.cancel()
         if self._tasks:
             self._end_wait()
             claiming, listening = self._tasks
             await asyncio.wait((claiming, listening), timeout=PATIENCE)
+            self._away.cancel()
             claiming.cancel()  # Redis is away: jobs of this claim are found when the child is buried
             await asyncio.wait((claiming,))
             self._tasks = []
@@ -248,7 +239,10 @@ class Claimer:
                     await self._may_claim.wait()
                 continue
             try:
-                await self._claim_once(lane, free)
+                if self._waits is None or len(self._queues.lanes) == 1:
+                    await self._claim_once(lane, free)
+                elif not await self._claim_once(lane, free, patience=AWAY) and lane in self._unanswered:
+                    self._away.add(lane, free)
             except Exception:
                 log.exception("claim.failed lane=%s", lane.tag)  # a child that cannot claim must not look alive
                 await asyncio.sleep(1.0)
@@ -257,23 +251,30 @@ class Claimer:
 
     def _next(self, among: set[Lane]) -> Lane | None:
         """The lane to claim from: first a lane with an unanswered claim, because its jobs have their slots already."""
+        if away := self._away.lanes:
+            among = among - away
         lane = self._queues.first(among & self._unanswered.keys()) if self._unanswered else None
         return self._queues.first(among) if lane is None else lane
 
-    async def _claim_once(self, lane: Lane, limit: int) -> None:
+    async def _claim_once(self, lane: Lane, limit: int, *, patience: float = -1.0) -> bool:
+        """Claim from a lane. Returns whether the claim was answered."""
         asked = self._ask(lane, self._claim_size.of(lane, limit))
         try:
-            claimed = await self._store.run(asked.call)
+            claimed = await self._store.run(asked.call, patience=patience)
         except StoreUnavailable:
-            return
+            return False
         except JobfleetError as error:
             log.error("claim.failed lane=%s %s", lane.tag, error)
             await asyncio.sleep(1.0)
-            return
+            return False
         self._answered_at = boottime()
         claimed = await self._whole(lane, claimed)
         if self._take(lane, asked, claimed):
             self._owed.discard(lane)
+        return True
+
+    async def _repeat(self, lane: Lane) -> bool:
+        return await self._claim_once(lane, 0)
 
     async def _whole(self, lane: Lane, claimed: Claimed) -> Claimed:
         """What was claimed. It is read again if invalid ids make the reply ambiguous."""
@@ -336,14 +337,10 @@ class Claimer:
     def _wait_for(self, lane: Lane, claimed: Claimed) -> None:
         """Set a timer for a near due time. A tick announces the others."""
         ahead = claimed.next_due - claimed.now
-        timer = self._timers.pop(lane, None)
-        if timer is not None:
-            timer.cancel()
         wait = max(0, ahead) / 1e6 if claimed.next_due and ahead <= NEAR_US else None
         if claimed.past is not None and (again := self._lookahead.again_in(lane)) is not None:
             wait = again if wait is None else min(wait, again)
-        if wait is not None:
-            self._timers[lane] = self._loop.call_later(wait + 0.001, self.heat, lane)
+        self._timers.set(lane, wait)
 
     async def _listen(self) -> None:
         """Block on the markers of the lanes while there is room and no lane is hot."""
@@ -354,10 +351,14 @@ class Claimer:
             if self._hot or self._free() <= 0 or not self._queues.lanes:
                 continue
             self._waits_since = boottime()
-            self._awaited = lanes = self._queues.lanes
+            lane, lanes = None, self._queues.lanes
+            waits = self._waits if len(lanes) > 1 else None
+            self._awaited = lanes if waits is None else ()
             try:
                 if self._is_warm and len(lanes) == 1:
                     lane = await self._wait_with_claim(lanes[0])
+                elif waits is not None:
+                    await waits.any(lanes, self._kind, without=self._away.lanes)
                 else:
                     lane = await self._store.wait_wake(lanes, BLOCK, self._kind)
             except StoreUnavailable:  # the wait was cut off, and may have taken the marker of any lane
@@ -365,7 +366,7 @@ class Claimer:
                 self._hot.update(lanes)
                 self.changed()
                 continue
-            except Exception as error:  # for example lanes on several cluster slots: poll all of them
+            except Exception as error:  # for example a value of another type: poll all lanes
                 is_bug = not isinstance(error, JobfleetError)
                 log.error("claim.deaf polling every second %s", error, exc_info=is_bug)
                 await asyncio.sleep(1.0)
@@ -375,8 +376,7 @@ class Claimer:
             finally:
                 self._answered_at, self._waits_since, self._awaited = boottime(), None, ()
             if lane is not None:
-                self._owed.add(lane)
-                self.heat(lane)
+                self._owe(lane)
             else:
                 await asyncio.sleep(0)  # the claimed jobs start before the next wait is sent
                 self.changed()

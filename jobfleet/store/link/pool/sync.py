@@ -73,12 +73,19 @@ class Pool:
         while (connection := self._popped(-1)) is not None:
             self.drop(connection)
 
-    def nest(self) -> None:
+    def nest(self) -> bool:
         """Begin a section in which this thread has a connection and may need another one.
 
         It may then exceed the limit. Otherwise threads that all wait for each other's connections would block.
+
+        Returns:
+            False if it is in such a section already, which then must not be ended twice.
         """
-        self._nested.add(threading.get_ident())
+        thread = threading.get_ident()
+        if thread in self._nested:
+            return False
+        self._nested.add(thread)
+        return True
 
     def unnest(self) -> None:
         """End such a section."""

@@ -1,0 +1,200 @@
+"""Keeps the map of a cluster's slots up to date, and follows redirections. No I/O: the links exchange."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from redis.exceptions import AskError, ClusterDownError, MovedError, ReadOnlyError, ResponseError, TryAgainError
+
+from jobfleet.clock import monotonic
+from jobfleet.errors import ConfigError
+from jobfleet.store.call import Command
+from jobfleet.store.link.cluster.slots import SlotMap, merged, parts_of
+from jobfleet.store.replies import CONNECTION_ERRORS
+from jobfleet.store.server.cluster_url import ClusterSeeds
+from jobfleet.store.server.hosts import Address
+
+EVERY = 60.0
+"""Seconds after which the map is read again; up to a quarter less, so that clients do not ask all at once."""
+SOON = 0.1
+"""Minimum seconds between two readings after a sign that the map is outdated."""
+LEAST = 0.2
+"""Minimum time limit in seconds for one node that is asked for the map."""
+REDIRECTIONS = 5
+"""Redirections that a command follows within one exchange."""
+ASKING: Command = ("ASKING",)
+_MOVING = TryAgainError("TRYAGAIN the slot is being moved")
+_MIGRATING = "to access a non local key"
+"""A script met a key that has moved already: it has only read so far, because it writes none but declared keys."""
+
+
+class Detour(NamedTuple):
+    """Where to send commands again.
+
+    Attributes:
+        address: The node.
+        is_asking: Whether the node serves the slot only after `ASKING`, because the slot is being moved to it.
+    """
+
+    address: Address
+    is_asking: bool
+
+
+class Router:
+    """Knows the slots of a cluster.
+
+    Args:
+        seeds: The nodes in the URL.
+        shown: The masked URL.
+        timeout: Time limit in seconds for reading the map from all nodes.
+
+    Attributes:
+        slots: The map; None before the first reading.
+    """
+
+    def __init__(self, seeds: ClusterSeeds, shown: str, *, timeout: float) -> None:
+        self._seeds = seeds
+        self._shown = shown
+        self._timeout = timeout
+        self._next = 0.0
+        self._read_at = float("-inf")
+        self._silent: set[Address | None] = set()
+        self.slots: SlotMap | None = None
+
+    def is_due(self) -> bool:
+        """Whether to read the map now. Returns true once: meanwhile other callers use the present map."""
+        if self.slots is not None and monotonic() < self._next:
+            return False
+        self._plan(EVERY)
+        return True
+
+    def outdated(self) -> None:
+        """Record a sign that the map is outdated; it is read again before the next exchange, but not all the time."""
+        self._next = min(self._next, self._read_at + SOON * random.uniform(0.75, 1.0))
+
+    def candidates(self) -> list[Address]:
+        """The nodes to ask for the map, in this order."""
+        known = [*self.slots.primaries, *self.slots.replicas] if self.slots is not None else []
+        known = [one for one in known if one not in self._silent]
+        random.shuffle(known)
+        seeds = random.sample(self._seeds.hosts, len(self._seeds.hosts))
+        return list(dict.fromkeys([*known, *seeds, *filter(None, self._silent)]))
+
+    def share(self, candidates: Sequence[Address]) -> float:
+        """The time limit for one of these nodes."""
+        return max(LEAST, self._timeout / (len(candidates) + 1))
+
+    def learn(self, reply: Any, asked: Address) -> None:
+        """Process the reply to `ASK_SLOTS`.
+
+        Raises:
+            ConfigError: The node is not part of a cluster.
+            redis.RedisError: The node cannot tell.
+        """
+        if isinstance(reply, BaseException):
+            if "cluster support disabled" in str(reply):
+                raise ConfigError(
+                    f"The server at {self._shown} is not a cluster. Write the URL as redis://HOST:6379/0."
+                )
+            raise reply
+        slots = SlotMap(reply, asked)
+        if not slots.primaries:
+            raise ClusterDownError("CLUSTERDOWN Hash slot not served")
+        self.slots = slots
+        self._seeds.primaries[:] = slots.primaries
+        self._silent &= set(slots.primaries)
+        self._plan(EVERY)
+
+    def parts(self, commands: Sequence[Command], slots: SlotMap) -> dict[Address | None, list[int]]:
+        """Group the numbers of commands by the node to send them to; None for those that no node serves."""
+        parts: dict[Address | None, list[int]] = {}
+        for number, address in parts_of(commands, slots, self._silent):
+            parts.setdefault(address, []).append(number)
+        return parts
+
+    def joined(
+        self, commands: Sequence[Command], parts: Mapping[Address | None, Sequence[int]], replies: Iterable[list[Any]]
+    ) -> list[Any]:
+        """Return one reply per command, in their order.
+
+        Args:
+            commands: The commands.
+            parts: The numbers of the commands by node.
+            replies: The replies of each node, in the order of `parts`.
+        """
+        found: list[list[Any]] = [[] for _ in commands]
+        for (address, numbers), part in zip(parts.items(), replies, strict=True):
+            self.heard(address, part)
+            for number, reply in zip(numbers, part, strict=True):
+                found[number].append(reply)
+        return [
+            some[0] if len(some) == 1 else merged(command, some) for command, some in zip(commands, found, strict=True)
+        ]
+
+    def heard(self, address: Address | None, replies: Sequence[Any]) -> None:
+        """Look for a sign that the map is outdated: a node is away, or is not a primary any more."""
+        last = replies[-1]  # after an error of the connection, no reply follows
+        if not isinstance(last, BaseException):
+            if self._silent:
+                self._silent.discard(address)
+            return
+        if isinstance(last, (*CONNECTION_ERRORS, ReadOnlyError, ClusterDownError)):
+            self.outdated()
+            if isinstance(last, CONNECTION_ERRORS):
+                self._silent.add(address)
+
+    def detours(
+        self, commands: Sequence[Command], replies: list[Any], asked: Mapping[int, Address]
+    ) -> dict[Detour, list[int]]:
+        """Return the commands to send again, by node. Change other replies about moving slots to errors to retry.
+
+        A script does not follow its keys to a node that only some of them have reached: there, a key that it does not
+        declare and that has not come yet looks as if it did not exist. The script is retried until the slot has moved.
+
+        Args:
+            commands: The commands.
+            replies: A reply per command.
+            asked: The node that was asked, by the number of the command; a redirection may name no host.
+        """
+        found: dict[Detour, list[int]] = {}
+        for number, reply in enumerate(replies):
+            if not isinstance(reply, ResponseError):
+                continue
+            if isinstance(reply, AskError):
+                address = (reply.host or asked[number][0], reply.port)
+                if isinstance(reply, MovedError):
+                    self._note_move(reply.slot_id, address)
+                    found.setdefault(Detour(address, is_asking=False), []).append(number)
+                elif str(commands[number][0]).startswith("EVAL"):
+                    replies[number] = _MOVING
+                else:
+                    found.setdefault(Detour(address, is_asking=True), []).append(number)
+            elif _MIGRATING in str(reply):
+                replies[number] = _MOVING
+        return found
+
+    def _note_move(self, slot: int, address: Address) -> None:
+        if self.slots is not None:
+            self.slots.moved(slot, address)
+            self.outdated()
+
+    @staticmethod
+    def given_up(replies: list[Any]) -> list[Any]:
+        """Change redirections that were not followed to errors that the store retries."""
+        return [
+            TryAgainError("TRYAGAIN too many redirections") if isinstance(reply, AskError) else reply
+            for reply in replies
+        ]
+
+    def _plan(self, seconds: float) -> None:
+        self._read_at = monotonic()
+        self._next = self._read_at + seconds * random.uniform(0.75, 1.0)
+
+
+def with_asking(commands: Sequence[Command], numbers: Sequence[int], to: Detour) -> list[Command]:
+    """Return some commands for another node, each after `ASKING` if the node needs that."""
+    if not to.is_asking:
+        return [commands[number] for number in numbers]
+    return [command for number in numbers for command in (ASKING, commands[number])]
