@@ -13,13 +13,23 @@ import pytest
 import redis
 from hypothesis import HealthCheck, settings
 
-from tests.support import order
+from tests.support import order, topologies
 from tests.support.fleet import Programs
 from tests.support.server import RedisServer
 
 # A machine that stands still for a moment says nothing about an example, nor about how it is made.
 settings.register_profile("jobfleet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("jobfleet")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that names what the tests run on."""
+    parser.addoption("--on", choices=list(topologies.TOPOLOGIES), default="here", help=topologies.HELP)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let each server of the tests be of the chosen kind."""
+    topologies.choose(config.getoption("--on"))
 
 
 @pytest.hookimpl(trylast=True)  # after the options -k and -m have chosen
@@ -38,9 +48,9 @@ def pytest_sessionfinish() -> None:
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[RedisServer]:
-    """One server for the session; under xdist one for each worker."""
-    with RedisServer() as server:
+def server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    """One server for the session; under xdist one for each worker. `--on` names what stands around it."""
+    with topologies.started(request.config.getoption("--on")) as server:
         yield server
 
 
@@ -52,9 +62,9 @@ def redis_url(server: RedisServer) -> str:
 
 
 @pytest.fixture
-def raw(redis_url: str) -> Iterator[redis.Redis]:
+def raw(redis_url: str, server: RedisServer) -> Iterator[redis.Redis]:
     """A plain client of the emptied server, for looking and seeding."""
-    with redis.Redis.from_url(redis_url, protocol=2) as client:
+    with topologies.plain(server) as client:
         yield client
 
 

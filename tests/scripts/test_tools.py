@@ -46,6 +46,10 @@ def test_a_browser_that_is_not_there_is_installed(machine: Path) -> None:
 def test_what_is_there_is_not_installed_again(machine: Path) -> None:
     for name in ("chromium", "prometheus", "promtool", "postgres"):
         write(machine / "bin" / name, "#!/bin/sh\n")
+    servers = machine / ".venv" / "tools" / "bin"
+    servers.mkdir(parents=True)
+    for name in ("redis-server", "valkey-server"):
+        write(servers / name, "#!/bin/sh\n")
 
     done = run(machine)
 
@@ -65,4 +69,5 @@ def test_a_tool_that_is_not_known_is_refused(machine: Path) -> None:
     done = run(machine, "netscape")
 
     assert done.returncode == 2
-    assert done.stderr == "scripts/tools: no tool 'netscape'; there are: prometheus, postgresql, chromium\n"
+    known = "prometheus, postgresql, chromium, redis, valkey"
+    assert done.stderr == f"scripts/tools: no tool 'netscape'; there are: {known}\n"

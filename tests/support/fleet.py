@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import redis
 
 from jobfleet import Fleet, JobResult
+from tests.support import topologies
 from tests.support.server import is_running, state_of
 from tests.support.waiting import wait_until
 
@@ -87,8 +88,7 @@ class Program:
     ) -> None:
         self.log = log
         kept = {name: value for name, value in os.environ.items() if not name.startswith("JOBFLEET_")}
-        if "JOBFLEET_SERVER_BIN" in os.environ:
-            kept["JOBFLEET_SERVER_BIN"] = os.environ["JOBFLEET_SERVER_BIN"]
+        kept |= {name: os.environ[name] for name in topologies.VARIABLES if name in os.environ}
         with log.open("ab") as out:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "jobfleet", *arguments],

@@ -17,6 +17,8 @@ from tests.support.waiting import wait_until
 
 SERVICE = "jobs"
 DOWN_AFTER_MS = 500
+STAY_MS = 60_000
+"""For tests without a failover: a loaded machine must not bring one about."""
 NEEDS = 20.0
 
 
@@ -27,13 +29,14 @@ class SentinelServer:
         primary: The port of the primary.
         quorum: How many Sentinels must agree that the primary is down.
         lines: Further lines of its configuration.
+        down_after_ms: Milliseconds of silence after which the primary counts as down.
 
     Attributes:
         port: Where it listens.
         log: The file of its log.
     """
 
-    def __init__(self, primary: int, quorum: int, lines: tuple[str, ...]) -> None:
+    def __init__(self, primary: int, quorum: int, lines: tuple[str, ...], down_after_ms: int) -> None:
         self.port = free_port()
         self._folder = Path(tempfile.mkdtemp(prefix="jobfleet-sentinel-"))
         file, path, self.log = (self._folder / name for name in ("sentinel.conf", "server.sock", "server.log"))
@@ -43,7 +46,7 @@ class SentinelServer:
             f"unixsocket {path}",
             f"dir {self._folder}",
             f"sentinel monitor {SERVICE} 127.0.0.1 {primary} {quorum}",
-            f"sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_MS}",
+            f"sentinel down-after-milliseconds {SERVICE} {down_after_ms}",
             f"sentinel failover-timeout {SERVICE} 3000",
             *lines,
         ]
@@ -69,6 +72,7 @@ class SentinelServers:
     Args:
         arguments: Further arguments of the primary and the replicas.
         lines: Further lines of the configuration of the Sentinels.
+        down_after_ms: Milliseconds of silence after which the primary counts as down.
 
     Attributes:
         nodes: The primary first, then the replicas, as they were at the beginning.
@@ -76,7 +80,7 @@ class SentinelServers:
         url: Where to connect.
     """
 
-    def __init__(self, *arguments: str, lines: tuple[str, ...] = ()) -> None:
+    def __init__(self, *arguments: str, lines: tuple[str, ...] = (), down_after_ms: int = DOWN_AFTER_MS) -> None:
         self.nodes: list[RedisServer] = []
         self.sentinels: list[SentinelServer] = []
         try:
@@ -86,7 +90,7 @@ class SentinelServers:
                 link = ("--replicaof", "127.0.0.1", str(primary.port))
                 self.nodes.append(RedisServer(*arguments, *link, "--repl-diskless-sync-delay", "0", tcp=True))
             wait_until(lambda: self._is_replicated(primary), timeout=NEEDS, why="the replicas are up to date")
-            self.sentinels += [SentinelServer(primary.port, 2, lines) for _ in range(3)]
+            self.sentinels += [SentinelServer(primary.port, 2, lines, down_after_ms) for _ in range(3)]
         except BaseException:
             self.stop()
             raise

@@ -26,14 +26,16 @@ class RedisServer:
         folder: Where it keeps its files, until `stop`.
         socket: Its Unix socket.
         port: Its port; 0 without `tcp`.
-        url: Where to connect.
+        direct: Its own address.
+        url: Where users connect; another address than its own when a Sentinel or TLS stands before it.
     """
 
     def __init__(self, *arguments: str, tcp: bool = False) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="jobfleet-test-"))
         self.socket = self.folder / "server.sock"
         self.port = free_port() if tcp else 0
-        self.url = f"redis://127.0.0.1:{self.port}/0" if tcp else f"unix://{self.socket}"
+        self.direct = f"redis://127.0.0.1:{self.port}/0" if tcp else f"unix://{self.socket}"
+        self.url = self.direct
         self._arguments = arguments
         self._clients: list[redis.Redis] = []
         self._process = self._launch()
@@ -45,13 +47,13 @@ class RedisServer:
 
     def client(self) -> redis.Redis:
         """Connect a plain client: RESP2, bytes. It is closed when the server stops."""
-        client = redis.Redis.from_url(self.url, protocol=2, decode_responses=False)
+        client = redis.Redis.from_url(self.direct, protocol=2, decode_responses=False)
         self._clients.append(client)
         return client
 
     def flush(self) -> None:
         """Delete everything: keys, scripts and functions."""
-        with redis.Redis.from_url(self.url, protocol=2) as client:
+        with redis.Redis.from_url(self.direct, protocol=2) as client:
             client.flushall()
             client.script_flush()
             client.function_flush()

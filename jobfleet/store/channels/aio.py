@@ -18,7 +18,7 @@ from jobfleet.store.channels.subscriptions import (
     message_of,
 )
 from jobfleet.store.link.protocol import LINK_ERRORS
-from jobfleet.store.server.connect import async_connections
+from jobfleet.store.server.connect import async_connections, disconnect
 from jobfleet.store.server.target import Target
 
 
@@ -89,8 +89,7 @@ class AsyncChannels:
         """Close the connection."""
         self._fresh.clear()
         connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.disconnect(nowait=True)
+        await disconnect(connection)
 
     async def _opened(self, timeout: float) -> Any:
         """Connect when it is time, and subscribe to all channels; None if it is not time yet."""
@@ -106,7 +105,7 @@ class AsyncChannels:
             async with asyncio.timeout(BOUND):
                 await connection.connect()
         except BaseException:
-            await connection.disconnect(nowait=True)
+            await disconnect(connection)
             raise
         self._pulse = Pulse()
         self._connection = connection

@@ -14,9 +14,9 @@ from redis.exceptions import NoPermissionError, RedisError
 from jobfleet.store.call import Command
 from jobfleet.store.link.busypoll import AsyncBusyPoll
 from jobfleet.store.link.pool import MOST
-from jobfleet.store.link.pool.aio import AsyncPool, disconnect
+from jobfleet.store.link.pool.aio import AsyncPool
 from jobfleet.store.link.protocol import DROPPED, LATE, LINK_ERRORS, answered, fill, packed
-from jobfleet.store.server.connect import async_connections
+from jobfleet.store.server.connect import async_connections, disconnect
 from jobfleet.store.server.greeting import ASKED, Greeting, info_of
 from jobfleet.store.server.target import Target
 

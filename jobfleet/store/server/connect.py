@@ -119,3 +119,12 @@ def _fake_client(at: Target, kind: type) -> Any:
         server = _memory.setdefault(at.url, fakeredis.FakeServer(version=(7,)))
     maker = fakeredis.FakeAsyncRedis if kind is redis.asyncio.Redis else fakeredis.FakeRedis
     return maker(server=server)
+
+
+async def disconnect(connection: Any) -> None:
+    """Close a connection without waiting for the server."""
+    if connection is not None:
+        writer = getattr(connection, "_writer", None)  # a fake server has none
+        if writer is not None and writer.get_extra_info("ssl_object") is not None:
+            writer.transport.abort()  # to close it in order, TLS waits for the server; the loop may end before
+        await connection.disconnect(nowait=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import ssl
 import warnings
 from collections.abc import Iterator
@@ -63,6 +65,19 @@ def test_the_certificate_is_checked_against_the_named_authority(secure: Proxy, c
         assert fleet.statistics()["total"] == 0
     with Fleet(secure.url, patience=0) as stranger, pytest.raises(StoreUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
         stranger.statistics()
+
+
+def test_a_loop_that_ends_leaves_no_connection_open(secure: Proxy, ca_file: Path) -> None:
+    async def ask() -> None:
+        async with AsyncFleet(secure.url, tls_ca_file=ca_file) as fleet:
+            await fleet.statistics()
+
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        asyncio.run(ask())
+        gc.collect()
+
+    assert [str(one.message) for one in seen if one.category is ResourceWarning] == []
 
 
 async def test_an_awaited_client_checks_it_too(secure: Proxy, ca_file: Path) -> None:

@@ -16,9 +16,8 @@ from jobfleet.store.link.aio import AsyncSocketLink, read_reply
 from jobfleet.store.link.cluster.router import REDIRECTIONS, Router, with_asking
 from jobfleet.store.link.cluster.slots import ASK_SLOTS, SlotMap
 from jobfleet.store.link.pool import MOST
-from jobfleet.store.link.pool.aio import disconnect
 from jobfleet.store.link.protocol import LINK_ERRORS, fill
-from jobfleet.store.server.connect import async_connections, node_at
+from jobfleet.store.server.connect import async_connections, disconnect, node_at
 from jobfleet.store.server.hosts import Address
 from jobfleet.store.server.target import Target
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from jobfleet.store.link.pool import LOOK_EVERY, LOOKS
+from jobfleet.store.server.connect import disconnect
 
 
 class AsyncPool:
@@ -123,9 +124,3 @@ class AsyncPool:
                 task.add_done_callback(self._closing.discard)
             self._looks, self._unused = 0, len(self.idle)
         self._look = loop.call_later(LOOK_EVERY, self._shrink) if len(self.idle) > 1 or self._looks else None
-
-
-async def disconnect(connection: Any) -> None:
-    """Close a connection without waiting for the server."""
-    if connection is not None:
-        await connection.disconnect(nowait=True)

@@ -1,0 +1,57 @@
+"""A fleet's main work on each server and topology. `scripts/test --on NAME` runs whole suites there."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobfleet import Fleet, Flow, Job, JobStatus
+from tests.support import topologies
+from tests.support.fleet import LONG, Programs, settle_all
+from tests.support.server import RedisServer
+
+ELSEWHERE = [name for name in topologies.TOPOLOGIES if name != "here"]
+
+
+@pytest.fixture(params=ELSEWHERE)
+def elsewhere(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisServer]:
+    """A server of one topology, for this test alone."""
+    if reason := topologies.missing(request.param):
+        pytest.skip(reason)
+    for variable, value in topologies.variables(request.param).items():
+        monkeypatch.setenv(variable, value)
+    with topologies.started(request.param) as server:
+        yield server
+
+
+@pytest.fixture
+def there(elsewhere: RedisServer, tmp_path: Path) -> Iterator[Programs]:
+    programs = Programs(elsewhere.url, tmp_path)
+    try:
+        yield programs
+    finally:
+        programs.close()
+        sys.stdout.write(programs.logs())
+
+
+def test_a_fleet_does_its_work(there: Programs, tmp_path: Path) -> None:
+    flow = Flow("line")
+    flow.chain(*[Job(f"part {number}", "hist.rest", (0.0,)) for number in range(3)])
+
+    there.ready("histories", "recurring", with_reaper=True)
+    with Fleet(there.url) as fleet:
+        many = [receipt.id for receipt in fleet.enqueue_many(Job("many", "hist.nap", (0.0,)) for _ in range(500))]
+        stuck = fleet.enqueue(Job("stuck", "hist.gate", (str(tmp_path / "never"),)))
+        line = fleet.flows.enqueue(flow)
+        fleet.wait(many[-1], timeout=LONG)
+        there.history.await_start(stuck)
+        was_running = fleet.cancel(stuck, by="ann")
+
+        assert fleet.wait(stuck, timeout=LONG).status is JobStatus.CANCELLED
+        assert was_running
+        assert {result.status for result in settle_all(fleet, many).values()} == {JobStatus.COMPLETED}
+        assert fleet.flows.wait(line.id, timeout=LONG).status == "completed"
+        assert fleet.doctor().is_sound
