@@ -1,4 +1,4 @@
-"""`python -m bench.scale`: what 100, 300 and 1,000 workers cost one server, idle and at a steady rate of jobs."""
+"""`python -m bench.scale`: what 100, 300 and 1,000 workers cost one server or a cluster, idle and at a steady rate."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import logging
 import sys
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import product
 from pathlib import Path
 
 from bench.__main__ import RESULTS, machine
 from bench.scale.scene import Scene, Window
-from bench.setting import Setting
+from bench.scale.servers import servers
 
 COLUMNS = {
+    "nodes": "nodes",
     "workers": "workers",
     "connections": "connections",
     "memory_mib": "server MiB",
@@ -25,6 +27,7 @@ COLUMNS = {
     "ticks_per_s": "ticks/s",
     "waits_per_s": "waits/s",
     "load_cpu_percent": "at the rate: % of a core",
+    "busiest_percent": "busiest node",
     "cpu_us_per_job": "µs CPU/job",
     "claims_per_job": "claims/job",
     "waits_per_job": "wake-ups/job",
@@ -35,18 +38,25 @@ COLUMNS = {
 }
 
 
-async def step(setting: Setting, given: argparse.Namespace, workers: int) -> dict[str, float]:
+async def step(given: argparse.Namespace, nodes: int, workers: int) -> dict[str, float]:
     """Measure one number of workers."""
-    with setting.server() as server:
-        scene = Scene(server, workers=workers, lanes=given.lanes, slots=given.slots)
+    with servers(nodes) as used:
+        scene = Scene(used, workers=workers, lanes=given.lanes, slots=given.slots)
         try:
             await scene.start()
-            row = {"workers": workers, "connections": scene.connections(), "memory_mib": server.memory() / 2**20}
+            sizes = {"connections": used.connections(), "memory_mib": used.memory() / 2**20}
             idle = await scene.idle(given.seconds)
             load = await scene.load(given.rate, given.seconds)
         finally:
             await scene.stop()
-    return {**row, **at_rest(idle), **at_work(load, idle, scene.jobs.waits), "lag_ms": scene.lag * 1e3}
+    return {
+        "nodes": nodes,
+        "workers": workers,
+        **sizes,
+        **at_rest(idle),
+        **at_work(load, idle, scene.jobs.waits),
+        "lag_ms": scene.lag * 1e3,
+    }
 
 
 def at_rest(idle: Window) -> dict[str, float]:
@@ -65,7 +75,8 @@ def at_work(load: Window, idle: Window, waits: Sequence[float]) -> dict[str, flo
     jobs, ordered = len(waits), sorted(waits)
     return {
         "load_cpu_percent": load.cpu_share * 100,
-        "cpu_us_per_job": (load.cpu - idle.cpu_share * load.seconds) / jobs * 1e6,
+        "busiest_percent": load.busiest * 100,
+        "cpu_us_per_job": (load.cpu_share - idle.cpu_share) * load.seconds / jobs * 1e6,
         "claims_per_job": load.calls.get("claim", 0) / jobs,
         "waits_per_job": (load.waits - idle.each_second(idle.waits) * load.seconds) / jobs,
         "settles_per_job": load.calls.get("settle", 0) / jobs,
@@ -89,6 +100,9 @@ def numbers(text: str) -> list[int]:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.scale", description="Measure what workers cost a server.")
     parser.add_argument("--workers", type=numbers, default=[100, 300, 1000], metavar="N,N", help="[100,300,1000]")
+    parser.add_argument(
+        "--nodes", type=numbers, default=[0], metavar="N,N", help="primaries of a cluster; 0: one server [0]"
+    )
     parser.add_argument("--rate", type=int, default=500, metavar="N", help="jobs per second [500]")
     parser.add_argument("--seconds", type=float, default=20.0, metavar="S", help="length of each window [20]")
     parser.add_argument("--lanes", type=int, default=1, metavar="N", help="lanes of the queue [1]")
@@ -97,8 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
     rows = []
-    for workers in given.workers:
-        rows.append(asyncio.run(step(Setting(), given, workers)))
+    for nodes, workers in product(given.nodes, given.workers):
+        rows.append(asyncio.run(step(given, nodes, workers)))
         print(table(rows[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
     print(table(rows))
     now = datetime.now().astimezone()

@@ -6,10 +6,10 @@ import asyncio
 import time
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
-from typing import Any
 
+from bench.scale.servers import Servers
 from bench.scale.worker import Calls, SimulatedWorker, at_most
-from bench.setting import Server, Trouble
+from bench.setting import Trouble
 from jobfleet import AsyncFleet, Job
 from jobfleet.config import JobConfig
 from jobfleet.functions.registry import Registry
@@ -30,14 +30,14 @@ class Window:
 
     Attributes:
         seconds: Its length.
-        cpu: Seconds of CPU that the server used.
+        cpu: Seconds of CPU that each server used.
         commands: Number of calls of each command, as the server counts them; scripts' own calls included.
         requests: Number of requests from clients: scripts and blocking waits.
         calls: Number of calls of each script, as the workers count them.
     """
 
     seconds: float
-    cpu: float
+    cpu: list[float]
     commands: dict[str, int]
     calls: dict[str, int]
 
@@ -47,8 +47,13 @@ class Window:
 
     @property
     def cpu_share(self) -> float:
-        """The part of a core that the server used."""
-        return self.cpu / self.seconds
+        """The part of a core that the servers used together."""
+        return sum(self.cpu) / self.seconds
+
+    @property
+    def busiest(self) -> float:
+        """The part of a core that the busiest server used."""
+        return max(self.cpu) / self.seconds
 
     @property
     def waits(self) -> int:
@@ -74,25 +79,25 @@ class Jobs:
 
 
 class Scene:
-    """One number of workers on one server.
+    """One number of workers on one server or cluster.
 
     Args:
-        server: The server.
+        servers: The servers.
         workers: How many workers.
         lanes: How many lanes the queue has.
         slots: How many jobs each worker runs at once.
     """
 
-    def __init__(self, server: Server, *, workers: int, lanes: int, slots: int) -> None:
-        self._server = server
-        self._config = JobConfig(url=server.url, queues=(QUEUE,), slots=slots)
+    def __init__(self, servers: Servers, *, workers: int, lanes: int, slots: int) -> None:
+        self._servers = servers
+        self._config = JobConfig(url=servers.url, queues=(QUEUE,), slots=slots)
         self._lanes = [Keyspace(self._config.namespace).lane(QUEUE, index) for index in range(lanes)]
         self._registry = Registry()
         self.jobs = Jobs()
         self._registry.register(self.jobs.run, name="scale.run", queue=QUEUE)
         self._calls = Calls()
-        self._fleet = AsyncFleet(server.url, registry=self._registry)
-        at = target(server.url)
+        self._fleet = AsyncFleet(servers.url, registry=self._registry)
+        at = target(servers.url)
         self._workers = [
             SimulatedWorker(at, self._config, self._registry, self._calls, self._lanes) for _ in range(workers)
         ]
@@ -141,23 +146,16 @@ class Scene:
 
     async def _window(self, work: Awaitable[None]) -> Window:
         self._calls.by_script.clear()
-        commands, cpu, began = self._commands(), self._server.cpu(), time.monotonic()
+        commands, before, began = self._servers.commands(), self._servers.cpu(), time.monotonic()
         await work
         seconds = time.monotonic() - began
-        after = {name: count - commands.get(name, 0) for name, count in self._commands().items()}
-        return Window(seconds, self._server.cpu() - cpu, after, dict(self._calls.by_script))
-
-    def _commands(self) -> dict[str, int]:
-        stats: dict[str, Any] = self._server.raw.info("commandstats")
-        return {name.removeprefix("cmdstat_"): int(one["calls"]) for name, one in stats.items()}
+        cpu = [after - earlier for after, earlier in zip(self._servers.cpu(), before, strict=True)]
+        return Window(seconds, cpu, self._servers.commands() - commands, dict(self._calls.by_script))
 
     @property
     def lag(self) -> float:
         """How late the bench's own loop is at worst: with much of it, the waits of the jobs say nothing."""
         return max(self._lags, default=0.0)
-
-    def connections(self) -> int:
-        return int(self._server.raw.info("clients")["connected_clients"])
 
     async def stop(self) -> None:
         await at_most(AT_ONCE, [worker.stop() for worker in self._workers])
