@@ -13,7 +13,7 @@ import pytest
 import redis
 from hypothesis import HealthCheck, settings
 
-from tests.support import order, topologies
+from tests.support import order, topologies, users
 from tests.support.fleet import Programs
 from tests.support.server import RedisServer
 
@@ -51,18 +51,35 @@ def pytest_sessionfinish() -> None:
 def server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
     """One server for the session; under xdist one for each worker. `--on` names what stands around it."""
     with topologies.started(request.config.getoption("--on")) as server:
+        if users.ARE_USED:
+            with server.client() as client:
+                users.create(client)
         yield server
 
 
 @pytest.fixture
-def redis_url(server: RedisServer) -> str:
-    """The URL of the session's server, emptied."""
+def url_of(server: RedisServer) -> Iterator[users.UrlOf]:
+    """The URL of the session's server, emptied, for a role. With `JOBFLEET_TEST_USERS=1`, it names the role's user."""
     server.flush()
-    return server.url
+    if not users.ARE_USED:
+        yield lambda _: server.url
+        return
+    with redis.Redis.from_url(server.url, protocol=2, decode_responses=True) as client:
+        users.denials(client)
+        with pytest.MonkeyPatch.context() as patch:
+            users.swap_users(patch, server.url)
+            yield lambda role: users.url_as(server.url, role)
+        assert users.denials(client) == []
 
 
 @pytest.fixture
-def raw(redis_url: str, server: RedisServer) -> Iterator[redis.Redis]:
+def redis_url(url_of: users.UrlOf, request: pytest.FixtureRequest) -> str:
+    """The URL of the session's server, emptied, for the role that the tests of this folder play."""
+    return url_of(users.role_of(request.path))
+
+
+@pytest.fixture
+def raw(server: RedisServer, redis_url: str) -> Iterator[redis.Redis]:
     """A plain client of the emptied server, for looking and seeding."""
     with topologies.plain(server) as client:
         yield client
@@ -95,9 +112,9 @@ def in_utc() -> Iterator[None]:
 
 
 @pytest.fixture
-def programs(redis_url: str, tmp_path: Path) -> Iterator[Programs]:
+def programs(redis_url: str, url_of: users.UrlOf, tmp_path: Path) -> Iterator[Programs]:
     """Starts workers and reapers on the emptied server of the session; on failure their logs are shown."""
-    programs = Programs(redis_url, tmp_path)
+    programs = Programs(redis_url, tmp_path, url_of=url_of if users.ARE_USED else None)
     try:
         yield programs
     finally:

@@ -27,6 +27,10 @@ _LUA = files("jobfleet.store").joinpath("lua")
 _SECTION = re.compile(r"^-- ([A-Z]{4,7}) +(.*)$")
 _FIELD = re.compile(r"^(\d+)(?:\.\.(\d+|\*))?\s+(\S+)\s+(\S+)\s+(.+)$")
 _READ = re.compile(r"^(\S+)\s+(\S+)\s+(.+)$")
+_COMMENT = re.compile(r"--.*")
+_COMMAND = re.compile(r"\b(?:redis\.p?)?call\('([A-Z]+)'(?:, '([A-Z]+)')?")
+CONTAINERS = ("PUBSUB", "XGROUP", "XINFO")
+"""Commands whose subcommands have permissions of their own."""
 SECTIONS = ("KEYS", "READS", "ARGV", "FLAGS", "GUARDS", "RETURNS", "EMITS", "COST")
 GUARDS: dict[str, tuple[str, ...]] = {"": (), "deadline": ("deadline",), "deadline once": ("deadline", "once")}
 
@@ -146,6 +150,14 @@ def load(name: str) -> Script:
         has_deadline="deadline" in header.guards,
         is_once="once" in header.guards,
     )
+
+
+@cache
+def commands_of(name: str) -> frozenset[str]:
+    """Return the Redis commands that a script calls, such as ``HSET`` and ``XGROUP|CREATE``; not those of `once`."""
+    text = _read(name)
+    body = _COMMENT.sub("", Includes(name, _read).expand(text + (_BY_DEADLINE if load(name).has_deadline else "")))
+    return frozenset(f"{verb}|{sub}" if verb in CONTAINERS else verb for verb, sub in _COMMAND.findall(body))
 
 
 def _guarded(text: str, guards: tuple[str, ...]) -> str:

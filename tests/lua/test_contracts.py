@@ -21,8 +21,9 @@ from jobfleet.store.script import Field, entry_scripts, load, names
 from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
 from tests.lua.cases import cases
+from tests.lua.permitted import Permitting
 from tests.lua.samples import ARGUMENTS_AN_ITEM, IDS, LETTERED, SAMPLES, SHARES_KEYS
-from tests.lua.world import KEYS, LANE, Eavesdropper, World, mutated
+from tests.lua.world import KEYS, LANE, PASSWORD, USER, Eavesdropper, World, mutated
 
 LUA = Path(scripts.__file__).parent / "lua"
 FILES = sorted(LUA.glob("**/*.lua"))
@@ -115,7 +116,9 @@ def test_no_file_searches_keys_or_reads_the_clock_by_itself(path: Path) -> None:
     searching = {"KEYS", "SCAN", "HSCAN", "SSCAN", "ZSCAN", "RANDOMKEY"} & commands
     assert searching == ({"HSCAN"} if path.stem in {"queues", "recent"} else set())  # one bounded page of one hash
     assert ("TIME" in commands) == (path.stem in {"clock", "stamp"})
-    assert not re.search(r"redis\.p?call\((?!')", code(path)), "commands are spelled out"
+    assert not re.search(r"\bp?call\((?!')", code(path)), "commands are spelled out"
+    aliased = re.findall(r"local (.*) = .*redis\.p?call\b(?!\()", code(path))
+    assert all(names.split(",")[0] == "call" for names in aliased), "an alias has a name that commands_of knows"
 
 
 @every_script
@@ -129,22 +132,23 @@ def test_it_compiles_and_sets_no_global(name: str, raw: redis.Redis) -> None:
 @pytest.fixture
 def heard(redis_url: str) -> Iterator[tuple[Store, dict[str, list[Any]]]]:
     replies: dict[str, list[Any]] = {}
-    at = target(redis_url)
+    at = target(redis_url.replace("unix://", f"unix://{USER}:{PASSWORD}@"))
     store = Store(at, link=Eavesdropper(SocketLink(at, connect_timeout=5, socket_timeout=5), replies))
     yield store, replies
     store.close()
 
 
 @every_script
-def test_every_word_and_letter_under_returns_occurs_in_its_cases(
+def test_every_word_and_letter_under_returns_occurs_in_its_cases_as_a_user_with_the_derived_permissions(
     name: str, heard: tuple[Store, dict[str, list[Any]]], raw: redis.Redis
 ) -> None:
     store, replies = heard
+    permitting = Permitting(raw)
 
     for case in cases(name):
         raw.flushall()
         try:
-            case.run(World(store, raw))
+            case.run(World(store, raw, permitting))
         except Exception:
             if not case.flaw:
                 raise

@@ -18,6 +18,7 @@ import redis
 from jobfleet import Fleet, JobResult
 from tests.support import topologies
 from tests.support.server import is_running, state_of
+from tests.support.users import UrlOf, role_of_command
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -171,14 +172,16 @@ class Programs:
         url: The server.
         folder: Where logs and histories go.
         root: The folder whose package they run: that of another revision, for instance.
+        url_of: The URL for a role; by default `url`.
 
     Attributes:
         environment: Further variables of all that is started from now on.
     """
 
-    def __init__(self, url: str, folder: Path, root: Path = ROOT) -> None:
+    def __init__(self, url: str, folder: Path, root: Path = ROOT, *, url_of: UrlOf | None = None) -> None:
         self.environment: dict[str, str] = {}
         self.url = url
+        self._url_of: UrlOf = url_of or (lambda _: self.url)
         self.root = root
         self.folder = folder
         self.history = History(folder / "history")
@@ -192,7 +195,7 @@ class Programs:
             log=self.folder / f"program-{len(self._started)}.log",
             root=self.root,
             environment={
-                "PYTHONPATH": str(self.root), "JOBFLEET_URL": self.url,
+                "PYTHONPATH": str(self.root), "JOBFLEET_URL": self._url_of(role_of_command(arguments)),
                 "JOBFLEET_APP_DIR": str(APPS), "JOBFLEET_TEST_FOLDER": str(self.folder),
                 "HISTORY_FILE": str(self.history.path), "PYTHONFAULTHANDLER": "1", **self.environment,
                 **environment,

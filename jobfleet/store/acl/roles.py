@@ -1,0 +1,204 @@
+"""The roles of Redis users: which scripts each runs, and which commands it sends itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+
+from jobfleet.store.acl.grants import FLEET, LANE, TYPES, Grant, Key, answers, applies, grants_of, keys_of
+from jobfleet.store.acl.rules import CALLS, CALLS_READING, selectors, spelled
+from jobfleet.store.keys import KEPT, WORK
+from jobfleet.store.script import load, names
+
+CONTROL, FREED = Key(FLEET, "control"), Key(FLEET, "lock-freed:<name>")
+EVENTS, JOB_EVENTS = Key(LANE, "events"), Key(LANE, "events:<id>")
+HEARD = (EVENTS, JOB_EVENTS)
+JOURNAL, WAKE, KIND_WAKE = Key(LANE, "journal"), Key(LANE, "wake"), Key(LANE, "wake:<kind>")
+ALWAYS = ("ASKING", "CLIENT|SETINFO", "CLUSTER|SLOTS", "INFO", "PING", "SELECT", "TIME")
+"""Commands of every role. INFO tells a client that the address leads to another server; two are for clusters."""
+LISTENS = ("SUBSCRIBE", "UNSUBSCRIBE")
+KEPT_FROM_WORKERS = frozenset({"dlq", "dead", "conf"})
+"""Keys that a worker does not move aside, because that deletes the key; reapers do."""
+
+
+@dataclass(frozen=True)
+class Role:
+    """What a Redis user does.
+
+    Attributes:
+        name: The name of the role, and of its user.
+        does: A description, for people.
+        scripts: The scripts that it runs.
+        commands: Commands without keys that it sends.
+        direct: Commands with keys that it sends.
+        publishes: Channels to which its scripts publish.
+        hears: Channels to which it subscribes.
+        mends: Whether it moves unreadable keys aside; see `mending`.
+        kept: Keys that it does not move aside.
+        looks: Whether it looks at all keys for unreadable ones, as `doctor` does.
+    """
+
+    name: str
+    does: str
+    scripts: frozenset[str]
+    commands: tuple[str, ...] = ()
+    direct: tuple[Grant, ...] = ()
+    publishes: tuple[Key, ...] = HEARD
+    hears: tuple[Key, ...] = ()
+    mends: bool = False
+    kept: frozenset[str] = frozenset()
+    looks: bool = False
+
+    def grants(self) -> frozenset[Grant]:
+        """Return all commands that it needs, each with a kind of key."""
+        own = self.scripts - {"mend", "survey"}
+        found = {grant for name in own for grant in grants_of(name)} | set(self.direct)
+        found |= {grant for name in own for grant in calls_of(name)}
+        found |= _looks(set(TYPES)) if self.looks else set()
+        return frozenset(found | (_mends(found, self.kept) if self.mends else set()))
+
+
+@cache
+def calls_of(name: str) -> frozenset[Grant]:
+    """Return the permission to name the keys of a script in its call, which counts as reading and writing them."""
+    script = load(name)
+    declared, _ = keys_of(script)
+    if script.read_only:
+        return frozenset(Grant(verb, key) for key in declared for verb in CALLS_READING)
+    every = declared | (answers(declared) if script.is_once else set())
+    return frozenset(Grant(verb, key) for key in every for verb in CALLS)
+
+
+def _looks(keys: Iterable[Key]) -> set[Grant]:
+    """Return what it takes to look at keys."""
+    looked = {Grant(verb, key) for key in keys for verb in (*CALLS_READING, "TYPE")}
+    return looked | {Grant(verb, key) for key in keys for verb in ("HGETALL", "HMGET") if applies(verb, key)}
+
+
+def _mends(found: Iterable[Grant], kept: frozenset[str]) -> set[Grant]:
+    """Return what it takes to look at the keys of a role, and to move aside those that it may write."""
+    seen = {key for _, key in found if key is not None and key in TYPES}
+    written = {key for command, key in found if key in seen and command in CALLS and key.name not in kept}
+    aside = {Key(key.scope, "aside:<name>") for key in seen}
+    moves = {Grant(verb, key) for key in written | aside for verb in (*CALLS, "TYPE", "RENAME")}
+    moves |= {Grant(verb, key) for key in written | aside for verb in ("HGET", "HDEL", "HSET") if applies(verb, key)}
+    return _looks(seen | aside) | moves | {Grant(verb, key) for key in aside for verb in ("UNLINK", "PEXPIRE")}
+
+
+def _reading() -> frozenset[str]:
+    return frozenset(name for name in names() if load(name).read_only) - {"survey"}
+
+
+def _named(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+ENQUEUES = _named(
+    """block cancel consumers debounce enqueue enqueue_plain follow join keep_flow listen open_queue register replace
+    unblock watch"""
+)
+ASKS = _named("fleet flow kinds lines outcomes parents queues results status")
+RUNS = _named(
+    """acquire_lock beat bury claim declare ended_runs extend_flow granted keep know leave log note_wait
+    progress put_back release_lock renew steps stop"""
+)
+LEASES = _named("pause_function paused resume_function set_aside settle tick waiting")
+"""What workers do, too, so that a fleet without a reaper recovers the jobs of dead workers."""
+CRON = _named("attend attendants entries fire ledger marks schedule")
+RELAYS = _named("dependants outbox unwatch")
+KEEPS_UP = _named(
+    """counts deliver deliveries endings enlist flows gather history indexes memory put_back retire
+    sweep take trim trim_journal"""
+)
+OPERATES = _named(
+    """clean clear_lane close_queue command dismiss edit enlist forget forget_steps hold_entry pause
+    pause_function pause_group purge put_back register replay reschedule resume resume_function resume_group retire
+    schedule set_limit trim unmark unregister unschedule"""
+)
+
+
+@cache
+def roles() -> tuple[Role, ...]:
+    """Return all roles."""
+    exists = tuple(Grant("EXISTS", Key(LANE, name)) for name in (*_in_table(WORK), *KEPT))
+    return (
+        Role(
+            "producer",
+            "enqueues jobs and flows, waits for them, and cancels them",
+            ENQUEUES | ASKS,
+            commands=LISTENS,
+            publishes=(*HEARD, CONTROL),
+            hears=HEARD,
+        ),
+        Role(
+            "worker",
+            "runs jobs, which may enqueue others; recovers jobs and fires recurring ones if no reaper does",
+            ENQUEUES | ASKS | RUNS | LEASES | CRON | RELAYS,
+            commands=(*LISTENS, "SCRIPT|LOAD"),
+            direct=(Grant("BZPOPMIN", WAKE), Grant("BZPOPMIN", KIND_WAKE), *exists),
+            publishes=(*HEARD, CONTROL, FREED),
+            hears=(*HEARD, CONTROL, FREED),
+            mends=True,
+            kept=KEPT_FROM_WORKERS,
+        ),
+        Role(
+            "reaper",
+            "does the duties of `jobfleet reaper`: leases, cron, relay, retention, archive, notifications",
+            ENQUEUES | ASKS | LEASES | CRON | RELAYS | KEEPS_UP,
+            commands=("SCRIPT|LOAD",),
+            direct=(*(Grant(verb, JOURNAL) for verb in ("XREADGROUP", "XAUTOCLAIM", "XACK")), *exists),
+            mends=True,
+        ),
+        Role(
+            "web",
+            "reads everything, and listens to events",
+            _reading() | {"listen"},
+            commands=LISTENS,
+            publishes=(),
+            hears=HEARD,
+            looks=True,
+        ),
+        Role("exporter", "reads the metrics of the fleet", METERS, publishes=()),
+        Role(
+            "operator",
+            "inspects and operates the fleet: the command line, and the actions of a dashboard",
+            _reading() | ENQUEUES | OPERATES,
+            commands=LISTENS,
+            publishes=(*HEARD, CONTROL),
+            hears=HEARD,
+            looks=True,
+        ),
+    )
+
+
+METERS = _named("counts entries finished fleet marks memory outbox queues")
+
+
+def _in_table(keys: Iterable[str]) -> set[str]:
+    return {"ready:<p>" if key.startswith("ready:") else key for key in keys}
+
+
+def text(namespace: str) -> str:
+    """Return the users of a fleet as an ACL file has them. They have no passwords, so nobody can connect as one yet."""
+    return "".join(f"user {role.name} {' '.join(rules_of(role, namespace))}\n" for role in roles())
+
+
+def rules_of(role: Role, namespace: str) -> list[str]:
+    """Return the rules of a role's user in a fleet."""
+    keyless = {command for command, key in role.grants() if key is None} - {"PUBLISH", "PUBSUB|NUMSUB"}
+    plain = sorted({*keyless, *ALWAYS, *role.commands} - set(LISTENS))
+    channels: list[tuple[tuple[str, ...], tuple[Key, ...]]] = [(("SUBSCRIBE", "UNSUBSCRIBE"), role.hears)]
+    if any(command == "PUBLISH" for command, _ in role.grants()):
+        channels.insert(0, (("PUBLISH",), role.publishes))
+        plain.append("PUBSUB|NUMSUB")
+    heard = [
+        f"({' '.join([*spelled(verbs), *(f'&{key.pattern(namespace)}' for key in keys)])})"
+        for verbs, keys in channels
+        if keys
+    ]
+    start = ["on", "resetpass", "resetkeys", "resetchannels", "-@all", *spelled(sorted(plain))]
+    return [*start, *selectors(role.grants(), lambda key: [key.pattern(namespace)]), *heard]
+
+
+__all__ = ["Role", "roles", "rules_of", "text"]

@@ -1,0 +1,136 @@
+"""What a role must not do, it cannot do."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+import pytest
+import redis
+
+from jobfleet.store.acl.roles import roles
+from jobfleet.store.script import names
+from tests.store.acl.conftest import FILE, ROLES, As
+from tests.support.fleet import ROOT
+
+LANE, FLEET = "{jobfleet:mail:0}:", "{jobfleet}:"
+COMMANDS = [
+    "FLUSHALL", "FLUSHDB", "KEYS *", "SCAN 0", "CONFIG GET maxmemory", "CONFIG SET maxmemory 1", "CONFIG REWRITE",
+    "ACL LIST", "ACL SETUSER web +@all", "ACL GETUSER web", "MONITOR", "SCRIPT FLUSH", "SCRIPT KILL", "CLIENT LIST",
+    "CLIENT KILL ID 1", "REPLICAOF NO ONE", "SHUTDOWN NOSAVE", f"MIGRATE 127.0.0.1 1 {LANE}runs 0 1",
+    f"RESTORE {LANE}runs 0 x", f"RENAME {LANE}dlq {LANE}gone", f"RENAME {LANE}runs other", "SWAPDB 0 1",
+    "FUNCTION LOAD x", "FUNCTION FLUSH", "FCALL f 0", "SAVE", "BGSAVE", "SLOWLOG GET", "MOVE x 1",
+    "OBJECT HELP", "PSUBSCRIBE *", "GET other", "SET other 1", "GET {other:mail:0}:job:a", "HGETALL {jobfleet2}:cron",
+    f"DUMP {LANE}job:a", f"SORT {LANE}ready:2", f"APPEND {FLEET}queues x", "WAIT 0 0", "MULTI", "EVAL return 0",
+    "PUBLISH other x", "SUBSCRIBE other",
+]  # fmt: skip
+FORBIDDEN: dict[str, list[str]] = {
+    "producer": [
+        f"ZRANGE {LANE}lease 0 -1", f"ZADD {LANE}lease 1 a", f"HGETALL {LANE}runs",
+        f"BZPOPMIN {LANE}wake 1", f"XDEL {LANE}dlq 1-1", f"XADD {LANE}dlq * a b",
+        f"XTRIM {LANE}dlq MAXLEN 0", f"UNLINK {LANE}dlq", f"DEL {LANE}runs", f"PEXPIRE {LANE}ready:2 1",
+        f"HDEL {LANE}dead a", f"SET {LANE}claim:x buried", f"HSET {FLEET}cron a b", f"SET {FLEET}worker:x 1",
+        f"SUBSCRIBE {FLEET}control", f"GET {LANE}claim:x", f"HSET {FLEET}conf a b", f"RENAME {LANE}job:a {LANE}job:b",
+        "SCRIPT LOAD x",
+    ],
+    "worker": [
+        f"XTRIM {LANE}dlq MAXLEN 0", f"UNLINK {LANE}dlq", f"DEL {LANE}dlq", f"SET {LANE}dlq x",
+        f"PEXPIRE {LANE}dlq 1", f"XREADGROUP GROUP a b STREAMS {LANE}dlq >", f"UNLINK {LANE}conf",
+        f"HSET {FLEET}cron-paused a b", f"HSET {FLEET}consumers a 1", f"XGROUP DESTROY {LANE}journal a",
+        f"ZADD {FLEET}notify:x:due 1 a", f"UNLINK {FLEET}queues", f"UNLINK {LANE}ready:2",
+        f"PUBLISH {FLEET}elsewhere x",
+    ],
+    "reaper": [
+        f"BZPOPMIN {LANE}wake 1", f"PUBLISH {FLEET}control x", f"SUBSCRIBE {FLEET}control", f"SET {LANE}claim:x buried",
+        f"GET {LANE}claim:x", f"UNLINK {LANE}dlq", f"UNLINK {LANE}runs", f"HSET {FLEET}cron-paused a b",
+        f"ZADD {FLEET}lock:x 1 a",
+    ],
+    "web": [
+        f"SET {LANE}job:a x", f"HSET {LANE}conf paused x", f"ZADD {LANE}ready:2 1 a", f"XADD {LANE}dlq * a b",
+        f"XDEL {LANE}dlq 1-1", f"UNLINK {LANE}job:a", f"DEL {FLEET}queues", f"PEXPIRE {LANE}result:a 1",
+        f"HDEL {FLEET}cron a", f"PUBLISH {LANE}events x", f"PUBLISH {FLEET}control x", f"SUBSCRIBE {FLEET}control",
+        f"EVALSHA 0 1 {LANE}conf", f"EVAL x 1 {LANE}job:a", f"BZPOPMIN {LANE}wake 1", f"ZREM {LANE}lease a",
+        f"SET {FLEET}worker:x 1",
+    ],
+    "exporter": [
+        f"GET {LANE}job:a", f"MGET {LANE}job:a", f"GET {LANE}result:a", f"GET {LANE}value:a", f"HGETALL {LANE}runs",
+        f"HGET {LANE}runs a", f"XRANGE {LANE}dlq - +", f"XREVRANGE {LANE}dlq + -", f"HGETALL {LANE}dead",
+        f"LRANGE {LANE}log:a 0 -1", f"HGETALL {LANE}steps:a", f"SET {LANE}listeners 1", f"SUBSCRIBE {LANE}events",
+        f"EVALSHA 0 1 {LANE}conf", f"EVAL x 1 {LANE}conf", f"GET {LANE}progress:a", f"HSET {LANE}conf a b",
+    ],
+    "operator": [
+        f"BZPOPMIN {LANE}wake 1", f"SET {LANE}claim:x 1", f"GET {LANE}claim:x", f"ZADD {LANE}lease 1 a",
+        f"SET {LANE}sent:x 1", f"SET {FLEET}worker:x 1", f"ZADD {FLEET}lock:x 1 a", f"SUBSCRIBE {FLEET}control",
+        f"ZADD {FLEET}workers 1 a", f"XREADGROUP GROUP a b STREAMS {LANE}journal >", "SCRIPT LOAD x",
+    ],
+}  # fmt: skip
+
+
+def refusal(client: redis.Redis, command: str) -> str:
+    try:
+        execute: Any = client.execute_command
+        execute(*command.split(" "))
+    except redis.ResponseError as error:
+        return str(error)
+    return "it was allowed"
+
+
+ONLY_BY_SOME = {"EVAL return 0", "MULTI"}
+"""`EVAL` is for those who may enqueue; it grants nothing beyond their commands. See docs/howto/redis-users.md."""
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_what_nobody_may_do(role: str, as_role: As) -> None:
+    client = as_role(role)
+
+    allowed = {
+        command: answer
+        for command in [one for one in COMMANDS if one not in ONLY_BY_SOME]
+        if "permission" not in (answer := refusal(client, command))
+    }
+
+    assert allowed == {}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_what_this_role_may_not_do(role: str, as_role: As) -> None:
+    client = as_role(role)
+
+    allowed = {
+        command: answer for command in FORBIDDEN[role] if "permission" not in (answer := refusal(client, command))
+    }
+
+    assert allowed == {}
+
+
+@pytest.mark.parametrize(
+    ("role", "script"),
+    [
+        ("web", "redis.call('DEL', KEYS[1])"),
+        ("web", "redis.call('PUBLISH', '{jobfleet}:control', 'x')"),
+        ("exporter", "return redis.call('GET', '{jobfleet:mail:0}:job:a')"),
+        ("producer", "return redis.call('ZRANGE', '{jobfleet:mail:0}:lease', 0, -1)"),
+        ("worker", "return redis.call('XTRIM', '{jobfleet:mail:0}:dlq', 'MAXLEN', 0)"),
+        ("operator", "return redis.call('SET', '{jobfleet:mail:0}:claim:x', '1')"),
+    ],
+)
+def test_a_script_does_not_widen_what_its_caller_may_do(role: str, script: str, as_role: As) -> None:
+    execute: Any = as_role(role).execute_command
+
+    with pytest.raises(redis.ResponseError, match=r"[Pp]ermission|not allowed"):
+        execute("EVAL_RO", script, 1, "{jobfleet}:queues")
+
+
+def test_nobody_can_connect_before_a_password_is_set() -> None:
+    lines = FILE.read_text().splitlines()
+
+    assert [line.split(" ")[1] for line in lines] == list(ROLES)
+    assert all(line.split(" ")[2:4] == ["on", "resetpass"] and "nopass" not in line for line in lines)
+    assert not any(word[0] in "#>" for line in lines for word in line.split(" "))
+
+
+def test_each_script_belongs_to_a_role_and_the_file_is_fresh() -> None:
+    done = subprocess.run([ROOT / "scripts" / "acl", "--check"], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (0, "")
+    assert set(names()) - {script for role in roles() for script in role.scripts} == {"mend", "survey"}

@@ -1,0 +1,203 @@
+"""Each role does its work as its user, and the server refuses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+from click.testing import CliRunner
+from prometheus_client import CollectorRegistry
+
+from jobfleet import ConfigError, Fleet, Flow, Job, JobContext, JobStatus, Priority
+from jobfleet.cli.main import main
+from jobfleet.config import JobConfig
+from jobfleet.functions.registry import Registry
+from jobfleet.metrics.exporter import Exporter
+from jobfleet.metrics.tally import Tally
+from jobfleet.services.duties.archive import Archive
+from jobfleet.services.duties.cron import Cron as CronDuty
+from jobfleet.services.duties.leases import Leases
+from jobfleet.services.duties.relay import Relay
+from jobfleet.services.duties.retention import Retention
+from jobfleet.services.gauges import FleetGauges
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.keys import Keyspace
+from jobfleet.store.server.target import target
+from tests.support.users import UrlOf, denials
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
+KEYS = Keyspace("jobfleet")
+
+
+def add(x: int, y: int) -> int:
+    return x + y
+
+
+def fail(message: str) -> None:
+    raise ValueError(message)
+
+
+async def busy(ctx: JobContext) -> str:
+    await ctx.step("once", add, 1, 2)
+    ctx.progress(0.5, "half")
+    ctx.log.info("a line")
+    async with ctx.lock("place", limit=1):
+        if ctx.attempt == 1:
+            raise ConnectionError("again")
+    return "done"
+
+
+async def endless() -> None:
+    await asyncio.Event().wait()
+
+
+def many(values: list[int]) -> list[int]:
+    return [2 * value for value in values]
+
+
+@pytest.fixture
+def registry() -> Registry:
+    registry = Registry()
+    registry.register(add, name="app.add")
+    registry.register(fail, name="app.fail", max_retries=0)
+    registry.register(busy, name="app.busy", retry_delay=0)
+    registry.register(endless, name="app.endless")
+    registry.register(many, name="app.many", batch=10, batch_wait=0.01)
+    return registry
+
+
+@contextmanager
+def working(url: str, registry: Registry) -> Iterator[None]:
+    """A worker as its user, while the block runs."""
+    stop = threading.Event()
+    with Fleet(url, registry=registry) as fleet:
+        thread = threading.Thread(target=fleet.run_worker, kwargs={"stop": stop, "queues": ("default", "bulk")})
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join(60)
+
+
+def produce(fleet: Fleet) -> dict[str, str]:
+    """Enqueue, cancel and look in every way; return some of the jobs."""
+    busy = Job("Busy", "app.busy", tags=["t"], group="g", unique="u", user="ann")
+    first = fleet.enqueue(busy)
+    assert fleet.enqueue(busy) == first
+    assert fleet.enqueue(Job("Other", "app.add", (1, 1), delay=9, unique="u2", on_conflict="debounce"))
+    assert fleet.enqueue(Job("Other", "app.add", (1, 2), delay=9, unique="u2", on_conflict="debounce"))
+    assert fleet.enqueue(Job("Other", "app.add", (1, 3), delay=9, unique="u2", on_conflict="replace"))
+    flow = Flow("Both")
+    flow.chain(Job("Parent", "app.add", (3, 4)), Job("Child", "app.add", (5, 6)))
+    fleet.flows.enqueue(flow)
+    after = fleet.enqueue(
+        Job("After", "app.add", (1, 1), depends_on=[first], on_success=Job("Next", "app.add", (9, 9)))
+    )
+    assert fleet.cancel(fleet.enqueue(Job("Later", "app.add", (1, 1), delay=3600, tags=["t"])))
+    many = [one.id for one in fleet.enqueue_many(Job("Many", "app.many", (n,), queue="bulk") for n in range(60))]
+    dead = fleet.enqueue(Job("Fail", "app.fail", ("no",), priority=Priority.HIGH))
+    return {"busy": first, "flow": flow.id, "after": after, "many": many[-1], "dead": dead}
+
+
+def test_a_producer_enqueues_cancels_and_waits_for_what_a_worker_runs(
+    url_of: UrlOf, registry: Registry, admin: redis.Redis
+) -> None:
+    with Fleet(url_of("operator"), registry=registry) as fleet:
+        fleet.enqueue(Job("First", "app.add", (1, 1)))
+        fleet.limits.set("default", concurrency=5)
+        fleet.limits.set("default", group="g", concurrency=1, rate="100/s")
+    with Fleet(url_of("producer"), registry=registry, patience=5) as fleet:
+        jobs = produce(fleet)
+        with working(url_of("worker"), registry):
+            assert fleet.flows.wait(jobs.pop("flow"), timeout=60).is_done
+            ended = {name: fleet.wait(job_id, timeout=60).status for name, job_id in jobs.items()}
+            assert [line.text for line in fleet.logs(jobs["busy"])] == ["a line"] * 2
+            endless = fleet.enqueue(Job("Endless", "app.endless"))
+            wait_until(lambda: fleet.poll(endless).status is JobStatus.RUNNING, why="it runs")
+            assert fleet.cancel(endless)
+            assert fleet.wait(endless, timeout=60).status is JobStatus.CANCELLED
+
+    assert ended == {
+        "busy": JobStatus.COMPLETED, "after": JobStatus.COMPLETED, "many": JobStatus.COMPLETED, "dead": JobStatus.FAILED
+    }  # fmt: skip
+    assert denials(admin) == []
+
+
+async def test_a_reaper_does_all_duties_and_an_exporter_reads_the_metrics(
+    url_of: UrlOf, registry: Registry, admin: redis.Redis, tmp_path: Path
+) -> None:
+    def fill() -> None:
+        with Fleet(url_of("operator"), registry=registry) as fleet:
+            fleet.cron.add("often", "* * * * * *", Job("Often", "app.add", (1, 1)))
+            run_all(fleet, registry, url_of)
+            fleet.enqueue(Job("Short", "app.add", (1, 1), expires_in=0.001))
+
+    await asyncio.to_thread(fill)
+    config = JobConfig(
+        url=url_of("reaper"), archive_url=f"sqlite:///{tmp_path}/jobs.db", result_ttl=0.001, dead_ttl=0.001
+    )
+    store = AsyncStore(target(config.url))
+    tally = Tally()
+    duties = [
+        Leases(store, KEYS, config, tally), CronDuty(store, config, tally), Relay(store, KEYS, config, tally),
+        Retention(store, KEYS, config, tally), Archive(store, KEYS, config, tally),
+    ]  # fmt: skip
+    for duty in (*duties, *duties):
+        await duty.turn()
+    await store.close()
+
+    exporter = AsyncStore(target(url_of("exporter")))
+    await FleetGauges(exporter, config, Exporter(CollectorRegistry())).read()
+    await exporter.close()
+
+    assert denials(admin) == []
+
+
+def run_all(fleet: Fleet, registry: Registry, url_of: UrlOf) -> None:
+    """Leave what a fleet leaves: ended jobs, dead letters, waiting ones."""
+    produce(fleet)
+    with Fleet(url_of("worker"), registry=registry) as worker:
+        worker.run_worker(burst=True)
+
+
+OPERATED = """
+queues pause default | queues resume default | queues ls | limits set default --concurrency 3 | limits ls
+workers ls | jobs | dead ls | dead groups | dead show DEAD | dead replay DEAD --yes | top --once | cron ls
+status DEAD | explain DEAD | reschedule LATER --delay 2h | move LATER --to bulk --yes | cancel TAGGED
+cron add often '@daily' app.add 1 2 | cron pause often | cron resume often | cron history often | cron rm often --yes
+archive detach --yes | doctor | flow ls | queues purge bulk --yes | dead purge --all --yes
+"""
+
+
+def test_an_operator_runs_the_commands_and_a_viewer_reads(
+    url_of: UrlOf, registry: Registry, admin: redis.Redis, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with Fleet(url_of("operator"), registry=registry) as fleet:
+        fleet.enqueue(Job("Fail", "app.fail", ("too",)))
+        run_all(fleet, registry, url_of)
+        dead, _ = fleet.dead()
+        later = fleet.enqueue(Job("Later", "app.add", (1, 1), delay=3600))
+        tagged = fleet.enqueue(Job("Tagged", "app.add", (1, 1), delay=3600, tags=["t"]))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JOBFLEET_URL", url_of("operator"))
+    names = {"DEAD": dead.id, "LATER": later, "TAGGED": tagged}
+    for line in OPERATED.replace("|", "\n").strip().splitlines():
+        words = [names.get(word, word) for word in shlex.split(line)]
+        result = CliRunner().invoke(main, words, prog_name="jobfleet")
+        assert result.exit_code == 0, f"{line}: {result.output}"
+
+    with Fleet(url_of("web"), registry=registry) as fleet:
+        assert all([fleet.statistics(), fleet.jobs(limit=5).jobs, fleet.queues(), fleet.doctor().findings])
+        fleet.explain(later)
+        with pytest.raises(ConfigError, match="refuses"):
+            fleet.cancel(later)
+        (refused,) = denials(admin)
+    assert refused.startswith("web: ")
