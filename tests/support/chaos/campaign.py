@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.support.chaos.fault import Fault
 from tests.support.chaos.figures import Verdict
 from tests.support.chaos.trail import Breach
 from tests.support.fleet import ROOT
@@ -31,7 +30,8 @@ def load(path: Path) -> Verdict:
 
 
 def run_all(
-    faults: Iterable[Fault],
+    option: str,
+    names: Iterable[str],
     *,
     seed: int,
     jobs: int,
@@ -39,10 +39,11 @@ def run_all(
     at_once: int = 2,
     done: Callable[[Verdict], None] = lambda verdict: None,
 ) -> list[Verdict]:
-    """Run faults; the histories of those that violate nothing are removed.
+    """Run faults or mutants; the histories of those that violate nothing are removed.
 
     Args:
-        faults: What to run.
+        option: ``--fault`` or ``--mutant``.
+        names: What to run.
         seed: Of every choice.
         jobs: Jobs per fault.
         folder: Where the histories go, one folder per fault.
@@ -50,22 +51,22 @@ def run_all(
         done: Called with each verdict as soon as it is there.
     """
 
-    def one(fault: Fault) -> Verdict:
-        place = folder / fault.name
+    def one(name: str) -> Verdict:
+        place = folder / name
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
-        command = [sys.executable, str(ROOT / "scripts" / "chaos"), "--fault", fault.name, "--seed", str(seed)]
+        command = [sys.executable, str(ROOT / "scripts" / "chaos"), option, name, "--seed", str(seed)]
         command += ["--jobs", str(jobs), "--keep", str(place)]
         said = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
         path = place / VERDICT
-        verdict = load(path) if path.exists() else failed(fault.name, seed, said.stdout + said.stderr)
+        verdict = load(path) if path.exists() else failed(name, seed, said.stdout + said.stderr)
         if not verdict.breaches:
             shutil.rmtree(place)
         done(verdict)
         return verdict
 
     with ThreadPoolExecutor(at_once) as pool:
-        return list(pool.map(one, faults))
+        return list(pool.map(one, names))
 
 
 def failed(name: str, seed: int, why: str) -> Verdict:

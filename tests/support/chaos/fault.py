@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tests.support.chaos.case import Case
 from tests.support.chaos.figures import Verdict, figures
-from tests.support.chaos.history import LINES
+from tests.support.chaos.history import read_history
 from tests.support.chaos.servers import Group, Single
 from tests.support.chaos.stage import Stage
 from tests.support.fleet import ROOT
@@ -88,7 +88,7 @@ def run(
         stage.open(workers)
         length = seconds or max(6.0, jobs / RATE)
         stage.load(jobs, length)
-        wait_until((folder / LINES).exists, why="a producer works")
+        wait_until(lambda: read_history(folder), why="a producer works")
         inject(stage, one, length)
         stage.finish(one.name, begun)
     finally:

@@ -65,6 +65,10 @@ def stop_worker(stage: Stage) -> None:
     stage.replace_worker(worker)
 
 
+ZOMBIES = 16
+"""So many long jobs that each worker runs some of them."""
+
+
 def _freeze(stage: Stage, program: Program, seconds: float) -> None:
     program.freeze_all()
     stage.mend_at_end(lambda: program.send_all(signal.SIGCONT))
@@ -72,10 +76,17 @@ def _freeze(stage: Stage, program: Program, seconds: float) -> None:
     program.send_all(signal.SIGCONT)
 
 
-@fault("freeze-worker", "SIGSTOP to a whole worker for longer than a lease, then SIGCONT: a zombie comes back", times=1)
+@fault("freeze-worker", "SIGSTOP to a whole worker; SIGCONT once its jobs run elsewhere: a zombie comes back", times=1)
 def freeze_worker(stage: Stage) -> None:
-    """Freeze one while it runs jobs."""
-    _freeze(stage, stage.workers[0], LEASE * 2.2)
+    """Freeze one that runs long jobs, and let it go on while another run of such a job continues."""
+    frozen = stage.workers[0]
+    with Fleet(stage.url, patience=60) as fleet:
+        ids = [stage.enqueue(fleet, "chaos.work", 4.0) for _ in range(ZOMBIES)]
+    wait_until(lambda: all(stage.runs(job_id) for job_id in ids), why="the jobs run")
+    stage.mend_at_end(lambda: frozen.send_all(signal.SIGCONT))
+    frozen.freeze_all()
+    wait_until(lambda: any(len(stage.runs(job_id)) > 1 for job_id in ids), timeout=30, why="a job runs elsewhere")
+    frozen.send_all(signal.SIGCONT)
 
 
 @fault("freeze-worker-briefly", "SIGSTOP to a whole worker for less than a lease", times=2)

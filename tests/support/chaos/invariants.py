@@ -68,7 +68,7 @@ INVARIANTS: tuple[Invariant, ...] = (
         "the counter of completed jobs equals the number of completed jobs",
         judging.counters_agree,
     ),
-    Invariant(10, "idempotent claim", "trail", "no nonce of a child grants jobs twice"),
+    Invariant(10, "idempotent claim", "trail", "no claim with the same nonce of a child is executed twice"),
     Invariant(
         11, "idempotent enqueue", "history",
         "an enqueue that is repeated with the same id is answered with that id, and the server enqueues it once",

@@ -40,8 +40,8 @@ class Producer:
         self.dice = dice
         self.known: list[str] = []
         acts: dict[Callable[[int], int], int] = {
-            self.plain: 64, self.many: 6, self.later: 5, self.grouped: 6, self.flaky: 3, self.doomed: 2, self.twice: 4,
-            self.unique: 3, self.child: 3, self.cancelled: 3, self.side: 3, self.paused: 1, self.result: 4,
+            self.plain: 66, self.many: 6, self.later: 5, self.grouped: 3, self.flaky: 3, self.doomed: 2, self.twice: 4,
+            self.unique: 3, self.child: 3, self.cancelled: 3, self.side: 3, self.paused: 2, self.result: 4,
         }  # fmt: skip
         self._acts = [act for act, share in acts.items() for _ in range(share)]
 
@@ -113,9 +113,10 @@ class Producer:
         return 1
 
     def grouped(self, number: int) -> int:
-        """A job of a group with a limit."""
-        self.enqueue(number, self.made(number, group=GROUP))
-        return 1
+        """More jobs of a group than may run at once."""
+        for at in range(CAP + 2):
+            self.enqueue(number + at, Job("grouped", "chaos.work", (number + at, 0.3), group=GROUP))
+        return CAP + 2
 
     def flaky(self, number: int) -> int:
         """A job that fails at first."""
@@ -152,12 +153,13 @@ class Producer:
         return 1
 
     def paused(self, number: int) -> int:
-        """Pause a queue for a moment, and give it a job meanwhile."""
+        """Pause a queue for a moment, in which a job of it becomes due and another one is enqueued."""
+        self.enqueue(number, self.made(number, queue=SIDE, delay=0.4))
         self.call("pause", "", lambda: self.fleet.pause(SIDE), queue=SIDE)
-        self.side(number)
-        time.sleep(0.3)  # the pause itself
+        self.side(number + 1)
+        time.sleep(0.9)  # the pause itself
         self.call("resume", "", lambda: self.fleet.resume(SIDE), queue=SIDE)
-        return 1
+        return 2
 
     def cancelled(self, number: int) -> int:
         """A job that is cancelled while it waits, or while it runs."""

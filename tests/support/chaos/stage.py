@@ -22,7 +22,7 @@ from jobfleet import Fleet, Job, JobfleetError
 from jobfleet.store.keys import Keyspace
 from tests.support.chaos import aof
 from tests.support.chaos.case import FINAL, RUN
-from tests.support.chaos.history import Recorder, read_history
+from tests.support.chaos.history import Record, Recorder, read_history
 from tests.support.chaos.producer import CAP, GROUP, SIDE
 from tests.support.chaos.servers import Group, Single
 from tests.support.fleet import ROOT, Program, Programs
@@ -95,11 +95,13 @@ class Stage:
         self.proxy = Proxy(server.primary) if proxy else None
         self.url = self.proxy.url if self.proxy else server.url
         self.nemesis = Recorder(folder, "nemesis")
+        self._own = Recorder(folder, "stage")
         self.windows: list[list[float]] = []
         self.facts: dict[str, Any] = {"caps": {GROUP: CAP}}
         self.is_over = threading.Event()
         self._mending: list[Callable[[], None]] = []
         self._made = 0
+        self._calls = 0
         self.programs = Programs(self.url, folder, root)
         self.workers: list[Program] = []
         self.reapers: list[Program] = []
@@ -196,19 +198,27 @@ class Stage:
         if self.server.has_file:
             aof.save(self.server.data, self.folder)
 
+    def enqueue(self, fleet: Fleet, function: str, *args: object) -> str:
+        """Enqueue a job with a number of its own, and write it into the history."""
+        self._calls += 1
+        job = Job("own", function, (self._calls, *args))
+        job_id = f"default.0.{job.suffix}"
+        self._own.note("invoke", "enqueue", job_id, call=self._calls, function=function)
+        try:
+            self._own.note("ok", "enqueue", job_id, answer=str(fleet.enqueue(job)))
+        except JobfleetError as error:
+            self._own.note("unknown", "enqueue", job_id, error=str(error))
+        return job_id
+
+    def runs(self, job_id: str) -> list[Record]:
+        """The starts of a job so far."""
+        found = read_history(self.folder)
+        return [one for one in found if one.id == job_id and one.op == "run" and one.kind == "invoke"]
+
     def _probe(self, fleet: Fleet) -> None:
         """A job after the faults: it must start soon."""
-        recorder = Recorder(self.folder, "probe")
-        job = Job("probe", "chaos.work", (0, 0.0))
-        job_id = f"default.0.{job.suffix}"
         at = time.time()
-        recorder.note("invoke", "enqueue", job_id, call=0, function="chaos.work")
-        try:
-            recorder.note("ok", "enqueue", job_id, answer=str(fleet.enqueue(job)))
-            self.facts["probe"] = {"id": job_id, "at": at}
-        except JobfleetError as error:
-            recorder.note("unknown", "enqueue", job_id, error=str(error))
-        recorder.close()
+        self.facts["probe"] = {"id": self.enqueue(fleet, "chaos.work", 0.0), "at": at}
 
     def _asked(self) -> set[str]:
         found: set[str] = set()
@@ -245,6 +255,7 @@ class Stage:
             shutil.copy(log, self.folder / f"server-{number}.log")
         self.server.stop()
         self.nemesis.close()
+        self._own.close()
 
 
 def _lane(queue: str) -> Any:

@@ -125,6 +125,7 @@ class _Follower:
                 self._event(step.at * SECOND, "renewed", job_id, _token(now.run))
             if was.has_ended and now.has_ended and self._was_ended_again(step, tag, job_id):
                 self._breach(8, f"{job_id} ended a second time")
+        self._nonce(step)
         for tag, jobs in granted.items():
             self._claimed(step, tag, jobs)
         self._letters(step)
@@ -177,14 +178,8 @@ class _Follower:
             self._breach(5, f"{token} was granted to {self._tokens[tag][token]} and to {job_id}")
 
     def _claimed(self, step: Step, tag: str, jobs: list[tuple[str, _Before]]) -> None:
-        """Invariants 10, 17, 18 and 22: of one claim."""
+        """Invariants 17, 18 and 22: of one claim."""
         replica = self.trail.replica
-        record = next((command for command in step.commands if command[1].startswith(f"{tag}claim:".encode())), None)
-        if record is not None:
-            child, nonce = text(record[1]), text(record[2]).split(" ")[0]
-            if nonce in self._nonces[child]:
-                self._breach(10, f"claim {nonce} of {child} was granted twice")
-            self._nonces[child].add(nonce)
         if "paused" in replica.hashes.get(f"{tag}conf", {}):
             self._breach(18, f"{len(jobs)} jobs of the paused lane {tag} were granted")
         stamp = int(replica.hashes[f"{tag}runs"][jobs[0][0]].split("|")[2])
@@ -198,6 +193,16 @@ class _Follower:
         for group, cap in self._caps.items():
             if running[group] > cap:
                 self._breach(22, f"{running[group]} jobs of group {group} ran, its limit is {cap}")
+
+    def _nonce(self, step: Step) -> None:
+        """Invariant 10: a claim that is repeated writes nothing."""
+        for command in step.commands:
+            if command[0].upper() == b"SET" and b"}:claim:" in command[1]:
+                child, nonce = text(command[1]), text(command[2]).split(" ")[0]
+                if nonce in self._nonces[child]:
+                    self._breach(10, f"claim {nonce} of {child} was executed twice")
+                elif nonce.isdigit():
+                    self._nonces[child].add(nonce)
 
     def _left(self, step: Step, tag: str, job_id: str, was: _Before, now: _Before, *, sent: bool) -> None:
         """A run was ended."""
