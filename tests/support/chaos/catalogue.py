@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tests.support.chaos.faults_mixed
+import tests.support.chaos.faults_of_clusters
 import tests.support.chaos.faults_of_networks
 import tests.support.chaos.faults_of_processes
 import tests.support.chaos.faults_of_redis  # noqa: F401 - they register their faults

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tests.support.chaos.case import Case
 from tests.support.chaos.figures import Verdict, figures
 from tests.support.chaos.history import read_history
-from tests.support.chaos.servers import Group, Single
+from tests.support.chaos.servers import AnyServer, Single
 from tests.support.chaos.stage import Stage
 from tests.support.fleet import ROOT
 from tests.support.waiting import wait_until
@@ -40,7 +40,7 @@ class Fault(NamedTuple):
     does: str
     inject: Callable[[Stage], None]
     times: int
-    server: Callable[[], Single | Group]
+    server: Callable[[], AnyServer]
     proxy: bool
     prepare: Callable[[Stage], None] | None
     why_not: Callable[[], str]
@@ -51,7 +51,7 @@ def fault(
     does: str,
     *,
     times: int = 2,
-    server: Callable[[], Single | Group] = Single,
+    server: Callable[[], AnyServer] = Single,
     proxy: bool = False,
     prepare: Callable[[Stage], None] | None = None,
     why_not: Callable[[], str] = lambda: "",
@@ -88,7 +88,7 @@ def run(
         stage.open(workers)
         length = seconds or max(6.0, jobs / RATE)
         stage.load(jobs, length)
-        wait_until(lambda: read_history(folder), why="a producer works")
+        wait_until(lambda: any(one.op == "enqueue" for one in read_history(folder)), why="a producer works")
         inject(stage, one, length)
         stage.finish(one.name, begun)
     finally:

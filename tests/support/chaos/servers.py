@@ -11,6 +11,7 @@ from pathlib import Path
 
 from jobfleet.store.server.embedded import ServerProcess, find_server
 from tests.support.chaos.aof import ARGUMENTS
+from tests.support.cluster import ClusterServers
 from tests.support.sentinel import SentinelServers
 from tests.support.server import RedisServer
 
@@ -50,6 +51,10 @@ class Single(RedisServer):
         """The server that has the data."""
         return self
 
+    def owner(self, key: str) -> RedisServer:
+        """The server that has a key."""
+        return self
+
     @property
     def logs(self) -> list[Path]:
         """Where it writes its log."""
@@ -84,6 +89,10 @@ class Group(SentinelServers):
         super().__init__(*ARGUMENTS, "--appendfsync", "everysec")
         self.await_whole()
 
+    def owner(self, key: str) -> RedisServer:
+        """The server that has a key."""
+        return self.primary
+
     @property
     def data(self) -> Path:
         """The folder of the primary's data."""
@@ -93,6 +102,34 @@ class Group(SentinelServers):
     def logs(self) -> list[Path]:
         """Where nodes and Sentinels write their logs."""
         return [node.folder / "server.log" for node in self.nodes] + [one.log for one in self.sentinels]
+
+
+class Grid(ClusterServers):
+    """Three primaries with a replica each. Keys move between their files, so there is no trail."""
+
+    has_file = False
+
+    def __init__(self) -> None:
+        super().__init__("--appendonly", "yes")
+        self.await_whole()
+
+    @property
+    def primary(self) -> RedisServer:
+        """The primary of the queue that has most jobs."""
+        return self.owner("{jobfleet:default:0}:lease")
+
+    @property
+    def data(self) -> Path:
+        """The folder of the primary's data."""
+        return self.primary.folder
+
+    @property
+    def logs(self) -> list[Path]:
+        """Where nodes write their logs."""
+        return [node.folder / "server.log" for node in self.nodes]
+
+
+AnyServer = Single | Group | Grid
 
 
 def can_mount() -> bool:

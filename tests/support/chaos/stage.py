@@ -24,7 +24,7 @@ from tests.support.chaos import aof
 from tests.support.chaos.case import FINAL, RUN
 from tests.support.chaos.history import Record, Recorder, read_history
 from tests.support.chaos.producer import CAP, GROUP, SIDE
-from tests.support.chaos.servers import Group, Single
+from tests.support.chaos.servers import AnyServer
 from tests.support.fleet import ROOT, Program, Programs
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
@@ -70,7 +70,7 @@ class Stage:
     """One run.
 
     Args:
-        server: The server, or the Sentinel group.
+        server: The server, the Sentinel group, or the cluster.
         folder: Where history, logs and the final state go.
         seed: Of every choice.
         proxy: Whether clients and workers reach the server through a proxy.
@@ -83,7 +83,7 @@ class Stage:
 
     def __init__(
         self,
-        server: Single | Group,
+        server: AnyServer,
         folder: Path,
         seed: int,
         *,
@@ -184,11 +184,7 @@ class Stage:
                 wait_until(lambda: not any(self._left().values()), timeout=15, why="nothing is left")
             final["jobs"] = {one.id: _shown(one) for one in fleet.poll_many(ids) if one is not None}
         final["left"] = self._left()
-        raw: Any = self.raw()
-        final["totals"] = {
-            queue: {name.decode(): value.decode() for name, value in raw.hgetall(_lane(queue).totals).items()}
-            for queue in QUEUES
-        }
+        final["totals"] = {queue: self._totals(_lane(queue).totals) for queue in QUEUES}
         self._save(fault, begun, final)
 
     def _save(self, fault: str, begun: float, final: Mapping[str, Any]) -> None:
@@ -231,10 +227,15 @@ class Stage:
     def _have_ended(fleet: Fleet, ids: list[str]) -> bool:
         return all(one is None or one.status.is_final for one in fleet.poll_many(ids))
 
+    def _totals(self, key: str) -> dict[str, str]:
+        found: Any = self.server.owner(key).client().hgetall(key)
+        return {name.decode(): value.decode() for name, value in found.items()}
+
     def _left(self) -> dict[str, int]:
-        raw, found = self.raw(), {}
+        found: dict[str, int] = {}
         for queue in QUEUES:
             lane = _lane(queue)
+            raw = self.server.owner(lane.lease).client()
             for name in ("lease", "expiry", "grouped", "ring", "gdue", "held", *lane.ready):
                 key = name if name in lane.ready else f"{lane.tag}{name}"
                 found[key] = int(raw.zcard(key))
