@@ -10,6 +10,7 @@ from typing import Any, Self
 import redis
 from redis.crc import key_slot
 
+from tests.support.certificates import Certificates
 from tests.support.server import RedisServer, free_port, is_running
 from tests.support.waiting import wait_until
 
@@ -23,19 +24,21 @@ class Node(RedisServer):
 
     Args:
         arguments: Further arguments of the server.
+        tls: Speak TLS, with these certificates.
     """
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, tls: Certificates | None = None) -> None:
         self.bus = free_port()
         settings = ["--cluster-enabled", "yes", "--cluster-port", str(self.bus)]
         settings += ["--cluster-node-timeout", str(NODE_TIMEOUT_MS), "--cluster-replica-validity-factor", "0"]
         settings += ["--cluster-announce-ip", "127.0.0.1", "--cluster-require-full-coverage", "no"]
-        super().__init__(*settings, "--repl-diskless-sync-delay", "0", *arguments, tcp=True)
+        settings += ["--tls-cluster", "yes"] if tls is not None else []
+        super().__init__(*settings, "--repl-diskless-sync-delay", "0", *arguments, tcp=True, tls=tls)
 
     def asked(self, *words: str | int) -> Any:
         """Send a command, and return the reply as it came."""
         first, *rest = words
-        with redis.Redis(port=self.port, protocol=2, decode_responses=True) as client:
+        with redis.Redis.from_url(self.direct, protocol=2, decode_responses=True) as client:
             client.response_callbacks.clear()
             return client.execute_command(*str(first).split(" "), *rest)
 
@@ -62,22 +65,27 @@ class ClusterServers:
         arguments: Further arguments of the nodes.
         primaries: How many primaries.
         is_replicated: Whether each has a replica.
+        tls: All speak TLS, with these certificates.
 
     Attributes:
         nodes: The primaries first, then their replicas in the same order, as they were at the beginning.
         url: Where to connect.
     """
 
-    def __init__(self, *arguments: str, primaries: int = 3, is_replicated: bool = True) -> None:
+    def __init__(
+        self, *arguments: str, primaries: int = 3, is_replicated: bool = True, tls: Certificates | None = None
+    ) -> None:
         self.nodes: list[Node] = []
         self._primaries = primaries
         try:
-            self.nodes += [Node(*arguments) for _ in range(primaries * (1 + is_replicated))]
+            self.nodes += [Node(*arguments, tls=tls) for _ in range(primaries * (1 + is_replicated))]
             self._join()
         except BaseException:
             self.stop()
             raise
-        self.url = "cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes[:2])
+        self.url = f"cluster{'s' * (tls is not None)}://" + ",".join(
+            f"127.0.0.1:{node.port}" for node in self.nodes[:2]
+        )
 
     def _join(self) -> None:
         count = self._primaries

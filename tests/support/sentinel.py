@@ -12,6 +12,7 @@ from typing import Any, Self
 import redis
 
 from jobfleet.store.server.embedded import ServerProcess, find_server
+from tests.support.certificates import Certificates
 from tests.support.server import RedisServer, free_port
 from tests.support.waiting import wait_until
 
@@ -30,20 +31,25 @@ class SentinelServer:
         quorum: How many Sentinels must agree that the primary is down.
         lines: Further lines of its configuration.
         down_after_ms: Milliseconds of silence after which the primary counts as down.
+        tls: Speak TLS, with these certificates.
 
     Attributes:
         port: Where it listens.
         log: The file of its log.
     """
 
-    def __init__(self, primary: int, quorum: int, lines: tuple[str, ...], down_after_ms: int) -> None:
+    def __init__(
+        self, primary: int, quorum: int, lines: tuple[str, ...], down_after_ms: int, tls: Certificates | None
+    ) -> None:
         self.port = free_port()
         self._folder = Path(tempfile.mkdtemp(prefix="jobfleet-sentinel-"))
-        file, path, self.log = (self._folder / name for name in ("sentinel.conf", "server.sock", "server.log"))
+        names = ("sentinel.conf", "server.sock", "server.log")
+        file, self._socket, self.log = (self._folder / name for name in names)
+        ports = [f"port {self.port}"] if tls is None else ["port 0", f"tls-port {self.port}", *tls.lines]
         settings = [
-            f"port {self.port}",
+            *ports,
             "bind 127.0.0.1",
-            f"unixsocket {path}",
+            f"unixsocket {self._socket}",
             f"dir {self._folder}",
             f"sentinel monitor {SERVICE} 127.0.0.1 {primary} {quorum}",
             f"sentinel down-after-milliseconds {SERVICE} {down_after_ms}",
@@ -52,11 +58,12 @@ class SentinelServer:
         ]
         file.write_text("\n".join(settings) + "\n")
         self.process = ServerProcess([str(find_server().path), str(file), "--sentinel"], log=self.log)
-        self.process.wait_ready(path, log=self.log)
+        self.process.wait_ready(self._socket, log=self.log)
 
     def asked(self, *command: str, password: str | None = None) -> Any:
         """Send a command, and return the reply."""
-        with redis.Redis(port=self.port, protocol=2, decode_responses=True, password=password) as client:
+        path = str(self._socket)
+        with redis.Redis(unix_socket_path=path, protocol=2, decode_responses=True, password=password) as client:
             return client.execute_command(*command)
 
     def stop(self) -> None:
@@ -73,6 +80,7 @@ class SentinelServers:
         arguments: Further arguments of the primary and the replicas.
         lines: Further lines of the configuration of the Sentinels.
         down_after_ms: Milliseconds of silence after which the primary counts as down.
+        tls: All speak TLS, with these certificates.
 
     Attributes:
         nodes: The primary first, then the replicas, as they were at the beginning.
@@ -80,22 +88,29 @@ class SentinelServers:
         url: Where to connect.
     """
 
-    def __init__(self, *arguments: str, lines: tuple[str, ...] = (), down_after_ms: int = DOWN_AFTER_MS) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        lines: tuple[str, ...] = (),
+        down_after_ms: int = DOWN_AFTER_MS,
+        tls: Certificates | None = None,
+    ) -> None:
         self.nodes: list[RedisServer] = []
         self.sentinels: list[SentinelServer] = []
         try:
-            primary = RedisServer(*arguments, tcp=True)
+            primary = RedisServer(*arguments, tcp=True, tls=tls)
             self.nodes.append(primary)
             for _ in range(2):
                 link = ("--replicaof", "127.0.0.1", str(primary.port))
-                self.nodes.append(RedisServer(*arguments, *link, "--repl-diskless-sync-delay", "0", tcp=True))
+                whole = (*arguments, *link, "--repl-diskless-sync-delay", "0")
+                self.nodes.append(RedisServer(*whole, tcp=True, tls=tls))
             wait_until(lambda: self._is_replicated(primary), timeout=NEEDS, why="the replicas are up to date")
-            self.sentinels += [SentinelServer(primary.port, 2, lines, down_after_ms) for _ in range(3)]
+            self.sentinels += [SentinelServer(primary.port, 2, lines, down_after_ms, tls) for _ in range(3)]
         except BaseException:
             self.stop()
             raise
         hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
-        self.url = f"sentinel://{hosts}/{SERVICE}"
+        self.url = f"sentinel{'s' * (tls is not None)}://{hosts}/{SERVICE}"
 
     @staticmethod
     def _is_replicated(primary: RedisServer) -> bool:

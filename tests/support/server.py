@@ -12,6 +12,7 @@ from typing import Self, cast
 import redis
 
 from jobfleet.store.server.embedded import ServerProcess, find_server
+from tests.support.certificates import Certificates
 from tests.support.waiting import wait_until
 
 
@@ -21,6 +22,7 @@ class RedisServer:
     Args:
         arguments: Further arguments of the server, as `"--appendonly", "yes"`.
         tcp: Listen on a free port of loopback too, and let `url` name that.
+        tls: Speak TLS there, with these certificates.
 
     Attributes:
         folder: Where it keeps its files, until `stop`.
@@ -30,13 +32,14 @@ class RedisServer:
         url: Where users connect; another address than its own when a Sentinel or TLS stands before it.
     """
 
-    def __init__(self, *arguments: str, tcp: bool = False) -> None:
+    def __init__(self, *arguments: str, tcp: bool = False, tls: Certificates | None = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="jobfleet-test-"))
         self.socket = self.folder / "server.sock"
         self.port = free_port() if tcp else 0
-        self.direct = f"redis://127.0.0.1:{self.port}/0" if tcp else f"unix://{self.socket}"
-        self.url = self.direct
-        self._arguments = arguments
+        self.direct = f"redis://127.0.0.1:{self.port}/0" if tcp and tls is None else f"unix://{self.socket}"
+        self.url = self.direct if tls is None else f"rediss://127.0.0.1:{self.port}/0"
+        self._arguments = (*arguments, *(tls.arguments if tls is not None else ()))
+        self._ports = ("--port", str(self.port)) if tls is None else ("--port", "0", "--tls-port", str(self.port))
         self._clients: list[redis.Redis] = []
         self._process = self._launch()
 
@@ -94,7 +97,7 @@ class RedisServer:
 
     def _launch(self) -> ServerProcess:
         log = self.folder / "server.log"
-        command = [str(find_server().path), "--port", str(self.port), "--bind", "127.0.0.1"]
+        command = [str(find_server().path), *self._ports, "--bind", "127.0.0.1"]
         command += ["--unixsocket", str(self.socket), "--dir", str(self.folder), "--save", "", *self._arguments]
         process = ServerProcess(command, log=log)
         process.wait_ready(self.socket, log=log)

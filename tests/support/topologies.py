@@ -7,25 +7,24 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import redis
-import trustme
 
+from tests.support.certificates import HOST, Certificates
 from tests.support.cluster import ClusterServers
 from tests.support.sentinel import STAY_MS, SentinelServers
-from tests.support.server import RedisServer, free_port
+from tests.support.server import RedisServer
 
 TOOLS = Path(__file__).parents[2] / ".venv" / "tools" / "bin"
 SERVER = "JOBFLEET_SERVER_BIN"
 VARIABLES = (SERVER, "JOBFLEET_TLS_CA_FILE", "JOBFLEET_TLS_CERT_FILE", "JOBFLEET_TLS_KEY_FILE")
 """The variables that choose a topology; programs that tests start inherit them."""
-HERE = "127.0.0.1"
 HELP = (
     "run the tests on: here (the server of the wheel), redis (Debian's Redis 8), valkey (Debian's Valkey 8), sentinel "
-    "(a primary, two replicas, three Sentinels), cluster (three primaries and three replicas), tls (Debian's Redis "
-    "with client certificates)"
+    "(a primary, two replicas, three Sentinels), cluster (three primaries and three replicas), tls, sentinel-tls, "
+    "cluster-tls (servers of Debian with client certificates)"
 )
 
 
@@ -36,8 +35,24 @@ def _alone() -> Iterator[RedisServer]:
 
 
 @contextmanager
-def _behind_sentinels() -> Iterator[RedisServer]:
-    with SentinelServers(down_after_ms=STAY_MS) as group:
+def _secure() -> Iterator[Certificates]:
+    """Certificates that all processes have from the environment."""
+    with tempfile.TemporaryDirectory(prefix="jobfleet-tls-") as folder, pytest.MonkeyPatch.context() as patch:
+        certificates = Certificates(Path(folder))
+        for name, value in certificates.settings.items():
+            patch.setenv(f"JOBFLEET_{name.upper()}", value)
+        yield certificates
+
+
+@contextmanager
+def _alone_with_tls() -> Iterator[RedisServer]:
+    with _secure() as certificates, RedisServer(tcp=True, tls=certificates) as server:
+        yield server
+
+
+@contextmanager
+def _behind_sentinels(tls: Certificates | None = None) -> Iterator[RedisServer]:
+    with SentinelServers(down_after_ms=STAY_MS, tls=tls) as group:
         group.await_whole()
         server = group.nodes[0]
         server.url = group.url
@@ -45,40 +60,36 @@ def _behind_sentinels() -> Iterator[RedisServer]:
 
 
 @contextmanager
-def _in_cluster() -> Iterator[RedisServer]:
+def _behind_sentinels_with_tls() -> Iterator[RedisServer]:
+    with _secure() as certificates, _behind_sentinels(certificates) as server:
+        yield server
+
+
+@contextmanager
+def _in_cluster(tls: Certificates | None = None) -> Iterator[RedisServer]:
     """The first node, with the address of the whole."""
-    with ClusterServers() as cluster:
+    with ClusterServers(tls=tls) as cluster:
         node = cluster.nodes[0]
         node.url = cluster.url
         node.flush = cluster.flush  # type: ignore[method-assign]  # tests begin with an empty cluster, not node
         yield node
 
 
+@contextmanager
+def _in_cluster_with_tls() -> Iterator[RedisServer]:
+    with _secure() as certificates, _in_cluster(certificates) as node:
+        yield node
+
+
 def plain(server: RedisServer) -> redis.Redis:
     """A plain client for looking and seeding: of the whole cluster, or past Sentinels and TLS."""
-    if server.url.startswith("cluster:"):
-        return cast(redis.Redis, redis.RedisCluster(HERE, server.port, protocol=2))
-    return redis.Redis.from_url(server.direct, protocol=2)
-
-
-@contextmanager
-def _with_tls() -> Iterator[RedisServer]:
-    """A server that asks for client certificates; all processes get theirs from the environment."""
-    authority = trustme.CA()
-    with tempfile.TemporaryDirectory(prefix="jobfleet-tls-") as name, pytest.MonkeyPatch.context() as patch:
-        folder, port = Path(name), free_port()
-        authority.cert_pem.write_to_path(str(folder / "ca.pem"))
-        for role, host in (("server", HERE), ("client", "worker.example.org")):
-            pair = authority.issue_cert(host)
-            pair.private_key_pem.write_to_path(str(folder / f"{role}.key"))
-            pair.cert_chain_pems[0].write_to_path(str(folder / f"{role}.pem"))
-        arguments = [f"--tls-port {port}", "--tls-auth-clients yes", f"--tls-ca-cert-file {folder / 'ca.pem'}"]
-        arguments += [f"--tls-cert-file {folder / 'server.pem'}", f"--tls-key-file {folder / 'server.key'}"]
-        for variable, file in zip(VARIABLES[1:], ("ca.pem", "client.pem", "client.key"), strict=True):
-            patch.setenv(variable, str(folder / file))
-        with RedisServer(*(part for argument in arguments for part in argument.split(" ", 1)), tcp=True) as server:
-            server.url = f"rediss://{HERE}:{port}/0"
-            yield server
+    if not server.url.startswith("cluster"):
+        return redis.Redis.from_url(server.direct, protocol=2)
+    options: dict[str, Any] = {}
+    if server.url.startswith("clusters:"):
+        ca_file, cert_file, key_file = (os.environ[variable] for variable in VARIABLES[1:])
+        options = {"ssl": True, "ssl_ca_certs": ca_file, "ssl_certfile": cert_file, "ssl_keyfile": key_file}
+    return cast(redis.Redis, redis.RedisCluster(HOST, server.port, protocol=2, **options))
 
 
 TOPOLOGIES: dict[str, tuple[str, Callable[[], AbstractContextManager[RedisServer]]]] = {
@@ -87,7 +98,9 @@ TOPOLOGIES: dict[str, tuple[str, Callable[[], AbstractContextManager[RedisServer
     "valkey": ("valkey-server", _alone),
     "sentinel": ("", _behind_sentinels),
     "cluster": ("", _in_cluster),
-    "tls": ("redis-server", _with_tls),
+    "tls": ("redis-server", _alone_with_tls),
+    "sentinel-tls": ("valkey-server", _behind_sentinels_with_tls),
+    "cluster-tls": ("valkey-server", _in_cluster_with_tls),
 }
 """The program that `scripts/tools` brings, empty for the one of the wheel, and how it is started."""
 
