@@ -7,7 +7,9 @@
     │   └── UnknownQueue       there is no queue of this name
     ├── InvalidJob             a job or an option is not valid: correct the named field
     │   ├── EncodingError      a value cannot be encoded, or bytes cannot be decoded
-    │   │   └── EnvelopeTooNew written by a later jobfleet: upgrade this worker
+    │   │   ├── EnvelopeTooNew written by a later jobfleet: upgrade this worker
+    │   │   ├── BadSignature   changed by somebody without the keys: never run, never returned
+    │   │   └── UnknownKey     sealed with a key that this process does not have
     │   └── UnknownParent      depends_on names an unknown job
     ├── JobNotFound            no such job, or its result was deleted
     ├── DuplicateJob           another job holds the unique key
@@ -105,6 +107,30 @@ class EnvelopeTooNew(EncodingError):
         )
         self.version = version
         self.supported = supported
+
+
+class BadSignature(EncodingError):
+    """Something in Redis is not what a process with the keys wrote about this job; it is neither run nor returned."""
+
+    def __init__(self, message: str | None = None, *, what: str = "") -> None:
+        super().__init__(message, field=what, path=what)
+
+
+class UnknownKey(EncodingError):
+    """Something was sealed with a key that this process does not have.
+
+    Attributes:
+        kid: The id of the key.
+    """
+
+    def __init__(self, kid: str, *, what: str = "value") -> None:
+        super().__init__(
+            f"{what}: sealed with the key {kid!r:.40}, which is not in the keyring of this process; add it, "
+            "or set keyring.",
+            field=what,
+            path=what,
+        )
+        self.kid = kid
 
 
 class UnknownParent(InvalidJob):

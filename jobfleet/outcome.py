@@ -73,7 +73,8 @@ class KnownElsewhere:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """The arguments cannot be decoded or upcast, so no worker with this code can run the job.
+    """The envelope has a wrong signature, or the arguments cannot be decoded or upcast. No worker with this code can
+    run the job.
 
     Attributes:
         reason: A text for the history.

@@ -8,17 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from jobfleet.codec import Limits, read_header, read_record
-from jobfleet.errors import EncodingError, JobNotFound
+from jobfleet.codec import Limits, read_fields, read_header, read_record
+from jobfleet.codec.record import is_encrypted
+from jobfleet.errors import BadSignature, EncodingError, JobNotFound, UnknownKey
 from jobfleet.model import JobStatus, split_id, suffix_time_us
 from jobfleet.model.who import NOBODY, from_word
 from jobfleet.retry.tries import Tries
 from jobfleet.store.journal import Event
 from jobfleet.store.scores import is_blocked
 
+if TYPE_CHECKING:
+    from jobfleet.codec.seals import Seals
+
 Row = dict[str, Any]
+Reader = Callable[[Event], dict[str, Any]]
+"""Decodes the record of an event."""
 MOVED = "moved:"
 REPLACED_BY = "replaced-by:"
 
@@ -40,14 +47,16 @@ class Folded:
     forgotten: dict[str, int] = field(default_factory=dict)
 
 
-def fold(events: Iterable[Event], limits: Limits) -> Folded:
+def fold(events: Iterable[Event], limits: Limits, seals: Seals | None = None) -> Folded:
     """Fold events into one row per job, attempt and result. Order and repetition of events make no difference.
 
     Args:
         events: The events; those of a lane are ordered by their number.
         limits: Limits of a result's size and depth.
+        seals: Checks signed records; None without keys.
     """
     folded = Folded()
+    read = partial(_read, limits, seals)
     for event in sorted(events, key=_by_number):
         if event.event == "forgotten":
             _forget(folded, event)
@@ -58,7 +67,7 @@ def fold(events: Iterable[Event], limits: Limits) -> Folded:
             if row is None:
                 row = folded.jobs[event.id] = {"id": event.id, "queue": _queue(event.id)}
             row["seq"], row["updated_at"] = event.seq, event.at
-            apply(folded, row, event, limits)
+            apply(folded, row, event, read)
     return folded
 
 
@@ -126,35 +135,35 @@ def _waits(row: Row, due: int, at: int, tries: Tries | None) -> None:
     )
 
 
-def _enqueued(folded: Folded, row: Row, event: Event, _limits: Limits) -> None:
+def _enqueued(folded: Folded, row: Row, event: Event, _read: Reader) -> None:
     describe(row, event.id, event.envelope)
     folded.results.pop(event.id, None)
     _waits(row, int(event.words[1]), event.at, None)
     row.update(priority=int(event.words[0]), attempt=0, retry_count=0, started_at=None, worker=None, fence=None)
 
 
-def _rescheduled(_folded: Folded, row: Row, event: Event, _limits: Limits) -> None:
+def _rescheduled(_folded: Folded, row: Row, event: Event, _read: Reader) -> None:
     _waits(row, int(event.words[1]), event.at, _tries(event))
     row["priority"] = int(event.words[0])
 
 
-def _edited(folded: Folded, row: Row, event: Event, limits: Limits) -> None:
+def _edited(folded: Folded, row: Row, event: Event, read: Reader) -> None:
     describe(row, event.id, event.envelope)
-    _rescheduled(folded, row, event, limits)
+    _rescheduled(folded, row, event, read)
 
 
-def _unblocked(_folded: Folded, row: Row, event: Event, _limits: Limits) -> None:
+def _unblocked(_folded: Folded, row: Row, event: Event, _read: Reader) -> None:
     _waits(row, int(event.words[0]), event.at, None)
 
 
-def _replayed(folded: Folded, row: Row, event: Event, _limits: Limits) -> None:
+def _replayed(folded: Folded, row: Row, event: Event, _read: Reader) -> None:
     describe(row, event.id, event.envelope)
     folded.results.pop(event.id, None)
     _waits(row, event.at, event.at, Tries.parse(event.tries))
     row.update(attempt=0, retry_count=0, started_at=None, worker=None, fence=None)
 
 
-def _claimed(folded: Folded, row: Row, event: Event, _limits: Limits) -> None:
+def _claimed(folded: Folded, row: Row, event: Event, _read: Reader) -> None:
     tries = Tries.parse(event.tries)
     run = {"attempt": tries.attempt, "started_at": event.at, "worker": event.words[0]}
     row.update(
@@ -169,7 +178,7 @@ def _claimed(folded: Folded, row: Row, event: Event, _limits: Limits) -> None:
     _attempt(folded, event, run, status=JobStatus.RUNNING.value)
 
 
-def _given_back(folded: Folded, row: Row, event: Event, _limits: Limits) -> None:
+def _given_back(folded: Folded, row: Row, event: Event, _read: Reader) -> None:
     """Apply an event retried, released, parked or withheld."""
     describe(row, event.id, event.envelope)
     tries = _tries(event)
@@ -180,10 +189,10 @@ def _given_back(folded: Folded, row: Row, event: Event, _limits: Limits) -> None
     _attempt(folded, event, {}, status=event.event, ended_at=event.at, error=error)
 
 
-def _ended(folded: Folded, row: Row, event: Event, limits: Limits) -> None:
+def _ended(folded: Folded, row: Row, event: Event, read: Reader) -> None:
     """Apply an event completed or failed."""
     describe(row, event.id, event.envelope)
-    fields = read_record(event.record, limits=limits)
+    fields = read(event)
     if not event.envelope and fields:
         described(row, event.id, fields)
     failed = event.event == "failed"
@@ -218,7 +227,21 @@ def _ended(folded: Folded, row: Row, event: Event, limits: Limits) -> None:
     _attempt(folded, event, run, status=event.event, ended_at=event.at, error=error)
 
 
-def _closed(folded: Folded, row: Row, event: Event, _limits: Limits) -> None:
+def _read(limits: Limits, seals: Seals | None, event: Event) -> dict[str, Any]:
+    """Decode a record. An encrypted one stays closed: the columns have what everybody can read."""
+    record = event.record
+    if seals is not None and record and not is_encrypted(record):
+        record = seals.open_record(event.id, record)
+    try:
+        return read_record(record, limits=limits)
+    except (BadSignature, UnknownKey):
+        try:
+            return read_fields(record) if is_encrypted(record) else {}
+        except EncodingError:
+            return {}
+
+
+def _closed(folded: Folded, row: Row, event: Event, _read: Reader) -> None:
     """Apply an event cancelled or expired."""
     describe(row, event.id, event.envelope)
     started, worker, by, reason = (*event.words[:4], "-", "-", "-", "-")[:4]
@@ -273,7 +296,7 @@ def _last_error(tries: Tries | None) -> str | None:
     return tries.last_error if tries is not None else None
 
 
-_APPLIERS: dict[str, Callable[[Folded, Row, Event, Limits], None]] = {
+_APPLIERS: dict[str, Callable[[Folded, Row, Event, Reader], None]] = {
     "enqueued": _enqueued,
     "debounced": _enqueued,
     "rescheduled": _rescheduled,

@@ -17,6 +17,7 @@ from jobfleet.archive.models import JobAttemptModel, JobModel, JobResultModel, J
 from jobfleet.archive.schema import open_engine
 from jobfleet.archive.shown import shown
 from jobfleet.codec import DEFAULT, Limits, seal_record
+from jobfleet.codec.seals import Seals
 from jobfleet.errors import ConfigError, EncodingError
 from jobfleet.model import JobResult, JobStatus, seconds
 from jobfleet.model.asking import check_moment, check_number, check_text, read_status
@@ -37,6 +38,7 @@ class JobRepository:
         database: URL of the database, or an engine.
         namespace: Namespace of the fleet; default ``jobfleet``.
         limits: Limits of a result's size and depth.
+        seals: Opens results that are signed or encrypted; None without keys.
 
     Raises:
         ConfigError: `database` is neither a URL nor an engine, or its kind is not supported.
@@ -46,13 +48,21 @@ class JobRepository:
         ...     failed = archive.search(status="failed", function="mail.send", limit=10)
     """
 
-    def __init__(self, database: str | Engine, *, namespace: str = "jobfleet", limits: Limits = DEFAULT) -> None:
+    def __init__(
+        self,
+        database: str | Engine,
+        *,
+        namespace: str = "jobfleet",
+        limits: Limits = DEFAULT,
+        seals: Seals | None = None,
+    ) -> None:
         if not isinstance(database, Engine | str):
             raise ConfigError(f"database is {database!r:.100}; give a URL or an engine.")
         self._is_mine = isinstance(database, str)
         self.engine: Engine = open_engine(database) if isinstance(database, str) else database
         self.namespace = namespace
         self._limits = limits
+        self._seals = seals
 
     def __enter__(self) -> Self:
         return self
@@ -79,7 +89,7 @@ class JobRepository:
             job = session.get(JobModel, (self.namespace, job_id))
             if job is None:
                 return None
-            return shown(job, session.get(JobResultModel, (self.namespace, job_id)), self._limits)
+            return shown(job, session.get(JobResultModel, (self.namespace, job_id)), self._limits, self._seals)
 
     def get_many(self, ids: Sequence[str]) -> list[JobResult[Any] | None]:
         """Return several jobs in the order of `ids`; None for each that the archive does not have.
@@ -280,7 +290,7 @@ class JobRepository:
                     tuple_(JobResultModel.namespace, JobResultModel.id).in_(keys[at : at + IDS_AT_ONCE])
                 )
                 ends.update((end.id, end) for end in session.scalars(found))
-            return [shown(job, ends.get(job.id), self._limits) for job in jobs]
+            return [shown(job, ends.get(job.id), self._limits, self._seals) for job in jobs]
 
     def _chosen(self, **given: Any) -> Select[tuple[JobModel]]:
         return select(JobModel).where(self._where(**given))

@@ -13,6 +13,7 @@ from jobfleet.archive.columns import ATTEMPTS, JOBS, RESULTS, TAGS, Upsert, upse
 from jobfleet.archive.fold import Folded, Row, fold
 from jobfleet.archive.forget import forget_job
 from jobfleet.codec import Limits
+from jobfleet.codec.seals import Seals
 from jobfleet.store.journal import Event
 
 log: logging.Logger = logging.getLogger("jobfleet.archive")
@@ -31,12 +32,14 @@ class Writer:
         engine: The database.
         namespace: Namespace of the fleet.
         limits: Limits of a result's size and depth.
+        seals: Checks signed records; None without keys.
     """
 
-    def __init__(self, engine: Engine, namespace: str, limits: Limits) -> None:
+    def __init__(self, engine: Engine, namespace: str, limits: Limits, seals: Seals | None = None) -> None:
         self._engine = engine
         self._namespace = namespace
         self._limits = limits
+        self._seals = seals
         dialect = engine.dialect.name
         self._jobs = upsert("jobfleet_jobs", JOBS, dialect)
         self._results = upsert("jobfleet_results", RESULTS, dialect)
@@ -57,7 +60,7 @@ class Writer:
         Raises:
             DBAPIError: The database is unreachable, or lacks tables or rights. Nothing was written.
         """
-        folded = fold(events, self._limits)
+        folded = fold(events, self._limits, self._seals)
         if folded.jobs or folded.forgotten:
             try:
                 self._write(folded)

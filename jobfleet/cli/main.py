@@ -52,6 +52,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     },
     "Settings": {
         "config": "settings:config",
+        "keys": "keys:keys",
         "version": "settings:version",
     },
 }

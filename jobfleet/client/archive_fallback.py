@@ -98,7 +98,9 @@ class ArchiveFallback:
         with self._lock:
             if self._repository is None:
                 namespace = self._context.config.namespace
-                self._repository = JobRepository(url, namespace=namespace, limits=self._context.limits)
+                self._repository = JobRepository(
+                    url, namespace=namespace, limits=self._context.limits, seals=self._context.keys.seals
+                )
             return self._repository
 
     def close(self) -> None:

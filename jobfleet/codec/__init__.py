@@ -21,6 +21,7 @@ from jobfleet.codec.payload import DEFAULT, Limits, decode, encode
 from jobfleet.codec.record import (
     FIELD_KEYS,
     is_record,
+    is_refused,
     open_record,
     read_fields,
     read_record,
@@ -40,6 +41,7 @@ __all__ = [
     "encode_head",
     "header_or_empty",
     "is_record",
+    "is_refused",
     "open_envelope",
     "open_record",
     "read_fields",

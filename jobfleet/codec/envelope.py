@@ -12,7 +12,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from jobfleet.codec.frame import decode_header, encode_header, frame, is_text_map, split
+from jobfleet.codec.frame import decode_header, encode_header, frame, is_text_map, split, split_head
 from jobfleet.codec.payload import DEFAULT, Bytes, Limits, as_bytes, decode_at, encode_at, renamed, unreadable
 from jobfleet.codec.refusal import LEAF_TYPES
 from jobfleet.codec.wire import lost_in, pack
@@ -48,9 +48,9 @@ HEADER_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "session": "session of that user",
         "group": "group within the queue",
         "correlation_id": "id that is common to all jobs of one request",
+        "kid": "id of the key that signed or encrypted the body",
         # Set by jobfleet, or reserved.
         "trace": "W3C trace context",
-        "kid": "id of the key that signed or encrypted the body",
         "flow": "flow it is a step of",
         "parents": "ids of the jobs that it depends on",
         "on_success": "id of the job that runs when it completes",
@@ -156,7 +156,7 @@ def read_header(envelope: Bytes) -> dict[str, Any]:
         EncodingError: The bytes are not an envelope.
     """
     data = envelope if type(envelope) is bytes else as_bytes(envelope, "envelope")
-    return dict(_header_of(data, split(data, PLAIN, "envelope")))
+    return dict(_header_of(data, split_head(data, PLAIN, "envelope")))
 
 
 def header_or_empty(envelope: Bytes) -> dict[str, Any]:
@@ -209,6 +209,7 @@ def open_envelope(envelope: Bytes, *, limits: Limits = DEFAULT) -> OpenedEnvelop
     Raises:
         EnvelopeTooNew: A later version of jobfleet wrote the envelope; park the job.
         EncodingError: The bytes are not an envelope, or exceed the limits.
+        BadSignature, UnknownKey: They are sealed, and this process did not accept or could not open them.
     """
     data = envelope if type(envelope) is bytes else as_bytes(envelope, "envelope")
     begin = split(data, PLAIN, "envelope")

@@ -10,9 +10,14 @@ from collections.abc import Mapping
 from typing import Any, Final, TypeGuard
 
 from jobfleet.codec.payload import Limits, decode_at, encode_at, renamed, unreadable
-from jobfleet.errors import EncodingError, EnvelopeTooNew
+from jobfleet.codec.refused import refusal
+from jobfleet.errors import EncodingError, EnvelopeTooNew, UnknownKey
 
 VERSION: Final = 1
+REFUSED: Final = 3
+"""Added to a kind: 1 signed, 2 encrypted, 3 refused by this process (see `refused`)."""
+KID: Final = "kid"
+HEADER_LIMITS: Final = Limits(max_bytes=1 << 18, max_containers=4096, setting="")
 _PREFIX: Final = struct.Struct(">BBI")
 PREFIX_BYTES: Final = _PREFIX.size
 
@@ -38,12 +43,48 @@ def split(data: bytes, kind: int, what: str) -> int:
         raise EnvelopeTooNew(version, VERSION)
     if version < VERSION:
         raise unreadable(what, f"version {version} was never used")
-    if actual != kind:
-        raise unreadable(what, f"kind {actual:#04x} where {kind:#04x} was expected")
     begin = PREFIX_BYTES + int(length)
     if begin > len(data):
         raise unreadable(what, "truncated")
+    if actual != kind:
+        raise _not_plain(data, begin, actual - kind, what) or unreadable(
+            what, f"kind {actual:#04x} where {kind:#04x} was expected"
+        )
     return begin
+
+
+def split_head(data: bytes, kind: int, what: str) -> int:
+    """Like `split`, for readers of the header alone: the body may be sealed, or refused."""
+    if len(data) >= PREFIX_BYTES and kind < data[1] <= kind + REFUSED:
+        return split(data, data[1], what)
+    return split(data, kind, what)
+
+
+def refused(data: bytes, kind: int, why: bytes) -> bytes:
+    """Return the frame with its header, and the reason for which this process does not accept it as the body.
+
+    Nothing stores such a frame. Its header can be displayed, and any other reader gets the reason as an error.
+    """
+    begin = split_head(data, kind, "frame")
+    return data[:1] + bytes([kind + REFUSED]) + data[2:begin] + why
+
+
+def _not_plain(data: bytes, begin: int, algorithm: int, what: str) -> EncodingError | None:
+    """The error for a frame whose body is sealed, or was refused; None for a frame of another kind."""
+    if algorithm == REFUSED:
+        return refusal(data[begin:])
+    if 0 < algorithm < REFUSED:
+        return UnknownKey(kid_of(data, begin), what=what)
+    return None
+
+
+def kid_of(data: bytes, begin: int) -> str:
+    """The id of the key in a header; empty if there is none."""
+    try:
+        kid = decode_header(data, begin, HEADER_LIMITS, "header").get(KID)
+    except EncodingError:
+        return ""
+    return kid if isinstance(kid, str) else ""
 
 
 def encode_header(header: Mapping[str, object], limits: Limits, what: str) -> bytes:
@@ -80,5 +121,5 @@ def is_text_map(value: object) -> TypeGuard[dict[str, Any]]:
 
 
 def is_frame(data: bytes, kind: int) -> bool:
-    """Whether bytes are a frame of this kind, in any version, by their first two bytes."""
-    return len(data) >= PREFIX_BYTES and data[1] == kind and data[0] >= VERSION
+    """Whether bytes are a frame of this kind, sealed or not, in any version, by their first two bytes."""
+    return len(data) >= PREFIX_BYTES and kind <= data[1] <= kind + REFUSED and data[0] >= VERSION

@@ -14,6 +14,7 @@ from msgpack import ExtraData
 
 from jobfleet.codec.extensions import Unreadable
 from jobfleet.codec.refusal import LEAF_TYPES, measure, refuse
+from jobfleet.codec.refused import refusal_of
 from jobfleet.codec.structure import may_nest, scan
 from jobfleet.codec.wire import pack, unpack, unpack_any_keys
 from jobfleet.errors import EncodingError
@@ -101,7 +102,7 @@ def decode_at(data: bytes, room: int, limits: Limits, what: str) -> Any:
         reason = _reason(first)
     except Exception as error:  # noqa: BLE001 - as above
         reason = _reason(error)
-    raise unreadable(what, reason) from None  # the errors above may quote the bytes
+    raise refusal_of(data, what) or unreadable(what, reason) from None  # the errors above may quote the bytes
 
 
 def _reason(error: Exception) -> str:

@@ -1,6 +1,7 @@
 """The record of a finished run: the returned value, and the fields that are displayed.
 
-It is framed like an envelope, with kind `R` in place of the algorithm, so the two cannot be confused. The value is in
+It is framed like an envelope, with kind `R` in place of the algorithm (`S` signed, `T` encrypted), so the two cannot be
+confused. The value is in
 the body, and all other fields are in the header, so that a page of finished jobs needs the headers only. A traceback
 is text; no exception is ever rebuilt from a record.
 """
@@ -11,10 +12,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from jobfleet.codec.frame import decode_header, encode_header, frame, is_frame, split
+from jobfleet.codec.frame import REFUSED, decode_header, encode_header, frame, is_frame, split, split_head
 from jobfleet.codec.payload import DEFAULT, Bytes, Limits, as_bytes, decode_at, encode_at
 from jobfleet.codec.wire import pack
-from jobfleet.errors import EncodingError
+from jobfleet.errors import BadSignature, EncodingError, UnknownKey
 
 KIND: Final = 0x52
 FIELDS_LIMITS: Final = Limits(max_bytes=1 << 18, max_containers=4096, setting="")
@@ -84,15 +85,16 @@ def read_fields(data: Bytes) -> dict[str, Any]:
         EncodingError: The bytes are not a result record.
     """
     record = as_bytes(data, "record")
-    return _fields(record, split(record, KIND, "record"))
+    return _fields(record, split_head(record, KIND, "record"))
 
 
 def open_record(data: Bytes, *, limits: Limits = DEFAULT) -> dict[str, Any]:
-    """Decode a result record. For any bytes, it raises only the two errors below.
+    """Decode a result record. For any bytes, it raises only the errors below.
 
     Raises:
         EnvelopeTooNew: A later version of jobfleet wrote the record.
         EncodingError: The bytes are not a result record, or exceed the limits.
+        BadSignature, UnknownKey: It is sealed, and this process did not accept or could not open it.
     """
     record = as_bytes(data, "record")
     begin = split(record, KIND, "record")
@@ -103,11 +105,17 @@ def open_record(data: Bytes, *, limits: Limits = DEFAULT) -> dict[str, Any]:
 
 
 def read_record(data: Bytes, *, limits: Limits = DEFAULT) -> dict[str, Any]:
-    """Decode as much of a record as possible, for display: all of it, or the fields except `value`, or nothing."""
+    """Decode as much of a record as possible, for display: all of it, or the fields except `value`, or nothing.
+
+    Raises:
+        BadSignature, UnknownKey: It is sealed, and this process did not accept or could not open it.
+    """
     if not data:
         return {}
     try:
         return open_record(data, limits=limits)
+    except (BadSignature, UnknownKey):
+        raise
     except EncodingError:
         try:
             return read_fields(data)
@@ -118,6 +126,21 @@ def read_record(data: Bytes, *, limits: Limits = DEFAULT) -> dict[str, Any]:
 def is_record(data: Bytes) -> bool:
     """Whether bytes are a result record, of this version or a later one."""
     return is_frame(as_bytes(data, "record"), KIND)
+
+
+def is_sealed(data: bytes) -> bool:
+    """Whether a record is signed or encrypted."""
+    return len(data) > 1 and KIND < data[1] < KIND + REFUSED
+
+
+def is_encrypted(data: bytes) -> bool:
+    """Whether a record is encrypted."""
+    return data[1:2] == bytes([KIND + 2])
+
+
+def is_refused(data: bytes) -> bool:
+    """Whether a record was read from Redis and not accepted."""
+    return data[1:2] == bytes([KIND + REFUSED])
 
 
 def _fields(record: bytes, begin: int) -> dict[str, Any]:

@@ -23,6 +23,9 @@ class FleetSettings(TypedDict, total=False):
     tls_check_hostname: bool | None
     sentinel_username: str | None
     sentinel_password: str | None
+    keyring: str | Path | None
+    sign: Literal["off", "send", "require"] | bool | None
+    encrypt: Literal["off", "send", "require"] | bool | None
     app_dir: str | Path | None
     no_color: bool | None
     verbose: int | None

@@ -93,6 +93,15 @@ def _flag(value: object) -> bool:
     raise ValueError("use true or false")
 
 
+def _level(value: object) -> str:
+    """Read how far something is introduced; true means require, and false off."""
+    word = str(value).strip().lower() if isinstance(value, bool | str) else ""
+    word = {"true": "require", "false": "off"}.get(word, word)
+    if word not in {"off", "send", "require"}:
+        raise ValueError("use off, send or require")
+    return word
+
+
 def _number_of(value: object, number: type[T], remedy: str) -> T:
     """Read a finite number from a number or a text; a bool is not a number."""
     if isinstance(value, bool) or not isinstance(value, (int, str) if number is int else (int, float, str)):
@@ -203,6 +212,13 @@ HOST = Kind(name="address", parse=_text)
 NAME = Kind(name="name", parse=_name)
 TEXT = Kind(name="text", parse=_text)
 SECRET = Kind(name="password", parse=_text, show=lambda _: HIDDEN, hides=True)
+KEYRING = Kind(
+    name="file, or keys",
+    parse=lambda value: str(value) if isinstance(value, Path) else _text(value),
+    show=lambda value: f"keys:{HIDDEN}" if str(value).startswith("keys:") else str(value),
+    hides=True,
+)
+LEVEL = Kind(name="off, send or require", parse=_level, words=("off", "send", "require"))
 PATH = Kind(name="folder", parse=_path)
 FILE = Kind(name="file", parse=_path)
 FLAG = Kind(name="true or false", parse=_flag, show=lambda value: str(value).lower())

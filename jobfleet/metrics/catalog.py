@@ -127,6 +127,8 @@ METRICS = (
     ),
     _counter("reaper_runs_total", "Turns of a duty that succeeded.", "duty"),
     _gauge("reaper_last_success_timestamp_seconds", "End of a duty's last successful turn, since 1970.", "duty"),
+    # Keys of the keyring.
+    _counter("key_uses_total", "What was sealed or opened with a key of the keyring: sealed, opened.", "key", "use"),
     # Jobs of the whole fleet: totals since the fleet began, and current numbers.
     _counter("jobs_enqueued_total", "Jobs enqueued, by all producers.", "queue", where="fleet"),
     _counter("jobs_ended_total", "Jobs ended: completed, failed, cancelled, expired.", "queue", "state", where="fleet"),

@@ -11,7 +11,7 @@ or counted twice while `take` runs at the same time. A tally belongs to one proc
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from threading import Lock
 from typing import Any
 
@@ -22,6 +22,8 @@ from jobfleet.store.call import Call
 
 # A counter's row is (name, labels, by); a histogram's (name, labels, cumulative counts, sum).
 Row = tuple[str, Labels, float] | tuple[str, Labels, list[int], float]
+
+KeyUses = Callable[[], Iterable[tuple[Labels, float]]]
 
 BATCH = 1024  # raw values per list; the recorder of the next one folds the list
 UNKNOWN = -1  # in place of a duration or wait that is not known
@@ -63,6 +65,7 @@ class Tally:
         self._totals: dict[tuple[str, Labels], float] = {}
         self._spreads: dict[tuple[str, Labels], tuple[list[int], float]] = {}
         self._sets = LabelSets(cap)
+        self._key_uses: list[KeyUses] = []
         self._lock = Lock()  # held to fold, to take and to add a new function; never to record
 
     # ------------------------------------------------------------------------------- recording
@@ -142,8 +145,15 @@ class Tally:
 
     # ---------------------------------------------------------------------------------- taking
 
+    def count_keys(self, uses: KeyUses) -> None:
+        """Count the uses of keys with each `take`; `uses` returns those since its last call."""
+        self._key_uses.append(uses)
+
     def take(self) -> list[Row]:
         """Return all counts since the last call, as rows for `Exporter.merge` that msgpack can encode."""
+        for uses in self._key_uses:
+            for key_and_use, by in uses():
+                self.count("key_uses_total", key_and_use, by)
         with self._lock:
             self._fold()
             rows: list[Row] = [(name, labels, by) for (name, labels), by in self._totals.items()]

@@ -81,7 +81,7 @@ class FleetContext:
 
     def __post_init__(self) -> None:
         """Derive the fields that follow from the settings."""
-        self.keys = Keyspace(self.config.namespace)
+        self.keys = Keyspace.of(self.config)
         self.windows = (self.config.dedupe_window, self.config.own_id_window)
         self.limits = Limits(max_bytes=self.config.max_payload, max_depth=self.config.max_depth)
 

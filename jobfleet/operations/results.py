@@ -7,8 +7,8 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from jobfleet.codec import Limits, decode, header_or_empty, is_record, read_record
-from jobfleet.errors import EncodingError, JobNotFound
+from jobfleet.codec import Limits, decode, header_or_empty, is_record, is_refused, read_fields, read_record
+from jobfleet.errors import BadSignature, EncodingError, JobNotFound, UnknownKey
 from jobfleet.model import ErrorType, JobResult, JobStatus, split_id, suffix_time_us
 from jobfleet.retry.tries import Tries
 from jobfleet.store.job_rows import Dead, DeadLetter, Final, Found, InRun, InWait, Running, Unknown, Waiting
@@ -16,6 +16,8 @@ from jobfleet.store.scores import due_of_score, is_blocked
 
 LETTERS = {"co": JobStatus.COMPLETED, "fa": JobStatus.FAILED, "ca": JobStatus.CANCELLED, "ex": JobStatus.EXPIRED}
 
+_REFUSED = " refused"
+"""Where the reason is noted for which a record is not accepted; no field of a record has this name."""
 REPLACED_BY = "replaced-by:"
 """The prefix that replace.lua writes before the id of the new job, in the field that names who cancelled a job."""
 
@@ -39,7 +41,7 @@ def has_id(row: Waiting | Running | DeadLetter) -> bool:
     return True
 
 
-def result_of(job_id: str, found: Found, now_us: int, *, limits: Limits) -> JobResult[Any]:
+def result_of(job_id: str, found: Found, now_us: int, *, limits: Limits, is_checked: bool = False) -> JobResult[Any]:
     """Convert a stored job.
 
     Args:
@@ -47,15 +49,18 @@ def result_of(job_id: str, found: Found, now_us: int, *, limits: Limits) -> JobR
         found: The stored form.
         now_us: The time of Redis, µs since 1970.
         limits: The limits of its result record.
+        is_checked: Whether to raise an error if its record is not accepted. A listing shows the job without its result.
 
     Raises:
         JobNotFound: The job is unknown.
+        BadSignature, UnknownKey: Its record is sealed, and is not accepted or cannot be opened here.
     """
     match found:
         case Final():
-            return _ended(job_id, found, limits)
+            return _ended(job_id, found, limits, is_checked=is_checked)
         case Dead(record, progress, reason, tries):
-            return _failed(job_id, read_record(record, limits=limits), progress, reason, tries=tries)
+            fields = _fields_of(record, limits, is_checked=is_checked)
+            return _failed(job_id, fields, progress, reason, tries=tries)
         case InRun():
             return running_result(Running(job_id, 0, found.run, found.tries, found.envelope, found.progress), now_us)
         case InWait(_, due, tries, envelope, progress):
@@ -108,19 +113,33 @@ def letter_result(letter: DeadLetter, *, limits: Limits) -> JobResult[Any]:
     ended = int(letter.entry.partition("-")[0]) * 1000
     fields = header_or_empty(letter.envelope)
     with suppress(EncodingError):
-        fields |= read_record(letter.record, limits=limits)
+        fields |= _fields_of(letter.record, limits, is_checked=False)
     return _failed(letter.id, fields, b"", letter.reason, tries=letter.tries, at=ended)
 
 
-def _ended(job_id: str, found: Final, limits: Limits) -> JobResult[Any]:
+def _fields_of(record: bytes, limits: Limits, *, is_checked: bool) -> Mapping[str, Any]:
+    """Decode a record; what is not accepted is left out, and the reason is its error."""
+    try:
+        return read_record(record, limits=limits)
+    except (BadSignature, UnknownKey) as error:
+        if is_checked:
+            raise
+        fields: dict[str, Any] = {}
+        with suppress(EncodingError):
+            fields = read_fields(record)
+        return {**fields, _REFUSED: str(error)} if is_refused(record) else fields
+
+
+def _ended(job_id: str, found: Final, limits: Limits, *, is_checked: bool) -> JobResult[Any]:
     if is_record(found.body):
-        fields = read_record(found.body, limits=limits)
+        fields = _fields_of(found.body, limits, is_checked=is_checked)
         if found.status == JobStatus.FAILED:
             return _failed(job_id, fields, found.progress, found.reason, at=found.at, token=found.token)
         return JobResult(
             id=job_id,
             status=JobStatus(found.status),
             result=fields.get("value"),
+            error=fields.get(_REFUSED),
             completed_at=moment(found.at),
             fence=found.token or None,
             **_ran(fields),
@@ -180,7 +199,7 @@ def _failed(
     return JobResult(
         id=job_id,
         status=JobStatus.FAILED,
-        error=fields.get("error") or Tries.parse(tries).last_error or reason,
+        error=fields.get(_REFUSED) or fields.get("error") or Tries.parse(tries).last_error or reason,
         error_type=ErrorType(kind) if kind in ("transient", "permanent") else None,
         error_class=fields.get("error_class") or reason,
         traceback=fields.get("traceback"),

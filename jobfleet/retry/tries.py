@@ -80,5 +80,10 @@ class Tries:
         line = f"{self.attempt} {now_us} {' '.join(event.split())}"[:HISTORY_CHARACTERS]
         return replace(self, history=(*self.history, line)[-HISTORY_RUNS:])
 
+    def hiding(self, text: str) -> Tries:
+        """Return a copy whose last line of history says only `text` about what happened."""
+        number, at, _ = f"{self.history[-1]}  ".split(" ", 2)
+        return replace(self, history=(*self.history[:-1], f"{number} {at} {text}"))
+
 
 FRESH = Tries()

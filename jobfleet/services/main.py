@@ -76,7 +76,9 @@ async def _run(config: JobConfig, parent: int | None, reports: int | None = None
         socket_timeout=config.socket_timeout,
         needs_primary=True,
     )
-    keys, tally = Keyspace(config.namespace), tally_for(config.metrics_port)
+    keys, tally = Keyspace.of(config), tally_for(config.metrics_port)
+    if keys.seals is not None:
+        tally.count_keys(keys.seals.sealer.counted)
     outage = Outage(at.shown, log, tally, meanwhile=lambda: MEANWHILE)
     if parent is None:
         await store.run(inspect.fleet(keys, most=0))  # a reaper that is started by hand fails at once if Redis is down

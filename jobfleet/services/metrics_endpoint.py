@@ -56,7 +56,7 @@ class MetricsEndpoint:
         self._tally = tally
         self._exporter = Exporter(namespace=config.namespace)
         self._fleet = FleetGauges(store, config, self._exporter)
-        heart = Heart(store, Keyspace(config.namespace))
+        heart = Heart(store, Keyspace.of(config))
         self._server = MetricsServer(
             self._exporter,
             port,

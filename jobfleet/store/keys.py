@@ -10,9 +10,14 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from jobfleet.model import split_id
+from jobfleet.store.channel_keys import ChannelKeys
+
+if TYPE_CHECKING:
+    from jobfleet.codec.seals import Seals
+    from jobfleet.config import JobConfig
 
 BANDS = 4
 NORMAL = 2
@@ -174,17 +179,19 @@ class Lane:
         queue: The queue's name.
         index: The lane's number within it.
         tag: The prefix of all its keys.
+        seals: Seals what calls write about jobs, and opens what they read; None in a fleet without keys.
     """
 
     __slots__ = (
         "claim_prefix", "conf", "dead", "dlq", "done", "events", "expiry", "fired", "gdue", "grouped", "held",
         "id_bytes", "id_prefix", "index", "index_prefix", "indexes", "job_prefix", "journal", "lane", "lease",
         "listeners", "locks", "meta", "outbox", "plain", "progress_prefix", "queue", "rates", "ready",
-        "result_prefix", "ring", "runs", "tag", "totals", "tries", "unique", "wake", "watched",
+        "result_prefix", "ring", "runs", "seals", "tag", "totals", "tries", "unique", "wake", "watched",
     )  # fmt: skip
 
-    def __init__(self, namespace: str, queue: str, index: int) -> None:
+    def __init__(self, namespace: str, queue: str, index: int, seals: Seals | None = None) -> None:
         self.queue: str = queue
+        self.seals = seals
         self.index: int = index
         tag = f"{{{namespace}:{queue}:{index}}}:"
         self.tag: str = tag
@@ -284,37 +291,17 @@ class Lane:
         return f"{self.tag}events:{job_id}"
 
 
-class ChannelKeys:
-    """The key names of one notification channel.
-
-    Attributes:
-        gathered: Marks of processed notices.
-        windows: Kinds of notice by the end of their window.
-        groups: Collected notices.
-        due: Deliveries by the time of the next attempt.
-        held: Contents of the deliveries.
-    """
-
-    __slots__ = ("due", "gathered", "groups", "held", "windows")
-
-    def __init__(self, fleet_tag: str, channel: str) -> None:
-        tag = f"{fleet_tag}notify:{channel}:"
-        self.gathered: str = f"{tag}gathered"
-        self.windows: str = f"{tag}windows"
-        self.groups: str = f"{tag}groups"
-        self.due: str = f"{tag}due"
-        self.held: str = f"{tag}held"
-
-
 class Keyspace:
     """All key names of a namespace.
 
     Args:
         namespace: The name that separates fleets on the same Redis.
+        seals: Seals what calls write, and opens what they read; None in a fleet without keys.
     """
 
-    def __init__(self, namespace: str) -> None:
+    def __init__(self, namespace: str, seals: Seals | None = None) -> None:
         self.namespace = namespace
+        self.seals = seals
         tag = f"{{{namespace}}}:"
         self.tag = tag
         self.queues: str = f"{tag}queues"
@@ -330,8 +317,21 @@ class Keyspace:
         self.cron_duty: str = f"{tag}cron-duty"
         self.lane: Callable[[str, int], Lane] = cache(self._lane)
 
+    @classmethod
+    def of(cls, config: JobConfig) -> Keyspace:
+        """All key names for some settings, with the keys of the keyring.
+
+        Raises:
+            ConfigError: The keyring is missing or cannot be read.
+        """
+        if config.keyring is None and config.sign == config.encrypt == "off":
+            return cls(config.namespace)
+        from jobfleet.codec.seals import seals_of  # most fleets have no keys
+
+        return cls(config.namespace, seals_of(config))
+
     def _lane(self, queue: str, index: int) -> Lane:
-        return Lane(self.namespace, queue, index)
+        return Lane(self.namespace, queue, index, self.seals)
 
     def worker(self, worker_id: str) -> str:
         """The key of a worker's account."""

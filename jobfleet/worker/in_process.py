@@ -192,7 +192,7 @@ class _Inside:
             await process_hooks.stop(hooks)
 
     async def _run(self) -> None:
-        keys = Keyspace(self._config.namespace)
+        keys = Keyspace.of(self._config)
         store = self._store()
         lanes = await self._first_lanes(store, keys)
         if not self._serving.queues:

@@ -135,7 +135,7 @@ async def _unregister(config: JobConfig) -> None:
     store = AsyncStore(at, patience=PATIENCE_S, connect_timeout=CONNECT_S)
     journal = Journal(
         store,
-        Keyspace(config.namespace),
+        Keyspace.of(config),
         group=GROUP,
         consumer="-",
         most=config.journal_max,

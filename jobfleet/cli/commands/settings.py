@@ -71,9 +71,11 @@ def _flags(root: click.Context) -> Iterator[str]:
 @click.pass_obj
 def check(invocation: Invocation) -> None:
     """Check the settings. Exit code 2, and a remedy, if one is wrong."""
+    from jobfleet.codec.sealing import sealer_of
     from jobfleet.notify.settings import configured
 
     configured(invocation.config.notify, os.environ)
+    sealer_of(invocation.config)
     given = {name: source for name, source in invocation.loaded.sources.items() if source != "default"}
     places = ", ".join(sorted(set(given.values())))
     summary = f"{count(len(given), 'setting')} given ({places})" if given else "none given"

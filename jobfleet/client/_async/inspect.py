@@ -45,6 +45,15 @@ class AsyncInspect(AsyncConnection):
 
         return await self._do(listing.letter(self.context, job_id))
 
+    async def key_uses(self) -> dict[str, int]:
+        """Count the open jobs and dead letters by the id of the key that sealed them; the empty id stands for none.
+
+        At most 10,000 jobs of each state and priority are read per lane.
+        """
+        from jobfleet.operations import keys_in_use
+
+        return await self._do(keys_in_use.count_uses(self.context))
+
     async def full_ids(self, texts: Sequence[str]) -> list[str]:
         """Complete ids of which only a part is given: the beginning or the end of an id, or of its last part.
 

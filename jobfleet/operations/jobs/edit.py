@@ -33,17 +33,18 @@ def edit(context: FleetContext, job_id: str, wanted: Arguments, by: str | None) 
     Raises:
         JobNotFound: The job is not known.
         InvalidJob: The function, if this process knows it, does not accept the arguments.
-        EncodingError: An argument cannot travel, or the envelope cannot be read.
+        EncodingError: An argument cannot travel, or the envelope cannot be read or is not accepted.
     """
     lane, word = context.keys.lane_of(job_id), "changed"
     while word == "changed":
-        _, (found,) = value((yield (inspect.status(lane, (job_id,)),)))
+        _, (found,) = value((yield (inspect.stored_status(lane, (job_id,)),)))
         if isinstance(found, Unknown):
             raise JobNotFound(job_id)
         if not isinstance(found, InWait):
             return False
-        envelope = _edited(context, found.envelope, wanted)
-        if envelope == found.envelope:
+        before = found.envelope if lane.seals is None else lane.seals.open_envelope(job_id, found.envelope)
+        envelope = _edited(context, before, wanted)
+        if envelope == before:
             return True
         word = value((yield (control.edit(lane, job_id, by=by, expected=found.envelope, envelope=envelope),)))
     if word == "unknown":

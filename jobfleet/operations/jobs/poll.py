@@ -29,10 +29,11 @@ def poll(context: FleetContext, job_id: str) -> Operation[JobResult[Any]]:
 
     Raises:
         JobNotFound: The job is not known.
+        BadSignature, UnknownKey: Its record is sealed, and is not accepted or cannot be opened here.
     """
     lane = context.keys.lane_of(job_id)
     found = value((yield (inspect.status(lane, (job_id,)),)))
-    return result_of(job_id, found[1][0], found[0], limits=context.limits)
+    return result_of(job_id, found[1][0], found[0], limits=context.limits, is_checked=True)
 
 
 def poll_many(context: FleetContext, ids: Sequence[str]) -> Operation[list[JobResult[Any] | None]]:
@@ -85,7 +86,7 @@ def poll_ended(
 
 def _result_or_error(context: FleetContext, job_id: str, found: Found, now: int) -> JobResult[Any] | Exception:
     try:
-        return result_of(job_id, found, now, limits=context.limits)
+        return result_of(job_id, found, now, limits=context.limits, is_checked=True)
     except Exception as error:  # noqa: BLE001 - one job that cannot be read must not cost the others
         return error
 

@@ -65,7 +65,7 @@ class Archive(Service):
         self._schema: Any = schema
         self._engine = schema.open_engine(config.archive_url)
         limits = Limits(max_bytes=config.max_payload, max_depth=config.max_depth)
-        self._writer = writer.Writer(self._engine, config.namespace, limits)
+        self._writer = writer.Writer(self._engine, config.namespace, limits, keys.seals)
         self._away: tuple[type[BaseException], ...] = database_errors()
         self.journal = Journal(
             store,

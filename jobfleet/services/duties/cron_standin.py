@@ -49,7 +49,7 @@ class CronStandin:
         functions: Callable[[], Mapping[str, bytes]],
     ) -> None:
         self._store = store
-        self._keys = Keyspace(config.namespace)
+        self._keys = Keyspace.of(config)
         self._config = config
         self._tally = tally
         self._log = log

@@ -99,9 +99,12 @@ def edit(lane: Lane, job_id: str, *, by: str | None, expected: bytes, envelope: 
         lane: The lane of the job.
         job_id: The job.
         by: The user who requests it.
-        expected: The envelope that the new one was made from; the job is ``changed`` if it has another one now.
+        expected: The envelope that the new one was made from, as it is stored; the job is ``changed`` if it has another
+            one now.
         envelope: The new envelope.
     """
+    if lane.seals is not None:
+        envelope = lane.seals.envelope(job_id, envelope)
     return Call(
         load("edit"),
         (lane.job(job_id), lane.journal, lane.totals),
@@ -121,6 +124,11 @@ def replay(
         by: The user who requests it.
         edits: Changes of some envelopes; a job is ``changed`` if its dead letter is not the expected one.
     """
+    seals = lane.seals
+    if seals is not None:
+        edits = {
+            job_id: edit._replace(envelope=seals.envelope(job_id, edit.envelope)) for job_id, edit in edits.items()
+        }
     places = [place for job_id in ids for place in (lane.job(job_id), lane.result(job_id))]
     fixed = (
         *lane.ready, lane.wake, lane.tries, lane.meta, lane.unique, lane.dlq, lane.dead, lane.totals, lane.watched,

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from jobfleet.model.who import from_word
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.control import who
+from jobfleet.store.calls.enqueue import sealed
 from jobfleet.store.calls.index import keys_of
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Entry
 from jobfleet.store.rows import log_unreadable, number_of, shown, sound, text_of
 from jobfleet.store.script import load
+
+if TYPE_CHECKING:
+    from jobfleet.codec.seals import Seals
 
 CHUNK = 50
 LEDGER_MOST = 1000
@@ -87,6 +92,7 @@ class Attendant(NamedTuple):
 
 def fire(lane: Lane, name: str, at_us: int, entry: Entry, *, overlap: str) -> Call[Fired]:
     """Create the job of a planned fire, once; with `PASS` as `overlap`, only move the mark."""
+    entry = sealed(lane, entry)
     keys = (
         *lane.ready, lane.wake, lane.meta, lane.expiry, lane.totals, lane.fired, lane.unique, lane.locks, lane.grouped,
         lane.gdue, lane.job(entry.id), lane.journal, *(keys_of(lane, (entry.meta,)) or (lane.indexes,)),
@@ -130,6 +136,8 @@ def add(
         is_new: Whether to refuse a name that exists.
         back_us: Microseconds before now from which a new schedule counts.
     """
+    if keys.seals is not None:  # the script compares records
+        record = keys.seals.value(record, "cron", name, is_stable=True)
     args = (name, fingerprint, "add" if is_new else "put", record, MOST_ENTRIES, back_us)
     return Call(load("schedule"), (keys.cron,), args, lambda reply: reply[2].decode())
 
@@ -156,13 +164,15 @@ def _hold_entry(keys: Keyspace, name: str, by: str) -> Call[str]:
 
 def entries(keys: Keyspace) -> Call[tuple[int, list[Scheduled]]]:
     """Return Redis's time (µs) and all entries."""
-    return Call(load("entries"), (keys.cron,), (keys.tag,), _entries)
+    return Call(load("entries"), (keys.cron,), (keys.tag,), partial(_entries, keys.seals))
 
 
-def _entries(reply: Reply) -> tuple[int, list[Scheduled]]:
+def _entries(seals: Seals | None, reply: Reply) -> tuple[int, list[Scheduled]]:
     paused: Mapping[bytes, bytes] = dict(zip(reply[3][::2], reply[3][1::2], strict=True))
     rows, bad = sound(sorted(zip(reply[2][::2], reply[2][1::2], strict=True)), lambda pair: _scheduled(pair, paused))
     log_unreadable(f"cron has {shown(name)}: {shown(kept)}" for name, kept in bad)
+    if seals is not None:
+        rows = [row._replace(record=seals.open_value(row.record, "cron", row.name)) for row in rows]
     return int(reply[1]), rows
 
 

@@ -56,22 +56,35 @@ def parted(items: Sequence[T], entry_of: Callable[[T], Entry]) -> Iterator[Seque
 
 def enqueue(lane: Lane, entries: Sequence[Entry]) -> Call[list[Answer]]:
     """Enqueue at most 50 jobs; for each, return True if it is new, or the holder of its unique key. Safe to repeat."""
+    if lane.seals is not None:
+        entries = [sealed(lane, entry) for entry in entries]
     for _, band, when, meta, _ in entries:
         if meta or when or band != NORMAL:
-            return in_full(lane, entries)
+            return _in_full(lane, entries)
     if len(entries) > 1 and len({entry.id for entry in entries}) < len(entries):
-        return in_full(lane, entries)
+        return _in_full(lane, entries)
     keys = (*lane.plain, *[lane.job_prefix + entry.id for entry in entries])
     args: tuple[Argument, ...] = (lane.tag, *[entry.envelope for entry in entries])
-    return Call(load("enqueue_plain"), keys, args, _letters, partial(in_full, lane, entries))
+    return Call(load("enqueue_plain"), keys, args, _letters, partial(_in_full, lane, entries))
 
 
 def _letters(reply: Reply) -> list[Answer]:
     return [letter == _CREATED for letter in reply[1]]
 
 
+def sealed(lane: Lane, entry: Entry, job_id: str = "") -> Entry:
+    """Return an entry with its envelope as it is stored; `job_id` is the job that gets it, if not that of the entry."""
+    if lane.seals is None:
+        return entry
+    return entry._replace(envelope=lane.seals.envelope(job_id or entry.id, entry.envelope))
+
+
 def in_full(lane: Lane, entries: Sequence[Entry]) -> Call[list[Answer]]:
     """Like `enqueue`, by the general script; `enqueue` uses a fast path if possible."""
+    return _in_full(lane, [sealed(lane, entry) for entry in entries])
+
+
+def _in_full(lane: Lane, entries: Sequence[Entry]) -> Call[list[Answer]]:
     keys = (
         *lane.ready,
         lane.wake,
@@ -117,6 +130,7 @@ def replace(lane: Lane, entry: Entry, *, key: str, holder: str, ttl_ms: int) -> 
     Returns ``replaced``, ``exists`` if the new job already exists, or ``changed`` if the holder has started or is
     another job.
     """
+    entry = sealed(lane, entry)
     keys = (
         *lane.ready, lane.wake, lane.meta, lane.expiry, lane.totals, lane.unique, lane.locks, lane.done, lane.watched,
         lane.outbox, lane.journal, lane.grouped, lane.ring, lane.gdue, lane.job(entry.id), lane.job(holder),
@@ -138,6 +152,7 @@ def debounce(lane: Lane, entry: Entry, *, key: str, holder: str, longest_us: int
         holder: The id of the holder.
         longest_us: Maximum delay in µs after the key was taken; None for ten times the delay.
     """
+    entry = sealed(lane, entry, holder)
     keys = (
         *lane.ready, lane.meta, lane.expiry, lane.totals, lane.unique, lane.grouped, lane.ring, lane.gdue,
         lane.job(holder), lane.journal, *_indexes(lane, entry),

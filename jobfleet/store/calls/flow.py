@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from jobfleet.errors import JobNotFound
 from jobfleet.model import split_id
 from jobfleet.store.call import Argument, Call, Reply
+from jobfleet.store.calls.enqueue import sealed
 from jobfleet.store.calls.index import keys_of
 from jobfleet.store.calls.inspect import final_of
 from jobfleet.store.keys import Keyspace, Lane
@@ -147,6 +149,7 @@ def block(lane: Lane, entry: Entry, edges: Sequence[Edge], *, ttl_ms: int) -> Ca
 
     Returns whether it is new, or the holder of its unique key; None if it is not blocked any more.
     """
+    entry = sealed(lane, entry)
     parts = [part for edge in edges for part in (edge.parent, edge.place, edge.policy)]
     keys = (
         *lane.ready, lane.meta, lane.expiry, lane.totals, lane.unique, lane.locks, lane.job(entry.id),
@@ -273,18 +276,27 @@ def _is_guarded(reply: Reply) -> bool:
 
 def keep_flow(keys: Keyspace, flow_id: str, record: bytes, *, ttl_ms: int) -> Call[int]:
     """Store the record of a flow; return Redis's time."""
-    args = (flow_id, ttl_ms, FLOWS_LISTED, record)
+    args = (flow_id, ttl_ms, FLOWS_LISTED, _sealed_flow(keys, record, flow_id))
     return Call(load("keep_flow"), (keys.flow(flow_id), keys.flows), args, lambda reply: int(reply[1]))
 
 
 def read_flow(keys: Keyspace, flow_id: str) -> Call[Kept]:
     """Return the record of a flow."""
-    return Call(load("flow"), (keys.flow(flow_id), keys.flow_more(flow_id)), (), _kept)
+    return Call(load("flow"), (keys.flow(flow_id), keys.flow_more(flow_id)), (), partial(_kept, keys, flow_id))
 
 
-def _kept(reply: Reply) -> Kept:
-    more = zip(reply[2][::2], reply[2][1::2], strict=True)
-    return Kept(bytes(reply[1]), {name.decode(): Addition(int(kept[:1]), kept[1:]) for name, kept in more if name})
+def _kept(keys: Keyspace, flow_id: str, reply: Reply) -> Kept:
+    more = [(name.decode(), kept) for name, kept in zip(reply[2][::2], reply[2][1::2], strict=True) if name]
+    additions = {name: Addition(int(kept[:1]), _opened_flow(keys, kept[1:], flow_id, name)) for name, kept in more}
+    return Kept(_opened_flow(keys, bytes(reply[1]), flow_id), additions)
+
+
+def _sealed_flow(keys: Keyspace, record: bytes, flow_id: str, name: str = "") -> bytes:
+    return record if keys.seals is None else keys.seals.value(record, "flow", flow_id, name)
+
+
+def _opened_flow(keys: Keyspace, record: bytes, flow_id: str, name: str = "") -> bytes:
+    return record if keys.seals is None else keys.seals.open_value(record, "flow", flow_id, name)
 
 
 def extend_flow(
@@ -296,13 +308,17 @@ def extend_flow(
     unknown.
     """
     places = (keys.flow(flow_id), keys.flow_more(flow_id))
-    return Call(load("extend_flow"), places, (name, stage, count, ADDED_MOST, ttl_ms, record), _extended)
+    kept = _sealed_flow(keys, record, flow_id, name)
+    args = (name, stage, count, ADDED_MOST, ttl_ms, kept)
+    return Call(load("extend_flow"), places, args, partial(_extended, keys, flow_id, name))
 
 
-def _extended(reply: Reply) -> Addition | int | None:
+def _extended(keys: Keyspace, flow_id: str, name: str, reply: Reply) -> Addition | int | None:
     if reply[0] == b"full":
         return int(reply[1])
-    return Addition(int(reply[2]), bytes(reply[3])) if reply[0] == b"extended" else None
+    if reply[0] != b"extended":
+        return None
+    return Addition(int(reply[2]), _opened_flow(keys, bytes(reply[3]), flow_id, name))
 
 
 def children(lane: Lane, job_id: str, *, skip: int = 0) -> Call[list[str]]:

@@ -15,6 +15,7 @@ from jobfleet.store.calls.presence import queues_of, sound_queues
 from jobfleet.store.explained import Explained, Grouped, Limited
 from jobfleet.store.job_rows import Dead, DeadLetter, Final, Finished, Found, InRun, InWait, Running, Unknown, Waiting
 from jobfleet.store.keys import BANDS, Keyspace, Lane
+from jobfleet.store.opened import opened, opened_letter
 from jobfleet.store.records import Counts, FleetSeen, RunRecord, WorkerSeen
 from jobfleet.store.rows import (
     NOT_READ,
@@ -53,12 +54,30 @@ _NO_WORDS = ("", "0", "0", "0", "-", "-", "-", "0", "-", "")
 
 def status(lane: Lane, ids: Sequence[str]) -> Call[tuple[int, list[Found]]]:
     """Return the states of at most 50 jobs, and Redis's time."""
+    if lane.seals is None:
+        return stored_status(lane, ids)
+    read = partial(_opened_states, lane, ids)
+    return Call(load("status"), (lane.lane,), (lane.tag, *ids), read)
+
+
+def stored_status(lane: Lane, ids: Sequence[str]) -> Call[tuple[int, list[Found]]]:
+    """Like `status`, with envelopes and records as they are stored, which may be sealed."""
     return Call(
         load("status"),
         (lane.lane,),
         (lane.tag, *ids),
         lambda reply: (int(reply[1]), [_found(row) for row in reply[2:]]),
     )
+
+
+def _opened_states(lane: Lane, ids: Sequence[str], reply: Reply) -> tuple[int, list[Found]]:
+    return int(reply[1]), [found_of(lane, job_id, row) for job_id, row in zip(ids, reply[2:], strict=True)]
+
+
+def found_of(lane: Lane, job_id: str, row: Reply) -> Found:
+    """Parse the state of a job, and open what it has."""
+    found = _found(row)
+    return found if lane.seals is None else opened(lane.seals, job_id, found)
 
 
 def _found(row: Reply) -> Found:
@@ -108,17 +127,17 @@ def final_of(value: bytes, progress: bytes = b"") -> Final:
 
 def explain(lane: Lane, job_id: str) -> Call[Explained]:
     """Return everything that the start of a job depends on in its lane."""
-    return Call(load("explain"), (lane.lane,), (lane.tag, job_id), _explained)
+    return Call(load("explain"), (lane.lane,), (lane.tag, job_id), partial(_explained, lane, job_id))
 
 
-def _explained(reply: Reply) -> Explained:
+def _explained(lane: Lane, job_id: str, reply: Reply) -> Explained:
     rows = reply[3]
     facts = {rows[i].decode(): rows[i + 1] for i in range(0, len(rows), 2)}
     paused = text_of(facts["paused"])
     pause = read_pause(paused)
     return Explained(
         now=int(reply[1]),
-        found=_found(reply[2]),
+        found=found_of(lane, job_id, reply[2]),
         meta=text_of(facts["meta"]),
         paused_by=from_word(paused.partition("@")[0]) or None,
         paused_at=pause.at,
@@ -245,8 +264,14 @@ def running(lane: Lane, *, skip: int = 0, limit: int = CHUNK) -> Call[tuple[int,
         load("running"),
         (lane.lease,),
         (lane.tag, skip, limit),
-        lambda reply: (int(reply[1]), _running_rows(lane, reply[2:])),
+        lambda reply: (int(reply[1]), _with_progress(lane, _running_rows(lane, reply[2:]))),
     )
+
+
+def _with_progress(lane: Lane, rows: list[Running]) -> list[Running]:
+    if (seals := lane.seals) is None:
+        return rows
+    return [row._replace(progress=seals.open_value(row.progress, "progress", row.id)) for row in rows]
 
 
 def _running_rows(lane: Lane, rows: Reply) -> list[Running]:
@@ -316,12 +341,14 @@ def _recent(reply: Reply) -> tuple[int, dict[str, int]]:
 
 def dead(lane: Lane, *, before: str = "+", limit: int = CHUNK) -> Call[list[DeadLetter]]:
     """Return a page of dead letters, newest first; `before` is the bound ``(`` + the last entry seen."""
-    return Call(load("dead"), (lane.dlq,), (before, limit), lambda reply: [_letter(row) for row in reply[1:]])
+    return Call(load("dead"), (lane.dlq,), (before, limit), lambda reply: [_letter(lane, row) for row in reply[1:]])
 
 
-def _letter(row: Reply) -> DeadLetter:
+def _letter(lane: Lane, row: Reply) -> DeadLetter:
     entry, job_id, reason = (text_of(part) for part in row[:3])
-    return DeadLetter(entry, job_id, reason, number_of(row[3], 2), shown_tries(row[4]), text_of(row[5]), row[6], row[7])
+    record, envelope = row[6:8] if lane.seals is None else opened_letter(lane.seals, job_id, *row[6:8])
+    tries, meta = shown_tries(row[4]), text_of(row[5])
+    return DeadLetter(entry, job_id, reason, number_of(row[3], 2), tries, meta, record, envelope)
 
 
 def letter(lane: Lane, job_id: str) -> Call[DeadLetter | None]:
@@ -330,7 +357,7 @@ def letter(lane: Lane, job_id: str) -> Call[DeadLetter | None]:
         load("letter"),
         (lane.dead,),
         (lane.tag, job_id),
-        lambda reply: _letter(reply[1]) if len(reply) > 1 else None,
+        lambda reply: _letter(lane, reply[1]) if len(reply) > 1 else None,
     )
 
 

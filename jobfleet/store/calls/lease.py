@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import count, repeat
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from jobfleet.model.who import from_word
 from jobfleet.store.call import Call, Reply
@@ -38,6 +38,9 @@ from jobfleet.store.rows import (
     tries_of,
 )
 from jobfleet.store.script import load
+
+if TYPE_CHECKING:
+    from jobfleet.codec.seals import Seals
 
 CHUNK = 50
 NEAR_US = 2_000_000
@@ -104,13 +107,20 @@ def _claimed(lane: Lane, reply: Reply) -> Claimed:
         functions = stopped(text_of(reply[9])) if word == b"guarded" else NO_FUNCTIONS
         past = text_of(reply[10]) if len(reply) > 10 else None
         try:
-            return Claimed("claimed", now, next_due, _grants(lane.id_bytes, *reply[3:9]), functions, past)
+            claimed = Claimed("claimed", now, next_due, _grants(lane.id_bytes, *reply[3:9]), functions, past)
         except ValueError:  # some rows are foreign
-            return _one_by_one(lane, Claimed("claimed", now, next_due, (), functions, past), *reply[3:9])
+            claimed = _one_by_one(lane, Claimed("claimed", now, next_due, (), functions, past), *reply[3:9])
+        return claimed if lane.seals is None else _opened(lane.seals, claimed)
     if word == b"empty":
         past = reply[3].decode() if len(reply) > 3 else None
         return Claimed("empty", int(reply[1]), int(reply[2]), past=past)
     return Claimed(word.decode(), int(reply[1]) if len(reply) > 1 else 0)
+
+
+def _opened(seals: Seals, claimed: Claimed) -> Claimed:
+    """Open the envelopes of the claimed jobs. A job whose envelope is not accepted becomes a dead letter."""
+    grants = [one._replace(envelope=seals.open_envelope(one.id, one.envelope)) for one in claimed.grants]
+    return claimed._replace(grants=tuple(grants))
 
 
 def _columns(begin: bytes, text: bytes, number: int) -> tuple[list[str], list[str]]:
@@ -184,7 +194,8 @@ def _granted(lane: Lane, reply: Reply) -> Claimed:
         Grant(one.id, one.token, one.run.claimed, one.run.band, one.envelope, one.tries, one.meta) for one in held
     ]
     # A job of this claim is recognized by its token, because the claim wrote its run.
-    return Claimed("claimed", int(reply[1]), 0, tuple(grants), unreadable=bad)
+    claimed = Claimed("claimed", int(reply[1]), 0, tuple(grants), unreadable=bad)
+    return claimed if lane.seals is None else _opened(lane.seals, claimed)
 
 
 def _grants(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 from jobfleet.store.call import Argument, Call, Reply
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Line
 from jobfleet.store.script import load
+
+if TYPE_CHECKING:
+    from jobfleet.codec.seals import Seals
 
 PAGE = 200
 
@@ -34,10 +38,19 @@ class Entry(NamedTuple):
 def log(lane: Lane, entries: Sequence[Entry], *, most_lines: int, most_bytes: int) -> Call[str]:
     """Store at most 50 lines; returns one letter each: o stored, k stored before, l lost."""
     args: list[Argument] = [most_lines, most_bytes]
+    if lane.seals is not None:
+        entries = [_sealed(lane.seals, entry) for entry in entries]
     for entry in entries:
         args.extend(entry)
     keys = (lane.runs, *[lane.log(entry.id) for entry in entries])
     return Call(load("log"), keys, tuple(args), lambda reply: reply[1].decode())
+
+
+def _sealed(seals: Seals, entry: Entry) -> Entry:
+    if not entry.text:
+        return entry
+    at, level, text = entry.text.split(b" ", 2)
+    return entry._replace(text=b"%b %b %b" % (at, level, seals.text(text, "log", entry.id, str(entry.token))))
 
 
 def lines(
@@ -52,13 +65,15 @@ def lines(
         tail: Maximum number of last lines.
         limit: 1 to 500.
     """
-    return Call(load("lines"), (lane.log(job_id),), (*after, tail, limit), _lines)
+    return Call(load("lines"), (lane.log(job_id),), (*after, tail, limit), partial(_lines, lane, job_id))
 
 
-def _lines(reply: Reply) -> list[Line]:
-    return [_line(part) for part in reply[2:]]
+def _lines(lane: Lane, job_id: str, reply: Reply) -> list[Line]:
+    return [_line(lane, job_id, part) for part in reply[2:]]
 
 
-def _line(part: bytes) -> Line:
+def _line(lane: Lane, job_id: str, part: bytes) -> Line:
     token, n, _, at, level, text = part.split(b" ", 5)
+    if lane.seals is not None:
+        text = lane.seals.open_text(text, "log", job_id, token.decode())
     return Line(int(token), int(n), int(at), int(level), text.decode("utf-8", "replace"))

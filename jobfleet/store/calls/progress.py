@@ -28,6 +28,8 @@ class Report(NamedTuple):
 
 def progress(lane: Lane, reports: Sequence[Report], *, ttl_ms: int) -> Call[str]:
     """Store and publish at most 50 reports unless newer ones exist; returns one letter each: o ok, l lost, c cancel."""
+    if (seals := lane.seals) is not None:
+        reports = [one._replace(record=seals.value(one.record, "progress", one.id)) for one in reports]
     places = [place for report in reports for place in (lane.progress(report.id), lane.reported(report.id))]
     args: list[Argument] = [lane.tag, ttl_ms]
     for report in reports:

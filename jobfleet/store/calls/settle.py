@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from jobfleet.store.call import Argument, Call, Reply
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Settled
 from jobfleet.store.script import load
+
+if TYPE_CHECKING:
+    from jobfleet.codec.seals import Seals
 
 CHUNK = 50
 
@@ -226,6 +229,8 @@ def settle(lane: Lane, items: Sequence[Item], *, child: str = "", nonce: int = 0
         nonce: Grows with each trip of the child in the lane.
         chunk: The number of this call within the trip, from 1.
     """
+    if lane.seals is not None:
+        items = [_sealed(lane.seals, item) for item in items]
     alike, order = _parted(items)
     columns: list[Any] = [*zip(*[items[place] for place in order[:alike]], strict=True)] or [()] * 7
     _, _, ids, tokens, records, kept_ms, durations = columns
@@ -242,6 +247,12 @@ def settle(lane: Lane, items: Sequence[Item], *, child: str = "", nonce: int = 0
         keys += (job + item.job_id, result + item.job_id, lane.value(item.job_id))
         args += item
     return Call(load("settle"), tuple(keys), tuple(args), partial(_settled, order=order))
+
+
+def _sealed(seals: Seals, item: Item) -> Item:
+    if not isinstance(item, Completion | BriefCompletion | Failure):
+        return item
+    return item._replace(record=seals.record(item.job_id, item.record))
 
 
 def _parted(items: Sequence[Item]) -> tuple[int, Sequence[int]]:

@@ -97,7 +97,7 @@ class Engine(RunEvents):
         self.finished = 0
         self._counting = Counting(tally, self.now_us)
         self._unreadables = Unreadables(store, config, tally)
-        relay = Relay(store, Keyspace(config.namespace), config, tally)
+        relay = Relay(store, Keyspace.of(config), config, tally)
         self._unblocker = Unblocker(relay, self._dependants_unblocked)
         parts = build(
             config,

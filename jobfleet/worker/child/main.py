@@ -95,7 +95,7 @@ class Child:
             return EXIT_USAGE
         start_capture(owns_process=True)  # after the imports, so that logging.basicConfig in a module works
         modules_loaded, registry = loaded
-        self._config, self._keys, self._functions = config, Keyspace(config.namespace), registry.functions
+        self._config, self._keys, self._functions = config, Keyspace.of(config), registry.functions
         self._serving = ServedQueues(
             registry.functions, chosen=config.queues, plain=lambda: int(config.allow_undecorated)
         )
@@ -106,6 +106,8 @@ class Child:
         handlers = Handlers(registry, modules_loaded, config)
         self._grace = config.grace
         self._tally = tally_for(config.metrics_port)
+        if self._keys.seals is not None:
+            self._tally.count_keys(self._keys.seals.sealer.counted)
         self._store = store = AsyncStore(
             target_of(config),
             patience=None,

@@ -81,7 +81,7 @@ def build(
         with_quarantine: Whether suspects may run in quarantine processes.
         can_end_process: Whether this process may be ended because of one run.
     """
-    keys = Keyspace(config.namespace)
+    keys = Keyspace.of(config)
     limits = Limits(max_bytes=config.max_payload, max_depth=config.max_depth)
     resources = Resources()
     ladder = StopLadder(

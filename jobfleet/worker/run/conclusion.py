@@ -36,7 +36,7 @@ from jobfleet.store.keys import Lane
 from jobfleet.worker.run.completer import Completer
 from jobfleet.worker.run.events import RunEvents
 from jobfleet.worker.run.executor import Died
-from jobfleet.worker.run.failure import error_fields, unwritable
+from jobfleet.worker.run.failure import class_of, error_fields, unwritable
 from jobfleet.worker.run.middleware import MiddlewareChain
 from jobfleet.worker.run.oom_move import OomMover
 from jobfleet.worker.run.run import Run
@@ -245,7 +245,7 @@ class Conclusions:
                 return self._complete(run, value)
             case Retry(delay_us, tries):
                 event_log.retried(run, tries, outcome, delay_us)
-                return settle.retry(run.id, run.token, delay_us=delay_us, tries=tries.dump())
+                return settle.retry(run.id, run.token, delay_us=delay_us, tries=_dumped(run, tries, outcome))
             case Release(delay_us, spent):
                 tries_text = spent.dump() if spent is not None else ""
                 return settle.release(run.id, run.token, delay_us=delay_us, tries=tries_text)
@@ -328,8 +328,16 @@ class Conclusions:
             ttl_ms=self._failed_ttl_ms,
             duration_us=duration,
             reason=decision.reason,
-            tries=decision.tries.dump(),
+            tries=_dumped(run, decision.tries, outcome),
         )
+
+
+def _dumped(run: Run, tries: Tries, outcome: Outcome) -> str:
+    """The tries as they are stored. They are in clear text, so with encryption they only have the class of an error."""
+    seals = run.lane.seals
+    if seals is not None and seals.hides and isinstance(outcome, Raised) and tries.history:
+        tries = tries.hiding(class_of(outcome.error))
+    return tries.dump()
 
 
 def _with_function(run: Run, outcome: Outcome) -> Outcome:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from jobfleet.codec import Limits, open_envelope
 from jobfleet.codec.envelope import OpenedEnvelope
-from jobfleet.errors import EncodingError, EnvelopeTooNew
+from jobfleet.errors import BadSignature, EncodingError, EnvelopeTooNew, UnknownKey
 from jobfleet.outcome import Broken, Outcome, Overdue, Unrunnable
 from jobfleet.retry.decision import describe
 from jobfleet.worker.run.conclusion import Conclusions
@@ -23,6 +23,9 @@ from jobfleet.worker.run.middleware import MiddlewareChain
 from jobfleet.worker.run.run import Run
 from jobfleet.worker.run.stop_ladder import StopLadder, limits_of
 from jobfleet.worker.run.writes import event_log
+
+BAD_SIGNATURE = "bad-signature"
+"""The reason for which a job is a dead letter whose envelope, or a parent's result, is not what was sealed."""
 
 log = logging.getLogger("jobfleet.worker")
 
@@ -122,6 +125,10 @@ class Runner:
                 return at_version(run, handler, opened, self._limits)
         except EnvelopeTooNew as error:
             return Unrunnable(str(error))
+        except UnknownKey as error:  # it may be about to arrive, if keys are being rotated
+            return Unrunnable(str(error), failed_as="unknown-key")
+        except BadSignature as error:
+            return Broken(str(error), failed_as=BAD_SIGNATURE)
         except UnknownFunction as error:
             return error
         except (EncodingError, KeyError, TypeError) as error:
@@ -159,6 +166,8 @@ class Runner:
     def _try_launch(self, run: Run, handler: Handler, opened: OpenedEnvelope) -> None:
         try:
             self._launch(run, handler, opened.args, opened.kwargs)
+        except BadSignature as error:  # the result of a parent
+            self._conclusions.end(run, Broken(str(error), failed_as=BAD_SIGNATURE))
         except Exception as error:  # noqa: BLE001 - whatever the envelope says, it must not end the worker
             self._conclusions.end(run, Broken(f"it cannot be started: {describe(error)}"))
 

@@ -69,11 +69,13 @@ class Supervisor:
     def __init__(self, modules: Sequence[str], config: JobConfig, at: Target) -> None:
         self._config = config
         self._worker = new_worker_id()
-        self._keys = Keyspace(config.namespace)
+        self._keys = Keyspace.of(config)
         self._at = at
         self._store = self._connect(config.socket_timeout)
         self._renewing_store = self._connect(config.renewal_timeout)
         self._tally = tally_for(config.metrics_port)
+        if self._keys.seals is not None:
+            self._tally.count_keys(self._keys.seals.sealer.counted)
         self._connection = Connection(at.shown, log, self._tally, held=self._held, is_examined=self._is_examined)
         self._start_report = StartReport(config, self._worker, modules, at.shown)
         self._heartbeat = Heartbeat(

@@ -86,7 +86,7 @@ class WorkerMetrics:
         self._health = Health(
             within=config.healthy_within,
             beat=config.beat,
-            heart=Heart(store, Keyspace(config.namespace)),
+            heart=Heart(store, Keyspace.of(config)),
             child_processes=child_processes,
             duties=self._all_duties,
         )

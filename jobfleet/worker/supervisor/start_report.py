@@ -131,7 +131,7 @@ class StartReport:
             name = "Valkey" if info.get("valkey_version") else "Redis"
             server = f"{name} {info.get('valkey_version') or info.get('redis_version', '')}".strip()
             if reaper == "none":
-                found = await store.run(attendants(Keyspace(self._config.namespace)))
+                found = await store.run(attendants(Keyspace.of(self._config)))
                 gone_us = round(self._config.gone_after * 1e6)
                 if any(one.role == "reaper" and one.silent <= gone_us for one in found):
                     reaper = "seen"

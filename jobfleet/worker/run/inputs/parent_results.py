@@ -26,7 +26,7 @@ def results_of(rows: Sequence[ParentEnd], limits: Limits) -> dict[str, JobResult
 def _result(parent: str, status: str, value: bytes, limits: Limits) -> JobResult[Any]:
     if value:
         try:
-            return result_of(parent, final_of(value), 0, limits=limits)
+            return result_of(parent, final_of(value), 0, limits=limits, is_checked=True)
         except JobNotFound:
             pass
     known = JobStatus(status) if status in JobStatus.__members__.values() else JobStatus.CANCELLED

@@ -9,6 +9,7 @@ from jobfleet.operations.operation import batches
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import flow, inspect
 from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.opened import opened_ending
 from jobfleet.worker.run.run import ParentEnd
 
 TOGETHER = 50
@@ -47,7 +48,9 @@ class Parents:
                 values = await self._store.run(flow.results(there, part))
                 for parent, value in zip(part, values, strict=True):
                     rows[parent] = (parent, rows[parent][1], value)
-        return list(rows.values())
+        if (seals := self._keys.seals) is None:
+            return list(rows.values())
+        return [(parent, status, opened_ending(seals, parent, value)) for parent, status, value in rows.values()]
 
     def _begin_trip(self) -> None:
         asked, self._asked = self._asked, []

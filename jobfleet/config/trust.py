@@ -1,0 +1,31 @@
+"""The settings of trust: keys, signatures and encryption."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jobfleet.config.connection import ConnectionSettings
+from jobfleet.config.kind import KEYRING, LEVEL
+from jobfleet.config.setting import setting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustSettings(ConnectionSettings):
+    """The settings of trust; see `JobConfig`."""
+
+    keyring: str | None = setting(
+        KEYRING,
+        None,
+        "File with the keys that sign and encrypt jobs, or the keys themselves (keys:ID=SECRET).",
+        scope="all",
+        derived="no keys",
+    )
+    sign: str = setting(
+        LEVEL, "off", "Sign what is written; with 'require', also refuse what is not signed.", scope="all"
+    )
+    encrypt: str = setting(
+        LEVEL,
+        "off",
+        "Encrypt and sign what is written; with 'require', also refuse what is not encrypted.",
+        scope="all",
+    )
