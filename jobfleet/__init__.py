@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from jobfleet.config import JobConfig
     from jobfleet.cron import Cron
     from jobfleet.errors import (
+        BufferFull,
         ConfigError,
         DuplicateJob,
         DurabilityUnavailable,
@@ -65,6 +66,7 @@ _HOMES = {
     "AsyncFleet": "jobfleet.fleet.aio",
     "AsyncJobHandle": "jobfleet.handle._async.handle",
     "BatchItem": "jobfleet.functions.batch",
+    "BufferFull": "jobfleet.errors",
     "ConfigError": "jobfleet.errors",
     "Cron": "jobfleet.cron",
     "Discard": "jobfleet.model.signals",
@@ -145,6 +147,7 @@ __all__ = [
     "AsyncFleet",
     "AsyncJobHandle",
     "BatchItem",
+    "BufferFull",
     "ConfigError",
     "Cron",
     "Discard",

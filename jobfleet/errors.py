@@ -15,6 +15,7 @@
     ├── DuplicateJob           another job holds the unique key
     ├── FleetFull              Redis has no memory left for new jobs
     ├── StoreUnavailable       Redis did not reply in time: try again
+    │   ├── BufferFull             the producer's local buffer has no room: try again later, or enlarge it
     │   ├── DurabilityUncertain    written, but less durably than requested: repeat with the same id
     │   └── DurabilityUnavailable  the server cannot provide the requested durability
     ├── LockTimeout            ctx.lock found no free place in time
@@ -167,6 +168,22 @@ class FleetFull(JobfleetError):
 
 class StoreUnavailable(JobfleetError, ConnectionError):
     """Redis did not reply in time."""
+
+
+class BufferFull(StoreUnavailable):
+    """The local buffer of this producer is full while Redis is unavailable; the job was not kept.
+
+    Attributes:
+        job_id: The id of the job.
+    """
+
+    def __init__(self, job_id: str, most: int, message: str | None = None) -> None:
+        super().__init__(
+            message
+            or f"The local buffer holds {most:,} jobs while Redis is unavailable, so {job_id} was not kept. Enqueue it "
+            "again when Redis is back, or raise the setting buffer; on_full='drop' drops such jobs without an error."
+        )
+        self.job_id = job_id
 
 
 class DurabilityUncertain(StoreUnavailable):

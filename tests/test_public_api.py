@@ -22,7 +22,7 @@ SURFACE = {
     "wait", "cancel", "configure", "register_job_function", "Resource", "hooks",
     "JobfleetError", "InvalidJob", "EncodingError", "JobNotFound", "DuplicateJob", "UnknownParent", "FleetFull",
     "StoreUnavailable", "DurabilityUncertain", "DurabilityUnavailable", "JobFailed", "JobCancelled", "JobExpired",
-    "WaitTimeout", "ConfigError", "After", "BatchItem", "Cron", "Flow", "__version__",
+    "WaitTimeout", "BufferFull", "ConfigError", "After", "BatchItem", "Cron", "Flow", "__version__",
     "JobConfig", "JobDetails", "JobId", "JobManager", "LockConflict", "LockTimeout", "UnknownQueue", "get_job_manager",
 }  # fmt: skip
 LATER = {"init_job_tables"}

@@ -19,11 +19,11 @@ from jobfleet.archive.shown import shown
 from jobfleet.codec import DEFAULT, Limits, seal_record
 from jobfleet.codec.seals import Seals
 from jobfleet.errors import ConfigError, EncodingError
-from jobfleet.model import JobResult, JobStatus, seconds
+from jobfleet.model import STORED, JobResult, JobStatus, seconds
 from jobfleet.model.asking import check_moment, check_number, check_text, read_status
 
 FINAL = tuple(status for status in JobStatus if status.is_final)
-OPEN = tuple(status for status in JobStatus if not status.is_final)
+OPEN = tuple(status for status in STORED if not status.is_final)
 CHUNK = 1000
 IDS_AT_ONCE = 500
 """Ids per query."""
@@ -226,7 +226,7 @@ class JobRepository:
             done, failed = by_status.get("completed", 0), by_status.get("failed", 0)
             return {
                 "total": sum(by_status.values()),
-                **{status.value: by_status.get(status.value, 0) for status in JobStatus},
+                **{status.value: by_status.get(status.value, 0) for status in STORED},
                 "by_queue": counts(JobModel.queue),
                 "by_function": counts(JobModel.function),
                 "by_user": counts(JobModel.user_name),

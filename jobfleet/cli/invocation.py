@@ -72,13 +72,13 @@ class Invocation:
 
     @contextmanager
     def fleet(self) -> Iterator[Fleet]:
-        """A fleet for an interactive command: it gives up early, and prints each warning as one line."""
+        """A fleet for an interactive command: it gives up early, keeps no jobs, and prints each warning as one line."""
         from jobfleet.fleet.sync import Fleet
 
         self.announce()
         brief: dict[str, Any] = {"patience": PATIENCE_S, "connect_timeout": CONNECT_S}
         unset = {name: value for name, value in brief.items() if self.loaded.sources[name] == "default"}
-        with warnings.catch_warnings(), Fleet.of(replace(self.config, **unset)) as fleet:
+        with warnings.catch_warnings(), Fleet.of(replace(self.config, buffer=0, **unset)) as fleet:
             warnings.simplefilter("always", UserWarning)
             warnings.showwarning = lambda message, *_: say(str(message))
             yield fleet

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
-from typing import Any, Protocol, Unpack
+from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
 from jobfleet.client.archive_fallback import ArchiveFallback
 from jobfleet.clock import monotonic, span
@@ -13,6 +13,7 @@ from jobfleet.config import JobConfig, load
 from jobfleet.config.argument_types import FleetSettings
 from jobfleet.durations import seconds
 from jobfleet.errors import InvalidJob, StoreUnavailable
+from jobfleet.functions.default_fleet import offered_settings
 from jobfleet.functions.hooks import Hooks
 from jobfleet.functions.registry import REGISTRY, JobFunction, Registry
 from jobfleet.model import Job
@@ -21,6 +22,12 @@ from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.store.server.target import Target, target_of
 from jobfleet.store.trip import Recorder
 
+if TYPE_CHECKING:
+    from jobfleet.client.buffer import JobBuffer
+    from jobfleet.store.sync import Store
+
+CLOSING = 5.0
+"""Seconds for which a client that is closed tries to flush its local buffer."""
 WARN_AFTER = 3.0
 """Seconds of a wait after which it looks for hindrances, once."""
 EXPLAIN_FROM = 1.0
@@ -61,14 +68,22 @@ class ClientBase:
         *,
         target: Target | None = None,
         recorder: ClientRecorder | None = None,
+        buffer: JobBuffer | None = None,
     ) -> None:
-        """Set the attributes; a client with another client's server and recorder is given both."""
+        """Set the attributes; a client with another client's server, recorder and buffer is given them."""
         self.context: FleetContext = FleetContext(config, registry if registry is not None else REGISTRY)
         self.target: Target | None = target
         self._owns_target = target is None
         self.recorder: ClientRecorder | None = recorder
         self._archived = ArchiveFallback(self.context)
         self._opening = threading.Lock()
+        self._owns_buffer = buffer is None
+        self.buffer: JobBuffer | None = buffer
+        # A job in a worker that cannot enqueue fails and is retried. That loses less than the memory of a worker would.
+        if config.buffer and buffer is None and offered_settings() is None:
+            from jobfleet.client.buffer import JobBuffer
+
+            self.buffer = JobBuffer(self.context, self._store_of_buffer, self.counted)
 
     @property
     def config(self) -> JobConfig:
@@ -80,10 +95,28 @@ class ClientBase:
         """The hooks that run before, after and around its functions."""
         return self.context.registry.hooks
 
+    @property
+    def buffered(self) -> int:
+        """The number of jobs in the local buffer, which are not in Redis yet."""
+        return 0 if self.buffer is None else len(self.buffer)
+
     def counted(self, operation: str, by: int) -> None:
         """Pass a count to the recorder, if there is one."""
         if self.recorder is not None:
             self.recorder.counted(operation, by)
+
+    def _store_of_buffer(self) -> Store:
+        """The connection of the thread that flushes the buffer; the thread has patience of its own."""
+        from jobfleet.store.sync import Store
+
+        config = self.context.config
+        return Store(
+            self._open_target(),
+            patience=0.0,
+            connect_timeout=config.connect_timeout,
+            socket_timeout=config.socket_timeout,
+            max_connections=1,
+        )
 
     def _open_target(self) -> Target:
         """Return where Redis is; for ``embedded://``, start the server if none runs."""
@@ -168,6 +201,11 @@ def still_running(error: StoreUnavailable, since: float) -> StoreUnavailable:
         f"{error} The client tried for {span(monotonic() - since)}; the setting patience limits that. The outage ends "
         "only this wait: the job continues, and can be waited for again."
     )
+
+
+def still_buffered(error: StoreUnavailable) -> StoreUnavailable:
+    """Return the error of a wait for a job in the local buffer: it says that the job is kept."""
+    return StoreUnavailable(f"{error} This ends only the wait: the job is kept, and can be waited for again.")
 
 
 class Marking:

@@ -26,6 +26,8 @@ class FleetSettings(TypedDict, total=False):
     keyring: str | Path | None
     sign: Literal["off", "send", "require"] | bool | None
     encrypt: Literal["off", "send", "require"] | bool | None
+    buffer: int | None
+    on_full: Literal["raise", "drop"] | None
     app_dir: str | Path | None
     no_color: bool | None
     verbose: int | None

@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from jobfleet.config.buffer import BufferSettings
 from jobfleet.config.cpu import default_processes, processors
 from jobfleet.config.kind import (
     COUNT,
@@ -29,7 +30,6 @@ from jobfleet.config.kind import (
     choice,
 )
 from jobfleet.config.setting import OptionalSeconds, Seconds, Setting, Weights, setting
-from jobfleet.config.trust import TrustSettings
 from jobfleet.errors import ConfigError
 
 HOUR = 3600.0
@@ -38,7 +38,7 @@ MIB = 1024**2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobConfig(TrustSettings):
+class JobConfig(BufferSettings):
     """All settings, validated. Durations are float seconds.
 
     Raises:

@@ -14,12 +14,13 @@ from jobfleet.model.ids import (
 )
 from jobfleet.model.result import JobId, JobResult, Receipt
 from jobfleet.model.spec import After, Job
-from jobfleet.model.status import FINAL, OPEN, TRANSITIONS, WAITING, ErrorType, JobStatus, Priority, Transition
+from jobfleet.model.status import FINAL, OPEN, STORED, TRANSITIONS, WAITING, ErrorType, JobStatus, Priority, Transition
 
 __all__ = [
     "FINAL",
     "ID_BYTES",
     "OPEN",
+    "STORED",
     "TRANSITIONS",
     "WAITING",
     "After",

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from jobfleet.errors import InvalidJob
-from jobfleet.model.status import JobStatus
+from jobfleet.model.status import STORED, JobStatus
 
 
 def check_number(given: object, *, field: str = "limit", least: int = 1) -> None:
@@ -30,16 +30,15 @@ def check_text(given: object, *, field: str) -> None:
 
 
 def read_status(given: Any) -> JobStatus:
-    """Convert a state or its text to a `JobStatus`.
+    """Convert the state of a job in Redis, or its text, to a `JobStatus`.
 
     Raises:
         InvalidJob: There is no such state.
     """
-    try:
-        return JobStatus(given)
-    except ValueError:
-        known = ", ".join(JobStatus)
-        raise InvalidJob(f"status is {given!r:.100}; give one of {known}.", field="status") from None
+    known = {str(status): status for status in STORED}
+    if not isinstance(given, str) or given not in known:
+        raise InvalidJob(f"status is {given!r:.100}; give one of {', '.join(known)}.", field="status")
+    return known[given]
 
 
 def check_moment(given: object, *, field: str) -> None:

@@ -21,8 +21,9 @@ class Priority(IntEnum):
 
 
 class JobStatus(StrEnum):
-    """The state of a job."""
+    """The state of a job. A buffered job is still in its producer's memory; all other states are in Redis."""
 
+    BUFFERED = "buffered"
     BLOCKED = "blocked"
     SCHEDULED = "scheduled"
     QUEUED = "queued"
@@ -40,7 +41,7 @@ class JobStatus(StrEnum):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether no worker has claimed the job yet."""
+        """Whether the job is in Redis, and no worker has claimed it yet."""
         return self in WAITING
 
 
@@ -54,6 +55,8 @@ class ErrorType(StrEnum):
 FINAL = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.EXPIRED})
 WAITING = frozenset({JobStatus.BLOCKED, JobStatus.SCHEDULED, JobStatus.QUEUED, JobStatus.RETRYING})
 OPEN = WAITING | {JobStatus.RUNNING}
+STORED = tuple(status for status in JobStatus if status is not JobStatus.BUFFERED)
+"""The states of jobs in Redis and in the archive, in the order of a job's life."""
 
 
 class Transition(NamedTuple):

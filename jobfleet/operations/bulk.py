@@ -37,7 +37,11 @@ def submit_many(context: FleetContext, jobs: Sequence[Job]) -> BulkOperation[lis
     Raises:
         InvalidJob: An item is not a `Job`; then no job is enqueued.
     """
-    chunk = Chunk(context, jobs)
+    return (yield from submit_chunk(Chunk(context, jobs)))
+
+
+def submit_chunk(chunk: Chunk) -> BulkOperation[list[Receipt]]:
+    """Enqueue the jobs of a chunk; return one receipt per job."""
     while not chunk.is_written:
         chunk.take((yield Making(chunk.calls())))
         yield from chunk.asked()
@@ -61,7 +65,8 @@ class Chunk:
         self.receipts: list[Receipt] = [_TO_COME] * len(jobs)
         self.is_written: bool = False
         self._context = context
-        self._left = iter(self._through(jobs))
+        self._passed = self._through(jobs)
+        self._left = iter(self._passed)
         self._gathered: dict[Lane, list[Placed]] = {}
         self._full: list[tuple[Lane, list[Placed]]] = []
         self._sent: list[Sequence[Placed]] = []
@@ -121,6 +126,15 @@ class Chunk:
                 self._gather(place, (yield from prepare(self._context, job)))
         except JobfleetError as error:
             self._refuse(place, job, error)
+
+    def unanswered(self) -> Iterator[tuple[int, Job | Submission]]:
+        """The jobs without a receipt, in order; those that are prepared, and may be in Redis, as they were prepared."""
+        gathered = [*self._sent, *(part for _, part in self._full), *self._gathered.values()]
+        prepared = {place: one for part in gathered for place, one in part}
+        prepared |= {place: conflict.sent for place, conflict in self._conflicts.items()}
+        for place, job in self._passed:
+            if self.receipts[place] is _TO_COME:
+                yield place, prepared.get(place, job)
 
     def _is_linked(self, job: Job) -> bool:
         """Whether a job waits for others, or others wait for it."""

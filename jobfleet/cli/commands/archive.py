@@ -18,7 +18,7 @@ from jobfleet.cli.output import agreed, clock, count, iso, say
 from jobfleet.config import mask_url
 from jobfleet.config.kind import DURATION
 from jobfleet.errors import ConfigError, StoreUnavailable
-from jobfleet.model import JobStatus
+from jobfleet.model import STORED, JobStatus
 from jobfleet.services.duties.archive import GROUP
 from jobfleet.store.calls.journal import dismiss, unregister
 from jobfleet.store.fleet import read_whole
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from jobfleet.archive import JobRepository
     from jobfleet.fleet.sync import Fleet
 
-EVERY = [word.value for word in JobStatus]
-ENDED = [word.value for word in JobStatus if word.is_final]
+EVERY = [word.value for word in STORED]
+ENDED = [word.value for word in STORED if word.is_final]
 
 
 @click.group(cls=Group)

@@ -17,7 +17,7 @@ from jobfleet.cli.schema import details_data, job_data
 from jobfleet.cli.selection import chosen, filters, given
 from jobfleet.cli.view import full_details, job_table
 from jobfleet.errors import JobNotFound
-from jobfleet.model import OPEN, JobResult, JobStatus, split_id
+from jobfleet.model import OPEN, STORED, JobResult, JobStatus, split_id
 from jobfleet.model.details import JobDetails
 from jobfleet.operations.jobs.listing import Page
 
@@ -187,7 +187,7 @@ def _outcome(styled: Any, state: JobStatus, was_cancelled: bool) -> str:
 
 
 @click.command(cls=Command)
-@filters(JobStatus)
+@filters(STORED)
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, metavar="N", help="Rows per page. [default 50]")
 @click.option("--cursor", default="", metavar="TEXT", help="The start of the page, as printed with the page before.")
 @click.option(

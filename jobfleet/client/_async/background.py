@@ -1,4 +1,4 @@
-"""The task that listens for a client, and the mailboxes in which callers wait.
+"""The task that listens for a client, the mailboxes in which callers wait, and pauses.
 
 Written by hand, as its twin is: here they differ.
 """
@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 from jobfleet.store.channels.aio import AsyncChannels
 
 T = TypeVar("T")
-__all__ = ["AsyncBackground", "AsyncChannels", "AsyncMailbox"]
+__all__ = ["AsyncBackground", "AsyncChannels", "AsyncMailbox", "sleep"]
 
 
 class AsyncMailbox(Generic[T]):
@@ -70,3 +70,8 @@ class AsyncBackground:
         if task is not None and not self.is_foreign:
             task.cancel()
             await asyncio.wait((task,))
+
+
+async def sleep(seconds: float) -> None:
+    """Pause between two reads; other tasks of the loop continue."""
+    await asyncio.sleep(seconds)

@@ -10,15 +10,17 @@ from collections.abc import AsyncIterator, Generator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from jobfleet.client._async.listener import AsyncSharedListener
-from jobfleet.client.base import ClientBase, ClientRecorder
+from jobfleet.client.base import CLOSING, ClientBase, ClientRecorder
 from jobfleet.client.enqueue_batcher import EnqueueBatcher
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
+from jobfleet.durations import seconds
 from jobfleet.functions.registry import Registry
 from jobfleet.model import Job, JobResult, Receipt
+from jobfleet.model.option_types import Seconds
 from jobfleet.operations.jobs import enqueue as jobs_enqueue
 from jobfleet.operations.jobs.conflicts import settle_one
-from jobfleet.operations.jobs.prepare import asks_for_callbacks, quick
+from jobfleet.operations.jobs.prepare import Submission, asks_for_callbacks, quick
 from jobfleet.operations.operation import BulkOperation, T, drive
 from jobfleet.operations.submit import operation_for
 from jobfleet.store.aio import AsyncStore
@@ -28,13 +30,16 @@ from jobfleet.store.server.target import Target
 from jobfleet.warn import warn
 
 if TYPE_CHECKING:
+    from jobfleet.client._async.buffered import AsyncBuffered
     from jobfleet.client._sync.connection import Connection
+    from jobfleet.client.buffer import JobBuffer
 
 
 class AsyncConnection(ClientBase):
     """A connection to a fleet, for programs that await; on one event loop."""
 
     is_blocking: Literal[False] = False
+    buffering: AsyncBuffered | None = None
     _store: AsyncStore | None = None
 
     def _set_up(
@@ -44,16 +49,22 @@ class AsyncConnection(ClientBase):
         *,
         target: Target | None = None,
         recorder: ClientRecorder | None = None,
+        buffer: JobBuffer | None = None,
     ) -> None:
-        super()._set_up(config, registry, target=target, recorder=recorder)
+        super()._set_up(config, registry, target=target, recorder=recorder, buffer=buffer)
+        if self.buffer is not None:
+            from jobfleet.client._async.buffered import AsyncBuffered
+
+            self.buffering = AsyncBuffered(self, self.buffer)
         self._gatherers: dict[Lane, EnqueueBatcher] = {}
         self._listener: AsyncSharedListener | None = None
 
     @classmethod
     def sharing(cls, other: Connection) -> Self:
-        """A client with another client's settings, functions and server."""
+        """A client with another client's settings, functions, server and local buffer."""
         made = cls.__new__(cls)
-        cls._set_up(made, other.context.config, other.context.registry, target=other.store.at, recorder=other.recorder)
+        config, registry = other.context.config, other.context.registry
+        cls._set_up(made, config, registry, target=other.store.at, recorder=other.recorder, buffer=other.buffer)
         return made
 
     async def __aenter__(self) -> Self:
@@ -85,14 +96,25 @@ class AsyncConnection(ClientBase):
             self._listener = AsyncSharedListener(self.context, self._do, lambda: self.store.at)
         return self._listener
 
-    async def aclose(self) -> None:
-        """Send the gathered jobs, close the connections, and end the server if ``embedded://`` started one."""
+    async def aclose(self, timeout: Seconds = CLOSING) -> None:
+        """Send the gathered jobs, close the connections, and end the server if ``embedded://`` started one.
+
+        Args:
+            timeout: How long it tries to flush the local buffer, in seconds or as a timedelta. Jobs that are left are
+                lost, and logged.
+
+        Raises:
+            InvalidJob: `timeout` is not a duration.
+        """
+        limit = seconds(timeout, field="timeout")
         if self._listener is not None:
             await self._listener.aclose()
             self._listener = None
         for batcher in self._gatherers.values():
             await batcher.drained()
         self._gatherers.clear()
+        if self.buffer is not None and self._owns_buffer and self.buffered:
+            await asyncio.to_thread(self.buffer.close, limit)
         if self._store is not None:
             await self._store.close()
             self._store = None
@@ -103,6 +125,8 @@ class AsyncConnection(ClientBase):
 
     async def submit(self, job: Job) -> Receipt:
         """Put a job into the fleet; return the whole answer. Raises as `enqueue`."""
+        if self.buffering is not None:
+            return await self.buffering.submit(job)
         job = self.context.apply_hooks(job)
         sent = quick(self.context, job, monotonic())
         if sent is None:
@@ -111,9 +135,7 @@ class AsyncConnection(ClientBase):
                 self.counted("enqueued", 1)
                 return answer
             sent = await self._do(jobs_enqueue.prepare(self.context, job))
-        batcher = self._gatherers.get(sent.lane)
-        if batcher is None:
-            batcher = self._gatherers[sent.lane] = EnqueueBatcher(sent.lane, self.store)
+        batcher = self._gatherers.get(sent.lane) or self._batcher_of(sent.lane)
         new = await batcher.enqueue(sent.entry)
         answer = (
             await self._do(settle_one(sent, new))
@@ -122,6 +144,20 @@ class AsyncConnection(ClientBase):
         )
         if self.recorder is not None:
             self.recorder.counted("enqueued", 1)
+        return answer
+
+    def _batcher_of(self, lane: Lane) -> EnqueueBatcher:
+        return self._gatherers.setdefault(lane, EnqueueBatcher(lane, self.store))
+
+    async def send(self, sent: Submission) -> Receipt:
+        """Send a prepared job; return the whole answer. Raises as `enqueue`."""
+        new = await self._batcher_of(sent.lane).enqueue(sent.entry)
+        answer = (
+            await self._do(settle_one(sent, new))
+            if isinstance(new, Holder)
+            else jobs_enqueue.receipt(sent, created=new)
+        )
+        self.counted("enqueued", 1)
         return answer
 
     async def from_archive(self, job_id: str) -> JobResult[Any]:
@@ -138,11 +174,6 @@ class AsyncConnection(ClientBase):
         self, ids: Sequence[str], found: list[JobResult[Any] | None]
     ) -> list[JobResult[Any] | None]:
         return await asyncio.to_thread(self._archived.filled, ids, found) if None in found else found
-
-
-async def sleep(seconds: float) -> None:
-    """Pause between two reads; other tasks of the loop continue."""
-    await asyncio.sleep(seconds)
 
 
 class AsyncReceiptsBase(AsyncIterator[Receipt]):

@@ -8,7 +8,7 @@ from typing import Any
 
 from jobfleet.client._async.connection import AsyncConnection
 from jobfleet.client._async.listener import AsyncWatch
-from jobfleet.client.base import Deadline, still_running
+from jobfleet.client.base import Deadline, still_buffered, still_running
 from jobfleet.client.wait_list import Outcome
 from jobfleet.clock import monotonic
 from jobfleet.errors import JobfleetError, JobNotFound, StoreUnavailable, WaitTimeout
@@ -51,7 +51,7 @@ class AsyncEndings:
             are_new: Whether they were enqueued just now, so that they need not be read first.
         """
         added: dict[str, Lane] = {}
-        for job_id in ids:
+        for job_id in ids if are_new or self._client.buffering is None else await self._flushed(list(ids)):
             try:
                 added[job_id] = self._client.context.keys.lane_of(job_id)
             except JobNotFound as error:
@@ -62,6 +62,17 @@ class AsyncEndings:
         self._open |= added
         if self._watch is not None or are_new:
             self._listen(added)
+
+    async def _flushed(self, ids: list[str]) -> list[str]:
+        """Wait until jobs have left the local buffer; return those that Redis was given."""
+        if self._client.buffering is None:
+            return ids
+        try:
+            refused = await self._client.buffering.left(ids, self._deadline.timeout)
+        except StoreUnavailable as error:
+            raise still_buffered(error) from error
+        self._ready.extend(refused.items())
+        return [job_id for job_id in ids if job_id not in refused]
 
     async def next(self) -> tuple[str, Outcome]:
         """Return the next job that has ended, and its result, or the error if the result cannot be read.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
-from jobfleet.client._async.connection import AsyncConnection, sleep
+from jobfleet.client._async.background import sleep
+from jobfleet.client._async.connection import AsyncConnection
 from jobfleet.client._async.listener import AsyncSubscription
 from jobfleet.client._async.logs import reading
 from jobfleet.client._async.waiting import AsyncWaiting

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar, Unpack, overload
 
-from jobfleet.client._async.connection import AsyncConnection, sleep
+from jobfleet.client._async.background import sleep
+from jobfleet.client._async.connection import AsyncConnection
 from jobfleet.model import JobId, Priority
 from jobfleet.model.option_types import Seconds
 from jobfleet.operations.jobs import cancel

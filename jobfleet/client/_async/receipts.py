@@ -38,6 +38,9 @@ class AsyncReceipts(AsyncReceiptsBase):
             part = next(self._parts, None)
             if part is None:
                 raise StopAsyncIteration
-            receipts = await drive(self._client.store, submit_many(self._client.context, part))
-            self._client.counted("enqueued", len(receipts))
+            if self._client.buffering is not None:
+                receipts = await self._client.buffering.submit_many(part)
+            else:
+                receipts = await drive(self._client.store, submit_many(self._client.context, part))
+                self._client.counted("enqueued", len(receipts))
             self._ready = iter(receipts)

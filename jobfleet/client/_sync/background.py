@@ -1,4 +1,4 @@
-"""The thread that listens for a client, and the mailboxes in which callers wait.
+"""The thread that listens for a client, the mailboxes in which callers wait, and pauses.
 
 Written by hand, as its twin is: here they differ.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -19,7 +20,7 @@ LONGEST = 3600.0
 """Longest time in seconds that a lock can be waited for at once on all platforms."""
 CLOSING = 1.0
 """Seconds for which `close` waits for the thread. It is a daemon, and ends later if the server does not reply."""
-__all__ = ["Background", "Channels", "Mailbox"]
+__all__ = ["Background", "Channels", "Mailbox", "sleep"]
 
 
 class Mailbox(Generic[T]):
@@ -70,3 +71,8 @@ class Background:
         thread, self._thread = self._thread, None
         if thread is not None and not self.is_foreign and thread is not threading.current_thread():
             thread.join(CLOSING)
+
+
+def sleep(seconds: float) -> None:
+    """Pause between two reads. It blocks the calling thread, as every operation of this client does."""
+    time.sleep(seconds)

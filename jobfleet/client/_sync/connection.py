@@ -5,20 +5,21 @@ Written by hand, as its twin is: here they differ.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from jobfleet.client._sync.listener import SharedListener
-from jobfleet.client.base import ClientBase
+from jobfleet.client.base import CLOSING, ClientBase, ClientRecorder
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
+from jobfleet.durations import seconds
 from jobfleet.event_loop import running_loop
 from jobfleet.functions.registry import Registry
 from jobfleet.model import Job, JobResult, Receipt
+from jobfleet.model.option_types import Seconds
 from jobfleet.operations.jobs import enqueue as jobs_enqueue
 from jobfleet.operations.jobs.conflicts import settle_one
-from jobfleet.operations.jobs.prepare import quick
+from jobfleet.operations.jobs.prepare import Submission, quick
 from jobfleet.operations.operation import BulkOperation, T, drive_blocking
 from jobfleet.operations.submit import operation_for
 from jobfleet.store.calls.enqueue import enqueue
@@ -26,6 +27,10 @@ from jobfleet.store.records import Holder
 from jobfleet.store.server.target import Target
 from jobfleet.store.sync import Store
 from jobfleet.warn import warn
+
+if TYPE_CHECKING:
+    from jobfleet.client._sync.buffered import Buffered
+    from jobfleet.client.buffer import JobBuffer
 
 ReceiptIterator = Iterator[Receipt]
 """What `enqueue_many` returns."""
@@ -37,8 +42,24 @@ class Connection(ClientBase):
     """A connection to a fleet, for programs that block; safe for threads and after a fork."""
 
     is_blocking: Literal[True] = True
+    buffering: Buffered | None = None
     _store: Store | None = None
     _listener: SharedListener | None = None
+
+    def _set_up(
+        self,
+        config: JobConfig,
+        registry: Registry | None,
+        *,
+        target: Target | None = None,
+        recorder: ClientRecorder | None = None,
+        buffer: JobBuffer | None = None,
+    ) -> None:
+        super()._set_up(config, registry, target=target, recorder=recorder, buffer=buffer)
+        if self.buffer is not None:
+            from jobfleet.client._sync.buffered import Buffered
+
+            self.buffering = Buffered(self, self.buffer)
 
     @classmethod
     def of(cls, config: JobConfig, registry: Registry | None = None, *, target: Target | None = None) -> Self:
@@ -90,8 +111,19 @@ class Connection(ClientBase):
                     made = self._listener = SharedListener(self.context, self._do, lambda: self.store.at)
         return made
 
-    def close(self) -> None:
-        """Close the connections, and end the server if ``embedded://`` started one."""
+    def close(self, timeout: Seconds = CLOSING) -> None:
+        """Close the connections, and end the server if ``embedded://`` started one.
+
+        Args:
+            timeout: How long it tries to flush the local buffer, in seconds or as a timedelta. Jobs that are left are
+                lost, and logged.
+
+        Raises:
+            InvalidJob: `timeout` is not a duration.
+        """
+        limit = seconds(timeout, field="timeout")
+        if self.buffer is not None and self._owns_buffer:
+            self.buffer.close(limit)
         if self._listener is not None:
             self._listener.close()
             self._listener = None
@@ -106,6 +138,8 @@ class Connection(ClientBase):
     def submit(self, job: Job) -> Receipt:
         """Put a job into the fleet; return the whole answer. Raises as `enqueue`."""
         warn_on_loop("enqueue")
+        if self.buffering is not None:
+            return self.buffering.submit(job)
         job = self.context.apply_hooks(job)
         sent = quick(self.context, job, monotonic())
         if sent is None:
@@ -117,6 +151,13 @@ class Connection(ClientBase):
             )
         if self.recorder is not None:
             self.recorder.counted("enqueued", 1)
+        return answer
+
+    def send(self, sent: Submission) -> Receipt:
+        """Send a prepared job; return the whole answer. Raises as `enqueue`."""
+        new = self.store.run(enqueue(sent.lane, (sent.entry,)))[0]
+        answer = self._do(settle_one(sent, new)) if isinstance(new, Holder) else jobs_enqueue.receipt(sent, created=new)
+        self.counted("enqueued", 1)
         return answer
 
     def from_archive(self, job_id: str) -> JobResult[Any]:
@@ -133,11 +174,6 @@ class Connection(ClientBase):
         self, ids: Sequence[str], found: list[JobResult[Any] | None]
     ) -> list[JobResult[Any] | None]:
         return self._archived.filled(ids, found) if None in found else found
-
-
-def sleep(seconds: float) -> None:
-    """Pause between two reads. It blocks the calling thread, as every operation of this client does."""
-    time.sleep(seconds)
 
 
 class ReceiptsBase(Iterator[Receipt]):

@@ -9,7 +9,7 @@ from typing import Any
 
 from jobfleet.client._sync.connection import Connection
 from jobfleet.client._sync.listener import Watch
-from jobfleet.client.base import Deadline, still_running
+from jobfleet.client.base import Deadline, still_buffered, still_running
 from jobfleet.client.wait_list import Outcome
 from jobfleet.clock import monotonic
 from jobfleet.errors import JobfleetError, JobNotFound, StoreUnavailable, WaitTimeout
@@ -52,7 +52,7 @@ class Endings:
             are_new: Whether they were enqueued just now, so that they need not be read first.
         """
         added: dict[str, Lane] = {}
-        for job_id in ids:
+        for job_id in ids if are_new or self._client.buffering is None else self._flushed(list(ids)):
             try:
                 added[job_id] = self._client.context.keys.lane_of(job_id)
             except JobNotFound as error:
@@ -63,6 +63,17 @@ class Endings:
         self._open |= added
         if self._watch is not None or are_new:
             self._listen(added)
+
+    def _flushed(self, ids: list[str]) -> list[str]:
+        """Wait until jobs have left the local buffer; return those that Redis was given."""
+        if self._client.buffering is None:
+            return ids
+        try:
+            refused = self._client.buffering.left(ids, self._deadline.timeout)
+        except StoreUnavailable as error:
+            raise still_buffered(error) from error
+        self._ready.extend(refused.items())
+        return [job_id for job_id in ids if job_id not in refused]
 
     def next(self) -> tuple[str, Outcome]:
         """Return the next job that has ended, and its result, or the error if the result cannot be read.

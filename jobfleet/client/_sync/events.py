@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from jobfleet.client._sync.connection import Connection, sleep
+from jobfleet.client._sync.background import sleep
+from jobfleet.client._sync.connection import Connection
 from jobfleet.client._sync.listener import Subscription
 from jobfleet.client._sync.logs import reading
 from jobfleet.client._sync.waiting import Waiting

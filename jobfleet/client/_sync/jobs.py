@@ -33,6 +33,7 @@ class Jobs(Connection):
             EncodingError: An argument cannot be encoded.
             FleetFull: Redis has no memory left.
             StoreUnavailable: Redis did not answer within `patience` seconds. Repeating the call is safe.
+            BufferFull: Redis did not answer, and the local buffer, if this client has one, is full.
         """
         receipt = self.submit(job)
         return receipt.id  # type: ignore[return-value]  # a plain str, of which only type checkers know the result
@@ -64,6 +65,8 @@ class Jobs(Connection):
         Raises:
             JobNotFound: Neither knows the job.
         """
+        if self.buffering is not None and (kept := self.buffering.look(job_id)) is not None:
+            return kept
         try:
             return self._do(jobs_poll.poll(self.context, job_id))
         except JobNotFound:
@@ -76,8 +79,15 @@ class Jobs(Connection):
             InvalidJob: `ids` is not a list of texts.
             StoreUnavailable: Redis did not answer within `patience` seconds, or the archive did not answer.
         """
-        found = self._do(jobs_poll.poll_many(self.context, ids))
-        return self._filled_from_archive(ids, found)
+        kept = self.buffering.look_many(ids) if self.buffering is not None else {}
+        if kept and all(job_id in kept for job_id in ids):
+            found: list[JobResult[Any] | None] = [None] * len(ids)
+        else:
+            found = self._filled_from_archive(ids, self._do(jobs_poll.poll_many(self.context, ids)))
+        for place, job_id in enumerate(ids) if kept else ():
+            one = kept.get(job_id)
+            found[place] = one if isinstance(one, JobResult) else found[place]
+        return found
 
     def details(self, job_id: str) -> JobDetails[Any]:
         """Read a job in full: its state, priority, arguments, options, parents and past runs.
@@ -104,7 +114,10 @@ class Jobs(Connection):
 
         Raises:
             JobNotFound: The job is unknown.
+            StoreUnavailable: Redis did not answer within `patience` seconds, also for a job in the local buffer.
         """
+        if self.buffering is not None:
+            self.buffering.left((job_id,))
         return self._do(jobs_cancel.cancel(self.context, job_id, by))
 
     def edit(

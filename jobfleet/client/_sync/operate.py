@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar, Unpack, overload
 
-from jobfleet.client._sync.connection import Connection, sleep
+from jobfleet.client._sync.background import sleep
+from jobfleet.client._sync.connection import Connection
 from jobfleet.model import JobId, Priority
 from jobfleet.model.option_types import Seconds
 from jobfleet.operations.jobs import cancel

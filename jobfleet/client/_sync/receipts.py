@@ -39,6 +39,9 @@ class Receipts(ReceiptsBase):
             part = next(self._parts, None)
             if part is None:
                 raise StopIteration
-            receipts = drive_blocking(self._client.store, submit_many(self._client.context, part))
-            self._client.counted("enqueued", len(receipts))
+            if self._client.buffering is not None:
+                receipts = self._client.buffering.submit_many(part)
+            else:
+                receipts = drive_blocking(self._client.store, submit_many(self._client.context, part))
+                self._client.counted("enqueued", len(receipts))
             self._ready = iter(receipts)

@@ -38,8 +38,7 @@ def prepare(context: FleetContext, job: Job, *, is_recurring: bool = False) -> O
     """
     if job.cron_expression is not None:
         raise InvalidJob("cron_expression makes a recurring job: enqueue it by itself.", field="cron_expression")
-    if job.tz is not None:
-        raise InvalidJob("tz is the time zone of cron_expression, which is not given.", field="tz")
+    check_times(job)
     sent = quick(context, job, monotonic())
     if sent is not None:
         return sent
@@ -57,6 +56,16 @@ def prepare(context: FleetContext, job: Job, *, is_recurring: bool = False) -> O
     if not context.has_queue(queue):
         yield from open_queue(context, queue, holds_jobs=not is_recurring)
     return submission_in(context, job, function)
+
+
+def check_times(job: Job) -> None:
+    """Refuse a time zone without a schedule.
+
+    Raises:
+        InvalidJob: The job has `tz`, but no `cron_expression`.
+    """
+    if job.tz is not None and job.cron_expression is None:
+        raise InvalidJob("tz is the time zone of cron_expression, which is not given.", field="tz")
 
 
 def published(context: FleetContext) -> Operation[FleetSeen]:

@@ -39,6 +39,10 @@ class OpenedQueue(NamedTuple):
     is_new: bool
 
 
+class QueueNotCreated(ConfigError):
+    """A queue was not created, because there are as many as `max_queues` allows."""
+
+
 def parted(items: Sequence[T], entry_of: Callable[[T], Entry]) -> Iterator[Sequence[T]]:
     """Split jobs into parts for one call each: 50 jobs, or fewer if they have many index entries."""
     for at in range(0, len(items), CHUNK):
@@ -180,7 +184,7 @@ def open_queue(keys: Keyspace, queue: str, lanes: int, *, most: int = MOST_QUEUE
 def _opened(queue: str, most: int, reply: Reply) -> Any:
     if reply[0] == b"opened":
         return OpenedQueue(*lanes_of(reply[1]), bool(reply[2]))
-    return ConfigError(
+    return QueueNotCreated(
         f"Queue {queue!r} was not created: max_queues allows {most:,}, and there are at least as many. Remove those "
         "that are not needed with 'jobfleet queues rm QUEUE', or raise max_queues."
     )
