@@ -60,7 +60,7 @@ def test_jobs_of_all_lanes_run_and_the_worker_waits_at_every_node(cluster: Clust
     owners = nodes_of(cluster)
     assert {node.port for node in owners} == {node.port for node in cluster.nodes if node.is_primary}
     worker = programs.ready(with_reaper="true", **EVERY)
-    with Fleet(cluster.url) as fleet:
+    with Fleet(cluster.url, lanes={"wide": LANES}) as fleet:
         ids = [receipt.id for receipt in fleet.enqueue_many(wide(200))]
         results = settle_all(fleet, ids)
 
@@ -80,7 +80,7 @@ async def test_an_awaited_client_waits_for_jobs_and_follows_their_events(
     cluster: ClusterServers, programs: Programs
 ) -> None:
     programs.ready(with_reaper="true", **EVERY)
-    async with AsyncFleet(cluster.url) as fleet:
+    async with AsyncFleet(cluster.url, lanes={"wide": LANES}) as fleet:
         receipts = [await fleet.enqueue(job) for job in wide(LANES)]
         results = [await fleet.wait(receipt, timeout=LONG) for receipt in receipts]
         assert {one.status for one in results} == {JobStatus.COMPLETED}
@@ -88,7 +88,7 @@ async def test_an_awaited_client_waits_for_jobs_and_follows_their_events(
 
 def test_cron_and_flows_cross_the_nodes(cluster: ClusterServers, programs: Programs) -> None:
     programs.ready(with_reaper="true", **{**EVERY, "queues": "wide,default,urgent"})
-    with Fleet(cluster.url) as fleet:
+    with Fleet(cluster.url, lanes={"wide": LANES}) as fleet:
         fleet.cron.add("nap", "* * * * * *", Job("nap", "hist.nap", (0.0,), queue="wide"))
         parents = [fleet.enqueue(job) for job in wide(LANES)]
         child = fleet.enqueue(Job("last", "hist.nap", (0.0,), depends_on=parents))
