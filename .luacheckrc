@@ -2,7 +2,7 @@
 -- struct, bit, os, print, pcall (redis.pcall catches what may be caught).
 stds.jobfleet = {
   read_globals = {
-    redis = { fields = { "call", "pcall", "error_reply", "status_reply", "REDIS_VERSION_NUM" } },
+    redis = { fields = { "acl_check_cmd", "call", "pcall", "error_reply", "status_reply", "REDIS_VERSION_NUM" } },
     "KEYS", "ARGV",
     "tonumber", "tostring", "string", "table", "math", "unpack", "ipairs", "pairs", "type", "next", "select",
     "rawget", "_G", -- to look for a global that not every server has

@@ -26,6 +26,7 @@ from jobfleet.operations.submit import operation_for
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Holder
+from jobfleet.store.server.openness import default_is_open
 from jobfleet.store.server.target import Target
 from jobfleet.warn import warn
 
@@ -159,6 +160,9 @@ class AsyncConnection(ClientBase):
         )
         self.counted("enqueued", 1)
         return answer
+
+    async def _default_is_open(self) -> bool | None:
+        return await asyncio.to_thread(default_is_open, self.store.at)
 
     async def from_archive(self, job_id: str) -> JobResult[Any]:
         """Return the result of a job that Redis does not know any more. Raises `JobNotFound`."""

@@ -152,7 +152,7 @@ class AsyncInspect(AsyncConnection):
         """
         from jobfleet.operations.doctor import doctor  # for those who ask
 
-        return await self._do(doctor.look(self.context))
+        return await self._do(doctor.look(self.context, is_open=await self._default_is_open()))
 
     async def pending(self, queue: str | None = None, *, limit: int = 100) -> list[JobResult[Any]]:
         """Return waiting jobs, the most urgent first.

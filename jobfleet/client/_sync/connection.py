@@ -24,6 +24,7 @@ from jobfleet.operations.operation import BulkOperation, T, drive_blocking
 from jobfleet.operations.submit import operation_for
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.records import Holder
+from jobfleet.store.server.openness import default_is_open
 from jobfleet.store.server.target import Target
 from jobfleet.store.sync import Store
 from jobfleet.warn import warn
@@ -159,6 +160,9 @@ class Connection(ClientBase):
         answer = self._do(settle_one(sent, new)) if isinstance(new, Holder) else jobs_enqueue.receipt(sent, created=new)
         self.counted("enqueued", 1)
         return answer
+
+    def _default_is_open(self) -> bool | None:
+        return default_is_open(self.store.at)
 
     def from_archive(self, job_id: str) -> JobResult[Any]:
         """Return the result of a job that Redis does not know any more. Raises `JobNotFound`."""

@@ -153,7 +153,7 @@ class Inspect(Connection):
         """
         from jobfleet.operations.doctor import doctor  # for those who ask
 
-        return self._do(doctor.look(self.context))
+        return self._do(doctor.look(self.context, is_open=self._default_is_open()))
 
     def pending(self, queue: str | None = None, *, limit: int = 100) -> list[JobResult[Any]]:
         """Return waiting jobs, the most urgent first.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from jobfleet.operations.doctor import fleet, lanes, replicas, server, unreadable
+from jobfleet.operations.doctor import access, fleet, lanes, replicas, server, unreadable
 from jobfleet.operations.doctor.findings import Diagnosis, Finding
 from jobfleet.operations.doctor.snapshot import Checkup, take
 from jobfleet.operations.fleet_context import FleetContext
@@ -20,12 +20,17 @@ CHECKS: tuple[Check, ...] = (
     replicas.replicas,
     server.memory,
     server.results,
+    server.scripts,
     server.clock,
+    access.clocks,
+    access.user,
+    access.tls,
     fleet.workers,
     fleet.versions,
     fleet.service,
     fleet.functions,
     fleet.queues,
+    lanes.hot,
     fleet.leases,
     fleet.cron,
     fleet.limits,
@@ -48,6 +53,11 @@ def diagnose(seen: Checkup) -> Diagnosis:
     return Diagnosis(moment(seen.now), tuple(check(seen) for check in CHECKS))
 
 
-def look(context: FleetContext) -> Operation[Diagnosis]:
-    """Read a checkup, and diagnose it."""
-    return diagnose((yield from take(context)))
+def look(context: FleetContext, *, is_open: bool | None = None) -> Operation[Diagnosis]:
+    """Read a checkup, and diagnose it.
+
+    Args:
+        context: The fleet.
+        is_open: Whether anybody can connect without a password; None if this is not known.
+    """
+    return diagnose((yield from take(context, is_open=is_open)))

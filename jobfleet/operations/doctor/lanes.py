@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from jobfleet.operations.doctor.findings import Finding, Level, named
-from jobfleet.operations.doctor.snapshot import Checkup
+from jobfleet.operations.doctor.snapshot import Checkup, LaneSeen
 from jobfleet.operations.explain.reasons import counted
 from jobfleet.store.calls.doctor import FOR_EVER
 
+CROWDED, UNEVEN = 100, 4
+"""A lane is hot with so many due jobs, if they are so many times those of each other lane."""
 BY_HAND = "docs/howto/doctor.md says how each is put right."
 
 
@@ -27,6 +29,29 @@ def runs(seen: Checkup) -> Finding:
     if wrong:
         return Finding("runs", Level.FAULT, f"Runs and leases do not match: {named(wrong)}.", BY_HAND)
     return Finding("runs", Level.OK, f"{counted(looked, 'run')} looked at; each has a lease and an envelope.")
+
+
+def hot(seen: Checkup) -> Finding:
+    """Whether one lane of a queue has far more due jobs than its other lanes."""
+    by_queue: dict[str, list[LaneSeen]] = {}
+    for one in seen.lanes:
+        by_queue.setdefault(one.lane.queue, []).append(one)
+    wide = {queue: every for queue, every in by_queue.items() if len(every) > 1}
+    found = []
+    for queue, every in wide.items():
+        due = [sum(one.counts.due) for one in every]
+        others = (sum(due) - max(due)) / (len(due) - 1)
+        if max(due) >= CROWDED and max(due) > UNEVEN * others:
+            lane = every[due.index(max(due))].lane
+            found.append(f"lane {lane.index} of {queue} ({max(due):,} due jobs; {others:,.0f} in each other lane)")
+    if not found:
+        return Finding("hot", Level.OK, f"{counted(len(wide), 'queue')} with several lanes; their due jobs are spread.")
+    return Finding(
+        "hot",
+        Level.WARNING,
+        f"Due jobs crowd in {named(found)}.",
+        "All jobs of one group, or with one unique key, share a lane: use more groups, or workers with more slots.",
+    )
 
 
 def waiting(seen: Checkup) -> Finding:

@@ -33,8 +33,8 @@ def replicas(seen: Checkup) -> Finding:
 
 
 def _watched(seen: Checkup, text: str, *, has_replicas: bool) -> Finding | None:
-    """What is missing for a failover by Sentinels; None if nothing is, or if there are no Sentinels."""
-    if not seen.config.url.lower().startswith("sentinel"):
+    """What is missing for a failover; None if nothing is, or if there is neither a Sentinel nor a replica."""
+    if not has_replicas and not seen.config.url.lower().startswith("sentinel"):
         return None
     if not has_replicas:
         text = "The primary has no replica, so the Sentinels cannot replace it."

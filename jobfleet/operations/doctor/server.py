@@ -6,6 +6,7 @@ from jobfleet.clock import span
 from jobfleet.operations.doctor.findings import Finding, Level, size
 from jobfleet.operations.doctor.snapshot import HOUR, Checkup, Endings, KeptResult
 from jobfleet.operations.explain.reasons import counted
+from jobfleet.store.script import names
 from jobfleet.store.server.connect import OLDEST
 
 CLOSE, FULL = 0.8, 0.95
@@ -13,6 +14,8 @@ CLOSE, FULL = 0.8, 0.95
 LARGE = 0.5
 """The share of that memory for results alone."""
 SKEW = 1.0
+MANY_VERSIONS = 5
+"""More versions of all scripts than a server has seen since its start."""
 COUNTED_FOR = 1200.0
 """Seconds after which a result is removed at the latest if its function keeps only the last ones, and it is none."""
 OVERHEAD = 150
@@ -77,6 +80,22 @@ def persistence(seen: Checkup) -> Finding:
         Level.WARNING,
         f"{text}: a crash of the server would lose {counted(unsaved, 'change')}.",
         "redis-cli CONFIG SET appendonly yes, and appendonly yes with appendfsync everysec in its configuration.",
+    )
+
+
+def scripts(seen: Checkup) -> Finding:
+    """Whether the server keeps more scripts than jobfleet has. None of them can have the hash of another one."""
+    number = seen.number("number_of_cached_scripts")
+    if "number_of_cached_scripts" not in seen.info:
+        return Finding("scripts", Level.OK, "The server does not report how many it keeps.")
+    text = f"The server keeps {counted(number, 'script')}; this version has {len(names())}."
+    if number <= MANY_VERSIONS * len(names()):
+        return Finding("scripts", Level.OK, text)
+    return Finding(
+        "scripts",
+        Level.NOTE,
+        f"{text} They take {size(seen.number('used_memory_scripts_eval'))}.",
+        "Some program sends scripts whose text changes: it should pass values as arguments. SCRIPT FLUSH is harmless.",
     )
 
 

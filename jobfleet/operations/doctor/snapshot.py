@@ -15,6 +15,7 @@ from jobfleet.functions.manifest import read_function, read_limit
 from jobfleet.model.limit import DeclaredLimit
 from jobfleet.operations import unreadable
 from jobfleet.operations.cron import firing, recurring
+from jobfleet.operations.doctor.permissions import lacking_commands
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.queues.info import QueueInfo, queue_info
@@ -137,6 +138,9 @@ class Checkup:
         recurring: The names of recurring jobs, also those of decorators that have no entry yet.
         fired_by: The processes that have announced that they fire recurring jobs; see `CronInfo`.
         declared: The limits that functions of live workers declare, by function.
+        role: The role that the user of this process has.
+        lacking: The commands of that role that the user may not run; None if the server cannot check them.
+        is_open: Whether anybody can connect without a password; None if this is not known.
         damage: What cannot be read in the keys of the fleet.
     """
 
@@ -154,6 +158,9 @@ class Checkup:
     recurring: tuple[str, ...] = ()
     fired_by: tuple[str, ...] = ()
     declared: Mapping[str, DeclaredLimit] = field(default_factory=dict)
+    role: str = ""
+    lacking: tuple[str, ...] | None = None
+    is_open: bool | None = None
     damage: tuple[str, ...] = ()
 
     @property
@@ -175,8 +182,8 @@ class Checkup:
         return int(text) if text.isdigit() else 0
 
 
-def take(context: FleetContext) -> Operation[Checkup]:
-    """Read a checkup: one trip for the fleet, and a few bounded trips per lane. Nothing is repaired."""
+def take(context: FleetContext, *, is_open: bool | None = None) -> Operation[Checkup]:
+    """Read a checkup: two trips for the fleet, and a few bounded trips per lane. Nothing is repaired."""
     began = wall_us()
     asked = unreadable.without_repair(
         [
@@ -196,6 +203,7 @@ def take(context: FleetContext) -> Operation[Checkup]:
     except ScriptContractError as error:
         damage.append(str(error))
         fleet = FleetSeen(now, {}, (), {})
+    role, lacking = yield from lacking_commands(context)
     readers = unreadable.read_or(consumers, {}, damage)
     _, rows = unreadable.read_or(entries, (now, []), damage)
     attended = unreadable.read_or(attendants, [], damage)
@@ -228,6 +236,9 @@ def take(context: FleetContext) -> Operation[Checkup]:
             for name, record in fleet.functions.items()
             if name in known and (limit := read_limit(record)) is not None
         },
+        role=role,
+        lacking=lacking,
+        is_open=is_open,
         damage=tuple(damage),
     )
 

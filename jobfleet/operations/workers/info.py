@@ -39,6 +39,8 @@ class WorkerInfo:
         scale_max: The most processes that a remote ``scale`` may ask for; 0 when the worker does not report it.
         undecorated: The modules whose public functions it runs although they are not registered.
         cpus: How many processors it may use, by affinity and cgroup; 0 for a worker of an older version.
+        ahead: Seconds by which the clock of its machine was ahead of Redis's when the last heartbeat arrived, less the
+            time of its way; negative if it was behind. 0 for a worker of an older version.
         kinds: The kinds of its children; children of one kind know the same functions and serve the same queues.
             Empty for a worker of an older version.
     """
@@ -62,6 +64,7 @@ class WorkerInfo:
     scale_max: int = 0
     undecorated: Sequence[str] = ()
     cpus: int = 0
+    ahead: float = 0.0
     kinds: Sequence[str] = ()
 
 
@@ -109,6 +112,7 @@ def _worker_info(worker: str, beat: int, account: bytes, now: int, gone_us: int)
         scale_max=number_of(fields.get("scale_max", 0)),
         undecorated=_texts(fields.get("undecorated")),
         cpus=number_of(fields.get("cpus", 0)),
+        ahead=(clock - beat) / 1e6 if (clock := number_of(fields.get("clock", 0))) else 0.0,
         kinds=_texts(fields.get("kinds")),
     )
 

@@ -1,4 +1,4 @@
-"""Calls that `doctor` reads with: server, runs, locks and kept. None of them writes."""
+"""Calls that `doctor` reads with: server, lacking, runs, locks and kept. None of them writes."""
 
 from __future__ import annotations
 
@@ -96,6 +96,21 @@ def server(keys: Keyspace) -> Call[tuple[int, Mapping[str, str]]]:
 def _info(text: bytes) -> Mapping[str, str]:
     lines = (line.partition(":") for line in text.decode(errors="replace").splitlines())
     return {name: value for name, _, value in lines if value}
+
+
+def lacking(keys: Keyspace, commands: Sequence[str]) -> Call[tuple[int, ...] | None]:
+    """Return the numbers, from 0, of the commands that the calling user may not run; None if the server cannot check.
+
+    Args:
+        keys: The fleet's keys.
+        commands: At most 50 commands with arguments, a word per line.
+    """
+    return Call(load("lacking"), (keys.queues,), tuple(commands), _lacking)
+
+
+def _lacking(reply: Reply) -> tuple[int, ...] | None:
+    numbers = tuple(int(number) - 1 for number in reply[1])
+    return None if numbers == (-1,) else numbers
 
 
 def runs(lane: Lane, *, skip: int = 0) -> Call[Leases]:

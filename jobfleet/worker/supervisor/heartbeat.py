@@ -94,6 +94,7 @@ class Heartbeat:
             "started": self._started,
             "joined": self._joined,
             "version": VERSION,
+            "clock": wall_us(),
             "queues": list(queues),
             "slots": slots,
             "running": running,

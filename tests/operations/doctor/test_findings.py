@@ -115,7 +115,14 @@ LOADING = "ip=10.0.0.4,port=6379,state=wait_bgsave,offset=0,lag=0"
     ("url", "info", "level", "text"),
     [
         ("redis://h", {"role": "master"}, Level.OK, "There is no replica."),
-        ("redis://h", {"role": "master", "slave0": IN_STEP}, Level.OK, "1 replica in step."),
+        (
+            "redis://h", {"role": "master", "slave0": IN_STEP}, Level.NOTE,
+            "1 replica in step. A primary that is cut off would accept writes that a failover drops.",
+        ),
+        (
+            "redis://h", {"role": "master", "slave0": IN_STEP, "min_slaves_good_slaves": 1}, Level.OK,
+            "1 replica in step.",
+        ),
         ("redis://h", {"role": "slave"}, Level.FAULT, "This server is a replica."),
         (
             "redis://h", {"role": "master", "slave0": IN_STEP, "slave1": LATE, "slave2": LOADING}, Level.WARNING,

@@ -1,0 +1,53 @@
+"""The commands that a role needs, as examples that a server can check without running them."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote, urlsplit
+
+from jobfleet.store.acl.grants import Grant, Key
+from jobfleet.store.acl.roles import Role, roles
+from jobfleet.store.acl.rules import CALLS, CALLS_READING, NOT_EVERYWHERE
+
+OPERATOR = "operator"
+DEFAULT = "default"
+
+
+def user_of(url: str) -> str:
+    """Return the user that a URL names; `default` if it names none."""
+    login, at, _ = urlsplit(url).netloc.rpartition("@")
+    return unquote(login.partition(":")[0]) or DEFAULT if at else DEFAULT
+
+
+def role_of(user: str) -> Role:
+    """Return the role of a user: the one that its name is, or ends with, such as ``shop-worker``; else the operator."""
+    known = {role.name: role for role in roles()}
+    return known.get(user.rpartition("-")[2], known[OPERATOR])
+
+
+def probes(role: Role, namespace: str) -> list[str]:
+    """Return one command for each permission of a role, a word per line."""
+    found = [words for grant in role.grants() if (words := _words(grant, namespace))]
+    found += [("PUBLISH", _example(key, namespace), "x") for key in role.publishes]
+    found += [("SUBSCRIBE", _example(key, namespace)) for key in role.hears]
+    return sorted({"\n".join(words) for words in found})
+
+
+def _words(grant: Grant, namespace: str) -> tuple[str, ...]:
+    command, key = grant
+    if key is None or command in NOT_EVERYWHERE:
+        return ()
+    name = _example(key, namespace)
+    match command:
+        case verb if verb in CALLS or verb in CALLS_READING:
+            return (verb, "x", "1", name)
+        case "BZPOPMIN":
+            return (command, name, "0")
+        case "RENAME":
+            return (command, name, name)
+        case "XREADGROUP":
+            return (command, "GROUP", "x", "x", "STREAMS", name, ">")
+    return (*command.split("|"), name)
+
+
+def _example(key: Key, namespace: str) -> str:
+    return key.pattern(namespace).replace("*", "x")
