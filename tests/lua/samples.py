@@ -29,6 +29,7 @@ from jobfleet.store.calls import (
     spoiled,
     steps,
 )
+from jobfleet.store.calls.topology import topology
 from jobfleet.store.damage import Damage, Place
 from jobfleet.store.mending import mend, survey
 from jobfleet.store.records import Entry
@@ -154,6 +155,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "endings": ended.endings(LANE, "keep:f"),
     "retire": ended.retire(LANE, "keep:f", [(job_id, 1) for job_id in IDS], before_us=1),
     "take": notify.take(KEYS.channel("ops"), lease_us=1, rules="r"),
+    "topology": topology(KEYS),
     "tick": lease.tick(LANE),
     "trim": control.trim(LANE, done_before_ms=1, dead_before_ms=1, dead_max=1),
     "trim_journal": journal.trim_journal(LANE, longest_us=1, gone_ms=1),
@@ -180,5 +182,6 @@ SHARES_KEYS = {
     "attend", "attendants", "beat", "close_queue", "command", "consumers", "deliver", "deliveries", "dismiss", "enlist",
     "entries",
     "extend_flow", "fleet", "flow", "flows", "gather", "history", "hold_entry", "keep_flow", "kinds", "know", "leave",
-    "ledger", "memory", "open_queue", "paused", "queues", "schedule", "server", "lacking", "take", "unschedule",
+    "ledger", "memory", "open_queue", "paused", "queues", "schedule", "server", "lacking", "take", "topology",
+    "unschedule",
 }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -41,6 +42,34 @@ def ls(invocation: Invocation) -> None:
         return
     output = invocation.output
     output.show(data=[queue_data(row) for row in every], ids=[row.name for row in every], text=_table(output, every))
+
+
+@queues.command()
+@click.argument("name", metavar="[QUEUE]", required=False)
+@click.pass_obj
+def spread(invocation: Invocation, name: str | None) -> None:
+    """List the lanes of a queue, or of all, with the cluster node of each.
+
+    A lane is hot if it has at least 100 due jobs, and more than four times as many as the other lanes of its queue.
+    """
+    with invocation.fleet() as fleet:
+        rows = fleet.spread(name)
+    columns: list[Column | str] = ["QUEUE", Column("LANE", True), "NODE", Column("QUEUED", True), Column("LATER", True)]
+    cells = [
+        [
+            row.queue,
+            str(row.lane),
+            row.node or "-",
+            f"{row.queued:,}",
+            f"{row.later:,}",
+            Cell(f"{row.running:,}", "cyan" if row.running else None),
+            Cell("hot", "red") if row.is_hot else "",
+        ]
+        for row in rows
+    ]
+    text = invocation.output.table([*columns, Column("RUNNING", True), "NOTE"], cells)
+    ids = [f"{row.queue}.{row.lane}" for row in rows]
+    invocation.output.show(data=[asdict(row) for row in rows], ids=ids, text=text)
 
 
 def _table(output: Output, every: list[QueueInfo]) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from jobfleet.operations.jobs import listing
     from jobfleet.operations.jobs.filters import JobFilters
     from jobfleet.operations.queues import info
+    from jobfleet.operations.queues import spread as spread_info
     from jobfleet.operations.workers import info as workers_info
 
 
@@ -125,6 +126,19 @@ class AsyncInspect(AsyncConnection):
         from jobfleet.operations.queues import info
 
         return await self._do(info.queues(self.context))
+
+    async def spread(self, queue: str | None = None) -> list[spread_info.LaneInfo]:
+        """Return the lanes of a queue, or of all, with the cluster node that serves each.
+
+        Args:
+            queue: The name of the queue.
+
+        Raises:
+            UnknownQueue: There is no such queue.
+        """
+        from jobfleet.operations.queues import spread as spread_info
+
+        return await self._do(spread_info.spread(self.context, queue))
 
     async def workers(self) -> list[workers_info.WorkerInfo]:
         """Return the workers with a recent heartbeat."""

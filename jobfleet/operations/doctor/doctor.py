@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from jobfleet.operations.doctor import access, fleet, lanes, replicas, server, unreadable
+from jobfleet.operations.doctor import access, cluster, fleet, lanes, replicas, server, unreadable
 from jobfleet.operations.doctor.findings import Diagnosis, Finding
 from jobfleet.operations.doctor.snapshot import Checkup, take
 from jobfleet.operations.fleet_context import FleetContext
@@ -18,6 +18,7 @@ CHECKS: tuple[Check, ...] = (
     server.eviction,
     server.persistence,
     replicas.replicas,
+    cluster.cluster,
     server.memory,
     server.results,
     server.scripts,

@@ -5,10 +5,9 @@ from __future__ import annotations
 from jobfleet.operations.doctor.findings import Finding, Level, named
 from jobfleet.operations.doctor.snapshot import Checkup, LaneSeen
 from jobfleet.operations.explain.reasons import counted
+from jobfleet.operations.queues.spread import is_hot
 from jobfleet.store.calls.doctor import FOR_EVER
 
-CROWDED, UNEVEN = 100, 4
-"""A lane is hot with so many due jobs, if they are so many times those of each other lane."""
 BY_HAND = "docs/howto/doctor.md says how each is put right."
 
 
@@ -41,7 +40,7 @@ def hot(seen: Checkup) -> Finding:
     for queue, every in wide.items():
         due = [sum(one.counts.due) for one in every]
         others = (sum(due) - max(due)) / (len(due) - 1)
-        if max(due) >= CROWDED and max(due) > UNEVEN * others:
+        if is_hot(max(due), due):
             lane = every[due.index(max(due))].lane
             found.append(f"lane {lane.index} of {queue} ({max(due):,} due jobs; {others:,.0f} in each other lane)")
     if not found:

@@ -25,6 +25,7 @@ from jobfleet.store.call import Call
 from jobfleet.store.calls import cron, doctor, ended, inspect, journal, limit
 from jobfleet.store.calls.doctor import Kept, Leased, Leases, Locks
 from jobfleet.store.calls.paused import read_functions
+from jobfleet.store.calls.topology import Topology, topology
 from jobfleet.store.fleet import whole
 from jobfleet.store.job_rows import Final, Finished, Waiting
 from jobfleet.store.keys import BANDS, Lane
@@ -142,6 +143,7 @@ class Checkup:
         lacking: The commands of that role that the user may not run; None if the server cannot check them.
         is_open: Whether anybody can connect without a password; None if this is not known.
         damage: What cannot be read in the keys of the fleet.
+        topology: The nodes of the cluster, if it is one.
     """
 
     config: JobConfig
@@ -162,6 +164,7 @@ class Checkup:
     lacking: tuple[str, ...] | None = None
     is_open: bool | None = None
     damage: tuple[str, ...] = ()
+    topology: Topology = field(default_factory=Topology)
 
     @property
     def alive(self) -> list[WorkerInfo]:
@@ -192,9 +195,10 @@ def take(context: FleetContext, *, is_open: bool | None = None) -> Operation[Che
             cron.entries(context.keys),
             cron.attendants(context.keys),
             context.kinds_call(),
+            topology(context.keys),
         ]
     )
-    server, consumers, entries, attendants, kinds = yield asked
+    server, consumers, entries, attendants, kinds, nodes = yield asked
     ended = wall_us()
     damage: list[str] = []
     now, info = value([server])
@@ -240,6 +244,7 @@ def take(context: FleetContext, *, is_open: bool | None = None) -> Operation[Che
         lacking=lacking,
         is_open=is_open,
         damage=tuple(damage),
+        topology=unreadable.read_or(nodes, Topology(), damage),
     )
 
 

@@ -164,7 +164,7 @@ def roles() -> tuple[Role, ...]:
             "operator",
             "inspects and operates the fleet: the command line, and the actions of a dashboard",
             _reading() | ENQUEUES | OPERATES,
-            commands=LISTENS,
+            commands=(*LISTENS, "CLUSTER|SHARDS"),
             publishes=(*HEARD, CONTROL),
             hears=HEARD,
             looks=True,

@@ -54,7 +54,7 @@ class AwayLanes:
         self._limits[lane] = limit
         self._reserved += limit
         self._tasks[lane] = start(partial(self._ask, lane), log, "claims")
-        log.warning("claim.away lane=%s its node does not reply; other lanes are served", lane.tag)
+        log.warning("claim.away lane=%s its node accepts no claim now; other lanes are served", lane.tag)
 
     def cancel(self) -> None:
         """Stop the repetitions."""

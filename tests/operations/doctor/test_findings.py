@@ -11,6 +11,7 @@ import pytest
 
 from jobfleet.config import JobConfig
 from jobfleet.model.limit import DeclaredLimit
+from jobfleet.operations.doctor.cluster import cluster
 from jobfleet.operations.doctor.doctor import CHECKS, diagnose
 from jobfleet.operations.doctor.findings import Finding, Level, named, size
 from jobfleet.operations.doctor.fleet import limits
@@ -18,6 +19,7 @@ from jobfleet.operations.doctor.replicas import replicas
 from jobfleet.operations.doctor.server import clock, memory, persistence, results, version
 from jobfleet.operations.doctor.snapshot import Checkup, Endings, KeptResult, LaneSeen, ahead
 from jobfleet.store.calls.doctor import FOR_EVER, GONE, Kept
+from jobfleet.store.calls.topology import ClusterNode, Shard, Topology
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Counts
 
@@ -226,3 +228,30 @@ def test_a_check_is_one_line() -> None:
     for one in diagnose(replace(seen(), ahead=3.0)).findings:
         assert "\n" not in one.seen + one.remedy
         assert str(one) == f"{one.level}: {one.check}: {one.seen}"
+
+
+def shard(first: int, last: int, *healths: str) -> Shard:
+    nodes = tuple(ClusterNode(f"h{first}:{number}", number == 0, health) for number, health in enumerate(healths))
+    return Shard(((first, last),), nodes)
+
+
+@pytest.mark.parametrize(
+    ("shards", "level", "text"),
+    [
+        ((), Level.OK, "This is not a cluster."),
+        ((shard(0, 16383, "online", "online"),), Level.OK, "2 nodes online; all slots are served."),
+        (
+            (shard(0, 9999, "online"), shard(10000, 16383, "failed", "online")),
+            Level.FAULT,
+            "No node serves 6,384 slots: calls for lanes there wait.",
+        ),
+        ((shard(0, 16383, "online", "failed"),), Level.WARNING, "1 node of 2 not online: h0:1."),
+        (
+            (shard(0, 16383, "online"),),
+            Level.WARNING,
+            "No replica of h0:0: if it dies, calls for its lanes wait until it is back.",
+        ),
+    ],
+)
+def test_a_cluster_serves_all_slots_with_nodes_and_replicas(shards: tuple[Shard, ...], level: Level, text: str) -> None:
+    assert told(cluster(seen(topology=Topology(shards)))) == (level, text)
