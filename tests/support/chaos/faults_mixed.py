@@ -34,7 +34,12 @@ def mixed(stage: Stage) -> None:
     _one_of(stage, MIXTURE)
 
 
-@fault("kills", "SIGKILL to a random producer, child, supervisor, worker, reaper, or to Redis", times=8)
+def _many_slots(stage: Stage) -> None:
+    stage.settings["slots"] = 40
+
+
+@fault("kills", "SIGKILL to a random producer, child, supervisor, worker, reaper, or to Redis", times=8,
+       prepare=_many_slots)  # fmt: skip
 def kills(stage: Stage) -> None:
     """Kill one of them."""
     _one_of(stage, KILLS)

@@ -36,6 +36,7 @@ SETTINGS: Mapping[str, object] = {
     "processes": 1, "slots": 8, "lease": LEASE, "grace": 2, "retry_delay": 0.2, "queues": "default,side,ticks",
 }  # fmt: skip
 MILLION = 1_000_000
+JOBS_EACH = 2500
 
 
 class Source(subprocess.Popen[bytes]):
@@ -78,6 +79,7 @@ class Stage:
 
     Attributes:
         windows: The times within which the fault may lose writes, as it was said to.
+        settings: Of the workers that are started from now on.
         facts: Further facts for the checker.
     """
 
@@ -97,11 +99,13 @@ class Stage:
         self.nemesis = Recorder(folder, "nemesis")
         self._own = Recorder(folder, "stage")
         self.windows: list[list[float]] = []
+        self.settings: dict[str, object] = dict(SETTINGS)
         self.facts: dict[str, Any] = {"caps": {GROUP: CAP}}
         self.is_over = threading.Event()
         self._mending: list[Callable[[], None]] = []
         self._made = 0
         self._calls = 0
+        self._seconds = 0.0
         self.programs = Programs(self.url, folder, root)
         self.workers: list[Program] = []
         self.reapers: list[Program] = []
@@ -117,20 +121,22 @@ class Stage:
 
     def start_worker(self, **settings: object) -> Program:
         """Start a worker."""
-        return self.programs.worker("chaotic", **{**SETTINGS, **settings})
+        return self.programs.worker("chaotic", **{**self.settings, **settings})
 
     def start_reaper(self) -> Program:
         """Start a reaper."""
         return self.programs.start("reaper")
 
-    def load(self, jobs: int, seconds: float, producers: int = 2) -> None:
-        """Start producers."""
+    def load(self, jobs: int, seconds: float) -> None:
+        """Start producers: at least two, and so many that the waits of one do not slow the load down."""
+        producers = max(2, jobs // JOBS_EACH)
         for _ in range(producers):
             self.produce(jobs // producers, seconds)
 
     def produce(self, jobs: int, seconds: float) -> None:
         """Start a producer."""
         self._made += 1
+        self._seconds = max(self._seconds, seconds)
         self.sources.append(Source(self, self._made, jobs, seconds))
 
     @property
@@ -172,7 +178,7 @@ class Stage:
                 mend()
         if self.proxy:
             self.proxy.pass_all()
-        wait_until(lambda: not self.is_loading, timeout=DRAIN, why="the producers are done")
+        wait_until(lambda: not self.is_loading, timeout=DRAIN + 3 * self._seconds, why="the producers are done")
         final: dict[str, Any] = {}
         with Fleet(self.server.url, patience=60) as fleet:
             fleet.resume(SIDE)
