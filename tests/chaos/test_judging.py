@@ -11,6 +11,7 @@ from tests.support.chaos.case import Case
 from tests.support.chaos.figures import figures
 from tests.support.chaos.history import Record
 from tests.support.chaos.invariants import INVARIANTS, judge
+from tests.support.chaos.trail import Happened, Trail
 
 JOB, OTHER = "default.0.aa", "default.0.bb"
 ACKNOWLEDGED = [
@@ -103,6 +104,28 @@ def test_an_unknown_outcome_is_neither_lost_nor_a_phantom() -> None:
 
     assert judge(replace(case(job=COMPLETED), history=history)) == []
     assert judge(replace(case(), history=history[:2])) == []
+
+
+def paused(*resumed: tuple[float, float]) -> Case:
+    """A pause from 1 s on, with calls to resume from other producers, and a grant of the paused queue at 5 s."""
+    side = "side.0.aa"
+    history = [Record(1.0, "p-1", "invoke", "pause"), Record(1.2, "p-1", "ok", "pause", "", 0, {"answer": True})]
+    for number, (begun, ended) in enumerate(resumed):
+        history.append(Record(begun, f"q-{number}", "invoke", "resume"))
+        history.append(Record(ended, f"q-{number}", "ok", "resume", "", 0, {"answer": True}))
+    found = case(*RUN, *history, job=COMPLETED)
+    found.trail = Trail(events=[Happened(1, 5_000_000, "granted", side, 60)])
+    return found
+
+
+def test_a_grant_of_a_paused_queue_is_found() -> None:
+    assert 18 in invariants(paused())
+    assert 18 in invariants(paused((0.5, 0.9), (6.0, 6.1)))
+
+
+@pytest.mark.parametrize("span", [(4.0, 4.1), (0.9, 1.1), (1.1, 7.0)])
+def test_a_resume_that_may_have_come_after_the_pause_excuses_it(span: tuple[float, float]) -> None:
+    assert 18 not in invariants(paused(span))
 
 
 def test_keys_that_stay_are_found() -> None:

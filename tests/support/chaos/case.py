@@ -126,6 +126,18 @@ class Case:
         """Whether the fault was allowed to lose writes."""
         return bool(self.run.get("windows"))
 
+    def spans(self, op: str) -> list[tuple[float, float]]:
+        """When the calls of one kind began and ended; without an end if their outcome is unknown."""
+        found: list[tuple[float, float]] = []
+        opened: dict[str, float] = {}
+        for record in self.history:
+            if record.op == op and record.kind == "invoke":
+                opened[record.process] = record.at
+            elif record.op == op and record.process in opened:
+                begun = opened.pop(record.process)
+                found.append((begun, float("inf") if record.kind == "unknown" else record.at))
+        return found + [(begun, float("inf")) for begun in opened.values()]
+
     def answered(self, op: str) -> list[tuple[Record, Record]]:
         """Calls of one kind with the answer of each."""
         found, opened = [], {}

@@ -121,7 +121,7 @@ def many_reapers(stage: Stage) -> None:
     kill_worker(stage)
 
 
-@fault("hostile-job", "a job that ends its process, and bytes in Redis that are no job", times=3)
+@fault("hostile-job", "a job that ends its process, and a job whose bytes cannot be read", times=3)
 def hostile_job(stage: Stage) -> None:
     """Enqueue one of each."""
     stage.facts["hostile"] = True

@@ -174,12 +174,12 @@ def not_early(case: Case) -> Iterator[str]:
 
 
 def paused_means_paused(case: Case) -> Iterator[str]:
-    """No grant between the answer to a pause and the next request to resume."""
+    """No grant between the answer to a pause and the first request to resume that may have been executed after it."""
     if case.run.get("clock") or case.has_losses:
         return
-    resumes = [record.at for record in case.history if record.op == "resume" and record.kind == "invoke"]
-    for _, answer in case.answered("pause"):
-        until = min((at for at in resumes if at > answer.at), default=float("inf"))
+    resumes = case.spans("resume")
+    for invoke, answer in case.answered("pause"):
+        until = min((begun for begun, ended in resumes if ended > invoke.at), default=float("inf"))
         for job_id, grants in case.grants.items():
             if job_id.startswith(f"{SIDE}.") and any(answer.at * MICROS < one.at < until * MICROS for one in grants):
                 yield f"{job_id} was granted while {SIDE} was paused"
