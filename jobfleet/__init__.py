@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from jobfleet.config import JobConfig
     from jobfleet.cron import Cron
     from jobfleet.errors import (
+        BadSignature,
         BufferFull,
         ConfigError,
         DuplicateJob,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         LockConflict,
         LockTimeout,
         StoreUnavailable,
+        UnknownKey,
         UnknownParent,
         UnknownQueue,
         WaitTimeout,
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
     from jobfleet.model import After, ErrorType, Job, JobId, JobResult, JobStatus, Priority, Receipt
     from jobfleet.model.details import JobDetails
     from jobfleet.model.signals import Discard, RetryAfter, Snooze
+    from jobfleet.secret import Secret
 
 # Names are resolved when they are first used (PEP 562): a producer pays for the client alone, and
 # `jobfleet version` for nothing.
@@ -65,6 +68,7 @@ _HOMES = {
     "After": "jobfleet.model",
     "AsyncFleet": "jobfleet.fleet.aio",
     "AsyncJobHandle": "jobfleet.handle._async.handle",
+    "BadSignature": "jobfleet.errors",
     "BatchItem": "jobfleet.functions.batch",
     "BufferFull": "jobfleet.errors",
     "ConfigError": "jobfleet.errors",
@@ -101,8 +105,10 @@ _HOMES = {
     "Receipt": "jobfleet.model",
     "Resource": "jobfleet.functions.resources",
     "RetryAfter": "jobfleet.model.signals",
+    "Secret": "jobfleet.secret",
     "Snooze": "jobfleet.model.signals",
     "StoreUnavailable": "jobfleet.errors",
+    "UnknownKey": "jobfleet.errors",
     "UnknownParent": "jobfleet.errors",
     "UnknownQueue": "jobfleet.errors",
     "WaitTimeout": "jobfleet.errors",
@@ -146,6 +152,7 @@ __all__ = [
     "After",
     "AsyncFleet",
     "AsyncJobHandle",
+    "BadSignature",
     "BatchItem",
     "BufferFull",
     "ConfigError",
@@ -182,8 +189,10 @@ __all__ = [
     "Receipt",
     "Resource",
     "RetryAfter",
+    "Secret",
     "Snooze",
     "StoreUnavailable",
+    "UnknownKey",
     "UnknownParent",
     "UnknownQueue",
     "WaitTimeout",

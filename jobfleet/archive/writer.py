@@ -14,6 +14,7 @@ from jobfleet.archive.fold import Folded, Row, fold
 from jobfleet.archive.forget import forget_job
 from jobfleet.codec import Limits
 from jobfleet.codec.seals import Seals
+from jobfleet.redaction import Redaction
 from jobfleet.store.journal import Event
 
 log: logging.Logger = logging.getLogger("jobfleet.archive")
@@ -33,13 +34,22 @@ class Writer:
         namespace: Namespace of the fleet.
         limits: Limits of a result's size and depth.
         seals: Checks signed records; None without keys.
+        redaction: Hides values of the columns in JSON by their keys.
     """
 
-    def __init__(self, engine: Engine, namespace: str, limits: Limits, seals: Seals | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        namespace: str,
+        limits: Limits,
+        seals: Seals | None = None,
+        redaction: Redaction | None = None,
+    ) -> None:
         self._engine = engine
         self._namespace = namespace
         self._limits = limits
         self._seals = seals
+        self._redaction = Redaction() if redaction is None else redaction
         dialect = engine.dialect.name
         self._jobs = upsert("jobfleet_jobs", JOBS, dialect)
         self._results = upsert("jobfleet_results", RESULTS, dialect)
@@ -61,6 +71,10 @@ class Writer:
             DBAPIError: The database is unreachable, or lacks tables or rights. Nothing was written.
         """
         folded = fold(events, self._limits, self._seals)
+        for rows, column in ((folded.jobs, "metadata"), (folded.results, "result")):
+            for row in rows.values():
+                if row.get(column) is not None:
+                    row[column] = self._redaction(row[column])
         if folded.jobs or folded.forgotten:
             try:
                 self._write(folded)

@@ -18,6 +18,7 @@ from uuid import UUID
 from jobfleet.cli.output import to_json
 from jobfleet.codec.extensions import BY_TYPE
 from jobfleet.errors import InvalidJob
+from jobfleet.secret import Secret
 
 MAP: Final = "$map"
 REFUSED: Final = (TypeError, ValueError, AttributeError, ArithmeticError)
@@ -97,6 +98,10 @@ def _map(pairs: list[list[Any]]) -> dict[Any, Any]:
     return made
 
 
+def _hide(_secret: object) -> NoReturn:
+    raise InvalidJob("The arguments hold a Secret, which is not shown; give both --args and --kwargs.")
+
+
 TYPES: Final = (
     _text(datetime, '"2026-11-25T14:00:00+01:00"'),
     _text(date, '"2026-11-25"'),
@@ -111,6 +116,7 @@ TYPES: Final = (
          "[1, 2]"),
     JsonType("$set", set, _members, _distinct(set), "[1, 2]"),
     JsonType("$frozenset", frozenset, _members, _distinct(frozenset), "[1, 2]"),
+    JsonType("$secret", Secret, _hide, lambda inner: Secret(from_plain(inner)), '"hunter2"'),
     JsonType(MAP, dict, lambda value: [[to_plain(key), to_plain(item)] for key, item in value.items()], _map,
          '[["$a", 1]]'),
 )  # fmt: skip

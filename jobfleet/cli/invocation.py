@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from jobfleet.cli.hidden import REDACTION
 from jobfleet.cli.output import Output, say
 from jobfleet.config import JobConfig, Loaded, load, mask_url
 from jobfleet.config.layers import UP_FILE
@@ -40,7 +41,9 @@ class Invocation:
         """The settings, and the source of each."""
         arguments = {name: value for name, value in self.given.items() if name != "output"}
         environ = {name: value for name, value in os.environ.items() if name != OUTPUT_VARIABLE}
-        return load(arguments, environ=environ)
+        loaded = load(arguments, environ=environ)
+        REDACTION.use(loaded.config.redact)
+        return loaded
 
     @property
     def config(self) -> JobConfig:

@@ -28,6 +28,7 @@ from jobfleet.config.kind import (
     SIZE,
     TEXT,
     URL,
+    WORDS,
 )
 from jobfleet.durations import LONGEST
 
@@ -36,7 +37,7 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 GLOBAL_SETTINGS = ("url", "namespace", "app_dir", "no_color", "verbose", "log_format")
 HIDDEN_SETTINGS = (
     "tls_ca_file", "tls_cert_file", "tls_key_file", "tls_check_hostname", "sentinel_username", "sentinel_password",
-    "keyring", "sign", "encrypt",
+    "keyring", "sign", "encrypt", "redact",
 )  # fmt: skip
 """Flags that every command has, too. The help of each command would be half as long again; the reference shows them."""
 LONGEST_SENTENCE = 150
@@ -47,7 +48,7 @@ HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 _METAVARS = {
     URL: "URL", HOST: "ADDRESS", NAME: "NAME", PATH: "DIR", COUNT: "N", RATIO: "N", DURATION: "TIME", SIZE: "BYTES",
     QUEUES: "NAMES", FILE: "FILE", TEXT: "TEXT", SECRET: "PASSWORD",
-    KEYRING: "FILE",
+    KEYRING: "FILE", WORDS: "NAMES",
     LANES: "QUEUE=N", DATABASE: "URL", NOTIFY: "JSON",
 }  # fmt: skip
 _BY_NAME = {row.name: row for row in SETTINGS}

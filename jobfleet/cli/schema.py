@@ -10,8 +10,10 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from jobfleet.cli.hidden import REDACTION
 from jobfleet.cli.output import iso
 from jobfleet.model.who import from_word
+from jobfleet.secret import HIDDEN
 
 if TYPE_CHECKING:
     from jobfleet.model import JobResult
@@ -144,7 +146,7 @@ def jsonable(value: object) -> object:
         case bytes():
             return base64.b64encode(value).decode()
         case Mapping():
-            return {_key(key): jsonable(item) for key, item in value.items()}
+            return {_key(key): HIDDEN if REDACTION.hides(key) else jsonable(item) for key, item in value.items()}
         case set() | frozenset():
             return sorted((jsonable(item) for item in value), key=lambda item: (str(type(item)), str(item)))
         case list() | tuple():

@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from jobfleet.cli.hidden import REDACTION
 from jobfleet.cli.output import Cell, Column, Output, age, clip, clock, from_now, plain_lines, since, to_json
 from jobfleet.cli.schema import jsonable, past_of
 from jobfleet.clock import span
 from jobfleet.model import JobResult, JobStatus, split_id, suffix_time_us
+from jobfleet.secret import HIDDEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -105,7 +107,11 @@ def value_text(value: object) -> str:
 def arguments_text(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
     """The arguments of a job, as all commands show them."""
     given = [value_text(value) for value in args]
-    return ", ".join([*given, *(f"{name}={value_text(value)}" for name, value in kwargs.items())]) or "none"
+    return ", ".join([*given, *(f"{name}={_named(name, value)}" for name, value in kwargs.items())]) or "none"
+
+
+def _named(name: str, value: object) -> str:
+    return HIDDEN if REDACTION.hides(name) else value_text(value)
 
 
 def job_details(output: Output, job: JobResult[Any], *, with_traceback: bool = False) -> str:

@@ -19,6 +19,8 @@ from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo, available_timezones
 
+from jobfleet.secret import Secret
+
 MAX_EXPONENT: Final = 6144
 """The exponent range of IEEE decimal128. A larger exponent would exhaust memory when converted to an int."""
 
@@ -223,6 +225,11 @@ def _members(items: Collection[Any]) -> list[Any]:
     return list(items)
 
 
+def _only(items: list[Any]) -> Secret[Any]:
+    (value,) = items
+    return Secret(value)
+
+
 TABLE: Final = (
     Extension(1, datetime, _dump_datetime, _load_datetime),
     Extension(2, date, lambda value: value.isoformat().encode(), lambda body: date.fromisoformat(body.decode("ascii"))),
@@ -233,6 +240,7 @@ TABLE: Final = (
     Extension(7, tuple, list, tuple, nested=True),
     Extension(8, set, _members, lambda items: set(_members(items)), nested=True),
     Extension(9, frozenset, _members, lambda items: frozenset(_members(items)), nested=True),
+    Extension(10, Secret, lambda secret: [secret.reveal()], _only, nested=True),
 )
 
 BY_TYPE: Final = {extension.type: extension for extension in TABLE}

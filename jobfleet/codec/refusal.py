@@ -13,10 +13,11 @@ from typing import Any, Final, NoReturn
 
 from jobfleet.codec.extensions import BY_TYPE, NESTED_TYPES, SCALAR_TYPES, Unreadable, Untravelable, decimal_fits
 from jobfleet.errors import EncodingError
+from jobfleet.secret import Secret
 
 KEY_TYPES: Final = frozenset([str, int, bytes])
 LEAF_TYPES: Final = frozenset([type(None), bool, int, float, str, bytes]) | SCALAR_TYPES
-_SEQUENCE_TYPES: Final = NESTED_TYPES | {list}
+_SEQUENCE_TYPES: Final = (NESTED_TYPES - {Secret}) | {list}
 _GENERIC: Final = "pass plain data or a reference"
 _BUFFERS: Final = (bytearray, memoryview)
 
@@ -49,7 +50,9 @@ def measure(value: Any, room: int, budget: int) -> int:
                 raise Untravelable
         value = value.values()
     elif type(value) not in _SEQUENCE_TYPES:
-        raise Untravelable
+        if type(value) is not Secret:
+            raise Untravelable
+        value = (value.reveal(),)
     count = 1
     for child in value:
         if type(child) not in LEAF_TYPES:
@@ -79,7 +82,7 @@ def _search(value: Any, path: str, room: int) -> tuple[str, str] | None:
     if kind in LEAF_TYPES:
         reason = _leaf_reason(value)
         return (path, reason) if reason else None
-    if kind is not dict and kind not in _SEQUENCE_TYPES:
+    if kind is not dict and kind is not Secret and kind not in _SEQUENCE_TYPES:
         return path, f"{kind.__name__} cannot be encoded; {_hint(value)}"
     if room <= 0:
         return path, "nested too deep, or it contains itself; flatten it or pass a reference"
@@ -97,6 +100,8 @@ def _children(value: Any) -> list[tuple[Any, Any]]:
         return list(value.items())
     if type(value) in (list, tuple):
         return list(enumerate(value))
+    if type(value) is Secret:
+        return [(None, value.reveal())]
     return [(None, member) for member in value]
 
 

@@ -81,11 +81,11 @@ class Sealer:
     """
 
     def __init__(self, keyring: Keyring, *, sign: str = OFF, encrypt: str = OFF) -> None:
-        self.writes = ENCRYPTED if encrypt != OFF else SIGNED if sign != OFF else PLAIN
-        self.least = ENCRYPTED if encrypt == REQUIRE else SIGNED if sign == REQUIRE else PLAIN
+        self.writes: int = ENCRYPTED if encrypt != OFF else SIGNED if sign != OFF else PLAIN
+        self.least: int = ENCRYPTED if encrypt == REQUIRE else SIGNED if sign == REQUIRE else PLAIN
         self.uses: Counter[tuple[str, str]] = Counter()
         self._keys = {key.id: _Keys(key) for key in keyring.keys}
-        self.primary = keyring.primary.id
+        self.primary: str = keyring.primary.id
         if self.writes == ENCRYPTED:
             _aes_gcm()  # a missing package is reported now, not with the first job
 

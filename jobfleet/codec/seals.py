@@ -58,8 +58,8 @@ class Seals:
     __slots__ = ("hides", "sealer")
 
     def __init__(self, sealer: Sealer) -> None:
-        self.sealer = sealer
-        self.hides = sealer.writes == ENCRYPTED
+        self.sealer: Sealer = sealer
+        self.hides: bool = sealer.writes == ENCRYPTED
 
     def envelope(self, job_id: str, plain: bytes) -> bytes:
         """Seal an envelope."""

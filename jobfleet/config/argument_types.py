@@ -26,6 +26,7 @@ class FleetSettings(TypedDict, total=False):
     keyring: str | Path | None
     sign: Literal["off", "send", "require"] | bool | None
     encrypt: Literal["off", "send", "require"] | bool | None
+    redact: Items[str] | str | None
     buffer: int | None
     on_full: Literal["raise", "drop"] | None
     app_dir: str | Path | None

@@ -136,6 +136,13 @@ def _size(value: object) -> int:
     return _number_of(number, int, remedy) * _SIZE_UNITS[unit or "B"]
 
 
+def _words(value: object) -> tuple[str, ...]:
+    words = value.split(",") if isinstance(value, str) else value
+    if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
+        raise ValueError("use names, such as 'password,token' or a list")
+    return tuple(word.strip() for word in words if word.strip())
+
+
 def _lanes(value: object) -> dict[str, int]:
     remedy = f"use queue=lanes pairs, such as 'mail=4,bulk=2', each 1 to {_LANES_MOST}"
     if isinstance(value, Mapping):
@@ -226,6 +233,7 @@ COUNT = Kind(name="whole number", parse=_count)
 RATIO = Kind(name="number", parse=_ratio)
 DURATION = Kind(name="duration", parse=read_duration, show=_show_duration)
 SIZE = Kind(name="size", parse=_size, show=_show_size)
+WORDS = Kind(name="names", parse=_words, show=lambda value: ",".join(_words(value)))
 QUEUES = Kind(name="names", parse=_queues, show=_show_queues)
 LANES = Kind(
     name="queue=lanes pairs",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jobfleet.config.connection import ConnectionSettings
-from jobfleet.config.kind import KEYRING, LEVEL
+from jobfleet.config.kind import KEYRING, LEVEL, WORDS
 from jobfleet.config.setting import setting
+from jobfleet.redaction import DEFAULT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,4 +29,7 @@ class TrustSettings(ConnectionSettings):
         "off",
         "Encrypt and sign what is written; with 'require', also refuse what is not encrypted.",
         scope="all",
+    )
+    redact: tuple[str, ...] = setting(
+        WORDS, DEFAULT, "Names of keys whose values are shown as ***; empty for none.", scope="all"
     )

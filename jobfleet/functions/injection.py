@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import inspect
+import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jobfleet.errors import InvalidJob
 from jobfleet.functions.context import JobContext
 from jobfleet.functions.coroutines import called
 from jobfleet.functions.resources import Resource
+from jobfleet.secret import Secret
 
 PROGRESS_PARAMETER = "progress_callback"
+_UNIONS = (types.UnionType, typing.Union, typing.Annotated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +29,20 @@ class Injection:
         context_first: Whether the context is the first parameter, and is passed by position.
         progress: Whether there is a parameter named ``progress_callback``.
         resources: The parameters annotated with a `Resource`, each with its resource.
+        secrets: The parameters annotated with `Secret`, each with its place among those that callers give. Their
+            values are wrapped, if callers did not.
     """
 
     context: str | None = None
     context_first: bool = False
     progress: bool = False
     resources: tuple[tuple[str, Resource], ...] = ()
+    secrets: tuple[tuple[str, int], ...] = ()
 
     @property
     def is_none(self) -> bool:
-        """Whether nothing is injected."""
-        return self.context is None and not self.progress and not self.resources
+        """Whether nothing is injected or wrapped."""
+        return self.context is None and not self.progress and not self.resources and not self.secrets
 
     @property
     def has_run_scope(self) -> bool:
@@ -73,10 +79,38 @@ def injection_of(function: Callable[..., Any]) -> Injection:
         progress=any(parameter.name == PROGRESS_PARAMETER for parameter in parameters),
         resources=_marked(function, parameters, hints),
     )
+    given = [parameter for parameter in parameters if parameter.name not in found.hidden]
+    secrets = [(one.name, place) for place, one in enumerate(given) if _is_secret(hints.get(one.name))]
+    if secrets:
+        found = replace(found, secrets=tuple(secrets))
     _check_order(function, parameters, found)
     for _, resource in found.resources:
         _check_needs(resource, ())
     return found
+
+
+def _is_secret(hint: object) -> bool:
+    """Whether an annotation is `Secret`, or a union with it."""
+    if hint is Secret or typing.get_origin(hint) is Secret:
+        return True
+    return any(map(_is_secret, typing.get_args(hint))) if typing.get_origin(hint) in _UNIONS else False
+
+
+def with_secrets(
+    injection: Injection, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments that a caller gives, with secrets wrapped."""
+    args, kwargs = [*args], {**kwargs}
+    for name, place in injection.secrets:
+        if name in kwargs:
+            kwargs[name] = _as_secret(kwargs[name])
+        elif place < len(args):
+            args[place] = _as_secret(args[place])
+    return args, kwargs
+
+
+def _as_secret(value: object) -> object:
+    return value if value is None or isinstance(value, Secret) else Secret(value)
 
 
 def parameters_of(function: Callable[..., Any], injection: Injection) -> tuple[inspect.Parameter, ...] | None:

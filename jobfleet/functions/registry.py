@@ -14,7 +14,7 @@ from jobfleet.functions.declared_limit import DECLARED, declared_limit
 from jobfleet.functions.default_fleet import AnyFleet, default_fleet
 from jobfleet.functions.fit import Fit
 from jobfleet.functions.hooks import AroundEnqueue, Hooks, Middleware
-from jobfleet.functions.injection import Injection, injection_of, parameters_of
+from jobfleet.functions.injection import Injection, injection_of, parameters_of, with_secrets
 from jobfleet.functions.isolation import LIMITS, Isolation, run_place
 from jobfleet.functions.keep_last import KEEP_LAST, keep_last_of
 from jobfleet.functions.naming import stable_name
@@ -134,6 +134,9 @@ class JobFunction(Generic[P, R_co, C_co, Q]):
 
     def job(self, /, *args: P.args, **kwargs: P.kwargs) -> Job[R_co]:
         """Make a job with these arguments, for `enqueue_many`, flows and tests."""
+        if self.injection.secrets:
+            given, named = with_secrets(self.injection, args, kwargs)
+            return Job.checked(self, self.name, tuple(given), named, self.given)
         return Job.checked(self, self.name, args, kwargs, self.given)
 
     def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R_co]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from jobfleet.config import JobConfig
 from jobfleet.logs.contained import contain_handler_errors
 from jobfleet.logs.formatters import FORMAT, Current, PlainFormatter, TerminalFormatter, announce_days, nobody
+from jobfleet.redaction import Redaction
 
 if TYPE_CHECKING:
     from jobfleet.logs.json_lines import JsonFormatter
@@ -67,7 +68,7 @@ def _formatter(config: JobConfig, worker: str, current: Current, *, shows_day: b
     if config.log_format == "json":
         from jobfleet.logs.json_lines import JsonFormatter
 
-        return JsonFormatter(worker=worker, current=current)
+        return JsonFormatter(worker=worker, current=current, redaction=Redaction(config.redact))
     if not is_for_terminal(config):
         return PlainFormatter(current=current)
     has_color = not (config.no_color or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb")

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from jobfleet.logs.formatters import Current, error_of, is_ours, nobody, subject_of
+from jobfleet.redaction import Redaction
 
 LONGEST_VALUE = 2000
 """Maximum number of characters of a value that is not of a JSON type."""
@@ -27,10 +28,12 @@ class JsonFormatter(logging.Formatter):
     Args:
         worker: The name of this worker process.
         current: Returns the run that the calling code belongs to, or None.
+        redaction: Hides values that the caller has passed, by their names.
     """
 
-    def __init__(self, *, worker: str = "", current: Current = nobody) -> None:
+    def __init__(self, *, worker: str = "", current: Current = nobody, redaction: Redaction | None = None) -> None:
         super().__init__()
+        self._redaction = Redaction() if redaction is None else redaction
         self._worker = worker
         self._current = current
 
@@ -52,7 +55,7 @@ class JsonFormatter(logging.Formatter):
         entry |= subject_of(record, self._current)
         if record.exc_info and record.exc_info[0] is not None:
             entry |= error_of(record.exc_info)
-        entry |= _added(record)
+        entry |= self._redaction.mapping(_added(record))
         if record.stack_info:
             entry["stack"] = record.stack_info
         return json.dumps({name: _plain(value) for name, value in entry.items()})

@@ -10,6 +10,7 @@ from typing import Any
 
 from jobfleet.errors import InvalidJob
 from jobfleet.model.option_types import Items
+from jobfleet.secret import Secret
 
 _PLACEHOLDER = re.compile(r"(?:[0-9]+|[^\W\d]\w*)?(?:\.[^\W\d_]\w*|\[[^\[\]]+\])*")  # no private attributes, no nesting
 
@@ -38,6 +39,11 @@ class _Formatter(Formatter):
 
     def get_field(self, field_name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         value, key = super().get_field(field_name, args, kwargs)
+        if isinstance(value, Secret):
+            raise InvalidJob(
+                f"{self._option} names {{{field_name}}}, which is a Secret; everybody could read it there.",
+                field=self._option,
+            )
         if self._check is not None:
             self._check(value, field_name)
         return value, key

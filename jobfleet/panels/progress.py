@@ -9,7 +9,7 @@ import streamlit as st
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.model.option_types import Seconds
 from jobfleet.panels.fragment import refreshing
-from jobfleet.panels.reading import Answer, ask, read_job
+from jobfleet.panels.reading import Answer, ask, read_job, redacted
 from jobfleet.panels.words import facts, headline, plain, under_bar
 
 POLL_INTERVAL = 0.5
@@ -62,7 +62,7 @@ def create_job_progress_widget(
                     st.markdown(headline(now.value))
             _bar(now, with_headline=False)
             if now.value is not None and now.value.status is JobStatus.COMPLETED and now.value.result is not None:
-                st.caption(f"Result: {plain(now.value.result)}")
+                st.caption(f"Result: {plain(redacted(now.value.result))}")
         return _is_over(now)
 
     refreshing(draw, every=poll_interval, is_over=_is_over(seen))

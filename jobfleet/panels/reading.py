@@ -12,6 +12,7 @@ from jobfleet.errors import JobfleetError, JobNotFound, StoreUnavailable
 from jobfleet.fleet.default import default_fleet
 from jobfleet.fleet.sync import Fleet
 from jobfleet.model import JobResult
+from jobfleet.redaction import Redaction
 
 T = TypeVar("T")
 PATIENCE = 1.0
@@ -86,3 +87,8 @@ def ask(question: Callable[[Fleet], T]) -> Answer[T]:
 def read_job(job_id: str) -> Answer[JobResult[Any]]:
     """Poll a job of the default fleet."""
     return ask(lambda fleet: fleet.poll(job_id))
+
+
+def redacted(value: object) -> object:
+    """Hide parts of a value, as the settings of the default fleet say."""
+    return Redaction(default_fleet().config.redact)(value)

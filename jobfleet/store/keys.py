@@ -191,7 +191,7 @@ class Lane:
 
     def __init__(self, namespace: str, queue: str, index: int, seals: Seals | None = None) -> None:
         self.queue: str = queue
-        self.seals = seals
+        self.seals: Seals | None = seals
         self.index: int = index
         tag = f"{{{namespace}:{queue}:{index}}}:"
         self.tag: str = tag
@@ -301,7 +301,7 @@ class Keyspace:
 
     def __init__(self, namespace: str, seals: Seals | None = None) -> None:
         self.namespace = namespace
-        self.seals = seals
+        self.seals: Seals | None = seals
         tag = f"{{{namespace}}}:"
         self.tag = tag
         self.queues: str = f"{tag}queues"

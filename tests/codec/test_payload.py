@@ -220,6 +220,7 @@ def test_codes_are_unique_and_stay() -> None:
         7: "tuple",
         8: "set",
         9: "frozenset",
+        10: "Secret",
     }
 
 

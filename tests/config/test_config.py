@@ -11,6 +11,7 @@ import pytest
 from jobfleet.config import SETTINGS, JobConfig, Loaded, Setting, default_processes, load, processors
 from jobfleet.config.kind import SECRET
 from jobfleet.errors import ConfigError
+from jobfleet.redaction import DEFAULT
 
 MIB = 1024 * 1024
 
@@ -26,6 +27,7 @@ DEFAULTS: dict[str, object] = {
     "keyring": None,
     "sign": "off",
     "encrypt": "off",
+    "redact": DEFAULT,
     "buffer": 0,
     "on_full": "raise",
     "app_dir": Path(),
@@ -108,6 +110,7 @@ OTHERS: dict[str, tuple[str, str, object]] = {
     "keyring": ("keys.toml", '"keys.toml"', "keys.toml"),
     "sign": ("send", '"send"', "send"),
     "encrypt": ("require", "true", "require"),
+    "redact": ("pin,card", '["pin", "card"]', ("pin", "card")),
     "namespace": ("shop", '"shop"', "shop"),
     "buffer": ("500", "500", 500),
     "on_full": ("drop", '"drop"', "drop"),

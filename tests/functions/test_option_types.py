@@ -11,7 +11,21 @@ import pytest
 from jobfleet import Cron, Job
 from jobfleet.config import SETTINGS
 from jobfleet.config.argument_types import FleetSettings
-from jobfleet.config.kind import COUNT, DURATION, FILE, FLAG, LANES, NOTIFY, PATH, QUEUES, RATIO, SIZE, Kind
+from jobfleet.config.kind import (
+    COUNT,
+    DURATION,
+    FILE,
+    FLAG,
+    KEYRING,
+    LANES,
+    NOTIFY,
+    PATH,
+    QUEUES,
+    RATIO,
+    SIZE,
+    WORDS,
+    Kind,
+)
 from jobfleet.config.setting import Duration
 from jobfleet.fleet.worker_options import WorkerOptions
 from jobfleet.functions.batch import BATCH
@@ -93,7 +107,9 @@ def test_a_fleet_takes_each_setting_by_its_type() -> None:
             assert get_args(choice) == row.kind.words, row.name
         elif row.name in hints:
             assert str in get_args(hints[row.name]), row.name
-            assert row.kind in (FILE, LANES, NOTIFY, PATH, QUEUES) or hints[row.name] == str | None, row.name
+            assert row.kind in (FILE, KEYRING, LANES, NOTIFY, PATH, QUEUES, WORDS) or hints[row.name] == str | None, (
+                row.name
+            )
 
 
 @pytest.mark.parametrize("option", sorted(WorkerOptions.__annotations__))

@@ -20,6 +20,7 @@ from jobfleet.config import JobConfig, mask_url
 from jobfleet.errors import ConfigError
 from jobfleet.metrics.tally import Tally
 from jobfleet.model import JobStatus
+from jobfleet.redaction import Redaction
 from jobfleet.services.repeated_fault import RepeatedFault
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
@@ -65,7 +66,7 @@ class Archive(Service):
         self._schema: Any = schema
         self._engine = schema.open_engine(config.archive_url)
         limits = Limits(max_bytes=config.max_payload, max_depth=config.max_depth)
-        self._writer = writer.Writer(self._engine, config.namespace, limits, keys.seals)
+        self._writer = writer.Writer(self._engine, config.namespace, limits, keys.seals, Redaction(config.redact))
         self._away: tuple[type[BaseException], ...] = database_errors()
         self.journal = Journal(
             store,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jobfleet.functions.context import JobContext
-from jobfleet.functions.injection import Injection
+from jobfleet.functions.injection import Injection, with_secrets
 
 NONE: Mapping[str, Any] = {}
 Arguments = tuple[list[Any], dict[str, Any]]
@@ -28,6 +28,8 @@ def inject(
         kwargs: The job's named arguments. They are not changed.
         resources: The result of `Resources.open_all` for `injection.resources`.
     """
+    if injection.secrets:
+        args, kwargs = with_secrets(injection, args, kwargs)
     if resources:
         kwargs = {**kwargs, **resources}
     if injection.progress:
