@@ -14,7 +14,16 @@ from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from bench import rows_archive, rows_flows, rows_groups, rows_store, rows_trust, rows_waits, rows_worker
+from bench import (
+    rows_archive,
+    rows_durability,
+    rows_flows,
+    rows_groups,
+    rows_store,
+    rows_trust,
+    rows_waits,
+    rows_worker,
+)
 from bench.figure import Outcome, Row, table
 from bench.setting import Setting
 from jobfleet.store.server.embedded import find_server
@@ -24,6 +33,7 @@ ROWS: tuple[Row, ...] = (
     *rows_groups.ROWS,
     *rows_trust.ROWS,
     *rows_store.ROWS,
+    *rows_durability.ROWS,
     *rows_flows.ROWS,
     *rows_waits.ROWS,
     *rows_archive.ROWS,

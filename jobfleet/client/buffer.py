@@ -21,6 +21,7 @@ from jobfleet.clock import boottime, monotonic, span
 from jobfleet.errors import BufferFull, ConfigError, FleetFull, JobfleetError, JobNotFound, StoreUnavailable
 from jobfleet.model import JobResult, JobStatus, Receipt
 from jobfleet.operations.buffer.flush import Kept, Refusals, flush
+from jobfleet.operations.buffer.offline import UNCONFIRMED, NotBuffered
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.prepare import Submission
 from jobfleet.operations.operation import drive_blocking
@@ -86,8 +87,11 @@ class JobBuffer:
 
         Raises:
             BufferFull: There is no room, and ``on_full`` is ``raise``.
+            NotBuffered: The server must confirm the job.
         """
         job_id = sent.entry.id
+        if sent.level:
+            raise NotBuffered(f"{reason} {job_id} was not kept in the local buffer, because {UNCONFIRMED}.")
         with self._changed:
             self.reason = reason
             if job_id in self._kept:

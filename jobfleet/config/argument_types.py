@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 from jobfleet.config.setting import Duration
-from jobfleet.model.option_types import Items
+from jobfleet.model.option_types import Durability, Items
 
 
 class FleetSettings(TypedDict, total=False):
@@ -45,6 +45,9 @@ class FleetSettings(TypedDict, total=False):
     wait_poll_max: Duration | None
     dedupe_window: Duration | None
     own_id_window: Duration | None
+    durability: Durability | None
+    durability_replicas: int | None
+    durability_timeout: Duration | None
     max_payload: int | str | None
     max_depth: int | None
     max_retries: int | None

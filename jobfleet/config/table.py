@@ -13,8 +13,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from jobfleet.config.buffer import BufferSettings
 from jobfleet.config.cpu import default_processes, processors
+from jobfleet.config.durability import DurabilitySettings
 from jobfleet.config.kind import (
     COUNT,
     DATABASE,
@@ -38,13 +38,17 @@ MIB = 1024**2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobConfig(BufferSettings):
+class JobConfig(DurabilitySettings):
     """All settings, validated. Durations are float seconds.
 
     Raises:
         ConfigError: A value is not valid; the message names the setting, the value and the remedy.
     """
 
+    durability_timeout: OptionalSeconds = setting(
+        DURATION, None, "Time limit of that confirmation; at most three quarters of socket_timeout.", scope="all",
+        derived="half of socket_timeout", least=0.001,
+    )  # fmt: skip
     app_dir: Path = setting(PATH, ".", "Folder put first on sys.path before modules are imported.", scope="command")
     no_color: bool = setting(FLAG, False, "Print without colours.", scope="command")
     verbose: int = setting(
@@ -81,12 +85,9 @@ class JobConfig(BufferSettings):
         scope="producer", unit="connections", least=1, most=10_000,
     )  # fmt: skip
     wait_poll_min: Seconds = setting(
-        DURATION,
-        0.05,
-        "Shortest pause between polls while waiting for a job without events.",
-        scope="producer",
+        DURATION, 0.05, "Shortest pause between polls while waiting for a job without events.", scope="producer",
         least=0.001,
-    )
+    )  # fmt: skip
     wait_poll_max: Seconds = setting(
         DURATION, 1.0, "Longest pause between polls while waiting for a job without events.", scope="producer"
     )
@@ -214,12 +215,9 @@ class JobConfig(BufferSettings):
         DURATION, 5.0, "Time between interruption, SIGTERM and SIGKILL when a job is stopped.", scope="worker"
     )
     hang_after: Seconds = setting(
-        DURATION,
-        10.0,
-        "Time without a turn of its event loop after which a process counts as hung.",
-        scope="worker",
+        DURATION, 10.0, "Time without a turn of its event loop after which a process counts as hung.", scope="worker",
         least=0.1,
-    )
+    )  # fmt: skip
     hang_kill: bool = setting(FLAG, False, "Kill a hung process.", scope="worker")
     burst: bool = setting(FLAG, False, "Stop when no job is ready.", scope="worker")
     max_jobs: int | None = setting(
@@ -246,14 +244,9 @@ class JobConfig(BufferSettings):
         most=64,
     )
     suspect_processes: int = setting(
-        COUNT,
-        12,
-        "Maximum number of extra processes for jobs that were running when processes died; 0 for none.",
-        scope="worker",
-        unit="processes",
-        least=0,
-        most=64,
-    )
+        COUNT, 12, "Maximum number of extra processes for jobs that were running when processes died; 0 for none.",
+        scope="worker", unit="processes", least=0, most=64,
+    )  # fmt: skip
     reload: bool = setting(FLAG, False, "Restart when code changes; needs the extra 'dev'.", scope="worker")
     job_log_lines: int = setting(
         COUNT, 1000, "Maximum number of lines stored of a job's log.", scope="worker", unit="lines", least=0
@@ -283,14 +276,9 @@ class JobConfig(BufferSettings):
     )
     with_reaper: bool = setting(FLAG, False, "Run the reaper's duties inside the worker.", scope="worker")
     progress_rate: float = setting(
-        RATIO,
-        10.0,
-        "Maximum rate of progress writes of a job.",
-        scope="worker",
-        unit="per second",
-        least=0.1,
+        RATIO, 10.0, "Maximum rate of progress writes of a job.", scope="worker", unit="per second", least=0.1,
         most=1000.0,
-    )
+    )  # fmt: skip
     traceback_bytes: int = setting(SIZE, 16_384, "Maximum size stored of a traceback.", scope="worker", least=0)
 
     result_ttl: Seconds = setting(DURATION, DAY, "How long a result is stored.", scope="worker")
@@ -348,6 +336,11 @@ class JobConfig(BufferSettings):
         return self.lease / 3 if self.renew_every is None else self.renew_every
 
     @property
+    def confirm_timeout(self) -> float:
+        """Time limit in seconds of a confirmation: `durability_timeout`, else half of `socket_timeout`."""
+        return self.socket_timeout / 2 if self.durability_timeout is None else self.durability_timeout
+
+    @property
     def alive_every(self) -> float:
         """Seconds between the frames that show a supervisor's children that the supervisor is alive."""
         return min(1.0, self.lease / 10)
@@ -368,6 +361,11 @@ class JobConfig(BufferSettings):
     def _check_pairs(self) -> None:
         """Refuse values that are valid alone but contradict each other."""
         self._check(self.renewal <= self.lease / 2, "renew_every", f"half of lease ({self.lease:g} s) or less")
+        self._check(
+            self.confirm_timeout <= self.socket_timeout * 3 / 4,
+            "durability_timeout",
+            f"three quarters of socket_timeout ({self.socket_timeout * 3 / 4:g} s) or less",
+        )
         self._check(self.gone_after >= 2 * self.beat, "gone_after", f"two beats ({2 * self.beat:g} s) or more")
         self._check(
             self.retry_delay_max >= self.retry_delay, "retry_delay_max", f"retry_delay ({self.retry_delay:g} s) or more"

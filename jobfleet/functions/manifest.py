@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # a supervisor reads what is published, and knows no function
 PUBLISHED = (
     "queue", "priority", "delay", "expires_in", "result_ttl", "timeout", "hard_timeout", "max_retries", "retry_delay",
     "retry_for", "retry_backoff", "retry_jitter", "max_crashes", "unique", "unique_for", "on_conflict", "debounce_max",
-    "group", "keep_last", "version",
+    "group", "keep_last", "version", "durability",
 )  # fmt: skip
 
 

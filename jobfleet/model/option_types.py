@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, TypeVar, get_args, overload
 
 from jobfleet.model.status import Priority
 
@@ -29,6 +29,8 @@ else:
 OnConflict = Literal["existing", "raise", "replace", "debounce"]
 RunIn = Literal["async", "thread", "process"]
 Durability = Literal["fast", "replicated", "fsync"]
+LEVELS: tuple[Durability, ...] = get_args(Durability)
+FAST: Durability = "fast"
 Otherwise = Literal["cancel", "run", "wait"]
 UniqueFor = Literal["queued", "open"] | Seconds
 T_co = TypeVar("T_co", covariant=True)

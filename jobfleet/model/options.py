@@ -12,7 +12,7 @@ from jobfleet.errors import InvalidJob
 from jobfleet.model.callback import CALLBACKS, callback_of
 from jobfleet.model.group import check_group
 from jobfleet.model.ids import check_queue
-from jobfleet.model.option_types import RIVALS, Items, Parents, Seconds
+from jobfleet.model.option_types import LEVELS, RIVALS, Items, Parents, Seconds
 from jobfleet.model.status import Priority
 from jobfleet.model.template import placeholders
 from jobfleet.model.unique import KEY_LENGTH_MAX, ON_CONFLICT, SCOPES
@@ -26,7 +26,6 @@ NAME_LIKE = ("user", "session", "correlation_id")
 DURATIONS = ("delay", "timeout", "expires_in", "result_ttl", "debounce_max")
 COUNTS = ("max_retries", "max_crashes")
 COUNT_MAX = 1_000_000_000
-LATER = ("durability",)
 MEANT = {
     "countdown": "delay", "eta": "scheduled_at", "expires": "expires_in", "job_timeout": "timeout",
     "max_attempts": "max_retries", "max_tries": "max_retries", "on_duplicate": "on_conflict",
@@ -54,6 +53,9 @@ class _Job(Protocol):
 
     @property
     def depends_on(self) -> Parents | None: ...
+
+    @property
+    def durability(self) -> str | None: ...
 
     @property
     def expires_at(self) -> datetime | None: ...
@@ -309,8 +311,19 @@ def _group(job: _Job, _option: str) -> None:
     check_group(job.group)
 
 
-def _later(_job: _Job, option: str) -> None:
-    raise InvalidJob(f"{option} is not supported by this version of jobfleet; leave it out.", field=option)
+def _durability(job: _Job, option: str) -> None:
+    check_level(job.durability, field=option)
+
+
+def check_level(level: object, *, field: str) -> None:
+    """Refuse what is not a durability level; `field` is its name for the message.
+
+    Raises:
+        InvalidJob: It is not one.
+    """
+    if level not in LEVELS:
+        choices = ", ".join(map(repr, LEVELS[:-1]))
+        raise InvalidJob(f"{field} is {level!r}; use {choices} or {LEVELS[-1]!r}.", field=field)
 
 
 CHECKS: dict[str, Callable[[_Job, str], object]] = {
@@ -338,6 +351,6 @@ CHECKS: dict[str, Callable[[_Job, str], object]] = {
     "on_conflict": _on_conflict,
     "group": _group,
     **dict.fromkeys(CALLBACKS, _callback),
-    **dict.fromkeys(LATER, _later),
+    "durability": _durability,
 }
 """Option → the function that checks it and converts it. The order matters: a check may rely on the ones before it."""

@@ -12,12 +12,15 @@ from typing import Any
 from jobfleet.clock import monotonic
 from jobfleet.errors import JobfleetError
 from jobfleet.model import Job, JobStatus, Receipt
+from jobfleet.model.option_types import FAST
+from jobfleet.operations.durability import durably, note, uncertain
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs import conflicts
 from jobfleet.operations.jobs.enqueue import prepare
 from jobfleet.operations.jobs.prepare import Submission, asks_for_callbacks, quick
 from jobfleet.operations.operation import BulkOperation, Operation, run_ahead
 from jobfleet.operations.submit import operation_for
+from jobfleet.store.barrier import Barrier
 from jobfleet.store.call import Call
 from jobfleet.store.calls.enqueue import CHUNK, enqueue, parted
 from jobfleet.store.keys import Lane
@@ -43,7 +46,8 @@ def submit_many(context: FleetContext, jobs: Sequence[Job]) -> BulkOperation[lis
 def submit_chunk(chunk: Chunk) -> BulkOperation[list[Receipt]]:
     """Enqueue the jobs of a chunk; return one receipt per job."""
     while not chunk.is_written:
-        chunk.take((yield Making(chunk.calls())))
+        made = Making(chunk.calls(), chunk.barrier)
+        chunk.take((yield made), made)
         yield from chunk.asked()
     yield from chunk.settled()
     return chunk.receipts
@@ -72,6 +76,7 @@ class Chunk:
         self._sent: list[Sequence[Placed]] = []
         self._asking: Operation[None] | None = None
         self._conflicts: dict[int, conflicts.Conflict] = {}
+        self._levels: set[str] = set()
 
     def _through(self, jobs: Sequence[Job]) -> list[tuple[int, Job]]:
         passed = []
@@ -143,7 +148,13 @@ class Chunk:
     def _refuse(self, place: int, job: Job, error: JobfleetError) -> None:
         self.receipts[place] = Receipt(job.suffix, created=False, status=JobStatus.QUEUED, error=error)
 
+    def barrier(self) -> Barrier | None:
+        """The barrier that must follow the calls; None if all jobs are ``fast``."""
+        return self._context.barrier(self._sent[0][0][1].lane, self._levels) if self._levels else None
+
     def _gather(self, place: int, made: Submission) -> None:
+        if made.level:
+            self._levels.add(made.level)
         lane = made.lane
         gathered = self._gathered.get(lane)
         if gathered is None:
@@ -159,8 +170,10 @@ class Chunk:
                 yield enqueue(lane, [one.entry for _, one in part])
         self._full = []
 
-    def take(self, answers: list[Any]) -> None:
-        """Record the answers of all calls in flight."""
+    def take(self, answers: list[Any], made: Making) -> None:
+        """Record the answers of all calls in flight, and whether their barrier was reached."""
+        if made.barrier is not None:
+            note(self._context, made.barrier.levels, is_reached=made.is_reached, took=made.took)
         for part, answer in zip(self._sent, answers, strict=True):
             if isinstance(answer, JobfleetError):
                 for place, one in part:
@@ -171,14 +184,33 @@ class Chunk:
                     self._conflicts[place] = conflicts.Conflict(one, new)
                 else:
                     self.receipts[place] = Receipt(one.entry.id, new, one.status)
+            if self._levels:
+                self._confirm(part, is_reached=made.is_reached)
         self._sent = []
+
+    def _confirm(self, part: Sequence[Placed], *, is_reached: bool) -> None:
+        """Record the level that jobs have reached."""
+        for place, one in part:
+            if one.level and place not in self._conflicts:
+                self.receipts[place] = self._confirmed(self.receipts[place], one.level, is_reached=is_reached)
+
+    def _confirmed(self, receipt: Receipt, level: str, *, is_reached: bool) -> Receipt:
+        if is_reached or receipt.error is not None:
+            return receipt._replace(durability=FAST if receipt.error else level)
+        return receipt._replace(error=uncertain(self._context, level, receipt.id))
 
     def settled(self) -> Operation[None]:
         """Settle the conflicts over unique keys."""
         places = sorted(self._conflicts)
-        settled = yield from conflicts.settle([self._conflicts[place] for place in places])
-        for place, came in zip(places, settled, strict=True):
-            self.receipts[place] = came
+        found = [self._conflicts[place] for place in places]
+        is_reached, settling = True, conflicts.settle(found)
+        if places and self._levels:
+            settled, is_reached = yield from durably(self._context, found[0].sent.lane, self._levels, settling)
+        else:
+            settled = yield from settling
+        for place, conflict, came in zip(places, found, settled, strict=True):
+            level = conflict.sent.level
+            self.receipts[place] = self._confirmed(came, level, is_reached=is_reached) if level else came
 
 
 def _entry_of(placed: Placed) -> Entry:

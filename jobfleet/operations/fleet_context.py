@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -9,16 +10,21 @@ from jobfleet.clock import monotonic
 from jobfleet.codec import Limits
 from jobfleet.config import JobConfig
 from jobfleet.model import Job
+from jobfleet.model.option_types import FAST, LEVELS
 from jobfleet.model.spec import check_job
+from jobfleet.store.barrier import FSYNC, Barrier
 from jobfleet.store.call import Call
 from jobfleet.store.calls import enqueue as calls
 from jobfleet.store.calls import inspect, presence
+from jobfleet.store.calls.enqueue import mark
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import FleetSeen, KindsSeen
 
 if TYPE_CHECKING:
     from jobfleet.functions.registry import Registry
 
+READ_AGAIN_AFTER = 0.5
+"""Seconds for which a level that the server cannot provide is refused without a new read."""
 REMEMBERED = 5.0
 """Seconds for which the lanes of a queue and the published functions are used without a new read."""
 
@@ -55,6 +61,24 @@ class Published(NamedTuple):
     fleet: FleetSeen | None = None
 
 
+class ServerFacts(NamedTuple):
+    """What the server can confirm.
+
+    Attributes:
+        read_at: When it was read, monotonic seconds; 0 for never.
+        replicas: The number of connected replicas; None if it is unknown.
+        has_aof: Whether it has an append-only file and WAITAOF; None if that is unknown.
+    """
+
+    read_at: float = 0.0
+    replicas: int | None = None
+    has_aof: bool | None = None
+
+    def is_fresh(self, now: float) -> bool:
+        """Whether it was read so recently that it is not read again, even if a level is missing."""
+        return 0 <= now - self.read_at < READ_AGAIN_AFTER
+
+
 @dataclass(slots=True)
 class FleetContext:
     """The data that operations on one fleet share; it does no I/O.
@@ -68,6 +92,10 @@ class FleetContext:
         queues: The lanes of each queue that was read.
         published: The last read of the published functions.
         unregistered: The plain functions for which the published functions were searched.
+        levels: The durability of each queue that was read and whose jobs are not ``fast`` by default.
+        facts: What the server can confirm.
+        has_warned: Whether a slow disk was reported.
+        ignores_levels: Whether every job is ``fast``, as in tests in memory.
     """
 
     config: JobConfig
@@ -78,6 +106,10 @@ class FleetContext:
     queues: dict[str, QueueLanes] = field(default_factory=dict)
     published: Published = field(default_factory=Published)
     unregistered: set[str] = field(default_factory=set)
+    levels: dict[str, str] = field(default_factory=dict)
+    facts: ServerFacts = field(default_factory=ServerFacts)
+    has_warned: bool = False
+    ignores_levels: bool = False
 
     def __post_init__(self) -> None:
         """Derive the fields that follow from the settings."""
@@ -101,9 +133,28 @@ class FleetContext:
         known = self.queues.get(queue)
         return known is not None and monotonic() - known.read_at < REMEMBERED
 
-    def remember(self, queue: str, lanes: tuple[int, int]) -> None:
-        """Record the home lanes and the lanes of a queue."""
+    def remember(self, queue: str, lanes: tuple[int, int], level: str = "") -> None:
+        """Record the home lanes and the lanes of a queue, and the durability that an operator has set for it."""
         self.queues[queue] = QueueLanes(monotonic(), *lanes)
+        level = level if level in LEVELS else self.config.durability
+        if level == FAST or self.ignores_levels:
+            self.levels.pop(queue, None)
+        else:
+            self.levels[queue] = level
+
+    def can_confirm(self, level: str) -> bool:
+        """Whether the server was seen to provide a level within the last `REMEMBERED` seconds."""
+        facts = self.facts
+        if not facts.read_at or monotonic() - facts.read_at >= REMEMBERED:
+            return False
+        if level == FSYNC:
+            return facts.has_aof is not False
+        return facts.replicas is None or facts.replicas >= self.config.durability_replicas
+
+    def barrier(self, lane: Lane, levels: Collection[str]) -> Barrier:
+        """The barrier for writes to a lane."""
+        timeout_ms = round(self.config.confirm_timeout * 1000)
+        return Barrier(mark(lane), frozenset(levels), self.config.durability_replicas, timeout_ms)
 
     def open_queue_call(self, queue: str) -> Call[calls.OpenedQueue]:
         """The call that opens a queue and returns its home lanes and its lanes."""

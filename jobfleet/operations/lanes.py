@@ -8,7 +8,7 @@ from jobfleet.errors import UnknownQueue
 from jobfleet.model import check_queue
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, value
-from jobfleet.store.calls import inspect, journal
+from jobfleet.store.calls import enqueue, inspect, journal
 from jobfleet.store.fleet import whole
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import FleetSeen
@@ -25,14 +25,14 @@ def open_queue(context: FleetContext, queue: str, *, holds_jobs: bool = False) -
         queue: The queue.
         holds_jobs: Whether it gets a job at once, so that only a purge removes it.
     """
-    answers = yield (context.open_queue_call(queue), journal.consumers(context.keys))
-    home, lanes, is_new = value(answers[:1])
-    groups = value(answers[1:])
+    first = context.keys.lane(queue, 0)
+    answers = yield (context.open_queue_call(queue), journal.consumers(context.keys), enqueue.level(first))
+    (home, lanes, is_new), groups, level = (value([answer]) for answer in answers)
     known = context.queues.get(queue)
     if groups and (known is None or known.total != lanes):
         made = [(lane, group, most) for lane in context.lanes_of(queue, lanes) for group, most in groups.items()]
         yield tuple(journal.register(lane, group, most=most) for lane, group, most in made)
-    context.remember(queue, (home, lanes))
+    context.remember(queue, (home, lanes), level)
     if is_new:
         yield from _warn_if_misspelt(context, queue, holds_jobs=holds_jobs)
 

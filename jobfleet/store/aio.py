@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from jobfleet.clock import monotonic
 from jobfleet.errors import JobfleetError
+from jobfleet.store.barrier import Barrier, Confirming
 from jobfleet.store.call import Call, Command
+from jobfleet.store.confirm import confirmed
 from jobfleet.store.keys import Lane
 from jobfleet.store.link.aio import AsyncSocketLink
 from jobfleet.store.link.pool import MOST
@@ -18,7 +20,7 @@ from jobfleet.store.replies import Remedy, read, remedy, translate, unavailable
 from jobfleet.store.script import Script
 from jobfleet.store.server.clock import ASK, ServerClock
 from jobfleet.store.server.target import Target
-from jobfleet.store.trip import Detours, Making, Recorder, Trip, only, repeated, speller, straight, trip, until
+from jobfleet.store.trip import Detours, Making, Recorder, Sending, Trip, only, repeated, speller, straight, trip, until
 
 if TYPE_CHECKING:
     from jobfleet.store.link.cluster.aio import AsyncClusterLink
@@ -108,7 +110,11 @@ class AsyncStore:
             patience = self.patience
         if isinstance(calls, Making):
             answered = await self._as_made(calls, patience)
+            if calls.barrier is not None:
+                return await self._closed(calls, calls.barrier, answered, patience)
             return calls.ended(await self._answered(calls.calls, answered, calls.since, patience))
+        if isinstance(calls, Confirming):
+            return await self._driven(confirmed(calls, **self._sending(patience)))
         began = monotonic()
         if self.detours:
             calls = self.detours.chosen(calls, began)
@@ -151,19 +157,25 @@ class AsyncStore:
             if self.recorder is not None:
                 self.recorder.tripped(calls, monotonic() - began)
             return values
-        steps = trip(
-            calls,
+        return await self._driven(trip(calls, first=answered, since=began, **self._sending(patience)))
+
+    async def _closed(self, made: Making, barrier: Barrier, answered: list[Any], patience: float | None) -> list[Any]:
+        """Return the values of calls that were sent while they were made, and that a barrier followed."""
+        batch = Confirming(made.calls, barrier)
+        values = await self._driven(confirmed(batch, first=answered, since=made.since, **self._sending(patience)))
+        made.is_reached, made.took = batch.is_reached, batch.took
+        return values
+
+    def _sending(self, patience: float | None) -> Sending:
+        return Sending(
             patience=patience,
             url=self.at.shown,
             attempt=self._attempt,
             clock=self.clock,
-            detours=self.detours,
             fake=self.at.fake,
+            detours=self.detours,
             recorder=self.recorder,
-            first=answered,
-            since=began,
         )
-        return await self._driven(steps)
 
     async def repeat(self, make: Callable[[], list[Command]]) -> list[Any]:
         """Exchange plain commands, which are made again for each attempt, until the server answers.

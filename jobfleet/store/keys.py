@@ -118,6 +118,7 @@ KEY_TABLE: tuple[KeyRow, ...] = (
     ),
     KeyRow("totals", "hash", "counts since the beginning, and number of waiting jobs with tries", "few fields"),
     KeyRow("listeners", "string", "mark: the lane's events have a listener", "TTL 1 min"),
+    KeyRow("barrier", "string", "mark that each wait for replicas or for the disk writes first", "TTL 1 min"),
     KeyRow("aside:<name>", "any", "unreadable value that was moved away from a key", "TTL 30 d; one per key"),
     KeyRow("claim:<child>", "string", "last claim of the child (nonce, ids, tokens), or `buried`", "TTL 1 h"),
     KeyRow("sent:<child>", "string", "last settle of the child: nonce and replies", "TTL 10 min"),
@@ -183,8 +184,8 @@ class Lane:
     """
 
     __slots__ = (
-        "claim_prefix", "conf", "dead", "dlq", "done", "events", "expiry", "fired", "gdue", "grouped", "held",
-        "id_bytes", "id_prefix", "index", "index_prefix", "indexes", "job_prefix", "journal", "lane", "lease",
+        "barrier", "claim_prefix", "conf", "dead", "dlq", "done", "events", "expiry", "fired", "gdue", "grouped",
+        "held", "id_bytes", "id_prefix", "index", "index_prefix", "indexes", "job_prefix", "journal", "lane", "lease",
         "listeners", "locks", "meta", "outbox", "plain", "progress_prefix", "queue", "rates", "ready",
         "result_prefix", "ring", "runs", "seals", "tag", "totals", "tries", "unique", "wake", "watched",
     )  # fmt: skip
@@ -220,6 +221,7 @@ class Lane:
         self.journal: str = f"{tag}journal"
         self.wake: str = f"{tag}wake"
         self.lane: str = f"{tag}lane"
+        self.barrier: str = f"{tag}barrier"
         self.conf: str = f"{tag}conf"
         self.totals: str = f"{tag}totals"
         self.plain: tuple[str, str, str] = (self.ready[NORMAL], self.wake, self.totals)

@@ -280,6 +280,7 @@ class Counts:
         unrelayed: Time of the oldest of these endings in µs; 0 for none.
         reason: The reason of the pause.
         functions: The functions that are paused or being resumed, one line each.
+        durability: The durability that an operator has set; empty for none.
     """
 
     now: int
@@ -296,6 +297,7 @@ class Counts:
     unrelayed: int = 0
     reason: str = ""
     functions: str = ""
+    durability: str = ""
 
 
 @dataclass(frozen=True, slots=True)

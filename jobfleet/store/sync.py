@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from jobfleet.clock import monotonic
+from jobfleet.store.barrier import Barrier, Confirming
 from jobfleet.store.call import Call, Command
+from jobfleet.store.confirm import confirmed
 from jobfleet.store.link.pool import MOST
 from jobfleet.store.link.protocol import Link
 from jobfleet.store.link.sync import SocketLink
 from jobfleet.store.server.clock import ASK, ServerClock
 from jobfleet.store.server.target import Target
-from jobfleet.store.trip import Detours, Making, Recorder, only, speller, straight, trip, until
+from jobfleet.store.trip import Detours, Making, Recorder, Sending, Trip, only, speller, straight, trip, until
 
 if TYPE_CHECKING:
     from jobfleet.store.link.cluster.sync import ClusterLink
@@ -90,7 +92,11 @@ class Store:
         """
         if isinstance(calls, Making):
             answered = self._as_made(calls)
+            if calls.barrier is not None:
+                return self._closed(calls, calls.barrier, answered)
             return calls.ended(self._answered(calls.calls, answered, calls.since))
+        if isinstance(calls, Confirming):
+            return self._driven(confirmed(calls, **self._sending()))
         began = monotonic()
         if self.detours:
             calls = self.detours.chosen(calls, began)
@@ -131,18 +137,28 @@ class Store:
             if self.recorder is not None:
                 self.recorder.tripped(calls, monotonic() - began)
             return values
-        steps = trip(
-            calls,
+        return self._driven(trip(calls, first=answered, since=began, **self._sending()))
+
+    def _closed(self, made: Making, barrier: Barrier, answered: list[Any]) -> list[Any]:
+        """Return the values of calls that were sent while they were made, and that a barrier followed."""
+        batch = Confirming(made.calls, barrier)
+        values = self._driven(confirmed(batch, first=answered, since=made.since, **self._sending()))
+        made.is_reached, made.took = batch.is_reached, batch.took
+        return values
+
+    def _sending(self) -> Sending:
+        return Sending(
             patience=self.patience,
             url=self.at.shown,
             attempt=self._attempt,
             clock=self.clock,
-            detours=self.detours,
             fake=self.at.fake,
+            detours=self.detours,
             recorder=self.recorder,
-            first=answered,
-            since=began,
         )
+
+    def _driven(self, steps: Trip) -> list[Any]:
+        """Do what a trip asks for: exchange commands, or wait."""
         replies: list[Any] | None = None
         while True:
             try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict
 
 from jobfleet.clock import monotonic
 from jobfleet.errors import JobfleetError, ScriptContractError
@@ -16,6 +16,9 @@ from jobfleet.store.call import LATE, LONGER, Call, Command, Key
 from jobfleet.store.mending import repaired
 from jobfleet.store.replies import Remedy, read, remedy, translate, unavailable
 from jobfleet.store.server.clock import ASK, ServerClock
+
+if TYPE_CHECKING:
+    from jobfleet.store.barrier import Barrier
 
 FIRST_WAIT = 0.05
 LONGEST_WAIT = 1.0
@@ -34,6 +37,18 @@ class Recorder(Protocol):
 
     def stumbled(self, error: BaseException) -> None:
         """Record that a trip must be repeated."""
+
+
+class Sending(TypedDict):
+    """How a store sends calls; `trip` describes the fields."""
+
+    patience: float | None
+    url: str
+    attempt: float
+    clock: ServerClock
+    fake: bool
+    detours: Detours
+    recorder: Recorder | None
 
 
 def speller(*, fake: bool) -> Callable[..., Command]:
@@ -89,18 +104,27 @@ class Making:
 
     Args:
         source: Makes the calls.
+        closing: Returns the barrier that must follow the calls, or None; called when all calls are made.
 
     Attributes:
-        calls: The calls that were made.
+        barrier: The barrier that was sent; None if there was none.
+        is_reached: Whether it was reached.
+        calls: The calls that were made, without the mark of the barrier.
         since: The time of the last one.
         error: The exception that was raised while they were made. It is raised only after the replies to the sent calls
             have been read. Otherwise the replies would stay on the connection, and the error would look like one of it.
     """
 
-    __slots__ = ("_source", "calls", "error", "since")
+    __slots__ = ("_closing", "_source", "barrier", "calls", "error", "is_reached", "since", "took")
 
-    def __init__(self, source: Iterator[Sequence[Call[Any]]]) -> None:
+    def __init__(
+        self, source: Iterator[Sequence[Call[Any]]], closing: Callable[[], Barrier | None] = lambda: None
+    ) -> None:
         self._source = source
+        self._closing = closing
+        self.barrier: Barrier | None = None
+        self.is_reached: bool = False
+        self.took: float = 0.0
         self.calls: list[Call[Any]] = []
         self.since: float = monotonic()
         self.error: Exception | None = None
@@ -113,6 +137,9 @@ class Making:
                 part = detours.chosen(made, self.since) if detours else made
                 self.calls.extend(part)
                 yield [spell(call) for call in part]
+            self.barrier = self._closing() if self.calls else None
+            if self.barrier is not None:
+                yield [spell(self.barrier.mark), *self.barrier.waits]
         except Exception as error:  # noqa: BLE001 - `ended` raises it for the caller
             self.error = error
 
@@ -177,7 +204,7 @@ def trip(
     mended: set[int] = set()
     wait = FIRST_WAIT
     while True:
-        replies = first or (yield from _exchanged(calls, pending, clock, fake, started, patience, attempt))
+        replies = first or (yield from exchanged(calls, pending, clock, fake, started, patience, attempt))
         first = None
         left: list[tuple[int, bool]] = []
         broken: list[int] = []
@@ -300,7 +327,7 @@ def _repaired(
     return [(index, False) for index in (yield from repaired(fresh, fake=fake))]
 
 
-def _exchanged(
+def exchanged(
     calls: Sequence[Call[Any]],
     pending: Sequence[tuple[int, bool]],
     clock: ServerClock,
@@ -308,8 +335,20 @@ def _exchanged(
     started: float,
     patience: float | None,
     attempt: float,
+    after: Sequence[Command] = (),
 ) -> Generator[Step, list[Any] | None, list[Any]]:
-    """Send pending calls, by source if the server does not know the script; read the clock first if needed."""
+    """Send pending calls, by source if the server does not know the script; read the clock first if needed.
+
+    Args:
+        calls: The calls.
+        pending: The numbers of the calls to send, and whether to send their source.
+        clock: The server's clock.
+        fake: Whether the server is fakeredis.
+        started: When the first attempt began, monotonic seconds.
+        patience: Seconds for which calls are retried; None for ever.
+        attempt: Time limit of one exchange in seconds.
+        after: Further commands.
+    """
     asked = monotonic()
     if any(calls[index].script.has_deadline for index, _ in pending) and not clock.is_known(asked):
         (reply,) = (yield [ASK]) or [ConnectionError("no answer")]
@@ -322,7 +361,7 @@ def _exchanged(
         calls[index].by_source(deadline) if is_by_source else spell(calls[index], deadline)
         for index, is_by_source in pending
     ]
-    return (yield commands) or []
+    return (yield [*commands, *after]) or []
 
 
 def only(results: list[Any]) -> Any:

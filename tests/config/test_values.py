@@ -90,6 +90,8 @@ LANES_REMEDY = "use queue=lanes pairs, such as 'mail=4,bulk=2', each 1 to 1024"
         ({"retry_backoff": "x"}, "retry_backoff = 'x': use a number."),
         ({"metrics_port": 70_000}, "metrics_port = 70000: use 65535 or less."),
         ({"max_payload": "1MB"}, "max_payload = '1MB': use bytes, or a text such as '64KiB' or '1MiB'."),
+        ({"durability": "eager"}, "durability = 'eager': use fast, replicated or fsync."),
+        ({"durability_timeout": 4}, "durability_timeout = 4.0: use three quarters of socket_timeout (3.75 s) or less."),
         ({"max_payload": 1}, "max_payload = 1: use 1KiB or more."),
         ({"burst": "maybe"}, "burst = 'maybe': use true or false."),
         ({"burst": 1}, "burst = 1: use true or false."),

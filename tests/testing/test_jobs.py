@@ -168,3 +168,14 @@ def test_the_default_fleet_and_its_registry_are_as_before(redis_url: str, regist
         assert default.set_default_fleet(before) is mine
 
     assert registry.around_enqueue == []
+
+
+def test_a_durable_job_is_fast_in_memory() -> None:
+    registry = Registry()
+    registry.register(lambda: None, name="app.f", durability="fsync")
+    with Fleet("memory://durable", registry=registry, durability="replicated") as fleet, Jobs(fleet).in_place() as jobs:
+        assert fleet.submit(Job("x", "app.f")).durability == "fast"
+        assert fleet.submit(Job("x", "app.f", durability="replicated")).durability == "fast"
+        assert [one.durability for one in fleet.enqueue_many([Job("x", "app.f")])] == ["fast"]
+
+        assert [row.status for row in jobs.drain()] == [JobStatus.COMPLETED] * 3

@@ -355,7 +355,7 @@ def options_of_both_kinds_are_typed(fleet: Fleet) -> None:
     nightly.options(depends_on=[send.enqueue("x"), "mail.0.x", After(add.enqueue(1), "run")], tags=["eu"])
     Job("Mail", "mail.send", depends_on=(send.enqueue("x"),), unique_for=timedelta(hours=1))
 
-    @fleet.job(concurrency=5, rate="10/min", group="{customer}")
+    @fleet.job(concurrency=5, rate="10/min", group="{customer}", durability="replicated")
     def bill(customer: str) -> int:
         return len(customer)
 

@@ -84,6 +84,7 @@ def main(fleet: Fleet, ctx: JobContext) -> None:
     Job("Mail", "mail.send", depends_on=[jf.After("mail.0.1", "ignore")])  # wrong: cancel, run or wait
     fleet.job(retry_on="OSError")(one)  # wrong: classes
     fleet.job(keep_last="5")(one)  # wrong: a number
+    send.options(durability="eager")  # wrong: fast, replicated or fsync
     send.options(version=2)  # wrong: only the decorator
     send.options(keep_last=5)  # wrong: only the decorator
     fleet.run_worker(slot=5)  # wrong: slots

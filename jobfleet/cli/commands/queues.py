@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import click
 
@@ -14,6 +14,7 @@ from jobfleet.cli.options import Group, by_option, yes_option
 from jobfleet.cli.output import Cell, Column, Output, age, agreed, count, paused_by, say
 from jobfleet.cli.schema import queue_data
 from jobfleet.clock import span
+from jobfleet.model.option_types import LEVELS, Durability
 from jobfleet.operations.lanes import no_queue
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ group_option = click.option("--group", metavar="NAME", default=None, help="Only 
 
 @click.group(cls=Group)
 def queues() -> None:
-    """List, pause, purge and remove queues."""
+    """List, pause, set, purge and remove queues."""
 
 
 @queues.command("ls")
@@ -101,9 +102,31 @@ def _state(queue: QueueInfo) -> Cell:
     if queue.paused is not None:
         return Cell(paused_by(queue.paused, queue.paused_reason), "yellow")
     if not queue.paused_functions:
-        return Cell("open", "green")
+        return Cell(f"open, {queue.durability}" if queue.durability else "open", "green")
     every = (f"{one.function} {paused_by(one.by, one.reason)}" for one in queue.paused_functions)
     return Cell("; ".join(every), "yellow")
+
+
+@queues.command("set")
+@name_argument
+@click.option(
+    "--durability",
+    type=click.Choice([*LEVELS, "none"]),
+    required=True,
+    help="Durability of its jobs that have none of their own; none: that of the fleet.",
+)
+@click.pass_obj
+def set_(invocation: Invocation, name: str, durability: Durability | Literal["none"]) -> None:
+    """Set the durability of the jobs of a queue.
+
+    Producers apply it within five seconds. Jobs that are already in the queue keep their level.
+    """
+    level = None if durability == "none" else durability
+    with invocation.fleet() as fleet:
+        has_changed = fleet.set_durability(name, level)
+    shown = f"{name}: durability {level or 'of the fleet'}"
+    data = {"queue": name, "durability": level, "changed": has_changed}
+    invocation.output.show(data=data, ids=[name], text=f"{shown}." if has_changed else f"{shown}, as before.")
 
 
 some_queue = click.argument("name", metavar="[QUEUE]", required=False)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from jobfleet.client._async.listener import AsyncSharedListener
 from jobfleet.client.base import CLOSING, ClientBase, ClientRecorder
-from jobfleet.client.enqueue_batcher import EnqueueBatcher
+from jobfleet.client.enqueue_batcher import DurableBatcher, EnqueueBatcher
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
 from jobfleet.durations import seconds
@@ -58,6 +58,7 @@ class AsyncConnection(ClientBase):
 
             self.buffering = AsyncBuffered(self, self.buffer)
         self._gatherers: dict[Lane, EnqueueBatcher] = {}
+        self._durable: dict[tuple[Lane, str], DurableBatcher] = {}
         self._listener: AsyncSharedListener | None = None
 
     @classmethod
@@ -111,9 +112,10 @@ class AsyncConnection(ClientBase):
         if self._listener is not None:
             await self._listener.aclose()
             self._listener = None
-        for batcher in self._gatherers.values():
+        for batcher in (*self._gatherers.values(), *self._durable.values()):
             await batcher.drained()
         self._gatherers.clear()
+        self._durable.clear()
         if self.buffer is not None and self._owns_buffer and self.buffered:
             await asyncio.to_thread(self.buffer.close, limit)
         if self._store is not None:
@@ -136,6 +138,10 @@ class AsyncConnection(ClientBase):
                 self.counted("enqueued", 1)
                 return answer
             sent = await self._do(jobs_enqueue.prepare(self.context, job))
+        if sent.level:
+            answer = await self._submit_durably(sent)
+            self.counted("enqueued", 1)
+            return answer
         batcher = self._gatherers.get(sent.lane) or self._batcher_of(sent.lane)
         new = await batcher.enqueue(sent.entry)
         answer = (
@@ -152,6 +158,10 @@ class AsyncConnection(ClientBase):
 
     async def send(self, sent: Submission) -> Receipt:
         """Send a prepared job; return the whole answer. Raises as `enqueue`."""
+        if sent.level:
+            answer = await self._submit_durably(sent)
+            self.counted("enqueued", 1)
+            return answer
         new = await self._batcher_of(sent.lane).enqueue(sent.entry)
         answer = (
             await self._do(settle_one(sent, new))
@@ -163,6 +173,17 @@ class AsyncConnection(ClientBase):
 
     async def _default_is_open(self) -> bool | None:
         return await asyncio.to_thread(default_is_open, self.store.at)
+
+    async def _submit_durably(self, sent: Submission) -> Receipt:
+        """Send a job in a batch of its level, so that no other job waits for the confirmation."""
+        place = (sent.lane, sent.level)
+        batcher = self._durable.get(place)
+        if batcher is None:
+            batcher = self._durable[place] = DurableBatcher(sent.lane, self.store, self.context, sent.level)
+        new = await batcher.enqueue(sent.entry)
+        if isinstance(new, Holder):
+            return await self._do(jobs_enqueue.settle_durably(self.context, sent, new))
+        return jobs_enqueue.receipt(sent, created=new)
 
     async def from_archive(self, job_id: str) -> JobResult[Any]:
         """Return the result of a job that Redis does not know any more. Raises `JobNotFound`."""

@@ -145,6 +145,8 @@ class Connection(ClientBase):
         sent = quick(self.context, job, monotonic())
         if sent is None:
             answer = self._do(operation_for(self.context, job))
+        elif sent.level:
+            answer = self._do(jobs_enqueue.send(self.context, sent))
         else:  # nothing has to be looked up first
             new = self.store.run(enqueue(sent.lane, (sent.entry,)))[0]
             answer = (
@@ -156,6 +158,10 @@ class Connection(ClientBase):
 
     def send(self, sent: Submission) -> Receipt:
         """Send a prepared job; return the whole answer. Raises as `enqueue`."""
+        if sent.level:
+            answer = self._do(jobs_enqueue.send(self.context, sent))
+            self.counted("enqueued", 1)
+            return answer
         new = self.store.run(enqueue(sent.lane, (sent.entry,)))[0]
         answer = self._do(settle_one(sent, new)) if isinstance(new, Holder) else jobs_enqueue.receipt(sent, created=new)
         self.counted("enqueued", 1)

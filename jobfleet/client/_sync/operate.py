@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar, Unpack, overload
 from jobfleet.client._sync.background import sleep
 from jobfleet.client._sync.connection import Connection
 from jobfleet.model import JobId, Priority
-from jobfleet.model.option_types import Seconds
+from jobfleet.model.option_types import Durability, Seconds
 from jobfleet.operations.jobs import cancel
 
 if TYPE_CHECKING:
@@ -105,6 +105,26 @@ class Operate(Connection):
         from jobfleet.operations.queues import pause as queues_pause
 
         return self._do(queues_pause.resume(self.context, queues_pause.Place(queue, group, function)))
+
+    def set_durability(self, queue: str, durability: Durability | None) -> bool:
+        """Set the durability of jobs of a queue that have none of their own, nor from their function.
+
+        Other clients apply it within five seconds. Jobs that are already in the queue keep their level.
+
+        Args:
+            queue: The queue; it is created if it does not exist.
+            durability: ``fast``, ``replicated`` or ``fsync``; None for the level of the fleet.
+
+        Returns:
+            False if it was so before.
+
+        Raises:
+            ConfigError: The queue is new, and there are too many queues.
+            InvalidJob: The level or the name of the queue is not valid.
+        """
+        from jobfleet.operations.queues import durability as queues_durability
+
+        return self._do(queues_durability.set_durability(self.context, queue, durability))
 
     def purge_queue(self, queue: str, *, by: str | None = None) -> int:
         """Cancel every waiting job of a queue, and return how many there were.

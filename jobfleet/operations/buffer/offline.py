@@ -17,6 +17,8 @@ from jobfleet.operations.jobs.prepare import (
 )
 from jobfleet.store.keys import Lane
 
+UNCONFIRMED = "the server must confirm its durability"
+
 
 class NotBuffered(StoreUnavailable):
     """Redis is unavailable, and this job cannot be kept in the local buffer."""
@@ -71,4 +73,7 @@ def prepare_offline(context: FleetContext, job: Job, reason: StoreUnavailable) -
         why = f"its {named} decides on its lane, and this process has not read the lanes of queue {queue!r} yet"
         raise not_buffered(job, reason, why)
 
-    return submission(job, function, lane_for, limits=context.limits, windows=context.windows)
+    made = submission(job, function, lane_for, limits=context.limits, windows=context.windows, levels=context.levels)
+    if made.level:
+        raise not_buffered(job, reason, UNCONFIRMED)
+    return made

@@ -7,8 +7,11 @@ enqueued nothing: the sweep of the relay cancels the job, and with it the callba
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from jobfleet.codec import amended
 from jobfleet.model import Job, Receipt
+from jobfleet.operations.durability import confirmed_receipt, durably
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.callbacks import prepare_callbacks
 from jobfleet.operations.flows.dependencies import (
@@ -35,6 +38,8 @@ def submit(context: FleetContext, job: Job) -> Operation[Receipt]:
         InvalidJob: A callback is wrong, or `on_conflict` is ``replace`` or ``debounce``.
         DuplicateJob: Another job holds its unique key, and the job has ``on_conflict="raise"``.
         EncodingError: An argument, or metadata, cannot travel.
+        DurabilityUnavailable: The server cannot provide the job's durability; nothing was written.
+        DurabilityUncertain: The level was not reached.
     """
     edges = edges_of(job.depends_on or ())
     sent = yield from prepare(context, job.without_parents())
@@ -47,7 +52,15 @@ def submit(context: FleetContext, job: Job) -> Operation[Receipt]:
         fields["parents"] = len(edges)
         yield from check_parents(context, [edge.parent for edge in edges])
     entry = sent.entry._replace(envelope=amended(sent.entry.envelope, fields))
-    made = Dependant(sent.lane, entry, edges, sent.unique)
+    made = Dependant(sent.lane, entry, edges, sent.unique, sent.level)
+    if not made.level:
+        return (yield from _send(context, made, callbacks))
+    done = yield from durably(context, made.lane, (made.level,), _send(context, made, callbacks))
+    return confirmed_receipt(context, made.level, done)
+
+
+def _send(context: FleetContext, made: Dependant, callbacks: Mapping[str, Dependant]) -> Operation[Receipt]:
+    ids = {option: one.entry.id for option, one in callbacks.items()}
     created = yield from block(made)
     if created is None:
         return receipt_of(made, "g", created=False)._replace(callbacks=ids)

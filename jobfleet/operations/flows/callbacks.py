@@ -56,7 +56,7 @@ def prepare_callbacks(
         sent = yield from prepare(context, callback)
         fields = {**header, "parents": 1, "callback": option, "enqueued_at": wall_us()}
         entry = sent.entry._replace(envelope=amended(sent.entry.envelope, fields))
-        made[option] = Dependant(sent.lane, entry, (Edge(job_id, 0, POLICIES[option]),))
+        made[option] = Dependant(sent.lane, entry, (Edge(job_id, 0, POLICIES[option]),), level=sent.level)
     return made
 
 

@@ -17,6 +17,7 @@ from jobfleet.graph import PARENTS_MOST
 from jobfleet.model import After, Job, JobStatus, Receipt
 from jobfleet.model.option_types import Items
 from jobfleet.model.unique import DEBOUNCE, EXISTING, RAISE, REPLACE
+from jobfleet.operations.durability import confirmed_receipt, durably
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.unblock import unblock, unblock_dependants
 from jobfleet.operations.jobs.conflicts import answer
@@ -43,12 +44,14 @@ class Dependant:
         entry: The entry that is sent.
         edges: The jobs that it waits for, in order, each once.
         unique: Its unique key; None when it has none.
+        level: The durability that must be confirmed; empty for ``fast``.
     """
 
     lane: Lane
     entry: Entry
     edges: tuple[flow.Edge, ...]
     unique: Uniqueness | None = None
+    level: str = ""
 
 
 def edges_of(parents: Items[Any]) -> tuple[flow.Edge, ...]:
@@ -77,9 +80,18 @@ def submit(context: FleetContext, job: Job) -> Operation[Receipt]:
         InvalidJob: `depends_on` has an item that is not a job, or `on_conflict` is ``replace`` or ``debounce``.
         DuplicateJob: Another job holds its unique key, and the job has ``on_conflict="raise"``.
         EncodingError: An argument, or metadata, cannot travel.
+        DurabilityUnavailable: The server cannot provide the job's durability; nothing was written.
+        DurabilityUncertain: The level was not reached.
     """
     made = yield from _written(context, job)
     yield from check_parents(context, [edge.parent for edge in made.edges])
+    if not made.level:
+        return (yield from _send(context, made))
+    done = yield from durably(context, made.lane, (made.level,), _send(context, made))
+    return confirmed_receipt(context, made.level, done)
+
+
+def _send(context: FleetContext, made: Dependant) -> Operation[Receipt]:
     created = yield from block(made)
     if created is None:
         return receipt_of(made, "g", created=False)
@@ -124,7 +136,7 @@ def _written(context: FleetContext, job: Job) -> Operation[Dependant]:
     if sent.unique is not None:
         refuse_displacing(sent.unique.on_conflict, "a job that waits for others")
     envelope = amended(sent.entry.envelope, {"parents": len(edges)})
-    return Dependant(sent.lane, sent.entry._replace(envelope=envelope), edges, sent.unique)
+    return Dependant(sent.lane, sent.entry._replace(envelope=envelope), edges, sent.unique, sent.level)
 
 
 def refuse_displacing(on_conflict: str, what: str) -> None:

@@ -17,6 +17,7 @@ from jobfleet.errors import InvalidJob
 from jobfleet.graph import Flow, refuse_times
 from jobfleet.model import JobResult
 from jobfleet.model.asking import check_number
+from jobfleet.operations.durability import durably, uncertain
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.callbacks import prepare_callbacks
 from jobfleet.operations.flows.dependencies import POLICIES, Dependant, refuse_unique
@@ -44,11 +45,19 @@ def enqueue(context: FleetContext, flow: Flow) -> Operation[FlowInfo]:
     Raises:
         InvalidJob: The flow is empty, is too large, has a cycle, or has a job with a unique key; nothing is written.
         EncodingError: An argument cannot be encoded; nothing is written.
+        DurabilityUnavailable: The server cannot provide the durability of a job; nothing is written.
+        DurabilityUncertain: The durability of a job was not reached; it has the id of the flow.
     """
     if not isinstance(flow, Flow):
         raise InvalidJob(f"flow is {flow!r:.100}; give a Flow.", field="flow")
     jobs, dependants = yield from prepare_jobs(context, flow, {"flow": flow.id})
-    at = yield from write(context, flow.id, flow.name, jobs, dependants)
+    writing = write(context, flow.id, flow.name, jobs, dependants)
+    if levels := {one.level for one in dependants if one.level}:
+        at, is_reached = yield from durably(context, dependants[0].lane, levels, writing)
+        if not is_reached:
+            raise uncertain(context, max(levels), flow.id)
+    else:
+        at = yield from writing
     return FlowInfo(flow.id, flow.name, moment(at), tuple(jobs), is_read=False)
 
 
@@ -118,7 +127,7 @@ def prepare_jobs(
         envelope = amended(sent.entry.envelope, fields)
         # The status of a flow, and its retry, need the endings of all its jobs.
         entry = sent.entry._replace(envelope=envelope, meta=_without_keep(sent.entry.meta))
-        dependants.append(Dependant(sent.lane, entry, edges))
+        dependants.append(Dependant(sent.lane, entry, edges, level=sent.level))
         function = str(getattr(job.function, "name", job.function))
         otherwise = tuple(link.otherwise for link in links.values())
         jobs.append(FlowJob(sent.entry.id, job.name, function, parents, otherwise, sent.entry.band))

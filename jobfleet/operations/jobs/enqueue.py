@@ -5,7 +5,9 @@ from __future__ import annotations
 from jobfleet.clock import monotonic, span
 from jobfleet.errors import InvalidJob
 from jobfleet.model import Job, Receipt
+from jobfleet.model.option_types import FAST
 from jobfleet.model.similar import similar_function
+from jobfleet.operations.durability import check_level, confirmed_receipt, durably
 from jobfleet.operations.fleet_context import REMEMBERED, FleetContext, Published
 from jobfleet.operations.jobs import conflicts
 from jobfleet.operations.jobs.prepare import (
@@ -35,6 +37,7 @@ def prepare(context: FleetContext, job: Job, *, is_recurring: bool = False) -> O
     Raises:
         InvalidJob: An option is wrong, or the job has `cron_expression` or `tz`.
         EncodingError: An argument, or metadata, cannot travel.
+        DurabilityUnavailable: The server cannot provide the job's durability.
     """
     if job.cron_expression is not None:
         raise InvalidJob("cron_expression makes a recurring job: enqueue it by itself.", field="cron_expression")
@@ -55,7 +58,13 @@ def prepare(context: FleetContext, job: Job, *, is_recurring: bool = False) -> O
     queue = queue_of(job, function)
     if not context.has_queue(queue):
         yield from open_queue(context, queue, holds_jobs=not is_recurring)
-    return submission_in(context, job, function)
+    made = submission_in(context, job, function)
+    if not made.level or is_recurring:  # each fire has its own confirmation
+        return made
+    if context.ignores_levels:
+        return made._replace(level="")
+    yield from check_level(context, made.level)
+    return made
 
 
 def check_times(job: Job) -> None:
@@ -116,8 +125,8 @@ def _look_up(context: FleetContext, job: Job, *, is_recurring: bool) -> Operatio
 
 
 def receipt(sent: Submission, *, created: bool) -> Receipt:
-    """The receipt of one prepared job."""
-    return Receipt(sent.entry.id, created, sent.status)
+    """The receipt of one prepared job that was written and, if it has a level, confirmed."""
+    return Receipt(sent.entry.id, created, sent.status, sent.level or FAST)
 
 
 def submit(context: FleetContext, job: Job) -> Operation[Receipt]:
@@ -129,6 +138,34 @@ def submit(context: FleetContext, job: Job) -> Operation[Receipt]:
         EncodingError: An argument, or metadata, cannot travel.
     """
     sent = yield from prepare(context, job)
+    return (yield from send(context, sent))
+
+
+def send(context: FleetContext, sent: Submission) -> Operation[Receipt]:
+    """Enqueue a prepared job, and let the server confirm its level.
+
+    Raises:
+        DuplicateJob: Another job holds its unique key, and the job has ``on_conflict="raise"``.
+        DurabilityUncertain: The level was not reached.
+    """
+    if not sent.level:
+        return (yield from _send(sent))
+    done = yield from durably(context, sent.lane, (sent.level,), _send(sent))
+    return confirmed_receipt(context, sent.level, done)
+
+
+def settle_durably(context: FleetContext, sent: Submission, holder: Holder) -> Operation[Receipt]:
+    """Settle the conflict of a prepared job with the holder of its unique key, and let the server confirm its level.
+
+    Raises:
+        DuplicateJob: The job has ``on_conflict="raise"``.
+        DurabilityUncertain: The level was not reached.
+    """
+    done = yield from durably(context, sent.lane, (sent.level,), conflicts.settle_one(sent, holder))
+    return confirmed_receipt(context, sent.level, done)
+
+
+def _send(sent: Submission) -> Operation[Receipt]:
     answer = value((yield (enqueue(sent.lane, (sent.entry,)),)))[0]
     if isinstance(answer, Holder):
         return (yield from conflicts.settle_one(sent, answer))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from jobfleet.clock import moment_us, to_us, wall_us
@@ -17,6 +18,7 @@ from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.functions.schema import VERSION, schema_in
 from jobfleet.model import Job, JobStatus, Priority, seconds
 from jobfleet.model.group import GroupTemplate, group_name
+from jobfleet.model.option_types import FAST
 from jobfleet.operations.fleet_context import REMEMBERED, FleetContext
 from jobfleet.operations.jobs.uniqueness import Uniqueness, named_arguments, uniqueness
 from jobfleet.store.calls.index import keep_index, marked, names
@@ -33,6 +35,7 @@ PLAIN_OPTIONS = (
     "session",
     "correlation_id",
 )
+NO_LEVELS: Mapping[str, str] = MappingProxyType({})
 METADATA_LIMITS = Limits(max_bytes=16 * 1024, setting="")
 NORMAL_BAND = Priority.NORMAL.band
 QUEUED = JobStatus.QUEUED
@@ -47,12 +50,14 @@ class Submission(NamedTuple):
         entry: The entry that is sent.
         status: Its status after the enqueue.
         unique: Its unique key; None when it has none.
+        level: The durability that must be confirmed; empty for ``fast``.
     """
 
     lane: Lane
     entry: Entry
     status: JobStatus
     unique: Uniqueness | None = None
+    level: str = ""
 
 
 class Resolved(NamedTuple):
@@ -126,6 +131,7 @@ def submission(
     *,
     limits: Limits,
     windows: tuple[float, float],
+    levels: Mapping[str, str] = NO_LEVELS,
 ) -> Submission:
     """Prepare a job.
 
@@ -135,6 +141,7 @@ def submission(
         lane_of: Chooses the lane from the queue, the job, the unique key and the group.
         limits: The limits of the envelope.
         windows: The least seconds for which an id is remembered: a generated id, and an id that the caller gave.
+        levels: The durability of queues that are not ``fast``.
 
     Raises:
         EncodingError: An argument, or metadata, cannot travel.
@@ -143,7 +150,8 @@ def submission(
     options = function.options
     if job.is_plain and not options:
         _check_fit(job)
-        return plain(job, function.name, lane_of("default", job, None, None), limits)
+        lane = lane_of("default", job, None, None)
+        return plain(job, function.name, lane, limits, levels.get("default", "") if levels else "")
     unique = uniqueness(job, function.name, options, function.parameters)
     _check_fit(job)
     key = unique.key if unique is not None else None
@@ -152,7 +160,9 @@ def submission(
         group = group_name(group, job.args, named_arguments(job, function.parameters))
     lane = lane_of(job.queue or options.get("queue") or "default", job, key, group)
     version = schema_in(options) if VERSION in options else 1
-    envelope = seal_call(_head(job, function.name, key, group, version), job.args, job.kwargs, limits=limits)
+    level = job.durability or options.get("durability") or levels.get(lane.queue, "")
+    head = _head(job, function.name, key, group, level, version)
+    envelope = seal_call(head, job.args, job.kwargs, limits=limits)
     priority = job.priority if job.priority is not None else options.get("priority")
     band = NORMAL_BAND if priority is None else Priority(priority).band
     when = _when(job, options)
@@ -166,7 +176,8 @@ def submission(
     if "keep_last" in options:
         meta = marked(meta, [keep_index(function.name)])
     entry = Entry(lane.id_prefix + job.suffix, band, when, meta, envelope)
-    return Submission(lane, entry, JobStatus.SCHEDULED if is_later(when) else JobStatus.QUEUED, unique)
+    status = JobStatus.SCHEDULED if is_later(when) else JobStatus.QUEUED
+    return Submission(lane, entry, status, unique, "" if level == FAST else level)
 
 
 def _check_fit(job: Job) -> None:
@@ -177,20 +188,20 @@ def _check_fit(job: Job) -> None:
             fit.check(shape, job.args, kwargs)
 
 
-def plain(job: Job, function: str, lane: Lane, limits: Limits) -> Submission:
+def plain(job: Job, function: str, lane: Lane, limits: Limits, level: str = "") -> Submission:
     """Prepare a job that has no option, only a function and arguments.
 
     Raises:
         EncodingError: An argument cannot travel.
     """
-    head = _plain_head(function, job.name) if job.id is None else _head(job, function, None, None)
+    head = _head(job, function, None, None, level) if job.id or level else _plain_head(function, job.name)
     envelope = seal_call(head, job.args, job.kwargs, limits=limits)
     entry = _tuple(Entry, (lane.id_prefix + job.suffix, NORMAL_BAND, "", "", envelope))
-    return _tuple(Submission, (lane, entry, QUEUED, None))
+    return _tuple(Submission, (lane, entry, QUEUED, None, level))
 
 
-def _head(job: Job, function: str, key: str | None, group: str | None, version: int = 1) -> bytes:
-    """The encoded header."""
+def _head(job: Job, function: str, key: str | None, group: str | None, level: str, version: int = 1) -> bytes:
+    """The encoded header. It has the durability, because the end of the job gets the same level."""
     header: dict[str, object] = {"function": function}
     if job.name != function:
         header["name"] = job.name
@@ -202,6 +213,8 @@ def _head(job: Job, function: str, key: str | None, group: str | None, version: 
         header["group"] = group
     if version > 1:
         header["schema"] = version
+    if level:
+        header["durability"] = level
     _describe(job, header)
     return encode_head(header)
 
@@ -317,7 +330,10 @@ def quick(context: FleetContext, job: Job, now: float) -> Submission | None:
     if not function.is_registered and function.name not in context.unregistered:
         return None
     known = context.queues.get(job.queue or function.options.get("queue") or "default")
-    return submission_in(context, job, function) if known is not None and now - known.read_at < REMEMBERED else None
+    if known is None or now - known.read_at >= REMEMBERED:
+        return None
+    made = submission_in(context, job, function)
+    return None if made.level and not context.can_confirm(made.level) else made
 
 
 def submission_in(context: FleetContext, job: Job, function: Resolved) -> Submission:
@@ -327,4 +343,4 @@ def submission_in(context: FleetContext, job: Job, function: Resolved) -> Submis
         known = context.queues[queue]
         return context.keys.lane(queue, lane_index(job, known.home, known.total, key, group))
 
-    return submission(job, function, lane_for, limits=context.limits, windows=context.windows)
+    return submission(job, function, lane_for, limits=context.limits, windows=context.windows, levels=context.levels)

@@ -60,6 +60,7 @@ class QueueInfo:
         paused_functions: The functions that are paused in it.
         unread: Events in its journal that a consumer has not acknowledged.
         dropped: Events that were dropped before a consumer acknowledged them, because the journal was full.
+        durability: The durability that was set for its jobs; None if none was.
     """
 
     name: str
@@ -79,6 +80,7 @@ class QueueInfo:
     paused_functions: Sequence[FunctionPause] = ()
     unread: int = 0
     dropped: int = 0
+    durability: str | None = None
 
 
 def queues(context: FleetContext) -> Operation[list[QueueInfo]]:
@@ -120,6 +122,7 @@ def queue_info(name: str, rows: Sequence[Counts]) -> QueueInfo:
         paused_functions=tuple(_paused_functions(rows)),
         unread=sum(row.totals.get("journal", 0) - row.totals.get("journal_low", 0) for row in rows),
         dropped=sum(row.totals.get("journal_dropped", 0) for row in rows),
+        durability=next((row.durability for row in rows if row.durability), None),
     )
 
 

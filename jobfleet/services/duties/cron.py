@@ -13,22 +13,25 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 
 from jobfleet.clock import monotonic
-from jobfleet.codec import amended, encode
+from jobfleet.codec import amended, encode, header_or_empty
 from jobfleet.config import JobConfig
 from jobfleet.cron import SAME_GROUP, CronEntry, Planned, from_us, plan, plan_starts, to_us
 from jobfleet.errors import EncodingError, InvalidJob, JobfleetError
 from jobfleet.metrics.tally import Tally
 from jobfleet.operations.cron import Decorated, decorated, entry_of, lane_of, too_many
 from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.services.confirmations import KNOWN, Confirmations
 from jobfleet.services.service import Service
 from jobfleet.services.worker_starts import Starts, starts_of
 from jobfleet.store.aio import AsyncStore
+from jobfleet.store.barrier import DURABILITY
 from jobfleet.store.call import Call
 from jobfleet.store.calls import cron as calls
-from jobfleet.store.calls import inspect
+from jobfleet.store.calls import enqueue, inspect
 from jobfleet.store.calls.presence import kinds
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Entry, FleetSeen
+from jobfleet.store.trip import only
 
 log = logging.getLogger("jobfleet.reaper")
 EVERY = 1.0
@@ -79,6 +82,7 @@ class Cron(Service):
         self._announced = float("-inf")
         self._clock = clock
         self._store = store
+        self._confirmations = Confirmations(store, config, log)
         self._context = FleetContext(config)
         self._known: dict[str, Known] = {}
         self._refused: dict[str, bytes] = {}
@@ -211,8 +215,13 @@ class Cron(Service):
         """
         entry, at = known.entry, planned.fire.at
         overlap = entry.cron.overlap if planned.is_to_fire else calls.PASS
-        job = self._job(known, planned) if planned.is_to_fire else Entry("", 0, "", "", b"")
-        answer = await self._store.run(calls.fire(known.lane, entry.name, to_us(at), job, overlap=overlap))
+        job, levels = Entry("", 0, "", "", b""), frozenset[str]()
+        if planned.is_to_fire:
+            level = await self._level(known)
+            job, levels = self._job(known, planned, level), frozenset({level}) & KNOWN
+        call = calls.fire(known.lane, entry.name, to_us(at), job, overlap=overlap)
+        what = f"the fire {job.id}"
+        answer: calls.Fired = only(await self._confirmations.run_many(known.lane, (call,), levels, what=what))
         if answer.word == "open":
             return False  # try again when the previous job has ended
         if answer.word == "already":
@@ -230,10 +239,19 @@ class Cron(Service):
             unusual.setdefault(outcome, []).append(at)
         return True
 
-    def _job(self, known: Known, planned: Planned) -> Entry:
+    async def _level(self, known: Known) -> str:
+        """The durability of the job of a fire: that of its entry, else of its queue, else of the fleet."""
+        header = header_or_empty(known.entry.envelope)
+        if DURABILITY in header:
+            return str(header[DURABILITY])
+        first = self._context.keys.lane(known.lane.queue, 0)
+        return await self._store.run(enqueue.level(first)) or self._context.config.durability
+
+    def _job(self, known: Known, planned: Planned, level: str) -> Entry:
         entry, at = known.entry, planned.fire.at
         job_id = known.lane.id_prefix + entry.suffix(at)
-        envelope = amended(entry.envelope, {"nominal": to_us(planned.fire.nominal), "enqueued_at": to_us(at)})
+        fields: dict[str, object] = {"nominal": to_us(planned.fire.nominal), "enqueued_at": to_us(at)}
+        envelope = amended(entry.envelope, {**fields, DURABILITY: level} if level in KNOWN else fields)
         return Entry(job_id, entry.band, str(to_us(entry.due(at))), entry.meta, envelope)
 
     async def _note(self, known: Known, planned: Planned, outcome: str, job_id: str) -> None:

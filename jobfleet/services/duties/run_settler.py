@@ -20,11 +20,13 @@ from jobfleet.outcome import Cancelled, Crashed, Outcome, Preempted, TimedOut, W
 from jobfleet.retry.decision import Fail, Park, Release, Retry, decide
 from jobfleet.retry.policy import Policy, policy_of, with_header
 from jobfleet.retry.tries import Tries
+from jobfleet.services.confirmations import Confirmations, levels_in
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import settle
 from jobfleet.store.calls.settle import Item
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Held
+from jobfleet.store.trip import only
 
 log = logging.getLogger("jobfleet.reaper")
 
@@ -53,7 +55,7 @@ class RunSettler:
         tally: Tally,
         on_watched: Callable[[Lane], None] = lambda _: None,
     ) -> None:
-        self._store = store
+        self._confirmations = Confirmations(store, config, log)
         self._config = config
         self._functions = functions
         self._tally = tally
@@ -77,7 +79,9 @@ class RunSettler:
             part = rows[at : at + settle.CHUNK]
             outcomes = [outcome_of(one) for one in part]
             items = [self._item(one, outcome, now_us, guard) for one, outcome in zip(part, outcomes, strict=True)]
-            answer = await self._store.run(settle.settle(lane, items))
+            levels = levels_in([header_or_empty(one.envelope) for one in part])
+            what = f"the end of a run of {part[0].id}"
+            answer = only(await self._confirmations.run_many(lane, (settle.settle(lane, items),), levels, what=what))
             if answer.watched:
                 self._on_watched(lane)
             for one, item, outcome, letter in zip(part, items, outcomes, answer.letters, strict=True):

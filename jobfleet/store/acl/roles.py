@@ -18,6 +18,8 @@ JOURNAL, WAKE, KIND_WAKE = Key(LANE, "journal"), Key(LANE, "wake"), Key(LANE, "w
 ALWAYS = ("ASKING", "CLIENT|SETINFO", "CLUSTER|SLOTS", "INFO", "PING", "SELECT", "TIME")
 """Commands of every role. INFO tells a client that the address leads to another server; two are for clusters."""
 LISTENS = ("SUBSCRIBE", "UNSUBSCRIBE")
+CONFIRMS = ("WAIT", "WAITAOF")
+"""Commands that wait until replicas, or the disk, have what was written."""
 KEPT_FROM_WORKERS = frozenset({"dlq", "dead", "conf"})
 """Keys that a worker does not move aside, because that deletes the key; reapers do."""
 
@@ -95,10 +97,10 @@ def _named(text: str) -> frozenset[str]:
 
 
 ENQUEUES = _named(
-    """block cancel consumers debounce enqueue enqueue_plain follow join keep_flow listen open_queue register replace
-    unblock watch"""
+    """block cancel consumers debounce enqueue enqueue_plain follow join keep_flow level listen mark open_queue register
+    replace unblock watch"""
 )
-ASKS = _named("fleet flow kinds lines outcomes parents queues results status")
+ASKS = _named("fleet flow kinds lines outcomes parents queues results server status")
 RUNS = _named(
     """acquire_lock beat bury claim declare ended_runs extend_flow granted keep know leave log note_wait
     progress put_back release_lock renew steps stop"""
@@ -127,7 +129,7 @@ def roles() -> tuple[Role, ...]:
             "producer",
             "enqueues jobs and flows, waits for them, and cancels them",
             ENQUEUES | ASKS,
-            commands=LISTENS,
+            commands=(*LISTENS, *CONFIRMS),
             publishes=(*HEARD, CONTROL),
             hears=HEARD,
         ),
@@ -135,7 +137,7 @@ def roles() -> tuple[Role, ...]:
             "worker",
             "runs jobs, which may enqueue others; recovers jobs and fires recurring ones if no reaper does",
             ENQUEUES | ASKS | RUNS | LEASES | CRON | RELAYS,
-            commands=(*LISTENS, "SCRIPT|LOAD"),
+            commands=(*LISTENS, *CONFIRMS, "SCRIPT|LOAD"),
             direct=(Grant("BZPOPMIN", WAKE), Grant("BZPOPMIN", KIND_WAKE), *exists),
             publishes=(*HEARD, CONTROL, FREED),
             hears=(*HEARD, CONTROL, FREED),
@@ -146,7 +148,7 @@ def roles() -> tuple[Role, ...]:
             "reaper",
             "does the duties of `jobfleet reaper`: leases, cron, relay, retention, archive, notifications",
             ENQUEUES | ASKS | LEASES | CRON | RELAYS | KEEPS_UP,
-            commands=("SCRIPT|LOAD",),
+            commands=(*CONFIRMS, "SCRIPT|LOAD"),
             direct=(*(Grant(verb, JOURNAL) for verb in ("XREADGROUP", "XAUTOCLAIM", "XACK")), *exists),
             mends=True,
         ),
@@ -164,7 +166,7 @@ def roles() -> tuple[Role, ...]:
             "operator",
             "inspects and operates the fleet: the command line, and the actions of a dashboard",
             _reading() | ENQUEUES | OPERATES,
-            commands=(*LISTENS, "CLUSTER|SHARDS"),
+            commands=(*LISTENS, *CONFIRMS, "CLUSTER|SHARDS"),
             publishes=(*HEARD, CONTROL),
             hears=HEARD,
             looks=True,

@@ -1,4 +1,4 @@
-"""Calls to enqueue jobs and to open a queue."""
+"""Calls to enqueue jobs, to open a queue, and for the durability of both: mark and level."""
 
 from __future__ import annotations
 
@@ -171,6 +171,23 @@ def _indexes(lane: Lane, entry: Entry) -> tuple[str, ...]:
 
 def _debounced(reply: Reply) -> tuple[str, bool]:
     return reply[0].decode(), len(reply) > 1 and int(reply[2]) > int(reply[1])
+
+
+def mark(lane: Lane) -> Call[None]:
+    """Write once, so that a wait that follows covers all earlier writes, also those of other connections.
+
+    WAIT and WAITAOF wait for the last write of their own connection. A call that is repeated may write nothing.
+    """
+    return Call(load("mark"), (lane.barrier,), (), _nothing)
+
+
+def _nothing(_: Reply) -> None:
+    return None
+
+
+def level(lane: Lane) -> Call[str]:
+    """Return the durability that an operator has set for the queue of a lane; empty if there is none."""
+    return Call(load("level"), (lane.conf,), (), lambda reply: reply[1].decode("utf-8", "replace"))
 
 
 def open_queue(keys: Keyspace, queue: str, lanes: int, *, most: int = MOST_QUEUES) -> Call[OpenedQueue]:

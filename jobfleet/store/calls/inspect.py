@@ -196,6 +196,7 @@ def _counts(reply: Reply) -> Counts:
         int(reply[12].partition(b"-")[0] or 0) * 1000,
         read_pause(paused).reason,
         text_of(reply[13]),
+        text_of(reply[14]),
     )
 
 

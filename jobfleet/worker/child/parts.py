@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from jobfleet.codec import Limits
 from jobfleet.config import JobConfig
 from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.services.confirmations import Confirmations
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Keyspace
 from jobfleet.worker.child.cancellation import Cancellations
@@ -30,6 +32,8 @@ from jobfleet.worker.run.runner import Runner
 from jobfleet.worker.run.stop_ladder import StopLadder
 from jobfleet.worker.run.writes import event_log
 from jobfleet.worker.run.writes.writer import RunWriter
+
+log = logging.getLogger("jobfleet.worker")
 
 
 @dataclass(slots=True)
@@ -92,7 +96,13 @@ def build(
         can_end_process=can_end_process,
     )
     run_writer = RunWriter(store, config, ladder=ladder, events=events, registry=handlers.registry)
-    completers = Completers(child, store, progress_ttl_ms=run_writer.progress_ms, events=events)
+    completers = Completers(
+        child,
+        store,
+        progress_ttl_ms=run_writer.progress_ms,
+        events=events,
+        confirmations=Confirmations(store, config, log),
+    )
     places = executors(child, config, modules, handlers, board, ladder)
     quarantine = add_quarantine(places, child, config, modules, board) if with_quarantine else None
     middleware = MiddlewareChain(handlers.hooks, handlers.around, places, resources)

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from jobfleet.errors import JobfleetError, ScriptContractError
+from jobfleet.services.confirmations import Confirmations, levels_in
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls.progress import Report, progress
@@ -35,6 +36,7 @@ class Completer:
         store: The connection. It must have endless patience: an outage must not lose an ending.
         progress_ttl_ms: How long a last report is kept.
         events: Receives the answers.
+        confirmations: Confirms the endings of durable jobs; None if they are not to be confirmed.
     """
 
     def __init__(
@@ -45,12 +47,14 @@ class Completer:
         *,
         progress_ttl_ms: int,
         events: RunEvents,
+        confirmations: Confirmations | None = None,
     ) -> None:
         self._lane = lane
         self._child = child
         self._store = store
         self._ttl_ms = progress_ttl_ms
         self._events = events
+        self._confirmations = confirmations
         self._loop = asyncio.get_running_loop()
         self._context = Context()  # not that of the job whose ending is the first to be sent
         self._nonce = 0
@@ -104,7 +108,11 @@ class Completer:
         try:
             if before:  # the endings must not overtake them
                 await self._store.teach({call.script for call in before})
-            answers = await self._store.run_many(calls)
+            levels = levels_in([run.header for run in runs])
+            if levels and self._confirmations is not None:
+                answers = await self._confirmations.run_many(self._lane, calls, levels, what=_named(runs))
+            else:
+                answers = await self._store.run_many(calls)
         except Exception:  # it must not block the slots of these jobs, nor later endings
             log.exception("worker.unsent lane=%s jobs=%d their leases run out", self._lane.tag, len(runs))
             answers = [ScriptContractError("the trip of these endings failed")] * len(calls)
@@ -131,6 +139,11 @@ class Completer:
         return not left
 
 
+def _named(runs: Sequence[Run]) -> str:
+    more = f" and {len(runs) - 1:,} more" if len(runs) > 1 else ""
+    return f"the ending of {runs[0].id}{more}"
+
+
 class Completers(dict[Lane, Completer]):
     """The completers of a child by lane, each created on first use.
 
@@ -139,6 +152,7 @@ class Completers(dict[Lane, Completer]):
         store: The connection, with endless patience.
         progress_ttl_ms: How long a last report is kept.
         events: Receives the answers.
+        confirmations: Confirms the endings of durable jobs.
     """
 
     def __init__(
@@ -148,6 +162,7 @@ class Completers(dict[Lane, Completer]):
         *,
         progress_ttl_ms: int,
         events: RunEvents,
+        confirmations: Confirmations,
     ) -> None:
         super().__init__()
         self._make = partial(
@@ -156,6 +171,7 @@ class Completers(dict[Lane, Completer]):
             store=store,
             progress_ttl_ms=progress_ttl_ms,
             events=events,
+            confirmations=confirmations,
         )
 
     def __missing__(self, lane: Lane) -> Completer:

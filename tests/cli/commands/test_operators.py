@@ -38,6 +38,19 @@ def test_pause_and_resume(cli: Cli, fleet: Fleet, hand: Hand) -> None:
     assert cli("queues", "resume", "default").stdout == "default was open already.\n"
 
 
+def test_the_durability_of_a_queue(cli: Cli, fleet: Fleet, hand: Hand) -> None:
+    fleet.enqueue(Job("x", "demo.add"))
+    assert cli("queues", "set", "default", "--durability", "fsync").stdout == "default: durability fsync.\n"
+    assert cli("queues", "set", "default", "--durability", "fsync").stdout == "default: durability fsync, as before.\n"
+    assert cli("queues", "ls").stdout.endswith("open, fsync\n")
+    assert json.loads(cli("queues", "ls", "-o", "json").stdout)[0]["durability"] == "fsync"
+    assert json.loads(cli("queues", "set", "default", "--durability", "none", "-o", "json").stdout) == {
+        "queue": "default", "durability": None, "changed": True,
+    }  # fmt: skip
+    wrong = cli("queues", "set", "default", "--durability", "eager")
+    assert (wrong.exit_code, "'fast', 'replicated', 'fsync', 'none'" in wrong.stderr) == (2, True)
+
+
 def test_a_function_is_paused_and_resumed_in_a_queue_or_in_all(cli: Cli, fleet: Fleet, hand: Hand) -> None:
     for queue in ("default", "mail"):
         fleet.enqueue(Job("x", "demo.add", queue=queue))

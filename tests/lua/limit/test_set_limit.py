@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from jobfleet.model.limit import field_of
+from jobfleet.store.barrier import DURABILITY
 from jobfleet.store.calls.limit import AGING, MOST_GROUPS, set_limit
 from tests.lua.world import World
 
@@ -89,3 +90,12 @@ def test_too_many_groups_are_refused_and_those_there_are_can_still_be_changed(wo
 
     assert world.refused(set_limit(world.lane, field_of("zeta"), "4 - - - -")) is None
     assert world.run(set_limit(world.lane, field_of("acme"), "5 - - - -")) == (True, 0)
+
+
+def test_a_durability_is_set_and_cleared(world: World) -> None:
+    assert world.run(set_limit(world.lane, DURABILITY, "fsync")) == (True, 0)
+    assert world.state() == {"conf": {"durability": "fsync"}}
+    assert world.again(set_limit(world.lane, DURABILITY, "fsync")) == (False, 0)
+
+    assert world.run(set_limit(world.lane, DURABILITY, "")) == (True, 0)
+    assert world.state() == {}

@@ -29,6 +29,8 @@ from jobfleet.services.gauges import FleetGauges
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.server.target import target
+from tests.support import users
+from tests.support.server import RedisServer
 from tests.support.users import UrlOf, denials
 from tests.support.waiting import wait_until
 
@@ -201,3 +203,16 @@ def test_an_operator_runs_the_commands_and_a_viewer_reads(
             fleet.cancel(later)
         (refused,) = denials(admin)
     assert refused.startswith("web: ")
+
+
+def test_roles_may_wait_for_confirmations(registry: Registry) -> None:
+    with RedisServer("--appendonly", "yes", "--appendfsync", "always") as server:
+        users.create(server.client())
+        registry.register(add, name="app.durable", durability="fsync")
+        with Fleet(users.url_as(server.url, "producer"), registry=registry) as fleet:
+            receipt = fleet.submit(Job("Sum", "app.durable", (1, 2)))
+            assert receipt.durability == "fsync"
+            with working(users.url_as(server.url, "worker"), registry):
+                assert fleet.wait(receipt.id, timeout=60).result == 3
+
+        assert denials(server.client()) == []

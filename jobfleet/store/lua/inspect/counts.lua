@@ -7,14 +7,14 @@
 --         ready:3       zset    LOW
 --         lease         zset    running ids
 --         dlq           stream  dead letters
---         conf          hash    paused, functions
+--         conf          hash    paused, functions, durability
 --         totals        hash    counts
 --         expiry        zset    waiting ids by expires_at
 --         outbox        stream  endings of jobs with dependants
 -- ARGV    1 tag         text    the lane's prefix
 -- FLAGS   no-writes
 -- RETURNS {"counts", now, {due, …}, {later, …}, {blocked, …}, running, dead, oldest, paused, {name, count, …},
---         expiring, outbox, unrelayed, functions}
+--         expiring, outbox, unrelayed, functions, durability}
 --         due, later and blocked: one per band; oldest: due time of the longest waiting job, 0 for none;
 --         withheld jobs of paused functions count as due, but not for the oldest;
 --         unrelayed: the id of the oldest record of the outbox
@@ -28,7 +28,7 @@ local tag = ARGV[1]
 local now = now_us()
 local stamp, grouped_now = int(now), grouped_score(now)
 
-local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'functions')
+local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'functions', 'durability')
 
 local due, later, blocked, oldest = {}, {}, {}, 0
 for band = 0, 3 do
@@ -52,4 +52,5 @@ local unrelayed = first and first[1] and first[1][1] or ''
 
 local reply = {'counts', stamp, due, later, blocked, running, dead, int(oldest), conf[1] or '', totals}
 reply[11], reply[12], reply[13], reply[14] = expiring, outbox, unrelayed, conf[2] or ''
+reply[15] = conf[3] or ''
 return reply

@@ -1,4 +1,4 @@
--- set_limit: set or clear an operator's limit of a queue or of its groups, or the aging of its jobs.
+-- set_limit: set or clear an operator's limit of a queue or of its groups, or the aging or durability of its jobs.
 --
 -- KEYS    1 conf        hash    limits
 --         2 gdue        zset    groups by the time of the next check of their turn (µs)
@@ -9,8 +9,8 @@
 --         ready:2       zset    NORMAL
 --         ready:3       zset    LOW
 -- ARGV    1 tag         text    the lane's prefix
---         2 field       text    limit, limit:<group> (* for all without their own), or aging
---         3 value       text    a change of a limit: see lib/group/limit; µs for aging; empty: clear
+--         2 field       text    limit, limit:<group> (* for all without their own), aging or durability
+--         3 value       text    a change of a limit: see lib/group/limit; µs for aging; a level; empty: clear
 --         4 skip        int     number of resting groups that were already updated
 --         5 most        int     maximum number of groups with limits
 -- FLAGS   allow-oom
@@ -32,7 +32,8 @@ local group = string.match(field, '^limit:(.*)$')
 local now = now_us()
 
 local old, line, declared
-if field == 'aging' then
+local is_limit = field ~= 'aging' and field ~= 'durability'
+if not is_limit then
   old = redis.call('HGET', KEYS[1], field) or ''
 else
   local place = declarations_of(redis.call('HGET', KEYS[1], 'declared'))[field]
@@ -40,7 +41,7 @@ else
   old, line = own_limit(KEYS[1], field, declared)
 end
 local new = value
-if value ~= '' and field ~= 'aging' then new = changed_limit(old, value) end
+if value ~= '' and is_limit then new = changed_limit(old, value) end
 if group and new ~= '' and line == '' and tonumber(redis.call('HGET', KEYS[1], 'groups') or '0') >= most then return {'full'} end
 local found = group and resting(tag, group, skip) or {}
 local changed = old ~= new

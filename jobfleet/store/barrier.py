@@ -1,0 +1,75 @@
+"""Barriers: let the server confirm that writes have reached its replicas, or its disk.
+
+A barrier follows calls in the same exchange, so on the same connection: a small write of its own, and WAIT or WAITAOF.
+Calls and barrier prove something only together. If a part of the exchange fails, everything is sent again, because the
+next reply may come from another primary, which may lack the first write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from jobfleet.store.call import Call, Command
+
+DURABILITY = "durability"
+"""The field of a level in the header of a job, and among the settings of a queue."""
+REPLICATED = "replicated"
+FSYNC = "fsync"
+
+
+class Barrier(NamedTuple):
+    """What the server must confirm after calls.
+
+    Attributes:
+        mark: The write of its own.
+        levels: `REPLICATED`, `FSYNC` or both.
+        replicas: The least number of replicas that must confirm.
+        timeout_ms: Time limit of the wait in ms; never 0, which would wait for ever.
+    """
+
+    mark: Call[None]
+    levels: frozenset[str]
+    replicas: int
+    timeout_ms: int
+
+    @property
+    def waits(self) -> list[Command]:
+        """The commands that wait; together they take at most `timeout_ms`."""
+        timeout_ms = max(1, self.timeout_ms // len(self.levels))
+        made: list[Command] = []
+        if REPLICATED in self.levels:
+            made.append(("WAIT", self.replicas, timeout_ms))
+        if FSYNC in self.levels:
+            made.append(("WAITAOF", 1, 0, timeout_ms))
+        return made
+
+    def is_reached(self, replies: Sequence[Any]) -> bool:
+        """Whether the replies to `waits` confirm all levels."""
+        left = list(replies)
+        if REPLICATED in self.levels and not _is_at_least(left.pop(0), self.replicas):
+            return False
+        return FSYNC not in self.levels or (isinstance(left[0], list) and _is_at_least(left[0][0], 1))
+
+
+def _is_at_least(count: object, least: int) -> bool:
+    return isinstance(count, int) and count >= least
+
+
+class Confirming(list[Call[Any]]):
+    """Calls that a barrier follows.
+
+    Args:
+        calls: The calls. Each is safe to repeat.
+        barrier: The barrier.
+
+    Attributes:
+        is_reached: Whether the levels were reached; set when the calls have been run.
+        took: Seconds from the first attempt to the confirmation.
+    """
+
+    def __init__(self, calls: Iterable[Call[Any]], barrier: Barrier) -> None:
+        super().__init__(calls)
+        self.barrier = barrier
+        self.is_reached = False
+        self.took = 0.0
