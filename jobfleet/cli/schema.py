@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from jobfleet.model.explanation import Explanation
     from jobfleet.model.limit import LimitInfo
     from jobfleet.operations.doctor.findings import Diagnosis
+    from jobfleet.operations.doctor.repair import Repair
     from jobfleet.operations.jobs.listing import Letter
     from jobfleet.operations.queues.info import QueueInfo
     from jobfleet.operations.workers.commands import Confirmation
@@ -122,6 +123,11 @@ def explanation_data(explanation: Explanation) -> dict[str, object]:
 def diagnosis_data(diagnosis: Diagnosis) -> dict[str, object]:
     """A diagnosis: every attribute of `Diagnosis`, and of each `Finding`."""
     return {**_attributes(diagnosis), "findings": [_attributes(one) for one in diagnosis.findings]}
+
+
+def repair_data(repair: Repair) -> dict[str, object]:
+    """A repair: every attribute of `Repair`."""
+    return _attributes(repair)
 
 
 def confirmation_data(confirmation: Confirmation) -> dict[str, object]:

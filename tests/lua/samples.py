@@ -141,6 +141,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "reschedule": control.reschedule(LANE, IDS, by=None),
     "resume": control.resume(LANE),
     "resume_group": limit.resume_group(LANE, "acme"),
+    "repair": doctor.repair(LANE, [doctor.Broken("run", job_id) for job_id in IDS], ttl_ms=1),
     "runs": doctor.runs(LANE),
     "running": inspect.running(LANE),
     "set_aside": spoiled.set_aside(LANE, [(Spoiled(job_id.encode(), b"7", ""), b"") for job_id in IDS], ttl_ms=1),
@@ -164,7 +165,7 @@ SAMPLES: dict[str, Call[Any]] = {
 }
 LETTERED = {
     "cancel", "enqueue_plain", "follow", "log", "mend", "progress", "reschedule", "set_aside",
-    "retire", "settle", "stop", "unblock",
+    "repair", "retire", "settle", "stop", "unblock",
 }  # fmt: skip
 """Scripts whose replies end with a letter for each item."""
 ARGUMENTS_AN_ITEM = {
@@ -172,7 +173,7 @@ ARGUMENTS_AN_ITEM = {
     "beat": 3, "block": 3, "bury": 2, "cancel": 1, "clean": 1, "declare": 1,
     "enqueue": 5, "enqueue_plain": 1, "gather": 6,
     "join": 1, "kept": 1,
-    "lacking": 1, "know": 2, "leave": 1, "ledger": 2, "limits": 1, "log": 5, "marks": 1, "mend": 3,
+    "lacking": 1, "repair": 3, "know": 2, "leave": 1, "ledger": 2, "limits": 1, "log": 5, "marks": 1, "mend": 3,
     "outcomes": 1, "progress": 4, "purge": 1, "put_back": 1, "renew": 2, "replay": 3, "reschedule": 1, "results": 1,
     "retire": 2,
     "set_aside": 5, "settle": 6, "status": 1, "stop": 4, "survey": 1, "unblock": 4, "unwatch": 2, "watch": 1,

@@ -10,27 +10,45 @@ from jobfleet.cli import fail
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import Command
 from jobfleet.cli.output import Output, count, plain
-from jobfleet.cli.schema import diagnosis_data
+from jobfleet.cli.schema import diagnosis_data, repair_data
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from jobfleet.operations.doctor.findings import Diagnosis, Finding
+    from jobfleet.operations.doctor.repair import Repair
 
 WORDS = {"ok": ("ok", "green"), "note": ("note", "cyan"), "warning": ("WARN", "yellow"), "fault": ("FAULT", "red")}
 
 
 @click.command(cls=Command)
+@click.option("--fix", is_flag=True, help="Repair what is safe to repair while the fleet runs, then check.")
+@click.option("--dry-run", is_flag=True, help="With --fix: only show what would be repaired.")
+@click.option("--strict", is_flag=True, help="Exit with code 1 also if there is a warning.")
 @click.pass_obj
-def doctor(invocation: Invocation) -> int:
+def doctor(invocation: Invocation, *, fix: bool, dry_run: bool, strict: bool) -> int:
     """Check the server, the workers, and the consistency of the data.
 
-    It only reads, and a bounded part of each lane. Exit code 1 if there is a fault; warnings and notes do not count.
+    It checks a bounded part of each lane, and without --fix it only reads. Exit code 1 if there is a fault; warnings
+    count with --strict, notes never.
     """
+    if dry_run and not fix:
+        raise click.UsageError("--dry-run belongs to --fix.")
     with invocation.fleet() as fleet:
+        repairs = fleet.repair(dry_run=dry_run) if fix else []
         diagnosis = fleet.doctor()
     output = invocation.output
     wrong = [one.check for one in diagnosis.findings if one.level in ("warning", "fault")]
-    output.show(data=diagnosis_data(diagnosis), ids=wrong, text=_text(output, diagnosis))
-    return fail.DONE if diagnosis.is_sound else fail.FAILED
+    text = "\n".join([*_repaired(output, repairs, is_dry=dry_run), _text(output, diagnosis)])
+    data = {**diagnosis_data(diagnosis), "repairs": [repair_data(one) for one in repairs]} if fix else None
+    output.show(data=data or diagnosis_data(diagnosis), ids=wrong, text=text)
+    return fail.FAILED if not diagnosis.is_sound or (strict and wrong) else fail.DONE
+
+
+def _repaired(output: Output, repairs: Sequence[Repair], *, is_dry: bool) -> Iterator[str]:
+    for one in repairs:
+        word = "would" if is_dry else "fixed" if one.is_done else "gone"
+        yield output.styled(f"{word:<5}", "green") + f"  {one.check}: {plain(one.what)}"
 
 
 def _text(output: Output, diagnosis: Diagnosis) -> str:

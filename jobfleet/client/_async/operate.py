@@ -13,6 +13,7 @@ from jobfleet.model.option_types import Durability, Seconds
 from jobfleet.operations.jobs import cancel
 
 if TYPE_CHECKING:
+    from jobfleet.operations.doctor.repair import Repair
     from jobfleet.operations.jobs.filters import JobFilters
     from jobfleet.operations.workers import commands
 
@@ -124,6 +125,16 @@ class AsyncOperate(AsyncConnection):
         from jobfleet.operations.queues import durability as queues_durability
 
         return await self._do(queues_durability.set_durability(self.context, queue, durability))
+
+    async def repair(self, *, dry_run: bool = False) -> list[Repair]:
+        """Repair contradictions in the data that `doctor` finds and that are safe to repair while the fleet runs.
+
+        Args:
+            dry_run: Only look for them.
+        """
+        from jobfleet.operations.doctor import repair as doctor_repair  # for those who ask
+
+        return await self._do(doctor_repair.repair(self.context, dry_run=dry_run))
 
     async def purge_queue(self, queue: str, *, by: str | None = None) -> int:
         """Cancel every waiting job of a queue, and return how many there were.

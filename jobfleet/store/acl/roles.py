@@ -115,8 +115,8 @@ KEEPS_UP = _named(
 )
 OPERATES = _named(
     """clean clear_lane close_queue command dismiss edit enlist forget forget_steps hold_entry pause
-    pause_function pause_group purge put_back register replay reschedule resume resume_function resume_group retire
-    schedule set_limit trim unmark unregister unschedule"""
+    pause_function pause_group purge put_back register repair replay reschedule resume resume_function resume_group
+    retire schedule set_limit trim unmark unregister unschedule"""
 )
 
 

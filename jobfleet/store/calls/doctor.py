@@ -1,4 +1,4 @@
-"""Calls that `doctor` reads with: server, lacking, runs, locks and kept. None of them writes."""
+"""Calls of `doctor`: server, lacking, runs, locks and kept read; only repair writes."""
 
 from __future__ import annotations
 
@@ -88,6 +88,20 @@ class Kept(NamedTuple):
     left: int
 
 
+class Broken(NamedTuple):
+    """A contradiction in a lane.
+
+    Attributes:
+        kind: lease, run, key or ttl; see the script `repair`.
+        job_id: The job.
+        key: The unique key; otherwise empty.
+    """
+
+    kind: str
+    job_id: str
+    key: str = ""
+
+
 def server(keys: Keyspace) -> Call[tuple[int, Mapping[str, str]]]:
     """Return Redis's time, and the INFO of server, memory, persistence and replicas; empty if INFO is not permitted."""
     return Call(load("server"), (keys.queues,), (), lambda reply: (int(reply[1]), _info(reply[2])))
@@ -145,6 +159,22 @@ def _locks(reply: Reply) -> Locks:
     left = reply[4]
     pairs = {text_of(left[i]): text_of(left[i + 1]) for i in range(0, len(left), 2)}
     return Locks(int(reply[1]), int(reply[2]), int(reply[3]), pairs)
+
+
+def repair(lane: Lane, found: Sequence[Broken], *, ttl_ms: int) -> Call[str]:
+    """Repair at most 50 contradictions; the reply has one letter for each: r repaired, n not there any more.
+
+    Args:
+        lane: The lane.
+        found: The contradictions.
+        ttl_ms: Time in ms for which a result without a TTL is stored from now on.
+    """
+    return Call(
+        load("repair"),
+        (lane.lease, lane.runs, lane.unique, lane.lane, *(lane.result(one.job_id) for one in found)),
+        (lane.tag, ttl_ms, *(part for one in found for part in one)),
+        lambda reply: str(reply[1].decode()),
+    )
 
 
 def kept(lane: Lane, ids: Sequence[str]) -> Call[list[Kept]]:

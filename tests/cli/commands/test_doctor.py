@@ -11,8 +11,8 @@ from jobfleet import Fleet, Job
 from tests.cli.hand import Cli, Hand, Shell
 
 CHECKS = [
-    "version", "eviction", "persistence", "replicas", "memory", "results", "scripts", "clock", "clocks", "user",
-    "tls", "workers", "versions", "service",
+    "version", "eviction", "persistence", "replicas", "cluster", "memory", "results", "scripts", "clock", "clocks",
+    "user", "tls", "workers", "versions", "service",
     "functions", "queues", "hot", "leases", "cron", "limits", "damage", "runs", "waiting", "locks", "lifetimes", "long",
     "outbox", "journal", "paused", "dead",
 ]  # fmt: skip
@@ -38,7 +38,7 @@ def test_a_line_a_check_and_a_sum(cli: Cli, job_id: str) -> None:
     assert remedy == " " * 20 + (
         "redis-cli CONFIG SET appendonly yes, and appendonly yes with appendfsync everysec in its configuration."
     )
-    assert lines[-1] == "30 checks, 0 faults, 1 warning"
+    assert lines[-1] == "31 checks, 0 faults, 1 warning"
 
 
 def test_a_fault_is_told_with_what_can_be_done_and_exit_code_1(cli: Cli, job_id: str, raw: redis.Redis) -> None:
@@ -51,7 +51,7 @@ def test_a_fault_is_told_with_what_can_be_done_and_exit_code_1(cli: Cli, job_id:
     assert result.exit_code == 1
     assert "FAULT  locks        2 unique keys; 1 held by a job that is not open: left by default.0.gone." in lines
     assert "note   paused       Paused: queue default." in lines
-    assert lines[-1] == "30 checks, 1 fault, 1 warning"
+    assert lines[-1] == "31 checks, 1 fault, 1 warning"
 
 
 def test_programs_read_json_or_the_names_of_what_is_wrong(cli: Cli, job_id: str, raw: redis.Redis) -> None:
@@ -84,3 +84,23 @@ def test_without_redis_it_leaves_with_4(shell: Shell) -> None:
 
     assert (result.returncode, result.stdout) == (4, "")
     assert result.stderr.startswith("No Redis at redis://127.0.0.1:1/0")
+
+
+def test_a_fix_repairs_what_a_dry_run_shows(cli: Cli, job_id: str, raw: redis.Redis) -> None:
+    raw.hset(LOCK, "left", "default.0.gone 0 1")
+    text = "locks: left is held by default.0.gone, which is not open: the unique key is released."
+
+    dry = cli("doctor", "--fix", "--dry-run")
+    assert (dry.exit_code, dry.stdout.splitlines()[0]) == (1, f"would  {text}")
+    assert raw.hexists(LOCK, "left")
+
+    fixed = cli("doctor", "--fix")
+    assert (fixed.exit_code, fixed.stdout.splitlines()[0]) == (0, f"fixed  {text}")
+    assert not raw.hexists(LOCK, "left")
+    assert json.loads(cli("doctor", "--fix", "-o", "json").stdout)["repairs"] == []
+
+
+def test_warnings_fail_only_if_asked(cli: Cli, job_id: str) -> None:
+    assert cli("doctor").exit_code == 0
+    assert cli("doctor", "--strict").exit_code == 1
+    assert cli("doctor", "--dry-run").exit_code == 2

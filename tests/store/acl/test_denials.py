@@ -59,7 +59,7 @@ FORBIDDEN: dict[str, list[str]] = {
         f"EVALSHA 0 1 {LANE}conf", f"EVAL x 1 {LANE}conf", f"GET {LANE}progress:a", f"HSET {LANE}conf a b",
     ],
     "operator": [
-        f"BZPOPMIN {LANE}wake 1", f"SET {LANE}claim:x 1", f"GET {LANE}claim:x", f"ZADD {LANE}lease 1 a",
+        f"BZPOPMIN {LANE}wake 1", f"SET {LANE}claim:x 1", f"GET {LANE}claim:x",
         f"SET {LANE}sent:x 1", f"SET {FLEET}worker:x 1", f"ZADD {FLEET}lock:x 1 a", f"SUBSCRIBE {FLEET}control",
         f"ZADD {FLEET}workers 1 a", f"XREADGROUP GROUP a b STREAMS {LANE}journal >", "SCRIPT LOAD x",
     ],
