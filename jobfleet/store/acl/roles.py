@@ -108,9 +108,9 @@ RUNS = _named(
 LEASES = _named("pause_function paused resume_function set_aside settle tick waiting")
 """What workers do, too, so that a fleet without a reaper recovers the jobs of dead workers."""
 CRON = _named("attend attendants entries fire ledger marks schedule")
-RELAYS = _named("dependants outbox unwatch")
+RELAYS = _named("dependants flows outbox unwatch")
 KEEPS_UP = _named(
-    """counts deliver deliveries endings enlist flows gather history indexes memory put_back retire
+    """counts deliver deliveries endings enlist gather history indexes memory put_back retire
     sweep take trim trim_journal"""
 )
 OPERATES = _named(

@@ -163,6 +163,26 @@ async def test_a_reaper_does_all_duties_and_an_exporter_reads_the_metrics(
     assert denials(admin) == []
 
 
+async def test_a_worker_does_the_duties_of_a_fleet_without_a_reaper(
+    url_of: UrlOf, registry: Registry, admin: redis.Redis
+) -> None:
+    def fill() -> None:
+        with Fleet(url_of("operator"), registry=registry) as fleet:
+            fleet.cron.add("often", "* * * * * *", Job("Often", "app.add", (1, 1)))
+            run_all(fleet, registry, url_of)
+
+    await asyncio.to_thread(fill)
+    config = JobConfig(url=url_of("worker"))
+    store = AsyncStore(target(config.url))
+    tally = Tally()
+    duties = [Leases(store, KEYS, config, tally), CronDuty(store, config, tally), Relay(store, KEYS, config, tally)]
+    for duty in (*duties, *duties):
+        await duty.turn()
+    await store.close()
+
+    assert denials(admin) == []
+
+
 def run_all(fleet: Fleet, registry: Registry, url_of: UrlOf) -> None:
     """Leave what a fleet leaves: ended jobs, dead letters, waiting ones."""
     produce(fleet)
