@@ -156,7 +156,7 @@ def roles() -> tuple[Role, ...]:
             "web",
             "reads everything, and listens to events",
             _reading() | {"listen"},
-            commands=LISTENS,
+            commands=(*LISTENS, "CLUSTER|SHARDS"),
             publishes=(),
             hears=HEARD,
             looks=True,
