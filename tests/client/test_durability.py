@@ -123,6 +123,9 @@ async def test_a_replica_that_does_not_confirm_makes_the_outcome_uncertain(
         with pytest.raises(DurabilityUncertain) as caught:
             await hasty("enqueue", wanted)
         assert caught.value.job_id == "default.0.n1"
+    async with AsyncFleet(servers.url, durability_timeout=SHORT) as other:  # its connection has written nothing yet
+        with pytest.raises(DurabilityUncertain):
+            await other.enqueue(Job("Sum", CLEANUP, id="n1", durability="replicated"))
     (many,) = await hasty.all("enqueue_many", [wanted])
     servers.replica.resume()
     receipt = await producer("submit", wanted)
