@@ -19,6 +19,7 @@ from weakref import WeakSet
 
 from jobfleet.clock import boottime, monotonic, span
 from jobfleet.errors import BufferFull, ConfigError, FleetFull, JobfleetError, JobNotFound, StoreUnavailable
+from jobfleet.logs.contained import contain_handler_errors
 from jobfleet.model import JobResult, JobStatus, Receipt
 from jobfleet.operations.buffer.flush import Kept, Refusals, flush
 from jobfleet.operations.buffer.offline import UNCONFIRMED, NotBuffered
@@ -151,6 +152,7 @@ class JobBuffer:
 
     def _start(self) -> None:
         """Start the thread; called with the lock."""
+        contain_handler_errors()  # one of the program's handlers that raises must not end the thread
         self._begun_at, self._flushed, self._refusals, self._dropped = monotonic(), 0, 0, 0
         self._hurried.clear()
         thread = threading.Thread(target=self._run, name="jobfleet-buffer", daemon=True)

@@ -229,3 +229,25 @@ def test_a_silent_network_fills_the_buffer_and_another_one_flushes_it(
 def away_on_tcp() -> Iterator[RedisServer]:
     with RedisServer(tcp=True) as server:
         yield server
+
+
+class Broken(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        raise RuntimeError("the disk of the log is full")
+
+
+def test_a_log_handler_that_raises_keeps_no_jobs_in_the_buffer(away: RedisServer, registry: Registry) -> None:
+    handler = Broken()
+    logger = logging.getLogger("jobfleet.client")
+    logger.addHandler(handler)
+    try:
+        with Fleet(away.url, registry=registry, patience=0, buffer=10) as fleet:
+            fleet.enqueue(add(0))
+            away.kill()
+            job_id = fleet.enqueue(add(1))
+            away.restart()
+
+            wait_until(lambda: fleet.buffered == 0, why="the buffer is flushed")
+            assert fleet.poll(job_id).status is JobStatus.QUEUED
+    finally:
+        logger.removeHandler(handler)
