@@ -21,7 +21,7 @@ COMMANDS = [
     f"RESTORE {LANE}runs 0 x", f"RENAME {LANE}dlq {LANE}gone", f"RENAME {LANE}runs other", "SWAPDB 0 1",
     "FUNCTION LOAD x", "FUNCTION FLUSH", "FCALL f 0", "SAVE", "BGSAVE", "SLOWLOG GET", "MOVE x 1",
     "OBJECT HELP", "PSUBSCRIBE *", "GET other", "SET other 1", "GET {other:mail:0}:job:a", "HGETALL {jobfleet2}:cron",
-    f"DUMP {LANE}job:a", f"SORT {LANE}ready:2", f"APPEND {FLEET}queues x", "WAIT 0 0", "MULTI", "EVAL return 0",
+    f"DUMP {LANE}job:a", f"SORT {LANE}ready:2", f"APPEND {FLEET}queues x", "MULTI", "EVAL return 0",
     "PUBLISH other x", "SUBSCRIBE other",
 ]  # fmt: skip
 FORBIDDEN: dict[str, list[str]] = {
@@ -50,13 +50,14 @@ FORBIDDEN: dict[str, list[str]] = {
         f"XDEL {LANE}dlq 1-1", f"UNLINK {LANE}job:a", f"DEL {FLEET}queues", f"PEXPIRE {LANE}result:a 1",
         f"HDEL {FLEET}cron a", f"PUBLISH {LANE}events x", f"PUBLISH {FLEET}control x", f"SUBSCRIBE {FLEET}control",
         f"EVALSHA 0 1 {LANE}conf", f"EVAL x 1 {LANE}job:a", f"BZPOPMIN {LANE}wake 1", f"ZREM {LANE}lease a",
-        f"SET {FLEET}worker:x 1",
+        f"SET {FLEET}worker:x 1", "WAIT 0 0", "WAITAOF 0 0 0",
     ],
     "exporter": [
         f"GET {LANE}job:a", f"MGET {LANE}job:a", f"GET {LANE}result:a", f"GET {LANE}value:a", f"HGETALL {LANE}runs",
         f"HGET {LANE}runs a", f"XRANGE {LANE}dlq - +", f"XREVRANGE {LANE}dlq + -", f"HGETALL {LANE}dead",
         f"LRANGE {LANE}log:a 0 -1", f"HGETALL {LANE}steps:a", f"SET {LANE}listeners 1", f"SUBSCRIBE {LANE}events",
         f"EVALSHA 0 1 {LANE}conf", f"EVAL x 1 {LANE}conf", f"GET {LANE}progress:a", f"HSET {LANE}conf a b",
+        "WAIT 0 0", "WAITAOF 0 0 0",
     ],
     "operator": [
         f"BZPOPMIN {LANE}wake 1", f"SET {LANE}claim:x 1", f"GET {LANE}claim:x",
