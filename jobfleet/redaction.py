@@ -6,13 +6,8 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from jobfleet.secret import HIDDEN, Secret
+from jobfleet.secret import HIDDEN, NAMES, Secret
 
-DEFAULT = (
-    "password", "passwd", "passphrase", "token", "secret", "api_key", "apikey", "private_key", "access_key",
-    "authorization", "cookie",
-)  # fmt: skip
-"""The names that are hidden, unless the setting `redact` names others."""
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _OTHER = re.compile(r"[^a-z0-9]+")
 
@@ -27,7 +22,7 @@ class Redaction:
         names: The names.
     """
 
-    def __init__(self, names: Collection[str] = DEFAULT) -> None:
+    def __init__(self, names: Collection[str] = NAMES) -> None:
         self._names: tuple[str, ...] = ()
         self.use(names)
 

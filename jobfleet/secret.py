@@ -6,6 +6,11 @@ from typing import Final, Generic, TypeVar
 
 T_co = TypeVar("T_co", covariant=True)
 HIDDEN: Final = "***"
+NAMES: Final = (
+    "password", "passwd", "passphrase", "token", "secret", "api_key", "apikey", "private_key", "access_key",
+    "authorization", "cookie",
+)  # fmt: skip
+"""The names of keys whose values are hidden, unless the setting `redact` names others."""
 
 
 class Secret(Generic[T_co]):

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from jobfleet.config.notify import read_notify, show_notify
 from jobfleet.config.url import HIDDEN, check_database_url, check_url, mask_url
 from jobfleet.durations import UNITS, read_duration
 from jobfleet.errors import ConfigError
@@ -181,6 +180,20 @@ def _queues(value: object) -> dict[str, int]:
     return queues
 
 
+def _notify(value: object) -> dict[str, object]:
+    if isinstance(value, str | Mapping) and not value:
+        return {}
+    from jobfleet.config.notify import read_notify  # most processes have no channels
+
+    return read_notify(value)
+
+
+def _show_notify(value: object) -> str:
+    from jobfleet.config.notify import show_notify
+
+    return show_notify(value)
+
+
 def _show_queues(value: object) -> str:
     return ",".join(name if weight == 1 else f"{name}={weight}" for name, weight in _queues(value).items())
 
@@ -240,4 +253,4 @@ LANES = Kind(
     parse=_lanes,
     show=lambda value: ",".join(f"{queue}={count}" for queue, count in _lanes(value).items()),
 )
-NOTIFY = Kind(name="table, or JSON", parse=read_notify, show=show_notify, hides=True)
+NOTIFY = Kind(name="table, or JSON", parse=_notify, show=_show_notify, hides=True)

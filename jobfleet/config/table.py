@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from jobfleet.config.cpu import default_processes, processors
-from jobfleet.config.durability import DurabilitySettings
 from jobfleet.config.kind import (
     COUNT,
     DATABASE,
@@ -29,6 +28,7 @@ from jobfleet.config.kind import (
     SIZE,
     choice,
 )
+from jobfleet.config.producer import ProducerSettings
 from jobfleet.config.setting import OptionalSeconds, Seconds, Setting, Weights, setting
 from jobfleet.errors import ConfigError
 
@@ -38,7 +38,7 @@ MIB = 1024**2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobConfig(DurabilitySettings):
+class JobConfig(ProducerSettings):
     """All settings, validated. Durations are float seconds.
 
     Raises:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from jobfleet.config.connection import ConnectionSettings
 from jobfleet.config.kind import KEYRING, LEVEL, WORDS
 from jobfleet.config.setting import setting
-from jobfleet.redaction import DEFAULT
+from jobfleet.secret import NAMES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,5 +31,5 @@ class TrustSettings(ConnectionSettings):
         scope="all",
     )
     redact: tuple[str, ...] = setting(
-        WORDS, DEFAULT, "Names of keys whose values are shown as ***; empty for none.", scope="all"
+        WORDS, NAMES, "Names of keys whose values are shown as ***; empty for none.", scope="all"
     )

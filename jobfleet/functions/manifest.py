@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from jobfleet.codec import decode, encode
 from jobfleet.errors import EncodingError
-from jobfleet.functions.schema import schema_in
 from jobfleet.model.group import EVERY_GROUP, GroupTemplate
-from jobfleet.model.limit import DeclaredLimit
 from jobfleet.model.template import placeholders
 
 if TYPE_CHECKING:  # a supervisor reads what is published, and knows no function
     from jobfleet.functions.registry import JobFunction
+    from jobfleet.model.limit import DeclaredLimit
 
 PUBLISHED = (
     "queue", "priority", "delay", "expires_in", "result_ttl", "timeout", "hard_timeout", "max_retries", "retry_delay",
@@ -61,6 +60,8 @@ def read_function(record: bytes) -> dict[str, Any]:
 
 def read_version(record: bytes) -> int:
     """The version of the arguments of a published function."""
+    from jobfleet.functions.schema import schema_in  # supervisors do not need it
+
     return schema_in(read_function(record))
 
 
@@ -69,6 +70,8 @@ def read_limit(record: bytes) -> DeclaredLimit | None:
     limit = _read(record).get("limit")
     if not isinstance(limit, dict):
         return None
+    from jobfleet.model.limit import DeclaredLimit  # few functions declare limits
+
     options = read_function(record)
     group = options.get("group")
     place = EVERY_GROUP if isinstance(group, GroupTemplate) else group

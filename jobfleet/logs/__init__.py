@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from jobfleet.config import JobConfig
 from jobfleet.logs.contained import contain_handler_errors
 from jobfleet.logs.formatters import FORMAT, Current, PlainFormatter, TerminalFormatter, announce_days, nobody
-from jobfleet.redaction import Redaction
 
 if TYPE_CHECKING:
     from jobfleet.logs.json_lines import JsonFormatter
@@ -67,6 +66,7 @@ def is_for_terminal(config: JobConfig) -> bool:
 def _formatter(config: JobConfig, worker: str, current: Current, *, shows_day: bool) -> logging.Formatter:
     if config.log_format == "json":
         from jobfleet.logs.json_lines import JsonFormatter
+        from jobfleet.redaction import Redaction
 
         return JsonFormatter(worker=worker, current=current, redaction=Redaction(config.redact))
     if not is_for_terminal(config):

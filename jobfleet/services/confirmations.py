@@ -7,25 +7,18 @@ are short until a confirmation comes again: otherwise a replica that is away wou
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from jobfleet.config import JobConfig
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.barrier import DURABILITY, FSYNC, REPLICATED, Barrier, Confirming
+from jobfleet.store.barrier import Barrier, Confirming
 from jobfleet.store.call import Call
 from jobfleet.store.calls.enqueue import mark
 from jobfleet.store.keys import Lane
 
-KNOWN = frozenset((REPLICATED, FSYNC))
 SHORT_MS = 1
 """Time limit of a wait after one that was not confirmed."""
-
-
-def levels_in(headers: Iterable[Mapping[str, Any]]) -> Collection[str]:
-    """Return the levels that jobs ask for, by their headers."""
-    levels = {header[DURABILITY] for header in headers if DURABILITY in header}
-    return levels & KNOWN if levels else levels
 
 
 class Confirmations:

@@ -11,7 +11,6 @@ from jobfleet.clock import monotonic
 from jobfleet.errors import JobfleetError
 from jobfleet.store.barrier import Barrier, Confirming
 from jobfleet.store.call import Call, Command
-from jobfleet.store.confirm import confirmed
 from jobfleet.store.keys import Lane
 from jobfleet.store.link.aio import AsyncSocketLink
 from jobfleet.store.link.pool import MOST
@@ -114,7 +113,7 @@ class AsyncStore:
                 return await self._closed(calls, calls.barrier, answered, patience)
             return calls.ended(await self._answered(calls.calls, answered, calls.since, patience))
         if isinstance(calls, Confirming):
-            return await self._driven(confirmed(calls, **self._sending(patience)))
+            return await self._confirmed(calls, patience)
         began = monotonic()
         if self.detours:
             calls = self.detours.chosen(calls, began)
@@ -162,9 +161,15 @@ class AsyncStore:
     async def _closed(self, made: Making, barrier: Barrier, answered: list[Any], patience: float | None) -> list[Any]:
         """Return the values of calls that were sent while they were made, and that a barrier followed."""
         batch = Confirming(made.calls, barrier)
-        values = await self._driven(confirmed(batch, first=answered, since=made.since, **self._sending(patience)))
+        values = await self._confirmed(batch, patience, first=answered, since=made.since)
         made.is_reached, made.took = batch.is_reached, batch.took
         return values
+
+    async def _confirmed(self, batch: Confirming, patience: float | None, **sent: Any) -> list[Any]:
+        """Return the values of calls that a barrier follows; send them if they were not sent yet."""
+        from jobfleet.store.confirm import confirmed  # few processes have durable jobs
+
+        return await self._driven(confirmed(batch, **sent, **self._sending(patience)))
 
     def _sending(self, patience: float | None) -> Sending:
         return Sending(

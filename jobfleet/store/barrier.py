@@ -7,7 +7,7 @@ next reply may come from another primary, which may lack the first write.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jobfleet.store.call import Call, Command
@@ -16,6 +16,8 @@ DURABILITY = "durability"
 """The field of a level in the header of a job, and among the settings of a queue."""
 REPLICATED = "replicated"
 FSYNC = "fsync"
+KNOWN = frozenset((REPLICATED, FSYNC))
+"""The levels that need a confirmation."""
 
 
 class Barrier(NamedTuple):
@@ -54,6 +56,12 @@ class Barrier(NamedTuple):
 
 def _is_at_least(count: object, least: int) -> bool:
     return isinstance(count, int) and count >= least
+
+
+def levels_in(headers: Iterable[Mapping[str, Any]]) -> Collection[str]:
+    """Return the levels that jobs ask for, by their headers."""
+    levels = {header[DURABILITY] for header in headers if DURABILITY in header}
+    return levels & KNOWN if levels else levels
 
 
 class Confirming(list[Call[Any]]):

@@ -13,11 +13,11 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from jobfleet.model import split_id
-from jobfleet.store.channel_keys import ChannelKeys
 
 if TYPE_CHECKING:
     from jobfleet.codec.seals import Seals
     from jobfleet.config import JobConfig
+    from jobfleet.store.channel_keys import ChannelKeys
 
 BANDS = 4
 NORMAL = 2
@@ -377,6 +377,8 @@ class Keyspace:
 
     def channel(self, name: str) -> ChannelKeys:
         """The keys of a notification channel."""
+        from jobfleet.store.channel_keys import ChannelKeys  # only notifications need it
+
         return ChannelKeys(self.tag, name)
 
     def signs(self, queue: str, index: int, names: Sequence[str]) -> tuple[str, ...]:

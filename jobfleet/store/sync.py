@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from jobfleet.clock import monotonic
 from jobfleet.store.barrier import Barrier, Confirming
 from jobfleet.store.call import Call, Command
-from jobfleet.store.confirm import confirmed
 from jobfleet.store.link.pool import MOST
 from jobfleet.store.link.protocol import Link
 from jobfleet.store.link.sync import SocketLink
@@ -96,7 +95,7 @@ class Store:
                 return self._closed(calls, calls.barrier, answered)
             return calls.ended(self._answered(calls.calls, answered, calls.since))
         if isinstance(calls, Confirming):
-            return self._driven(confirmed(calls, **self._sending()))
+            return self._confirmed(calls)
         began = monotonic()
         if self.detours:
             calls = self.detours.chosen(calls, began)
@@ -142,9 +141,15 @@ class Store:
     def _closed(self, made: Making, barrier: Barrier, answered: list[Any]) -> list[Any]:
         """Return the values of calls that were sent while they were made, and that a barrier followed."""
         batch = Confirming(made.calls, barrier)
-        values = self._driven(confirmed(batch, first=answered, since=made.since, **self._sending()))
+        values = self._confirmed(batch, first=answered, since=made.since)
         made.is_reached, made.took = batch.is_reached, batch.took
         return values
+
+    def _confirmed(self, batch: Confirming, **sent: Any) -> list[Any]:
+        """Return the values of calls that a barrier follows; send them if they were not sent yet."""
+        from jobfleet.store.confirm import confirmed  # few processes have durable jobs
+
+        return self._driven(confirmed(batch, **sent, **self._sending()))
 
     def _sending(self) -> Sending:
         return Sending(

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict
 from jobfleet.clock import monotonic
 from jobfleet.errors import JobfleetError, ScriptContractError
 from jobfleet.store.call import LATE, LONGER, Call, Command, Key
-from jobfleet.store.mending import repaired
 from jobfleet.store.replies import Remedy, read, remedy, translate, unavailable
 from jobfleet.store.server.clock import ASK, ServerClock
 
@@ -323,6 +322,10 @@ def _repaired(
 ) -> Generator[Step, list[Any] | None, list[tuple[int, bool]]]:
     """Repair damage that made scripts fail, once per call; return the calls to retry."""
     fresh = {index: calls[index] for index in broken if index not in mended}
+    if not fresh:
+        return []
+    from jobfleet.store.mending import repaired  # damage is rare
+
     mended.update(fresh)
     return [(index, False) for index in (yield from repaired(fresh, fake=fake))]
 

@@ -11,7 +11,7 @@ import pytest
 from jobfleet.config import SETTINGS, JobConfig, Loaded, Setting, default_processes, load, processors
 from jobfleet.config.kind import SECRET
 from jobfleet.errors import ConfigError
-from jobfleet.redaction import DEFAULT
+from jobfleet.secret import NAMES
 
 MIB = 1024 * 1024
 
@@ -27,7 +27,7 @@ DEFAULTS: dict[str, object] = {
     "keyring": None,
     "sign": "off",
     "encrypt": "off",
-    "redact": DEFAULT,
+    "redact": NAMES,
     "buffer": 0,
     "on_full": "raise",
     "durability": "fast",

@@ -20,11 +20,11 @@ from jobfleet.errors import EncodingError, InvalidJob, JobfleetError
 from jobfleet.metrics.tally import Tally
 from jobfleet.operations.cron import Decorated, decorated, entry_of, lane_of, too_many
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.services.confirmations import KNOWN, Confirmations
+from jobfleet.services.confirmations import Confirmations
 from jobfleet.services.service import Service
 from jobfleet.services.worker_starts import Starts, starts_of
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.barrier import DURABILITY
+from jobfleet.store.barrier import DURABILITY, KNOWN
 from jobfleet.store.call import Call
 from jobfleet.store.calls import cron as calls
 from jobfleet.store.calls import enqueue, inspect

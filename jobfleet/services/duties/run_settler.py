@@ -8,8 +8,8 @@ needed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from jobfleet.codec import header_or_empty, seal_record
 from jobfleet.codec.record import DESCRIBED
@@ -20,13 +20,17 @@ from jobfleet.outcome import Cancelled, Crashed, Outcome, Preempted, TimedOut, W
 from jobfleet.retry.decision import Fail, Park, Release, Retry, decide
 from jobfleet.retry.policy import Policy, policy_of, with_header
 from jobfleet.retry.tries import Tries
-from jobfleet.services.confirmations import Confirmations, levels_in
 from jobfleet.store.aio import AsyncStore
+from jobfleet.store.barrier import levels_in
+from jobfleet.store.call import Call
 from jobfleet.store.calls import settle
 from jobfleet.store.calls.settle import Item
 from jobfleet.store.keys import Lane
-from jobfleet.store.records import Held
+from jobfleet.store.records import Held, Settled
 from jobfleet.store.trip import only
+
+if TYPE_CHECKING:
+    from jobfleet.services.confirmations import Confirmations
 
 log = logging.getLogger("jobfleet.reaper")
 
@@ -55,7 +59,8 @@ class RunSettler:
         tally: Tally,
         on_watched: Callable[[Lane], None] = lambda _: None,
     ) -> None:
-        self._confirmations = Confirmations(store, config, log)
+        self._store = store
+        self._confirmations: Confirmations | None = None
         self._config = config
         self._functions = functions
         self._tally = tally
@@ -81,7 +86,7 @@ class RunSettler:
             items = [self._item(one, outcome, now_us, guard) for one, outcome in zip(part, outcomes, strict=True)]
             levels = levels_in([header_or_empty(one.envelope) for one in part])
             what = f"the end of a run of {part[0].id}"
-            answer = only(await self._confirmations.run_many(lane, (settle.settle(lane, items),), levels, what=what))
+            answer = await self._answered(lane, settle.settle(lane, items), levels, what)
             if answer.watched:
                 self._on_watched(lane)
             for one, item, outcome, letter in zip(part, items, outcomes, answer.letters, strict=True):
@@ -89,6 +94,17 @@ class RunSettler:
                     settled.append(one)
                     self._tell(lane, item, outcome)
                     _note(one, item, outcome)
+        return settled
+
+    async def _answered(self, lane: Lane, call: Call[Settled], levels: Collection[str], what: str) -> Settled:
+        """Run a call, and let the server confirm it if its jobs ask for that."""
+        if not levels:
+            return await self._store.run(call)
+        if self._confirmations is None:
+            from jobfleet.services.confirmations import Confirmations  # few processes have durable jobs
+
+            self._confirmations = Confirmations(self._store, self._config, log)
+        settled: Settled = only(await self._confirmations.run_many(lane, (call,), levels, what=what))
         return settled
 
     def _item(self, held: Held, outcome: Outcome, now_us: int, guard: str) -> Item:

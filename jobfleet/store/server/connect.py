@@ -14,13 +14,13 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from jobfleet.errors import ConfigError
-from jobfleet.store.server.hosts import Address
 from jobfleet.store.server.target import Target
 
 if TYPE_CHECKING:
     import fakeredis
 
     from jobfleet.store.server.cluster_url import ClusterSeeds
+    from jobfleet.store.server.hosts import Address
 
 OLDEST = (7, 2)
 Maker = Callable[[], Any]

@@ -14,8 +14,9 @@ from functools import partial
 from typing import Any
 
 from jobfleet.errors import JobfleetError, ScriptContractError
-from jobfleet.services.confirmations import Confirmations, levels_in
+from jobfleet.services.confirmations import Confirmations
 from jobfleet.store.aio import AsyncStore
+from jobfleet.store.barrier import levels_in
 from jobfleet.store.call import Call
 from jobfleet.store.calls.progress import Report, progress
 from jobfleet.store.calls.settle import CHUNK, Item, settle

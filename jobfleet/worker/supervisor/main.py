@@ -41,7 +41,6 @@ from jobfleet.worker.supervisor.lease_renewer import LeaseRenewer
 from jobfleet.worker.supervisor.lifecycle import Lifecycle
 from jobfleet.worker.supervisor.metrics import WorkerMetrics
 from jobfleet.worker.supervisor.recycling import Recycling
-from jobfleet.worker.supervisor.reload import Reload, check_reload
 from jobfleet.worker.supervisor.remote_commands import RemoteCommands
 from jobfleet.worker.supervisor.renewals import Renewals
 from jobfleet.worker.supervisor.signals import Signals
@@ -214,6 +213,8 @@ class Supervisor:
         if not self._config.burst:
             duties["cron"] = self._standin.watch
         if self._config.reload:
+            from jobfleet.worker.supervisor.reload import Reload  # only for development
+
             duties["reload"] = Reload(self._config.app_dir, self._child_processes, grace=self._config.grace).watch
         for name, duty in duties.items():
             self._watched(start(duty, log, name))
@@ -363,6 +364,8 @@ def main(modules: Sequence[str], config: JobConfig) -> int:
     """
     set_up_logs(config)
     if config.reload:
+        from jobfleet.worker.supervisor.reload import check_reload  # only for development
+
         check_reload()
     signals = Signals()
     at = target_of(config)
