@@ -86,12 +86,12 @@ def pool_to(group: SentinelGroup, *, bound: float, **options: Any) -> Any:
         bound: Time limit in seconds for asking all Sentinels.
         options: Options of redis-py for the connections.
     """
-    return _Pool(group.service, Sentinels(group, timeout=bound), **options, **group.options)
+    return _Pool(group.service, Sentinels(group, timeout=bound), **{**options, **group.options})
 
 
 def async_pool_to(group: SentinelGroup, *, bound: float, **options: Any) -> Any:
     """Return redis-py's pool of asyncio connections to the primary of a group; see `pool_to`."""
-    return _AsyncPool(group.service, AsyncSentinels(group, timeout=bound), **options, **group.options)
+    return _AsyncPool(group.service, AsyncSentinels(group, timeout=bound), **{**options, **group.options})
 
 
 def _explained(error: RedisError, service: str, asked: int) -> Exception:

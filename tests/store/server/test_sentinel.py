@@ -11,6 +11,7 @@ import pytest
 from jobfleet import AsyncFleet, Fleet, Job, JobStatus
 from jobfleet.config import mask_url
 from jobfleet.errors import ConfigError, StoreUnavailable
+from jobfleet.store.link.sync import SocketLink
 from jobfleet.store.server.security import Security
 from jobfleet.store.server.sentinel_url import SentinelGroup
 from jobfleet.store.server.target import target
@@ -96,6 +97,16 @@ async def test_an_awaited_client_does_too(group: SentinelServers) -> None:
         await fleet.limits.set("post", concurrency=3)
 
         assert (await fleet.limits("post"))[0].concurrency == 3
+
+
+def test_an_option_of_the_url_wins_over_the_same_setting(group: SentinelServers) -> None:
+    with Fleet(f"{group.url}?socket_timeout=7") as fleet:
+        fleet.statistics()
+        link = fleet.store.link
+        assert isinstance(link, SocketLink)
+        (connection,) = link.pool.idle
+
+    assert connection.socket_timeout == 7
 
 
 def test_a_sentinel_that_does_not_reply_delays_but_stops_nobody(group: SentinelServers) -> None:
