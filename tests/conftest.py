@@ -13,6 +13,7 @@ import pytest
 import redis
 from hypothesis import HealthCheck, settings
 
+from jobfleet.functions import default_fleet
 from tests.support import order, topologies, users
 from tests.support.fleet import Programs
 from tests.support.server import RedisServer
@@ -38,6 +39,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if processes > 1:
         items[:] = order.ordered(items, processes, is_slow=order.is_slow, file_of=order.file_of)
+
+
+def pytest_runtest_setup() -> None:
+    """No worker has offered settings in this process: those of an earlier test would be taken for a worker's."""
+    default_fleet._offered = None
 
 
 def pytest_sessionfinish() -> None:

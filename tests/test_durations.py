@@ -55,7 +55,7 @@ WITH_TEXT = ("retry_delay", "retry_for")
 OF_FUNCTIONS = [name for name in OF_JOBS if name in SHARED]
 SETTING_NAMES = [row.name for row in SETTINGS if row.kind is DURATION and (row.most or SECONDS) >= SECONDS]
 WHOLE = {"lease": {}, "renew_every": {"lease": 3600}, "retry_delay": {}, "wait_poll_min": {"wait_poll_max": 3600},
-         "beat": {"gone_after": 7200}}  # fmt: skip
+         "beat": {"gone_after": 7200}, "durability_timeout": {"socket_timeout": 7200}}  # fmt: skip
 """Settings that another setting bounds."""
 
 
@@ -240,6 +240,13 @@ def idle() -> None: ...
 def with_a_number(number: int) -> None: ...
 
 
+def test_the_time_to_flush_the_buffer_of_a_client() -> None:
+    for value in (HALF_HOUR, SECONDS):
+        Fleet("memory://closed").close(value)
+    with pytest.raises(InvalidJob, match="timeout"):
+        Fleet("memory://closed").close("soon")  # type: ignore[arg-type]  # the wrong type is what is tested
+
+
 def test_the_age_of_a_job_in_the_archive(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'archive.db'}"
     init_job_tables(url)
@@ -262,12 +269,12 @@ def test_no_other_method_takes_a_duration_that_this_table_does_not_have() -> Non
     }
 
     assert named == {
-        "Fleet.as_completed(timeout)", "Fleet.clean(older_than)", "Fleet.command_workers(grace)",
-        "Fleet.command_workers(timeout)", "Fleet.gather(timeout)", "Fleet.map(timeout)", "Fleet.reschedule(delay)",
-        "Fleet.reschedule_many(delay)", "Fleet.wait(timeout)", "Flows.wait(timeout)", "JobContext.extend(seconds)",
-        "JobContext.lock(timeout)", "JobHandle.reschedule(delay)", "JobHandle.result(timeout)",
-        "JobHandle.wait(timeout)", "JobManager.shutdown(timeout)", "JobManager.wait(timeout)",
-        "JobRepository.count_ended(older_than)",
+        "Fleet.as_completed(timeout)", "Fleet.clean(older_than)", "Fleet.close(timeout)",
+        "Fleet.command_workers(grace)", "Fleet.command_workers(timeout)", "Fleet.gather(timeout)",
+        "Fleet.map(timeout)", "Fleet.reschedule(delay)", "Fleet.reschedule_many(delay)", "Fleet.wait(timeout)",
+        "Flows.wait(timeout)", "JobContext.extend(seconds)", "JobContext.lock(timeout)",
+        "JobHandle.reschedule(delay)", "JobHandle.result(timeout)", "JobHandle.wait(timeout)",
+        "JobManager.shutdown(timeout)", "JobManager.wait(timeout)", "JobRepository.count_ended(older_than)",
         "JobRepository.prune(older_than)", "Limits.set(aging)", "default.wait(timeout)",
     }  # fmt: skip
 

@@ -78,6 +78,6 @@ class Confirming(list[Call[Any]]):
 
     def __init__(self, calls: Iterable[Call[Any]], barrier: Barrier) -> None:
         super().__init__(calls)
-        self.barrier = barrier
-        self.is_reached = False
-        self.took = 0.0
+        self.barrier: Barrier = barrier
+        self.is_reached: bool = False
+        self.took: float = 0.0

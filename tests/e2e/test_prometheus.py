@@ -29,6 +29,7 @@ ELSEWHERE = {
     "archive_events_total",  # archive/test_duty
     "archive_errors_total",  # archive/test_duty: a database that is away
     "notifications_total",  # services/duties/test_notify
+    "key_uses_total",  # trust/test_rolling: a fleet with keys
     "labels_folded_total",  # test_metrics: functions that nobody knows
 }
 """Metrics that only what goes wrong, or takes its time, brings forth; and the test that sees them."""

@@ -107,6 +107,8 @@ SAMPLES: dict[str, Call[Any]] = {
     "indexed": index.indexed(LANE, "tag:eu"),
     "indexes": ended.indexes(LANE),
     "kept": doctor.kept(LANE, IDS),
+    "level": enqueue.level(LANE),
+    "mark": enqueue.mark(LANE),
     "lacking": doctor.lacking(KEYS, ["PING", "TIME"]),
     "keep": steps.keep(LANE, IDS[0], 7, ttl_ms=1, step="s:a"),
     "letter": inspect.letter(LANE, IDS[0]),

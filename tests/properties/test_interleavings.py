@@ -23,6 +23,7 @@ from jobfleet.store.call import Call
 from jobfleet.store.calls.settle import release
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Answer, Claimed, Entry, Grant, Settled
+from jobfleet.store.server.target import target
 from jobfleet.worker.child.claimer import Claimer
 from jobfleet.worker.run.completer import Completer
 from jobfleet.worker.run.inputs.parents import Parents
@@ -286,6 +287,7 @@ class Lanes:
 
     def __init__(self, dice: random.Random) -> None:
         self._dice = dice
+        self.at = target("redis://127.0.0.1:1/0")
         self.jobs: dict[Lane, list[str]] = {LANE: [], OTHER: []}
         self.marked: set[Lane] = set()
         self.change = asyncio.Event()
@@ -299,7 +301,7 @@ class Lanes:
         self.marked.add(lane)
         self.change.set()
 
-    async def run(self, call: Call[Claimed]) -> Claimed:
+    async def run(self, call: Call[Claimed], **_: Any) -> Claimed:
         await turns(self._dice.randrange(3))
         claimed = self._claim(call)
         await turns(self._dice.randrange(3))

@@ -26,8 +26,9 @@ CALLS: dict[str, Callable[[Fleet], Any]] = {
     "remove_queue": lambda fleet: fleet.remove_queue("mial"),
     "reschedule_many": lambda fleet: fleet.reschedule_many(queue="mial", delay=5),
     "resume": lambda fleet: fleet.resume("mial"),
+    "spread": lambda fleet: fleet.spread("mial"),
 }
-CREATING = {"pause", "move"}
+CREATING = {"pause", "move", "set_durability"}
 
 
 @pytest.mark.parametrize("name", CALLS)
