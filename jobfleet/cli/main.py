@@ -27,7 +27,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "enqueue": "enqueue:enqueue",
         "status": "jobs:status",
         "wait": "jobs:wait",
-        "watch": "watch:watch",
+        "watch": "jobs:watch",
         "logs": "logs:logs",
         "explain": "steer:explain",
         "cancel": "jobs:cancel",

@@ -29,7 +29,7 @@ from jobfleet.store.calls import (
     spoiled,
     steps,
 )
-from jobfleet.store.calls.topology import topology
+from jobfleet.store.calls.doctor import topology
 from jobfleet.store.damage import Damage, Place
 from jobfleet.store.mending import mend, survey
 from jobfleet.store.records import Entry

@@ -1,4 +1,4 @@
-"""`jobfleet status`, `wait`, `cancel` and `jobs`."""
+"""`jobfleet status`, `wait`, `watch`, `cancel` and `jobs`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jobfleet.cli import fail
-from jobfleet.cli.bars import while_waiting
-from jobfleet.cli.following import waited
+from jobfleet.cli.bars import Bars, Lines, View, while_waiting
+from jobfleet.cli.following import follow, waited
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Command, by_option, yes_option
 from jobfleet.cli.output import Cell, agreed, count, say
@@ -224,3 +224,29 @@ def jobs(invocation: Invocation, /, limit: int, cursor: str, order: str, **optio
         say(f"{count(len(page.jobs), 'job')}; there may be more: --cursor {page.cursor}")
     elif len(page.jobs) == limit and output.form == "table":
         say(f"The newest {count(limit, 'job')}; --limit shows more, and '--order urgency' lists all by pages.")
+
+
+@click.command(cls=Command)
+@ids_argument
+@click.pass_obj
+def watch(invocation: Invocation, ids: tuple[str, ...]) -> int:
+    """Watch jobs until all have ended.
+
+    On a terminal, each job has a progress bar, and the errors of failed jobs are printed at the end. Otherwise each
+    change is printed as one line.
+
+    Exit code 1 unless all completed.
+    """
+    output = invocation.output
+    is_drawing = output.is_terminal and output.form == "table"
+    view: View = Bars(has_color=output.has_color) if is_drawing else Lines(output)
+    with invocation.fleet() as fleet:
+        jobs, is_complete = look_up(fleet, ids)
+        fleet.store.patience = invocation.config.patience
+        ended = follow(fleet, jobs, view)
+    for job in ended if is_drawing else ():
+        if job.status is JobStatus.FAILED:
+            output.line(f"{job.id} failed: {' '.join(job.error_text.split())}")
+    if not is_complete:
+        return fail.NOT_FOUND
+    return fail.DONE if all(job.status is JobStatus.COMPLETED for job in ended) else fail.FAILED

@@ -23,9 +23,8 @@ from jobfleet.operations.workers.info import WorkerInfo, workers_of
 from jobfleet.retry.tries import Tries
 from jobfleet.store.call import Call
 from jobfleet.store.calls import cron, doctor, ended, inspect, journal, limit
-from jobfleet.store.calls.doctor import Kept, Leased, Leases, Locks
+from jobfleet.store.calls.doctor import Kept, Leased, Leases, Locks, Topology, topology
 from jobfleet.store.calls.paused import read_functions
-from jobfleet.store.calls.topology import Topology, topology
 from jobfleet.store.fleet import whole
 from jobfleet.store.job_rows import Final, Finished, Waiting
 from jobfleet.store.keys import BANDS, Lane

@@ -9,7 +9,7 @@ from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, value
 from jobfleet.store.calls import inspect
-from jobfleet.store.calls.topology import Topology, topology
+from jobfleet.store.calls.doctor import Topology, topology
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Counts
 

@@ -9,13 +9,13 @@ from typing import Any, cast
 
 from jobfleet.model.status import FINAL
 from jobfleet.model.who import from_word
+from jobfleet.store import job_rows
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.paused import read_pause
 from jobfleet.store.calls.presence import queues_of, sound_queues
 from jobfleet.store.explained import Explained, Grouped, Limited
 from jobfleet.store.job_rows import Dead, DeadLetter, Final, Finished, Found, InRun, InWait, Running, Unknown, Waiting
 from jobfleet.store.keys import BANDS, Keyspace, Lane
-from jobfleet.store.opened import opened, opened_letter
 from jobfleet.store.records import Counts, FleetSeen, RunRecord, WorkerSeen
 from jobfleet.store.rows import (
     NOT_READ,
@@ -77,7 +77,7 @@ def _opened_states(lane: Lane, ids: Sequence[str], reply: Reply) -> tuple[int, l
 def found_of(lane: Lane, job_id: str, row: Reply) -> Found:
     """Parse the state of a job, and open what it has."""
     found = _found(row)
-    return found if lane.seals is None else opened(lane.seals, job_id, found)
+    return found if lane.seals is None else job_rows.opened(lane.seals, job_id, found)
 
 
 def _found(row: Reply) -> Found:
@@ -347,7 +347,7 @@ def dead(lane: Lane, *, before: str = "+", limit: int = CHUNK) -> Call[list[Dead
 
 def _letter(lane: Lane, row: Reply) -> DeadLetter:
     entry, job_id, reason = (text_of(part) for part in row[:3])
-    record, envelope = row[6:8] if lane.seals is None else opened_letter(lane.seals, job_id, *row[6:8])
+    record, envelope = row[6:8] if lane.seals is None else job_rows.opened_letter(lane.seals, job_id, *row[6:8])
     tries, meta = shown_tries(row[4]), text_of(row[5])
     return DeadLetter(entry, job_id, reason, number_of(row[3], 2), tries, meta, record, envelope)
 

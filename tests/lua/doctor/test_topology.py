@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.topology import Topology, topology
+from jobfleet.store.calls.doctor import Topology, topology
 from tests.lua.world import LANE, World
 
 

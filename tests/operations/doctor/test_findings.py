@@ -18,8 +18,7 @@ from jobfleet.operations.doctor.fleet import limits
 from jobfleet.operations.doctor.replicas import replicas
 from jobfleet.operations.doctor.server import clock, memory, persistence, results, version
 from jobfleet.operations.doctor.snapshot import Checkup, Endings, KeptResult, LaneSeen, ahead
-from jobfleet.store.calls.doctor import FOR_EVER, GONE, Kept
-from jobfleet.store.calls.topology import ClusterNode, Shard, Topology
+from jobfleet.store.calls.doctor import FOR_EVER, GONE, ClusterNode, Kept, Shard, Topology
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Counts
 

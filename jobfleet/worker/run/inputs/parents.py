@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from jobfleet.operations.operation import batches
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import flow, inspect
+from jobfleet.store.job_rows import opened_ending
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.opened import opened_ending
 from jobfleet.worker.run.run import ParentEnd
 
 TOGETHER = 50
