@@ -41,7 +41,6 @@ def set_aside(lane: Lane, rows: Sequence[tuple[Spoiled, bytes]], *, ttl_ms: int)
     for row, record in rows:
         name = letter_id(lane, row.id)
         keys += (lane.job_prefix.encode() + row.id, lane.result(name))
-        if lane.seals is not None:
-            record = lane.seals.record(name, record)  # noqa: PLW2901
-        args += (row.id, row.seen, int(row.is_run), name, record)
+        sealed = record if lane.seals is None else lane.seals.record(name, record)
+        args += (row.id, row.seen, int(row.is_run), name, sealed)
     return Call(load("set_aside"), tuple(keys), tuple(args), lambda reply: str(reply[2].decode()))
