@@ -179,7 +179,8 @@ class JobBuffer:
                 except Exception:
                     log.exception("buffer.failed jobs=%d", len(self))
                 else:
-                    self._landed(chunk, refusals)
+                    if self._landed(chunk, refusals):
+                        return
                     wait = FIRST_WAIT
                     continue
                 self.is_draining = False
@@ -196,12 +197,16 @@ class JobBuffer:
         with self._changed:
             chunk = list(islice(self._kept.values(), CHUNK))
             if not chunk:
-                self._thread, self.is_draining = None, False
-                log.warning(
-                    "buffer.flushed jobs=%d refused=%d dropped=%d after=%s",
-                    self._flushed, self._refusals, self._dropped, span(monotonic() - self._begun_at),
-                )  # fmt: skip
+                self._end()
             return chunk
+
+    def _end(self) -> None:
+        """End this thread; called with the lock."""
+        self._thread, self.is_draining = None, False
+        log.warning(
+            "buffer.flushed jobs=%d refused=%d dropped=%d after=%s",
+            self._flushed, self._refusals, self._dropped, span(monotonic() - self._begun_at),
+        )  # fmt: skip
 
     def _stumble(self, error: JobfleetError) -> None:
         if isinstance(error, StoreUnavailable):
@@ -212,23 +217,31 @@ class JobBuffer:
                 log.warning("buffer.waiting jobs=%d: %s", len(self), error)
             self.reason = reason
 
-    def _landed(self, chunk: list[Kept], refusals: Refusals) -> None:
-        """Remove jobs that were flushed."""
+    def _landed(self, chunk: list[Kept], refusals: Refusals) -> bool:
+        """Remove jobs that were flushed; return whether they were the last ones, and this thread must end.
+
+        They are counted and reported before they are removed: the numbers are final when the buffer is empty.
+        """
         ids = [kept.sent.entry.id for kept in chunk]
-        with self._changed:
-            for place, job_id in enumerate(ids):
-                if self._kept.pop(job_id, None) is not None and place in refusals:
-                    self._note(job_id, f"{job_id} was not enqueued from the local buffer: {refusals[place]}")
-                    self._refused[job_id].__cause__ = refusals[place]
-            self._flushed += len(ids) - len(refusals)
-            self._refusals += len(refusals)
-            self.is_draining = bool(self._kept)
-            self._changed.notify_all()
         for place, error in refusals.items():
             log.warning("buffer.refused job=%s: %s", ids[place], error)
         self._counted("enqueued", len(ids) - len(refusals))
         if refusals:
             self._counted("refused", len(refusals))
+        with self._changed:
+            self._flushed += len(ids) - len(refusals)
+            self._refusals += len(refusals)
+            is_last = self._kept.keys() <= set(ids)
+            if is_last:
+                self._end()
+            for place, job_id in enumerate(ids):
+                if place in refusals and job_id in self._kept:
+                    self._note(job_id, f"{job_id} was not enqueued from the local buffer: {refusals[place]}")
+                    self._refused[job_id].__cause__ = refusals[place]
+                self._kept.pop(job_id, None)
+            self.is_draining = bool(self._kept)
+            self._changed.notify_all()
+        return is_last
 
     def _note(self, job_id: str, text: str) -> None:
         """Remember why a job is not in Redis, for `look`; the oldest notes are forgotten."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
@@ -107,6 +108,31 @@ def test_a_full_buffer_drops_the_newest_jobs_with_one_warning_per_outage(
         "buffer.full jobs=3: further jobs are dropped until Redis is back",
         "buffer.flushed jobs=3 refused=0 dropped=2",
     ] * 2
+
+
+def test_an_empty_buffer_has_been_counted_and_reported(away: RedisServer, registry: Registry) -> None:
+    at_the_line: list[tuple[int, Counter[str]]] = []
+    with Producer(away, registry) as producer:
+
+        class Reader(logging.Handler):
+            """Reads the state at the moment of the line."""
+
+            def emit(self, record: logging.LogRecord) -> None:
+                if record.getMessage().startswith("buffer.flushed"):
+                    at_the_line.append((producer.fleet.buffered, producer.counts.copy()))
+
+        reader = Reader()
+        logging.getLogger("jobfleet.client").addHandler(reader)
+        try:
+            away.kill()
+            for number in range(3):
+                producer.fleet.enqueue(add(number))
+            away.restart()
+            producer.flushed()
+        finally:
+            logging.getLogger("jobfleet.client").removeHandler(reader)
+
+    assert at_the_line == [(3, Counter(enqueued=4, buffered=3))]
 
 
 def test_a_unique_key_that_was_taken_meanwhile_refuses_the_job(
