@@ -6,76 +6,151 @@ failover as it follows any lost connection.
 
 from __future__ import annotations
 
-from typing import Any, cast
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import redis.asyncio.sentinel
 import redis.sentinel
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
 
+from jobfleet.clock import monotonic
 from jobfleet.errors import ConfigError
 from jobfleet.store.server.hosts import Address
 from jobfleet.store.server.sentinel_url import MODEL, PORT, SentinelGroup
 
-_Sentinel: Any = redis.sentinel.Sentinel  # redis-py types none of these
-_AsyncSentinel: Any = redis.asyncio.sentinel.Sentinel
-_Pool: Any = redis.sentinel.SentinelConnectionPool
+_Pool: Any = redis.sentinel.SentinelConnectionPool  # redis-py types neither
 _AsyncPool: Any = redis.asyncio.sentinel.SentinelConnectionPool
+SPARED = 10.0
+"""Seconds for which a Sentinel that did not reply is not asked again, as long as another one replies."""
 
 
-class Sentinels:
-    """Asks the Sentinels of a group, for redis-py's pool.
+class Named(NamedTuple):
+    """What one Sentinel replied.
 
-    It opens a new connection each time, which no other thread or forked process shares, and remembers which Sentinel
-    replied.
+    Attributes:
+        epoch: The number of the failover that made the primary; the latest one has the highest.
+        address: The primary.
+    """
+
+    epoch: int
+    address: Address
+
+
+class Inquiry:
+    """What the Sentinels of a group have replied; no I/O.
+
+    **The Sentinel that knows the latest failover decides**, because others learn of it up to some seconds later. In
+    that time they name the old primary, which calls itself one too after a restart. A run that it granted would have a
+    token that is out of order.
     """
 
     def __init__(self, group: SentinelGroup, *, timeout: float) -> None:
         self._hosts = group.hosts
-        self._options = {**group.own_options, **_bounds(group, timeout)}
+        self._spared: dict[Address, float] = {}
+        share = group.share(timeout)
+        self._options: dict[str, Any] = {
+            **group.own_options,
+            "socket_connect_timeout": share,
+            "socket_timeout": share,
+            "decode_responses": True,
+        }
+
+    def hosts(self) -> tuple[list[Address], list[Address]]:
+        """The Sentinels to ask at first, and those to ask if none of these replies."""
+        now = monotonic()
+        later = [host for host in self._hosts if self._spared.get(host, 0.0) > now]
+        return [host for host in self._hosts if host not in later], later
+
+    def named(self, service: str, host: Address, replies: Sequence[Any]) -> Named | Exception:
+        """Read the replies of a Sentinel to `_ask`; only an error if there are none."""
+        self._spared.pop(host, None)
+        wrong = next((one for one in replies if isinstance(one, RedisError)), None)
+        if isinstance(wrong, RedisTimeoutError):
+            self._spared[host] = monotonic() + SPARED
+        if wrong is not None:
+            return wrong
+        masters, address = replies
+        state = masters.get(service)
+        if state is None or address is None:
+            return _not_named(service)
+        # While replicas are being reconfigured, `masters` still has the old primary, with the new epoch.
+        if address == (state["ip"], state["port"]) and (state["is_sdown"] or state["is_odown"]):
+            return _not_named(service)
+        return Named(state["config-epoch"], address)
+
+    def chosen(self, service: str, found: Iterable[Named | Exception]) -> Address:
+        """The primary.
+
+        Raises:
+            redis.ConnectionError: No Sentinel replies, or none knows a primary that is alive.
+            ConfigError: A host is not a Sentinel, or all refuse the user or password.
+        """
+        replies = list(found)
+        names = [one for one in replies if isinstance(one, Named)]
+        if names:
+            return max(names).address
+        raise _explained([one for one in replies if isinstance(one, Exception)], service)
+
+
+class Sentinels(Inquiry):
+    """Asks the Sentinels of a group, for redis-py's pool.
+
+    It opens new connections each time, which no other thread or forked process shares.
+    """
 
     def discover_master(self, service: str) -> Address:
-        """Return the address of the primary.
+        """Return the address of the primary; see `Inquiry.chosen` for the errors."""
+        found: list[Named | Exception] = []
+        for part in self.hosts():
+            if not any(isinstance(one, Named) for one in found):
+                found += [self._named_by(host, service) for host in part]
+        return self.chosen(service, found)
 
-        Raises:
-            redis.ConnectionError: No Sentinel replies, or none knows a primary that is alive.
-            ConfigError: A host is not a Sentinel, or all refuse the user or password.
-        """
-        asked = _Sentinel(list(self._hosts), sentinel_kwargs=self._options)
+    def _named_by(self, host: Address, service: str) -> Named | Exception:
+        client = redis.Redis(host=host[0], port=host[1], retry=Retry(NoBackoff(), 0), **self._options)
         try:
-            found = cast(Address, asked.discover_master(service))
+            replies: Any = _ask(client, service).execute(raise_on_error=False)
         except RedisError as error:
-            raise _explained(error, service, len(self._hosts)) from None
+            replies = [error]
         finally:
-            asked.close()
-        self._hosts = _first(self._hosts, asked.sentinels[0])
-        return found
+            client.close()
+        return self.named(service, host, replies)
 
 
-class AsyncSentinels:
-    """Asks the Sentinels of a group, for redis-py's asyncio pool; see `Sentinels`."""
-
-    def __init__(self, group: SentinelGroup, *, timeout: float) -> None:
-        self._hosts = group.hosts
-        self._options = {**group.own_options, **_bounds(group, timeout)}
+class AsyncSentinels(Inquiry):
+    """Asks the Sentinels of a group at the same time, for redis-py's asyncio pool; see `Sentinels`."""
 
     async def discover_master(self, service: str) -> Address:
-        """Return the address of the primary.
+        """Return the address of the primary; see `Inquiry.chosen` for the errors."""
+        found: list[Named | Exception] = []
+        for part in self.hosts():
+            if not any(isinstance(one, Named) for one in found):
+                found += await asyncio.gather(*(self._named_by(host, service) for host in part))
+        return self.chosen(service, found)
 
-        Raises:
-            redis.ConnectionError: No Sentinel replies, or none knows a primary that is alive.
-            ConfigError: A host is not a Sentinel, or all refuse the user or password.
-        """
-        asked = _AsyncSentinel(list(self._hosts), sentinel_kwargs=self._options)
+    async def _named_by(self, host: Address, service: str) -> Named | Exception:
+        client = redis.asyncio.Redis(host=host[0], port=host[1], retry=AsyncRetry(NoBackoff(), 0), **self._options)
         try:
-            found = cast(Address, await asked.discover_master(service))
+            replies: Any = await _ask(client, service).execute(raise_on_error=False)
         except RedisError as error:
-            raise _explained(error, service, len(self._hosts)) from None
+            replies = [error]
         finally:
-            await asked.aclose()
-        self._hosts = _first(self._hosts, asked.sentinels[0])
-        return found
+            await client.aclose()
+        return self.named(service, host, replies)
+
+
+def _ask(client: Any, service: str) -> Any:
+    """A pipeline that asks a Sentinel for what it watches, and for the primary."""
+    asked = client.pipeline(transaction=False)
+    asked.sentinel_masters()
+    asked.sentinel_get_master_addr_by_name(service)
+    return asked
 
 
 def pool_to(group: SentinelGroup, *, bound: float, **options: Any) -> Any:
@@ -94,28 +169,18 @@ def async_pool_to(group: SentinelGroup, *, bound: float, **options: Any) -> Any:
     return _AsyncPool(group.service, AsyncSentinels(group, timeout=bound), **{**options, **group.options})
 
 
-def _explained(error: RedisError, service: str, asked: int) -> Exception:
-    """The error in words for users; redis-py's contains the internals of its clients."""
-    text = str(error)
-    if text.count("AuthenticationError") >= asked:
+def _not_named(service: str) -> RedisConnectionError:
+    return RedisConnectionError(f"no Sentinel replied, or none knows a primary {service!r} that is alive")
+
+
+def _explained(errors: Sequence[Exception], service: str) -> Exception:
+    """The errors in words for users."""
+    if all(isinstance(one, AuthenticationError) for one in errors):
         return ConfigError(
             "The Sentinels refuse the user or the password. "
             "Set sentinel_password, and sentinel_username if they have users."
         )
-    if isinstance(error, RedisConnectionError | RedisTimeoutError):
-        return RedisConnectionError(f"no Sentinel replied, or none knows a primary {service!r} that is alive")
-    if "unknown command" in text:
+    if any("unknown command" in str(one) for one in errors):
         return ConfigError(f"A host of the URL is not a Sentinel. Write the URL as {MODEL}; the usual port is {PORT}.")
-    return error
-
-
-def _bounds(group: SentinelGroup, timeout: float) -> dict[str, float]:
-    share = group.share(timeout)
-    return {"socket_connect_timeout": share, "socket_timeout": share}
-
-
-def _first(hosts: tuple[Address, ...], sentinel: Any) -> tuple[Address, ...]:
-    """The hosts, with the Sentinel that replied at the beginning."""
-    known = sentinel.connection_pool.connection_kwargs
-    replied = (known["host"], known["port"])
-    return (replied, *(host for host in hosts if host != replied))
+    refused = next((one for one in errors if not isinstance(one, RedisConnectionError | RedisTimeoutError)), None)
+    return refused or _not_named(service)

@@ -16,7 +16,8 @@ from jobfleet.store.server.security import Security
 from jobfleet.store.server.sentinel_url import SentinelGroup
 from jobfleet.store.server.target import target
 from tests.support.fleet import LONG, Programs
-from tests.support.sentinel import SentinelServers
+from tests.support.sentinel import SERVICE, STAY_MS, SentinelServer, SentinelServers
+from tests.support.server import RedisServer
 from tests.support.waiting import wait_until
 
 
@@ -117,6 +118,50 @@ def test_a_sentinel_that_does_not_reply_delays_but_stops_nobody(group: SentinelS
             assert fleet.statistics()["total"] == 0
     finally:
         frozen.send(signal.SIGCONT)
+
+
+@pytest.fixture
+def torn() -> Iterator[SentinelServers]:
+    """A group in the middle of a failover: the new primary works, and the old one still calls itself one.
+
+    The Sentinels cannot reconfigure the other replica, so they stay there.
+    """
+    with SentinelServers(lines=(f"sentinel failover-timeout {SERVICE} 600000",)) as made:
+        for node in made.await_whole().nodes[1:]:
+            node.client().acl_setuser("default", enabled=True, commands=["-slaveof", "+slaveof|no"])
+        made.sentinels[0].asked("SENTINEL", "FAILOVER", SERVICE)
+        made.await_other_primary(made.nodes[0])
+        assert made.nodes[0].client().role()[0] == b"master"
+        yield made
+
+
+async def test_clients_find_the_new_primary_while_the_old_one_still_calls_itself_one(torn: SentinelServers) -> None:
+    with Fleet(torn.url) as fleet:
+        fleet.limits.set("mail", concurrency=3)
+    async with AsyncFleet(torn.url) as fleet:
+        await fleet.limits.set("post", concurrency=3)
+
+    for queue in ("mail", "post"):
+        key = f"{{jobfleet:{queue}:0}}:conf"
+        assert [node.client().exists(key) for node in (torn.nodes[0], torn.primary)] == [0, 1]
+
+
+async def test_the_sentinel_that_knows_the_latest_failover_decides() -> None:
+    with SentinelServers() as made, RedisServer(tcp=True) as old:
+        late = SentinelServer(old.port, 2, (), STAY_MS, None)  # it knows of no failover, and names another server
+        try:
+            made.await_whole().sentinels[0].asked("SENTINEL", "FAILOVER", SERVICE)
+            made.await_other_primary(made.nodes[0])
+            hosts = [f"127.0.0.1:{port}" for port in (late.port, *(one.port for one in made.sentinels))]
+            for url in (f"sentinel://{','.join(order)}/{SERVICE}" for order in (hosts, hosts[::-1])):
+                with Fleet(url) as fleet:
+                    fleet.limits.set("mail", concurrency=3)
+                async with AsyncFleet(url) as fleet:
+                    await fleet.limits.set("post", concurrency=3)
+
+            assert old.client().dbsize() == 0
+        finally:
+            late.stop()
 
 
 def test_an_unknown_service_and_a_host_that_is_no_sentinel_are_named(group: SentinelServers) -> None:
