@@ -128,6 +128,45 @@ def test_a_resume_that_may_have_come_after_the_pause_excuses_it(span: tuple[floa
     assert 18 not in invariants(paused(span))
 
 
+def flaky(*, returned_by: str, retries: int) -> Case:
+    """A job that failed twice, of which the server has the second end from a child or from a reaper."""
+    facts = {"call": 7, "function": "chaos.flaky", "failures": 2}
+    history = [ACKNOWLEDGED[0]._replace(value=facts), ACKNOWLEDGED[1]]
+    for token in (50, 60):
+        history.append(Record(token / 10, "run-1", "invoke", "run", JOB, token, {"call": 7}))
+        history.append(Record(token / 10, "run-1", "fail", "run", JOB, token, {"error": "RuntimeError"}))
+    history.append(Record(7.0, "run-2", "invoke", "run", JOB, 70, {"call": 7}))
+    history.append(Record(7.1, "run-2", "ok", "run", JOB, 70))
+    found = case(job={**COMPLETED, "result": 70, "fence": 70, "retry_count": retries})
+    returned = [Happened(1, 0, "returned", JOB, 50, "child"), Happened(2, 0, "returned", JOB, 60, returned_by)]
+    return replace(found, history=history, trail=Trail(events=[*returned, Happened(3, 0, "granted", JOB, 70)]))
+
+
+def test_an_accepted_failure_that_is_not_counted_is_found() -> None:
+    assert 14 in invariants(flaky(returned_by="child", retries=1))
+
+
+def test_a_failure_whose_process_was_killed_before_it_reported_need_not_be_counted() -> None:
+    assert 14 not in invariants(flaky(returned_by="other", retries=1))
+    assert 14 not in invariants(flaky(returned_by="child", retries=2))
+
+
+def test_a_dependant_whose_enqueue_never_returned_may_keep_its_guard() -> None:
+    key = "{jobfleet:default:0}:ready:2"
+    found = case(*RUN, job=COMPLETED)
+    found.final |= {"left": {key: 1}, "guarded": {OTHER: key}}
+
+    assert invariants(found) == set()
+
+
+def test_an_acknowledged_dependant_may_not_keep_its_guard() -> None:
+    key = "{jobfleet:default:0}:ready:2"
+    found = case(*RUN, job=COMPLETED)
+    found.final |= {"left": {key: 1}, "guarded": {JOB: key}}
+
+    assert invariants(found) == {28}
+
+
 def test_keys_that_stay_are_found() -> None:
     found = case(*RUN, job=COMPLETED)
     found.final["left"] = {"lease": 1}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import time
 
 from jobfleet import Fleet, Job
 from tests.support.chaos.clock import MovableClock, NoCompiler
@@ -25,8 +24,9 @@ def kill_producer(stage: Stage) -> None:
     source = stage.dice.choice([one for one in stage.sources if one.poll() is None] or stage.sources)
     source.kill()
     source.wait()
-    left = max(0.0, 1 - (time.monotonic() - source.begun) / source.seconds)
-    stage.produce(int(source.jobs * left), source.seconds * left + 0.1)
+    left = stage.left_of(source)
+    if left > 0:
+        stage.produce(left, source.seconds * left / source.jobs)
 
 
 @fault("kill-child", "SIGKILL to the process that runs jobs", times=4)

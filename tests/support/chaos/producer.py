@@ -19,7 +19,9 @@ from tests.support.chaos.history import Recorder
 PATIENCE = 2.0
 TRIES = 40
 """How often a call of unknown outcome is repeated with the same id."""
-GROUP, CAP, SIDE = "g", 2, "side"
+CAP, SIDE = 2, "side"
+GROUPS = ("g", "h", "i", "j")
+"""Several, so that their limits let more jobs through than producers enqueue, also while processes are killed."""
 PLAIN = {"chaos.work": 0.08, "chaos.rest": 0.08, "chaos.report": 4}
 LONG_SHARE, LONG_SECONDS = 0.07, 2.5
 """Some jobs run long, so that a frozen run of one may come back while another run of it continues."""
@@ -114,8 +116,9 @@ class Producer:
 
     def grouped(self, number: int) -> int:
         """More jobs of a group than may run at once."""
+        group = self.dice.choice(GROUPS)
         for at in range(CAP + 2):
-            self.enqueue(number + at, Job("grouped", "chaos.work", (number + at, 0.3), group=GROUP))
+            self.enqueue(number + at, Job("grouped", "chaos.work", (number + at, 0.3), group=group))
         return CAP + 2
 
     def flaky(self, number: int) -> int:

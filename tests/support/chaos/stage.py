@@ -18,12 +18,12 @@ from typing import Any
 
 import redis
 
-from jobfleet import Fleet, Job, JobfleetError
+from jobfleet import Fleet, Job, JobfleetError, JobStatus
 from jobfleet.store.keys import Keyspace
 from tests.support.chaos import aof
 from tests.support.chaos.case import FINAL, RUN
 from tests.support.chaos.history import Record, Recorder, read_history
-from tests.support.chaos.producer import CAP, GROUP, SIDE
+from tests.support.chaos.producer import CAP, GROUPS, SIDE
 from tests.support.chaos.servers import AnyServer
 from tests.support.fleet import ROOT, Program, Programs
 from tests.support.proxy import Proxy
@@ -50,10 +50,11 @@ class Source(subprocess.Popen[bytes]):
     """
 
     def __init__(self, stage: Stage, number: int, jobs: int, seconds: float) -> None:
-        self.jobs, self.seconds, self.begun = jobs, seconds, time.monotonic()
+        self.jobs, self.seconds = jobs, seconds
+        self.name, self.first = f"producer-{number}", number * MILLION
         given = {
-            "url": stage.url, "folder": stage.folder, "name": f"producer-{number}", "seed": stage.seed + number,
-            "first": number * MILLION, "jobs": jobs, "seconds": seconds,
+            "url": stage.url, "folder": stage.folder, "name": self.name, "seed": stage.seed + number,
+            "first": self.first, "jobs": jobs, "seconds": seconds,
         }  # fmt: skip
         words = [word for name, value in given.items() for word in (f"--{name}", str(value))]
         with (stage.folder / f"producer-{number}.log").open("ab") as out:
@@ -100,7 +101,7 @@ class Stage:
         self._own = Recorder(folder, "stage")
         self.windows: list[list[float]] = []
         self.settings: dict[str, object] = dict(SETTINGS)
-        self.facts: dict[str, Any] = {"caps": {GROUP: CAP}}
+        self.facts: dict[str, Any] = {"caps": dict.fromkeys(GROUPS, CAP)}
         self.is_over = threading.Event()
         self._mending: list[Callable[[], None]] = []
         self._made = 0
@@ -116,12 +117,23 @@ class Stage:
         self.reapers = [self.start_reaper() for _ in range(reapers)]
         self.workers = [self.start_worker() for _ in range(workers)]
         with Fleet(self.url, patience=60) as fleet:
-            fleet.limits.set("default", group=GROUP, concurrency=CAP)
+            for group in GROUPS:
+                fleet.limits.set("default", group=group, concurrency=CAP)
             wait_until(lambda: sum(bool(one.queues) for one in fleet.workers()) >= workers, why="the workers are ready")
 
     def start_worker(self, **settings: object) -> Program:
         """Start a worker."""
         return self.programs.worker("chaotic", **{**self.settings, **settings})
+
+    def left_of(self, source: Source) -> int:
+        """How many jobs a producer has not asked for yet."""
+        calls = [
+            call
+            for record in read_history(self.folder)
+            if record.process == source.name and record.kind == "invoke"
+            for call in record.value.get("calls", [record.value.get("call", 0)])
+        ]
+        return source.jobs - (max(calls) + 1 - source.first if calls else 0)
 
     def start_reaper(self) -> Program:
         """Start a reaper."""
@@ -184,11 +196,14 @@ class Stage:
             fleet.resume(SIDE)
             self._probe(fleet)
             ids = sorted(self._asked())
+            waiting = set(ids)
             with suppress(AssertionError):  # the checker says what has not ended
-                wait_until(lambda: self._have_ended(fleet, ids), timeout=DRAIN, why="all jobs have ended")
+                wait_until(lambda: self._have_ended(fleet, waiting), timeout=DRAIN, why="all jobs have ended")
+            guarded = self._guarded(waiting)
             with suppress(AssertionError):
-                wait_until(lambda: not any(self._left().values()), timeout=15, why="nothing is left")
+                wait_until(lambda: sum(self._left().values()) <= len(guarded), timeout=15, why="nothing is left")
             final["jobs"] = {one.id: _shown(one) for one in fleet.poll_many(ids) if one is not None}
+        final["guarded"] = guarded
         final["left"] = self._left()
         final["totals"] = {queue: self._totals(_lane(queue).totals) for queue in QUEUES}
         self._save(fault, begun, final)
@@ -229,9 +244,24 @@ class Stage:
                 found.update(record.value.get("ids", [record.id]))
         return found
 
-    @staticmethod
-    def _have_ended(fleet: Fleet, ids: list[str]) -> bool:
-        return all(one is None or one.status.is_final for one in fleet.poll_many(ids))
+    def _have_ended(self, fleet: Fleet, waiting: set[str]) -> bool:
+        """Drop the jobs that have ended; whether the others are dependants that were written only in part."""
+        found = fleet.poll_many(ids := sorted(waiting))
+        still = {job_id: one.status for job_id, one in zip(ids, found, strict=True) if one and not one.status.is_final}
+        waiting.intersection_update(still)
+        return all(one is JobStatus.BLOCKED for one in still.values()) and len(self._guarded(waiting)) == len(waiting)
+
+    def _guarded(self, waiting: set[str]) -> dict[str, str]:
+        """The dependants whose guard was not lifted, with the key that each waits in."""
+        found: dict[str, str] = {}
+        for job_id in waiting:
+            lane = Keyspace("jobfleet").lane_of(job_id)
+            raw: Any = self.server.owner(lane.lease).client()
+            if (raw.hget(lane.parents(job_id), ":guard") or b"").startswith(b"?"):
+                for key in lane.ready:
+                    if raw.zscore(key, job_id) is not None:
+                        found[job_id] = key
+        return found
 
     def _totals(self, key: str) -> dict[str, str]:
         found: Any = self.server.owner(key).client().hgetall(key)
