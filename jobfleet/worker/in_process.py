@@ -208,6 +208,7 @@ class _Inside:
             modules=_modules_of(self._handlers),
             on_buried=self._stop.set,
             on_lost=self._connection.lost,
+            on_stale=self._connection.renew_now,
         )
         over = threading.Event()
         thread = threading.Thread(

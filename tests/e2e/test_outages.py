@@ -14,12 +14,20 @@ import redis
 
 from jobfleet import Fleet, Job, JobStatus
 from jobfleet.store.keys import Keyspace
-from tests.support.fleet import LONG, Programs, settle_all
+from tests.support.fleet import LONG, ROOT, Programs, settle_all
 from tests.support.server import RedisServer
 from tests.support.waiting import wait_until
 
 LANE = Keyspace("jobfleet").lane("default", 0)
 LEASE = 6.0
+LATE_BY = 1800.0
+LATE = f"""
+from jobfleet.clock import boottime
+from jobfleet.worker.child import claimer
+
+claimer.boottime = lambda: boottime() - 2 * {LATE_BY}
+"""
+"""The claims of a worker that loads this seem to have been sent more than a lease ago."""
 
 
 def nap(seconds: float) -> Job:
@@ -77,6 +85,16 @@ def test_an_outage_of_twice_the_lease_costs_nobody_anything(
     assert raw.hgetall(LANE.tries) == {}
     assert "job.reaped" not in own_programs.logs()
     assert own_fleet.statistics()["completed"] == 220
+
+
+def test_a_job_whose_claim_was_answered_late_starts_at_once(programs: Programs, fleet: Fleet, tmp_path: Path) -> None:
+    """As after an outage longer than a lease; the next renewal that is due by itself is half an hour away."""
+    (tmp_path / "late.py").write_text(LATE)
+    programs.environment["PYTHONPATH"] = f"{tmp_path}:{ROOT}"
+    programs.ready("late", "histories", lease=2 * LATE_BY, renew_every=LATE_BY)
+
+    for _ in range(3):
+        assert fleet.wait(fleet.enqueue(nap(0.0)), timeout=LONG).status is JobStatus.COMPLETED
 
 
 def test_a_restart_under_load_loses_nothing(own_programs: Programs, own_fleet: Fleet, own_server: RedisServer) -> None:

@@ -11,17 +11,20 @@ import pytest
 import redis
 
 from jobfleet import AsyncFleet, Fleet, JobContext, JobStatus, Priority, Snooze
+from jobfleet.clock import boottime
 from jobfleet.errors import InvalidJob
 from jobfleet.functions.registry import Registry
 from jobfleet.notify import JobNotificationManager, Notification, NotificationChannel, NotificationRule
 from jobfleet.notify.registry import managers
 from jobfleet.store.keys import Keyspace
+from jobfleet.worker.child import claimer
 from jobfleet.worker.run.process_hooks import StartHookFailed
 from tests.support.server import RedisServer
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Working
 
 LANE = Keyspace("jobfleet").lane("default", 0)
+HOUR = 3600.0
 
 
 def test_a_burst_does_all_there_is_and_returns(fleet: Fleet, registry: Registry) -> None:
@@ -39,6 +42,17 @@ def test_a_burst_does_all_there_is_and_returns(fleet: Fleet, registry: Registry)
 
     assert [handle.poll().result for handle in handles] == [n + d for n in range(20) for d in (1, 2)]
     assert fleet.workers() == []
+
+
+def test_a_job_whose_claim_was_answered_late_starts_at_once(
+    redis_url: str, registry: Registry, working: Working, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after an outage longer than a lease; the next renewal that is due by itself is half an hour away."""
+    monkeypatch.setattr(claimer, "boottime", lambda: boottime() - 2 * HOUR)
+    with Fleet(redis_url, registry=registry, lease=HOUR, renew_every=HOUR / 2) as fleet:
+        function = registry.register(lambda: 7, name="test.seven", fleet=fleet)
+        with working(of=fleet):
+            assert [function.enqueue().result(timeout=30) for _ in range(3)] == [7, 7, 7]
 
 
 async def test_an_async_fleet_runs_one_in_a_thread(redis_url: str, registry: Registry) -> None:

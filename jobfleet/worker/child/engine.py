@@ -59,6 +59,7 @@ class Engine(RunEvents):
         on_buried: Called when the fleet believes that this child is dead.
         on_condemned: Called with a run that only the end of this process can end; None where nothing can end it.
         on_lost: Called with the id and the token of a run that has lost its lease.
+        on_stale: Called when claimed jobs wait for a renewal of their leases, because their claim was answered late.
 
     Attributes:
         router: Knows which functions other workers know.
@@ -79,11 +80,13 @@ class Engine(RunEvents):
         on_buried: Callable[[], None] = lambda: None,
         on_condemned: Callable[[Run, Verdict], None] | None = None,
         on_lost: Callable[[Key], None] = lambda _: None,
+        on_stale: Callable[[], None] = lambda: None,
     ) -> None:
         self._config = config
         self._handlers = handlers
         self._board = board
         self._on_buried, self._on_condemned, self._on_lost = on_buried, on_condemned, on_lost
+        self._on_stale = on_stale
         self._runs: dict[Key, Run] = {}
         self._running = 0
         self._slots = config.slots
@@ -195,6 +198,8 @@ class Engine(RunEvents):
                 self._held_runs.hold_stale(run)
         if self._held_runs.count:
             self._held_runs.start_suspects()
+        if claimed.grants and not is_in_time:
+            self._on_stale()
         if self._max_jobs is not None and self.taken >= self._max_jobs:
             self._on_spent()
 

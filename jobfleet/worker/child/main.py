@@ -128,6 +128,7 @@ class Child:
             on_buried=self._buried,
             on_condemned=self._condemned,
             on_lost=lambda key: self._reports.send("lost", *key),
+            on_stale=lambda: self._reports.send("stale"),
         )
         self._age = ChildAge(config, self._engine)
         self._engine.limit(config.max_jobs, on_spent=lambda: self._retire("jobs"))

@@ -207,6 +207,8 @@ class Children:
                 self._metrics.pulsed(rest[0])
             elif word == "lost":
                 self._connection.lost((rest[0], rest[1]))
+            elif word == "stale":
+                self._connection.renew_now()
             elif word == "examined":
                 handle.examining -= 1
                 self._connection.examined()

@@ -46,10 +46,11 @@ class Connection:
     ) -> None:
         self._held = held
         self._is_examined = is_examined
-        self.outage = Outage(
-            url, log, tally, meanwhile=self._meanwhile, on_loss=self._note_held, on_return=self._hurry_up
-        )
         self._hurry = asyncio.Event()
+        self.outage = Outage(
+            url, log, tally, meanwhile=self._meanwhile, on_loss=self._note_held, on_return=self._hurry.set
+        )
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._held_before: set[Lease] = set()
         self._renewed: set[Lease] = set()
         self._lost: set[Lease] = set()
@@ -63,11 +64,15 @@ class Connection:
     def _note_held(self) -> None:
         self._held_before = set(self._held())
 
-    def _hurry_up(self) -> None:
-        self._hurry.set()
+    def renew_now(self) -> None:
+        """Start the next round at once; may be called from any thread."""
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop is closed: there are no more rounds
+                self._loop.call_soon_threadsafe(self._hurry.set)
 
     def begin_round(self) -> None:
         """Start a round that renews all leases."""
+        self._loop = asyncio.get_running_loop()
         self._is_whole = self.outage.is_returning
 
     def renewed(self, news: News) -> None:
