@@ -60,7 +60,7 @@ class Children:
         metrics: Counts deaths and collects the children's counts.
         lanes: Returns the lanes of some queues.
         keep: Runs a coroutine as a task of the worker.
-        on_ready: Called with the published functions of a new child, by name.
+        on_ready: Called with the published functions of a new child, by name, and the queues that it serves.
         on_retire: Called when a child requests a successor, with the reason.
         on_empty: Called when a child is gone and has no immediate successor.
         connection: Learns which leases the children have lost.
@@ -86,7 +86,7 @@ class Children:
         metrics: WorkerMetrics,
         lanes: Callable[[Sequence[str]], list[Lane]],
         keep: Keep,
-        on_ready: Callable[[dict[str, bytes]], Awaitable[None]],
+        on_ready: Callable[[dict[str, bytes], list[str]], Awaitable[None]],
         on_retire: Callable[[ChildHandle, str], None],
         on_empty: Callable[[], None],
         connection: Connection,
@@ -192,9 +192,8 @@ class Children:
                 functions, handle.queues, *kind = rest
                 handle.kind = Kind(*kind)
                 handle.is_ready, handle.ready_at = True, boottime()
-                self.queues = list(dict.fromkeys([*self.queues, *handle.queues]))
                 self._grow()
-                await self._on_ready(functions)
+                await self._on_ready(functions, handle.queues)
             elif word in IMPORTS:
                 self._start_report.hear(word, rest[0])
             elif word == "serving":

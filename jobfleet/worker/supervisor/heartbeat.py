@@ -18,6 +18,7 @@ from jobfleet.codec import decode, encode
 from jobfleet.config import JobConfig, processors
 from jobfleet.errors import EncodingError
 from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls.enqueue import open_queue
 from jobfleet.store.calls.presence import beat, know, leave
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Known, Present
@@ -67,6 +68,14 @@ class Heartbeat:
         """Numbers of home lanes and of lanes of the queues that this worker serves."""
         self._kinds: frozenset[str] = frozenset()
         self._sent: set[str] = set()
+
+    async def open(self, queues: Iterable[str], config: JobConfig) -> None:
+        """Open queues before a heartbeat names them: a producer without the setting `lanes` would give them one lane.
+
+        Errors are ignored here: the children open their queues, too, and report them.
+        """
+        lanes, most = config.lanes, config.max_queues
+        await self._store.run_many([open_queue(self._keys, name, lanes.get(name, 1), most=most) for name in queues])
 
     def publish(self, functions: Mapping[str, bytes]) -> None:
         """Publish functions with the next beat."""

@@ -255,7 +255,9 @@ class Supervisor:
 
     # --- children -------------------------------------------------------------------------------
 
-    async def _on_ready(self, functions: dict[str, bytes]) -> None:
+    async def _on_ready(self, functions: dict[str, bytes], queues: list[str]) -> None:
+        await self._heartbeat.open(queues, self._config)
+        self._child_processes.queues = list(dict.fromkeys([*self._child_processes.queues, *queues]))
         self._functions.update(functions)
         self._heartbeat.publish(functions)
         await self._beat()

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 import redis
 
-from jobfleet import Fleet
+from jobfleet import Fleet, Job
 from jobfleet.config import JobConfig
 from jobfleet.events import Command
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.server.target import target
+from jobfleet.worker.ipc.kinds import kind_of
 from jobfleet.worker.ipc.lease_board import Phase, Posted
 from jobfleet.worker.supervisor.main import Supervisor
 from tests.support.seed import Seed
@@ -35,7 +38,7 @@ class Child:
         self.is_broken = is_broken
         self.stopped_at: float | None = None
         self.is_ready = self.is_draining = False
-        self.running, self.turned_at, self.kind = 0, 0.0, None
+        self.running, self.turned_at, self.kind, self.born = 0, 0.0, None, 0.0
         self.frames: list[tuple[Any, ...]] = []
 
     def posted(self) -> list[Posted]:
@@ -151,3 +154,22 @@ async def test_commands_are_heard_after_one_that_failed(
 
     await await_until(has_failed, why="a command has failed")
     await await_until(is_obeyed, why="the next command is obeyed")
+
+
+@pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
+async def test_a_queue_has_the_lanes_of_its_worker_before_the_worker_is_seen(
+    supervisor: Supervisor, fleet: Fleet, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A producer that does not know the setting would create it with one lane."""
+    monkeypatch.setattr(supervisor, "_config", replace(supervisor._config, lanes={"wide": 6}))
+    ready = ("ready", {}, ["wide"], *kind_of({}, ["wide"]))
+
+    async def reports() -> AsyncIterator[list[Any]]:
+        yield list(ready)
+
+    handle: Any = child_of(supervisor, 2)
+    await supervisor._child_processes._hear(handle, reports())
+
+    assert [one.queues for one in fleet.workers()] == [("wide",)]
+    await asyncio.to_thread(fleet.enqueue, Job("nap", "app.nap", queue="wide"))
+    assert [(row.name, row.lanes) for row in fleet.queues()] == [("wide", 6)]
