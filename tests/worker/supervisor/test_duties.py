@@ -162,7 +162,7 @@ async def test_a_queue_has_the_lanes_of_its_worker_before_the_worker_is_seen(
 ) -> None:
     """A producer that does not know the setting would create it with one lane."""
     monkeypatch.setattr(supervisor, "_config", replace(supervisor._config, lanes={"wide": 6}))
-    ready = ("ready", {}, ["wide"], *kind_of({}, ["wide"]))
+    ready: tuple[Any, ...] = ("ready", {}, ["wide"], *kind_of({}, ["wide"]))
 
     async def reports() -> AsyncIterator[list[Any]]:
         yield list(ready)
