@@ -24,7 +24,7 @@ from jobfleet.worker.ipc.frames import frames
 from jobfleet.worker.ipc.kinds import Kind
 from jobfleet.worker.ipc.lease_board import board_capacity
 from jobfleet.worker.supervisor.child_handle import ChildHandle
-from jobfleet.worker.supervisor.connection import Connection
+from jobfleet.worker.supervisor.connection import LEASE_REPORTS, Connection
 from jobfleet.worker.supervisor.crash_recovery import CrashRecovery
 from jobfleet.worker.supervisor.metrics import WorkerMetrics
 from jobfleet.worker.supervisor.start_report import IMPORTS, StartReport
@@ -204,10 +204,8 @@ class Children:
             elif word == "pulse":
                 handle.pulsed_at = rest[0]
                 self._metrics.pulsed(rest[0])
-            elif word == "lost":
-                self._connection.lost((rest[0], rest[1]))
-            elif word == "stale":
-                self._connection.renew_now()
+            elif word in LEASE_REPORTS:
+                self._connection.hear(word, rest)
             elif word == "examined":
                 handle.examining -= 1
                 self._connection.examined()

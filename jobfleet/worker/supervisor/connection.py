@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from typing import Any
 
 from jobfleet.metrics.tally import Tally
 from jobfleet.services.outage import Outage
 from jobfleet.worker.supervisor.lease_renewer import News
 
 Lease = tuple[str, int]
+LEASE_REPORTS = ("lost", "stale")
+"""What a child reports about its leases."""
 ROUNDS = 2
 """Rounds of renewals after which the end of an outage is logged, though a child has not examined its leases."""
 
@@ -83,6 +86,13 @@ class Connection:
     def not_renewed(self) -> None:
         """Record that a renewal failed."""
         self._is_whole = False
+
+    def hear(self, word: str, lease: Sequence[Any]) -> None:
+        """Hear a report of a child: a lease is lost (``lost``), or its leases must be renewed at once (``stale``)."""
+        if word == "lost":
+            self.lost((lease[0], lease[1]))
+        else:
+            self.renew_now()
 
     def lost(self, lease: Lease) -> None:
         """Record that a child has lost a lease."""
