@@ -11,15 +11,15 @@ from jobfleet.model import Receipt
 from jobfleet.operations.fleet_context import FleetContext, ServerFacts
 from jobfleet.operations.operation import Operation, value
 from jobfleet.store.barrier import FSYNC, REPLICATED, Confirming
-from jobfleet.store.calls.doctor import server
+from jobfleet.store.calls.doctor import server, server_of
 from jobfleet.store.keys import Lane
 from jobfleet.warn import warn
 
 T = TypeVar("T")
 SLOW = 0.05
 """Seconds after which a confirmation of the disk is slow enough for a warning."""
-WITHOUT_LEVELS = ("memory://", "cluster://", "clusters://")
-"""URLs without durability levels. A cluster needs a barrier per node."""
+WITHOUT_LEVELS = "memory://"
+"""The beginning of URLs without durability levels."""
 FIRST_VERSION = (7, 2)
 """The first version of Redis that has WAITAOF."""
 
@@ -36,25 +36,24 @@ class Confirmed(NamedTuple, Generic[T]):
     is_reached: bool
 
 
-def check_level(context: FleetContext, level: str) -> Operation[None]:
-    """Check that the server can provide a level; read its state if it is not known.
+def check_level(context: FleetContext, level: str, lane: Lane) -> Operation[None]:
+    """Check that the server of a lane can provide a level; read its state if it is not known.
 
     Raises:
         DurabilityUnavailable: The server cannot provide it.
     """
-    if not level or context.can_confirm(level):
+    if not level or context.can_confirm(level, lane):
         return
-    where = next((scheme for scheme in WITHOUT_LEVELS if context.config.url.lower().startswith(scheme)), None)
-    if where is not None:
+    if context.config.url.lower().startswith(WITHOUT_LEVELS):
         raise DurabilityUnavailable(
-            f"durability={level!r} is not available with {where}; nothing was written. Use one server or a Sentinel "
-            "group, or leave durability out."
+            f"durability={level!r} is not available with {WITHOUT_LEVELS}; nothing was written. Use a server, or leave "
+            "durability out."
         )
-    if not context.facts.is_fresh(monotonic()):
-        _, info = value((yield (server(context.keys),)))
-        context.facts = _facts(info)
-    if not context.can_confirm(level):
-        raise DurabilityUnavailable(_missing(context, level))
+    if not context.facts_of(lane).is_fresh(monotonic()):
+        _, info = value((yield (server_of(lane) if context.is_spread else server(context.keys),)))
+        context.learn(lane, _facts(info))
+    if not context.can_confirm(level, lane):
+        raise DurabilityUnavailable(_missing(context, level, lane))
 
 
 def _facts(info: Mapping[str, str]) -> ServerFacts:
@@ -75,13 +74,13 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(".")[:2] if part.isdigit())
 
 
-def _missing(context: FleetContext, level: str) -> str:
+def _missing(context: FleetContext, level: str, lane: Lane) -> str:
     if level == FSYNC:
         return (
             "durability='fsync' needs a server with an append-only file (appendonly yes) and WAITAOF (Redis 7.2); "
             "nothing was written. Turn it on, or use another level."
         )
-    wanted, found = context.config.durability_replicas, context.facts.replicas
+    wanted, found = context.config.durability_replicas, context.facts_of(lane).replicas
     return (
         f"durability={level!r} needs {wanted} connected {'replica' if wanted == 1 else 'replicas'} "
         f"(durability_replicas), and the server has {found}; nothing was written. Start a replica, or use another "
@@ -122,7 +121,7 @@ def durably(
 def note(context: FleetContext, levels: Collection[str], *, is_reached: bool, took: float) -> None:
     """Learn from a barrier: read the server's state again if it was not reached; warn once of a slow disk."""
     if not is_reached:
-        context.facts = ServerFacts()
+        context.facts.clear()
     elif FSYNC in levels and took > SLOW and not context.has_warned:
         context.has_warned = True
         warn(

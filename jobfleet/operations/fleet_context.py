@@ -79,6 +79,11 @@ class ServerFacts(NamedTuple):
         return 0 <= now - self.read_at < READ_AGAIN_AFTER
 
 
+UNKNOWN = ServerFacts()
+CLUSTERS = ("cluster://", "clusters://")
+"""The beginnings of the URLs of clusters."""
+
+
 @dataclass(slots=True)
 class FleetContext:
     """The data that operations on one fleet share; it does no I/O.
@@ -93,7 +98,7 @@ class FleetContext:
         published: The last read of the published functions.
         unregistered: The plain functions for which the published functions were searched.
         levels: The durability of each queue that was read and whose jobs are not ``fast`` by default.
-        facts: What the server can confirm.
+        facts: What the server of each lane can confirm; on one server, all lanes share what is known.
         has_warned: Whether a slow disk was reported.
         ignores_levels: Whether every job is ``fast``, as in tests in memory.
     """
@@ -107,7 +112,7 @@ class FleetContext:
     published: Published = field(default_factory=Published)
     unregistered: set[str] = field(default_factory=set)
     levels: dict[str, str] = field(default_factory=dict)
-    facts: ServerFacts = field(default_factory=ServerFacts)
+    facts: dict[str, ServerFacts] = field(default_factory=dict)
     has_warned: bool = False
     ignores_levels: bool = False
 
@@ -142,9 +147,22 @@ class FleetContext:
         else:
             self.levels[queue] = level
 
-    def can_confirm(self, level: str) -> bool:
-        """Whether the server was seen to provide a level within the last `REMEMBERED` seconds."""
-        facts = self.facts
+    @property
+    def is_spread(self) -> bool:
+        """Whether lanes may be on several nodes."""
+        return self.config.url.lower().startswith(CLUSTERS)
+
+    def facts_of(self, lane: Lane) -> ServerFacts:
+        """What is known of the server of a lane."""
+        return self.facts.get(lane.tag if self.is_spread else "", UNKNOWN)
+
+    def learn(self, lane: Lane, facts: ServerFacts) -> None:
+        """Record what the server of a lane can confirm."""
+        self.facts[lane.tag if self.is_spread else ""] = facts
+
+    def can_confirm(self, level: str, lane: Lane) -> bool:
+        """Whether the server of a lane was seen to provide a level within the last `REMEMBERED` seconds."""
+        facts = self.facts_of(lane)
         if not facts.read_at or monotonic() - facts.read_at >= REMEMBERED:
             return False
         if level == FSYNC:
@@ -154,7 +172,8 @@ class FleetContext:
     def barrier(self, lane: Lane, levels: Collection[str]) -> Barrier:
         """The barrier for writes to a lane."""
         timeout_ms = round(self.config.confirm_timeout * 1000)
-        return Barrier(mark(lane), frozenset(levels), self.config.durability_replicas, timeout_ms)
+        replicas = self.config.durability_replicas
+        return Barrier(mark(lane), frozenset(levels), replicas, timeout_ms, self.is_spread)
 
     def open_queue_call(self, queue: str) -> Call[calls.OpenedQueue]:
         """The call that opens a queue and returns its home lanes and its lanes."""

@@ -51,11 +51,12 @@ class Confirmations:
         Raises:
             StoreUnavailable: The server was unavailable for longer than the patience of the store.
         """
-        if not levels or self._store.at.fake or self._store.at.cluster is not None:
+        if not levels or self._store.at.fake:
             return await self._store.run_many(calls)
         wanted = frozenset(levels)
         timeout_ms = SHORT_MS if self._missing & wanted else self._timeout_ms
-        batch = Confirming(calls, Barrier(mark(lane), wanted, self._replicas, timeout_ms))
+        is_spread = self._store.at.cluster is not None
+        batch = Confirming(calls, Barrier(mark(lane), wanted, self._replicas, timeout_ms, is_spread))
         answers = await self._store.run_many(batch)
         self._note(lane, wanted, what, is_reached=batch.is_reached)
         return answers

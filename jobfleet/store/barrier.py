@@ -7,10 +7,11 @@ next reply may come from another primary, which may lack the first write.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from jobfleet.store.call import Call, Command
+from jobfleet.store.call import Call, Command, Key
 
 DURABILITY = "durability"
 """The field of a level in the header of a job, and among the settings of a queue."""
@@ -18,6 +19,8 @@ REPLICATED = "replicated"
 FSYNC = "fsync"
 KNOWN = frozenset((REPLICATED, FSYNC))
 """The levels that need a confirmation."""
+_LANE = re.compile(r"\{[^{}:]+:[^{}:]+:\d+\}:")
+"""The beginning of a key of a lane; the fleet's own keys have no colon in their braces."""
 
 
 class Barrier(NamedTuple):
@@ -28,12 +31,23 @@ class Barrier(NamedTuple):
         levels: `REPLICATED`, `FSYNC` or both.
         replicas: The least number of replicas that must confirm.
         timeout_ms: Time limit of the wait in ms; never 0, which would wait for ever.
+        is_spread: Whether lanes may be on several nodes: then each lane that is written to gets a mark. The waits go to
+            all nodes that are called.
     """
 
     mark: Call[None]
     levels: frozenset[str]
     replicas: int
     timeout_ms: int
+    is_spread: bool = False
+
+    def marks(self, calls: Iterable[Call[Any]]) -> list[Call[None]]:
+        """The writes that follow calls, so that the waits cover them."""
+        if not self.is_spread:
+            return [self.mark]
+        found = (_LANE.match(_text(call.keys[0])) for call in calls if not call.script.read_only)
+        keys = dict.fromkeys(f"{one[0]}barrier" for one in found if one is not None)
+        return [self.mark._replace(keys=(key,)) for key in keys or self.mark.keys]
 
     @property
     def waits(self) -> list[Command]:
@@ -52,6 +66,10 @@ class Barrier(NamedTuple):
         if REPLICATED in self.levels and not _is_at_least(left.pop(0), self.replicas):
             return False
         return FSYNC not in self.levels or (isinstance(left[0], list) and _is_at_least(left[0][0], 1))
+
+
+def _text(key: Key) -> str:
+    return key if isinstance(key, str) else key.decode(errors="surrogateescape")
 
 
 def _is_at_least(count: object, least: int) -> bool:

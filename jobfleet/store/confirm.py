@@ -30,7 +30,7 @@ def confirmed(
     Raises:
         StoreUnavailable: The patience is over, and the calls have no reply.
     """
-    calls = [call.named() for call in (*batch, batch.barrier.mark)]
+    calls = [call.named() for call in (*batch, *batch.barrier.marks(batch))]
     started = monotonic() if since is None else since
     waits = batch.barrier.waits
     values: list[Any] = []

@@ -138,7 +138,7 @@ class Making:
                 yield [spell(call) for call in part]
             self.barrier = self._closing() if self.calls else None
             if self.barrier is not None:
-                yield [spell(self.barrier.mark), *self.barrier.waits]
+                yield [*map(spell, self.barrier.marks(self.calls)), *self.barrier.waits]
         except Exception as error:  # noqa: BLE001 - `ended` raises it for the caller
             self.error = error
 

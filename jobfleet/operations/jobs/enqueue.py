@@ -63,7 +63,7 @@ def prepare(context: FleetContext, job: Job, *, is_recurring: bool = False) -> O
         return made
     if context.ignores_levels:
         return made._replace(level="")
-    yield from check_level(context, made.level)
+    yield from check_level(context, made.level, made.lane)
     return made
 
 

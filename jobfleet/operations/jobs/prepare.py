@@ -333,7 +333,7 @@ def quick(context: FleetContext, job: Job, now: float) -> Submission | None:
     if known is None or now - known.read_at >= REMEMBERED:
         return None
     made = submission_in(context, job, function)
-    return None if made.level and not context.can_confirm(made.level) else made
+    return None if made.level and not context.can_confirm(made.level, made.lane) else made
 
 
 def submission_in(context: FleetContext, job: Job, function: Resolved) -> Submission:

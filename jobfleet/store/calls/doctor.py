@@ -106,7 +106,16 @@ class Broken(NamedTuple):
 
 def server(keys: Keyspace) -> Call[tuple[int, Mapping[str, str]]]:
     """Return Redis's time, and the INFO of server, memory, persistence and replicas; empty if INFO is not permitted."""
-    return Call(load("server"), (keys.queues,), (), lambda reply: (int(reply[1]), _info(reply[2])))
+    return Call(load("server"), (keys.queues,), (), _server)
+
+
+def server_of(lane: Lane) -> Call[tuple[int, Mapping[str, str]]]:
+    """Return the same of the node of a lane."""
+    return Call(load("server"), (lane.lane,), (), _server)
+
+
+def _server(reply: Reply) -> tuple[int, Mapping[str, str]]:
+    return int(reply[1]), _info(reply[2])
 
 
 def _info(text: bytes) -> Mapping[str, str]:

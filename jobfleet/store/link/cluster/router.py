@@ -11,7 +11,7 @@ from redis.exceptions import AskError, ClusterDownError, MovedError, ReadOnlyErr
 from jobfleet.clock import monotonic
 from jobfleet.errors import ConfigError
 from jobfleet.store.call import Command
-from jobfleet.store.link.cluster.slots import SlotMap, merged, parts_of
+from jobfleet.store.link.cluster.slots import WAITS, SlotMap, merged, parts_of
 from jobfleet.store.replies import CONNECTION_ERRORS
 from jobfleet.store.server.cluster_url import ClusterSeeds
 from jobfleet.store.server.hosts import Address
@@ -173,6 +173,9 @@ class Router:
                     found.setdefault(Detour(address, is_asking=True), []).append(number)
             elif _MIGRATING in str(reply):
                 replies[number] = _MOVING
+        if found:  # a wait has not covered what is sent again
+            waits = [number for number, command in enumerate(commands) if command[0] in WAITS]
+            replies[:] = [_MOVING if number in waits else reply for number, reply in enumerate(replies)]
         return found
 
     def _note_move(self, slot: int, address: Address) -> None:

@@ -11,14 +11,15 @@ from jobfleet.store.call import Argument, Command
 from jobfleet.store.server.hosts import Address
 
 ASK_SLOTS: Command = ("CLUSTER", "SLOTS")
-ALL, ANY = -1, -2
-"""Instead of a slot: the command is for all primaries, or for any of them."""
+ALL, ANY, CALLED = -1, -2, -3
+"""Instead of a slot: the command is for all primaries, for any of them, or for all that commands before it go to."""
+WAITS = frozenset(("WAIT", "WAITAOF"))
 _KEY_AT = {"EVALSHA": 3, "EVALSHA_RO": 3, "EVAL": 3, "EVAL_RO": 3, "XREADGROUP": 7}
-_KEYLESS = {"TIME": ALL, "SCRIPT": ALL, "INFO": ANY, "PING": ANY, "CLUSTER": ANY}
+_KEYLESS = {"TIME": ALL, "SCRIPT": ALL, "INFO": ANY, "PING": ANY, "CLUSTER": ANY, "WAIT": CALLED, "WAITAOF": CALLED}
 
 
 def slot_of(command: Command) -> int:
-    """Return the slot of a command, or `ALL` or `ANY`. All keys of a command share a slot."""
+    """Return the slot of a command, or `ALL`, `ANY` or `CALLED`. All keys of a command share a slot."""
     verb: Any = command[0]
     keyless = _KEYLESS.get(verb)
     if keyless is not None:
@@ -86,14 +87,18 @@ def parts_of(
         silent: Nodes that did not reply. Their clocks are not read, because that would delay calls to other nodes.
     """
     primaries = slots.primaries
+    called: dict[Address | None, None] = {}
     for number, command in enumerate(commands):
         slot = slot_of(command)
         if slot >= 0:
+            called[slots[slot]] = None
             yield number, slots[slot]
             continue
-        chosen = [one for one in primaries if one not in silent] or primaries
+        chosen: Sequence[Address | None] = [one for one in primaries if one not in silent] or primaries
         if slot == ANY:
             chosen = chosen[:1]
+        elif slot == CALLED:
+            chosen = list(called)
         elif command[0] != "TIME":
             chosen = primaries
         for address in chosen or (None,):
@@ -104,10 +109,13 @@ def merged(command: Command, replies: Sequence[Any]) -> Any:
     """Return one reply in the place of those of several nodes.
 
     Of several clocks the one that is ahead counts, so that an estimate is never behind any of them. A node that does
-    not reply is ignored there, because its clock matters to nobody until it replies.
+    not reply is ignored there, because its clock matters to nobody until it replies. Of several waits the one that was
+    confirmed least counts.
     """
     errors = [reply for reply in replies if isinstance(reply, BaseException)]
     if command[0] == "TIME":
         times = [reply for reply in replies if not isinstance(reply, BaseException)]
         return max(times, key=lambda time: (int(time[0]), int(time[1]))) if times else errors[0]
-    return errors[0] if errors else replies[0]
+    if errors or command[0] not in WAITS:
+        return errors[0] if errors else replies[0]
+    return min(replies) if command[0] == "WAIT" else [min(counts) for counts in zip(*replies, strict=True)]
