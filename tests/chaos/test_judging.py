@@ -99,6 +99,30 @@ def test_what_the_fault_may_lose_is_excused_and_counted() -> None:
     assert (verdict.lost, verdict.excused, verdict.breaches) == (1, 1, [])
 
 
+def test_a_job_of_a_level_that_the_fault_must_keep_is_not_excused() -> None:
+    lost: dict[str, Any] = {"windows": [[1.0, 2.0]], "keeps": ["replicated"]}
+
+    assert figures(case(**lost, level="fast")).breaches == []
+    verdict = figures(case(**lost, level="replicated"))
+    assert (verdict.lost, verdict.excused, verdict.level) == (1, 0, "replicated")
+    assert {breach.invariant for breach in verdict.breaches} == {1}
+
+
+def test_an_outage_lasts_from_the_first_call_without_a_reply_to_the_next_reply_of_its_queue() -> None:
+    calls = [
+        Record(2.0, "producer-1", "invoke", "enqueue", OTHER, 0, {"call": 8}),
+        Record(3.5, "producer-2", "invoke", "enqueue", "side.0.cc", 0, {"call": 9}),
+        Record(3.6, "producer-2", "ok", "enqueue", "side.0.cc", 0, {"answer": "side.0.cc"}),
+        Record(4.0, "producer-1", "unknown", "enqueue", OTHER),
+        Record(4.1, "producer-1", "invoke", "enqueue", OTHER, 0, {"call": 8}),
+        Record(4.5, "producer-1", "ok", "enqueue", OTHER, 0, {"answer": OTHER}),
+    ]
+
+    outages = case(*calls, *RUN, job=COMPLETED).outages
+
+    assert {queue: round(seconds, 1) for queue, seconds in outages.items()} == {"default": 2.5, "side": 0.1}
+
+
 def test_an_unknown_outcome_is_neither_lost_nor_a_phantom() -> None:
     history = [ACKNOWLEDGED[0], Record(1.1, "producer-1", "unknown", "enqueue", JOB), *RUN]
 

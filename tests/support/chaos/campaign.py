@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -30,8 +30,7 @@ def load(path: Path) -> Verdict:
 
 
 def run_all(
-    option: str,
-    names: Iterable[str],
+    runs: Mapping[str, Sequence[str]],
     *,
     seed: int,
     jobs: int,
@@ -42,11 +41,10 @@ def run_all(
     """Run faults or mutants; the histories of those that violate nothing are removed.
 
     Args:
-        option: ``--fault`` or ``--mutant``.
-        names: What to run.
-        seed: Of every choice.
+        runs: The arguments of each run by its name.
+        seed: Of every choice, unless the arguments name another.
         jobs: Jobs per fault.
-        folder: Where the histories go, one folder per fault.
+        folder: Where the histories go, one folder per run.
         at_once: How many run at the same time.
         done: Called with each verdict as soon as it is there.
     """
@@ -55,8 +53,8 @@ def run_all(
         place = folder / name
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
-        command = [sys.executable, str(ROOT / "scripts" / "chaos"), option, name, "--seed", str(seed)]
-        command += ["--jobs", str(jobs), "--keep", str(place)]
+        command = [sys.executable, str(ROOT / "scripts" / "chaos"), "--seed", str(seed), "--jobs", str(jobs)]
+        command += ["--keep", str(place), *runs[name]]
         said = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
         path = place / VERDICT
         verdict = load(path) if path.exists() else failed(name, seed, said.stdout + said.stderr)
@@ -66,7 +64,7 @@ def run_all(
         return verdict
 
     with ThreadPoolExecutor(at_once) as pool:
-        return list(pool.map(one, names))
+        return list(pool.map(one, runs))
 
 
 def failed(name: str, seed: int, why: str) -> Verdict:

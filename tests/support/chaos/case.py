@@ -121,6 +121,26 @@ class Case:
         """Whether the fault was allowed to lose what was acknowledged at a time."""
         return any(begin <= at <= end for begin, end in self.run.get("windows", []))
 
+    def is_excused(self, one: Asked) -> bool:
+        """Whether the fault was allowed to lose an acknowledged job, at the level at which it was acknowledged."""
+        if one.acknowledged is None or self.run.get("level") in self.run.get("keeps", ()):
+            return False
+        return self.may_be_lost(one.acknowledged)
+
+    @cached_property
+    def outages(self) -> dict[str, float]:
+        """For each queue, the longest time from the beginning of an enqueue to the next one that was answered."""
+        begun: dict[str, list[float]] = defaultdict(list)
+        longest: dict[str, float] = defaultdict(float)
+        for record in self.history:
+            if record.op.startswith("enqueue") and record.process.startswith("producer"):
+                queue = record.id.partition(".")[0] or "default"
+                if record.kind == "invoke":
+                    begun[queue].append(record.at)
+                elif record.kind == "ok":
+                    longest[queue] = max(longest[queue], record.at - min(begun.pop(queue, [record.at])))
+        return dict(longest)
+
     @property
     def has_losses(self) -> bool:
         """Whether the fault was allowed to lose writes."""

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import tests.support.chaos.faults_mixed
-import tests.support.chaos.faults_of_clusters
-import tests.support.chaos.faults_of_networks
-import tests.support.chaos.faults_of_processes
-import tests.support.chaos.faults_of_redis  # noqa: F401 - they register their faults
+import tests.support.chaos.faults.clusters
+import tests.support.chaos.faults.groups
+import tests.support.chaos.faults.mixed
+import tests.support.chaos.faults.networks
+import tests.support.chaos.faults.processes
+import tests.support.chaos.faults.servers  # noqa: F401 - they register their faults
 from tests.support.chaos.fault import FAULTS, Fault
 
 QUICK = ("kill-child", "swallow-reply")
 """What the tests run each time."""
+
+LEVELS = ("fast", "replicated", "fsync")
+LEVEL_FAULTS = ("failover", "failover-lost-writes", "partition-primary")
+"""What `--levels` runs under jobs of each durability level."""
 
 NOT_INJECTED = {
     "power-failure": "needs a virtual machine that is switched off; `aof-loss` cuts the file as one would",

@@ -66,7 +66,15 @@ def fault(
 
 
 def run(
-    one: Fault, *, seed: int, jobs: int, folder: Path, root: Path = ROOT, workers: int = 2, seconds: float | None = None
+    one: Fault,
+    *,
+    seed: int,
+    jobs: int,
+    folder: Path,
+    root: Path = ROOT,
+    workers: int = 2,
+    seconds: float | None = None,
+    level: str = "",
 ) -> Verdict:
     """Run a fault under load; answer the verdict.
 
@@ -78,6 +86,7 @@ def run(
         root: The folder whose package runs.
         workers: How many workers are kept up.
         seconds: How long the load takes; default by its rate.
+        level: The durability of the jobs; default as the fault prepares it, else `fast`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     begun = time.time()
@@ -85,6 +94,7 @@ def run(
     try:
         if one.prepare:
             one.prepare(stage)
+        stage.level = level or stage.level
         stage.open(workers)
         length = seconds or max(6.0, jobs / RATE)
         stage.load(jobs, length)

@@ -28,6 +28,8 @@ class Verdict(NamedTuple):
         recovery_worst: The longest of these.
         seconds: How long it all took.
         breaches: What was violated.
+        level: The durability of the jobs.
+        outages: For each queue, the longest time in seconds without an answer to an enqueue.
     """
 
     fault: str
@@ -43,6 +45,8 @@ class Verdict(NamedTuple):
     recovery_worst: float | None
     seconds: float
     breaches: list[Breach]
+    level: str = "fast"
+    outages: tuple[tuple[str, float], ...] = ()
 
     @property
     def line(self) -> str:
@@ -51,14 +55,15 @@ class Verdict(NamedTuple):
         return (
             f"{'FAILED' if self.breaches else 'ok    '} {self.fault:<22} {self.jobs:>6} jobs {self.acknowledged:>6} "
             f"acknowledged {self.lost:>4} lost ({self.excused} excused) {self.duplicates:>2} duplicates "
-            f"{self.reruns:>5} reruns  recovery {recovery:<12} {self.seconds:5.1f} s"
+            f"{self.reruns:>5} reruns  recovery {recovery:<12} {self.seconds:5.1f} s  {self.level:<10} "
+            f"away {', '.join(f'{queue} {seconds:.1f} s' for queue, seconds in self.outages)}"
         )
 
 
 def figures(case: Case) -> Verdict:
     """Judge a run and count."""
     lost = [one for job_id, one in case.acknowledged.items() if not case.state_of(job_id)]
-    excused = [one for one in lost if case.may_be_lost(one.acknowledged or 0.0)]
+    excused = [one for one in lost if case.is_excused(one)]
     breaches = judge(case)
     times = recoveries(case)
     return Verdict(
@@ -75,6 +80,8 @@ def figures(case: Case) -> Verdict:
         recovery_worst=round(max(times), 3) if times else None,
         seconds=round(case.run["seconds"], 1),
         breaches=breaches,
+        level=case.run.get("level", "fast"),
+        outages=tuple((queue, round(seconds, 3)) for queue, seconds in sorted(case.outages.items())),
     )
 
 

@@ -18,7 +18,7 @@ PROBE_LIMIT = 40.0
 def nothing_is_lost(case: Case) -> Iterator[str]:
     """An acknowledged job is known at the end."""
     for job_id, one in case.acknowledged.items():
-        if not case.state_of(job_id) and not _is_excused(case, one):
+        if not case.state_of(job_id) and not case.is_excused(one):
             yield f"{job_id} was acknowledged, and is unknown"
 
 

@@ -12,7 +12,8 @@ from tests.support.chaos.figures import Verdict
 from tests.support.fleet import ROOT
 
 CLAIM, RENEW, TICK = (f"store/lua/lease/{name}.lua" for name in ("claim", "renew", "tick"))
-SETTLE, TRIP = "store/lua/settle/settle.lua", "store/trip.py"
+SETTLE, TRIP, BARRIER = "store/lua/settle/settle.lua", "store/trip.py", "store/barrier.py"
+CONTEXT = "operations/fleet_context.py"
 
 ALL_LEASES = "ids = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', '+inf',"
 KEEPS_OWNER = """flush(batch, keys, tag)
@@ -85,6 +86,13 @@ MUTANTS: dict[str, Mutant] = {
             (
                 (CLAIM, "local floor = now\n", "local floor = 1\n"),
                 (CLAIM, "then floor = now + 60000000 end", "then floor = 1 end"),
+            ),
+        ),
+        (
+            "wait-ignored", "a confirmation of no replica counts as one", "replicated-failover", {1},
+            (
+                (BARRIER, "not _is_at_least(left.pop(0), self.replicas)", "not _is_at_least(left.pop(0), 0)"),
+                (CONTEXT, "return facts.replicas is None or facts.replicas >=", "return True or 0 >="),
             ),
         ),
         (

@@ -197,9 +197,10 @@ def main() -> None:
     parser.add_argument("--first", type=int, required=True, help="the number of its first call")
     parser.add_argument("--jobs", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--durability", default="fast", help="of all jobs")
     given = parser.parse_args()
     recorder = Recorder(given.folder, given.name)
-    with Fleet(given.url, patience=PATIENCE) as fleet:
+    with Fleet(given.url, patience=PATIENCE, durability=given.durability) as fleet:
         Producer(fleet, recorder, random.Random(given.seed)).run(given.first, given.jobs, given.seconds)
     recorder.note("info", "over")
 

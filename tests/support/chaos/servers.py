@@ -16,6 +16,8 @@ from tests.support.sentinel import SentinelServers
 from tests.support.server import RedisServer
 
 DISK_MB = 12
+SILENCE_MS = 1500
+"""Milliseconds of silence after which a primary counts as down. On a busy machine, less brings about more failovers."""
 
 
 class Single(RedisServer):
@@ -86,7 +88,7 @@ class Group(SentinelServers):
     has_file = True
 
     def __init__(self) -> None:
-        super().__init__(*ARGUMENTS, "--appendfsync", "everysec")
+        super().__init__(*ARGUMENTS, "--appendfsync", "everysec", down_after_ms=SILENCE_MS)
         self.await_whole()
 
     def owner(self, key: str) -> RedisServer:

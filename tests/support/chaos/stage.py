@@ -54,7 +54,7 @@ class Source(subprocess.Popen[bytes]):
         self.name, self.first = f"producer-{number}", number * MILLION
         given = {
             "url": stage.url, "folder": stage.folder, "name": self.name, "seed": stage.seed + number,
-            "first": self.first, "jobs": jobs, "seconds": seconds,
+            "first": self.first, "jobs": jobs, "seconds": seconds, "durability": stage.level,
         }  # fmt: skip
         words = [word for name, value in given.items() for word in (f"--{name}", str(value))]
         with (stage.folder / f"producer-{number}.log").open("ab") as out:
@@ -82,6 +82,7 @@ class Stage:
         windows: The times within which the fault may lose writes, as it was said to.
         settings: Of the workers that are started from now on.
         facts: Further facts for the checker.
+        level: The durability of the jobs of producers.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class Stage:
         self.windows: list[list[float]] = []
         self.settings: dict[str, object] = dict(SETTINGS)
         self.facts: dict[str, Any] = {"caps": dict.fromkeys(GROUPS, CAP)}
+        self.level = "fast"
         self.is_over = threading.Event()
         self._mending: list[Callable[[], None]] = []
         self._made = 0
@@ -211,6 +213,7 @@ class Stage:
     def _save(self, fault: str, begun: float, final: Mapping[str, Any]) -> None:
         (self.folder / FINAL).write_text(json.dumps(final, default=str))
         run = {"fault": fault, "seed": self.seed, "windows": self.windows, "seconds": time.time() - begun, **self.facts}
+        run["level"] = self.level
         (self.folder / RUN).write_text(json.dumps(run))
         if self.server.has_file:
             aof.save(self.server.data, self.folder)

@@ -35,6 +35,7 @@ def slot_migration(stage: Stage) -> None:
 def kill_node(stage: Stage) -> None:
     """Kill it. What had not reached the replica is lost: at most the last moment."""
     grid = _grid(stage)
+    stage.facts["keeps"] = ["replicated"]
     before = grid.owner(LANE)
     since = time.time() - 1
     before.kill()

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.support.chaos import faults_of_networks as networks
-from tests.support.chaos import faults_of_processes as processes
-from tests.support.chaos import faults_of_redis as redis
 from tests.support.chaos.fault import fault
+from tests.support.chaos.faults import networks, processes, servers
 from tests.support.chaos.stage import Stage
 
 MIXTURE: tuple[Callable[[Stage], None], ...] = (
     processes.kill_child, processes.kill_child, processes.freeze_child, processes.kill_worker, processes.kill_reaper,
     processes.kill_supervisor, processes.stop_worker, processes.freeze_briefly, processes.kill_producer,
-    redis.kill_redis, redis.freeze_redis, redis.script_flush, redis.client_kill, networks.net_drop,
+    servers.kill_redis, servers.freeze_redis, servers.script_flush, servers.client_kill, networks.net_drop,
     networks.swallow_reply, networks.half_open,
 )  # fmt: skip
 KILLS: tuple[Callable[[Stage], None], ...] = (
     processes.kill_producer, processes.kill_child, processes.kill_child, processes.kill_child,
-    processes.kill_supervisor, processes.kill_worker, processes.kill_reaper, redis.kill_redis,
+    processes.kill_supervisor, processes.kill_worker, processes.kill_reaper, servers.kill_redis,
 )  # fmt: skip
 
 

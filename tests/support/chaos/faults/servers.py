@@ -11,13 +11,11 @@ import redis
 
 from jobfleet.store.server.embedded import ServerProcess
 from tests.support.chaos import aof
-from tests.support.chaos.clock import MovableClock
 from tests.support.chaos.fault import fault
-from tests.support.chaos.faults_of_processes import no_clock
-from tests.support.chaos.servers import Group, Single, can_mount
+from tests.support.chaos.faults.clock import MovableClock
+from tests.support.chaos.faults.processes import no_clock
+from tests.support.chaos.servers import Single, can_mount
 from tests.support.chaos.stage import LEASE, Stage
-from tests.support.server import RedisServer
-from tests.support.waiting import wait_until
 
 AHEAD = 120
 
@@ -25,12 +23,6 @@ AHEAD = 120
 def _single(stage: Stage) -> Single:
     if not isinstance(stage.server, Single):
         raise TypeError("this fault needs a single server")
-    return stage.server
-
-
-def _group(stage: Stage) -> Group:
-    if not isinstance(stage.server, Group):
-        raise TypeError("this fault needs a Sentinel group")
     return stage.server
 
 
@@ -193,63 +185,3 @@ def clock_ahead(stage: Stage) -> None:
 def clock_back(stage: Stage) -> None:
     """Move it back."""
     _jump(stage, -10)
-
-
-@fault("failover", "SIGKILL to the primary of a Sentinel group; it comes back as a replica", server=Group, times=1)
-def failover(stage: Stage) -> None:
-    """Kill the primary. What had not reached a replica is lost: at most the last moment."""
-    group = _group(stage)
-    before = group.primary
-    since = time.time() - 1
-    before.kill()
-    group.await_other_primary(before)
-    _back_as_replica(stage, before, since)
-
-
-def _back_as_replica(stage: Stage, before: RedisServer, since: float) -> None:
-    """Start a primary again. It calls itself so until the Sentinels demote it, and what it accepts is lost."""
-    before.restart()
-    await_replica(before)
-    stage.windows.append([since, time.time() + 1])
-
-
-def await_replica(node: RedisServer) -> None:
-    """Wait until the Sentinels have demoted a node."""
-
-    def is_replica() -> bool:
-        with suppress(redis.RedisError):
-            return bool(node.client().role()[0] == b"slave")
-        return False
-
-    wait_until(is_replica, timeout=30, why="the old primary follows the new one")
-
-
-@fault("failover-lost-writes", "replication breaks for 3 s, then the primary dies: acknowledged writes are lost",
-       server=Group, times=1)  # fmt: skip
-def failover_lost_writes(stage: Stage) -> None:
-    """Cut the replicas off, let the primary go on alone, and kill it."""
-    group = _group(stage)
-    before = group.primary
-    since = time.time()
-    for node in group.nodes:
-        if node is not before:
-            node.client().replicaof("127.0.0.1", "1")
-    stage.is_over.wait(3)
-    before.kill()
-    group.await_other_primary(before)
-    _back_as_replica(stage, before, since)
-
-
-@fault("freeze-primary", "SIGSTOP to the primary until another one is there, then SIGCONT: two primaries",
-       server=Group, times=1)  # fmt: skip
-def freeze_primary(stage: Stage) -> None:
-    """Two nodes hold themselves for the primary for a while."""
-    group = _group(stage)
-    before = group.primary
-    since = time.time() - 1
-    before.pause()
-    stage.mend_at_end(before.resume)
-    group.await_other_primary(before)
-    before.resume()
-    await_replica(before)
-    stage.windows.append([since, time.time() + 1])

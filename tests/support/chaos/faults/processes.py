@@ -6,8 +6,8 @@ import shutil
 import signal
 
 from jobfleet import Fleet, Job
-from tests.support.chaos.clock import MovableClock, NoCompiler
 from tests.support.chaos.fault import fault
+from tests.support.chaos.faults.clock import MovableClock, NoCompiler
 from tests.support.chaos.stage import LEASE, Stage
 from tests.support.fleet import Program
 from tests.support.waiting import wait_until
