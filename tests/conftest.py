@@ -34,8 +34,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(trylast=True)  # after the options -k and -m have chosen
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the slow tests if several processes share them."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip tests of what the topology does not have. Begin with the slow tests if several processes share them."""
+    topologies.skip_foreign(config.getoption("--on"), items)
     processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if processes > 1:
         items[:] = order.ordered(items, processes, is_slow=order.is_slow, file_of=order.file_of)

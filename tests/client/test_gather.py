@@ -13,6 +13,7 @@ from jobfleet import AsyncFleet, FleetFull, Job, StoreUnavailable
 from jobfleet.functions.registry import Registry
 from jobfleet.store.keys import Keyspace
 from tests.support.faults import AsyncFlakyLink, Faults
+from tests.support.server import free_port
 
 LANE = Keyspace("jobfleet").lane("default", 0)
 
@@ -92,8 +93,8 @@ async def test_every_caller_learns_that_the_server_is_full(fleet: AsyncFleet, ra
     assert await fleet.enqueue(Job("Sum", "app.add", (1, 1), id="after")) == "default.0.after"
 
 
-async def test_every_caller_learns_that_the_server_is_away(redis_url: str, registry: Registry) -> None:
-    async with AsyncFleet(f"{redis_url}.gone", registry=registry, patience=0.1) as fleet:
+async def test_every_caller_learns_that_the_server_is_away(registry: Registry) -> None:
+    async with AsyncFleet(f"redis://127.0.0.1:{free_port()}/0", registry=registry, patience=0.1) as fleet:
         fleet.context.remember("default", (1, 1))
 
         ended: list[Any] = await asyncio.gather(*(fleet.enqueue(job) for job in sums(80)), return_exceptions=True)

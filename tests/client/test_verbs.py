@@ -342,6 +342,7 @@ async def test_events_tell_what_happens_in_its_order(client: Either, work: Work,
     assert [event.at for event in told] == sorted(event.at for event in told)
 
 
+@pytest.mark.not_on("cluster", reason="messages cross the nodes: the last ones may come after the end was seen")
 async def test_events_that_came_before_the_end_was_seen_are_told(
     client: Either, work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,7 @@ from jobfleet.store.trip import Detours, Making
 from tests.support.faults import AsyncFlakyLink, Faults, FlakyLink
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.not_on("cluster", reason="a link to one server; tests/store/cluster has those of clusters")
 LANE = Keyspace("test").lane("mail", 0)
 Parts = Iterator[list[Command]]
 Calls = Iterator[list[Call[Any]]]

@@ -18,6 +18,7 @@ from jobfleet.store.link.sync import SocketLink
 from jobfleet.store.server.target import target
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.not_on("cluster", reason="a link to one server; tests/store/cluster has those of clusters")
 LONG = 60.0
 SHORT = 0.02
 FOREVER = ("BLPOP", "never", "0")

@@ -34,6 +34,7 @@ from tests.support.faults import AsyncFlakyLink, Faults, FlakyLink
 from tests.support.server import RedisServer
 from tests.support.waiting import await_until, wait_until
 
+pytestmark = pytest.mark.not_on("cluster", reason="a link to one server; tests/store/cluster has those of clusters")
 LANE = Keyspace("test").lane("mail", 0)
 PASSWORD = "hunter2"
 BLOCKING = ("BZPOPMIN", "wake", "5")

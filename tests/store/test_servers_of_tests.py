@@ -7,6 +7,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tests.support import topologies
 from tests.support.server import ClusterNode, RedisServer, is_running
 
 ONCE = Retry(NoBackoff(), 0)
@@ -41,3 +42,16 @@ def test_a_cluster_of_one_node_serves_all_slots() -> None:
 
         node.restart()
         assert cluster.ping()
+
+
+def test_the_tests_of_a_cluster_look_at_all_its_nodes_and_begin_with_an_empty_one() -> None:
+    with topologies.started("cluster") as server, topologies.plain(server) as raw:
+        for number in range(30):
+            raw.set(f"k{number}", number)
+        with redis.RedisCluster("127.0.0.1", server.port) as cluster:
+            sizes = [node.redis_connection.dbsize() for node in cluster.get_primaries()]
+
+        assert len(sizes) == 3
+        assert raw.dbsize() == sum(sizes) == 30
+        server.flush()
+        assert raw.dbsize() == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +16,7 @@ from tests.support.certificates import HOST, Certificates
 from tests.support.cluster import ClusterServers
 from tests.support.sentinel import STAY_MS, SentinelServers
 from tests.support.server import RedisServer
+from tests.support.whole import WholeCluster
 
 TOOLS = Path(__file__).parents[2] / ".venv" / "tools" / "bin"
 SERVER = "JOBFLEET_SERVER_BIN"
@@ -89,7 +90,7 @@ def plain(server: RedisServer) -> redis.Redis:
     if server.url.startswith("clusters:"):
         ca_file, cert_file, key_file = (os.environ[variable] for variable in VARIABLES[1:])
         options = {"ssl": True, "ssl_ca_certs": ca_file, "ssl_certfile": cert_file, "ssl_keyfile": key_file}
-    return cast(redis.Redis, redis.RedisCluster(HOST, server.port, protocol=2, **options))
+    return cast(redis.Redis, WholeCluster(HOST, server.port, protocol=2, **options))
 
 
 TOPOLOGIES: dict[str, tuple[str, Callable[[], AbstractContextManager[RedisServer]]]] = {
@@ -128,6 +129,15 @@ def choose(name: str) -> None:
     if reason := missing(name):
         raise pytest.UsageError(reason)
     os.environ.update(variables(name))
+
+
+def skip_foreign(name: str, items: Iterable[pytest.Item]) -> None:
+    """Skip the tests with a mark `not_on` of the topology, or of a part of it: cluster is a part of cluster-tls."""
+    parts = {name, *name.split("-")}
+    for item in items:
+        for mark in item.iter_markers("not_on"):
+            if not parts.isdisjoint(mark.args):
+                item.add_marker(pytest.mark.skip(reason=f"--on {name}: {mark.kwargs['reason']}"))
 
 
 def started(name: str) -> AbstractContextManager[RedisServer]:

@@ -102,6 +102,7 @@ def test_a_url_that_can_be_read_is_taken(url: str) -> None:
     assert target(url).url == url
 
 
+@pytest.mark.not_on("cluster", reason="a cluster has only the database 0")
 def test_a_database_that_is_not_there_is_told_at_once(redis_url: str) -> None:
     store = Store(target(f"{redis_url}?db=999"), patience=None)
 
@@ -111,6 +112,7 @@ def test_a_database_that_is_not_there_is_told_at_once(redis_url: str) -> None:
     assert str(caught.value) == NO_DATABASE
 
 
+@pytest.mark.not_on("cluster", reason="a cluster has only the database 0")
 async def test_a_database_that_is_not_there_is_told_to_an_awaiting_caller(redis_url: str) -> None:
     store = AsyncStore(target(f"{redis_url}?db=999"), patience=None)
 
