@@ -14,7 +14,7 @@ from typing import Any
 from jobfleet.clock import monotonic
 from jobfleet.metrics.tally import Tally
 from jobfleet.store.call import Call
-from jobfleet.store.replies import has_timed_out, reason_of, refuses_writes
+from jobfleet.store.replies import has_timed_out, node_of, reason_of, refuses_writes
 
 GRACE = 0.5
 """Seconds without a reply before an outage begins; a broken connection is restored within milliseconds."""
@@ -62,6 +62,7 @@ class Outage:
         self._needs_write = False
         self._lines: deque[float] = deque(maxlen=MOST)
         self._unlogged = 0
+        self._nodes: dict[str, tuple[float, float, float]] = {}
 
     @property
     def is_connected(self) -> bool:
@@ -94,6 +95,9 @@ class Outage:
         """Record that a round trip has to be retried."""
         self._tally.stumbled(error)
         now = monotonic()
+        if node := node_of(error):
+            self._node_stumbled(node, now, reason_of(error))
+            return
         self._ended = None
         self._needs_write = refuses_writes(error)
         if self._began is None:
@@ -139,6 +143,17 @@ class Outage:
         more = f" (and {self._unlogged} more outages since the last line)" if self._unlogged else ""
         self._unlogged = 0
         self._log.warning("redis.lost url=%s reason=%s. %s%s", self._url, reason, self._meanwhile(), more)
+
+    def _node_stumbled(self, node: str, now: float, reason: str) -> None:
+        """Log once per `AGAIN` that one node of a cluster is away. That is no outage: the others are served."""
+        began, last, spoke_at = self._nodes.get(node, (now, now, float("-inf")))
+        if now - last >= STALE:
+            began = now
+        if now - began >= GRACE and now - spoke_at >= AGAIN:
+            text = "redis.lost url=%s node=%s reason=%s. Other nodes are served; lanes on this one wait for it"
+            self._log.warning(text, self._url, node, reason)
+            spoke_at = now
+        self._nodes[node] = began, now, spoke_at
 
     def _count(self, now: float) -> None:
         """Add the outage time up to now, so that a scrape during an outage sees it grow."""

@@ -123,6 +123,18 @@ class AsyncStore:
         answered = await self.link.exchange([self._spell(call) for call in calls])
         return await self._answered(calls, answered, began, patience)
 
+    async def run_each(self, calls: Sequence[Call[Any]], *, patience: float) -> list[Any]:
+        """Run calls of several lanes like `run_many`, without making one cluster node wait for another.
+
+        Args:
+            calls: The calls.
+            patience: Seconds to wait for a node that does not reply. Its calls then end in `StoreUnavailable`. One
+                server is waited for with the patience of the store.
+        """
+        if self.at.cluster is None:
+            return await self.run_many(calls)
+        return await self._driven(trip(calls, each=True, **self._sending(patience)))
+
     async def _run_guarded(self, calls: Sequence[Call[Any]], began: float, patience: float | None) -> list[Any]:
         """Run calls of which some must not run after a deadline, or must not run twice."""
         calls, answered = [call.named() for call in calls], None

@@ -212,6 +212,16 @@ def reason_of(error: BaseException) -> str:
     return text or type(error).__name__
 
 
+def set_node(error: BaseException, node: str) -> None:
+    """Note which node of a cluster an error of a connection is about, while other nodes reply."""
+    error.__dict__["_jobfleet_node"] = node
+
+
+def node_of(error: BaseException) -> str:
+    """The node of a cluster that an error is about; empty if it is about the whole server."""
+    return str(error.__dict__.get("_jobfleet_node", ""))
+
+
 def has_timed_out(error: BaseException) -> bool:
     """Whether no reply came in time, unlike a connection that was refused or closed."""
     return isinstance(error, exceptions.TimeoutError | TimeoutError)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict
 
 from jobfleet.clock import monotonic
-from jobfleet.errors import JobfleetError, ScriptContractError
+from jobfleet.errors import JobfleetError, ScriptContractError, StoreUnavailable
 from jobfleet.store.call import LATE, LONGER, Call, Command, Key
 from jobfleet.store.replies import Remedy, read, remedy, translate, unavailable
 from jobfleet.store.server.clock import ASK, ServerClock
@@ -174,6 +174,7 @@ def trip(
     recorder: Recorder | None = None,
     first: list[Any] | None = None,
     since: float | None = None,
+    each: bool = False,
 ) -> Trip:
     """Run calls in one pipeline until each has a reply.
 
@@ -188,6 +189,7 @@ def trip(
         recorder: Learns of the trip.
         first: The replies of a first exchange.
         since: The time of that exchange; the patience starts there.
+        each: Whether a call without a reply ends in `StoreUnavailable` alone, in place of all calls.
 
     Returns:
         A value for each call, or the `JobfleetError` in which it ended.
@@ -235,9 +237,20 @@ def trip(
                 recorder.stumbled(away)
             pause = wait * random.uniform(0.5, 1.0)
             if patience is not None and monotonic() - started + pause > patience:
-                raise unavailable(url, away)
+                return _given_up(results, left, unavailable(url, away), each=each)
             yield pause
             wait = min(LONGEST_WAIT, wait * 2)
+
+
+def _given_up(
+    results: list[Any], left: Sequence[tuple[int, bool]], error: StoreUnavailable, *, each: bool
+) -> list[Any]:
+    """Return the results, with the error for each call without a reply; raise it if it ends all calls."""
+    if not each:
+        raise error
+    for index, _ in left:
+        results[index] = error
+    return results
 
 
 def repeated(

@@ -197,8 +197,7 @@ async def test_the_holder_of_a_unique_key_is_confirmed_too(
         await hasty("submit", job(5, unique="k", on_conflict="replace", durability="replicated"))
 
 
-@pytest.mark.not_on("cluster", reason="durability needs one server or a Sentinel group, and is refused as such")
-@pytest.mark.not_on("sentinel", reason="the primary has replicas")
+@pytest.mark.not_on("cluster", "sentinel", reason="the primaries have replicas")
 async def test_a_server_without_a_replica_refuses_before_it_writes(client: Either, raw: redis.Redis) -> None:
     for wanted, missing in (("replicated", "1 connected replica "), ("fsync", "append-only file")):
         with pytest.raises(DurabilityUnavailable, match=f"{missing}.*nothing was written"):

@@ -10,6 +10,7 @@ import redis
 from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
 from tests.lua.world import PASSWORD, USER, World, granting
+from tests.support import topologies
 from tests.support.server import ClusterNode, RedisServer
 
 FLOORS = ("as_root", "as_granted", "on_cluster")
@@ -32,7 +33,7 @@ def floor(request: pytest.FixtureRequest) -> str:
 def floor_raw(floor: str, request: pytest.FixtureRequest) -> Iterator[redis.Redis]:
     """A client of the floor's server that may do anything."""
     server: RedisServer = request.getfixturevalue("cluster" if floor == "on_cluster" else "server")
-    with redis.Redis.from_url(server.url, protocol=2) as client:
+    with topologies.plain(server) as client:
         yield client
 
 
@@ -44,7 +45,7 @@ def floor_store(floor: str, floor_raw: redis.Redis, request: pytest.FixtureReque
         url = node.cluster_url
     else:
         server: RedisServer = request.getfixturevalue("server")
-        url = server.url.replace("unix://", f"unix://{USER}:{PASSWORD}@") if floor == "as_granted" else server.url
+        url = server.url.replace("://", f"://{USER}:{PASSWORD}@", 1) if floor == "as_granted" else server.url
     store = Store(target(url), patience=2.0)
     yield store
     store.close()

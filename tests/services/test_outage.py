@@ -15,6 +15,7 @@ from jobfleet.store.call import Call
 from jobfleet.store.calls import inspect
 from jobfleet.store.calls.enqueue import open_queue
 from jobfleet.store.keys import Keyspace
+from jobfleet.store.replies import set_node
 
 KEYS = Keyspace("jobfleet")
 WRITE: list[Call[Any]] = [open_queue(KEYS, "default", 1)]
@@ -159,6 +160,19 @@ def test_a_connection_that_comes_and_goes_does_not_fill_the_log(story: Story) ->
         "redis.lost url=redis://h reason=connection refused. We wait (and 45 more outages since the last line)"
     )
     assert story.counted()["redis_outages_total"] == 200
+
+
+def test_a_node_of_a_cluster_that_is_away_is_named_once_a_minute_and_is_no_outage(story: Story) -> None:
+    refused = exceptions.ConnectionError("Error 111 connecting to 127.0.0.1:1. Connection refused.")
+    set_node(refused, "10.0.0.7:6379")
+    for _ in range(70):
+        story.stumble(refused)
+        story.answer()
+
+    line = "redis.lost url=redis://h node=10.0.0.7:6379 reason=connection refused. Other nodes are served; "
+    assert story.lines == [("WARNING", f"{line}lanes on this one wait for it")] * 2
+    assert story.outage.is_connected
+    assert story.counted() == {}
 
 
 def test_seconds_away_grow_during_the_outage(story: Story) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
-from jobfleet.errors import JobfleetError
+from jobfleet.errors import JobfleetError, StoreUnavailable
 from jobfleet.metrics.tally import Tally
 from jobfleet.operations.operation import drive
 from jobfleet.operations.queues.pause import finish
@@ -38,6 +38,8 @@ LEAST_SHARE = 0.9
 """Minimum share of the spacing before the next full turn."""
 OFTENER = 4
 """How many times more often a lane with dependants is ticked."""
+NODE_PATIENCE = 1.0
+"""Seconds to wait for a node of a cluster, so that the lanes of other nodes are ticked."""
 TELLING = 1.0
 """Seconds that pending notifications may take when this duty stops."""
 
@@ -115,8 +117,10 @@ class Leases(Service):
 
     async def _tick(self, lanes: Sequence[Lane], spacing: float) -> float:
         """Tick some lanes; return the seconds until the next tick of one of them, at most `spacing`."""
-        answers = await self._store.run_many([tick(lane) for lane in lanes])
+        answers = await self._store.run_each([tick(lane) for lane in lanes], patience=NODE_PATIENCE)
         for lane, answer in zip(lanes, answers, strict=True):
+            if isinstance(answer, StoreUnavailable):  # the next turn asks its node again
+                continue
             try:
                 if isinstance(answer, JobfleetError):
                     raise answer

@@ -80,6 +80,7 @@ class Connection:
 
     def renewed(self, news: News) -> None:
         """Record the result of one renewal."""
+        self._is_whole = self._is_whole and news.is_whole
         if self.outage.is_returning:
             self._renewed.update(news.standing)
 

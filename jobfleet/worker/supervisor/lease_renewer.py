@@ -6,12 +6,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from jobfleet.clock import boottime
-from jobfleet.errors import JobfleetError, JobNotFound
+from jobfleet.errors import JobfleetError, JobNotFound, StoreUnavailable
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.lease import CHUNK, renew
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Cancelling
 from jobfleet.worker.ipc.lease_board import Posted
+
+PATIENCE_SHARE = 1 / 6
+"""The share of a lease for which a node of a cluster is waited for; the next round is a third of a lease later."""
 
 
 @dataclass(slots=True)
@@ -23,12 +26,14 @@ class News:
         until: The end of the renewed leases by the boot-time clock, computed before the call was sent.
         lost: The leases that could not be renewed.
         cancelled: Jobs with a request to cancel.
+        is_whole: Whether all nodes of a cluster have replied.
     """
 
     standing: list[tuple[str, int]] = field(default_factory=list)
     until: float = 0.0
     lost: list[tuple[str, int]] = field(default_factory=list)
     cancelled: list[Cancelling] = field(default_factory=list)
+    is_whole: bool = True
 
 
 class LeaseRenewer:
@@ -69,8 +74,12 @@ class LeaseRenewer:
         news = News(until=boottime() + self._lease_us / 1e6, lost=none)
         if not parts:
             return news
-        answers = await self._store.run_many([renew(lane, part, lease_us=self._lease_us) for lane, part in parts])
+        calls = [renew(lane, part, lease_us=self._lease_us) for lane, part in parts]
+        answers = await self._store.run_each(calls, patience=PATIENCE_SHARE * self._lease_us / 1e6)
         for (_, part), answer in zip(parts, answers, strict=True):
+            if isinstance(answer, StoreUnavailable):  # a node of a cluster is away; the leases of the others go on
+                news.is_whole = False
+                continue
             if isinstance(answer, JobfleetError):
                 raise answer
             lost = set(answer.lost)

@@ -168,7 +168,7 @@ class AsyncClusterLink:
                 return self.router.learn(reply, address)
             except LINK_ERRORS as error:
                 last = error
-        self.router.outdated()
+        self.router.not_learnt()
         if self.router.slots is None and last is not None:
             raise last
         return None

@@ -12,7 +12,7 @@ from jobfleet.clock import monotonic
 from jobfleet.errors import ConfigError
 from jobfleet.store.call import Command
 from jobfleet.store.link.cluster.slots import WAITS, SlotMap, merged, parts_of
-from jobfleet.store.replies import CONNECTION_ERRORS
+from jobfleet.store.replies import CONNECTION_ERRORS, set_node
 from jobfleet.store.server.cluster_url import ClusterSeeds
 from jobfleet.store.server.hosts import Address
 
@@ -61,6 +61,8 @@ class Router:
         self._next = 0.0
         self._read_at = float("-inf")
         self._silent: set[Address | None] = set()
+        self._failed: set[Address | None] = set()
+        self._is_known = False
         self.slots: SlotMap | None = None
 
     def is_due(self) -> bool:
@@ -81,6 +83,11 @@ class Router:
         random.shuffle(known)
         seeds = random.sample(self._seeds.hosts, len(self._seeds.hosts))
         return list(dict.fromkeys([*known, *seeds, *filter(None, self._silent)]))
+
+    def not_learnt(self) -> None:
+        """Record that no node has replied: the whole cluster may be away."""
+        self._is_known = False
+        self.outdated()
 
     def share(self, candidates: Sequence[Address]) -> float:
         """The time limit for one of these nodes."""
@@ -103,8 +110,10 @@ class Router:
         if not slots.primaries:
             raise ClusterDownError("CLUSTERDOWN Hash slot not served")
         self.slots = slots
+        self._is_known = True
         self._seeds.primaries[:] = slots.primaries
         self._silent &= set(slots.primaries)
+        self._failed &= set(slots.primaries)
         self._plan(EVERY)
 
     def parts(self, commands: Sequence[Command], slots: SlotMap) -> dict[Address | None, list[int]]:
@@ -137,13 +146,22 @@ class Router:
         """Look for a sign that the map is outdated: a node is away, or is not a primary any more."""
         last = replies[-1]  # after an error of the connection, no reply follows
         if not isinstance(last, BaseException):
-            if self._silent:
+            if self._failed:
                 self._silent.discard(address)
+                self._failed.discard(address)
             return
         if isinstance(last, (*CONNECTION_ERRORS, ReadOnlyError, ClusterDownError)):
             self.outdated()
             if isinstance(last, CONNECTION_ERRORS):
                 self._silent.add(address)
+            self._note_node(last, address)
+
+    def _note_node(self, error: BaseException, address: Address | None) -> None:
+        """Note in an error which node it is about, unless all of them may be away or down."""
+        self._failed.add(address)
+        primaries = self.slots.primaries if self.slots is not None and self._is_known else ()
+        if address is not None and not self._failed.issuperset(primaries):
+            set_node(error, f"{address[0]}:{address[1]}")
 
     def detours(
         self, commands: Sequence[Command], replies: list[Any], asked: Mapping[int, Address]

@@ -131,7 +131,7 @@ class ClusterLink:
                 return self.router.learn(self._asked(address, share), address)
             except LINK_ERRORS as error:
                 last = error
-        self.router.outdated()
+        self.router.not_learnt()
         if self.router.slots is None and last is not None:
             raise last
         return None
