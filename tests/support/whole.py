@@ -21,11 +21,11 @@ class WholeCluster(redis.RedisCluster):
 
     def execute_command(self, *args: Any, **kwargs: Any) -> Any:
         """Send a command; the replies of several nodes become one."""
-        name = str(args[0])
-        if name not in OF_ALL or "target_nodes" in kwargs:
-            return super().execute_command(*args, **kwargs)
-        ask = super().execute_command
-        return reduce(joined, [ask(*args, **kwargs, target_nodes=node) for node in self.get_primaries()])
+        cluster: Any = super()
+        if str(args[0]) not in OF_ALL or "target_nodes" in kwargs:
+            return cluster.execute_command(*args, **kwargs)
+        replies = [cluster.execute_command(*args, **kwargs, target_nodes=node) for node in cluster.get_primaries()]
+        return reduce(joined, replies)
 
 
 def joined(one: Any, other: Any) -> Any:
