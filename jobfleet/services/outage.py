@@ -145,7 +145,7 @@ class Outage:
         self._log.warning("redis.lost url=%s reason=%s. %s%s", self._url, reason, self._meanwhile(), more)
 
     def _node_stumbled(self, node: str, now: float, reason: str) -> None:
-        """Log once per `AGAIN` that one node of a cluster is away. It does not count as an outage: the others are served."""
+        """Log once per `AGAIN` that one node of a cluster is away. The others are served, so this begins no outage."""
         began, last, spoke_at = self._nodes.get(node, (now, now, float("-inf")))
         if now - last >= STALE:
             began = now
