@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,17 @@ from click.testing import CliRunner, Result
 
 from jobfleet import Fleet
 from jobfleet.cli.main import main
-from tests.cli.hand import ROOT, Cli, Hand, Shell
+from tests.cli.hand import ROOT, AsRole, Cli, Hand, Shell
+from tests.support import topologies
 from tests.support.server import RedisServer
+from tests.support.users import UrlOf
 
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to work in, and no setting from outside."""
     for name in [name for name in os.environ if name.startswith("JOBFLEET_")]:
-        if not name.startswith(("JOBFLEET_TEST_", "JOBFLEET_SERVER_BIN")):
+        if not name.startswith("JOBFLEET_TEST_") and name not in topologies.VARIABLES:
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -49,9 +52,16 @@ def fleet(redis_url: str) -> Iterator[Fleet]:
 
 
 @pytest.fixture
-def hand(fleet: Fleet) -> Hand:
+def as_role(url_of: UrlOf) -> Iterator[AsRole]:
+    """Connect to the emptied server as the user of a role."""
+    with ExitStack() as stack:
+        yield lambda role: stack.enter_context(Fleet(url_of(role)))
+
+
+@pytest.fixture
+def hand(fleet: Fleet, as_role: AsRole) -> Hand:
     """Plays the worker."""
-    hand = Hand(fleet)
+    hand = Hand(fleet, as_role("worker"))
     hand.knows("demo.add", "demo.fail")
     return hand
 
@@ -69,7 +79,7 @@ def shell(here: Path) -> Shell:
 
 
 @pytest.fixture
-def server() -> Iterator[RedisServer]:
+def own_server() -> Iterator[RedisServer]:
     """A server that a test may end."""
     with RedisServer() as server:
         yield server

@@ -6,21 +6,25 @@ import subprocess
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from click.testing import Result
 
 from jobfleet import Fleet, Job
 from jobfleet.codec import encode, seal_record
+from jobfleet.store.call import Call
 from jobfleet.store.calls.lease import claim
 from jobfleet.store.calls.presence import beat
 from jobfleet.store.calls.progress import Report, progress
 from jobfleet.store.calls.settle import complete, fail, settle
 from jobfleet.store.records import Grant
 
+T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
 Cli = Callable[..., Result]
 Shell = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., subprocess.Popen[str]]
+AsRole = Callable[[str], Fleet]
 
 
 def local_day(moment: datetime) -> str:
@@ -31,11 +35,21 @@ def local_day(moment: datetime) -> str:
 
 
 class Hand:
-    """Plays the worker of one fleet, call by call."""
+    """Plays the worker of one fleet, call by call.
 
-    def __init__(self, fleet: Fleet) -> None:
+    Args:
+        fleet: Enqueues its jobs.
+        worker: The same fleet as the user of workers; by default as that of `fleet`.
+    """
+
+    def __init__(self, fleet: Fleet, worker: Fleet | None = None) -> None:
         self.fleet = fleet
+        self._worker = worker or fleet
         self._nonce = 0
+
+    def run(self, call: Call[T]) -> T:
+        """Run a call of a worker."""
+        return self._worker.store.run(call)
 
     def knows(self, *functions: str) -> None:
         """A worker `w1` beats, and publishes functions."""
@@ -43,14 +57,14 @@ class Hand:
                           "started": 1_700_000_000_000_000, "state": "running", "version": "0.1.0"})  # fmt: skip
         published = {name: encode({}) for name in functions}
         keys = self.fleet.context.keys
-        self.fleet.store.run(beat(keys, "w1", account=account, gone_us=20_000_000, functions=published))
+        self.run(beat(keys, "w1", account=account, gone_us=20_000_000, functions=published))
 
     def claims(self, job_id: str) -> Grant:
         """Claim the one job that is due."""
         self._nonce += 1
         lane = self.fleet.context.keys.lane_of(job_id)
         call = claim(lane, child="w1.0", nonce=self._nonce, lease_us=60_000_000, limit=1)
-        (grant,) = self.fleet.store.run(call).grants
+        (grant,) = self.run(call).grants
         assert grant.id == job_id
         return grant
 
@@ -58,13 +72,13 @@ class Hand:
         """Report progress."""
         record = encode([value, message, None])
         lane = self.fleet.context.keys.lane_of(grant.id)
-        self.fleet.store.run(progress(lane, [Report(grant.id, grant.token, 1, record)], ttl_ms=60_000))
+        self.run(progress(lane, [Report(grant.id, grant.token, 1, record)], ttl_ms=60_000))
 
     def completes(self, grant: Grant, value: object) -> None:
         """End a run well."""
         record = seal_record({**_account(), "value": value})
         item = complete(grant.id, grant.token, record=record, ttl_ms=60_000, duration_us=1_240_000)
-        self.fleet.store.run(settle(self.fleet.context.keys.lane_of(grant.id), [item]))
+        self.run(settle(self.fleet.context.keys.lane_of(grant.id), [item]))
 
     def fails(self, grant: Grant, error: str = "no luck") -> None:
         """End a run for good."""
@@ -78,7 +92,7 @@ class Hand:
             grant.id, grant.token, record=seal_record({**_account(), **fields}), ttl_ms=60_000, duration_us=5_000,
             reason="error", tries="1:1:0:0:0",
         )  # fmt: skip
-        self.fleet.store.run(settle(self.fleet.context.keys.lane_of(grant.id), [item]))
+        self.run(settle(self.fleet.context.keys.lane_of(grant.id), [item]))
 
     def buries(self, suffix: str, *, queue: str = "default", error: str = "no luck") -> str:
         """Enqueue a job and let it fail for good; return its id."""

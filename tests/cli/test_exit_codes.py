@@ -9,7 +9,7 @@ import pytest
 
 from jobfleet import Fleet, Job
 from jobfleet.archive import init_job_tables
-from tests.cli.hand import Cli, Hand
+from tests.cli.hand import AsRole, Cli, Hand
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "errors.md"
 LISTS = ["jobs", "jobs --tag none", "queues ls", "workers ls", "dead ls", "dead groups", "cron ls", "limits ls",
@@ -31,13 +31,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:No worker has published")
 
 
 @pytest.fixture(autouse=True)
-def world(cli: Cli, fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def world(cli: Cli, fleet: Fleet, as_role: AsRole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fleet with one waiting job and an empty queue, without workers, and with an empty archive."""
     url = f"sqlite:///{tmp_path}/archive.db"
     init_job_tables(url)
     monkeypatch.setenv("JOBFLEET_ARCHIVE_URL", url)
     fleet.enqueue(Job("x", "demo.add", id="a"))
-    Hand(fleet).completes(Hand(fleet).claims(fleet.enqueue(Job("x", "demo.add", id="b", queue="empty"))), 1)
+    hand = Hand(fleet, as_role("worker"))
+    hand.completes(hand.claims(fleet.enqueue(Job("x", "demo.add", id="b", queue="empty"))), 1)
 
 
 @pytest.mark.parametrize(

@@ -54,15 +54,15 @@ def locked(client: redis.Redis, _folder: Path) -> None:
     ids=["disk", "memory", "replica", "password"],
 )
 def test_enqueue_reports_why_redis_refuses(
-    server: RedisServer, shell: Shell, fault: Fault, code: int, line: str
+    own_server: RedisServer, shell: Shell, fault: Fault, code: int, line: str
 ) -> None:
-    fault(server.client(), server.folder)
+    fault(own_server.client(), own_server.folder)
 
-    result = shell("enqueue", "demo.add", "1", environ={"JOBFLEET_URL": server.url})
+    result = shell("enqueue", "demo.add", "1", environ={"JOBFLEET_URL": own_server.url})
 
-    server.kill()  # with a full disk it would refuse to stop, and be waited for
+    own_server.kill()  # with a full disk it would refuse to stop, and be waited for
     assert result.returncode == code, result.stderr
-    assert result.stderr.splitlines()[-1].startswith(line.format(url=server.url))
+    assert result.stderr.splitlines()[-1].startswith(line.format(url=own_server.url))
 
 
 def test_a_server_that_loads_its_data_is_reported_as_such(shell: Shell) -> None:

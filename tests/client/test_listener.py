@@ -108,25 +108,25 @@ async def test_waits_events_and_logs_share_a_connection(client: Either, raw: red
 
 
 @pytest.fixture
-def server() -> Iterator[RedisServer]:
+def own_server() -> Iterator[RedisServer]:
     with RedisServer("--appendonly", "yes", "--appendfsync", "always") as server:
         yield server
 
 
 @pytest.mark.parametrize("kind", [Fleet, AsyncFleet])
 async def test_a_wait_goes_on_over_a_restart(
-    kind: type[Fleet | AsyncFleet], server: RedisServer, registry: Registry
+    kind: type[Fleet | AsyncFleet], own_server: RedisServer, registry: Registry
 ) -> None:
-    client = Either(kind(server.url, registry=registry, patience=LONG))
+    client = Either(kind(own_server.url, registry=registry, patience=LONG))
     job_id = await client("enqueue", add())
     waiting = asyncio.create_task(client("wait", job_id, timeout=LONG))
-    raw = server.client()
+    raw = own_server.client()
     await asyncio.to_thread(wait_until, lambda: subscribed(raw) == 1, why="it waits")
 
-    await asyncio.to_thread(server.restart)
-    raw = server.client()
+    await asyncio.to_thread(own_server.restart)
+    raw = own_server.client()
     await asyncio.to_thread(wait_until, lambda: subscribed(raw) == 1, why="it waits again")
-    with Fleet(server.url, registry=registry) as worker:
+    with Fleet(own_server.url, registry=registry) as worker:
         await asyncio.to_thread(worker.run_worker, burst=True)
 
     assert (await waiting).result == 3
@@ -248,25 +248,25 @@ async def test_a_job_that_ends_with_the_time_is_reported_once(
     await client.close()
 
 
-def test_a_client_that_was_closed_polls_no_more(server: RedisServer, registry: Registry) -> None:
-    fleet = Fleet(server.url, registry=registry)
+def test_a_client_that_was_closed_polls_no_more(own_server: RedisServer, registry: Registry) -> None:
+    fleet = Fleet(own_server.url, registry=registry)
     job_id = fleet.enqueue(add())
-    server.pause()
+    own_server.pause()
     try:
         Watch(fleet.listener).add([job_id])
         fleet.close()
         wait_until(lambda: "jobfleet-listener" not in {thread.name for thread in threading.enumerate()}, why="it ends")
     finally:
-        server.resume()
+        own_server.resume()
 
     assert fleet._store is None, "a poll would open a connection that nobody closes"
 
 
 async def test_a_tail_that_is_cancelled_before_it_hears_leaves_no_subscription(
-    server: RedisServer, registry: Registry
+    own_server: RedisServer, registry: Registry
 ) -> None:
-    raw = server.client()
-    async with AsyncFleet(server.url, registry=registry) as fleet:
+    raw = own_server.client()
+    async with AsyncFleet(own_server.url, registry=registry) as fleet:
         job_id = await fleet.enqueue(add())
         raw.acl_setuser("default", enabled=True, reset_channels=True)
         hearing = asyncio.ensure_future(anext(tail(fleet)))

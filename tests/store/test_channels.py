@@ -51,7 +51,7 @@ def make(request: pytest.FixtureRequest) -> Make:
 
 
 @pytest.fixture
-def server() -> Iterator[RedisServer]:
+def own_server() -> Iterator[RedisServer]:
     with RedisServer() as server:
         yield server
 
@@ -142,33 +142,33 @@ async def test_a_subscription_that_cannot_be_sent_loses_no_other(make: Make, raw
 
 
 async def test_a_server_that_reads_nothing_ends_no_reader(
-    make: Make, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+    make: Make, own_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for kind in ("sync", "aio"):
         monkeypatch.setattr(f"jobfleet.store.channels.{kind}.BOUND", 0.2)
-    channels = make(server.url)
+    channels = make(own_server.url)
     channels.subscribe(["a"])
     assert await heard(channels, 1) == [("a", None)]
     reading = asyncio.create_task(channels.read(LONG))
     await asyncio.sleep(0)
-    server.pause()
+    own_server.pause()
     channels.subscribe([f"{number}".rjust(1000) for number in range(PART)])
 
     assert await reading == []
 
-    server.resume()
+    own_server.resume()
     assert ("a", None) in await heard(channels, PART + 1)
     await channels.close()
 
 
 async def test_a_server_that_refuses_subscriptions_is_asked_less_and_less_often(
-    make: Make, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+    make: Make, own_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    raw = server.client()
+    raw = own_server.client()
     raw.acl_setuser("default", enabled=True, reset_channels=True)
     now = [1000.0]
     monkeypatch.setattr("jobfleet.store.channels.subscriptions.monotonic", lambda: now[0])
-    channels = make(server.url)
+    channels = make(own_server.url)
     channels.subscribe(["a"])
     pauses = []
     for _ in range(5):
@@ -189,43 +189,43 @@ def connections(raw: redis.Redis) -> int:
     return int(raw.info("stats")["total_connections_received"])
 
 
-async def test_it_waits_for_a_server_that_is_away(make: Make, server: RedisServer) -> None:
-    channels = make(server.url)
+async def test_it_waits_for_a_server_that_is_away(make: Make, own_server: RedisServer) -> None:
+    channels = make(own_server.url)
     channels.subscribe(["a"])
     await heard(channels, 1)
-    server.kill()
+    own_server.kill()
     assert [await channels.read(0.01) for _ in range(5)] == [[]] * 5
 
-    server.restart()
+    own_server.restart()
 
     assert await heard(channels, 1) == [("a", None)]
     await channels.close()
 
 
-async def test_a_read_returns_in_time_though_the_server_is_frozen(make: Make, server: RedisServer) -> None:
-    channels = make(server.url)
+async def test_a_read_returns_in_time_though_the_server_is_frozen(make: Make, own_server: RedisServer) -> None:
+    channels = make(own_server.url)
     channels.subscribe(["a"])
-    server.pause()
+    own_server.pause()
     try:
         async with asyncio.timeout(6.0):
             assert await channels.read(0.05) == []
     finally:
-        server.resume()
+        own_server.resume()
     await channels.close()
 
 
 async def test_a_connection_that_went_silent_is_replaced(
-    make: Make, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+    make: Make, own_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jobfleet.store.channels.subscriptions.SILENCE", 0.1)
     monkeypatch.setattr("jobfleet.store.channels.subscriptions.ANSWER", 0.1)
-    channels = make(server.url)
+    channels = make(own_server.url)
     channels.subscribe(["a"])
     await heard(channels, 1)
-    server.pause()
+    own_server.pause()
     for _ in range(5):
         await channels.read(0.1)
-    server.resume()
+    own_server.resume()
 
     assert await heard(channels, 1) == [("a", None)]
     await channels.close()

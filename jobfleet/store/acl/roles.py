@@ -102,7 +102,7 @@ ENQUEUES = _named(
 )
 ASKS = _named("fleet flow kinds lines outcomes parents queues results server status")
 RUNS = _named(
-    """acquire_lock beat bury claim declare ended_runs extend_flow granted keep know leave log note_wait
+    """acquire_lock beat bury children claim declare ended_runs extend_flow granted keep know leave log note_wait
     progress put_back release_lock renew steps stop"""
 )
 LEASES = _named("pause_function paused resume_function set_aside settle tick waiting")

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.cli.hand import Cli
+from tests.support import users
+
+pytestmark = pytest.mark.skipif(
+    users.ARE_USED, reason="it has a namespace of its own, which users of another may not touch"
+)
 
 ROWS = {"enqueue, one at a time": 10, "enqueue, in bulk": 50, "drain, one worker in here": 60}
 

@@ -9,7 +9,7 @@ import pytest
 
 from jobfleet import Fleet
 from jobfleet.store.calls.cron import ledger
-from tests.cli.hand import Cli, Hand
+from tests.cli.hand import AsRole, Cli, Hand
 
 GAP = "2027-03-28 02:30 does not exist in Europe/Berlin: fires 03:00"
 NIGHTLY = ("cron", "add", "nightly", "30 2 * * *", "demo.add", "1", "-2", "--tz", "Europe/Berlin")
@@ -67,14 +67,14 @@ def test_run_enqueues_at_once(cli: Cli, fleet: Fleet, hand: Hand) -> None:
     assert fleet.jobs(queue="night").jobs[0].id == job_id
 
 
-def test_history_tells_what_became_of_each_fire(cli: Cli, fleet: Fleet, hand: Hand, in_berlin: None) -> None:
+def test_history_tells_what_became_of_each_fire(cli: Cli, as_role: AsRole, hand: Hand, in_berlin: None) -> None:
     cli(*NIGHTLY)
     assert "has not fired yet" in cli("cron", "history", "nightly").stderr
     notes = [
         (1_790_000_000_000_000, "missed - 1790000000000000"),
         (1_790_000_060_000_000, "fired default.0.x 17 as told"),
     ]
-    fleet.store.run(ledger(fleet.context.keys, "nightly", notes))
+    as_role("reaper").store.run(ledger(hand.fleet.context.keys, "nightly", notes))
 
     assert cli("cron", "history", "nightly").stdout.splitlines() == [
         "PLANNED                     OUTCOME  JOB          NOTE",

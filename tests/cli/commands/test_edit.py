@@ -243,15 +243,15 @@ def test_a_letter_that_was_edited_and_died_again_meanwhile_is_left_to_its_editor
     assert fleet.letter(DEAD).args == ("theirs",)
 
 
-def test_what_was_written_is_kept_when_redis_goes_away(here: Path, editing: Editing, server: RedisServer) -> None:
-    with Fleet(server.url) as fleet:
+def test_what_was_written_is_kept_when_redis_goes_away(here: Path, editing: Editing, own_server: RedisServer) -> None:
+    with Fleet(own_server.url) as fleet:
         hand = Hand(fleet)
         hand.knows("demo.fail")
         hand.buries("a")
 
-    with editing(WAITS_FOR_GO.replace('"x"', r"\[\]").replace('"y"', '["y"]'), server.url) as terminal:
+    with editing(WAITS_FOR_GO.replace('"x"', r"\[\]").replace('"y"', '["y"]'), own_server.url) as terminal:
         wait_until((here / "opened").exists, why="the editor opens")
-        server.kill()
+        own_server.kill()
         (here / "go").touch()
         assert terminal.ends() == 4
 

@@ -10,7 +10,7 @@ import redis
 from jobfleet import Fleet, Flow, Job
 from jobfleet.functions.running.addition import FlowAddition
 from jobfleet.operations.flows.extend import extend_flow
-from tests.cli.hand import Cli, Hand
+from tests.cli.hand import AsRole, Cli, Hand
 
 
 def enqueued(fleet: Fleet) -> str:
@@ -66,11 +66,13 @@ def test_show_as_mermaid(cli: Cli, fleet: Fleet, hand: Hand) -> None:
     ]
 
 
-def test_what_a_job_has_added_is_drawn(cli: Cli, fleet: Fleet, hand: Hand) -> None:
+def test_what_a_job_has_added_is_drawn(cli: Cli, fleet: Fleet, as_role: AsRole, hand: Hand) -> None:
     flow_id = enqueued(fleet)
     more = Flow("more")
     more.chain(Job("split", "demo.add", (1, 2), id="d"), Job("join", "demo.add", (1, 2), id="e"))
-    fleet._do(extend_flow(fleet.context, "default.0.a", flow_id, FlowAddition(more, "1", after_this=False, joins=(1,))))
+    as_role("worker")._do(
+        extend_flow(fleet.context, "default.0.a", flow_id, FlowAddition(more, "1", after_this=False, joins=(1,)))
+    )
 
     lines = cli("flow", "show", flow_id).stdout.splitlines()[2:]
     assert [re.split(r"  +", line) for line in lines] == [

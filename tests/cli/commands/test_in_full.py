@@ -89,7 +89,7 @@ def test_json_has_the_history_with_its_times_in_utc(cli: Cli, hand: Hand) -> Non
     token = hand.claims(job_id).token
     record = seal_record({"error": "no", "error_type": "permanent"})
     spent: dict[str, Any] = {"ttl_ms": 60_000, "duration_us": 9, "reason": "error", "tries": tries.dump()}
-    hand.fleet.store.run(settle(lane, [fail(job_id, token, record=record, **spent)]))
+    hand.run(settle(lane, [fail(job_id, token, record=record, **spent)]))
     first = {"event": "run", "at": "2026-11-27T23:42:06.602494+00:00", "run": 1, "text": "ConnectionError: away"}
 
     assert json.loads(cli("dead", "show", job_id, "-o", "json").stdout)["history"] == [first]

@@ -21,13 +21,13 @@ from tests.support.waiting import wait_until
 AT = 1_772_366_400_000_000
 
 
-def writes(fleet: Fleet, grant: Grant, lines: Sequence[tuple[int, str]], *, first: int = 1) -> None:
+def writes(hand: Hand, grant: Grant, lines: Sequence[tuple[int, str]], *, first: int = 1) -> None:
     """A run writes lines of its log."""
     entries = [
         Entry(grant.id, grant.token, n, 60_000, f"{AT} {level} {text}".encode())
         for n, (level, text) in enumerate(lines, start=first)
     ]
-    fleet.store.run(log(fleet.context.keys.lane_of(grant.id), entries, most_lines=100, most_bytes=10_000))
+    hand.run(log(hand.fleet.context.keys.lane_of(grant.id), entries, most_lines=100, most_bytes=10_000))
 
 
 def timeless(text: str) -> list[str]:
@@ -42,8 +42,8 @@ def grant(fleet: Fleet, hand: Hand) -> Grant:
     return hand.claims(fleet.enqueue(Job("Add up", "demo.add", (1, 2), id="a")))
 
 
-def test_lines_are_shown_with_time_and_level(cli: Cli, fleet: Fleet, grant: Grant) -> None:
-    writes(fleet, grant, [(20, "begun"), (30, "odd\x1b[2J"), (40, "bad\nTraceback\n  here"), (25, "own level")])
+def test_lines_are_shown_with_time_and_level(cli: Cli, hand: Hand, grant: Grant) -> None:
+    writes(hand, grant, [(20, "begun"), (30, "odd\x1b[2J"), (40, "bad\nTraceback\n  here"), (25, "own level")])
 
     result = cli("logs", grant.id)
 
@@ -58,8 +58,8 @@ def test_lines_are_shown_with_time_and_level(cli: Cli, fleet: Fleet, grant: Gran
     ]
 
 
-def test_the_tail_is_what_is_asked_for(cli: Cli, fleet: Fleet, grant: Grant) -> None:
-    writes(fleet, grant, [(20, f"line {n}") for n in range(5)])
+def test_the_tail_is_what_is_asked_for(cli: Cli, hand: Hand, grant: Grant) -> None:
+    writes(hand, grant, [(20, f"line {n}") for n in range(5)])
 
     assert timeless(cli("logs", grant.id, "--tail", "2").stdout) == [
         "<clock>  INFO      line 3",
@@ -67,9 +67,9 @@ def test_the_tail_is_what_is_asked_for(cli: Cli, fleet: Fleet, grant: Grant) -> 
     ]
 
 
-def test_what_was_let_go_is_said(cli: Cli, fleet: Fleet, grant: Grant) -> None:
-    writes(fleet, grant, [(20, "later")], first=3)
-    writes(fleet, grant, [(20, "last")], first=1315)
+def test_what_was_let_go_is_said(cli: Cli, hand: Hand, grant: Grant) -> None:
+    writes(hand, grant, [(20, "later")], first=3)
+    writes(hand, grant, [(20, "last")], first=1315)
 
     assert timeless(cli("logs", grant.id).stdout) == [
         "<clock>  WARNING   … 2 lines dropped",
@@ -79,8 +79,8 @@ def test_what_was_let_go_is_said(cli: Cli, fleet: Fleet, grant: Grant) -> None:
     ]
 
 
-def test_programs_get_json_lines_or_the_id(cli: Cli, fleet: Fleet, grant: Grant) -> None:
-    writes(fleet, grant, [(20, "one"), (30, "two")])
+def test_programs_get_json_lines_or_the_id(cli: Cli, hand: Hand, grant: Grant) -> None:
+    writes(hand, grant, [(20, "one"), (30, "two")])
 
     rows = [json.loads(line) for line in cli("logs", grant.id, "-o", "json").stdout.splitlines()]
 
@@ -109,7 +109,7 @@ def test_an_unknown_job_is_not_found(cli: Cli, options: tuple[str, ...]) -> None
 def test_a_log_is_followed_until_the_job_ends(
     cli: Cli, fleet: Fleet, hand: Hand, grant: Grant, raw: redis.Redis
 ) -> None:
-    writes(fleet, grant, [(20, "one")])
+    writes(hand, grant, [(20, "one")])
     seen: list[str] = []
 
     def follow() -> None:
@@ -118,26 +118,26 @@ def test_a_log_is_followed_until_the_job_ends(
     follower = threading.Thread(target=follow)
     follower.start()
     wait_until(lambda: raw.exists(fleet.context.keys.lane_of(grant.id).listeners), timeout=30, why="somebody listens")
-    writes(fleet, grant, [(20, "two")], first=2)
+    writes(hand, grant, [(20, "two")], first=2)
     hand.completes(grant, 3)
     follower.join(30)
 
     assert [timeless(text) for text in seen] == [["<clock>  INFO      one", "<clock>  INFO      two"]]
 
 
-def test_a_tail_of_nothing_begins_after_the_last_line(fleet: Fleet, grant: Grant) -> None:
-    writes(fleet, grant, [(20, "old"), (20, "older")])
+def test_a_tail_of_nothing_begins_after_the_last_line(fleet: Fleet, hand: Hand, grant: Grant) -> None:
+    writes(hand, grant, [(20, "old"), (20, "older")])
     reading = Reading(grant.id, tail=0)
 
     assert fleet._do(read(fleet.context, reading)) == []
-    writes(fleet, grant, [(20, "new")], first=3)
+    writes(hand, grant, [(20, "new")], first=3)
     assert [line.text for line in fleet._do(read(fleet.context, reading))] == ["new"]
 
 
 @pytest.mark.parametrize("tail", [0, 1])
-def test_a_tail_of_an_empty_log_is_followed_by_every_line(fleet: Fleet, grant: Grant, tail: int) -> None:
+def test_a_tail_of_an_empty_log_is_followed_by_every_line(fleet: Fleet, hand: Hand, grant: Grant, tail: int) -> None:
     reading = Reading(grant.id, tail=tail)
 
     assert fleet._do(read(fleet.context, reading)) == []
-    writes(fleet, grant, [(20, "first"), (20, "second")])
+    writes(hand, grant, [(20, "first"), (20, "second")])
     assert [line.text for line in fleet._do(read(fleet.context, reading))] == ["first", "second"]

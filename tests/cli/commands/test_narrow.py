@@ -14,7 +14,7 @@ from jobfleet.retry.tries import Tries
 from jobfleet.store.calls.cron import ledger
 from jobfleet.store.calls.presence import beat
 from jobfleet.store.calls.settle import park, settle
-from tests.cli.hand import Cli, Hand
+from tests.cli.hand import AsRole, Cli, Hand
 from tests.cli.terminal import Terminal
 
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -108,11 +108,11 @@ def test_recurring_jobs_fit(environ: dict[str, str], cli: Cli, hand: Hand) -> No
     assert re.fullmatch(r"nightly  0 2 \* \* \*  Europe/Berlin  demo.add  default +- +in \d+ (h|min|s) +on", lines[1])
 
 
-def test_recurring_jobs_that_have_fired_fit(environ: dict[str, str], cli: Cli, hand: Hand) -> None:
+def test_recurring_jobs_that_have_fired_fit(environ: dict[str, str], as_role: AsRole, hand: Hand) -> None:
     hand.knows("shop.orders.confirm")
     hand.fleet.cron.add("tick-of-the-shop", "*/15 8-18 * * mon-fri", Job("tick", "shop.orders.confirm", queue="mail"))
     fires = [(1_790_000_060_000_000, "fired default.0.x 17 -")]
-    hand.fleet.store.run(ledger(hand.fleet.context.keys, "tick-of-the-shop", fires))
+    as_role("reaper").store.run(ledger(hand.fleet.context.keys, "tick-of-the-shop", fires))
 
     titles, row = shown("cron", "ls", environ=environ)[:2]
 
@@ -125,7 +125,7 @@ def test_workers_fit_and_lose_first_what_their_ids_say(environ: dict[str, str], 
     account = encode({"host": "web-7", "pid": 23_456, "queues": ["default"], "slots": 10, "running": 2, "children": 1,
                       "started": 1_700_000_000_000_000, "state": "running", "version": "0.1.0"})  # fmt: skip
     worker = "web-7:23456:9c3407"
-    hand.fleet.store.run(beat(hand.fleet.context.keys, worker, account=account, gone_us=20_000_000, functions={}))
+    hand.run(beat(hand.fleet.context.keys, worker, account=account, gone_us=20_000_000, functions={}))
 
     titles, *rows = shown("workers", "ls", environ=environ)
     (row,) = [row for row in rows if worker in row]
@@ -172,7 +172,7 @@ def test_a_parked_job_says_first_what_it_waits_for(environ: dict[str, str], cli:
     grant = hand.claims(job_id)
     tries = Tries(parked_since=1).noting(1, "no worker knows 'demo.add'")
     lane = hand.fleet.context.keys.lane_of(job_id)
-    hand.fleet.store.run(settle(lane, [park(job_id, grant.token, delay_us=60_000_000, tries=tries.dump())]))
+    hand.run(settle(lane, [park(job_id, grant.token, delay_us=60_000_000, tries=tries.dump())]))
 
     (line,) = [line for line in shown("jobs", environ=environ) if job_id[-8:] in line]
 

@@ -13,9 +13,7 @@ import redis
 from jobfleet.notify import registry
 from jobfleet.store.calls.notify import Item, gather
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.server.target import target
-from jobfleet.store.sync import Store
-from tests.cli.hand import Cli
+from tests.cli.hand import AsRole, Cli
 from tests.support.receiver import Receiver, says
 
 KEYS = Keyspace("jobfleet")
@@ -83,11 +81,9 @@ def test_a_module_may_add_channels(cli: Cli, here: Path) -> None:
     assert (wrong.exit_code, "Cannot import 'nowhere'" in wrong.output) == (2, True)
 
 
-def test_what_is_yet_to_be_told_is_listed(cli: Cli, here: Path, redis_url: str) -> None:
+def test_what_is_yet_to_be_told_is_listed(cli: Cli, here: Path, as_role: AsRole) -> None:
     items = [Item(f"m{n}", "boom", 60_000_000, f"d{n}", AT, b"") for n in range(3)]
-    store = Store(target(redis_url))
-    store.run(gather(KEYS.channel("hook0"), items, most=30))
-    store.close()
+    as_role("reaper").store.run(gather(KEYS.channel("hook0"), items, most=30))
     with Receiver() as receiver:
         configure(here, receiver)
 

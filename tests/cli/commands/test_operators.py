@@ -157,10 +157,10 @@ def test_purge_cancels(cli: Cli, fleet: Fleet, hand: Hand) -> None:
     assert cli("queues", "purge", "default").stdout == "Cancelled 0 jobs of default.\n"
 
 
-def test_workers_ls_tells_who_quieted_one_and_what_hangs(cli: Cli, fleet: Fleet) -> None:
+def test_workers_ls_tells_who_quieted_one_and_what_hangs(cli: Cli, fleet: Fleet, hand: Hand) -> None:
     for name, more in (("w1", {"state": "quiet", "state_by": "ann@desk"}), ("w2", {"state": "running", "hung": 2})):
         account = encode({"host": "box", "children": 2, **more})
-        fleet.store.run(beat(fleet.context.keys, name, account=account, gone_us=20_000_000))
+        hand.run(beat(fleet.context.keys, name, account=account, gone_us=20_000_000))
 
     text = cli("workers", "ls").stdout
 

@@ -189,20 +189,20 @@ def test_it_draws_until_ctrl_c_and_leaves_the_terminal_as_it_was(
         assert [line.split()[0] for line in frame if line][:3] == ["jobfleet", *frame[1].split()[:1], "QUEUE"]
 
 
-def test_an_outage_is_told_and_gone_through(here: Path, server: RedisServer) -> None:
-    with Fleet(server.url) as fleet:
+def test_an_outage_is_told_and_gone_through(here: Path, own_server: RedisServer) -> None:
+    with Fleet(own_server.url) as fleet:
         Hand(fleet).knows("demo.add")
         fleet.enqueue(Job("x", "demo.add", queue="before"))
 
-    variables = {"JOBFLEET_URL": server.url, "JOBFLEET_PATIENCE": "0.1"}
+    variables = {"JOBFLEET_URL": own_server.url, "JOBFLEET_PATIENCE": "0.1"}
     with Terminal("top", "--every", "0.1", environ=variables) as terminal:
         terminal.until("before")
-        server.kill()
+        own_server.kill()
         gone = len(terminal.text)
         terminal.until("; trying again", after=gone)
         away = len(terminal.text)
         terminal.until("before", after=away)
-        server.restart()
+        own_server.restart()
         back = len(terminal.text)
         terminal.until("No queues yet", after=back)
         terminal.types("\x03")
@@ -215,10 +215,10 @@ def test_an_outage_is_told_and_gone_through(here: Path, server: RedisServer) -> 
     assert terminal.text.count(LEAVE) == 1
 
 
-def test_without_redis_it_does_not_begin(here: Path, server: RedisServer) -> None:
-    server.kill()
+def test_without_redis_it_does_not_begin(here: Path, own_server: RedisServer) -> None:
+    own_server.kill()
 
-    with Terminal("top", environ={"JOBFLEET_URL": server.url, "JOBFLEET_PATIENCE": "0.1"}) as terminal:
+    with Terminal("top", environ={"JOBFLEET_URL": own_server.url, "JOBFLEET_PATIENCE": "0.1"}) as terminal:
         assert terminal.ends() == 4
 
     assert ENTER not in terminal.text

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from jobfleet.cli.commands.up import worker_command
+from jobfleet.config import mask_url
 from tests.cli.hand import ROOT, Cli, Start
 from tests.support.server import is_running
 from tests.support.waiting import wait_until
@@ -137,7 +138,9 @@ def test_a_url_that_others_use_is_told(
     said(process)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=30)
-    assert err == f"Other commands use {redis_url} (jobfleet.toml), not this server; unset that to change it.\n"
+    assert (
+        err == f"Other commands use {mask_url(redis_url)} (jobfleet.toml), not this server; unset that to change it.\n"
+    )
 
 
 def test_flags_go_on_to_the_worker() -> None:

@@ -137,12 +137,14 @@ async def test_a_reaper_may_die_between_any_two_steps(
     channel = Recorder()
     await duty(channel, window=window).turn()
     ids = await fail(store, fleet, 12)
-    exchange, steps = store.link.exchange, itertools.count()
+    steps = itertools.count()
 
     for lives in itertools.count(1):
         left = iter(range(lives))
+        one = duty(channel, window=window)
+        exchange = one._store.link.exchange
 
-        async def mortal(commands: Any, left: Any = left) -> Any:
+        async def mortal(commands: Any, left: Any = left, exchange: Any = exchange) -> Any:
             if next(left, None) is None:
                 raise asyncio.CancelledError
             next(steps)
@@ -151,10 +153,9 @@ async def test_a_reaper_may_die_between_any_two_steps(
                 raise asyncio.CancelledError
             return replies
 
-        one = duty(channel, window=window)
         one._journal._take_over_ms = 0
         with monkeypatch.context() as patch, suppress(asyncio.CancelledError):
-            patch.setattr(store.link, "exchange", mortal)
+            patch.setattr(one._store.link, "exchange", mortal)
             await bring(one)
             break
         make_due(raw, KEYS.channel("ops").due)  # the leases of the dead run out
