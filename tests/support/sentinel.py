@@ -104,7 +104,9 @@ class SentinelServers:
                 link = ("--replicaof", "127.0.0.1", str(primary.port))
                 whole = (*arguments, *link, "--repl-diskless-sync-delay", "0")
                 self.nodes.append(RedisServer(*whole, tcp=True, tls=tls))
-            wait_until(lambda: self._is_replicated(primary), timeout=NEEDS, why="the replicas are up to date")
+            raw = primary.client()
+            wait_until(partial(self._is_replicated, raw), timeout=NEEDS, why="the replicas are up to date")
+            raw.close()
             self.sentinels += [SentinelServer(primary.port, 2, lines, down_after_ms, tls) for _ in range(3)]
         except BaseException:
             self.stop()
@@ -113,8 +115,8 @@ class SentinelServers:
         self.url = f"sentinel{'s' * (tls is not None)}://{hosts}/{SERVICE}"
 
     @staticmethod
-    def _is_replicated(primary: RedisServer) -> bool:
-        info: Any = primary.client().info("replication")
+    def _is_replicated(primary: redis.Redis) -> bool:
+        info: Any = primary.info("replication")
         return bool(sum(info.get(f"slave{index}", {}).get("state") == "online" for index in range(2)) == 2)
 
     def await_whole(self) -> Self:
@@ -139,7 +141,9 @@ class SentinelServers:
         """Wait until another node is the primary and says so itself; return it."""
         wait_until(lambda: self.primary is not before, timeout=NEEDS, why="the Sentinels name another primary")
         found = self.primary
-        wait_until(lambda: found.client().role()[0] == b"master", timeout=NEEDS, why="it is the primary")
+        raw = found.client()
+        wait_until(lambda: raw.role()[0] == b"master", timeout=NEEDS, why="it is the primary")
+        raw.close()
         return found
 
     def stop(self) -> None:

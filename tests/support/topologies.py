@@ -16,7 +16,7 @@ from tests.support.certificates import HOST, Certificates
 from tests.support.cluster import ClusterServers
 from tests.support.sentinel import STAY_MS, SentinelServers
 from tests.support.server import RedisServer
-from tests.support.whole import WholeCluster
+from tests.support.whole import PlainClient, WholeCluster
 
 TOOLS = Path(__file__).parents[2] / ".venv" / "tools" / "bin"
 SERVER = "JOBFLEET_SERVER_BIN"
@@ -85,7 +85,7 @@ def _in_cluster_with_tls() -> Iterator[RedisServer]:
 def plain(server: RedisServer) -> redis.Redis:
     """A plain client for looking and seeding: of the whole cluster, or past Sentinels and TLS."""
     if not server.url.startswith("cluster"):
-        return redis.Redis.from_url(server.direct, protocol=2)
+        return PlainClient.from_url(server.direct, protocol=2)
     options: dict[str, Any] = {}
     if server.url.startswith("clusters:"):
         ca_file, cert_file, key_file = (os.environ[variable] for variable in VARIABLES[1:])

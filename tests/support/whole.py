@@ -1,4 +1,4 @@
-"""A plain client of a whole cluster: what it asks of a server, it asks of all primaries."""
+"""Plain clients for looking and seeding: of one server, or of a whole cluster as if it were one."""
 
 from __future__ import annotations
 
@@ -16,8 +16,21 @@ OF_ALL = frozenset(
 """The commands that redis-py sends to one node, though tests mean the server that the fleet is on."""
 
 
+class PlainClient(redis.Redis):
+    """A client of one server, which does not see the connections of its Sentinels and replicas."""
+
+    def client_list(self, *args: Any, **kwargs: Any) -> Any:
+        """List the other clients."""
+        return of_clients(super().client_list(*args, **kwargs))
+
+
 class WholeCluster(redis.RedisCluster):
     """A cluster that looks like one server."""
+
+    def client_list(self, *args: Any, **kwargs: Any) -> Any:
+        """List the clients of all primaries, without their replicas."""
+        cluster: Any = super()
+        return of_clients(cluster.client_list(*args, **kwargs))
 
     def execute_command(self, *args: Any, **kwargs: Any) -> Any:
         """Send a command; the replies of several nodes become one."""
@@ -26,6 +39,11 @@ class WholeCluster(redis.RedisCluster):
             return cluster.execute_command(*args, **kwargs)
         replies = [cluster.execute_command(*args, **kwargs, target_nodes=node) for node in cluster.get_primaries()]
         return reduce(joined, replies)
+
+
+def of_clients(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Leave out Sentinels, primaries and replicas."""
+    return [row for row in rows if not row["name"].startswith("sentinel-") and not {*"SM"}.intersection(row["flags"])]
 
 
 def joined(one: Any, other: Any) -> Any:
