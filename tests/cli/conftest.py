@@ -25,7 +25,7 @@ from tests.support.users import UrlOf
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to work in, and no setting from outside."""
     for name in [name for name in os.environ if name.startswith("JOBFLEET_")]:
-        if not name.startswith("JOBFLEET_TEST_") and name not in topologies.VARIABLES:
+        if not name.startswith("JOBFLEET_TEST_") and name != topologies.SERVER:
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     return tmp_path

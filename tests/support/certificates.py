@@ -44,6 +44,12 @@ class Certificates:
         }
 
     @property
+    def options(self) -> dict[str, str]:
+        """The same settings as options of a URL, and of clients of redis-py."""
+        ca_file, cert_file, key_file = self.settings.values()
+        return {"ssl_ca_certs": ca_file, "ssl_certfile": cert_file, "ssl_keyfile": key_file}
+
+    @property
     def lines(self) -> list[str]:
         """The arguments as lines of a configuration."""
         return [f"{name[2:]} {value}" for name, value in zip(self.arguments[::2], self.arguments[1::2], strict=True)]

@@ -89,7 +89,7 @@ class Program:
     ) -> None:
         self.log = log
         kept = {name: value for name, value in os.environ.items() if not name.startswith("JOBFLEET_")}
-        kept |= {name: os.environ[name] for name in topologies.VARIABLES if name in os.environ}
+        kept |= {topologies.SERVER: os.environ[topologies.SERVER]} if topologies.SERVER in os.environ else {}
         with log.open("ab") as out:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "jobfleet", *arguments],

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 import redis
@@ -20,8 +21,7 @@ from tests.support.whole import PlainClient, WholeCluster
 
 TOOLS = Path(__file__).parents[2] / ".venv" / "tools" / "bin"
 SERVER = "JOBFLEET_SERVER_BIN"
-VARIABLES = (SERVER, "JOBFLEET_TLS_CA_FILE", "JOBFLEET_TLS_CERT_FILE", "JOBFLEET_TLS_KEY_FILE")
-"""The variables that choose a topology; programs that tests start inherit them."""
+"""The variable that chooses the servers that tests start; programs that tests start inherit it."""
 HELP = (
     "run the tests on: here (the server of the wheel), redis (Debian's Redis 8), valkey (Debian's Valkey 8), sentinel "
     "(a primary, two replicas, three Sentinels), cluster (three primaries and three replicas), tls, sentinel-tls, "
@@ -37,18 +37,20 @@ def _alone() -> Iterator[RedisServer]:
 
 @contextmanager
 def _secure() -> Iterator[Certificates]:
-    """Certificates that all processes have from the environment."""
-    with tempfile.TemporaryDirectory(prefix="jobfleet-tls-") as folder, pytest.MonkeyPatch.context() as patch:
-        certificates = Certificates(Path(folder))
-        for name, value in certificates.settings.items():
-            patch.setenv(f"JOBFLEET_{name.upper()}", value)
-        yield certificates
+    with tempfile.TemporaryDirectory(prefix="jobfleet-tls-") as folder:
+        yield Certificates(Path(folder))
+
+
+def _with_options(server: RedisServer, certificates: Certificates) -> RedisServer:
+    """Name the certificates in the URL: as settings, they would also apply to the servers that tests start."""
+    server.url += f"?{urlencode(certificates.options, safe='/')}"
+    return server
 
 
 @contextmanager
 def _alone_with_tls() -> Iterator[RedisServer]:
     with _secure() as certificates, RedisServer(tcp=True, tls=certificates) as server:
-        yield server
+        yield _with_options(server, certificates)
 
 
 @contextmanager
@@ -63,7 +65,7 @@ def _behind_sentinels(tls: Certificates | None = None) -> Iterator[RedisServer]:
 @contextmanager
 def _behind_sentinels_with_tls() -> Iterator[RedisServer]:
     with _secure() as certificates, _behind_sentinels(certificates) as server:
-        yield server
+        yield _with_options(server, certificates)
 
 
 @contextmanager
@@ -79,17 +81,15 @@ def _in_cluster(tls: Certificates | None = None) -> Iterator[RedisServer]:
 @contextmanager
 def _in_cluster_with_tls() -> Iterator[RedisServer]:
     with _secure() as certificates, _in_cluster(certificates) as node:
-        yield node
+        yield _with_options(node, certificates)
 
 
 def plain(server: RedisServer) -> redis.Redis:
     """A plain client for looking and seeding: of the whole cluster, or past Sentinels and TLS."""
     if not server.url.startswith("cluster"):
         return PlainClient.from_url(server.direct, protocol=2)
-    options: dict[str, Any] = {}
-    if server.url.startswith("clusters:"):
-        ca_file, cert_file, key_file = (os.environ[variable] for variable in VARIABLES[1:])
-        options = {"ssl": True, "ssl_ca_certs": ca_file, "ssl_certfile": cert_file, "ssl_keyfile": key_file}
+    options: dict[str, Any] = dict(parse_qsl(urlsplit(server.url).query))
+    options |= {"ssl": True} if options else {}
     return cast(redis.Redis, WholeCluster(HOST, server.port, protocol=2, **options))
 
 

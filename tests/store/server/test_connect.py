@@ -104,7 +104,7 @@ def test_a_url_that_can_be_read_is_taken(url: str) -> None:
 
 @pytest.mark.not_on("cluster", reason="a cluster has only the database 0")
 def test_a_database_that_is_not_there_is_told_at_once(redis_url: str) -> None:
-    store = Store(target(f"{redis_url}?db=999"), patience=None)
+    store = Store(target(redis_url + "&?"["?" not in redis_url] + "db=999"), patience=None)
 
     with pytest.raises(ConfigError) as caught:
         store.run(resume(LANE))
@@ -114,7 +114,7 @@ def test_a_database_that_is_not_there_is_told_at_once(redis_url: str) -> None:
 
 @pytest.mark.not_on("cluster", reason="a cluster has only the database 0")
 async def test_a_database_that_is_not_there_is_told_to_an_awaiting_caller(redis_url: str) -> None:
-    store = AsyncStore(target(f"{redis_url}?db=999"), patience=None)
+    store = AsyncStore(target(redis_url + "&?"["?" not in redis_url] + "db=999"), patience=None)
 
     with pytest.raises(ConfigError) as caught:
         await store.run(resume(LANE))
