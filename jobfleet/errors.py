@@ -4,7 +4,9 @@
 
     JobfleetError
     ├── ConfigError            a setting, URL or module is wrong: correct it
-    │   └── UnknownQueue       there is no queue of this name
+    │   ├── UnknownQueue       there is no queue of this name
+    │   ├── UnknownGroup       there is no group of dead letters with this fingerprint
+    │   └── UnknownRescue      there is no such rescue
     ├── InvalidJob             a job or an option is not valid: correct the named field
     │   ├── EncodingError      a value cannot be encoded, or bytes cannot be decoded
     │   │   ├── EnvelopeTooNew written by a later jobfleet: upgrade this worker
@@ -72,6 +74,30 @@ class UnknownQueue(ConfigError, LookupError):
     def __init__(self, queue: str, message: str | None = None) -> None:
         super().__init__(message or f"No queue {queue!r}.")
         self.queue = queue
+
+
+class UnknownGroup(ConfigError, LookupError):
+    """There is no such group of dead letters.
+
+    Attributes:
+        fingerprint: The fingerprint.
+    """
+
+    def __init__(self, fingerprint: str, message: str | None = None) -> None:
+        super().__init__(message or f"No group {fingerprint!r} of dead letters; 'jobfleet dead groups' lists them.")
+        self.fingerprint = fingerprint
+
+
+class UnknownRescue(ConfigError, LookupError):
+    """There is no such rescue of dead letters.
+
+    Attributes:
+        rescue: The id of the rescue, or the fingerprint of a group that has none.
+    """
+
+    def __init__(self, rescue: str, message: str | None = None) -> None:
+        super().__init__(message or f"No rescue {rescue!r}; 'jobfleet dead rescues' lists them.")
+        self.rescue = rescue
 
 
 class InvalidJob(JobfleetError, ValueError):

@@ -23,7 +23,8 @@ SURFACE = {
     "JobfleetError", "InvalidJob", "EncodingError", "JobNotFound", "DuplicateJob", "UnknownParent", "FleetFull",
     "StoreUnavailable", "DurabilityUncertain", "DurabilityUnavailable", "JobFailed", "JobCancelled", "JobExpired",
     "WaitTimeout", "BufferFull", "ConfigError", "After", "BatchItem", "Cron", "Flow", "__version__",
-    "JobConfig", "JobDetails", "JobId", "JobManager", "LockConflict", "LockTimeout", "UnknownQueue", "get_job_manager",
+    "JobConfig", "JobDetails", "JobId", "JobManager", "LockConflict", "LockTimeout", "UnknownQueue", "UnknownGroup",
+    "UnknownRescue", "get_job_manager",
     "BadSignature", "Secret", "UnknownKey",
 }  # fmt: skip
 LATER = {"init_job_tables"}

@@ -27,7 +27,9 @@ from jobfleet.errors import (
     JobfleetError,
     JobNotFound,
     StoreUnavailable,
+    UnknownGroup,
     UnknownQueue,
+    UnknownRescue,
     WaitTimeout,
 )
 from jobfleet.exit_codes import (
@@ -54,6 +56,8 @@ _CODES: tuple[tuple[type[JobfleetError], int], ...] = (
     (WaitTimeout, TIMED_OUT),
     (JobNotFound, NOT_FOUND),
     (UnknownQueue, NOT_FOUND),
+    (UnknownGroup, NOT_FOUND),
+    (UnknownRescue, NOT_FOUND),
     (StoreUnavailable, UNREACHABLE),
     (ConfigError, WRONG),
     (InvalidJob, WRONG),

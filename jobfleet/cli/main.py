@@ -41,7 +41,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     "Fleet": {
         "queues": "queues:queues",
         "workers": "workers:workers",
-        "dead": "dead:dead",
+        "dead": "dead.letters:dead",
         "cron": "cron:cron",
         "limits": "limits:limits",
         "events": "events:events",

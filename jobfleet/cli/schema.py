@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from jobfleet.model.details import JobDetails
     from jobfleet.model.explanation import Explanation
     from jobfleet.model.limit import LimitInfo
+    from jobfleet.operations.dead.groups import DeadGroup
+    from jobfleet.operations.dead.rescue import RescueStatus
     from jobfleet.operations.doctor.findings import Diagnosis
     from jobfleet.operations.doctor.repair import Repair
     from jobfleet.operations.jobs.listing import Letter
@@ -123,6 +125,16 @@ def explanation_data(explanation: Explanation) -> dict[str, object]:
 def diagnosis_data(diagnosis: Diagnosis) -> dict[str, object]:
     """A diagnosis: every attribute of `Diagnosis`, and of each `Finding`."""
     return {**_attributes(diagnosis), "findings": [_attributes(one) for one in diagnosis.findings]}
+
+
+def group_data(group: DeadGroup) -> dict[str, object]:
+    """A group of dead letters: every attribute of `DeadGroup`."""
+    return _attributes(group)
+
+
+def rescue_data(status: RescueStatus) -> dict[str, object]:
+    """A rescue of dead letters: every attribute of `RescueStatus`."""
+    return _attributes(status)
 
 
 def repair_data(repair: Repair) -> dict[str, object]:

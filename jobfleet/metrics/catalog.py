@@ -127,6 +127,12 @@ METRICS = (
     ),
     _counter("reaper_runs_total", "Turns of a duty that succeeded.", "duty"),
     _gauge("reaper_last_success_timestamp_seconds", "End of a duty's last successful turn, since 1970.", "duty"),
+    _counter(
+        "rescued_jobs_total",
+        "Jobs of rescues of dead letters: completed, failed, ended, left, undone, started.",
+        "outcome",
+        where="reaper",
+    ),
     # Keys of the keyring.
     _counter("key_uses_total", "What was sealed or opened with a key of the keyring: sealed, opened.", "key", "use"),
     # Jobs of the whole fleet: totals since the fleet began, and current numbers.

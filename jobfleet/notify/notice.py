@@ -8,8 +8,9 @@ from typing import Any
 
 import msgpack
 
-EVENTS = ("failed", "retried", "completed", "cancelled", "expired", "parked", "replayed", "missed")
-"""The events that rules can name. A failed job is a dead letter; ``missed`` is a fire outside its misfire window."""
+EVENTS = ("failed", "retried", "completed", "cancelled", "expired", "parked", "replayed", "missed", "regressed")
+"""The events that rules can name. A failed job is a dead letter; ``missed`` is a fire outside its misfire window;
+``regressed`` a resolved group of dead letters that came back."""
 
 TEXT_MOST = 2_000
 REST = "rest"

@@ -15,6 +15,8 @@ from jobfleet.notify.notice import Notice
 from jobfleet.retry.tries import Tries
 from jobfleet.store.journal import Event
 
+UNDONE = "undone"
+"""The last word of a failure that is one again, because the replay of the job was undone; it is not news."""
 _CLASS = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:: (.*))?", re.DOTALL)
 
 
@@ -25,7 +27,7 @@ def notice_of(event: Event, wanted: Collection[str]) -> Notice | None:
         event: An event of the journal.
         wanted: The names of events in the rules.
     """
-    if event.event not in wanted:
+    if event.event not in wanted or event.words[3:4] == (UNDONE,):
         return None
     header, record = _read(read_header, event.envelope), _read(read_fields, event.record)
     known = {**header, **record}

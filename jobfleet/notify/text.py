@@ -23,6 +23,7 @@ _PAST = {
     "parked": "parked",
     "replayed": "replayed",
     "missed": "missed a fire",
+    "regressed": "failed again after its errors were resolved",
 }
 _AFTERWARDS = {"retried": ("; it runs again", " and were retried")}
 

@@ -24,9 +24,11 @@ from jobfleet.exit_codes import EXIT_OK, EXIT_UNREACHABLE, EXIT_USAGE
 from jobfleet.metrics.tally import Tally, tally_for
 from jobfleet.notify.registry import Channels
 from jobfleet.services.duties.cron import Cron
+from jobfleet.services.duties.dead import Dead
 from jobfleet.services.duties.leases import Leases
 from jobfleet.services.duties.notify import Notify, channels_of
 from jobfleet.services.duties.relay import Relay
+from jobfleet.services.duties.rescues import Rescues
 from jobfleet.services.duties.retention import Retention
 from jobfleet.services.early_signals import held_back, ignore
 from jobfleet.services.long_lived import start
@@ -130,6 +132,8 @@ def _duties(store: AsyncStore, keys: Keyspace, config: JobConfig, tally: Tally, 
         Cron(store, config, tally, process=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:6]}"),
         Relay(store, keys, config, tally),
         Retention(store, keys, config, tally),
+        Dead(store, keys, config, tally),
+        Rescues(store, keys, config, tally),
     ]
     if config.archive_url is not None:
         from jobfleet.services.duties.archive import Archive

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from jobfleet.model import limit
-from jobfleet.store.keys import BANDS, FLEET_KEY_TABLE, KEY_TABLE, KeyRow
+from jobfleet.store.key_table import FLEET_KEY_TABLE, KEY_TABLE, KeyRow
+from jobfleet.store.keys import BANDS
 from jobfleet.store.rows import shown
 
 ASIDE = "aside:"

@@ -70,11 +70,19 @@ async def cancelled(tasks: Iterable[asyncio.Future[None]]) -> None:
 def reaping(store: AsyncStore, keys: Keyspace, config: Any, tally: Mute, process: str) -> list[Service]:
     """The duties of a reaper, except for the leases, which are the duty of each worker."""
     from jobfleet.services.duties.cron import Cron  # croniter is for those who use it
+    from jobfleet.services.duties.dead import Dead
     from jobfleet.services.duties.relay import Relay
+    from jobfleet.services.duties.rescues import Rescues
     from jobfleet.services.duties.retention import Retention
 
     cron = Cron(store, config, tally, process=process)
-    return [cron, Relay(store, keys, config, tally), Retention(store, keys, config, tally)]
+    return [
+        cron,
+        Relay(store, keys, config, tally),
+        Retention(store, keys, config, tally),
+        Dead(store, keys, config, tally),
+        Rescues(store, keys, config, tally),
+    ]
 
 
 class Reporting:

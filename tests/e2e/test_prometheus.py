@@ -26,6 +26,7 @@ ELSEWHERE = {
     "child_recycles_total",  # test_recycling
     "cron_last_fire_timestamp_seconds",  # services/test_gauges
     "redis_errors_total",  # test_metrics: while Redis is away
+    "rescued_jobs_total",  # services/duties/test_rescues
     "archive_events_total",  # archive/test_duty
     "archive_errors_total",  # archive/test_duty: a database that is away
     "notifications_total",  # services/duties/test_notify

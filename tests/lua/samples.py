@@ -29,6 +29,7 @@ from jobfleet.store.calls import (
     spoiled,
     steps,
 )
+from jobfleet.store.calls.dead import filing, groups, rescues
 from jobfleet.store.calls.doctor import topology
 from jobfleet.store.damage import Damage, Place
 from jobfleet.store.mending import mend, survey
@@ -38,6 +39,7 @@ from tests.lua.world import KEYS, LANE
 
 IDS = ["mail.0.a", "mail.0.b"]
 INDEXED = index.marked("", IDS)
+JOBS = [rescues.Planned(job_id, "1-0") for job_id in IDS]
 
 SAMPLES: dict[str, Call[Any]] = {
     "attend": cron.attend(KEYS, "w", "worker", gone_us=1),
@@ -74,6 +76,25 @@ SAMPLES: dict[str, Call[Any]] = {
     "command": presence.command(KEYS, Command("quiet", "w", "0")),
     "consumers": journal.consumers(KEYS),
     "counts": inspect.counts(LANE),
+    "count_letters": filing.count_letters(LANE, IDS),
+    "file_letters": filing.file_letters(LANE, "0-0", "1-0", [filing.Filing(job_id, "1-0", ["f:x"]) for job_id in IDS]),
+    "find_letters": filing.find_letters(LANE, "f:x"),
+    "group_marks": groups.group_marks(KEYS, since_us=1),
+    "groups": groups.groups(KEYS),
+    "mark_group": groups.mark_group(KEYS, "f", "resolved", by=None),
+    "note_groups": groups.note_groups(KEYS, [groups.GroupSeen(one, 1, 1, "f", "1", "E", "e", one) for one in IDS]),
+    "unfiled": filing.unfiled(LANE),
+    "drop_letters": rescues.drop_letters(LANE, IDS),
+    "keep_letters": rescues.keep_letters(LANE, JOBS),
+    "note_rescue": rescues.note_rescue(KEYS, "r", [(job, "s") for job in JOBS]),
+    "oldest_letters": rescues.oldest_letters(LANE, "f:x", after="0-0", upto_ms=1, limit=1),
+    "open_rescue": rescues.open_rescue(
+        KEYS, "r", fingerprint="f", by=None, every_us=1, canary=[1, 10], stop_after=1, total=1
+    ),
+    "plan_rescue": rescues.plan_rescue(KEYS, "r", JOBS, step=0, stage=1, cursor="", last=1, is_read=False),
+    "rescue": rescues.rescue(KEYS, "r"),
+    "rescues": rescues.rescues(KEYS),
+    "undo_replay": rescues.undo_replay(LANE, IDS, ttl_ms=1),
     "dead": inspect.dead(LANE),
     "entries": cron.entries(KEYS),
     "fire": cron.fire(LANE, "nightly", 1, Entry(IDS[0], 2, "1", INDEXED, b""), overlap="allow"),
@@ -167,12 +188,14 @@ SAMPLES: dict[str, Call[Any]] = {
 }
 LETTERED = {
     "cancel", "enqueue_plain", "follow", "log", "mend", "progress", "reschedule", "set_aside",
-    "repair", "retire", "settle", "stop", "unblock",
+    "note_groups", "repair", "retire", "settle", "stop", "unblock", "undo_replay",
 }  # fmt: skip
 """Scripts whose replies end with a letter for each item."""
 ARGUMENTS_AN_ITEM = {
     "acquire_lock": 1, "ended_runs": 2,
     "beat": 3, "block": 3, "bury": 2, "cancel": 1, "clean": 1, "declare": 1,
+    "count_letters": 1, "file_letters": 2, "keep_letters": 2, "note_rescue": 2, "plan_rescue": 1, "undo_replay": 1,
+    "note_groups": 8,
     "enqueue": 5, "enqueue_plain": 1, "gather": 6,
     "join": 1, "kept": 1,
     "lacking": 1, "repair": 3, "know": 2, "leave": 1, "ledger": 2, "limits": 1, "log": 5, "marks": 1, "mend": 3,
@@ -184,6 +207,8 @@ SHARES_KEYS = {
     "acquire_lock", "awaited_lock", "note_wait", "release_lock",
     "attend", "attendants", "beat", "close_queue", "command", "consumers", "deliver", "deliveries", "dismiss", "enlist",
     "entries",
+    "note_rescue", "open_rescue", "plan_rescue", "rescue", "rescues",
+    "group_marks", "groups", "mark_group", "note_groups",
     "extend_flow", "fleet", "flow", "flows", "gather", "history", "hold_entry", "keep_flow", "kinds", "know", "leave",
     "ledger", "memory", "open_queue", "paused", "queues", "schedule", "server", "lacking", "take", "topology",
     "unschedule",

@@ -236,6 +236,7 @@ def test_full_memory_refuses_new_jobs_and_still_drains(name: str, redis_url: str
         else:
             assert name in {
                 "block", "debounce", "edit", "enqueue", "enqueue_plain", "extend_flow", "fire", "join", "keep_flow",
+                    "keep_letters", "open_rescue", "plan_rescue",
                 "open_queue", "replace", "replay", "schedule", "watch",
             }  # fmt: skip
             with pytest.raises(FleetFull):

@@ -28,7 +28,8 @@ from jobfleet.store.calls.settle import (
     settle,
 )
 from jobfleet.store.calls.steps import keep
-from jobfleet.store.keys import FLEET_KEY_TABLE, KEY_TABLE, Keyspace
+from jobfleet.store.key_table import FLEET_KEY_TABLE, KEY_TABLE
+from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Entry
 from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from jobfleet.client._async.dead import AsyncDead
 from jobfleet.client._async.events import AsyncEvents
 from jobfleet.client._async.inspect import AsyncInspect
 from jobfleet.client._async.operate import AsyncOperate
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class AsyncClient(AsyncEvents, AsyncOperate, AsyncInspect):
+class AsyncClient(AsyncEvents, AsyncOperate, AsyncInspect, AsyncDead):
     """All operations of a client; it has no worker."""
 
     async def handle_of(self, job: Job[T]) -> AsyncJobHandle[T]:

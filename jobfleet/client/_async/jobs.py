@@ -173,17 +173,17 @@ class AsyncJobs(AsyncConnection):
             DuplicateJob: Another job holds its unique key.
             EncodingError: An argument cannot be encoded, or the original cannot be read. Nothing is changed.
         """
-        from jobfleet.operations.jobs import replay as jobs_replay
+        from jobfleet.operations.dead import replay as dead_replay
         from jobfleet.operations.jobs.arguments import arguments_of
 
         wanted = arguments_of(args, kwargs)
-        return await self._do(jobs_replay.replay(self.context, job_id, by, wanted=wanted, fresh=fresh))
+        return await self._do(dead_replay.replay(self.context, job_id, by, wanted=wanted, fresh=fresh))
 
     async def purge(self, job_id: str) -> bool:
         """Delete a dead letter for good. Return False if there was none."""
-        from jobfleet.operations.jobs import replay as jobs_replay
+        from jobfleet.operations.dead import replay as dead_replay
 
-        return await self._do(jobs_replay.purge(self.context, job_id))
+        return await self._do(dead_replay.purge(self.context, job_id))
 
     async def forget(self, job_id: str, *, by: str | None = None) -> bool:
         """Erase an ended job in Redis and, if this client has one, in the archive. Repeating the call is safe.

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from jobfleet.client._sync.dead import Dead
 from jobfleet.client._sync.events import Events
 from jobfleet.client._sync.inspect import Inspect
 from jobfleet.client._sync.operate import Operate
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Client(Events, Operate, Inspect):
+class Client(Events, Operate, Inspect, Dead):
     """All operations of a client; it has no worker."""
 
     def handle_of(self, job: Job[T]) -> JobHandle[T]:

@@ -22,21 +22,6 @@ if TYPE_CHECKING:
 class Inspect(Connection):
     """Operations that read jobs, queues and workers."""
 
-    def dead(self, queue: str | None = None, *, limit: int = 50) -> list[JobResult[Any]]:
-        """Return the newest dead letters of a queue, or of all queues.
-
-        Args:
-            queue: A queue; None for all.
-            limit: The most dead letters to return; default 50.
-
-        Raises:
-            ConfigError: There is no such queue.
-            InvalidJob: `limit` is not a whole number from 0.
-        """
-        from jobfleet.operations.jobs import listing
-
-        return self._do(listing.dead(self.context, queue, limit=limit))
-
     def letter(self, job_id: str) -> listing.Letter:
         """Return one dead letter with its history and arguments.
 

@@ -1,11 +1,10 @@
-"""List jobs and dead letters, a page at a time."""
+"""List jobs, a page at a time, and read a dead letter."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from jobfleet.errors import ConfigError, JobNotFound
@@ -22,8 +21,6 @@ from jobfleet.retry.tries import Tries
 from jobfleet.store.calls import inspect
 from jobfleet.store.keys import BANDS, Lane
 from jobfleet.store.scores import WITHHELD_BOUNDS
-
-LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,34 +58,6 @@ class Page:
 
     jobs: list[JobResult[Any]] = field(default_factory=list)
     cursor: str = ""
-
-
-def dead(context: FleetContext, queue: str | None = None, *, limit: int = 50) -> Operation[list[JobResult[Any]]]:
-    """List the newest dead letters of a queue, or of all queues.
-
-    Args:
-        context: The context of the fleet.
-        queue: The queue; None for all queues.
-        limit: The most dead letters to return.
-
-    Raises:
-        ConfigError: The queue does not exist.
-        InvalidJob: `limit` is not a whole number from 0.
-    """
-    check_number(limit, least=0)
-    every = yield from lanes(context, queue)
-    found: list[JobResult[Any]] = []
-    for lane in every:
-        before, left = "+", limit
-        while left > 0:
-            size = min(left, inspect.CHUNK)
-            letters = value((yield (inspect.dead(lane, before=before, limit=size),)))
-            found.extend(letter_result(letter, limits=context.limits) for letter in letters if has_id(letter))
-            if len(letters) < size:
-                break
-            before, left = f"({letters[-1].entry}", left - size
-    found.sort(key=lambda row: row.completed_at or LONG_AGO, reverse=True)
-    return found[:limit]
 
 
 def letter(context: FleetContext, job_id: str) -> Operation[Letter]:

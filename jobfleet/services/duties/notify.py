@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import blake2b
 
-from jobfleet.clock import monotonic
+from jobfleet.clock import monotonic, wall_us
 from jobfleet.config import JobConfig
-from jobfleet.errors import JobfleetError
+from jobfleet.errors import JobfleetError, JobNotFound
 from jobfleet.metrics.tally import Tally
-from jobfleet.notify.fingerprint import fingerprint
+from jobfleet.model import split_id
+from jobfleet.notify.fingerprint import fingerprint, group_of
 from jobfleet.notify.notice import Notice
 from jobfleet.notify.reading import notice_of
 from jobfleet.notify.registry import Channels, added
@@ -26,6 +27,7 @@ from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import cron
 from jobfleet.store.calls import notify as calls
+from jobfleet.store.calls.dead.groups import GroupMarks, Returned, group_marks
 from jobfleet.store.journal import Batch, Journal
 from jobfleet.store.keys import Keyspace
 
@@ -33,10 +35,12 @@ log = logging.getLogger("jobfleet.reaper")
 EVERY = 0.5
 AT_ONCE = 20
 TRIM_EVERY = 1.0
-LOOK_AT_CRON = 5.0
+LOOK_AT_CRON = LOOK_AT_GROUPS = 5.0
 LOOK_BACK_US = 6 * 86_400_000_000  # less than the lifetime of the marks
 FIRES_AT_ONCE = 50
 GROUP = "notify"
+IGNORABLE = frozenset({"failed", "retried"})
+"""Events of which an ignored group of dead letters sends no notification."""
 
 Marked = tuple[str, Notice]
 
@@ -91,6 +95,8 @@ class Notify(Service):
         self._is_registered = False
         self._trimmed = self._looked_at_cron = float("-inf")
         self._missed: set[str] = set()
+        self._looked_at_groups = float("-inf")
+        self._returned: set[str] = set()
         rules = digest(channels)
         self._senders = [NotificationSender(store, keys, one, tally, rules=rules) for one in channels.channels.values()]
 
@@ -111,8 +117,11 @@ class Notify(Service):
             await self._journal.register()
             self._is_registered = True
         batches = await self._journal.read(count=AT_ONCE)
-        for batch in batches:
-            await self._gather(_marked(batch, self._wanted))
+        marked = [one for batch in batches for one in _marked(batch, self._wanted)]
+        if any(notice.event in IGNORABLE for _, notice in marked):
+            ignored = (await self._group_marks()).ignored
+            marked = [one for one in marked if not _is_ignored(one[1], ignored)]
+        await self._gather(marked)
         if batches:
             await self._journal.ack(batches)
         if monotonic() - self._trimmed >= TRIM_EVERY:
@@ -121,6 +130,9 @@ class Notify(Service):
         if "missed" in self._wanted and monotonic() - self._looked_at_cron >= LOOK_AT_CRON:
             await self._look_at_cron()
             self._looked_at_cron = monotonic()
+        if "regressed" in self._wanted and monotonic() - self._looked_at_groups >= LOOK_AT_GROUPS:
+            await self._look_at_groups()
+            self._looked_at_groups = monotonic()
         return 0.0 if batches else EVERY
 
     async def _gather(self, marked: Iterable[Marked]) -> None:
@@ -153,6 +165,35 @@ class Notify(Service):
                     missed[f"cron:{entry.name}:{at_us}"] = _missed(entry.name, at_us)
         await self._gather([(mark, notice) for mark, notice in missed.items() if mark not in self._missed])
         self._missed = set(missed)
+
+    async def _group_marks(self) -> GroupMarks:
+        return await self._store.run(group_marks(self._keys, since_us=max(0, wall_us() - LOOK_BACK_US)))
+
+    async def _look_at_groups(self) -> None:
+        """Process the groups of dead letters that came back in the last six days after they were resolved."""
+        returned = {f"group:{one.fingerprint}:{one.at}": one for one in (await self._group_marks()).returned}
+        await self._gather([(mark, _returned(one)) for mark, one in returned.items() if mark not in self._returned])
+        self._returned = set(returned)
+
+
+def _is_ignored(notice: Notice, ignored: Collection[str]) -> bool:
+    return notice.event in IGNORABLE and bool(ignored) and group_of(notice) in ignored
+
+
+def _returned(group: Returned) -> Notice:
+    try:
+        queue = split_id(group.example).queue
+    except JobNotFound:
+        queue = ""
+    return Notice(
+        event="regressed",
+        job_id=group.example,
+        at_us=group.at,
+        queue=queue,
+        function=group.function,
+        error_class=group.error_class,
+        error=group.error,
+    )
 
 
 def _missed(entry: str, at_us: int) -> Notice:

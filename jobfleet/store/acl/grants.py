@@ -18,7 +18,7 @@ from functools import cache
 from typing import NamedTuple
 
 from jobfleet.errors import ScriptContractError
-from jobfleet.store.keys import ANSWERED, FLEET_KEY_TABLE, KEY_TABLE
+from jobfleet.store.key_table import ANSWERED, FLEET_KEY_TABLE, KEY_TABLE
 from jobfleet.store.script import Field, Script, commands_of, load
 
 KEYLESS = frozenset({"TIME", "INFO", "PUBLISH", "PUBSUB|NUMSUB"})
@@ -38,7 +38,7 @@ READING = frozenset(
         "HEXISTS", "HGET", "HGETALL", "HLEN", "HMGET", "HRANDFIELD", "HSCAN",
         "XINFO|CONSUMERS", "XINFO|GROUPS", "XLEN", "XPENDING", "XRANGE", "XREVRANGE",
         "ZCARD", "ZCOUNT", "ZLEXCOUNT", "ZRANGE", "ZRANGEBYLEX", "ZRANGEBYSCORE", "ZMSCORE", "ZRANK", "ZREVRANGE",
-        "ZREVRANGEBYSCORE", "ZSCORE",
+        "ZREVRANGEBYLEX", "ZREVRANGEBYSCORE", "ZSCORE",
     }
 )  # fmt: skip
 ENDED: dict[str, frozenset[str]] = {

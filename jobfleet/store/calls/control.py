@@ -132,7 +132,7 @@ def replay(
     places = [place for job_id in ids for place in (lane.job(job_id), lane.result(job_id))]
     fixed = (
         *lane.ready, lane.wake, lane.tries, lane.meta, lane.unique, lane.dlq, lane.dead, lane.totals, lane.watched,
-        lane.locks, lane.grouped, lane.gdue, lane.journal,
+        lane.locks, lane.grouped, lane.gdue, lane.journal, lane.filed, lane.filing,
     )  # fmt: skip
     return Call(
         load("replay"),
@@ -144,7 +144,8 @@ def replay(
 
 def purge(lane: Lane, ids: Sequence[str]) -> Call[int]:
     """Delete at most 50 dead letters; return the number of deleted ones."""
-    return Call(load("purge"), (lane.dlq, lane.dead), tuple(ids), lambda reply: int(reply[1]))
+    keys = (lane.dlq, lane.dead, lane.filed, lane.filing)
+    return Call(load("purge"), keys, tuple(ids), lambda reply: int(reply[1]))
 
 
 def pause(lane: Lane, *, by: str | None, reason: str | None = None) -> Call[bool]:
@@ -173,7 +174,7 @@ def trim(lane: Lane, *, done_before_ms: int, dead_before_ms: int, dead_max: int)
     """
     return Call(
         load("trim"),
-        (lane.done, lane.dlq, lane.dead, lane.unique, lane.locks),
+        (lane.done, lane.dlq, lane.dead, lane.unique, lane.locks, lane.filed, lane.filing),
         (done_before_ms, dead_before_ms, dead_max),
         lambda reply: (int(reply[1]), int(reply[2]), bool(reply[3])),
     )

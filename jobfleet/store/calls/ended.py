@@ -77,7 +77,7 @@ def forget(
     )  # fmt: skip
     return Call(
         load("forget"),
-        (*fixed, *own, lane.indexes, *map(lane.index_of, indexes)),
+        (*fixed, *own, lane.indexes, lane.filed, lane.filing, *map(lane.index_of, indexes)),
         (lane.tag, job_id, who(by), key, dependants, int(is_archived)),
         lambda reply: bool(reply[2]) if reply[0] == b"forgotten" else None,
     )

@@ -342,14 +342,14 @@ def _recent(reply: Reply) -> tuple[int, dict[str, int]]:
 
 def dead(lane: Lane, *, before: str = "+", limit: int = CHUNK) -> Call[list[DeadLetter]]:
     """Return a page of dead letters, newest first; `before` is the bound ``(`` + the last entry seen."""
-    return Call(load("dead"), (lane.dlq,), (before, limit), lambda reply: [_letter(lane, row) for row in reply[1:]])
+    return Call(load("dead"), (lane.dlq,), (before, limit), lambda reply: [letter_of(lane, row) for row in reply[1:]])
 
 
-def _letter(lane: Lane, row: Reply) -> DeadLetter:
-    entry, job_id, reason = (text_of(part) for part in row[:3])
+def letter_of(lane: Lane, row: Reply) -> DeadLetter:
+    """Parse a row of a dead letter, and open what it has."""
+    entry, job_id, reason, meta = (text_of(row[place]) for place in (0, 1, 2, 5))
     record, envelope = row[6:8] if lane.seals is None else job_rows.opened_letter(lane.seals, job_id, *row[6:8])
-    tries, meta = shown_tries(row[4]), text_of(row[5])
-    return DeadLetter(entry, job_id, reason, number_of(row[3], 2), tries, meta, record, envelope)
+    return DeadLetter(entry, job_id, reason, number_of(row[3], 2), shown_tries(row[4]), meta, record, envelope)
 
 
 def letter(lane: Lane, job_id: str) -> Call[DeadLetter | None]:
@@ -358,7 +358,7 @@ def letter(lane: Lane, job_id: str) -> Call[DeadLetter | None]:
         load("letter"),
         (lane.dead,),
         (lane.tag, job_id),
-        lambda reply: _letter(lane, reply[1]) if len(reply) > 1 else None,
+        lambda reply: letter_of(lane, reply[1]) if len(reply) > 1 else None,
     )
 
 

@@ -43,6 +43,7 @@ def clear_lane(lane: Lane, *, drops_letters: bool) -> Call[Cleared]:
     keys = (
         *lane.ready, lane.lease, lane.outbox, lane.dlq, lane.dead, lane.done, lane.totals, lane.conf, lane.lane,
         lane.journal, lane.fired, lane.unique, lane.locks, lane.indexes, lane.rates, lane.gdue, lane.wake,
+        lane.filed, lane.filing,
     )  # fmt: skip
     return Call(load("clear_lane"), keys, (int(drops_letters),), _cleared)
 

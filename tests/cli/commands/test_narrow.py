@@ -44,7 +44,7 @@ def bury(hand: Hand) -> list[str]:
     return letters
 
 
-@pytest.mark.parametrize("command", [("dead", "ls"), ("dead", "groups"), ("top", "--once")])
+@pytest.mark.parametrize("command", [("dead", "ls"), ("top", "--once")])
 def test_dead_letters_have_short_ids_and_readable_errors(
     environ: dict[str, str], hand: Hand, command: tuple[str, ...]
 ) -> None:
@@ -58,7 +58,7 @@ def test_dead_letters_have_short_ids_and_readable_errors(
         assert f"ValueError: {error.partition(':')[0]}" in text
 
 
-@pytest.mark.parametrize("command", [("dead", "ls"), ("dead", "groups"), ("top", "--once")])
+@pytest.mark.parametrize("command", [("dead", "ls"), ("top", "--once")])
 def test_programs_and_wide_terminals_get_whole_ids(
     environ: dict[str, str], cli: Cli, hand: Hand, command: tuple[str, ...]
 ) -> None:

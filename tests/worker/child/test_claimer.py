@@ -20,6 +20,8 @@ from tests.support.waiting import await_until, wait_until
 from tests.worker.child.claiming import LANE, OTHER, Scene
 from tests.worker.conftest import Working
 
+pytestmark = pytest.mark.not_on("cluster", reason="it watches a link to one server; e2e/test_clusters.py has clusters")
+
 FIRST, SECOND = (Keyspace("jobfleet").lane(queue, 0) for queue in ("a", "b"))
 
 

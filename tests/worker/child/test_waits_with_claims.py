@@ -26,6 +26,8 @@ from jobfleet.worker.run.handlers import Handlers
 from tests.support.waiting import await_until
 from tests.worker.child.claiming import CHILD, LANE, OTHER, Scene, WatchedLink
 
+pytestmark = pytest.mark.not_on("cluster", reason="it watches a link to one server; e2e/test_clusters.py has clusters")
+
 
 @pytest.fixture
 async def scene(fleet: Fleet, registry: Registry, raw: redis.Redis) -> AsyncIterator[Scene]:

@@ -2,12 +2,15 @@
 --
 -- KEYS    1 dlq         stream  dead letters
 --         2 dead        hash    id → entry in dlq
+--         3 filed       zset    names with the entries and ids of their letters
+--         4 filing      hash    id → what is filed of its letter; mark
 -- ARGV    1..* id       text    job id; at most 50
 -- FLAGS   allow-oom
 -- GUARDS  deadline once
 -- RETURNS {"purged", n}
 -- EMITS   -
--- COST    O(ids)
+-- COST    O(ids · log n)
+-- @include lib/dead/filed
 
 local entries = redis.call('HMGET', KEYS[2], unpack(ARGV))
 local gone, ids, seen = {}, {}, {}
@@ -18,10 +21,12 @@ for i = 1, #ARGV do
     ids[#ids + 1] = ARGV[i]
   end
 end
+local notes = notes_of(KEYS[3], KEYS[4], ids)
 
 if #ids > 0 then
   if #gone > 0 then redis.call('XDEL', KEYS[1], unpack(gone)) end
   redis.call('HDEL', KEYS[2], unpack(ids))
+  unfile(KEYS[3], KEYS[4], ids, notes)
 end
 
 return {'purged', #ids}

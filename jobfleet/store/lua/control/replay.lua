@@ -16,7 +16,9 @@
 --         14 grouped    zset    waiting jobs of groups
 --         15 gdue       zset    groups by the time of the next check of their turn (µs)
 --         16 journal    stream  lifecycle events
---         17..* job:<id> string job:<id> and result:<id>, two keys per item
+--         17 filed      zset    names with the entries and ids of their letters
+--         18 filing     hash    id → what is filed of its letter; mark
+--         19..* job:<id> string job:<id> and result:<id>, two keys per item
 -- READS   runs          hash    id → run
 --         dependants:<id> zset  who waits for it
 --         job:<id>      string  whether the holder of a key is open
@@ -38,6 +40,7 @@
 -- @include lib/base/meta
 -- @include lib/job/unique
 -- @include lib/group/stand_with
+-- @include lib/dead/filed
 
 local tag, who = ARGV[1], ARGV[2]
 local now = now_us()
@@ -53,11 +56,11 @@ local function entry_of(id)
   return values
 end
 
-local words, letters, seen, taken, watched = {}, {}, {}, {}, {}
+local words, letters, seen, taken, watched, ids = {}, {}, {}, {}, {}, {}
 for i = 1, (#ARGV - 2) / 3 do
   local at = 3 * i
   local id, entry = ARGV[at], ARGV[at + 1]
-  local job_key, result_key = KEYS[15 + 2 * i], KEYS[16 + 2 * i]
+  local job_key, result_key = KEYS[17 + 2 * i], KEYS[18 + 2 * i]
   local letter = entry_of(id)
   letters[i] = letter or false
   if seen[id] or redis.call('EXISTS', job_key) == 1 or redis.call('HEXISTS', tag .. 'runs', id) == 1 then
@@ -77,10 +80,11 @@ for i = 1, (#ARGV - 2) / 3 do
     end
   end
   watched[id] = redis.call('EXISTS', tag .. 'dependants:' .. id) == 1
-  seen[id] = true
+  seen[id], ids[i] = true, id
 end
 local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'journal')
 local heard = is_heard(tag)
+local notes = notes_of(KEYS[17], KEYS[18], ids)
 
 local events, put_back = {}, 0
 for i = 1, #words do
@@ -103,10 +107,11 @@ for i = 1, #words do
       if till > 0 then redis.call('ZADD', KEYS[13], int(till), key) end
     end
     stand_with(KEYS[1 + tonumber(letter.band)], {grouped = KEYS[14], gdue = KEYS[15]}, meta, letter.band, now, id)
-    redis.call('SET', KEYS[15 + 2 * i], envelope)
-    redis.call('UNLINK', KEYS[16 + 2 * i])
+    redis.call('SET', KEYS[17 + 2 * i], envelope)
+    redis.call('UNLINK', KEYS[18 + 2 * i])
     redis.call('XDEL', KEYS[9], letter.entry)
     redis.call('HDEL', KEYS[10], id)
+    unfile(KEYS[17], KEYS[18], {id}, {notes[i]})
     redis.call('HINCRBY', KEYS[11], 'replayed', 1)
     redis.call('HINCRBY', KEYS[11], 'retrying', 1)
     put_back = put_back + 1

@@ -5,6 +5,8 @@
 --         3 dead        hash    id → entry in dlq
 --         4 unique      hash    key → lock
 --         5 locks       zset    keys held for a time, by its end (µs)
+--         6 filed       zset    names with the entries and ids of their letters
+--         7 filing      hash    id → what is filed of its letter; mark
 -- ARGV    1 done_before int     ms since 1970; older batches are deleted
 --         2 dead_before int     ms since 1970; older dead letters are deleted
 --         3 dead_max    int     maximum number of dead letters
@@ -15,6 +17,7 @@
 -- @include lib/base/clock
 -- @include lib/base/number
 -- @include lib/job/unique
+-- @include lib/dead/filed
 
 local done_before, dead_before, dead_max = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 
@@ -49,6 +52,7 @@ local forgotten = {}
 for i = 1, #ids do
   if named[i] == entries[i] then forgotten[#forgotten + 1] = ids[i] end
 end
+local notes = notes_of(KEYS[6], KEYS[7], forgotten)
 
 local over, free = stale_locks(KEYS[4], KEYS[5], now_us(), 50)
 
@@ -56,6 +60,7 @@ local batches = redis.call('XTRIM', KEYS[1], 'MINID', '~', done_before)
 if #entries > 0 then
   redis.call('XDEL', KEYS[2], unpack(entries))
   if #forgotten > 0 then redis.call('HDEL', KEYS[3], unpack(forgotten)) end
+  unfile(KEYS[6], KEYS[7], forgotten, notes)
 end
 drop_locks(KEYS[4], KEYS[5], over, free)
 

@@ -15,7 +15,9 @@
 --         13 steps:<id> hash    step → encoded result
 --         14 parents:<id> hash  its parents, and the ending of each
 --         15 indexes    zset    index → time of its next cleaning (µs)
---         16..* index:<name> zset each index of the job
+--         16 filed      zset    names with the entries and ids of their letters
+--         17 filing     hash    id → what is filed of its letter; mark
+--         18..* index:<name> zset each index of the job
 -- READS   job:<id>      string  whether the job is open
 --         runs          hash    id → run
 --         conf          hash    journal
@@ -37,6 +39,7 @@
 -- @include lib/job/unique
 -- @include lib/events/event
 -- @include lib/events/journal
+-- @include lib/dead/filed
 
 local tag, id, who, key = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local now = now_us()
@@ -48,15 +51,17 @@ local value = key ~= '' and redis.call('HGET', KEYS[3], key)
 local holds = value and lock_of(value).id == id
 local journal = redis.call('HGET', tag .. 'conf', 'journal')
 local heard = is_heard(tag)
+local notes = notes_of(KEYS[16], KEYS[17], {id})
 
 local gone = redis.call('UNLINK', unpack(KEYS, 7, 14))
-for i = 16, #KEYS do
+for i = 18, #KEYS do
   gone = gone + redis.call('ZREM', KEYS[i], id)
   if redis.call('EXISTS', KEYS[i]) == 0 then redis.call('ZREM', KEYS[15], string.sub(KEYS[i], #tag + 7)) end
 end
 if entry then
   if string.find(entry, '^%d+%-%d+$') then redis.call('XDEL', KEYS[1], entry) end
   gone = gone + redis.call('HDEL', KEYS[2], id)
+  unfile(KEYS[16], KEYS[17], {id}, notes)
 end
 if holds then
   gone = gone + redis.call('HDEL', KEYS[3], key)

@@ -20,6 +20,8 @@
 --         18 rates      zset    groups by the time at which their tokens are full again (µs)
 --         19 gdue       zset    groups by the time of the next check of their turn (µs)
 --         20 wake       zset    marker on which idle children block
+--         21 filed      zset    names with the entries and ids of their letters
+--         22 filing     hash    id → what is filed of its letter; mark
 -- ARGV    1 drops       int     1 to delete dead letters too; otherwise they prevent it
 -- FLAGS   allow-oom
 -- GUARDS  deadline

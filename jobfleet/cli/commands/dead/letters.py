@@ -1,18 +1,20 @@
-"""`jobfleet dead`: the dead letters, that is, jobs that failed permanently."""
+"""`jobfleet dead ls`, `show`, `replay` and `purge`: the dead letters, that is, jobs that failed permanently."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 import click
 
 from jobfleet.cli import fail
+from jobfleet.cli.commands.dead.groups import ignore, list_groups, reopen, resolve
+from jobfleet.cli.commands.dead.rescue import rescue, rescues, stop_rescue, undo_rescue
 from jobfleet.cli.commands.edit import edit, fresh_option
+from jobfleet.cli.commands.enqueue import read_moment
 from jobfleet.cli.commands.jobs import full_id, letter_of
-from jobfleet.cli.gathering import gather
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import Group, by_option, yes_option
 from jobfleet.cli.output import Cell, Column, Output, agreed, count, plain_lines, say, since
@@ -24,8 +26,10 @@ from jobfleet.operations.lanes import no_queue
 
 if TYPE_CHECKING:
     from jobfleet.fleet.sync import Fleet
+    from jobfleet.operations.dead.filters import DeadFilters
     from jobfleet.operations.jobs.listing import Letter
 
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 BATCH = 200
 
 ids_argument = click.argument("ids", nargs=-1, metavar="[ID]...")
@@ -38,23 +42,42 @@ def dead() -> None:
     """List, group, edit, replay and delete dead letters."""
 
 
-dead.add_command(edit)
+for command in (edit, list_groups, resolve, ignore, reopen, rescue, rescues, stop_rescue, undo_rescue):
+    dead.add_command(command)
+
+
+def filter_options(command: Decorated) -> Decorated:
+    """Add the filters of dead letters to a command."""
+    for option in (
+        click.option("--until", metavar="ISO", callback=read_moment, help="Only letters from before this time."),
+        click.option("--since", metavar="ISO", callback=read_moment, help="Only letters from this time on."),
+        click.option("--user", metavar="NAME", help="Only letters of this user."),
+        click.option("--tag", metavar="TAG", help="Only letters with this tag."),
+        click.option("--fingerprint", metavar="GROUP", help="Only letters of this group; see 'dead groups'."),
+        click.option("--function", metavar="NAME", help="Only letters of this function."),
+    ):
+        command = option(command)
+    return command
 
 
 @dead.command("ls")
 @queue_option
+@filter_options
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, metavar="N", help="Rows at most. [default 50]")
+@click.option("--cursor", default="", metavar="TEXT", help="Continue after a page that had this cursor.")
 @click.pass_obj
-def ls(invocation: Invocation, queue: str | None, limit: int) -> None:
+def ls(invocation: Invocation, queue: str | None, limit: int, cursor: str, **filters: Unpack[DeadFilters]) -> None:
     """List the newest dead letters."""
     with invocation.fleet() as fleet:
-        letters = fleet.dead(queue, limit=limit)[:limit]
+        letters = fleet.dead(queue, limit=limit, cursor=cursor, **filters)
     if not letters and invocation.form == "table":
-        say("No dead letters.")
-        return
+        say("No dead letters." if not letters.cursor else "No such dead letters so far.")
     output = invocation.output
-    text = _table(output, letters) if output.form == "table" else ""
-    output.show(data=[job_data(row) for row in letters], ids=[row.id for row in letters], text=text)
+    if letters or output.form != "table":
+        text = _table(output, letters) if output.form == "table" else ""
+        output.show(data=[job_data(row) for row in letters], ids=[row.id for row in letters], text=text)
+    if letters.cursor:
+        say(f"There are more: --cursor {letters.cursor}")
 
 
 def _table(output: Output, letters: list[JobResult[Any]]) -> str:
@@ -72,42 +95,6 @@ def _table(output: Output, letters: list[JobResult[Any]]) -> str:
     return output.table(
         ["ID", Column("FUNCTION", is_elastic=True), Column("RUNS", True), Column("DEAD", True), "ERROR"], rows
     )
-
-
-@dead.command()
-@queue_option
-@click.option(
-    "--limit", type=click.IntRange(1, 10_000), default=1000, metavar="N",
-    help="Most letters to read, newest first. [default 1000]",
-)  # fmt: skip
-@click.pass_obj
-def groups(invocation: Invocation, queue: str | None, limit: int) -> None:
-    """Group dead letters by function and error, the most frequent first.
-
-    Messages that differ only in numbers, ids and addresses count as one error.
-    """
-    with invocation.fleet() as fleet:
-        letters = fleet.dead(queue, limit=limit)
-    if not letters and invocation.form == "table":
-        say("No dead letters.")
-        return
-    output = invocation.output
-    gathered, now = gather(letters), datetime.now(UTC)
-    rows: list[list[Cell | str]] = [
-        [
-            str(group.count),
-            group.function,
-            since(group.last, now),
-            shown_id(output, group.example),
-            Cell(group.error, "red"),
-        ]
-        for group in gathered
-    ]
-    function = Column("FUNCTION", is_elastic=True)
-    text = output.table([Column("COUNT", True), function, Column("LAST", True), "EXAMPLE", "ERROR"], rows)
-    output.show(data=[group.data() for group in gathered], ids=[group.example for group in gathered], text=text)
-    if len(letters) == limit and output.form == "table":
-        say(f"Grouped the newest {limit:,}; --limit reads more.")
 
 
 @dead.command()
@@ -133,24 +120,32 @@ def _parts(output: Output, letter: Letter) -> Iterator[str]:
 @ids_argument
 @all_option
 @queue_option
+@filter_options
 @fresh_option
 @by_option
 @yes_option
 @click.pass_obj
 def replay(
-    invocation: Invocation, ids: tuple[str, ...], every: bool, queue: str | None, fresh: bool, by: str | None, yes: bool
+    invocation: Invocation,
+    ids: tuple[str, ...],
+    every: bool,
+    queue: str | None,
+    fresh: bool,
+    by: str | None,
+    yes: bool,
+    **filters: Unpack[DeadFilters],
 ) -> int:
     """Put dead letters back into their queues, with their history and their completed steps.
 
-    Asks before it replays all. Exit code 3 if there is none.
+    Asks before it replays all, or all that match. Exit code 3 if there is none.
     """
     with invocation.fleet() as fleet:
-        _check_choice(ids, every, queue)
-        if every and not (number := _number(fleet, queue)):
+        several = _check_choice(ids, every, queue, filters)
+        if several and not (number := _number(fleet, queue, filters)):
             return _nothing(invocation, "replayed")
-        if every and not agreed(f"Replay {count(number, 'dead letter')}{_of(queue)}?", yes=yes):
+        if several and not agreed(f"Replay {count(number, 'dead letter')}{_of(queue)}?", yes=yes):
             return fail.FAILED
-        chosen = _each(fleet, queue) if every else iter(dict.fromkeys(fleet.full_ids(ids)))
+        chosen = _each(fleet, queue, filters) if several else iter(dict.fromkeys(fleet.full_ids(ids)))
         act = partial(fleet.replay, by=by, fresh=fresh)
         return _act(invocation, chosen, "replayed", "the job is open, or did not fail", act)
 
@@ -159,22 +154,30 @@ def replay(
 @ids_argument
 @all_option
 @queue_option
+@filter_options
 @yes_option
 @click.pass_obj
-def purge(invocation: Invocation, ids: tuple[str, ...], every: bool, queue: str | None, yes: bool) -> int:
+def purge(
+    invocation: Invocation,
+    ids: tuple[str, ...],
+    every: bool,
+    queue: str | None,
+    yes: bool,
+    **filters: Unpack[DeadFilters],
+) -> int:
     """Delete dead letters permanently.
 
     Asks before it deletes. Exit code 3 if there is none.
     """
     with invocation.fleet() as fleet:
-        _check_choice(ids, every, queue)
-        named = [] if every else list(dict.fromkeys(fleet.full_ids(ids)))
-        number = _number(fleet, queue) if every else sum(_is_letter(fleet, job_id) for job_id in named)
-        if every and not number:
+        several = _check_choice(ids, every, queue, filters)
+        named = [] if several else list(dict.fromkeys(fleet.full_ids(ids)))
+        number = _number(fleet, queue, filters) if several else sum(_is_letter(fleet, job_id) for job_id in named)
+        if several and not number:
             return _nothing(invocation, "purged")
         if number and not agreed(f"Delete {count(number, 'dead letter')}{_of(queue)} permanently?", yes=yes):
             return fail.FAILED
-        chosen = _each(fleet, queue) if every else iter(named)
+        chosen = _each(fleet, queue, filters) if several else iter(named)
         return _act(invocation, chosen, "purged", "", lambda job_id: _purge(fleet, job_id))
 
 
@@ -192,14 +195,21 @@ def _purge(fleet: Fleet, job_id: str) -> bool:
     return True
 
 
-def _check_choice(ids: tuple[str, ...], every: bool, queue: str | None) -> None:
-    if bool(ids) == every:
+def _check_choice(ids: tuple[str, ...], every: bool, queue: str | None, filters: DeadFilters) -> bool:
+    """Whether all letters are meant, or all that match."""
+    is_filtered = any(value is not None for value in filters.values())
+    if ids and is_filtered:
+        raise click.UsageError("Give ids or filters, not both.")
+    if bool(ids) == (every or is_filtered):
         raise click.UsageError("Give ids, or --all." if not ids else "Give ids or --all, not both.")
     if ids and queue:
         raise click.UsageError("--queue requires --all.")
+    return not ids
 
 
-def _number(fleet: Fleet, queue: str | None) -> int:
+def _number(fleet: Fleet, queue: str | None, filters: DeadFilters) -> int:
+    if any(value is not None for value in filters.values()):
+        return fleet.count_dead(queue, **filters)
     every = {row.name: row.dead for row in fleet.queues()}
     if queue is not None and queue not in every:
         raise no_queue(queue, every)
@@ -210,13 +220,15 @@ def _of(queue: str | None) -> str:
     return f" of {queue}" if queue else ""
 
 
-def _each(fleet: Fleet, queue: str | None) -> Iterator[str]:
-    """The ids of all dead letters, in bounded batches. Letters that remain are skipped; new ones may be missed."""
-    passed: set[str] = set()
-    while fresh := [row.id for row in fleet.dead(queue, limit=BATCH + len(passed)) if row.id not in passed]:
-        for job_id in fresh:
-            passed.add(job_id)
-            yield job_id
+def _each(fleet: Fleet, queue: str | None, filters: DeadFilters) -> Iterator[str]:
+    """The ids of all matching dead letters, in bounded batches. Letters that come meanwhile are left out."""
+    cursor = ""
+    while True:
+        page = fleet.dead(queue, limit=BATCH, cursor=cursor, **filters)
+        yield from (row.id for row in page)
+        cursor = page.cursor
+        if not cursor:
+            return
 
 
 def _nothing(invocation: Invocation, verb: str) -> int:

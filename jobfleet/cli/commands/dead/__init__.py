@@ -1,0 +1,1 @@
+"""`jobfleet dead`: dead letters, their groups and rescues."""

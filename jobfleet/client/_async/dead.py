@@ -1,0 +1,207 @@
+"""Operations on dead letters and their groups."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Unpack
+
+from jobfleet.client._async.connection import AsyncConnection
+from jobfleet.client._async.rescue import AsyncRescue
+
+if TYPE_CHECKING:
+    from jobfleet.operations.dead.filters import DeadFilters
+    from jobfleet.operations.dead.groups import DeadGroup, DeadGroups
+    from jobfleet.operations.dead.listing import DeadLetters
+    from jobfleet.operations.dead.rescue import RescueStatus
+
+
+class AsyncDead(AsyncConnection):
+    """Operations of a client on dead letters and their groups."""
+
+    async def dead(
+        self, queue: str | None = None, *, limit: int = 50, cursor: str = "", **filters: Unpack[DeadFilters]
+    ) -> DeadLetters:
+        """Return a page of the dead letters that match all given filters, newest first.
+
+        A page costs a bounded number of commands. So a page of letters that match rarely may be short, or even empty,
+        and still have a cursor.
+
+        Args:
+            queue: A queue; None for all.
+            limit: The most dead letters to return; default 50.
+            cursor: `DeadLetters.cursor` of the previous page.
+            filters: Which letters; see `DeadFilters`: `function`, `fingerprint`, `tag`, `user`, `since`, `until`.
+
+        Raises:
+            ConfigError: There is no such queue, or the cursor is not from such a page.
+            InvalidJob: A filter has a wrong value, or `limit` is not a whole number from 0.
+        """
+        from jobfleet.operations.dead import listing
+        from jobfleet.operations.dead.filters import DeadFilter
+
+        return await self._do(
+            listing.dead(self.context, DeadFilter(queue=queue, **filters), limit=limit, cursor=cursor)
+        )
+
+    async def count_dead(self, queue: str | None = None, **filters: Unpack[DeadFilters]) -> int:
+        """Count the dead letters that `replay_many` would replay now. The filters and the errors are the same."""
+        from jobfleet.operations.dead import listing
+        from jobfleet.operations.dead.filters import DeadFilter
+
+        return await self._do(listing.count(self.context, DeadFilter(queue=queue, **filters)))
+
+    async def replay_many(
+        self, queue: str | None = None, *, by: str | None = None, **filters: Unpack[DeadFilters]
+    ) -> int:
+        """Put the dead jobs that match all given filters back into their queues, in bounded batches.
+
+        A job whose unique key another job holds stays a dead letter. A job that fails again meanwhile is not replayed
+        a second time.
+
+        Returns:
+            How many were replayed.
+
+        Args:
+            queue: A queue; None for all.
+            by: The person or program that replays, for the record.
+            filters: Which letters; see `DeadFilters`: `function`, `fingerprint`, `tag`, `user`, `since`, `until`.
+
+        Raises:
+            ConfigError: There is no such queue.
+            InvalidJob: A filter has a wrong value.
+        """
+        from jobfleet.operations.dead import listing
+        from jobfleet.operations.dead.filters import DeadFilter
+
+        return await self._do(listing.replay_many(self.context, DeadFilter(queue=queue, **filters), by))
+
+    async def dead_groups(self, queue: str | None = None, *, limit: int = 50, cursor: str = "") -> DeadGroups:
+        """Return a page of the groups of dead letters, those with the newest letters first.
+
+        A group has the letters of one function whose errors differ only in numbers, ids and addresses. The 1,000
+        groups with the newest letters are kept, each for 90 days.
+
+        Args:
+            queue: Count only the letters of this queue, and leave out groups without any; None for all queues.
+            limit: The most groups to return; default 50.
+            cursor: `DeadGroups.cursor` of the previous page.
+
+        Raises:
+            ConfigError: There is no such queue, or the cursor is not from such a page.
+            InvalidJob: `limit` is not a whole number from 1.
+        """
+        from jobfleet.operations.dead import groups
+
+        return await self._do(groups.groups(self.context, queue, limit=limit, cursor=cursor))
+
+    async def dead_group(self, fingerprint: str) -> DeadGroup:
+        """Return one group of dead letters.
+
+        Raises:
+            UnknownGroup: There is no such group.
+            InvalidJob: The text is not a fingerprint.
+        """
+        from jobfleet.operations.dead import groups
+
+        return await self._do(groups.group(self.context, fingerprint))
+
+    async def resolve(self, fingerprint: str, *, by: str | None = None) -> bool:
+        """Declare the cause of a group of dead letters removed. Return False if it was resolved before.
+
+        The letters stay. If a job of the group fails after this, the group is ``regressed``, and a notification of the
+        event ``regressed`` is sent once.
+
+        Args:
+            fingerprint: The group.
+            by: The person or program that decides, for the record.
+
+        Raises:
+            UnknownGroup: There is no such group.
+            InvalidJob: The text is not a fingerprint.
+        """
+        from jobfleet.operations.dead import groups
+
+        return await self._do(groups.decide(self.context, fingerprint, groups.GroupState.RESOLVED, by))
+
+    async def ignore(self, fingerprint: str, *, by: str | None = None) -> bool:
+        """Send no more notifications about a group of dead letters. Return False if it was ignored before.
+
+        Args:
+            fingerprint: The group.
+            by: The person or program that decides, for the record.
+
+        Raises:
+            UnknownGroup: There is no such group.
+            InvalidJob: The text is not a fingerprint.
+        """
+        from jobfleet.operations.dead import groups
+
+        return await self._do(groups.decide(self.context, fingerprint, groups.GroupState.IGNORED, by))
+
+    async def reopen(self, fingerprint: str, *, by: str | None = None) -> bool:
+        """Undo `resolve` or `ignore`: the group of dead letters is ``known``. Return False if it was so before.
+
+        Args:
+            fingerprint: The group.
+            by: The person or program that decides, for the record.
+
+        Raises:
+            UnknownGroup: There is no such group.
+            InvalidJob: The text is not a fingerprint.
+        """
+        from jobfleet.operations.dead import groups
+
+        return await self._do(groups.decide(self.context, fingerprint, groups.GroupState.KNOWN, by))
+
+    async def rescue(
+        self,
+        fingerprint: str,
+        *,
+        rate: float | str = "10/s",
+        canary: Sequence[int] = (1, 10),
+        stop_after: int = 1,
+        by: str | None = None,
+    ) -> AsyncRescue:
+        """Replay a group of dead letters in steps: a canary, and when it has ended well, the rest at a rate.
+
+        The reapers carry it out. It stops by itself when jobs fail again. Letters that come later are not replayed.
+
+        Args:
+            fingerprint: The group.
+            rate: Jobs per second after the canary, or a text such as ``5/min``; at most 1,000 per second.
+            canary: The numbers of jobs to replay first. The next number follows when all jobs before it have ended.
+            stop_after: The number of jobs that fail again after which it stops.
+            by: The person or program that rescues, for the record.
+
+        Raises:
+            UnknownGroup: There is no such group.
+            ConfigError: The group has no dead letters, or a rescue of it is not over.
+            InvalidJob: An argument is not valid.
+        """
+        from jobfleet.operations.dead import rescue
+
+        call = rescue.start(self.context, fingerprint, rate=rate, canary=canary, stop_after=stop_after, by=by)
+        return AsyncRescue(self.context, self._do, await self._do(call))
+
+    async def rescues(self, *, limit: int = 50) -> list[RescueStatus]:
+        """Return the last rescues, the newest first; at most 100 are kept, each for 30 days.
+
+        Args:
+            limit: The most rescues to return; default 50.
+
+        Raises:
+            InvalidJob: `limit` is not a whole number from 1.
+        """
+        from jobfleet.operations.dead import rescue
+
+        return await self._do(rescue.listing(self.context, limit=limit))
+
+    async def rescue_of(self, rescue: str) -> AsyncRescue:
+        """Return a rescue by its id, or the last one of a group by the fingerprint.
+
+        Raises:
+            UnknownRescue: There is no such rescue.
+        """
+        from jobfleet.operations.dead import rescue as rescue_calls
+
+        return AsyncRescue(self.context, self._do, await self._do(rescue_calls.find(self.context, rescue)))

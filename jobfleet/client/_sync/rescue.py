@@ -1,0 +1,75 @@
+# Made by scripts/unasync from jobfleet/client/_async/rescue.py. Change that, and run scripts/unasync.
+"""`Rescue`: the rescue of a group of dead letters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jobfleet.client._sync.part import Part
+
+if TYPE_CHECKING:
+    from jobfleet.operations.dead.rescue import RescueStatus
+    from jobfleet.operations.fleet_context import FleetContext
+    from jobfleet.operations.operation import Driver
+
+
+class Rescue(Part):
+    """The rescue of a group of dead letters, which the reapers carry out.
+
+    Args:
+        context: The context of the client.
+        do: Runs an operation.
+        rescue: The id of the rescue.
+
+    Attributes:
+        id: The id of the rescue.
+    """
+
+    def __init__(self, context: FleetContext, do: Driver, rescue: str) -> None:
+        super().__init__(context, do)
+        self.id = rescue
+
+    def __str__(self) -> str:
+        return self.id
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.id!r})"
+
+    def status(self) -> RescueStatus:
+        """Return the state of the rescue, with the counts of its jobs.
+
+        Raises:
+            UnknownRescue: The rescue is not kept any more.
+        """
+        from jobfleet.operations.dead import rescue
+
+        return self._do(rescue.status(self._context, self.id))
+
+    def stop(self, *, by: str | None = None) -> bool:
+        """Replay no further letter. Return False if the rescue was not running.
+
+        Args:
+            by: The person or program that stops it, for the record.
+
+        Raises:
+            UnknownRescue: The rescue is not kept any more.
+        """
+        from jobfleet.operations.dead import rescue
+
+        return self._do(rescue.stop(self._context, self.id, by))
+
+    def undo(self, *, by: str | None = None) -> int:
+        """Stop the rescue, and make dead letters again of its jobs that have not started.
+
+        They get their old error and history. Return how many there were, in all calls. Repeating the call is safe.
+
+        Args:
+            by: The person or program that undoes it, for the record.
+
+        Raises:
+            UnknownRescue: The rescue is not kept any more.
+        """
+        from jobfleet.operations.dead import advance
+
+        self._do(advance.undo(self._context, self.id, by))
+        return (self.status()).undone

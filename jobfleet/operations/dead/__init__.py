@@ -1,0 +1,1 @@
+"""Operations on dead letters: find, replay, group and rescue them."""

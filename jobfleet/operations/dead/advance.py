@@ -1,0 +1,240 @@
+"""Carry out rescues, step by step. Any number of processes may do this at once, and any of them may die meanwhile.
+
+A step first records which letters it replays, under the number of the step, and only then replays them. A record names
+the entry of each letter, so a replay that is repeated, or late, finds that letter or nothing. A letter is planned at
+most once, because plans go through the letters in their order, up to the begin of the rescue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from jobfleet.errors import UnknownRescue
+from jobfleet.model import JobStatus
+from jobfleet.operations.dead.filing import file_all
+from jobfleet.operations.dead.pages import NO_POSITION, Position, read_cursor
+from jobfleet.operations.dead.rescue import canary_of
+from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.lanes import lanes
+from jobfleet.operations.operation import Operation, batches, value
+from jobfleet.store.calls import control, inspect
+from jobfleet.store.calls.dead import rescues as calls
+from jobfleet.store.calls.dead.filing import group_name
+from jobfleet.store.calls.dead.rescues import NotedRescue, Planned, StoredRescue
+from jobfleet.store.job_rows import Dead, DeadLetter, Final, Found, InRun, InWait
+from jobfleet.store.keys import Lane
+from jobfleet.store.records import Edit
+
+FLYING_MOST = 10_000
+"""The most jobs of a rescue in flight; further ones wait for them."""
+BURST_US = 2_000_000
+"""The longest time for which a rate is caught up, in µs."""
+IN_FLIGHT, COMPLETED, FAILED, ENDED, LEFT, UNDONE, STARTED = (
+    "s", "completed", "failed", "ended", "left", "undone", "started",
+)  # fmt: skip
+
+
+class Advanced(NamedTuple):
+    """What one step has done.
+
+    Attributes:
+        noted: The state, and the outcomes that were counted.
+        replayed: The number of letters that were planned.
+        can_go_on: Whether the next step has work at once.
+    """
+
+    noted: NotedRescue
+    replayed: int = 0
+    can_go_on: bool = False
+
+
+def advance(context: FleetContext, rescue: str) -> Operation[Advanced]:
+    """Do one step of a rescue: look at jobs in flight, and replay the next letters if it is time."""
+    stored: StoredRescue = value((yield (calls.rescue(context.keys, rescue, limit=calls.PAGE),)))
+    state = stored.fields.get("state", "")
+    outcomes: list[tuple[Planned, str]] = []
+    for lane, jobs in _by_lane(context, stored.jobs):
+        if state == "undoing":
+            outcomes += yield from _undo(context, lane, [job for job, _ in jobs])
+        else:
+            outcomes += yield from _look(lane, jobs, rescue, is_running=state == "running")
+    noted: NotedRescue = value((yield (calls.note_rescue(context.keys, rescue, outcomes),)))
+    if noted.state != "running":
+        return Advanced(noted, can_go_on=noted.state == "undoing" and noted.flying > 0)
+    return Advanced(noted, (yield from _plan(context, stored, noted.flying)))
+
+
+def undo(context: FleetContext, rescue: str, by: str | None) -> Operation[NotedRescue]:
+    """Stop a rescue, and make dead letters again of its jobs that have not started.
+
+    Raises:
+        UnknownRescue: There is no such rescue.
+    """
+    noted: NotedRescue = value((yield (calls.note_rescue(context.keys, rescue, wish="undo", by=by),)))
+    if not noted.before:
+        raise UnknownRescue(rescue)
+    while noted.state == "undoing":
+        noted = (yield from advance(context, rescue)).noted
+    return noted
+
+
+def author(rescue: str) -> str:
+    """Who replays, for the history of a job."""
+    return f"rescue {rescue}"
+
+
+def _by_lane(
+    context: FleetContext, jobs: Sequence[tuple[Planned, int]]
+) -> list[tuple[Lane, list[tuple[Planned, int]]]]:
+    found: dict[Lane, list[tuple[Planned, int]]] = {}
+    for job, at in jobs:
+        found.setdefault(context.keys.lane_of(job.id), []).append((job, at))
+    return [(lane, part) for lane, rows in found.items() for part in batches(rows, calls.CHUNK)]
+
+
+def _look(
+    lane: Lane, jobs: Sequence[tuple[Planned, int]], rescue: str, *, is_running: bool
+) -> Operation[list[tuple[Planned, str]]]:
+    """Replay jobs that are planned only, and see how the others are."""
+    fresh = [job for job, at in jobs if not at]
+    words: dict[str, str] = {}
+    if fresh and is_running:
+        words = yield from _replay(lane, fresh, rescue)
+    elif fresh:
+        words = yield from _unplanned(lane, fresh)
+    ids = [job.id for job, _ in jobs]
+    _, found = value((yield (inspect.stored_status(lane, ids),)))
+    outcomes = [(job, _outcome(words.get(job.id, ""), state)) for (job, _), state in zip(jobs, found, strict=True)]
+    over = [
+        job.id
+        for (job, outcome), state in zip(outcomes, found, strict=True)
+        if isinstance(state, InRun) or outcome != IN_FLIGHT
+    ]
+    if over:
+        value((yield (calls.drop_letters(lane, over),)))
+    return outcomes
+
+
+def _replay(lane: Lane, jobs: Sequence[Planned], rescue: str) -> Operation[dict[str, str]]:
+    edits = {job.id: Edit(job.entry) for job in jobs}
+    answers = yield (
+        calls.keep_letters(lane, jobs),
+        control.replay(lane, list(edits), by=author(rescue), edits=edits),
+    )
+    value(answers[:1])
+    return dict(zip(edits, value(answers[1:]), strict=True))
+
+
+def _unplanned(lane: Lane, jobs: Sequence[Planned]) -> Operation[dict[str, str]]:
+    """Find planned jobs that are still the dead letters that they were."""
+    answers = yield [inspect.letter(lane, job.id) for job in jobs]
+    letters: list[DeadLetter | None] = [value([answer]) for answer in answers]
+    return {
+        job.id: "unknown"
+        for job, letter in zip(jobs, letters, strict=True)
+        if letter is not None and letter.entry == job.entry
+    }
+
+
+def _outcome(word: str, state: Found) -> str:
+    """The outcome of a job, by the reply to its replay and by its state."""
+    if word == "unknown" or word.startswith("duplicate:"):
+        return LEFT
+    if word == "already" and isinstance(state, Final) and state.status == JobStatus.FAILED:
+        return LEFT  # the letter was purged, and the result of the failure is still stored
+    if isinstance(state, InWait | InRun):
+        return IN_FLIGHT
+    if isinstance(state, Dead):
+        return FAILED
+    if isinstance(state, Final):
+        return {JobStatus.COMPLETED: COMPLETED, JobStatus.FAILED: FAILED}.get(JobStatus(state.status), ENDED)
+    return ENDED
+
+
+def _undo(context: FleetContext, lane: Lane, jobs: Sequence[Planned]) -> Operation[list[tuple[Planned, str]]]:
+    ids = [job.id for job in jobs]
+    ttl_ms = round(context.config.failed_result_ttl * 1000)
+    letters: str = value((yield (calls.undo_replay(lane, ids, ttl_ms=ttl_ms),)))
+    rest = [job for job, letter in zip(jobs, letters, strict=True) if letter != "u"]
+    outcomes = [(job, UNDONE) for job, letter in zip(jobs, letters, strict=True) if letter == "u"]
+    if rest:
+        words = yield from _unplanned(lane, rest)
+        _, found = value((yield (inspect.stored_status(lane, [job.id for job in rest]),)))
+        for job, state in zip(rest, found, strict=True):
+            outcome = _outcome(words.get(job.id, ""), state)
+            outcomes.append((job, STARTED if outcome == IN_FLIGHT else outcome))
+        value((yield (calls.drop_letters(lane, [job.id for job in rest]),)))
+    return outcomes
+
+
+def _plan(context: FleetContext, stored: StoredRescue, flying: int) -> Operation[int]:
+    """Record the next letters, if it is time, and replay them; return how many."""
+    fields = stored.fields
+    if fields.get("is_read") == "1":
+        return 0
+    canary, stage, last = canary_of(fields), int(fields["stage"]), int(fields["last"])
+    if stage <= len(canary):
+        if flying:
+            return 0
+        number = canary[stage] if stage < len(canary) else 1
+        stage, last = stage + 1, stored.now
+    else:
+        every = int(fields["every"])
+        behind = stored.now - last
+        number = min(min(behind, max(BURST_US, every)) // every, FLYING_MOST - flying, calls.PAGE)
+        last = stored.now if behind > max(BURST_US, every) else last + number * every
+    if number <= 0:
+        return 0
+    picked, cursor, is_read = yield from _pick(context, stored, number)
+    call = calls.plan_rescue(
+        context.keys,
+        stored.id,
+        picked,
+        step=int(fields["step"]),
+        stage=stage,
+        cursor=cursor,
+        last=last,
+        is_read=is_read,
+    )
+    planned: int | None = value((yield (call,)))
+    return planned or 0
+
+
+def _pick(context: FleetContext, stored: StoredRescue, number: int) -> Operation[tuple[list[Planned], str, bool]]:
+    """Choose the oldest letters after those that were planned; return the new cursor, and whether it is the end."""
+    fields = stored.fields
+    every = yield from lanes(context)
+    yield from file_all(context, every)
+    after = read_cursor(fields.get("cursor", "")) or NO_POSITION
+    upto = int(fields["at"]) // 1000
+    name, limit = group_name(fields["fp"]), number
+    answers = yield [
+        calls.oldest_letters(lane, name, after=_after(lane, after), upto_ms=upto, limit=limit) for lane in every
+    ]
+    found: list[tuple[Position, calls.OldLetter]] = []
+    is_full = False
+    for lane, answer in zip(every, answers, strict=True):
+        rows: list[calls.OldLetter] = value([answer])
+        is_full = is_full or len(rows) == limit
+        for row in rows:
+            ms, _, seq = row.entry.partition("-")
+            found.append((Position(int(ms), int(seq), lane.queue, lane.index), row))
+    found.sort()
+    chosen = found[:limit]
+    cursor = chosen[-1][0].text if chosen else fields.get("cursor", "")
+    jobs = [Planned(row.id, row.entry) for _, row in chosen if not _is_of(stored.id, row.tries)]
+    return jobs, cursor, not is_full and len(found) <= limit
+
+
+def _after(lane: Lane, after: Position) -> str:
+    """The entry after which the letters of a lane follow; those of the same entry in an earlier lane came before."""
+    if (lane.queue, lane.index) <= (after.queue, after.lane):
+        return f"{after.ms}-{after.seq}"
+    return f"{after.ms}-{after.seq - 1}" if after.seq else f"{max(0, after.ms - 1)}-999999"
+
+
+def _is_of(rescue: str, tries: str) -> bool:
+    """Whether a job was replayed by this rescue before; the clocks of two nodes of a cluster may differ."""
+    lines = (line.split(" ") for line in tries.split("\n")[1:])
+    return any(words[:1] == ["replayed"] and words[2:3] == [control.who(author(rescue))] for words in lines)

@@ -1,0 +1,1 @@
+"""Calls for dead letters: their names, their groups, and rescues."""
