@@ -7,12 +7,14 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import product
 from pathlib import Path
 
 from bench.__main__ import RESULTS, machine
+from bench.scale.drain import COLUMNS as DRAIN_COLUMNS
+from bench.scale.drain import drains
 from bench.scale.scene import Scene, Window
 from bench.scale.servers import servers
 
@@ -85,11 +87,20 @@ def at_work(load: Window, idle: Window, waits: Sequence[float]) -> dict[str, flo
     }
 
 
-def table(rows: Sequence[dict[str, float]]) -> str:
+def table(rows: Sequence[dict[str, float]], columns: Mapping[str, str] = COLUMNS) -> str:
     """The rows as a table in Markdown."""
-    lines = [list(COLUMNS.values()), ["---:"] * len(COLUMNS)]
-    lines += [[f"{row[key]:.4g}" if row[key] < 1000 else f"{row[key]:,.0f}" for key in COLUMNS] for row in rows]
+    lines = [list(columns.values()), ["---:"] * len(columns)]
+    lines += [[f"{row[key]:.4g}" if row[key] < 1000 else f"{row[key]:,.0f}" for key in columns] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def steps(given: argparse.Namespace) -> list[dict[str, float]]:
+    """Measure each number of workers on each number of nodes."""
+    rows = []
+    for nodes, workers in product(given.nodes, given.workers):
+        rows.append(asyncio.run(step(given, nodes, workers)))
+        print(table(rows[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
+    return rows
 
 
 def numbers(text: str) -> list[int]:
@@ -107,14 +118,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=20.0, metavar="S", help="length of each window [20]")
     parser.add_argument("--lanes", type=int, default=1, metavar="N", help="lanes of the queue [1]")
     parser.add_argument("--slots", type=int, default=10, metavar="N", help="slots of each worker [10]")
+    parser.add_argument("--drain", type=int, metavar="N", help="enqueue N jobs and drain them in this process instead")
+    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="rounds of --drain [3]")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON [bench/results/scale-…]")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
-    rows = []
-    for nodes, workers in product(given.nodes, given.workers):
-        rows.append(asyncio.run(step(given, nodes, workers)))
-        print(table(rows[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
-    print(table(rows))
+    if given.drain:
+        rows = drains(given.nodes, jobs=given.drain, lanes=given.lanes, repeats=given.repeats)
+        print(table(rows, DRAIN_COLUMNS))
+    else:
+        rows = steps(given)
+        print(table(rows))
     now = datetime.now().astimezone()
     path = given.out or RESULTS / f"scale-{now:%Y-%m-%d-%H%M}.json"
     command = " ".join(["python -m bench.scale", *(arguments if arguments is not None else sys.argv[1:])])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from bench.scale import drain
 from bench.scale.__main__ import COLUMNS, main
 
 
@@ -22,3 +23,17 @@ def test_simulated_workers_run_all_jobs_and_each_column_has_a_figure(tmp_path: P
         assert 0 < row["settles_per_job"] <= 1
         assert row["claims_per_job"] > 0
         assert row["connections"] >= 3 * 4
+
+
+def test_a_queue_is_drained_on_one_server_and_on_nodes(tmp_path: Path) -> None:
+    path = tmp_path / "drain.json"
+
+    code = main(["--drain", "60", "--repeats", "2", "--nodes", "0,2", "--lanes", "4", "--out", str(path)])
+
+    rows = json.loads(path.read_text())["rows"]
+    assert code == 0
+    assert [row["nodes"] for row in rows] == [0, 2]
+    for row in rows:
+        assert list(row) == list(drain.COLUMNS)
+        assert row["drain_per_s"] > 0
+        assert row["drain_busiest_us"] <= row["drain_servers_us"]
