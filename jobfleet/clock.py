@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 
 SECOND_US = 1_000_000
 STEPS = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
@@ -50,6 +50,11 @@ def local(moment: datetime) -> str:
     """Format a time for people: in the local zone, with its offset, such as ``2026-11-27 18:04:05 +01:00``."""
     text = moment.astimezone().isoformat(" ", "seconds")
     return f"{text[:19]} {text[19:]}"
+
+
+def iso(moment: datetime | None) -> str | None:
+    """Format a time for programs: in UTC, as ISO 8601; None for None. All JSON has times in this form."""
+    return moment.astimezone(UTC).isoformat() if moment else None
 
 
 def span(seconds: float) -> str:

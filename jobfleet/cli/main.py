@@ -20,6 +20,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "up": "up:up",
         "worker": "run:worker",
         "reaper": "run:reaper",
+        "web": "web:web",
         "demo": "run:demo",
         "bench": "run:bench",
     },

@@ -10,7 +10,7 @@ import sys
 import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import NamedTuple
 
 import click
@@ -277,11 +277,6 @@ def from_now(now: datetime, moment: datetime | None) -> str:
 def clock(moment: datetime | None) -> str:
     """A time in the local zone with its offset; empty for None. All tables and sentences show times in this form."""
     return local(moment) if moment else ""
-
-
-def iso(moment: datetime | None) -> str | None:
-    """A time in UTC for JSON; None for None. All JSON has times in this form."""
-    return moment.astimezone(UTC).isoformat() if moment else None
 
 
 def paused_by(who: str | None, reason: str = "") -> str:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from jobfleet.cli.hidden import REDACTION
 from jobfleet.cli.output import Cell, Column, Output, age, clip, clock, from_now, plain_lines, since, to_json
-from jobfleet.cli.schema import jsonable, past_of
+from jobfleet.cli.schema import jsonable
 from jobfleet.clock import span
+from jobfleet.json_form import past_of
 from jobfleet.model import JobResult, JobStatus, split_id, suffix_time_us
 from jobfleet.secret import HIDDEN
 

@@ -45,6 +45,15 @@ class FleetSettings(TypedDict, total=False):
     wait_poll_max: Duration | None
     dedupe_window: Duration | None
     own_id_window: Duration | None
+    web_host: str | None
+    web_port: int | None
+    web_root_path: str | None
+    web_access: str | Path | None
+    web_open_role: Literal["viewer", "producer", "operator", "admin"] | None
+    web_proxies: Items[str] | str | None
+    web_proxy_header: str | None
+    web_session: Duration | None
+    web_streams: int | None
     durability: Durability | None
     durability_replicas: int | None
     durability_timeout: Duration | None

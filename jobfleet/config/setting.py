@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from jobfleet.config.kind import DURATION, LANES, NOTIFY, QUEUES, SIZE, Kind
 from jobfleet.errors import ConfigError
 
-Scope = Literal["all", "producer", "worker", "reaper", "command"]
+Scope = Literal["all", "producer", "worker", "reaper", "web", "command"]
 Duration = float | timedelta | str
 
 DURATION_MOST = 36_500 * 86_400.0  # in µs still exact as a float; numbers in Lua are floats
@@ -71,8 +71,9 @@ class Setting:
 
     @property
     def flag(self) -> str:
-        """The command line flag."""
-        return "--" + self.name.replace("_", "-")
+        """The command line flag; only `jobfleet web` has those of the web, so they need no prefix."""
+        name = self.name.removeprefix("web_") if self.scope == "web" else self.name
+        return "--" + name.replace("_", "-")
 
     @property
     def variable(self) -> str:

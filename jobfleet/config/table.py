@@ -28,8 +28,8 @@ from jobfleet.config.kind import (
     SIZE,
     choice,
 )
-from jobfleet.config.producer import ProducerSettings
 from jobfleet.config.setting import OptionalSeconds, Seconds, Setting, Weights, setting
+from jobfleet.config.web import WebSettings
 from jobfleet.errors import ConfigError
 
 HOUR = 3600.0
@@ -38,7 +38,7 @@ MIB = 1024**2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobConfig(ProducerSettings):
+class JobConfig(WebSettings):
     """All settings, validated. Durations are float seconds.
 
     Raises:
@@ -315,6 +315,9 @@ class JobConfig(ProducerSettings):
     )
     journal_ttl: Seconds = setting(
         DURATION, DAY, "How long events are stored for a consumer that does not acknowledge them.", scope="reaper"
+    )
+    web_session: Seconds = setting(
+        DURATION, DAY / 2, "How long a login to the dashboard lasts.", scope="web", least=1.0
     )
     notify: Mapping[str, Any] = setting(
         NOTIFY, "", "Channels and rules for notifications; see docs/howto/notifications.md.", scope="reaper"

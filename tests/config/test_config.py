@@ -32,6 +32,14 @@ DEFAULTS: dict[str, object] = {
     "on_full": "raise",
     "durability": "fast",
     "durability_replicas": 1,
+    "web_host": "127.0.0.1",
+    "web_port": 8765,
+    "web_root_path": None,
+    "web_access": Path(".jobfleet/web.json"),
+    "web_open_role": "operator",
+    "web_proxies": (),
+    "web_proxy_header": "X-Forwarded-User",
+    "web_streams": 200,
     "durability_timeout": None,
     "app_dir": Path(),
     "no_color": False,
@@ -98,6 +106,7 @@ DEFAULTS: dict[str, object] = {
     **dict.fromkeys(("archive_url", "archive_ttl", "archive_failed_ttl")),
     "journal_max": 1_000_000,
     "journal_ttl": 86_400.0,
+    "web_session": 43_200.0,
     "notify": {},
 }
 
@@ -135,6 +144,14 @@ OTHERS: dict[str, tuple[str, str, object]] = {
     "own_id_window": ("48h", '"2d"', 172_800.0),
     "durability": ("fsync", '"fsync"', "fsync"),
     "durability_replicas": ("2", "2", 2),
+    "web_host": ("::1", '"::1"', "::1"),
+    "web_port": ("0", "0", 0),
+    "web_root_path": ("/jobs", '"/jobs"', "/jobs"),
+    "web_access": ("web.json", '"web.json"', Path("web.json")),
+    "web_open_role": ("viewer", '"viewer"', "viewer"),
+    "web_proxies": ("192.0.2.1", '["192.0.2.1"]', ("192.0.2.1",)),
+    "web_proxy_header": ("X-Name", '"X-Name"', "X-Name"),
+    "web_streams": ("9", "9", 9),
     "durability_timeout": ("500ms", '"500ms"', 0.5),
     "max_payload": ("2MiB", "2097152", 2 * MIB),
     "max_depth": ("16", "16", 16),
@@ -187,6 +204,7 @@ OTHERS: dict[str, tuple[str, str, object]] = {
     "archive_failed_ttl": ("365d", '"365d"', 31_536_000.0),
     "journal_max": ("1000", "1000", 1000),
     "journal_ttl": ("2h", '"2h"', 7200.0),
+    "web_session": ("1h", '"1h"', 3600.0),
     "notify": ('{"rules": [{}]}', "{ rules = [{}] }", {"rules": [{}]}),
 }
 
@@ -233,7 +251,7 @@ def test_every_row_is_complete(setting: Setting) -> None:
     assert setting.help.endswith(".")
     assert "\n" not in setting.help
     assert bool(setting.derived) == setting.is_optional
-    assert setting.scope in {"all", "producer", "worker", "reaper", "command"}
+    assert setting.scope in {"all", "producer", "worker", "reaper", "web", "command"}
 
 
 @every_setting()

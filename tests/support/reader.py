@@ -25,7 +25,7 @@ from tests.support.waiting import wait_until
 
 DEMO = ROOT / "jobfleet" / "panels" / "demo.py"
 LONG = 60.0
-STAYS = re.compile(r"(jobfleet (up|worker|reaper)|streamlit run|python -m jobfleet\.panels)\b")
+STAYS = re.compile(r"(jobfleet (up|worker|reaper|web(?! user| token))|streamlit run|python -m jobfleet\.panels)\b")
 """A command that runs until it is ended: a reader gives it a terminal of its own."""
 ANSWERS = "y\n" * 20
 """What a reader answers to the questions of commands."""
@@ -184,6 +184,8 @@ class Reader:
             self._draw(words[-1] if words[0] == "streamlit" else str(DEMO))
         elif terminal.is_worker:
             wait_until(lambda: _is_up(terminal) and self._has_workers(), timeout=LONG, why=f"{line!r} is ready")
+        if words[1] == "web" or "--web" in words:
+            wait_until(lambda: "The dashboard is at" in log.read_text(), timeout=LONG, why=f"{line!r} serves its pages")
 
     def _draw(self, page: str) -> None:
         """Run a page of Streamlit once; `tests/panels/test_browser.py` opens pages in a browser."""

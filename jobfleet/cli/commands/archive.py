@@ -14,7 +14,8 @@ from jobfleet.cli import fail
 from jobfleet.cli.commands.jobs import show_jobs
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Group, settings, yes_option
-from jobfleet.cli.output import agreed, clock, count, iso, say
+from jobfleet.cli.output import agreed, clock, count, say
+from jobfleet.clock import iso
 from jobfleet.config import mask_url
 from jobfleet.config.kind import DURATION
 from jobfleet.errors import ConfigError, StoreUnavailable

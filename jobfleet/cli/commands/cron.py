@@ -21,7 +21,8 @@ from jobfleet.cli.commands.enqueue import (
 )
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Group, by_option, yes_option
-from jobfleet.cli.output import Cell, Column, Output, agreed, clock, from_now, iso, paused_by, say
+from jobfleet.cli.output import Cell, Column, Output, agreed, clock, from_now, paused_by, say
+from jobfleet.clock import iso
 from jobfleet.model import Job, Priority
 from jobfleet.model.option_types import UniqueFor
 

@@ -8,7 +8,8 @@ import click
 
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import Command, Group
-from jobfleet.cli.output import Hours, Output, iso, plain, to_json
+from jobfleet.cli.output import Hours, Output, plain, to_json
+from jobfleet.clock import iso
 from jobfleet.events import Event
 
 NAMES = (

@@ -12,8 +12,9 @@ import click
 from jobfleet.cli import fail
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import Group, by_option, yes_option
-from jobfleet.cli.output import Cell, Column, Output, agreed, clock, count, from_now, iso, say
+from jobfleet.cli.output import Cell, Column, Output, agreed, clock, count, from_now, say
 from jobfleet.cli.view import shown_id
+from jobfleet.clock import iso
 from jobfleet.errors import JobNotFound
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ import click
 from jobfleet.cli.commands.jobs import full_id
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import Command
-from jobfleet.cli.output import Hours, Output, iso, plain, plain_lines, say, to_json
+from jobfleet.cli.output import Hours, Output, plain, plain_lines, say, to_json
+from jobfleet.clock import iso
 from jobfleet.model.logline import LogLine
 
 COLORS = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red", "DEBUG": "dim"}

@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,10 +45,11 @@ _FLAGS = {row.name: row.flag for row in SETTINGS} | {"config": "--config"}
     metavar="DIR",
     help="Data folder of the server. [default .jobfleet/data]",
 )
+@click.option("--web", "has_web", is_flag=True, help="Serve the dashboard too; see 'jobfleet web'.")
 @click.option("--fresh", is_flag=True, help="Remove the existing data first.")
 @yes_option
 @click.pass_obj
-def up(invocation: Invocation, modules: tuple[str, ...], path: Path, fresh: bool, yes: bool) -> int:
+def up(invocation: Invocation, modules: tuple[str, ...], path: Path, has_web: bool, fresh: bool, yes: bool) -> int:
     """Run everything in one terminal: a server, a worker and a reaper.
 
     Other commands in this folder find the server, unless another Redis is set. Ctrl-C ends all three; the data stays.
@@ -60,7 +61,7 @@ def up(invocation: Invocation, modules: tuple[str, ...], path: Path, fresh: bool
     loaded = invocation.loaded
     if fresh and not _cleared(path, yes=yes):
         return fail.FAILED
-    with _Place(path) as place:
+    with _Place(path) as place, contextlib.ExitStack() as stack:
         server = place.server
         verb = "Started a server" if server.owner else "Joined the running server"
         click.echo(f"{verb}; its data is in {plain(str(path))}.")
@@ -69,6 +70,8 @@ def up(invocation: Invocation, modules: tuple[str, ...], path: Path, fresh: bool
             shown = mask_url(loaded.config.url)
             say(f"Other commands use {shown} ({source}), not this server; unset that to change it.")
         given = {name: value for name, value in invocation.given.items() if name != "output"}
+        if has_web:
+            stack.enter_context(_dashboard(server.url))
         if loaded.sources["log_jobs"] == "default":
             given["log_jobs"] = True
         return _attend(worker_command(modules, server.url, given), place.tend)
@@ -83,6 +86,18 @@ def worker_command(modules: Sequence[str], url: str, given: Mapping[str, object]
         else:
             command.append(_FLAGS[name] if value is True else f"{_FLAGS[name]}={value}")
     return command
+
+
+@contextlib.contextmanager
+def _dashboard(url: str) -> Iterator[None]:
+    """Serve the dashboard in a process of its own, with the settings of `jobfleet web`."""
+    command = [sys.executable, "-m", "jobfleet", "web", f"--url={url}"]
+    process = subprocess.Popen(_tied(command), process_group=0)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def _attend(command: Sequence[str], tend: Callable[[], None]) -> int:

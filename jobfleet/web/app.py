@@ -1,0 +1,142 @@
+"""`jobfleet.web.app(fleet)`: the dashboard as an ASGI application, to serve or to mount under a path."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
+
+from jobfleet.errors import ConfigError
+from jobfleet.fleet.aio import AsyncFleet
+from jobfleet.fleet.sync import Fleet
+from jobfleet.version import VERSION
+from jobfleet.web.dashboard import Dashboard
+from jobfleet.web.endpoints import login, reading, writing
+from jobfleet.web.endpoints.request import Context, json_response, root_of
+from jobfleet.web.errors import refusal
+from jobfleet.web.openapi import Document
+from jobfleet.web.safety.guard import Guard
+from jobfleet.web.safety.identity import Identify
+from jobfleet.web.table import ACTIONS, PAGES
+
+STATIC = Path(__file__).with_name("static")
+API = "/api/v1"
+_ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+
+
+class WebApp:
+    """The dashboard of a fleet as an ASGI application.
+
+    Args:
+        fleet: The fleet that is shown.
+        identify: The login of the host application; see `app`.
+
+    Attributes:
+        dashboard: What its views read from.
+    """
+
+    def __init__(self, fleet: Fleet | AsyncFleet, identify: Identify | None = None) -> None:
+        self.dashboard = Dashboard(fleet, identify)
+        self._root = root_path_of(fleet.config.web_root_path)
+        context = Context(self.dashboard)
+
+        @asynccontextmanager
+        async def lifespan(_: Starlette) -> AsyncIterator[None]:
+            yield
+            await self.dashboard.aclose()
+
+        async def missing(request: Request, error: Exception) -> Response:
+            status = error.status_code if isinstance(error, HTTPException) else 404
+            problem = refusal("method-not-allowed" if status == 405 else "not-found")
+            is_api = "/api/" in request.scope["path"]
+            return context.refused(request, problem, "json" if is_api else "html")
+
+        self._inner = Guard(
+            Starlette(routes=_routes(context), lifespan=lifespan, exception_handlers={HTTPException: missing})
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request. With `web_root_path`, a proxy may have removed that path from the address, or not."""
+        if self._root and scope["type"] == "http" and not scope.get("root_path"):
+            path = scope["path"]
+            is_whole = path == self._root or path.startswith(f"{self._root}/")
+            scope = {**scope, "root_path": self._root, "path": path if is_whole else self._root + path}
+        await self._inner(scope, receive, send)
+
+
+def app(fleet: Fleet | AsyncFleet, *, identify: Identify | None = None) -> WebApp:
+    """Make the dashboard of a fleet as an ASGI application, to serve, or to mount under a path of another one.
+
+    Args:
+        fleet: The fleet that is shown. The dashboard has connections of its own.
+        identify: Who sends a request, by the login of the host application: called with Starlette's `HTTPConnection`,
+            it returns a name and a role (viewer, producer, operator or admin), or None to refuse. Default: the users
+            and tokens of the access file, as for ``jobfleet web``.
+
+    Raises:
+        ConfigError: A setting is wrong.
+    """
+    return WebApp(fleet, identify)
+
+
+def root_path_of(path: str | None) -> str:
+    """A path under which the dashboard is served, without a slash at its end.
+
+    Raises:
+        ConfigError: It is not a path.
+    """
+    root = (path or "").rstrip("/")
+    if root and not _ROOT_PATH.fullmatch(root):
+        raise ConfigError(f"web_root_path = {path!r}: use a path such as /jobs.")
+    return root
+
+
+class _Assets(StaticFiles):
+    """Files that never change under an address; each page names them with the version."""
+
+    def file_response(self, *args: Any, **named: Any) -> Response:
+        """The answer with a file."""
+        response = super().file_response(*args, **named)
+        response.headers["Cache-Control"] = "public, max-age=86400"
+        return response
+
+
+def _routes(context: Context) -> list[BaseRoute]:
+    async def healthz(_: Request) -> Response:
+        return json_response({"status": "ok", "version": VERSION})
+
+    async def document(_: Request) -> Response:
+        return json_response(Document(PAGES, ACTIONS).made("v1"))
+
+    async def find(request: Request) -> Response:
+        return RedirectResponse(f"{root_of(request)}/jobs/{quote(request.query_params.get('id', ''), safe='')}", 303)
+
+    routes: list[BaseRoute] = [
+        Route("/healthz", healthz),
+        Route("/login", login.page(context)),
+        Route("/login", login.log_in(context), methods=["POST"]),
+        Route("/logout", login.log_out(context), methods=["POST"]),
+        Route("/api/openapi.json", document),
+        Route("/find", find),
+        Mount("/static", _Assets(directory=STATIC)),
+    ]
+    for page in PAGES:
+        routes.append(Route(API + page.api_path, reading.api(context, page)))
+        if page.template:
+            routes.append(Route(f"/live{page.path}", reading.live(context, page)))
+            routes.append(Route(page.path, reading.html(context, page)))
+    for action in ACTIONS:
+        routes.append(Route(API + action.path, writing.api(context, action), methods=["POST"]))
+        routes.append(Route(action.path, writing.form(context, action), methods=["POST"]))
+    return routes

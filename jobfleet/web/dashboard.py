@@ -1,0 +1,73 @@
+"""What the views of a dashboard read from: an `AsyncFleet`, the JSON form, and the shared reads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+from typing import Any
+
+from jobfleet.config import JobConfig
+from jobfleet.fleet.aio import AsyncFleet, closing_with_loop
+from jobfleet.fleet.sync import Fleet
+from jobfleet.json_form import JsonForm
+from jobfleet.redaction import Redaction
+from jobfleet.web.live.hub import Hub
+from jobfleet.web.safety.identity import Identify, Identity
+
+PATIENCE, CONNECT_TIMEOUT, SOCKET_TIMEOUT = 1.0, 1.0, 2.0
+"""Time limits of the reads of a page, in seconds: a person waits for it."""
+DOCTOR_FOR = 10.0
+"""Seconds for which all pages share one checkup of the doctor."""
+
+
+class Dashboard:
+    """What the views of a dashboard read from.
+
+    Args:
+        fleet: The fleet that is shown.
+        identify: The login of the host application, if it has one.
+    """
+
+    def __init__(self, fleet: Fleet | AsyncFleet, identify: Identify | None = None) -> None:
+        self._given = fleet
+        self._fleet: AsyncFleet | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._end: AsyncGenerator[None, None] | None = None
+        self.config: JobConfig = fleet.config
+        self.form = JsonForm(Redaction(fleet.config.redact))
+        self.hub = Hub(fleet.config.web_streams)
+        self.identity = Identity(fleet.config, identify)
+
+    @property
+    def fleet(self) -> AsyncFleet:
+        """The client of the running loop; the loop closes it before it ends."""
+        loop = asyncio.get_running_loop()
+        if self._fleet is None or self._loop is not loop:
+            config = replace(
+                self.config,
+                buffer=0,
+                patience=min(PATIENCE, self.config.patience),
+                connect_timeout=min(CONNECT_TIMEOUT, self.config.connect_timeout),
+                socket_timeout=min(SOCKET_TIMEOUT, self.config.socket_timeout),
+                durability_timeout=None,
+            )
+            brief = Fleet.of(config, self._given.context.registry, target=self._given.store.at)
+            self._fleet, self._loop = AsyncFleet.sharing(brief), loop
+            self._end = closing_with_loop(self._fleet)
+        return self._fleet
+
+    async def aclose(self) -> None:
+        """End all live updates and the connections."""
+        self.hub.close()
+        fleet, self._fleet = self._fleet, None
+        if fleet is not None:
+            await fleet.aclose()
+
+    async def diagnosis(self) -> dict[str, Any]:
+        """What the doctor reports; all pages share one checkup."""
+
+        async def read() -> dict[str, Any]:
+            return self.form.diagnosis(await self.fleet.doctor())
+
+        return await self.hub.once("doctor", read, fresh_for=DOCTOR_FOR)

@@ -1,0 +1,104 @@
+"""Text for people. Every value that a page shows passes through `shown`. Pure.
+
+Names, arguments, errors, results and logs may have any content: HTML, escape sequences of terminals, characters that
+reverse the direction of a line, halves of characters, or megabytes. The templates escape HTML; this module does the
+rest.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from datetime import datetime
+
+from markupsafe import Markup, escape
+
+from jobfleet.clock import local, span
+
+LINE_MOST = 300
+"""Characters of a text that is shown in a line."""
+BLOCK_MOST = 60_000
+"""Characters of a text that is shown in a block of its own."""
+MARKS_MOST = 4
+"""Combining marks on one character; more would cover the lines above and below."""
+_KEPT = frozenset("\n\t")
+
+
+def shown(value: object, most: int = LINE_MOST) -> str:
+    """Return a value as text of one line without any character that has an effect: such characters become escapes.
+
+    Markup of the templates themselves stays as it is.
+    """
+    if isinstance(value, Markup):
+        return value
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) < 10**18 else _harmless(str(value)[: most + 1], most, frozenset())
+    if isinstance(value, float):
+        return f"{value:g}"
+    return _harmless(value if isinstance(value, str) else str(value), most, frozenset())
+
+
+def block(value: object, most: int = BLOCK_MOST) -> Markup:
+    """Return a text of several lines, made harmless as `shown` does; line ends and tabs stay."""
+    text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
+    return escape(_harmless(text.replace("\r\n", "\n"), most, _KEPT))
+
+
+def _harmless(text: str, most: int, kept: frozenset[str]) -> str:
+    cut = text[:most]
+    if not (cut.isascii() and cut.isprintable()):
+        cut = "".join(_characters(cut, kept))
+    return cut if len(text) <= most else f"{cut}… ({len(text):,} characters)"
+
+
+def _characters(text: str, kept: frozenset[str]) -> list[str]:
+    found, marks = [], 0
+    for char in text:
+        marks = marks + 1 if unicodedata.combining(char) else 0
+        is_fine = (char.isprintable() and marks <= MARKS_MOST) or char in kept
+        found.append(char if is_fine else char.encode("unicode_escape", "backslashreplace").decode("ascii"))
+    return found
+
+
+def duration(seconds: float | None) -> str:
+    """A duration in at most two units; a dash for None."""
+    return "–" if seconds is None else span(max(0.0, seconds))
+
+
+def ago(text: str | None) -> Markup:
+    """A time as an element: its exact form in a tooltip, and its age, which the page's script keeps up to date."""
+    if not text:
+        return Markup("–")
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return escape(shown(text))
+    exact = local(moment)
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(moment.isoformat(), exact, exact)
+
+
+def clock(text: str) -> str:
+    """The time of day of a line of a log, in the local zone."""
+    return local(datetime.fromisoformat(text))[11:19]
+
+
+def percent(part: float | None) -> str:
+    """A share of one as a percentage."""
+    return "–" if part is None else f"{min(max(part, 0.0), 1.0):.0%}"
+
+
+def json_text(value: object) -> Markup:
+    """A value as indented JSON."""
+    return block(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def call_text(args: object, kwargs: object) -> Markup:
+    """The arguments of a call, one per line."""
+    lines = [json.dumps(one, ensure_ascii=False) for one in args] if isinstance(args, list) else []
+    if isinstance(kwargs, dict):
+        lines += [f"{name} = {json.dumps(one, ensure_ascii=False)}" for name, one in kwargs.items()]
+    return block("\n".join(lines) or "no arguments")

@@ -1,0 +1,1 @@
+"""The endpoints of HTTP, made of the table of routes."""

@@ -1,0 +1,111 @@
+"""Pages, their live updates, and reads of the API."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from jobfleet.web.endpoints.request import Context, Endpoint, json_response, path_of, root_of
+from jobfleet.web.live.hub import Snapshot
+from jobfleet.web.route import Page
+from jobfleet.web.safety.caller import Caller
+from jobfleet.web.safety.identity import csrf_token, signed
+
+BEAT = 10.0
+"""Seconds without a change after which a line is sent, so that a connection that is gone is noticed."""
+
+
+def _asked(context: Context, page: Page, request: Request) -> tuple[Caller, dict[str, Any]]:
+    """Who asks, and for what."""
+    caller = context.caller(request, page.role)
+    return caller, page.values(request.path_params, dict(request.query_params))
+
+
+def _key(page: Page, values: dict[str, Any]) -> tuple[object, ...]:
+    return (page.path, *sorted((name, str(value)) for name, value in values.items()))
+
+
+async def _read(context: Context, page: Page, values: dict[str, Any]) -> dict[str, Any]:
+    dashboard = context.dashboard
+    return await dashboard.hub.once(_key(page, values), lambda: page.read(dashboard, values))
+
+
+def api(context: Context, page: Page) -> Endpoint:
+    """The endpoint of the API for the data of a page."""
+
+    async def answer(request: Request) -> Response:
+        _, values = _asked(context, page, request)
+        return json_response(await _read(context, page, values))
+
+    return context.handled("json", answer)
+
+
+def html(context: Context, page: Page) -> Endpoint:
+    """The endpoint of a page."""
+
+    async def answer(request: Request) -> Response:
+        caller, values = _asked(context, page, request)
+        data = await _read(context, page, values)
+        root, query = root_of(request), request.url.query
+        note, mark = request.query_params.get("note", ""), request.query_params.get("mark", "")
+        return context.page(
+            request, f"{page.template}.html", caller, title=page.title, values=values, data=data,
+            here=page.path, note=note if note and signed(caller.key, note) == mark else "",
+            live=context.renderer.live(
+                page.template, data, None, root=root, role=caller.role, csrf=csrf_token(caller.key)
+            ),
+            stream=f"{root}/live{path_of(request).partition('?')[0]}" + (f"?{query}" if query else ""),
+        )  # fmt: skip
+
+    return context.handled("html", answer)
+
+
+def live(context: Context, page: Page) -> Endpoint:
+    """The endpoint of the live updates of a page: server-sent events, each with the whole live part."""
+
+    async def answer(request: Request) -> Response:
+        caller, values = _asked(context, page, request)
+        hub, key = context.dashboard.hub, _key(page, values)
+        snapshots = hub.watch(
+            key, lambda: page.read(context.dashboard, values), page.every,
+            seen=request.headers.get("last-event-id", ""), beat=BEAT,
+        )  # fmt: skip
+        first = await anext(snapshots, None)  # too many streams are refused before the answer begins
+        root = root_of(request)
+
+        async def events() -> AsyncIterator[str]:
+            snapshot = first
+            try:
+                while True:
+                    yield ": beat\n\n" if snapshot is None else _event(context, page, key, snapshot, root, caller)
+                    snapshot = await anext(snapshots)
+                    if not _is_known(context, request, page):
+                        return
+            except StopAsyncIteration:
+                return
+            finally:
+                await snapshots.aclose()
+
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingResponse(events(), media_type="text/event-stream", headers=headers)
+
+    return context.handled("json", answer)
+
+
+def _is_known(context: Context, request: Request, page: Page) -> bool:
+    """Whether who has opened a page may still see it: a session may have ended, or a user may have been removed."""
+    caller = context.dashboard.identity.caller(request)
+    return caller is not None and caller.role.permits(page.role)
+
+
+def _event(context: Context, page: Page, key: tuple[object, ...], snapshot: Snapshot, root: str, caller: Caller) -> str:
+    number = f"{context.dashboard.hub.epoch}-{snapshot.number}"
+    text = context.renderer.live(
+        page.template, snapshot.data, snapshot.problem, root=root, role=caller.role, csrf=csrf_token(caller.key),
+        key=(*key, number),
+    )  # fmt: skip
+    lines = "\n".join(f"data: {line}" for line in text.split("\n"))
+    return f"id: {number}\n{lines}\n\n"

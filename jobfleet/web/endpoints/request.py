@@ -1,0 +1,151 @@
+"""What all endpoints share: who asks, where the dashboard is served, and how a refusal is answered."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Literal
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from jobfleet.errors import JobfleetError
+from jobfleet.web.dashboard import Dashboard
+from jobfleet.web.endpoints.render import Renderer
+from jobfleet.web.errors import Problem, problem_of, refusal
+from jobfleet.web.safety.caller import Caller, Role
+from jobfleet.web.safety.checks import check_role
+from jobfleet.web.safety.identity import SEAT_COOKIE, csrf_token, new_seat
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+Form = Literal["html", "json"]
+_log = logging.getLogger("jobfleet.web")
+AGAIN = '<!doctype html><meta http-equiv="refresh" content="0"><title>jobfleet</title>'
+"""A link on another site does not send cookies of SameSite=Strict; the page loads itself once more, and does."""
+
+
+class Context:
+    """What the endpoints work with.
+
+    Args:
+        dashboard: What the views read from.
+    """
+
+    def __init__(self, dashboard: Dashboard) -> None:
+        self.dashboard = dashboard
+        self.renderer = Renderer()
+
+    def caller(self, request: Request, needed: Role) -> Caller:
+        """Who sends a request.
+
+        Raises:
+            Problem: That is not known, or the role does not permit the request.
+        """
+        caller = self.dashboard.identity.caller(request)
+        if caller is None:
+            raise refusal("unauthenticated", headers={"WWW-Authenticate": "Bearer"})
+        check_role(caller, needed)
+        return caller._replace(key=caller.key or seat_of(request)) if caller.is_ambient else caller
+
+    def handled(self, form: Form, endpoint: Endpoint) -> Endpoint:
+        """An endpoint whose refusals and errors are answered in a form."""
+
+        async def serve(request: Request) -> Response:
+            try:
+                return await endpoint(request)
+            except Problem as problem:
+                found = problem
+            except JobfleetError as error:
+                found = problem_of(error)
+            except Exception:  # noqa: BLE001 - a fault is answered, and logged with its traceback
+                _log.exception("%s %s failed.", request.method, request.url.path)
+                found = refusal("internal")
+            if request.method == "POST":
+                _log.warning("Refused: %s %s from %s: %s", request.method, request.url.path, address_of(request), found)
+            return self.refused(request, found, form)
+
+        return serve
+
+    def refused(self, request: Request, problem: Problem, form: Form) -> Response:
+        """The answer to a request that is refused."""
+        if form == "json":
+            return json_response(problem.data, problem.status, problem.headers)
+        if problem.code == "unauthenticated" and request.method == "GET":
+            if request.headers.get("sec-fetch-site") == "cross-site":
+                return HTMLResponse(AGAIN)
+            if self.dashboard.identity.has_login:
+                return RedirectResponse(f"{root_of(request)}/login?next={quote(path_of(request))}", 303)
+        headers = {name: text for name, text in problem.headers.items() if name != "WWW-Authenticate"}
+        return self.page(request, "problem.html", None, status=problem.status, headers=headers, problem=problem)
+
+    def page(
+        self,
+        request: Request,
+        template: str,
+        caller: Caller | None,
+        *,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+        **context: Any,
+    ) -> HTMLResponse:
+        """A whole page. A browser without a session gets a random cookie, which its CSRF token is made of."""
+        seat = seat_of(request)
+        key = seat if caller is None else caller.key
+        root = root_of(request)
+        text = self.renderer.page(
+            template,
+            caller=caller,
+            csrf=csrf_token(key),
+            url=lambda path: root + path,
+            path=path_of(request),
+            **context,
+        )
+        response = HTMLResponse(text, status, dict(headers or {}))
+        if SEAT_COOKIE not in request.cookies:
+            set_cookie(request, response, SEAT_COOKIE, seat, None)
+        return response
+
+
+def seat_of(request: Request) -> str:
+    """The random value in the cookie of a browser; a new one if it has none."""
+    seat: str = request.cookies.get(SEAT_COOKIE, "") or getattr(request.state, "seat", "") or new_seat()
+    request.state.seat = seat
+    return seat
+
+
+def set_cookie(request: Request, response: Response, name: str, value: str, lasts: float | None) -> None:
+    """Set a cookie that scripts cannot read and other sites do not send."""
+    response.set_cookie(
+        name,
+        value,
+        max_age=None if lasts is None else int(lasts),
+        path=root_of(request) or "/",
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="strict",
+    )
+
+
+def root_of(request: Request) -> str:
+    """The path under which the dashboard is served, without a slash at its end."""
+    return str(request.scope.get("root_path", "")).rstrip("/")
+
+
+def path_of(request: Request) -> str:
+    """The path of a request within the dashboard, with its query."""
+    path = str(request.scope["path"]).removeprefix(root_of(request)) or "/"
+    query = request.scope.get("query_string", b"").decode("ascii", "replace")
+    return f"{quote(path)}?{query}" if query else quote(path)
+
+
+def address_of(request: Request) -> str:
+    """The address that a request comes from."""
+    return "" if request.client is None else request.client.host
+
+
+def json_response(data: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """An answer of the API: ASCII, so that no part of a character can break it."""
+    body = json.dumps(data, ensure_ascii=True, allow_nan=False)
+    return Response(body, status, dict(headers or {}), "application/json")

@@ -1,0 +1,66 @@
+"""Forms of pages, and writes of the API."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from jobfleet.web.endpoints.request import Context, Endpoint, address_of, json_response, root_of
+from jobfleet.web.route import Action
+from jobfleet.web.safety.caller import Caller
+from jobfleet.web.safety.checks import (
+    CSRF_FIELD,
+    CSRF_HEADER,
+    check_csrf,
+    check_origin,
+    read_form,
+    read_json,
+)
+from jobfleet.web.safety.identity import signed
+
+_log = logging.getLogger("jobfleet.web")
+
+
+async def _done(
+    context: Context, action: Action, request: Request, caller: Caller, values: dict[str, Any]
+) -> dict[str, Any]:
+    data = await action.act(context.dashboard, values, caller)
+    context.dashboard.hub.expire()
+    _log.info("%s (%s, %s): %s %s", caller.name, caller.role, address_of(request), request.method, request.url.path)
+    return data
+
+
+def form(context: Context, action: Action) -> Endpoint:
+    """The endpoint of a form; then the page is shown again."""
+
+    async def answer(request: Request) -> Response:
+        check_origin(request)
+        caller = context.caller(request, action.role)
+        fields = await read_form(request)
+        check_csrf(caller.key, fields.pop(CSRF_FIELD, ""))
+        values = action.values(request.path_params, fields)
+        data = await _done(context, action, request, caller, values)
+        note = action.note(data)
+        path = action.back.format_map({name: quote(str(value), safe="") for name, value in values.items()})
+        query = urlencode({"note": note, "mark": signed(caller.key, note)})
+        return RedirectResponse(f"{root_of(request)}{path}?{query}", 303)
+
+    return context.handled("html", answer)
+
+
+def api(context: Context, action: Action) -> Endpoint:
+    """The endpoint of the API. A program sends a token; a page, its CSRF token."""
+
+    async def answer(request: Request) -> Response:
+        caller = context.caller(request, action.role)
+        if caller.is_ambient:
+            check_origin(request)
+            check_csrf(caller.key, request.headers.get(CSRF_HEADER, ""))
+        values = action.values(request.path_params, await read_json(request))
+        return json_response(await _done(context, action, request, caller, values))
+
+    return context.handled("json", answer)

@@ -1,0 +1,1 @@
+"""Live updates: any number of open pages share one reader per page."""

@@ -1,0 +1,206 @@
+"""Shared reads. All open pages with the same address share one reader, which reads while at least one is open.
+
+A reader keeps the last snapshot and its sequence number. A page gets the present snapshot, and then each later one that
+differs; a slow page skips those that it was too slow for. So a page is right after a pause of any length.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import secrets
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from jobfleet.clock import monotonic
+from jobfleet.errors import JobfleetError
+from jobfleet.web.errors import Problem, problem_of, refusal
+
+Reading = Callable[[], Awaitable[dict[str, Any]]]
+SHARED_FOR = 0.2
+"""Seconds for which requests share a read that was made for another one."""
+_log = logging.getLogger("jobfleet.web")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What was read at one moment.
+
+    Attributes:
+        number: The sequence number; it grows with each change.
+        data: The data; None if there is a problem.
+        problem: Why there is none.
+    """
+
+    number: int
+    data: dict[str, Any] | None = None
+    problem: Problem | None = None
+
+
+class Reader:
+    """Reads one address again and again.
+
+    Args:
+        read: Reads the data.
+        every: Seconds between two reads.
+    """
+
+    def __init__(self, read: Reading, every: float) -> None:
+        self._read = read
+        self._every = every
+        self._text = ""
+        self._changed = asyncio.Event()
+        self.snapshot = Snapshot(0)
+        self.watchers = 0
+        self.reads = 0
+        self.is_closed = False
+        self._hurry = asyncio.Event()
+        self._task = asyncio.create_task(self._run(), name="jobfleet-web-reader")
+
+    async def _run(self) -> None:
+        while True:
+            self._hurry.clear()
+            self.reads += 1
+            data, problem = await _outcome(self._read)
+            text = json.dumps(data) if problem is None else f"{problem.code} {problem.message}"
+            if text != self._text:
+                self._text = text
+                self.snapshot = Snapshot(self.snapshot.number + 1, data, problem)
+                self._wake()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), self._every)
+
+    def _wake(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    def hurry(self) -> None:
+        """Read at once."""
+        self._hurry.set()
+
+    async def after(self, number: int, timeout: float) -> Snapshot | None:
+        """Wait for a snapshot with another number; None if there is none after `timeout` seconds."""
+        try:
+            async with asyncio.timeout(timeout):
+                while self.snapshot.number in (0, number) and not self.is_closed:
+                    await self._changed.wait()
+        except TimeoutError:
+            return None
+        return None if self.is_closed else self.snapshot
+
+    def close(self) -> None:
+        """Stop reading, and end the pages that watch."""
+        self.is_closed = True
+        self._task.cancel()
+        self._wake()
+
+
+async def _outcome(read: Reading) -> tuple[dict[str, Any] | None, Problem | None]:
+    try:
+        return await read(), None
+    except Problem as problem:
+        return None, problem
+    except JobfleetError as error:
+        return None, problem_of(error)
+    except Exception:  # noqa: BLE001 - a fault of one page is shown there, and logged with its traceback
+        _log.exception("A read for a page failed.")
+        return None, refusal("internal")
+
+
+class Hub:
+    """The readers of all open pages, and the reads that requests share.
+
+    Args:
+        streams: The most pages that are updated live at once.
+    """
+
+    def __init__(self, streams: int) -> None:
+        self._most = streams
+        self._readers: dict[Hashable, Reader] = {}
+        self._shared: dict[Hashable, tuple[float, asyncio.Future[dict[str, Any]]]] = {}
+        self.streams = 0
+        self.epoch = secrets.token_hex(4)
+        self.is_closed = False
+
+    async def watch(
+        self, key: Hashable, read: Reading, every: float, *, seen: str = "", beat: float = 10.0
+    ) -> AsyncGenerator[Snapshot | None, None]:
+        """Yield the present snapshot of an address, and each later one; None for each `beat` seconds without one.
+
+        Args:
+            key: The address.
+            read: Reads the data.
+            every: Seconds between two reads.
+            seen: The id of the last snapshot that the page has, which is not repeated.
+            beat: Seconds without a snapshot after which None is yielded.
+
+        Raises:
+            Problem: Too many pages are updated live.
+        """
+        if self.streams >= self._most or self.is_closed:
+            raise refusal("too-many-streams", headers={"Retry-After": "30"})
+        reader = self._readers.get(key)
+        if reader is None:
+            reader = self._readers[key] = Reader(read, every)
+        self.streams += 1
+        reader.watchers += 1
+        epoch, _, number = seen.partition("-")
+        last = int(number) if epoch == self.epoch and number.isdecimal() else 0
+        try:
+            while not reader.is_closed:
+                snapshot = await reader.after(last, beat)
+                if snapshot is not None:
+                    last = snapshot.number
+                if not reader.is_closed:
+                    yield snapshot
+        finally:
+            self.streams -= 1
+            reader.watchers -= 1
+            if not reader.watchers:
+                reader.close()
+                if self._readers.get(key) is reader:
+                    del self._readers[key]
+
+    async def once(self, key: Hashable, read: Reading, *, fresh_for: float = SHARED_FOR) -> dict[str, Any]:
+        """Read an address, or share the read of another request that was made a moment ago.
+
+        Raises:
+            Problem: The read has failed.
+        """
+        now = monotonic()
+        found = self._shared.get(key)
+        if found is None or now - found[0] > fresh_for:
+            future: asyncio.Future[dict[str, Any]] = asyncio.ensure_future(_checked(read))
+            future.add_done_callback(_retrieved)
+            found = (now, future)
+            self._shared = {one: kept for one, kept in self._shared.items() if now - kept[0] < 60.0}
+            self._shared[key] = found
+        return await asyncio.shield(found[1])
+
+    def expire(self) -> None:
+        """Something was changed: read everything again."""
+        self._shared.clear()
+        for reader in self._readers.values():
+            reader.hurry()
+
+    def close(self) -> None:
+        """End all live updates."""
+        self.is_closed = True
+        for reader in list(self._readers.values()):
+            reader.close()
+
+
+async def _checked(read: Reading) -> dict[str, Any]:
+    data, problem = await _outcome(read)
+    if problem is not None:
+        raise problem
+    return data or {}
+
+
+def _retrieved(future: asyncio.Future[dict[str, Any]]) -> None:
+    """Without this, asyncio would report the error of a read whose request has gone."""
+    if not future.cancelled():
+        future.exception()

@@ -1,0 +1,119 @@
+"""One job: state, progress, attempts, logs, arguments and result, and why it is not running; cancel and retry."""
+
+from __future__ import annotations
+
+from collections import deque
+from datetime import datetime
+from typing import Any
+
+from jobfleet.errors import JobNotFound
+from jobfleet.model import JobResult
+from jobfleet.model.details import JobDetails, Parent
+from jobfleet.model.explanation import Reason
+from jobfleet.model.logline import LogLine
+from jobfleet.web.dashboard import Dashboard
+from jobfleet.web.route import Action, Data, Many, Page, Parameter, Shape, Values
+from jobfleet.web.safety.caller import Caller
+
+LOG_SHOWN = 200
+"""Lines of the log that the page shows, from its end."""
+ID = Parameter(name="id", help="The id of the job.", place="path")
+TAIL = Parameter(name="tail", help="Lines from the end of the log.", least=1, most=1000, default=LOG_SHOWN)
+PAST = Shape("Past", {"event": str, "at": datetime | None})
+DETAILS = Shape.of(
+    "JobDetails", JobResult, JobDetails, without=("job", "priority", "history", "parents"),
+    priority=str | None, history=Many(PAST), parents=list[Parent],
+)  # fmt: skip
+
+
+async def read_job(dashboard: Dashboard, values: Values) -> Data:
+    """A job in full. A part of an id is enough."""
+    fleet, form = dashboard.fleet, dashboard.form
+    (job_id,) = await fleet.full_ids([values["id"]])
+    explanation = await fleet.explain(job_id)
+    details = explanation.details or await fleet.details(job_id)
+    return {
+        "job": form.details(details),
+        "reasons": [
+            form.value({"code": one.code, "text": one.text, "facts": one.facts}) for one in explanation.reasons
+        ],
+        "logs": await _logs(dashboard, job_id, LOG_SHOWN),
+        "is_open": not details.job.status.is_final,
+        "is_dead": await _is_dead(dashboard, job_id) if details.job.status == "failed" else False,
+    }
+
+
+async def read_logs(dashboard: Dashboard, values: Values) -> Data:
+    """The last lines of a job's log."""
+    (job_id,) = await dashboard.fleet.full_ids([values["id"]])
+    await dashboard.fleet.poll(job_id)
+    return {"id": job_id, "logs": await _logs(dashboard, job_id, values["tail"])}
+
+
+async def _logs(dashboard: Dashboard, job_id: str, most: int) -> list[dict[str, object]]:
+    lines: deque[LogLine] = deque(maxlen=most)
+    try:
+        async for line in dashboard.fleet.logs(job_id, tail=most):
+            lines.append(line)
+    except JobNotFound:
+        return []
+    return [dashboard.form.line(line) for line in lines]
+
+
+async def _is_dead(dashboard: Dashboard, job_id: str) -> bool:
+    """Whether a failed job has a dead letter, so that it can be retried."""
+    try:
+        await dashboard.fleet.letter(job_id)
+    except JobNotFound:
+        return False
+    return True
+
+
+async def cancel(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
+    """Cancel a job, or ask it to stop."""
+    job_id = values["id"]
+    was_cancelled = await dashboard.fleet.cancel(job_id, by=caller.name)
+    status = (await dashboard.fleet.poll(job_id)).status
+    return {"id": job_id, "cancelled": was_cancelled, "status": str(status)}
+
+
+async def retry(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
+    """Put a dead job back into its queue."""
+    job_id = values["id"]
+    was_replayed = await dashboard.fleet.replay(job_id, by=caller.name)
+    return {"id": job_id, "retried": was_replayed}
+
+
+def _cancel_note(data: Data) -> str:
+    if not data["cancelled"]:
+        return f"It had ended already: {data['status']}."
+    return "It was asked to stop." if data["status"] == "running" else "It was cancelled."
+
+
+def _retry_note(data: Data) -> str:
+    return "It is back in its queue." if data["retried"] else "It was open already."
+
+
+_ANSWER: dict[str, Any] = {
+    "job": DETAILS, "reasons": list[Reason], "logs": list[LogLine], "is_open": bool, "is_dead": bool,
+}  # fmt: skip
+PAGES = (
+    Page(
+        path="/jobs/{id}", title="Job", summary="Show one job: its state, attempts, log, arguments, result, and why.",
+        read=read_job, answer=_ANSWER, template="job", every=0.5, parameters=(ID,),
+    ),
+    Page(
+        path="/jobs/{id}/logs", title="Log", summary="Show the last lines of a job's log.", read=read_logs,
+        answer={"id": str, "logs": list[LogLine]}, parameters=(ID, TAIL),
+    ),
+)  # fmt: skip
+ACTIONS = (
+    Action(
+        path="/jobs/{id}/cancel", summary="Cancel a waiting job, or ask a running one to stop.", act=cancel,
+        answer={"id": str, "cancelled": bool, "status": str}, note=_cancel_note, back="/jobs/{id}", parameters=(ID,),
+    ),
+    Action(
+        path="/jobs/{id}/retry", summary="Put a dead job back into its queue.", act=retry,
+        answer={"id": str, "retried": bool}, note=_retry_note, back="/jobs/{id}", parameters=(ID,),
+    ),
+)  # fmt: skip

@@ -1,0 +1,79 @@
+"""Jobs in a list: by state, queue, function, tag, user or session, a page at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jobfleet.json_form import JsonForm
+from jobfleet.model import STORED, JobResult, JobStatus
+from jobfleet.operations.jobs.listing import Page as JobPage
+from jobfleet.web.dashboard import Dashboard
+from jobfleet.web.errors import refusal
+from jobfleet.web.route import Data, Many, Page, Parameter, Shape, Values
+
+LARGE = ("result", "traceback", "progress_details", "metadata")
+"""Fields that a list leaves out: each may have a megabyte."""
+JOB = Shape.of("Job", JobResult, without=LARGE)
+INDEXED = ("tag", "user", "session")
+WALKED = frozenset({"queued", "scheduled", "retrying", "blocked", "running"})
+"""States of which every job that is read is shown."""
+FILTERS = (
+    Parameter(name="status", help="Only jobs of this state.", words=tuple(map(str, STORED))),
+    Parameter(name="queue", help="Only jobs of this queue."),
+    Parameter(name="function", help="Only jobs of this function."),
+    Parameter(name="tag", help="Only jobs with this tag."),
+    Parameter(name="user", help="Only jobs of this user."),
+    Parameter(name="session", help="Only jobs of this session."),
+)
+ORDER = Parameter(
+    name="order", help="The newest jobs first; or running jobs, then waiting jobs by urgency.",
+    words=("newest", "urgency"), default="newest",
+)  # fmt: skip
+CURSOR = Parameter(name="cursor", help="The cursor of the page before.")
+LIMIT = Parameter(name="limit", help="Jobs per page.", least=1, most=200, default=50)
+
+
+def job_row(form: JsonForm, job: JobResult[Any]) -> Data:
+    """A job in a list: every attribute but the large ones."""
+    return {name: value for name, value in form.job(job).items() if name not in LARGE}
+
+
+async def read_jobs(dashboard: Dashboard, values: Values) -> Data:
+    """A page of jobs. Each page reads a bounded number of jobs, however many there are."""
+    filters: dict[str, Any] = {name: values[name] for name in ("queue", "function", "user", "session") if values[name]}
+    if values["status"]:
+        filters["status"] = JobStatus(values["status"])
+    is_indexed = any(values[name] for name in INDEXED)
+    if values["tag"]:
+        filters["tags"] = [values["tag"]]
+    fleet, limit = dashboard.fleet, values["limit"]
+    is_walk = values["order"] == "urgency" or bool(values["cursor"])
+    if is_indexed or is_walk:
+        _check_walk(values, is_indexed=is_indexed)
+        page = await fleet.jobs(**filters, limit=limit, cursor=values["cursor"] or "")
+    else:
+        page = JobPage(await fleet.newest(**filters, limit=limit))
+    return {
+        "jobs": [job_row(dashboard.form, job) for job in page.jobs],
+        "cursor": page.cursor,
+        "filters": {name: values[name] for name in (*(one.name for one in FILTERS), "order")},
+    }
+
+
+def _check_walk(values: Values, *, is_indexed: bool) -> None:
+    """Refuse a page for which all jobs might be read."""
+    if not is_indexed and (values["function"] or values["status"] not in {None, *WALKED}):
+        raise refusal(
+            "invalid-request",
+            "order: the order of urgency is for open jobs of a queue or of all; leave function and the status out.",
+        )
+
+
+PAGES = (
+    Page(
+        path="/jobs", title="Jobs",
+        summary="List jobs. With a tag, a user or a session, all of them page by page; otherwise the newest ones.",
+        read=read_jobs, answer={"jobs": Many(JOB), "cursor": str, "filters": dict[str, Any]}, template="jobs",
+        every=2.0, parameters=(*FILTERS, ORDER, CURSOR, LIMIT),
+    ),
+)  # fmt: skip

@@ -1,0 +1,97 @@
+"""The queues, and one queue: what waits, who has paused it and why, limits and groups; pause and resume."""
+
+from __future__ import annotations
+
+from jobfleet.model import JobStatus
+from jobfleet.model.limit import LimitInfo
+from jobfleet.operations.lanes import no_queue
+from jobfleet.operations.queues.info import QueueInfo
+from jobfleet.web.dashboard import Dashboard
+from jobfleet.web.errors import refusal
+from jobfleet.web.pages.jobs import JOB, job_row
+from jobfleet.web.route import Action, Data, Many, Page, Parameter, Values
+from jobfleet.web.safety.caller import Caller
+
+RUNNING_SHOWN = 20
+NAME = Parameter(name="name", help="The queue.", place="path")
+GROUP = Parameter(name="group", help="Only this group of the queue.", place="body")
+FUNCTION = Parameter(name="function", help="Only this function.", place="body")
+REASON = Parameter(name="reason", help="The reason, for the record: at most 200 characters.", place="body")
+CHANGE = {"queue": str, "group": str | None, "function": str | None, "paused": bool, "changed": bool}
+
+
+async def read_queues(dashboard: Dashboard, _values: Values) -> Data:
+    """Every queue with its counts."""
+    return {"queues": [dashboard.form.queue(one) for one in await dashboard.fleet.queues()]}
+
+
+async def read_queue(dashboard: Dashboard, values: Values) -> Data:
+    """One queue with its limits and running jobs."""
+    fleet, form, name = dashboard.fleet, dashboard.form, values["name"]
+    every = {one.name: one for one in await fleet.queues()}
+    if name not in every:
+        raise no_queue(name, every)
+    limits = await fleet.limits(name)
+    running = await fleet.jobs(queue=name, status=JobStatus.RUNNING, limit=RUNNING_SHOWN)
+    return {
+        "queue": form.queue(every[name]),
+        "limits": [form.limit(one) for one in limits],
+        "running": [job_row(form, one) for one in running.jobs],
+    }
+
+
+def _place(values: Values) -> dict[str, str | None]:
+    if values["group"] is not None and values["function"] is not None:
+        raise refusal("invalid-request", "Give a group or a function, not both.")
+    return {"group": values["group"], "function": values["function"]}
+
+
+async def pause(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
+    """Pause a queue, or a group or a function of it."""
+    place = _place(values)
+    await _named(dashboard, values["name"])
+    has_changed = await dashboard.fleet.pause(values["name"], **place, by=caller.name, reason=values["reason"])
+    return {"queue": values["name"], **place, "paused": True, "changed": has_changed}
+
+
+async def resume(dashboard: Dashboard, values: Values, _caller: Caller) -> Data:
+    """Resume it."""
+    place = _place(values)
+    has_changed = await dashboard.fleet.resume(values["name"], **place)
+    return {"queue": values["name"], **place, "paused": False, "changed": has_changed}
+
+
+async def _named(dashboard: Dashboard, name: str) -> None:
+    """Check that a queue exists: a misspelled name in an address must not create one."""
+    every = [one.name for one in await dashboard.fleet.queues()]
+    if name not in every:
+        raise no_queue(name, every)
+
+
+def _note(data: Data) -> str:
+    what = data["group"] or data["function"] or data["queue"]
+    word = "paused" if data["paused"] else "open"
+    return f"{what} is {word}." if data["changed"] else f"{what} was {word} already."
+
+
+PAGES = (
+    Page(
+        path="/queues", title="Queues", summary="List the queues with their counts and pauses.", read=read_queues,
+        answer={"queues": list[QueueInfo]}, template="queues",
+    ),
+    Page(
+        path="/queues/{name}", title="Queue", summary="Show one queue with its limits and running jobs.",
+        read=read_queue, answer={"queue": QueueInfo, "limits": list[LimitInfo], "running": Many(JOB)}, template="queue",
+        parameters=(NAME,),
+    ),
+)  # fmt: skip
+ACTIONS = (
+    Action(
+        path="/queues/{name}/pause", summary="Pause a queue, a group or a function: none of its jobs start.", act=pause,
+        answer=CHANGE, note=_note, back="/queues/{name}", parameters=(NAME, GROUP, FUNCTION, REASON),
+    ),
+    Action(
+        path="/queues/{name}/resume", summary="Resume a paused queue, group or function.", act=resume, answer=CHANGE,
+        note=_note, back="/queues/{name}", parameters=(NAME, GROUP, FUNCTION),
+    ),
+)  # fmt: skip

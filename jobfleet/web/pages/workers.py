@@ -1,0 +1,85 @@
+"""The workers, and what each of them runs; quiet, resume and stop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jobfleet.model import JobStatus
+from jobfleet.operations.workers.commands import Confirmation
+from jobfleet.operations.workers.info import WorkerInfo
+from jobfleet.web.dashboard import Dashboard
+from jobfleet.web.errors import Problem
+from jobfleet.web.pages.jobs import JOB, job_row
+from jobfleet.web.route import Action, Data, Many, Page, Parameter, Values
+from jobfleet.web.safety.caller import Caller, Role
+
+RUNNING_SHOWN = 200
+TIMEOUT = 3.0
+"""Seconds for which a page waits for a worker to confirm. It may confirm later."""
+ID = Parameter(name="id", help="The id of the worker.", place="path")
+CHANGE = {"worker": str, "state": str, "children": int, "is_confirmed": bool, "refusal": str}
+
+
+async def read_workers(dashboard: Dashboard, _values: Values) -> Data:
+    """Every worker, and at most 200 running jobs."""
+    fleet, form = dashboard.fleet, dashboard.form
+    workers = await fleet.workers()
+    running = await fleet.jobs(status=JobStatus.RUNNING, limit=RUNNING_SHOWN)
+    return {
+        "workers": [form.worker(one) for one in workers],
+        "running": [job_row(form, one) for one in running.jobs],
+    }
+
+
+async def _command(dashboard: Dashboard, values: Values, caller: Caller, verb: str) -> Data:
+    (found,) = await dashboard.fleet.command_workers([values["id"]], verb, timeout=TIMEOUT, by=caller.name)
+    if found.state == "unknown":
+        raise Problem(404, "worker-not-found", f"No worker {values['id']!r}.")
+    return _data(dashboard, found)
+
+
+def _data(dashboard: Dashboard, confirmation: Confirmation) -> dict[str, Any]:
+    return dashboard.form.confirmation(confirmation)
+
+
+async def quiet(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
+    """Let a worker claim no more jobs."""
+    return await _command(dashboard, values, caller, "quiet")
+
+
+async def resume(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
+    """Let a worker claim jobs again."""
+    return await _command(dashboard, values, caller, "resume")
+
+
+async def stop(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
+    """Let a worker finish its jobs and end."""
+    return await _command(dashboard, values, caller, "stop")
+
+
+def _note(data: Data) -> str:
+    if data["refusal"]:
+        return f"{data['worker']} {data['refusal']}"
+    return f"{data['worker']} is {data['state']}." + ("" if data["is_confirmed"] else " It has not confirmed yet.")
+
+
+PAGES = (
+    Page(
+        path="/workers", title="Workers", summary="List the workers, and what they run.", read=read_workers,
+        answer={"workers": list[WorkerInfo], "running": Many(JOB)}, template="workers",
+    ),
+)  # fmt: skip
+ACTIONS = (
+    Action(
+        path="/workers/{id}/quiet", summary="Let a worker claim no more jobs; running jobs continue.", act=quiet,
+        answer=CHANGE, note=_note, back="/workers", parameters=(ID,),
+    ),
+    Action(
+        path="/workers/{id}/resume", summary="Let a quiet worker claim jobs again.", act=resume, answer=CHANGE,
+        note=_note, back="/workers", parameters=(ID,),
+    ),
+    Action(
+        path="/workers/{id}/stop", summary="Let a worker finish its jobs and end.", act=stop, answer=CHANGE,
+        note=_note, back="/workers", parameters=(ID,), role=Role.ADMIN,
+    ),
+)  # fmt: skip

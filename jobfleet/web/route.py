@@ -1,0 +1,171 @@
+"""The types of the rows of the one table of routes. Pages, live updates, the API and its document are made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+
+from jobfleet.web.errors import refusal
+from jobfleet.web.safety.caller import Caller, Role
+
+if TYPE_CHECKING:
+    from jobfleet.web.dashboard import Dashboard
+
+Data = dict[str, Any]
+Values = Mapping[str, Any]
+Read = Callable[["Dashboard", Values], Awaitable[Data]]
+Act = Callable[["Dashboard", Values, Caller], Awaitable[Data]]
+TEXT_MOST = 1000
+"""Characters of a parameter."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """A parameter of a route.
+
+    Attributes:
+        name: The name.
+        help: What it is.
+        place: Where it is: in the path, in the query, or in the body.
+        words: All values, if there are only a few.
+        least: The smallest number, if it is a number.
+        most: The largest number.
+        default: The value if it is not given.
+    """
+
+    name: str
+    help: str
+    place: Literal["path", "query", "body"] = "query"
+    words: tuple[str, ...] = ()
+    least: int | None = None
+    most: int | None = None
+    default: Any = None
+
+    def read(self, given: object) -> Any:
+        """Check a given value; an empty one counts as not given.
+
+        Raises:
+            Problem: It is not valid.
+        """
+        if given is None or given == "":
+            return self.default
+        if self.least is not None and self.most is not None:
+            return self._number(given, self.least, self.most)
+        if not isinstance(given, str) or len(given) > TEXT_MOST:
+            raise refusal("invalid-request", f"{self.name}: give a text of at most {TEXT_MOST} characters.")
+        if self.words and given not in self.words:
+            raise refusal("invalid-request", f"{self.name}: use {', '.join(self.words)}.")
+        return given
+
+    def _number(self, given: object, least: int, most: int) -> int:
+        if isinstance(given, int) and not isinstance(given, bool):
+            number = given
+        elif isinstance(given, str) and given.isascii() and given.isdecimal() and len(given) <= 10:
+            number = int(given)
+        else:
+            number = least - 1
+        if not least <= number <= most:
+            raise refusal("invalid-request", f"{self.name}: use a whole number from {least:,} to {most:,}.")
+        return number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A page, with its live part, and the path of the API that has the same data.
+
+    Attributes:
+        path: The path of the page; of the API, it follows ``/api/v1``.
+        title: The title.
+        summary: What it shows.
+        read: Reads the data.
+        answer: The types of the data, by name.
+        template: The name of the templates ``NAME.html`` and ``live/NAME.html``; empty if only the API has it.
+        every: Seconds between two reads for live updates.
+        parameters: The parameters.
+        role: Who may see it.
+        api: The path in the API, if it is another one.
+    """
+
+    path: str
+    title: str
+    summary: str
+    read: Read
+    answer: Mapping[str, Any]
+    template: str = ""
+    every: float = 1.0
+    parameters: tuple[Parameter, ...] = ()
+    role: Role = Role.VIEWER
+    api: str = ""
+
+    @property
+    def api_path(self) -> str:
+        """The path in the API, after ``/api/v1``."""
+        return self.api or self.path
+
+    def values(self, path: Mapping[str, str], query: Mapping[str, str]) -> dict[str, Any]:
+        """Read the values of its parameters."""
+        sources = {"path": path, "query": query}
+        return {one.name: one.read(sources[one.place].get(one.name)) for one in self.parameters}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """Something that a form of a page does, and a POST to the API.
+
+    Attributes:
+        path: The path, of the page and after ``/api/v1``.
+        summary: What it does.
+        act: Does it.
+        answer: The types of the data that it returns, by name.
+        note: What the page says then; its names are those of the data.
+        back: The path of the page that is shown then.
+        parameters: The parameters.
+        role: Who may do it.
+    """
+
+    path: str
+    summary: str
+    act: Act
+    answer: Mapping[str, Any]
+    note: Callable[[Data], str]
+    back: str
+    parameters: tuple[Parameter, ...] = field(default=())
+    role: Role = Role.OPERATOR
+
+    def values(self, path: Mapping[str, str], body: Mapping[str, Any]) -> dict[str, Any]:
+        """Read the values of its parameters."""
+        sources: dict[str, Mapping[str, Any]] = {"path": path, "body": body}
+        return {one.name: one.read(sources[one.place].get(one.name)) for one in self.parameters}
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The type of an object of JSON that is not a class of its own.
+
+    Attributes:
+        name: Its name in the document of the API.
+        fields: The types of its fields, by name.
+    """
+
+    name: str
+    fields: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, name: str, *sources: type, without: tuple[str, ...] = (), **more: Any) -> Shape:
+        """The fields of classes together, without some, and with others."""
+        found: dict[str, Any] = {}
+        for source in sources:
+            found |= get_type_hints(source)
+        return cls(name, {key: kind for key, kind in found.items() if key not in without} | more)
+
+
+@dataclass(frozen=True, slots=True)
+class Many:
+    """The type of a list of shapes.
+
+    Attributes:
+        of: The shape.
+    """
+
+    of: Shape

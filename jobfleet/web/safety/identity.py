@@ -1,0 +1,146 @@
+"""Find out who sends a request: a token, a trusted proxy, a session, the host application, or this machine."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import secrets
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from starlette.requests import HTTPConnection
+
+from jobfleet.web.errors import refusal
+from jobfleet.web.safety.access import AccessFile
+from jobfleet.web.safety.caller import Caller, Role
+from jobfleet.web.safety.sessions import Sessions
+
+if TYPE_CHECKING:
+    from jobfleet.config import JobConfig
+
+SESSION_COOKIE, SEAT_COOKIE = "jobfleet_session", "jobfleet_seat"
+"""The secret of a login; and a random value of a browser without one, which its CSRF token is made of."""
+LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+OPEN_NAME = "web"
+"""Name of a caller where nobody logs in."""
+
+Identify = Callable[[HTTPConnection], tuple[str, str] | None]
+"""The login of a host application: returns the name and the role of who sends a request, or None."""
+
+
+class Identity:
+    """Finds out who sends a request.
+
+    Args:
+        config: The settings.
+        identify: The login of the host application, if it has one. Then users, proxies and open access do not count.
+    """
+
+    def __init__(self, config: JobConfig, identify: Identify | None = None) -> None:
+        self._file = AccessFile(config.web_access)
+        self.sessions = Sessions(config.web_session)
+        self._open_role = Role(config.web_open_role)
+        self._proxies = frozenset(map(_address, config.web_proxies))
+        self._header = config.web_proxy_header
+        self._identify = identify
+        self._listening = config.web_host.strip("[]").lower()
+
+    @property
+    def has_login(self) -> bool:
+        """Whether people log in here."""
+        return self._identify is None and bool(self._file.read().users)
+
+    def caller(self, connection: HTTPConnection) -> Caller | None:
+        """Who sends a request; None if that is not known.
+
+        Raises:
+            Problem: The token is wrong, or the name of the host is not one of this machine.
+        """
+        authorization = connection.headers.get("authorization", "")
+        if authorization:
+            return self._by_token(authorization)
+        seat = connection.cookies.get(SEAT_COOKIE, "")
+        if self._identify is not None:
+            found = self._identify(connection)
+            return None if found is None else Caller(found[0], Role(found[1]), key=seat)
+        access = self._file.read()
+        if (name := self._named_by_proxy(connection)) is not None:
+            user = access.users.get(name)
+            if user is None:
+                raise refusal("forbidden", "The proxy names a user that the access file does not have.")
+            return Caller(user.name, user.role, key=seat)
+        secret = connection.cookies.get(SESSION_COOKIE, "")
+        if secret and (user := self.sessions.user(access, secret)) is not None:
+            return Caller(user.name, user.role, key=secret, can_log_out=True)
+        if access.users or self._proxies:
+            return None
+        return self._in_the_open(connection, seat)
+
+    def _by_token(self, authorization: str) -> Caller:
+        scheme, _, text = authorization.partition(" ")
+        token = self._file.read().token(text.strip()) if scheme.lower() == "bearer" else None
+        if token is None:
+            raise refusal("unauthenticated", "The token is wrong or was revoked.", {"WWW-Authenticate": "Bearer"})
+        return Caller(token.name, token.role, is_ambient=False)
+
+    def _named_by_proxy(self, connection: HTTPConnection) -> str | None:
+        """The name in the header of a trusted proxy; the header of anybody else does not count."""
+        if connection.client is None or _address(connection.client.host) not in self._proxies:
+            return None
+        names = connection.headers.getlist(self._header)
+        return names[0] if len(names) == 1 else None
+
+    def _in_the_open(self, connection: HTTPConnection, seat: str) -> Caller | None:
+        """A caller on this machine, where there is no user. The name of the host is checked against DNS rebinding."""
+        if not is_loopback("" if connection.client is None else connection.client.host):
+            return None
+        if host_of(connection.headers) not in LOCAL_NAMES | {self._listening, f"[{self._listening}]"}:
+            raise refusal(
+                "wrong-host",
+                "Without a user, the dashboard answers to localhost only: run 'jobfleet web user add NAME'.",
+            )
+        return Caller(OPEN_NAME, self._open_role, key=seat)
+
+    async def log_in(self, name: str, password: str, address: str) -> str:
+        """Start a session; return its secret. Raises as `Sessions.log_in`."""
+        return await self.sessions.log_in(self._file.read(), name, password, address)
+
+
+def host_of(headers: Mapping[str, str]) -> str:
+    """The name in the Host header, without a port, in lower case."""
+    host = headers.get("host", "").lower()
+    return host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is of this machine."""
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return host == "localhost"
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+def _address(text: str) -> str:
+    """One spelling of an address."""
+    try:
+        return str(ipaddress.ip_address(text.strip("[]")))
+    except ValueError:
+        return text
+
+
+def new_seat() -> str:
+    """A random value for a browser."""
+    return secrets.token_urlsafe(24)
+
+
+def csrf_token(key: str) -> str:
+    """The token that a write of a page has to carry: made of a cookie that other sites cannot read."""
+    return hmac.new(key.encode(), b"csrf", sha256).hexdigest()
+
+
+def signed(key: str, text: str) -> str:
+    """A mark that shows that the dashboard itself has written a text into an address."""
+    return hmac.new(key.encode(), b"note " + text.encode(), sha256).hexdigest()[:32]

@@ -1,0 +1,193 @@
+"""The pages in a real browser, over a real worker. With SCREENSHOTS=folder its pictures are kept."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from jobfleet import Fleet, Job, JobStatus
+from jobfleet.web.table import MENU
+from tests.support.fleet import LONG, Programs
+from tests.support.server import RedisServer
+from tests.support.waiting import wait_until
+from tests.web.site import Site, served
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--disable-default-apps",
+)  # fmt: skip
+PICTURES = os.environ.get("SCREENSHOTS")
+HOSTILE = "<img src=x onerror=document.title='hacked'>"
+
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: scripts/tools chromium"),
+    pytest.mark.filterwarnings("ignore:.* blocks the event loop:RuntimeWarning"),  # Playwright's, which waits anyhow
+]
+
+
+@pytest.fixture(scope="module")
+def programs(server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Programs]:
+    """A worker of the example's jobs, and of some that wait for a file."""
+    server.flush()
+    programs = Programs(server.url, tmp_path_factory.mktemp("browser"))
+    programs.ready("seeds", "jobfleet.demo.reports", beat=0.5, gone_after=20)
+    yield programs
+    programs.close()
+
+
+@pytest.fixture(scope="module")
+def fleet(server: RedisServer, programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    access = tmp_path_factory.mktemp("access") / "web.json"
+    with Fleet(server.url, web_access=access, web_open_role="admin") as fleet:
+        yield fleet
+
+
+@pytest.fixture(scope="module")
+def site(fleet: Fleet) -> Iterator[Site]:
+    with served(fleet) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+class Complaints:
+    """What a page must not do: write an error to the console, ask another host, or fail to load something."""
+
+    def __init__(self, page: Page, port: int) -> None:
+        self.found: list[str] = []
+        self._here = f"127.0.0.1:{port}"
+        page.on("console", lambda one: self._note(one.text) if one.type in {"error", "warning"} else None)
+        page.on("pageerror", lambda error: self._note(str(error)))
+        page.on("request", lambda one: self._check(one.url))
+        page.on("response", lambda one: self._note(f"{one.status} {one.url}") if one.status >= 400 else None)
+
+    def _note(self, text: str) -> None:
+        self.found.append(text)
+
+    def _check(self, url: str) -> None:
+        if urlsplit(url).netloc != self._here:
+            self._note(url)
+
+
+@pytest.fixture
+def page(browser: Browser, site: Site) -> Iterator[Page]:
+    page = browser.new_page(viewport={"width": 1280, "height": 800}, base_url=f"http://127.0.0.1:{site.port}")
+    page.set_default_timeout(LONG * 1000)
+    expect.set_options(timeout=LONG * 1000)
+    complaints = Complaints(page, site.port)
+    yield page
+    page.close()
+    assert complaints.found == []
+
+
+def picture(page: Page, name: str) -> None:
+    """Keep what the page looks like, where that is asked for."""
+    if PICTURES:
+        page.screenshot(path=Path(PICTURES) / f"web-{name}.png", animations="disabled", full_page=True)
+
+
+def value_of(page: Page) -> float:
+    return float(page.locator("progress").first.get_attribute("value") or 0)
+
+
+def moves(page: Page, beyond: float) -> float:
+    """Wait until the bar shows more, with no hand on the page; answer how much."""
+    return wait_until(lambda: value if (value := value_of(page)) > beyond else 0.0, timeout=LONG, why="the bar moves")
+
+
+def test_every_page_of_the_menu_opens(page: Page, fleet: Fleet) -> None:
+    job_id = fleet.enqueue(Job(HOSTILE, "examples.charge", (5,), user=HOSTILE, tags=[HOSTILE]))
+    fleet.wait(job_id, timeout=LONG)
+    page.goto("/")
+    for one, _ in MENU:
+        page.get_by_role("navigation").get_by_role("link", name=one.title, exact=True).click()
+        expect(page.get_by_role("heading", level=1)).to_have_text(one.title)
+        expect(page.locator("nav [aria-current=page]")).to_have_text(one.title)
+        picture(page, one.title.lower())
+    page.goto(f"/jobs/{job_id}")
+    expect(page.get_by_text("no account to charge 5 to").first).to_be_visible()
+    expect(page.get_by_role("heading", level=1)).to_contain_text(HOSTILE)
+    expect(page).to_have_title("Job · jobfleet")
+    picture(page, "failed-job")
+    page.keyboard.press("g")
+    page.keyboard.press("q")
+    expect(page).to_have_title("Queues · jobfleet")
+
+
+def test_a_bar_moves_without_a_reload_and_cancel_stops_the_job(page: Page, fleet: Fleet, programs: Programs) -> None:
+    job_id = fleet.enqueue(Job("Report", "seed.steps", (str(programs.folder),)))
+    page.goto(f"/jobs/{job_id}")
+    page.evaluate("window.isTheSame = true")
+    assert moves(page, 0.0) == 0.25
+    (programs.folder / "first").touch()
+    assert moves(page, 0.25) == 0.75
+    assert page.evaluate("window.isTheSame") is True
+    picture(page, "running-job")
+    page.on("dialog", lambda dialog: dialog.accept())
+
+    page.get_by_role("button", name="Cancel").click()
+
+    expect(page.get_by_role("status")).to_have_text("It was asked to stop.")
+    expect(page.locator("h1 .state")).to_have_text("cancelled")
+    expect(page.get_by_text("cancelled by web").first).to_be_visible()
+    assert fleet.poll(job_id).status is JobStatus.CANCELLED
+
+
+def test_a_list_is_live_and_a_dead_job_is_retried(page: Page, fleet: Fleet) -> None:
+    page.goto("/jobs?user=live")
+    expect(page.get_by_text("No jobs match.")).to_be_visible()
+    job_id = fleet.enqueue(Job("Charge", "examples.charge", (1,), user="live"))
+    page.get_by_role("link", name="Charge").click()
+    page.get_by_role("button", name="Retry").click()
+    expect(page.get_by_role("status")).to_have_text("It is back in its queue.")
+    expect(page.get_by_text("by web").first).to_be_visible()
+    wait_until(lambda: fleet.poll(job_id).status is JobStatus.FAILED, why="it has failed again")
+
+
+def test_a_queue_is_paused_with_a_reason_and_resumed(page: Page, fleet: Fleet) -> None:
+    page.goto("/queues/default")
+    page.get_by_label("Reason").fill("the provider is <b>down</b>")
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_role("status")).to_have_text("default is paused.")
+    expect(page.get_by_text("by web: the provider is <b>down</b>")).to_be_visible()
+    picture(page, "queue")
+
+    fleet.resume("default")  # by somebody else
+
+    expect(page.locator("#live .state").first).to_have_text("open")
+
+
+def test_a_worker_is_quieted_and_resumed(page: Page, fleet: Fleet) -> None:
+    page.goto("/workers")
+    page.get_by_role("button", name="Quiet").click()
+    expect(page.locator("table .state").first).to_have_text("quiet")
+    expect(page.get_by_text("by web")).to_be_visible()
+    page.get_by_role("button", name="Resume").click()
+    expect(page.locator("table .state").first).to_have_text("running")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_each_page_within_its_width(browser: Browser, site: Site, fleet: Fleet, scheme: str) -> None:
+    chosen = {"light": browser.new_context, "dark": browser.new_context}[scheme](
+        viewport={"width": 390, "height": 800}, color_scheme="dark" if scheme == "dark" else "light"
+    )
+    page = chosen.new_page()
+    for one, _ in MENU:
+        page.goto(f"http://127.0.0.1:{site.port}{one.path}")
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= 390, f"{one.path} is {width} wide"
+        picture(page, f"{one.title.lower()}-phone-{scheme}")
+    chosen.close()

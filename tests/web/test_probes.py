@@ -1,0 +1,187 @@
+"""The table of probes: each action is refused without the right credentials, and then nothing has changed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from jobfleet import Fleet, Job
+from jobfleet.web.app import WebApp
+from jobfleet.web.route import Action, Page
+from jobfleet.web.safety.caller import Role
+from jobfleet.web.safety.guard import Guard
+from jobfleet.web.safety.lockout import Rate
+from jobfleet.web.table import ACTIONS, PAGES
+from tests.cli.hand import Hand
+from tests.web.conftest import PASSWORD
+from tests.web.site import Answer, Browser, Site, served
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+@pytest.fixture(autouse=True)
+def world(fleet: Fleet, hand: Hand) -> None:
+    """Something that each action could change."""
+    fleet.enqueue(Job("x", "demo.fail", id="dead", queue="other"))
+    hand.fails(hand.claims("other.0.dead"))
+    fleet.enqueue(Job("x", "demo.add", id="open"))
+
+
+def target(action: Action) -> str:
+    """The path of an action on something that exists."""
+    job_id = "other.0.dead" if action.path.endswith("retry") else "default.0.open"
+    return action.path.replace("{name}", "default").replace("{id}", "w1" if "/workers" in action.path else job_id)
+
+
+def state(fleet: Fleet) -> object:
+    """What actions change; the hand reports a worker's state, so no command may have reached it."""
+    jobs = [(one.id, one.status) for one in fleet.newest()]
+    return jobs, [(one.name, one.paused) for one in fleet.queues()], len(fleet.dead())
+
+
+Probe = Callable[[Browser, str], Answer]
+OPEN_PROBES: dict[str, tuple[Probe, int]] = {
+    "no CSRF token": (lambda browser, path: browser.post(path), 403),
+    "wrong CSRF token": (lambda browser, path: browser.post(path, "0" * 64), 403),
+    "CSRF token of another browser": (
+        lambda browser, path: browser.post(path, Browser(browser.port).csrf()), 403,
+    ),
+    "CSRF token without its cookie": (
+        lambda browser, path: Browser(browser.port).post(path, browser.csrf()), 403,
+    ),
+    "another origin": (
+        lambda browser, path: browser.post(path, browser.csrf(), {"Origin": "http://evil.example"}), 403,
+    ),
+    "another port": (
+        lambda browser, path: browser.post(path, browser.csrf(), {"Origin": "http://127.0.0.1:1"}), 403,
+    ),
+    "origin null": (lambda browser, path: browser.post(path, browser.csrf(), {"Origin": "null"}), 403),
+    "cross-site": (lambda browser, path: browser.post(path, browser.csrf(), {"Sec-Fetch-Site": "cross-site"}), 403),
+    "same-site": (lambda browser, path: browser.post(path, browser.csrf(), {"Sec-Fetch-Site": "same-site"}), 403),
+    "typed into the address": (
+        lambda browser, path: browser.post(path, browser.csrf(), {"Sec-Fetch-Site": "none"}), 403,
+    ),
+    "no origin at all": (
+        lambda browser, path: browser.send("POST", path, FORM, f"csrf={browser.csrf()}".encode()), 403,
+    ),
+    "GET": (lambda browser, path: browser.get(path), 405),
+    "JSON to a form": (
+        lambda browser, path: browser.post(path, browser.csrf(), {"Content-Type": "application/json"}), 415,
+    ),
+    "wrong token": (lambda browser, path: browser.call(path, "jft_wrong"), 401),
+    "API without a token": (
+        lambda browser, path: browser.send("POST", f"/api/v1{path}", {"Content-Type": "application/json"}, b"{}"), 403,
+    ),
+    "API with a cookie, and no CSRF token": (
+        lambda browser, path: browser.send("POST", f"/api/v1{path}", {"Origin": browser.origin}, b""), 403,
+    ),
+    "another name of the host": (
+        lambda browser, path: Browser(browser.port, browser.cookies, host=f"evil.example:{browser.port}").post(
+            path, browser.csrf()
+        ), 421,
+    ),
+    "a body of a megabyte": (
+        lambda browser, path: browser.send("POST", path, {**FORM, "Origin": browser.origin}, b"x" * 1_000_000), 413,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.path)
+def test_an_action_is_refused(browser: Browser, fleet: Fleet, action: Action) -> None:
+    browser.csrf()
+    before = state(fleet)
+    for name, (probe, status) in OPEN_PROBES.items():
+        assert probe(browser, target(action)).status == status, name
+
+    assert state(fleet) == before
+
+
+@pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.path)
+def test_an_action_needs_its_role(site: Site, fleet: Fleet, tokens: dict[Role, str], action: Action) -> None:
+    before = state(fleet)
+    for role, token in tokens.items():
+        if not role.permits(action.role):
+            answer = site.browser().call(target(action), token)
+            assert (answer.status, answer.code) == (403, "forbidden")
+            assert answer.json["error"]["message"] == f"of-{role} is {role}; this needs the role {action.role}."
+
+    assert state(fleet) == before
+
+
+@pytest.mark.usefixtures("users")
+@pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.path)
+def test_with_users_nobody_acts_without_a_login(site: Site, fleet: Fleet, action: Action) -> None:
+    before = state(fleet)
+    stranger, viewer = site.browser(), site.browser()
+    assert viewer.log_in("viewer", PASSWORD).status == 303
+
+    assert stranger.post(target(action), stranger.csrf("/login")).status == 401
+    assert stranger.send("POST", f"/api/v1{target(action)}").code == "unauthenticated"
+    assert viewer.post(target(action), viewer.csrf("/queues")).status == 403
+    assert state(fleet) == before
+
+
+@pytest.mark.usefixtures("users")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.api_path)
+def test_with_users_nobody_reads_without_a_login(site: Site, page: Page) -> None:
+    path = page.api_path.replace("{name}", "default").replace("{id}", "default.0.open")
+    stranger = site.browser()
+
+    assert stranger.get(f"/api/v1{path}").code == "unauthenticated"
+    if page.template:
+        assert stranger.get(path if path != "/overview" else "/").headers["Location"].startswith("/login?next=/")
+        assert stranger.get("/live" + (path if path != "/overview" else "/")).status == 401
+
+
+def test_what_is_refused_and_what_is_done_are_logged(
+    browser: Browser, site: Site, tokens: dict[Role, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "jobfleet.web")
+    browser.post("/queues/default/pause")
+    site.browser().call("/queues/default/pause", tokens[Role.VIEWER])
+    site.browser().call("/queues/default/pause", tokens[Role.OPERATOR])
+
+    lines = [record.getMessage() for record in caplog.records if record.name == "jobfleet.web"]
+    why = "The CSRF token is missing or wrong; reload the page, and try again."
+    assert lines == [
+        f"Refused: POST /queues/default/pause from 127.0.0.1: {why}",
+        "Refused: POST /api/v1/queues/default/pause from 127.0.0.1: of-viewer is viewer; this needs the role operator.",
+        "of-operator (operator, 127.0.0.1): POST /api/v1/queues/default/pause",
+    ]
+
+
+@pytest.fixture
+def behind_proxy(make_fleet: Callable[..., Fleet], users: None) -> Iterator[Site]:
+    with served(make_fleet(web_proxies="127.0.0.1")) as site:
+        yield site
+
+
+def test_a_named_proxy_names_the_user_exactly(behind_proxy: Site) -> None:
+    browser = behind_proxy.browser(host="jobs.example.org")
+
+    assert browser.get("/workers", X_Forwarded_User="operator").status == 200
+    assert "operator · operator" in browser.get("/", X_Forwarded_User="operator").text
+    for name in ("Operator", "operator ", "operator@evil.example", "nobody", "admin,operator"):
+        status = browser.get("/api/v1/queues", X_Forwarded_User=name).status
+        assert status == (200 if name.strip() == "operator" else 403), name
+    assert browser.get("/api/v1/queues").status == 401
+
+
+def test_the_header_of_anybody_else_does_not_count(make_fleet: Callable[..., Fleet], users: None) -> None:
+    with served(make_fleet(web_proxies="192.0.2.1")) as site:
+        assert site.browser().get("/api/v1/queues", X_Forwarded_User="admin").status == 401
+        assert site.browser().get("/api/v1/queues", X_Forwarded_For="192.0.2.1", X_Forwarded_User="admin").status == 401
+
+
+def test_an_address_has_a_rate(fleet: Fleet) -> None:
+    site = Site(Guard(WebApp(fleet), Rate(0.01, 5)))
+    try:
+        answers = [site.browser().get("/healthz") for _ in range(7)]
+    finally:
+        site.close()
+
+    assert [one.status for one in answers] == [200] * 5 + [429] * 2
+    assert answers[-1].code == "too-many-requests"
+    assert int(answers[-1].headers["Retry-After"]) > 0
