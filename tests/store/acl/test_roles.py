@@ -14,7 +14,7 @@ import redis
 from click.testing import CliRunner
 from prometheus_client import CollectorRegistry
 
-from jobfleet import ConfigError, Fleet, Flow, Job, JobContext, JobStatus, Priority
+from jobfleet import AsyncFleet, ConfigError, Fleet, Flow, Job, JobContext, JobStatus, Priority
 from jobfleet.cli.main import main
 from jobfleet.config import JobConfig
 from jobfleet.functions.registry import Registry
@@ -22,8 +22,10 @@ from jobfleet.metrics.exporter import Exporter
 from jobfleet.metrics.tally import Tally
 from jobfleet.services.duties.archive import Archive
 from jobfleet.services.duties.cron import Cron as CronDuty
+from jobfleet.services.duties.dead import Dead
 from jobfleet.services.duties.leases import Leases
 from jobfleet.services.duties.relay import Relay
+from jobfleet.services.duties.rescues import Rescues
 from jobfleet.services.duties.retention import Retention
 from jobfleet.services.gauges import FleetGauges
 from jobfleet.store.aio import AsyncStore
@@ -150,10 +152,17 @@ async def test_a_reaper_does_all_duties_and_an_exporter_reads_the_metrics(
     tally = Tally()
     duties = [
         Leases(store, KEYS, config, tally), CronDuty(store, config, tally), Relay(store, KEYS, config, tally),
+        Dead(store, KEYS, config, tally), Rescues(store, KEYS, config, tally),
         Retention(store, KEYS, config, tally), Archive(store, KEYS, config, tally),
     ]  # fmt: skip
-    for duty in (*duties, *duties):
-        await duty.turn()
+    async with AsyncFleet(url_of("operator")) as fleet:
+        for group in await fleet.dead_groups():
+            await fleet.rescue(group.fingerprint)
+        for duty in (*duties[3:5], *duties[3:5], *duties, *duties):
+            await duty.turn()
+        assert [rescue.replayed for rescue in await fleet.rescues()] == [1]
+        for rescue in await fleet.rescues():
+            await (await fleet.rescue_of(rescue.id)).undo()
     await store.close()
 
     exporter = AsyncStore(target(url_of("exporter")))
@@ -192,7 +201,8 @@ def run_all(fleet: Fleet, registry: Registry, url_of: UrlOf) -> None:
 
 OPERATED = """
 queues pause default | queues resume default | queues ls | limits set default --concurrency 3 | limits ls
-workers ls | jobs | dead ls | dead groups | dead show DEAD | dead replay DEAD --yes | top --once | cron ls
+workers ls | jobs | dead ls | dead ls --tag none | dead groups | dead rescues
+dead show DEAD | dead replay DEAD --yes | top --once | cron ls
 status DEAD | explain DEAD | reschedule LATER --delay 2h | move LATER --to bulk --yes | cancel TAGGED
 cron add often '@daily' app.add 1 2 | cron pause often | cron resume often | cron history often | cron rm often --yes
 archive detach --yes | doctor | flow ls | queues purge bulk --yes | dead purge --all --yes
