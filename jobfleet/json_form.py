@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from jobfleet.model import JobResult
     from jobfleet.model.details import JobDetails
     from jobfleet.model.explanation import Explanation
+    from jobfleet.model.history import History, HistoryPoint
     from jobfleet.model.limit import LimitInfo
     from jobfleet.model.logline import LogLine
     from jobfleet.operations.dead.groups import DeadGroup
@@ -101,6 +102,21 @@ class JsonForm:
         """A queue: every attribute of `QueueInfo`, and of each `FunctionPause`."""
         paused = [self._attributes(one) for one in queue.paused_functions]
         return {**self._attributes(queue), "paused_functions": paused}
+
+    def history(self, history: History) -> dict[str, object]:
+        """A history: every attribute of `History`, and of each `HistoryPoint`, `Percentiles` and `Deploy`."""
+        points = [{**self._attributes(point, "wait", "run"), **self._times(point)} for point in history.points]
+        deploys = [self._attributes(deploy) for deploy in history.deploys]
+        return {
+            **self._attributes(history, "points", "deploys", "wait", "run"),
+            **self._times(history),
+            "deploys": deploys,
+            "points": points,
+        }
+
+    def _times(self, row: History | HistoryPoint) -> dict[str, object]:
+        pairs = (("wait", row.wait), ("run", row.run))
+        return {name: None if found is None else self._attributes(found) for name, found in pairs}
 
     def limit(self, limit: LimitInfo) -> dict[str, object]:
         """Limits: every attribute of `LimitInfo`."""

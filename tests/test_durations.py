@@ -271,6 +271,7 @@ def test_no_other_method_takes_a_duration_that_this_table_does_not_have() -> Non
     assert named == {
         "Fleet.as_completed(timeout)", "Fleet.clean(older_than)", "Fleet.close(timeout)",
         "Fleet.command_workers(grace)", "Fleet.command_workers(timeout)", "Fleet.gather(timeout)",
+        "Fleet.history(since)", "Fleet.history(step)",
         "Fleet.map(timeout)", "Fleet.reschedule(delay)", "Fleet.reschedule_many(delay)", "Fleet.wait(timeout)",
         "Flows.wait(timeout)", "JobContext.extend(seconds)", "JobContext.lock(timeout)",
         "JobHandle.reschedule(delay)", "JobHandle.result(timeout)", "JobHandle.wait(timeout)",

@@ -148,3 +148,21 @@ class JobTagModel(Base):
     namespace: Mapped[str] = mapped_column(String(100), primary_key=True)
     tag: Mapped[str] = mapped_column(Text, primary_key=True)
     job_id: Mapped[str] = mapped_column(Text, primary_key=True)
+
+
+class JobSampleModel(Base):
+    """What was counted of a series in an hour.
+
+    Attributes:
+        series: The name of the series; an empty one marks the hours that were sampled.
+        hour: The hour, counted since 1970.
+        point: The point, in jobfleet's own encoding.
+    """
+
+    __tablename__ = "jobfleet_samples"
+    __table_args__: tuple[Index, ...] = (Index("ix_jobfleet_samples_hour", "namespace", "hour"),)
+
+    namespace: Mapped[str] = mapped_column(String(100), primary_key=True)
+    series: Mapped[str] = mapped_column(Text, primary_key=True)
+    hour: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    point: Mapped[bytes] = mapped_column(LargeBinary)

@@ -47,6 +47,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "limits": "limits:limits",
         "events": "events:events",
         "top": "top:top",
+        "stats": "stats:stats",
         "archive": "archive:archive",
         "notify": "notify:notify",
         "doctor": "doctor:doctor",

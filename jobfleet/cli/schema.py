@@ -11,6 +11,7 @@ job_data = FORM.job
 details_data = FORM.details
 letter_data = FORM.letter
 queue_data = FORM.queue
+history_data = FORM.history
 limit_data = FORM.limit
 worker_data = FORM.worker
 explanation_data = FORM.explanation

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from time import time
 from typing import TYPE_CHECKING, Any
 
 from jobfleet.archive import database_errors
@@ -14,6 +15,7 @@ from jobfleet.operations.fleet_context import FleetContext
 
 if TYPE_CHECKING:
     from jobfleet.archive import JobRepository
+    from jobfleet.operations.history import Window
 
 
 class ArchiveFallback:
@@ -78,6 +80,24 @@ class ArchiveFallback:
                 f"{job_id} is erased in Redis, but not in the archive at {mask_url(url)}, which does not answer: "
                 f"{reason} Forget it again when the archive answers."
             ) from None
+
+    def hours(self, asked: Window) -> dict[int, dict[int, Any]]:
+        """Return the samples of hours by their beginning, in seconds since 1970.
+
+        Raises:
+            StoreUnavailable: The archive did not answer, or its tables are of an earlier version.
+        """
+        url = self._context.config.archive_url
+        if url is None:
+            return {}
+        repository = self._opened(url)
+        from jobfleet.archive.samples import read_hours
+
+        try:
+            return read_hours(repository.engine, repository.namespace, asked.series, since=time() - asked.length)
+        except database_errors() as error:
+            reason = str(error).split("\n", 1)[0]
+            raise StoreUnavailable(f"The archive at {mask_url(url)} does not answer: {reason}") from None
 
     def _read(self, ids: Sequence[str]) -> list[JobResult[Any] | None]:
         """Read jobs; None for each job that has not ended, or that the archive does not have."""

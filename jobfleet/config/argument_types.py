@@ -106,6 +106,8 @@ class FleetSettings(TypedDict, total=False):
     archive_url: str | None
     archive_ttl: Duration | None
     archive_failed_ttl: Duration | None
+    samples: bool | None
+    version_label: str | None
     journal_max: int | None
     journal_ttl: Duration | None
     notify: Mapping[str, Any] | str | None

@@ -26,6 +26,7 @@ from jobfleet.config.kind import (
     QUEUES,
     RATIO,
     SIZE,
+    TEXT,
     choice,
 )
 from jobfleet.config.setting import OptionalSeconds, Seconds, Setting, Weights, setting
@@ -149,15 +150,9 @@ class JobConfig(WebSettings):
         scope="worker",
     )
     slots: int = setting(
-        COUNT,
-        10,
-        "Number of concurrent jobs per process.",
-        scope="worker",
-        unit="jobs",
-        short="c",
-        least=1,
+        COUNT, 10, "Number of concurrent jobs per process.", scope="worker", unit="jobs", short="c", least=1,
         most=10_000,
-    )
+    )  # fmt: skip
     processes: int = setting(
         COUNT,
         None,
@@ -304,6 +299,12 @@ class JobConfig(WebSettings):
     )
     archive_failed_ttl: OptionalSeconds = setting(
         DURATION, None, "How long the archive stores a job that has failed.", scope="reaper", derived="archive_ttl"
+    )
+    samples: bool = setting(
+        FLAG, True, "Sample the fleet every 10 s for its history, and count runs for it.", scope="all"
+    )
+    version_label: str | None = setting(
+        TEXT, None, "Version of your code; the history marks when a new one starts.", scope="worker", derived="none"
     )
     journal_max: int = setting(
         COUNT,

@@ -30,6 +30,7 @@ from jobfleet.services.duties.notify import Notify, channels_of
 from jobfleet.services.duties.relay import Relay
 from jobfleet.services.duties.rescues import Rescues
 from jobfleet.services.duties.retention import Retention
+from jobfleet.services.duties.samples import Samples
 from jobfleet.services.early_signals import held_back, ignore
 from jobfleet.services.long_lived import start
 from jobfleet.services.modules import load_modules
@@ -135,6 +136,10 @@ def _duties(store: AsyncStore, keys: Keyspace, config: JobConfig, tally: Tally, 
         Dead(store, keys, config, tally),
         Rescues(store, keys, config, tally),
     ]
+    if config.samples:
+        duties.append(
+            Samples(store, keys, config, tally, process=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:6]}")
+        )
     if config.archive_url is not None:
         from jobfleet.services.duties.archive import Archive
 

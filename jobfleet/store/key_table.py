@@ -157,4 +157,14 @@ FLEET_KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow("notify:<channel>:groups", "hash", "kind → collected notices; its rate", "with its window; TTL 7 d"),
     KeyRow("notify:<channel>:due", "zset", "deliveries by the time of the next attempt", "1,000; TTL 7 d"),
     KeyRow("notify:<channel>:held", "hash", "delivery → attempts and content", "1,000; TTL 7 d"),
+    KeyRow("samples", "hash", "holder of the samples duty, last sample, last archived hour", "few fields"),
+    KeyRow(
+        "samples:<part>",
+        "hash",
+        "counters at the last sample; or series → its points in ten minutes, or in four hours",
+        "TTL 4 h, 56 h; 10,000 series",
+    ),
+    KeyRow("versions", "zset", "versions of workers by the time they were first seen (µs)", "the last 200"),
+    KeyRow("reports", "zset", "workers by the time of their last report of runs (µs)", "trimmed by each report"),
+    KeyRow("report:<id>", "string", "counts and times of a worker's runs per queue and function", "TTL 1 h"),
 )

@@ -188,6 +188,9 @@ class Keyspace:
         self.rescues: str = f"{tag}rescues"
         self.rescuing: str = f"{tag}rescuing"
         self.dead_ignored: str = f"{tag}dead-ignored"
+        self.samples: str = f"{tag}samples"
+        self.versions: str = f"{tag}versions"
+        self.reports: str = f"{tag}reports"
         self.lane: Callable[[str, int], Lane] = cache(self._lane)
 
     @classmethod
@@ -209,6 +212,14 @@ class Keyspace:
     def worker(self, worker_id: str) -> str:
         """The key of a worker's account."""
         return f"{self.tag}worker:{worker_id}"
+
+    def report(self, worker_id: str) -> str:
+        """The key of a worker's report of its runs."""
+        return f"{self.tag}report:{worker_id}"
+
+    def samples_of(self, part: str) -> str:
+        """The key of the points of a chunk, or of the counters at the last sample."""
+        return f"{self.samples}:{part}"
 
     def kind(self, kind: str) -> str:
         """The key of the functions and queues of a kind of workers."""

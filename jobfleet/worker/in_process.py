@@ -34,7 +34,7 @@ from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.sync import Store
 from jobfleet.worker.child.engine import Engine
 from jobfleet.worker.child.served_queues import ServedQueues
-from jobfleet.worker.in_process_duties import Reporting, cancelled, listen_for_cancels, reaping
+from jobfleet.worker.in_process_duties import Reporting, cancelled, listen_for_cancels, modules_of, reaping
 from jobfleet.worker.interruption import Stop, announce, handles_signals, signals_handled
 from jobfleet.worker.ipc.ids import new_worker_id
 from jobfleet.worker.ipc.kinds import IDLE, Kind, kind_of
@@ -45,6 +45,7 @@ from jobfleet.worker.run.writes.log_capture import start_capture, stop_capture
 from jobfleet.worker.supervisor.connection import Connection
 from jobfleet.worker.supervisor.heartbeat import Heartbeat
 from jobfleet.worker.supervisor.lease_renewer import LeaseRenewer, News
+from jobfleet.worker.supervisor.run_totals import RunTotals
 
 log = logging.getLogger("jobfleet.worker")
 
@@ -205,7 +206,7 @@ class _Inside:
             board=self._board,
             store=store,
             tally=self._tally,
-            modules=_modules_of(self._handlers),
+            modules=modules_of(self._handlers),
             on_buried=self._stop.set,
             on_lost=self._connection.lost,
             on_stale=self._connection.renew_now,
@@ -262,7 +263,8 @@ class _Inside:
         renewals = self._store(self._config.renewal_timeout)
         renewer = LeaseRenewer(renewals, keys, lease_us=round(self._config.lease * 1e6))
         store.recorder = renewals.recorder = self._connection.outage
-        presence = Heartbeat(store, keys, self._config, self._worker, on_forgotten=self._forgotten.set)
+        runs = RunTotals(engine.runs)
+        presence = Heartbeat(store, keys, self._config, self._worker, on_forgotten=self._forgotten.set, runs=runs)
         leases = Leases(
             store, keys, self._config, self._tally, spacing=lambda: shared_spacing(presence.workers, self._config.lease)
         )
@@ -393,8 +395,3 @@ class _Inside:
         self._examinations.discard(task)
         if not task.cancelled():
             self._connection.examined()
-
-
-def _modules_of(handlers: Handlers) -> list[str]:
-    """The modules that isolated processes load. ``__main__`` cannot be loaded."""
-    return sorted({function.__module__ for function in handlers.isolated} - {"__main__"})

@@ -14,6 +14,7 @@ from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.channels.aio import AsyncChannels
 from jobfleet.store.keys import Keyspace
+from jobfleet.worker.run.handlers import Handlers
 
 LISTENED_FOR = 5.0
 """Seconds for which one read of the control channel waits."""
@@ -67,6 +68,11 @@ async def cancelled(tasks: Iterable[asyncio.Future[None]]) -> None:
         _, left = await asyncio.wait(left, timeout=PAUSE)
 
 
+def modules_of(handlers: Handlers) -> list[str]:
+    """The modules that isolated processes load. ``__main__`` cannot be loaded."""
+    return sorted({function.__module__ for function in handlers.isolated} - {"__main__"})
+
+
 def reaping(store: AsyncStore, keys: Keyspace, config: Any, tally: Mute, process: str) -> list[Service]:
     """The duties of a reaper, except for the leases, which are the duty of each worker."""
     from jobfleet.services.duties.cron import Cron  # croniter is for those who use it
@@ -75,14 +81,18 @@ def reaping(store: AsyncStore, keys: Keyspace, config: Any, tally: Mute, process
     from jobfleet.services.duties.rescues import Rescues
     from jobfleet.services.duties.retention import Retention
 
-    cron = Cron(store, config, tally, process=process)
-    return [
-        cron,
+    duties: list[Service] = [
+        Cron(store, config, tally, process=process),
         Relay(store, keys, config, tally),
         Retention(store, keys, config, tally),
         Dead(store, keys, config, tally),
         Rescues(store, keys, config, tally),
     ]
+    if config.samples:
+        from jobfleet.services.duties.samples import Samples  # for those who do not turn them off
+
+        duties.append(Samples(store, keys, config, tally, process=process))
+    return duties
 
 
 class Reporting:

@@ -52,7 +52,8 @@ def test_many_may_make_them_at_once(empty_url: str) -> None:
     assert len(heads) == 1
     engine = open_engine(empty_url)
     assert set(inspect(engine).get_table_names()) == {
-        VERSIONS, "jobfleet_jobs", "jobfleet_results", "jobfleet_attempts", "jobfleet_tags"
+        VERSIONS, "jobfleet_jobs", "jobfleet_results", "jobfleet_attempts", "jobfleet_tags",
+        "jobfleet_samples",
     }  # fmt: skip
     engine.dispose()
 

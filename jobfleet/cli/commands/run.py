@@ -34,6 +34,7 @@ def put_first(folder: Path) -> None:
 @settings(
     "queues", "queue_order", "priorities", "slots", "processes", "lease", "burst", "max_jobs", "max_memory", "max_age",
     "grace", "hang_after", "hang_kill", "reload", "with_reaper", "metrics_port", "metrics_host", "log_jobs",
+    "version_label",
 )  # fmt: skip
 @click.pass_obj
 def worker(invocation: Invocation, modules: tuple[str, ...]) -> int:

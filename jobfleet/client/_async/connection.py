@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from jobfleet.client._async.buffered import AsyncBuffered
     from jobfleet.client._sync.connection import Connection
     from jobfleet.client.buffer import JobBuffer
+    from jobfleet.operations.history import Window
 
 
 class AsyncConnection(ClientBase):
@@ -194,6 +195,9 @@ class AsyncConnection(ClientBase):
 
     async def _forget_in_archive(self, job_id: str) -> bool:
         return await asyncio.to_thread(self._archived.forget, job_id) if self.config.archive_url else False
+
+    async def _hours_from_archive(self, asked: Window) -> dict[int, dict[int, Any]]:
+        return await asyncio.to_thread(self._archived.hours, asked) if asked.needs_archive else {}
 
     async def _filled_from_archive(
         self, ids: Sequence[str], found: list[JobResult[Any] | None]

@@ -32,6 +32,7 @@ from jobfleet.warn import warn
 if TYPE_CHECKING:
     from jobfleet.client._sync.buffered import Buffered
     from jobfleet.client.buffer import JobBuffer
+    from jobfleet.operations.history import Window
 
 ReceiptIterator = Iterator[Receipt]
 """What `enqueue_many` returns."""
@@ -179,6 +180,9 @@ class Connection(ClientBase):
 
     def _forget_in_archive(self, job_id: str) -> bool:
         return self._archived.forget(job_id)
+
+    def _hours_from_archive(self, asked: Window) -> dict[int, dict[int, Any]]:
+        return self._archived.hours(asked) if asked.needs_archive else {}
 
     def _filled_from_archive(
         self, ids: Sequence[str], found: list[JobResult[Any] | None]

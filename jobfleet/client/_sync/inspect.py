@@ -10,7 +10,10 @@ from jobfleet.client._sync.connection import Connection
 from jobfleet.model import JobResult, JobStatus
 
 if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
     from jobfleet.model.explanation import Explanation
+    from jobfleet.model.history import History
     from jobfleet.operations.doctor.findings import Diagnosis
     from jobfleet.operations.jobs import listing
     from jobfleet.operations.jobs.filters import JobFilters
@@ -144,6 +147,37 @@ class Inspect(Connection):
         from jobfleet.operations import statistics as operations_statistics
 
         return self._do(operations_statistics.statistics(self.context, sample=sample))
+
+    def history(
+        self,
+        queue: str | None = None,
+        function: str | None = None,
+        *,
+        since: float | timedelta | str | datetime = "1h",
+        step: float | timedelta | str | None = None,
+    ) -> History:
+        """Return what was counted in each step of the past, from the samples that a reaper takes every 10 seconds.
+
+        Steps of 10 s are kept for 2 hours, minutes for 48 hours, and hours for 90 days where there is an archive. A
+        step in which no reaper ran has None in place of numbers.
+
+        Args:
+            queue: A queue; None for all.
+            function: A function, in all its queues; None for all. Give a queue or a function, not both.
+            since: How far back: seconds, a timedelta, a text such as ``"24h"``, or a time.
+            step: The duration of a step; by default at most 60 steps.
+
+        Raises:
+            UnknownQueue: There is no such queue.
+            InvalidJob: A value is not valid; or no worker knows the function, and it has not run in this time.
+            ConfigError: The samples are not kept for so long, or not in such small steps.
+            StoreUnavailable: The archive did not answer.
+        """
+        from jobfleet.operations import history as operations_history
+
+        asked = operations_history.window(self.context, queue, function, since, step)
+        hours = self._hours_from_archive(asked)
+        return self._do(operations_history.read(self.context, queue, function, since=since, step=step, hours=hours))
 
     def doctor(self) -> Diagnosis:
         """Check the server, the workers and a bounded part of each lane. Return the faults with their remedies.

@@ -15,7 +15,6 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError, StoreUnavailable
 from jobfleet.metrics.tally import Tally
 from jobfleet.operations.operation import drive
-from jobfleet.operations.queues.pause import finish
 from jobfleet.outcome import Crashed, Outcome, Preempted, Witnessed
 from jobfleet.retry.tries import Tries
 from jobfleet.services.duties.lanes import Lanes
@@ -167,6 +166,8 @@ class Leases(Service):
         if not self._paused <= stopped(ticked.functions):
             await catch_up(self._store, self._keys, [lane])
         if resuming := read_resuming(ticked.functions):
+            from jobfleet.operations.queues.pause import finish  # for fleets with paused functions
+
             await drive(self._store, finish(lane, resuming))
             log.info("leases.resumed lane=%s functions=%s all jobs are put back", lane.tag, ",".join(resuming))
         if len(ticked.overdue) == CHUNK or len(ticked.expired) == CHUNK:

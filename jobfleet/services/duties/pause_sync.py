@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from jobfleet.operations.operation import drive
-from jobfleet.operations.queues.pause import finish
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.paused import pause_function, paused, read_functions, resume_function
 from jobfleet.store.keys import Keyspace, Lane
@@ -22,6 +21,8 @@ async def catch_up(store: AsyncStore, keys: Keyspace, lanes: Iterable[Lane]) -> 
     ]
     if not fresh:
         return
+    from jobfleet.operations.queues.pause import finish  # for fleets with paused functions
+
     still = read_functions(await store.run(paused(keys)))
     for lane, name in fresh:
         if name not in still:

@@ -103,15 +103,15 @@ ENQUEUES = _named(
 ASKS = _named("fleet flow kinds lines outcomes parents queues results server status")
 RUNS = _named(
     """acquire_lock beat bury children claim declare ended_runs extend_flow granted keep know leave log note_wait
-    progress put_back release_lock renew steps stop"""
+    progress put_back release_lock renew report_runs steps stop"""
 )
 LEASES = _named("pause_function paused resume_function set_aside settle tick waiting")
 """What workers do, too, so that a fleet without a reaper recovers the jobs of dead workers."""
 CRON = _named("attend attendants entries fire ledger marks schedule")
 RELAYS = _named("dependants flows outbox unwatch")
 KEEPS_UP = _named(
-    """counts deliver deliveries endings enlist gather history indexes memory put_back retire
-    sweep take trim trim_journal unfiled file_letters note_groups group_marks
+    """commit_samples counts deliver deliveries endings enlist gather history hold_samples indexes memory put_back
+    retire run_reports sampled sweep take trim trim_journal unfiled file_letters note_groups group_marks write_samples
     rescues rescue oldest_letters keep_letters drop_letters undo_replay plan_rescue note_rescue replay letter"""
 )
 OPERATES = _named(

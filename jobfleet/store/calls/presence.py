@@ -1,4 +1,4 @@
-"""Calls for workers: beat, leave, know, kinds and command."""
+"""Calls for workers: beat, leave, know, kinds, command and report_runs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import KindSeen, KindsSeen, Known, Present
 from jobfleet.store.rows import fields, log_unreadable, text_of
 from jobfleet.store.script import load
+
+REPORT_TTL_MS = 3_600_000
+"""For how long a worker's report of its runs is stored after the last change."""
 
 
 def beat(
@@ -64,6 +67,16 @@ def sound_queues(pairs: Reply) -> tuple[dict[str, tuple[int, int]], tuple[str, .
         log_unreadable(strange)
         found = {name: lanes for name, lanes in found.items() if QUEUE_RULE.fullmatch(name)}
     return found, (*problems, *strange)
+
+
+def report_runs(keys: Keyspace, worker: str, report: bytes, *, ttl_ms: int = REPORT_TTL_MS) -> Call[int]:
+    """Report what a worker has counted of its runs since its start; returns Redis's time, µs."""
+    return Call(
+        load("report_runs"),
+        (keys.reports, keys.report(worker)),
+        (worker, ttl_ms, report),
+        lambda reply: int(reply[1]),
+    )
 
 
 def leave(keys: Keyspace, worker: str, kinds: Sequence[str] = ()) -> Call[bool]:

@@ -36,6 +36,7 @@ from jobfleet.worker.run.stop_state import Stage
 from jobfleet.worker.run.waits import any_of
 from jobfleet.worker.run.writes import event_log
 from jobfleet.worker.run.writes.metrics import Counting
+from jobfleet.worker.run.writes.run_counts import RunCounts
 
 UNKNOWN_USER = "-"
 REPLY_CHECK_EVERY = 0.05
@@ -63,6 +64,7 @@ class Engine(RunEvents):
 
     Attributes:
         router: Knows which functions other workers know.
+        runs: Counts the runs for the samples; None if they are off.
         finished: How many runs have been settled.
     """
 
@@ -99,6 +101,7 @@ class Engine(RunEvents):
         self._job_level = event_log.level_of_jobs(config)
         self.finished = 0
         self._counting = Counting(tally, self.now_us)
+        self.runs = RunCounts(self._runs.values, self.now_us) if config.samples else None
         self._unreadables = Unreadables(store, config, tally)
         relay = Relay(store, Keyspace.of(config), config, tally)
         self._unblocker = Unblocker(relay, self._dependants_unblocked)
@@ -245,6 +248,8 @@ class Engine(RunEvents):
             if letter not in "sdc":
                 event_log.lost(run, f"its late finish was refused ({letter})")
                 self._on_lost(run.key)
+            if self.runs is not None:
+                self.runs.settled(run, item, letter)
             if self._counting.is_on:
                 self._counting.settled(run, letter)
         finally:

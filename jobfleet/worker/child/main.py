@@ -308,7 +308,8 @@ class Child:
     def _report_state(self) -> None:
         if self._tally.is_on:
             self._engine.count_starts()
-        self._reports.send("state", self._engine.running, self._tally.take())
+        counts = self._engine.runs.take() if self._engine.runs is not None else ()
+        self._reports.send("state", self._engine.running, self._tally.take(), counts)
         if self._tally.is_on:
             self._reports.send("pulse", self._engine.pulse)
 

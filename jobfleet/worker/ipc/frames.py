@@ -48,7 +48,7 @@ async def frames(descriptor: int) -> AsyncIterator[list[Any]]:
     reader = asyncio.StreamReader()
     pipe = os.fdopen(descriptor, "rb", buffering=0)
     transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
-    unpacker = msgpack.Unpacker(max_buffer_size=1 << 26)
+    unpacker = msgpack.Unpacker(max_buffer_size=1 << 26, strict_map_key=False)
     try:
         while chunk := await reader.read(READ_SIZE):
             unpacker.feed(chunk)

@@ -27,6 +27,7 @@ from jobfleet.worker.supervisor.child_handle import ChildHandle
 from jobfleet.worker.supervisor.connection import LEASE_REPORTS, Connection
 from jobfleet.worker.supervisor.crash_recovery import CrashRecovery
 from jobfleet.worker.supervisor.metrics import WorkerMetrics
+from jobfleet.worker.supervisor.run_totals import RunTotals
 from jobfleet.worker.supervisor.start_report import IMPORTS, StartReport
 
 log = logging.getLogger("jobfleet.worker")
@@ -65,6 +66,7 @@ class Children:
         on_empty: Called when a child is gone and has no immediate successor.
         connection: Learns which leases the children have lost.
         start_report: Learns what the children import.
+        runs: Collects the children's counts of runs.
 
     Attributes:
         by_pid: The children by process id.
@@ -91,6 +93,7 @@ class Children:
         on_empty: Callable[[], None],
         connection: Connection,
         start_report: StartReport,
+        runs: RunTotals,
     ) -> None:
         self._worker = worker
         self._modules = list(modules)
@@ -105,6 +108,7 @@ class Children:
         self._on_empty = on_empty
         self._connection = connection
         self._start_report = start_report
+        self._runs = runs
         self._count = 0
         self._deaths = 0
         self._burials: set[asyncio.Task[None]] = set()
@@ -199,8 +203,9 @@ class Children:
             elif word == "serving":
                 self._relieve(handle)
             elif word == "state":
-                handle.running, delta = rest
+                handle.running, delta, counts = rest
                 self._metrics.merge(delta)
+                self._runs.add(counts)
             elif word == "pulse":
                 handle.pulsed_at = rest[0]
                 self._metrics.pulsed(rest[0])

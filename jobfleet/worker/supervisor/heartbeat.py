@@ -19,11 +19,12 @@ from jobfleet.config import JobConfig, processors
 from jobfleet.errors import EncodingError
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.enqueue import open_queue
-from jobfleet.store.calls.presence import beat, know, leave
+from jobfleet.store.calls.presence import beat, know, leave, report_runs
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Known, Present
 from jobfleet.version import VERSION
 from jobfleet.worker.ipc.kinds import Kind
+from jobfleet.worker.supervisor.run_totals import RunTotals
 
 log = logging.getLogger("jobfleet.worker")
 NEVER = -1
@@ -38,6 +39,7 @@ class Heartbeat:
         config: The settings; `gone_after` defines when a silent worker counts as gone.
         worker: The worker's id.
         on_forgotten: Called after the worker has published again what Redis had lost.
+        runs: The counts of the worker's runs; they are sent after a beat if they have changed.
     """
 
     def __init__(
@@ -48,9 +50,13 @@ class Heartbeat:
         worker: str,
         *,
         on_forgotten: Callable[[], None] = lambda: None,
+        runs: RunTotals | None = None,
     ) -> None:
         self._store = store
         self._on_forgotten = on_forgotten
+        self._runs = runs
+        self._first_report = 0
+        self._label = config.version_label or ""
         self._keys = keys
         self._gone_us = round(config.gone_after * 1e6)
         self._worker = worker
@@ -103,6 +109,7 @@ class Heartbeat:
             "started": self._started,
             "joined": self._joined,
             "version": VERSION,
+            "label": self._label,
             "clock": wall_us(),
             "queues": list(queues),
             "slots": slots,
@@ -126,6 +133,20 @@ class Heartbeat:
         self._joined = self._joined or present.now
         self.workers = present.workers
         self.queues = present.queues
+        await self._report()
+
+    async def _report(self, *, patience: float | None = -1.0) -> None:
+        """Send the counts of the worker's runs, if they have changed."""
+        report = self._runs.news(self._first_report) if self._runs is not None else None
+        if self._runs is None or report is None:
+            return
+        self._runs.sent()  # before the call, because there may be more during it
+        try:
+            now = await self._store.run(report_runs(self._keys, self._worker, report), patience=patience)
+        except BaseException:
+            self._runs.sent(is_sent=False)
+            raise
+        self._first_report = self._first_report or now
 
     async def _send(self, account: Mapping[str, object], serves: Sequence[str]) -> Present:
         functions, self._unpublished = self._unpublished, {}
@@ -170,7 +191,8 @@ class Heartbeat:
         return await self._store.run(know(self._keys, self._worker, kind, gone_us=self._gone_us, functions=functions))
 
     async def leave(self) -> None:
-        """Remove the worker from the fleet, with little patience."""
+        """Remove the worker from the fleet, with little patience; before, send the counts of its last runs."""
+        await self._report(patience=1.0)
         await self._store.run(leave(self._keys, self._worker, sorted(self._sent)), patience=1.0)
 
 

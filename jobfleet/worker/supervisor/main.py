@@ -43,6 +43,7 @@ from jobfleet.worker.supervisor.metrics import WorkerMetrics
 from jobfleet.worker.supervisor.recycling import Recycling
 from jobfleet.worker.supervisor.remote_commands import RemoteCommands
 from jobfleet.worker.supervisor.renewals import Renewals
+from jobfleet.worker.supervisor.run_totals import RunTotals
 from jobfleet.worker.supervisor.signals import Signals
 from jobfleet.worker.supervisor.start_report import StartReport
 
@@ -77,12 +78,14 @@ class Supervisor:
             self._tally.count_keys(self._keys.seals.sealer.counted)
         self._connection = Connection(at.shown, log, self._tally, held=self._held, is_examined=self._is_examined)
         self._start_report = StartReport(config, self._worker, modules, at.shown)
+        runs = RunTotals()
         self._heartbeat = Heartbeat(
             self._store,
             self._keys,
             config,
             self._worker,
             on_forgotten=lambda: self._child_processes.tell("forgotten"),
+            runs=runs,
         )
         self._leases = Leases(
             self._store,
@@ -135,6 +138,7 @@ class Supervisor:
             on_empty=self._check_all_gone,
             connection=self._connection,
             start_report=self._start_report,
+            runs=runs,
         )
         self._recycling = Recycling(self._child_processes, grace=config.grace, metrics=self._metrics)
         self._by_pid = self._child_processes.by_pid

@@ -33,7 +33,7 @@ class Counting:
         for run in runs:
             if run.started_us and not run.is_counted:
                 run.is_counted = True
-                self._tally.count("jobs_started_total", (run.lane.queue, _function(run)))
+                self._tally.count("jobs_started_total", (run.lane.queue, function_of(run)))
 
     def settled(self, run: Run, letter: str) -> None:
         """Count the ending of a run.
@@ -57,7 +57,7 @@ class Counting:
                 else self._now_us() - started
             )
         is_whole = started != 0 and not run.is_counted
-        self._tally.run_finished(queue, _function(run), outcome, took, waited, is_whole=is_whole)
+        self._tally.run_finished(queue, function_of(run), outcome, took, waited, is_whole=is_whole)
         if outcome == "completed":
             return
         if outcome == "retried":
@@ -68,7 +68,7 @@ class Counting:
             self._tally.count("fenced_writes_total", (queue,))
 
 
-def _function(run: Run) -> str:
+def function_of(run: Run) -> str:
     """The function name for the label of a run; a question mark for an invalid name."""
     name = run.header.get("function")
     if run.handler is None and not (isinstance(name, str) and 0 < len(name) <= LONGEST):
