@@ -11,6 +11,7 @@ from tests.support.chaos.case import Case
 from tests.support.chaos.figures import figures
 from tests.support.chaos.history import Record
 from tests.support.chaos.invariants import INVARIANTS, judge
+from tests.support.chaos.producer import SIDE
 from tests.support.chaos.trail import Happened, Trail
 
 JOB, OTHER = "default.0.aa", "default.0.bb"
@@ -111,8 +112,8 @@ def test_a_job_of_a_level_that_the_fault_must_keep_is_not_excused() -> None:
 def test_an_outage_lasts_from_the_first_call_without_a_reply_to_the_next_reply_of_its_queue() -> None:
     calls = [
         Record(2.0, "producer-1", "invoke", "enqueue", OTHER, 0, {"call": 8}),
-        Record(3.5, "producer-2", "invoke", "enqueue", "side.0.cc", 0, {"call": 9}),
-        Record(3.6, "producer-2", "ok", "enqueue", "side.0.cc", 0, {"answer": "side.0.cc"}),
+        Record(3.5, "producer-2", "invoke", "enqueue", f"{SIDE}.0.cc", 0, {"call": 9}),
+        Record(3.6, "producer-2", "ok", "enqueue", f"{SIDE}.0.cc", 0, {"answer": f"{SIDE}.0.cc"}),
         Record(4.0, "producer-1", "unknown", "enqueue", OTHER),
         Record(4.1, "producer-1", "invoke", "enqueue", OTHER, 0, {"call": 8}),
         Record(4.5, "producer-1", "ok", "enqueue", OTHER, 0, {"answer": OTHER}),
@@ -120,7 +121,7 @@ def test_an_outage_lasts_from_the_first_call_without_a_reply_to_the_next_reply_o
 
     outages = case(*calls, *RUN, job=COMPLETED).outages
 
-    assert {queue: round(seconds, 1) for queue, seconds in outages.items()} == {"default": 2.5, "side": 0.1}
+    assert {queue: round(seconds, 1) for queue, seconds in outages.items()} == {"default": 2.5, SIDE: 0.1}
 
 
 def test_an_unknown_outcome_is_neither_lost_nor_a_phantom() -> None:
@@ -132,7 +133,7 @@ def test_an_unknown_outcome_is_neither_lost_nor_a_phantom() -> None:
 
 def paused(*resumed: tuple[float, float]) -> Case:
     """A pause from 1 s on, with calls to resume from other producers, and a grant of the paused queue at 5 s."""
-    side = "side.0.aa"
+    side = f"{SIDE}.0.aa"
     history = [Record(1.0, "p-1", "invoke", "pause"), Record(1.2, "p-1", "ok", "pause", "", 0, {"answer": True})]
     for number, (begun, ended) in enumerate(resumed):
         history.append(Record(begun, f"q-{number}", "invoke", "resume"))

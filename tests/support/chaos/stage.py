@@ -33,7 +33,7 @@ LEASE = 6.0
 DRAIN = 90.0
 QUEUES = ("default", SIDE)
 SETTINGS: Mapping[str, object] = {
-    "processes": 1, "slots": 8, "lease": LEASE, "grace": 2, "retry_delay": 0.2, "queues": "default,side,ticks",
+    "processes": 1, "slots": 8, "lease": LEASE, "grace": 2, "retry_delay": 0.2, "queues": f"default,{SIDE},ticks",
 }  # fmt: skip
 MILLION = 1_000_000
 JOBS_EACH = 2500
