@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from jobfleet import AsyncFleet, Fleet, Job, JobStatus
 from jobfleet.config import mask_url
 from jobfleet.errors import ConfigError, StoreUnavailable
 from jobfleet.store.link.sync import SocketLink
 from jobfleet.store.server.security import Security
+from jobfleet.store.server.sentinel import Inquiry, Named
 from jobfleet.store.server.sentinel_url import SentinelGroup
 from jobfleet.store.server.target import target
 from tests.support.fleet import LONG, Programs
@@ -162,6 +165,20 @@ async def test_the_sentinel_that_knows_the_latest_failover_decides() -> None:
             assert old.client().dbsize() == 0
         finally:
             late.stop()
+
+
+def test_a_sentinel_that_did_not_reply_is_only_asked_if_no_other_replies() -> None:
+    inquiry = Inquiry(read("sentinel://one,two,three/jobs"), timeout=1)
+    one, two, three = ((name, 26379) for name in ("one", "two", "three"))
+    assert inquiry.hosts() == ([one, two, three], [])
+
+    assert isinstance(inquiry.named("jobs", two, [RedisTimeoutError("late")]), RedisTimeoutError)
+    assert isinstance(inquiry.named("jobs", three, [RedisConnectionError("refused")]), RedisConnectionError)
+    assert inquiry.hosts() == ([one, three], [two])
+
+    state = {"ip": "ten", "port": 1, "is_sdown": False, "is_odown": False, "config-epoch": 4}
+    assert inquiry.named("jobs", two, [{"jobs": state}, ("ten", 1)]) == Named(4, ("ten", 1))
+    assert inquiry.hosts() == ([one, two, three], [])
 
 
 def test_an_unknown_service_and_a_host_that_is_no_sentinel_are_named(group: SentinelServers) -> None:

@@ -133,7 +133,7 @@ class Case:
         begun: dict[str, list[float]] = defaultdict(list)
         longest: dict[str, float] = defaultdict(float)
         for record in self.history:
-            if record.op.startswith("enqueue") and record.process.startswith("producer"):
+            if record.op.startswith("enqueue") and record.process != "stage":
                 queue = record.id.partition(".")[0] or "default"
                 if record.kind == "invoke":
                     begun[queue].append(record.at)
