@@ -199,9 +199,11 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--durability", default="fast", help="of all jobs")
+    parser.add_argument("--confirm", type=float, default=2.5, help="seconds to wait for a confirmation")
     given = parser.parse_args()
     recorder = Recorder(given.folder, given.name)
-    with Fleet(given.url, patience=PATIENCE, durability=given.durability) as fleet:
+    options = {"durability": given.durability, "durability_timeout": given.confirm}
+    with Fleet(given.url, patience=PATIENCE, **options) as fleet:
         Producer(fleet, recorder, random.Random(given.seed)).run(given.first, given.jobs, given.seconds)
     recorder.note("info", "over")
 

@@ -55,6 +55,7 @@ class Source(subprocess.Popen[bytes]):
         given = {
             "url": stage.url, "folder": stage.folder, "name": self.name, "seed": stage.seed + number,
             "first": self.first, "jobs": jobs, "seconds": seconds, "durability": stage.level,
+            "confirm": stage.confirm,
         }  # fmt: skip
         words = [word for name, value in given.items() for word in (f"--{name}", str(value))]
         with (stage.folder / f"producer-{number}.log").open("ab") as out:
@@ -83,6 +84,7 @@ class Stage:
         settings: Of the workers that are started from now on.
         facts: Further facts for the checker.
         level: The durability of the jobs of producers.
+        confirm: How many seconds producers wait for a confirmation.
     """
 
     def __init__(
@@ -103,7 +105,7 @@ class Stage:
         self.windows: list[list[float]] = []
         self.settings: dict[str, object] = dict(SETTINGS)
         self.facts: dict[str, Any] = {"caps": dict.fromkeys(GROUPS, CAP)}
-        self.level = "fast"
+        self.level, self.confirm = "fast", 2.5
         self.is_over = threading.Event()
         self._mending: list[Callable[[], None]] = []
         self._made = 0

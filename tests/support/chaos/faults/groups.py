@@ -26,7 +26,7 @@ def _group(stage: Stage) -> Group:
 
 
 def _replicated(stage: Stage) -> None:
-    stage.level = "replicated"
+    stage.level, stage.confirm = "replicated", 0.3  # so that many calls end while no replica confirms any
 
 
 @fault("failover", "SIGKILL to the primary of a Sentinel group; it comes back as a replica", server=Group, times=1)
