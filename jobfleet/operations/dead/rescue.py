@@ -95,7 +95,7 @@ def status_of(stored: calls.StoredRescue) -> RescueStatus:
         None if by == NOBODY else from_word(by),
         None if ended_by == NOBODY else from_word(ended_by),
         moment(int(fields.get("at", 0))),
-        moment(int(fields.get("ended", 0))),
+        moment(int(fields.get("over", 0))),
         round(1e6 / int(fields.get("every", 1e6)), 6),
         canary,
         int(fields.get("stop_after", 1)),

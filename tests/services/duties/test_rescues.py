@@ -193,6 +193,38 @@ async def test_a_stopped_rescue_replays_nothing_more(store: AsyncStore, fleet: A
     assert (await fleet.rescue_of(group)).id == rescue.id
 
 
+async def test_jobs_that_end_otherwise_are_counted_and_stop_nothing(
+    store: AsyncStore, fleet: AsyncFleet, duty: Rescues
+) -> None:
+    group, ids = await bury(store, fleet, 3)
+    rescue = await fleet.rescue(group, canary=(1,), rate="1000/s")
+    for _ in range(2):
+        await duty.turn()
+    assert (await rescue.status()).ended_at is None
+    await fleet.cancel(ids[0])
+
+    await run_to_the_end(duty.turn, store, [])
+
+    status = await rescue.status()
+    assert (status.state, status.ended, status.completed, status.failed) == ("completed", 1, 2, 0)
+    assert status.ended_at is not None
+
+
+async def test_an_undo_that_finds_nothing_in_flight_leaves_the_state(
+    store: AsyncStore, fleet: AsyncFleet, duty: Rescues
+) -> None:
+    group, _ = await bury(store, fleet, 1)
+    running = await fleet.rescue(group)
+    assert await running.undo(by="ann") == 0
+    assert (await running.status()).state == "stopped"
+    other = await fleet.rescue(group)
+    await run_to_the_end(duty.turn, store, [])
+
+    assert await other.undo() == 0
+
+    assert (await other.status()).state == "completed"
+
+
 async def test_any_number_of_reapers_replay_each_letter_once(
     store: AsyncStore, fleet: AsyncFleet, redis_url: str, raw: redis.Redis
 ) -> None:

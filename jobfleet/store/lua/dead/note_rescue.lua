@@ -27,7 +27,7 @@ local flying = redis.call('ZCARD', KEYS[3])
 
 local function turn_to(fresh, why)
   state = fresh
-  redis.call('HSET', KEYS[2], 'state', state, 'why', why, 'ended', now)
+  redis.call('HSET', KEYS[2], 'state', state, 'why', why, 'over', now)
   if who ~= '-' then redis.call('HSET', KEYS[2], 'ended_by', who) end
 end
 
@@ -42,8 +42,8 @@ for i = 4, #ARGV, 2 do
     if outcome == 'failed' then failed = failed + 1 end
   end
 end
-if wish == 'stop' and state == 'running' then turn_to('stopped', 'asked') end
-if wish == 'undo' and (state == 'running' or state == 'stopped' or state == 'completed') then turn_to('undoing', 'asked') end
+if state == 'running' and (wish == 'stop' or wish == 'undo' and flying == 0) then turn_to('stopped', 'asked') end
+if wish == 'undo' and flying > 0 and (state == 'running' or state == 'stopped') then turn_to('undoing', 'asked') end
 if state == 'running' and failed >= tonumber(row[2]) then turn_to('stopped', 'failures') end
 if flying == 0 then
   if state == 'running' and row[4] == '1' then turn_to('completed', '') end
