@@ -70,6 +70,9 @@ OWN = {
     "forbidden": Row(403, "The role does not permit it."),
     "cross-site": Row(403, "The request does not come from a page of the dashboard."),
     "wrong-host": Row(421, "The name of the host is not one of this machine, and there is no user."),
+    "behind-proxy": Row(
+        403, "A proxy has forwarded the request, and there is no user: run 'jobfleet web user add NAME'."
+    ),
     "too-large": Row(413, "The body of the request is too large."),
     "unsupported-body": Row(415, "The body of the request is not of the expected type."),
     "invalid-request": Row(400, "A parameter is missing or wrong."),

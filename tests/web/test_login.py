@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
@@ -12,7 +13,7 @@ from jobfleet.web.safety import lockout
 from jobfleet.web.safety.access import AccessFile
 from jobfleet.web.safety.caller import Role
 from jobfleet.web.safety.lockout import Lockout
-from jobfleet.web.safety.sessions import FAILURES_OF_ADDRESS, FAILURES_OF_NAME, Sessions
+from jobfleet.web.safety.sessions import FAILURES_OF_ADDRESS, FAILURES_OF_NAME, HASHING_AT_ONCE, Sessions
 from tests.web.conftest import PASSWORD
 from tests.web.site import Site, served
 
@@ -155,6 +156,18 @@ async def test_failures_lock_an_address_out(access: AccessFile) -> None:
     with pytest.raises(Problem, match="Too many"):
         await sessions.log_in(users, "viewer", PASSWORD, "192.0.2.1")
     assert await sessions.log_in(users, "viewer", PASSWORD, "192.0.2.2")
+
+
+async def test_logins_at_the_same_time_do_not_evade_the_lock(access: AccessFile) -> None:
+    sessions, users = Sessions(60), access.read()
+    tries = [sessions.log_in(users, "viewer", "wrong", f"192.0.2.{number}") for number in range(4 * FAILURES_OF_NAME)]
+
+    answers = await asyncio.gather(*tries, return_exceptions=True)
+
+    checked = [one for one in answers if isinstance(one, Problem) and one.code == "unauthenticated"]
+    assert len(checked) < FAILURES_OF_NAME + HASHING_AT_ONCE
+    assert {one.code for one in answers if isinstance(one, Problem)} == {"unauthenticated", "locked-out"}
+    assert len(answers) == sum(isinstance(one, Problem) for one in answers)
 
 
 def test_names_and_addresses_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,6 +82,9 @@ OPEN_PROBES: dict[str, tuple[Probe, int]] = {
             path, browser.csrf()
         ), 421,
     ),
+    "through a proxy on this machine": (
+        lambda browser, path: browser.post(path, browser.csrf(), {"X-Forwarded-For": "192.0.2.1"}), 403,
+    ),
     "a body of a megabyte": (
         lambda browser, path: browser.send("POST", path, {**FORM, "Origin": browser.origin}, b"x" * 1_000_000), 413,
     ),

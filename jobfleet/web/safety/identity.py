@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 SESSION_COOKIE, SEAT_COOKIE = "jobfleet_session", "jobfleet_seat"
 """The secret of a login; and a random value of a browser without one, which its CSRF token is made of."""
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+"""A proxy adds one of these: then the request may come from another machine, though the proxy is on this one."""
 OPEN_NAME = "web"
 """Name of a caller where nobody logs in."""
 
@@ -95,6 +97,8 @@ class Identity:
         """A caller on this machine, where there is no user. The name of the host is checked against DNS rebinding."""
         if not is_loopback("" if connection.client is None else connection.client.host):
             return None
+        if any(name in connection.headers for name in FORWARDED):
+            raise refusal("behind-proxy")
         if host_of(connection.headers) not in LOCAL_NAMES | {self._listening, f"[{self._listening}]"}:
             raise refusal(
                 "wrong-host",

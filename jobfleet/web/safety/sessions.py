@@ -56,33 +56,37 @@ class Sessions:
         Raises:
             Problem: The name or the password is wrong, or there were too many failures.
         """
-        left = max(self._names.left(name), self._addresses.left(address))
-        if left:
-            text = f"Too many failed logins; try again in {math.ceil(left)} s."
-            raise refusal("locked-out", text, {"Retry-After": str(math.ceil(left))})
-        user = access.users.get(name)
-        is_right = await self._is_right(user, password)
-        if user is None or not is_right:
-            self._names.failed(name)
-            self._addresses.failed(address)
-            raise refusal("unauthenticated", "The name or the password is wrong.")
-        self._names.succeeded(name)
-        self._addresses.succeeded(address)
+        user = await self._checked(access, name, password, address)
         secret = secrets.token_urlsafe(32)
         self._sessions[hash_token(secret)] = Session(name, user.password, monotonic() + self.lasts)
         if len(self._sessions) > SESSIONS_MOST:
             self._sessions.popitem(last=False)
         return secret
 
-    async def _is_right(self, user: User | None, password: str) -> bool:
-        """Check a password in a thread; for a user that does not exist it takes as long."""
+    async def _checked(self, access: Access, name: str, password: str, address: str) -> User:
+        """The user, if the password is right. Logins wait here before the lock is looked at: they count one by one."""
         self._hashing = self._hashing or asyncio.Semaphore(HASHING_AT_ONCE)
         async with self._hashing:
-            if user is not None and user.password:
-                return await asyncio.to_thread(is_password, password, user.password)
-            self._nobody = self._nobody or await asyncio.to_thread(hash_password, secrets.token_hex())
-            await asyncio.to_thread(is_password, password, self._nobody)
-            return False
+            if left := max(self._names.left(name), self._addresses.left(address)):
+                text = f"Too many failed logins; try again in {math.ceil(left)} s."
+                raise refusal("locked-out", text, {"Retry-After": str(math.ceil(left))})
+            user = access.users.get(name)
+            is_right = await self._is_right(user, password)
+            if user is None or not is_right:
+                self._names.failed(name)
+                self._addresses.failed(address)
+                raise refusal("unauthenticated", "The name or the password is wrong.")
+            self._names.succeeded(name)
+            self._addresses.succeeded(address)
+            return user
+
+    async def _is_right(self, user: User | None, password: str) -> bool:
+        """Check a password in a thread; for a user that does not exist it takes as long."""
+        if user is not None and user.password:
+            return await asyncio.to_thread(is_password, password, user.password)
+        self._nobody = self._nobody or await asyncio.to_thread(hash_password, secrets.token_hex())
+        await asyncio.to_thread(is_password, password, self._nobody)
+        return False
 
     def user(self, access: Access, secret: str) -> User | None:
         """The user of a session as the access file has the user now; None if the session has ended."""
