@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from jobfleet.errors import ConfigError
 from jobfleet.fleet.sync import Fleet
@@ -20,8 +21,36 @@ from jobfleet.web.safety.identity import is_loopback
 
 KEEP_ALIVE, DRAIN = 15, 3
 HEADERS_MOST = 32 * 1024
+HEADERS_WITHIN = 10.0
+"""Seconds that the headers of a request may take to arrive; at most twice as long."""
 CONNECTIONS_MOST = 1000
 """Connections at once; more are answered with 503."""
+
+
+class _Protocol(H11Protocol):
+    """A connection that is closed if a request does not arrive in time; uvicorn waits for the rest of it for ever."""
+
+    _watch: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Begin to watch."""
+        super().connection_made(transport)
+        self._look(None)
+
+    def _look(self, before: object) -> None:
+        """Close the connection if it has waited for the same request since the last look."""
+        is_waiting = self.cycle is None or self.cycle.response_complete
+        state = (self.cycle,) if is_waiting else None
+        if state is not None and state == before:
+            self.transport.close()
+            return
+        self._watch = self.loop.call_later(HEADERS_WITHIN, self._look, state)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the watch."""
+        if self._watch is not None:
+            self._watch.cancel()
+        super().connection_lost(exc)
 
 
 class _Server(uvicorn.Server):
@@ -82,7 +111,7 @@ def server_of(application: ASGIApp, close_streams: Callable[[], None]) -> uvicor
     """
     settings = uvicorn.Config(
         application, log_config=None, access_log=False, server_header=False, proxy_headers=False, lifespan="on",
-        ws="none", timeout_keep_alive=KEEP_ALIVE, timeout_graceful_shutdown=DRAIN,
+        ws="none", http=_Protocol, timeout_keep_alive=KEEP_ALIVE, timeout_graceful_shutdown=DRAIN,
         limit_concurrency=CONNECTIONS_MOST, h11_max_incomplete_event_size=HEADERS_MOST,
     )  # fmt: skip
     return _Server(settings, close_streams)

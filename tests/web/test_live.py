@@ -15,6 +15,8 @@ from jobfleet.errors import StoreUnavailable
 from jobfleet.web.app import WebApp
 from jobfleet.web.errors import Problem
 from jobfleet.web.live.hub import Hub, Snapshot
+from jobfleet.web.safety.access import AccessFile
+from jobfleet.web.safety.caller import Role
 from tests.cli.hand import Hand
 from tests.support.waiting import await_until, wait_until
 from tests.web.site import Browser, Site, served
@@ -192,6 +194,16 @@ def test_a_session_that_ends_ends_the_live_page(site: Site, users: None, monkeyp
     with browser.stream("/queues", Cookie=cookie) as events:
         next(events)
         browser.post("/logout", browser.csrf("/queues"))
+        assert list(events) == []
+
+
+def test_a_revoked_token_ends_the_live_page(
+    site: Site, access: AccessFile, tokens: dict[Role, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobfleet.web.endpoints.reading.BEAT", 0.05)
+    with site.browser().stream("/queues", Authorization=f"Bearer {tokens[Role.VIEWER]}") as events:
+        next(events)
+        access.revoke_token("of-viewer")
         assert list(events) == []
 
 

@@ -178,6 +178,11 @@ def test_the_header_of_anybody_else_does_not_count(make_fleet: Callable[..., Fle
         assert site.browser().get("/api/v1/queues", X_Forwarded_For="192.0.2.1", X_Forwarded_User="admin").status == 401
 
 
+def test_the_basic_authentication_of_a_proxy_is_not_a_token(browser: Browser) -> None:
+    assert browser.get("/api/v1/queues", Authorization="Basic YW5uOng=").status == 200
+    assert browser.get("/api/v1/queues", Authorization="Bearer YW5uOng=").code == "unauthenticated"
+
+
 def test_an_address_has_a_rate(fleet: Fleet) -> None:
     site = Site(Guard(WebApp(fleet), Rate(0.01, 5)))
     try:

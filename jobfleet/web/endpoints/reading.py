@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from jobfleet.web.endpoints.request import Context, Endpoint, json_response, path_of, root_of
+from jobfleet.web.endpoints.stream import EventStream
+from jobfleet.web.errors import Problem
 from jobfleet.web.live.hub import Snapshot
 from jobfleet.web.route import Page
 from jobfleet.web.safety.caller import Caller
 from jobfleet.web.safety.identity import csrf_token, signed
 
+BEAT_LINE = ": beat\n\n"
 BEAT = 10.0
 """Seconds without a change after which a line is sent, so that a connection that is gone is noticed."""
 
@@ -76,28 +79,24 @@ def live(context: Context, page: Page) -> Endpoint:
         first = await anext(snapshots, None)  # too many streams are refused before the answer begins
         root = root_of(request)
 
-        async def events() -> AsyncIterator[str]:
-            snapshot = first
-            try:
-                while True:
-                    yield ": beat\n\n" if snapshot is None else _event(context, page, key, snapshot, root, caller)
-                    snapshot = await anext(snapshots)
-                    if not _is_known(context, request, page):
-                        return
-            except StopAsyncIteration:
-                return
-            finally:
-                await snapshots.aclose()
+        async def events() -> AsyncGenerator[str, None]:
+            yield BEAT_LINE if first is None else _event(context, page, key, first, root, caller)
+            async for snapshot in snapshots:
+                if not _is_known(context, request, page):
+                    return
+                yield BEAT_LINE if snapshot is None else _event(context, page, key, snapshot, root, caller)
 
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(events(), media_type="text/event-stream", headers=headers)
+        return EventStream(events(), snapshots)
 
     return context.handled("json", answer)
 
 
 def _is_known(context: Context, request: Request, page: Page) -> bool:
     """Whether who has opened a page may still see it: a session may have ended, or a user may have been removed."""
-    caller = context.dashboard.identity.caller(request)
+    try:
+        caller = context.dashboard.identity.caller(request)
+    except Problem:  # its token was revoked
+        return False
     return caller is not None and caller.role.permits(page.role)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ from jobfleet.web.safety.identity import csrf_token
 
 BODY_MOST = 64 * 1024
 """Bytes of a body."""
+BODY_WITHIN = 10.0
+"""Seconds that a body may take to arrive."""
 FIELDS_MOST = 50
 CSRF_FIELD, CSRF_HEADER = "csrf", "x-csrf-token"
 
@@ -51,12 +54,13 @@ async def read_body(request: Request) -> bytes:
         raise refusal("too-large", f"A body may have {BODY_MOST:,} bytes.")
     parts, size = [], 0
     try:
-        async for part in request.stream():
-            size += len(part)
-            if size > BODY_MOST:
-                raise refusal("too-large", f"A body may have {BODY_MOST:,} bytes.")
-            parts.append(part)
-    except ClientDisconnect:
+        async with asyncio.timeout(BODY_WITHIN):
+            async for part in request.stream():
+                size += len(part)
+                if size > BODY_MOST:
+                    raise refusal("too-large", f"A body may have {BODY_MOST:,} bytes.")
+                parts.append(part)
+    except (ClientDisconnect, TimeoutError):
         raise refusal("invalid-request", "The body is incomplete.") from None
     return b"".join(parts)
 

@@ -1,8 +1,10 @@
-"""The outermost layer: the rate of requests of an address, and the headers that every answer has."""
+"""The outermost layer: the rate of requests of an address, slow readers, and the headers that every answer has."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import math
 from typing import Any
 
@@ -12,6 +14,8 @@ from jobfleet.web.errors import refusal
 from jobfleet.web.safety.lockout import Rate
 
 PER_SECOND, BURST = 50.0, 300
+SEND_WITHIN = 20.0
+"""Seconds in which a client has to read what was sent to it before; then its connection is closed."""
 HEADERS = {
     "content-security-policy": (
         "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
@@ -24,6 +28,7 @@ HEADERS = {
     "x-frame-options": "DENY",
 }
 """``no-referrer`` would make browsers send ``Origin: null`` with forms."""
+_log = logging.getLogger("jobfleet.web")
 _RAW = [(name.encode(), text.encode()) for name, text in HEADERS.items()]
 
 
@@ -52,13 +57,17 @@ class Guard:
                 message["headers"] = given + [row for row in _RAW if row[0] not in names]
                 if b"cache-control" not in names:
                     message["headers"].append((b"cache-control", b"no-store"))
-            await send(message)
+            async with asyncio.timeout(SEND_WITHIN):
+                await send(message)
 
         client = scope.get("client")
         if wait := self._rate.wait(client[0] if client else ""):
             await _refuse(guarded, wait)
             return
-        await self._app(scope, receive, guarded)
+        try:
+            await self._app(scope, receive, guarded)
+        except TimeoutError:
+            _log.info("Closed a connection of %s, which did not read for %g s.", client and client[0], SEND_WITHIN)
 
 
 async def _refuse(send: Send, wait: float) -> None:

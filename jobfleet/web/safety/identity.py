@@ -36,7 +36,7 @@ class Identity:
 
     Args:
         config: The settings.
-        identify: The login of the host application, if it has one. Then users, proxies and open access do not count.
+        identify: The login of the host application, if it has one. Then only tokens count beside it.
     """
 
     def __init__(self, config: JobConfig, identify: Identify | None = None) -> None:
@@ -59,13 +59,15 @@ class Identity:
         Raises:
             Problem: The token is wrong, or the name of the host is not one of this machine.
         """
-        authorization = connection.headers.get("authorization", "")
-        if authorization:
-            return self._by_token(authorization)
+        scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+        is_bearer = scheme.lower() == "bearer"  # a proxy may pass its own basic authentication on
         seat = connection.cookies.get(SEAT_COOKIE, "")
+        if self._identify is not None and (found := self._identify(connection)) is not None:
+            return Caller(found[0], Role(found[1]), is_ambient=not is_bearer, key=seat)
+        if is_bearer:
+            return self._by_token(token.strip())
         if self._identify is not None:
-            found = self._identify(connection)
-            return None if found is None else Caller(found[0], Role(found[1]), key=seat)
+            return None
         access = self._file.read()
         if (name := self._named_by_proxy(connection)) is not None:
             user = access.users.get(name)
@@ -79,9 +81,8 @@ class Identity:
             return None
         return self._in_the_open(connection, seat)
 
-    def _by_token(self, authorization: str) -> Caller:
-        scheme, _, text = authorization.partition(" ")
-        token = self._file.read().token(text.strip()) if scheme.lower() == "bearer" else None
+    def _by_token(self, text: str) -> Caller:
+        token = self._file.read().token(text)
         if token is None:
             raise refusal("unauthenticated", "The token is wrong or was revoked.", {"WWW-Authenticate": "Bearer"})
         return Caller(token.name, token.role, is_ambient=False)
