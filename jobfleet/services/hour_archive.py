@@ -76,6 +76,9 @@ class HourArchive:
         part, first = COARSE.place(hour * HOUR_S // COARSE.step)
         minutes = range(first, first + HOUR_S // COARSE.step)
         values = await whole(self._store, self._keys, part)
+        return await asyncio.to_thread(self._merged, values, minutes)
+
+    def _merged(self, values: dict[str, bytes], minutes: range) -> dict[str, Point] | None:
         marks = {minute: epoch for minute, epoch in unpack_marks(values.pop("", b"")).items() if minute in minutes}
         if not marks:
             return None

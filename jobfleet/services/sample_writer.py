@@ -1,7 +1,12 @@
-"""Writes the points of a fleet's samples: steps of ten seconds, and minutes as soon as they are over."""
+"""Writes the points of a fleet's samples: steps of ten seconds, and minutes as soon as they are over.
+
+With thousands of series, packing and merging takes longer than other duties of the process can wait, so it is done in
+threads.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -47,7 +52,10 @@ class SampleWriter:
         if self._part:
             values = await whole(self._store, self._keys, self._part)
             self._marks = unpack_marks(values.pop("", b""))
-            self._points = {name: unpack(value, self._marks) for name, value in values.items()}
+            marks = self._marks
+            self._points = await asyncio.to_thread(
+                lambda: {name: points for name, value in values.items() if (points := unpack(value, marks))}
+            )
 
     async def write(self, index: int, epoch: int, series: Mapping[str, Point]) -> bool:
         """Write the points of a step; False if another process has the duty by now."""
@@ -61,8 +69,8 @@ class SampleWriter:
             if point and self._has_room(name):
                 self._points.setdefault(name, {})[step] = point
         self._marks[step] = epoch
-        rows = [(name, pack(step, epoch, points[step])) for name, points in self._points.items() if step in points]
-        return await self._write(FINE, part, rows)
+        rows = [(name, points[step]) for name, points in self._points.items() if step in points]
+        return await self._write(FINE, part, await asyncio.to_thread(_packed, rows, step, epoch))
 
     def mark(self, index: int, epoch: int) -> tuple[str, bytes, int]:
         """Return the chunk of a step, its mark, and the lifetime of the chunk, for the commit."""
@@ -81,7 +89,7 @@ class SampleWriter:
         steps = range(step - step % STEPS, step - step % STEPS + STEPS)
         if not any(one in self._marks for one in steps):
             return (part, *NOTHING)
-        rows = [(name, pack(minute, epoch, point)) for name, point in self._merged(steps)]
+        rows = await asyncio.to_thread(lambda: _packed(self._merged(steps), minute, epoch))
         if not await self._write(COARSE, part, rows):
             return None
         return part, pack_mark(minute, epoch), COARSE.ttl_ms
@@ -116,6 +124,10 @@ class SampleWriter:
             self._is_full = True
             log.warning("samples.full series=%d: further queues and functions have no history", self._most)
         return False
+
+
+def _packed(rows: Iterable[tuple[str, Point]], step: int, epoch: int) -> list[tuple[str, bytes]]:
+    return [(name, pack(step, epoch, point)) for name, point in rows]
 
 
 async def whole(store: AsyncStore, keys: Keyspace, part: str) -> dict[str, bytes]:

@@ -115,4 +115,6 @@ def _seconds(time: timedelta | None) -> float | None:
 
 
 def _span(time: timedelta) -> str:
-    return span(time.total_seconds())
+    """A duration; below 10 ms with fractions of a millisecond."""
+    ms = time.total_seconds() * 1000
+    return f"{ms:.2g} ms" if 0 < ms < 10 else span(time.total_seconds())

@@ -7,6 +7,7 @@ heartbeats.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -158,7 +159,8 @@ class Samples(Service):
 
     async def _load(self, last: int | None) -> None:
         """Read what the last sample has stored; nothing if there is none."""
-        self._counters.load({} if last is None else await whole(self._store, self._keys, calls.COUNTERS))
+        stored = {} if last is None else await whole(self._store, self._keys, calls.COUNTERS)
+        await asyncio.to_thread(self._counters.load, stored)
         await self._writer.load(last)
         self._last = last
         self._versions.clear()
@@ -193,12 +195,18 @@ class Samples(Service):
         while True:
             page = await self._store.run(calls.run_reports(self._keys, since_us=since, skip=skip))
             read_at = page.now if read_at is None else read_at
-            for worker, report in page.reports.items():
-                found += [(*name, new) for name, new in self._counters.report(worker, report).items()]
+            found += await asyncio.to_thread(self._differences, page.reports)
             skip += calls.REPORTS
             if not page.more:
                 self._counters.read_at = read_at
                 return found
+
+    def _differences(self, reports: Mapping[str, bytes]) -> list[tuple[str, str, Point]]:
+        return [
+            (*name, new)
+            for worker, report in reports.items()
+            for name, new in self._counters.report(worker, report).items()
+        ]
 
 
 def _gauges(counts: Counts) -> Point:
