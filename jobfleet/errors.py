@@ -20,6 +20,8 @@
     │   ├── BufferFull             the producer's local buffer has no room: try again later, or enlarge it
     │   ├── DurabilityUncertain    written, but less durably than requested: repeat with the same id
     │   └── DurabilityUnavailable  the server cannot provide the requested durability
+    ├── PayloadUnavailable     the payload store cannot be reached: try again
+    ├── PayloadLost            the payload store does not have the payload any more, or it is damaged
     ├── LockTimeout            ctx.lock found no free place in time
     ├── LockConflict           other jobs hold the lock with another limit
     ├── WaitTimeout            the job did not end in time; it is still open
@@ -226,6 +228,14 @@ class DurabilityUncertain(StoreUnavailable):
 
 class DurabilityUnavailable(StoreUnavailable):
     """The server cannot provide the requested durability; nothing was written."""
+
+
+class PayloadUnavailable(JobfleetError, ConnectionError):
+    """The payload store cannot be reached, or is not the one that the payload was written to."""
+
+
+class PayloadLost(JobfleetError, LookupError):
+    """The payload store does not have the payload any more, or has other bytes."""
 
 
 class LockTimeout(JobfleetError, TimeoutError):

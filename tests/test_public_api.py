@@ -24,7 +24,7 @@ SURFACE = {
     "StoreUnavailable", "DurabilityUncertain", "DurabilityUnavailable", "JobFailed", "JobCancelled", "JobExpired",
     "WaitTimeout", "BufferFull", "ConfigError", "After", "BatchItem", "Cron", "Flow", "__version__",
     "JobConfig", "JobDetails", "JobId", "JobManager", "LockConflict", "LockTimeout", "UnknownQueue", "UnknownGroup",
-    "UnknownRescue", "get_job_manager",
+    "UnknownRescue", "PayloadLost", "PayloadUnavailable", "get_job_manager",
     "BadSignature", "Secret", "UnknownKey",
 }  # fmt: skip
 LATER = {"init_job_tables"}

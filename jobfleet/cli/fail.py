@@ -26,6 +26,7 @@ from jobfleet.errors import (
     InvalidJob,
     JobfleetError,
     JobNotFound,
+    PayloadUnavailable,
     StoreUnavailable,
     UnknownGroup,
     UnknownQueue,
@@ -59,6 +60,7 @@ _CODES: tuple[tuple[type[JobfleetError], int], ...] = (
     (UnknownGroup, NOT_FOUND),
     (UnknownRescue, NOT_FOUND),
     (StoreUnavailable, UNREACHABLE),
+    (PayloadUnavailable, UNREACHABLE),
     (ConfigError, WRONG),
     (InvalidJob, WRONG),
 )

@@ -91,20 +91,30 @@ class JobBuffer:
             NotBuffered: The server must confirm the job.
         """
         job_id = sent.entry.id
-        if sent.level:
-            raise NotBuffered(f"{reason} {job_id} was not kept in the local buffer, because {UNCONFIRMED}.")
         with self._changed:
             self.reason = reason
-            if job_id in self._kept:
-                return Receipt(job_id, created=False, status=JobStatus.BUFFERED)
-            if len(self._kept) >= self._context.config.buffer:
-                return self._no_room(job_id)
+            answer = self.unkept(sent, reason)
+            if answer is not None:
+                return answer
             self._refused.pop(job_id, None)
             self._kept[job_id] = Kept(sent, at)
             if self._thread is None:
                 self._start()
         self._counted("buffered", 1)
         return Receipt(job_id, created=True, status=JobStatus.BUFFERED)
+
+    def unkept(self, sent: Submission, reason: StoreUnavailable) -> Receipt | None:
+        """Return the receipt of a job that is not kept now: it is in the buffer already, or is dropped; else None.
+
+        Raises as `keep`.
+        """
+        job_id = sent.entry.id
+        if sent.level:
+            raise NotBuffered(f"{reason} {job_id} was not kept in the local buffer, because {UNCONFIRMED}.")
+        with self._changed:
+            if job_id in self._kept:
+                return Receipt(job_id, created=False, status=JobStatus.BUFFERED)
+            return self._no_room(job_id) if len(self._kept) >= self._context.config.buffer else None
 
     def _no_room(self, job_id: str) -> Receipt:
         error = BufferFull(job_id, self._context.config.buffer)

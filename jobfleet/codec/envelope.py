@@ -12,7 +12,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from jobfleet.codec.frame import decode_header, encode_header, frame, is_text_map, split, split_head
+from jobfleet.codec.frame import PAYLOAD, decode_header, encode_header, frame, is_text_map, split, split_head
 from jobfleet.codec.payload import DEFAULT, Bytes, Limits, as_bytes, decode_at, encode_at, renamed, unreadable
 from jobfleet.codec.refusal import LEAF_TYPES
 from jobfleet.codec.wire import lost_in, pack
@@ -60,6 +60,7 @@ HEADER_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "nominal": "for a recurring job: the scheduled time, microseconds since 1970",
         "schema": "version of the function's arguments; absent for 1",
         "batch": "batch of its enqueue",
+        "payload": "store, key, length and SHA-256 of a body that is in a payload store",
     }
 )
 """Reserved keys and their meaning. A key that is not set is absent. Unknown keys survive a round trip."""
@@ -85,6 +86,18 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = MappingProxyType(
 
 _tuple: Final = tuple.__new__  # the constructor of a named tuple takes twice as long, and each job is opened
 _FRAMING_LEVELS: Final = 2  # the body's list, and args or kwargs; the caller's limit starts below them
+
+
+class BodyElsewhere(EncodingError):
+    """The body of an envelope is in a payload store.
+
+    Attributes:
+        header: The header of the envelope.
+    """
+
+    def __init__(self, header: dict[str, Any]) -> None:
+        super().__init__("its arguments are in a payload store", field="args")
+        self.header = header
 
 
 class OpenedEnvelope(NamedTuple):
@@ -182,7 +195,7 @@ def amended(envelope: Bytes, changes: Mapping[str, object]) -> bytes:
 def recalled(
     envelope: Bytes, args: Sequence[object], kwargs: Mapping[str, object], *, limits: Limits = DEFAULT
 ) -> bytes:
-    """Return the envelope with another call; its header is not changed in any byte.
+    """Return the envelope with another call. Its header is not changed, but for a reference to the former arguments.
 
     Raises:
         EnvelopeTooNew: A later version of jobfleet wrote the envelope.
@@ -190,7 +203,9 @@ def recalled(
     """
     data = as_bytes(envelope, "envelope")
     begin = split(data, PLAIN, "envelope")
-    _header_of(data, begin)
+    header = _header_of(data, begin)
+    if PAYLOAD in header:
+        return seal({name: field for name, field in header.items() if name != PAYLOAD}, args, kwargs, limits=limits)
     return seal_call(data[:begin], args, kwargs, limits=limits)
 
 
@@ -204,17 +219,23 @@ def zones_lost(envelope: Bytes) -> tuple[str, ...]:
 
 
 def open_envelope(envelope: Bytes, *, limits: Limits = DEFAULT) -> OpenedEnvelope:
-    """Decode an envelope. For any bytes, it raises only the two errors below.
+    """Decode an envelope. For any bytes, it raises only the errors below.
 
     Raises:
         EnvelopeTooNew: A later version of jobfleet wrote the envelope; park the job.
+        BodyElsewhere: The arguments are in a payload store.
         EncodingError: The bytes are not an envelope, or exceed the limits.
         BadSignature, UnknownKey: They are sealed, and this process did not accept or could not open them.
     """
     data = envelope if type(envelope) is bytes else as_bytes(envelope, "envelope")
     begin = split(data, PLAIN, "envelope")
     header = _header_of(data, begin)
-    body = decode_at(data[begin:], limits.max_depth + _FRAMING_LEVELS, limits, "envelope body")
+    try:
+        body = decode_at(data[begin:], limits.max_depth + _FRAMING_LEVELS, limits, "envelope body")
+    except EncodingError:
+        if begin == len(data) and PAYLOAD in header:
+            raise BodyElsewhere(dict(header)) from None
+        raise
     if type(body) is not list or len(body) != 2:
         raise unreadable("envelope body", "it is not a pair of args and kwargs")
     args, kwargs = body

@@ -8,7 +8,7 @@ names the place, rather than convert them silently. If foreign bytes repeat a ma
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgpack import ExtraData
 
@@ -18,6 +18,9 @@ from jobfleet.codec.refused import refusal_of
 from jobfleet.codec.structure import may_nest, scan
 from jobfleet.codec.wire import pack, unpack, unpack_any_keys
 from jobfleet.errors import EncodingError
+
+if TYPE_CHECKING:
+    from jobfleet.config import JobConfig
 
 Bytes = bytes | bytearray | memoryview
 
@@ -49,6 +52,14 @@ class Limits:
 
 
 DEFAULT: Final = Limits()
+
+
+def limits_of(config: JobConfig) -> Limits:
+    """The limits of arguments and results: those of the payload store, if there is one."""
+    if config.payload_store:
+        most = max(config.payload_max, config.payload_threshold)
+        return Limits(max_bytes=most, max_depth=config.max_depth, setting="payload_max")
+    return Limits(max_bytes=config.max_payload, max_depth=config.max_depth)
 
 
 def encode(value: object, *, limits: Limits = DEFAULT, what: str = "value") -> bytes:

@@ -40,6 +40,7 @@ FIELD_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "tags": "as in the envelope's header",
         "metadata": "as in the envelope's header",
         "unique": "as in the envelope's header",
+        "payload": "store, key, length and SHA-256 of a value that is in a payload store",
     }
 )
 """Known fields and their meaning. A field that is not set is absent. Unknown fields survive a round trip."""

@@ -29,6 +29,10 @@ class FleetSettings(TypedDict, total=False):
     redact: Items[str] | str | None
     buffer: int | None
     on_full: Literal["raise", "drop"] | None
+    payload_store: str | None
+    payload_threshold: int | str | None
+    payload_max: int | str | None
+    payload_grace: Duration | None
     app_dir: str | Path | None
     no_color: bool | None
     verbose: int | None

@@ -64,6 +64,13 @@ def _database(value: object) -> str:
         raise ValueError(str(error)) from None
 
 
+def _store(value: object) -> str:
+    text = _text(value)
+    if not re.fullmatch(r"file:///.+|(?!file:)[a-z][a-z0-9+.-]*://.+", text):
+        raise ValueError("use a URL with the whole path, such as 'file:///srv/payloads' or 's3://bucket/prefix'")
+    return text
+
+
 def _name(value: object) -> str:
     if not isinstance(value, str) or not _NAME.fullmatch(value.strip()):
         raise ValueError(_NAME_RULE)
@@ -228,6 +235,7 @@ def choice(*words: str) -> Kind:
 
 URL = Kind(name="URL", parse=_url, show=lambda value: mask_url(str(value)), hides=True)
 DATABASE = Kind(name="URL of a database", parse=_database, show=lambda value: mask_url(str(value)), hides=True)
+STORE = Kind(name="URL of a store", parse=_store, show=lambda value: mask_url(str(value)), hides=True)
 HOST = Kind(name="address", parse=_text)
 NAME = Kind(name="name", parse=_name)
 TEXT = Kind(name="text", parse=_text)

@@ -1,17 +1,20 @@
-"""The settings of a job's way to Redis: durability, but for its time limit, and the local buffer of a producer."""
+"""The settings of a job's way: durability, but for its time limit, the buffer of a producer, and the payload store."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jobfleet.config.kind import COUNT, choice
+from jobfleet.config.kind import COUNT, DURATION, SIZE, STORE, choice
 from jobfleet.config.setting import setting
 from jobfleet.config.trust import TrustSettings
+
+KIB = 1024
+MIB = 1024 * KIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProducerSettings(TrustSettings):
-    """The settings of a job's way to Redis; see `JobConfig`, which has the rows with durations."""
+    """The settings of a job's way; see `JobConfig`, which has the rows with durations."""
 
     buffer: int = setting(
         COUNT,
@@ -41,3 +44,18 @@ class ProducerSettings(TrustSettings):
         least=1,
         most=100,
     )
+    payload_store: str | None = setting(
+        STORE, None, "Where arguments and results that are too large for Redis are stored.", scope="all",
+        derived="in Redis",
+    )  # fmt: skip
+    payload_threshold: int = setting(
+        SIZE, 64 * KIB, "Size above which arguments and results go to payload_store.", scope="all", least=KIB
+    )
+    payload_max: int = setting(
+        SIZE, 64 * MIB, "Maximum size of a payload, and of a result, if payload_store is set.", scope="all",
+        least=KIB, most=512 * MIB,
+    )  # fmt: skip
+    payload_grace: float = setting(
+        DURATION, 86_400.0, "Age from which a stored payload that no job refers to is deleted.", scope="reaper",
+        least=1.0,
+    )  # fmt: skip

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
-from jobfleet.errors import JobCancelled, JobExpired, JobFailed
+from jobfleet.errors import JobCancelled, JobExpired, JobFailed, JobfleetError, PayloadLost, PayloadUnavailable
 from jobfleet.model import JobResult, JobStatus, Receipt
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+LOST: dict[str | None, type[JobfleetError]] = {error.__name__: error for error in (PayloadLost, PayloadUnavailable)}
+"""The errors of a completed job whose result cannot be had, by `JobResult.error_class`."""
 
 
 def outcome_of(result: JobResult[T]) -> T:
@@ -18,9 +20,12 @@ def outcome_of(result: JobResult[T]) -> T:
         JobFailed: It failed.
         JobCancelled: It was cancelled.
         JobExpired: It was not started in time.
+        PayloadLost, PayloadUnavailable: Its result is in the payload store, and cannot be had.
     """
     match result.status:
         case JobStatus.COMPLETED:
+            if result.error_class in LOST:
+                raise LOST[result.error_class](f"{result.id} completed, and its result cannot be had: {result.error}")
             return result.result  # type: ignore[return-value]  # None is a value of T here
         case JobStatus.CANCELLED:
             raise JobCancelled(f"{result.id} was {result.error or 'cancelled'}.", job_id=result.id)

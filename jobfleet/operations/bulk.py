@@ -16,7 +16,7 @@ from jobfleet.model.option_types import FAST
 from jobfleet.operations.durability import durably, note, uncertain
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs import conflicts
-from jobfleet.operations.jobs.enqueue import prepare
+from jobfleet.operations.jobs.enqueue import prepare, stored
 from jobfleet.operations.jobs.prepare import Submission, asks_for_callbacks, quick
 from jobfleet.operations.operation import BulkOperation, Operation, run_ahead
 from jobfleet.operations.submit import operation_for
@@ -98,10 +98,10 @@ class Chunk:
             except JobfleetError as error:
                 self._refuse(place, job, error)
                 continue
-            if made is not None:
+            if made is not None and len(made.entry.envelope) <= self._context.inline_max:
                 self._gather(place, made)
             else:
-                self._asking = run_ahead(self._slowly(place, job))
+                self._asking = run_ahead(self._slowly(place, job, made))
                 if self._asking is not None:
                     if self._is_linked(job):  # the jobs that it waits for may be gathered, and not sent yet
                         self._full.extend(self._gathered.items())
@@ -122,10 +122,15 @@ class Chunk:
             yield from self._asking
             self._asking = None
 
-    def _slowly(self, place: int, job: Job) -> Operation[None]:
-        """Prepare a job whose function or queue is not known yet; enqueue it at once if it waits for other jobs."""
+    def _slowly(self, place: int, job: Job, made: Submission | None) -> Operation[None]:
+        """Prepare a job whose function or queue is not known yet; enqueue it at once if it waits for other jobs.
+
+        Large arguments of a prepared job go to the payload store.
+        """
         try:
-            if self._is_linked(job):
+            if made is not None:
+                self._gather(place, (yield from stored(self._context, made)))
+            elif self._is_linked(job):
                 self.receipts[place] = yield from operation_for(self._context, job)
             else:
                 self._gather(place, (yield from prepare(self._context, job)))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from jobfleet.clock import monotonic
 from jobfleet.codec import Limits
+from jobfleet.codec.payload import limits_of
 from jobfleet.config import JobConfig
 from jobfleet.model import Job
 from jobfleet.model.option_types import FAST, LEVELS
@@ -22,6 +24,7 @@ from jobfleet.store.records import FleetSeen, KindsSeen
 
 if TYPE_CHECKING:
     from jobfleet.functions.registry import Registry
+    from jobfleet.payloads.payloads import Payloads
 
 READ_AGAIN_AFTER = 0.5
 """Seconds for which a level that the server cannot provide is refused without a new read."""
@@ -93,6 +96,8 @@ class FleetContext:
         keys: The key names.
         registry: The functions that this process knows.
         limits: The limits of an envelope.
+        payloads: The payload store; None if the settings name none.
+        inline_max: The largest envelope and record, in bytes, that does not go to the payload store.
         windows: The least seconds for which an id is remembered: a generated id, and an id that the caller gave.
         queues: The lanes of each queue that was read.
         published: The last read of the published functions.
@@ -107,6 +112,8 @@ class FleetContext:
     registry: Registry = field(default_factory=_default_registry)
     keys: Keyspace = field(init=False)
     limits: Limits = field(init=False)
+    payloads: Payloads | None = field(init=False, default=None)
+    inline_max: int = field(init=False, default=sys.maxsize)
     windows: tuple[float, float] = field(init=False)
     queues: dict[str, QueueLanes] = field(default_factory=dict)
     published: Published = field(default_factory=Published)
@@ -120,7 +127,12 @@ class FleetContext:
         """Derive the fields that follow from the settings."""
         self.keys = Keyspace.of(self.config)
         self.windows = (self.config.dedupe_window, self.config.own_id_window)
-        self.limits = Limits(max_bytes=self.config.max_payload, max_depth=self.config.max_depth)
+        self.limits = limits_of(self.config)
+        if self.config.payload_store:
+            from jobfleet.payloads.payloads import Payloads  # few fleets have one
+
+            self.payloads = Payloads(self.config)
+            self.inline_max = min(self.config.payload_threshold, self.config.max_payload)
 
     def apply_hooks(self, job: Job) -> Job:
         """Return the job as the `around_enqueue` hooks change it.

@@ -7,8 +7,8 @@ an `AsyncStore`, and `drive_blocking` on a `Store`, so no operation is written t
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, final
 
 from jobfleet.errors import JobfleetError
 from jobfleet.store.call import Call
@@ -20,6 +20,33 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+
+
+@final
+class Blocking(tuple[Any, ...]):
+    """A trip that calls a function instead of Redis. It blocks, so that no event loop may wait for it."""
+
+    __slots__ = ()
+
+    @classmethod
+    def on(cls, call: Callable[[], Any]) -> Self:
+        """The trip that calls a function."""
+        return cls((call,))
+
+    def run(self) -> list[Any]:
+        """Run the call; return its value or its `JobfleetError`, as a trip with one call does."""
+        try:
+            return [self[0]()]
+        except JobfleetError as error:
+            return [error]
+
+    async def run_aside(self) -> list[Any]:
+        """`run` in a thread."""
+        import asyncio
+
+        return await asyncio.to_thread(self.run)
+
+
 Operation = Generator[Sequence[Call[Any]], list[Any], T]
 BulkOperation = Generator[Sequence[Call[Any]] | Making, list[Any], T]
 """An operation whose calls may be sent while further calls are made."""
@@ -51,7 +78,8 @@ async def drive(store: AsyncStore, operation: BulkOperation[T]) -> T:
     answers: Any = None
     try:
         while True:
-            answers = await store.run_many(operation.send(answers))
+            asked = operation.send(answers)
+            answers = await (asked.run_aside() if type(asked) is Blocking else store.run_many(asked))
     except StopIteration as end:
         result: T = end.value
         return result
@@ -62,7 +90,8 @@ def drive_blocking(store: Store, operation: BulkOperation[T]) -> T:
     answers: Any = None
     try:
         while True:
-            answers = store.run_many(operation.send(answers))
+            asked = operation.send(answers)
+            answers = asked.run() if type(asked) is Blocking else store.run_many(asked)
     except StopIteration as end:
         result: T = end.value
         return result

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobfleet.codec import Limits, decode, header_or_empty, is_record, is_refused, read_fields, read_record
+from jobfleet.codec.frame import PAYLOAD
 from jobfleet.errors import BadSignature, EncodingError, JobNotFound, UnknownKey
 from jobfleet.model import ErrorType, JobResult, JobStatus, split_id, suffix_time_us
 from jobfleet.retry.tries import Tries
@@ -30,18 +32,25 @@ def moment(us: int | None) -> datetime | None:
         return None
 
 
-def has_id(row: Waiting | Running | DeadLetter) -> bool:
-    """Whether the id of a row is a job id; `doctor` reports other rows."""
-    if not isinstance(row, DeadLetter) and not row.wrong:  # the listing has checked it
-        return True
-    try:
-        split_id(row.id)
-    except JobNotFound:
-        return False
-    return True
+class StoredValue(NamedTuple):
+    """In place of a result whose value is in the payload store.
+
+    Attributes:
+        record: The record of the result.
+    """
+
+    record: bytes
 
 
-def result_of(job_id: str, found: Found, now_us: int, *, limits: Limits, is_checked: bool = False) -> JobResult[Any]:
+def result_of(
+    job_id: str,
+    found: Found,
+    now_us: int,
+    *,
+    limits: Limits,
+    is_checked: bool = False,
+    marks_stored: bool = False,
+) -> JobResult[Any]:
     """Convert a stored job.
 
     Args:
@@ -50,6 +59,7 @@ def result_of(job_id: str, found: Found, now_us: int, *, limits: Limits, is_chec
         now_us: The time of Redis, µs since 1970.
         limits: The limits of its result record.
         is_checked: Whether to raise an error if its record is not accepted. A listing shows the job without its result.
+        marks_stored: Whether a value that is in the payload store is a `StoredValue`; else it is None.
 
     Raises:
         JobNotFound: The job is unknown.
@@ -57,7 +67,10 @@ def result_of(job_id: str, found: Found, now_us: int, *, limits: Limits, is_chec
     """
     match found:
         case Final():
-            return _ended(job_id, found, limits, is_checked=is_checked)
+            ended = _ended(job_id, found, limits, is_checked=is_checked)
+            return (
+                replace(ended, result=StoredValue(found.body)) if marks_stored and _is_stored(ended, found) else ended
+            )
         case Dead(record, progress, reason, tries):
             fields = _fields_of(record, limits, is_checked=is_checked)
             return _failed(job_id, fields, progress, reason, tries=tries)
@@ -168,6 +181,15 @@ def _ended(job_id: str, found: Final, limits: Limits, *, is_checked: bool) -> Jo
         **_spent(tries, ran=tries.attempt if has_run else tries.attempt - 1),
         **_progress(found.progress),
     )
+
+
+def _is_stored(ended: JobResult[Any], found: Final) -> bool:
+    if ended.result is not None or ended.status is not JobStatus.COMPLETED or is_refused(found.body) or not found.body:
+        return False
+    try:
+        return PAYLOAD in read_fields(found.body)
+    except EncodingError:
+        return False
 
 
 def _stopping(at: int, stage: str) -> dict[str, Any]:

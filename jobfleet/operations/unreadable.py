@@ -7,13 +7,12 @@ from typing import Any, TypeVar
 
 from jobfleet.codec import decode, read_header
 from jobfleet.errors import EncodingError, EnvelopeTooNew, JobfleetError, ScriptContractError
-from jobfleet.operations.operation import Operation
-from jobfleet.operations.results import has_id
+from jobfleet.operations.operation import Blocking, Operation
 from jobfleet.store.call import Call
 from jobfleet.store.calls import cron, inspect, journal
 from jobfleet.store.calls.doctor import Leases
 from jobfleet.store.damage import ASIDE, FIELDS, NONE, Place, judge, places
-from jobfleet.store.job_rows import Waiting
+from jobfleet.store.job_rows import Waiting, has_id
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.mending import Surveyed, survey
 from jobfleet.store.records import FleetSeen
@@ -34,7 +33,8 @@ def run_without_repair(operation: Operation[T]) -> Operation[T]:
     answers: Any = None
     try:
         while True:
-            answers = yield without_repair(operation.send(answers))
+            asked = operation.send(answers)
+            answers = yield asked if isinstance(asked, Blocking) else without_repair(asked)
     except StopIteration as end:
         result: T = end.value
         return result

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from jobfleet.errors import JobNotFound
+from jobfleet.model import split_id
 from jobfleet.store.records import RunRecord
 
 if TYPE_CHECKING:
@@ -53,6 +55,17 @@ class DeadLetter(NamedTuple):
     meta: str
     record: bytes
     envelope: bytes
+
+
+def has_id(row: Waiting | Running | DeadLetter) -> bool:
+    """Whether the id of a row is a job id; `doctor` reports other rows."""
+    if not isinstance(row, DeadLetter) and not row.wrong:  # the listing has checked it
+        return True
+    try:
+        split_id(row.id)
+    except JobNotFound:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)

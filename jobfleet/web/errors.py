@@ -12,6 +12,7 @@ _STATUS: tuple[tuple[type[errors.JobfleetError], int], ...] = (
     (errors.UnknownQueue, 404),
     (errors.WaitTimeout, 504),
     (errors.StoreUnavailable, 503),
+    (errors.PayloadUnavailable, 503),
     (errors.FleetFull, 507),
     (errors.DuplicateJob, 409),
     (errors.ConfigError, 400),

@@ -10,7 +10,6 @@ import pytest
 
 from jobfleet.config import SETTINGS, JobConfig, Loaded, Setting, default_processes, load, processors
 from jobfleet.config.kind import SECRET
-from jobfleet.errors import ConfigError
 from jobfleet.secret import NAMES
 
 MIB = 1024 * 1024
@@ -32,6 +31,10 @@ DEFAULTS: dict[str, object] = {
     "on_full": "raise",
     "durability": "fast",
     "durability_replicas": 1,
+    "payload_store": None,
+    "payload_threshold": 65_536,
+    "payload_max": 64 * MIB,
+    "payload_grace": 86_400.0,
     "web_host": "127.0.0.1",
     "web_port": 8765,
     "web_root_path": None,
@@ -128,6 +131,10 @@ OTHERS: dict[str, tuple[str, str, object]] = {
     "namespace": ("shop", '"shop"', "shop"),
     "buffer": ("500", "500", 500),
     "on_full": ("drop", '"drop"', "drop"),
+    "payload_store": ("s3://b/p", '"s3://b/p"', "s3://b/p"),
+    "payload_threshold": ("32KiB", "32768", 32_768),
+    "payload_max": ("128MiB", '"128MiB"', 128 * MIB),
+    "payload_grace": ("2h", '"2h"', 7200.0),
     "app_dir": ("src", '"src"', Path("src")),
     "no_color": ("1", "true", True),
     "verbose": ("2", "2", 2),
@@ -346,54 +353,3 @@ def test_without_arguments_the_process_itself_is_read(tmp_path: Path, monkeypatc
     monkeypatch.setenv("JOBFLEET_SLOTS", "6")
 
     assert moved(load()) == {"slots": (6, "JOBFLEET_SLOTS")}
-
-
-@pytest.mark.parametrize(
-    ("files", "environ", "arguments", "message"),
-    [
-        ({}, {}, {"slotz": 1}, "Unknown setting 'slotz' (argument); did you mean 'slots'?"),
-        (
-            {"jobfleet.toml": "max-jobs = 1"},
-            {},
-            {},
-            "Unknown setting 'max-jobs' (jobfleet.toml); did you mean 'max_jobs'?",
-        ),
-        (
-            {"pyproject.toml": "[tool.jobfleet]\nqqqq = 1"},
-            {},
-            {},
-            "Unknown setting 'qqqq' ([tool.jobfleet] of pyproject.toml); 'jobfleet config show' lists them all.",
-        ),
-        ({}, {"JOBFLEET_LEESE": "1"}, {}, "Unknown variable 'JOBFLEET_LEESE'; did you mean 'JOBFLEET_LEASE'?"),
-        ({}, {"JOBFLEET_LEASE": "0.5"}, {}, "lease = '0.5' (JOBFLEET_LEASE): use 1s or more."),
-        ({"jobfleet.toml": "slots = true"}, {}, {}, "slots = True (jobfleet.toml): use a whole number."),
-        (
-            {"pyproject.toml": "[tool]\njobfleet = 1"},
-            {},
-            {},
-            "tool.jobfleet in pyproject.toml is not a table; write [tool.jobfleet] and keys below it.",
-        ),
-        ({}, {}, {"config": "no.toml"}, "No settings file no.toml; correct --config / JOBFLEET_CONFIG."),
-        ({}, {"JOBFLEET_CONFIG": "."}, {}, "Cannot read .: Is a directory."),
-        (
-            {"jobfleet.toml": "slots ="},
-            {},
-            {},
-            "Cannot read jobfleet.toml: Invalid value (at end of document); correct the TOML.",
-        ),
-    ],
-)
-def test_a_wrong_layer_is_refused_with_its_remedy(
-    files: Mapping[str, str],
-    environ: Mapping[str, str],
-    arguments: Mapping[str, object],
-    message: str,
-    tmp_path: Path,
-) -> None:
-    for name, text in files.items():
-        (tmp_path / name).write_text(text)
-
-    with pytest.raises(ConfigError) as caught:
-        load(arguments, environ=environ, directory=tmp_path)
-
-    assert str(caught.value) == message

@@ -139,6 +139,8 @@ class AsyncConnection(ClientBase):
                 self.counted("enqueued", 1)
                 return answer
             sent = await self._do(jobs_enqueue.prepare(self.context, job))
+        elif len(sent.entry.envelope) > self.context.inline_max:
+            sent = await self._do(jobs_enqueue.stored(self.context, sent))
         if sent.level:
             answer = await self._submit_durably(sent)
             self.counted("enqueued", 1)

@@ -14,7 +14,7 @@ from jobfleet.model import Job, JobResult, JobStatus, Receipt
 from jobfleet.operations.buffer.offline import NotBuffered, needs_redis, not_buffered, prepare_offline
 from jobfleet.operations.bulk import Chunk, submit_chunk
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.jobs.enqueue import prepare
+from jobfleet.operations.jobs.enqueue import prepare, stored
 from jobfleet.operations.jobs.prepare import Submission
 from jobfleet.operations.operation import drive_blocking
 from jobfleet.operations.submit import operation_for
@@ -62,17 +62,17 @@ class Buffered:
             return self._directly(job, why)
         self._drained()
         if len(buffer):
-            return buffer.keep(prepare_offline(client.context, job, buffer.reason), at, buffer.reason)
+            return self._keep(prepare_offline(client.context, job, buffer.reason), at, buffer.reason)
         try:
             sent = drive_blocking(client.store, prepare(client.context, job))
         except StoreUnavailable as error:
-            return buffer.keep(prepare_offline(client.context, job, error), at, error)
+            return self._keep(prepare_offline(client.context, job, error), at, error)
         try:
             return client.send(sent)
         except (DurabilityUncertain, DurabilityUnavailable):
             raise
         except StoreUnavailable as error:
-            return buffer.keep(sent, at, error)
+            return self._keep(sent, at, error)
 
     def submit_many(self, jobs: Sequence[Job]) -> list[Receipt]:
         """Put jobs into the fleet, or keep them; the receipt of one that is not kept has the error."""
@@ -92,11 +92,20 @@ class Buffered:
         for place, job in chunk.unanswered():
             try:
                 sent = prepare_offline(context, job, reason) if isinstance(job, Job) else job
-                chunk.receipts[place] = self.buffer.keep(sent, at, reason)
+                chunk.receipts[place] = self._keep(sent, at, reason)
             except JobfleetError as error:
                 job_id = job.suffix if isinstance(job, Job) else job.entry.id
                 chunk.receipts[place] = Receipt(job_id, created=False, status=JobStatus.BUFFERED, error=error)
         return chunk.receipts
+
+    def _keep(self, sent: Submission, at: float, reason: StoreUnavailable) -> Receipt:
+        """Keep a job. Large arguments go to the payload store first, so that the buffer has only a reference."""
+        if len(sent.entry.envelope) > self._client.context.inline_max:
+            answer = self.buffer.unkept(sent, reason)
+            if answer is not None:
+                return answer
+            sent = drive_blocking(self._client.store, stored(self._client.context, sent))
+        return self.buffer.keep(sent, at, reason)
 
     def _directly(self, job: Job, why: str) -> Receipt:
         """Enqueue a job that cannot be kept, after those in the buffer: it may wait for one of them."""

@@ -146,7 +146,7 @@ class Connection(ClientBase):
         sent = quick(self.context, job, monotonic())
         if sent is None:
             answer = self._do(operation_for(self.context, job))
-        elif sent.level:
+        elif sent.level or len(sent.entry.envelope) > self.context.inline_max:
             answer = self._do(jobs_enqueue.send(self.context, sent))
         else:  # nothing has to be looked up first
             new = self.store.run(enqueue(sent.lane, (sent.entry,)))[0]

@@ -11,9 +11,10 @@ from jobfleet.operations.dead.pages import Position, Row, page, read_cursor
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, value
-from jobfleet.operations.results import has_id, letter_result
+from jobfleet.operations.results import letter_result
 from jobfleet.store.calls import control
 from jobfleet.store.calls.dead.filing import CHUNK
+from jobfleet.store.job_rows import has_id
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Edit
 

@@ -8,6 +8,7 @@ from jobfleet.errors import DuplicateJob, JobNotFound
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.arguments import Arguments, with_arguments
 from jobfleet.operations.operation import Operation, value
+from jobfleet.operations.payloads import kept, stow
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, inspect
 from jobfleet.store.calls.steps import forget_steps
@@ -70,5 +71,6 @@ def _edit(context: FleetContext, job_id: str, wanted: Arguments) -> Operation[Ed
     letter: DeadLetter | None = value((yield (inspect.letter(context.keys.lane_of(job_id), job_id),)))
     if letter is None:
         return NO_LETTER
-    envelope = with_arguments(letter.envelope, wanted, context.limits, context.registry)
-    return Edit(letter.entry, b"" if envelope == letter.envelope else envelope)
+    before = (yield from kept(context, letter.envelope)) if wanted.keeps_some else letter.envelope
+    envelope = with_arguments(before, wanted, context.limits, context.registry)
+    return Edit(letter.entry, b"" if envelope == before else (yield from stow(context, job_id, envelope)))

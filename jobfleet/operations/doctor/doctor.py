@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from jobfleet.operations.doctor import access, cluster, fleet, lanes, replicas, server, unreadable
+from jobfleet.operations.doctor import access, cluster, fleet, lanes, payloads, replicas, server, unreadable
 from jobfleet.operations.doctor.findings import Diagnosis, Finding
 from jobfleet.operations.doctor.snapshot import Checkup, take
 from jobfleet.operations.fleet_context import FleetContext
@@ -30,6 +30,7 @@ CHECKS: tuple[Check, ...] = (
     fleet.versions,
     fleet.service,
     fleet.functions,
+    payloads.payload_store,
     fleet.queues,
     lanes.hot,
     fleet.leases,

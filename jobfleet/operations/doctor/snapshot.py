@@ -13,7 +13,7 @@ from jobfleet.errors import EncodingError, ScriptContractError
 from jobfleet.functions.keep_last import keep_last_in
 from jobfleet.functions.manifest import read_function, read_limit
 from jobfleet.model.limit import DeclaredLimit
-from jobfleet.operations import unreadable
+from jobfleet.operations import payloads, unreadable
 from jobfleet.operations.cron import firing, recurring
 from jobfleet.operations.doctor.permissions import lacking_commands
 from jobfleet.operations.fleet_context import FleetContext
@@ -143,6 +143,7 @@ class Checkup:
         is_open: Whether anybody can connect without a password; None if this is not known.
         damage: What cannot be read in the keys of the fleet.
         topology: The nodes of the cluster, if it is one.
+        payloads: The payload store that this process reads; see `WorkerInfo.payloads`.
     """
 
     config: JobConfig
@@ -164,6 +165,7 @@ class Checkup:
     is_open: bool | None = None
     damage: tuple[str, ...] = ()
     topology: Topology = field(default_factory=Topology)
+    payloads: str = ""
 
     @property
     def alive(self) -> list[WorkerInfo]:
@@ -244,6 +246,7 @@ def take(context: FleetContext, *, is_open: bool | None = None) -> Operation[Che
         is_open=is_open,
         damage=tuple(damage),
         topology=unreadable.read_or(nodes, Topology(), damage),
+        payloads=(yield from payloads.seen(context)),
     )
 
 

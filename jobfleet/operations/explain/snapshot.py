@@ -10,9 +10,10 @@ from jobfleet.errors import JobNotFound
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.model.details import JobDetails
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.jobs.details import details_of, policy_in
+from jobfleet.operations.jobs.details import details_of, envelope_of, policy_in
 from jobfleet.operations.jobs.poll import poll_many
 from jobfleet.operations.operation import Operation, value
+from jobfleet.operations.payloads import readable
 from jobfleet.operations.results import result_of
 from jobfleet.operations.workers.info import WorkerInfo, workers_of
 from jobfleet.retry.policy import Policy
@@ -126,11 +127,13 @@ def take(context: FleetContext, job_id: str) -> Operation[Snapshot]:
     is_running = isinstance(seen.found, InRun)
     awaited: Awaited | None = value((yield (lock.awaited(context.keys, job_id),))) if is_running else None
     job = _job(context, job_id, seen)
+    letter = value(answers[4:])
+    envelope = (yield from readable(context, envelope_of(seen, letter))) if job is not None else b""
     return Snapshot(
         job_id,
         seen,
         job=job,
-        details=None if job is None else details_of(context, job, seen, value(answers[4:]), states, fleet),
+        details=None if job is None else details_of(context, job, seen, letter, states, fleet, envelope=envelope),
         tries=Tries.parse(seen.found.tries) if isinstance(seen.found, InWait | InRun) else FRESH,
         policy=policy_in(context.config, header, fleet),
         workers=tuple(workers_of(context, fleet)),

@@ -20,6 +20,7 @@ from jobfleet.operations.flows.info import FlowInfo
 from jobfleet.operations.flows.record import FlowJob, StoredFlow, read
 from jobfleet.operations.flows.unblock import unblock_dependants
 from jobfleet.operations.operation import Operation, batches, value
+from jobfleet.operations.payloads import carried
 from jobfleet.store.calls import flow as calls
 from jobfleet.store.calls import inspect
 from jobfleet.store.job_rows import Final
@@ -113,4 +114,5 @@ def _entry_again(context: FleetContext, job: FlowJob) -> Operation[Entry | None]
     found = value((yield (inspect.status(lane, (job.id,)),)))[1][0]
     if not isinstance(found, Final) or not found.body:
         return None
-    return Entry(lane.id_prefix + new_suffix(), job.band, "", "", found.body)
+    new_id = lane.id_prefix + new_suffix()
+    return Entry(new_id, job.band, "", "", (yield from carried(context, new_id, found.body)))

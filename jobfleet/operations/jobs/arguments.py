@@ -23,6 +23,11 @@ class Arguments(NamedTuple):
     args: Sequence[Any] | None
     kwargs: Mapping[str, Any] | None
 
+    @property
+    def keeps_some(self) -> bool:
+        """Whether some of the present arguments stay."""
+        return self.args is None or self.kwargs is None
+
 
 def arguments_of(args: Sequence[object] | None, kwargs: Mapping[str, object] | None) -> Arguments | None:
     """Check the new arguments of a caller; None when neither is given.
@@ -87,11 +92,11 @@ def _check_is_kept(envelope: bytes) -> None:
 
 def _at_version(envelope: bytes, function: JobFunction[..., Any, Any], wanted: Arguments, limits: Limits) -> bytes:
     """The envelope with the version of the arguments that a function takes."""
-    opened = open_envelope(envelope, limits=limits)
-    have, version = opened.header.get("schema", 1), function.schema.version
+    have, version = read_header(envelope).get("schema", 1), function.schema.version
     if have > version:
         raise InvalidJob(newer(function.name, have, f"this program has {version}"), field="args")
-    if wanted.args is None or wanted.kwargs is None:  # some are kept
+    if wanted.keeps_some:
+        opened = open_envelope(envelope, limits=limits)
         _check_is_kept(envelope)
         args, kwargs = function.schema.upcast(function.name, have, opened.args, opened.kwargs)
         envelope = recalled(envelope, args, kwargs, limits=limits)

@@ -8,8 +8,8 @@ from jobfleet.errors import JobNotFound
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, batches, value
-from jobfleet.operations.results import has_id
 from jobfleet.store.calls import control, inspect
+from jobfleet.store.job_rows import has_id
 from jobfleet.store.keys import Lane
 from jobfleet.store.retention import TOMBSTONE_MS
 

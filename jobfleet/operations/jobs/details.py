@@ -16,6 +16,7 @@ from jobfleet.model.details import JobDetails, Parent
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.prepare import durations_in
 from jobfleet.operations.operation import Operation, value
+from jobfleet.operations.payloads import readable, with_value
 from jobfleet.operations.results import moment, result_of
 from jobfleet.retry.policy import Policy, policy_of, with_header
 from jobfleet.retry.tries import FRESH, Tries
@@ -53,8 +54,10 @@ def details(context: FleetContext, job_id: str) -> Operation[JobDetails[Any]]:
     letter: DeadLetter | None = value(answers[1:2])
     _, parents = value(answers[2:3])
     fleet: FleetSeen = value(answers[3:])
-    job = result_of(job_id, seen.found, seen.now, limits=context.limits)
-    return details_of(context, job, seen, letter, parents, fleet)
+    result = result_of(job_id, seen.found, seen.now, limits=context.limits, marks_stored=True)
+    job = yield from with_value(context, result)
+    envelope = yield from readable(context, envelope_of(seen, letter))
+    return details_of(context, job, seen, letter, parents, fleet, envelope=envelope)
 
 
 def details_of(
@@ -64,6 +67,8 @@ def details_of(
     letter: DeadLetter | None,
     parents: Sequence[ParentState],
     fleet: FleetSeen,
+    *,
+    envelope: bytes,
 ) -> JobDetails[Any]:
     """Combine what Redis stores about a job.
 
@@ -74,8 +79,8 @@ def details_of(
         letter: Its dead letter, if it has one.
         parents: Its parents.
         fleet: The published functions.
+        envelope: Its envelope, with the arguments; empty if it is not stored any more.
     """
-    envelope = _envelope(seen, letter)
     header = header_or_empty(envelope)
     call = call_of(envelope, limits=context.limits)
     tries = _tries(seen, letter)
@@ -118,7 +123,7 @@ def policy_in(config: JobConfig, header: Mapping[str, Any], fleet: FleetSeen) ->
     return with_header(policy_of(read_function(record) if record else {}, config), header)
 
 
-def _envelope(seen: Explained, letter: DeadLetter | None) -> bytes:
+def envelope_of(seen: Explained, letter: DeadLetter | None) -> bytes:
     """The envelope of a job; empty if it is not stored any more."""
     found = seen.found
     if isinstance(found, InWait | InRun):

@@ -9,6 +9,7 @@ from jobfleet.errors import InvalidJob, JobNotFound
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.arguments import Arguments, arguments_of, complete, with_arguments
 from jobfleet.operations.operation import Operation, value
+from jobfleet.operations.payloads import kept, stow
 from jobfleet.store.calls import control, inspect
 from jobfleet.store.job_rows import InWait, Unknown
 
@@ -34,6 +35,7 @@ def edit(context: FleetContext, job_id: str, wanted: Arguments, by: str | None) 
         JobNotFound: The job is not known.
         InvalidJob: The function, if this process knows it, does not accept the arguments.
         EncodingError: An argument cannot travel, or the envelope cannot be read or is not accepted.
+        PayloadLost, PayloadUnavailable: The payload store does not have the arguments that are kept, or is away.
     """
     lane, word = context.keys.lane_of(job_id), "changed"
     while word == "changed":
@@ -42,10 +44,12 @@ def edit(context: FleetContext, job_id: str, wanted: Arguments, by: str | None) 
             raise JobNotFound(job_id)
         if not isinstance(found, InWait):
             return False
-        before = found.envelope if lane.seals is None else lane.seals.open_envelope(job_id, found.envelope)
+        opened = found.envelope if lane.seals is None else lane.seals.open_envelope(job_id, found.envelope)
+        before = (yield from kept(context, opened)) if wanted.keeps_some else opened
         envelope = _edited(context, before, wanted)
         if envelope == before:
             return True
+        envelope = yield from stow(context, job_id, envelope)
         word = value((yield (control.edit(lane, job_id, by=by, expected=found.envelope, envelope=envelope),)))
     if word == "unknown":
         raise JobNotFound(job_id)

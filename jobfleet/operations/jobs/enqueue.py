@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobfleet.clock import monotonic, span
-from jobfleet.errors import InvalidJob
+from jobfleet.errors import EncodingError, InvalidJob
 from jobfleet.model import Job, Receipt
 from jobfleet.model.option_types import FAST
 from jobfleet.model.similar import similar_function
@@ -21,6 +21,7 @@ from jobfleet.operations.jobs.prepare import (
 )
 from jobfleet.operations.lanes import open_queue
 from jobfleet.operations.operation import Operation, value
+from jobfleet.operations.payloads import stow
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.records import FleetSeen, Holder
 from jobfleet.warn import warn
@@ -38,13 +39,14 @@ def prepare(context: FleetContext, job: Job, *, is_recurring: bool = False) -> O
         InvalidJob: An option is wrong, or the job has `cron_expression` or `tz`.
         EncodingError: An argument, or metadata, cannot travel.
         DurabilityUnavailable: The server cannot provide the job's durability.
+        PayloadUnavailable: The payload store cannot be reached.
     """
     if job.cron_expression is not None:
         raise InvalidJob("cron_expression makes a recurring job: enqueue it by itself.", field="cron_expression")
     check_times(job)
     sent = quick(context, job, monotonic())
     if sent is not None:
-        return sent
+        return (yield from _placed(context, sent, is_recurring=is_recurring))
     if is_recurring and asks_for_callbacks(context, job):
         raise InvalidJob(
             "on_success and on_failure are not for a recurring job; use a hook or a rule of notifications.",
@@ -59,12 +61,46 @@ def prepare(context: FleetContext, job: Job, *, is_recurring: bool = False) -> O
     if not context.has_queue(queue):
         yield from open_queue(context, queue, holds_jobs=not is_recurring)
     made = submission_in(context, job, function)
-    if not made.level or is_recurring:  # each fire has its own confirmation
-        return made
+    if made.level and not is_recurring:  # each fire has its own confirmation
+        made = yield from _checked(context, made)
+    return (yield from _placed(context, made, is_recurring=is_recurring))
+
+
+def _checked(context: FleetContext, sent: Submission) -> Operation[Submission]:
     if context.ignores_levels:
-        return made._replace(level="")
-    yield from check_level(context, made.level, made.lane)
-    return made
+        return sent._replace(level="")
+    yield from check_level(context, sent.level, sent.lane)
+    return sent
+
+
+def _placed(context: FleetContext, sent: Submission, *, is_recurring: bool) -> Operation[Submission]:
+    if len(sent.entry.envelope) <= context.inline_max:
+        return sent
+    if is_recurring:  # its jobs share the envelope, so no single job owns a payload
+        return _checked_inline(context, sent)
+    return (yield from stored(context, sent))
+
+
+def stored(context: FleetContext, sent: Submission) -> Operation[Submission]:
+    """Put the arguments of a prepared job into the payload store, if they are large and not there yet.
+
+    Raises:
+        PayloadUnavailable: The store cannot be reached.
+    """
+    entry = sent.entry
+    envelope = yield from stow(context, entry.id, entry.envelope)
+    return sent._replace(entry=entry._replace(envelope=envelope))
+
+
+def _checked_inline(context: FleetContext, sent: Submission) -> Submission:
+    size, most = len(sent.entry.envelope), context.config.max_payload
+    if size > most:
+        raise EncodingError(
+            f"args: {size:,} bytes, and the arguments of a recurring job stay in Redis, where the limit is {most:,}; "
+            "let its job read them itself, or raise the setting max_payload.",
+            field="args",
+        )
+    return sent
 
 
 def check_times(job: Job) -> None:
@@ -142,12 +178,15 @@ def submit(context: FleetContext, job: Job) -> Operation[Receipt]:
 
 
 def send(context: FleetContext, sent: Submission) -> Operation[Receipt]:
-    """Enqueue a prepared job, and let the server confirm its level.
+    """Enqueue a prepared job, and let the server confirm its level. Large arguments go to the payload store first.
 
     Raises:
         DuplicateJob: Another job holds its unique key, and the job has ``on_conflict="raise"``.
         DurabilityUncertain: The level was not reached.
+        PayloadUnavailable: The payload store cannot be reached.
     """
+    if len(sent.entry.envelope) > context.inline_max:
+        sent = yield from stored(context, sent)
     if not sent.level:
         return (yield from _send(sent))
     done = yield from durably(context, sent.lane, (sent.level,), _send(sent))

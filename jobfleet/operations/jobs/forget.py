@@ -8,6 +8,7 @@ from typing import Any
 from jobfleet.codec import header_or_empty, is_record, read_fields
 from jobfleet.errors import EncodingError, InvalidJob
 from jobfleet.model import JobResult, JobStatus
+from jobfleet.operations import payloads
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.poll import poll_many
 from jobfleet.operations.operation import Operation, value
@@ -34,6 +35,7 @@ def forget(context: FleetContext, job_id: str, by: str | None, archived: JobResu
     Raises:
         JobNotFound: `job_id` is not a job id.
         InvalidJob: The job has not ended, or other jobs wait for it.
+        PayloadUnavailable: All is erased but its payloads, whose store cannot be reached.
     """
     lane = context.keys.lane_of(job_id)
     described: dict[str, Any] = {}
@@ -58,6 +60,7 @@ def forget(context: FleetContext, job_id: str, by: str | None, archived: JobResu
         )
         known: bool | None = value((yield (call,)))
         if known is not None:
+            yield from payloads.forget(context, job_id)
             return known
     raise InvalidJob(f"{job_id} is used by other jobs at this moment; forget it again later.")
 

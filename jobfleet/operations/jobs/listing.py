@@ -16,9 +16,11 @@ from jobfleet.operations.jobs.filters import Filter, Rows, find
 from jobfleet.operations.jobs.poll import poll_many
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, batches, value
-from jobfleet.operations.results import LETTERS, has_id, letter_result, running_result, waiting_result
+from jobfleet.operations.payloads import readable
+from jobfleet.operations.results import LETTERS, letter_result, running_result, waiting_result
 from jobfleet.retry.tries import Tries
 from jobfleet.store.calls import inspect
+from jobfleet.store.job_rows import has_id
 from jobfleet.store.keys import BANDS, Lane
 from jobfleet.store.scores import WITHHELD_BOUNDS
 
@@ -30,7 +32,7 @@ class Letter:
     Attributes:
         job: The job.
         reason: Why it failed: error, crashed, oom, timeout, expired-lease, discarded, unknown-function, unreadable,
-            newer-schema, upcast.
+            newer-schema, upcast, payload-unavailable, payload-lost.
         history: One line per run and per replay, oldest first. A line of a run has its number, the time of its end
             (µs since 1970) and what happened. A line of a replay has ``replayed``, the time, who asked (- for nobody
             in particular), and ``edited`` if the arguments were changed.
@@ -71,7 +73,7 @@ def letter(context: FleetContext, job_id: str) -> Operation[Letter]:
     if found is None:
         raise JobNotFound(job_id, f"No dead letter {job_id!r}.")
     history = Tries.parse(found.tries).history
-    call = call_of(found.envelope, limits=context.limits)
+    call = call_of((yield from readable(context, found.envelope)), limits=context.limits)
     return Letter(letter_result(found, limits=context.limits), found.reason, history, *call)
 
 

@@ -19,6 +19,7 @@ from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.enqueue import published
 from jobfleet.operations.lanes import open_queue
 from jobfleet.operations.operation import Operation, value
+from jobfleet.operations.payloads import carried
 from jobfleet.store.calls import inspect
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.calls.index import indexes_of, keep_index, marked
@@ -70,8 +71,10 @@ def moved_entry(context: FleetContext, job: MovingJob, queue: str) -> Operation[
     kept = [line for line in lines if not line.startswith("i ") and not (job.has_started and line.startswith("x "))]
     indexes = indexes_of(header) + (yield from _index_of_function(context, header))
     meta = marked("\n".join(kept), indexes)
+    moved_to = lane.id_prefix + suffix
     envelope = amended(job.envelope, {"moved_from": job.id, "enqueued_at": enqueued_at})
-    return Entry(lane.id_prefix + suffix, job.band, job.when, meta, envelope)
+    envelope = yield from carried(context, moved_to, envelope)
+    return Entry(moved_to, job.band, job.when, meta, envelope)
 
 
 def _index_of_function(context: FleetContext, header: Mapping[str, Any]) -> Operation[list[str]]:

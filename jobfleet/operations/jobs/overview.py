@@ -11,8 +11,9 @@ from jobfleet.model.option_types import Seconds
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, batches, value
-from jobfleet.operations.results import has_id, result_of, waiting_result
+from jobfleet.operations.results import result_of, waiting_result
 from jobfleet.store.calls import ended, inspect
+from jobfleet.store.job_rows import has_id
 from jobfleet.store.keys import BANDS, Lane
 
 BATCHES = 10

@@ -10,6 +10,7 @@ from jobfleet.errors import InvalidJob, JobfleetError, JobNotFound
 from jobfleet.model import JobResult
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, batches, value
+from jobfleet.operations.payloads import with_value, with_values
 from jobfleet.operations.results import result_of
 from jobfleet.store.calls import control, inspect
 from jobfleet.store.job_rows import Found, InRun, InWait
@@ -33,7 +34,8 @@ def poll(context: FleetContext, job_id: str) -> Operation[JobResult[Any]]:
     """
     lane = context.keys.lane_of(job_id)
     found = value((yield (inspect.status(lane, (job_id,)),)))
-    return result_of(job_id, found[1][0], found[0], limits=context.limits, is_checked=True)
+    result = result_of(job_id, found[1][0], found[0], limits=context.limits, is_checked=True, marks_stored=True)
+    return (yield from with_value(context, result))
 
 
 def poll_many(context: FleetContext, ids: Sequence[str]) -> Operation[list[JobResult[Any] | None]]:
@@ -55,7 +57,8 @@ def poll_many(context: FleetContext, ids: Sequence[str]) -> Operation[list[JobRe
         now, found = value([answer])
         for job_id, one in zip(part, found, strict=True):
             with suppress(JobNotFound):
-                known[job_id] = result_of(job_id, one, now, limits=context.limits)
+                known[job_id] = result_of(job_id, one, now, limits=context.limits, marks_stored=True)
+    known = dict(zip(known, (yield from with_values(context, list(known.values()))), strict=True))
     return [known.get(job_id) for job_id in ids]
 
 
@@ -81,12 +84,12 @@ def poll_ended(
         for job_id, one in zip(part, found, strict=True):
             if not isinstance(one, InRun | InWait):
                 ended[job_id] = _result_or_error(context, job_id, one, now)
-    return ended
+    return dict(zip(ended, (yield from with_values(context, list(ended.values()))), strict=True))
 
 
 def _result_or_error(context: FleetContext, job_id: str, found: Found, now: int) -> JobResult[Any] | Exception:
     try:
-        return result_of(job_id, found, now, limits=context.limits, is_checked=True)
+        return result_of(job_id, found, now, limits=context.limits, is_checked=True, marks_stored=True)
     except Exception as error:  # noqa: BLE001 - one job that cannot be read must not cost the others
         return error
 

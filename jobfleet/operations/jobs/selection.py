@@ -17,8 +17,9 @@ from jobfleet.operations.jobs.cancel import cancel_ids
 from jobfleet.operations.jobs.filters import Filter, Stream, go_through, smallest
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, value
-from jobfleet.operations.results import has_id, running_result, waiting_result
+from jobfleet.operations.results import running_result, waiting_result
 from jobfleet.store.calls import control, inspect
+from jobfleet.store.job_rows import has_id
 from jobfleet.store.keys import Lane
 from jobfleet.store.retention import TOMBSTONE_MS
 

@@ -9,9 +9,9 @@ from jobfleet.model import JobResult, JobStatus
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.filters import Seen, Stream, go_through
 from jobfleet.operations.operation import Operation, value
-from jobfleet.operations.results import has_id, waiting_result
+from jobfleet.operations.results import waiting_result
 from jobfleet.store.calls import inspect
-from jobfleet.store.job_rows import InWait
+from jobfleet.store.job_rows import InWait, has_id
 from jobfleet.store.keys import Lane
 
 

@@ -18,10 +18,10 @@ from jobfleet.model.ids import check_function_name
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.lanes import lanes, opened_lanes
 from jobfleet.operations.operation import Operation, value
-from jobfleet.operations.results import has_id
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, inspect
 from jobfleet.store.calls.paused import pause_function, paused, put_back, read_functions, resume_function
+from jobfleet.store.job_rows import has_id
 from jobfleet.store.keys import BANDS, Lane
 from jobfleet.store.scores import WITHHELD_BOUNDS
 

@@ -43,6 +43,8 @@ class WorkerInfo:
             time of its way; negative if it was behind. 0 for a worker of an older version.
         kinds: The kinds of its children; children of one kind know the same functions and serve the same queues.
             Empty for a worker of an older version.
+        payloads: The identity of the payload store that it reads; ``empty`` if nothing was written to it, ``away: …``
+            if it cannot be read, ``pending`` before the first look, and empty for no store.
     """
 
     id: str
@@ -66,6 +68,7 @@ class WorkerInfo:
     cpus: int = 0
     ahead: float = 0.0
     kinds: Sequence[str] = ()
+    payloads: str = ""
 
 
 def workers(context: FleetContext) -> Operation[list[WorkerInfo]]:
@@ -114,6 +117,7 @@ def _worker_info(worker: str, beat: int, account: bytes, now: int, gone_us: int)
         cpus=number_of(fields.get("cpus", 0)),
         ahead=(clock - beat) / 1e6 if (clock := number_of(fields.get("clock", 0))) else 0.0,
         kinds=_texts(fields.get("kinds")),
+        payloads=str(fields.get("payloads", "")),
     )
 
 

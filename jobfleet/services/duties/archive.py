@@ -15,7 +15,7 @@ from typing import Any
 
 from jobfleet.archive import database_errors, needs_sql
 from jobfleet.clock import monotonic
-from jobfleet.codec import Limits
+from jobfleet.codec.payload import limits_of
 from jobfleet.config import JobConfig, mask_url
 from jobfleet.errors import ConfigError
 from jobfleet.metrics.tally import Tally
@@ -65,7 +65,7 @@ class Archive(Service):
             from jobfleet.archive import schema, writer
         self._schema: Any = schema
         self._engine = schema.open_engine(config.archive_url)
-        limits = Limits(max_bytes=config.max_payload, max_depth=config.max_depth)
+        limits = limits_of(config)
         self._writer = writer.Writer(self._engine, config.namespace, limits, keys.seals, Redaction(config.redact))
         self._away: tuple[type[BaseException], ...] = database_errors()
         self.journal = Journal(

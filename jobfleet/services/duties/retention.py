@@ -10,6 +10,7 @@ from jobfleet.functions.manifest import read_function
 from jobfleet.metrics.tally import Tally
 from jobfleet.services.duties.lanes import Lanes
 from jobfleet.services.duties.last_results import LastResults
+from jobfleet.services.duties.payloads import PayloadSweep
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.control import trim
@@ -22,7 +23,7 @@ EVERY = 60.0
 
 
 class Retention(Service):
-    """Trims the streams and indexes of every lane.
+    """Trims the streams and indexes of every lane, and the payload store.
 
     Args:
         store: The connection to Redis.
@@ -39,9 +40,10 @@ class Retention(Service):
         self._config = config
         self._lanes = Lanes(store, keys, signs=KEPT)
         self._last = LastResults(store, config)
+        self._payloads = PayloadSweep(store, keys, config)
 
     async def turn(self) -> float:
-        """Trim every lane, its results that functions keep by number, and expired entries of its indexes."""
+        """Trim every lane, its results that functions keep by number, and its indexes; then the payload store."""
         seen = await self._lanes.look()
         done_before = (seen.now - round(self._config.result_ttl * 1e6)) // 1000
         dead_before = (seen.now - round(self._config.dead_ttl * 1e6)) // 1000
@@ -56,6 +58,7 @@ class Retention(Service):
             if gone:
                 log.warning("dead_letters.let_go queue=%s lane=%d letters=%d", lane.queue, lane.index, gone)
             await self._sweep(lane, seen)
+        await self._payloads.turn()
         return EVERY
 
     async def _sweep(self, lane: Lane, seen: FleetSeen) -> None:

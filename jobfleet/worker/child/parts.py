@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from jobfleet.codec import Limits
+from jobfleet.codec.payload import limits_of
 from jobfleet.config import JobConfig
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.services.confirmations import Confirmations
@@ -31,6 +31,7 @@ from jobfleet.worker.run.run import Key, Run
 from jobfleet.worker.run.runner import Runner
 from jobfleet.worker.run.stop_ladder import StopLadder
 from jobfleet.worker.run.writes import event_log
+from jobfleet.worker.run.writes.stored_results import StoredResults
 from jobfleet.worker.run.writes.writer import RunWriter
 
 log = logging.getLogger("jobfleet.worker")
@@ -86,7 +87,7 @@ def build(
         can_end_process: Whether this process may be ended because of one run.
     """
     keys = Keyspace.of(config)
-    limits = Limits(max_bytes=config.max_payload, max_depth=config.max_depth)
+    limits = limits_of(config)
     resources = Resources()
     ladder = StopLadder(
         board,
@@ -106,7 +107,9 @@ def build(
     places = executors(child, config, modules, handlers, board, ladder)
     quarantine = add_quarantine(places, child, config, modules, board) if with_quarantine else None
     middleware = MiddlewareChain(handlers.hooks, handlers.around, places, resources)
-    mover = OomMover(store, FleetContext(config, handlers.registry))
+    context = FleetContext(config, handlers.registry)
+    mover = OomMover(store, context)
+    stored = StoredResults(context.payloads, inline_max=context.inline_max, redis_max=config.max_payload)
     conclusions = Conclusions(
         config,
         child=child,
@@ -117,6 +120,7 @@ def build(
         middleware=middleware,
         writer=run_writer,
         mover=mover,
+        stored=stored,
         completers=completers,
     )
     router = Router(store, keys, gone_us=round(config.gone_after * 1e6), handlers=handlers, events=events)
@@ -129,6 +133,7 @@ def build(
         parents=Parents(store, keys),
         routes=router,
         child=child,
+        payloads=context.payloads,
         limits=limits,
         job_level=event_log.level_of_jobs(config),
         hard_grace=config.hard_grace,

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from jobfleet.codec.payload import limits_of
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobCancelled
 from jobfleet.exit_codes import how_it_died
@@ -163,7 +164,7 @@ class QuarantineExecutor(RemoteExecutor[_Suspect]):
         hello = greeting("ward", self._child, self._config, self._modules)
         died = partial(self._died, quarantine)
         job_process = quarantine.job_process = IsolatedProcess(
-            hello, max_payload=self._config.max_payload, environment={}, on_death=died
+            hello, max_payload=limits_of(self._config).max_bytes, environment={}, on_death=died
         )
         job_process.on_frame = partial(self._on_frame, quarantine)
         return job_process

@@ -6,7 +6,8 @@ import asyncio
 import itertools
 from typing import Any, Generic, TypeVar
 
-from jobfleet.codec import Limits, decode
+from jobfleet.codec import decode
+from jobfleet.codec.payload import limits_of
 from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError
 from jobfleet.functions.sealed_addition import open_flow_addition
@@ -69,7 +70,7 @@ class RemoteExecutor(Generic[S]):
     """
 
     def __init__(self, config: JobConfig, board: LeaseBoard) -> None:
-        self._limits = Limits(max_bytes=config.max_payload, max_depth=config.max_depth)
+        self._limits = limits_of(config)
         self._board = board
         self._remotes: dict[Key, S] = {}
         self._numbers = itertools.count(1)

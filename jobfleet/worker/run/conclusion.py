@@ -39,10 +39,11 @@ from jobfleet.worker.run.executor import Died
 from jobfleet.worker.run.failure import class_of, error_fields, unwritable
 from jobfleet.worker.run.middleware import MiddlewareChain
 from jobfleet.worker.run.oom_move import OomMover
-from jobfleet.worker.run.run import Run
+from jobfleet.worker.run.run import Key, Run
 from jobfleet.worker.run.stop_ladder import StopLadder
 from jobfleet.worker.run.stop_state import Stage
 from jobfleet.worker.run.writes import event_log
+from jobfleet.worker.run.writes.stored_results import StoredResults
 from jobfleet.worker.run.writes.writer import RunWriter
 
 log = logging.getLogger("jobfleet.worker")
@@ -61,6 +62,7 @@ class Conclusions:
         middleware: Calls the hooks after a run.
         writer: Has what the job has written and not sent.
         mover: Moves jobs that ran out of memory.
+        stored: Puts large results into the payload store.
         completers: Send endings, by lane.
     """
 
@@ -76,6 +78,7 @@ class Conclusions:
         middleware: MiddlewareChain,
         writer: RunWriter,
         mover: OomMover,
+        stored: StoredResults,
         completers: Mapping[Lane, Completer],
     ) -> None:
         self._child = child
@@ -86,6 +89,8 @@ class Conclusions:
         self._middleware = middleware
         self._writer = writer
         self._mover = mover
+        self._stored = stored
+        self._large: set[Key] = set()
         self._completers = completers
         self._default_policy = policy_of({}, config)
         self._failed_ttl_ms = round(config.failed_result_ttl * 1000)
@@ -193,7 +198,21 @@ class Conclusions:
         run.ending.is_over = True
         self._settle(run, None)
 
+    async def _settle_stored(self, run: Run, item: settle.Item) -> None:
+        """Settle a run after its large result was put into the payload store. Until then it keeps its lease."""
+        self._large.discard(run.key)
+        if isinstance(item, settle.Completion | settle.BriefCompletion):
+            try:
+                item = await self._stored.stowed(run, item)
+            except Exception as error:  # noqa: BLE001 - whatever the store raises, the run must end
+                self._settle(run, self._unsuccessful(run, Raised(error))[2])
+                return
+        self._settle(run, item)
+
     def _settle(self, run: Run, item: settle.Item | None) -> None:
+        if self._large and item is not None and run.key in self._large:
+            self._spawn(self._settle_stored(run, item))
+            return
         if item is None:
             self._events.dropped(run)
             return
@@ -268,6 +287,8 @@ class Conclusions:
     def _complete(self, run: Run, value: object) -> settle.Item:
         duration = self._now_us() - run.started_us
         record = seal_trusted(self._fields(run, duration), value, limits=self._limits)
+        if len(record) > self._stored.inline_max:
+            self._large.add(run.key)
         handler, header = run.handler, run.header
         if "result_ttl" in header:
             ttl_ms = header["result_ttl"] // 1000

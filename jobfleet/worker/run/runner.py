@@ -9,15 +9,17 @@ from functools import partial
 from typing import Any, Protocol
 
 from jobfleet.codec import Limits, open_envelope
-from jobfleet.codec.envelope import OpenedEnvelope
+from jobfleet.codec.envelope import BodyElsewhere, OpenedEnvelope
 from jobfleet.errors import BadSignature, EncodingError, EnvelopeTooNew, UnknownKey
 from jobfleet.outcome import Broken, Outcome, Overdue, Unrunnable
+from jobfleet.payloads.payloads import Payloads
 from jobfleet.retry.decision import describe
 from jobfleet.worker.run.conclusion import Conclusions
 from jobfleet.worker.run.executor import Executor, OnEnd
 from jobfleet.worker.run.handlers import Handler, Handlers, UnknownFunction
 from jobfleet.worker.run.inputs.context import context_of
 from jobfleet.worker.run.inputs.parents import Parents
+from jobfleet.worker.run.inputs.payloads import fetched, with_results
 from jobfleet.worker.run.inputs.schema import at_version
 from jobfleet.worker.run.middleware import MiddlewareChain
 from jobfleet.worker.run.run import Run
@@ -49,6 +51,7 @@ class Runner:
         parents: Looks up the results of the jobs that a run has waited for.
         routes: Knows which functions other workers know.
         child: The child's id.
+        payloads: The payload store; None if the settings name none.
         limits: The limits of arguments.
         hard_grace: Seconds between a job's own timeout and its hard timeout.
         job_level: The level of the lines about starts; None if they are not logged.
@@ -65,6 +68,7 @@ class Runner:
         parents: Parents,
         routes: Routes,
         child: str,
+        payloads: Payloads | None,
         limits: Limits,
         hard_grace: float,
         job_level: int | None,
@@ -77,6 +81,7 @@ class Runner:
         self._parents = parents
         self._routes = routes
         self._child = child
+        self._payloads = payloads
         self._limits = limits
         self._hard_grace = hard_grace
         self._job_level = job_level
@@ -102,16 +107,18 @@ class Runner:
         if not run.ending.is_over:
             self._conclusions.end(run, Broken(f"it cannot be started: {describe(error)}"))
 
-    def _end_unopened(self, run: Run, found: OpenedEnvelope | Outcome | UnknownFunction) -> None:
-        """End a run that cannot be launched."""
-        if isinstance(found, UnknownFunction):
+    def _end_unopened(self, run: Run, found: OpenedEnvelope | Outcome | UnknownFunction | BodyElsewhere) -> None:
+        """End a run that cannot be launched, or fetch its arguments."""
+        if isinstance(found, BodyElsewhere):
+            self._spawn(run, self._start_stored(run))
+        elif isinstance(found, UnknownFunction):
             self._spawn(run, self._judge_unknown(run, str(found)))
         elif isinstance(found, OpenedEnvelope):
             self._conclusions.end(run, Broken("it has no function"))
         else:
             self._conclusions.end(run, found)
 
-    def _open(self, run: Run) -> OpenedEnvelope | Outcome | UnknownFunction:
+    def _open(self, run: Run) -> OpenedEnvelope | Outcome | UnknownFunction | BodyElsewhere:
         meta = run.grant.meta
         if meta and not run.grant.tries and _is_expired(meta, run.started_us):
             return Overdue()
@@ -123,6 +130,8 @@ class Runner:
             run.handler = handler = self._handlers.get(opened.header["function"])
             if opened.header.get("schema", 1) != handler.version:
                 return at_version(run, handler, opened, self._limits)
+        except BodyElsewhere as elsewhere:
+            return self._found_for(run, elsewhere)
         except EnvelopeTooNew as error:
             return Unrunnable(str(error))
         except UnknownKey as error:  # it may be about to arrive, if keys are being rotated
@@ -134,6 +143,31 @@ class Runner:
         except (EncodingError, KeyError, TypeError) as error:
             return Broken(f"its envelope cannot be read: {error}")
         return opened
+
+    def _found_for(self, run: Run, elsewhere: BodyElsewhere) -> Outcome | UnknownFunction | BodyElsewhere:
+        """Find the function of a run whose arguments are in the payload store, before they are fetched."""
+        run.header = elsewhere.header
+        try:
+            run.handler = self._handlers.get(elsewhere.header["function"])
+        except UnknownFunction as error:
+            return error
+        except (KeyError, TypeError) as error:
+            return Broken(f"its envelope cannot be read: {error}")
+        return elsewhere
+
+    async def _start_stored(self, run: Run) -> None:
+        """Start a run whose arguments are in the payload store."""
+        envelope = await fetched(self._payloads, run.grant.envelope)
+        await run.lease_confirmed()  # the store may be slow
+        if run.ending.is_over:
+            return
+        if run.stop.interruption is not None:
+            self._conclusions.end(run, run.stop.interruption)
+        elif isinstance(envelope, bytes):
+            run.grant = run.grant._replace(envelope=envelope)
+            self.start(run)
+        else:
+            self._conclusions.end(run, envelope)
 
     async def _judge_unknown(self, run: Run, reason: str) -> None:
         """End a run whose function is not known here."""
@@ -149,11 +183,15 @@ class Runner:
         """Launch a run that has waited for other jobs, once their results are known."""
         outcome: Outcome | None = None
         try:
-            run.parents = await self._parents(run.lane, run.id)
+            found = await with_results(self._payloads, await self._parents(run.lane, run.id))
         except Exception as error:  # noqa: BLE001 - whatever is stored there, the run must not hold its slot for ever
             log.warning("job.parents_unknown job_id=%s %s", run.id, error, extra={"run": run})
             outcome = Broken(f"how those ended that it has waited for cannot be read: {describe(error)}")
         else:
+            if isinstance(found, list):
+                run.parents = found
+            else:
+                outcome = found
             await run.lease_confirmed()  # the look-up may have waited for Redis
         if run.ending.is_over:
             return

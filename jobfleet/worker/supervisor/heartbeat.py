@@ -12,6 +12,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from jobfleet.clock import wall_us
 from jobfleet.codec import decode, encode
@@ -28,6 +29,9 @@ from jobfleet.worker.supervisor.run_totals import RunTotals
 
 log = logging.getLogger("jobfleet.worker")
 NEVER = -1
+
+if TYPE_CHECKING:
+    from jobfleet.worker.supervisor.payload_probe import PayloadProbe
 
 
 class Heartbeat:
@@ -74,6 +78,7 @@ class Heartbeat:
         """Numbers of home lanes and of lanes of the queues that this worker serves."""
         self._kinds: frozenset[str] = frozenset()
         self._sent: set[str] = set()
+        self._probe = _probe_of(config)
 
     async def open(self, queues: Iterable[str], config: JobConfig) -> None:
         """Open queues before a heartbeat names them: a producer without the setting `lanes` would give them one lane.
@@ -116,6 +121,7 @@ class Heartbeat:
             "running": running,
             "children": children,
             "state": state,
+            **({"payloads": self._probe.look()} if self._probe else {}),
             **more,
         }
         expected = self._times_confirmed  # read before the call, because another beat may get its reply meanwhile
@@ -204,3 +210,11 @@ def _times_published(account: bytes) -> int:
         return NEVER
     times = fields.get("published") if isinstance(fields, dict) else None
     return times if isinstance(times, int) else NEVER
+
+
+def _probe_of(config: JobConfig) -> PayloadProbe | None:
+    if not config.payload_store:
+        return None
+    from jobfleet.worker.supervisor.payload_probe import PayloadProbe  # few fleets have a payload store
+
+    return PayloadProbe(config)

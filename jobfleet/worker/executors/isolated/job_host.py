@@ -15,7 +15,8 @@ from contextvars import copy_context
 from typing import Any
 
 from jobfleet.clock import boottime
-from jobfleet.codec import Limits, encode, open_envelope
+from jobfleet.codec import encode, open_envelope
+from jobfleet.codec.payload import limits_of
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobCancelled
 from jobfleet.functions.isolation import size_text
@@ -63,7 +64,7 @@ class JobHost:
         self._child = child
         self._config = config
         self._keys = Keyspace(config.namespace)
-        self._limits = Limits(max_bytes=config.max_payload, max_depth=config.max_depth)
+        self._limits = limits_of(config)
         self._jobs: queue.SimpleQueue[tuple[IsolatedRun, dict[str, Any]] | None] = queue.SimpleQueue()
         self._latest: IsolatedRun | None = None
         self._run: IsolatedRun | None = None

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from jobfleet.clock import monotonic
+from jobfleet.codec.payload import limits_of
 from jobfleet.config import JobConfig
 from jobfleet.exit_codes import how_it_died
 from jobfleet.functions.isolation import Isolation
@@ -161,7 +162,7 @@ class Pool:
         config = self._config
         hello = greeting("hello", self._child, config, self._modules)
         job_process = IsolatedProcess(
-            hello, max_payload=config.max_payload, environment=environment, on_death=self._died
+            hello, max_payload=limits_of(config).max_bytes, environment=environment, on_death=self._died
         )
         self._all.add(job_process)
         return job_process

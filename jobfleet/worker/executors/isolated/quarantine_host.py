@@ -14,7 +14,8 @@ from functools import partial
 from typing import Any
 
 from jobfleet.clock import boottime
-from jobfleet.codec import Limits, encode, open_envelope
+from jobfleet.codec import encode, open_envelope
+from jobfleet.codec.payload import limits_of
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobCancelled
 from jobfleet.model import split_id
@@ -58,7 +59,7 @@ class QuarantineHost:
         self._config = config
         self._handlers = handlers
         self._keys = Keyspace(config.namespace)
-        self._limits = Limits(max_bytes=config.max_payload, max_depth=config.max_depth)
+        self._limits = limits_of(config)
         self._runs: dict[int, IsolatedRun] = {}
         self._waiting: set[asyncio.Task[None]] = set()
 

@@ -23,6 +23,7 @@ from jobfleet.worker.run.middleware import MiddlewareChain
 from jobfleet.worker.run.run import Run
 from jobfleet.worker.run.runner import Runner
 from jobfleet.worker.run.stop_ladder import StopLadder
+from jobfleet.worker.run.writes.stored_results import StoredResults
 from tests.support.run_events import QuietEvents
 from tests.support.waiting import await_until
 
@@ -116,6 +117,7 @@ class Scene:
             middleware=middleware,
             writer=NOBODY,
             mover=cast(Any, self.lost),
+            stored=StoredResults(None, inline_max=1 << 30, redis_max=1 << 30),
             completers=cast(Any, self.sent),
         )
         self.runner = Runner(
@@ -127,6 +129,7 @@ class Scene:
             parents=cast(Any, self.lost),
             routes=self.lost,
             child="w.1",
+            payloads=None,
             limits=LIMITS,
             hard_grace=1,
             job_level=None,

@@ -1,0 +1,249 @@
+"""Bodies of envelopes and records in the payload store of a fleet: store, fetch and check them, and name them.
+
+The key of an object names the job that it belongs to and has 128 random bits, so it is never used twice and cannot be
+guessed. An object is written before anything refers to it, and nothing changes it.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Literal
+from urllib.parse import unquote, urlsplit
+
+from jobfleet.codec import claim_check
+from jobfleet.codec.claim_check import Reference
+from jobfleet.codec.sealing import sealer_of
+from jobfleet.config import JobConfig
+from jobfleet.errors import JobfleetError, PayloadLost, PayloadUnavailable
+from jobfleet.payloads.folder import Folder
+from jobfleet.payloads.store import PayloadStore, StoredObject
+
+Kind = Literal["a", "r"]
+"""Arguments, or a result."""
+ARGUMENTS: Final = "a"
+RESULT: Final = "r"
+IDENTITY: Final = ".jobfleet-payloads"
+"""The object with the identity of the store. It shows whether two machines use the same store."""
+SHARDS: Final = 256
+ABOUT: Final = "payload"
+"""What a sealed object is about, with its key."""
+SEAL_BYTES: Final = 512
+"""More than a seal adds to a body."""
+_NAME: Final = re.compile(r"([A-Za-z0-9_.:-]+)~([ar])[0-9a-f]{32}")
+
+
+class Owner:
+    """What an object belongs to, from its key.
+
+    Attributes:
+        job_id: The job.
+        kind: Whether it has arguments or a result.
+    """
+
+    __slots__ = ("job_id", "kind")
+
+    def __init__(self, job_id: str, kind: str) -> None:
+        self.job_id = job_id
+        self.kind = kind
+
+
+def owner_of(key: str) -> Owner | None:
+    """What an object belongs to; None for a file that is not an object of a job."""
+    found = _NAME.fullmatch(key.rpartition("/")[2])
+    return None if found is None else Owner(found[1], found[2])
+
+
+def open_store(url: str) -> PayloadStore:
+    """Open the payload store of a URL.
+
+    Raises:
+        ConfigError: What the URL needs is not installed.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        return Folder(Path(unquote(parts.path)))
+    from jobfleet.payloads.remote import Remote  # fsspec is for those who use it
+
+    return Remote(url)
+
+
+class Payloads:
+    """The payload store of a fleet. Every method blocks; any thread may call it.
+
+    Args:
+        config: The settings.
+    """
+
+    def __init__(self, config: JobConfig) -> None:
+        self._config = config
+        self._url = config.payload_store or ""
+        self._namespace = config.namespace
+        self._most = config.payload_max
+        self._opened: PayloadStore | None = None
+        self._identity = ""
+
+    @property
+    def store(self) -> PayloadStore:
+        """The store, opened on first use.
+
+        Raises:
+            ConfigError: What its URL needs is not installed.
+        """
+        if self._opened is None:
+            self._opened = open_store(self._url)
+        return self._opened
+
+    def stow(self, job_id: str, kind: Kind, data: bytes) -> bytes:
+        """Store the body of an envelope or a record; return the frame with a reference in its place.
+
+        Raises:
+            PayloadUnavailable: The store cannot be reached.
+        """
+        body, identity = claim_check.body_of(data), self._checked_identity()
+        key = f"{self._folder(job_id)}/{job_id}~{kind}{secrets.token_hex(16)}"
+        sealer = sealer_of(self._config)
+        if sealer is not None:
+            body = sealer.seal(body, (ABOUT, key))
+        reference = Reference(identity, key, len(body), claim_check.digest_of(body))
+        try:
+            self.store.put(key, body)
+        except JobfleetError:
+            raise
+        except Exception as error:
+            raise _away("written", error) from error
+        return claim_check.without_body(data, reference)
+
+    def whole(self, data: bytes) -> bytes:
+        """The frame with its body, if that is in the store; else the frame as it is.
+
+        Raises:
+            PayloadLost: The store does not have the body any more, or has other bytes.
+            PayloadUnavailable: The store cannot be reached, or is another one than that of the writer.
+            EncodingError: The bytes are not a frame, or the reference is malformed.
+        BadSignature, UnknownKey: The body is sealed, and this process did not accept or could not open it.
+        """
+        reference = claim_check.reference_of(data)
+        return data if reference is None else claim_check.with_body(data, self.fetch(reference))
+
+    def fetch(self, reference: Reference) -> bytes:
+        """The body that a reference names. Raises as `whole`."""
+        if owner_of(reference.key) is None or not reference.key.startswith(f"{self._namespace}/"):
+            raise PayloadLost(f"The reference {reference.key!r:.200} names no payload of this fleet.")
+        if reference.size > self._most + SEAL_BYTES:
+            raise PayloadLost(
+                f"The payload {reference.key} has {reference.size:,} bytes, the limit is {self._most:,}; "
+                "raise the setting payload_max."
+            )
+        try:
+            body = self.store.get(reference.key)
+        except FileNotFoundError as error:
+            raise self._missing(reference) from error
+        except JobfleetError:
+            raise
+        except Exception as error:
+            raise _away("read", error) from error
+        if len(body) != reference.size or claim_check.digest_of(body) != reference.digest:
+            raise PayloadLost(f"The payload {reference.key} is damaged: its checksum is wrong.")
+        sealer = sealer_of(self._config)
+        return body if sealer is None else sealer.open(body, (ABOUT, reference.key))
+
+    def identity(self) -> str:
+        """The identity of the store; empty if nothing was written to it.
+
+        Raises:
+            PayloadUnavailable: The store cannot be reached.
+        """
+        try:
+            return self._read_identity()
+        except JobfleetError:
+            raise
+        except Exception as error:
+            raise _away("reached", error) from error
+
+    def _checked_identity(self) -> str:
+        """The identity of the store for a new object. The first process that writes gives the store one.
+
+        It is read for each object: a folder whose file system was unmounted would take the object, and nobody else
+        would find it.
+        """
+        found, had = self.identity(), self._identity
+        if had and found != had:
+            raise PayloadUnavailable(f"payload_store led to the store {had}, and now leads to {found or 'none'}.")
+        if not found:
+            try:
+                found = self._make_identity()
+            except Exception as error:
+                raise _away("written", error) from error
+        self._identity = found
+        return found
+
+    def owned(self, job_id: str) -> Iterator[str]:
+        """The keys of the objects that belong to a job."""
+        for found in self.store.list(self._folder(job_id)):
+            owner = owner_of(found.key)
+            if owner is not None and owner.job_id == job_id:
+                yield found.key
+
+    def forget(self, job_id: str) -> None:
+        """Delete all objects of a job.
+
+        Raises:
+            PayloadUnavailable: The store cannot be reached.
+        """
+        try:
+            for key in list(self.owned(job_id)):
+                self.store.delete(key)
+        except JobfleetError:
+            raise
+        except Exception as error:
+            raise PayloadUnavailable(
+                f"The payloads of {job_id} were not deleted: {_described(error)}; forget it again."
+            ) from error
+
+    def shard(self, number: int) -> Iterator[StoredObject]:
+        """The objects of one of the `SHARDS` folders of the fleet."""
+        return self.store.list(f"{self._namespace}/{number:02x}")
+
+    def _folder(self, job_id: str) -> str:
+        return f"{self._namespace}/{zlib.crc32(job_id.encode()) % SHARDS:02x}"
+
+    def _read_identity(self) -> str:
+        try:
+            return self.store.get(IDENTITY).decode("ascii", "replace").strip()[:64]
+        except FileNotFoundError:
+            return ""
+
+    def _make_identity(self) -> str:
+        self.store.put(IDENTITY, secrets.token_hex(8).encode())
+        return self._read_identity()
+
+    def _missing(self, reference: Reference) -> JobfleetError:
+        """The error for an object that is not there: gone for good, if this is the store that it was written to."""
+        try:
+            found = self._read_identity()
+        except Exception as error:  # noqa: BLE001 - any store may raise anything
+            return _away("read", error)
+        if found != reference.store:
+            return PayloadUnavailable(
+                f"The payload {reference.key} is in the store {reference.store}, and payload_store leads this process "
+                f"to {found or 'an empty one'}: give all processes the same store."
+            )
+        return PayloadLost(f"The payload {reference.key} is gone from the payload store.")
+
+
+def payloads_of(config: JobConfig) -> Payloads | None:
+    """The payload store of a fleet; None if the settings name none."""
+    return Payloads(config) if config.payload_store else None
+
+
+def _described(error: Exception) -> str:
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _away(done: str, error: Exception) -> PayloadUnavailable:
+    return PayloadUnavailable(f"The payload store cannot be {done} (setting payload_store): {_described(error)}.")
