@@ -10,6 +10,7 @@ from jobfleet import errors
 _STATUS: tuple[tuple[type[errors.JobfleetError], int], ...] = (
     (errors.JobNotFound, 404),
     (errors.UnknownQueue, 404),
+    (errors.UnknownGroup, 404),
     (errors.WaitTimeout, 504),
     (errors.StoreUnavailable, 503),
     (errors.PayloadUnavailable, 503),

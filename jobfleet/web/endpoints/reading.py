@@ -37,11 +37,11 @@ async def _read(context: Context, page: Page, values: dict[str, Any]) -> dict[st
 
 
 def api(context: Context, page: Page) -> Endpoint:
-    """The endpoint of the API for the data of a page."""
+    """The endpoint of the API for the data of a page. It shares no read, so a program sees what it has just changed."""
 
     async def answer(request: Request) -> Response:
         _, values = _asked(context, page, request)
-        return json_response(await _read(context, page, values))
+        return json_response(await page.read(context.dashboard, values))
 
     return context.handled("json", answer)
 
