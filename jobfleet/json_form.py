@@ -20,6 +20,7 @@ from jobfleet.secret import HIDDEN
 
 if TYPE_CHECKING:
     from jobfleet.model import JobResult
+    from jobfleet.model.audit import AuditEntry
     from jobfleet.model.details import JobDetails
     from jobfleet.model.explanation import Explanation
     from jobfleet.model.history import History, HistoryPoint
@@ -155,6 +156,10 @@ class JsonForm:
     def confirmation(self, confirmation: Confirmation) -> dict[str, object]:
         """A worker's confirmation of a command: every attribute of `Confirmation`."""
         return self._attributes(confirmation)
+
+    def audit(self, entry: AuditEntry) -> dict[str, object]:
+        """An action of an operator: every attribute of `AuditEntry`."""
+        return self._attributes(entry)
 
     def value(self, value: object) -> object:
         """Convert an argument or result to JSON types.

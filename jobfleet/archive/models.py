@@ -139,6 +139,37 @@ class JobAttemptModel(Base):
     error: Mapped[str | None] = mapped_column(Text)
 
 
+class AuditModel(Base):
+    """An action of an operator; see `AuditEntry`.
+
+    Attributes:
+        position: Place of the record in the stream of Redis; the record of the end of an action has a later one.
+        number: How many things it concerned.
+        before: The values before it, and `after` those that it set; NULL with encryption.
+        head: The record as Redis had it; `body` has the values, maybe sealed.
+    """
+
+    __tablename__ = "jobfleet_audit"
+    __table_args__: tuple[Index, ...] = (Index("ix_jobfleet_audit_position", "namespace", "position"),)
+
+    namespace: Mapped[str] = mapped_column(String(100), primary_key=True)
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    position: Mapped[int] = mapped_column(BigInteger)
+    at: Mapped[datetime] = mapped_column(Moment)
+    ended_at: Mapped[datetime | None] = mapped_column(Moment)
+    by_name: Mapped[str] = mapped_column(Text)
+    source: Mapped[str] = mapped_column(Text)
+    action: Mapped[str] = mapped_column(Text)
+    target: Mapped[str] = mapped_column(Text)
+    outcome: Mapped[str] = mapped_column(Text)
+    number: Mapped[int | None] = mapped_column(BigInteger)
+    error: Mapped[str | None] = mapped_column(Text)
+    before: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    after: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    head: Mapped[str] = mapped_column(Text)
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+
+
 class JobTagModel(Base):
     """A tag of a job, to search by."""
 

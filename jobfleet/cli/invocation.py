@@ -84,4 +84,5 @@ class Invocation:
         with warnings.catch_warnings(), Fleet.of(replace(self.config, buffer=0, **unset)) as fleet:
             warnings.simplefilter("always", UserWarning)
             warnings.showwarning = lambda message, *_: say(str(message))
+            fleet.context.source = "cli"
             yield fleet

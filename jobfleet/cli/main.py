@@ -46,6 +46,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "cron": "cron:cron",
         "limits": "limits:limits",
         "events": "events:events",
+        "audit": "events:audit",
         "top": "top:top",
         "stats": "stats:stats",
         "archive": "archive:archive",

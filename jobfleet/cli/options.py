@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, TypeVar
 
 import click
@@ -206,6 +207,20 @@ class DurationType(click.ParamType[float]):
         if not isinstance(read, float) or not 0 <= read <= LONGEST:
             self.fail(f"{value!r}: use 0 or more, and at most 100 years.", param, ctx)
         return read
+
+
+def read_past(_ctx: click.Context, param: click.Parameter, text: str | None) -> datetime | None:
+    """Read a time of the past: '24h' for 24 hours ago, or an ISO time."""
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        try:
+            return datetime.now(UTC) - timedelta(seconds=float(str(DURATION.parse(text))))
+        except ValueError:
+            flag = f"--{param.name}"
+            raise click.UsageError(f"{flag} {text!r}: use '24h' for 24 hours ago, or 2026-11-25T08:00.") from None
 
 
 TIME = DurationType()

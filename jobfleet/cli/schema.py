@@ -20,4 +20,5 @@ group_data = FORM.group
 rescue_data = FORM.rescue
 repair_data = FORM.repair
 confirmation_data = FORM.confirmation
+audit_data = FORM.audit
 jsonable = FORM.value

@@ -15,7 +15,9 @@ from jobfleet.operations.fleet_context import FleetContext
 
 if TYPE_CHECKING:
     from jobfleet.archive import JobRepository
+    from jobfleet.model.audit import AuditFilter, Position
     from jobfleet.operations.history import Window
+    from jobfleet.store.calls.journal import AuditRecord
 
 
 class ArchiveFallback:
@@ -95,6 +97,25 @@ class ArchiveFallback:
 
         try:
             return read_hours(repository.engine, repository.namespace, asked.series, since=time() - asked.length)
+        except database_errors() as error:
+            reason = str(error).split("\n", 1)[0]
+            raise StoreUnavailable(f"The archive at {mask_url(url)} does not answer: {reason}") from None
+
+    def audit(self, chosen: AuditFilter, below: Position | None, limit: int) -> list[AuditRecord]:
+        """Return older records of the audit; none if there is no archive.
+
+        Raises:
+            StoreUnavailable: The archive did not answer.
+        """
+        url = self._context.config.archive_url
+        if url is None:
+            return []
+        from jobfleet.archive.audit import AuditArchive
+
+        repository = self._opened(url)
+        try:
+            archive = AuditArchive(repository.engine, repository.namespace, self._context.keys.seals)
+            return archive.page(chosen, below=below, limit=limit)
         except database_errors() as error:
             reason = str(error).split("\n", 1)[0]
             raise StoreUnavailable(f"The archive at {mask_url(url)} does not answer: {reason}") from None

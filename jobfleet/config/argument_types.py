@@ -27,6 +27,7 @@ class FleetSettings(TypedDict, total=False):
     sign: Literal["off", "send", "require"] | bool | None
     encrypt: Literal["off", "send", "require"] | bool | None
     redact: Items[str] | str | None
+    audit_max: int | None
     buffer: int | None
     on_full: Literal["raise", "drop"] | None
     payload_store: str | None

@@ -1,11 +1,11 @@
-"""The settings of trust: keys, signatures and encryption."""
+"""The settings of trust: keys, signatures, encryption, and the audit."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from jobfleet.config.connection import ConnectionSettings
-from jobfleet.config.kind import KEYRING, LEVEL, WORDS
+from jobfleet.config.kind import COUNT, KEYRING, LEVEL, WORDS
 from jobfleet.config.setting import setting
 from jobfleet.secret import NAMES
 
@@ -33,3 +33,7 @@ class TrustSettings(ConnectionSettings):
     redact: tuple[str, ...] = setting(
         WORDS, NAMES, "Names of keys whose values are shown as ***; empty for none.", scope="all"
     )
+    audit_max: int = setting(
+        COUNT, 10_000, "Maximum number of actions of operators in the audit; 0 records none.", scope="all",
+        unit="actions", least=0, most=1_000_000,
+    )  # fmt: skip

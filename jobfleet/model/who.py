@@ -1,8 +1,9 @@
 """The name of a person or program as one word of a record. Pure.
 
 Records part their words with spaces, ``@``, ``|`` and line ends. A name keeps its letters; such characters, and ``%``,
-are written as ``%`` and two hex digits for each byte of UTF-8. A version that does not read this shows the name as it
-is written. Earlier versions wrote ``_`` instead of them and never wrote ``%``, so their records read the same.
+are written as ``%`` and two hex digits for each byte of UTF-8. Half a surrogate pair, which has no bytes, becomes
+``?``. A version that does not read this shows the name as it is written. Earlier versions wrote ``_`` instead of them
+and never wrote ``%``, so their records read the same.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ def to_word(name: str | None) -> str:
     """Write a name as a word, cut to 64 characters; `NOBODY` for None and for an empty name."""
     if not name or name == NOBODY:
         return "%2D" if name else NOBODY
-    return "".join(quote(one, safe="") if one in _PARTING or not _is_plain(one) else one for one in name[:LENGTH_MAX])
+    return "".join(
+        quote(one, safe="", errors="replace") if one in _PARTING or not _is_plain(one) else one
+        for one in name[:LENGTH_MAX]
+    )
 
 
 def _is_plain(letter: str) -> bool:

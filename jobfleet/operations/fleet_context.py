@@ -12,6 +12,7 @@ from jobfleet.codec import Limits
 from jobfleet.codec.payload import limits_of
 from jobfleet.config import JobConfig
 from jobfleet.model import Job
+from jobfleet.model.audit import Source
 from jobfleet.model.option_types import FAST, LEVELS
 from jobfleet.model.spec import check_job
 from jobfleet.store.barrier import FSYNC, Barrier
@@ -106,6 +107,8 @@ class FleetContext:
         facts: What the server of each lane can confirm; on one server, all lanes share what is known.
         has_warned: Whether a slow disk was reported.
         ignores_levels: Whether every job is ``fast``, as in tests in memory.
+        source: Through what operators act with this context, for the audit.
+        audit_again: Until when the audit is not written, because Redis has refused it; monotonic seconds.
     """
 
     config: JobConfig
@@ -122,6 +125,8 @@ class FleetContext:
     facts: dict[str, ServerFacts] = field(default_factory=dict)
     has_warned: bool = False
     ignores_levels: bool = False
+    source: Source = "python"
+    audit_again: float = 0.0
 
     def __post_init__(self) -> None:
         """Derive the fields that follow from the settings."""

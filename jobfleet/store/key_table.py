@@ -130,6 +130,7 @@ FLEET_KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow(
         "consumers", "hash", "reader group of the journals → maximum number of events per lane", "one field per group"
     ),
+    KeyRow("audit", "stream", "actions of operators", "audit_max"),
     KeyRow("cron", "hash", "cron entry → start, fingerprint of its schedule, record", "unschedule; 10,000"),
     KeyRow("cron-paused", "hash", "cron entry → who paused it, and when", "with its entry"),
     KeyRow(

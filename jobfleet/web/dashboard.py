@@ -54,6 +54,7 @@ class Dashboard:
             )
             brief = Fleet.of(config, self._given.context.registry, target=self._given.store.at)
             self._fleet, self._loop = AsyncFleet.sharing(brief), loop
+            self._fleet.context.source = "web"
             self._end = closing_with_loop(self._fleet)
         return self._fleet
 

@@ -24,9 +24,9 @@ DEFAULTS: dict[str, object] = {
     "sentinel_password": None,
     "namespace": "jobfleet",
     "keyring": None,
-    "sign": "off",
-    "encrypt": "off",
+    **dict.fromkeys(("sign", "encrypt"), "off"),
     "redact": NAMES,
+    "audit_max": 10_000,
     "buffer": 0,
     "on_full": "raise",
     "durability": "fast",
@@ -216,6 +216,7 @@ OTHERS: dict[str, tuple[str, str, object]] = {
     "journal_max": ("1000", "1000", 1000),
     "journal_ttl": ("2h", '"2h"', 7200.0),
     "web_session": ("1h", '"1h"', 3600.0),
+    "audit_max": ("500", "500", 500),
     "notify": ('{"rules": [{}]}', "{ rules = [{}] }", {"rules": [{}]}),
 }
 

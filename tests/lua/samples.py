@@ -198,6 +198,8 @@ SAMPLES: dict[str, Call[Any]] = {
     "trim_journal": journal.trim_journal(LANE, longest_us=1, gone_ms=1),
     "unregister": journal.unregister(LANE, "g"),
     "waiting": inspect.waiting(LANE, 2),
+    "read_audit": journal.read_audit(KEYS),
+    "write_audit": journal.write_audit(KEYS, "a", "{}", b"", most=9),
 }
 LETTERED = {
     "cancel", "enqueue_plain", "follow", "log", "mend", "progress", "reschedule", "set_aside",
@@ -227,5 +229,5 @@ SHARES_KEYS = {
     "extend_flow", "fleet", "flow", "flows", "gather", "history", "hold_entry", "keep_flow", "kinds", "know", "leave",
     "ledger", "memory", "open_queue", "paused", "queues", "schedule", "server", "lacking", "take", "topology",
     "unschedule", "commit_samples", "hold_samples", "points", "report_runs", "run_reports", "sampled", "samples",
-    "write_samples",
+    "write_samples", "read_audit", "write_audit",
 }  # fmt: skip

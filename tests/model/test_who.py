@@ -35,6 +35,10 @@ def test_a_name_is_one_word_and_reads_as_it_was_given(name: str) -> None:
     assert not set(word) & set("@|\n ")
 
 
+def test_half_a_surrogate_pair_which_has_no_bytes_is_replaced() -> None:
+    assert from_word(to_word("a\ud800b")) == "a?b"
+
+
 @given(st.text(min_size=1, max_size=LENGTH_MAX))
 def test_any_name_reads_as_it_was_given(name: str) -> None:
     word = to_word(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,13 +13,15 @@ from jobfleet.archive import database_errors, init_job_tables, needs_sql
 from jobfleet.cli import fail
 from jobfleet.cli.commands.jobs import show_jobs
 from jobfleet.cli.invocation import Invocation
-from jobfleet.cli.options import TIME, Group, settings, yes_option
+from jobfleet.cli.options import TIME, Group, by_option, read_past, settings, yes_option
 from jobfleet.cli.output import agreed, clock, count, say
+from jobfleet.client._sync.audit import audited
 from jobfleet.clock import iso
 from jobfleet.config import mask_url
-from jobfleet.config.kind import DURATION
 from jobfleet.errors import ConfigError, StoreUnavailable
 from jobfleet.model import STORED, JobStatus
+from jobfleet.operations.actions.fleet import detach_archive
+from jobfleet.operations.operation import drive_blocking
 from jobfleet.services.duties.archive import GROUP
 from jobfleet.store.calls.journal import dismiss, unregister
 from jobfleet.store.fleet import read_whole
@@ -126,15 +128,16 @@ def status(invocation: Invocation) -> None:
 @click.option("--user", metavar="WHO", help="Only jobs of this user.")
 @click.option("--session", metavar="TEXT", help="Only jobs of this session.")
 @click.option("--tag", metavar="TAG", help="Only jobs with this tag.")
-@click.option("--since", metavar="TIME", help="Only jobs enqueued since: '24h' ago, or 2026-11-25T08:00.")
-@click.option("--until", metavar="TIME", help="Only jobs enqueued before this time.")
+@click.option(
+    "--since", metavar="TIME", callback=read_past, help="Only jobs enqueued since: '24h' ago, or 2026-11-25T08:00."
+)
+@click.option("--until", metavar="TIME", callback=read_past, help="Only jobs enqueued before this time.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, metavar="N", help="Rows at most. [default 50]")
 @click.option("--offset", type=click.IntRange(0), default=0, metavar="N", help="Rows to skip. [default 0]")
 @settings("archive_url")
 @click.pass_obj
 def search(invocation: Invocation, /, status: str | None, **chosen: Any) -> None:
     """Find jobs, newest first."""
-    chosen |= {name: _moment(chosen[name], f"--{name}") for name in ("since", "until")}
     with _repository(invocation) as repository:
         jobs = repository.search(status=None if status is None else JobStatus(status), **chosen)
     if not jobs and invocation.form == "table":
@@ -142,22 +145,11 @@ def search(invocation: Invocation, /, status: str | None, **chosen: Any) -> None
     show_jobs(invocation, jobs)
 
 
-def _moment(text: str | None, flag: str) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except ValueError:
-        try:
-            return datetime.now(UTC) - timedelta(seconds=float(str(DURATION.parse(text))))
-        except ValueError:
-            raise click.UsageError(f"{flag} {text!r}: use '24h' for 24 hours ago, or 2026-11-25T08:00.") from None
-
-
 @archive.command()
+@by_option
 @yes_option
 @click.pass_obj
-def detach(invocation: Invocation, yes: bool) -> int:
+def detach(invocation: Invocation, by: str | None, yes: bool) -> int:
     """Stop keeping events for the archive, when no reaper writes it any more.
 
     Events that are not archived yet are lost. A reaper with an archive attaches it again.
@@ -165,7 +157,9 @@ def detach(invocation: Invocation, yes: bool) -> int:
     if not agreed("Stop keeping events for the archive?", yes=yes):
         return fail.FAILED
     with invocation.fleet() as fleet:
-        was = _detach(fleet)
+        was = audited(
+            fleet.context, partial(drive_blocking, fleet.store), detach_archive(), lambda: _detach(fleet), by=by
+        )
     invocation.output.show(data={"detached": was}, ids=[], text="Detached." if was else "It was not attached.")
     return fail.DONE
 

@@ -260,14 +260,15 @@ def pause(invocation: Invocation, name: str, by: str | None) -> None:
 
 @cron.command()
 @name_argument
+@by_option
 @click.pass_obj
-def resume(invocation: Invocation, name: str) -> None:
+def resume(invocation: Invocation, name: str, by: str | None) -> None:
     """Resume a paused recurring job.
 
     Fires that were due during the pause are skipped.
     """
     with invocation.fleet() as fleet:
-        has_changed = fleet.cron.resume(name)
+        has_changed = fleet.cron.resume(name, by=by)
     _report(invocation, name, is_paused=False, has_changed=has_changed)
 
 
@@ -279,11 +280,12 @@ def _report(invocation: Invocation, name: str, *, is_paused: bool, has_changed: 
 
 @cron.command()
 @name_argument
+@by_option
 @click.pass_obj
-def run(invocation: Invocation, name: str) -> None:
+def run(invocation: Invocation, name: str, by: str | None) -> None:
     """Enqueue a recurring job now, in addition to its fires."""
     with invocation.fleet() as fleet:
-        job_id = fleet.cron.run(name)
+        job_id = fleet.cron.run(name, by=by)
     invocation.output.show(data={"name": name, "id": job_id}, ids=[job_id], text=job_id)
 
 
@@ -310,9 +312,10 @@ def history(invocation: Invocation, name: str, limit: int) -> None:
 
 @cron.command()
 @name_argument
+@by_option
 @yes_option
 @click.pass_obj
-def rm(invocation: Invocation, name: str, yes: bool) -> int:
+def rm(invocation: Invocation, name: str, by: str | None, yes: bool) -> int:
     """Remove a recurring job and its history.
 
     Jobs that it enqueued stay.
@@ -321,6 +324,6 @@ def rm(invocation: Invocation, name: str, yes: bool) -> int:
         fleet.cron.history(name, limit=1)  # raises if there is no such entry, before the question
         if not agreed(f"Remove the recurring job {name}?", yes=yes):
             return fail.FAILED
-        fleet.cron.remove(name)
+        fleet.cron.remove(name, by=by)
     invocation.output.show(data={"name": name, "removed": True}, ids=[name], text=f"Removed {name}.")
     return fail.DONE

@@ -8,7 +8,7 @@ import click
 
 from jobfleet.cli import fail
 from jobfleet.cli.invocation import Invocation
-from jobfleet.cli.options import Command
+from jobfleet.cli.options import Command, by_option
 from jobfleet.cli.output import Output, count, plain
 from jobfleet.cli.schema import diagnosis_data, repair_data
 
@@ -25,8 +25,9 @@ WORDS = {"ok": ("ok", "green"), "note": ("note", "cyan"), "warning": ("WARN", "y
 @click.option("--fix", is_flag=True, help="Repair what is safe to repair while the fleet runs, then check.")
 @click.option("--dry-run", is_flag=True, help="With --fix: only show what would be repaired.")
 @click.option("--strict", is_flag=True, help="Exit with code 1 also if there is a warning.")
+@by_option
 @click.pass_obj
-def doctor(invocation: Invocation, *, fix: bool, dry_run: bool, strict: bool) -> int:
+def doctor(invocation: Invocation, *, fix: bool, dry_run: bool, strict: bool, by: str | None) -> int:
     """Check the server, the workers, and the consistency of the data.
 
     It checks a bounded part of each lane, and without --fix it only reads. Exit code 1 if there is a fault; warnings
@@ -35,7 +36,7 @@ def doctor(invocation: Invocation, *, fix: bool, dry_run: bool, strict: bool) ->
     if dry_run and not fix:
         raise click.UsageError("--dry-run belongs to --fix.")
     with invocation.fleet() as fleet:
-        repairs = fleet.repair(dry_run=dry_run) if fix else []
+        repairs = fleet.repair(dry_run=dry_run, by=by) if fix else []
         diagnosis = fleet.doctor()
     output = invocation.output
     wrong = [one.check for one in diagnosis.findings if one.level in ("warning", "fault")]

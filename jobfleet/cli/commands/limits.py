@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jobfleet.cli.invocation import Invocation
-from jobfleet.cli.options import TIME, Group
+from jobfleet.cli.options import TIME, Group, by_option
 from jobfleet.cli.output import Cell, Column, paused_by, say
 from jobfleet.cli.schema import limit_data
 from jobfleet.clock import span
@@ -111,8 +111,18 @@ def _declared(info: LimitInfo) -> str:
 @click.option(
     "--declared", is_flag=True, help="With --clear alone: also remove the limit that functions declare in code."
 )
+@by_option
 @click.pass_obj
-def set_(invocation: Invocation, /, queue: str, group: str | None, clear: bool, declared: bool, **wanted: Any) -> None:
+def set_(
+    invocation: Invocation,
+    /,
+    queue: str,
+    group: str | None,
+    clear: bool,
+    declared: bool,
+    by: str | None,
+    **wanted: Any,
+) -> None:
     """Set the limits of a queue or of a group, for all workers together.
 
     Limits that are not given stay as they are. They apply from the next claim on; running jobs continue.
@@ -122,9 +132,9 @@ def set_(invocation: Invocation, /, queue: str, group: str | None, clear: bool, 
         raise click.UsageError("--declared needs --clear, without limits to set.")
     with invocation.fleet() as fleet:
         if is_cleared:
-            has_changed = fleet.limits.clear(queue, group=group, declared=declared)
+            has_changed = fleet.limits.clear(queue, group=group, declared=declared, by=by)
         else:
-            has_changed = fleet.limits.set(queue, group=group, **wanted, replace=clear)
+            has_changed = fleet.limits.set(queue, group=group, **wanted, replace=clear, by=by)
         row = next((info for info in fleet.limits(queue) if info.group == group), None)
     name = queue if group is None else f"{group} of {queue}"
     data = {"queue": queue, "group": group, "changed": has_changed, "limit": limit_data(row) if row else None}

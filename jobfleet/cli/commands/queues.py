@@ -115,15 +115,16 @@ def _state(queue: QueueInfo) -> Cell:
     required=True,
     help="Durability of its jobs that have none of their own; none: that of the fleet.",
 )
+@by_option
 @click.pass_obj
-def set_(invocation: Invocation, name: str, durability: Durability | Literal["none"]) -> None:
+def set_(invocation: Invocation, name: str, durability: Durability | Literal["none"], by: str | None) -> None:
     """Set the durability of the jobs of a queue.
 
     Producers apply it within five seconds. Jobs that are already in the queue keep their level.
     """
     level = None if durability == "none" else durability
     with invocation.fleet() as fleet:
-        has_changed = fleet.set_durability(name, level)
+        has_changed = fleet.set_durability(name, level, by=by)
     shown = f"{name}: durability {level or 'of the fleet'}"
     data = {"queue": name, "durability": level, "changed": has_changed}
     invocation.output.show(data=data, ids=[name], text=f"{shown}." if has_changed else f"{shown}, as before.")
@@ -157,15 +158,16 @@ def pause(invocation: Invocation, /, by: str | None, reason: str | None, **place
 @some_queue
 @group_option
 @function_option
+@by_option
 @click.pass_obj
-def resume(invocation: Invocation, /, **place: str | None) -> None:
+def resume(invocation: Invocation, /, by: str | None, **place: str | None) -> None:
     """Resume a paused queue, group or function.
 
     Safe to repeat. If it is interrupted, a worker or a reaper completes it.
     """
     where = _place(**place)
     with invocation.fleet() as fleet:
-        has_changed = fleet.resume(where.queue, group=where.group, function=where.function)
+        has_changed = fleet.resume(where.queue, group=where.group, function=where.function, by=by)
     _report(invocation, where, is_paused=False, has_changed=has_changed)
 
 

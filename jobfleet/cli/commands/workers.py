@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -18,6 +16,7 @@ from jobfleet.cli.schema import confirmation_data, worker_data
 from jobfleet.cli.screen import NO_WORKERS, WORKER_COLORS
 from jobfleet.clock import span
 from jobfleet.config import processors
+from jobfleet.operations.audit import whoami
 
 if TYPE_CHECKING:
     from jobfleet.fleet.sync import Fleet
@@ -180,7 +179,7 @@ class _Command:
         self._names = names
         self._every = every
         self._timeout = timeout
-        self._by = by or _whoami()
+        self._by = by or whoami()
         self._ask = ask
         self._yes = yes
         self._numbers = numbers
@@ -252,12 +251,3 @@ def _line(verb: str, one: Confirmation) -> str:
     if verb == "dump":
         return f"{one.worker} writes to its log."
     return f"{one.worker} is {one.state}."
-
-
-def _whoami() -> str:
-    """The default of --by."""
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):  # a container may have no name for its user id
-        user = "somebody"
-    return f"{user}@{socket.gethostname()}"

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Generic, TypeVar
 
 from jobfleet.store.channels.aio import AsyncChannels
 
 T = TypeVar("T")
-__all__ = ["AsyncBackground", "AsyncChannels", "AsyncMailbox", "sleep"]
+AsyncAct = Callable[[], Awaitable[T]]
+"""Does something, awaited."""
+
+__all__ = ["AsyncAct", "AsyncBackground", "AsyncChannels", "AsyncMailbox", "sleep"]
 
 
 class AsyncMailbox(Generic[T]):

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from jobfleet.client._async.buffered import AsyncBuffered
     from jobfleet.client._sync.connection import Connection
     from jobfleet.client.buffer import JobBuffer
+    from jobfleet.model.audit import AuditFilter, Position
     from jobfleet.operations.history import Window
+    from jobfleet.store.calls.journal import AuditRecord
 
 
 class AsyncConnection(ClientBase):
@@ -187,6 +189,9 @@ class AsyncConnection(ClientBase):
         if isinstance(new, Holder):
             return await self._do(jobs_enqueue.settle_durably(self.context, sent, new))
         return jobs_enqueue.receipt(sent, created=new)
+
+    async def _audit_in_archive(self, chosen: AuditFilter, below: Position | None, limit: int) -> list[AuditRecord]:
+        return await asyncio.to_thread(self._archived.audit, chosen, below, limit)
 
     async def from_archive(self, job_id: str) -> JobResult[Any]:
         """Return the result of a job that Redis does not know any more. Raises `JobNotFound`."""

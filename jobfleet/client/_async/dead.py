@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Unpack
 
-from jobfleet.client._async.connection import AsyncConnection
+from jobfleet.client._async.audit import AsyncAudit
 from jobfleet.client._async.rescue import AsyncRescue
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from jobfleet.operations.dead.rescue import RescueStatus
 
 
-class AsyncDead(AsyncConnection):
+class AsyncDead(AsyncAudit):
     """Operations of a client on dead letters and their groups."""
 
     async def dead(
@@ -70,10 +70,12 @@ class AsyncDead(AsyncConnection):
             ConfigError: There is no such queue.
             InvalidJob: A filter has a wrong value.
         """
+        from jobfleet.operations.actions import dead as actions
         from jobfleet.operations.dead import listing
         from jobfleet.operations.dead.filters import DeadFilter
 
-        return await self._do(listing.replay_many(self.context, DeadFilter(queue=queue, **filters), by))
+        chosen = DeadFilter(queue=queue, **filters)
+        return await self._audited(actions.of_many("replay", chosen), listing.replay_many(self.context, chosen, by), by)
 
     async def dead_groups(self, queue: str | None = None, *, limit: int = 50, cursor: str = "") -> DeadGroups:
         """Return a page of the groups of dead letters, those with the newest letters first.
@@ -119,9 +121,11 @@ class AsyncDead(AsyncConnection):
             UnknownGroup: There is no such group.
             InvalidJob: The text is not a fingerprint.
         """
+        from jobfleet.operations.actions import dead as actions
         from jobfleet.operations.dead import groups
 
-        return await self._do(groups.decide(self.context, fingerprint, groups.GroupState.RESOLVED, by))
+        work = groups.decide(self.context, fingerprint, groups.GroupState.RESOLVED, by)
+        return await self._audited(actions.decide("resolve", fingerprint), work, by)
 
     async def ignore(self, fingerprint: str, *, by: str | None = None) -> bool:
         """Send no more notifications about a group of dead letters. Return False if it was ignored before.
@@ -134,9 +138,11 @@ class AsyncDead(AsyncConnection):
             UnknownGroup: There is no such group.
             InvalidJob: The text is not a fingerprint.
         """
+        from jobfleet.operations.actions import dead as actions
         from jobfleet.operations.dead import groups
 
-        return await self._do(groups.decide(self.context, fingerprint, groups.GroupState.IGNORED, by))
+        work = groups.decide(self.context, fingerprint, groups.GroupState.IGNORED, by)
+        return await self._audited(actions.decide("ignore", fingerprint), work, by)
 
     async def reopen(self, fingerprint: str, *, by: str | None = None) -> bool:
         """Undo `resolve` or `ignore`: the group of dead letters is ``known``. Return False if it was so before.
@@ -149,9 +155,11 @@ class AsyncDead(AsyncConnection):
             UnknownGroup: There is no such group.
             InvalidJob: The text is not a fingerprint.
         """
+        from jobfleet.operations.actions import dead as actions
         from jobfleet.operations.dead import groups
 
-        return await self._do(groups.decide(self.context, fingerprint, groups.GroupState.KNOWN, by))
+        work = groups.decide(self.context, fingerprint, groups.GroupState.KNOWN, by)
+        return await self._audited(actions.decide("reopen", fingerprint), work, by)
 
     async def rescue(
         self,
@@ -178,10 +186,12 @@ class AsyncDead(AsyncConnection):
             ConfigError: The group has no dead letters, or a rescue of it is not over.
             InvalidJob: An argument is not valid.
         """
+        from jobfleet.operations.actions import dead as actions
         from jobfleet.operations.dead import rescue
 
-        call = rescue.start(self.context, fingerprint, rate=rate, canary=canary, stop_after=stop_after, by=by)
-        return AsyncRescue(self.context, self._do, await self._do(call))
+        work = rescue.start(self.context, fingerprint, rate=rate, canary=canary, stop_after=stop_after, by=by)
+        action = actions.rescue(fingerprint, rate=rate, canary=canary, stop_after=stop_after)
+        return AsyncRescue(self.context, self._do, await self._audited(action, work, by))
 
     async def rescues(self, *, limit: int = 50) -> list[RescueStatus]:
         """Return the last rescues, the newest first; at most 100 are kept, each for 30 days.

@@ -13,6 +13,7 @@ from jobfleet.errors import InvalidJob, WaitTimeout
 from jobfleet.graph import Flow
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.model.option_types import Seconds
+from jobfleet.operations.actions import jobs as actions
 from jobfleet.operations.flows import flow as operations
 from jobfleet.operations.flows import retry as flows_retry
 from jobfleet.operations.flows.frontier import frontier
@@ -127,7 +128,9 @@ class AsyncFlows(AsyncPart):
 
     async def cancel(self, flow: str | Flow | FlowInfo, *, by: str | None = None) -> int:
         """Cancel the open jobs of a flow, and return how many were cancelled or asked to stop. Raises `JobNotFound`."""
-        return await self._do(operations.cancel(self._context, id_of(flow), by))
+        flow_id = id_of(flow)
+        work = operations.cancel(self._context, flow_id, by)
+        return await self._audited(actions.cancel_flow(flow_id), work, by)
 
     async def retry(self, flow: str | Flow | FlowInfo, *, by: str | None = None) -> int:
         """Replay the failed jobs of a flow, and enqueue the jobs again that were cancelled because of them.
@@ -138,4 +141,6 @@ class AsyncFlows(AsyncPart):
         Raises:
             JobNotFound: The flow is unknown.
         """
-        return await self._do(flows_retry.retry(self._context, id_of(flow), by))
+        flow_id = id_of(flow)
+        work = flows_retry.retry(self._context, flow_id, by)
+        return await self._audited(actions.retry_flow(flow_id), work, by)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from jobfleet.client._async.connection import AsyncConnection, AsyncReceiptIterator
+from jobfleet.client._async.audit import AsyncAudit, audited
+from jobfleet.client._async.connection import AsyncReceiptIterator
 from jobfleet.client._async.receipts import AsyncReceipts
 from jobfleet.errors import JobNotFound
 from jobfleet.model import Job, JobId, JobResult
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class AsyncJobs(AsyncConnection):
+class AsyncJobs(AsyncAudit):
     """Operations of a client on single jobs."""
 
     async def enqueue(self, job: Job[T]) -> JobId[T]:
@@ -117,7 +118,12 @@ class AsyncJobs(AsyncConnection):
         """
         if self.buffering is not None:
             await self.buffering.left((job_id,))
-        return await self._do(jobs_cancel.cancel(self.context, job_id, by))
+        if by is None and self.context.source == "python":
+            return await self._do(jobs_cancel.cancel(self.context, job_id, by))
+        from jobfleet.operations.actions import jobs as actions
+
+        work = jobs_cancel.cancel(self.context, job_id, by)
+        return await self._audited(actions.cancel(self.context, job_id), work, by)
 
     async def edit(
         self,
@@ -144,10 +150,13 @@ class AsyncJobs(AsyncConnection):
             EncodingError: An argument cannot be encoded, or the present ones cannot be read. Nothing is changed.
             FleetFull: Redis has no memory left.
         """
+        from jobfleet.operations.actions import jobs as actions
         from jobfleet.operations.jobs import edit as jobs_edit
 
         wanted = jobs_edit.new_arguments(args, kwargs)
-        return await self._do(jobs_edit.edit(self.context, job_id, wanted, by))
+        work = jobs_edit.edit(self.context, job_id, wanted, by)
+        action = actions.edit(self.context, job_id, wanted)
+        return await self._audited(action, work, by)
 
     async def replay(
         self,
@@ -173,17 +182,27 @@ class AsyncJobs(AsyncConnection):
             DuplicateJob: Another job holds its unique key.
             EncodingError: An argument cannot be encoded, or the original cannot be read. Nothing is changed.
         """
+        from jobfleet.operations.actions import jobs as actions
         from jobfleet.operations.dead import replay as dead_replay
         from jobfleet.operations.jobs.arguments import arguments_of
 
         wanted = arguments_of(args, kwargs)
-        return await self._do(dead_replay.replay(self.context, job_id, by, wanted=wanted, fresh=fresh))
+        work = dead_replay.replay(self.context, job_id, by, wanted=wanted, fresh=fresh)
+        action = actions.replay(job_id, wanted, fresh=fresh)
+        return await self._audited(action, work, by)
 
-    async def purge(self, job_id: str) -> bool:
-        """Delete a dead letter for good. Return False if there was none."""
+    async def purge(self, job_id: str, *, by: str | None = None) -> bool:
+        """Delete a dead letter for good. Return False if there was none.
+
+        Args:
+            job_id: The job.
+            by: The person or program that deletes it, for the audit.
+        """
+        from jobfleet.operations.actions import jobs as actions
         from jobfleet.operations.dead import replay as dead_replay
 
-        return await self._do(dead_replay.purge(self.context, job_id))
+        work = dead_replay.purge(self.context, job_id)
+        return await self._audited(actions.purge(job_id), work, by)
 
     async def forget(self, job_id: str, *, by: str | None = None) -> bool:
         """Erase an ended job in Redis and, if this client has one, in the archive. Repeating the call is safe.
@@ -203,6 +222,11 @@ class AsyncJobs(AsyncConnection):
             InvalidJob: The job has not ended, so cancel it first; or other jobs wait for it.
             StoreUnavailable: Redis or the archive did not answer. The message says what is left to do.
         """
+        from jobfleet.operations.actions import jobs as actions
+
+        return await audited(self.context, self._do, actions.forget(job_id), lambda: self._forgotten(job_id, by), by=by)
+
+    async def _forgotten(self, job_id: str, by: str | None) -> bool:
         from jobfleet.operations.jobs import forget as jobs_forget
 
         archived = await self._look_in_archive(job_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from jobfleet.client._async.part import AsyncPart
 from jobfleet.model.limit import LimitChange, LimitInfo
 from jobfleet.model.option_types import Seconds
+from jobfleet.operations.actions import queues as actions
 from jobfleet.operations.queues import limits as operations
 
 
@@ -26,6 +27,7 @@ class AsyncLimits(AsyncPart):
         weight: float | None = None,
         aging: Seconds | None = None,
         replace: bool = False,
+        by: str | None = None,
     ) -> bool:
         """Set the limits of a queue or of a group, for all workers together. Values that are not given stay.
 
@@ -42,6 +44,7 @@ class AsyncLimits(AsyncPart):
             weight: The share of a group relative to others, 0.01 to 100; default 1.
             aging: Seconds after which a waiting job of the queue gets the next priority; 0 for never.
             replace: Whether to remove the values that are not given, instead of keeping them.
+            by: The person or program that sets them, for the audit.
 
         Raises:
             ConfigError: The queue is new, and there are too many queues.
@@ -49,9 +52,13 @@ class AsyncLimits(AsyncPart):
                 limit would span them.
         """
         wanted = LimitChange(concurrency, rate, burst, weight, aging)
-        return await self._do(operations.set_limit(self._context, queue, group, wanted, replace=replace))
+        work = operations.set_limit(self._context, queue, group, wanted, replace=replace)
+        action = actions.set_limit(self._context, queue, group, wanted, replace=replace)
+        return await self._audited(action, work, by)
 
-    async def clear(self, queue: str, *, group: str | None = None, declared: bool = False) -> bool:
+    async def clear(
+        self, queue: str, *, group: str | None = None, declared: bool = False, by: str | None = None
+    ) -> bool:
         """Delete the limits that were set for a queue or for a group. Return False if there were none.
 
         A limit that a function declares there in code applies again.
@@ -61,9 +68,12 @@ class AsyncLimits(AsyncPart):
             group: One of its groups, ``"*"`` for the default of all groups; None for the queue itself.
             declared: Whether to delete the declared limit too. A worker that still declares it stores it again when it
                 starts.
+            by: The person or program that deletes them, for the audit.
 
         Raises:
             ConfigError: There is no such queue.
             InvalidJob: The name of the group is not valid.
         """
-        return await self._do(operations.clear(self._context, queue, group, declared=declared))
+        work = operations.clear(self._context, queue, group, declared=declared)
+        action = actions.clear_limit(self._context, queue, group, declared=declared)
+        return await self._audited(action, work, by)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar, Unpack, overload
 
+from jobfleet.client._async.audit import AsyncAudit, audited
 from jobfleet.client._async.background import sleep
-from jobfleet.client._async.connection import AsyncConnection
 from jobfleet.model import JobId, Priority
 from jobfleet.model.option_types import Durability, Seconds
 from jobfleet.operations.jobs import cancel
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class AsyncOperate(AsyncConnection):
+class AsyncOperate(AsyncAudit):
     """Operations of a client that change queues, workers and open jobs."""
 
     async def command_workers(
@@ -46,9 +46,14 @@ class AsyncOperate(AsyncConnection):
         Raises:
             ConfigError: There is no such command, or an argument is missing or wrong.
         """
+        from jobfleet.operations.actions import fleet as actions
         from jobfleet.operations.workers import commands
 
         order = commands.Order(ids, command, processes=processes, grace=grace, timeout=timeout, by=by)
+        action = actions.command_workers(self.context, ids, command, processes=processes, grace=order.grace)
+        return await audited(self.context, self._do, action, lambda: self._confirmed(order), by=by)
+
+    async def _confirmed(self, order: commands.Order) -> list[commands.Confirmation]:
         while True:
             confirmations = await self._do(order.turn(self.context))
             if order.is_over:
@@ -81,11 +86,22 @@ class AsyncOperate(AsyncConnection):
             ConfigError: Nothing is named, or what is named cannot be paused together.
             InvalidJob: The name of the function or the group, or the reason, is not valid.
         """
+        from jobfleet.operations.actions import queues as actions
         from jobfleet.operations.queues import pause as queues_pause
 
-        return await self._do(queues_pause.pause(self.context, queues_pause.Place(queue, group, function), by, reason))
+        place = queues_pause.Place(queue, group, function)
+        work = queues_pause.pause(self.context, place, by, reason)
+        action = actions.pause(self.context, place, reason)
+        return await self._audited(action, work, by)
 
-    async def resume(self, queue: str | None = None, *, group: str | None = None, function: str | None = None) -> bool:
+    async def resume(
+        self,
+        queue: str | None = None,
+        *,
+        group: str | None = None,
+        function: str | None = None,
+        by: str | None = None,
+    ) -> bool:
         """Resume a paused queue, group or function. Repeating the call is safe.
 
         The withheld jobs of a function go back to their old places.
@@ -97,16 +113,20 @@ class AsyncOperate(AsyncConnection):
             queue: The queue. With a group or a function, only that one resumes in this queue.
             group: A group of that queue.
             function: The registered name of a function; without a queue, in every queue.
+            by: The person or program that resumes, for the audit.
 
         Raises:
             ConfigError: Nothing is named, what is named cannot be resumed together, or there is no such queue.
             InvalidJob: The name of the function or the group is not valid.
         """
+        from jobfleet.operations.actions import queues as actions
         from jobfleet.operations.queues import pause as queues_pause
 
-        return await self._do(queues_pause.resume(self.context, queues_pause.Place(queue, group, function)))
+        place = queues_pause.Place(queue, group, function)
+        work = queues_pause.resume(self.context, place)
+        return await self._audited(actions.resume(self.context, place), work, by)
 
-    async def set_durability(self, queue: str, durability: Durability | None) -> bool:
+    async def set_durability(self, queue: str, durability: Durability | None, *, by: str | None = None) -> bool:
         """Set the durability of jobs of a queue that have none of their own, nor from their function.
 
         Other clients apply it within five seconds. Jobs that are already in the queue keep their level.
@@ -114,6 +134,7 @@ class AsyncOperate(AsyncConnection):
         Args:
             queue: The queue; it is created if it does not exist.
             durability: ``fast``, ``replicated`` or ``fsync``; None for the level of the fleet.
+            by: The person or program that sets it, for the audit.
 
         Returns:
             False if it was so before.
@@ -122,19 +143,27 @@ class AsyncOperate(AsyncConnection):
             ConfigError: The queue is new, and there are too many queues.
             InvalidJob: The level or the name of the queue is not valid.
         """
+        from jobfleet.operations.actions import queues as actions
         from jobfleet.operations.queues import durability as queues_durability
 
-        return await self._do(queues_durability.set_durability(self.context, queue, durability))
+        work = queues_durability.set_durability(self.context, queue, durability)
+        action = actions.set_durability(self.context, queue, durability)
+        return await self._audited(action, work, by)
 
-    async def repair(self, *, dry_run: bool = False) -> list[Repair]:
+    async def repair(self, *, dry_run: bool = False, by: str | None = None) -> list[Repair]:
         """Repair contradictions in the data that `doctor` finds and that are safe to repair while the fleet runs.
 
         Args:
             dry_run: Only look for them.
+            by: The person or program that repairs, for the audit.
         """
+        from jobfleet.operations.actions import fleet as actions
         from jobfleet.operations.doctor import repair as doctor_repair  # for those who ask
 
-        return await self._do(doctor_repair.repair(self.context, dry_run=dry_run))
+        work = doctor_repair.repair(self.context, dry_run=dry_run)
+        if dry_run:
+            return await self._do(work)
+        return await self._audited(actions.repair(), work, by)
 
     async def purge_queue(self, queue: str, *, by: str | None = None) -> int:
         """Cancel every waiting job of a queue, and return how many there were.
@@ -146,7 +175,10 @@ class AsyncOperate(AsyncConnection):
         Raises:
             ConfigError: There is no such queue.
         """
-        return await self._do(cancel.purge_queue(self.context, queue, by))
+        from jobfleet.operations.actions import queues as actions
+
+        work = cancel.purge_queue(self.context, queue, by)
+        return await self._audited(actions.purge(queue), work, by)
 
     async def remove_queue(
         self, queue: str, *, purge: bool = False, by: str | None = None, dry_run: bool = False
@@ -167,11 +199,15 @@ class AsyncOperate(AsyncConnection):
                 entry puts jobs there; readers of its journal have not read all.
             InvalidJob: The name of the queue is not valid.
         """
+        from jobfleet.operations.actions import queues as actions
         from jobfleet.operations.queues import remove
 
-        return await self._do(remove.remove_queue(self.context, queue, purge=purge, by=by, dry_run=dry_run))
+        work = remove.remove_queue(self.context, queue, purge=purge, by=by, dry_run=dry_run)
+        if dry_run:
+            return await self._do(work)
+        return await self._audited(actions.remove(queue, purge=purge), work, by)
 
-    async def clean(self, older_than: Seconds, queue: str | None = None) -> int:
+    async def clean(self, older_than: Seconds, queue: str | None = None, *, by: str | None = None) -> int:
         """Delete the results of jobs that ended more than `older_than` seconds ago, and return how many.
 
         Results expire by themselves after their TTL; this deletes them sooner. The id of a job stays known as long as
@@ -181,14 +217,17 @@ class AsyncOperate(AsyncConnection):
         Args:
             older_than: Age in seconds, or a timedelta.
             queue: A queue; None for all.
+            by: The person or program that deletes, for the audit.
 
         Raises:
             ConfigError: There is no such queue.
             InvalidJob: `older_than` is not a duration.
         """
+        from jobfleet.operations.actions import jobs as actions
         from jobfleet.operations.jobs import overview
 
-        return await self._do(overview.clean(self.context, older_than, queue))
+        work = overview.clean(self.context, older_than, queue)
+        return await self._audited(actions.clean(older_than, queue), work, by)
 
     async def cancel_many(self, *, by: str | None = None, **filters: Unpack[JobFilters]) -> int:
         """Cancel the open jobs that match all given filters, in bounded batches.
@@ -206,9 +245,12 @@ class AsyncOperate(AsyncConnection):
             ConfigError: No filter is given, or there is no such queue.
             InvalidJob: A filter has a wrong value.
         """
+        from jobfleet.operations.actions import jobs as actions
         from jobfleet.operations.jobs.selection import Selection, cancel_many
 
-        return await self._do(cancel_many(self.context, Selection(**filters), by))
+        chosen = Selection(**filters)
+        work = cancel_many(self.context, chosen, by)
+        return await self._audited(actions.cancel_many(chosen), work, by)
 
     async def count_open(self, **filters: Unpack[JobFilters]) -> int:
         """Count the open jobs that `cancel_many` would cancel now. The filters and the errors are the same."""
@@ -238,11 +280,13 @@ class AsyncOperate(AsyncConnection):
             JobNotFound: The job is unknown.
             InvalidJob: No change is given, or a value is not valid.
         """
+        from jobfleet.operations.actions import jobs as actions
         from jobfleet.operations.jobs import reschedule as jobs_reschedule
 
-        return await self._do(
-            jobs_reschedule.reschedule(self.context, job_id, jobs_reschedule.change_of(at, delay, priority), by)
-        )
+        change = jobs_reschedule.change_of(at, delay, priority)
+        work = jobs_reschedule.reschedule(self.context, job_id, change, by)
+        action = actions.reschedule(self.context, job_id, change)
+        return await self._audited(action, work, by)
 
     async def reschedule_many(
         self,
@@ -274,13 +318,16 @@ class AsyncOperate(AsyncConnection):
             InvalidJob: No change is given, or a value is not valid.
             ConfigError: No filter is given, or there is no such queue.
         """
+        from jobfleet.operations.actions import jobs as actions
         from jobfleet.operations.jobs import reschedule as jobs_reschedule
         from jobfleet.operations.jobs.selection import Selection
 
-        change = jobs_reschedule.change_of(at, delay, priority)
-        return await self._do(
-            jobs_reschedule.reschedule_many(self.context, Selection(**filters), change, by, dry_run=dry_run)
-        )
+        change, chosen = jobs_reschedule.change_of(at, delay, priority), Selection(**filters)
+        work = jobs_reschedule.reschedule_many(self.context, chosen, change, by, dry_run=dry_run)
+        if dry_run:
+            return await self._do(work)
+        action = actions.reschedule_many(chosen, change)
+        return await self._audited(action, work, by)
 
     @overload
     async def move(self, job_id: JobId[T], queue: str, *, by: str | None = None) -> JobId[T]: ...
@@ -299,9 +346,12 @@ class AsyncOperate(AsyncConnection):
             DuplicateJob: A job of that queue holds its unique key.
             FleetFull: Redis has no memory left.
         """
+        from jobfleet.operations.actions import jobs as actions
         from jobfleet.operations.jobs import move as jobs_move
 
-        return await self._do(jobs_move.move(self.context, job_id, queue, by))
+        work = jobs_move.move(self.context, job_id, queue, by)
+        action = actions.move(self.context, job_id, queue)
+        return await self._audited(action, work, by)
 
     async def move_many(
         self,
@@ -326,7 +376,12 @@ class AsyncOperate(AsyncConnection):
             ConfigError: No filter is given, or there is no such queue to move from.
             InvalidJob: A filter has a wrong value, or `to` is not the name of a queue.
         """
+        from jobfleet.operations.actions import jobs as actions
         from jobfleet.operations.jobs import move as jobs_move
         from jobfleet.operations.jobs.selection import Selection
 
-        return await self._do(jobs_move.move_many(self.context, Selection(**filters), to, by, dry_run=dry_run))
+        chosen = Selection(**filters)
+        work = jobs_move.move_many(self.context, chosen, to, by, dry_run=dry_run)
+        if dry_run:
+            return await self._do(work)
+        return await self._audited(actions.move_many(chosen, to), work, by)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from jobfleet.client._async.audit import audited_operation
+from jobfleet.operations.audit import Action
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.operation import AsyncDriver
+from jobfleet.operations.operation import AsyncDriver, Operation, T
 
 
 class AsyncPart:
@@ -17,3 +19,6 @@ class AsyncPart:
     def __init__(self, context: FleetContext, do: AsyncDriver) -> None:
         self._context = context
         self._do = do
+
+    async def _audited(self, action: Action, work: Operation[T], by: str | None) -> T:
+        return await audited_operation(self._context, self._do, action, work, by=by)

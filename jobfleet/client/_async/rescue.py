@@ -53,9 +53,10 @@ class AsyncRescue(AsyncPart):
         Raises:
             UnknownRescue: The rescue is not kept any more.
         """
+        from jobfleet.operations.actions import dead as actions
         from jobfleet.operations.dead import rescue
 
-        return await self._do(rescue.stop(self._context, self.id, by))
+        return await self._audited(actions.stop_rescue(self.id), rescue.stop(self._context, self.id, by), by)
 
     async def undo(self, *, by: str | None = None) -> int:
         """Stop the rescue, and make dead letters again of its jobs that have not started.
@@ -68,7 +69,8 @@ class AsyncRescue(AsyncPart):
         Raises:
             UnknownRescue: The rescue is not kept any more.
         """
+        from jobfleet.operations.actions import dead as actions
         from jobfleet.operations.dead import advance
 
-        await self._do(advance.undo(self._context, self.id, by))
+        await self._audited(actions.undo_rescue(self.id), advance.undo(self._context, self.id, by), by)
         return (await self.status()).undone

@@ -20,7 +20,10 @@ LONGEST = 3600.0
 """Longest time in seconds that a lock can be waited for at once on all platforms."""
 CLOSING = 1.0
 """Seconds for which `close` waits for the thread. It is a daemon, and ends later if the server does not reply."""
-__all__ = ["Background", "Channels", "Mailbox", "sleep"]
+Act = Callable[[], T]
+"""Does something."""
+
+__all__ = ["Act", "Background", "Channels", "Mailbox", "sleep"]
 
 
 class Mailbox(Generic[T]):

@@ -32,7 +32,9 @@ from jobfleet.warn import warn
 if TYPE_CHECKING:
     from jobfleet.client._sync.buffered import Buffered
     from jobfleet.client.buffer import JobBuffer
+    from jobfleet.model.audit import AuditFilter, Position
     from jobfleet.operations.history import Window
+    from jobfleet.store.calls.journal import AuditRecord
 
 ReceiptIterator = Iterator[Receipt]
 """What `enqueue_many` returns."""
@@ -170,6 +172,9 @@ class Connection(ClientBase):
 
     def _default_is_open(self) -> bool | None:
         return default_is_open(self.store.at)
+
+    def _audit_in_archive(self, chosen: AuditFilter, below: Position | None, limit: int) -> list[AuditRecord]:
+        return self._archived.audit(chosen, below, limit)
 
     def from_archive(self, job_id: str) -> JobResult[Any]:
         """Return the result of a job that Redis does not know any more. Raises `JobNotFound`."""

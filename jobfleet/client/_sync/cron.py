@@ -7,6 +7,7 @@ from jobfleet.client._sync.part import Part
 from jobfleet.cron import Cron
 from jobfleet.model import Job
 from jobfleet.operations import cron as operations
+from jobfleet.operations.actions import fleet as actions
 from jobfleet.operations.cron import CronFire, CronInfo
 
 
@@ -47,34 +48,48 @@ class CronEntries(Part):
         Raises:
             InvalidJob: A field is not valid, or the name is taken.
         """
-        work = operations.add(self._context, name, cron_of(cron, tz), job, by=by, is_new=not replace)
-        return self._do(work)
+        planned = cron_of(cron, tz)
+        work = operations.add(self._context, name, planned, job, by=by, is_new=not replace)
+        action = actions.add_cron(self._context, name, planned, job)
+        return self._audited(action, work, by)
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str, *, by: str | None = None) -> None:
         """Remove a recurring job and its history, also one that cannot be read. Jobs that it has enqueued stay.
+
+        Args:
+            name: The name.
+            by: The person or program that removes it, for the audit.
 
         Raises:
             JobNotFound: There is no entry of that name.
             InvalidJob: A decorator declares the entry, so workers would add it again.
         """
-        self._do(operations.remove(self._context, name))
+        work, action = operations.remove(self._context, name), actions.remove_cron(self._context, name)
+        self._audited(action, work, by)
 
     def pause(self, name: str, *, by: str | None = None) -> bool:
         """Pause an entry. Return False if it was already paused. Raises `JobNotFound`."""
-        return self._do(operations.pause(self._context, name, by))
+        work, action = operations.pause(self._context, name, by), actions.pause_cron(self._context, name)
+        return self._audited(action, work, by)
 
-    def resume(self, name: str) -> bool:
+    def resume(self, name: str, *, by: str | None = None) -> bool:
         """Resume an entry; fires that were due meanwhile are skipped. Return False if it was not paused."""
-        return self._do(operations.resume(self._context, name))
+        work, action = operations.resume(self._context, name), actions.resume_cron(self._context, name)
+        return self._audited(action, work, by)
 
-    def run(self, name: str) -> str:
+    def run(self, name: str, *, by: str | None = None) -> str:
         """Enqueue the job of an entry now, in addition to its fires, and return the id.
+
+        Args:
+            name: The name of the entry.
+            by: The person or program that runs it, for the audit.
 
         Raises:
             DuplicateJob: Another job holds its unique key.
             JobNotFound: There is no entry of that name.
         """
-        return self._do(operations.run(self._context, name))
+        work = operations.run(self._context, name)
+        return self._audited(actions.run_cron(name), work, by)
 
     def history(self, name: str, *, limit: int = operations.HISTORY) -> list[CronFire]:
         """Return the last fires of an entry with their outcomes, newest first.

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Unpack
 
-from jobfleet.client._sync.connection import Connection
+from jobfleet.client._sync.audit import Audit
 from jobfleet.client._sync.rescue import Rescue
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jobfleet.operations.dead.rescue import RescueStatus
 
 
-class Dead(Connection):
+class Dead(Audit):
     """Operations of a client on dead letters and their groups."""
 
     def dead(
@@ -67,10 +67,12 @@ class Dead(Connection):
             ConfigError: There is no such queue.
             InvalidJob: A filter has a wrong value.
         """
+        from jobfleet.operations.actions import dead as actions
         from jobfleet.operations.dead import listing
         from jobfleet.operations.dead.filters import DeadFilter
 
-        return self._do(listing.replay_many(self.context, DeadFilter(queue=queue, **filters), by))
+        chosen = DeadFilter(queue=queue, **filters)
+        return self._audited(actions.of_many("replay", chosen), listing.replay_many(self.context, chosen, by), by)
 
     def dead_groups(self, queue: str | None = None, *, limit: int = 50, cursor: str = "") -> DeadGroups:
         """Return a page of the groups of dead letters, those with the newest letters first.
@@ -116,9 +118,11 @@ class Dead(Connection):
             UnknownGroup: There is no such group.
             InvalidJob: The text is not a fingerprint.
         """
+        from jobfleet.operations.actions import dead as actions
         from jobfleet.operations.dead import groups
 
-        return self._do(groups.decide(self.context, fingerprint, groups.GroupState.RESOLVED, by))
+        work = groups.decide(self.context, fingerprint, groups.GroupState.RESOLVED, by)
+        return self._audited(actions.decide("resolve", fingerprint), work, by)
 
     def ignore(self, fingerprint: str, *, by: str | None = None) -> bool:
         """Send no more notifications about a group of dead letters. Return False if it was ignored before.
@@ -131,9 +135,11 @@ class Dead(Connection):
             UnknownGroup: There is no such group.
             InvalidJob: The text is not a fingerprint.
         """
+        from jobfleet.operations.actions import dead as actions
         from jobfleet.operations.dead import groups
 
-        return self._do(groups.decide(self.context, fingerprint, groups.GroupState.IGNORED, by))
+        work = groups.decide(self.context, fingerprint, groups.GroupState.IGNORED, by)
+        return self._audited(actions.decide("ignore", fingerprint), work, by)
 
     def reopen(self, fingerprint: str, *, by: str | None = None) -> bool:
         """Undo `resolve` or `ignore`: the group of dead letters is ``known``. Return False if it was so before.
@@ -146,9 +152,11 @@ class Dead(Connection):
             UnknownGroup: There is no such group.
             InvalidJob: The text is not a fingerprint.
         """
+        from jobfleet.operations.actions import dead as actions
         from jobfleet.operations.dead import groups
 
-        return self._do(groups.decide(self.context, fingerprint, groups.GroupState.KNOWN, by))
+        work = groups.decide(self.context, fingerprint, groups.GroupState.KNOWN, by)
+        return self._audited(actions.decide("reopen", fingerprint), work, by)
 
     def rescue(
         self,
@@ -175,10 +183,12 @@ class Dead(Connection):
             ConfigError: The group has no dead letters, or a rescue of it is not over.
             InvalidJob: An argument is not valid.
         """
+        from jobfleet.operations.actions import dead as actions
         from jobfleet.operations.dead import rescue
 
-        call = rescue.start(self.context, fingerprint, rate=rate, canary=canary, stop_after=stop_after, by=by)
-        return Rescue(self.context, self._do, self._do(call))
+        work = rescue.start(self.context, fingerprint, rate=rate, canary=canary, stop_after=stop_after, by=by)
+        action = actions.rescue(fingerprint, rate=rate, canary=canary, stop_after=stop_after)
+        return Rescue(self.context, self._do, self._audited(action, work, by))
 
     def rescues(self, *, limit: int = 50) -> list[RescueStatus]:
         """Return the last rescues, the newest first; at most 100 are kept, each for 30 days.

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from jobfleet.client._sync.connection import Connection, ReceiptIterator
+from jobfleet.client._sync.audit import Audit, audited
+from jobfleet.client._sync.connection import ReceiptIterator
 from jobfleet.client._sync.receipts import Receipts
 from jobfleet.errors import JobNotFound
 from jobfleet.model import Job, JobId, JobResult
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Jobs(Connection):
+class Jobs(Audit):
     """Operations of a client on single jobs."""
 
     def enqueue(self, job: Job[T]) -> JobId[T]:
@@ -118,7 +119,12 @@ class Jobs(Connection):
         """
         if self.buffering is not None:
             self.buffering.left((job_id,))
-        return self._do(jobs_cancel.cancel(self.context, job_id, by))
+        if by is None and self.context.source == "python":
+            return self._do(jobs_cancel.cancel(self.context, job_id, by))
+        from jobfleet.operations.actions import jobs as actions
+
+        work = jobs_cancel.cancel(self.context, job_id, by)
+        return self._audited(actions.cancel(self.context, job_id), work, by)
 
     def edit(
         self,
@@ -145,10 +151,13 @@ class Jobs(Connection):
             EncodingError: An argument cannot be encoded, or the present ones cannot be read. Nothing is changed.
             FleetFull: Redis has no memory left.
         """
+        from jobfleet.operations.actions import jobs as actions
         from jobfleet.operations.jobs import edit as jobs_edit
 
         wanted = jobs_edit.new_arguments(args, kwargs)
-        return self._do(jobs_edit.edit(self.context, job_id, wanted, by))
+        work = jobs_edit.edit(self.context, job_id, wanted, by)
+        action = actions.edit(self.context, job_id, wanted)
+        return self._audited(action, work, by)
 
     def replay(
         self,
@@ -174,17 +183,27 @@ class Jobs(Connection):
             DuplicateJob: Another job holds its unique key.
             EncodingError: An argument cannot be encoded, or the original cannot be read. Nothing is changed.
         """
+        from jobfleet.operations.actions import jobs as actions
         from jobfleet.operations.dead import replay as dead_replay
         from jobfleet.operations.jobs.arguments import arguments_of
 
         wanted = arguments_of(args, kwargs)
-        return self._do(dead_replay.replay(self.context, job_id, by, wanted=wanted, fresh=fresh))
+        work = dead_replay.replay(self.context, job_id, by, wanted=wanted, fresh=fresh)
+        action = actions.replay(job_id, wanted, fresh=fresh)
+        return self._audited(action, work, by)
 
-    def purge(self, job_id: str) -> bool:
-        """Delete a dead letter for good. Return False if there was none."""
+    def purge(self, job_id: str, *, by: str | None = None) -> bool:
+        """Delete a dead letter for good. Return False if there was none.
+
+        Args:
+            job_id: The job.
+            by: The person or program that deletes it, for the audit.
+        """
+        from jobfleet.operations.actions import jobs as actions
         from jobfleet.operations.dead import replay as dead_replay
 
-        return self._do(dead_replay.purge(self.context, job_id))
+        work = dead_replay.purge(self.context, job_id)
+        return self._audited(actions.purge(job_id), work, by)
 
     def forget(self, job_id: str, *, by: str | None = None) -> bool:
         """Erase an ended job in Redis and, if this client has one, in the archive. Repeating the call is safe.
@@ -204,6 +223,11 @@ class Jobs(Connection):
             InvalidJob: The job has not ended, so cancel it first; or other jobs wait for it.
             StoreUnavailable: Redis or the archive did not answer. The message says what is left to do.
         """
+        from jobfleet.operations.actions import jobs as actions
+
+        return audited(self.context, self._do, actions.forget(job_id), lambda: self._forgotten(job_id, by), by=by)
+
+    def _forgotten(self, job_id: str, by: str | None) -> bool:
         from jobfleet.operations.jobs import forget as jobs_forget
 
         archived = self._look_in_archive(job_id)

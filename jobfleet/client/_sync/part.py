@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from jobfleet.client._sync.audit import audited_operation
+from jobfleet.operations.audit import Action
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.operation import Driver
+from jobfleet.operations.operation import Driver, Operation, T
 
 
 class Part:
@@ -18,3 +20,6 @@ class Part:
     def __init__(self, context: FleetContext, do: Driver) -> None:
         self._context = context
         self._do = do
+
+    def _audited(self, action: Action, work: Operation[T], by: str | None) -> T:
+        return audited_operation(self._context, self._do, action, work, by=by)

@@ -54,9 +54,10 @@ class Rescue(Part):
         Raises:
             UnknownRescue: The rescue is not kept any more.
         """
+        from jobfleet.operations.actions import dead as actions
         from jobfleet.operations.dead import rescue
 
-        return self._do(rescue.stop(self._context, self.id, by))
+        return self._audited(actions.stop_rescue(self.id), rescue.stop(self._context, self.id, by), by)
 
     def undo(self, *, by: str | None = None) -> int:
         """Stop the rescue, and make dead letters again of its jobs that have not started.
@@ -69,7 +70,8 @@ class Rescue(Part):
         Raises:
             UnknownRescue: The rescue is not kept any more.
         """
+        from jobfleet.operations.actions import dead as actions
         from jobfleet.operations.dead import advance
 
-        self._do(advance.undo(self._context, self.id, by))
+        self._audited(actions.undo_rescue(self.id), advance.undo(self._context, self.id, by), by)
         return (self.status()).undone

@@ -72,6 +72,9 @@ class Order:
         timeout: Seconds to wait for confirmations.
         by: Who asks; None for nobody in particular.
 
+    Attributes:
+        grace: Seconds until running jobs are stopped; None if it is not given.
+
     Raises:
         ConfigError: The command does not exist, or an argument is missing or wrong.
     """
@@ -100,6 +103,7 @@ class Order:
         for name, number in (("grace", kept), ("timeout", patience)):
             if number is not None and not (isinstance(number, int | float) and 0 <= number <= LONGEST):
                 raise ConfigError(f"{name} = {number!r:.100}: give seconds, 0 or more.")
+        self.grace: float | None = kept
         self._verb = verb
         self._processes = processes
         given = kept if processes is None else processes

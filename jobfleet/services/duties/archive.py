@@ -21,6 +21,7 @@ from jobfleet.errors import ConfigError
 from jobfleet.metrics.tally import Tally
 from jobfleet.model import JobStatus
 from jobfleet.redaction import Redaction
+from jobfleet.services.duties.audit_copy import AuditCopy
 from jobfleet.services.repeated_fault import RepeatedFault
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
@@ -84,6 +85,7 @@ class Archive(Service):
         self._absence = RepeatedFault(log, "archive", began="away", ended="back")
         self._mismatch = RepeatedFault(log, "archive", began="unready", ended="ready")
         self._trimmed = self._pruned = float("-inf")
+        self._audit = AuditCopy(store, keys, self._engine, config)
 
     async def turn(self) -> float:
         """Write new events; return the seconds until the next turn."""
@@ -123,6 +125,7 @@ class Archive(Service):
             log.debug("archive.written events=%d jobs=%d", len(events), jobs)
         else:
             wait = IDLE
+        await self._audit.turn()
         self._absence.fine()
         self._pause = FIRST_PAUSE
         if monotonic() - self._pruned >= PRUNE_EVERY:
@@ -163,6 +166,8 @@ class Archive(Service):
         for age, chosen in ((failed_retention, {JobStatus.FAILED}), (retention, _FINAL - {JobStatus.FAILED})):
             if age is not None and (count := repository.prune(age, status=chosen)):
                 log.info("archive.pruned jobs=%d older than %g s", count, age)
+        if retention is not None and (count := self._audit.prune(retention)):
+            log.info("archive.pruned audit=%d older than %g s", count, retention)
 
 
 _FINAL = frozenset(status for status in JobStatus if status.is_final)

@@ -111,14 +111,15 @@ CRON = _named("attend attendants entries fire ledger marks schedule")
 RELAYS = _named("dependants flows outbox unwatch")
 KEEPS_UP = _named(
     """commit_samples counts deliver deliveries endings enlist gather history hold_samples indexes memory put_back
-    retire run_reports sampled sweep take trim trim_journal unfiled file_letters note_groups group_marks write_samples
-    rescues rescue oldest_letters keep_letters drop_letters undo_replay plan_rescue note_rescue replay letter"""
+    read_audit retire run_reports sampled sweep take trim trim_journal unfiled file_letters note_groups group_marks
+    write_samples rescues rescue oldest_letters keep_letters drop_letters undo_replay plan_rescue note_rescue replay
+    letter"""
 )
 OPERATES = _named(
     """clean clear_lane close_queue command dismiss edit enlist file_letters forget forget_steps hold_entry
     mark_group note_groups open_rescue note_rescue plan_rescue keep_letters drop_letters undo_replay pause
     pause_function pause_group purge put_back register repair replay reschedule resume resume_function resume_group
-    retire schedule set_limit trim unmark unregister unschedule"""
+    retire schedule set_limit trim unmark unregister unschedule write_audit"""
 )
 
 

@@ -1,14 +1,44 @@
-"""Calls for the journal: its readers and its trimming. The reading itself is not a script; see `store/journal.py`."""
+"""Calls for the records of a fleet: the journal with the events of jobs, and the audit with the actions of operators.
+
+The journal is read without a script; see `store/journal.py`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from jobfleet.model.audit import Position
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.rows import fields
+from jobfleet.store.rows import fields, log_unreadable, shown, sound
 from jobfleet.store.script import load
+
+if TYPE_CHECKING:
+    from jobfleet.codec.seals import Seals
+
+AUDIT_PAGE = 200
+AUDIT = "audit"
+
+
+class AuditRecord(NamedTuple):
+    """A record of the audit.
+
+    Attributes:
+        position: Its place in the stream.
+        id: The id of the action. The records of its beginning and of its end have the same.
+        head: Who did what to what, and how it ended, as JSON.
+        body: The values before and after, encoded.
+        stored: The body as it is stored, maybe sealed.
+    """
+
+    position: Position
+    id: str
+    head: str
+    body: bytes
+    stored: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +118,54 @@ def trim_journal(lane: Lane, *, longest_us: int, gone_ms: int) -> Call[Kept]:
         (longest_us, gone_ms),
         lambda reply: Kept(*(int(part) for part in reply[1:])),
     )
+
+
+def write_audit(keys: Keyspace, id: str, head: str, body: bytes, *, most: int, began: str = "") -> Call[str]:
+    """Record an action; return the position of the record.
+
+    Args:
+        keys: The fleet's keys.
+        id: The id of the action.
+        head: Who did what to what, and how it ended, as JSON; it is not encrypted.
+        body: The values before and after, encoded.
+        most: Maximum number of records; older ones are deleted.
+        began: The position of the record of the beginning, which this one replaces; empty if there is none.
+    """
+    if keys.seals is not None:
+        body = keys.seals.value(body, AUDIT, id, head)
+    return Call(load("write_audit"), (keys.audit,), (most, began, id, head, body), lambda reply: reply[1].decode())
+
+
+def read_audit(
+    keys: Keyspace, *, first: str = "+", last: str = "-", is_newest_first: bool = True, limit: int = AUDIT_PAGE
+) -> Call[tuple[list[AuditRecord], str]]:
+    """Return a page of the audit, and the position of its last record, readable or not; that is empty at the end.
+
+    Args:
+        keys: The fleet's keys.
+        first: Where the page begins, as XRANGE takes it: ``+``, ``-``, or ``(`` and the last position that was read.
+        last: Where the records end.
+        is_newest_first: Whether the newest record comes first; otherwise `first` is the older end.
+        limit: The most records.
+    """
+    read = partial(_audit, keys.seals, limit)
+    return Call(load("read_audit"), (keys.audit,), (int(is_newest_first), first, last, limit), read)
+
+
+def _audit(seals: Seals | None, limit: int, reply: Reply) -> tuple[list[AuditRecord], str]:
+    records, bad = sound(reply[1], partial(open_audit, seals))
+    log_unreadable(f"audit has {shown(position)}" for position, _ in bad)
+    return records, reply[1][-1][0].decode() if len(reply[1]) == limit else ""
+
+
+def open_audit(seals: Seals | None, row: Sequence[Any]) -> AuditRecord:
+    """Open one record."""
+    found = dict(zip(row[1][::2], row[1][1::2], strict=True))
+    entry_id, head, stored = found[b"id"].decode(), found[b"head"].decode(), found[b"body"]
+    return sealed_audit(seals, Position.parse(row[0].decode()), entry_id, head, stored)
+
+
+def sealed_audit(seals: Seals | None, position: Position, entry_id: str, head: str, stored: bytes) -> AuditRecord:
+    """Open a record from its parts."""
+    body = stored if seals is None else seals.open_value(stored, AUDIT, entry_id, head)
+    return AuditRecord(position, entry_id, head, body, stored)

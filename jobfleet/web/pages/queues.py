@@ -54,10 +54,10 @@ async def pause(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
     return {"queue": values["name"], **place, "paused": True, "changed": has_changed}
 
 
-async def resume(dashboard: Dashboard, values: Values, _caller: Caller) -> Data:
+async def resume(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
     """Resume it."""
     place = _place(values)
-    has_changed = await dashboard.fleet.resume(values["name"], **place)
+    has_changed = await dashboard.fleet.resume(values["name"], **place, by=caller.name)
     return {"queue": values["name"], **place, "paused": False, "changed": has_changed}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
@@ -20,9 +21,15 @@ from jobfleet.cli.options import Group, by_option, yes_option
 from jobfleet.cli.output import Cell, Column, Output, agreed, count, plain_lines, say, since
 from jobfleet.cli.schema import job_data, letter_data
 from jobfleet.cli.view import arguments_text, history_of, job_details, shown_id
+from jobfleet.client._sync.audit import audited
 from jobfleet.errors import DuplicateJob, JobNotFound
 from jobfleet.model import JobResult
+from jobfleet.operations.actions.dead import of_many
+from jobfleet.operations.audit import outcome_of
+from jobfleet.operations.dead import replay as dead_replay
+from jobfleet.operations.dead.filters import DeadFilter
 from jobfleet.operations.lanes import no_queue
+from jobfleet.operations.operation import drive_blocking
 
 if TYPE_CHECKING:
     from jobfleet.fleet.sync import Fleet
@@ -145,9 +152,16 @@ def replay(
             return _nothing(invocation, "replayed")
         if several and not agreed(f"Replay {count(number, 'dead letter')}{_of(queue)}?", yes=yes):
             return fail.FAILED
-        chosen = _each(fleet, queue, filters) if several else iter(dict.fromkeys(fleet.full_ids(ids)))
-        act = partial(fleet.replay, by=by, fresh=fresh)
-        return _act(invocation, chosen, "replayed", "the job is open, or did not fail", act)
+        otherwise = "the job is open, or did not fail"
+        if not several:
+            named = iter(dict.fromkeys(fleet.full_ids(ids)))
+            return _act(invocation, named, "replayed", otherwise, partial(fleet.replay, by=by, fresh=fresh))
+
+        def again(job_id: str) -> bool:
+            return drive_blocking(fleet.store, dead_replay.replay(fleet.context, job_id, by, fresh=fresh))
+
+        many = _Many(fleet, "replay", queue, filters, by)
+        return many.act(lambda chosen, act: _act(invocation, chosen, "replayed", otherwise, act), again)
 
 
 @dead.command()
@@ -155,6 +169,7 @@ def replay(
 @all_option
 @queue_option
 @filter_options
+@by_option
 @yes_option
 @click.pass_obj
 def purge(
@@ -162,6 +177,7 @@ def purge(
     ids: tuple[str, ...],
     every: bool,
     queue: str | None,
+    by: str | None,
     yes: bool,
     **filters: Unpack[DeadFilters],
 ) -> int:
@@ -177,8 +193,38 @@ def purge(
             return _nothing(invocation, "purged")
         if number and not agreed(f"Delete {count(number, 'dead letter')}{_of(queue)} permanently?", yes=yes):
             return fail.FAILED
-        chosen = _each(fleet, queue, filters) if several else iter(named)
-        return _act(invocation, chosen, "purged", "", lambda job_id: _purge(fleet, job_id))
+        if not several:
+            return _act(
+                invocation, iter(named), "purged", "", lambda job_id: _purged(job_id, fleet.purge(job_id, by=by))
+            )
+
+        def away(job_id: str) -> bool:
+            return _purged(job_id, drive_blocking(fleet.store, dead_replay.purge(fleet.context, job_id)))
+
+        many = _Many(fleet, "purge", queue, filters, by)
+        return many.act(lambda chosen, act: _act(invocation, chosen, "purged", "", act), away)
+
+
+class _Many:
+    """An action on all letters, or on all that match, which the audit records as one."""
+
+    def __init__(self, fleet: Fleet, verb: str, queue: str | None, filters: DeadFilters, by: str | None) -> None:
+        self._fleet = fleet
+        self._chosen = _each(fleet, queue, filters)
+        self._action = replace(of_many(verb, DeadFilter(queue=queue, **filters)), end=lambda _: outcome_of(self._count))
+        self._by = by
+        self._count = 0
+
+    def act(self, run: Callable[[Iterator[str], Callable[[str], bool]], int], act: Callable[[str], bool]) -> int:
+        """Act on each letter; return the exit code."""
+
+        def counted(job_id: str) -> bool:
+            was = act(job_id)
+            self._count += was
+            return was
+
+        do = partial(drive_blocking, self._fleet.store)
+        return audited(self._fleet.context, do, self._action, lambda: run(self._chosen, counted), by=self._by)
 
 
 def _is_letter(fleet: Fleet, job_id: str) -> bool:
@@ -189,8 +235,8 @@ def _is_letter(fleet: Fleet, job_id: str) -> bool:
     return True
 
 
-def _purge(fleet: Fleet, job_id: str) -> bool:
-    if not fleet.purge(job_id):
+def _purged(job_id: str, was: bool) -> bool:
+    if not was:
         raise JobNotFound(job_id, f"No dead letter {job_id!r}.")
     return True
 

@@ -1,0 +1,109 @@
+"""Actions of operators with their records, and `fleet.audit`."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from jobfleet.client._async.background import AsyncAct, T
+from jobfleet.client._async.connection import AsyncConnection
+from jobfleet.errors import JobfleetError, StoreUnavailable
+from jobfleet.operations import audit
+from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.operation import AsyncDriver, Operation, run_ahead
+
+if TYPE_CHECKING:
+    from jobfleet.model.audit import AuditPage
+
+
+async def audited(
+    context: FleetContext, do: AsyncDriver, action: audit.Action, act: AsyncAct[T], *, by: str | None = None
+) -> T:
+    """Do an action of an operator, and record it.
+
+    Args:
+        context: The context of the fleet.
+        do: Runs an operation.
+        action: What is done.
+        act: Does it.
+        by: The person or program that does it.
+    """
+    if not audit.is_audited(context, action, by):
+        return await act()
+    begun = await do(audit.begin(context, action, by))
+    try:
+        result = await act()
+    except StoreUnavailable:  # it may have been done
+        raise
+    except JobfleetError as error:
+        await _end(context, do, begun, audit.Outcome("error", error=type(error).__name__))
+        raise
+    await _end(context, do, begun, action.end(result))
+    return result
+
+
+async def _end(context: FleetContext, do: AsyncDriver, begun: audit.Begun | None, outcome: audit.Outcome) -> None:
+    if begun is None:
+        return
+    try:
+        await do(audit.end(context, begun, outcome))
+    except StoreUnavailable as error:  # what was done is not to seem to have failed
+        audit.report_unended(begun, error)
+
+
+async def audited_operation(
+    context: FleetContext, do: AsyncDriver, action: audit.Action, work: Operation[T], *, by: str | None
+) -> T:
+    """Run the operation of an action of an operator, and record it. Arguments that it refuses are not recorded."""
+    if not audit.is_audited(context, action, by):
+        return await do(work)
+    rest: Any = run_ahead(work)
+    if not isinstance(rest, Generator):
+        return cast(T, rest)
+    going: Operation[T] = rest
+    return await audited(context, do, action, lambda: do(going), by=by)
+
+
+class AsyncAudit(AsyncConnection):
+    """A connection that records the actions of operators."""
+
+    async def _audited(self, action: audit.Action, work: Operation[T], by: str | None) -> T:
+        return await audited_operation(self.context, self._do, action, work, by=by)
+
+    async def audit(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        by: str | None = None,
+        action: str | None = None,
+        target: str | None = None,
+        limit: int = 50,
+        cursor: str = "",
+    ) -> AuditPage:
+        """Return a page of what operators have done, the newest first.
+
+        Args:
+            since: Only entries that were recorded at this time or later. An action is recorded when it has ended.
+            until: Only entries that were recorded before this time.
+            by: Only actions of this person or program.
+            action: Only this action, such as ``queue.pause``, or this kind, such as ``queue``.
+            target: Only actions on a target that contains this text.
+            limit: The largest number of entries.
+            cursor: `AuditPage.cursor` of the previous page.
+
+        Raises:
+            InvalidJob: An argument has a wrong value.
+            StoreUnavailable: Redis did not answer within `patience` seconds, or the archive did not answer.
+        """
+        from jobfleet.model.audit import AuditFilter
+
+        chosen = AuditFilter(since=since, until=until, by=by, action=action, target=target)
+        found = await self._do(audit.page(self.context, chosen, limit=limit, cursor=cursor))
+        while self.config.archive_url is not None and not found.is_full:
+            records = await self._audit_in_archive(chosen, found.low, limit)
+            found = audit.continued(found, records, chosen, limit=limit)
+            if len(records) < limit:
+                break
+        return found.page

@@ -1,0 +1,142 @@
+"""The audit: what operators changed in a fleet, who did it, and how it ended. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+from jobfleet.errors import InvalidJob
+from jobfleet.model.asking import check_moment, check_text
+
+Source = Literal["python", "cli", "web"]
+AuditOutcome = Literal["done", "unchanged", "error", "unknown"]
+UNKNOWN: AuditOutcome = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """An action of an operator.
+
+    Attributes:
+        id: The id of the entry.
+        at: When the action began, by Redis's clock.
+        by: The person or program: `by`, or the login name and the host of the process.
+        source: ``python``, ``cli`` or ``web``.
+        action: What was done, such as ``queue.pause``.
+        target: To what: a name, a job id, or the filters of an action on many jobs.
+        before: The values before the action, as far as it read them.
+        after: The values that the action was to set.
+        outcome: ``done``; ``unchanged``, if there was nothing to change; ``error``; or ``unknown``: it continues, its
+            process or Redis died before the end was recorded, or no worker has confirmed the command.
+        count: How many jobs, workers or repairs it concerned; None if it does not count.
+        error: The class of the error; None without one.
+        ended_at: When its end was recorded; None if it was not.
+        unread: Why `before` and `after` cannot be shown; empty if they can.
+    """
+
+    id: str
+    at: datetime
+    by: str
+    source: str
+    action: str
+    target: str
+    before: Mapping[str, Any] = field(default_factory=dict)
+    after: Mapping[str, Any] = field(default_factory=dict)
+    outcome: str = UNKNOWN
+    count: int | None = None
+    error: str | None = None
+    ended_at: datetime | None = None
+    unread: str = ""
+
+
+class AuditPage(NamedTuple):
+    """A part of the audit, newest entry first.
+
+    Attributes:
+        entries: The entries.
+        cursor: Where the next page begins; empty for the last page.
+    """
+
+    entries: Sequence[AuditEntry]
+    cursor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditFilter:
+    """Which entries of the audit to read; a field that is not given matches every entry.
+
+    Attributes:
+        since: Entries that were recorded at this time or later.
+        until: Entries that were recorded before this time.
+        by: The person or program.
+        action: An action, such as ``queue.pause``, or the first part of it, such as ``queue``.
+        target: A text that the target contains.
+
+    Raises:
+        InvalidJob: A field has a wrong value; `field` names it.
+    """
+
+    since: datetime | None = None
+    until: datetime | None = None
+    by: str | None = None
+    action: str | None = None
+    target: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("since", "until"):
+            if getattr(self, name) is not None:
+                check_moment(getattr(self, name), field=name)
+        for name in ("by", "action", "target"):
+            if getattr(self, name) is not None:
+                check_text(getattr(self, name), field=name)
+
+    def fits(self, entry: AuditEntry) -> bool:
+        """Whether an entry of the right time matches."""
+        return (
+            self.by in (None, entry.by)
+            and self.action in (None, entry.action, entry.action.partition(".")[0])
+            and (self.target is None or self.target in entry.target)
+        )
+
+
+class Position(NamedTuple):
+    """The place of a record in the stream: its time in ms, and its number within that.
+
+    Attributes:
+        ms: Milliseconds since 1970.
+        number: Number within that millisecond.
+    """
+
+    ms: int
+    number: int
+
+    @classmethod
+    def parse(cls, text: str) -> Position:
+        """Read ``ms-number``.
+
+        Raises:
+            ValueError: It is something else.
+        """
+        ms, _, number = text.partition("-")
+        if not (ms.isdecimal() and number.isdecimal() and len(ms) < 16 and len(number) < 16):
+            raise ValueError(text)
+        return cls(int(ms), int(number))
+
+    def __str__(self) -> str:
+        return f"{self.ms}-{self.number}"
+
+
+def cursor_of(text: str) -> Position | None:
+    """Read the cursor of an earlier page; None for the first page.
+
+    Raises:
+        InvalidJob: It is not such a cursor.
+    """
+    if text == "":
+        return None
+    try:
+        return Position.parse(text)
+    except (ValueError, AttributeError):
+        raise InvalidJob(f"cursor is {text!r:.100}; give the cursor of the previous page.", field="cursor") from None
