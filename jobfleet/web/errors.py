@@ -11,6 +11,7 @@ _STATUS: tuple[tuple[type[errors.JobfleetError], int], ...] = (
     (errors.JobNotFound, 404),
     (errors.UnknownQueue, 404),
     (errors.UnknownGroup, 404),
+    (errors.UnknownRescue, 404),
     (errors.WaitTimeout, 504),
     (errors.StoreUnavailable, 503),
     (errors.PayloadUnavailable, 503),
