@@ -41,6 +41,7 @@ def last(events: list[Event], matches: Callable[[Event], bool]) -> int:
     return max(place for place, event in enumerate(events) if matches(event))
 
 
+@pytest.mark.not_on("cluster", reason="the page has the files of one server")
 def test_a_plain_enqueue_passes_the_files_of_the_page(redis_url: str) -> None:
     passed, used = parted([event.path for event in traced("enqueue", redis_url)])
 
@@ -49,6 +50,7 @@ def test_a_plain_enqueue_passes_the_files_of_the_page(redis_url: str) -> None:
     assert len(passed) <= 9
 
 
+@pytest.mark.not_on("cluster", reason="the page has the files of one server")
 def test_a_plain_job_passes_the_files_of_the_page_from_claim_to_settle(redis_url: str) -> None:
     events = [event for event in traced("run", redis_url) if event.thread not in BACKGROUND]
     admitted = last(events, lambda event: event.name == "Engine.admitted")

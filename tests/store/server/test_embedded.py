@@ -108,6 +108,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.not_on("redis", "valkey", "tls", reason="a variable names the server")
 def test_the_wheels_server_is_found_first() -> None:
     found = find_server()
 

@@ -179,6 +179,7 @@ def test_a_progress_report_tells_a_cancelled_run(
     assert (result.status, result.stop_stage) == (JobStatus.CANCELLED, "asked")
 
 
+@pytest.mark.not_on("cluster", reason="messages cross the nodes: the last ones may come after the end was seen")
 @both
 def test_one_that_could_look_and_does_not_is_interrupted_after_a_grace(
     fleet: Fleet, registry: Registry, working: Working, door: Door, where: str
