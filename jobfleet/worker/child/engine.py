@@ -248,12 +248,12 @@ class Engine(RunEvents):
             if letter not in "sdc":
                 event_log.lost(run, f"its late finish was refused ({letter})")
                 self._on_lost(run.key)
-            if self.runs is not None:
-                self.runs.settled(run, item, letter)
             if self._counting.is_on:
                 self._counting.settled(run, letter)
         finally:
             self.dropped(run)
+        if self.runs is not None:
+            self.runs.settled(run, item, letter)
 
     def dropped(self, run: Run) -> None:
         """Forget a run, and free its place on the board."""
