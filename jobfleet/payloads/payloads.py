@@ -47,8 +47,8 @@ class Owner:
     __slots__ = ("job_id", "kind")
 
     def __init__(self, job_id: str, kind: str) -> None:
-        self.job_id = job_id
-        self.kind = kind
+        self.job_id: str = job_id
+        self.kind: str = kind
 
 
 def owner_of(key: str) -> Owner | None:

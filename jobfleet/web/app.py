@@ -47,7 +47,7 @@ class WebApp:
     """
 
     def __init__(self, fleet: Fleet | AsyncFleet, identify: Identify | None = None) -> None:
-        self.dashboard = Dashboard(fleet, identify)
+        self.dashboard: Dashboard = Dashboard(fleet, identify)
         self._root = root_path_of(fleet.config.web_root_path)
         context = Context(self.dashboard)
 

@@ -35,9 +35,9 @@ class Dashboard:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._end: AsyncGenerator[None, None] | None = None
         self.config: JobConfig = fleet.config
-        self.form = JsonForm(Redaction(fleet.config.redact))
-        self.hub = Hub(fleet.config.web_streams)
-        self.identity = Identity(fleet.config, identify)
+        self.form: JsonForm = JsonForm(Redaction(fleet.config.redact))
+        self.hub: Hub = Hub(fleet.config.web_streams)
+        self.identity: Identity = Identity(fleet.config, identify)
 
     @property
     def fleet(self) -> AsyncFleet:

@@ -39,7 +39,7 @@ class Problem(Exception):
         self.status = status
         self.code = code
         self.message = message
-        self.headers = headers or {}
+        self.headers: dict[str, str] = headers or {}
 
     @property
     def data(self) -> dict[str, object]:

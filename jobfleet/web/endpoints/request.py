@@ -34,8 +34,8 @@ class Context:
     """
 
     def __init__(self, dashboard: Dashboard) -> None:
-        self.dashboard = dashboard
-        self.renderer = Renderer()
+        self.dashboard: Dashboard = dashboard
+        self.renderer: Renderer = Renderer()
 
     def caller(self, request: Request, needed: Role) -> Caller:
         """Who sends a request.

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
 
+from starlette.background import BackgroundTask
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -24,7 +25,7 @@ class EventStream(Response):
         self._source = source
         self._feed = feed
         self.status_code = 200
-        self.background = None
+        self.background: BackgroundTask | None = None
         self.body = b""
         self.init_headers({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]

@@ -53,10 +53,10 @@ class Reader:
         self._every = every
         self._text = ""
         self._changed = asyncio.Event()
-        self.snapshot = Snapshot(0)
+        self.snapshot: Snapshot = Snapshot(0)
         self.watchers = 0
-        self.reads = 0
-        self.is_closed = False
+        self.reads: int = 0
+        self.is_closed: bool = False
         self._hurry = asyncio.Event()
         self._task = asyncio.create_task(self._run(), name="jobfleet-web-reader")
 
@@ -121,9 +121,9 @@ class Hub:
         self._most = streams
         self._readers: dict[Hashable, Reader] = {}
         self._shared: dict[Hashable, tuple[float, asyncio.Future[dict[str, Any]]]] = {}
-        self.streams = 0
-        self.epoch = secrets.token_hex(4)
-        self.is_closed = False
+        self.streams: int = 0
+        self.epoch: str = secrets.token_hex(4)
+        self.is_closed: bool = False
 
     async def watch(
         self, key: Hashable, read: Reading, every: float, *, seen: str = "", beat: float = 10.0

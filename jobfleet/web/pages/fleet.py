@@ -14,7 +14,7 @@ from jobfleet.web.route import Data, Many, Page, Shape, Values
 from jobfleet.web.safety.caller import Role
 
 WRONG = ("fault", "warning")
-TOTALS = {
+TOTALS: dict[str, Any] = {
     "queued": int, "scheduled": int, "blocked": int, "retrying": int, "running": int, "completed": int, "failed": int,
     "cancelled": int, "expired": int, "queue_size": int, "dead_letters": int, "workers": int,
     "average_duration": float, "success_rate": float,

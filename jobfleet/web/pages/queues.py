@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from jobfleet.model import JobStatus
 from jobfleet.model.limit import LimitInfo
 from jobfleet.operations.lanes import no_queue
@@ -17,7 +19,7 @@ NAME = Parameter(name="name", help="The queue.", place="path")
 GROUP = Parameter(name="group", help="Only this group of the queue.", place="body")
 FUNCTION = Parameter(name="function", help="Only this function.", place="body")
 REASON = Parameter(name="reason", help="The reason, for the record: at most 200 characters.", place="body")
-CHANGE = {"queue": str, "group": str | None, "function": str | None, "paused": bool, "changed": bool}
+CHANGE: dict[str, Any] = {"queue": str, "group": str | None, "function": str | None, "paused": bool, "changed": bool}
 
 
 async def read_queues(dashboard: Dashboard, _values: Values) -> Data:

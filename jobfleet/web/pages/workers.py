@@ -17,7 +17,7 @@ RUNNING_SHOWN = 200
 TIMEOUT = 3.0
 """Seconds for which a page waits for a worker to confirm. It may confirm later."""
 ID = Parameter(name="id", help="The id of the worker.", place="path")
-CHANGE = {"worker": str, "state": str, "children": int, "is_confirmed": bool, "refusal": str}
+CHANGE: dict[str, Any] = {"worker": str, "state": str, "children": int, "is_confirmed": bool, "refusal": str}
 
 
 async def read_workers(dashboard: Dashboard, _values: Values) -> Data:

@@ -41,7 +41,7 @@ class Identity:
 
     def __init__(self, config: JobConfig, identify: Identify | None = None) -> None:
         self._file = AccessFile(config.web_access)
-        self.sessions = Sessions(config.web_session)
+        self.sessions: Sessions = Sessions(config.web_session)
         self._open_role = Role(config.web_open_role)
         self._proxies = frozenset(map(_address, config.web_proxies))
         self._header = config.web_proxy_header

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.cli.conftest import hand
+from tests.cli.conftest import as_role, hand
 
-__all__ = ["hand"]
+__all__ = ["as_role", "hand"]

@@ -17,6 +17,7 @@ CALLS: dict[str, Callable[[Fleet], Any]] = {
     "count_dead": lambda fleet: fleet.count_dead("mial"),
     "dead": lambda fleet: fleet.dead("mial"),
     "dead_groups": lambda fleet: [fleet.dead_groups("mial")],
+    "history": lambda fleet: fleet.history(queue="mial"),
     "jobs": lambda fleet: fleet.jobs(queue="mial"),
     "jobs by tag": lambda fleet: fleet.jobs(queue="mial", tags=["eu"]),
     "limits": lambda fleet: fleet.limits("mial"),
