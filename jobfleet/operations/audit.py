@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from jobfleet.clock import monotonic
 from jobfleet.codec import decode, encode
 from jobfleet.errors import EncodingError, JobfleetError
+from jobfleet.logs.contained import contain_handler_errors
 from jobfleet.model.asking import check_number
 from jobfleet.model.audit import UNKNOWN, AuditEntry, AuditFilter, AuditOutcome, AuditPage, Position, cursor_of
 from jobfleet.operations.fleet_context import FleetContext
@@ -158,6 +159,7 @@ def begin(context: FleetContext, action: Action, by: str | None) -> Operation[Be
     (answer,) = yield (_call(context, entry_id, head, change),)
     if isinstance(answer, JobfleetError):
         context.audit_again = monotonic() + AGAIN_AFTER
+        contain_handler_errors()  # a handler that raises must not make the action fail
         log.warning(
             "audit.refused %s %s is not in the audit, nor is what follows for %g s: %s",
             action.name, head["target"], AGAIN_AFTER, answer,
@@ -183,6 +185,7 @@ def end(context: FleetContext, begun: Begun, outcome: Outcome) -> Operation[None
 
 def report_unended(begun: Begun, error: JobfleetError) -> None:
     """Log that the end of an action is not in the audit."""
+    contain_handler_errors()
     log.warning(
         "audit.unended %s %s has ended, but not in the audit: %s", begun.action.name, begun.head["target"], error
     )

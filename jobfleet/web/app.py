@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 from jobfleet.errors import ConfigError
 from jobfleet.fleet.aio import AsyncFleet
 from jobfleet.fleet.sync import Fleet
+from jobfleet.logs.contained import contain_handler_errors
 from jobfleet.version import VERSION
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.endpoints import login, reading, writing
@@ -47,6 +48,7 @@ class WebApp:
     """
 
     def __init__(self, fleet: Fleet | AsyncFleet, identify: Identify | None = None) -> None:
+        contain_handler_errors()
         self.dashboard: Dashboard = Dashboard(fleet, identify)
         self._root = root_path_of(fleet.config.web_root_path)
         context = Context(self.dashboard)
