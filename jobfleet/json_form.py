@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jobfleet.model.explanation import Explanation
     from jobfleet.model.history import History, HistoryPoint
     from jobfleet.model.limit import LimitInfo
-    from jobfleet.model.logline import LogLine
+    from jobfleet.model.result import LogLine
     from jobfleet.operations.dead.groups import DeadGroup
     from jobfleet.operations.dead.rescue import RescueStatus
     from jobfleet.operations.doctor.findings import Diagnosis

@@ -35,7 +35,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "reschedule": "steer:reschedule",
         "move": "steer:move",
         "edit": "edit:edit_waiting",
-        "forget": "forget:forget",
+        "forget": "steer:forget",
         "jobs": "jobs:jobs",
         "flow": "flow:flow",
     },

@@ -1,4 +1,4 @@
-"""What a caller learns about a job: the receipt of an enqueue, and a snapshot of its state."""
+"""What a caller learns about a job: the receipt of an enqueue, a snapshot of its state, and lines of its log."""
 
 from __future__ import annotations
 
@@ -137,3 +137,20 @@ class JobResult(Generic[T_co]):
         if not kind or error.startswith(kind):
             return error
         return f"{kind}: {error}" if error else kind
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line of a job's own log.
+
+    Attributes:
+        at: The time by the worker's clock.
+        level: The level's name, such as ``INFO`` or ``WARNING``.
+        text: The message, with its traceback; it may have several lines.
+        token: The fencing token of the run that logged it.
+    """
+
+    at: datetime
+    level: str
+    text: str
+    token: int

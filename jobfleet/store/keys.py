@@ -16,7 +16,6 @@ from jobfleet.model import split_id
 if TYPE_CHECKING:
     from jobfleet.codec.seals import Seals
     from jobfleet.config import JobConfig
-    from jobfleet.store.channel_keys import ChannelKeys
 
 BANDS = 4
 NORMAL = 2
@@ -272,8 +271,6 @@ class Keyspace:
 
     def channel(self, name: str) -> ChannelKeys:
         """The keys of a notification channel."""
-        from jobfleet.store.channel_keys import ChannelKeys  # only notifications need it
-
         return ChannelKeys(self.tag, name)
 
     def signs(self, queue: str, index: int, names: Sequence[str]) -> tuple[str, ...]:
@@ -289,3 +286,25 @@ class Keyspace:
         """
         queue, lane, _ = split_id(job_id)
         return self.lane(queue, lane)
+
+
+class ChannelKeys:
+    """The key names of one notification channel.
+
+    Attributes:
+        gathered: Marks of processed notices.
+        windows: Kinds of notice by the end of their window.
+        groups: Collected notices.
+        due: Deliveries by the time of the next attempt.
+        held: Contents of the deliveries.
+    """
+
+    __slots__ = ("due", "gathered", "groups", "held", "windows")
+
+    def __init__(self, fleet_tag: str, channel: str) -> None:
+        tag = f"{fleet_tag}notify:{channel}:"
+        self.gathered: str = f"{tag}gathered"
+        self.windows: str = f"{tag}windows"
+        self.groups: str = f"{tag}groups"
+        self.due: str = f"{tag}due"
+        self.held: str = f"{tag}held"

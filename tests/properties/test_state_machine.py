@@ -21,7 +21,7 @@ from jobfleet.errors import JobfleetError
 from jobfleet.store.call import Call
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.calls.lease import bury, claim, renew, tick
-from jobfleet.store.calls.progress import Report, progress
+from jobfleet.store.calls.log import Report, progress
 from jobfleet.store.calls.settle import STILL_EXPIRED, STILL_WAITING, expire, settle
 from jobfleet.store.records import Entry
 from jobfleet.store.script import Script, load

@@ -13,8 +13,8 @@ from jobfleet.store.calls import log
 from jobfleet.store.calls.control import cancel, purge, replay, trim
 from jobfleet.store.calls.enqueue import debounce, enqueue, open_queue, replace
 from jobfleet.store.calls.lease import bury, claim, tick
+from jobfleet.store.calls.log import Report, progress
 from jobfleet.store.calls.presence import beat, leave
-from jobfleet.store.calls.progress import Report, progress
 from jobfleet.store.calls.settle import (
     STILL_EXPIRED,
     STILL_WAITING,

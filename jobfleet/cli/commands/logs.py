@@ -9,7 +9,7 @@ from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import Command
 from jobfleet.cli.output import Hours, Output, plain, plain_lines, say, to_json
 from jobfleet.clock import iso
-from jobfleet.model.logline import LogLine
+from jobfleet.model.result import LogLine
 
 COLORS = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red", "DEBUG": "dim"}
 

@@ -13,7 +13,7 @@ from jobfleet.client.base import MARK_EVERY, Marking
 from jobfleet.clock import monotonic
 from jobfleet.events import Event, read_events
 from jobfleet.model.asking import check_number
-from jobfleet.model.logline import LogLine
+from jobfleet.model.result import LogLine
 from jobfleet.operations.jobs import poll as jobs_poll
 from jobfleet.operations.jobs.logs import Reading
 from jobfleet.operations.lanes import lanes

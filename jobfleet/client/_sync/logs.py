@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from jobfleet.client._sync.connection import Connection
 from jobfleet.client.base import Marking
-from jobfleet.model.logline import LogLine
+from jobfleet.model.result import LogLine
 from jobfleet.operations.jobs import poll
 from jobfleet.operations.jobs.logs import Reading, read
 from jobfleet.operations.operation import drive_blocking

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from jobfleet.events import Event
 from jobfleet.handle.base import HandleBase, T_co, outcome_of
 from jobfleet.model import JobResult, Priority, Receipt
-from jobfleet.model.logline import LogLine
 from jobfleet.model.option_types import Seconds
+from jobfleet.model.result import LogLine
 
 if TYPE_CHECKING:
     from jobfleet.model.details import JobDetails

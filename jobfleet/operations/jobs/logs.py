@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jobfleet.errors import JobNotFound
-from jobfleet.model.logline import LogLine
+from jobfleet.model.result import LogLine
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import result_of

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from jobfleet.store.call import Argument, Call, Reply
-from jobfleet.store.channel_keys import ChannelKeys
+from jobfleet.store.keys import ChannelKeys
 from jobfleet.store.retention import NOTICES_MS
 from jobfleet.store.script import load
 

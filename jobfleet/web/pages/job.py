@@ -10,7 +10,7 @@ from jobfleet.errors import JobNotFound
 from jobfleet.model import JobResult
 from jobfleet.model.details import JobDetails, Parent
 from jobfleet.model.explanation import Reason
-from jobfleet.model.logline import LogLine
+from jobfleet.model.result import LogLine
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.route import Action, Data, Many, Page, Parameter, Shape, Values
 from jobfleet.web.safety.caller import Caller

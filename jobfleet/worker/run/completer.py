@@ -18,7 +18,7 @@ from jobfleet.services.confirmations import Confirmations
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.barrier import levels_in
 from jobfleet.store.call import Call
-from jobfleet.store.calls.progress import Report, progress
+from jobfleet.store.calls.log import Report, progress
 from jobfleet.store.calls.settle import CHUNK, Item, settle
 from jobfleet.store.keys import Lane
 from jobfleet.worker.run.events import RunEvents

@@ -11,7 +11,7 @@ from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import drive
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
-from jobfleet.store.calls.progress import Report
+from jobfleet.store.calls.log import Report
 from jobfleet.store.calls.settle import Item
 from jobfleet.worker.run.events import RunEvents
 from jobfleet.worker.run.run import Run
