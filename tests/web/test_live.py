@@ -61,6 +61,35 @@ async def test_a_hundred_pages_share_one_reader() -> None:
     assert (hub.streams, hub._readers) == (0, {})
 
 
+async def test_a_reader_that_begins_again_repeats_no_number() -> None:
+    """What is rendered is kept by number, and a page that comes back names the last one that it has."""
+    hub, source = Hub(1), Source()
+    stream = hub.watch("x", source.read, 0.01)
+    first = await following(stream)
+    await stream.aclose()
+    source.value = 2
+
+    again = hub.watch("x", source.read, 0.01, seen=f"{hub.epoch}-{first.number}", beat=60.0)
+    second = await asyncio.wait_for(anext(again), 30)
+
+    assert second is not None
+    assert (second.data, second.number > first.number) == ({"value": 2}, True)
+    await again.aclose()
+
+
+@pytest.mark.usefixtures("hand")  # its worker knows the function
+def test_a_page_that_is_opened_again_shows_what_has_changed(site: Site, browser: Browser, fleet: Fleet) -> None:
+    fleet.enqueue(Job("x", "demo.add", queue="default"))
+    with browser.stream("/queues/default") as events:
+        assert "open" in next(events)["data"]
+    hub = site.application.dashboard.hub  # type: ignore[union-attr]  # it is ours
+    wait_until(lambda: hub.streams == 0, why="the page is closed")
+    fleet.pause("default", reason="the provider is down")
+
+    with browser.stream("/queues/default") as events:
+        assert "the provider is down" in next(events)["data"]
+
+
 async def test_a_slow_page_gets_the_last_snapshot_only() -> None:
     hub, source = Hub(1), Source()
     stream = hub.watch("x", source.read, 0.001)

@@ -10,9 +10,10 @@ import asyncio
 import json
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from jobfleet.clock import monotonic
@@ -46,11 +47,14 @@ class Reader:
     Args:
         read: Reads the data.
         every: Seconds between two reads.
+        numbers: Gives the numbers of snapshots. All readers of a hub share them: a reader that begins again must not
+            repeat a number, by which pages and what is rendered for them are known.
     """
 
-    def __init__(self, read: Reading, every: float) -> None:
+    def __init__(self, read: Reading, every: float, numbers: Iterator[int]) -> None:
         self._read = read
         self._every = every
+        self._numbers = numbers
         self._text = ""
         self._changed = asyncio.Event()
         self.snapshot: Snapshot = Snapshot(0)
@@ -68,7 +72,7 @@ class Reader:
             text = json.dumps(data) if problem is None else f"{problem.code} {problem.message}"
             if text != self._text:
                 self._text = text
-                self.snapshot = Snapshot(self.snapshot.number + 1, data, problem)
+                self.snapshot = Snapshot(next(self._numbers), data, problem)
                 self._wake()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._hurry.wait(), self._every)
@@ -119,6 +123,7 @@ class Hub:
 
     def __init__(self, streams: int) -> None:
         self._most = streams
+        self._numbers = count(1)
         self._readers: dict[Hashable, Reader] = {}
         self._shared: dict[Hashable, tuple[float, asyncio.Future[dict[str, Any]]]] = {}
         self.streams: int = 0
@@ -144,7 +149,7 @@ class Hub:
             raise refusal("too-many-streams", headers={"Retry-After": "30"})
         reader = self._readers.get(key)
         if reader is None:
-            reader = self._readers[key] = Reader(read, every)
+            reader = self._readers[key] = Reader(read, every, self._numbers)
         self.streams += 1
         reader.watchers += 1
         epoch, _, number = seen.partition("-")
