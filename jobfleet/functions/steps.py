@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobfleet.codec import decode, encode
 from jobfleet.errors import InvalidJob, JobCancelled
+from jobfleet.event_loop import in_thread
 from jobfleet.functions.coroutines import is_coroutine_function
 from jobfleet.model.signals import WorkerDraining
 
@@ -69,7 +70,7 @@ class Steps:
                 if is_coroutine_function(function):
                     value = await function(*args, **kwargs)
                 else:
-                    value = await asyncio.to_thread(function, *args, **kwargs)
+                    value = await in_thread(function, *args, **kwargs)
                     if inspect.isawaitable(value):
                         value = await value
                 await self._keep(key, value)

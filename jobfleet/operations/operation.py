@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, final
 
 from jobfleet.errors import JobfleetError
+from jobfleet.event_loop import in_thread
 from jobfleet.store.call import Call
 from jobfleet.store.trip import Making
 
@@ -42,9 +43,7 @@ class Blocking(tuple[Any, ...]):
 
     async def run_aside(self) -> list[Any]:
         """`run` in a thread."""
-        import asyncio
-
-        return await asyncio.to_thread(self.run)
+        return await in_thread(self.run)
 
 
 Operation = Generator[Sequence[Call[Any]], list[Any], T]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import Any
 
@@ -10,6 +9,7 @@ from jobfleet.archive import database_errors, needs_sql
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig, mask_url
 from jobfleet.errors import ConfigError
+from jobfleet.event_loop import in_thread
 from jobfleet.samples.point import Point, follow, unpack, unpack_marks
 from jobfleet.samples.resolution import ARCHIVED_S, COARSE, HOUR_S, SECOND_US
 from jobfleet.services.repeated_fault import RepeatedFault
@@ -62,7 +62,7 @@ class HourArchive:
             return
         series = await self._read(hour)
         try:
-            await asyncio.to_thread(self._write, hour, series)
+            await in_thread(self._write, hour, series)
         except self._away as error:
             self._failed_at = monotonic()
             reason = str(error).split("\n", 1)[0]
@@ -76,7 +76,7 @@ class HourArchive:
         part, first = COARSE.place(hour * HOUR_S // COARSE.step)
         minutes = range(first, first + HOUR_S // COARSE.step)
         values = await whole(self._store, self._keys, part)
-        return await asyncio.to_thread(self._merged, values, minutes)
+        return await in_thread(self._merged, values, minutes)
 
     def _merged(self, values: dict[str, bytes], minutes: range) -> dict[str, Point] | None:
         marks = {minute: epoch for minute, epoch in unpack_marks(values.pop("", b"")).items() if minute in minutes}
@@ -101,4 +101,4 @@ class HourArchive:
 
     async def close(self) -> None:
         """Close the database connections."""
-        await asyncio.to_thread(self._engine.dispose)
+        await in_thread(self._engine.dispose)

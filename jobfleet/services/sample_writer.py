@@ -6,12 +6,12 @@ threads.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from jobfleet.errors import JobfleetError
+from jobfleet.event_loop import in_thread
 from jobfleet.operations.operation import batches
 from jobfleet.samples.point import TOTAL, Point, Points, follow, pack, pack_mark, unpack, unpack_marks
 from jobfleet.samples.resolution import COARSE, FINE, Resolution
@@ -53,7 +53,7 @@ class SampleWriter:
             values = await whole(self._store, self._keys, self._part)
             self._marks = unpack_marks(values.pop("", b""))
             marks = self._marks
-            self._points = await asyncio.to_thread(
+            self._points = await in_thread(
                 lambda: {name: points for name, value in values.items() if (points := unpack(value, marks))}
             )
 
@@ -70,7 +70,7 @@ class SampleWriter:
                 self._points.setdefault(name, {})[step] = point
         self._marks[step] = epoch
         rows = [(name, points[step]) for name, points in self._points.items() if step in points]
-        return await self._write(FINE, part, await asyncio.to_thread(_packed, rows, step, epoch))
+        return await self._write(FINE, part, await in_thread(_packed, rows, step, epoch))
 
     def mark(self, index: int, epoch: int) -> tuple[str, bytes, int]:
         """Return the chunk of a step, its mark, and the lifetime of the chunk, for the commit."""
@@ -89,7 +89,7 @@ class SampleWriter:
         steps = range(step - step % STEPS, step - step % STEPS + STEPS)
         if not any(one in self._marks for one in steps):
             return (part, *NOTHING)
-        rows = await asyncio.to_thread(lambda: _packed(self._merged(steps), minute, epoch))
+        rows = await in_thread(lambda: _packed(self._merged(steps), minute, epoch))
         if not await self._write(COARSE, part, rows):
             return None
         return part, pack_mark(minute, epoch), COARSE.ttl_ms

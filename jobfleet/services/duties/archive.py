@@ -7,7 +7,6 @@ journal then grows up to its limit; nothing is lost before.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import socket
@@ -18,6 +17,7 @@ from jobfleet.clock import monotonic
 from jobfleet.codec.payload import limits_of
 from jobfleet.config import JobConfig, mask_url
 from jobfleet.errors import ConfigError
+from jobfleet.event_loop import in_thread
 from jobfleet.metrics.tally import Tally
 from jobfleet.model import JobStatus
 from jobfleet.redaction import Redaction
@@ -104,18 +104,18 @@ class Archive(Service):
     async def stop(self) -> None:
         """Stop the duty and close the database connections."""
         await super().stop()
-        await asyncio.to_thread(self._engine.dispose)
+        await in_thread(self._engine.dispose)
 
     async def _follow(self) -> float:
         if not self._is_ready:
-            self._is_ready = await asyncio.to_thread(self._prepare)
+            self._is_ready = await in_thread(self._prepare)
             if not self._is_ready:
                 return LONGEST_PAUSE
         if not self._held:
             self._held = await self.journal.read(self._count)
         if self._held:
             events = [event for batch in self._held for event in batch.events]
-            jobs = await asyncio.to_thread(self._writer.write, events)
+            jobs = await in_thread(self._writer.write, events)
             await self.journal.ack(self._held)
             held, self._held = self._held, []
             wait = 0.0 if any(len(batch.entries) >= self._count for batch in held) else GATHER
@@ -130,7 +130,7 @@ class Archive(Service):
         self._pause = FIRST_PAUSE
         if monotonic() - self._pruned >= PRUNE_EVERY:
             self._pruned = monotonic()
-            await asyncio.to_thread(self._prune)
+            await in_thread(self._prune)
         return wait
 
     def _stumbled(self, error: BaseException) -> float:

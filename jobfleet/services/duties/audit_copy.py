@@ -6,11 +6,11 @@ changes nothing, so reapers need not agree.
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
+from jobfleet.event_loop import in_thread
 from jobfleet.operations.audit import newer
 from jobfleet.operations.operation import drive
 from jobfleet.store.aio import AsyncStore
@@ -48,11 +48,11 @@ class AuditCopy:
         if monotonic() < self._look_at:
             return
         if self._after is None:
-            self._after = await asyncio.to_thread(self._archive.last)
+            self._after = await in_thread(self._archive.last)
         while True:
             found = await drive(self._store, newer(self._keys, self._after))
             if found.records:
-                await asyncio.to_thread(self._archive.write, found.records)
+                await in_thread(self._archive.write, found.records)
             self._after = found.after
             if found.is_last:
                 break

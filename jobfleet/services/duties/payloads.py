@@ -7,7 +7,6 @@ names, does not refer to it: the job is not known, or refers to others.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -17,6 +16,7 @@ from jobfleet.clock import monotonic, wall_us
 from jobfleet.codec.claim_check import unchecked_reference_of
 from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError, JobfleetError, JobNotFound
+from jobfleet.event_loop import in_thread
 from jobfleet.operations.operation import batches
 from jobfleet.payloads.folder import PARTIAL
 from jobfleet.payloads.payloads import SHARDS, Payloads, owner_of, payloads_of
@@ -83,7 +83,7 @@ class PayloadSweep:
                 live = await self._live(lane, part)
                 dead += [key for job_id in part for key in jobs[job_id] if live is not None and key not in live]
         if dead:
-            await asyncio.to_thread(_delete, payloads, dead)
+            await in_thread(_delete, payloads, dead)
             log.info("payloads.deleted objects=%d no job refers to them", len(dead))
         return len(dead)
 
@@ -99,7 +99,7 @@ class PayloadSweep:
                     old.append(found)
             elif self._shard < SHARDS:
                 budget -= LIST_COST
-                self._left.extend(await asyncio.to_thread(_listed, payloads, self._shard))
+                self._left.extend(await in_thread(_listed, payloads, self._shard))
                 self._shard += 1
             else:
                 self._shard = 0

@@ -7,7 +7,6 @@ heartbeats.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -17,6 +16,7 @@ from typing import Any
 from jobfleet.codec import decode
 from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError, JobfleetError
+from jobfleet.event_loop import in_thread
 from jobfleet.metrics.tally import Tally
 from jobfleet.operations.operation import batches
 from jobfleet.samples.point import (
@@ -160,7 +160,7 @@ class Samples(Service):
     async def _load(self, last: int | None) -> None:
         """Read what the last sample has stored; nothing if there is none."""
         stored = {} if last is None else await whole(self._store, self._keys, calls.COUNTERS)
-        await asyncio.to_thread(self._counters.load, stored)
+        await in_thread(self._counters.load, stored)
         await self._writer.load(last)
         self._last = last
         self._versions.clear()
@@ -195,7 +195,7 @@ class Samples(Service):
         while True:
             page = await self._store.run(calls.run_reports(self._keys, since_us=since, skip=skip))
             read_at = page.now if read_at is None else read_at
-            found += await asyncio.to_thread(self._differences, page.reports)
+            found += await in_thread(self._differences, page.reports)
             skip += calls.REPORTS
             if not page.more:
                 self._counters.read_at = read_at

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Callable
 from typing import Any
 
+from jobfleet.event_loop import in_thread
 from jobfleet.functions.coroutines import is_coroutine_function
 
 
@@ -15,6 +15,6 @@ async def called(call: Callable[..., Any], *arguments: Any) -> None:
     if is_coroutine_function(call):
         await call(*arguments)
         return
-    answer = await asyncio.to_thread(call, *arguments)
+    answer = await in_thread(call, *arguments)
     if inspect.isawaitable(answer):
         await answer

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from jobfleet.codec.claim_check import reference_of
 from jobfleet.errors import BadSignature, ConfigError, EncodingError, PayloadLost, PayloadUnavailable, UnknownKey
+from jobfleet.event_loop import in_thread
 from jobfleet.outcome import Broken, Outcome, Unrunnable
 from jobfleet.payloads.payloads import Payloads
 from jobfleet.worker.run.run import ParentEnd
@@ -25,7 +24,7 @@ async def fetched(payloads: Payloads | None, data: bytes) -> bytes | Outcome:
     if payloads is None:
         return Unrunnable(NO_STORE, failed_as=UNAVAILABLE)
     try:
-        return await asyncio.to_thread(payloads.whole, data)
+        return await in_thread(payloads.whole, data)
     except UnknownKey as error:
         return Unrunnable(str(error), failed_as="unknown-key")
     except (PayloadUnavailable, ConfigError) as error:

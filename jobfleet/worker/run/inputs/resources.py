@@ -10,6 +10,7 @@ from contextvars import Context
 from typing import Any
 
 from jobfleet.clock import monotonic
+from jobfleet.event_loop import in_thread
 from jobfleet.functions.injection import needs_of
 from jobfleet.functions.resources import NOTHING, Factory, Resource, overridden
 from jobfleet.retry.decision import describe
@@ -140,7 +141,7 @@ def _is_async(factory: Factory) -> bool:
 
 
 async def _call(factory: Factory, needed: dict[str, Any]) -> Any:
-    made = factory(**needed) if _is_async(factory) else await asyncio.to_thread(factory, **needed)
+    made = factory(**needed) if _is_async(factory) else await in_thread(factory, **needed)
     if inspect.isawaitable(made) and not hasattr(made, "__aenter__"):
         made = await made
     return made
@@ -150,7 +151,7 @@ async def _enter(made: Any) -> Any:
     if hasattr(made, "__aenter__"):
         return await made.__aenter__()
     if hasattr(made, "__enter__"):
-        return await asyncio.to_thread(made.__enter__)
+        return await in_thread(made.__enter__)
     return made
 
 
@@ -161,7 +162,7 @@ async def _leave(made: Any, error: BaseException | None) -> None:
         if hasattr(made, "__aexit__"):
             await made.__aexit__(*details)
         elif hasattr(made, "__exit__"):
-            await asyncio.to_thread(made.__exit__, *details)
+            await in_thread(made.__exit__, *details)
     except BaseException as raised:
         if raised is not error:
             raise

@@ -6,6 +6,7 @@ import asyncio
 import logging
 
 from jobfleet.errors import ConfigError, PayloadUnavailable
+from jobfleet.event_loop import in_thread
 from jobfleet.payloads.payloads import RESULT, Payloads
 from jobfleet.store.calls.settle import BriefCompletion, Completion
 from jobfleet.worker.run.run import Run
@@ -40,7 +41,7 @@ class StoredResults:
         for pause in (0.0, *PAUSES):
             await asyncio.sleep(pause)
             try:
-                return item._replace(record=await asyncio.to_thread(self._payloads.stow, run.id, RESULT, item.record))
+                return item._replace(record=await in_thread(self._payloads.stow, run.id, RESULT, item.record))
             except (PayloadUnavailable, ConfigError) as error:
                 failure = str(error)
                 log.warning("job.result_not_stored job_id=%s %s", run.id, failure, extra={"run": run})
