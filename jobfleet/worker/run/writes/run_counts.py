@@ -113,6 +113,8 @@ class RunCounts:
             runs.completed = number = runs.completed + 1
             if number & runs.skip == 0:
                 runs.observe(run, item.duration_us, runs.skip + 1)
+                if number - runs.was > EXACT * (runs.skip + 1):  # a burst, before its rate is known
+                    runs.skip = 2 * runs.skip + 1
             return
         self._settled_otherwise(runs, run, item, letter)
 
