@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import click
@@ -66,7 +67,7 @@ def _counts(output: Output, found: History) -> str:
         total = found.total(name)
         if total is not None:
             rate = f"{total / seconds:,.3g}/s" if total else "-"
-            bars = _bars(output, found, lambda point, name=name: getattr(point, name))  # type: ignore[misc]
+            bars = _bars(output, found, attrgetter(name))
             rows.append([name, bars, Cell(f"{total:,}", BAD.get(name) if total else None), rate])
     titles: list[Column | str] = ["JOBS", "PAST", Column("TOTAL", True), Column("MEAN", True)]
     return output.table(titles, rows) if rows else ""
@@ -77,7 +78,7 @@ def _gauges(output: Output, found: History) -> str:
     for name in GAUGES:
         values = [value for point in found.points if (value := getattr(point, name)) is not None]
         if values:
-            bars = _bars(output, found, lambda point, name=name: getattr(point, name))  # type: ignore[misc]
+            bars = _bars(output, found, attrgetter(name))
             color = BAD.get(name) if values[-1] else None
             rows.append([name, bars, Cell(f"{values[-1]:,}", color), f"{max(values):,}"])
     oldest = [point.oldest_wait for point in found.points if point.oldest_wait is not None]
