@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from jobfleet.web.pages import fleet, job, jobs, queues, workers
+from jobfleet.web.pages import dead, fleet, job, jobs, queues, rescues, workers
 from jobfleet.web.route import Action, Page
 
-PAGES: tuple[Page, ...] = (fleet.OVERVIEW, *queues.PAGES, *jobs.PAGES, *job.PAGES, *workers.PAGES, *fleet.PAGES)
-ACTIONS: tuple[Action, ...] = (*queues.ACTIONS, *job.ACTIONS, *workers.ACTIONS)
-MENU: tuple[tuple[Page, str], ...] = tuple(
-    (page, f"g {page.path[1:2] or 'o'}") for page in PAGES if page.template and "{" not in page.path
-)
+PAGES: tuple[Page, ...] = (
+    fleet.OVERVIEW, *queues.PAGES, *jobs.PAGES, *job.PAGES, *dead.PAGES, *rescues.PAGES, *workers.PAGES, *fleet.PAGES,
+)  # fmt: skip
+ACTIONS: tuple[Action, ...] = (
+    *queues.ACTIONS, *job.ACTIONS, *dead.ACTIONS, *rescues.ACTIONS, *workers.ACTIONS,
+)  # fmt: skip
+KEYS = {
+    "/": "o", "/queues": "q", "/jobs": "j", "/dead": "x", "/workers": "w", "/limits": "l", "/doctor": "d",
+    "/settings": "s",
+}  # fmt: skip
+"""The pages in the menu, with the key that opens each after ``g``."""
+MENU: tuple[tuple[Page, str], ...] = tuple((page, f"g {KEYS[page.path]}") for page in PAGES if page.path in KEYS)
 """The pages in the menu, with the keys that open them."""

@@ -13,6 +13,7 @@ import pytest
 from jobfleet import Fleet, Job, errors
 from jobfleet.cli import fail
 from jobfleet.functions.registry import Registry
+from jobfleet.model.fingerprint import fingerprint_of
 from jobfleet.web.errors import OWN, code_of, problem_of
 from jobfleet.web.openapi import Document
 from jobfleet.web.safety.access import AccessFile
@@ -23,7 +24,8 @@ from tests.support.server import free_port
 from tests.web.site import Browser, Site, served
 
 DOCUMENT = Document(PAGES, ACTIONS).made("v1")
-NAMES = {"{name}": "default", "{id}": "default.0.run"}
+GROUP = fingerprint_of("demo.add", "ValueError", "no luck")
+NAMES = {"{name}": "default", "{id}": "default.0.run", "{fingerprint}": GROUP, "{rescue}": GROUP}
 
 
 @pytest.fixture
@@ -34,6 +36,7 @@ def world(fleet: Fleet, hand: Hand) -> None:
     hand.reports(grant, 0.25, "a quarter")
     fleet.enqueue(Job("Dead", "demo.fail", (2,), id="dead", queue="other"))
     hand.fails(hand.claims("other.0.dead"))
+    fleet.rescue(GROUP)
     fleet.enqueue(Job("Done", "demo.add", (3,), id="done", queue="other"))
     hand.completes(hand.claims("other.0.done"), {"token": "geheim", "sum": 3})
     fleet.enqueue(Job("Later", "demo.add", (4,), id="later", delay=3600))
@@ -93,6 +96,11 @@ def test_each_page_is_whole_and_has_the_headers_of_safety(browser: Browser, page
         ("/jobs/default.0.run", ["a quarter", 'value="0.25"', "Cancel", "password", "***", "running"]),
         ("/jobs/other.0.dead", ["ValueError", "no luck", "Retry", "run 1"]),
         ("/jobs/other.0.done", ["&#34;sum&#34;: 3", "***"]),
+        ("/dead", ["ValueError", "no luck", "new", "demo.add", "Empty groups", "0 of 1"]),
+        (f"/dead/{GROUP}", ["ValueError in demo.add", "Resolve", "Replay all 1 letter", "other.0.dead", "Traceback"]),
+        ("/dead/letters", ["other.0.dead", "no luck", "Replay all that match"]),
+        ("/dead/letters/count?function=demo.add", ["1 dead letter matches : function demo.add", "Replay 1 letter"]),
+        (f"/rescues/{GROUP}", ["running", "canary 1 of 2", "0 of 1", "1, then 10, then 10 per second", "Stop"]),
         ("/workers", ["w1", "Quiet", "Stop", "Run"]),
         ("/limits", ["ann"]),
         ("/doctor", ["lanes"]),
@@ -107,8 +115,9 @@ def test_a_page_shows(browser: Browser, path: str, texts: list[str]) -> None:
 
 def test_empty_pages_tell_what_to_do_next(browser: Browser) -> None:
     for path, text in {"/queues": "jobfleet worker MODULE", "/jobs": "jobfleet enqueue NAME", "/limits": "limits set",
-                       "/workers": "jobfleet worker MODULE"}.items():  # fmt: skip
-        assert text in browser.get(path).text
+                       "/workers": "jobfleet worker MODULE", "/dead": "jobfleet notify", "/rescues": "Open a group",
+                       "/dead/letters": "look at the groups"}.items():  # fmt: skip
+        assert text in re.sub(r"<[^>]+>", "", browser.get(path).text)
 
 
 @pytest.mark.usefixtures("world")
@@ -141,6 +150,14 @@ def test_all_jobs_of_a_user_are_read_page_by_page(browser: Browser, fleet: Fleet
         ("/jobs?cursor=odd&user=ann", 400, "config-error"),
         ("/jobs?order=urgency&function=demo.add", 400, "invalid-request"),
         ("/jobs?queue=nope", 404, "unknown-queue"),
+        ("/dead?queue=nope", 404, "unknown-queue"),
+        ("/dead?state=odd", 400, "invalid-request"),
+        ("/dead?since=yesterday", 400, "invalid-request"),
+        ("/dead?cursor=odd", 400, "config-error"),
+        ("/dead/letters?since=2026-01-02&until=2026-01-01", 400, "invalid-job"),
+        ("/dead/0123456789abcdef", 404, "unknown-group"),
+        ("/dead/odd", 400, "invalid-job"),
+        ("/rescues/0123456789abcdef", 404, "unknown-rescue"),
         (f"/jobs?tag={'x' * 2000}", 400, "invalid-request"),
         ("/nope", 404, "not-found"),
     ],
@@ -203,11 +220,11 @@ def test_the_document_is_served_and_describes_every_route(browser: Browser) -> N
     assert codes == sorted(OWN)
 
 
-def test_the_data_of_a_page_are_those_of_the_api(browser: Browser, fleet: Fleet, hand: Hand) -> None:
-    fleet.enqueue(Job("x", "demo.add", id="a"))
+@pytest.mark.usefixtures("world")
+def test_the_data_of_a_page_are_those_of_the_api(browser: Browser) -> None:
     for page in PAGES:
         if page.template:
-            assert set(browser.get(f"/api/v1{place(page.api_path).replace('.run', '.a')}").json) == set(page.answer)
+            assert set(browser.get(f"/api/v1{place(page.api_path)}").json) == set(page.answer)
 
 
 def test_an_outage_is_a_page_and_an_answer(access: AccessFile) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from jobfleet import Fleet, Job
+from jobfleet.model.fingerprint import fingerprint_of
 from jobfleet.web.app import WebApp
 from jobfleet.web.route import Action, Page
 from jobfleet.web.safety.caller import Role
@@ -18,6 +19,7 @@ from tests.cli.hand import Hand
 from tests.web.conftest import PASSWORD
 from tests.web.site import Answer, Browser, Site, served
 
+GROUP = fingerprint_of("demo.add", "ValueError", "no luck")
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
@@ -26,19 +28,29 @@ def world(fleet: Fleet, hand: Hand) -> None:
     """Something that each action could change."""
     fleet.enqueue(Job("x", "demo.fail", id="dead", queue="other"))
     hand.fails(hand.claims("other.0.dead"))
+    fleet.rescue(GROUP)
     fleet.enqueue(Job("x", "demo.add", id="open"))
+
+
+def place(path: str, **names: str) -> str:
+    """A path with the names of something that exists."""
+    known = {"name": "default", "id": "default.0.open", "fingerprint": GROUP, "rescue": GROUP, **names}
+    for name, value in known.items():
+        path = path.replace(f"{{{name}}}", value)
+    return path
 
 
 def target(action: Action) -> str:
     """The path of an action on something that exists."""
     job_id = "other.0.dead" if action.path.endswith("retry") else "default.0.open"
-    return action.path.replace("{name}", "default").replace("{id}", "w1" if "/workers" in action.path else job_id)
+    return place(action.path, id="w1" if "/workers" in action.path else job_id)
 
 
 def state(fleet: Fleet) -> object:
     """What actions change; the hand reports a worker's state, so no command may have reached it."""
     jobs = [(one.id, one.status) for one in fleet.newest()]
-    return jobs, [(one.name, one.paused) for one in fleet.queues()], len(fleet.dead())
+    decided = [(one.fingerprint, one.state) for one in fleet.dead_groups()], [one.state for one in fleet.rescues()]
+    return jobs, [(one.name, one.paused) for one in fleet.queues()], len(fleet.dead()), decided
 
 
 Probe = Callable[[Browser, str], Answer]
@@ -129,7 +141,7 @@ def test_with_users_nobody_acts_without_a_login(site: Site, fleet: Fleet, action
 @pytest.mark.usefixtures("users")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.api_path)
 def test_with_users_nobody_reads_without_a_login(site: Site, page: Page) -> None:
-    path = page.api_path.replace("{name}", "default").replace("{id}", "default.0.open")
+    path = place(page.api_path)
     stranger = site.browser()
 
     assert stranger.get(f"/api/v1{path}").code == "unauthenticated"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from jobfleet.model import JobResult
 from jobfleet.model.asking import check_number
 from jobfleet.operations.dead.filters import DeadFilter
+from jobfleet.operations.dead.identity import identity_of
 from jobfleet.operations.dead.pages import Position, Row, page, read_cursor
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.lanes import lanes
@@ -25,9 +27,11 @@ class DeadLetters(list[JobResult[Any]]):
     Attributes:
         cursor: The argument for the next page; empty on the last page. A page may be short and have a cursor, because
             a bounded number of letters is read for it.
+        fingerprints: The fingerprint of the group of each letter, in the same order.
     """
 
     cursor: str = ""
+    fingerprints: Sequence[str] = ()
 
 
 def dead(context: FleetContext, chosen: DeadFilter, *, limit: int = 50, cursor: str = "") -> Operation[DeadLetters]:
@@ -49,7 +53,9 @@ def dead(context: FleetContext, chosen: DeadFilter, *, limit: int = 50, cursor: 
     found = DeadLetters()
     if limit:
         rows, following = yield from page(every, chosen, limit=limit, after=after)
-        found.extend(letter_result(row.letter, limits=context.limits) for row in rows if has_id(row.letter))
+        letters = [row.letter for row in rows if has_id(row.letter)]
+        found.extend(letter_result(letter, limits=context.limits) for letter in letters)
+        found.fingerprints = [identity_of(letter).fingerprint for letter in letters]
         found.cursor = following.text if following is not None else ""
     return found
 

@@ -108,3 +108,9 @@ def told(ctx: JobContext) -> dict[str, object]:
         "retry_delay": ctx.job.retry_delay, "retry_backoff": ctx.job.retry_backoff,
         "retry_jitter": ctx.job.retry_jitter,
     }  # fmt: skip
+
+
+@job(name="seed.read", max_retries=0)
+def read(path: str) -> str:
+    """Read a file; fail for good while there is none."""
+    return Path(path).read_text()

@@ -2,101 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
-from urllib.parse import urlsplit
-
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from jobfleet import Fleet, Job, JobStatus
 from jobfleet.web.table import MENU
 from tests.support.fleet import LONG, Programs
-from tests.support.server import RedisServer
 from tests.support.waiting import wait_until
-from tests.web.site import Site, served
+from tests.web.chromium.seen import picture
+from tests.web.site import Site
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-default-apps",
-)  # fmt: skip
-PICTURES = os.environ.get("SCREENSHOTS")
 HOSTILE = "<img src=x onerror=document.title='hacked'>"
-
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: scripts/tools chromium"),
-    pytest.mark.filterwarnings("ignore:.* blocks the event loop:RuntimeWarning"),  # Playwright's, which waits anyhow
-]
-
-
-@pytest.fixture(scope="module")
-def programs(server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Programs]:
-    """A worker of the example's jobs, and of some that wait for a file."""
-    server.flush()
-    programs = Programs(server.url, tmp_path_factory.mktemp("browser"))
-    programs.ready("seeds", "jobfleet.demo.reports", beat=0.5, gone_after=20)
-    yield programs
-    programs.close()
-
-
-@pytest.fixture(scope="module")
-def fleet(server: RedisServer, programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    access = tmp_path_factory.mktemp("access") / "web.json"
-    with Fleet(server.url, web_access=access, web_open_role="admin") as fleet:
-        yield fleet
-
-
-@pytest.fixture(scope="module")
-def site(fleet: Fleet) -> Iterator[Site]:
-    with served(fleet) as site:
-        yield site
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-class Complaints:
-    """What a page must not do: write an error to the console, ask another host, or fail to load something."""
-
-    def __init__(self, page: Page, port: int) -> None:
-        self.found: list[str] = []
-        self._here = f"127.0.0.1:{port}"
-        page.on("console", lambda one: self._note(one.text) if one.type in {"error", "warning"} else None)
-        page.on("pageerror", lambda error: self._note(str(error)))
-        page.on("request", lambda one: self._check(one.url))
-        page.on("response", lambda one: self._note(f"{one.status} {one.url}") if one.status >= 400 else None)
-
-    def _note(self, text: str) -> None:
-        self.found.append(text)
-
-    def _check(self, url: str) -> None:
-        if urlsplit(url).netloc != self._here:
-            self._note(url)
-
-
-@pytest.fixture
-def page(browser: Browser, site: Site) -> Iterator[Page]:
-    page = browser.new_page(viewport={"width": 1280, "height": 800}, base_url=f"http://127.0.0.1:{site.port}")
-    page.set_default_timeout(LONG * 1000)
-    expect.set_options(timeout=LONG * 1000)
-    complaints = Complaints(page, site.port)
-    yield page
-    page.close()
-    assert complaints.found == []
-
-
-def picture(page: Page, name: str) -> None:
-    """Keep what the page looks like, where that is asked for."""
-    if PICTURES:
-        page.screenshot(path=Path(PICTURES) / f"web-{name}.png", animations="disabled", full_page=True)
 
 
 def value_of(page: Page) -> float:

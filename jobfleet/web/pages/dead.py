@@ -1,0 +1,265 @@
+"""Dead letters: their groups, one group with its letters, and all letters that match; decide, and replay.
+
+Calls of Redis for L lanes: the groups need at most 4 + 2·L, 1 + L more for each further 50 groups, and 1 + 20·L more
+with a filter that only letters have; one group needs at most 8 + 22·L, and a page of letters 1 + 20·L. Only the count
+reads all letters that match, when somebody asks for it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from jobfleet.clock import iso
+from jobfleet.errors import JobNotFound, UnknownRescue
+from jobfleet.operations.dead.filters import DeadFilters
+from jobfleet.operations.dead.groups import DeadGroup, GroupState
+from jobfleet.operations.dead.rescue import RescueStatus
+from jobfleet.web.dashboard import Dashboard
+from jobfleet.web.errors import refusal
+from jobfleet.web.pages.jobs import JOB, LIMIT, job_row
+from jobfleet.web.route import Action, Data, Many, Page, Parameter, Shape, Values
+from jobfleet.web.safety.caller import Caller
+
+GROUPS_SHOWN = 100
+GROUPS_MOST = 1000
+"""The groups that a fleet keeps."""
+SAMPLE = 200
+"""The newest letters that match, of which the groups are shown."""
+LETTERS_SHOWN = 20
+FINGERPRINT = Parameter(name="fingerprint", help="The fingerprint of the group.", place="path")
+CURSOR = Parameter(name="cursor", help="The cursor of the page before.")
+STATE = Parameter(name="state", help="Only groups of this state.", words=tuple(map(str, GroupState)))
+EMPTY = Parameter(name="empty", help="Also groups that have no letters now.", words=("yes",))
+QUEUE = Parameter(name="queue", help="Only letters of this queue.")
+NARROW = (
+    Parameter(name="function", help="Only letters of this function."),
+    Parameter(name="tag", help="Only letters with this tag."),
+    Parameter(name="user", help="Only letters of this user."),
+    Parameter(name="since", help="Only letters from this time on, in ISO 8601."),
+    Parameter(name="until", help="Only letters from before this time, in ISO 8601."),
+)
+GROUP = Parameter(name="fingerprint", help="Only letters of this group.")
+OF_LETTERS = ("tag", "user", "since", "until")
+"""Filters that a group does not record, so its letters are looked at."""
+ROW = Shape.of("DeadGroupRow", DeadGroup, matching=int | None)
+
+
+def letter_filters(values: Values) -> DeadFilters:
+    """The filters of letters in the values of a request."""
+    found: DeadFilters = {}
+    for name in ("function", "fingerprint", "tag", "user"):
+        if values.get(name):
+            found[name] = values[name]
+    for name in ("since", "until"):
+        if values.get(name):
+            found[name] = _moment(name, values[name])  # type: ignore[literal-required]
+    return found
+
+
+def _moment(name: str, text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise refusal("invalid-request", f"{name}: give a time such as 2026-11-28T14:00.") from None
+
+
+async def read_groups(dashboard: Dashboard, values: Values) -> Data:
+    """The groups, those with the newest letters first."""
+    is_narrow = any(values[one] for one in ("state", "function", *OF_LETTERS))
+    if is_narrow and values["cursor"]:
+        raise refusal("invalid-request", "cursor: leave it out with a filter, which all groups are read for.")
+    limit = GROUPS_MOST if is_narrow else GROUPS_SHOWN
+    found = await dashboard.fleet.dead_groups(values["queue"], limit=limit, cursor=values["cursor"] or "")
+    matching, is_sample = await _matching(dashboard, values)
+    rows = [
+        dashboard.form.group(one) | {"matching": matching[one.fingerprint] if matching is not None else None}
+        for one in found
+        if _fits(one, values) and (matching is None or one.fingerprint in matching)
+    ]
+    return {
+        "groups": rows[:GROUPS_SHOWN],
+        "more": max(0, len(rows) - GROUPS_SHOWN),
+        "cursor": "" if is_narrow else found.cursor,
+        "is_sample": is_sample,
+        "filters": {one.name: values[one.name] for one in (STATE, QUEUE, *NARROW, EMPTY)},
+        "rescues": [dashboard.form.rescue(one) for one in await dashboard.fleet.rescues(limit=5)],
+    }
+
+
+async def _matching(dashboard: Dashboard, values: Values) -> tuple[Counter[str] | None, bool]:
+    """How many of the newest letters that match are of each group, and whether there are more such letters."""
+    if not any(values[one] for one in OF_LETTERS):
+        return None, False
+    letters = await dashboard.fleet.dead(values["queue"], limit=SAMPLE, **letter_filters(values))
+    return Counter(letters.fingerprints), bool(letters.cursor)
+
+
+def _fits(group: DeadGroup, values: Values) -> bool:
+    if values["state"] and group.state != values["state"]:
+        return False
+    if values["function"] and group.function != values["function"]:
+        return False
+    return bool(group.count or values["state"] or values["empty"])
+
+
+async def read_group(dashboard: Dashboard, values: Values) -> Data:
+    """One group with a page of its letters, the traceback of the last one, and its last rescue."""
+    fleet, form, fingerprint = dashboard.fleet, dashboard.form, values["fingerprint"]
+    group = await fleet.dead_group(fingerprint)
+    letters = await fleet.dead(fingerprint=fingerprint, limit=LETTERS_SHOWN, cursor=values["cursor"] or "")
+    example, traceback = await _example(dashboard, [group.example, *(one.id for one in letters[:1])])
+    return {
+        "group": form.group(group),
+        "letters": [job_row(form, one) for one in letters],
+        "cursor": letters.cursor,
+        "example": example,
+        "traceback": traceback,
+        "rescue": await _last_rescue(dashboard, group),
+    }
+
+
+async def _example(dashboard: Dashboard, ids: Sequence[str]) -> tuple[str, str]:
+    """The first of some jobs that is a dead letter still, and its traceback; empty if none is."""
+    for job_id in ids:
+        try:
+            return job_id, (await dashboard.fleet.letter(job_id)).job.traceback or ""
+        except JobNotFound:
+            continue
+    return "", ""
+
+
+async def _last_rescue(dashboard: Dashboard, group: DeadGroup) -> Data | None:
+    if not group.rescue:
+        return None
+    try:
+        return dashboard.form.rescue(await (await dashboard.fleet.rescue_of(group.rescue)).status())
+    except UnknownRescue:  # it is not kept any more
+        return None
+
+
+async def read_letters(dashboard: Dashboard, values: Values) -> Data:
+    """A page of the letters that match."""
+    letters = await dashboard.fleet.dead(
+        values["queue"], limit=values["limit"], cursor=values["cursor"] or "", **letter_filters(values)
+    )
+    rows = [
+        job_row(dashboard.form, one) | {"fingerprint": fingerprint}
+        for one, fingerprint in zip(letters, letters.fingerprints, strict=True)
+    ]
+    return {"letters": rows, "cursor": letters.cursor, "filters": _filters(values)}
+
+
+async def read_count(dashboard: Dashboard, values: Values) -> Data:
+    """How many letters match. Each of them is read."""
+    return {
+        "count": await dashboard.fleet.count_dead(values["queue"], **letter_filters(values)),
+        "at": iso(datetime.now().astimezone()),
+        "filters": _filters(values),
+    }
+
+
+def _filters(values: Values) -> Data:
+    return {one.name: values[one.name] for one in (QUEUE, GROUP, *NARROW)}
+
+
+async def _decide(dashboard: Dashboard, values: Values, caller: Caller, verb: str, state: str) -> Data:
+    fingerprint = values["fingerprint"]
+    has_changed = await getattr(dashboard.fleet, verb)(fingerprint, by=caller.name)
+    return {"fingerprint": fingerprint, "state": state, "changed": has_changed}
+
+
+async def resolve(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
+    """Declare the cause of a group removed."""
+    return await _decide(dashboard, values, caller, "resolve", "resolved")
+
+
+async def ignore(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
+    """Send no more notifications about a group."""
+    return await _decide(dashboard, values, caller, "ignore", "ignored")
+
+
+async def reopen(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
+    """Undo both."""
+    return await _decide(dashboard, values, caller, "reopen", "known")
+
+
+async def replay_group(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
+    """Replay all letters of a group at once."""
+    fingerprint = (await dashboard.fleet.dead_group(values["fingerprint"])).fingerprint
+    return {"replayed": await dashboard.fleet.replay_many(fingerprint=fingerprint, by=caller.name)}
+
+
+async def replay_letters(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
+    """Replay all letters that match."""
+    filters = letter_filters(values)
+    if not (filters or values["queue"] or values["all"]):
+        raise refusal("invalid-request", "Give a filter, or all=yes.")
+    return {"replayed": await dashboard.fleet.replay_many(values["queue"], by=caller.name, **filters)}
+
+
+def _decided(data: Data) -> str:
+    return f"The group is {data['state']}." if data["changed"] else f"The group was {data['state']} already."
+
+
+def replayed_note(data: Data) -> str:
+    """How many letters were replayed, for people."""
+    number = data["replayed"]
+    return f"{number:,} dead {'letter is' if number == 1 else 'letters are'} back in the queue."
+
+
+DECISION: dict[str, Any] = {"fingerprint": str, "state": str, "changed": bool}
+LETTER = Shape("DeadLetterRow", {**JOB.fields, "fingerprint": str})
+PAGES = (
+    Page(
+        path="/dead", title="Dead letters", summary="List the groups of dead letters with the same error.",
+        read=read_groups, template="dead", every=2.0, parameters=(STATE, QUEUE, *NARROW, EMPTY, CURSOR),
+        answer={"groups": Many(ROW), "more": int, "cursor": str, "is_sample": bool, "filters": dict[str, Any],
+                "rescues": list[RescueStatus]},
+    ),
+    Page(
+        path="/dead/letters", title="Dead letters that match", summary="List the dead letters that match.",
+        read=read_letters, template="letters", every=2.0, parameters=(QUEUE, GROUP, *NARROW, CURSOR, LIMIT),
+        answer={"letters": Many(LETTER), "cursor": str, "filters": dict[str, Any]},
+    ),
+    Page(
+        path="/dead/letters/count", title="Replay dead letters", summary="Count the dead letters that match.",
+        read=read_count, template="letters_count", every=60.0, parameters=(QUEUE, GROUP, *NARROW),
+        answer={"count": int, "at": datetime, "filters": dict[str, Any]},
+    ),
+    Page(
+        path="/dead/{fingerprint}", title="Group of dead letters", summary="Show one group of dead letters.",
+        read=read_group, template="dead_group", parameters=(FINGERPRINT, CURSOR),
+        answer={"group": DeadGroup, "letters": Many(JOB), "cursor": str, "example": str, "traceback": str,
+                "rescue": RescueStatus | None},
+    ),
+)  # fmt: skip
+ACTIONS = (
+    Action(  # before those with a fingerprint at the same place
+        path="/dead/letters/replay", summary="Put all dead letters that match back into their queues.",
+        act=replay_letters, answer={"replayed": int}, note=replayed_note, back="/dead",
+        parameters=(
+            *(Parameter(name=one.name, help=one.help, place="body") for one in (QUEUE, GROUP, *NARROW)),
+            Parameter(name="all", help="All dead letters, if there is no filter.", place="body", words=("yes",)),
+        ),
+    ),
+    Action(
+        path="/dead/{fingerprint}/resolve", summary="Declare the cause of a group removed; it regresses if it returns.",
+        act=resolve, answer=DECISION, note=_decided, back="/dead/{fingerprint}", parameters=(FINGERPRINT,),
+    ),
+    Action(
+        path="/dead/{fingerprint}/ignore", summary="Send no more notifications about a group.", act=ignore,
+        answer=DECISION, note=_decided, back="/dead/{fingerprint}", parameters=(FINGERPRINT,),
+    ),
+    Action(
+        path="/dead/{fingerprint}/reopen", summary="Make a group known: undo resolve or ignore.", act=reopen,
+        answer=DECISION, note=_decided, back="/dead/{fingerprint}", parameters=(FINGERPRINT,),
+    ),
+    Action(
+        path="/dead/{fingerprint}/replay", summary="Put all dead letters of a group back into their queues.",
+        act=replay_group, answer={"replayed": int}, note=replayed_note, back="/dead/{fingerprint}",
+        parameters=(FINGERPRINT,),
+    ),
+)  # fmt: skip
