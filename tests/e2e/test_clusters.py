@@ -12,7 +12,7 @@ from typing import Self
 
 import pytest
 
-from jobfleet import AsyncFleet, Fleet, Job, JobResult, JobStatus
+from jobfleet import AsyncFleet, DurabilityUnavailable, DurabilityUncertain, Fleet, Job, JobResult, JobStatus
 from jobfleet.store.keys import Keyspace
 from tests.support.cluster import ClusterServers, Node, moved_back
 from tests.support.fleet import LONG, Program, Programs, settle_all
@@ -112,6 +112,9 @@ def test_cron_and_flows_cross_the_nodes(programs: Programs, fleet: Fleet) -> Non
 class Load:
     """Threads that enqueue jobs and wait for each.
 
+    The jobs have the level ``replicated``: a primary that dies takes the last writes with it, and ``fast`` promises
+    nothing about these.
+
     Args:
         fleet: The client.
 
@@ -132,11 +135,18 @@ class Load:
     def _run(self) -> None:
         while not self._ends.is_set():
             began = time.monotonic()
-            (job,) = wide(1)
-            job_id = self._fleet.enqueue(job)
+            job_id = self._accepted()
             self.accepted.add(job_id)
             self.results[job_id] = self._fleet.wait(job_id, timeout=LONG)
             self.longest = max(self.longest, time.monotonic() - began)
+
+    def _accepted(self) -> str:
+        """Enqueue a job as durably as the cluster can: a primary whose replica has just taken over has none itself."""
+        job = Job("nap", "hist.nap", (0.0,), queue="wide", durability="replicated")
+        try:
+            return self._fleet.enqueue(job)
+        except (DurabilityUnavailable, DurabilityUncertain):
+            return self._fleet.enqueue(Job("nap", "hist.nap", (0.0,), queue="wide", id=job.suffix))
 
     def await_more(self, count: int = 20) -> None:
         """Wait until so many more jobs have ended."""

@@ -101,8 +101,9 @@ def test_handlers_of_the_users_root_logger_get_final_failures_with_their_excepti
     job_id = fleet.enqueue(Job("talk", name))
     fleet.wait(job_id, timeout=LONG)
 
-    wait_until((tmp_path / "tracked").exists, timeout=LONG, why="the tracker has it")
-    seen = (tmp_path / "tracked").read_text().splitlines()
+    wait_until((tmp_path / "tracked").exists, timeout=LONG, why="the tracker opens its file")
+    said = wait_until((tmp_path / "tracked").read_text, timeout=LONG, why="the tracker has it")
+    seen = said.splitlines()
     assert len(seen) == 1, seen
     assert re.fullmatch(rf"ERROR jobfleet\.worker \w+ job\.failed job_id={job_id} .*", seen[0])
     assert worker.said.count("job.failed") == 1

@@ -16,14 +16,14 @@ from tests.support.fleet import LONG, ROOT, Programs
 from tests.support.waiting import wait_until
 
 PROGRAM = """
-import pathlib, sys
+import pathlib, sys, time
 from jobfleet import Job, get_job_manager
 
 def hold(path):
     here = pathlib.Path(path)
     here.with_suffix(".runs").open("a").write("run\\n")
     while not here.exists():
-        pass
+        time.sleep(0.01)
     return "held"
 
 manager = get_job_manager()
@@ -70,7 +70,7 @@ def test_what_a_killed_program_has_left_is_run_by_the_next(
     assert started[0].process.stdout is not None
     job_id = started[0].process.stdout.readline().strip()
     runs = tmp_path / "gate.runs"
-    wait_until(runs.exists, timeout=LONG, why="it runs")
+    wait_until(lambda: runs.exists() and runs.read_text() == "run\n", timeout=LONG, why="it runs")
     started[0].process.send_signal(signal.SIGKILL)
     started[0].process.wait()
 
