@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from jobfleet import Fleet, Job, JobStatus
 from jobfleet.web.table import MENU
@@ -71,6 +71,21 @@ def test_a_list_is_live_and_a_dead_job_is_retried(page: Page, fleet: Fleet) -> N
     expect(page.get_by_role("status")).to_have_text("It is back in its queue.")
     expect(page.get_by_text("by web").first).to_be_visible()
     wait_until(lambda: fleet.poll(job_id).status is JobStatus.FAILED, why="it has failed again")
+
+
+def test_a_page_is_live_although_one_of_its_scripts_arrives_late(page: Page, fleet: Fleet) -> None:
+    held: list[Route] = []
+    page.route("**/hx-sse.min.js*", lambda route: held.append(route))  # noqa: PLW0108 - Playwright looks into a function
+    with page.expect_request("**/hx-sse.min.js*"):
+        page.goto("/jobs?user=late", wait_until="commit")
+    page.wait_for_function("window.htmx", polling=20)  # by frames, it would wait for the page
+    page.evaluate("new Promise((resolve) => setTimeout(resolve))")  # htmx may begin here, without the late script
+    held[0].continue_()
+    expect(page.get_by_text("No jobs match.")).to_be_visible()
+
+    fleet.enqueue(Job("Late", "examples.charge", (1,), user="late"))
+
+    expect(page.get_by_role("link", name="Late")).to_be_visible()
 
 
 def test_a_queue_is_paused_with_a_reason_and_resumed(page: Page, fleet: Fleet) -> None:
