@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from jobfleet.model.history import History, HistoryPoint
     from jobfleet.model.limit import LimitInfo
     from jobfleet.model.result import LogLine
+    from jobfleet.operations.cron.listing import CronFire, CronInfo
     from jobfleet.operations.dead.groups import DeadGroup
     from jobfleet.operations.dead.rescue import RescueStatus
     from jobfleet.operations.doctor.findings import Diagnosis
@@ -148,6 +149,28 @@ class JsonForm:
     def rescue(self, status: RescueStatus) -> dict[str, object]:
         """A rescue of dead letters: every attribute of `RescueStatus`."""
         return self._attributes(status)
+
+    def cron(self, info: CronInfo) -> dict[str, object]:
+        """A recurring job: every attribute of `CronInfo`, and of its `Cron` in the same object."""
+        return {
+            "name": info.name,
+            **{key: value for key, value in info.cron.dump().items() if key not in ("start", "end")},
+            "start": iso(info.cron.start),
+            "end": iso(info.cron.end),
+            "queue": info.queue,
+            "function": info.function,
+            "origin": info.origin,
+            "orphaned": info.is_orphaned,
+            "paused": info.paused,
+            "paused_at": iso(info.paused_at),
+            "last": info.last and self.fire(info.last),
+            "next": iso(info.next.at) if info.next else None,
+            "fired_by": list(info.fired_by),
+        }
+
+    def fire(self, fire: CronFire) -> dict[str, object]:
+        """A past fire of a recurring job: every attribute of `CronFire`."""
+        return {name: self._own(value) for name, value in fire._asdict().items()}
 
     def repair(self, repair: Repair) -> dict[str, object]:
         """A repair: every attribute of `Repair`."""

@@ -20,5 +20,7 @@ group_data = FORM.group
 rescue_data = FORM.rescue
 repair_data = FORM.repair
 confirmation_data = FORM.confirmation
+cron_data = FORM.cron
+fire_data = FORM.fire
 audit_data = FORM.audit
 jsonable = FORM.value

@@ -21,6 +21,6 @@ def operation_for(context: FleetContext, job: Job) -> Operation[Receipt]:
         return dependencies.submit(context, job)
     if job.cron_expression is None:
         return submit(context, job)
-    from jobfleet.operations import cron  # croniter is for those who use it
+    from jobfleet.operations.cron import entries  # croniter is for those who use it
 
-    return cron.submit(context, job)
+    return entries.submit(context, job)

@@ -9,7 +9,7 @@ from typing import Any
 from jobfleet.cron import CronEntry, from_us
 from jobfleet.errors import EncodingError, InvalidJob, JobfleetError
 from jobfleet.metrics.exporter import Values
-from jobfleet.operations.cron import entry_of, lane_of
+from jobfleet.operations.cron.entries import entry_of, lane_of
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.store.call import Call
 from jobfleet.store.calls import cron as calls

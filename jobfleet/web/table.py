@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from jobfleet.web.pages import dead, fleet, job, jobs, queues, rescues, workers
+from jobfleet.web.pages import cron, dead, fleet, job, jobs, queues, rescues, workers
 from jobfleet.web.route import Action, Page
 
 PAGES: tuple[Page, ...] = (
-    fleet.OVERVIEW, *queues.PAGES, *jobs.PAGES, *job.PAGES, *dead.PAGES, *rescues.PAGES, *workers.PAGES, *fleet.PAGES,
+    fleet.OVERVIEW, *queues.PAGES, *jobs.PAGES, *job.PAGES, *dead.PAGES, *rescues.PAGES, *cron.PAGES,
+    *workers.PAGES, *fleet.PAGES,
 )  # fmt: skip
 ACTIONS: tuple[Action, ...] = (
-    *queues.ACTIONS, *job.ACTIONS, *dead.ACTIONS, *rescues.ACTIONS, *workers.ACTIONS,
+    *queues.ACTIONS, *job.ACTIONS, *dead.ACTIONS, *rescues.ACTIONS, *cron.ACTIONS, *workers.ACTIONS,
 )  # fmt: skip
 KEYS = {
-    "/": "o", "/queues": "q", "/jobs": "j", "/dead": "x", "/workers": "w", "/limits": "l", "/doctor": "d",
+    "/": "o", "/queues": "q", "/jobs": "j", "/dead": "x", "/cron": "c", "/workers": "w", "/limits": "l", "/doctor": "d",
     "/settings": "s",
 }  # fmt: skip
 """The pages in the menu, with the key that opens each after ``g``."""

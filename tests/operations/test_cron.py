@@ -7,8 +7,13 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from jobfleet import AsyncFleet, Cron, Fleet, InvalidJob, Job, JobStatus
+from jobfleet import AsyncFleet, Cron, Fleet, InvalidJob, Job, JobNotFound, JobStatus
+from jobfleet.codec import encode
 from jobfleet.functions.registry import Registry
+from jobfleet.operations.cron.entries import Decorated, decorated
+from jobfleet.store.calls import cron as calls
+from jobfleet.store.calls.presence import beat
+from tests.cli.hand import Hand
 
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
 
@@ -105,6 +110,51 @@ def test_a_decorator_is_refused_when_it_has_two_schedules_or_an_empty_one(option
         Registry().register(len, name="test.length", **options)  # type: ignore[arg-type]
 
     assert refused.value.field == "cron_expression"
+
+
+def test_an_entry_gets_another_schedule_and_keeps_its_job(fleet: Fleet, raw: redis.Redis) -> None:
+    fleet.cron.add("nightly", "0 2 * * *", Job("cleanup", "app.cleanup", (7,), queue="night"), by="ann")
+
+    assert fleet.cron.edit("nightly", "0 3 * * *", tz="Europe/Berlin", by="bob") == "changed"
+    assert fleet.cron.edit("nightly", "0 3 * * *", tz="Europe/Berlin") == "unchanged"
+
+    info = fleet.cron.get("nightly")
+    assert (info.cron, info.queue, info.origin) == (Cron("0 3 * * *", "Europe/Berlin"), "night", "ann")
+    assert fleet.details(fleet.cron.run("nightly")).args == (7,)
+    (_, entry, *_) = reversed(fleet.audit().entries)
+    assert (entry.action, entry.target, entry.by) == ("cron.edit", "nightly", "bob")
+    assert entry.before["schedule"] == "0 2 * * *"
+    assert entry.after == {"schedule": "0 3 * * *", "tz": "Europe/Berlin"}
+
+
+def test_only_an_entry_that_exists_is_edited(fleet: Fleet) -> None:
+    for work in (lambda: fleet.cron.edit("none", "@daily"), lambda: fleet.cron.get("none")):
+        with pytest.raises(JobNotFound, match="No cron entry 'none'; there are: none yet"):
+            work()
+    assert fleet.cron() == []
+
+
+def test_the_schedule_of_a_decorator_is_not_edited(fleet: Fleet) -> None:
+    hand = Hand(fleet)
+    hand.run(beat(fleet.context.keys, "w1", account=encode({"queues": ["default"]}), gone_us=10**8,
+                  functions={"app.tick": encode({"cron": Cron("@daily").dump()})}))  # fmt: skip
+    entry = next(one.entry for one in decorated(fleet.context, hand.run(fleet.context.fleet_call()))
+                 if isinstance(one, Decorated))  # fmt: skip
+    hand.run(calls.add(fleet.context.keys, "app.tick", entry.fingerprint, encode(entry.dump())))
+
+    with pytest.raises(InvalidJob, match="comes from the decorator of its function"):
+        fleet.cron.edit("app.tick", "@hourly")
+    assert fleet.cron.get("app.tick").cron.expression == "@daily"
+
+
+def test_entries_are_listed_in_parts(fleet: Fleet) -> None:
+    for name in "bca":
+        fleet.cron.add(name, "@daily", Job("cleanup", "app.cleanup"))
+
+    assert [one.name for one in fleet.cron(limit=2)] == ["a", "b"]
+    assert [one.name for one in fleet.cron(limit=2, after="b")] == ["c"]
+    with pytest.raises(InvalidJob, match="limit"):
+        fleet.cron(limit=0)
 
 
 @pytest.mark.parametrize("note", ["5 rubbish", "5 fired - x", "5 fired - 99999999999999999999"])

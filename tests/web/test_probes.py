@@ -29,12 +29,20 @@ def world(fleet: Fleet, hand: Hand) -> None:
     fleet.enqueue(Job("x", "demo.fail", id="dead", queue="other"))
     hand.fails(hand.claims("other.0.dead"))
     fleet.rescue(GROUP)
+    fleet.cron.add("nightly", "@daily", Job("x", "demo.add"))
     fleet.enqueue(Job("x", "demo.add", id="open"))
 
 
 def place(path: str, **names: str) -> str:
     """A path with the names of something that exists."""
-    known = {"name": "default", "id": "default.0.open", "fingerprint": GROUP, "rescue": GROUP, **names}
+    known = {
+        "name": "default",
+        "id": "default.0.open",
+        "fingerprint": GROUP,
+        "rescue": GROUP,
+        "entry": "nightly",
+        **names,
+    }
     for name, value in known.items():
         path = path.replace(f"{{{name}}}", value)
     return path
@@ -50,7 +58,8 @@ def state(fleet: Fleet) -> object:
     """What actions change; the hand reports a worker's state, so no command may have reached it."""
     jobs = [(one.id, one.status) for one in fleet.newest()]
     decided = [(one.fingerprint, one.state) for one in fleet.dead_groups()], [one.state for one in fleet.rescues()]
-    return jobs, [(one.name, one.paused) for one in fleet.queues()], len(fleet.dead()), decided
+    recurring = [(one.name, one.cron, one.paused) for one in fleet.cron()]
+    return jobs, recurring, [(one.name, one.paused) for one in fleet.queues()], len(fleet.dead()), decided
 
 
 Probe = Callable[[Browser, str], Answer]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace as with_fields
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -22,13 +23,14 @@ from jobfleet.cli.commands.enqueue import (
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Group, by_option, yes_option
 from jobfleet.cli.output import Cell, Column, Output, agreed, clock, from_now, paused_by, say
+from jobfleet.cli.schema import cron_data, fire_data
 from jobfleet.clock import iso
 from jobfleet.model import Job, Priority
 from jobfleet.model.option_types import UniqueFor
 
 if TYPE_CHECKING:
     from jobfleet.cron import Cron, Fire
-    from jobfleet.operations.cron import CronFire, CronInfo
+    from jobfleet.operations.cron.listing import CronInfo
 
 _COLORS = {"fired": "green", "late": "yellow", "skipped": "yellow", "overlapped": "yellow", "missed": "red"}
 name_argument = click.argument("name", metavar="NAME")
@@ -51,13 +53,13 @@ def ls(invocation: Invocation) -> None:
         return
     output = invocation.output
     text = _table(output, every) if output.form == "table" else ""
-    output.show(data=[info_data(info) for info in every], ids=[info.name for info in every], text=text)
+    output.show(data=[cron_data(info) for info in every], ids=[info.name for info in every], text=text)
     if invocation.form == "table":
         say(_fired_by(every[0].fired_by))
 
 
 def _fired_by(names: Sequence[str]) -> str:
-    from jobfleet.operations.cron import fired_by
+    from jobfleet.operations.cron.listing import fired_by
 
     if names:
         return f"Fired by {fired_by(names)}."
@@ -95,36 +97,6 @@ def _next(info: CronInfo, when: Callable[[datetime], str]) -> str:
     if info.cron.is_startup and info.paused is None:
         return "at a start"
     return when(info.next.at) if info.next else "-"
-
-
-def info_data(info: CronInfo) -> dict[str, object]:
-    """A recurring job as data."""
-    return {
-        "name": info.name,
-        **{key: value for key, value in info.cron.dump().items() if key not in ("start", "end")},
-        "start": iso(info.cron.start),
-        "end": iso(info.cron.end),
-        "queue": info.queue,
-        "function": info.function,
-        "origin": info.origin,
-        "orphaned": info.is_orphaned,
-        "paused": info.paused,
-        "paused_at": iso(info.paused_at),
-        "last": info.last and fire_data(info.last),
-        "next": iso(info.next.at) if info.next else None,
-        "fired_by": list(info.fired_by),
-    }
-
-
-def fire_data(fire: CronFire) -> dict[str, object]:
-    """A past fire as data."""
-    return {
-        "at": iso(fire.at),
-        "outcome": fire.outcome,
-        "job_id": fire.job_id,
-        "nominal": iso(fire.nominal),
-        "note": fire.note,
-    }
 
 
 @cron.command()
@@ -168,13 +140,8 @@ def _kept(invocation: Invocation, name: str) -> Cron:
     Raises:
         JobNotFound: There is no such recurring job.
     """
-    from jobfleet.operations.cron import no_entry
-
     with invocation.fleet() as fleet:
-        known = {info.name: info.cron for info in fleet.cron()}
-    if name not in known:
-        raise no_entry(name, [*known])
-    return known[name]
+        return fleet.cron.get(name).cron
 
 
 @cron.command(cls=EnqueueCommand)
@@ -240,11 +207,34 @@ def add(
     )
     with invocation.fleet() as fleet:
         word = fleet.cron.add(name, planned, job, by=by, replace=replace)
+    _outlook(invocation, name, word, planned)
+
+
+def _outlook(invocation: Invocation, name: str, word: str, planned: Cron) -> None:
+    """Report a new schedule with its next fire."""
     following = planned.next(datetime.now(UTC))
     never = "it fires when workers start" if planned.is_startup else "it never fires again"
     outlook = f"next at {clock(following.at)}" if following else never
     data = {"name": name, "change": word, "next": iso(following.at) if following else None}
     invocation.output.show(data=data, ids=[name], text=f"{name} {word}: {outlook}.")
+
+
+@cron.command()
+@name_argument
+@click.argument("expression", metavar="EXPRESSION")
+@click.option("--tz", metavar="ZONE", help="Time zone of the expression; default the present one.")
+@by_option
+@click.pass_obj
+def edit(invocation: Invocation, name: str, expression: str, tz: str | None, by: str | None) -> None:
+    """Give a recurring job another schedule.
+
+    Its job and its policies for late fires stay.
+    """
+    with invocation.fleet() as fleet:
+        present = fleet.cron.get(name).cron
+        planned = with_fields(present, expression=expression, tz=tz or present.tz)
+        word = fleet.cron.edit(name, planned, by=by)
+    _outlook(invocation, name, word, planned)
 
 
 @cron.command()

@@ -6,9 +6,9 @@ from __future__ import annotations
 from jobfleet.client._sync.part import Part
 from jobfleet.cron import Cron
 from jobfleet.model import Job
-from jobfleet.operations import cron as operations
 from jobfleet.operations.actions import fleet as actions
-from jobfleet.operations.cron import CronFire, CronInfo
+from jobfleet.operations.cron import entries, listing
+from jobfleet.operations.cron.listing import CronFire, CronInfo
 
 
 def cron_of(cron: Cron | str, tz: str | None) -> Cron:
@@ -19,9 +19,17 @@ def cron_of(cron: Cron | str, tz: str | None) -> Cron:
 class CronEntries(Part):
     """The recurring jobs of an `Fleet`."""
 
-    def __call__(self) -> list[CronInfo]:
-        """All recurring jobs, by name."""
-        return self._do(operations.listing(self._context))
+    def __call__(self, *, limit: int | None = None, after: str = "") -> list[CronInfo]:
+        """Return the recurring jobs, by name.
+
+        Args:
+            limit: The most recurring jobs to return; default all of them, of which a fleet has at most 10,000.
+            after: Only recurring jobs whose names come after this one.
+
+        Raises:
+            InvalidJob: `limit` is not a whole number from 1.
+        """
+        return self._do(listing.listing(self._context, limit=limit, after=after))
 
     def add(
         self,
@@ -49,8 +57,33 @@ class CronEntries(Part):
             InvalidJob: A field is not valid, or the name is taken.
         """
         planned = cron_of(cron, tz)
-        work = operations.add(self._context, name, planned, job, by=by, is_new=not replace)
+        work = entries.add(self._context, name, planned, job, by=by, is_new=not replace)
         action = actions.add_cron(self._context, name, planned, job)
+        return self._audited(action, work, by)
+
+    def get(self, name: str) -> CronInfo:
+        """Return one recurring job.
+
+        Raises:
+            JobNotFound: There is no entry of that name.
+        """
+        return self._do(listing.get(self._context, name))
+
+    def edit(self, name: str, cron: Cron | str, *, tz: str | None = None, by: str | None = None) -> str:
+        """Give a recurring job another schedule, and keep its job. Return ``changed`` or ``unchanged``.
+
+        Args:
+            name: The name.
+            cron: The schedule: a `Cron`, or a cron expression.
+            tz: The time zone of the expression; default UTC.
+            by: The person or program that edits it, for the record.
+
+        Raises:
+            JobNotFound: There is no entry of that name.
+            InvalidJob: A field is not valid, or a decorator declares the entry, so workers would set it again.
+        """
+        planned = cron_of(cron, tz)
+        work, action = entries.edit(self._context, name, planned), actions.edit_cron(self._context, name, planned)
         return self._audited(action, work, by)
 
     def remove(self, name: str, *, by: str | None = None) -> None:
@@ -64,17 +97,17 @@ class CronEntries(Part):
             JobNotFound: There is no entry of that name.
             InvalidJob: A decorator declares the entry, so workers would add it again.
         """
-        work, action = operations.remove(self._context, name), actions.remove_cron(self._context, name)
+        work, action = entries.remove(self._context, name), actions.remove_cron(self._context, name)
         self._audited(action, work, by)
 
     def pause(self, name: str, *, by: str | None = None) -> bool:
         """Pause an entry. Return False if it was already paused. Raises `JobNotFound`."""
-        work, action = operations.pause(self._context, name, by), actions.pause_cron(self._context, name)
+        work, action = entries.pause(self._context, name, by), actions.pause_cron(self._context, name)
         return self._audited(action, work, by)
 
     def resume(self, name: str, *, by: str | None = None) -> bool:
         """Resume an entry; fires that were due meanwhile are skipped. Return False if it was not paused."""
-        work, action = operations.resume(self._context, name), actions.resume_cron(self._context, name)
+        work, action = entries.resume(self._context, name), actions.resume_cron(self._context, name)
         return self._audited(action, work, by)
 
     def run(self, name: str, *, by: str | None = None) -> str:
@@ -88,10 +121,10 @@ class CronEntries(Part):
             DuplicateJob: Another job holds its unique key.
             JobNotFound: There is no entry of that name.
         """
-        work = operations.run(self._context, name)
+        work = entries.run(self._context, name)
         return self._audited(actions.run_cron(name), work, by)
 
-    def history(self, name: str, *, limit: int = operations.HISTORY) -> list[CronFire]:
+    def history(self, name: str, *, limit: int = listing.HISTORY) -> list[CronFire]:
         """Return the last fires of an entry with their outcomes, newest first.
 
         Args:
@@ -102,4 +135,4 @@ class CronEntries(Part):
             InvalidJob: `limit` is not a whole number from 0.
             JobNotFound: There is no entry of that name.
         """
-        return self._do(operations.history(self._context, name, limit=limit))
+        return self._do(listing.history(self._context, name, limit=limit))

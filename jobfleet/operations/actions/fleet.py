@@ -75,6 +75,15 @@ def add_cron(context: FleetContext, name: str, cron: Any, job: Job) -> Action:
     )  # fmt: skip
 
 
+def edit_cron(context: FleetContext, name: str, cron: Any) -> Action:
+    """Another schedule of a recurring job."""
+    after = _schedule(cron)
+    return Action(
+        "cron.edit", f"{name}", after, partial(_entry, context, name, after),
+        lambda word: Outcome("unchanged" if word == "unchanged" else "done"),
+    )  # fmt: skip
+
+
 def remove_cron(context: FleetContext, name: str) -> Action:
     """The removal of a recurring job."""
     return Action("cron.remove", f"{name}", look=partial(_entry, context, name, {}))
@@ -101,7 +110,7 @@ def _found(context: FleetContext, name: str) -> Operation[calls.Scheduled | None
 
 
 def _entry(context: FleetContext, name: str, after: Mapping[str, Any]) -> Operation[Change]:
-    from jobfleet.operations.cron import entry_of  # imports croniter, which only recurring jobs need
+    from jobfleet.operations.cron.entries import entry_of  # imports croniter, which only recurring jobs need
 
     row = yield from _found(context, name)
     if row is None:

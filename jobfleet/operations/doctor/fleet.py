@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jobfleet.clock import span
 from jobfleet.functions.naming import CLEANUP
-from jobfleet.operations.cron import fired_by
+from jobfleet.operations.cron.listing import fired_by
 from jobfleet.operations.doctor.findings import Finding, Level, named
 from jobfleet.operations.doctor.snapshot import HOUR, Checkup
 from jobfleet.operations.explain.reasons import counted

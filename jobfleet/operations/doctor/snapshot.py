@@ -14,7 +14,7 @@ from jobfleet.functions.keep_last import keep_last_in
 from jobfleet.functions.manifest import read_function, read_limit
 from jobfleet.model.limit import DeclaredLimit
 from jobfleet.operations import payloads, unreadable
-from jobfleet.operations.cron import firing, recurring
+from jobfleet.operations.cron.listing import firing, recurring
 from jobfleet.operations.doctor.permissions import lacking_commands
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, value

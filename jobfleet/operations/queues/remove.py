@@ -90,7 +90,7 @@ def _not_done(queue: str, waiting: int, running: int, dead: int) -> str:
 
 
 def _entries_of(queue: str, rows: Iterable[cron.Scheduled]) -> list[str]:
-    from jobfleet.operations.cron import entry_of  # imports croniter, which only recurring jobs need
+    from jobfleet.operations.cron.entries import entry_of  # imports croniter, which only recurring jobs need
 
     names = []
     for row in rows:

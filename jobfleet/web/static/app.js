@@ -23,7 +23,7 @@
     if (question && !window.confirm(question)) event.preventDefault();
   });
 
-  const keys = { o: "/", q: "/queues", j: "/jobs", x: "/dead", w: "/workers", l: "/limits", d: "/doctor", s: "/settings" };
+  const keys = { o: "/", q: "/queues", j: "/jobs", x: "/dead", c: "/cron", w: "/workers", l: "/limits", d: "/doctor", s: "/settings" };
   let isGoing = false;
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea")) return;

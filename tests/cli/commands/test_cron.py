@@ -50,6 +50,22 @@ def test_a_recurring_job_is_added_listed_and_removed(cli: Cli, hand: Hand, in_be
     assert cli("cron", "ls", "-o", "ids").stdout == ""
 
 
+def test_a_schedule_is_edited(cli: Cli, hand: Hand) -> None:
+    cli(*NIGHTLY, "--overlap", "skip", "--by", "ann")
+
+    assert cli("cron", "edit", "nightly", "30 3 * * *", "--by", "bob").stdout.startswith("nightly changed: next at 20")
+    assert cli("cron", "edit", "nightly", "30 3 * * *").stdout.startswith("nightly unchanged: ")
+
+    (row,) = json.loads(cli("cron", "ls", "-o", "json").stdout)
+    assert (row["expression"], row["tz"], row["overlap"], row["origin"]) == (
+        "30 3 * * *",
+        "Europe/Berlin",
+        "skip",
+        "ann",
+    )
+    assert cli("cron", "edit", "none", "@daily").exit_code == 3
+
+
 def test_pause_and_resume(cli: Cli, hand: Hand) -> None:
     cli(*NIGHTLY)
     assert cli("cron", "pause", "nightly", "--by", "ann").stdout == "nightly is paused.\n"

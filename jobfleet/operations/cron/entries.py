@@ -1,85 +1,30 @@
-"""Recurring jobs: add, remove, pause, resume, run and list the cron entries of a fleet."""
+"""Recurring jobs: add, edit, remove, pause, resume and run the cron entries of a fleet."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from jobfleet.codec import decode, encode
-from jobfleet.cron import Cron, CronEntry, Fire, from_us
+from jobfleet.cron import Cron, CronEntry, from_us
 from jobfleet.errors import DuplicateJob, EncodingError, InvalidJob, JobNotFound
 from jobfleet.functions.manifest import read_cron, read_function, read_parameters
 from jobfleet.model import Job, JobStatus, Receipt, new_suffix
-from jobfleet.model.asking import check_number
 from jobfleet.model.spec import check_job
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.dependencies import refuse_displacing
 from jobfleet.operations.jobs.enqueue import prepare
 from jobfleet.operations.jobs.prepare import Resolved, submission
 from jobfleet.operations.operation import Operation, value
-from jobfleet.operations.results import moment
 from jobfleet.store.call import Call
 from jobfleet.store.calls import cron as calls
 from jobfleet.store.calls import enqueue
 from jobfleet.store.keys import Keyspace, Lane, lane_number
 from jobfleet.store.records import Entry, FleetSeen, Holder
-from jobfleet.store.rows import sound
 from jobfleet.warn import warn
 
 DECORATOR = "decorator"
-HISTORY = 50
-
-
-class CronFire(NamedTuple):
-    """The outcome of one planned fire.
-
-    Attributes:
-        at: The planned time.
-        outcome: fired, late, skipped, missed or overlapped.
-        job_id: The job of the fire; for ``overlapped`` the job that was still open.
-        nominal: The local time of the schedule, as an instant.
-        note: How a change of the clocks moved it; may be empty.
-    """
-
-    at: datetime
-    outcome: str
-    job_id: str | None
-    nominal: datetime
-    note: str
-
-
-@dataclass(frozen=True, slots=True)
-class CronInfo:
-    """A recurring job at one moment.
-
-    Attributes:
-        name: The name of the entry.
-        cron: The schedule.
-        queue: The queue of its jobs.
-        function: The function of its jobs.
-        origin: ``decorator``, or who added the entry.
-        is_orphaned: Whether it came from a decorator that no worker publishes any more.
-        paused: Who paused it; None when it is not paused.
-        paused_at: When it was paused.
-        last: The outcome of its last fire; None when it has not fired.
-        next: Its next fire; None when it has none, or is paused.
-        fired_by: The live processes that have announced that they fire recurring jobs, as ``reaper ID`` or ``worker
-            ID``. Empty when there is none; a reaper of an older version does not announce itself.
-    """
-
-    name: str
-    cron: Cron
-    queue: str
-    function: str
-    origin: str
-    is_orphaned: bool
-    paused: str | None
-    paused_at: datetime | None
-    last: CronFire | None
-    next: Fire | None
-    fired_by: tuple[str, ...] = ()
 
 
 class Decorated(NamedTuple):
@@ -209,7 +154,7 @@ def submit(context: FleetContext, job: Job, by: str | None = None) -> Operation[
     cron = Cron(str(job.cron_expression), job.tz or "UTC")
     name = "-".join(job.name.split())
     word = yield from add_entry(context, name, cron, job, by=by or job.user)
-    found = yield from _find(context, name)
+    found = yield from find(context, name)
     entry = entry_of(found.row.record)
     home = value((yield (context.open_queue_call(entry.queue),))).home
     fire = cron.next(from_us(found.now))
@@ -218,7 +163,7 @@ def submit(context: FleetContext, job: Job, by: str | None = None) -> Operation[
     return Receipt(id=lane.id_prefix + suffix, created=word == "added", status=JobStatus.SCHEDULED)
 
 
-class _FoundEntry(NamedTuple):
+class FoundEntry(NamedTuple):
     """A stored entry.
 
     Attributes:
@@ -230,11 +175,16 @@ class _FoundEntry(NamedTuple):
     now: int
 
 
-def _find(context: FleetContext, name: str) -> Operation[_FoundEntry]:
+def find(context: FleetContext, name: str) -> Operation[FoundEntry]:
+    """Read an entry.
+
+    Raises:
+        JobNotFound: No entry has this name.
+    """
     now, rows = value((yield (calls.entries(context.keys),)))
     for row in rows:
         if row.name == name:
-            return _FoundEntry(row, now)
+            return FoundEntry(row, now)
     raise no_entry(name, [row.name for row in rows])
 
 
@@ -255,14 +205,14 @@ def remove(context: FleetContext, name: str) -> Operation[None]:
         JobNotFound: No entry has this name.
         InvalidJob: The decorator of a published function defines the entry, so the entry would come back.
     """
-    record = (yield from _find(context, name)).row.record
+    record = (yield from find(context, name)).row.record
     try:
         entry = entry_of(record)
     except (InvalidJob, EncodingError):  # no process fires it, so it has no mark either
         value((yield (calls.remove(context.keys, name),)))
         return
     seen = value((yield (context.fleet_call(),)))
-    if entry.origin == DECORATOR and _is_published(seen, name):
+    if entry.origin == DECORATOR and is_published(seen, name):
         raise InvalidJob(
             f"{name!r} comes from the decorator of its function and would return; pause it, or remove the decorator.",
             field="name",
@@ -272,7 +222,29 @@ def remove(context: FleetContext, name: str) -> Operation[None]:
     value((yield (calls.unmark(lane_of(context.keys, entry, home), name),)))
 
 
-def _is_published(seen: FleetSeen, function: str) -> bool:
+def edit(context: FleetContext, name: str, cron: Cron) -> Operation[str]:
+    """Give an entry another schedule, and keep its job; return changed or unchanged.
+
+    Raises:
+        JobNotFound: No entry has this name.
+        InvalidJob: The decorator of a published function defines the entry, so workers would set its schedule again.
+        EncodingError: The entry cannot be read.
+    """
+    entry = entry_of((yield from find(context, name)).row.record)
+    seen = value((yield (context.fleet_call(),)))
+    if entry.origin == DECORATOR and is_published(seen, name):
+        raise InvalidJob(
+            f"{name!r} comes from the decorator of its function, which sets its schedule again; change the decorator.",
+            field="name",
+        )
+    if cron.doubt:
+        warn(cron.doubt)
+    changed = replace(entry, cron=cron)
+    return str(value((yield (calls.add(context.keys, name, changed.fingerprint, encode(changed.dump())),))))
+
+
+def is_published(seen: FleetSeen, function: str) -> bool:
+    """Whether a function has been published with a schedule."""
     record = seen.functions.get(function)
     return record is not None and read_cron(record) is not None
 
@@ -298,7 +270,7 @@ def resume(context: FleetContext, name: str) -> Operation[bool]:
 def _has_changed(context: FleetContext, name: str, call: Call[str]) -> Operation[bool]:
     word = value((yield (call,)))
     if word == "unknown":
-        yield from _find(context, name)
+        yield from find(context, name)
     return bool(word != "already")
 
 
@@ -309,7 +281,7 @@ def run(context: FleetContext, name: str) -> Operation[str]:
         JobNotFound: No entry has this name.
         DuplicateJob: Another job holds its unique key.
     """
-    entry = entry_of((yield from _find(context, name)).row.record)
+    entry = entry_of((yield from find(context, name)).row.record)
     home = value((yield (context.open_queue_call(entry.queue),))).home
     lane = lane_of(context.keys, entry, home)
     job_id = lane.id_prefix + new_suffix()
@@ -317,82 +289,3 @@ def run(context: FleetContext, name: str) -> Operation[str]:
     if isinstance(answer, Holder):
         raise DuplicateJob(answer.id, f"{name} was not run: {answer.id} holds its unique key; it is {answer.status}.")
     return job_id
-
-
-def firing(context: FleetContext, attendants: Iterable[calls.Attendant]) -> tuple[str, ...]:
-    """The live processes that fire recurring jobs, as ``reaper ID`` or ``worker ID``."""
-    gone_us = round(context.config.gone_after * 1e6)
-    return tuple(sorted(f"{one.role} {one.id}" for one in attendants if one.silent <= gone_us))
-
-
-def fired_by(names: Sequence[str]) -> str:
-    """`CronInfo.fired_by` as text; it must not be empty."""
-    reapers = [name for name in names if name.startswith("reaper ")]
-    return ", ".join(reapers) if reapers else f"{', '.join(names)}, since no reaper is alive"
-
-
-def recurring(seen: FleetSeen) -> list[str]:
-    """The names of the published functions that have a schedule."""
-    return sorted(name for name, record in seen.functions.items() if read_cron(record) is not None)
-
-
-def listing(context: FleetContext) -> Operation[list[CronInfo]]:
-    """List all entries by name."""
-    now, rows = value((yield (calls.entries(context.keys),)))
-    if not rows:
-        return []
-    answers = yield (context.fleet_call(), calls.attendants(context.keys))
-    seen, by = value(answers[:1]), firing(context, value(answers[1:]))
-    lasts = yield [calls.history(context.keys, row.name, limit=1) for row in rows]
-    infos = []
-    for row, answer in zip(rows, lasts, strict=True):
-        try:
-            entry = entry_of(row.record)
-        except (InvalidJob, EncodingError):
-            continue  # a later version wrote it; the reaper logs it
-        fires = _fires(value([answer]))
-        infos.append(
-            CronInfo(
-                name=row.name,
-                cron=entry.cron,
-                queue=entry.queue,
-                function=entry.function,
-                origin=entry.origin,
-                is_orphaned=entry.origin == DECORATOR and not _is_published(seen, row.name),
-                paused=row.paused,
-                paused_at=moment(row.paused_at) if row.paused else None,
-                last=fires[0] if fires else None,
-                next=entry.cron.next(from_us(now)) if row.paused is None else None,
-                fired_by=by,
-            )
-        )
-    return infos
-
-
-def history(context: FleetContext, name: str, *, limit: int = HISTORY) -> Operation[list[CronFire]]:
-    """List the outcomes of the last fires of an entry, newest first.
-
-    Args:
-        context: The context of the fleet.
-        name: The name of the entry.
-        limit: The most fires to return; 1,000 are kept.
-
-    Raises:
-        InvalidJob: `limit` is not a whole number from 0.
-        JobNotFound: No entry has this name.
-    """
-    check_number(limit, least=0)
-    yield from _find(context, name)
-    if not limit:
-        return []
-    return _fires(value((yield (calls.history(context.keys, name, limit=limit),))))
-
-
-def _fires(notes: Sequence[tuple[int, str]]) -> list[CronFire]:
-    """Decode notes of the ledger of an entry; leave out those that cannot be read."""
-    return sound(notes, lambda note: _fire_of(*note))[0]
-
-
-def _fire_of(at: int, text: str) -> CronFire:
-    outcome, job_id, nominal, *note = text.split(" ", 3)
-    return CronFire(from_us(at), outcome, None if job_id == "-" else job_id, from_us(int(nominal)), "".join(note))

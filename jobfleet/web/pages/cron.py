@@ -1,0 +1,219 @@
+"""Recurring jobs: their last and next fires, and the ledger of one; run now, pause, add, edit and remove.
+
+Calls of Redis: the list needs 3, and 1 for each of the 100 entries of a page; one entry needs 6.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from jobfleet.clock import iso
+from jobfleet.cron import Cron, Fire
+from jobfleet.cron.entry import MISFIRE, OVERLAP
+from jobfleet.model import Job
+from jobfleet.operations.cron.listing import CronFire
+from jobfleet.web.dashboard import Dashboard
+from jobfleet.web.errors import refusal
+from jobfleet.web.route import Action, Data, Many, Page, Parameter, Shape, Values
+from jobfleet.web.safety.caller import Caller
+
+ENTRIES_SHOWN = 100
+PREVIEWED, LEDGER_SHOWN = 20, 50
+ENTRY = Parameter(name="entry", help="The name of the recurring job.", place="path")
+CURSOR = Parameter(name="cursor", help="The cursor of the page before.")
+EXPRESSION = Parameter(
+    name="expression", help="Minute, hour, day, month and weekday, seconds if you like; or @every 90s.", place="body"
+)
+TZ = Parameter(name="tz", help="The time zone, such as Europe/Berlin.", place="body")
+MISFIRED = Parameter(name="misfire", help="How fires that come too late are treated.", place="body", words=MISFIRE)
+OVERLAPPING = Parameter(
+    name="overlap", help="What a fire does while the job of the last fire is open.", place="body", words=OVERLAP
+)
+SHAPE = Shape("CronEntry", {
+    "name": str, "expression": str, "tz": str, "misfire": str, "misfire_window": float, "most": int, "overlap": str,
+    "jitter": float, "start": datetime | None, "end": datetime | None, "queue": str, "function": str, "origin": str,
+    "orphaned": bool, "paused": str | None, "paused_at": datetime | None, "last": CronFire | None,
+    "next": datetime | None, "fired_by": list[str],
+})  # fmt: skip
+FIRE = Shape("PlannedFire", {"at": datetime, "nominal": str, "offset": str, "note": str})
+
+
+async def read_entries(dashboard: Dashboard, values: Values) -> Data:
+    """A page of the recurring jobs, by name."""
+    found = await dashboard.fleet.cron(limit=ENTRIES_SHOWN + 1, after=values["cursor"] or "")
+    shown = found[:ENTRIES_SHOWN]
+    return {
+        "entries": [dashboard.form.cron(one) for one in shown],
+        "cursor": shown[-1].name if len(found) > len(shown) else "",
+    }
+
+
+async def read_entry(dashboard: Dashboard, values: Values) -> Data:
+    """One recurring job with its next fires and its ledger."""
+    info = await dashboard.fleet.cron.get(values["entry"])
+    ledger = await dashboard.fleet.cron.history(info.name, limit=LEDGER_SHOWN)
+    return {
+        "entry": dashboard.form.cron(info),
+        "fires": preview(info.cron, datetime.now(UTC)),
+        "ledger": [dashboard.form.fire(one) for one in ledger],
+        "missed": sum(one.outcome == "missed" for one in ledger),
+    }
+
+
+def preview(cron: Cron, at: datetime) -> list[Data]:
+    """The next fires in their zone; a note marks each one that a change of the clocks moves or comes before."""
+    found: list[Data] = []
+    before: str | None = None
+    while len(found) < PREVIEWED and (fire := cron.next(at)) is not None:
+        offset = _offset(fire)
+        changed = "" if before in (None, offset) else f"the clocks change before: {before} to {offset}"
+        found.append(
+            {
+                "at": iso(fire.at),
+                "nominal": f"{fire.nominal:%a %Y-%m-%d %H:%M:%S}",
+                "offset": offset,
+                "note": fire.note or changed,
+            }
+        )
+        at, before = fire.at, offset
+    return found
+
+
+def _offset(fire: Fire) -> str:
+    """The offset of the zone when it fires, such as +01:00."""
+    text = fire.at.astimezone(fire.nominal.tzinfo).isoformat()
+    return text[-6:] if text[-6] in "+-" else "+00:00"
+
+
+async def run(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
+    """Enqueue the job now."""
+    return {"name": values["entry"], "id": await dashboard.fleet.cron.run(values["entry"], by=caller.name)}
+
+
+async def pause(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
+    """Let it not fire."""
+    has_changed = await dashboard.fleet.cron.pause(values["entry"], by=caller.name)
+    return {"name": values["entry"], "paused": True, "changed": has_changed}
+
+
+async def resume(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
+    """Let it fire again."""
+    has_changed = await dashboard.fleet.cron.resume(values["entry"], by=caller.name)
+    return {"name": values["entry"], "paused": False, "changed": has_changed}
+
+
+async def remove(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
+    """Remove it with its ledger."""
+    await dashboard.fleet.cron.remove(values["entry"], by=caller.name)
+    return {"name": values["entry"], "removed": True}
+
+
+async def edit(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
+    """Give it another schedule; what is not given stays."""
+    present = (await dashboard.fleet.cron.get(values["entry"])).cron
+    given = {name: values[name] for name in ("expression", "tz", "misfire", "overlap") if values[name]}
+    planned = replace(present, **given)
+    word = await dashboard.fleet.cron.edit(values["entry"], planned, by=caller.name)
+    return _changed(values["entry"], word, planned)
+
+
+async def add(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
+    """Add a recurring job."""
+    for name in ("name", "expression", "function"):
+        if not values[name]:
+            raise refusal("invalid-request", f"{name}: it is needed.")
+    policies = {name: values[name] for name in ("misfire", "overlap") if values[name]}
+    planned = Cron(values["expression"], values["tz"] or "UTC", **policies)
+    job = Job(
+        values["name"],
+        values["function"],
+        _read("args", values["args"], list),
+        _read("kwargs", values["kwargs"], dict),
+        queue=values["queue"],
+    )
+    word = await dashboard.fleet.cron.add(values["name"], planned, job, by=caller.name)
+    return _changed(values["name"], word, planned)
+
+
+def _read(name: str, text: str | None, kind: type[list[Any] | dict[str, Any]]) -> Any:
+    """Read arguments from JSON text."""
+    if not text:
+        return kind()
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, kind):
+        example = '[7, "eu"]' if kind is list else '{"region": "eu"}'
+        raise refusal("invalid-request", f"{name}: give JSON such as {example}.")
+    return found
+
+
+def _changed(name: str, word: str, planned: Cron) -> Data:
+    following = planned.next(datetime.now(UTC))
+    return {"name": name, "change": word, "next": iso(following.at) if following else None}
+
+
+def _held_note(data: Data) -> str:
+    word = "paused" if data["paused"] else "on"
+    return f"{data['name']} is {word}." if data["changed"] else f"{data['name']} was {word} already."
+
+
+def _changed_note(data: Data) -> str:
+    return f"{data['name']}: {data['change']}."
+
+
+CHANGE: dict[str, Any] = {"name": str, "change": str, "next": datetime | None}
+HELD: dict[str, Any] = {"name": str, "paused": bool, "changed": bool}
+PAGES = (
+    Page(
+        path="/cron", title="Cron", summary="List the recurring jobs with their last and next fires.",
+        read=read_entries, answer={"entries": Many(SHAPE), "cursor": str}, template="cron", every=2.0,
+        parameters=(CURSOR,),
+    ),
+    Page(
+        path="/cron/{entry}", title="Recurring job", summary="Show one recurring job, its next fires and its ledger.",
+        read=read_entry, template="cron_entry", parameters=(ENTRY,),
+        answer={"entry": SHAPE, "fires": Many(FIRE), "ledger": list[CronFire], "missed": int},
+    ),
+)  # fmt: skip
+ACTIONS = (
+    Action(
+        path="/cron/entries/add", summary="Add a recurring job.", act=add, answer=CHANGE, note=_changed_note,
+        back="/cron/{name}",
+        parameters=(
+            Parameter(name="name", help="Its name, without spaces.", place="body"), EXPRESSION, TZ,
+            Parameter(name="function", help="The function of its jobs.", place="body"),
+            Parameter(name="args", help="The positional arguments, as a JSON list.", place="body"),
+            Parameter(name="kwargs", help="The named arguments, as a JSON object.", place="body"),
+            Parameter(name="queue", help="The queue of its jobs; default that of the function.", place="body"),
+            MISFIRED, OVERLAPPING,
+        ),
+    ),
+    Action(
+        path="/cron/{entry}/edit", summary="Give a recurring job another schedule; its job stays.", act=edit,
+        answer=CHANGE, note=_changed_note, back="/cron/{entry}",
+        parameters=(ENTRY, EXPRESSION, TZ, MISFIRED, OVERLAPPING),
+    ),
+    Action(
+        path="/cron/{entry}/run", summary="Enqueue a recurring job now, in addition to its fires.", act=run,
+        answer={"name": str, "id": str}, note=lambda data: f"{data['id']} is enqueued.", back="/cron/{entry}",
+        parameters=(ENTRY,),
+    ),
+    Action(
+        path="/cron/{entry}/pause", summary="Pause a recurring job: it does not fire.", act=pause, answer=HELD,
+        note=_held_note, back="/cron/{entry}", parameters=(ENTRY,),
+    ),
+    Action(
+        path="/cron/{entry}/resume", summary="Resume a recurring job; fires that were due meanwhile are skipped.",
+        act=resume, answer=HELD, note=_held_note, back="/cron/{entry}", parameters=(ENTRY,),
+    ),
+    Action(
+        path="/cron/{entry}/remove", summary="Remove a recurring job and its ledger; its jobs stay.", act=remove,
+        answer={"name": str, "removed": bool}, note=lambda data: f"{data['name']} is removed.", back="/cron",
+        parameters=(ENTRY,),
+    ),
+)  # fmt: skip
