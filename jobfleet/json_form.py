@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jobfleet.model.audit import AuditEntry
     from jobfleet.model.details import JobDetails
     from jobfleet.model.explanation import Explanation
-    from jobfleet.model.history import History, HistoryPoint
+    from jobfleet.model.history import FunctionTimes, History, HistoryPoint
     from jobfleet.model.limit import LimitInfo
     from jobfleet.model.result import LogLine
     from jobfleet.operations.cron.listing import CronFire, CronInfo
@@ -116,7 +116,11 @@ class JsonForm:
             "points": points,
         }
 
-    def _times(self, row: History | HistoryPoint) -> dict[str, object]:
+    def function_times(self, row: FunctionTimes) -> dict[str, object]:
+        """What a function did: every attribute of `FunctionTimes`, and of each `Percentiles`."""
+        return {**self._attributes(row, "wait", "run"), **self._times(row)}
+
+    def _times(self, row: History | HistoryPoint | FunctionTimes) -> dict[str, object]:
         pairs = (("wait", row.wait), ("run", row.run))
         return {name: None if found is None else self._attributes(found) for name, found in pairs}
 

@@ -106,3 +106,26 @@ class History:
         """Return the sum of a count over all steps, such as ``total("completed")``; None without any sample."""
         values = [value for point in self.points if (value := getattr(point, name)) is not None]
         return sum(values) if values else None
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionTimes:
+    """What a function did in a time, and how long it took.
+
+    Attributes:
+        function: The registered name.
+        started: Runs started, as far as workers have reported.
+        completed: Jobs completed.
+        failed: Jobs failed, which became dead letters.
+        retried: Runs that failed and are followed by another one.
+        wait: Time from due to started of the runs that ended; None if none did.
+        run: Run time of the runs that ended; None if none did.
+    """
+
+    function: str
+    started: int
+    completed: int
+    failed: int
+    retried: int
+    wait: Percentiles | None = None
+    run: Percentiles | None = None

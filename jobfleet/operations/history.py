@@ -13,17 +13,21 @@ from typing import Any, NamedTuple
 from jobfleet.durations import seconds_or_text
 from jobfleet.errors import ConfigError, InvalidJob, JobfleetError
 from jobfleet.model import check_queue
-from jobfleet.model.history import Deploy, History, HistoryPoint, Percentiles
+from jobfleet.model.history import Deploy, FunctionTimes, History, HistoryPoint, Percentiles
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.lanes import no_queue, seen
 from jobfleet.operations.operation import Operation, value
 from jobfleet.samples.buckets import quantiles
 from jobfleet.samples.point import (
+    COMPLETED,
     COUNTS,
+    FAILED,
     FIRST_GAUGE,
     GAUGES,
     OLDEST,
+    RETRIED,
     RUN,
+    STARTED,
     TOTAL,
     WAIT,
     Point,
@@ -42,6 +46,9 @@ FEW = 60
 """A default step divides a window into at most this number of steps."""
 MOST = 10_000
 SHARES = (0.5, 0.95, 0.99)
+FUNCTIONS_READ = 50
+"""Functions whose samples `busiest` reads, so that a page costs a bounded number of bytes."""
+LAST_HOUR = 3600
 OF_FUNCTIONS = frozenset({"started", "completed", "failed", "retried", "cancelled"})
 
 
@@ -166,6 +173,51 @@ def read(
     if not any(points.values()):
         yield from _check_known(context, queue, function)
     return _history(queue, function, asked, (begin, until), points, head)
+
+
+def busiest(context: FleetContext, *, limit: int = 20, now_us: int | None = None) -> Operation[list[FunctionTimes]]:
+    """List the functions with the most runs in the last hour, of the first `FUNCTIONS_READ` that workers publish.
+
+    It costs as many commands as the history of one function.
+
+    Args:
+        context: The context of the fleet.
+        limit: The most functions to return.
+        now_us: The present time in µs in place of Redis's.
+    """
+    fleet = yield from seen(context)
+    names = sorted(fleet.functions)[:FUNCTIONS_READ]
+    head: calls.Head = value((yield (calls.samples(context.keys),)))
+    until = _until(head if now_us is None else head._replace(now=now_us))
+    begin = (until - LAST_HOUR) // COARSE.step * COARSE.step
+    series = {function_series(name): name for name in names}
+    parts = _parts(Window("", LAST_HOUR, COARSE.step), begin, until) if names else []
+    answers = yield [calls.points(context.keys, f"{unit.name}:{chunk}", ["", *series]) for unit, chunk in parts]
+    read_parts = [(unit, chunk, value([answer])) for (unit, chunk), answer in zip(parts, answers, strict=True)]
+    rows = []
+    for one, name in series.items():
+        found: Steps = {unit: {} for unit in (FINE, COARSE)}
+        for unit, chunk, answer in read_parts:
+            _add(found[unit], unit, chunk, answer[""], answer[one])
+        whole: Point = {}
+        points = _joined(found, {}, until)
+        for at in sorted(at for at in points if begin <= at < until):
+            follow(whole, points[at])
+        rows.append(_function_times(name, whole))
+    rows = [row for row in rows if row.started or row.wait]
+    return sorted(rows, key=lambda row: (-row.started, row.function))[:limit]
+
+
+def _function_times(name: str, whole: Point) -> FunctionTimes:
+    return FunctionTimes(
+        function=name,
+        started=whole.get(STARTED, 0),
+        completed=whole.get(COMPLETED, 0),
+        failed=whole.get(FAILED, 0),
+        retried=whole.get(RETRIED, 0),
+        wait=_percentiles(whole, WAIT),
+        run=_percentiles(whole, RUN),
+    )
 
 
 def _until(head: calls.Head) -> int:

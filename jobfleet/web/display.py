@@ -69,6 +69,16 @@ def duration(seconds: float | None) -> str:
     return "–" if seconds is None else span(max(0.0, seconds))
 
 
+def brief(seconds: float | None) -> str:
+    """A duration that may be far below a second."""
+    return duration(seconds) if seconds is None or not 0 < seconds < 0.01 else f"{seconds * 1000:.2g} ms"
+
+
+def attribute(text: str) -> Markup:
+    """A text of the dashboard itself, in full, as the value of an attribute."""
+    return escape(_harmless(text, len(text), frozenset()))
+
+
 def ago(text: str | None) -> Markup:
     """A time as an element: its exact form in a tooltip, and its age, which the page's script keeps up to date."""
     if not text:

@@ -151,7 +151,7 @@ def _parameter_schema(one: Parameter) -> Schema:
         return number if one.default is None else number | {"default": one.default}
     if one.words:
         return {"type": "string", "enum": list(one.words)}
-    return {"type": "string", "maxLength": 1000}
+    return {"type": "string", "maxLength": one.longest}
 
 
 def _parameter(one: Parameter) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 from jobfleet.web.errors import refusal
@@ -32,6 +32,7 @@ class Parameter:
         least: The smallest number, if it is a number.
         most: The largest number.
         default: The value if it is not given.
+        longest: The most characters of a text.
     """
 
     name: str
@@ -41,6 +42,11 @@ class Parameter:
     least: int | None = None
     most: int | None = None
     default: Any = None
+    longest: int = TEXT_MOST
+
+    def within(self, place: Literal["path", "query", "body"]) -> Parameter:
+        """The same parameter in another place."""
+        return replace(self, place=place)
 
     def read(self, given: object) -> Any:
         """Check a given value; an empty one counts as not given.
@@ -52,8 +58,8 @@ class Parameter:
             return self.default
         if self.least is not None and self.most is not None:
             return self._number(given, self.least, self.most)
-        if not isinstance(given, str) or len(given) > TEXT_MOST:
-            raise refusal("invalid-request", f"{self.name}: give a text of at most {TEXT_MOST} characters.")
+        if not isinstance(given, str) or len(given) > self.longest:
+            raise refusal("invalid-request", f"{self.name}: give a text of at most {self.longest:,} characters.")
         if self.words and given not in self.words:
             raise refusal("invalid-request", f"{self.name}: use {', '.join(self.words)}.")
         return given
@@ -122,6 +128,8 @@ class Action:
         back: The path of the page that is shown then.
         parameters: The parameters.
         role: Who may do it.
+        shows: The name of the template of a page that shows the data, in place of a note on the page before.
+        keeps: The parameters that the page that is shown then has in its address.
     """
 
     path: str
@@ -132,6 +140,8 @@ class Action:
     back: str
     parameters: tuple[Parameter, ...] = field(default=())
     role: Role = Role.OPERATOR
+    shows: str = ""
+    keeps: tuple[str, ...] = ()
 
     def values(self, path: Mapping[str, str], body: Mapping[str, Any]) -> dict[str, Any]:
         """Read the values of its parameters."""

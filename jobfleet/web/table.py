@@ -2,20 +2,55 @@
 
 from __future__ import annotations
 
-from jobfleet.web.pages import cron, dead, fleet, job, jobs, queues, rescues, workers
+from jobfleet.web.pages import (
+    bulk,
+    cron,
+    dead,
+    fleet,
+    history,
+    job,
+    job_changes,
+    jobs,
+    queues,
+    rescues,
+    workers,
+)
 from jobfleet.web.route import Action, Page
 
 PAGES: tuple[Page, ...] = (
-    fleet.OVERVIEW, *queues.PAGES, *jobs.PAGES, *job.PAGES, *dead.PAGES, *rescues.PAGES, *cron.PAGES,
-    *workers.PAGES, *fleet.PAGES,
-)  # fmt: skip
+    fleet.OVERVIEW,
+    *queues.PAGES,
+    *jobs.PAGES,
+    *job.PAGES,
+    *dead.PAGES,
+    *rescues.PAGES,
+    *cron.PAGES,
+    *workers.PAGES,
+    *history.PAGES,
+    *fleet.PAGES,
+)
 ACTIONS: tuple[Action, ...] = (
-    *queues.ACTIONS, *job.ACTIONS, *dead.ACTIONS, *rescues.ACTIONS, *cron.ACTIONS, *workers.ACTIONS,
-)  # fmt: skip
-KEYS = {
-    "/": "o", "/queues": "q", "/jobs": "j", "/dead": "x", "/cron": "c", "/workers": "w", "/limits": "l", "/doctor": "d",
+    *queues.ACTIONS,
+    *bulk.ACTIONS,
+    *job.ACTIONS,
+    *job_changes.ACTIONS,
+    *dead.ACTIONS,
+    *rescues.ACTIONS,
+    *cron.ACTIONS,
+    *workers.ACTIONS,
+)
+KEYS: dict[str, str] = {
+    "/": "o",
+    "/queues": "q",
+    "/jobs": "j",
+    "/dead": "x",
+    "/cron": "c",
+    "/workers": "w",
+    "/history": "h",
+    "/limits": "l",
+    "/doctor": "d",
     "/settings": "s",
-}  # fmt: skip
+}
 """The pages in the menu, with the key that opens each after ``g``."""
 MENU: tuple[tuple[Page, str], ...] = tuple((page, f"g {KEYS[page.path]}") for page in PAGES if page.path in KEYS)
 """The pages in the menu, with the keys that open them."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from jobfleet.model.explanation import Explanation
-    from jobfleet.model.history import History
+    from jobfleet.model.history import FunctionTimes, History
     from jobfleet.operations.doctor.findings import Diagnosis
     from jobfleet.operations.jobs import listing
     from jobfleet.operations.jobs.filters import JobFilters
@@ -178,6 +178,18 @@ class Inspect(Connection):
         asked = operations_history.window(self.context, queue, function, since, step)
         hours = self._hours_from_archive(asked)
         return self._do(operations_history.read(self.context, queue, function, since=since, step=step, hours=hours))
+
+    def busiest(self, *, limit: int = 20) -> list[FunctionTimes]:
+        """Return the functions with the most runs in the last hour, with their wait and run times.
+
+        Of a fleet with more than 50 functions only the first 50 by name are read.
+
+        Args:
+            limit: The most functions to return.
+        """
+        from jobfleet.operations import history as operations_history
+
+        return self._do(operations_history.busiest(self.context, limit=limit))
 
     def doctor(self) -> Diagnosis:
         """Check the server, the workers and a bounded part of each lane. Return the faults with their remedies.

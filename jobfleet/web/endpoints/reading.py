@@ -53,10 +53,10 @@ def html(context: Context, page: Page) -> Endpoint:
         caller, values = _asked(context, page, request)
         data = await _read(context, page, values)
         root, query = root_of(request), request.url.query
-        note, mark = request.query_params.get("note", ""), request.query_params.get("mark", "")
+        archive = context.dashboard.config.archive_url
         return context.page(
             request, f"{page.template}.html", caller, title=page.title, values=values, data=data,
-            here=page.path, note=note if note and signed(caller.key, note) == mark else "",
+            here=page.path, has_archive=archive is not None, note=_note(request, caller),
             live=context.renderer.live(
                 page.template, data, None, root=root, role=caller.role, csrf=csrf_token(caller.key)
             ),
@@ -64,6 +64,12 @@ def html(context: Context, page: Page) -> Endpoint:
         )  # fmt: skip
 
     return context.handled("html", answer)
+
+
+def _note(request: Request, caller: Caller) -> str:
+    """What an action has done, as far as this dashboard has signed it."""
+    note, mark = request.query_params.get("note", ""), request.query_params.get("mark", "")
+    return note if note and signed(caller.key, note) == mark else ""
 
 
 def live(context: Context, page: Page) -> Endpoint:

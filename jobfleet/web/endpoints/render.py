@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from jobfleet.model import STORED
 from jobfleet.version import VERSION
-from jobfleet.web import display
+from jobfleet.web import charts, display
 from jobfleet.web.errors import Problem
 from jobfleet.web.safety.caller import Role
 from jobfleet.web.table import MENU
@@ -38,10 +38,13 @@ class Renderer:
         )
         self._environment.filters.update(
             ago=display.ago,
+            attribute=display.attribute,
             block=display.block,
+            brief=display.brief,
             call=display.call_text,
             clock=display.clock,
             duration=display.duration,
+            figures=charts.figures,
             json=display.json_text,
             percent=display.percent,
         )
@@ -82,6 +85,7 @@ class Renderer:
             text = self._environment.get_template(name).render(
                 **(data or {}),
                 problem=problem,
+                is_first=key is None,
                 csrf=self._placeholder,
                 can=_permits(role),
                 url=lambda path: root + path,

@@ -29,7 +29,8 @@ async def _done(
     context: Context, action: Action, request: Request, caller: Caller, values: dict[str, Any]
 ) -> dict[str, Any]:
     data = await action.act(context.dashboard, values, caller)
-    context.dashboard.hub.expire()
+    if not action.shows:
+        context.dashboard.hub.expire()
     _log.info("%s (%s, %s): %s %s", caller.name, caller.role, address_of(request), request.method, request.url.path)
     return data
 
@@ -44,9 +45,12 @@ def form(context: Context, action: Action) -> Endpoint:
         check_csrf(caller.key, fields.pop(CSRF_FIELD, ""))
         values = action.values(request.path_params, fields)
         data = await _done(context, action, request, caller, values)
+        if action.shows:
+            return context.page(request, f"{action.shows}.html", caller, here=action.back, data=data)
         note = action.note(data)
-        path = action.back.format_map({name: quote(str(value), safe="") for name, value in values.items()})
-        query = urlencode({"note": note, "mark": signed(caller.key, note)})
+        path = action.back.format_map({name: quote(str(value), safe="") for name, value in {**values, **data}.items()})
+        kept = {name: values[name] for name in action.keeps if values[name] is not None}
+        query = urlencode({**kept, "note": note, "mark": signed(caller.key, note)})
         return RedirectResponse(f"{root_of(request)}{path}?{query}", 303)
 
     return context.handled("html", answer)

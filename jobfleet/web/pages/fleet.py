@@ -6,10 +6,12 @@ from datetime import datetime
 from typing import Any
 
 from jobfleet.config import SETTINGS
+from jobfleet.model.history import FunctionTimes, History
 from jobfleet.model.limit import LimitInfo
 from jobfleet.operations.doctor.findings import Finding
 from jobfleet.version import VERSION
 from jobfleet.web.dashboard import Dashboard
+from jobfleet.web.pages.history import SINCE, busiest, history_of
 from jobfleet.web.route import Data, Many, Page, Shape, Values
 from jobfleet.web.safety.caller import Role
 
@@ -22,8 +24,8 @@ TOTALS: dict[str, Any] = {
 SETTING = Shape("Setting", {"name": str, "value": str, "is_default": bool, "scope": str, "variable": str, "help": str})
 
 
-async def read_overview(dashboard: Dashboard, _values: Values) -> Data:
-    """The counts of the fleet and of each queue, and what the doctor complains about."""
+async def read_overview(dashboard: Dashboard, values: Values) -> Data:
+    """The counts of the fleet and of each queue, its past, and what the doctor complains about."""
     counted = await dashboard.fleet.statistics()
     seen = await dashboard.diagnosis()
     findings = [one for one in seen["findings"] if one["level"] in WRONG]
@@ -32,6 +34,9 @@ async def read_overview(dashboard: Dashboard, _values: Values) -> Data:
         "by_queue": counted["by_queue"],
         "findings": findings,
         "checked": seen["at"],
+        "range": values["since"],
+        "history": await history_of(dashboard, values["since"]),
+        "functions": await busiest(dashboard),
     }
 
 
@@ -67,7 +72,7 @@ OVERVIEW = Page(
     path="/",
     api="/overview",
     title="Overview",
-    summary="Show the counts of the fleet, and what is wrong.",
+    summary="Show the counts of the fleet, its past, and what is wrong.",
     read=read_overview,
     template="overview",
     answer={
@@ -75,7 +80,11 @@ OVERVIEW = Page(
         "by_queue": dict[str, Any],
         "findings": list[Finding],
         "checked": datetime | None,
+        "range": str,
+        "history": History,
+        "functions": list[FunctionTimes],
     },
+    parameters=(SINCE,),
 )
 PAGES = (
     Page(

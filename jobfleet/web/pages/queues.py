@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from jobfleet.model import JobStatus
+from jobfleet.model.history import History
 from jobfleet.model.limit import LimitInfo
 from jobfleet.operations.lanes import no_queue
 from jobfleet.operations.queues.info import QueueInfo
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.errors import refusal
+from jobfleet.web.pages.history import SINCE, history_of
 from jobfleet.web.pages.jobs import JOB, job_row
 from jobfleet.web.route import Action, Data, Many, Page, Parameter, Values
 from jobfleet.web.safety.caller import Caller
@@ -39,6 +41,8 @@ async def read_queue(dashboard: Dashboard, values: Values) -> Data:
         "queue": form.queue(every[name]),
         "limits": [form.limit(one) for one in limits],
         "running": [job_row(form, one) for one in running.jobs],
+        "range": values["since"],
+        "history": await history_of(dashboard, values["since"], queue=name),
     }
 
 
@@ -82,9 +86,10 @@ PAGES = (
         answer={"queues": list[QueueInfo]}, template="queues",
     ),
     Page(
-        path="/queues/{name}", title="Queue", summary="Show one queue with its limits and running jobs.",
-        read=read_queue, answer={"queue": QueueInfo, "limits": list[LimitInfo], "running": Many(JOB)}, template="queue",
-        parameters=(NAME,),
+        path="/queues/{name}", title="Queue", summary="Show one queue with its limits, running jobs and past.",
+        read=read_queue, answer={"queue": QueueInfo, "limits": list[LimitInfo], "running": Many(JOB), "range": str,
+                            "history": History},
+        template="queue", parameters=(NAME, SINCE),
     ),
 )  # fmt: skip
 ACTIONS = (

@@ -8,7 +8,7 @@ from jobfleet.model import JobStatus
 from jobfleet.operations.workers.commands import Confirmation
 from jobfleet.operations.workers.info import WorkerInfo
 from jobfleet.web.dashboard import Dashboard
-from jobfleet.web.errors import Problem
+from jobfleet.web.errors import Problem, refusal
 from jobfleet.web.pages.jobs import JOB, job_row
 from jobfleet.web.route import Action, Data, Many, Page, Parameter, Values
 from jobfleet.web.safety.caller import Caller, Role
@@ -17,6 +17,7 @@ RUNNING_SHOWN = 200
 TIMEOUT = 3.0
 """Seconds for which a page waits for a worker to confirm. It may confirm later."""
 ID = Parameter(name="id", help="The id of the worker.", place="path")
+PROCESSES = Parameter(name="processes", help="The number of its children.", place="body", least=1, most=1024)
 CHANGE: dict[str, Any] = {"worker": str, "state": str, "children": int, "is_confirmed": bool, "refusal": str}
 
 
@@ -31,8 +32,8 @@ async def read_workers(dashboard: Dashboard, _values: Values) -> Data:
     }
 
 
-async def _command(dashboard: Dashboard, values: Values, caller: Caller, verb: str) -> Data:
-    (found,) = await dashboard.fleet.command_workers([values["id"]], verb, timeout=TIMEOUT, by=caller.name)
+async def _command(dashboard: Dashboard, values: Values, caller: Caller, verb: str, **more: Any) -> Data:
+    (found,) = await dashboard.fleet.command_workers([values["id"]], verb, timeout=TIMEOUT, by=caller.name, **more)
     if found.state == "unknown":
         raise Problem(404, "worker-not-found", f"No worker {values['id']!r}.")
     return _data(dashboard, found)
@@ -57,6 +58,22 @@ async def stop(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
     return await _command(dashboard, values, caller, "stop")
 
 
+async def scale(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
+    """Give a worker another number of children."""
+    if values["processes"] is None:
+        raise refusal("invalid-request", "processes: give the number of children.")
+    return await _command(dashboard, values, caller, "scale", processes=values["processes"])
+
+
+async def dump(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
+    """Let a worker write the stacks of its children to its log."""
+    return await _command(dashboard, values, caller, "dump")
+
+
+def _dump_note(data: Data) -> str:
+    return f"{data['worker']} writes the stacks of its children to its log." if data["is_confirmed"] else _note(data)
+
+
 def _note(data: Data) -> str:
     if data["refusal"]:
         return f"{data['worker']} {data['refusal']}"
@@ -77,6 +94,14 @@ ACTIONS = (
     Action(
         path="/workers/{id}/resume", summary="Let a quiet worker claim jobs again.", act=resume, answer=CHANGE,
         note=_note, back="/workers", parameters=(ID,),
+    ),
+    Action(
+        path="/workers/{id}/scale", summary="Give a worker another number of children.", act=scale,
+        answer=CHANGE, note=_note, back="/workers", parameters=(ID, PROCESSES), role=Role.ADMIN,
+    ),
+    Action(
+        path="/workers/{id}/dump", summary="Let a worker write the stacks of its children to its log.", act=dump,
+        answer=CHANGE, note=_dump_note, back="/workers", parameters=(ID,),
     ),
     Action(
         path="/workers/{id}/stop", summary="Let a worker finish its jobs and end.", act=stop, answer=CHANGE,

@@ -19,7 +19,7 @@ BODY_MOST = 64 * 1024
 """Bytes of a body."""
 BODY_WITHIN = 10.0
 """Seconds that a body may take to arrive."""
-FIELDS_MOST = 50
+FIELDS_MOST = 250
 CSRF_FIELD, CSRF_HEADER = "csrf", "x-csrf-token"
 
 
@@ -66,14 +66,18 @@ async def read_body(request: Request) -> bytes:
 
 
 async def read_form(request: Request) -> dict[str, str]:
-    """Read the fields of a form."""
+    """Read the fields of a form. The values of a field that is there several times are joined with commas."""
     if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
         raise refusal("unsupported-body", "Send a form (application/x-www-form-urlencoded).")
     try:
         text = (await read_body(request)).decode("ascii")
-        return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=FIELDS_MOST, errors="strict"))
+        rows = parse_qsl(text, keep_blank_values=True, max_num_fields=FIELDS_MOST, errors="strict")
     except ValueError:
         raise refusal("invalid-request", "The form cannot be read.") from None
+    fields: dict[str, str] = {}
+    for name, value in rows:
+        fields[name] = f"{fields[name]},{value}" if name in fields else value
+    return fields
 
 
 async def read_json(request: Request) -> Mapping[str, Any]:

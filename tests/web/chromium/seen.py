@@ -1,4 +1,4 @@
-"""What a browser sees of a page: its complaints, and its picture where that is asked for."""
+"""What a browser sees of a page: its complaints, and its barriers and its picture, where these are asked for."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Page
 
+AXE = Path(__file__).parents[3] / ".venv" / "tools" / "axe" / "axe.min.js"
+"""The checker of accessibility: scripts/tools axe."""
 PICTURES = os.environ.get("SCREENSHOTS")
 
 
@@ -28,6 +30,19 @@ class Complaints:
     def _check(self, url: str) -> None:
         if urlsplit(url).netloc != self._here:
             self._note(url)
+
+
+def barriers(page: Page) -> list[str]:
+    """What axe-core finds on the page that is serious or critical, with the elements."""
+    if not AXE.exists():
+        return []
+    page.evaluate(AXE.read_text())
+    found = page.evaluate("axe.run(document, { resultTypes: ['violations'] }).then((all) => all.violations)")
+    return [
+        f"{one['id']}: {[node['html'][:200] for node in one['nodes'][:5]]}"
+        for one in found
+        if one["impact"] in {"serious", "critical"}
+    ]
 
 
 def picture(page: Page, name: str) -> None:

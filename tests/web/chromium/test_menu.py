@@ -9,7 +9,7 @@ from jobfleet import Fleet, Job, JobStatus
 from jobfleet.web.table import MENU
 from tests.support.fleet import LONG, Programs
 from tests.support.waiting import wait_until
-from tests.web.chromium.seen import picture
+from tests.web.chromium.seen import barriers, picture
 from tests.web.site import Site
 
 HOSTILE = "<img src=x onerror=document.title='hacked'>"
@@ -116,9 +116,13 @@ def test_a_phone_shows_each_page_within_its_width(browser: Browser, site: Site, 
         viewport={"width": 390, "height": 800}, color_scheme="dark" if scheme == "dark" else "light"
     )
     page = chosen.new_page()
-    for one, _ in MENU:
-        page.goto(f"http://127.0.0.1:{site.port}{one.path}")
+    job_id = fleet.enqueue(Job("Dead", "examples.charge", (5,), tags=["eu"]))
+    fleet.wait(job_id, timeout=LONG)
+    paths = [(one.path, one.title.lower()) for one, _ in MENU]
+    for path, title in (*paths, (f"/jobs/{job_id}", "job"), ("/queues/default", "queue")):
+        page.goto(f"http://127.0.0.1:{site.port}{path}")
         width = page.evaluate("document.documentElement.scrollWidth")
-        assert width <= 390, f"{one.path} is {width} wide"
-        picture(page, f"{one.title.lower()}-phone-{scheme}")
+        assert width <= 390, f"{path} is {width} wide"
+        assert barriers(page) == [], path
+        picture(page, f"{title}-phone-{scheme}")
     chosen.close()

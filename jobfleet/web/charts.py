@@ -1,0 +1,198 @@
+"""Charts of a history: their lines, their words and a drawing in SVG that needs no script. Pure.
+
+The page's script draws the same lines with uPlot, from the numbers in an attribute of the figure. The words of a chart
+are for a reader who does not see it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from markupsafe import Markup
+
+from jobfleet.clock import span
+
+WIDTH, HEIGHT = 300, 60
+Point = Mapping[str, Any]
+Value = Callable[[Point, float], float | None]
+
+
+class Line(NamedTuple):
+    """A line of a chart.
+
+    Attributes:
+        label: Its name.
+        look: Its color and its dashes, by the name of a class.
+        value: The value of a point, of a step of so many seconds.
+    """
+
+    label: str
+    look: str
+    value: Value
+
+
+class Chart(NamedTuple):
+    """A chart.
+
+    Attributes:
+        name: Its name in the page.
+        title: Its title.
+        unit: ``rate``, ``count`` or ``time``.
+        lines: Its lines.
+    """
+
+    name: str
+    title: str
+    unit: str
+    lines: tuple[Line, ...]
+
+
+class Drawn(NamedTuple):
+    """A line of a chart with its numbers.
+
+    Attributes:
+        label: Its name.
+        look: Its color and its dashes.
+        last: The last number, as text.
+        most: The largest number, as text.
+    """
+
+    label: str
+    look: str
+    last: str
+    most: str
+
+
+class Figure(NamedTuple):
+    """A chart with its numbers.
+
+    Attributes:
+        name: Its name in the page.
+        title: Its title.
+        lines: Its lines.
+        words: The chart in words.
+        numbers: The numbers for the page's script, as JSON.
+        svg: The drawing.
+    """
+
+    name: str
+    title: str
+    lines: Sequence[Drawn]
+    words: str
+    numbers: str
+    svg: Markup
+
+
+def _rate(name: str) -> Value:
+    return lambda point, step: None if point[name] is None else point[name] / step
+
+
+def _of(name: str) -> Value:
+    return lambda point, _: point[name]
+
+
+def _share(name: str, share: str) -> Value:
+    return lambda point, _: None if point[name] is None else point[name][share]
+
+
+def backlog(point: Point, step: float) -> float | None:
+    """In how many seconds the waiting jobs are done at the rate of the step; None if that is not known."""
+    if point["waiting"] is None:
+        return None
+    ended = (point["completed"] or 0) + (point["failed"] or 0)
+    if not point["waiting"]:
+        return 0.0
+    return point["waiting"] * step / ended if ended else None
+
+
+def _shares(name: str, title: str) -> Chart:
+    looks = (("p50", "good"), ("p95", "warn"), ("p99", "bad"))
+    return Chart(name, title, "time", tuple(Line(share, look, _share(name, share)) for share, look in looks))
+
+
+THROUGHPUT = Chart(
+    "throughput", "Jobs per second", "rate",
+    (
+        Line("enqueued", "calm", _rate("enqueued")),
+        Line("completed", "good", _rate("completed")),
+        Line("failed", "bad", _rate("failed")),
+    ),
+)  # fmt: skip
+DEPTH = Chart(
+    "depth", "Waiting and running", "count",
+    (Line("waiting", "warn", _of("waiting")), Line("running", "good", _of("running"))),
+)  # fmt: skip
+OLDEST = Chart("oldest", "Oldest wait", "time", (Line("oldest wait", "bad", _of("oldest_wait")),))
+BACKLOG = Chart("backlog", "Time to empty the backlog", "time", (Line("at the present rate", "warn", backlog),))
+WAIT, RUN = _shares("wait", "Wait until started"), _shares("run", "Run time")
+RUNS = THROUGHPUT._replace(lines=THROUGHPUT.lines[1:])
+
+
+def figures(history: Mapping[str, Any]) -> list[Figure]:
+    """The charts of a history in its JSON form."""
+    charts = (RUNS, WAIT, RUN) if history["function"] is not None else (THROUGHPUT, DEPTH, OLDEST, BACKLOG, WAIT, RUN)
+    times = [_seconds(point["at"]) for point in history["points"]]
+    marks = [[_seconds(one["at"]), one["version"]] for one in history["deploys"]]
+    return [_figure(chart, history["points"], history["step"], times, marks) for chart in charts]
+
+
+def _figure(chart: Chart, points: Sequence[Point], step: float, times: list[int], marks: list[Any]) -> Figure:
+    rows = [[line.value(point, step) for point in points] for line in chart.lines]
+    known = [[value for value in row if value is not None] for row in rows]
+    whole = [[None if value is None else float(f"{value:.4g}") for value in row] for row in rows]
+    lines = [
+        Drawn(line.label, line.look, written(row[-1] if row else None, chart.unit), written(_most(row), chart.unit))
+        for line, row in zip(chart.lines, known, strict=True)
+    ]
+    words = "; ".join(f"{one.label}: last {one.last}, at most {one.most}" for one in lines)
+    numbers = {"unit": chart.unit, "looks": [one.look for one in lines], "marks": marks, "data": [times, *whole]}
+    return Figure(
+        chart.name,
+        chart.title,
+        lines,
+        f"{chart.title}. {words}." if any(known) else f"{chart.title}. No samples in this time.",
+        json.dumps(numbers, separators=(",", ":")),
+        _svg(chart, whole, times, marks),
+    )
+
+
+def _most(row: Sequence[float]) -> float | None:
+    return max(row, default=None)
+
+
+def written(value: float | None, unit: str) -> str:
+    """A number of a chart as text."""
+    if value is None:
+        return "–"
+    if unit == "time":
+        return f"{value * 1000:.2g} ms" if 0 < value < 0.01 else span(value)
+    if unit == "count":
+        return f"{value:,.0f}"
+    return f"{value:,.0f}/s" if value >= 100 else f"{value:.3g}/s"
+
+
+def _svg(chart: Chart, rows: Sequence[Sequence[float | None]], times: Sequence[int], marks: Sequence[Any]) -> Markup:
+    """The drawing; its colors come from the stylesheet."""
+    top = max((value for row in rows for value in row if value is not None), default=0) or 1
+    across = WIDTH / max(1, len(times) - 1)
+    parts = [Markup('<svg viewBox="0 0 {} {}" preserveAspectRatio="none" aria-hidden="true">').format(WIDTH, HEIGHT)]
+    length = max(1, times[-1] - times[0]) if times else 1
+    for at, _ in marks:
+        x = f"{WIDTH * (at - times[0]) / length:.1f}"
+        parts.append(Markup('<path class="mark" d="M{} 0V{}"/>').format(x, HEIGHT))
+    for line, row in zip(chart.lines, rows, strict=True):
+        path, is_on = [], False
+        for place, value in enumerate(row):
+            if value is not None:
+                y = HEIGHT - 1 - (HEIGHT - 2) * value / top
+                path.append(f"{'L' if is_on else 'M'}{place * across:.1f} {y:.1f}")
+            is_on = value is not None
+        parts.append(Markup('<path class="line {}" d="{}"/>').format(line.look, "".join(path)))
+    return Markup("").join([*parts, Markup("</svg>")])
+
+
+def _seconds(at: str) -> int:
+    return round(datetime.fromisoformat(at).timestamp())

@@ -1,0 +1,205 @@
+"""Actions on all jobs that match filters, or on chosen ones: first their number, then, once confirmed, the action."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from jobfleet.durations import seconds_or_text
+from jobfleet.errors import DuplicateJob, InvalidJob, JobNotFound
+from jobfleet.fleet.aio import AsyncFleet
+from jobfleet.model import JobStatus, Priority
+from jobfleet.operations.lanes import no_queue
+from jobfleet.web.dashboard import Dashboard
+from jobfleet.web.errors import refusal
+from jobfleet.web.pages.jobs import FILTERS
+from jobfleet.web.route import Action, Data, Parameter, Values
+from jobfleet.web.safety.caller import Caller
+
+VERBS = ("cancel", "retry", "reschedule", "move", "purge")
+IDS_MOST = 200
+FIELDS = (
+    *(one.within("body") for one in FILTERS),
+    Parameter(name="verb", help="What to do.", place="body", words=VERBS),
+    Parameter(
+        name="ids", help="Only these jobs, in place of filters: at most 200 ids, with commas.", place="body",
+        longest=40_000,
+    ),
+    Parameter(name="to", help="The queue to move to.", place="body"),
+    Parameter(name="delay", help="The new due time from now: seconds, or a duration such as 90m.", place="body"),
+    Parameter(
+        name="priority", help="The new priority.", place="body", words=tuple(one.name.lower() for one in Priority)
+    ),
+)  # fmt: skip
+ANSWER: dict[str, Any] = {"verb": str, "count": int, "left": int, "filters": dict[str, Any]}
+
+
+def ids_of(values: Values) -> list[str]:
+    """The chosen jobs."""
+    found = list(dict.fromkeys(one.strip() for one in (values["ids"] or "").split(",") if one.strip()))
+    if len(found) > IDS_MOST:
+        raise refusal("invalid-request", f"ids: give at most {IDS_MOST} ids.")
+    return found
+
+
+def change_of(values: Values) -> dict[str, Any]:
+    """The new due time and priority."""
+    change: dict[str, Any] = {}
+    if values["delay"] is not None:
+        change["delay"] = seconds_or_text(values["delay"], field="delay")
+    if values["priority"] is not None:
+        change["priority"] = Priority[values["priority"].upper()]
+    if not change:
+        raise refusal("invalid-request", "Give delay, priority or both.")
+    return change
+
+
+def queue_of(values: Values) -> str:
+    """The queue to move to."""
+    if values["to"] is None:
+        raise refusal("invalid-request", "to: give the queue to move to.")
+    return str(values["to"])
+
+
+def _open_filters(values: Values) -> dict[str, Any]:
+    """The filters of open jobs."""
+    filters: dict[str, Any] = {name: values[name] for name in ("queue", "function", "user", "session") if values[name]}
+    if values["tag"]:
+        filters["tags"] = [values["tag"]]
+    if values["status"]:
+        filters["status"] = JobStatus(values["status"])
+    return filters
+
+
+def _dead_filters(values: Values) -> dict[str, Any]:
+    """The filters of dead letters."""
+    if values["session"] or values["status"] not in {None, "failed"}:
+        raise refusal("invalid-request", "retry: it is for failed jobs, by queue, function, tag or user.")
+    filters = {name: values[name] for name in ("queue", "function", "tag", "user") if values[name]}
+    if not filters and values["status"] is None:
+        raise refusal("invalid-request", "Nothing says which jobs are meant; give a filter, or status=failed for all.")
+    return filters
+
+
+def _whole_queue(values: Values) -> str:
+    """The queue of which all waiting jobs are meant."""
+    if values["queue"] is None or any(values[one.name] for one in FILTERS if one.name != "queue") or values["ids"]:
+        raise refusal("invalid-request", "purge: it is for all waiting jobs of a queue; give the queue alone.")
+    return str(values["queue"])
+
+
+async def _waiting(fleet: AsyncFleet, name: str) -> int:
+    every = {one.name: one for one in await fleet.queues()}
+    if name not in every:
+        raise no_queue(name, every)
+    queue = every[name]
+    return queue.queued + queue.scheduled + queue.retrying + queue.blocked
+
+
+async def _count(fleet: AsyncFleet, values: Values) -> int:
+    """How many jobs match now."""
+    match values["verb"]:
+        case "cancel":
+            return await fleet.count_open(**_open_filters(values))
+        case "retry":
+            return await fleet.count_dead(**_dead_filters(values))
+        case "reschedule":
+            return await fleet.reschedule_many(**change_of(values), **_open_filters(values), dry_run=True)
+        case "purge":
+            return await _waiting(fleet, _whole_queue(values))
+        case _:
+            return await fleet.move_many(queue_of(values), **_open_filters(values), dry_run=True)
+
+
+async def _all(fleet: AsyncFleet, values: Values, by: str) -> int:
+    """Act on all that match; return how many there were."""
+    match values["verb"]:
+        case "cancel":
+            return await fleet.cancel_many(by=by, **_open_filters(values))
+        case "retry":
+            return await fleet.replay_many(by=by, **_dead_filters(values))
+        case "reschedule":
+            return await fleet.reschedule_many(by=by, **change_of(values), **_open_filters(values))
+        case "purge":
+            return await fleet.purge_queue(_whole_queue(values), by=by)
+        case _:
+            return await fleet.move_many(queue_of(values), by=by, **_open_filters(values))
+
+
+def _one(fleet: AsyncFleet, values: Values, by: str) -> Callable[[str], Awaitable[object]]:
+    """The action on one job."""
+    match values["verb"]:
+        case "cancel":
+            return lambda job_id: fleet.cancel(job_id, by=by)
+        case "retry":
+            return lambda job_id: fleet.replay(job_id, by=by)
+        case "reschedule":
+            change = change_of(values)
+            return lambda job_id: fleet.reschedule(job_id, by=by, **change)
+        case _:
+            queue = queue_of(values)
+            return lambda job_id: fleet.move(job_id, queue, by=by)
+
+
+async def _each(ids: Sequence[str], act: Callable[[str], Awaitable[object]]) -> int:
+    """Act on chosen jobs; return how many were changed. The others have ended, run, or are unknown."""
+    done = 0
+    for job_id in ids:
+        try:
+            done += bool(await act(job_id))
+        except (DuplicateJob, InvalidJob, JobNotFound):
+            continue
+    return done
+
+
+def _checked(values: Values) -> None:
+    if values["verb"] is None:
+        raise refusal("invalid-request", f"verb: use {', '.join(VERBS)}.")
+    if values["verb"] == "purge":
+        _whole_queue(values)
+
+
+async def preview(dashboard: Dashboard, values: Values, _caller: Caller) -> Data:
+    """Count the jobs that an action would change now, and change nothing."""
+    _checked(values)
+    ids = ids_of(values)
+    if ids:
+        _one(dashboard.fleet, values, "")  # reports a wrong field now
+        return _data(values, len(ids), 0)
+    return _data(values, await _count(dashboard.fleet, values), 0)
+
+
+async def confirm(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
+    """Do it."""
+    _checked(values)
+    ids = ids_of(values)
+    if ids:
+        done = await _each(ids, _one(dashboard.fleet, values, caller.name))
+        return _data(values, done, len(ids) - done)
+    return _data(values, await _all(dashboard.fleet, values, caller.name), 0)
+
+
+def _data(values: Values, count: int, left: int) -> Data:
+    filters = {one.name: values[one.name] for one in FIELDS if one.name != "verb" and values[one.name] is not None}
+    return {"verb": values["verb"], "count": count, "left": left, "filters": filters}
+
+
+DONE = {"purge": "cancelled", "cancel": "cancelled", "retry": "put back", "reschedule": "rescheduled", "move": "moved"}
+
+
+def _note(data: Data) -> str:
+    many = f"{data['count']:,} {'job was' if data['count'] == 1 else 'jobs were'} {DONE[data['verb']]}."
+    left = data["left"]
+    return many + (f" {left:,} could not be: they run, have ended, or are unknown." if left else "")
+
+
+ACTIONS = (
+    Action(
+        path="/jobs/bulk/preview", summary="Count the jobs that an action on all matching jobs would change.",
+        act=preview, answer=ANSWER, note=_note, back="/jobs", parameters=FIELDS, shows="bulk",
+    ),
+    Action(
+        path="/jobs/bulk/confirm", summary="Cancel, retry, reschedule, move or purge all matching jobs.", act=confirm,
+        answer=ANSWER, note=_note, back="/jobs", parameters=FIELDS, keeps=tuple(one.name for one in FILTERS),
+    ),
+)  # fmt: skip
