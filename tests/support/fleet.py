@@ -190,12 +190,14 @@ class Programs:
     def start(self, *arguments: str, **settings: object) -> Program:
         """Start `jobfleet ARGUMENT…`; settings become ``JOBFLEET_*`` variables."""
         environment = {f"JOBFLEET_{name.upper()}": str(value) for name, value in settings.items()}
+        has_duties = environment.get("JOBFLEET_WITH_REAPER", "0").lower() in {"1", "true"}
+        role = role_of_command(arguments, with_reaper=has_duties)
         program = Program(
             arguments,
             log=self.folder / f"program-{len(self._started)}.log",
             root=self.root,
             environment={
-                "PYTHONPATH": str(self.root), "JOBFLEET_URL": self._url_of(role_of_command(arguments)),
+                "PYTHONPATH": str(self.root), "JOBFLEET_URL": self._url_of(role),
                 "JOBFLEET_APP_DIR": str(APPS), "JOBFLEET_TEST_FOLDER": str(self.folder),
                 "HISTORY_FILE": str(self.history.path), "PYTHONFAULTHANDLER": "1", **self.environment,
                 **environment,

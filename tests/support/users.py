@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import redis
 
+from jobfleet.notify.registry import default, managers
 from jobfleet.services.duties.archive import Archive
 from jobfleet.services.duties.cron import Cron
 from jobfleet.services.duties.leases import Leases
@@ -69,10 +70,18 @@ def role_of(path: Path) -> str:
     return BY_FOLDER.get(path.parts[tests + 1], "")
 
 
-def role_of_command(arguments: Sequence[str]) -> str:
+def role_of_command(arguments: Sequence[str], *, with_reaper: bool = False) -> str:
     """Return the role that a command plays."""
     name = next((one for one in arguments if not one.startswith("-")), "")
+    if name == "worker" and (with_reaper or "--with-reaper" in arguments):
+        return "host"
     return name if name in {"worker", "reaper"} else "operator"
+
+
+def role_of_worker(config: Any, *, with_reaper: bool) -> str:
+    """Return the role that a worker inside this process plays: a program with channels or an archive reports, too."""
+    reports = config.archive_url is not None or any(manager is not default for manager in managers)
+    return "host" if with_reaper or reports else "worker"
 
 
 def denials(client: redis.Redis) -> list[str]:
@@ -93,7 +102,8 @@ def swap_users(patch: pytest.MonkeyPatch, server: str) -> None:
         if fleet.store.at.url not in {server, url_as(server, "operator"), url_as(server, "producer")}:
             original(fleet, **options)
             return
-        with closing(Store(target(url_as(server, "worker")), patience=fleet.config.patience)) as store:
+        role = role_of_worker(fleet.config, with_reaper=options.get("with_reaper", False))
+        with closing(Store(target(url_as(server, role)), patience=fleet.config.patience)) as store:
             original(SimpleNamespace(config=fleet.config, context=fleet.context, store=store), **options)
 
     patch.setattr(in_process, "run_worker", run_worker)

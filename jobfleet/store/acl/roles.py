@@ -127,6 +127,25 @@ OPERATES = _named(
 def roles() -> tuple[Role, ...]:
     """Return all roles."""
     exists = tuple(Grant("EXISTS", Key(LANE, name)) for name in (*_in_table(WORK), *KEPT))
+    worker = Role(
+        "worker",
+        "runs jobs, which may enqueue others; recovers jobs and fires recurring ones if no reaper does",
+        ENQUEUES | ASKS | RUNS | LEASES | CRON | RELAYS,
+        commands=(*LISTENS, *CONFIRMS, "SCRIPT|LOAD"),
+        direct=(Grant("BZPOPMIN", WAKE), Grant("BZPOPMIN", KIND_WAKE), *exists),
+        publishes=(*HEARD, CONTROL, FREED),
+        hears=(*HEARD, CONTROL, FREED),
+        mends=True,
+        kept=KEPT_FROM_WORKERS,
+    )
+    reaper = Role(
+        "reaper",
+        "does the duties of `jobfleet reaper`: leases, cron, relay, retention, archive, notifications",
+        ENQUEUES | ASKS | LEASES | CRON | RELAYS | KEEPS_UP,
+        commands=(*CONFIRMS, "SCRIPT|LOAD"),
+        direct=(*(Grant(verb, JOURNAL) for verb in ("XREADGROUP", "XAUTOCLAIM", "XACK")), *exists),
+        mends=True,
+    )
     return (
         Role(
             "producer",
@@ -136,24 +155,13 @@ def roles() -> tuple[Role, ...]:
             publishes=(*HEARD, CONTROL),
             hears=HEARD,
         ),
-        Role(
-            "worker",
-            "runs jobs, which may enqueue others; recovers jobs and fires recurring ones if no reaper does",
-            ENQUEUES | ASKS | RUNS | LEASES | CRON | RELAYS,
-            commands=(*LISTENS, *CONFIRMS, "SCRIPT|LOAD"),
-            direct=(Grant("BZPOPMIN", WAKE), Grant("BZPOPMIN", KIND_WAKE), *exists),
-            publishes=(*HEARD, CONTROL, FREED),
-            hears=(*HEARD, CONTROL, FREED),
-            mends=True,
-            kept=KEPT_FROM_WORKERS,
-        ),
-        Role(
-            "reaper",
-            "does the duties of `jobfleet reaper`: leases, cron, relay, retention, archive, notifications",
-            ENQUEUES | ASKS | LEASES | CRON | RELAYS | KEEPS_UP,
-            commands=(*CONFIRMS, "SCRIPT|LOAD"),
-            direct=(*(Grant(verb, JOURNAL) for verb in ("XREADGROUP", "XAUTOCLAIM", "XACK")), *exists),
-            mends=True,
+        worker,
+        reaper,
+        _both(
+            "host",
+            "does the duties of a reaper in the process that runs jobs, as a worker `--with-reaper`",
+            worker,
+            reaper,
         ),
         Role(
             "web",
@@ -174,6 +182,22 @@ def roles() -> tuple[Role, ...]:
             hears=HEARD,
             looks=True,
         ),
+    )
+
+
+def _both(name: str, does: str, one: Role, other: Role) -> Role:
+    """Return the role of a process that does what two roles do."""
+    return Role(
+        name,
+        does,
+        one.scripts | other.scripts,
+        commands=tuple(sorted({*one.commands, *other.commands})),
+        direct=tuple(dict.fromkeys((*one.direct, *other.direct))),
+        publishes=tuple(dict.fromkeys((*one.publishes, *other.publishes))),
+        hears=tuple(dict.fromkeys((*one.hears, *other.hears))),
+        mends=one.mends or other.mends,
+        kept=one.kept & other.kept,
+        looks=one.looks or other.looks,
     )
 
 

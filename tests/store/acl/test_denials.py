@@ -45,6 +45,12 @@ FORBIDDEN: dict[str, list[str]] = {
         f"GET {LANE}claim:x", f"UNLINK {LANE}dlq", f"UNLINK {LANE}runs", f"HSET {FLEET}cron-paused a b",
         f"ZADD {FLEET}lock:x 1 a",
     ],
+    "host": [
+        f"UNLINK {LANE}dlq", f"DEL {LANE}dlq", f"SET {LANE}dlq x", f"UNLINK {LANE}conf",
+        f"XGROUP DESTROY {LANE}journal a",
+        f"XREADGROUP GROUP a b STREAMS {LANE}dlq >", f"HSET {FLEET}cron-paused a b", f"XADD {FLEET}audit * a b",
+        f"UNLINK {FLEET}queues", f"UNLINK {LANE}ready:2", f"UNLINK {LANE}runs", f"PUBLISH {FLEET}elsewhere x",
+    ],
     "web": [
         f"SET {LANE}job:a x", f"HSET {LANE}conf paused x", f"ZADD {LANE}ready:2 1 a", f"XADD {LANE}dlq * a b",
         f"XDEL {LANE}dlq 1-1", f"UNLINK {LANE}job:a", f"DEL {FLEET}queues", f"PEXPIRE {LANE}result:a 1",

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -15,11 +16,14 @@ from click.testing import CliRunner
 from prometheus_client import CollectorRegistry
 
 from jobfleet import AsyncFleet, ConfigError, Fleet, Flow, Job, JobContext, JobStatus, Priority
+from jobfleet.archive import JobRepository
 from jobfleet.cli.main import main
 from jobfleet.config import JobConfig
 from jobfleet.functions.registry import Registry
 from jobfleet.metrics.exporter import Exporter
 from jobfleet.metrics.tally import Tally
+from jobfleet.notify import JobNotificationManager, Notification, NotificationChannel, NotificationRule
+from jobfleet.notify.registry import managers
 from jobfleet.services.duties.archive import Archive
 from jobfleet.services.duties.cron import Cron as CronDuty
 from jobfleet.services.duties.dead import Dead
@@ -77,12 +81,31 @@ def registry() -> Registry:
     return registry
 
 
+@pytest.fixture
+def notified() -> Iterator[list[str]]:
+    """What the program's channel has sent."""
+    sent: list[str] = []
+
+    class Recording(NotificationChannel):
+        name = "recording"
+
+        def send(self, notification: Notification) -> None:
+            sent.append(str(notification))
+
+    manager = JobNotificationManager()
+    manager.add_channel(Recording())
+    manager.add_rule(NotificationRule(channel="recording", events=("failed",), window=0))
+    yield sent
+    managers.remove(manager)
+
+
 @contextmanager
-def working(url: str, registry: Registry) -> Iterator[None]:
+def working(url: str, registry: Registry, *, with_reaper: bool = False, **settings: Any) -> Iterator[None]:
     """A worker as its user, while the block runs."""
     stop = threading.Event()
-    with Fleet(url, registry=registry) as fleet:
-        thread = threading.Thread(target=fleet.run_worker, kwargs={"stop": stop, "queues": ("default", "bulk")})
+    options = {"stop": stop, "queues": ("default", "bulk"), "with_reaper": with_reaper}
+    with Fleet(url, registry=registry, **settings) as fleet:
+        thread = threading.Thread(target=fleet.run_worker, kwargs=options)
         thread.start()
         try:
             yield
@@ -192,6 +215,27 @@ async def test_a_worker_does_the_duties_of_a_fleet_without_a_reaper(
     assert denials(admin) == []
 
 
+def test_a_host_is_a_worker_and_has_the_duties_of_a_reaper(
+    url_of: UrlOf, registry: Registry, admin: redis.Redis, tmp_path: Path, notified: list[str]
+) -> None:
+    archive = f"sqlite:///{tmp_path}/jobs.db"
+    with Fleet(url_of("operator"), registry=registry) as fleet:
+        jobs = produce(fleet)
+        fleet.cron.add("often", "* * * * * *", Job("Often", "app.add", (1, 1)))
+        with working(url_of("host"), registry, with_reaper=True, archive_url=archive):
+            flow = fleet.flows.wait(jobs.pop("flow"), timeout=60)
+            ended = {name: fleet.wait(job_id, timeout=60).status.value for name, job_id in jobs.items()}
+            wait_until(lambda: fleet.cron.history("often"), why="the recurring job is enqueued")
+            with JobRepository(archive) as archived:
+                fails = Job("Fail", "app.fail", ("no",))  # a channel and an archive see what ends after they begin
+                wait_until(lambda: fleet.wait(fleet.enqueue(fails), timeout=60) and notified, why="it is notified")
+                wait_until(lambda: archived.search(function="app.fail"), why="the job is archived")
+
+    assert flow.is_done
+    assert ended == {"busy": "completed", "after": "completed", "many": "completed", "dead": "failed"}
+    assert denials(admin) == []
+
+
 def run_all(fleet: Fleet, registry: Registry, url_of: UrlOf) -> None:
     """Leave what a fleet leaves: ended jobs, dead letters, waiting ones."""
     produce(fleet)
@@ -235,6 +279,7 @@ def test_an_operator_runs_the_commands_and_a_viewer_reads(
     assert refused.startswith("web: ")
 
 
+@pytest.mark.filterwarnings("ignore:The server took:UserWarning")  # a disk may be slow
 def test_roles_may_wait_for_confirmations(registry: Registry) -> None:
     with RedisServer("--appendonly", "yes", "--appendfsync", "always") as server:
         users.create(server.client())

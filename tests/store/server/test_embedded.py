@@ -234,25 +234,29 @@ def test_a_starter_waits_for_a_server_that_is_ending(tmp_path: Path) -> None:
         closing.join()
 
 
-@pytest.mark.parametrize("written", ["redis 8", "valkey 99"])
-def test_data_of_another_flavour_or_a_later_major_is_refused_unchanged(tmp_path: Path, written: str) -> None:
+@pytest.mark.parametrize("is_own", [False, True])
+def test_data_of_another_flavour_or_a_later_major_is_refused_unchanged(tmp_path: Path, is_own: bool) -> None:
+    flavour = find_server().flavour
+    other = "redis 8" if flavour == "valkey" else "valkey 8"
+    written = f"{flavour} 99" if is_own else other
     with EmbeddedServer.start(tmp_path) as server, client(server.url) as connection:
         connection.set("k", "v")
     (tmp_path / "SERVER").write_text(f"{written}\n")
     before = files(tmp_path)
 
-    with pytest.raises(ConfigError, match=rf"was written by {written}; .* would start valkey \d+, which can't read it"):
+    refused = rf"was written by {written}; .* would start {flavour} \d+, which can't read it"
+    with pytest.raises(ConfigError, match=refused):
         EmbeddedServer.start(tmp_path)
 
     assert files(tmp_path) == before
 
 
 def test_data_of_an_earlier_major_is_taken_and_marked(tmp_path: Path) -> None:
-    (tmp_path / "SERVER").write_text("valkey 8\n")
+    flavour, major = find_server().flavour, find_server().version.split(".")[0]
+    (tmp_path / "SERVER").write_text(f"{flavour} {int(major) - 1}\n")
 
     with EmbeddedServer.start(tmp_path):
-        major = find_server().version.split(".")[0]
-        assert (tmp_path / "SERVER").read_text() == f"valkey {major}\n"
+        assert (tmp_path / "SERVER").read_text() == f"{flavour} {major}\n"
 
 
 def test_data_of_an_unknown_server_is_refused(tmp_path: Path) -> None:
