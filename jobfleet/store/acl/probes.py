@@ -8,6 +8,17 @@ from jobfleet.store.acl.grants import Grant, Key
 from jobfleet.store.acl.roles import Role, roles
 from jobfleet.store.acl.rules import CALLS, CALLS_READING, NOT_EVERYWHERE
 
+WORDS_AFTER_KEY = {
+    1: """HDEL HEXISTS HGET HMGET HSCAN LINDEX MSET MSETNX PEXPIRE RPUSH SET XDEL XGROUP|DESTROY XINFO|CONSUMERS
+        XPENDING ZMSCORE ZRANK ZREM ZSCORE""",
+    2: """GETRANGE HINCRBY HSET HSETNX LRANGE LTRIM XACK XGROUP|CREATE XGROUP|CREATECONSUMER XGROUP|DELCONSUMER XRANGE
+        XREVRANGE XTRIM ZADD ZCOUNT ZLEXCOUNT ZRANGE ZRANGEBYLEX ZRANGEBYSCORE ZREMRANGEBYRANK ZREMRANGEBYSCORE
+        ZREVRANGE ZREVRANGEBYLEX ZREVRANGEBYSCORE""",
+    3: "XADD",
+    4: "XAUTOCLAIM",
+}
+"""How many words a command has after its key, at the least. Redis judges only commands that have enough words."""
+_AFTER_KEY = {command: count for count, commands in WORDS_AFTER_KEY.items() for command in commands.split()}
 OPERATOR = "operator"
 DEFAULT = "default"
 
@@ -46,7 +57,7 @@ def _words(grant: Grant, namespace: str) -> tuple[str, ...]:
             return (command, name, name)
         case "XREADGROUP":
             return (command, "GROUP", "x", "x", "STREAMS", name, ">")
-    return (*command.split("|"), name)
+    return (*command.split("|"), name, *("x",) * _AFTER_KEY.get(command, 0))
 
 
 def _example(key: Key, namespace: str) -> str:

@@ -9,7 +9,7 @@ def test_what_the_user_may_run_is_not_lacking(world: World) -> None:
 
 
 def test_what_the_user_may_not_run_is_named_by_its_number(world: World, floor: str) -> None:
-    commands = ["TIME", f"HGET\n{world.lane.runs}\nx", "FLUSHALL", "XGROUP\nCREATE\nother"]
+    commands = ["TIME", f"HGET\n{world.lane.runs}\nx", "FLUSHALL", "XGROUP\nCREATE\nother\nx\nx"]
 
     answer = world.refused(lacking(world.keys, commands))
 

@@ -160,7 +160,7 @@ async def test_a_relay_may_die_between_any_two_steps_of_following(
                 await player.end(lane, job_id, token)
         mortal = Relay(store, KEYS, JobConfig(url=redis_url), Tally())
         with monkeypatch.context() as patch:
-            kill(patch, store, dice.randint(1, 40))
+            kill(patch, mortal._store, dice.randint(1, 40))  # as a user, a duty has a store of its own
             with suppress(asyncio.CancelledError):
                 while True:
                     await mortal.turn()
