@@ -108,12 +108,19 @@ async def test_the_job_knows_the_time_it_stands_for(
     [("once", ["skipped", "skipped", "late"]), ("skip", ["skipped"] * 3), ("all", ["late"] * 3)],
 )
 async def test_after_an_outage_the_misfire_policy_decides(
-    fleet: AsyncFleet, store: AsyncStore, redis_url: str, clock: Shifted, misfire: str, expected: list[str]
+    fleet: AsyncFleet,
+    store: AsyncStore,
+    redis_url: str,
+    clock: Shifted,
+    raw: redis.Redis,
+    misfire: str,
+    expected: list[str],
 ) -> None:
-    await fleet.cron.add("tick", Cron("*/10 * * * *", misfire=misfire), job())
+    minute = server_now(raw) // (60 * S)
+    minutes = ",".join(str((minute + later) % 60) for later in (10, 20, 30))  # none while the test begins
+    await fleet.cron.add("tick", Cron(f"{minutes} * * * *", misfire=misfire), job())
     now, _ = await first_turn(store, redis_url, clock)
-    aligned = (now // (600 * S) + 3) * 600 * S + 60 * S  # a minute after the third fire from now
-    clock.ahead = aligned - now
+    clock.ahead = (minute + 31) * 60 * S - now
 
     await duty(store, redis_url, clock).turn()
 

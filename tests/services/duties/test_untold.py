@@ -48,9 +48,10 @@ async def ended(fleet: AsyncFleet, player: Player, count: int) -> list[str]:
 
 
 async def test_who_stands_in_leaves_endings_to_whoever_tells_them(
-    fleet: AsyncFleet, player: Player, store: AsyncStore, relay: Relay, raw: redis.Redis
+    fleet: AsyncFleet, player: Player, relay: Relay, raw: redis.Redis
 ) -> None:
     children = await ended(fleet, player, 3)
+    store = relay._store  # as a user, a duty has a store of its own
     run_many = store.run_many
 
     async def as_a_child_tells(calls: Sequence[Call[Any]], **options: Any) -> list[Any]:
@@ -76,6 +77,7 @@ async def test_who_stands_in_looks_again_where_an_ending_turns_out_to_be_told(
     (_, first), *_ = await store.run(flow.outbox(DEFAULT))
     await store.run(flow.unblock(DEFAULT, [flow.ParentEnd(children[0], first, "completed", RECORD)], ttl_ms=60_000))
     seen: list[list[str]] = []
+    store = relay._store
     run_many = store.run_many
 
     async def noted(calls: Sequence[Call[Any]], **options: Any) -> list[Any]:
@@ -95,7 +97,6 @@ async def test_lanes_in_which_jobs_wait_for_others_are_ticked_four_times_as_ofte
     fleet: AsyncFleet, player: Player, store: AsyncStore, redis_url: str
 ) -> None:
     ticked: list[list[str]] = []
-    run_many = store.run_many
 
     async def watched(calls: Sequence[Call[Any]], **options: Any) -> list[Any]:
         if lanes := [str(call.keys[0]) for call in calls if call.script.name == "tick"]:
@@ -105,7 +106,8 @@ async def test_lanes_in_which_jobs_wait_for_others_are_ticked_four_times_as_ofte
     await fleet.enqueue(job("other"))
     parent = await fleet.enqueue(job())
     leases = Leases(store, KEYS, JobConfig(url=redis_url), Tally(), spacing=lambda: 8.0)
-    store.run_many = watched  # type: ignore[method-assign,assignment]  # only listened to
+    run_many = leases._store.run_many
+    leases._store.run_many = watched  # type: ignore[method-assign,assignment]  # only listened to
     spacings = [await leases.turn()]
     await fleet.enqueue(job(depends_on=[parent]))
     leases._whole_at = 0.0
