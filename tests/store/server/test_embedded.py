@@ -83,9 +83,8 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Pat
 
     def make(said: str) -> Path:
         program = tmp_path / "fake-server"
-        program.write_text(
-            f'#!/bin/sh\n[ "$1" = --version ] && echo "{said}" && exit\necho "Bad file format"\nexit 3\n'
-        )
+        script = f'#!/bin/sh\n[ "$1" = --version ] && echo "{said}" && exit\necho "Bad file format"\nexit 3\n'
+        program.write_text(script)
         program.chmod(0o755)
         monkeypatch.setenv("JOBFLEET_SERVER_BIN", str(program))
         return program
@@ -236,16 +235,14 @@ def test_a_starter_waits_for_a_server_that_is_ending(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("is_own", [False, True])
 def test_data_of_another_flavour_or_a_later_major_is_refused_unchanged(tmp_path: Path, is_own: bool) -> None:
-    flavour = find_server().flavour
-    other = "redis 8" if flavour == "valkey" else "valkey 8"
-    written = f"{flavour} 99" if is_own else other
+    own = find_server().flavour
+    written = f"{own} 99" if is_own else {"redis": "valkey 8", "valkey": "redis 8"}[own]
     with EmbeddedServer.start(tmp_path) as server, client(server.url) as connection:
         connection.set("k", "v")
     (tmp_path / "SERVER").write_text(f"{written}\n")
     before = files(tmp_path)
 
-    refused = rf"was written by {written}; .* would start {flavour} \d+, which can't read it"
-    with pytest.raises(ConfigError, match=refused):
+    with pytest.raises(ConfigError, match=rf"was written by {written}; .* would start {own} \d+, which can't read it"):
         EmbeddedServer.start(tmp_path)
 
     assert files(tmp_path) == before
