@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -11,10 +11,11 @@ import redis
 from jobfleet import AsyncFleet, Job
 from jobfleet.codec import read_header
 from jobfleet.store.aio import AsyncStore
+from jobfleet.store.call import Command
 from jobfleet.store.calls import inspect, lease, settle
 from jobfleet.store.journal import Batch, Event, Journal, follow
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.link.aio import AsyncSocketLink
+from jobfleet.store.link.protocol import AsyncLink
 from jobfleet.store.server.target import target
 
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
@@ -204,13 +205,16 @@ async def test_reaching_the_bound_is_loud(
     assert f"journal.dropped queue=default lane=0 events={kept.dropped}" in caplog.text
 
 
-class Cut(AsyncSocketLink):
-    """A link that loses the next replies."""
+class Cut:
+    """Loses the next replies of a store's link."""
 
-    lost = 0
+    def __init__(self, link: AsyncLink) -> None:
+        self.lost = 0
+        self._exchange = link.exchange
+        link.exchange = self.exchange  # type: ignore[method-assign]
 
-    async def exchange(self, commands: Any) -> list[Any]:
-        replies = await super().exchange(commands)
+    async def exchange(self, commands: Sequence[Command]) -> list[Any]:
+        replies = await self._exchange(commands)
         if self.lost:
             self.lost -= 1
             return [ConnectionError("cut")] * len(replies)
@@ -233,10 +237,8 @@ class Recorder:
 
 @pytest.fixture
 async def cut(redis_url: str) -> AsyncIterator[tuple[AsyncStore, Cut]]:
-    at = target(redis_url)
-    link = Cut(at, connect_timeout=5, socket_timeout=5)
-    store = AsyncStore(at, link=link, patience=0.0)
-    yield store, link
+    store = AsyncStore(target(redis_url), patience=0.0)
+    yield store, Cut(store.link)
     await store.close()
 
 
@@ -300,14 +302,14 @@ async def test_all_lanes_are_trimmed_in_one_trip(
         await fleet.enqueue(job(queue))
     await journal.ack(await journal.read())
     trips: list[int] = []
-    exchange = AsyncSocketLink.exchange
+    exchange = store.link.exchange
 
-    async def counted(link: AsyncSocketLink, commands: Any) -> list[Any]:
+    async def counted(commands: Sequence[Command]) -> list[Any]:
         trips.append(len(commands))
-        return await exchange(link, commands)
+        return await exchange(commands)
 
     await journal.trim()
-    monkeypatch.setattr(AsyncSocketLink, "exchange", counted)
+    monkeypatch.setattr(store.link, "exchange", counted)
 
     left = await journal.trim()
 

@@ -10,7 +10,7 @@ import redis
 OF_ALL = frozenset(
     {
         "ACL LOG", "ACL SETUSER", "CLIENT KILL", "CLIENT LIST", "CONFIG RESETSTAT", "CONFIG SET", "DBSIZE", "INFO",
-        "PUBSUB CHANNELS", "PUBSUB NUMPAT", "PUBSUB NUMSUB",
+        "KEYS", "PUBSUB CHANNELS", "PUBSUB NUMPAT", "PUBSUB NUMSUB",
     }
 )  # fmt: skip
 """The commands that redis-py sends to one node, though tests mean the server that the fleet is on."""

@@ -207,7 +207,7 @@ def test_workers_that_share_the_duty_leave_no_gap_that_holds_the_leases(
     assert shared_spacing(workers, lease) == spacing
 
 
-async def test_a_fleets_first_queue_is_seen_to_with_the_next_turn(redis_url: str) -> None:
+async def test_a_fleets_first_queue_is_seen_to_with_the_next_turn(redis_url: str, raw: redis.Redis) -> None:
     store = AsyncStore(target(redis_url))
     leases = duty(store, redis_url)
     await leases.turn()
@@ -215,6 +215,5 @@ async def test_a_fleets_first_queue_is_seen_to_with_the_next_turn(redis_url: str
     await store.run(open_queue(KEYS, "mail", 1))
     await leases.turn()
 
-    with redis.Redis.from_url(redis_url, protocol=2) as raw:
-        assert raw.hexists(LANE.lane, "seen")
     await store.close()
+    assert raw.hexists(LANE.lane, "seen")

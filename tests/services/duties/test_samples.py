@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import redis
 
 from jobfleet import AsyncFleet, Job
 from jobfleet.model.history import Deploy, HistoryPoint, Percentiles
@@ -183,14 +184,16 @@ async def test_counters_that_begin_again_are_not_counted_backwards(store: AsyncS
 
 
 @pytest.mark.filterwarnings("ignore:No worker has published")
-async def test_after_the_loss_of_all_data_the_history_begins_again(store: AsyncStore, fleet: AsyncFleet) -> None:
+async def test_after_the_loss_of_all_data_the_history_begins_again(
+    store: AsyncStore, fleet: AsyncFleet, raw: redis.Redis
+) -> None:
     await opened(fleet)
     duty, worker = sampler(store, fleet), Worker(store, fleet)
     await count(store, fleet, enqueued=1000)
     await worker.reports("app.send", {COMPLETED: 100})
     await duty.tick(at(0))
     await duty.tick(at(10))
-    await store.repeat(lambda: [("FLUSHALL",)])
+    raw.flushall()
     fleet.context.queues.clear()
     await fleet.enqueue(Job("later", "app.later", queue="mail", delay=3600))
     await worker.reports("app.send", {COMPLETED: 1})

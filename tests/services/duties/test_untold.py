@@ -101,13 +101,13 @@ async def test_lanes_in_which_jobs_wait_for_others_are_ticked_four_times_as_ofte
     async def watched(calls: Sequence[Call[Any]], **options: Any) -> list[Any]:
         if lanes := [str(call.keys[0]) for call in calls if call.script.name == "tick"]:
             ticked.append(lanes)
-        return await run_many(calls, **options)
+        return await run_each(calls, **options)
 
     await fleet.enqueue(job("other"))
     parent = await fleet.enqueue(job())
     leases = Leases(store, KEYS, JobConfig(url=redis_url), Tally(), spacing=lambda: 8.0)
-    run_many = leases._store.run_many
-    leases._store.run_many = watched  # type: ignore[method-assign,assignment]  # only listened to
+    run_each = leases._store.run_each
+    leases._store.run_each = watched  # type: ignore[method-assign]  # only listened to
     spacings = [await leases.turn()]
     await fleet.enqueue(job(depends_on=[parent]))
     leases._whole_at = 0.0
