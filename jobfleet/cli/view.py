@@ -47,8 +47,12 @@ def job_table(output: Output, jobs: Sequence[JobResult[Any]]) -> str:
 
 def shown_id(output: Output, job_id: str) -> str:
     """An id in a table: on a narrow terminal, the last digits of a generated id."""
-    is_short = output.is_narrow and suffix_time_us(split_id(job_id).suffix) is not None
-    return job_id[-SHORT_ID:] if is_short else job_id
+    return short_id(job_id) if output.is_narrow else job_id
+
+
+def short_id(job_id: str) -> str:
+    """The last digits of a generated id; any other id as it is."""
+    return job_id if suffix_time_us(split_id(job_id).suffix) is None else job_id[-SHORT_ID:]
 
 
 def _row(output: Output, job: JobResult[Any], now: datetime) -> list[Cell | str]:

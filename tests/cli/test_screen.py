@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from jobfleet.cli.output import Output, width
-from jobfleet.cli.pulse import Look, Moving, _Count, rate
-from jobfleet.cli.screen import pace, screen, shares, short, tables
+from jobfleet.cli.top.pulse import Look, Moving, _Count, rate
+from jobfleet.cli.top.screen import pace, screen, shares, short, tables
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.operations.queues.info import FunctionPause, QueueInfo
 from jobfleet.operations.workers.info import WorkerInfo

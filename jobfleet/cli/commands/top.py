@@ -1,25 +1,33 @@
-"""`jobfleet top`: queues, workers and failures, live on a terminal."""
+"""`jobfleet top`: queues, workers, failures and jobs, live on a terminal, with keys."""
 
 from __future__ import annotations
 
-import os
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import TYPE_CHECKING
 
 import click
 
 from jobfleet.cli.invocation import Invocation
-from jobfleet.cli.keyboard import Keys
-from jobfleet.cli.options import TIME, Command
-from jobfleet.cli.output import Output, clock
-from jobfleet.cli.pulse import Look, Pulse
+from jobfleet.cli.options import TIME, Command, by_option
+from jobfleet.cli.output import Output
 from jobfleet.cli.schema import job_data, jsonable, queue_data, worker_data
-from jobfleet.cli.screen import screen, tables
-from jobfleet.errors import ConfigError, StoreUnavailable
+from jobfleet.cli.terminal.full_screen import FullScreen, is_drawable
+from jobfleet.cli.terminal.lines import stale_since
+from jobfleet.cli.terminal.loop import run
+from jobfleet.cli.top.act import do, read
+from jobfleet.cli.top.pages import Around, frame
+from jobfleet.cli.top.press import press
+from jobfleet.cli.top.pulse import Look, Pulse
+from jobfleet.cli.top.screen import tables
+from jobfleet.cli.top.state import Act, Extent, Page, Seen, State
+from jobfleet.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from jobfleet.fleet.sync import Fleet
 
 LEAST_S = 0.1
-QUIT = "qQ"
 
 
 def _every(_ctx: click.Context, _option: click.Parameter, seconds: float) -> float:
@@ -31,34 +39,30 @@ def _every(_ctx: click.Context, _option: click.Parameter, seconds: float) -> flo
 @click.command(cls=Command)
 @click.option("--every", type=TIME, default=1.0, callback=_every, help="Time between two samples. [default 1s]")
 @click.option("--once", is_flag=True, help="Print one sample as plain tables.")
+@by_option
 @click.pass_obj
-def top(invocation: Invocation, every: float, once: bool) -> None:
+def top(invocation: Invocation, every: float, once: bool, by: str | None) -> None:
     """Show queues, workers and the newest failures, live, until q or Ctrl-C.
 
     WAITING jobs are due, LATER jobs are not due yet. Rates are those of the last 5 seconds. OLDEST is how long the
     first job in line has been due, SLOTS the used and all slots, HEARD the time since the last heartbeat.
 
+    Keys: j and k move, enter opens a queue or a job with its log, / filters, p pauses or resumes a queue, c cancels a
+    job, r replays a failed job, and ? shows all keys. What changes the fleet is asked first.
+
     Without a terminal, and with -o json or ids, it prints one sample without rates. Ids are those of the failures.
     """
     output = invocation.output
-    is_live = output.is_terminal and output.form == "table" and os.environ.get("TERM") not in {None, "dumb", "unknown"}
     with invocation.fleet() as fleet:
         pulse = Pulse(fleet)
         look = pulse.look()
-        if once or not is_live:
+        if once or not is_drawable(output):
             text = tables(output, look, datetime.now(UTC)) if output.form == "table" else ""
             output.show(data=look_data(look), ids=[letter.id for letter in look.failures], text=text)
             return
-        with View(output, fleet.store.at.shown, invocation.config.namespace) as view, Keys() as keys:
-            while True:
-                view.show(look)
-                if keys.pressed(QUIT, within=every):
-                    return
-                try:
-                    look = pulse.look()
-                    view.trouble = ""
-                except StoreUnavailable as error:
-                    view.is_away(error, look)
+        title = f"jobfleet  {fleet.store.at.shown}  {invocation.config.namespace}"
+        with FullScreen() as screen:
+            run(screen, Top(fleet, pulse, look, output, title, by), every=every)
 
 
 def look_data(look: Look) -> dict[str, object]:
@@ -74,53 +78,71 @@ def look_data(look: Look) -> dict[str, object]:
     }
 
 
-class View(AbstractContextManager["View"]):
-    """The full-screen view. Leaving the block restores the terminal.
+class Top:
+    """Connects the state of the screen with a fleet.
 
     Args:
+        fleet: The fleet.
+        pulse: Takes samples of it.
+        look: The first sample.
         output: Decides whether there are colours.
-        url: URL of Redis without its password.
-        namespace: Namespace of the fleet.
+        title: The title of the first page.
+        by: The person, for the record.
 
     Attributes:
-        trouble: The reason why the view is stale; empty if it is not.
-
-    Raises:
-        ConfigError: rich is not installed.
+        state: The state of the screen.
+        is_stale: Whether the page has changed since it was read.
     """
 
-    def __init__(self, output: Output, url: str, namespace: str) -> None:
-        try:
-            from rich.console import Console
-            from rich.live import Live
-            from rich.text import Text
-        except ImportError:
-            raise ConfigError("The live view needs rich: pip install 'jobfleet[cli]', or --once.") from None
+    def __init__(self, fleet: Fleet, pulse: Pulse, look: Look, output: Output, title: str, by: str | None) -> None:
+        self._fleet = fleet
+        self._pulse = pulse
         self._output = output
-        self._url = url
-        self._title = f"jobfleet  {url}  {namespace}"
-        self._text: Any = Text
-        self._console = Console(no_color=not output.has_color, highlight=False)
-        self._live = Live(console=self._console, screen=True, auto_refresh=False)
-        self.trouble = ""
+        self._title = title
+        self._by = by
+        self._seen = Seen(look)
+        self._extent = Extent(1)
+        self._trouble = ""
+        self._page = (Page.FLEET, "")
+        self.state = State()
+        self._act: Act | None = None
+        self.is_stale = False
 
-    def is_away(self, error: StoreUnavailable, last: Look) -> None:
-        """Keep the last sample on the screen while Redis does not answer, and show its time and the reason."""
-        what = str(error).partition(". ")[0].replace(f" at {self._url}", "")  # the title shows the URL
-        self.trouble = f"Since {clock(last.at)}: {what}; trying again."
+    @property
+    def is_due(self) -> bool:
+        """Whether an action is to be done."""
+        return self._act is not None
 
-    def show(self, look: Look) -> None:
-        """Draw a sample in the current size of the terminal."""
-        columns, rows = self._console.size
-        lines = screen(
-            self._output, look, datetime.now(UTC), columns=columns, rows=rows, title=self._title, trouble=self.trouble
-        )
-        drawn = self._text.from_ansi("\n".join(lines), no_wrap=True, overflow="crop", end="")
-        self._live.update(drawn, refresh=True)
+    def read(self) -> None:
+        """Read the page. While Redis does not answer, keep what was read last, with its time and the reason."""
+        self.is_stale = False
+        page = (self.state.page, self.state.target)
+        try:
+            self._seen = read(self._fleet, self._pulse, self.state, self._seen.look)
+            self._page, self._trouble = page, ""
+        except StoreUnavailable as error:
+            if page != self._page:  # what was read is of another page
+                self._seen = Seen(self._seen.look)
+            self._trouble = stale_since(self._seen.look.at, error, self._fleet.store.at.shown)
 
-    def __enter__(self) -> Self:
-        self._live.start()
-        return self
+    def frame(self, columns: int, rows: int) -> Sequence[str]:
+        """The page for this size of the terminal."""
+        around = Around(self._title, datetime.now(UTC), self._trouble)
+        drawn = frame(self._output, self.state, self._seen, around, columns=columns, rows=rows)
+        self._extent = drawn.extent
+        return drawn.lines
 
-    def __exit__(self, *_: object) -> None:
-        self._live.stop()
+    def press(self, key: str) -> bool:
+        """Press a key; return whether this ends the command."""
+        before = self.state
+        step = press(before, key, self._seen, self._extent)
+        self.state = step.state
+        self._act = step.act
+        self.is_stale = (before.page, before.target) != (self.state.page, self.state.target)
+        return step.is_over
+
+    def act(self) -> None:
+        """Do the action that is due, and show its outcome."""
+        if self._act is not None:
+            self.state = replace(self.state, message=do(self._fleet, self._act, self._by))
+            self._act, self.is_stale = None, True

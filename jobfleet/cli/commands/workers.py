@@ -13,7 +13,7 @@ from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Decorated, Group, by_option, yes_option
 from jobfleet.cli.output import Cell, Column, agreed, count, say, since
 from jobfleet.cli.schema import confirmation_data, worker_data
-from jobfleet.cli.screen import NO_WORKERS, WORKER_COLORS
+from jobfleet.cli.top.screen import NO_WORKERS, WORKER_COLORS
 from jobfleet.clock import span
 from jobfleet.config import processors
 from jobfleet.operations.audit import whoami

@@ -13,6 +13,7 @@ import click
 from jobfleet.cli import fail
 from jobfleet.cli.commands.dead.groups import ignore, list_groups, reopen, resolve
 from jobfleet.cli.commands.dead.rescue import rescue, rescues, stop_rescue, undo_rescue
+from jobfleet.cli.commands.dead.triage import triage
 from jobfleet.cli.commands.edit import edit, fresh_option
 from jobfleet.cli.commands.enqueue import read_moment
 from jobfleet.cli.commands.jobs import full_id, letter_of
@@ -49,7 +50,7 @@ def dead() -> None:
     """List, group, edit, replay and delete dead letters."""
 
 
-for command in (edit, list_groups, resolve, ignore, reopen, rescue, rescues, stop_rescue, undo_rescue):
+for command in (edit, list_groups, triage, resolve, ignore, reopen, rescue, rescues, stop_rescue, undo_rescue):
     dead.add_command(command)
 
 

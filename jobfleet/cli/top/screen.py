@@ -1,25 +1,33 @@
-"""The screen of `jobfleet top`: lines that fit the terminal, with long lists cut. Pure."""
+"""The first page of `jobfleet top`: lines that fit the terminal, with long lists cut. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobfleet.cli.output import LAST, Cell, Column, Output, age, clip, clock, plain, since, width
-from jobfleet.cli.pulse import Look, Moving
+from jobfleet.cli.terminal.lines import MARGIN, MARK, window
+from jobfleet.cli.top.pulse import Look, Moving
+from jobfleet.cli.top.state import Kind, Row
 from jobfleet.cli.view import shown_id
 from jobfleet.model import JobResult
 
 if TYPE_CHECKING:
     from jobfleet.operations.workers.info import WorkerInfo
 
-Row = list[Cell | str]
+Cells = list[Cell | str]
 NARROWEST = 10
-HINT = "q quits"
+HINT = "? help  q quits"
 IDS_FROM = 120
 """Least width of the terminal, in characters, to show the ids of failures."""
+ALL_FROM = 80
+"""Least width of the terminal, in characters, to show all other columns."""
 
+TABLES_FROM = 16
+"""Least height of the terminal, in lines, to show other tables besides that of the selected row."""
+SPARE = frozenset({"LATER", "BLOCKED", "FAIL/S", "CHILDREN", "UP", "DONE", "RUNS"})
+"""The columns that a narrower terminal goes without."""
 _UNITS = ((1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T"))
 WORKER_COLORS = {"running": "green", "quiet": "yellow", "stopping": "yellow", "gone": "red"}
 NO_WORKERS = "No workers. Start one: 'jobfleet worker MODULE'."
@@ -33,18 +41,21 @@ class Section(NamedTuple):
         rows: Rows of cells.
         elastic: Index of the column that is cut when the terminal is narrow.
         nothing: Text in place of an empty table.
+        targets: What can be selected, one for each row; empty if no row can be.
     """
 
     columns: Sequence[Column | str]
-    rows: Sequence[Row]
+    rows: Sequence[Cells]
     elastic: int
     nothing: Cell
+    targets: Sequence[Row] = ()
 
 
-def sections(output: Output, look: Look, now: datetime, *, with_ids: bool = True) -> list[Section]:
-    """The tables of queues, workers and failures."""
-    failures = _failures(output, look.failures, now, with_ids=with_ids)
-    return [_queues(look.queues), _workers(look.workers, now), failures]
+def sections(output: Output, look: Look, now: datetime, *, columns: int = IDS_FROM) -> list[Section]:
+    """The tables of queues, workers and failures, with the columns that fit a width."""
+    failures = _failures(output, look.failures, now, with_ids=columns >= IDS_FROM)
+    parts = [_queues(look.queues), _workers(look.workers, now), failures]
+    return parts if columns >= ALL_FROM else [_without(part, SPARE) for part in parts]
 
 
 def tables(output: Output, look: Look, now: datetime) -> str:
@@ -57,7 +68,15 @@ def tables(output: Output, look: Look, now: datetime) -> str:
 
 
 def screen(
-    output: Output, look: Look, now: datetime, *, columns: int, rows: int, title: str, trouble: str = ""
+    output: Output,
+    look: Look,
+    now: datetime,
+    *,
+    columns: int,
+    rows: int,
+    title: str,
+    trouble: str = "",
+    marked: Row | None = None,
 ) -> list[str]:
     """A sample as the lines of a terminal.
 
@@ -69,13 +88,17 @@ def screen(
         rows: Height of the terminal, in lines.
         title: Title of the first line.
         trouble: The reason why the sample is stale; empty if it is not.
+        marked: The selected row; None for none, and then there is no margin.
     """
-    parts = sections(output, look, now, with_ids=columns >= IDS_FROM)
-    lines = [_top(output, title, now, columns)]
-    lines.append(output.styled(clip(plain(trouble), columns), "red") if trouble else _sums(look, columns))
+    parts = sections(output, look, now, columns=columns)
+    if rows < TABLES_FROM:
+        parts = [part for part in parts if marked in part.targets] or parts
+    sums = clip("   ".join(_sums(look)), columns)
+    lines = [top_line(output, title, now, columns)]
+    lines.append(output.styled(clip(plain(trouble), columns), "red") if trouble else sums)
     room = rows - len(lines) - sum(2 if part.rows else 1 for part in parts)  # an empty line, and the titles
     for part, share in zip(parts, shares(room, [max(1, len(part.rows)) for part in parts]), strict=True):
-        lines += ["", *_lines(output, part, share, columns)]
+        lines += ["", *section_lines(output, part, share, columns, marked)]
     return lines[:rows]
 
 
@@ -103,13 +126,14 @@ def pace(rate: float | None) -> str:
     return f"{rate:.1f}" if 0 < rate < 99.95 else short(rate)
 
 
-def _top(output: Output, title: str, now: datetime, columns: int) -> str:
+def top_line(output: Output, title: str, now: datetime, columns: int) -> str:
+    """The first line of a page: its title, the keys that everybody needs, and the time."""
     end = f"{HINT}  {clock(now).partition(' ')[2]}"
     name = clip(plain(title), max(NARROWEST, columns - len(end) - 2))
     return output.styled(f"{name}{' ' * max(2, columns - width(name) - len(end))}{end}", "dim")
 
 
-def _sums(look: Look, columns: int) -> str:
+def _sums(look: Look) -> list[str]:
     """The whole fleet in one line."""
     every = [one.queue for one in look.queues]
     alive = [worker for worker in look.workers if not worker.is_gone]
@@ -123,24 +147,43 @@ def _sums(look: Look, columns: int) -> str:
     parts = [f"{short(number)} {word}" for number, word in counts]
     parts.append(f"{pace(sum(rates) if rates else None)} done/s")
     parts.append(f"{sum(worker.running for worker in alive)}/{sum(worker.slots for worker in alive)} slots")
-    return clip("   ".join(parts), columns)
+    return parts
 
 
-def _lines(output: Output, part: Section, share: int, columns: int) -> list[str]:
-    """A table with at most `share` lines below its titles."""
+def section_lines(output: Output, part: Section, share: int, columns: int, marked: Row | None) -> list[str]:
+    """A table with at most `share` lines below its titles; the marked row is among them."""
     if not part.rows:
         return [output.styled(clip(part.nothing.text, columns), part.nothing.color)]
-    more = len(part.rows) - share
-    shown = part.rows if more <= 0 else part.rows[: max(0, share - 1)]
-    lines = output.table(part.columns, _fitted(part, shown, columns), columns=columns).splitlines()
-    if more > 0 and share:
-        lines.append(output.styled(f"and {len(part.rows) - len(shown):,} more", "dim"))
-    return lines
+    margin = 0 if marked is None else MARGIN
+    place = part.targets.index(marked) if marked in part.targets else 0
+    is_cut = len(part.rows) > share
+    shown = window(len(part.rows), place, max(0, share - 1) if is_cut else share)
+    rows = [part.rows[number] for number in shown]
+    lines = output.table(part.columns, _fitted(part, rows, columns - margin), columns=columns - margin).splitlines()
+    if is_cut and share:
+        lines.append(output.styled(f"and {len(part.rows) - len(rows):,} more", "dim"))
+    at = 1 + place - shown.start if marked in part.targets else None
+    mark = output.styled(MARK, "cyan")
+    return [f"{mark if number == at else ' ' * margin}{line}" for number, line in enumerate(lines)]
 
 
-def _fitted(part: Section, rows: Sequence[Row], columns: int) -> list[Row]:
+def _without(part: Section, titles: Collection[str]) -> Section:
+    """A table without some of its columns."""
+    kept = [place for place, column in enumerate(part.columns) if _title(column) not in titles]
+    return part._replace(
+        columns=[part.columns[place] for place in kept],
+        rows=[[row[place] for place in kept] for row in part.rows],
+        elastic=kept.index(part.elastic),
+    )
+
+
+def _title(column: Column | str) -> str:
+    return column.title if isinstance(column, Column) else column
+
+
+def _fitted(part: Section, rows: Sequence[Cells], columns: int) -> list[Cells]:
     """Cut the elastic column as far as the last column needs."""
-    titles = [column.title if isinstance(column, Column) else column for column in part.columns]
+    titles = [*map(_title, part.columns)]
     wide = [max(width(_text(cell)) for cell in cells) for cells in zip(titles, *rows, strict=True)]
     taken = sum(wide[:-1]) - wide[part.elastic] + min(wide[-1], LAST) + 2 * (len(wide) - 1)
     room = max(NARROWEST, columns - taken)
@@ -161,10 +204,11 @@ def _queues(every: Sequence[Moving]) -> Section:
     titles = ["WAITING", "LATER", *blocked, "RUNNING", "DONE/S", "FAIL/S", "OLDEST"]
     columns: list[Column | str] = ["QUEUE", *(Column(title, True) for title in titles), "STATE"]
     rows = [_queue_row(one, has_blocked=has_blocked) for one in every]
-    return Section(columns, rows, 0, Cell("No queues yet; the first job or worker creates one."))
+    targets = [Row(Kind.QUEUE, one.queue.name) for one in every]
+    return Section(columns, rows, 0, Cell("No queues yet; the first job or worker creates one."), targets)
 
 
-def _queue_row(one: Moving, *, has_blocked: bool) -> Row:
+def _queue_row(one: Moving, *, has_blocked: bool) -> Cells:
     queue = one.queue
     latency = queue.latency.total_seconds()
     return [
@@ -192,7 +236,7 @@ def _state(one: Moving) -> Cell:
 def _workers(every: Sequence[WorkerInfo], now: datetime) -> Section:
     numbers = [Column(title, True) for title in ("SLOTS", "CHILDREN", "UP", "HEARD")]
     columns: list[Column | str] = ["WORKER", "STATE", *numbers, "QUEUES"]
-    rows: list[Row] = [
+    rows: list[Cells] = [
         [
             worker.id,
             _worker_state(worker),
@@ -217,7 +261,7 @@ def _worker_state(worker: WorkerInfo) -> Cell:
 
 def _failures(output: Output, every: Sequence[JobResult[Any]], now: datetime, *, with_ids: bool) -> Section:
     ids = ["ID"] if with_ids else []
-    rows: list[Row] = [
+    rows: list[Cells] = [
         [
             since(letter.completed_at, now),
             *([shown_id(output, letter.id)] if with_ids else []),
@@ -226,5 +270,6 @@ def _failures(output: Output, every: Sequence[JobResult[Any]], now: datetime, *,
         ]
         for letter in every
     ]
-    function = Column("FUNCTION", is_elastic=True)
-    return Section([Column("DEAD", True), *ids, function, "ERROR"], rows, len(ids) + 1, Cell("No dead letters."))
+    columns: list[Column | str] = [Column("DEAD", True), *ids, Column("FUNCTION", is_elastic=True), "ERROR"]
+    targets = [Row(Kind.DEAD, letter.id) for letter in every]
+    return Section(columns, rows, len(ids) + 1, Cell("No dead letters."), targets)
