@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from jobfleet import Fleet, Job, errors
+from jobfleet import Fleet, Flow, Job, errors
 from jobfleet.cli import fail
 from jobfleet.functions.registry import Registry
 from jobfleet.model.fingerprint import fingerprint_of
@@ -25,7 +25,14 @@ from tests.web.site import Browser, Site, served
 
 DOCUMENT = Document(PAGES, ACTIONS).made("v1")
 GROUP = fingerprint_of("demo.add", "ValueError", "no luck")
-NAMES = {"{name}": "default", "{id}": "default.0.run", "{fingerprint}": GROUP, "{rescue}": GROUP, "{entry}": "nightly"}
+NAMES = {
+    "{name}": "default",
+    "{id}": "default.0.run",
+    "{fingerprint}": GROUP,
+    "{rescue}": GROUP,
+    "{entry}": "nightly",
+    "{flow}": "etl",
+}
 
 
 @pytest.fixture
@@ -41,6 +48,10 @@ def world(fleet: Fleet, hand: Hand) -> None:
     hand.completes(hand.claims("other.0.done"), {"token": "geheim", "sum": 3})
     fleet.enqueue(Job("Later", "demo.add", (4,), id="later", delay=3600))
     fleet.cron.add("nightly", "30 2 * * *", Job("x", "demo.add", ({"token": "geheim"},)), tz="Europe/Berlin")
+    flow = Flow("Daily")
+    flow.id = "etl"
+    flow.chain(Job("Read", "demo.add", (1,), queue="other"), Job("Write", "demo.add", (2,), queue="other"))
+    fleet.flows.enqueue(flow)
     fleet.limits.set("default", group="ann", concurrency=2)
     fleet.pause("other", function="demo.add", by="ann", reason="because")
 
@@ -102,6 +113,8 @@ def test_each_page_is_whole_and_has_the_headers_of_safety(browser: Browser, page
         ("/dead/letters", ["other.0.dead", "no luck", "Replay all that match"]),
         ("/dead/letters/count?function=demo.add", ["1 dead letter matches : function demo.add", "Replay 1 letter"]),
         (f"/rescues/{GROUP}", ["running", "canary 1 of 2", "0 of 1", "1, then 10, then 10 per second", "Stop"]),
+        ("/flows", ["Daily", "queued", "0 of 2 completed, 1 blocked, 1 queued", "etl"]),
+        ("/flows/etl", ["Daily", "Read", "Write", "○ queued", "⏸ blocked", "Cancel"]),
         ("/cron", ["nightly", "30 2 * * *", "Europe/Berlin", "never", "on", "Nothing fires them"]),
         (
             "/cron/nightly",
@@ -122,7 +135,7 @@ def test_a_page_shows(browser: Browser, path: str, texts: list[str]) -> None:
 def test_empty_pages_tell_what_to_do_next(browser: Browser) -> None:
     for path, text in {"/queues": "jobfleet worker MODULE", "/jobs": "jobfleet enqueue NAME", "/limits": "limits set",
                        "/workers": "jobfleet worker MODULE", "/dead": "jobfleet notify", "/rescues": "Open a group",
-                       "/cron": '@job(cron="0 2 * * *")',
+                       "/flows": 'flow = Flow("etl")', "/cron": '@job(cron="0 2 * * *")',
                        "/dead/letters": "look at the groups"}.items():  # fmt: skip
         assert text in html.unescape(re.sub(r"<[^>]+>", "", browser.get(path).text))
 
@@ -165,6 +178,8 @@ def test_all_jobs_of_a_user_are_read_page_by_page(browser: Browser, fleet: Fleet
         ("/dead/0123456789abcdef", 404, "unknown-group"),
         ("/dead/odd", 400, "invalid-job"),
         ("/rescues/0123456789abcdef", 404, "unknown-rescue"),
+        ("/flows/none", 404, "job-not-found"),
+        ("/flows?skip=-1", 400, "invalid-request"),
         ("/cron/none", 404, "job-not-found"),
         (f"/jobs?tag={'x' * 2000}", 400, "invalid-request"),
         ("/nope", 404, "not-found"),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from jobfleet import Fleet, Job
+from jobfleet import Fleet, Flow, Job
 from jobfleet.model.fingerprint import fingerprint_of
 from jobfleet.web.app import WebApp
 from jobfleet.web.route import Action, Page
@@ -29,6 +29,10 @@ def world(fleet: Fleet, hand: Hand) -> None:
     fleet.enqueue(Job("x", "demo.fail", id="dead", queue="other"))
     hand.fails(hand.claims("other.0.dead"))
     fleet.rescue(GROUP)
+    flow = Flow("Daily")
+    flow.id = "etl"
+    flow.add(Job("x", "demo.add", id="part"))
+    fleet.flows.enqueue(flow)
     fleet.cron.add("nightly", "@daily", Job("x", "demo.add"))
     fleet.enqueue(Job("x", "demo.add", id="open"))
 
@@ -41,6 +45,7 @@ def place(path: str, **names: str) -> str:
         "fingerprint": GROUP,
         "rescue": GROUP,
         "entry": "nightly",
+        "flow": "etl",
         **names,
     }
     for name, value in known.items():

@@ -17,7 +17,7 @@ from jobfleet.operations.actions import jobs as actions
 from jobfleet.operations.flows import flow as operations
 from jobfleet.operations.flows import retry as flows_retry
 from jobfleet.operations.flows.frontier import frontier
-from jobfleet.operations.flows.info import FlowInfo
+from jobfleet.operations.flows.info import FlowInfo, FlowPart
 from jobfleet.operations.operation import AsyncDriver
 
 LISTED = 50
@@ -80,6 +80,20 @@ class AsyncFlows(AsyncPart):
             JobNotFound: The flow is unknown.
         """
         return await self._do(operations.get(self._context, id_of(flow)))
+
+    async def part(self, flow: str | Flow | FlowInfo, *, begin: int = 0, limit: int = 500) -> FlowPart:
+        """Return a flow with the states of some of its jobs. The cost depends on their number, not on the flow's.
+
+        Args:
+            flow: The flow, what `enqueue` returned for it, or its id.
+            begin: The number of the first of these jobs.
+            limit: The most jobs to read; default 500.
+
+        Raises:
+            JobNotFound: The flow is unknown.
+            InvalidJob: `begin` is not a whole number from 0, or `limit` not one from 1.
+        """
+        return await self._do(operations.part(self._context, id_of(flow), begin=begin, limit=limit))
 
     async def wait(self, flow: str | Flow | FlowInfo, timeout: Seconds | None = None) -> FlowInfo:
         """Wait until a flow is over, and return it with the state of each job.

@@ -18,7 +18,7 @@ from jobfleet.operations.actions import jobs as actions
 from jobfleet.operations.flows import flow as operations
 from jobfleet.operations.flows import retry as flows_retry
 from jobfleet.operations.flows.frontier import frontier
-from jobfleet.operations.flows.info import FlowInfo
+from jobfleet.operations.flows.info import FlowInfo, FlowPart
 from jobfleet.operations.operation import Driver
 
 LISTED = 50
@@ -81,6 +81,20 @@ class Flows(Part):
             JobNotFound: The flow is unknown.
         """
         return self._do(operations.get(self._context, id_of(flow)))
+
+    def part(self, flow: str | Flow | FlowInfo, *, begin: int = 0, limit: int = 500) -> FlowPart:
+        """Return a flow with the states of some of its jobs. The cost depends on their number, not on the flow's.
+
+        Args:
+            flow: The flow, what `enqueue` returned for it, or its id.
+            begin: The number of the first of these jobs.
+            limit: The most jobs to read; default 500.
+
+        Raises:
+            JobNotFound: The flow is unknown.
+            InvalidJob: `begin` is not a whole number from 0, or `limit` not one from 1.
+        """
+        return self._do(operations.part(self._context, id_of(flow), begin=begin, limit=limit))
 
     def wait(self, flow: str | Flow | FlowInfo, timeout: Seconds | None = None) -> FlowInfo:
         """Wait until a flow is over, and return it with the state of each job.

@@ -21,7 +21,7 @@ from jobfleet.operations.durability import durably, uncertain
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.callbacks import prepare_callbacks
 from jobfleet.operations.flows.dependencies import POLICIES, Dependant, refuse_unique
-from jobfleet.operations.flows.info import FlowInfo
+from jobfleet.operations.flows.info import FlowInfo, FlowPart
 from jobfleet.operations.flows.label import labelled
 from jobfleet.operations.flows.record import RECORD, FlowJob, StoredFlow, labels_of, read, row_of
 from jobfleet.operations.flows.unblock import unblock, unblock_dependants
@@ -213,20 +213,45 @@ def get(context: FleetContext, flow_id: str) -> Operation[FlowInfo]:
 def with_results(context: FleetContext, flow_id: str, flow: StoredFlow) -> Operation[FlowInfo]:
     """Add the results of its jobs to a flow that was read."""
     known: list[FlowJob] = []
-    for part in batches(flow.jobs, 1000):
-        results = yield from _results(context, [job.id for job in part])
-        known += [
-            replace(job, id=job.id if result is None else result.id, result=result)
-            for job, result in zip(part, results, strict=True)
-        ]
+    for some in batches(flow.jobs, 1000):
+        known += yield from _with_states(context, some, has_values=True)
     return FlowInfo(flow_id, flow.name, None, tuple(known))
 
 
-def _results(context: FleetContext, ids: Sequence[str]) -> Operation[list[JobResult[Any] | None]]:
+def part(context: FleetContext, flow_id: str, *, begin: int, limit: int) -> Operation[FlowPart]:
+    """Read a flow, and the states of some of its jobs.
+
+    Args:
+        context: The context of the fleet.
+        flow_id: The id of the flow.
+        begin: The number of the first job.
+        limit: The most jobs.
+
+    Raises:
+        JobNotFound: The flow is not known.
+        InvalidJob: `begin` is not a whole number from 0, or `limit` not one from 1.
+    """
+    check_number(begin, field="begin", least=0)
+    check_number(limit)
+    flow = yield from read(context, flow_id)
+    chosen = flow.jobs[begin : begin + limit]
+    known = yield from _with_states(context, chosen, has_values=False)
+    return FlowPart(flow_id, flow.name, tuple(job.id for job in flow.jobs), begin, tuple(known))
+
+
+def _with_states(context: FleetContext, jobs: Sequence[FlowJob], *, has_values: bool) -> Operation[list[FlowJob]]:
+    results = yield from _results(context, [job.id for job in jobs], has_values=has_values)
+    return [
+        replace(job, id=job.id if result is None else result.id, result=result)
+        for job, result in zip(jobs, results, strict=True)
+    ]
+
+
+def _results(context: FleetContext, ids: Sequence[str], *, has_values: bool) -> Operation[list[JobResult[Any] | None]]:
     """The results of jobs; for a moved job, the result of the new job."""
-    results: list[JobResult[Any] | None] = yield from poll_many(context, ids)
+    results: list[JobResult[Any] | None] = yield from poll_many(context, ids, has_values=has_values)
     while moved := {place: row.moved_to for place, row in enumerate(results) if row is not None and row.moved_to}:
-        there = yield from poll_many(context, list(moved.values()))
+        there = yield from poll_many(context, list(moved.values()), has_values=has_values)
         for place, row in zip(moved, there, strict=True):
             results[place] = row
     return results

@@ -15,6 +15,30 @@ _ORDER = ("running", "retrying", "queued", "scheduled", "blocked", "cancelled", 
 
 
 @dataclass(frozen=True, slots=True)
+class FlowPart:
+    """Some jobs of a flow at one moment. A flow may have 20,000 jobs, and to read all of them takes long.
+
+    Attributes:
+        id: The id of the flow.
+        name: The label of the flow.
+        ids: The ids of all its jobs, each after the jobs that it waits for.
+        begin: The number of the first job of the part.
+        jobs: The jobs of the part with their states, but without results that are in the payload store.
+    """
+
+    id: str
+    name: str
+    ids: tuple[str, ...]
+    begin: int
+    jobs: tuple[FlowJob, ...]
+
+    @property
+    def whole(self) -> FlowInfo | None:
+        """The flow, if the part has all of its jobs."""
+        return FlowInfo(self.id, self.name, None, self.jobs) if len(self.jobs) == len(self.ids) else None
+
+
+@dataclass(frozen=True, slots=True)
 class FlowInfo:
     """A flow at one moment.
 

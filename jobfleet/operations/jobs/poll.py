@@ -38,8 +38,15 @@ def poll(context: FleetContext, job_id: str) -> Operation[JobResult[Any]]:
     return (yield from with_value(context, result))
 
 
-def poll_many(context: FleetContext, ids: Sequence[str]) -> Operation[list[JobResult[Any] | None]]:
+def poll_many(
+    context: FleetContext, ids: Sequence[str], *, has_values: bool = True
+) -> Operation[list[JobResult[Any] | None]]:
     """Read jobs; None for each unknown job.
+
+    Args:
+        context: The names and settings of the fleet.
+        ids: The jobs.
+        has_values: Whether results that are in the payload store are read there.
 
     Raises:
         InvalidJob: `ids` is a text, or holds something that is not a text.
@@ -58,7 +65,8 @@ def poll_many(context: FleetContext, ids: Sequence[str]) -> Operation[list[JobRe
         for job_id, one in zip(part, found, strict=True):
             with suppress(JobNotFound):
                 known[job_id] = result_of(job_id, one, now, limits=context.limits, marks_stored=True)
-    known = dict(zip(known, (yield from with_values(context, list(known.values()))), strict=True))
+    if has_values:
+        known = dict(zip(known, (yield from with_values(context, list(known.values()))), strict=True))
     return [known.get(job_id) for job_id in ids]
 
 

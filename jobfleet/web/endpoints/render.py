@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from jobfleet.model import STORED
 from jobfleet.version import VERSION
-from jobfleet.web import charts, display
+from jobfleet.web import charts, display, drawing
 from jobfleet.web.errors import Problem
 from jobfleet.web.safety.caller import Role
 from jobfleet.web.table import MENU
@@ -43,6 +43,7 @@ class Renderer:
             brief=display.brief,
             call=display.call_text,
             clock=display.clock,
+            drawn=drawing.drawn,
             duration=display.duration,
             figures=charts.figures,
             json=display.json_text,

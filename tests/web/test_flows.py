@@ -1,0 +1,151 @@
+"""The pages of flows, and their API: the states of jobs, each action with its record, and the cost of large flows."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import redis
+
+from jobfleet import Fleet, Flow, InvalidJob, Job
+from jobfleet.web.safety.caller import Role
+from tests.cli.hand import Hand
+from tests.web.site import Answer, Browser
+
+HOSTILE = "<img src=x onerror=alert(1)>\u202e"
+
+
+@pytest.fixture
+def etl(fleet: Fleet, hand: Hand) -> Flow:
+    """A flow: two parts wait for a list, and the end waits for both; the list has completed."""
+    flow = Flow("Nightly")
+    first = flow.add(Job("List", "demo.add", id="list"))
+    parts = flow.map(lambda n: Job("Part", "demo.fail", (n,), id=f"part{n}"), range(2), after=first)
+    flow.add(Job("End", "demo.add", id="end"), after=parts, otherwise="wait")
+    fleet.flows.enqueue(flow)
+    return flow
+
+
+def call(browser: Browser, tokens: dict[Role, str], path: str, **fields: object) -> Answer:
+    return browser.call(path, tokens[Role.OPERATOR], **fields)
+
+
+def audited(fleet: Fleet) -> list[tuple[str, str, str | None, str]]:
+    return [(one.action, one.target, one.by, one.source) for one in fleet.audit().entries]
+
+
+def test_a_flow_has_its_jobs_with_what_they_wait_for(browser: Browser, etl: Flow) -> None:
+    answer = browser.get(f"/api/v1/flows/{etl.id}").json
+
+    assert (answer["flow"]["name"], answer["flow"]["status"], answer["is_done"]) == ("Nightly", "queued", False)
+    assert answer["flow"]["states"] == {"blocked": 3, "queued": 1}
+    rows = [(one["number"], one["name"], one["label"], one["status"], one["parents"]) for one in answer["jobs"]]
+    assert rows == [
+        (0, "List", "", "queued", []), (1, "Part", "0", "blocked", [0]), (2, "Part", "1", "blocked", [0]),
+        (3, "End", "", "blocked", [1, 2]),
+    ]  # fmt: skip
+    assert answer["jobs"][3]["after"] == ["default.0.part0", "default.0.part1"]
+    assert answer["jobs"][3]["otherwise"] == ["wait", "wait"]
+
+
+def test_the_graph_and_the_list_have_the_same_jobs(browser: Browser, etl: Flow) -> None:
+    page = browser.get(f"/flows/{etl.id}").text
+    graph, _, rest = page.rpartition("</svg>")  # the first one is the logo
+
+    assert re.findall(r'<g class="node (\w+)"', graph) == ["queued", "blocked", "blocked", "blocked"]
+    assert graph.count('<path class="waits"') == 4
+    assert re.findall(r'<tr id="job-(\d)"', rest) == ["0", "1", "2", "3"]
+    assert "style=" not in page
+
+
+def test_the_newest_flows_are_listed_page_by_page(browser: Browser, fleet: Fleet, hand: Hand) -> None:
+    for number in range(25):
+        flow = Flow(f"f{number}")
+        flow.add(Job("x", "demo.add"))
+        fleet.flows.enqueue(flow)
+
+    first = browser.get("/api/v1/flows").json
+    second = browser.get(f"/api/v1/flows?skip={first['next']}").json
+
+    assert [one["name"] for one in first["flows"]] == [f"f{number}" for number in range(24, 4, -1)]
+    assert [one["name"] for one in second["flows"]] == [f"f{number}" for number in range(4, -1, -1)]
+    assert second["next"] == 0
+    assert first["flows"][0]["made"] > second["flows"][0]["made"]
+    assert 'rel="next"' in browser.get("/flows").text
+
+
+def test_the_open_jobs_of_a_flow_are_cancelled(
+    browser: Browser, fleet: Fleet, tokens: dict[Role, str], etl: Flow
+) -> None:
+    assert call(browser, tokens, f"/flows/{etl.id}/cancel").json == {"id": etl.id, "cancelled": 4}
+    assert fleet.flows.get(etl).status == "cancelled"
+    assert audited(fleet) == [("flow.cancel", etl.id, "of-operator", "web")]
+    assert "Cancel<" not in browser.get(f"/flows/{etl.id}").text
+
+
+def test_the_failed_jobs_of_a_flow_are_retried(
+    browser: Browser, fleet: Fleet, hand: Hand, tokens: dict[Role, str]
+) -> None:
+    flow = Flow("One")
+    flow.add(Job("x", "demo.fail", id="x"))
+    fleet.flows.enqueue(flow)
+    hand.fails(hand.claims("default.0.x"))
+    assert "Retry the failed jobs" in browser.get(f"/flows/{flow.id}").text
+
+    assert call(browser, tokens, f"/flows/{flow.id}/retry").json == {"id": flow.id, "again": 1}
+    assert fleet.flows.get(flow).status == "queued"
+    assert audited(fleet)[0] == ("flow.retry", flow.id, "of-operator", "web")
+
+
+def test_a_large_flow_is_read_in_parts_at_a_bounded_cost(
+    browser: Browser, fleet: Fleet, hand: Hand, raw: redis.Redis
+) -> None:
+    flow = Flow("Large")
+    first = flow.add(Job("First", "demo.add"))
+    flow.map(lambda n: Job("Part", "demo.add", (n,)), range(700), after=first)
+    fleet.flows.enqueue(flow)
+    raw.config_resetstat()
+    one = browser.get(f"/api/v1/flows/{flow.id}").json
+    stats: Any = raw.info("commandstats")
+    calls = sum(row["calls"] for name, row in stats.items() if name.startswith("cmdstat_evalsha"))
+    two = browser.get(f"/api/v1/flows/{flow.id}?begin={one['next']}").json
+
+    assert (one["flow"]["jobs"], one["flow"]["read"], one["flow"]["status"]) == (701, 500, "large")
+    assert [len(one["jobs"]), len(two["jobs"]), two["next"]] == [500, 201, 0]
+    assert two["jobs"][0]["after"] == [one["jobs"][0]["id"]]
+    assert calls <= 12
+    page = browser.get(f"/flows/{flow.id}").text
+    assert "499 of 499 blocked" in page
+    assert "201 more jobs" in page
+    assert len(page) < 400_000
+    (row,) = browser.get("/api/v1/flows").json["flows"]
+    assert (row["jobs"], row["read"]) == (701, 500)
+
+
+def test_a_part_of_a_flow_is_chosen_by_numbers(fleet: Fleet, etl: Flow) -> None:
+    part = fleet.flows.part(etl, begin=1, limit=2)
+
+    assert (part.id, part.name, part.begin, len(part.ids)) == (etl.id, "Nightly", 1, 4)
+    assert [job.name for job in part.jobs] == ["Part", "Part"]
+    assert part.whole is None
+    whole = fleet.flows.part(etl).whole
+    assert whole is not None
+    assert whole == fleet.flows.get(etl)
+    for wrong in ({"begin": -1}, {"limit": 0}):
+        with pytest.raises(InvalidJob):
+            fleet.flows.part(etl, **wrong)
+
+
+def test_hostile_names_become_text(browser: Browser, fleet: Fleet, hand: Hand) -> None:
+    flow = Flow("<b>x</b>")
+    flow.add(Job("<script>alert(1)</script>", "demo.fail", id="x"))
+    fleet.flows.enqueue(flow)
+    hand.fails(hand.claims("default.0.x"), HOSTILE)
+
+    for path in ("/flows", f"/flows/{flow.id}"):
+        page = browser.get(path).text
+        assert "<b>x" not in page
+        assert "<script>alert" not in page
+        assert "<img" not in page
+        assert "\u202e" not in page
