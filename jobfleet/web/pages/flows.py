@@ -30,8 +30,8 @@ ROW = Shape("FlowRow", {
 })  # fmt: skip
 JOB = Shape("FlowJob", {
     "number": int, "id": str, "name": str, "label": str, "function": str, "status": str, "parents": list[int],
-    "after": list[str], "otherwise": list[str], "added_by": str | None, "progress": float, "started_at": datetime | None,
-    "completed_at": datetime | None, "duration": float | None, "error": str | None,
+    "after": list[str], "otherwise": list[str], "added_by": str | None, "progress": float,
+    "started_at": datetime | None, "completed_at": datetime | None, "duration": float | None, "error": str | None,
 })  # fmt: skip
 
 

@@ -1,0 +1,55 @@
+"""The pages of one thing on a phone, and in both schemes."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+from playwright.sync_api import Browser
+
+from jobfleet import Fleet, Flow, Job
+from tests.support.fleet import Programs, settle_all
+from tests.web.chromium.seen import picture
+from tests.web.site import Site
+
+
+@pytest.fixture(scope="module")
+def paths(fleet: Fleet, programs: Programs) -> dict[str, str]:
+    """The pages of a group of dead letters, of a rescue, a flow and a recurring job, with long names."""
+    path = str(programs.folder / "a-file-with-quite-a-long-name-that-does-not-exist")
+    jobs = [Job(f"Read number {number}", "seed.read", (path,), user="ann@example.org") for number in range(3)]
+    settle_all(fleet, [receipt.id for receipt in fleet.enqueue_many(jobs)])
+    (group,) = fleet.dead_groups()
+    rescue = fleet.rescue(group.fingerprint)
+    flow = Flow("Nightly import of everything")
+    parts = flow.map(lambda n: Job(f"Import the part {n} of the data", "seed.add", (n, 1)), range(4))
+    flow.add(Job("Sum up", "seed.read", (path,)), after=parts)
+    fleet.flows.wait(fleet.flows.enqueue(flow), timeout=60)
+    fleet.cron.add("nightly-import-of-everything", "30 2 28 3 *", Job("x", "seed.add", (1, 1)), tz="Europe/Berlin")
+    return {
+        "group": f"/dead/{group.fingerprint}",
+        "letters": "/dead/letters",
+        "count": "/dead/letters/count",
+        "rescues": "/rescues",
+        "rescue": f"/rescues/{rescue.id}",
+        "flow": f"/flows/{flow.id}",
+        "cron-entry": "/cron/nightly-import-of-everything",
+        "all-dead": "/dead",
+        "all-flows": "/flows",
+        "all-cron": "/cron",
+    }
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_each_page_is_within_the_width(
+    browser: Browser, site: Site, paths: dict[str, str], scheme: Literal["light", "dark"], width: int
+) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page = context.new_page()
+    for name, path in paths.items():
+        page.goto(f"http://127.0.0.1:{site.port}{path}")
+        found = page.evaluate("document.documentElement.scrollWidth")
+        assert found <= width, f"{path} is {found} wide"
+        picture(page, f"{name}-{width}-{scheme}")
+    context.close()
