@@ -15,6 +15,7 @@
     │   └── UnknownParent      depends_on names an unknown job
     ├── JobNotFound            no such job, or its result was deleted
     ├── DuplicateJob           another job holds the unique key
+    ├── IdConflict             another request has enqueued a job with this id
     ├── FleetFull              Redis has no memory left for new jobs
     ├── StoreUnavailable       Redis did not reply in time: try again
     │   ├── BufferFull             the producer's local buffer has no room: try again later, or enlarge it
@@ -188,6 +189,22 @@ class DuplicateJob(JobfleetError):
     def __init__(self, holder: str, message: str | None = None) -> None:
         super().__init__(message or f"Job {holder!r} holds the unique key.")
         self.holder = holder
+
+
+class IdConflict(JobfleetError):
+    """Another request has enqueued a job with this id.
+
+    Attributes:
+        job_id: The id of that job.
+    """
+
+    def __init__(self, job_id: str, message: str | None = None) -> None:
+        super().__init__(
+            message
+            or f"{job_id} exists, and was not enqueued by this request, or what it was is not stored any more; give "
+            "another id."
+        )
+        self.job_id = job_id
 
 
 class FleetFull(JobfleetError):

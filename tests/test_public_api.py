@@ -25,7 +25,7 @@ SURFACE = {
     "WaitTimeout", "BufferFull", "ConfigError", "After", "BatchItem", "Cron", "Flow", "__version__",
     "JobConfig", "JobDetails", "JobId", "JobManager", "LockConflict", "LockTimeout", "UnknownQueue", "UnknownGroup",
     "UnknownRescue", "PayloadLost", "PayloadUnavailable", "get_job_manager",
-    "BadSignature", "Secret", "UnknownKey",
+    "BadSignature", "IdConflict", "Secret", "UnknownKey",
 }  # fmt: skip
 LATER = {"init_job_tables"}
 EXTRAS = {

@@ -60,6 +60,7 @@ HEADER_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "nominal": "for a recurring job: the scheduled time, microseconds since 1970",
         "schema": "version of the function's arguments; absent for 1",
         "batch": "batch of its enqueue",
+        "request": "SHA-256 of the request to the API that has enqueued it under an id of its own",
         "payload": "store, key, length and SHA-256 of a body that is in a payload store",
     }
 )

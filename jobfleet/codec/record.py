@@ -40,6 +40,7 @@ FIELD_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "tags": "as in the envelope's header",
         "metadata": "as in the envelope's header",
         "unique": "as in the envelope's header",
+        "request": "as in the envelope's header",
         "payload": "store, key, length and SHA-256 of a value that is in a payload store",
     }
 )
@@ -47,6 +48,7 @@ FIELD_KEYS: Final[Mapping[str, str]] = MappingProxyType(
 
 DESCRIBED: Final = (
     "name", "enqueued_at", "user", "session", "correlation_id", "tags", "metadata", "moved_from", "unique", "group",
+    "request",
 )  # fmt: skip
 """What a record takes from the envelope's header, so that a page of finished jobs needs no envelope."""
 

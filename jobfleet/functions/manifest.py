@@ -39,6 +39,10 @@ def function_record(function: JobFunction[..., Any, Any]) -> bytes:
         "doc": _first_line(function),
         "run_in": function.run_in,
     }
+    from jobfleet.functions.takes import TAKES, takes_of  # supervisors do not need it
+
+    if (takes := takes_of(function)) is not None:
+        fields[TAKES] = takes
     if function.cron is not None:
         fields["cron"] = function.cron.dump()
     if isinstance(options.get("group"), GroupTemplate):

@@ -165,6 +165,7 @@ class Job(Generic[R_co]):
     id: str | None = field(default=None, kw_only=True)
     suffix: str = field(default="", init=False, repr=False, compare=False)
     is_plain: bool = field(default=True, init=False, repr=False, compare=False)
+    request: str = field(default="", init=False, repr=False, compare=False)
 
     if not TYPE_CHECKING:  # the generated __init__ would set every option of every job, but most jobs set none
 
@@ -246,7 +247,13 @@ class Job(Generic[R_co]):
         """Return the same job without `depends_on`."""
         copy = replace(self, depends_on=None)
         _set(copy, "suffix", self.suffix)
-        return copy
+        return with_request(copy, self.request)
+
+
+def with_request(job: Job, request: str) -> Job:
+    """Return the job, which remembers the hash of the request that enqueues it."""
+    _set(job, "request", request)
+    return job
 
 
 def _own_suffix(own: object) -> str:

@@ -60,7 +60,8 @@ class WebApp:
 
         async def missing(request: Request, error: Exception) -> Response:
             status = error.status_code if isinstance(error, HTTPException) else 404
-            problem = refusal("method-not-allowed" if status == 405 else "not-found")
+            headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+            problem = refusal("method-not-allowed" if status == 405 else "not-found", headers=headers)
             is_api = "/api/" in request.scope["path"]
             return context.refused(request, problem, "json" if is_api else "html")
 
@@ -134,11 +135,12 @@ def _routes(context: Context) -> list[BaseRoute]:
         Mount("/static", _Assets(directory=STATIC)),
     ]
     for page in PAGES:
-        routes.append(Route(API + page.api_path, reading.api(context, page)))
+        routes.append(Route(API + page.api_path, (reading.events if page.ends else reading.api)(context, page)))
         if page.template:
             routes.append(Route(f"/live{page.path}", reading.live(context, page)))
             routes.append(Route(page.path, reading.html(context, page)))
     for action in ACTIONS:
         routes.append(Route(API + action.path, writing.api(context, action), methods=["POST"]))
-        routes.append(Route(action.path, writing.form(context, action), methods=["POST"]))
+        if action.back:
+            routes.append(Route(action.path, writing.form(context, action), methods=["POST"]))
     return routes

@@ -17,6 +17,7 @@ _STATUS: tuple[tuple[type[errors.JobfleetError], int], ...] = (
     (errors.PayloadUnavailable, 503),
     (errors.FleetFull, 507),
     (errors.DuplicateJob, 409),
+    (errors.IdConflict, 409),
     (errors.ConfigError, 400),
     (errors.InvalidJob, 400),
 )
@@ -32,19 +33,24 @@ class Problem(Exception):
         code: The code, which never changes.
         message: One line with a remedy.
         headers: Headers of the answer.
+        field: The parameter that is wrong; empty if it is none.
     """
 
-    def __init__(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, status: int, code: str, message: str, headers: dict[str, str] | None = None, *, field: str = ""
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
         self.headers: dict[str, str] = headers or {}
+        self.field = field
 
     @property
     def data(self) -> dict[str, object]:
         """The body of the answer of the API."""
-        return {"error": {"code": self.code, "message": self.message}}
+        field = {"field": self.field} if self.field else {}
+        return {"error": {"code": self.code, "message": self.message, **field}}
 
 
 def code_of(kind: type[errors.JobfleetError]) -> str:
@@ -56,7 +62,8 @@ def problem_of(error: errors.JobfleetError) -> Problem:
     """The problem that an error of jobfleet is for the sender of a request."""
     status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
     headers = {"Retry-After": "2"} if status == 503 else None
-    return Problem(status, code_of(type(error)), str(error), headers)
+    field = getattr(error, "field", "")
+    return Problem(status, code_of(type(error)), str(error), headers, field=field if isinstance(field, str) else "")
 
 
 class Row(NamedTuple):
@@ -87,7 +94,7 @@ OWN = {
 """The codes of the web itself."""
 
 
-def refusal(code: str, message: str = "", headers: dict[str, str] | None = None) -> Problem:
+def refusal(code: str, message: str = "", headers: dict[str, str] | None = None, *, field: str = "") -> Problem:
     """A problem of the web itself."""
     row = OWN[code]
-    return Problem(row.status, code, message or row.meaning, headers)
+    return Problem(row.status, code, message or row.meaning, headers, field=field)

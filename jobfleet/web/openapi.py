@@ -44,9 +44,12 @@ class Document:
         """
         paths: dict[str, Any] = {}
         for page in self._pages:
-            paths.setdefault(page.api_path, {})["get"] = self._operation(
-                "get", page.api_path, page.summary, page.answer, page.parameters, page.role
-            )
+            operation = self._operation("get", page.api_path, page.summary, page.answer, page.parameters, page.role)
+            if page.ends is not None:  # each event has such data
+                done = operation["responses"]["200"]
+                done["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
+                operation["responses"]["204"] = {"description": "The last event was sent before."}
+            paths.setdefault(page.api_path, {})["get"] = operation
         for action in self._actions:
             operation = self._operation(
                 "post", action.path, action.summary, action.answer, action.parameters, action.role
@@ -149,6 +152,8 @@ def _parameter_schema(one: Parameter) -> Schema:
     if one.least is not None:
         number: Schema = {"type": "integer", "minimum": one.least, "maximum": one.most}
         return number if one.default is None else number | {"default": one.default}
+    if one.schema:
+        return dict(one.schema)
     if one.words:
         return {"type": "string", "enum": list(one.words)}
     return {"type": "string", "maxLength": one.longest}
@@ -168,5 +173,8 @@ def _body(parameters: Sequence[Parameter]) -> dict[str, Any]:
     members = {
         one.name: _parameter_schema(one) | {"description": one.help} for one in parameters if one.place == "body"
     }
-    schema = {"type": "object", "properties": members}
-    return {"requestBody": {"required": False, "content": {"application/json": {"schema": schema}}}}
+    needed = [one.name for one in parameters if one.is_required]
+    schema: Schema = {"type": "object", "properties": members}
+    if needed:
+        schema |= {"required": needed, "additionalProperties": False}
+    return {"requestBody": {"required": bool(needed), "content": {"application/json": {"schema": schema}}}}

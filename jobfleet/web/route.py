@@ -33,6 +33,8 @@ class Parameter:
         most: The largest number.
         default: The value if it is not given.
         longest: The most characters of a text.
+        schema: Its schema in the document, if it is neither a text nor a number. The action reads such a value itself.
+        is_required: Whether the body must have it.
     """
 
     name: str
@@ -43,6 +45,8 @@ class Parameter:
     most: int | None = None
     default: Any = None
     longest: int = TEXT_MOST
+    schema: Mapping[str, Any] = field(default_factory=dict)
+    is_required: bool = False
 
     def within(self, place: Literal["path", "query", "body"]) -> Parameter:
         """The same parameter in another place."""
@@ -54,14 +58,18 @@ class Parameter:
         Raises:
             Problem: It is not valid.
         """
+        if self.schema:
+            return given
         if given is None or given == "":
             return self.default
         if self.least is not None and self.most is not None:
             return self._number(given, self.least, self.most)
         if not isinstance(given, str) or len(given) > self.longest:
-            raise refusal("invalid-request", f"{self.name}: give a text of at most {self.longest:,} characters.")
+            raise refusal(
+                "invalid-request", f"{self.name}: give a text of at most {self.longest:,} characters.", field=self.name
+            )
         if self.words and given not in self.words:
-            raise refusal("invalid-request", f"{self.name}: use {', '.join(self.words)}.")
+            raise refusal("invalid-request", f"{self.name}: use {', '.join(self.words)}.", field=self.name)
         return given
 
     def _number(self, given: object, least: int, most: int) -> int:
@@ -72,7 +80,9 @@ class Parameter:
         else:
             number = least - 1
         if not least <= number <= most:
-            raise refusal("invalid-request", f"{self.name}: use a whole number from {least:,} to {most:,}.")
+            raise refusal(
+                "invalid-request", f"{self.name}: use a whole number from {least:,} to {most:,}.", field=self.name
+            )
         return number
 
 
@@ -91,6 +101,7 @@ class Page:
         parameters: The parameters.
         role: Who may see it.
         api: The path in the API, if it is another one.
+        ends: For a page that the API sends as server-sent events: whether data are the last ones.
     """
 
     path: str
@@ -103,6 +114,7 @@ class Page:
     parameters: tuple[Parameter, ...] = ()
     role: Role = Role.VIEWER
     api: str = ""
+    ends: Callable[[Data], bool] | None = None
 
     @property
     def api_path(self) -> str:
@@ -125,7 +137,8 @@ class Action:
         act: Does it.
         answer: The types of the data that it returns, by name.
         note: What the page says then; its names are those of the data.
-        back: The path of the page that is shown then.
+        back: The path of the page that is shown then; empty if only the API has the action, which then also gets fields
+            of the body that it does not know, to refuse them.
         parameters: The parameters.
         role: Who may do it.
         shows: The name of the template of a page that shows the data, in place of a note on the page before.
@@ -136,8 +149,8 @@ class Action:
     summary: str
     act: Act
     answer: Mapping[str, Any]
-    note: Callable[[Data], str]
-    back: str
+    note: Callable[[Data], str] = str
+    back: str = ""
     parameters: tuple[Parameter, ...] = field(default=())
     role: Role = Role.OPERATOR
     shows: str = ""
@@ -146,7 +159,8 @@ class Action:
     def values(self, path: Mapping[str, str], body: Mapping[str, Any]) -> dict[str, Any]:
         """Read the values of its parameters."""
         sources: dict[str, Mapping[str, Any]] = {"path": path, "body": body}
-        return {one.name: one.read(sources[one.place].get(one.name)) for one in self.parameters}
+        unknown = {} if self.back else body
+        return {**unknown} | {one.name: one.read(sources[one.place].get(one.name)) for one in self.parameters}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from jobfleet.web.pages import (
     bulk,
     cron,
     dead,
+    enqueue,
     fleet,
     flows,
     history,
@@ -34,6 +35,7 @@ PAGES: tuple[Page, ...] = (
 ACTIONS: tuple[Action, ...] = (
     *queues.ACTIONS,
     *bulk.ACTIONS,
+    *enqueue.ACTIONS,
     *job.ACTIONS,
     *job_changes.ACTIONS,
     *dead.ACTIONS,

@@ -44,7 +44,7 @@ def test_a_browser_that_is_not_there_is_installed(machine: Path) -> None:
 
 
 def test_what_is_there_is_not_installed_again(machine: Path) -> None:
-    for name in ("chromium", "prometheus", "promtool", "postgres"):
+    for name in ("chromium", "node", "prometheus", "promtool", "postgres"):
         write(machine / "bin" / name, "#!/bin/sh\n")
     servers = machine / ".venv" / "tools" / "bin"
     servers.mkdir(parents=True)
@@ -72,5 +72,5 @@ def test_a_tool_that_is_not_known_is_refused(machine: Path) -> None:
     done = run(machine, "netscape")
 
     assert done.returncode == 2
-    known = "prometheus, postgresql, chromium, redis, valkey, axe"
+    known = "prometheus, postgresql, chromium, node, redis, valkey, axe"
     assert done.stderr == f"scripts/tools: no tool 'netscape'; there are: {known}\n"

@@ -18,7 +18,15 @@ PAGES = sorted([ROOT / "README.md", *(page for page in DOCS.rglob("*.md") if TEM
 
 SHELL = frozenset({"sh", "console"})
 """Languages of blocks that are typed into a terminal; a ``console`` block shows the output too."""
-FILES = {"python": "py", "toml": "toml", "json": "json", "yaml": "yaml", "ini": "ini", "sql": "sql"}
+FILES = {
+    "javascript": "mjs",
+    "python": "py",
+    "toml": "toml",
+    "json": "json",
+    "yaml": "yaml",
+    "ini": "ini",
+    "sql": "sql",
+}
 """Languages of blocks that are files, with the ending of their names. The first line is a comment with the name."""
 SHOWN = frozenset({"text", "mermaid"})
 """Languages of blocks that are not code: output, and drawings."""
@@ -27,7 +35,7 @@ _FENCE = re.compile(
     r"^(?:<!-- fragment: (?P<reason>[^\n]*?) -->\n+)?```(?P<language>[^\n]*)\n(?P<body>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
-_FILE = re.compile(r"# (?P<name>[\w.]+)\n")
+_FILE = re.compile(r"(?:#|//) (?P<name>[\w.]+)\n")
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,11 +112,11 @@ class Browser:
         return self.post("/login", self.csrf("/login"), name=name, password=password, next="/")
 
     @contextmanager
-    def stream(self, path: str, **headers: str) -> Iterator[Iterator[dict[str, str]]]:
+    def stream(self, path: str, root: str = "/live", **headers: str) -> Iterator[Iterator[dict[str, str]]]:
         """The events of a live page."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         sent = {"Host": self.host, **{name.replace("_", "-"): value for name, value in headers.items()}}
-        connection.request("GET", f"/live{path}", headers=sent)
+        connection.request("GET", f"{root}{path}", headers=sent)
         response = connection.getresponse()
         assert response.status == 200, response.read()
         try:

@@ -9,7 +9,7 @@ from jobfleet.client._async.audit import AsyncAudit, audited
 from jobfleet.client._async.connection import AsyncReceiptIterator
 from jobfleet.client._async.receipts import AsyncReceipts
 from jobfleet.errors import JobNotFound
-from jobfleet.model import Job, JobId, JobResult
+from jobfleet.model import Job, JobId, JobResult, Receipt
 from jobfleet.operations.jobs import cancel as jobs_cancel
 from jobfleet.operations.jobs import poll as jobs_poll
 
@@ -37,6 +37,28 @@ class AsyncJobs(AsyncAudit):
         """
         receipt = await self.submit(job)
         return receipt.id  # type: ignore[return-value]  # a plain str, of which only type checkers know the result
+
+    async def submit_by_name(self, job: Job, request: str) -> Receipt:
+        """Enqueue a job for a program that has only the name of its function; `job.function` is that name.
+
+        A worker must have published the function, the arguments must fit its published parameters, and the queue must
+        exist. If the job has an id, it is enqueued once per request.
+
+        Args:
+            job: The job.
+            request: A hash of the request, by which a repetition is known.
+
+        Raises:
+            IdConflict: Another request has enqueued a job with this id.
+            InvalidJob: No worker has published the function, or it does not accept the arguments; or an option is
+                wrong.
+            UnknownQueue: There is no such queue.
+        """
+        from jobfleet.operations import by_name
+
+        receipt = await self._do(by_name.submit(self.context, self.context.apply_hooks(job), request))
+        self.counted("enqueued", int(receipt.created))
+        return receipt
 
     def enqueue_many(self, jobs: Iterable[Job], *, chunk: int = 1000) -> AsyncReceiptIterator:
         """Enqueue many jobs in bounded memory. The result yields one receipt per job, in order.

@@ -215,6 +215,8 @@ def _head(job: Job, function: str, key: str | None, group: str | None, level: st
         header["schema"] = version
     if level:
         header["durability"] = level
+    if job.request:
+        header["request"] = job.request
     _describe(job, header)
     return encode_head(header)
 

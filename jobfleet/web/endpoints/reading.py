@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import json
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from starlette.requests import Request
@@ -10,13 +11,17 @@ from starlette.responses import Response
 
 from jobfleet.web.endpoints.request import Context, Endpoint, json_response, path_of, root_of
 from jobfleet.web.endpoints.stream import EventStream
-from jobfleet.web.errors import Problem
+from jobfleet.web.errors import Problem, refusal
 from jobfleet.web.live.hub import Snapshot
 from jobfleet.web.route import Page
 from jobfleet.web.safety.caller import Caller
 from jobfleet.web.safety.identity import csrf_token, signed
 
 BEAT_LINE = ": beat\n\n"
+END = "end"
+"""The id of the last event of a stream that ends; a client that comes back with it gets an empty answer."""
+_GONE = Snapshot(-1)
+"""In place of a snapshot, when there will be no more."""
 BEAT = 10.0
 """Seconds without a change after which a line is sent, so that a connection that is gone is noticed."""
 
@@ -25,6 +30,17 @@ def _asked(context: Context, page: Page, request: Request) -> tuple[Caller, dict
     """Who asks, and for what."""
     caller = context.caller(request, page.role)
     return caller, page.values(request.path_params, dict(request.query_params))
+
+
+def _asked_exactly(context: Context, page: Page, request: Request) -> tuple[Caller, dict[str, Any]]:
+    """The same for a program. An unknown parameter is refused, because a misspelled filter would match everything."""
+    asked = _asked(context, page, request)
+    known = [one.name for one in page.parameters if one.place == "query"]
+    for name in request.query_params:
+        if name not in known:
+            there_are = f"there are: {', '.join(known)}." if known else "there are none."
+            raise refusal("invalid-request", f"There is no parameter {name!r:.100}; {there_are}", field=name)
+    return asked
 
 
 def _key(page: Page, values: dict[str, Any]) -> tuple[object, ...]:
@@ -40,7 +56,7 @@ def api(context: Context, page: Page) -> Endpoint:
     """The endpoint of the API for the data of a page. It shares no read, so a program sees what it has just changed."""
 
     async def answer(request: Request) -> Response:
-        _, values = _asked(context, page, request)
+        _, values = _asked_exactly(context, page, request)
         return json_response(await page.read(context.dashboard, values))
 
     return context.handled("json", answer)
@@ -95,6 +111,54 @@ def live(context: Context, page: Page) -> Endpoint:
         return EventStream(events(), snapshots)
 
     return context.handled("json", answer)
+
+
+def events(context: Context, page: Page) -> Endpoint:
+    """The endpoint of the API that sends the data of a page at each change, as server-sent events, until the last."""
+    ends = page.ends
+    assert ends is not None  # noqa: S101 - only such pages come here
+
+    async def answer(request: Request) -> Response:
+        _, values = _asked_exactly(context, page, request)
+        seen = request.headers.get("last-event-id", "")
+        if seen == END:
+            return Response(status_code=204)
+        hub = context.dashboard.hub
+        snapshots = hub.watch(
+            ("events", *_key(page, values)), lambda: page.read(context.dashboard, values), page.every, seen=seen,
+            beat=BEAT,
+        )  # fmt: skip
+        first = await anext(snapshots, None)
+        if first is not None and first.problem is not None:
+            await snapshots.aclose()
+            raise first.problem
+
+        async def texts() -> AsyncGenerator[str, None]:
+            snapshot = first
+            while snapshot is not _GONE and _is_known(context, request, page):
+                yield BEAT_LINE if snapshot is None else _data_event(hub.epoch, snapshot)
+                if snapshot is not None and _is_last(ends, snapshot):
+                    yield f"id: {END}\nevent: end\ndata: {{}}\n\n"
+                    return
+                snapshot = await anext(snapshots, _GONE)
+
+        return EventStream(texts(), snapshots)
+
+    return context.handled("json", answer)
+
+
+def _data_event(epoch: str, snapshot: Snapshot) -> str:
+    problem = snapshot.problem
+    head = f"id: {epoch}-{snapshot.number}\n" + ("" if problem is None else "event: problem\n")
+    text = json.dumps(snapshot.data if problem is None else problem.data, allow_nan=False)
+    return f"{head}data: {text}\n\n"
+
+
+def _is_last(ends: Callable[[dict[str, Any]], bool], snapshot: Snapshot) -> bool:
+    """Whether nothing will follow: it has ended, or does not exist any more."""
+    if snapshot.problem is not None:
+        return snapshot.problem.status < 500
+    return snapshot.data is not None and ends(snapshot.data)
 
 
 def _is_known(context: Context, request: Request, page: Page) -> bool:

@@ -22,6 +22,8 @@ from jobfleet.web.safety.identity import SEAT_COOKIE, csrf_token, new_seat
 Endpoint = Callable[[Request], Awaitable[Response]]
 Form = Literal["html", "json"]
 _log = logging.getLogger("jobfleet.web")
+LOGGED_MOST = 300
+"""Characters of a path in the log."""
 AGAIN = '<!doctype html><meta http-equiv="refresh" content="0"><title>jobfleet</title>'
 """A link on another site does not send cookies of SameSite=Strict; the page loads itself once more, and does."""
 
@@ -63,7 +65,9 @@ class Context:
                 _log.exception("%s %s failed.", request.method, request.url.path)
                 found = refusal("internal")
             if request.method == "POST":
-                _log.warning("Refused: %s %s from %s: %s", request.method, request.url.path, address_of(request), found)
+                _log.warning(
+                    "Refused: %s %s from %s: %s", request.method, logged_path(request), address_of(request), found
+                )
             return self.refused(request, found, form)
 
         return serve
@@ -138,6 +142,11 @@ def path_of(request: Request) -> str:
     path = str(request.scope["path"]).removeprefix(root_of(request)) or "/"
     query = request.scope.get("query_string", b"").decode("ascii", "replace")
     return f"{quote(path)}?{query}" if query else quote(path)
+
+
+def logged_path(request: Request) -> str:
+    """The path of a request for a line of the log: quoted, because it may have any character, and cut."""
+    return quote(str(request.scope["path"]))[:LOGGED_MOST]
 
 
 def address_of(request: Request) -> str:

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from jobfleet.web.endpoints.request import Context, Endpoint, address_of, json_response, root_of
+from jobfleet.web.endpoints.request import Context, Endpoint, address_of, json_response, logged_path, root_of
 from jobfleet.web.route import Action
 from jobfleet.web.safety.caller import Caller
 from jobfleet.web.safety.checks import (
@@ -29,9 +29,10 @@ async def _done(
     context: Context, action: Action, request: Request, caller: Caller, values: dict[str, Any]
 ) -> dict[str, Any]:
     data = await action.act(context.dashboard, values, caller)
-    if not action.shows:
+    if action.back and not action.shows:  # programs enqueue often; pages read again soon anyway
         context.dashboard.hub.expire()
-    _log.info("%s (%s, %s): %s %s", caller.name, caller.role, address_of(request), request.method, request.url.path)
+    where = (address_of(request), request.method, logged_path(request))
+    _log.info("%s (%s, %s): %s %s", caller.name, caller.role, *where)
     return data
 
 

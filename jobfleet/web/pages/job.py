@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from jobfleet.errors import JobNotFound
-from jobfleet.model import JobResult
+from jobfleet.model import JobResult, JobStatus
 from jobfleet.model.details import JobDetails, Parent
 from jobfleet.model.explanation import Reason
 from jobfleet.model.result import LogLine
@@ -19,6 +19,7 @@ LOG_SHOWN = 200
 """Lines of the log that the page shows, from its end."""
 ID = Parameter(name="id", help="The id of the job.", place="path")
 TAIL = Parameter(name="tail", help="Lines from the end of the log.", least=1, most=1000, default=LOG_SHOWN)
+STATE = Shape.of("JobState", JobResult)
 PAST = Shape("Past", {"event": str, "at": datetime | None})
 DETAILS = Shape.of(
     "JobDetails", JobResult, JobDetails, without=("job", "priority", "history", "parents"),
@@ -48,6 +49,16 @@ async def read_logs(dashboard: Dashboard, values: Values) -> Data:
     (job_id,) = await dashboard.fleet.full_ids([values["id"]])
     await dashboard.fleet.poll(job_id)
     return {"id": job_id, "logs": await _logs(dashboard, job_id, values["tail"])}
+
+
+async def read_state(dashboard: Dashboard, values: Values) -> Data:
+    """The state of a job, with its progress and its result."""
+    (job_id,) = await dashboard.fleet.full_ids([values["id"]])
+    return {"job": dashboard.form.job(await dashboard.fleet.poll(job_id))}
+
+
+def _has_ended(data: Data) -> bool:
+    return JobStatus(data["job"]["status"]).is_final
 
 
 async def _logs(dashboard: Dashboard, job_id: str, most: int) -> list[dict[str, object]]:
@@ -105,6 +116,11 @@ PAGES = (
     Page(
         path="/jobs/{id}/logs", title="Log", summary="Show the last lines of a job's log.", read=read_logs,
         answer={"id": str, "logs": list[LogLine]}, parameters=(ID, TAIL),
+    ),
+    Page(
+        path="/jobs/{id}/events", title="Events",
+        summary="Send the state of a job as server-sent events at each change, until it ends.", read=read_state,
+        answer={"job": STATE}, parameters=(ID,), every=0.5, ends=_has_ended,
     ),
 )  # fmt: skip
 ACTIONS = (

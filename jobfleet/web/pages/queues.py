@@ -63,6 +63,7 @@ async def pause(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
 async def resume(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
     """Resume it."""
     place = _place(values)
+    await _named(dashboard, values["name"])
     has_changed = await dashboard.fleet.resume(values["name"], **place, by=caller.name)
     return {"queue": values["name"], **place, "paused": False, "changed": has_changed}
 

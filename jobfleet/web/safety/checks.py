@@ -6,7 +6,7 @@ import asyncio
 import hmac
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import parse_qsl, urlsplit
 
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
@@ -80,6 +80,10 @@ async def read_form(request: Request) -> dict[str, str]:
     return fields
 
 
+def _refuse(word: str) -> NoReturn:
+    raise ValueError(word)  # NaN and Infinity are not JSON
+
+
 async def read_json(request: Request) -> Mapping[str, Any]:
     """Read an object of JSON; an empty body is an empty object."""
     body = await read_body(request)
@@ -88,7 +92,7 @@ async def read_json(request: Request) -> Mapping[str, Any]:
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise refusal("unsupported-body", "Send application/json.")
     try:
-        fields = json.loads(body)
+        fields = json.loads(body, parse_constant=_refuse)
     except (ValueError, RecursionError):
         raise refusal("invalid-request", "The body is not JSON.") from None
     if not isinstance(fields, dict):
