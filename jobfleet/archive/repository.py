@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Engine, Select, and_, delete, func, select, tuple_
+from sqlalchemy import ColumnElement, Engine, Select, and_, delete, func, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from jobfleet.archive.columns import as_json
@@ -172,6 +172,8 @@ class JobRepository:
         user: str | None = None,
         session: str | None = None,
         tag: str | None = None,
+        group: str | None = None,
+        text: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
         limit: int = 100,
@@ -186,6 +188,9 @@ class JobRepository:
             user: The user of the jobs.
             session: The session of the jobs.
             tag: A tag of the jobs.
+            group: The group of the jobs.
+            text: A part of the id, the name or the error of the jobs, in any case of its letters. The database reads
+                every job that meets the other conditions.
             since: Jobs enqueued at this time or later.
             until: Jobs enqueued before this time.
             limit: Most jobs to return; default 100.
@@ -197,8 +202,8 @@ class JobRepository:
         check_number(limit, least=0)
         check_number(offset, field="offset", least=0)
         asked = self._chosen(
-            status=status, queue=queue, function=function, user=user, session=session, tag=tag, since=since,
-            until=until,
+            status=status, queue=queue, function=function, user=user, session=session, tag=tag, group=group,
+            text=text, since=since, until=until,
         )  # fmt: skip
         newest = asked.order_by(JobModel.enqueued_at.desc(), JobModel.id.desc())
         return self._shown(newest.limit(limit).offset(offset))
@@ -300,6 +305,7 @@ class JobRepository:
         *,
         status: JobStatus | Collection[JobStatus] | None = None,
         tag: str | None = None,
+        text: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
         **named: str | None,
@@ -307,13 +313,15 @@ class JobRepository:
         conditions: list[ColumnElement[bool]] = [JobModel.namespace == self.namespace]
         if status is not None:
             conditions.append(JobModel.status.in_([one.value for one in _states(status)]))
-        for name, value in {**named, "tag": tag}.items():
+        for name, value in {**named, "tag": tag, "text": text}.items():
             if value is not None:
                 check_text(value, field=name)
         conditions += [_NAMED[name] == value for name, value in named.items() if value is not None]
         if tag is not None:
             tagged = select(JobTagModel.job_id).where(JobTagModel.namespace == self.namespace, JobTagModel.tag == tag)
             conditions.append(JobModel.id.in_(tagged))
+        if text is not None:
+            conditions.append(or_(*(column.icontains(text, autoescape=True) for column in _TEXTS)))
         for name, moment in (("since", since), ("until", until)):
             if moment is not None:
                 check_moment(moment, field=name)
@@ -334,7 +342,10 @@ _NAMED: dict[str, Any] = {
     "function": JobModel.function,
     "user": JobModel.user_name,
     "session": JobModel.session_id,
+    "group": JobModel.group_name,
 }
+_TEXTS = (JobModel.id, JobModel.name, JobModel.error)
+"""What a text is looked for in."""
 
 
 def _job_row(namespace: str, job: JobResult[Any]) -> JobModel:

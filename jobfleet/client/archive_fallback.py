@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from time import time
 from typing import TYPE_CHECKING, Any
 
 from jobfleet.archive import database_errors
 from jobfleet.config import mask_url
-from jobfleet.errors import JobNotFound, StoreUnavailable
+from jobfleet.errors import ConfigError, JobNotFound, StoreUnavailable
 from jobfleet.model import JobResult
 from jobfleet.operations.fleet_context import FleetContext
 
@@ -82,6 +82,23 @@ class ArchiveFallback:
                 f"{job_id} is erased in Redis, but not in the archive at {mask_url(url)}, which does not answer: "
                 f"{reason} Forget it again when the archive answers."
             ) from None
+
+    def search(self, asked: Mapping[str, Any]) -> list[JobResult[Any]]:
+        """Return the jobs that meet the given conditions, newest first.
+
+        Raises:
+            ConfigError: There is no archive.
+            StoreUnavailable: The archive did not answer.
+        """
+        url = self._context.config.archive_url
+        if url is None:
+            raise ConfigError("There is no archive: set archive_url / JOBFLEET_ARCHIVE_URL.")
+        repository = self._opened(url)
+        try:
+            return repository.search(**asked)
+        except database_errors() as error:
+            reason = str(error).split("\n", 1)[0]
+            raise StoreUnavailable(f"The archive at {mask_url(url)} does not answer: {reason}") from None
 
     def hours(self, asked: Window) -> dict[int, dict[int, Any]]:
         """Return the samples of hours by their beginning, in seconds since 1970.

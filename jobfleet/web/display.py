@@ -8,6 +8,7 @@ rest.
 from __future__ import annotations
 
 import json
+import math
 import unicodedata
 from datetime import datetime
 
@@ -97,8 +98,11 @@ def clock(text: str) -> str:
 
 
 def percent(part: float | None) -> str:
-    """A share of one as a percentage."""
-    return "–" if part is None else f"{min(max(part, 0.0), 1.0):.0%}"
+    """A share of one as a percentage; only all of it is 100%."""
+    if part is None:
+        return "–"
+    part = min(max(part, 0.0), 1.0)
+    return f"{math.floor(part * 1000) / 1000:.1%}" if 0.995 <= part < 1 else f"{part:.0%}"
 
 
 def json_text(value: object) -> Markup:

@@ -9,6 +9,7 @@ import redis
 
 from jobfleet import AsyncFleet, Fleet, JobNotFound, JobResult, JobStatus, StoreUnavailable
 from jobfleet.archive import JobRepository
+from jobfleet.errors import ConfigError
 from jobfleet.store.keys import Keyspace
 from tests.support.postgres import Postgres
 
@@ -33,6 +34,18 @@ async def test_both_clients_poll_the_archive_for_what_redis_does_not_know(
     async with AsyncFleet(redis_url, archive_url=archive_url) as there:
         assert await there.poll(JOB) == kept
         assert await there.poll_many([JOB, "mail.0.none"]) == [kept, None]
+
+
+async def test_both_clients_search_the_archive(redis_url: str, archive_url: str, repository: JobRepository) -> None:
+    kept = keep(repository)
+
+    with Fleet(redis_url, archive_url=archive_url) as fleet:
+        assert fleet.archived("SEND", queue="mail") == [kept]
+        assert fleet.archived("no such text") == []
+    async with AsyncFleet(redis_url, archive_url=archive_url) as there:
+        assert await there.archived(function="mail.send", status=JobStatus.COMPLETED) == [kept]
+    with Fleet(redis_url) as without, pytest.raises(ConfigError, match=r"There is no archive: set archive_url"):
+        without.archived("x")
 
 
 def test_what_redis_knows_counts_more(

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 from urllib.parse import unquote_plus
 
 import pytest
 
-from jobfleet import Fleet, Job, JobStatus
+from jobfleet import Fleet, Job, JobResult, JobStatus
+from jobfleet.archive import JobRepository, init_job_tables
 from jobfleet.json_form import JsonForm
 from jobfleet.redaction import Redaction
 from jobfleet.web.errors import Problem
 from jobfleet.web.pages.job_changes import restored
 from tests.cli.hand import Hand
-from tests.web.site import Answer, Browser
+from tests.web.site import Answer, Browser, served
 
 
 @pytest.fixture(autouse=True)
@@ -90,6 +94,31 @@ def test_a_queue_is_purged_after_its_number_was_shown(browser: Browser, fleet: F
     assert "<h1>Purge 5 jobs?</h1>" in page.text
     assert note(sends_on(browser, page)) == "5 jobs were cancelled."
     assert [queue.scheduled for queue in fleet.queues() if queue.name == "default"] == [0]
+
+
+def test_jobs_are_listed_by_group_and_time_and_found_by_a_text_in_the_archive(
+    browser: Browser, fleet: Fleet, make_fleet: Callable[..., Fleet], tmp_path: Path
+) -> None:
+    fleet.enqueue(Job("Grouped", "demo.add", id="g", group="acme"))
+    assert [job["id"] for job in browser.get("/api/v1/jobs?group=acme").json["jobs"]] == ["default.0.g"]
+    assert browser.get("/api/v1/jobs?until=2020-01-01").json["jobs"] == []
+    assert browser.get("/api/v1/jobs?since=soon").code == "invalid-request"
+    assert browser.get("/api/v1/jobs?text=x").code == "config-error"
+    page = browser.post("/jobs/bulk/preview", browser.csrf(), verb="cancel", group="acme")
+    assert "<h1>Cancel 1 job?</h1>" in page.text
+
+    url = f"sqlite:///{tmp_path}/archive.db"
+    init_job_tables(url)
+    with JobRepository(url) as archive:
+        archive.save(
+            JobResult[Any](
+                id="mail.0.old", status=JobStatus.COMPLETED, queue="mail", function="f", name="Ünfound",
+                enqueued_at=datetime.now(UTC),
+            )
+        )  # fmt: skip
+    with served(make_fleet(archive_url=url)) as site:
+        assert "Ünfound" in site.browser().get("/jobs?text=nfou").text
+        assert "No jobs match." in site.browser().get("/jobs?text=nfou&queue=other").text
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ Concurrent enqueues share round trips by themselves. Written by hand, as its twi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Generator, Sequence
+from collections.abc import AsyncIterator, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from jobfleet.client._async.listener import AsyncSharedListener
@@ -202,6 +202,9 @@ class AsyncConnection(ClientBase):
 
     async def _forget_in_archive(self, job_id: str) -> bool:
         return await asyncio.to_thread(self._archived.forget, job_id) if self.config.archive_url else False
+
+    async def _searched_in_archive(self, asked: Mapping[str, Any]) -> list[JobResult[Any]]:
+        return await asyncio.to_thread(self._archived.search, asked)
 
     async def _hours_from_archive(self, asked: Window) -> dict[int, dict[int, Any]]:
         return await asyncio.to_thread(self._archived.hours, asked) if asked.needs_archive else {}

@@ -65,6 +65,9 @@ class AsyncInspect(AsyncConnection):
         function: str | None = None,
         status: JobStatus | None = None,
         queue: str | None = None,
+        group: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
         limit: int = 50,
     ) -> list[JobResult[Any]]:
         """Return the jobs that were enqueued last, in whatever state, newest first across queues.
@@ -76,6 +79,9 @@ class AsyncInspect(AsyncConnection):
             function: The registered name of their function.
             status: Their status.
             queue: Their queue.
+            group: Their group.
+            since: They were enqueued at this time or later; a naive time is in this machine's local zone.
+            until: They were enqueued before this time.
             limit: The largest number of jobs.
 
         Raises:
@@ -85,7 +91,7 @@ class AsyncInspect(AsyncConnection):
         from jobfleet.operations.jobs import newest as jobs_newest
         from jobfleet.operations.jobs.filters import Filter
 
-        chosen = Filter(queue=queue, function=function, status=status)
+        chosen = Filter(queue=queue, function=function, status=status, group=group, since=since, until=until)
         return await self._do(jobs_newest.newest(self.context, chosen, limit=limit))
 
     async def jobs(self, *, limit: int = 50, cursor: str = "", **filters: Unpack[JobFilters]) -> listing.Page:
@@ -98,7 +104,8 @@ class AsyncInspect(AsyncConnection):
         Args:
             limit: The largest number of rows.
             cursor: `Page.cursor` of the previous page.
-            filters: Which jobs; see `JobFilters`: `tags`, `queue`, `function`, `user`, `session`, `status`.
+            filters: Which jobs; see `JobFilters`: `tags`, `queue`, `function`, `user`, `session`, `status`, `group`,
+                `since`, `until`.
 
         Raises:
             ConfigError: There is no such queue, or the cursor is not from such a page.
@@ -108,6 +115,47 @@ class AsyncInspect(AsyncConnection):
         from jobfleet.operations.jobs.filters import Filter
 
         return await self._do(listing.jobs(self.context, Filter(**filters), limit=limit, cursor=cursor))
+
+    async def archived(
+        self,
+        text: str | None = None,
+        *,
+        queue: str | None = None,
+        function: str | None = None,
+        tag: str | None = None,
+        user: str | None = None,
+        session: str | None = None,
+        group: str | None = None,
+        status: JobStatus | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 50,
+    ) -> list[JobResult[Any]]:
+        """Return the jobs in the archive that match all given conditions, newest first.
+
+        Args:
+            text: A part of their id, their name or their error. The database reads all jobs of the time for it.
+            queue: Their queue.
+            function: The registered name of their function.
+            tag: A tag.
+            user: Their user.
+            session: Their session.
+            group: Their group.
+            status: Their status.
+            since: They were enqueued at this time or later; a naive time is in this machine's local zone.
+            until: They were enqueued before this time.
+            limit: The largest number of jobs.
+
+        Raises:
+            ConfigError: There is no archive.
+            InvalidJob: A condition is not valid; `field` names it.
+            StoreUnavailable: The archive did not answer.
+        """
+        asked = {
+            "text": text, "queue": queue, "function": function, "tag": tag, "user": user, "session": session,
+            "group": group, "status": status, "since": since, "until": until, "limit": limit,
+        }  # fmt: skip
+        return await self._searched_in_archive(asked)
 
     async def queues(self) -> list[info.QueueInfo]:
         """Return the state of every queue."""

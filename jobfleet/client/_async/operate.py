@@ -239,7 +239,8 @@ class AsyncOperate(AsyncAudit):
 
         Args:
             by: The person or program that cancels, for the record.
-            filters: Which jobs; see `JobFilters`: `tags`, `queue`, `function`, `user`, `session`, `status`.
+            filters: Which jobs; see `JobFilters`: `tags`, `queue`, `function`, `user`, `session`, `status`, `group`,
+                `since`, `until`.
 
         Raises:
             ConfigError: No filter is given, or there is no such queue.
@@ -312,7 +313,8 @@ class AsyncOperate(AsyncAudit):
             priority: The new priority.
             by: The person or program that reschedules, for the record.
             dry_run: Whether the jobs are only counted.
-            filters: Which jobs; see `JobFilters`: `tags`, `queue`, `function`, `user`, `session`, `status`.
+            filters: Which jobs; see `JobFilters`: `tags`, `queue`, `function`, `user`, `session`, `status`, `group`,
+                `since`, `until`.
 
         Raises:
             InvalidJob: No change is given, or a value is not valid.
@@ -370,7 +372,8 @@ class AsyncOperate(AsyncAudit):
             to: The queue that the jobs move to.
             by: The person or program that moves the jobs, for the record.
             dry_run: Whether the jobs are only counted.
-            filters: Which jobs; see `JobFilters`: `tags`, `queue`, `function`, `user`, `session`, `status`.
+            filters: Which jobs; see `JobFilters`: `tags`, `queue`, `function`, `user`, `session`, `status`, `group`,
+                `since`, `until`.
 
         Raises:
             ConfigError: No filter is given, or there is no such queue to move from.

@@ -5,7 +5,7 @@ Written by hand, as its twin is: here they differ.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from jobfleet.client._sync.listener import SharedListener
@@ -185,6 +185,9 @@ class Connection(ClientBase):
 
     def _forget_in_archive(self, job_id: str) -> bool:
         return self._archived.forget(job_id)
+
+    def _searched_in_archive(self, asked: Mapping[str, Any]) -> list[JobResult[Any]]:
+        return self._archived.search(asked)
 
     def _hours_from_archive(self, asked: Window) -> dict[int, dict[int, Any]]:
         return self._archived.hours(asked) if asked.needs_archive else {}

@@ -238,7 +238,8 @@ class Operate(Audit):
 
         Args:
             by: The person or program that cancels, for the record.
-            filters: Which jobs; see `JobFilters`: `tags`, `queue`, `function`, `user`, `session`, `status`.
+            filters: Which jobs; see `JobFilters`: `tags`, `queue`, `function`, `user`, `session`, `status`, `group`,
+                `since`, `until`.
 
         Raises:
             ConfigError: No filter is given, or there is no such queue.
@@ -311,7 +312,8 @@ class Operate(Audit):
             priority: The new priority.
             by: The person or program that reschedules, for the record.
             dry_run: Whether the jobs are only counted.
-            filters: Which jobs; see `JobFilters`: `tags`, `queue`, `function`, `user`, `session`, `status`.
+            filters: Which jobs; see `JobFilters`: `tags`, `queue`, `function`, `user`, `session`, `status`, `group`,
+                `since`, `until`.
 
         Raises:
             InvalidJob: No change is given, or a value is not valid.
@@ -369,7 +371,8 @@ class Operate(Audit):
             to: The queue that the jobs move to.
             by: The person or program that moves the jobs, for the record.
             dry_run: Whether the jobs are only counted.
-            filters: Which jobs; see `JobFilters`: `tags`, `queue`, `function`, `user`, `session`, `status`.
+            filters: Which jobs; see `JobFilters`: `tags`, `queue`, `function`, `user`, `session`, `status`, `group`,
+                `since`, `until`.
 
         Raises:
             ConfigError: No filter is given, or there is no such queue to move from.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -19,7 +20,7 @@ from jobfleet.operations.results import moment, result_of
 from jobfleet.store.calls import inspect
 from jobfleet.store.job_rows import InWait
 
-FILTERS = ("queue", "function", "tags", "user", "session", "status")
+FILTERS = ("queue", "function", "tags", "user", "session", "status", "group", "since", "until")
 NO_VALUES: Mapping[str, Any] = {}
 
 
@@ -130,9 +131,13 @@ def retry_flow(flow_id: str) -> Action:
 def described(chosen: Filter) -> str:
     """The filters of an action on many jobs, in words."""
     given = {name: getattr(chosen, name) for name in FILTERS}
-    return " ".join(
-        f"{name}={','.join(one) if name == 'tags' else one}" for name, one in given.items() if one not in (None, ())
-    )
+    return " ".join(f"{name}={_filter_text(one)}" for name, one in given.items() if one not in (None, ()))
+
+
+def _filter_text(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value) if isinstance(value, str) else ",".join(value)
 
 
 def rescheduled(change: Rescheduling) -> dict[str, Any]:

@@ -6,11 +6,12 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypedDict
 
 from jobfleet.errors import ConfigError, InvalidJob, JobNotFound
 from jobfleet.model import JobResult, JobStatus, split_id
-from jobfleet.model.asking import check_text, read_status
+from jobfleet.model.asking import check_moment, check_text, read_status
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.poll import poll_many
 from jobfleet.operations.operation import Operation, value
@@ -44,6 +45,9 @@ class JobFilters(TypedDict, total=False):
         user: Their user.
         session: Their session.
         status: Their status.
+        group: Their group.
+        since: They were enqueued at this time or later; a naive time is in this machine's local zone.
+        until: They were enqueued before this time.
     """
 
     tags: Sequence[str]
@@ -52,6 +56,9 @@ class JobFilters(TypedDict, total=False):
     user: str | None
     session: str | None
     status: JobStatus | None
+    group: str | None
+    since: datetime | None
+    until: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +72,9 @@ class Filter:
         user: The user that the job is attributed to.
         session: The session that the job belongs to.
         status: The status.
+        group: The group.
+        since: The job was enqueued at this time or later.
+        until: The job was enqueued before this time.
 
     Raises:
         InvalidJob: A field has a wrong value; `field` names it.
@@ -76,6 +86,9 @@ class Filter:
     user: str | None = None
     session: str | None = None
     status: JobStatus | None = None
+    group: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.tags, str):
@@ -84,9 +97,13 @@ class Filter:
             raise InvalidJob(f"tags is {self.tags!r:.100}; give a list of texts.", field="tags")
         for tag in self.tags:
             check_text(tag, field="tags")
-        for name in ("function", "user", "session"):
+        for name in ("function", "user", "session", "group"):
             if getattr(self, name) is not None:
                 check_text(getattr(self, name), field=name)
+        for name in ("since", "until"):
+            if (given := getattr(self, name)) is not None:
+                check_moment(given, field=name)
+                object.__setattr__(self, name, given.astimezone(UTC))
         if self.status is not None:
             object.__setattr__(self, "status", read_status(self.status))
 
@@ -103,7 +120,17 @@ class Filter:
             and self.user in (None, job.user)
             and self.session in (None, job.session)
             and self.status in (None, job.status)
+            and self.group in (None, job.group)
+            and self._is_in_time(job.enqueued_at)
         )
+
+    def _is_in_time(self, enqueued_at: datetime | None) -> bool:
+        """Whether a job of this time matches; one whose time is not known matches only without times."""
+        if self.since is None and self.until is None:
+            return True
+        if enqueued_at is None:
+            return False
+        return (self.since is None or self.since <= enqueued_at) and (self.until is None or enqueued_at < self.until)
 
 
 @dataclass(slots=True)

@@ -40,7 +40,8 @@ class Selection(Filter):
 
     def __post_init__(self) -> None:
         Filter.__post_init__(self)
-        if not (self.indexes or self.queue or self.function or self.status):
+        named = (self.queue, self.function, self.status, self.group, self.since, self.until)
+        if not (self.indexes or any(named)):
             raise ConfigError("Nothing says which jobs are meant; give tags, queue, function, user, session or status.")
         if self.status is not None and self.status.is_final:
             raise ConfigError(f"status is {self.status.value!r}; such jobs have ended: give one of open jobs.")

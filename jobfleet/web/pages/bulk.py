@@ -12,7 +12,7 @@ from jobfleet.model import JobStatus, Priority
 from jobfleet.operations.lanes import no_queue
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.errors import refusal
-from jobfleet.web.pages.jobs import FILTERS
+from jobfleet.web.pages.jobs import FILTERS, times_of
 from jobfleet.web.route import Action, Data, Parameter, Values
 from jobfleet.web.safety.caller import Caller
 
@@ -63,7 +63,8 @@ def queue_of(values: Values) -> str:
 
 def _open_filters(values: Values) -> dict[str, Any]:
     """The filters of open jobs."""
-    filters: dict[str, Any] = {name: values[name] for name in ("queue", "function", "user", "session") if values[name]}
+    named = ("queue", "function", "user", "session", "group")
+    filters: dict[str, Any] = {name: values[name] for name in named if values[name]} | times_of(values)
     if values["tag"]:
         filters["tags"] = [values["tag"]]
     if values["status"]:
@@ -73,9 +74,10 @@ def _open_filters(values: Values) -> dict[str, Any]:
 
 def _dead_filters(values: Values) -> dict[str, Any]:
     """The filters of dead letters."""
-    if values["session"] or values["status"] not in {None, "failed"}:
-        raise refusal("invalid-request", "retry: it is for failed jobs, by queue, function, tag or user.")
-    filters = {name: values[name] for name in ("queue", "function", "tag", "user") if values[name]}
+    if values["session"] or values["group"] or values["status"] not in {None, "failed"}:
+        raise refusal("invalid-request", "retry: it is for failed jobs, by queue, function, tag, user or time.")
+    named = ("queue", "function", "tag", "user")
+    filters: dict[str, Any] = {name: values[name] for name in named if values[name]} | times_of(values)
     if not filters and values["status"] is None:
         raise refusal("invalid-request", "Nothing says which jobs are meant; give a filter, or status=failed for all.")
     return filters

@@ -19,7 +19,7 @@ from jobfleet.operations.dead.groups import DeadGroup, GroupState
 from jobfleet.operations.dead.rescue import RescueStatus
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.errors import refusal
-from jobfleet.web.pages.jobs import JOB, LIMIT, job_row
+from jobfleet.web.pages.jobs import JOB, LIMIT, job_row, moment_of
 from jobfleet.web.route import Action, Data, Many, Page, Parameter, Shape, Values
 from jobfleet.web.safety.caller import Caller
 
@@ -55,15 +55,8 @@ def letter_filters(values: Values) -> DeadFilters:
             found[name] = values[name]
     for name in ("since", "until"):
         if values.get(name):
-            found[name] = _moment(name, values[name])  # type: ignore[literal-required]
+            found[name] = moment_of(name, values[name])  # type: ignore[literal-required]
     return found
-
-
-def _moment(name: str, text: str) -> datetime:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        raise refusal("invalid-request", f"{name}: give a time such as 2026-11-28T14:00.") from None
 
 
 async def read_groups(dashboard: Dashboard, values: Values) -> Data:

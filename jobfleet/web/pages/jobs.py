@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from jobfleet.json_form import JsonForm
@@ -24,7 +25,16 @@ FILTERS = (
     Parameter(name="tag", help="Only jobs with this tag."),
     Parameter(name="user", help="Only jobs of this user."),
     Parameter(name="session", help="Only jobs of this session."),
+    Parameter(name="group", help="Only jobs of this group."),
+    Parameter(name="since", help="Only jobs that were enqueued at this time or later, in ISO 8601."),
+    Parameter(name="until", help="Only jobs that were enqueued before this time, in ISO 8601."),
 )
+TEXT = Parameter(
+    name="text",
+    help="Only jobs in the archive with this part of their id, name or error; without since, of the last 7 days.",
+)
+TEXT_DAYS, TEXT_FRESH_FOR = 7, 60.0
+"""How far back a text is looked for, and the seconds for which all pages share one search."""
 ORDER = Parameter(
     name="order", help="The newest jobs first; or running jobs, then waiting jobs by urgency.",
     words=("newest", "urgency"), default="newest",
@@ -38,9 +48,46 @@ def job_row(form: JsonForm, job: JobResult[Any]) -> Data:
     return {name: value for name, value in form.job(job).items() if name not in LARGE}
 
 
+def moment_of(name: str, text: str) -> datetime:
+    """A time that a person has given.
+
+    Raises:
+        Problem: It is not one.
+    """
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise refusal("invalid-request", f"{name}: give a time such as 2026-11-28T14:00.") from None
+
+
+def times_of(values: Values) -> dict[str, datetime]:
+    """The times between which jobs were enqueued."""
+    return {name: moment_of(name, values[name]) for name in ("since", "until") if values[name]}
+
+
+async def _archived(dashboard: Dashboard, values: Values) -> Data:
+    """Jobs in the archive with a text. Live pages do not search again and again."""
+    named = ("text", "queue", "function", "tag", "user", "session", "group")
+    asked: dict[str, Any] = {name: values[name] for name in named if values[name]} | times_of(values)
+    if values["status"]:
+        asked["status"] = JobStatus(values["status"])
+    asked.setdefault("since", datetime.now(UTC) - timedelta(days=TEXT_DAYS))
+
+    async def read() -> Data:
+        found = await dashboard.fleet.archived(**asked, limit=values["limit"])
+        return {"jobs": [job_row(dashboard.form, job) for job in found]}
+
+    key = ("archived", *(str(values[name]) for name in (*named, "status", "since", "until", "limit")))
+    return await dashboard.hub.once(key, read, fresh_for=TEXT_FRESH_FOR)
+
+
 async def read_jobs(dashboard: Dashboard, values: Values) -> Data:
     """A page of jobs. Each page reads a bounded number of jobs, however many there are."""
-    filters: dict[str, Any] = {name: values[name] for name in ("queue", "function", "user", "session") if values[name]}
+    given = {name: values[name] for name in (*(one.name for one in FILTERS), "order", "text")}
+    if values["text"]:
+        return {**await _archived(dashboard, values), "cursor": "", "filters": given}
+    named = ("queue", "function", "user", "session", "group")
+    filters: dict[str, Any] = {name: values[name] for name in named if values[name]} | times_of(values)
     if values["status"]:
         filters["status"] = JobStatus(values["status"])
     is_indexed = any(values[name] for name in INDEXED)
@@ -56,16 +103,18 @@ async def read_jobs(dashboard: Dashboard, values: Values) -> Data:
     return {
         "jobs": [job_row(dashboard.form, job) for job in page.jobs],
         "cursor": page.cursor,
-        "filters": {name: values[name] for name in (*(one.name for one in FILTERS), "order")},
+        "filters": given,
     }
 
 
 def _check_walk(values: Values, *, is_indexed: bool) -> None:
     """Refuse a page for which all jobs might be read."""
-    if not is_indexed and (values["function"] or values["status"] not in {None, *WALKED}):
+    narrow = [name for name in ("function", "group", "since", "until") if values[name]]
+    if not is_indexed and (narrow or values["status"] not in {None, *WALKED}):
         raise refusal(
             "invalid-request",
-            "order: the order of urgency is for open jobs of a queue or of all; leave function and the status out.",
+            "order: the order of urgency is for open jobs of a queue or of all; leave function, group, times and the "
+            "status out.",
         )
 
 
@@ -74,6 +123,6 @@ PAGES = (
         path="/jobs", title="Jobs",
         summary="List jobs. With a tag, a user or a session, all of them page by page; otherwise the newest ones.",
         read=read_jobs, answer={"jobs": Many(JOB), "cursor": str, "filters": dict[str, Any]}, template="jobs",
-        every=2.0, parameters=(*FILTERS, ORDER, CURSOR, LIMIT),
+        every=2.0, parameters=(*FILTERS, TEXT, ORDER, CURSOR, LIMIT),
     ),
 )  # fmt: skip

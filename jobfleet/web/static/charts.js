@@ -29,7 +29,8 @@
     ctx.save();
     ctx.strokeStyle = ctx.fillStyle = color("dim");
     ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
-    for (const [at, version] of marks) {
+    ctx.lineWidth = devicePixelRatio;
+    for (const [place, [at, version]] of marks.entries()) {
       const x = Math.round(plot.valToPos(at, "x", true));
       if (x < bbox.left || x > bbox.left + bbox.width) continue;
       ctx.setLineDash([4, 4]);
@@ -37,8 +38,9 @@
       ctx.moveTo(x, bbox.top);
       ctx.lineTo(x, bbox.top + bbox.height);
       ctx.stroke();
-      ctx.textAlign = x > bbox.left + bbox.width / 2 ? "right" : "left";
-      ctx.fillText(` ${version} `, x, bbox.top + 10 * devicePixelRatio);
+      const isLeft = x + ctx.measureText(` ${version} `).width < bbox.left + bbox.width;
+      ctx.textAlign = isLeft ? "left" : "right";
+      ctx.fillText(` ${version} `, x, bbox.top + (10 + 12 * (place % 3)) * devicePixelRatio);
     }
     ctx.restore();
   }
@@ -47,7 +49,7 @@
     const axis = { stroke: color("dim"), grid: { stroke: color("line"), width: 1 }, ticks: { show: false } };
     const last = figure.querySelectorAll(".last");
     return {
-      width, height: HEIGHT, legend: { show: false },
+      width, height: HEIGHT, legend: { show: false }, padding: [8, 6, 0, 0],
       cursor: { sync: { key: "charts" }, drag: { x: false, y: false }, points: { size: 6 } },
       scales: { y: { range: (plot, least, most) => [0, (most || 1) * 1.1] } },
       axes: [

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from jobfleet import Fleet, InvalidJob, Job, JobStatus, Priority, UnknownQueue
 from jobfleet.operations.jobs import newest as module
 from tests.cli.hand import Hand
+from tests.support.waiting import wait_until
+
+
+def next_millisecond() -> None:
+    """Wait until jobs get another time: they have theirs in milliseconds."""
+    begun = time.time_ns() // 1_000_000
+    wait_until(lambda: time.time_ns() // 1_000_000 > begun, why="the clock moves")
 
 
 def test_the_newest_come_first_whatever_their_queue_and_state(fleet: Fleet, hand: Hand) -> None:
     done = fleet.enqueue(Job("x", "demo.add"))
     later = fleet.enqueue(Job("x", "demo.fail", queue="mail", delay=3600))
     hand.completes(hand.claims(done), 1)
+    next_millisecond()
     running = fleet.enqueue(Job("x", "demo.add", queue="bulk"))
     hand.claims(running)
     parent = fleet.enqueue(Job("x", "demo.add", queue="mail", delay=60, priority=Priority.LOW))
+    next_millisecond()
     blocked = fleet.enqueue(Job("x", "demo.add", depends_on=[parent]))
     queued = fleet.enqueue(Job("x", "demo.add", queue="bulk", group="acme"))
     dead = fleet.enqueue(Job("x", "demo.fail", queue="dead"))
@@ -26,6 +37,9 @@ def test_the_newest_come_first_whatever_their_queue_and_state(fleet: Fleet, hand
     assert [job.id for job in fleet.newest(limit=3)] == every[:3]
     assert [job.id for job in fleet.newest(queue="mail")] == [parent, later]
     assert [job.id for job in fleet.newest(function="demo.fail")] == [later]
+    assert [job.id for job in fleet.newest(group="acme")] == [queued]
+    at = fleet.poll(running).enqueued_at
+    assert [job.id for job in fleet.newest(since=at, until=fleet.poll(blocked).enqueued_at)] == [parent, running]
     for status, wanted in (
         (JobStatus.RUNNING, [running]),
         (JobStatus.SCHEDULED, [parent, later]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from datetime import UTC, datetime
 
 import pytest
 import redis
@@ -23,7 +24,7 @@ async def fill(client: Either) -> dict[str, str]:
     jobs = {
         "eu": Job("x", "app.add", (1, 2), tags=("eu",)),
         "eu-ann": Job("x", "app.add", (1, 2), tags=("b", "eu"), user="ann"),
-        "us-later": Job("x", "app.add", (1, 2), tags=("us",), delay=3600),
+        "us-later": Job("x", "app.add", (1, 2), tags=("us",), delay=3600, group="acme"),
         "plain": Job("x", "app.add", (1, 2)),
         "mail": Job("x", "app.fail", ("no",), queue="mail", user="ann", session="s-1"),
     }
@@ -48,6 +49,10 @@ async def fill(client: Either) -> dict[str, str]:
         ({"status": JobStatus.QUEUED, "queue": "default"}, {"eu", "eu-ann", "plain"}),
         ({"status": JobStatus.RUNNING}, set()),
         ({"tags": ("none",)}, set()),
+        ({"group": "acme"}, {"us-later"}),
+        ({"group": "acme", "tags": "eu"}, set()),
+        ({"since": datetime(2020, 1, 1, tzinfo=UTC), "queue": "mail"}, {"mail"}),
+        ({"until": datetime(2020, 1, 1, tzinfo=UTC)}, set()),
     ],
 )
 async def test_those_that_are_meant_are_cancelled_and_no_others(
