@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from jobfleet.cli.output import Output, width
-from jobfleet.cli.top.pages import Around, Frame, frame
+from jobfleet.cli.terminal.frame import Extent, Frame
+from jobfleet.cli.top.pages import Around, frame
 from jobfleet.cli.top.press import KEYS, press
 from jobfleet.cli.top.pulse import Moving
-from jobfleet.cli.top.state import Act, Extent, Kind, Page, Row, Seen, State, Verb, selected
+from jobfleet.cli.top.state import Act, Kind, Page, Row, Seen, State, Verb, selected
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.model.details import JobDetails
 from jobfleet.model.result import LogLine

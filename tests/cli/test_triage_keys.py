@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from jobfleet.cli.output import Output, width
-from jobfleet.cli.triage.page import Frame, frame
-from jobfleet.cli.triage.press import KEYS, Extent, press
+from jobfleet.cli.terminal.frame import Extent, Frame
+from jobfleet.cli.triage.page import frame
+from jobfleet.cli.triage.press import KEYS, press
 from jobfleet.cli.triage.state import Act, Outcome, Seen, State, Verb, ended, summary
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.operations.dead.groups import DeadGroup, GroupState

@@ -1,4 +1,4 @@
-"""A rescue under real reapers: one is killed midway, another one carries it on, and each job runs once more."""
+"""A rescue under real reapers: one is killed midway, or Redis restarts, and each job runs to its end once."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from jobfleet import Fleet, Job
+from jobfleet import Fleet, Job, JobStatus
 from tests.support.fleet import LONG, Programs, settle_all
+from tests.support.server import RedisServer
 from tests.support.waiting import wait_until
 
 APP = """
@@ -33,9 +34,14 @@ COUNT = 60
 @pytest.fixture
 def group(programs: Programs, fleet: Fleet, tmp_path: Path) -> str:
     """A worker, and a group of dead letters whose cause is removed."""
-    (tmp_path / "sending.py").write_text(APP)
+    return bury_all(programs, fleet, tmp_path)
+
+
+def bury_all(programs: Programs, fleet: Fleet, folder: Path) -> str:
+    """Start a worker whose jobs all fail, and remove the cause; return the group of the dead letters."""
+    (folder / "sending.py").write_text(APP)
     (programs.folder / "broken").touch()
-    programs.ready("sending", app_dir=tmp_path)
+    programs.ready("sending", app_dir=folder)
     ids = [receipt.id for receipt in fleet.enqueue_many(Job("send", "app.send", (n,)) for n in range(COUNT))]
     settle_all(fleet, ids)
     (programs.folder / "broken").unlink()
@@ -70,3 +76,23 @@ def test_a_rescue_that_fails_again_stops_and_leaves_the_rest(programs: Programs,
     status = rescue.status()
     assert (status.state, status.why, status.replayed, status.failed) == ("stopped", "failures", 1, 1)
     assert fleet.dead_group(group).count == COUNT
+
+
+def test_a_rescue_survives_a_restart_of_redis(
+    own_programs: Programs, own_server: RedisServer, own_fleet: Fleet, tmp_path: Path
+) -> None:
+    group = bury_all(own_programs, own_fleet, tmp_path)
+    own_programs.reaper()
+    rescue = own_fleet.rescue(group, canary=(1, 10), rate="10/s")
+    wait_until(lambda: rescue.status().replayed > 11, timeout=LONG, why="the canary has ended well")
+
+    own_server.restart()
+    assert not rescue.status().is_over
+    wait_until(lambda: rescue.status().is_over, timeout=LONG, why="the rescue is over")
+
+    status = rescue.status()
+    assert (status.state, status.replayed, status.failed) == ("completed", COUNT, 0)
+    assert own_fleet.dead() == []
+    assert (own_fleet.dead_group(group).count, own_fleet.rescues()[0].total) == (0, COUNT)
+    assert {own_fleet.poll(job_id).status for job_id in own_programs.history.starts()} == {JobStatus.COMPLETED}
+    assert len(own_programs.history.starts()) == COUNT

@@ -125,10 +125,11 @@ async def single_jobs(act: Hands) -> None:
     new = await act("move", job_id, "bulk",
                     has=("job.move", job_id, before, lambda new: {"queue": "bulk", "id": new}, "done"))  # fmt: skip
     await act("cancel", new, has=("job.cancel", new, before, {}, "done"))
-    await act("cancel", new, has=("job.cancel", new, {"status": "cancelled"}, {}, "unchanged"))
+    ended = {"status": "cancelled"}
+    await act("cancel", new, has=("job.cancel", new, ended, {}, "unchanged"))
     await act("cancel", "default.0.no", raises=JobNotFound, has=("job.cancel", "default.0.no", {}, {}, "error"))
-    await act("replay", new, fresh=True, has=("job.replay", new, {}, {"fresh": True}, "unchanged"))
-    await act("purge", new, has=("job.purge", new, {}, {}, "unchanged"))
+    await act("replay", new, fresh=True, has=("job.replay", new, ended, {"fresh": True}, "unchanged"))
+    await act("purge", new, has=("job.purge", new, ended, {}, "unchanged"))
     await act("forget", new, has=("job.forget", new, {}, {}, "done"))
 
 

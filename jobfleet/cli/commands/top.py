@@ -13,6 +13,7 @@ from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Command, by_option
 from jobfleet.cli.output import Output
 from jobfleet.cli.schema import job_data, jsonable, queue_data, worker_data
+from jobfleet.cli.terminal.frame import Extent
 from jobfleet.cli.terminal.full_screen import FullScreen, is_drawable
 from jobfleet.cli.terminal.lines import stale_since
 from jobfleet.cli.terminal.loop import run
@@ -21,7 +22,7 @@ from jobfleet.cli.top.pages import Around, frame
 from jobfleet.cli.top.press import press
 from jobfleet.cli.top.pulse import Look, Pulse
 from jobfleet.cli.top.screen import tables
-from jobfleet.cli.top.state import Act, Extent, Page, Seen, State
+from jobfleet.cli.top.state import Act, Page, Seen, State
 from jobfleet.errors import StoreUnavailable
 
 if TYPE_CHECKING:

@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from jobfleet.cli.output import Cell, Column, Output, clip, clock, count, from_now, plain, plain_lines, since
+from jobfleet.cli.terminal.frame import Extent, Frame, scrolled
 from jobfleet.cli.terminal.lines import cropped, folded, help_lines, hints, page_of
 from jobfleet.cli.top.press import KEYS
 from jobfleet.cli.top.screen import Cells, Section, screen, section_lines, top_line
-from jobfleet.cli.top.state import Extent, Kind, Page, Row, Seen, State, filtered, listed, selected
+from jobfleet.cli.top.state import Kind, Page, Row, Seen, State, filtered, listed, selected
 from jobfleet.cli.view import full_details, note_of, percent, short_id, status_cell
 from jobfleet.model import JobResult, split_id
 from jobfleet.model.result import LogLine
@@ -22,13 +23,6 @@ HINTS = {
 LEVELS = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red", "DEBUG": "dim"}
 OWN_ID_LENGTH = 20
 GONE = "Nothing is known about this job any more."
-
-
-class Frame(NamedTuple):
-    """A page as it is drawn, and how much of it is shown."""
-
-    lines: list[str]
-    extent: Extent
 
 
 class Around(NamedTuple):
@@ -75,11 +69,9 @@ def frame(output: Output, state: State, seen: Seen, around: Around, *, columns: 
         body = section_lines(output, _jobs(state, seen, around.now), room - 1, columns, selected(state, seen))
         return Frame(page_of(head, body, foot, columns=columns, rows=rows), Extent(room))
     body = _job_lines(output, seen, columns) if seen.details or not around.trouble else []
-    last = max(0, len(body) - room)
-    shown = body[min(state.scroll, last) :][:room]
-    if last:
-        head[1] = head[1] or output.styled(f"line {min(state.scroll, last) + 1:,} of {len(body):,}", "dim")
-    return Frame(page_of(head, shown, foot, columns=columns, rows=rows), Extent(room, last))
+    part = scrolled(body, state.scroll, room)
+    head[1] = head[1] or output.styled(part.where, "dim")
+    return Frame(page_of(head, part.lines, foot, columns=columns, rows=rows), part.extent)
 
 
 def _foot(output: Output, state: State, columns: int) -> str:

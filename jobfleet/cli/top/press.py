@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
 
-from jobfleet.cli.top.state import Act, Extent, Kind, Page, Row, Seen, State, Verb, job_at, rows_of, selected
+from jobfleet.cli.terminal.frame import Extent, Step
+from jobfleet.cli.top.state import Act, Kind, Page, Row, Seen, State, Verb, job_at, rows_of, selected
 from jobfleet.model import JobStatus
 
 KEYS = (
@@ -23,15 +23,7 @@ KEYS = (
 NOTHING_DONE = "Nothing was changed."
 
 
-class Step(NamedTuple):
-    """What follows a key: the new state, an action to do, or the end."""
-
-    state: State
-    act: Act | None = None
-    is_over: bool = False
-
-
-def press(state: State, key: str, seen: Seen, extent: Extent) -> Step:
+def press(state: State, key: str, seen: Seen, extent: Extent) -> Step[State, Act]:
     """Press a key.
 
     Args:

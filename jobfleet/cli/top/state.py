@@ -105,18 +105,6 @@ class Seen:
     logs: Sequence[LogLine] = ()
 
 
-class Extent(NamedTuple):
-    """How much a page shows.
-
-    Attributes:
-        room: Lines between the first and the last line of the screen.
-        last: The largest `State.scroll`.
-    """
-
-    room: int
-    last: int = 0
-
-
 def filtered(look: Look, text: str) -> Look:
     """The part of a sample that contains a text."""
     if not text:

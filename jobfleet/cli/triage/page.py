@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import NamedTuple
 
 from jobfleet.cli.output import Cell, Output, clip, clock, count, from_now, plain, plain_lines, width
+from jobfleet.cli.terminal.frame import Frame, scrolled
 from jobfleet.cli.terminal.lines import folded, help_lines, hints, page_of
-from jobfleet.cli.triage.press import KEYS, Extent
+from jobfleet.cli.triage.press import KEYS
 from jobfleet.cli.triage.state import Seen, State, summary
 from jobfleet.cli.view import arguments_text, history_of
 
@@ -19,13 +19,6 @@ HINTS = (
 )  # fmt: skip
 END_HINT = "? help  q quits"
 ARGUMENTS_LENGTH = 1000
-
-
-class Frame(NamedTuple):
-    """A screen as it is drawn, and how much of it is shown."""
-
-    lines: list[str]
-    extent: Extent
 
 
 def frame(
@@ -45,12 +38,9 @@ def frame(
     head = [_top(output, state, columns), output.styled(clip(plain(trouble), columns), "red"), ""]
     foot = _foot(output, state, columns)
     room = max(1, rows - len(head) - 1)
-    body = _body(output, state, seen, now, columns)
-    last = max(0, len(body) - room)
-    if last and not trouble:
-        head[1] = output.styled(f"line {min(state.scroll, last) + 1:,} of {len(body):,}", "dim")
-    shown = body[min(state.scroll, last) :][:room]
-    return Frame(page_of(head, shown, foot, columns=columns, rows=rows), Extent(room, last))
+    part = scrolled(_body(output, state, seen, now, columns), state.scroll, room)
+    head[1] = head[1] or output.styled(part.where, "dim")
+    return Frame(page_of(head, part.lines, foot, columns=columns, rows=rows), part.extent)
 
 
 def _body(output: Output, state: State, seen: Seen, now: datetime, columns: int) -> list[str]:

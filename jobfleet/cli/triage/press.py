@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
 
+from jobfleet.cli.terminal.frame import Extent, Step
+from jobfleet.cli.terminal.frame import moved as scrolled
 from jobfleet.cli.triage.state import SKIPPED, Act, Seen, State, Verb, marked, moved
 
 KEYS = (
@@ -23,22 +24,7 @@ _SCROLLS = {"j": 1, "down": 1, "k": -1, "up": -1}
 _PAGES = {"page-down": 1, " ": 1, "page-up": -1}
 
 
-class Step(NamedTuple):
-    """What follows a key: the new state, an act to do, or the end."""
-
-    state: State
-    act: Act | None = None
-    is_over: bool = False
-
-
-class Extent(NamedTuple):
-    """How much of a group is shown: lines that fit, and the largest `State.scroll`."""
-
-    room: int
-    last: int = 0
-
-
-def press(state: State, key: str, seen: Seen, extent: Extent) -> Step:
+def press(state: State, key: str, seen: Seen, extent: Extent) -> Step[State, Act]:
     """Press a key.
 
     Args:
@@ -64,8 +50,7 @@ def press(state: State, key: str, seen: Seen, extent: Extent) -> Step:
     if key in {"b", "p"}:
         return Step(moved(state, -1))
     lines = _SCROLLS.get(key, 0) + _PAGES.get(key, 0) * extent.room
-    scroll = max(0, min(min(state.scroll, extent.last) + lines, extent.last))
-    return Step(replace(state, scroll=scroll))
+    return Step(replace(state, scroll=scrolled(state.scroll, lines, extent)))
 
 
 def _asked(state: State, verb: Verb, seen: Seen) -> State:

@@ -10,7 +10,7 @@ from jobfleet.client._async.rescue import AsyncRescue
 
 if TYPE_CHECKING:
     from jobfleet.operations.dead.filters import DeadFilters
-    from jobfleet.operations.dead.groups import DeadGroup, DeadGroups
+    from jobfleet.operations.dead.groups import DeadGroup, DeadGroups, GroupState
     from jobfleet.operations.dead.listing import DeadLetters
     from jobfleet.operations.dead.rescue import RescueStatus
 
@@ -121,11 +121,9 @@ class AsyncDead(AsyncAudit):
             UnknownGroup: There is no such group.
             InvalidJob: The text is not a fingerprint.
         """
-        from jobfleet.operations.actions import dead as actions
-        from jobfleet.operations.dead import groups
+        from jobfleet.operations.dead.groups import GroupState
 
-        work = groups.decide(self.context, fingerprint, groups.GroupState.RESOLVED, by)
-        return await self._audited(actions.decide("resolve", fingerprint), work, by)
+        return await self._decide(fingerprint, GroupState.RESOLVED, by)
 
     async def ignore(self, fingerprint: str, *, by: str | None = None) -> bool:
         """Send no more notifications about a group of dead letters. Return False if it was ignored before.
@@ -138,11 +136,9 @@ class AsyncDead(AsyncAudit):
             UnknownGroup: There is no such group.
             InvalidJob: The text is not a fingerprint.
         """
-        from jobfleet.operations.actions import dead as actions
-        from jobfleet.operations.dead import groups
+        from jobfleet.operations.dead.groups import GroupState
 
-        work = groups.decide(self.context, fingerprint, groups.GroupState.IGNORED, by)
-        return await self._audited(actions.decide("ignore", fingerprint), work, by)
+        return await self._decide(fingerprint, GroupState.IGNORED, by)
 
     async def reopen(self, fingerprint: str, *, by: str | None = None) -> bool:
         """Undo `resolve` or `ignore`: the group of dead letters is ``known``. Return False if it was so before.
@@ -155,11 +151,16 @@ class AsyncDead(AsyncAudit):
             UnknownGroup: There is no such group.
             InvalidJob: The text is not a fingerprint.
         """
+        from jobfleet.operations.dead.groups import GroupState
+
+        return await self._decide(fingerprint, GroupState.KNOWN, by)
+
+    async def _decide(self, fingerprint: str, state: GroupState, by: str | None) -> bool:
         from jobfleet.operations.actions import dead as actions
         from jobfleet.operations.dead import groups
 
-        work = groups.decide(self.context, fingerprint, groups.GroupState.KNOWN, by)
-        return await self._audited(actions.decide("reopen", fingerprint), work, by)
+        work = groups.decide(self.context, fingerprint, state, by)
+        return await self._audited(actions.decide(self.context, fingerprint, state), work, by)
 
     async def rescue(
         self,
@@ -190,7 +191,7 @@ class AsyncDead(AsyncAudit):
         from jobfleet.operations.dead import rescue
 
         work = rescue.start(self.context, fingerprint, rate=rate, canary=canary, stop_after=stop_after, by=by)
-        action = actions.rescue(fingerprint, rate=rate, canary=canary, stop_after=stop_after)
+        action = actions.rescue(self.context, fingerprint, rate=rate, canary=canary, stop_after=stop_after)
         return AsyncRescue(self.context, self._do, await self._audited(action, work, by))
 
     async def rescues(self, *, limit: int = 50) -> list[RescueStatus]:

@@ -210,7 +210,7 @@ class AsyncJobs(AsyncAudit):
 
         wanted = arguments_of(args, kwargs)
         work = dead_replay.replay(self.context, job_id, by, wanted=wanted, fresh=fresh)
-        action = actions.replay(job_id, wanted, fresh=fresh)
+        action = actions.replay(self.context, job_id, wanted, fresh=fresh)
         return await self._audited(action, work, by)
 
     async def purge(self, job_id: str, *, by: str | None = None) -> bool:
@@ -224,7 +224,7 @@ class AsyncJobs(AsyncAudit):
         from jobfleet.operations.dead import replay as dead_replay
 
         work = dead_replay.purge(self.context, job_id)
-        return await self._audited(actions.purge(job_id), work, by)
+        return await self._audited(actions.purge(self.context, job_id), work, by)
 
     async def forget(self, job_id: str, *, by: str | None = None) -> bool:
         """Erase an ended job in Redis and, if this client has one, in the archive. Repeating the call is safe.

@@ -56,7 +56,9 @@ class AsyncRescue(AsyncPart):
         from jobfleet.operations.actions import dead as actions
         from jobfleet.operations.dead import rescue
 
-        return await self._audited(actions.stop_rescue(self.id), rescue.stop(self._context, self.id, by), by)
+        return await self._audited(
+            actions.stop_rescue(self._context, self.id), rescue.stop(self._context, self.id, by), by
+        )
 
     async def undo(self, *, by: str | None = None) -> int:
         """Stop the rescue, and make dead letters again of its jobs that have not started.
@@ -72,5 +74,5 @@ class AsyncRescue(AsyncPart):
         from jobfleet.operations.actions import dead as actions
         from jobfleet.operations.dead import advance
 
-        await self._audited(actions.undo_rescue(self.id), advance.undo(self._context, self.id, by), by)
+        await self._audited(actions.undo_rescue(self._context, self.id), advance.undo(self._context, self.id, by), by)
         return (await self.status()).undone

@@ -11,7 +11,7 @@ from jobfleet.client._sync.rescue import Rescue
 
 if TYPE_CHECKING:
     from jobfleet.operations.dead.filters import DeadFilters
-    from jobfleet.operations.dead.groups import DeadGroup, DeadGroups
+    from jobfleet.operations.dead.groups import DeadGroup, DeadGroups, GroupState
     from jobfleet.operations.dead.listing import DeadLetters
     from jobfleet.operations.dead.rescue import RescueStatus
 
@@ -118,11 +118,9 @@ class Dead(Audit):
             UnknownGroup: There is no such group.
             InvalidJob: The text is not a fingerprint.
         """
-        from jobfleet.operations.actions import dead as actions
-        from jobfleet.operations.dead import groups
+        from jobfleet.operations.dead.groups import GroupState
 
-        work = groups.decide(self.context, fingerprint, groups.GroupState.RESOLVED, by)
-        return self._audited(actions.decide("resolve", fingerprint), work, by)
+        return self._decide(fingerprint, GroupState.RESOLVED, by)
 
     def ignore(self, fingerprint: str, *, by: str | None = None) -> bool:
         """Send no more notifications about a group of dead letters. Return False if it was ignored before.
@@ -135,11 +133,9 @@ class Dead(Audit):
             UnknownGroup: There is no such group.
             InvalidJob: The text is not a fingerprint.
         """
-        from jobfleet.operations.actions import dead as actions
-        from jobfleet.operations.dead import groups
+        from jobfleet.operations.dead.groups import GroupState
 
-        work = groups.decide(self.context, fingerprint, groups.GroupState.IGNORED, by)
-        return self._audited(actions.decide("ignore", fingerprint), work, by)
+        return self._decide(fingerprint, GroupState.IGNORED, by)
 
     def reopen(self, fingerprint: str, *, by: str | None = None) -> bool:
         """Undo `resolve` or `ignore`: the group of dead letters is ``known``. Return False if it was so before.
@@ -152,11 +148,16 @@ class Dead(Audit):
             UnknownGroup: There is no such group.
             InvalidJob: The text is not a fingerprint.
         """
+        from jobfleet.operations.dead.groups import GroupState
+
+        return self._decide(fingerprint, GroupState.KNOWN, by)
+
+    def _decide(self, fingerprint: str, state: GroupState, by: str | None) -> bool:
         from jobfleet.operations.actions import dead as actions
         from jobfleet.operations.dead import groups
 
-        work = groups.decide(self.context, fingerprint, groups.GroupState.KNOWN, by)
-        return self._audited(actions.decide("reopen", fingerprint), work, by)
+        work = groups.decide(self.context, fingerprint, state, by)
+        return self._audited(actions.decide(self.context, fingerprint, state), work, by)
 
     def rescue(
         self,
@@ -187,7 +188,7 @@ class Dead(Audit):
         from jobfleet.operations.dead import rescue
 
         work = rescue.start(self.context, fingerprint, rate=rate, canary=canary, stop_after=stop_after, by=by)
-        action = actions.rescue(fingerprint, rate=rate, canary=canary, stop_after=stop_after)
+        action = actions.rescue(self.context, fingerprint, rate=rate, canary=canary, stop_after=stop_after)
         return Rescue(self.context, self._do, self._audited(action, work, by))
 
     def rescues(self, *, limit: int = 50) -> list[RescueStatus]:

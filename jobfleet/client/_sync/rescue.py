@@ -57,7 +57,7 @@ class Rescue(Part):
         from jobfleet.operations.actions import dead as actions
         from jobfleet.operations.dead import rescue
 
-        return self._audited(actions.stop_rescue(self.id), rescue.stop(self._context, self.id, by), by)
+        return self._audited(actions.stop_rescue(self._context, self.id), rescue.stop(self._context, self.id, by), by)
 
     def undo(self, *, by: str | None = None) -> int:
         """Stop the rescue, and make dead letters again of its jobs that have not started.
@@ -73,5 +73,5 @@ class Rescue(Part):
         from jobfleet.operations.actions import dead as actions
         from jobfleet.operations.dead import advance
 
-        self._audited(actions.undo_rescue(self.id), advance.undo(self._context, self.id, by), by)
+        self._audited(actions.undo_rescue(self._context, self.id), advance.undo(self._context, self.id, by), by)
         return (self.status()).undone

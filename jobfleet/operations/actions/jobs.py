@@ -48,15 +48,15 @@ def move(context: FleetContext, job_id: str, queue: str) -> Action:
     )  # fmt: skip
 
 
-def replay(job_id: str, wanted: Arguments | None, *, fresh: bool) -> Action:
+def replay(context: FleetContext, job_id: str, wanted: Arguments | None, *, fresh: bool) -> Action:
     """The replay of a dead letter."""
     after = {**({"fresh": True} if fresh else {}), **(_arguments(wanted) if wanted is not None else {})}
-    return Action("job.replay", f"{job_id}", after, is_of_one_job=True)
+    return _of_one(context, "replay", job_id, after)
 
 
-def purge(job_id: str) -> Action:
+def purge(context: FleetContext, job_id: str) -> Action:
     """The deletion of a dead letter."""
-    return Action("job.purge", f"{job_id}", is_of_one_job=True)
+    return _of_one(context, "purge", job_id)
 
 
 def forget(job_id: str) -> Action:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from jobfleet.cli.output import Cell, Column, Output, say, since
 from jobfleet.cli.schema import group_data
 
 if TYPE_CHECKING:
+    from jobfleet.fleet.sync import Fleet
     from jobfleet.operations.dead.groups import DeadGroup
 
 COLORS = {"new": "yellow", "regressed": "red"}
@@ -62,38 +64,32 @@ def _table(output: Output, rows: list[DeadGroup]) -> str:
     return output.table([Column("COUNT", True), "GROUP", "STATE", function, Column("LAST", True), "ERROR"], lines)
 
 
-@click.command(cls=Command)
-@fingerprint_argument
-@by_option
-@click.pass_obj
-def resolve(invocation: Invocation, fingerprint: str, by: str | None) -> int:
-    """Declare the cause of a group removed. A job that fails with the same error after this is reported once."""
-    with invocation.fleet() as fleet:
-        return _decided(invocation, fingerprint, "resolved", is_fresh=fleet.resolve(fingerprint, by=by))
+def _decision(name: str, state: str, text: str, act_of: Callable[[Fleet], Callable[..., bool]]) -> click.Command:
+    """A command that sets the state of a group."""
+
+    @click.command(name, cls=Command, help=text)
+    @fingerprint_argument
+    @by_option
+    @click.pass_obj
+    def decide(invocation: Invocation, fingerprint: str, by: str | None) -> int:
+        with invocation.fleet() as fleet:
+            is_fresh = act_of(fleet)(fingerprint, by=by)
+        text = f"{fingerprint} is {state}." if is_fresh else f"{fingerprint} was {state} before."
+        data = {"fingerprint": fingerprint, "state": state, "changed": is_fresh}
+        invocation.output.show(data=data, ids=[fingerprint], text=text)
+        return fail.DONE
+
+    return decide
 
 
-@click.command(cls=Command)
-@fingerprint_argument
-@by_option
-@click.pass_obj
-def ignore(invocation: Invocation, fingerprint: str, by: str | None) -> int:
-    """Send no more notifications about a group."""
-    with invocation.fleet() as fleet:
-        return _decided(invocation, fingerprint, "ignored", is_fresh=fleet.ignore(fingerprint, by=by))
-
-
-@click.command(cls=Command)
-@fingerprint_argument
-@by_option
-@click.pass_obj
-def reopen(invocation: Invocation, fingerprint: str, by: str | None) -> int:
-    """Undo 'resolve' or 'ignore'."""
-    with invocation.fleet() as fleet:
-        return _decided(invocation, fingerprint, "known", is_fresh=fleet.reopen(fingerprint, by=by))
-
-
-def _decided(invocation: Invocation, fingerprint: str, state: str, *, is_fresh: bool) -> int:
-    text = f"{fingerprint} is {state}." if is_fresh else f"{fingerprint} was {state} before."
-    invocation.output.show(data={"fingerprint": fingerprint, "state": state, "changed": is_fresh}, ids=[fingerprint],
-                           text=text)  # fmt: skip
-    return fail.DONE
+DECISIONS = (
+    _decision(
+        "resolve",
+        "resolved",
+        "Declare the cause of a group removed. A job that fails with the same error after this is reported once.",
+        lambda fleet: fleet.resolve,
+    ),
+    _decision("ignore", "ignored", "Send no more notifications about a group.", lambda fleet: fleet.ignore),
+    _decision("reopen", "known", "Undo 'resolve' or 'ignore'.", lambda fleet: fleet.reopen),
+)
+"""The commands that decide about a group."""

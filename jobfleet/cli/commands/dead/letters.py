@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 import click
 
 from jobfleet.cli import fail
-from jobfleet.cli.commands.dead.groups import ignore, list_groups, reopen, resolve
+from jobfleet.cli.commands.dead.groups import DECISIONS, list_groups
 from jobfleet.cli.commands.dead.rescue import rescue, rescues, stop_rescue, undo_rescue
 from jobfleet.cli.commands.dead.triage import triage
 from jobfleet.cli.commands.edit import edit, fresh_option
@@ -50,7 +50,7 @@ def dead() -> None:
     """List, group, edit, replay and delete dead letters."""
 
 
-for command in (edit, list_groups, triage, resolve, ignore, reopen, rescue, rescues, stop_rescue, undo_rescue):
+for command in (edit, list_groups, triage, *DECISIONS, rescue, rescues, stop_rescue, undo_rescue):
     dead.add_command(command)
 
 

@@ -13,12 +13,13 @@ from jobfleet.cli import fail
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import Command, by_option
 from jobfleet.cli.output import Output, say
+from jobfleet.cli.terminal.frame import Extent
 from jobfleet.cli.terminal.full_screen import FullScreen, is_drawable
 from jobfleet.cli.terminal.lines import stale_since
 from jobfleet.cli.terminal.loop import run
 from jobfleet.cli.triage.act import do, groups_of, read
 from jobfleet.cli.triage.page import frame
-from jobfleet.cli.triage.press import Extent, press
+from jobfleet.cli.triage.press import press
 from jobfleet.cli.triage.state import Act, Seen, State, ended, summary
 from jobfleet.errors import StoreUnavailable
 
