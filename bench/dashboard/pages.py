@@ -23,6 +23,10 @@ APART = 0.25
 """Seconds between two requests for a page: requests that are closer share a read."""
 OWN = {"info"}
 """Commands of this measurement itself."""
+FILTERED = (
+    "/jobs?status=queued", "/jobs?status=failed", "/jobs?tag=tag7", "/jobs?user=user7", "/dead?state=new",
+    "/dead?user=user7", "/dead/letters?tag=tag7", "/dead/letters/count?user=user7", "/?since=48h",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +123,7 @@ def paths(fleet: Fleet) -> list[str]:
             found.append(page.path)
         elif page.template and page.path in known:
             found.append(page.path[: page.path.index("{")] + quote(known[page.path]))
-    return [*found, "/jobs?state=queued", "/jobs?state=failed", "/jobs?tag=tag7", "/jobs?user=user7",
-            "/dead?state=new", "/dead?user=user7"]  # fmt: skip
+    return [*found, *FILTERED]
 
 
 def measure(site: Site, server: Server, path: str, count: int) -> Cost:

@@ -14,7 +14,7 @@ from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import letter_result
-from jobfleet.store.calls import control
+from jobfleet.store.calls import control, inspect
 from jobfleet.store.calls.dead.filing import CHUNK
 from jobfleet.store.job_rows import has_id
 from jobfleet.store.keys import Lane
@@ -61,9 +61,15 @@ def dead(context: FleetContext, chosen: DeadFilter, *, limit: int = 50, cursor: 
 
 
 def count(context: FleetContext, chosen: DeadFilter) -> Operation[int]:
-    """Count the dead letters that match a filter; every letter with the name of the filter is read."""
-    total = 0
+    """Count the dead letters that match a filter.
+
+    The lanes count all their letters. With a further filter, every letter with the name of the filter is read.
+    """
     every = yield from lanes(context, chosen.queue)
+    if every and not chosen.is_narrow:
+        answers: list[Any] = yield [inspect.counts(lane) for lane in every]
+        return sum(value([answer]).dead for answer in answers)
+    total = 0
     after: Position | None = None
     while True:
         rows, after = yield from page(every, chosen, limit=1000, after=after)

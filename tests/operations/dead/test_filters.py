@@ -90,7 +90,7 @@ async def test_a_page_costs_few_calls_however_rare_the_letters_are(wide: Fleet, 
     bury(mails([f"n{n}" for n in range(300)]))
     client = Either(wide)
 
-    async def calls_of(**filters: Any) -> Counter[str]:
+    async def calls_of(method: str = "dead", **given: Any) -> Counter[str]:
         names: Counter[str] = Counter()
         run_many = wide.store.run_many
 
@@ -100,15 +100,17 @@ async def test_a_page_costs_few_calls_however_rare_the_letters_are(wide: Fleet, 
             return run_many(made)
 
         with patch.object(wide.store, "run_many", heard):
-            await client("dead", limit=1, **filters)
+            await client(method, **given)
         return names
 
-    unfiled = await calls_of(user="ann")
+    unfiled = await calls_of(limit=1, user="ann")
     await client("dead_groups")
-    filed = await calls_of(user="ann")
+    filed = await calls_of(limit=1, user="ann")
 
     assert unfiled["find_letters"] <= ROUNDS * 4
     assert filed["find_letters"] == 4
+    assert await calls_of("count_dead", queue="mail") == {"fleet": 1, "counts": 4}
+    assert await client("count_dead", "mail") == await client("count_dead") == 301
     assert await pages(client, 1, user="ann") == rare
 
 
