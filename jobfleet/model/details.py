@@ -48,6 +48,7 @@ class JobDetails(Generic[T_co]):
         schema_version: The version of its arguments, as its producer knew it.
         function_version: The version that its function takes, as workers have published it; None if they have not.
         callback: ``on_success`` or ``on_failure`` if it is a callback of its parent; None if it is none.
+        flow: The id of its flow; None if it is in none, or has ended and is not a dead letter.
         history: One line per run and per replay, oldest first. A line of a run has its number, the time of its end
             (µs since 1970) and what happened. A line of a replay has ``replayed``, the time, who asked (- for nobody
             in particular), and ``edited`` if the arguments were changed.
@@ -67,4 +68,5 @@ class JobDetails(Generic[T_co]):
     schema_version: int = 1
     function_version: int | None = None
     callback: str | None = None
+    flow: str | None = None
     history: tuple[str, ...] = ()

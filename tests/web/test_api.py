@@ -312,3 +312,17 @@ def test_a_misspelled_filter_is_refused_by_the_api(browser: Browser) -> None:
     assert (answer.status, answer.code, answer.json["error"]["field"]) == (400, "invalid-request", "statu")
     assert "there are: status, queue," in answer.json["error"]["message"]
     assert browser.get("/api/v1/queues?a=1").json["error"]["message"] == "There is no parameter 'a'; there are none."
+
+
+@pytest.mark.usefixtures("world")
+@pytest.mark.parametrize(
+    "path", [f"/dead/{GROUP}", "/dead/letters/count", f"/rescues/{GROUP}", "/flows/etl", "/cron", "/cron/nightly"]
+)
+def test_a_viewer_sees_no_form_that_changes_something(site: Site, tokens: dict[Role, str], path: str) -> None:
+    def forms(role: Role) -> int:
+        page = site.browser().send("GET", path, {"Authorization": f"Bearer {tokens[role]}"})
+        assert page.status == 200
+        return page.text.count('method="post"')
+
+    assert (forms(Role.VIEWER), forms(Role.PRODUCER)) == (0, 0)
+    assert forms(Role.OPERATOR) > 0

@@ -117,6 +117,14 @@ def test_one_is_added_with_a_form(browser: Browser, fleet: Fleet) -> None:
     assert (details.args, details.kwargs) == ((1, "two"), {"x": None})
 
 
+def test_a_program_gives_arguments_as_they_are(browser: Browser, fleet: Fleet, tokens: dict[Role, str]) -> None:
+    fields = {"name": "daily", "expression": "@daily", "function": "demo.add", "args": [1, ["x"]], "kwargs": {"y": {}}}
+    assert call(browser, tokens, "/cron/entries/add", **fields).json["change"] == "added"
+
+    details = fleet.details(fleet.cron.run("daily"))
+    assert (details.args, details.kwargs) == ((1, ["x"]), {"y": {}})
+
+
 @pytest.mark.parametrize(
     ("fields", "code"),
     [
@@ -128,6 +136,8 @@ def test_one_is_added_with_a_form(browser: Browser, fleet: Fleet) -> None:
         ({"args": "[1"}, "invalid-request"),
         ({"args": "{}"}, "invalid-request"),
         ({"kwargs": "[]"}, "invalid-request"),
+        ({"kwargs": [1]}, "invalid-request"),
+        ({"args": 7}, "invalid-request"),
         ({"misfire": "never"}, "invalid-request"),
     ],
 )

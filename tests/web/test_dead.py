@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import redis
 from jobfleet import Fleet, Job
 from jobfleet.model.fingerprint import fingerprint_of
 from jobfleet.operations.dead.groups import GroupState
+from jobfleet.web.pages.dead import waits
 from jobfleet.web.safety.caller import Role
 from tests.cli.hand import Hand
 from tests.web.site import Answer, Browser
@@ -166,6 +169,23 @@ def test_a_plan_that_is_wrong_begins_no_rescue(
 ) -> None:
     assert call(browser, tokens, f"/dead/{LUCK}/rescue", **fields).code == code
     assert fleet.rescues() == []
+
+
+@pytest.mark.usefixtures("letters")
+def test_a_rescue_that_no_reaper_carries_out_is_noticed(browser: Browser, fleet: Fleet) -> None:
+    status = fleet.rescue(LUCK).status()
+    assert status.started_at is not None
+    old = status.started_at - timedelta(seconds=6)
+
+    assert browser.get(f"/api/v1/rescues/{status.id}").json["is_waiting"] is False  # it has just begun
+    assert waits(replace(status, started_at=old)) is True
+    assert waits(replace(status, started_at=old, replayed=1)) is False
+    assert waits(replace(status, started_at=old, state="stopped")) is False
+
+
+def test_the_page_of_a_dead_job_leads_to_its_group(browser: Browser, letters: list[str]) -> None:
+    assert browser.get(f"/api/v1/jobs/{letters[2]}").json["dead_group"] == MONEY
+    assert f'href="/dead/{MONEY}"' in browser.get(f"/jobs/{letters[2]}").text
 
 
 @pytest.mark.usefixtures("letters")

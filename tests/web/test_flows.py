@@ -59,6 +59,12 @@ def test_the_graph_and_the_list_have_the_same_jobs(browser: Browser, etl: Flow) 
     assert "style=" not in page
 
 
+def test_the_page_of_a_job_leads_to_its_flow(browser: Browser, fleet: Fleet, etl: Flow) -> None:
+    assert f'href="/flows/{etl.id}"' in browser.get("/jobs/default.0.part0").text
+    assert fleet.details("default.0.part0").flow == etl.id
+    assert fleet.details(fleet.enqueue(Job("x", "demo.add"))).flow is None
+
+
 def test_the_newest_flows_are_listed_page_by_page(browser: Browser, fleet: Fleet, hand: Hand) -> None:
     for number in range(25):
         flow = Flow(f"f{number}")

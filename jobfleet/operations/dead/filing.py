@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from jobfleet.operations.dead.identity import Identity, identity_of
 from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.jobs.identity import Identity, identity_of
 from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.store.calls.dead.filing import CHUNK, Filing, Unfiled, file_letters, names_of, unfiled
 from jobfleet.store.calls.dead.groups import GroupSeen, note_groups

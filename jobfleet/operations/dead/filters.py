@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 from jobfleet.errors import InvalidJob
 from jobfleet.model.asking import check_moment, check_text
 from jobfleet.model.fingerprint import check_fingerprint
-from jobfleet.operations.dead.identity import identity_of
+from jobfleet.operations.jobs.identity import identity_of
 from jobfleet.store.calls.dead.filing import group_name
 from jobfleet.store.job_rows import DeadLetter
 

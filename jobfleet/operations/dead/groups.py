@@ -13,8 +13,8 @@ from jobfleet.model.asking import check_number
 from jobfleet.model.fingerprint import check_fingerprint
 from jobfleet.model.who import NOBODY, from_word
 from jobfleet.operations.dead.filing import file_all
-from jobfleet.operations.dead.identity import identity_of
 from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.jobs.identity import identity_of
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import moment

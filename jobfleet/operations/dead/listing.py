@@ -8,9 +8,9 @@ from typing import Any
 from jobfleet.model import JobResult
 from jobfleet.model.asking import check_number
 from jobfleet.operations.dead.filters import DeadFilter
-from jobfleet.operations.dead.identity import identity_of
 from jobfleet.operations.dead.pages import Position, Row, page, read_cursor
 from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.jobs.identity import identity_of
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import letter_result

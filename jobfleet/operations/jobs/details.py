@@ -102,6 +102,7 @@ def details_of(
         schema_version=header.get("schema", 1),
         function_version=None if record is None else read_version(record),
         callback=str(header["callback"]) if "callback" in header else None,
+        flow=str(header["flow"]) if "flow" in header else None,
         history=tries.history,
     )
 

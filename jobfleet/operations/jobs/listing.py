@@ -13,6 +13,7 @@ from jobfleet.model.asking import check_number
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.details import call_of
 from jobfleet.operations.jobs.filters import Filter, Rows, find
+from jobfleet.operations.jobs.identity import identity_of
 from jobfleet.operations.jobs.poll import poll_many
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, batches, value
@@ -39,6 +40,7 @@ class Letter:
         args: The positional arguments; None when they cannot be read.
         kwargs: The named arguments; None when they cannot be read.
         unknown_zones: Time zones of the arguments that this machine does not know; such times keep only their offset.
+        fingerprint: The fingerprint of its group.
     """
 
     job: JobResult[Any]
@@ -47,6 +49,7 @@ class Letter:
     args: tuple[Any, ...] | None
     kwargs: Mapping[str, Any] | None
     unknown_zones: tuple[str, ...] = ()
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,8 @@ def letter(context: FleetContext, job_id: str) -> Operation[Letter]:
         raise JobNotFound(job_id, f"No dead letter {job_id!r}.")
     history = Tries.parse(found.tries).history
     call = call_of((yield from readable(context, found.envelope)), limits=context.limits)
-    return Letter(letter_result(found, limits=context.limits), found.reason, history, *call)
+    job, group = letter_result(found, limits=context.limits), identity_of(found).fingerprint
+    return Letter(job, found.reason, history, *call, fingerprint=group)
 
 
 def jobs(context: FleetContext, chosen: Filter, *, limit: int = 50, cursor: str = "") -> Operation[Page]:

@@ -138,17 +138,19 @@ async def add(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
     return _changed(values["name"], word, planned)
 
 
-def _read(name: str, text: str | None, kind: type[list[Any] | dict[str, Any]]) -> Any:
-    """Read arguments from JSON text."""
-    if not text:
+def _read(name: str, given: object, kind: type[list[Any] | dict[str, Any]]) -> Any:
+    """Read arguments: a program sends them as they are, and a form as JSON text."""
+    if given is None or given == "":
         return kind()
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        found = None
+    found = given
+    if isinstance(given, str):
+        try:
+            found = json.loads(given)
+        except (ValueError, RecursionError):
+            found = None
     if not isinstance(found, kind):
         example = '[7, "eu"]' if kind is list else '{"region": "eu"}'
-        raise refusal("invalid-request", f"{name}: give JSON such as {example}.")
+        raise refusal("invalid-request", f"{name}: give JSON such as {example}.", field=name)
     return found
 
 
@@ -187,8 +189,14 @@ ACTIONS = (
         parameters=(
             Parameter(name="name", help="Its name, without spaces.", place="body"), EXPRESSION, TZ,
             Parameter(name="function", help="The function of its jobs.", place="body"),
-            Parameter(name="args", help="The positional arguments, as a JSON list.", place="body"),
-            Parameter(name="kwargs", help="The named arguments, as a JSON object.", place="body"),
+            Parameter(
+                name="args", help="The positional arguments: a list, or its text in JSON.", place="body",
+                schema={"type": ["array", "string"]},
+            ),
+            Parameter(
+                name="kwargs", help="The named arguments: an object, or its text in JSON.", place="body",
+                schema={"type": ["object", "string"]},
+            ),
             Parameter(name="queue", help="The queue of its jobs; default that of the function.", place="body"),
             MISFIRED, OVERLAPPING,
         ),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from jobfleet.clock import iso
@@ -29,6 +29,8 @@ GROUPS_MOST = 1000
 SAMPLE = 200
 """The newest letters that match, of which the groups are shown."""
 LETTERS_SHOWN = 20
+PATIENCE = timedelta(seconds=5)
+"""How long a rescue may run before a page says that no reaper carries it out."""
 FINGERPRINT = Parameter(name="fingerprint", help="The fingerprint of the group.", place="path")
 CURSOR = Parameter(name="cursor", help="The cursor of the page before.")
 STATE = Parameter(name="state", help="Only groups of this state.", words=tuple(map(str, GroupState)))
@@ -103,6 +105,7 @@ async def read_group(dashboard: Dashboard, values: Values) -> Data:
     fleet, form, fingerprint = dashboard.fleet, dashboard.form, values["fingerprint"]
     group = await fleet.dead_group(fingerprint)
     letters = await fleet.dead(fingerprint=fingerprint, limit=LETTERS_SHOWN, cursor=values["cursor"] or "")
+    rescue = await _last_rescue(dashboard, group)
     example, traceback = await _example(dashboard, [group.example, *(one.id for one in letters[:1])])
     return {
         "group": form.group(group),
@@ -110,7 +113,8 @@ async def read_group(dashboard: Dashboard, values: Values) -> Data:
         "cursor": letters.cursor,
         "example": example,
         "traceback": traceback,
-        "rescue": await _last_rescue(dashboard, group),
+        "rescue": rescue and dashboard.form.rescue(rescue),
+        "is_waiting": rescue is not None and waits(rescue),
     }
 
 
@@ -124,11 +128,18 @@ async def _example(dashboard: Dashboard, ids: Sequence[str]) -> tuple[str, str]:
     return "", ""
 
 
-async def _last_rescue(dashboard: Dashboard, group: DeadGroup) -> Data | None:
+def waits(rescue: RescueStatus) -> bool:
+    """Whether no reaper seems to carry out a rescue: it runs, and nothing was replayed for some seconds."""
+    if rescue.state != "running" or rescue.replayed or rescue.left or rescue.started_at is None:
+        return False
+    return datetime.now(UTC) - rescue.started_at > PATIENCE
+
+
+async def _last_rescue(dashboard: Dashboard, group: DeadGroup) -> RescueStatus | None:
     if not group.rescue:
         return None
     try:
-        return dashboard.form.rescue(await (await dashboard.fleet.rescue_of(group.rescue)).status())
+        return await (await dashboard.fleet.rescue_of(group.rescue)).status()
     except UnknownRescue:  # it is not kept any more
         return None
 
@@ -226,7 +237,7 @@ PAGES = (
         path="/dead/{fingerprint}", title="Group of dead letters", summary="Show one group of dead letters.",
         read=read_group, template="dead_group", parameters=(FINGERPRINT, CURSOR),
         answer={"group": DeadGroup, "letters": Many(JOB), "cursor": str, "example": str, "traceback": str,
-                "rescue": RescueStatus | None},
+                "rescue": RescueStatus | None, "is_waiting": bool},
     ),
 )  # fmt: skip
 ACTIONS = (

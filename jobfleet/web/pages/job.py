@@ -40,7 +40,8 @@ async def read_job(dashboard: Dashboard, values: Values) -> Data:
         ],
         "logs": await _logs(dashboard, job_id, LOG_SHOWN),
         "is_open": not details.job.status.is_final,
-        "is_dead": await _is_dead(dashboard, job_id) if details.job.status == "failed" else False,
+        "is_dead": (dead_group := await _group(dashboard, details.job)) is not None,
+        "dead_group": dead_group or "",
     }
 
 
@@ -71,13 +72,14 @@ async def _logs(dashboard: Dashboard, job_id: str, most: int) -> list[dict[str, 
     return [dashboard.form.line(line) for line in lines]
 
 
-async def _is_dead(dashboard: Dashboard, job_id: str) -> bool:
-    """Whether a failed job has a dead letter, so that it can be retried."""
+async def _group(dashboard: Dashboard, job: JobResult[Any]) -> str | None:
+    """The fingerprint of the group of a job's dead letter, by which it can be retried; None if it has no letter."""
+    if job.status is not JobStatus.FAILED:
+        return None
     try:
-        await dashboard.fleet.letter(job_id)
+        return (await dashboard.fleet.letter(job.id)).fingerprint
     except JobNotFound:
-        return False
-    return True
+        return None
 
 
 async def cancel(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
@@ -107,6 +109,7 @@ def _retry_note(data: Data) -> str:
 
 _ANSWER: dict[str, Any] = {
     "job": DETAILS, "reasons": list[Reason], "logs": list[LogLine], "is_open": bool, "is_dead": bool,
+    "dead_group": str,
 }  # fmt: skip
 PAGES = (
     Page(

@@ -11,7 +11,7 @@ from typing import get_type_hints
 from jobfleet.operations.dead.rescue import RescueStatus
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.errors import refusal
-from jobfleet.web.pages.dead import FINGERPRINT
+from jobfleet.web.pages.dead import FINGERPRINT, waits
 from jobfleet.web.route import Action, Data, Page, Parameter, Values
 from jobfleet.web.safety.caller import Caller
 
@@ -30,7 +30,8 @@ async def read_rescues(dashboard: Dashboard, values: Values) -> Data:
 async def read_rescue(dashboard: Dashboard, values: Values) -> Data:
     """One rescue."""
     found = await dashboard.fleet.rescue_of(values["rescue"])
-    return {"rescue": dashboard.form.rescue(await found.status())}
+    status = await found.status()
+    return {"rescue": dashboard.form.rescue(status), "is_waiting": waits(status)}
 
 
 async def start(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
@@ -79,7 +80,7 @@ PAGES = (
     ),
     Page(
         path="/rescues/{rescue}", title="Rescue", summary="Show one rescue.", read=read_rescue,
-        answer={"rescue": RescueStatus}, template="rescue", every=0.5, parameters=(RESCUE,),
+        answer={"rescue": RescueStatus, "is_waiting": bool}, template="rescue", every=0.5, parameters=(RESCUE,),
     ),
 )  # fmt: skip
 ACTIONS = (
