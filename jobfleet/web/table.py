@@ -13,6 +13,7 @@ from jobfleet.web.pages import (
     job,
     job_changes,
     jobs,
+    limits,
     queues,
     rescues,
     workers,
@@ -30,6 +31,7 @@ PAGES: tuple[Page, ...] = (
     *cron.PAGES,
     *workers.PAGES,
     *history.PAGES,
+    *limits.PAGES,
     *fleet.PAGES,
 )
 ACTIONS: tuple[Action, ...] = (
@@ -43,6 +45,7 @@ ACTIONS: tuple[Action, ...] = (
     *flows.ACTIONS,
     *cron.ACTIONS,
     *workers.ACTIONS,
+    *limits.ACTIONS,
 )
 KEYS: dict[str, str] = {
     "/": "o",

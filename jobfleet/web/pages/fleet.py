@@ -7,7 +7,6 @@ from typing import Any
 
 from jobfleet.config import SETTINGS
 from jobfleet.model.history import FunctionTimes, History
-from jobfleet.model.limit import LimitInfo
 from jobfleet.operations.doctor.findings import Finding
 from jobfleet.version import VERSION
 from jobfleet.web.dashboard import Dashboard
@@ -43,11 +42,6 @@ async def read_overview(dashboard: Dashboard, values: Values) -> Data:
 async def read_doctor(dashboard: Dashboard, _values: Values) -> Data:
     """What the doctor reports."""
     return await dashboard.diagnosis()
-
-
-async def read_limits(dashboard: Dashboard, _values: Values) -> Data:
-    """The limits of all queues and groups."""
-    return {"limits": [dashboard.form.limit(one) for one in await dashboard.fleet.limits()]}
 
 
 async def read_settings(dashboard: Dashboard, _values: Values) -> Data:
@@ -87,10 +81,6 @@ OVERVIEW = Page(
     parameters=(SINCE,),
 )
 PAGES = (
-    Page(
-        path="/limits", title="Limits", summary="List the limits of queues and groups.", read=read_limits,
-        answer={"limits": list[LimitInfo]}, template="limits", every=2.0,
-    ),
     Page(
         path="/doctor", title="Doctor", summary="Check the server, the workers and the data.", read=read_doctor,
         answer={"at": datetime | None, "findings": list[Finding]}, template="doctor", every=10.0,
