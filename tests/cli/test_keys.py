@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from jobfleet.cli.output import width
+from jobfleet.cli.output import Cell, Output, width
 from jobfleet.cli.terminal.keys import KeyReader
-from jobfleet.cli.terminal.lines import cropped, folded, hints, page_of, window
+from jobfleet.cli.terminal.lines import cropped, folded, foot_lines, hints, page_of, window
 
 RED, END = "\x1b[31m", "\x1b[0m"
 
@@ -77,8 +77,21 @@ def test_the_selected_row_is_in_the_window(number: int, place: int, room: int, s
 
 
 def test_a_page_fills_the_terminal_and_ends_with_its_last_line() -> None:
-    assert page_of(["title"], ["a" * 9, "b"], "foot", columns=4, rows=6) == ["titl", "aaaa", "b", "", "", "foot"]
-    assert page_of(["title"], ["a", "b", "c"], "foot", columns=9, rows=3) == ["title", "a", "foot"]
+    assert page_of(["title"], ["a" * 9, "b"], ["foot"], columns=4, rows=6) == ["titl", "aaaa", "b", "", "", "foot"]
+    assert page_of(["title"], ["a", "b", "c"], ["fo", "ot"], columns=9, rows=4) == ["title", "a", "fo", "ot"]
+
+
+def test_the_foot_takes_as_many_lines_as_its_text_needs() -> None:
+    def lines(text: str, columns: int = 60, rows: int = 24) -> list[str]:
+        return foot_lines(Output(), Cell(text, "red"), columns=columns, rows=rows)
+
+    assert lines("a question? y/N") == ["a question? y/N"]
+    assert lines("Replay " + "x" * 50 + "? y/N") == ["Replay " + "x" * 50 + "?", "y/N"]
+    assert lines("x" * 70 + "? y/N") == ["x" * 60, "x" * 10 + "? y/N"]
+    assert lines("日" * 31) == ["日" * 30, "日"]
+    assert len(lines("x" * 999)) == 6
+    assert lines("x" * 9, columns=3, rows=2) == ["xxx"]
+    assert lines("") == [""]
 
 
 def test_hints_are_left_out_as_a_whole() -> None:

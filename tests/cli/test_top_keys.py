@@ -211,6 +211,21 @@ def test_the_filter_of_jobs_is_one_of_its_own() -> None:
     assert on_job().press("/").is_typing is False
 
 
+def test_a_filter_that_fits_nothing_does_not_claim_that_there_is_nothing() -> None:
+    screen = Screen()
+    screen.press("/", *"nothing", "enter")
+
+    assert [line for line in screen.lines[2:-1] if line] == ["No such queues.", "No such workers.", "No such failures."]
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_a_long_question_is_shown_to_its_end(columns: int) -> None:
+    screen = Screen(state=State(asks=Act(Verb.REPLAY, "q" * 32 + ".12." + "7" * 32)), columns=columns)
+
+    assert "".join(screen.lines).count("7" * 32 + "? y/N") == 1
+    assert len(screen.lines) == 24
+
+
 def test_help_lists_every_key_and_any_key_closes_it() -> None:
     screen = Screen()
     screen.press("?")
@@ -244,6 +259,8 @@ def test_the_jobs_of_a_queue() -> None:
         ["job-2", "queued", "mail.send", "-", "-", "0", "s"],
         ["job-3", "completed", "mail.count", "100", "%", "-", "0", "s"],
     ]
+    paused = Seen(look([Moving(queue("mail", paused="ann", paused_reason="a repair"))]))
+    assert on_jobs(paused).lines[1].endswith("0 dead   paused by ann (a repair)")
     assert on_jobs(Seen(look())).lines[1:4] == ["There is no such queue any more.", "", "No jobs."]
 
 

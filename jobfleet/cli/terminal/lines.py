@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from jobfleet.cli.output import clip, clock, width
+from jobfleet.cli.output import Cell, Output, clip, clock, width
 
 MARK = "> "
 """Marks the selected row of a table; other rows begin with as many spaces."""
@@ -45,10 +46,18 @@ def window(number: int, place: int, room: int) -> range:
     return range(first, min(number, first + max(0, room)))
 
 
-def page_of(head: Sequence[str], body: Sequence[str], foot: str, *, columns: int, rows: int) -> list[str]:
-    """A screen: lines at the top, lines between, and one line at the bottom, all cut to fit."""
-    shown = [cropped(line, columns) for line in (*head, *body)][: max(0, rows - 1)]
-    return [*shown, *[""] * (rows - 1 - len(shown)), cropped(foot, columns)]
+def page_of(head: Sequence[str], body: Sequence[str], foot: Sequence[str], *, columns: int, rows: int) -> list[str]:
+    """A screen: lines at the top, lines between, and lines at the bottom, all cut to fit."""
+    room = max(0, rows - len(foot))
+    shown = [cropped(line, columns) for line in (*head, *body)][:room]
+    return [*shown, *[""] * (room - len(shown)), *(cropped(line, columns) for line in foot)]
+
+
+def foot_lines(output: Output, foot: Cell, *, columns: int, rows: int) -> list[str]:
+    """The lines at the bottom: a text with as many lines as it needs, at most a quarter of the screen."""
+    words = textwrap.wrap(foot.text, max(1, columns), break_on_hyphens=False) or [""]
+    lines = [part for line in words for part in folded(line, columns)]
+    return [output.styled(line, foot.color) for line in lines[: max(1, rows // 4)]]
 
 
 def stale_since(moment: datetime, error: object, url: str) -> str:

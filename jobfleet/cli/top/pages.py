@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from jobfleet.cli.output import Cell, Column, Output, clip, clock, count, from_now, plain, plain_lines, since
+from jobfleet.cli.output import Cell, Column, Output, clip, clock, count, from_now, paused_by, plain, plain_lines, since
 from jobfleet.cli.terminal.frame import Extent, Frame, scrolled
-from jobfleet.cli.terminal.lines import cropped, folded, help_lines, hints, page_of
+from jobfleet.cli.terminal.lines import cropped, folded, foot_lines, help_lines, hints, page_of
 from jobfleet.cli.top.press import KEYS
 from jobfleet.cli.top.screen import Cells, Section, screen, section_lines, top_line
 from jobfleet.cli.top.state import Kind, Page, Row, Seen, State, filtered, listed, selected
@@ -17,7 +17,7 @@ from jobfleet.model.result import LogLine
 
 HINTS = {
     Page.FLEET: (("j/k", "move"), ("enter", "open"), ("/", "filter"), ("p", "pause"), ("r", "replay")),
-    Page.JOBS: (("j/k", "move"), ("enter", "open"), ("/", "filter"), ("c", "cancel"), ("r", "replay"), ("esc", "back")),
+    Page.JOBS: (("enter", "open"), ("c", "cancel"), ("r", "replay"), ("/", "filter"), ("esc", "back"), ("j/k", "move")),
     Page.JOB: (("j/k", "scroll"), ("c", "cancel"), ("r", "replay"), ("esc", "back")),
 }
 LEVELS = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red", "DEBUG": "dim"}
@@ -50,22 +50,22 @@ def frame(output: Output, state: State, seen: Seen, around: Around, *, columns: 
         columns: Width of the terminal, in characters.
         rows: Height of the terminal, in lines.
     """
-    foot = _foot(output, state, columns)
+    foot = foot_lines(output, _foot(state, columns), columns=columns, rows=rows)
     if state.is_help:
         lines = [top_line(output, "jobfleet top: keys", around.now, columns), "", *help_lines(KEYS, columns)]
         return Frame(page_of(lines, (), foot, columns=columns, rows=rows), Extent(rows))
     if state.page is Page.FLEET:
         look = filtered(seen.look, state.filter)
         lines = screen(
-            output, look, around.now, columns=columns, rows=rows - 1, title=around.title, trouble=around.trouble,
-            marked=selected(state, seen),
+            output, look, around.now, columns=columns, rows=rows - len(foot), title=around.title,
+            trouble=around.trouble, marked=selected(state, seen), is_filtered=bool(state.filter),
         )  # fmt: skip
         return Frame(page_of(lines, (), foot, columns=columns, rows=rows), Extent(max(1, rows // 3)))
     head = [top_line(output, state.target, around.now, columns)]
     head += [output.styled(cropped(plain(around.trouble), columns), "red") if around.trouble else "", ""]
-    room = max(1, rows - len(head) - 1)
+    room = max(1, rows - len(head) - len(foot))
     if state.page is Page.JOBS:
-        head[1] = head[1] or clip(_summary(state, seen), columns)
+        head[1] = head[1] or clip(plain(_summary(state, seen)), columns)
         body = section_lines(output, _jobs(state, seen, around.now), room - 1, columns, selected(state, seen))
         return Frame(page_of(head, body, foot, columns=columns, rows=rows), Extent(room))
     body = _job_lines(output, seen, columns) if seen.details or not around.trouble else []
@@ -74,25 +74,25 @@ def frame(output: Output, state: State, seen: Seen, around: Around, *, columns: 
     return Frame(page_of(head, part.lines, foot, columns=columns, rows=rows), part.extent)
 
 
-def _foot(output: Output, state: State, columns: int) -> str:
-    """The last line: a question, the filter while it is typed, the outcome of the last key, or the keys."""
+def _foot(state: State, columns: int) -> Cell:
+    """The text at the bottom: a question, the filter while it is typed, the outcome of the last key, or the keys."""
     if state.asks is not None:
-        return output.styled(plain(f"{state.asks.question} y/N"), "yellow")
+        return Cell(plain(f"{state.asks.question} y/N"), "yellow")
     if state.is_typing:
-        return f"Filter: {plain(state.filter)}_"
+        return Cell(f"Filter: {plain(state.filter)}_")
     if state.message:
-        return plain(state.message)
+        return Cell(plain(state.message))
     shown = [("/", f"{state.filter} "), ("esc", "all")] if state.filter else []
-    return output.styled(plain(hints((*shown, *HINTS[state.page]), columns)), "dim")
+    return Cell(plain(hints((*shown, *HINTS[state.page]), columns)), "dim")
 
 
 def _summary(state: State, seen: Seen) -> str:
     queue = next((one.queue for one in seen.look.queues if one.queue.name == state.target), None)
     if queue is None:
         return "There is no such queue any more."
-    later = queue.scheduled + queue.retrying
+    later, is_paused = queue.scheduled + queue.retrying, queue.paused is not None
     parts = [f"{queue.queued:,} waiting", f"{later:,} later", f"{queue.running:,} running", f"{queue.dead:,} dead"]
-    return "   ".join([*parts, "paused" if queue.paused is not None else "open"])
+    return "   ".join([*parts, paused_by(queue.paused, queue.paused_reason) if is_paused else "open"])
 
 
 def _jobs(state: State, seen: Seen, now: datetime) -> Section:

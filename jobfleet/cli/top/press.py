@@ -12,12 +12,12 @@ from jobfleet.model import JobStatus
 KEYS = (
     ("j k ↑ ↓", "move; on a job, scroll"),
     ("tab", "move to the next table"),
-    ("enter", "the jobs of a queue; the details and the log of a job"),
-    ("/", "show only rows with a text; escape shows all"),
+    ("enter", "open a queue, or a job with its log"),
+    ("/", "show only rows with a text"),
     ("p", "pause or resume the queue"),
     ("c", "cancel the job"),
     ("r", "replay the failed job"),
-    ("escape", "back"),
+    ("escape", "show all rows again; go back"),
     ("q", "quit"),
 )
 NOTHING_DONE = "Nothing was changed."

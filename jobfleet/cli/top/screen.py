@@ -30,6 +30,7 @@ SPARE = frozenset({"LATER", "BLOCKED", "FAIL/S", "CHILDREN", "UP", "DONE", "RUNS
 """The columns that a narrower terminal goes without."""
 _UNITS = ((1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T"))
 WORKER_COLORS = {"running": "green", "quiet": "yellow", "stopping": "yellow", "gone": "red"}
+NO_SUCH = ("No such queues.", "No such workers.", "No such failures.")
 NO_WORKERS = "No workers. Start one: 'jobfleet worker MODULE'."
 
 
@@ -77,6 +78,7 @@ def screen(
     title: str,
     trouble: str = "",
     marked: Row | None = None,
+    is_filtered: bool = False,
 ) -> list[str]:
     """A sample as the lines of a terminal.
 
@@ -89,11 +91,14 @@ def screen(
         title: Title of the first line.
         trouble: The reason why the sample is stale; empty if it is not.
         marked: The selected row; None for none, and then there is no margin.
+        is_filtered: Whether the sample is only a part.
     """
     parts = sections(output, look, now, columns=columns)
+    if is_filtered:
+        parts = [part._replace(nothing=Cell(text)) for part, text in zip(parts, NO_SUCH, strict=True)]
     if rows < TABLES_FROM:
         parts = [part for part in parts if marked in part.targets] or parts
-    sums = clip("   ".join(_sums(look)), columns)
+    sums = clip(("   " if columns >= ALL_FROM else "  ").join(_sums(look)), columns)
     lines = [top_line(output, title, now, columns)]
     lines.append(output.styled(clip(plain(trouble), columns), "red") if trouble else sums)
     room = rows - len(lines) - sum(2 if part.rows else 1 for part in parts)  # an empty line, and the titles

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from jobfleet.cli.output import Cell, Output, clip, clock, count, from_now, plain, plain_lines, width
 from jobfleet.cli.terminal.frame import Frame, scrolled
-from jobfleet.cli.terminal.lines import folded, help_lines, hints, page_of
+from jobfleet.cli.terminal.lines import folded, foot_lines, help_lines, hints, page_of
 from jobfleet.cli.triage.press import KEYS
 from jobfleet.cli.triage.state import Seen, State, summary
 from jobfleet.cli.view import arguments_text, history_of
@@ -36,8 +36,8 @@ def frame(
         trouble: The reason why the screen is stale; empty if it is not.
     """
     head = [_top(output, state, columns), output.styled(clip(plain(trouble), columns), "red"), ""]
-    foot = _foot(output, state, columns)
-    room = max(1, rows - len(head) - 1)
+    foot = foot_lines(output, _foot(state, columns), columns=columns, rows=rows)
+    room = max(1, rows - len(head) - len(foot))
     part = scrolled(_body(output, state, seen, now, columns), state.scroll, room)
     head[1] = head[1] or output.styled(part.where, "dim")
     return Frame(page_of(head, part.lines, foot, columns=columns, rows=rows), part.extent)
@@ -94,8 +94,8 @@ def _top(output: Output, state: State, columns: int) -> str:
     return output.styled(f"{text}{' ' * max(2, columns - width(text) - len(END_HINT))}{END_HINT}", "dim")
 
 
-def _foot(output: Output, state: State, columns: int) -> str:
-    """The last line: a question, the outcome of the last key, or the keys."""
+def _foot(state: State, columns: int) -> Cell:
+    """The text at the bottom: a question, the outcome of the last key, or the keys."""
     if state.asks is not None:
-        return output.styled(f"{state.asks.question} y/N", "yellow")
-    return plain(state.message) if state.message else output.styled(hints(HINTS, columns), "dim")
+        return Cell(f"{state.asks.question} y/N", "yellow")
+    return Cell(plain(state.message)) if state.message else Cell(hints(HINTS, columns), "dim")
