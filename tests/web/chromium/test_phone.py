@@ -9,7 +9,7 @@ from playwright.sync_api import Browser
 
 from jobfleet import Fleet, Flow, Job
 from tests.support.fleet import Programs, settle_all
-from tests.web.chromium.seen import picture
+from tests.web.chromium.seen import barriers, picture
 from tests.web.site import Site
 
 
@@ -51,5 +51,7 @@ def test_each_page_is_within_the_width(
         page.goto(f"http://127.0.0.1:{site.port}{path}")
         found = page.evaluate("document.documentElement.scrollWidth")
         assert found <= width, f"{path} is {found} wide"
+        if width > 390:  # where nothing is left out
+            assert barriers(page) == [], path
         picture(page, f"{name}-{width}-{scheme}")
     context.close()
