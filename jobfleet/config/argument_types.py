@@ -59,6 +59,7 @@ class FleetSettings(TypedDict, total=False):
     web_proxy_header: str | None
     web_session: Duration | None
     web_streams: int | None
+    web_viewer_url: str | None
     durability: Durability | None
     durability_replicas: int | None
     durability_timeout: Duration | None

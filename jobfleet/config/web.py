@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobfleet.config.kind import COUNT, FILE, HOST, TEXT, WORDS, choice
+from jobfleet.config.kind import COUNT, FILE, HOST, TEXT, URL, WORDS, choice
 from jobfleet.config.producer import ProducerSettings
 from jobfleet.config.setting import setting
 
@@ -33,6 +33,10 @@ class WebSettings(ProducerSettings):
         "Role of everybody on this machine as long as there is neither a user nor a proxy.",
         scope="web",
     )
+    web_viewer_url: str | None = setting(
+        URL, None, "URL of the same Redis with a user that can only read; all pages read through it.", scope="web",
+        derived="url",
+    )  # fmt: skip
     web_proxies: tuple[str, ...] = setting(
         WORDS, (), "Addresses of the proxies whose header names the user.", scope="web"
     )

@@ -11,7 +11,7 @@ from jobfleet.errors import InvalidJob
 from jobfleet.model.asking import check_moment, check_text
 
 Source = Literal["python", "cli", "web"]
-AuditOutcome = Literal["done", "unchanged", "error", "unknown"]
+AuditOutcome = Literal["done", "unchanged", "refused", "error", "unknown"]
 UNKNOWN: AuditOutcome = "unknown"
 
 
@@ -28,10 +28,11 @@ class AuditEntry:
         target: To what: a name, a job id, or the filters of an action on many jobs.
         before: The values before the action, as far as it read them.
         after: The values that the action was to set.
-        outcome: ``done``; ``unchanged``, if there was nothing to change; ``error``; or ``unknown``: it continues, its
-            process or Redis died before the end was recorded, or no worker has confirmed the command.
+        outcome: ``done``; ``unchanged``, if there was nothing to change; ``refused``, if the web dashboard did not
+            permit it; ``error``; or ``unknown``: it continues, its process or Redis died before the end was recorded,
+            or no worker has confirmed the command.
         count: How many jobs, workers or repairs it concerned; None if it does not count.
-        error: The class of the error; None without one.
+        error: The class of the error, or the code of the refusal; None without one.
         ended_at: When its end was recorded; None if it was not.
         unread: Why `before` and `after` cannot be shown; empty if they can.
     """

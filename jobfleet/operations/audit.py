@@ -183,6 +183,20 @@ def end(context: FleetContext, begun: Begun, outcome: Outcome) -> Operation[None
         report_unended(begun, answer)
 
 
+def refuse(context: FleetContext, action: Action, by: str, why: str, count: int) -> Operation[None]:
+    """Record that an action was refused before it began.
+
+    Args:
+        context: The context of the fleet.
+        action: The action.
+        by: Who has asked for it.
+        why: The code of the refusal.
+        count: How many refusals the entry stands for.
+    """
+    if is_audited(context, action, by) and (begun := (yield from begin(context, action, by))) is not None:
+        yield from end(context, begun, Outcome("refused", count=count, error=why))
+
+
 def report_unended(begun: Begun, error: JobfleetError) -> None:
     """Log that the end of an action is not in the audit."""
     contain_handler_errors()

@@ -66,7 +66,8 @@ class WebApp:
             return context.refused(request, problem, "json" if is_api else "html")
 
         self._inner = Guard(
-            Starlette(routes=_routes(context), lifespan=lifespan, exception_handlers={HTTPException: missing})
+            Starlette(routes=_routes(context), lifespan=lifespan, exception_handlers={HTTPException: missing}),
+            key_of=self.dashboard.identity.rate_key,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from jobfleet.config import JobConfig
+from jobfleet.errors import JobfleetError
 from jobfleet.fleet.aio import AsyncFleet, closing_with_loop
 from jobfleet.fleet.sync import Fleet
 from jobfleet.json_form import JsonForm
 from jobfleet.redaction import Redaction
 from jobfleet.web.live.hub import Hub
 from jobfleet.web.safety.identity import Identify, Identity
+from jobfleet.web.safety.refusals import CODES, Refusals
 
 PATIENCE, CONNECT_TIMEOUT, SOCKET_TIMEOUT = 1.0, 1.0, 2.0
 """Time limits of the reads of a page, in seconds: a person waits for it."""
@@ -38,6 +42,8 @@ class Dashboard:
         self.form: JsonForm = JsonForm(Redaction(fleet.config.redact))
         self.hub: Hub = Hub(fleet.config.web_streams)
         self.identity: Identity = Identity(fleet.config, identify)
+        self._refusals = Refusals()
+        self._reading: Dashboard | None = None
 
     @property
     def fleet(self) -> AsyncFleet:
@@ -52,11 +58,39 @@ class Dashboard:
                 socket_timeout=min(SOCKET_TIMEOUT, self.config.socket_timeout),
                 durability_timeout=None,
             )
-            brief = Fleet.of(config, self._given.context.registry, target=self._given.store.at)
+            target = self._given.store.at if self.config.url == self._given.config.url else None
+            brief = Fleet.of(config, self._given.context.registry, target=target)
             self._fleet, self._loop = AsyncFleet.sharing(brief), loop
             self._fleet.context.source = "web"
             self._end = closing_with_loop(self._fleet)
         return self._fleet
+
+    @property
+    def reading(self) -> Dashboard:
+        """The dashboard that pages read from: with the Redis user of `web_viewer_url`, if that is set."""
+        url = self.config.web_viewer_url
+        if url is None:
+            return self
+        if self._reading is None:
+            self._reading = copy.copy(self)
+            self._reading.config = replace(self.config, url=url, web_viewer_url=None)
+            self._reading._fleet = self._reading._reading = None  # noqa: SLF001 - it is one of the same class
+        return self._reading
+
+    async def refused(self, name: str, address: str, action: str, target: str, code: str) -> None:
+        """Record a refusal in the audit; few of them, and none while Redis is away. The log has every one.
+
+        Args:
+            name: Who has sent the request; empty if that is not known.
+            address: The address that it came from.
+            action: What was asked for.
+            target: To what.
+            code: The code of the refusal.
+        """
+        if code in CODES and (count := self._refusals.count(name, address)):
+            with suppress(JobfleetError):
+                by = name or f"nobody@{address}"
+                await self.fleet.record_refusal(action, target, by=by, why=code, count=count)
 
     async def aclose(self) -> None:
         """End all live updates and the connections."""
@@ -64,6 +98,9 @@ class Dashboard:
         fleet, self._fleet = self._fleet, None
         if fleet is not None:
             await fleet.aclose()
+        reading, self._reading = self._reading, None
+        if reading is not None and reading is not self:
+            await reading.aclose()
 
     async def diagnosis(self) -> dict[str, Any]:
         """What the doctor reports; all pages share one checkup."""

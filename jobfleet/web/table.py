@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jobfleet.web.pages import (
+    audit,
     bulk,
     cron,
     dead,
@@ -31,6 +32,7 @@ PAGES: tuple[Page, ...] = (
     *cron.PAGES,
     *workers.PAGES,
     *history.PAGES,
+    *audit.PAGES,
     *limits.PAGES,
     *fleet.PAGES,
 )
@@ -56,6 +58,7 @@ KEYS: dict[str, str] = {
     "/cron": "c",
     "/workers": "w",
     "/history": "h",
+    "/audit": "a",
     "/limits": "l",
     "/doctor": "d",
     "/settings": "s",

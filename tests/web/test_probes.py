@@ -219,6 +219,37 @@ def test_the_basic_authentication_of_a_proxy_is_not_a_token(browser: Browser) ->
     assert browser.get("/api/v1/queues", Authorization="Bearer YW5uOng=").code == "unauthenticated"
 
 
+def test_each_user_behind_a_trusted_proxy_has_a_rate(
+    make_fleet: Callable[..., Fleet], users: None, tokens: dict[Role, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobfleet.web.safety.guard.BURST", 3)
+    monkeypatch.setattr("jobfleet.web.safety.guard.PER_SECOND", 0.01)
+
+    def statuses(site: Site, **headers: str) -> list[int]:
+        return [site.browser().get("/api/v1/queues", **headers).status for _ in range(4)]
+
+    with served(make_fleet(web_proxies="127.0.0.1")) as site:
+        assert statuses(site, X_Forwarded_User="viewer") == [200, 200, 200, 429]
+        assert statuses(site, X_Forwarded_User="operator") == [200, 200, 200, 429]
+        assert statuses(site, Authorization=f"Bearer {tokens[Role.VIEWER]}") == [200, 200, 200, 429]
+        assert statuses(site, X_Forwarded_User="nobody") == [403, 403, 403, 429]
+        assert statuses(site, X_Forwarded_User="somebody") == [429] * 4, "names that nobody has share a rate"
+    with served(make_fleet(web_proxies="192.0.2.1")) as site:
+        assert statuses(site, X_Forwarded_User="viewer") == [401, 401, 401, 429]
+        assert statuses(site, X_Forwarded_User="operator") == [429] * 4, "a header of anybody else does not count"
+
+
+def test_failed_logins_behind_a_trusted_proxy_lock_out_only_their_name(
+    behind_proxy: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser = behind_proxy.browser()
+    csrf = browser.csrf("/login")
+    for number in range(20):
+        assert browser.post("/login", csrf, name=f"n{number}", password="wrong").status == 401
+
+    assert browser.post("/login", csrf, name="viewer", password=PASSWORD).status == 303
+
+
 def test_an_address_has_a_rate(fleet: Fleet) -> None:
     site = Site(Guard(WebApp(fleet), Rate(0.01, 5)))
     try:

@@ -70,6 +70,21 @@ class Audit(Connection):
     def _audited(self, action: audit.Action, work: Operation[T], by: str | None) -> T:
         return audited_operation(self.context, self._do, action, work, by=by)
 
+    def record_refusal(self, action: str, target: str, *, by: str, why: str, count: int = 1) -> None:
+        """Record in the audit that an action was refused, as the web dashboard does.
+
+        Args:
+            action: What was asked for, such as ``web.login``.
+            target: To what.
+            by: Who has asked for it.
+            why: The code of the refusal.
+            count: How many refusals the entry stands for.
+
+        Raises:
+            StoreUnavailable: Redis did not answer within `patience` seconds.
+        """
+        self._do(audit.refuse(self.context, audit.Action(action, target), by, why, count))
+
     def audit(
         self,
         *,

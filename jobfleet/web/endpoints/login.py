@@ -40,6 +40,9 @@ def log_in(context: Context) -> Endpoint:
         try:
             secret = await context.dashboard.identity.log_in(name, fields.get("password", ""), address_of(request))
         except Problem as problem:
+            known = context.dashboard.identity.has_user(name)
+            target = name if known else "a name that no user has"  # it may be a password in the wrong field
+            await context.dashboard.refused("", address_of(request), "web.login", target, problem.code)
             _log.warning("Refused: login of %r from %s: %s", name, address_of(request), problem)
             return context.page(
                 request, "login.html", None, status=problem.status, headers=problem.headers, problem=problem,

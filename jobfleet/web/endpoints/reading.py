@@ -49,7 +49,7 @@ def _key(page: Page, values: dict[str, Any]) -> tuple[object, ...]:
 
 async def _read(context: Context, page: Page, values: dict[str, Any]) -> dict[str, Any]:
     dashboard = context.dashboard
-    return await dashboard.hub.once(_key(page, values), lambda: page.read(dashboard, values))
+    return await dashboard.hub.once(_key(page, values), lambda: page.read(dashboard.reading, values))
 
 
 def api(context: Context, page: Page) -> Endpoint:
@@ -57,7 +57,7 @@ def api(context: Context, page: Page) -> Endpoint:
 
     async def answer(request: Request) -> Response:
         _, values = _asked_exactly(context, page, request)
-        return json_response(await page.read(context.dashboard, values))
+        return json_response(await page.read(context.dashboard.reading, values))
 
     return context.handled("json", answer)
 
@@ -95,7 +95,7 @@ def live(context: Context, page: Page) -> Endpoint:
         caller, values = _asked(context, page, request)
         hub, key = context.dashboard.hub, _key(page, values)
         snapshots = hub.watch(
-            key, lambda: page.read(context.dashboard, values), page.every,
+            key, lambda: page.read(context.dashboard.reading, values), page.every,
             seen=request.headers.get("last-event-id", ""), beat=BEAT,
         )  # fmt: skip
         first = await anext(snapshots, None)  # too many streams are refused before the answer begins
@@ -125,8 +125,8 @@ def events(context: Context, page: Page) -> Endpoint:
             return Response(status_code=204)
         hub = context.dashboard.hub
         snapshots = hub.watch(
-            ("events", *_key(page, values)), lambda: page.read(context.dashboard, values), page.every, seen=seen,
-            beat=BEAT,
+            ("events", *_key(page, values)), lambda: page.read(context.dashboard.reading, values), page.every,
+            seen=seen, beat=BEAT,
         )  # fmt: skip
         first = await anext(snapshots, None)
         if first is not None and first.problem is not None:

@@ -65,12 +65,25 @@ class Context:
                 _log.exception("%s %s failed.", request.method, request.url.path)
                 found = refusal("internal")
             if request.method == "POST":
+                await self.dashboard.refused(
+                    self._name_of(request), address_of(request), "web.refuse", logged_path(request), found.code
+                )
                 _log.warning(
                     "Refused: %s %s from %s: %s", request.method, logged_path(request), address_of(request), found
                 )
             return self.refused(request, found, form)
 
         return serve
+
+    def _name_of(self, request: Request) -> str:
+        """Who sends a request that was refused; empty if that is not known."""
+        try:
+            caller = self.dashboard.identity.caller(request)
+        except JobfleetError:
+            return ""
+        except Problem:
+            return ""
+        return "" if caller is None else caller.name
 
     def refused(self, request: Request, problem: Problem, form: Form) -> Response:
         """The answer to a request that is refused."""

@@ -19,8 +19,11 @@ from typing import Any
 from jobfleet.clock import monotonic
 from jobfleet.errors import JobfleetError
 from jobfleet.web.errors import Problem, problem_of, refusal
+from jobfleet.web.live.stopping import is_stopping
 
 Reading = Callable[[], Awaitable[dict[str, Any]]]
+STOP_SEEN_WITHIN = 0.25
+"""Seconds after which live updates end when the server of a host application stops."""
 SHARED_FOR = 0.2
 """Seconds for which requests share a read that was made for another one."""
 _log = logging.getLogger("jobfleet.web")
@@ -129,6 +132,14 @@ class Hub:
         self.streams: int = 0
         self.epoch: str = secrets.token_hex(4)
         self.is_closed: bool = False
+        self._stop_watch: asyncio.Task[None] | None = None
+
+    async def _watch_stop(self) -> None:
+        """End all live updates when the server stops: it waits for open requests, and does not notify them."""
+        while self.streams and not self.is_closed:
+            if is_stopping():
+                self.close()
+            await asyncio.sleep(STOP_SEEN_WITHIN)
 
     async def watch(
         self, key: Hashable, read: Reading, every: float, *, seen: str = "", beat: float = 10.0
@@ -152,6 +163,8 @@ class Hub:
             reader = self._readers[key] = Reader(read, every, self._numbers)
         self.streams += 1
         reader.watchers += 1
+        if self._stop_watch is None or self._stop_watch.done():
+            self._stop_watch = asyncio.create_task(self._watch_stop(), name="jobfleet-web-stop")
         epoch, _, number = seen.partition("-")
         last = int(number) if epoch == self.epoch and number.isdecimal() else 0
         try:

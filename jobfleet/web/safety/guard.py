@@ -6,8 +6,10 @@ import asyncio
 import json
 import logging
 import math
+from collections.abc import Callable
 from typing import Any
 
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jobfleet.web.errors import refusal
@@ -38,11 +40,15 @@ class Guard:
     Args:
         app: The application.
         rate: The rate.
+        key_of: Returns whose requests are counted together; by default those of an address.
     """
 
-    def __init__(self, app: ASGIApp, rate: Rate | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, rate: Rate | None = None, key_of: Callable[[HTTPConnection], str] | None = None
+    ) -> None:
         self._app = app
         self._rate = rate or Rate(PER_SECOND, BURST)
+        self._key_of = key_of or _address_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
@@ -61,13 +67,17 @@ class Guard:
                 await send(message)
 
         client = scope.get("client")
-        if wait := self._rate.wait(client[0] if client else ""):
+        if wait := self._rate.wait(self._key_of(HTTPConnection(scope))):
             await _refuse(guarded, wait)
             return
         try:
             await self._app(scope, receive, guarded)
         except TimeoutError:
             _log.info("Closed a connection of %s, which did not read for %g s.", client and client[0], SEND_WITHIN)
+
+
+def _address_of(connection: HTTPConnection) -> str:
+    return "" if connection.client is None else connection.client.host
 
 
 async def _refuse(send: Send, wait: float) -> None:

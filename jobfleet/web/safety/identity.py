@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import HTTPConnection
 
-from jobfleet.web.errors import refusal
+from jobfleet.errors import JobfleetError
+from jobfleet.web.errors import Problem, refusal
 from jobfleet.web.safety.access import AccessFile
 from jobfleet.web.safety.caller import Caller, Role
 from jobfleet.web.safety.sessions import Sessions
@@ -52,6 +53,21 @@ class Identity:
     def has_login(self) -> bool:
         """Whether people log in here."""
         return self._identify is None and bool(self._file.read().users)
+
+    def has_user(self, name: str) -> bool:
+        """Whether the access file has a user of this name."""
+        return name in self._file.read().users
+
+    def rate_key(self, connection: HTTPConnection) -> str:
+        """Whose requests are counted together: of an address, or, behind a trusted proxy, of a user or a token."""
+        address = "" if connection.client is None else connection.client.host
+        if _address(address) not in self._proxies:
+            return address
+        try:
+            caller = self.caller(connection)
+        except (Problem, JobfleetError):  # what is refused later counts together
+            return address
+        return address if caller is None else f"{address} {'user' if caller.is_ambient else 'token'} {caller.name}"
 
     def caller(self, connection: HTTPConnection) -> Caller | None:
         """Who sends a request; None if that is not known.
@@ -109,7 +125,8 @@ class Identity:
 
     async def log_in(self, name: str, password: str, address: str) -> str:
         """Start a session; return its secret. Raises as `Sessions.log_in`."""
-        return await self.sessions.log_in(self._file.read(), name, password, address)
+        is_shared = _address(address) in self._proxies  # then one user could lock all others out
+        return await self.sessions.log_in(self._file.read(), name, password, "" if is_shared else address)
 
 
 def host_of(headers: Mapping[str, str]) -> str:

@@ -51,7 +51,7 @@ class Sessions:
         self._nobody = ""
 
     async def log_in(self, access: Access, name: str, password: str, address: str) -> str:
-        """Check a password and start a session; return its secret.
+        """Check a password and start a session; return its secret. An empty address is one that many users share.
 
         Raises:
             Problem: The name or the password is wrong, or there were too many failures.
@@ -67,14 +67,15 @@ class Sessions:
         """The user, if the password is right. Logins wait here before the lock is looked at: they count one by one."""
         self._hashing = self._hashing or asyncio.Semaphore(HASHING_AT_ONCE)
         async with self._hashing:
-            if left := max(self._names.left(name), self._addresses.left(address)):
+            if left := max(self._names.left(name), self._addresses.left(address) if address else 0.0):
                 text = f"Too many failed logins; try again in {math.ceil(left)} s."
                 raise refusal("locked-out", text, {"Retry-After": str(math.ceil(left))})
             user = access.users.get(name)
             is_right = await self._is_right(user, password)
             if user is None or not is_right:
                 self._names.failed(name)
-                self._addresses.failed(address)
+                if address:
+                    self._addresses.failed(address)
                 raise refusal("unauthenticated", "The name or the password is wrong.")
             self._names.succeeded(name)
             self._addresses.succeeded(address)
