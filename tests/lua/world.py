@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import redis
 
 from jobfleet.store.call import ANSWER, Call, Command
+from jobfleet.store.calls.control import listen
 from jobfleet.store.damage import tag_of
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.link.protocol import Link
@@ -117,7 +118,7 @@ class World:
         return {
             name: value
             for name, value in whole.items()
-            if (name, value) != ("listeners", "1") and not name.startswith(ANSWER)
+            if not (name == "listeners" and isinstance(value, str)) and not name.startswith(ANSWER)
         }
 
     def moved(self, changes: Mapping[str, Any]) -> State:
@@ -157,7 +158,8 @@ class World:
             ear.subscribe("end", *channels)
             for _ in range(len(channels) + 1):
                 ear.get_message(timeout=5)
-            self.raw.set(self.lane.listeners, "1")
+            self.go(listen(self.lane))
+            self.raw.persist(self.lane.listeners)
             yield heard
             self.raw.delete(self.lane.listeners)
             self.raw.publish("end", "")
