@@ -12,7 +12,7 @@ from jobfleet.store.acl.rules import selectors
 from jobfleet.store.call import Call
 from tests.lua.world import KEYS, PASSWORD, USER
 
-ALWAYS = ("+client|setinfo", "+select", "+ping", "+time", "+info", "+pubsub|numsub", "+publish", "&*")
+ALWAYS = ("+client|setinfo", "+select", "+ping", "+time", "+info", "+cluster|slots", "+pubsub|numsub", "+publish", "&*")
 
 
 class Permitting:

@@ -16,7 +16,6 @@ from jobfleet.store.calls import (
     control,
     inspect,
 )
-from jobfleet.store.link.sync import SocketLink
 from jobfleet.store.script import Field, entry_scripts, load, names
 from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
@@ -134,8 +133,8 @@ def test_it_compiles_and_sets_no_global(name: str, raw: redis.Redis) -> None:
 @pytest.fixture
 def heard(redis_url: str) -> Iterator[tuple[Store, dict[str, list[Any]]]]:
     replies: dict[str, list[Any]] = {}
-    at = target(redis_url.replace("unix://", f"unix://{USER}:{PASSWORD}@"))
-    store = Store(at, link=Eavesdropper(SocketLink(at, connect_timeout=5, socket_timeout=5), replies))
+    store = Store(target(redis_url.replace("://", f"://{USER}:{PASSWORD}@", 1)), patience=5.0)
+    store.link = Eavesdropper(store.link, replies)
     yield store, replies
     store.close()
 

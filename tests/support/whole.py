@@ -35,7 +35,7 @@ class WholeCluster(redis.RedisCluster):
     def execute_command(self, *args: Any, **kwargs: Any) -> Any:
         """Send a command; the replies of several nodes become one."""
         cluster: Any = super()
-        if str(args[0]) not in OF_ALL or "target_nodes" in kwargs:
+        if OF_ALL.isdisjoint({str(args[0]), " ".join(map(str, args[:2]))}) or "target_nodes" in kwargs:
             return cluster.execute_command(*args, **kwargs)
         replies = [cluster.execute_command(*args, **kwargs, target_nodes=node) for node in cluster.get_primaries()]
         return reduce(joined, replies)

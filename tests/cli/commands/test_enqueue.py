@@ -17,10 +17,8 @@ from tests.cli.hand import Cli, Hand
 TRY = " Try 'jobfleet enqueue -h'."
 
 
-def sent(fleet: Fleet, job_id: str) -> tuple[object, object]:
-    lane = fleet.context.keys.lane_of(job_id)
-    with redis.Redis.from_url(fleet.config.url, protocol=2) as client:
-        envelope = client.get(lane.job(job_id))
+def sent(fleet: Fleet, raw: redis.Redis, job_id: str) -> tuple[object, object]:
+    envelope = raw.get(fleet.context.keys.lane_of(job_id).job(job_id))
     assert isinstance(envelope, bytes)
     opened = open_envelope(envelope)
     return list(opened.args), dict(opened.kwargs)
@@ -41,13 +39,15 @@ def sent(fleet: Fleet, job_id: str) -> tuple[object, object]:
         ([""], [""]),
     ],
 )  # fmt: skip
-def test_each_arg_is_json_else_a_text(cli: Cli, hand: Hand, fleet: Fleet, args: list[str], wanted: Any) -> None:
+def test_each_arg_is_json_else_a_text(
+    cli: Cli, hand: Hand, fleet: Fleet, raw: redis.Redis, args: list[str], wanted: Any
+) -> None:
     result = cli("enqueue", "demo.add", *args)
     assert (result.exit_code, result.stderr) == (0, "")
-    assert sent(fleet, result.stdout.strip()) == (wanted, {})
+    assert sent(fleet, raw, result.stdout.strip()) == (wanted, {})
 
 
-def test_options_reach_the_job(cli: Cli, hand: Hand, fleet: Fleet) -> None:
+def test_options_reach_the_job(cli: Cli, hand: Hand, fleet: Fleet, raw: redis.Redis) -> None:
     result = cli(
         "enqueue", "demo.add", "1", "--kwargs", '{"y": -2}', "--queue", "mail", "--priority", "HIGH", "--delay", "5m",
         "--tag", "eu", "--tag", "b", "--metadata", '{"k": 1}', "--user", "ann", "--correlation-id", "c1", "--id", "own",
@@ -59,7 +59,7 @@ def test_options_reach_the_job(cli: Cli, hand: Hand, fleet: Fleet) -> None:
     assert (job.status, job.name, job.user, job.tags, job.metadata) == (
         JobStatus.SCHEDULED, "Add up", "ann", ("eu", "b"), {"k": 1},
     )  # fmt: skip
-    assert sent(fleet, job.id) == ([1], {"y": -2})
+    assert sent(fleet, raw, job.id) == ([1], {"y": -2})
     assert fleet.queues()[0].by_priority["high"] == 1
 
 

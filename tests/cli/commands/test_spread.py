@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from jobfleet import Fleet, Job
 from tests.cli.hand import Cli, Hand
 
 
+@pytest.mark.not_on("cluster", reason="the lanes of one server, which have no nodes; e2e/test_clusters.py has clusters")
 def test_the_lanes_of_queues_are_listed(cli: Cli, fleet: Fleet, hand: Hand) -> None:
     fleet.enqueue(Job("x", "demo.add", id="a"))
 
