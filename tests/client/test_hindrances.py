@@ -15,6 +15,7 @@ from jobfleet.functions.registry import Registry
 from jobfleet.store.calls.presence import beat, know
 from tests.client.conftest import Work
 from tests.client.either import Either
+from tests.support.users import UrlOf
 
 KIND = "0123456789abcdef"
 GONE_US = 60_000_000
@@ -23,7 +24,7 @@ UNKNOWN = "No worker has published 'app.news'"
 
 
 @pytest.fixture
-def lives(redis_url: str) -> Lives:
+def lives(redis_url: str, url_of: UrlOf) -> Lives:
     """Let a worker live that knows other functions than this process."""
 
     def live(
@@ -37,7 +38,7 @@ def lives(redis_url: str) -> Lives:
         )
         known = {"": " ".join(queues), **dict.fromkeys(functions, queues[0])}
         published = dict.fromkeys(functions, encode({"options": {}}))
-        with Fleet(redis_url, registry=Registry()) as fleet:
+        with Fleet(url_of("worker"), registry=Registry()) as fleet:
             keys = fleet.context.keys
             fleet.store.run(beat(keys, "box:1:aa", account=account, gone_us=GONE_US, functions=published))
             fleet.store.run(know(keys, "box:1:aa", KIND, gone_us=GONE_US, functions=known))

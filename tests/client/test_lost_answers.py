@@ -17,6 +17,8 @@ from jobfleet.store.calls import lease, settle
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.link.protocol import Link
 from jobfleet.store.script import load
+from jobfleet.store.server.target import target
+from jobfleet.store.sync import Store
 
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
 LANE = Keyspace("jobfleet").lane("default", 0)
@@ -71,12 +73,15 @@ class Scene:
     def has_failed(self) -> None:
         self.waits()
         call = lease.claim(LANE, child="w.1", nonce=1, lease_us=60_000_000, limit=1)
-        (grant,) = self.fleet.store.run(call).grants
+        url = self.fleet.config.url.replace("//operator:operator@", "//worker:worker@")  # where tests have users
+        worker = Store(target(url))
+        (grant,) = worker.run(call).grants
         item = settle.fail(
             self.id, grant.token, record=seal_record({"function": "test.add"}), ttl_ms=60_000, duration_us=1,
             reason="error", tries="1:0:0:0:0",
         )  # fmt: skip
-        self.fleet.store.run(settle.settle(LANE, [item]))
+        worker.run(settle.settle(LANE, [item]))
+        worker.close()
 
     def is_paused(self) -> None:
         self.waits()

@@ -140,8 +140,10 @@ class AsyncSentinels(Inquiry):
             replies: Any = await _ask(client, service).execute(raise_on_error=False)
         except RedisError as error:
             replies = [error]
-        finally:
-            await client.aclose()
+        finally:  # without waiting for the Sentinel: a cancelled caller would leave the connection open
+            pool = client.connection_pool
+            for connection in (*pool._available_connections, *pool._in_use_connections):  # noqa: SLF001 - `aclose` waits
+                await connection.disconnect(nowait=True)
         return self.named(service, host, replies)
 
 
