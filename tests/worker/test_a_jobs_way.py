@@ -50,7 +50,7 @@ def test_a_plain_enqueue_passes_the_files_of_the_page(redis_url: str) -> None:
     assert len(passed) <= 9
 
 
-@pytest.mark.not_on("cluster", reason="the page has the files of one server")
+@pytest.mark.not_on("cluster", "sentinel", reason="the page has the files of one server")
 def test_a_plain_job_passes_the_files_of_the_page_from_claim_to_settle(redis_url: str) -> None:
     events = [event for event in traced("run", redis_url) if event.thread not in BACKGROUND]
     admitted = last(events, lambda event: event.name == "Engine.admitted")
