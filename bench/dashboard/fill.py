@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from bench.setting import Server, Trouble, fill
-from jobfleet import AsyncFleet, Fleet, Job
+from jobfleet import AsyncFleet, Fleet, Flow, Job
 from jobfleet.metrics.tally import Mute
 from jobfleet.samples.point import COMPLETED, RUN, STARTED, WAIT
 from jobfleet.samples.resolution import FINE, SECOND_US
@@ -24,6 +24,7 @@ QUEUES = ("orders", "mail", "reports")
 FAILED = ("charges", "invoices", "payouts", "syncs")
 """Several, because a lane keeps 100,000 dead letters by default."""
 USERS, TAGS = 200, 20
+FLOWS, PARTS, ENTRIES = 25, 600, 200
 STEPS = 6
 """Steps of ten seconds that are sampled."""
 LONG = 1800.0
@@ -77,6 +78,23 @@ def fill_fleet(server: Server, size: Size) -> None:
             server.kill(process)
             server.forget(process)
         fill(fleet, waiting(size.jobs))
+        plan(fleet, size)
+
+
+def plan(fleet: Fleet, size: Size) -> None:
+    """Make a page of flows, each with more jobs than a page reads, recurring jobs, and a rescue."""
+    for number in range(min(FLOWS, size.jobs)):
+        flow = Flow(f"flow {number}")
+        first = flow.add(Job("begin", "bench.wait", (0,), queue="reports", delay=86_400))
+        parts = flow.map(
+            lambda at: Job(f"part {at % 7}", "bench.wait", (at,), queue="reports"), range(min(PARTS, size.jobs)),
+            after=first,
+        )  # fmt: skip
+        flow.add(Job("end", "bench.wait", (1,), queue="reports"), after=parts)
+        fleet.flows.enqueue(flow)
+    for number in range(min(ENTRIES, size.jobs)):
+        fleet.cron.add(f"entry-{number:03}", "30 2 * * *", Job("entry", "bench.wait", (2,)), tz="Europe/Berlin")
+    fleet.rescue(next(group.fingerprint for group in fleet.dead_groups() if group.count))
 
 
 def _are_filed(fleet: Fleet, count: int) -> bool:

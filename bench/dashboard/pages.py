@@ -111,6 +111,9 @@ def samples(fleet: Fleet) -> Mapping[str, str]:
         "/jobs/{id}": letter[0].id,
         "/jobs/{id}/logs": letter[0].id,
         "/dead/{fingerprint}": letter.fingerprints[0],
+        "/rescues/{rescue}": fleet.rescues()[0].id,
+        "/flows/{flow}": fleet.flows()[0][0],
+        "/cron/{entry}": fleet.cron(limit=1)[0].name,
     }
 
 

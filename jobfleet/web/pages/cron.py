@@ -1,6 +1,6 @@
 """Recurring jobs: their last and next fires, and the ledger of one; run now, pause, add, edit and remove.
 
-Calls of Redis: the list needs 3, and 1 for each of the 100 entries of a page; one entry needs 6.
+Calls of Redis: the list needs 3, and 1 for each of the 50 entries of a page; one entry needs 6.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from jobfleet.web.errors import refusal
 from jobfleet.web.route import Action, Data, Many, Page, Parameter, Shape, Values
 from jobfleet.web.safety.caller import Caller
 
-ENTRIES_SHOWN = 100
+ENTRIES_SHOWN = 50
 PREVIEWED, LEDGER_SHOWN = 20, 50
 ENTRY = Parameter(name="entry", help="The name of the recurring job.", place="path")
 CURSOR = Parameter(name="cursor", help="The cursor of the page before.")

@@ -1,7 +1,7 @@
 """The flows, and one flow as a graph with its jobs; cancel, and retry the failed jobs.
 
-Calls of Redis for L lanes: the list needs 1, and at most 11 + L for each of the 20 flows of a page; one flow needs at
-most 11 + L, and as many again if jobs were moved. Of a flow, at most 500 jobs are read at once.
+Calls of Redis for L lanes: the list needs 1, and at most 1 + L for each of the 10 flows of a page, of which it reads 40
+jobs; one flow needs at most 7 + L, and reads 300 jobs at once. It is as many calls again if jobs were moved.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ from datetime import datetime
 
 from jobfleet.clock import iso
 from jobfleet.errors import JobNotFound
-from jobfleet.operations.flows.info import FlowPart
+from jobfleet.operations.flows.info import FAILED, FlowPart
 from jobfleet.operations.flows.record import FlowJob
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.route import Action, Data, Many, Page, Parameter, Shape, Values
 from jobfleet.web.safety.caller import Caller
 
-FLOWS_SHOWN = 20
+FLOWS_SHOWN = 10
 FLOWS_KEPT = 1000
-JOBS_READ = 500
+JOBS_LISTED, JOBS_READ = 40, 300
+"""The jobs that are read of a flow in the list, and at once of one flow: each costs eight commands."""
+OPEN = ("running", "retrying", "queued", "scheduled")
 FLOW = Parameter(name="flow", help="The id of the flow.", place="path")
 SKIP = Parameter(name="skip", help="Newer flows to leave out.", least=0, most=FLOWS_KEPT, default=0)
 BEGIN = Parameter(name="begin", help="The number of the first job.", least=0, most=1_000_000, default=0)
@@ -42,18 +44,19 @@ async def read_flows(dashboard: Dashboard, values: Values) -> Data:
     rows: list[Data] = []
     for flow_id, made in listed[skip : skip + FLOWS_SHOWN]:
         with suppress(JobNotFound):  # its record cannot be read, or has expired meanwhile
-            part = await dashboard.fleet.flows.part(flow_id, limit=JOBS_READ)
+            part = await dashboard.fleet.flows.part(flow_id, limit=JOBS_LISTED)
             rows.append(_head(part) | {"made": iso(made)})
     return {"flows": rows, "next": skip + FLOWS_SHOWN if len(listed) > skip + FLOWS_SHOWN else 0}
 
 
 def _head(part: FlowPart) -> Data:
-    """A flow without its jobs; the state is ``large`` if not all of them were read."""
+    """A flow without its jobs. If not all of them were read, the state is the worst of these, or ``large``."""
     states = Counter(job.status for job in part.jobs)
+    seen = next((word for word in OPEN if states[word]), "large")
     return {
         "id": part.id,
         "name": part.name,
-        "status": part.whole.status if part.whole is not None else "large",
+        "status": part.whole.status if part.whole is not None else "failing" if states[FAILED] else seen,
         "jobs": len(part.ids),
         "read": len(part.jobs),
         "states": dict(sorted(states.items())),
@@ -61,7 +64,7 @@ def _head(part: FlowPart) -> Data:
 
 
 async def read_flow(dashboard: Dashboard, values: Values) -> Data:
-    """One flow with its jobs, at most 500 of them at once."""
+    """One flow with its jobs, at most 300 of them at once."""
     part = await dashboard.fleet.flows.part(values["flow"], begin=values["begin"], limit=JOBS_READ)
     following = part.begin + len(part.jobs)
     whole, ids = part.whole, list(part.ids)
@@ -115,7 +118,7 @@ PAGES = (
         answer={"flows": Many(ROW), "next": int}, template="flows", every=2.0, parameters=(SKIP,),
     ),
     Page(
-        path="/flows/{flow}", title="Flow", summary="Show one flow with the states of at most 500 of its jobs.",
+        path="/flows/{flow}", title="Flow", summary="Show one flow with the states of at most 300 of its jobs.",
         read=read_flow, template="flow", parameters=(FLOW, BEGIN),
         answer={"flow": ROW, "jobs": Many(JOB), "is_done": bool, "next": int},
     ),
