@@ -155,7 +155,8 @@ async def test_an_ending_that_only_the_dead_primary_had_is_written_to_the_new_on
         (grant,) = (await store.run(claim(LANE, child="w.1", nonce=1, lease_us=60_000_000, limit=1))).grants
         assert servers.raw.wait(1, 5000) == 1
         servers.link.silence()  # the replica will not hear of the ending
-        confirmations = Confirmations(store, JobConfig(durability_timeout=0.1), logging.getLogger("jobfleet.probe"))
+        # Within this time it must find the new primary, which has no replica to wait for.
+        confirmations = Confirmations(store, JobConfig(durability_timeout=2.0), logging.getLogger("jobfleet.probe"))
         completer = Completer(LANE, "w.1", store, progress_ttl_ms=1, events=QuietEvents(), confirmations=confirmations)
         run = Run(LANE, grant, 0, 0.0, cast(RunWriter, None))
         run.header = {"durability": "replicated"}
