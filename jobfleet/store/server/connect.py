@@ -14,6 +14,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from jobfleet.errors import ConfigError
+from jobfleet.store.server.aborting import aborting
 from jobfleet.store.server.target import Target
 
 if TYPE_CHECKING:
@@ -72,14 +73,15 @@ def async_connections(at: Target, *, connect_timeout: float) -> Maker:
     if at.sentinels is not None:
         from jobfleet.store.server.sentinel import async_pool_to  # few fleets need it
 
-        return cast(Maker, async_pool_to(at.sentinels, bound=connect_timeout, **options).make_connection)
+        return cast(Maker, aborting(async_pool_to(at.sentinels, bound=connect_timeout, **options)).make_connection)
     if (seeds := at.cluster) is not None:
 
         def made() -> Any:
             return async_connections(_any_node(seeds, at.shown), connect_timeout=connect_timeout)()
 
         return made
-    return redis.asyncio.ConnectionPool.from_url(at.url, **{**options, **at.tls}).make_connection
+    pool = aborting(redis.asyncio.ConnectionPool.from_url(at.url, **{**options, **at.tls}))
+    return cast(Maker, pool.make_connection)
 
 
 def node_at(seeds: ClusterSeeds, address: Address, shown: str) -> Target:
@@ -124,7 +126,4 @@ def _fake_client(at: Target, kind: type) -> Any:
 async def disconnect(connection: Any) -> None:
     """Close a connection without waiting for the server."""
     if connection is not None:
-        writer = getattr(connection, "_writer", None)  # a fake server has none
-        if writer is not None and writer.get_extra_info("ssl_object") is not None:
-            writer.transport.abort()  # to close it in order, TLS waits for the server; the loop may end before
         await connection.disconnect(nowait=True)

@@ -21,6 +21,7 @@ from redis.retry import Retry
 
 from jobfleet.clock import monotonic
 from jobfleet.errors import ConfigError
+from jobfleet.store.server.aborting import aborting
 from jobfleet.store.server.hosts import Address
 from jobfleet.store.server.sentinel_url import MODEL, PORT, SentinelGroup
 
@@ -136,12 +137,12 @@ class AsyncSentinels(Inquiry):
 
     async def _named_by(self, host: Address, service: str) -> Named | Exception:
         client = redis.asyncio.Redis(host=host[0], port=host[1], retry=AsyncRetry(NoBackoff(), 0), **self._options)
+        pool = aborting(client.connection_pool)
         try:
             replies: Any = await _ask(client, service).execute(raise_on_error=False)
         except RedisError as error:
             replies = [error]
         finally:  # without waiting for the Sentinel: a cancelled caller would leave the connection open
-            pool = client.connection_pool
             for connection in (*pool._available_connections, *pool._in_use_connections):  # noqa: SLF001 - `aclose` waits
                 await connection.disconnect(nowait=True)
         return self.named(service, host, replies)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import ssl
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ import trustme
 
 from jobfleet import AsyncFleet, Fleet, Job, JobStatus
 from jobfleet.errors import ConfigError, StoreUnavailable
+from jobfleet.store.link.aio import AsyncSocketLink
+from jobfleet.store.server.security import Security
+from jobfleet.store.server.target import target
 from tests.support.fleet import LONG, Programs
 from tests.support.proxy import Proxy
 from tests.support.server import RedisServer
@@ -60,6 +64,16 @@ def asking(server: RedisServer, authority: trustme.CA) -> Iterator[Proxy]:
         yield proxy
 
 
+def unclosed(work: Callable[[], Coroutine[None, None, None]]) -> list[str]:
+    """Run a loop until the work is done; return what the garbage collector then finds open."""
+    gc.collect()
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        asyncio.run(work())
+        gc.collect()
+    return [str(one.message) for one in seen if one.category is ResourceWarning]
+
+
 def test_the_certificate_is_checked_against_the_named_authority(secure: Proxy, ca_file: Path) -> None:
     with Fleet(secure.url, tls_ca_file=ca_file) as fleet:
         assert fleet.statistics()["total"] == 0
@@ -72,12 +86,44 @@ def test_a_loop_that_ends_leaves_no_connection_open(secure: Proxy, ca_file: Path
         async with AsyncFleet(secure.url, tls_ca_file=ca_file) as fleet:
             await fleet.statistics()
 
-    with warnings.catch_warnings(record=True) as seen:
-        warnings.simplefilter("always")
-        asyncio.run(ask())
-        gc.collect()
+    assert unclosed(ask) == []
 
-    assert [str(one.message) for one in seen if one.category is ResourceWarning] == []
+
+@pytest.mark.parametrize(("text", "held"), [(b"a", "down"), (b"a" * (1 << 25), "up")], ids=["reading", "writing"])
+def test_a_cancelled_call_leaves_no_connection_open_when_its_loop_ends(
+    secure: Proxy, ca_file: Path, text: bytes, held: str
+) -> None:
+    async def ask() -> None:
+        at = target(secure.url, Security({"ssl_ca_certs": str(ca_file)}))
+        link = AsyncSocketLink(at, connect_timeout=LONG, socket_timeout=LONG)
+        assert await link.exchange([("ECHO", b"a")]) == [b"a"]
+        secure.hold(held)
+        asked = asyncio.create_task(link.exchange([("ECHO", text)]))
+        await asyncio.sleep(0)  # until it waits for the server
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        await link.close()
+
+    assert unclosed(ask) == []
+
+
+def test_a_connection_that_is_cancelled_in_its_handshake_is_closed(ca_file: Path) -> None:
+    with socket.create_server((HERE, 0)) as mute:
+        mute.setblocking(False)
+
+        async def ask() -> None:
+            loop = asyncio.get_running_loop()
+            async with AsyncFleet(f"rediss://{HERE}:{mute.getsockname()[1]}/0", tls_ca_file=ca_file) as fleet:
+                asked = asyncio.create_task(fleet.statistics())
+                near, _ = await loop.sock_accept(mute)
+                with near:
+                    await loop.sock_recv(near, 1)
+                    asked.cancel()
+                    with pytest.raises(asyncio.CancelledError):
+                        await asked
+
+        assert unclosed(ask) == []
 
 
 async def test_an_awaited_client_checks_it_too(secure: Proxy, ca_file: Path) -> None:
