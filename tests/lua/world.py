@@ -25,6 +25,7 @@ from jobfleet.store.script import Script, load, names
 from jobfleet.store.sync import Store
 from tests.support.seed import Seed
 from tests.support.state import State, after, moment, state
+from tests.support.whole import WholeCluster
 
 T = TypeVar("T")
 Grant = Callable[[Call[Any]], None]
@@ -158,14 +159,36 @@ class World:
             ear.subscribe("end", *channels)
             for _ in range(len(channels) + 1):
                 ear.get_message(timeout=5)
+            self._until_now(ear)  # on a cluster, earlier messages may still be on their way
             self.go(listen(self.lane))
             self.raw.persist(self.lane.listeners)
             yield heard
             self.raw.delete(self.lane.listeners)
-            end: Any = self.raw.eval  # at the node of the lane, behind its messages: several nodes know no common order
-            end("redis.call('PUBLISH', 'end', '')", 1, self.lane.listeners)
-            while (message := ear.get_message(timeout=5)) is not None and message["channel"] != b"end":
+            heard += self._until_now(ear)
+
+    def _until_now(self, ear: Any) -> list[tuple[str, str]]:
+        """Receive what was sent until now, by each of the two nodes that send: they know no common order."""
+        heard: list[tuple[str, str]] = []
+        end: Any = self.raw.eval
+        ends = [end("redis.call('PUBLISH', 'end', '')", 1, key) for key in (self.lane.listeners, self.keys.queues)]
+        while ends and (message := ear.get_message(timeout=5)) is not None:
+            if message["channel"] == b"end":
+                ends.pop()
+            else:
                 heard.append((self._channel(message["channel"]), self._text(message["data"])))
+        return heard
+
+    @property
+    def is_whole_cluster(self) -> bool:
+        """Whether the calls run on a cluster of several nodes, whatever the floor."""
+        return isinstance(self.raw, WholeCluster)
+
+    def info(self, *sections: str, key: str | None = None) -> dict[str, Any]:
+        """What INFO tells at the server, or at the node of a cluster that has a key: by default, one of the fleet's."""
+        raw: Any = self.raw
+        if not self.is_whole_cluster:
+            return dict(raw.info(*sections))
+        return dict(raw.info(*sections, target_nodes=raw.get_node_from_key(key or self.keys.queues)))
 
     def _channel(self, name: bytes) -> str:
         return name.decode().removeprefix(self.lane.tag).removeprefix(self.keys.tag)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from jobfleet.store.call import Call
@@ -219,7 +217,7 @@ def test_the_longest_lease_grows_and_does_not_shrink(world: World, lease: int, k
 
 def test_a_lane_notes_which_primary_has_granted(world: World) -> None:
     world.seed.waiting("a")
-    information: Any = world.raw.info("replication")
+    information = world.info("replication", key=world.lane.lane)
 
     world.run(claiming(world))
 
