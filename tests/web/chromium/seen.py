@@ -34,8 +34,7 @@ class Complaints:
 
 def barriers(page: Page) -> list[str]:
     """What axe-core finds on the page that is serious or critical, with the elements."""
-    if not AXE.exists():
-        return []
+    assert AXE.exists(), "axe-core is not installed: scripts/tools axe"
     page.evaluate(AXE.read_text())
     found = page.evaluate("axe.run(document, { resultTypes: ['violations'] }).then((all) => all.violations)")
     return [
