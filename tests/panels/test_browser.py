@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,19 +13,15 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from jobfleet import Fleet, Job, JobStatus
+from tests.support.chromium import MARKS, launched
 from tests.support.fleet import LONG, ROOT, Programs
 from tests.support.pages import DOCS, blocks_of
 from tests.support.server import RedisServer, free_port
 from tests.support.waiting import wait_until
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-default-apps",
-)  # fmt: skip
 PICTURES = os.environ.get("SCREENSHOTS")
 SINGLE = """
 import streamlit as st
@@ -36,10 +31,7 @@ render_job_progress(st.query_params["job"], poll_interval=0.1)
 st.text_input("Meanwhile")
 """
 
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: scripts/tools chromium"),
-    pytest.mark.filterwarnings("ignore:.* blocks the event loop:RuntimeWarning"),  # Playwright's, which waits anyhow
-]
+pytestmark = list(MARKS)
 
 
 @pytest.fixture(scope="module")
@@ -120,10 +112,8 @@ def single(programs: Programs) -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from jobfleet import Fleet
+from tests.support.chromium import MARKS, launched
 from tests.support.fleet import LONG, Programs
 from tests.support.server import RedisServer
 from tests.web.chromium.seen import Complaints
 from tests.web.site import Site, served
-
-CHROMIUM = shutil.which("chromium")
-FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-default-apps",
-)  # fmt: skip
-MARKS = (
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: scripts/tools chromium"),
-    pytest.mark.filterwarnings("ignore:.* blocks the event loop:RuntimeWarning"),  # Playwright's, which waits anyhow
-)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -58,10 +48,8 @@ def site(fleet: Fleet) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
