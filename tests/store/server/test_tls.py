@@ -31,6 +31,12 @@ def server() -> Iterator[RedisServer]:
         yield made
 
 
+@pytest.fixture(autouse=True)
+def empty(server: RedisServer) -> None:
+    """Begin each test with no keys, whatever ran before it."""
+    server.flush()
+
+
 @pytest.fixture(scope="module")
 def authority() -> trustme.CA:
     return trustme.CA()
