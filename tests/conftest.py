@@ -73,6 +73,7 @@ def url_of(server: RedisServer) -> Iterator[users.UrlOf]:
         return
     with redis.Redis.from_url(server.url, protocol=2, decode_responses=True) as client:
         users.denials(client)
+        client.close()  # tests count the connections; it connects again at the end
         with pytest.MonkeyPatch.context() as patch:
             users.swap_users(patch, server.url)
             yield lambda role: users.url_as(server.url, role)

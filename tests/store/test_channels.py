@@ -79,7 +79,7 @@ async def test_it_hears_all_channels_over_one_connection(make: Make, raw: redis.
     raw.publish(names[-1], BAD)
 
     assert sorted(begun) == sorted((name, None) for name in names)
-    assert await heard(channels, 2) == [("c0", "first"), (names[-1], "\N{REPLACEMENT CHARACTER}" * 2)]
+    assert {*await heard(channels, 2)} == {("c0", "first"), (names[-1], "\N{REPLACEMENT CHARACTER}" * 2)}
     assert len(raw.client_list()) == before + 1
     await channels.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import reduce
 from typing import Any
 
@@ -31,6 +32,14 @@ class WholeCluster(redis.RedisCluster):
         """List the clients of all primaries, without their replicas."""
         cluster: Any = super()
         return of_clients(cluster.client_list(*args, **kwargs))
+
+    def pubsub_numsub(self, *args: Any, **kwargs: Any) -> Any:
+        """Count the subscribers of channels on all primaries."""
+        cluster: Any = super()
+        counts: Counter[bytes] = Counter()
+        for channel, number in cluster.pubsub_numsub(*args, **kwargs):
+            counts[channel] += number
+        return list(counts.items())
 
     def execute_command(self, *args: Any, **kwargs: Any) -> Any:
         """Send a command; the replies of several nodes become one."""
