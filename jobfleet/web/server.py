@@ -151,6 +151,7 @@ def bound(host: str, port: int) -> socket.socket:
     except OSError as error:
         listening.close()
         raise ConfigError(
-            f"Cannot listen on {host}:{port}: {error.strerror or error}; set --host or --port."
+            f"Cannot listen on {host}:{port}: {error.strerror or error}; set --host or --port of 'jobfleet web', or "
+            "JOBFLEET_WEB_HOST or JOBFLEET_WEB_PORT for 'jobfleet up --web' too."
         ) from error
     return listening

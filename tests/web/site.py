@@ -144,10 +144,10 @@ def _nothing() -> None:
 
 
 class Site:
-    """A dashboard that is served in a thread of this process."""
+    """A dashboard that is served in a thread of this process, at a free port if none is given."""
 
-    def __init__(self, application: ASGIApp | WebApp) -> None:
-        self._socket: socket.socket = bound("127.0.0.1", 0)
+    def __init__(self, application: ASGIApp | WebApp, port: int = 0) -> None:
+        self._socket: socket.socket = bound("127.0.0.1", port)
         self.port: int = self._socket.getsockname()[1]
         self.application = application
         close_streams = application.dashboard.hub.close if isinstance(application, WebApp) else _nothing

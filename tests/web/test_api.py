@@ -109,7 +109,7 @@ def test_each_page_is_whole_and_has_the_headers_of_safety(browser: Browser, page
         ("/jobs/other.0.dead", ["ValueError", "no luck", "Retry", "run 1"]),
         ("/jobs/other.0.done", ["&#34;sum&#34;: 3", "***"]),
         ("/dead", ["ValueError", "no luck", "new", "demo.add", "Empty groups", "0 of 1"]),
-        (f"/dead/{GROUP}", ["ValueError in demo.add", "Resolve", "Replay all 1 letter", "other.0.dead", "Traceback"]),
+        (f"/dead/{GROUP}", ["ValueError in demo.add", "Resolve", "Replay the letter", "other.0.dead", "Traceback"]),
         ("/dead/letters", ["other.0.dead", "no luck", "Replay all that match"]),
         ("/dead/letters/count?function=demo.add", ["1 dead letter matches : function demo.add", "Replay 1 letter"]),
         (f"/rescues/{GROUP}", ["running", "canary 1 of 2", "0 of 1", "1, then 10, then 10 per second", "Stop"]),

@@ -28,7 +28,7 @@ def test_each_file_of_another_project_has_its_checksum_and_a_licence() -> None:
 
 
 def test_no_template_and_no_file_of_ours_names_another_host_or_has_inline_code() -> None:
-    files = [STATIC / "app.js", STATIC / "app.css", STATIC / "logo.svg", *STATIC.parent.glob("templates/**/*.html")]
+    files = [*STATIC.glob("*.js"), STATIC / "app.css", STATIC / "logo.svg", *STATIC.parent.glob("templates/**/*.html")]
     for path in files:
         text = path.read_text().replace("http://www.w3.org/2000/svg", "")
         assert "//" not in re.sub(r"^\s*// .*$", "", text, flags=re.MULTILINE), path

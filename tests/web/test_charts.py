@@ -83,7 +83,9 @@ def test_pages_show_the_past_with_words_and_without_a_script(browser: Browser) -
     assert re.search(r'since=1h" aria-current="true"', overview)
     assert "90 d" not in overview, "there is no archive"
     table = browser.get("/history?since=10m").text
-    assert "no sample" in table
+    assert '<td colspan="10" class="dim">no sample' in table
+    assert table.count("<th class=") + table.count("<th>") == 11
+    assert '<td colspan="6" class="dim">no sample' in browser.get("/history?since=10m&function=demo.add").text
     assert re.search(r'<td class="number">10</td><td class="number">8</td><td class="number">2</td>', table)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote_plus
 
 import pytest
 import redis
@@ -115,6 +116,23 @@ def test_one_is_added_with_a_form(browser: Browser, fleet: Fleet) -> None:
     assert (info.queue, info.function, info.origin) == ("late", "demo.add", "web")
     details = fleet.details(fleet.cron.run("daily"))
     assert (details.args, details.kwargs) == ((1, "two"), {"x": None})
+
+
+@pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
+def test_the_note_names_a_function_that_no_worker_has_published(
+    browser: Browser, fleet: Fleet, tokens: dict[Role, str]
+) -> None:
+    csrf, fields = browser.csrf("/cron"), {"expression": "@daily", "function": "demo.ad"}
+    note = "No worker has published 'demo.ad'; did you mean 'demo.add'? The job is parked until one does."
+    answer = browser.post("/cron/entries/add", csrf, name="daily", expression="@daily", function="demo.ad")
+
+    assert f"note={quote_plus(f'daily: added. {note}')}" in answer.headers["Location"]
+    assert fleet.cron.get("daily").function == "demo.ad"
+    assert call(browser, tokens, "/cron/entries/add", **fields, name="other").json["doubt"] == note
+    assert (
+        call(browser, tokens, "/cron/entries/add", **fields | {"function": "demo.add", "name": "right"}).json["doubt"]
+        == ""
+    )
 
 
 def test_a_program_gives_arguments_as_they_are(browser: Browser, fleet: Fleet, tokens: dict[Role, str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from markupsafe import Markup
 
-from jobfleet.web.display import ago, block, call_text, shown
+from jobfleet.web.display import age, ago, block, call_text, shown
 
 EFFECTS = {
     "escape sequence": ("\x1b[31mred\x1b[0m", r"\x1b[31mred\x1b[0m"),
@@ -58,5 +58,9 @@ def test_a_time_has_its_exact_form_beside_it(in_berlin: None) -> None:
     assert ago("2026-11-27T17:04:05+00:00") == Markup(
         f'<time datetime="2026-11-27T17:04:05+00:00" title="{exact}">{exact}</time>'
     )
+    assert age("2026-11-27T17:04:05+00:00") == Markup(
+        f'<time data-lasts datetime="2026-11-27T17:04:05+00:00" title="{exact}">{exact}</time>'
+    )
+    assert age(None) == "–"
     assert ago("no time") == "no time"
     assert ago(None) == "–"

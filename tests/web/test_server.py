@@ -46,7 +46,9 @@ def test_spellings_of_this_machine(address: str) -> None:
 def test_an_address_in_use_is_one_line() -> None:
     with bound("127.0.0.1", 0) as first:
         port = first.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"Cannot listen on 127.0.0.1:{port}: .*; set --host or --port."):
+        with pytest.raises(
+            ConfigError, match=f"Cannot listen on 127.0.0.1:{port}: .*; set --host or --port .*JOBFLEET_WEB_PORT"
+        ):
             bound("127.0.0.1", port)
 
 

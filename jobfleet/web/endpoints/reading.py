@@ -9,6 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from jobfleet.web.display import shown
 from jobfleet.web.endpoints.request import Context, Endpoint, json_response, path_of, root_of
 from jobfleet.web.endpoints.stream import EventStream
 from jobfleet.web.errors import Problem, refusal
@@ -89,7 +90,10 @@ def _note(request: Request, caller: Caller) -> str:
 
 
 def live(context: Context, page: Page) -> Endpoint:
-    """The endpoint of the live updates of a page: server-sent events, each with the whole live part."""
+    """The endpoint of the live updates of a page: server-sent events, each with the whole live part.
+
+    A fault is an event `problem` with its message.
+    """
 
     async def answer(request: Request) -> Response:
         caller, values = _asked(context, page, request)
@@ -172,6 +176,8 @@ def _is_known(context: Context, request: Request, page: Page) -> bool:
 
 def _event(context: Context, page: Page, key: tuple[object, ...], snapshot: Snapshot, root: str, caller: Caller) -> str:
     number = f"{context.dashboard.hub.epoch}-{snapshot.number}"
+    if (problem := snapshot.problem) is not None and problem.status >= 500:  # what the page shows stays
+        return f"id: {number}\nevent: problem\ndata: {shown(problem.message)}\n\n"
     text = context.renderer.live(
         page.template, snapshot.data, snapshot.problem, root=root, role=caller.role, csrf=csrf_token(caller.key),
         key=(*key, number),

@@ -37,6 +37,7 @@ class Renderer:
             lstrip_blocks=True,
         )
         self._environment.filters.update(
+            age=display.age,
             ago=display.ago,
             attribute=display.attribute,
             block=display.block,

@@ -95,7 +95,10 @@ class Context:
             if self.dashboard.identity.has_login:
                 return RedirectResponse(f"{root_of(request)}/login?next={quote(path_of(request))}", 303)
         headers = {name: text for name, text in problem.headers.items() if name != "WWW-Authenticate"}
-        return self.page(request, "problem.html", None, status=problem.status, headers=headers, problem=problem)
+        return self.page(
+            request, "problem.html", None, status=problem.status, headers=headers, problem=problem,
+            again=problem.status == 503 and request.method == "GET",
+        )  # fmt: skip
 
     def page(
         self,

@@ -10,11 +10,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from jobfleet.clock import iso
+from jobfleet.clock import iso, monotonic
 from jobfleet.cron import Cron, Fire
 from jobfleet.cron.entry import MISFIRE, OVERLAP
 from jobfleet.model import Job
 from jobfleet.operations.cron.listing import CronFire
+from jobfleet.operations.explain.unknown import unknown
+from jobfleet.operations.fleet_context import REMEMBERED
+from jobfleet.operations.workers.info import workers_of
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.errors import refusal
 from jobfleet.web.route import Action, Data, Many, Page, Parameter, Shape, Values
@@ -135,7 +138,17 @@ async def add(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
         queue=values["queue"],
     )
     word = await dashboard.fleet.cron.add(values["name"], planned, job, by=caller.name)
-    return _changed(values["name"], word, planned)
+    return _changed(values["name"], word, planned) | {"doubt": _doubt(dashboard, values["function"])}
+
+
+def _doubt(dashboard: Dashboard, function: str) -> str:
+    """That no worker has published a function, as far as the addition has read that; empty if there is no doubt."""
+    context = dashboard.fleet.context
+    read_at, seen = context.published
+    if seen is None or monotonic() - read_at > REMEMBERED or function in seen.functions:
+        return ""
+    found = unknown(function, seen.functions, (), workers_of(context, seen))
+    return "" if found is None else found.text
 
 
 def _read(name: str, given: object, kind: type[list[Any] | dict[str, Any]]) -> Any:
@@ -165,7 +178,7 @@ def _held_note(data: Data) -> str:
 
 
 def _changed_note(data: Data) -> str:
-    return f"{data['name']}: {data['change']}."
+    return f"{data['name']}: {data['change']}. {data.get('doubt', '')}".rstrip()
 
 
 CHANGE: dict[str, Any] = {"name": str, "change": str, "next": datetime | None}
@@ -184,8 +197,8 @@ PAGES = (
 )  # fmt: skip
 ACTIONS = (
     Action(
-        path="/cron/entries/add", summary="Add a recurring job.", act=add, answer=CHANGE, note=_changed_note,
-        back="/cron/{name}",
+        path="/cron/entries/add", summary="Add a recurring job.", act=add,
+        answer=CHANGE | {"doubt": str}, note=_changed_note, back="/cron/{name}",
         parameters=(
             Parameter(name="name", help="Its name, without spaces.", place="body"), EXPRESSION, TZ,
             Parameter(name="function", help="The function of its jobs.", place="body"),

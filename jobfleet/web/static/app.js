@@ -3,17 +3,18 @@
 (() => {
   const steps = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
 
-  function age(moment) {
+  function age(moment, lasts) {
     const seconds = Math.round((Date.now() - moment) / 1000);
     const whole = Math.abs(seconds);
     const [size, unit] = steps.find(([each]) => whole >= each) || [1, "s"];
     const text = `${Math.floor(whole / size)} ${unit}`;
+    if (lasts) return text;
     return seconds < 0 ? `in ${text}` : `${text} ago`;
   }
 
   function tick() {
     for (const element of document.querySelectorAll("time[datetime]")) {
-      const text = age(Date.parse(element.getAttribute("datetime")));
+      const text = age(Date.parse(element.getAttribute("datetime")), "lasts" in element.dataset);
       if (element.textContent !== text) element.textContent = text;
     }
   }

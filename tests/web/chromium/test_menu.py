@@ -107,6 +107,7 @@ def test_a_queue_is_paused_with_a_reason_and_resumed(page: Page, fleet: Fleet) -
 
 def test_a_worker_is_quieted_and_resumed(page: Page, fleet: Fleet) -> None:
     page.goto("/workers")
+    expect(page.locator("time[data-lasts]")).to_have_text(re.compile(r"^\d+ (s|min)$"))
     page.get_by_role("button", name="Quiet").click()
     expect(page.locator("table .state").first).to_have_text("quiet")
     expect(page.get_by_text("by web")).to_be_visible()
