@@ -102,6 +102,7 @@ class Page:
         role: Who may see it.
         api: The path in the API, if it is another one.
         ends: For a page that the API sends as server-sent events: whether data are the last ones.
+        compared: Returns the part of the data whose change makes an update; None for all of it.
     """
 
     path: str
@@ -115,6 +116,7 @@ class Page:
     role: Role = Role.VIEWER
     api: str = ""
     ends: Callable[[Data], bool] | None = None
+    compared: Callable[[Data], Data] | None = None
 
     @property
     def api_path(self) -> str:

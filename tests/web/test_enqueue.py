@@ -16,6 +16,7 @@ from jobfleet.store.calls.presence import beat
 from jobfleet.web.pages.enqueue import FIELDS
 from jobfleet.web.safety.caller import Role
 from tests.cli.hand import Hand
+from tests.support.waiting import wait_until
 from tests.web.site import Answer, Browser, Site
 
 
@@ -277,6 +278,22 @@ def test_the_events_of_a_job_follow_it_to_its_end(producer: Producer, browser: B
     assert (last["status"], last["result"]) == ("completed", {"token": "***", "sum": 3})
     assert (rest[-1]["event"], rest[-1]["id"]) == ("end", "end")
     assert browser.get(f"/api/v1/jobs/{job_id}/events", Last_Event_ID="end").status == 204
+
+
+def test_a_change_of_the_duration_alone_sends_no_event(producer: Producer, site: Site, hand: Hand) -> None:
+    job_id = producer.sends(function="shop.ship", args=[7]).json["id"]
+    grant = hand.claims(job_id)
+    with site.browser().stream(f"/jobs/{job_id}/events", "/api/v1") as stream:
+        first = next(stream)
+        (reader,) = site.application.dashboard.hub._readers.values()  # type: ignore[union-attr]  # it is ours
+        before = reader.reads
+        wait_until(lambda: reader.reads > before + 2, why="the job is read again")
+        hand.reports(grant, 0.5, "half way")
+        second = next(stream)
+
+    assert "running" in first["data"]
+    assert "half way" in second["data"]
+    assert int(second["id"].rpartition("-")[2]) == int(first["id"].rpartition("-")[2]) + 1
 
 
 def test_the_events_of_a_job_that_has_ended_are_its_end(producer: Producer, browser: Browser, fleet: Fleet) -> None:

@@ -125,6 +125,21 @@ async def test_a_page_that_comes_back_gets_only_what_it_has_not_seen() -> None:
         assert (await following(other)).number == number + 1
 
 
+async def test_a_page_that_comes_later_gets_what_is_not_compared_too() -> None:
+    hub, source = Hub(2), Source()
+    streams = [hub.watch("x", source.read, 0.001, compared=lambda _: {}) for _ in range(2)]
+    first = await following(streams[0])
+    reader = hub._readers["x"]
+    source.value = 2
+    await await_until(partial(_has, reader, 2))
+
+    second = await following(streams[1])
+
+    assert (first.data, second.data, second.number) == ({"value": 1}, {"value": 2}, first.number)
+    for stream in streams:
+        await stream.aclose()
+
+
 async def test_a_failed_read_is_shown_and_the_next_one_counts() -> None:
     hub, source = Hub(1), Source()
     stream = hub.watch("x", source.read, 0.001)

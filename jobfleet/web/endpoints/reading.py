@@ -13,7 +13,7 @@ from jobfleet.web.display import shown
 from jobfleet.web.endpoints.request import Context, Endpoint, json_response, path_of, root_of
 from jobfleet.web.endpoints.stream import EventStream
 from jobfleet.web.errors import Problem, refusal
-from jobfleet.web.live.hub import Snapshot
+from jobfleet.web.live.hub import Snapshot, everything
 from jobfleet.web.route import Page
 from jobfleet.web.safety.caller import Caller
 from jobfleet.web.safety.identity import csrf_token, signed
@@ -100,7 +100,7 @@ def live(context: Context, page: Page) -> Endpoint:
         hub, key = context.dashboard.hub, _key(page, values)
         snapshots = hub.watch(
             key, lambda: page.read(context.dashboard.reading, values), page.every,
-            seen=request.headers.get("last-event-id", ""), beat=BEAT,
+            seen=request.headers.get("last-event-id", ""), beat=BEAT, compared=page.compared or everything,
         )  # fmt: skip
         first = await anext(snapshots, None)  # too many streams are refused before the answer begins
         root = root_of(request)
@@ -130,7 +130,7 @@ def events(context: Context, page: Page) -> Endpoint:
         hub = context.dashboard.hub
         snapshots = hub.watch(
             ("events", *_key(page, values)), lambda: page.read(context.dashboard.reading, values), page.every,
-            seen=seen, beat=BEAT,
+            seen=seen, beat=BEAT, compared=page.compared or everything,
         )  # fmt: skip
         first = await anext(snapshots, None)
         if first is not None and first.problem is not None:

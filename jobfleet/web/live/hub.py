@@ -22,11 +22,17 @@ from jobfleet.web.errors import Problem, problem_of, refusal
 from jobfleet.web.live.stopping import is_stopping
 
 Reading = Callable[[], Awaitable[dict[str, Any]]]
+Compared = Callable[[dict[str, Any]], dict[str, Any]]
 STOP_SEEN_WITHIN = 0.25
 """Seconds after which live updates end when the server of a host application stops."""
 SHARED_FOR = 0.2
 """Seconds for which requests share a read that was made for another one."""
 _log = logging.getLogger("jobfleet.web")
+
+
+def everything(data: dict[str, Any]) -> dict[str, Any]:
+    """Compare all of the data."""
+    return data
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +58,14 @@ class Reader:
         every: Seconds between two reads.
         numbers: Gives the numbers of snapshots. All readers of a hub share them: a reader that begins again must not
             repeat a number, by which pages and what is rendered for them are known.
+        compared: The part of the data whose change makes a new snapshot.
     """
 
-    def __init__(self, read: Reading, every: float, numbers: Iterator[int]) -> None:
+    def __init__(self, read: Reading, every: float, numbers: Iterator[int], compared: Compared) -> None:
         self._read = read
         self._every = every
         self._numbers = numbers
+        self._compared = compared
         self._text = ""
         self._changed = asyncio.Event()
         self.snapshot: Snapshot = Snapshot(0)
@@ -72,11 +80,13 @@ class Reader:
             self._hurry.clear()
             self.reads += 1
             data, problem = await _outcome(self._read)
-            text = json.dumps(data) if problem is None else f"{problem.code} {problem.message}"
+            text = f"{problem.code} {problem.message}" if problem else json.dumps(self._compared(data or {}))
             if text != self._text:
                 self._text = text
                 self.snapshot = Snapshot(next(self._numbers), data, problem)
                 self._wake()
+            else:  # the rest of the data is new for a page that is opened now
+                self.snapshot = Snapshot(self.snapshot.number, data, problem)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._hurry.wait(), self._every)
 
@@ -142,8 +152,9 @@ class Hub:
             await asyncio.sleep(STOP_SEEN_WITHIN)
 
     async def watch(
-        self, key: Hashable, read: Reading, every: float, *, seen: str = "", beat: float = 10.0
-    ) -> AsyncGenerator[Snapshot | None, None]:
+        self, key: Hashable, read: Reading, every: float, *, seen: str = "", beat: float = 10.0,
+        compared: Compared = everything,
+    ) -> AsyncGenerator[Snapshot | None, None]:  # fmt: skip
         """Yield the present snapshot of an address, and each later one; None for each `beat` seconds without one.
 
         Args:
@@ -152,6 +163,7 @@ class Hub:
             every: Seconds between two reads.
             seen: The id of the last snapshot that the page has, which is not repeated.
             beat: Seconds without a snapshot after which None is yielded.
+            compared: Returns the part of the data whose change makes a new snapshot.
 
         Raises:
             Problem: Too many pages are updated live.
@@ -160,7 +172,7 @@ class Hub:
             raise refusal("too-many-streams", headers={"Retry-After": "30"})
         reader = self._readers.get(key)
         if reader is None:
-            reader = self._readers[key] = Reader(read, every, self._numbers)
+            reader = self._readers[key] = Reader(read, every, self._numbers, compared)
         self.streams += 1
         reader.watchers += 1
         if self._stop_watch is None or self._stop_watch.done():

@@ -62,6 +62,11 @@ def _has_ended(data: Data) -> bool:
     return JobStatus(data["job"]["status"]).is_final
 
 
+def _without_duration(data: Data) -> Data:
+    """What is compared: the duration of a running job differs at each read, and no reader of the stream needs that."""
+    return data | {"job": data["job"] | {"duration": None}}
+
+
 async def _logs(dashboard: Dashboard, job_id: str, most: int) -> list[dict[str, object]]:
     lines: deque[LogLine] = deque(maxlen=most)
     try:
@@ -123,7 +128,7 @@ PAGES = (
     Page(
         path="/jobs/{id}/events", title="Events",
         summary="Send the state of a job as server-sent events at each change, until it ends.", read=read_state,
-        answer={"job": STATE}, parameters=(ID,), every=0.5, ends=_has_ended,
+        answer={"job": STATE}, parameters=(ID,), every=0.5, ends=_has_ended, compared=_without_duration,
     ),
 )  # fmt: skip
 ACTIONS = (
