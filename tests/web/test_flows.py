@@ -117,16 +117,66 @@ def test_a_large_flow_is_read_in_parts_at_a_bounded_cost(
     calls = sum(row["calls"] for name, row in stats.items() if name.startswith("cmdstat_evalsha"))
     two = browser.get(f"/api/v1/flows/{flow.id}?begin={one['next']}").json
 
-    assert (one["flow"]["jobs"], one["flow"]["read"], one["flow"]["status"]) == (701, 300, "queued")
+    assert (one["flow"]["jobs"], one["flow"]["read"], one["flow"]["status"]) == (701, 300, "unknown")
     assert [len(one["jobs"]), len(two["jobs"]), two["next"]] == [300, 300, 600]
     assert two["jobs"][0]["after"] == [one["jobs"][0]["id"]]
     assert calls <= 9
     page = browser.get(f"/flows/{flow.id}").text
     assert "299 of 299 blocked" in page
-    assert "401 more jobs" in page
+    assert "300 of 701 jobs read: 0 completed, 299 blocked, 1 queued" in page
     assert len(page) < 400_000
     (row,) = browser.get("/api/v1/flows").json["flows"]
     assert (row["jobs"], row["read"]) == (701, 40)
+    assert "40 of 701 jobs read" in browser.get("/flows").text
+
+
+def with_a_late_failure(fleet: Fleet, hand: Hand, name: str, jobs: int) -> None:
+    """Enqueue a flow whose jobs complete, except the last one, which fails."""
+    flow = Flow(name)
+    ids = [f"{name}{number:02}" for number in range(jobs)]
+    for job_id in ids:
+        flow.add(Job("Part", "demo.add", id=job_id))
+    fleet.flows.enqueue(flow)
+    for job_id in ids[:-1]:
+        hand.completes(hand.claims(f"default.0.{job_id}"), 1)
+    hand.fails(hand.claims(f"default.0.{ids[-1]}"))
+
+
+def test_the_list_has_the_state_of_a_flow_whose_late_job_has_failed(browser: Browser, fleet: Fleet, hand: Hand) -> None:
+    with_a_late_failure(fleet, hand, "Late", 45)
+
+    (row,) = browser.get("/api/v1/flows").json["flows"]
+
+    assert (row["status"], row["read"], row["states"]) == ("failed", 45, {"completed": 44, "failed": 1})
+    assert "44 of 45 completed, 1 failed" in browser.get("/flows").text
+
+
+def test_the_list_claims_no_state_of_a_flow_that_it_has_not_read(
+    browser: Browser, fleet: Fleet, hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobfleet.web.pages.flows.JOBS_MORE", 44)
+    with_a_late_failure(fleet, hand, "Late", 45)
+
+    (row,) = browser.get("/api/v1/flows").json["flows"]
+    page = browser.get("/flows").text
+
+    assert (row["status"], row["read"], row["states"]) == ("unknown", 40, {"completed": 40})
+    assert "40 of 45 jobs read: 40 completed" in page
+    assert '<span class="state unknown">unknown</span>' in page
+
+
+def test_a_flow_with_a_failed_and_an_open_job_is_failing_however_large_it_is(
+    browser: Browser, fleet: Fleet, hand: Hand
+) -> None:
+    flow = Flow("Large")
+    flow.add(Job("First", "demo.fail", id="first"))
+    flow.map(lambda n: Job("Part", "demo.add", (n,), id=f"part{n:03}"), range(700))
+    fleet.flows.enqueue(flow)
+    hand.fails(hand.claims("default.0.first"))
+
+    (row,) = browser.get("/api/v1/flows").json["flows"]
+
+    assert (row["status"], row["read"]) == ("failing", 40)
 
 
 def test_a_part_of_a_flow_is_chosen_by_numbers(fleet: Fleet, etl: Flow) -> None:

@@ -1,7 +1,8 @@
 """The flows, and one flow as a graph with its jobs; cancel, and retry the failed jobs.
 
 Calls of Redis for L lanes: the list needs 1, and at most 1 + L for each of the 10 flows of a page, of which it reads 40
-jobs; one flow needs at most 7 + L, and reads 300 jobs at once. It is as many calls again if jobs were moved.
+jobs, and 1 + L again for each larger flow that it reads as a whole, of at most 600 jobs together; one flow needs at
+most 7 + L, and reads 300 jobs at once. It is as many calls again if jobs were moved.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from datetime import datetime
 
 from jobfleet.clock import iso
 from jobfleet.errors import JobNotFound
-from jobfleet.operations.flows.info import FAILED, FlowPart
+from jobfleet.operations.flows.info import FAILED, FAILING, FlowPart
 from jobfleet.operations.flows.record import FlowJob
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.route import Action, Data, Many, Page, Parameter, Shape, Values
@@ -21,9 +22,12 @@ from jobfleet.web.safety.caller import Caller
 
 FLOWS_SHOWN = 10
 FLOWS_KEPT = 1000
-JOBS_LISTED, JOBS_READ = 40, 300
-"""The jobs that are read of a flow in the list, and at once of one flow: each costs eight commands."""
+JOBS_LISTED, JOBS_MORE, JOBS_READ = 40, 600, 300
+"""The jobs that are read of a flow in the list, of all larger flows there as a whole, and at once of one flow: each
+costs eight commands."""
 OPEN = ("running", "retrying", "queued", "scheduled")
+UNKNOWN = "unknown"
+"""The status of a flow of which not all jobs were read: another job may have failed, or may run."""
 FLOW = Parameter(name="flow", help="The id of the flow.", place="path")
 SKIP = Parameter(name="skip", help="Newer flows to leave out.", least=0, most=FLOWS_KEPT, default=0)
 BEGIN = Parameter(name="begin", help="The number of the first job.", least=0, most=1_000_000, default=0)
@@ -41,22 +45,37 @@ async def read_flows(dashboard: Dashboard, values: Values) -> Data:
     """The newest flows with their states."""
     skip = values["skip"]
     listed = await dashboard.fleet.flows(limit=min(FLOWS_KEPT, skip + FLOWS_SHOWN + 1))
-    rows: list[Data] = []
-    for flow_id, made in listed[skip : skip + FLOWS_SHOWN]:
+    parts: dict[str, FlowPart] = {}
+    shown = listed[skip : skip + FLOWS_SHOWN]
+    for flow_id, _ in shown:
         with suppress(JobNotFound):  # its record cannot be read, or has expired meanwhile
-            part = await dashboard.fleet.flows.part(flow_id, limit=JOBS_LISTED)
-            rows.append(_head(part) | {"made": iso(made)})
+            parts[flow_id] = await dashboard.fleet.flows.part(flow_id, limit=JOBS_LISTED)
+    parts |= await _wholes(dashboard, [part for part in parts.values() if part.whole is None])
+    rows = [_head(parts[flow_id]) | {"made": iso(made)} for flow_id, made in shown if flow_id in parts]
     return {"flows": rows, "next": skip + FLOWS_SHOWN if len(listed) > skip + FLOWS_SHOWN else 0}
 
 
+async def _wholes(dashboard: Dashboard, parts: Sequence[FlowPart]) -> dict[str, FlowPart]:
+    """Read flows as a whole, the smallest first, as far as their jobs are few: only all jobs together have a state."""
+    found: dict[str, FlowPart] = {}
+    room = JOBS_MORE
+    for part in sorted(parts, key=lambda one: len(one.ids)):
+        room -= len(part.ids)
+        if room < 0:
+            break
+        with suppress(JobNotFound):
+            found[part.id] = await dashboard.fleet.flows.part(part.id, limit=len(part.ids))
+    return found
+
+
 def _head(part: FlowPart) -> Data:
-    """A flow without its jobs. If not all of them were read, the state is the worst of these, or ``large``."""
+    """A flow without its jobs. Of a part of them only ``failing`` is sure: one job has failed, another is open."""
     states = Counter(job.status for job in part.jobs)
-    seen = next((word for word in OPEN if states[word]), "large")
+    seen = FAILING if states[FAILED] and any(states[word] for word in OPEN) else UNKNOWN
     return {
         "id": part.id,
         "name": part.name,
-        "status": part.whole.status if part.whole is not None else "failing" if states[FAILED] else seen,
+        "status": part.whole.status if part.whole is not None else seen,
         "jobs": len(part.ids),
         "read": len(part.jobs),
         "states": dict(sorted(states.items())),
