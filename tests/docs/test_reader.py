@@ -91,3 +91,16 @@ def test_a_worker_whose_file_grows_is_started_again(tmp_path: Path) -> None:
     )  # fmt: skip
 
     assert follow(text, tmp_path) == 5
+
+
+def test_a_flow_that_fails_is_noticed_although_its_program_does_not_wait(tmp_path: Path) -> None:
+    text = (
+        block("python", "# shop.py", "from jobfleet import job", "", "@job(max_retries=0)", "def sums() -> int:",
+              "    return sum([None])")
+        + block("sh", "jobfleet up shop")
+        + block("python", "# call.py", "from jobfleet import Fleet, Flow, Job", "flow = Flow('wrong')",
+                "flow.add(Job('sums', 'shop.sums'))", "with Fleet() as fleet:", "    fleet.flows.enqueue(flow)")
+    )  # fmt: skip
+
+    with pytest.raises(AssertionError, match="the flow 'wrong' is failed"):
+        follow(text, tmp_path)

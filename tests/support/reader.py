@@ -110,6 +110,21 @@ class Reader:
             else:
                 self._type(block)
             self.count += 1
+        self._check_flows()
+
+    def _check_flows(self) -> None:
+        """Let the flows of the page end well: a program that only enqueues one would not show that it fails."""
+        url = self._url()
+        if not url.startswith("unix:"):  # no server of `jobfleet up`
+            return
+        with suppress(StoreUnavailable), Fleet(url) as fleet:
+            for flow_id, _ in fleet.flows():
+                flow = fleet.flows.wait(flow_id, timeout=LONG)
+                errors = [f"{job.name}: {job.result.error}" for job in flow.jobs if job.result and job.result.error]
+                assert flow.status == "completed", f"the flow {flow.name!r} is {flow.status}: {errors}"
+
+    def _url(self) -> str:
+        return load(environ=self._environment, directory=self._folder).config.url
 
     def _save(self, block: Block) -> None:
         """Save a file, or add to it; a worker that has loaded it is started again, as the page says."""
@@ -198,7 +213,7 @@ class Reader:
 
     def _has_workers(self) -> bool:
         """Whether as many workers as were started have loaded their functions, and a reaper is there."""
-        url = load(environ=self._environment, directory=self._folder).config.url
+        url = self._url()
         if not url.startswith("unix:"):  # the server of `jobfleet up` is not there yet
             return False
         wanted = sum(terminal.is_worker for terminal in self._terminals)
