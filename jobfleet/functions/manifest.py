@@ -39,7 +39,7 @@ def function_record(function: JobFunction[..., Any, Any]) -> bytes:
         "doc": _first_line(function),
         "run_in": function.run_in,
     }
-    from jobfleet.functions.takes import TAKES, takes_of  # supervisors do not need it
+    from jobfleet.functions.published.takes import TAKES, takes_of  # supervisors do not need it
 
     if (takes := takes_of(function)) is not None:
         fields[TAKES] = takes

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from jobfleet.codec import header_or_empty, is_record, read_fields
 from jobfleet.errors import EncodingError, IdConflict, InvalidJob, JobNotFound
-from jobfleet.functions.takes import check_takes, read_takes
+from jobfleet.functions.published.takes import check_takes, read_takes
 from jobfleet.model import Job, Receipt, split_id
 from jobfleet.model.callback import CALLBACKS
 from jobfleet.model.similar import similar_function

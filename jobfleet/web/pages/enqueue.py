@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from jobfleet.durations import delays, seconds_or_text
 from jobfleet.errors import InvalidJob
-from jobfleet.functions.takes import WORDS, kind_of
+from jobfleet.functions.published.takes import WORDS, kind_of
 from jobfleet.model import Job, Priority, check_function_name
 from jobfleet.model.option_types import LEVELS
 from jobfleet.model.similar import similar_function
