@@ -24,6 +24,7 @@ class LabelSets:
     def __init__(self, cap: int = LABEL_SETS) -> None:
         self._cap = cap
         self._known: dict[str, set[Labels]] = {}
+        self._folded: dict[str, set[Labels]] = {}
 
     def admit(self, metric: Metric, labels: Labels) -> Labels:
         """Return the labels to use: the given ones, or those that they fold into.
@@ -35,11 +36,13 @@ class LabelSets:
         known = self._known.setdefault(metric.name, set())
         if labels in known:
             return labels
-        if len(known) >= self._cap:
-            labels = tuple(
-                OTHER if name == "function" else value for name, value in zip(metric.labels, labels, strict=True)
-            )
-            if labels not in known and len(known) >= 2 * self._cap:
-                labels = (OTHER,) * len(labels)
-        known.add(labels)
-        return labels
+        other = tuple(OTHER if name == "function" else value for name, value in zip(metric.labels, labels, strict=True))
+        # A child may have folded them. They take no place, so that the order of its rows makes no difference.
+        if labels != other and len(known) < self._cap:
+            known.add(labels)
+            return labels
+        folded = self._folded.setdefault(metric.name, set())
+        if other not in folded and len(folded) >= self._cap:
+            other = (OTHER,) * len(labels)
+        folded.add(other)
+        return other

@@ -151,6 +151,7 @@ def test_a_running_worker_stores_its_limits_again_after_a_loss_of_data(forgetful
         await_declared(fleet, ("*", 2, 2))
 
 
+@pytest.mark.not_on("cluster", "sentinel", "tls", reason="the previous revision cannot connect there")
 def test_a_worker_of_the_previous_revision_applies_a_declared_limit(
     redis_url: str, fleet: Fleet, programs: Programs, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

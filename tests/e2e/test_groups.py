@@ -18,6 +18,7 @@ from jobfleet.store.keys import Keyspace
 from tests.support.fleet import LONG, History, Program, Programs, settle_all
 from tests.support.groups import faults
 from tests.support.waiting import wait_until
+from tests.support.whole import info_beside
 
 pytestmark = pytest.mark.timeout(300)  # a test waits several minutes at most, on a machine that may be busy
 LANE = Keyspace("jobfleet").lane("default", 0)
@@ -171,9 +172,10 @@ def test_no_more_run_of_a_group_than_may_whoever_is_killed(programs: Programs, f
 def test_no_more_start_than_the_rate_allows_over_all_workers(
     programs: Programs, fleet: Fleet, raw: redis.Redis
 ) -> None:
-    primary: Any = raw.info("replication")
+    lane = fleet.context.keys.lane("default", 0).lane
+    primary = info_beside(raw, lane, "replication")
     known: Any = {"token": 1, "replid": primary["master_replid"], "longest": 1}  # else tokens begin a minute ahead
-    raw.hset(fleet.context.keys.lane("default", 0).lane, mapping=known)
+    raw.hset(lane, mapping=known)
     groups = enqueue(fleet, [*naps("slow", 25), *naps("fast", 25)])
     fleet.limits.set("default", group="slow", rate="50/s", burst=3)
     fleet.limits.set("default", rate="100/s", burst=5)

@@ -157,7 +157,7 @@ def test_a_terminal_shows_what_is_served_and_how_jobs_run(
     )
     block = (
         rf"^\d\d:\d\d:\d\d Worker \S+ is ready\.\n    modules    shop, bare\n{functions}    queues     .*\n"
-        r"    slots      10 per process; processes: 1\n    Redis      unix://\S+ \((Valkey|Redis) [\d.]+\)\n"
+        r"    slots      10 per process; processes: 1\n    Redis      \S+ \((Valkey|Redis) [\d.]+\)\n"
         r"    reaper     hosted by this worker$"
     )
     assert re.search(block, text, re.MULTILINE), text

@@ -17,6 +17,8 @@ from tests.support.fleet import APPS, LONG, ROOT, Programs, settle_all
 from tests.support.revision import unpack
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.not_on("cluster", "sentinel", "tls", reason="the previous revision cannot connect there")
+
 COMPLETED = (
     "plain", "thread", "urgent", "later", "unique", "grouped", "own", "child", "first", "second", "held",
 )  # fmt: skip

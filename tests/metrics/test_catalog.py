@@ -67,6 +67,13 @@ def test_label_sets_fold_beyond_their_cap(
     assert sets.admit(CATALOG["jobs_finished_total"], labels) == admitted
 
 
+def test_folded_labels_take_the_place_of_no_function() -> None:
+    sets = LabelSets(2)
+    finished = CATALOG["jobs_finished_total"]
+    rows = [("q", "f1", "completed"), ("q", "other", "completed"), ("q", "f2", "completed"), ("q", "f3", "completed")]
+    assert [sets.admit(finished, row)[1] for row in rows] == ["f1", "other", "f2", "other"]
+
+
 def test_label_sets_stay_bounded_whatever_comes() -> None:
     sets = LabelSets(10)
     finished = CATALOG["jobs_finished_total"]

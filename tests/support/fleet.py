@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import redis
 
@@ -20,6 +20,7 @@ from tests.support import topologies
 from tests.support.server import is_running, state_of
 from tests.support.users import UrlOf, role_of_command
 from tests.support.waiting import wait_until
+from tests.support.whole import info_of_each
 
 ROOT = Path(__file__).parents[2]
 APPS = ROOT / "tests" / "e2e" / "apps"
@@ -244,11 +245,13 @@ class Programs:
 
 
 def await_listening(raw: redis.Redis, count: int) -> None:
-    """Wait until so many children wait for jobs; a quiet one does not, a moment after its worker has said so."""
+    """Wait until so many children wait for jobs; a quiet one does not, a moment after its worker has said so.
+
+    On a cluster, a child waits on each node that has one of its queues.
+    """
 
     def waiting() -> int:
-        clients: dict[str, Any] = raw.info("clients")
-        return int(clients["blocked_clients"])
+        return max(int(node["blocked_clients"]) for node in info_of_each(raw, "clients"))
 
     wait_until(lambda: waiting() == count, timeout=LONG, why=f"{count} children wait for jobs")
 

@@ -28,6 +28,17 @@ class PlainClient(redis.Redis):
 class WholeCluster(redis.RedisCluster):
     """A cluster that looks like one server."""
 
+    def info_beside(self, key: str, section: str) -> dict[str, Any]:
+        """Return a section of INFO of the primary that has a key."""
+        cluster: Any = super()
+        info: dict[str, Any] = cluster.execute_command("INFO", section, target_nodes=cluster.get_node_from_key(key))
+        return info
+
+    def info_of_each(self, section: str) -> list[dict[str, Any]]:
+        """Return a section of INFO of each primary."""
+        cluster: Any = super()
+        return [cluster.execute_command("INFO", section, target_nodes=node) for node in cluster.get_primaries()]
+
     def client_list(self, *args: Any, **kwargs: Any) -> Any:
         """List the clients of all primaries, without their replicas."""
         cluster: Any = super()
@@ -48,6 +59,19 @@ class WholeCluster(redis.RedisCluster):
             return cluster.execute_command(*args, **kwargs)
         replies = [cluster.execute_command(*args, **kwargs, target_nodes=node) for node in cluster.get_primaries()]
         return reduce(joined, replies)
+
+
+def info_of_each(raw: redis.Redis, section: str) -> list[dict[str, Any]]:
+    """Return a section of INFO of each primary."""
+    whole: Any = raw
+    return whole.info_of_each(section) if isinstance(whole, WholeCluster) else [raw.info(section)]
+
+
+def info_beside(raw: redis.Redis, key: str, section: str) -> dict[str, Any]:
+    """Return a section of INFO of the primary that has a key."""
+    whole: Any = raw
+    info: dict[str, Any] = whole.info_beside(key, section) if isinstance(whole, WholeCluster) else raw.info(section)
+    return info
 
 
 def of_clients(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
