@@ -129,8 +129,8 @@ class JsonForm:
         return self._attributes(limit)
 
     def worker(self, worker: WorkerInfo) -> dict[str, object]:
-        """A worker: every attribute of `WorkerInfo`."""
-        return self._attributes(worker)
+        """A worker: every attribute of `WorkerInfo`, and of each `ChildInfo`."""
+        return {**self._attributes(worker), "processes": [self._attributes(one) for one in worker.processes]}
 
     def line(self, line: LogLine) -> dict[str, object]:
         """A line of a job's log: every attribute of `LogLine`."""

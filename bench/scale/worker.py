@@ -120,6 +120,7 @@ class SimulatedWorker:
             running=self._engine.running,
             children=1,
             state="running",
+            processes=(),
             kinds=[kind],
         )
 

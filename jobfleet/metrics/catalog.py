@@ -109,6 +109,13 @@ METRICS = (
         "version",
         where="worker",
     ),
+    _gauge(
+        "worker_cpu_ratio",
+        "Processor time that this worker and its children take, in seconds per second since the last scrape.",
+        "worker",
+        "version",
+        where="worker",
+    ),
     # Duties, counted by the process that does them.
     _counter(
         "cron_fires_total",

@@ -12,7 +12,6 @@ from jobfleet.codec import Limits
 from jobfleet.codec.payload import limits_of
 from jobfleet.config import JobConfig
 from jobfleet.model import Job
-from jobfleet.model.audit import Source
 from jobfleet.model.option_types import FAST, LEVELS
 from jobfleet.model.spec import check_job
 from jobfleet.store.barrier import FSYNC, Barrier
@@ -25,6 +24,7 @@ from jobfleet.store.records import FleetSeen, KindsSeen
 
 if TYPE_CHECKING:
     from jobfleet.functions.registry import Registry
+    from jobfleet.model.audit import Source
     from jobfleet.payloads.payloads import Payloads
 
 READ_AGAIN_AFTER = 0.5

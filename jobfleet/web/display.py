@@ -15,6 +15,7 @@ from datetime import datetime
 from markupsafe import Markup, escape
 
 from jobfleet.clock import local, span
+from jobfleet.operations.doctor.findings import size as spelled
 
 LINE_MOST = 300
 """Characters of a text that is shown in a line."""
@@ -108,6 +109,16 @@ def percent(part: float | None) -> str:
         return "–"
     part = min(max(part, 0.0), 1.0)
     return f"{math.floor(part * 1000) / 1000:.1%}" if 0.995 <= part < 1 else f"{part:.0%}"
+
+
+def cpu(share: float | None) -> str:
+    """The processor time per second as a percentage of one processor; several may take more than 100%."""
+    return "–" if share is None else f"{share:.0%}"
+
+
+def size(number: int | None) -> str:
+    """A number of bytes; a dash for None."""
+    return "–" if number is None else spelled(number)
 
 
 def json_text(value: object) -> Markup:

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import partial
+from os import getpid
 from typing import Any, Protocol
 
 from jobfleet.clock import monotonic
@@ -39,6 +40,7 @@ from jobfleet.worker.interruption import Stop, announce, handles_signals, signal
 from jobfleet.worker.ipc.ids import new_worker_id
 from jobfleet.worker.ipc.kinds import IDLE, Kind, kind_of
 from jobfleet.worker.ipc.lease_board import LeaseBoard, board_capacity
+from jobfleet.worker.ipc.usage import Process
 from jobfleet.worker.run import process_hooks
 from jobfleet.worker.run.handlers import Handlers
 from jobfleet.worker.run.writes.log_capture import start_capture, stop_capture
@@ -370,6 +372,7 @@ class _Inside:
             state="running",
             undecorated=self._handlers.undecorated,
             kinds=[kind.id],
+            processes=[Process(f"{self._worker}.0", getpid(), "running", engine.running, self._config.slots, None)],
         )
         if isinstance(self._stop, Stop):
             self._stop.ready.set()

@@ -44,6 +44,7 @@ def test_a_child_that_is_killed_takes_no_count_along_and_leaves_none_behind(prog
     assert value(worker, "child_crashes_total") == 1
     assert value(worker, "worker_slots_used") == 0
     assert value(worker, "worker_resident_memory_bytes") > 20 * 1024**2
+    assert 0 <= value(worker, "worker_cpu_ratio") < 100
 
 
 def test_every_ending_is_counted_as_what_became_of_it(programs: Programs, fleet: Fleet, tmp_path: Path) -> None:

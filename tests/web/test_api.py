@@ -57,7 +57,7 @@ def world(fleet: Fleet, hand: Hand) -> None:
 
 
 def place(path: str) -> str:
-    for name, value in NAMES.items():
+    for name, value in {**NAMES, **({"{id}": "w1"} if path.startswith("/workers") else {})}.items():
         path = path.replace(name, value)
     return path
 
@@ -120,7 +120,8 @@ def test_each_page_is_whole_and_has_the_headers_of_safety(browser: Browser, page
             "/cron/nightly",
             ["02:30:00 +0", "It has not fired yet.", "Run now", "Pause", "Remove", "nobody in particular"],
         ),
-        ("/workers", ["w1", "Quiet", "Stop", "Run"]),
+        ("/workers", ["w1", "Quiet", "Stop", "Run", "2 of 10 20% – –"]),
+        ("/workers/w1", ["running", "2 of 10 slots, 20%", "Memory –", "an older version", "default"]),
         ("/limits", ["ann"]),
         ("/doctor", ["lanes"]),
         ("/settings", ["web_port", "8,765"]),

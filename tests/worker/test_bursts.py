@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any
 
 import pytest
 
 from jobfleet import Fleet, Flow, Job, JobStatus
 from jobfleet.functions.registry import Registry
+from jobfleet.operations.workers.info import WorkerInfo
 from jobfleet.store.aio import AsyncStore
+from tests.support.waiting import wait_until
 
 ROUNDS = 10
 
@@ -60,3 +63,23 @@ def test_a_job_that_a_job_enqueues_to_another_queue_runs_in_the_same_burst(
     fleet.run_worker(queues=["first", "second"], burst=True)
 
     assert [job.status for job in fleet.jobs().jobs] == [JobStatus.COMPLETED] * 4
+
+
+def test_it_reports_the_program_as_its_only_child(redis_url: str, registry: Registry) -> None:
+    seen: list[WorkerInfo] = []
+    with Fleet(redis_url, registry=registry, beat=0.1) as fleet:
+
+        def has_beaten() -> bool:
+            seen.extend(fleet.workers())
+            return bool(seen and seen[-1].running)
+
+        def look() -> None:
+            wait_until(has_beaten, why="it has beaten again")
+
+        registry.register(look, name="test.look", fleet=fleet).enqueue()
+        fleet.run_worker(burst=True)
+
+    (child,) = seen[-1].processes
+    assert (child.id, child.pid, child.state, child.running) == (f"{seen[-1].id}.0", os.getpid(), "running", 1)
+    assert child.memory == seen[-1].memory
+    assert (child.memory or 0) > 10 * 1024**2

@@ -12,19 +12,24 @@ from jobfleet.cli import fail
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Decorated, Group, by_option, yes_option
 from jobfleet.cli.output import Cell, Column, agreed, count, say, since
-from jobfleet.cli.schema import confirmation_data, worker_data
+from jobfleet.cli.schema import confirmation_data, job_data, worker_data
 from jobfleet.cli.top.screen import NO_WORKERS, WORKER_COLORS
 from jobfleet.clock import span
 from jobfleet.config import processors
+from jobfleet.model import JobResult, JobStatus
 from jobfleet.operations.audit import whoami
+from jobfleet.operations.doctor.findings import size
 
 if TYPE_CHECKING:
     from jobfleet.fleet.sync import Fleet
     from jobfleet.operations.workers.commands import Confirmation
-    from jobfleet.operations.workers.info import WorkerInfo
+    from jobfleet.operations.workers.info import ChildInfo, WorkerInfo
 
 CROWD = 4
 """Processes per CPU above which `scale` asks for confirmation: each loads the modules and needs memory for them."""
+
+JOBS_READ = 1000
+"""Running jobs of the fleet among which `show` looks for those of a worker."""
 
 
 @click.group(cls=Group)
@@ -44,7 +49,9 @@ def ls(invocation: Invocation) -> None:
     output = invocation.output
     numbers = [Column(title, True) for title in ("CHILDREN", "RUNNING", "SLOTS", "UP", "HEARD")]
     host, pid = Column("HOST", is_spare=True), Column("PID", True, is_spare=True)  # the id of a worker has both
-    columns: list[Column | str] = ["WORKER", "STATE", host, pid, *numbers, Column("VERSION", is_spare=True), "QUEUES"]
+    used = [Column(title, True, is_spare=True) for title in ("MEMORY", "CPU")]
+    version = Column("VERSION", is_spare=True)
+    columns: list[Column | str] = ["WORKER", "STATE", host, pid, *numbers, *used, version, "QUEUES"]
     now = datetime.now(UTC)
     text = output.table(columns, [_row(worker, now) for worker in every])
     output.show(data=[worker_data(row) for row in every], ids=[row.id for row in every], text=text)
@@ -64,9 +71,70 @@ def _row(worker: WorkerInfo, now: datetime) -> list[Cell | str]:
         str(worker.slots),
         since(worker.started, now),
         since(worker.beat, now),
+        *_load(worker),
         worker.version or "-",
         ",".join(worker.queues) or "-",
     ]
+
+
+def _load(one: WorkerInfo | ChildInfo) -> tuple[str, str]:
+    """The memory and the processor time that a worker or a child reports; an older worker reports none."""
+    return "-" if one.memory is None else size(one.memory), "-" if one.cpu is None else f"{one.cpu:.0%}"
+
+
+@workers.command()
+@click.argument("name", metavar="WORKER")
+@click.pass_obj
+def show(invocation: Invocation, name: str) -> int:
+    """Show a worker with its children, and what each runs.
+
+    Give the beginning of its id, or its host if no other worker runs there. CPU is the processor time since the last
+    heartbeat as a percentage of one processor. Processes of isolated jobs do not count.
+    """
+    with invocation.fleet() as fleet:
+        found = [one for one in fleet.workers() if one.id == name or _fits(one, name)]
+        if len(found) != 1:
+            which = "There is no worker" if not found else f"{count(len(found), 'worker')} fit"
+            say(f"{which} {name!r}; see 'jobfleet workers ls'.")
+            return fail.NOT_FOUND
+        running = [job for job in fleet.jobs(status=JobStatus.RUNNING, limit=JOBS_READ).jobs if _runs(found[0], job)]
+    output, worker, now = invocation.output, found[0], datetime.now(UTC)
+    numbers = [Column(title, True) for title in ("RUNNING", "SLOTS", "BUSY", "MEMORY", "CPU", "PID")]
+    table = output.table(["CHILD", "STATE", *numbers], [_child_row(one) for one in worker.processes])
+    facts = output.details(_facts(worker, now))
+    jobs = output.table(
+        [Column("FOR", True), Column("CHILD"), "FUNCTION", "JOB"],
+        [[since(job.started_at, now), _number(job.worker), job.function or "-", job.id] for job in running],
+    )
+    shown = [facts, table if worker.processes else "", jobs if running else ""]
+    data = {**worker_data(worker), "jobs": [job_data(job) for job in running]}
+    output.show(data=data, ids=[one.id for one in worker.processes], text="\n\n".join(filter(None, shown)))
+    return fail.DONE
+
+
+def _runs(worker: WorkerInfo, job: JobResult[Any]) -> bool:
+    return (job.worker or "").rpartition(".")[0] == worker.id
+
+
+def _number(child: str | None) -> str:
+    return (child or "-").rpartition(".")[2]
+
+
+def _child_row(one: ChildInfo) -> list[Cell | str]:
+    busy = "-" if one.busy is None else f"{one.busy:.0%}"
+    color = "red" if one.state in {"hung", "frozen"} else "green" if one.state == "running" else "yellow"
+    return [one.id, Cell(one.state, color), str(one.running), str(one.slots), busy, *_load(one), str(one.pid)]
+
+
+def _facts(worker: WorkerInfo, now: datetime) -> list[tuple[str, Cell | str]]:
+    row = _row(worker, now)
+    memory, cpu = _load(worker)
+    busy = "-" if worker.busy is None else f"{worker.busy:.0%}"
+    return [
+        ("worker", worker.id), ("state", row[1]), ("queues", row[-1]), ("version", worker.version or "-"),
+        ("running", f"{worker.running} of {worker.slots} slots ({busy})"), ("memory", memory), ("CPU", cpu),
+        ("up", since(worker.started, now)), ("heard", f"{since(worker.beat, now)} ago"),
+    ]  # fmt: skip
 
 
 def _targets(function: Decorated) -> Decorated:

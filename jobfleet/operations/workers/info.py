@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import inf
 
 from jobfleet.codec import decode
 from jobfleet.errors import EncodingError
@@ -13,6 +14,34 @@ from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import moment
 from jobfleet.store.records import FleetSeen
 from jobfleet.store.rows import number_of
+
+CHILD_FIELDS = 7
+"""The fields of a child in a heartbeat; a later version may add some."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChildInfo:
+    """A child of a worker, as the last heartbeat of the worker describes it.
+
+    Attributes:
+        id: Its id, which its jobs have as `worker`.
+        pid: Its process id.
+        state: ``loading``, ``running``, ``draining``, ``hung`` or ``frozen``.
+        running: How many jobs it runs.
+        slots: How many jobs it runs at once.
+        busy: The share of its slots that are in use; None if it has no slots.
+        memory: Its resident memory in bytes; None if it is not known. macOS shows only the peak.
+        cpu: The processor time that it takes, in seconds per second; None if it is not known yet.
+    """
+
+    id: str
+    pid: int
+    state: str
+    running: int
+    slots: int
+    busy: float | None
+    memory: int | None
+    cpu: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +74,11 @@ class WorkerInfo:
             Empty for a worker of an older version.
         payloads: The identity of the payload store that it reads; ``empty`` if nothing was written to it, ``away: …``
             if it cannot be read, ``pending`` before the first look, and empty for no store.
+        busy: The share of its slots that are in use; None if it has no slots.
+        memory: The resident memory of its supervisor and children in bytes; None for a worker of an older version.
+            macOS shows only the peak. Processes of isolated jobs do not count.
+        cpu: The processor time that they take, in seconds per second; None if it is not known yet.
+        processes: Its children; empty for a worker of an older version.
     """
 
     id: str
@@ -69,6 +103,10 @@ class WorkerInfo:
     ahead: float = 0.0
     kinds: Sequence[str] = ()
     payloads: str = ""
+    busy: float | None = None
+    memory: int | None = None
+    cpu: float | None = None
+    processes: Sequence[ChildInfo] = ()
 
 
 def workers(context: FleetContext) -> Operation[list[WorkerInfo]]:
@@ -95,13 +133,14 @@ def _worker_info(worker: str, beat: int, account: bytes, now: int, gone_us: int)
         record = {}
     fields = record if isinstance(record, dict) else {}
     queues = fields.get("queues", ())
+    running, slots = number_of(fields.get("running", 0)), number_of(fields.get("slots", 0))
     return WorkerInfo(
         id=worker,
         host=str(fields.get("host", "")),
         pid=number_of(fields.get("pid", 0)),
         queues=tuple(str(name) for name in queues) if isinstance(queues, list | tuple) else (),
-        slots=number_of(fields.get("slots", 0)),
-        running=number_of(fields.get("running", 0)),
+        slots=slots,
+        running=running,
         children=number_of(fields.get("children", 0)),
         leaving=number_of(fields.get("leaving", 0)),
         hung=number_of(fields.get("hung", 0)),
@@ -118,7 +157,33 @@ def _worker_info(worker: str, beat: int, account: bytes, now: int, gone_us: int)
         ahead=(clock - beat) / 1e6 if (clock := number_of(fields.get("clock", 0))) else 0.0,
         kinds=_texts(fields.get("kinds")),
         payloads=str(fields.get("payloads", "")),
+        busy=_share(running, slots),
+        memory=_memory(fields.get("memory")),
+        cpu=_cpu(fields.get("cpu")),
+        processes=tuple(_children(fields.get("processes"))),
     )
+
+
+def _children(rows: object) -> Iterator[ChildInfo]:
+    """Read the rows of the children; one that cannot be read is left out."""
+    for row in rows if isinstance(rows, list | tuple) else ():
+        if isinstance(row, list | tuple) and len(row) >= CHILD_FIELDS:
+            child, pid, state, running, slots, memory, cpu = row[:CHILD_FIELDS]
+            jobs, places = number_of(running), number_of(slots)
+            share = _share(jobs, places)
+            yield ChildInfo(str(child), number_of(pid), str(state), jobs, places, share, _memory(memory), _cpu(cpu))
+
+
+def _share(running: int, slots: int) -> float | None:
+    return round(running / slots, 3) if slots > 0 else None
+
+
+def _memory(value: object) -> int | None:
+    return value if isinstance(value, int) and value > 0 else None
+
+
+def _cpu(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and 0 <= value < inf else None
 
 
 def _texts(value: object) -> tuple[str, ...]:

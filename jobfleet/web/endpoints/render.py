@@ -44,11 +44,13 @@ class Renderer:
             brief=display.brief,
             call=display.call_text,
             clock=display.clock,
+            cpu=display.cpu,
             drawn=drawing.drawn,
             duration=display.duration,
             figures=charts.figures,
             json=display.json_text,
             percent=display.percent,
+            size=display.size,
         )
         self._environment.globals.update(
             version=VERSION, menu=MENU, states=[str(one) for one in STORED], operator=Role.OPERATOR

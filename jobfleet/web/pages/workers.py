@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jobfleet.model import JobStatus
+from jobfleet.model import JobResult, JobStatus
 from jobfleet.operations.workers.commands import Confirmation
 from jobfleet.operations.workers.info import WorkerInfo
 from jobfleet.web.dashboard import Dashboard
@@ -13,7 +13,7 @@ from jobfleet.web.pages.jobs import JOB, job_row
 from jobfleet.web.route import Action, Data, Many, Page, Parameter, Values
 from jobfleet.web.safety.caller import Caller, Role
 
-RUNNING_SHOWN = 200
+RUNNING_SHOWN, RUNNING_READ = 200, 1000
 TIMEOUT = 3.0
 """Seconds for which a page waits for a worker to confirm. It may confirm later."""
 ID = Parameter(name="id", help="The id of the worker.", place="path")
@@ -32,10 +32,40 @@ async def read_workers(dashboard: Dashboard, _values: Values) -> Data:
     }
 
 
+async def read_worker(dashboard: Dashboard, values: Values) -> Data:
+    """One worker with its children and its running jobs, of at most 1,000 running jobs of the fleet."""
+    fleet, form, name = dashboard.fleet, dashboard.form, values["id"]
+    found = next((one for one in await fleet.workers() if one.id == name), None)
+    if found is None:
+        raise _unknown(name)
+    jobs: list[JobResult[Any]] = []
+    cursor, read = "", 0
+    while read < RUNNING_READ:
+        page = await fleet.jobs(status=JobStatus.RUNNING, limit=RUNNING_SHOWN, cursor=cursor)
+        jobs += [one for one in page.jobs if worker_of(one.worker) == name]
+        cursor, read = page.cursor, read + RUNNING_SHOWN
+        if not cursor:
+            break
+    return {
+        "worker": form.worker(found),
+        "running": [job_row(form, one) for one in jobs[:RUNNING_SHOWN]],
+        "is_complete": not cursor and len(jobs) <= RUNNING_SHOWN,
+    }
+
+
+def worker_of(child: str | None) -> str:
+    """The worker of a child."""
+    return (child or "").rpartition(".")[0]
+
+
+def _unknown(worker: str) -> Problem:
+    return Problem(404, "worker-not-found", f"No worker {worker!r}.")
+
+
 async def _command(dashboard: Dashboard, values: Values, caller: Caller, verb: str, **more: Any) -> Data:
     (found,) = await dashboard.fleet.command_workers([values["id"]], verb, timeout=TIMEOUT, by=caller.name, **more)
     if found.state == "unknown":
-        raise Problem(404, "worker-not-found", f"No worker {values['id']!r}.")
+        raise _unknown(values["id"])
     return _data(dashboard, found)
 
 
@@ -84,6 +114,11 @@ PAGES = (
     Page(
         path="/workers", title="Workers", summary="List the workers, and what they run.", read=read_workers,
         answer={"workers": list[WorkerInfo], "running": Many(JOB)}, template="workers",
+    ),
+    Page(
+        path="/workers/{id}", title="Worker", summary="Show one worker with its children, and what they run.",
+        read=read_worker, answer={"worker": WorkerInfo, "running": Many(JOB), "is_complete": bool}, template="worker",
+        parameters=(ID,),
     ),
 )  # fmt: skip
 ACTIONS = (

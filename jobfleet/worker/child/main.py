@@ -43,6 +43,7 @@ from jobfleet.worker.ipc.frames import Sender, frames
 from jobfleet.worker.ipc.kinds import kind_of
 from jobfleet.worker.ipc.lease_board import LeaseBoard
 from jobfleet.worker.ipc.signals import END_LOADING, NOT_FOR_CHILDREN
+from jobfleet.worker.ipc.usage import IS_SHOWN, own_usage
 from jobfleet.worker.run import process_hooks
 from jobfleet.worker.run.events import Verdict
 from jobfleet.worker.run.handlers import Handlers
@@ -310,6 +311,8 @@ class Child:
             self._engine.count_starts()
         counts = self._engine.runs.take() if self._engine.runs is not None else ()
         self._reports.send("state", self._engine.running, self._tally.take(), counts)
+        if not IS_SHOWN:
+            self._board.use(own_usage())
         if self._tally.is_on:
             self._reports.send("pulse", self._engine.pulse)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from jobfleet.clock import boottime
 from jobfleet.config import JobConfig
-from jobfleet.worker.ipc.memory import resident_bytes
+from jobfleet.worker.ipc.usage import resident_bytes
 
 if TYPE_CHECKING:
     from jobfleet.worker.child.engine import Engine

@@ -5,6 +5,7 @@ The child writes and the supervisor reads, so no message is needed per job. The 
     0..4    capacity
     4       whether any run ever had a hard limit
     8..16   last turn of the child's event loop (boot-time seconds); 0 if it need not turn
+    16..32  resident memory in bytes and processor time in seconds, if the system does not show them to the supervisor
 
 A record has 136 bytes::
 
@@ -35,6 +36,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from jobfleet.model import ID_BYTES
+from jobfleet.worker.ipc.usage import Usage
 
 
 def board_capacity(slots: int) -> int:
@@ -50,6 +52,8 @@ _token = Struct("<Q")
 _capacity = Struct("<I")
 _turned = Struct("<d")
 TURNED = 8
+_usage = Struct("<Qd")
+_USED = 16
 _limit = Struct("<If")
 _LIMITS = 4
 _LIMIT = 128
@@ -177,6 +181,10 @@ class LeaseBoard:
         """Record a turn of the event loop; 0 if it need not turn any more."""
         self._memory[TURNED : TURNED + 8] = _turned.pack(at)
 
+    def use(self, usage: Usage) -> None:
+        """Record what the process uses."""
+        self._memory[_USED : _USED + _usage.size] = _usage.pack(*usage)
+
     def read(self) -> list[Posted]:
         """Return the posted jobs, for a reader in the same process."""
         return read(self._memory)
@@ -202,6 +210,12 @@ class LeaseBoardReader:
         """The last turn of the child's event loop (boot-time clock); 0 if it need not turn."""
         at: float = _turned.unpack_from(self._memory, TURNED)[0]
         return at
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the child uses, as it has recorded it; None if it has not."""
+        memory, seconds = _usage.unpack_from(self._memory, _USED)
+        return Usage(memory, seconds) if memory else None
 
     @property
     def has_limits(self) -> bool:

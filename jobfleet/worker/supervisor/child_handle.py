@@ -17,6 +17,7 @@ from jobfleet.worker.ipc.frames import Sender
 from jobfleet.worker.ipc.kinds import Kind
 from jobfleet.worker.ipc.lease_board import LeaseBoardReader, Posted, create, nameless
 from jobfleet.worker.ipc.signals import END_LOADING, NOT_FOR_CHILDREN
+from jobfleet.worker.ipc.usage import IS_SHOWN, Usage, usage_of
 
 
 class ChildHandle:
@@ -143,6 +144,13 @@ class ChildHandle:
     def turned_at(self) -> float:
         """The last turn of its event loop (boot-time clock); 0 if it need not turn."""
         return 0.0 if self._is_closed else self._board.turned_at
+
+    @property
+    def usage(self) -> Usage | None:
+        """What it uses, as the system shows it or as it has reported itself; None if that is not known."""
+        if IS_SHOWN:
+            return usage_of(self.pid)
+        return None if self._is_closed else self._board.usage
 
     async def stacks(self, timeout: float = 2.0) -> str:
         """Return the stacks of its threads, or what was written after `timeout` seconds."""

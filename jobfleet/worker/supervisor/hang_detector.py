@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jobfleet.clock import boottime
+from jobfleet.worker.ipc.usage import Process
 from jobfleet.worker.supervisor.child_handle import ChildHandle
 from jobfleet.worker.supervisor.metrics import WorkerMetrics
 
@@ -51,6 +52,23 @@ class HangDetector:
     def count(self) -> int:
         """Number of children that hang now."""
         return sum(one.is_hung for one in self._watched.values())
+
+    def processes(self, slots: int) -> list[Process]:
+        """Describe the children; each has this number of slots."""
+        return [
+            Process(handle.child, handle.pid, self._state(handle), handle.running, slots, handle.usage)
+            for handle in self._children.values()
+        ]
+
+    def _state(self, handle: ChildHandle) -> str:
+        watched = self._watched.get(handle.child)
+        if handle.stopped_at is not None:
+            return "frozen"
+        if watched is not None and watched.is_hung:
+            return "hung"
+        if not handle.is_ready:
+            return "loading"
+        return "draining" if handle.is_draining else "running"
 
     async def watch(self) -> None:
         """Check repeatedly."""

@@ -25,6 +25,7 @@ from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Known, Present
 from jobfleet.version import VERSION
 from jobfleet.worker.ipc.kinds import Kind
+from jobfleet.worker.ipc.usage import Meter, Process, own_usage, total
 from jobfleet.worker.supervisor.run_totals import RunTotals
 
 log = logging.getLogger("jobfleet.worker")
@@ -67,6 +68,7 @@ class Heartbeat:
         self._started = wall_us()
         self._joined = 0  # Redis's time of the first beat, known from the second on: it decides `@startup`
         self._cpus = processors()
+        self._meter = Meter()
         self._functions: dict[str, bytes] = {}
         self._unpublished: dict[str, bytes] = {}
         self._unrestored: dict[str, tuple[int, int]] = {}
@@ -95,7 +97,15 @@ class Heartbeat:
         self._times_published += 1
 
     async def beat(
-        self, *, queues: Sequence[str], slots: int, running: int, children: int, state: str, **more: object
+        self,
+        *,
+        queues: Sequence[str],
+        slots: int,
+        running: int,
+        children: int,
+        state: str,
+        processes: Iterable[Process],
+        **more: object,
     ) -> None:
         """Send a heartbeat with an account of the worker.
 
@@ -105,6 +115,7 @@ class Heartbeat:
             running: Number of running jobs.
             children: Number of claiming children.
             state: running, quiet or stopping.
+            processes: The children; of a worker inside a program, the program itself.
             more: ``state_by``, ``leaving``, ``hung``, ``obeyed``, ``undecorated``; see `WorkerInfo`.
         """
         account = {
@@ -122,6 +133,7 @@ class Heartbeat:
             "children": children,
             "state": state,
             **({"payloads": self._probe.look()} if self._probe else {}),
+            **self._loads(list(processes)),
             **more,
         }
         expected = self._times_confirmed  # read before the call, because another beat may get its reply meanwhile
@@ -140,6 +152,18 @@ class Heartbeat:
         self.workers = present.workers
         self.queues = present.queues
         await self._report()
+
+    def _loads(self, processes: Sequence[Process]) -> dict[str, object]:
+        """Describe the processes, and what they use with this one together."""
+        pid = os.getpid()
+        usages = {one.child: one.usage for one in processes if one.pid != pid}
+        loads = self._meter.loads({self._worker: own_usage(), **usages})
+        memory, cpu = total(loads)
+        rows = [
+            (one.child, one.pid, one.state, one.running, one.slots, *loads.get(one.child, loads[self._worker]))
+            for one in processes
+        ]
+        return {"memory": memory, "cpu": cpu, "processes": rows}
 
     async def _report(self, *, patience: float | None = -1.0) -> None:
         """Send the counts of the worker's runs, if they have changed."""

@@ -308,6 +308,7 @@ class Supervisor:
             undecorated=self._undecorated,
             kinds=[kind.id for kind in self._child_processes.kinds],
             scale_max=self._scale_max,
+            processes=self._hangs.processes(self._config.slots),
         )
         if patience is None:
             try:

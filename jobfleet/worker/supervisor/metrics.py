@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobfleet.clock import monotonic
@@ -13,7 +11,7 @@ from jobfleet.config import JobConfig
 from jobfleet.exit_codes import how_it_died
 from jobfleet.metrics.tally import Tally
 from jobfleet.version import VERSION
-from jobfleet.worker.ipc.memory import resident_bytes
+from jobfleet.worker.ipc.usage import Meter, own_usage, total
 
 if TYPE_CHECKING:
     from jobfleet.metrics.exporter import Exporter
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
     from jobfleet.worker.supervisor.health import Health, ServingChildren
 
 log = logging.getLogger("jobfleet.worker")
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class WorkerMetrics:
@@ -41,6 +38,7 @@ class WorkerMetrics:
         self._config = config
         self._labels = (worker, VERSION)
         self._tally = tally
+        self._meter = Meter()
         self._child_processes: ServingChildren | None = None
         self._duties: Callable[[], Sequence[Service]] = tuple
         self._outage: Outage | None = None
@@ -155,9 +153,10 @@ class WorkerMetrics:
         self._exporter.set("worker_slots", self._labels, self._config.slots * self._child_processes.size)
         self._exporter.set("worker_slots_used", self._labels, sum(one.running for one in handles))
         self._exporter.set("worker_children", self._labels, len(handles))
-        self._exporter.set(
-            "worker_resident_memory_bytes", self._labels, resident_bytes() + sum(_resident(one.pid) for one in handles)
-        )
+        used = total(self._meter.loads({"": own_usage(), **{one.child: one.usage for one in handles}}))
+        self._exporter.set("worker_resident_memory_bytes", self._labels, used.memory or 0)
+        if used.cpu is not None:
+            self._exporter.set("worker_cpu_ratio", self._labels, used.cpu)
         for duty in self._all_duties():
             if duty.succeeded_at:
                 self._exporter.set("reaper_last_success_timestamp_seconds", (duty.name,), duty.succeeded_at)
@@ -176,11 +175,3 @@ class WorkerMetrics:
             if duty.name not in best or duty.idle < best[duty.name].idle:
                 best[duty.name] = duty
         return list(best.values())
-
-
-def _resident(pid: int) -> int:
-    """Return a child's resident memory in bytes; 0 if it is gone, or the system does not report it."""
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * _PAGE
-    except (OSError, IndexError):
-        return 0

@@ -180,10 +180,12 @@ def test_workers_ls(cli: Cli, hand: Hand) -> None:
         "SLOTS",
         "UP",
         "HEARD",
+        "MEMORY",
+        "CPU",
         "VERSION",
         "QUEUES",
     ]
-    assert re.fullmatch(r"w1 +running +box +7 +1 +2 +10 +\d+ d +\d s +0\.1\.0 +default", lines[1])
+    assert re.fullmatch(r"w1 +running +box +7 +1 +2 +10 +\d+ d +\d s +- +- +0\.1\.0 +default", lines[1])
     (worker,) = json.loads(cli("workers", "ls", "-o", "json").stdout)
     assert (worker["id"], worker["queues"], worker["is_gone"]) == ("w1", ["default"], False)
     assert cli("workers", "ls", "-o", "ids").stdout == "w1\n"

@@ -7,7 +7,7 @@ from typing import Any
 
 from jobfleet.config import JobConfig
 from jobfleet.worker.child.recycling import JITTER, ChildAge
-from jobfleet.worker.ipc.memory import resident_bytes
+from jobfleet.worker.ipc.usage import resident_bytes
 
 MIB = 1024**2
 

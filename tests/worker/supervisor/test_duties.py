@@ -18,6 +18,7 @@ from jobfleet.store.keys import Keyspace
 from jobfleet.store.server.target import target
 from jobfleet.worker.ipc.kinds import kind_of
 from jobfleet.worker.ipc.lease_board import Phase, Posted
+from jobfleet.worker.ipc.usage import Usage
 from jobfleet.worker.supervisor.main import Supervisor
 from tests.support.seed import Seed
 from tests.support.waiting import await_until
@@ -38,6 +39,7 @@ class Child:
         self.is_broken = is_broken
         self.stopped_at: float | None = None
         self.is_ready = self.is_draining = False
+        self.usage: Usage | None = None
         self.running, self.turned_at, self.kind, self.born = 0, 0.0, None, 0.0
         self.frames: list[tuple[Any, ...]] = []
 

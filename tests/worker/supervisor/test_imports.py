@@ -15,7 +15,7 @@ NODES_BEFORE = 129_622
 """Nodes of the syntax trees of these modules. Unlike their number, it stays the same when a module is split."""
 PRINT = """
 import sys
-from jobfleet.worker.ipc.memory import resident_bytes
+from jobfleet.worker.ipc.usage import resident_bytes
 print(resident_bytes(), *(name for name in sys.modules if name.partition(".")[0] == "jobfleet"))
 """
 
