@@ -19,17 +19,19 @@ from bench import (
     rows_durability,
     rows_flows,
     rows_groups,
+    rows_samples,
     rows_store,
     rows_trust,
     rows_waits,
     rows_worker,
 )
-from bench.figure import Outcome, Row, table
+from bench.figure import Outcome, Reading, Row, table
 from bench.setting import Setting
 from jobfleet.store.server.embedded import find_server
 
 ROWS: tuple[Row, ...] = (
     *rows_worker.ROWS,
+    *rows_samples.ROWS,
     *rows_groups.ROWS,
     *rows_trust.ROWS,
     *rows_store.ROWS,
@@ -81,7 +83,7 @@ def measure(rows: Sequence[Row], setting: Setting, rounds: int) -> list[Outcome]
                 _tell(f"round {number}  {row.name}: {type(error).__name__}: {error}")
                 continue
             for key, reading in readings.items():
-                outcomes[key].readings.append(reading)
+                outcomes[key].readings += [reading] if isinstance(reading, Reading) else reading
             _tell(f"round {number}  {row.name}  {time.perf_counter() - began:.1f} s")
     return list(outcomes.values())
 

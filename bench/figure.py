@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+
+UNSURE = 0.05
+"""The chance that an interval does not hold the true median."""
+MANY = 8
+"""Readings from which the interval of a ratio is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +71,13 @@ class Row:
     Attributes:
         name: What the command line calls it.
         figures: What it gives.
-        measure: Measures once; a reading by the figure's key.
+        measure: Measures once; a reading by the figure's key, or several that were taken in turns.
         rounds: How often at most; for those that take long.
     """
 
     name: str
     figures: Sequence[Figure]
-    measure: Callable[[Any], Mapping[str, Reading]]
+    measure: Callable[[Any], Mapping[str, Reading | Sequence[Reading]]]
     rounds: int = 99
 
 
@@ -96,8 +103,16 @@ class Outcome:
     @property
     def ratio(self) -> float | None:
         """The median of the rounds' ratios: value and floor of one round met the same machine."""
-        ratios = [reading.value / reading.floor for reading in self.readings if reading.floor]
-        return statistics.median(ratios) if ratios else None
+        return statistics.median(self._ratios) if self._ratios else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Where the true median of the ratios is with 95 % confidence, by the sign test; None for too few readings."""
+        return interval(self._ratios)
+
+    @property
+    def _ratios(self) -> list[float]:
+        return [reading.value / reading.floor for reading in self.readings if reading.floor]
 
     @property
     def is_met(self) -> bool | None:
@@ -116,11 +131,24 @@ class Outcome:
             "floor": self.floor,
             "floor_is": self.figure.floor,
             "ratio": self.ratio,
+            "interval": self.interval,
             "target": None if target is None else target.text(self.figure.unit),
             "met": self.is_met,
             "rounds": [[reading.value, reading.floor] for reading in self.readings],
             "error": self.error,
         }
+
+
+def interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """The values between which the true median is, by the sign test: it assumes no distribution.
+
+    The chance that the true median is below the r-th smallest of n values is that of fewer than r heads in n throws.
+    """
+    ordered, count = sorted(values), len(values)
+    rank, chance = 0, 0.0
+    while (chance := chance + math.comb(count, rank) / 2**count) <= UNSURE / 2:
+        rank += 1
+    return (ordered[rank - 1], ordered[-rank]) if rank else None
 
 
 def number(value: float | None) -> str:
@@ -161,7 +189,17 @@ def _line(outcome: Outcome) -> tuple[str, ...]:
         f"{number(outcome.value)} {figure.unit}",
         f"{number(min(values))}–{number(max(values))}" if len(values) > 1 else "",
         "" if outcome.floor is None else number(outcome.floor),
-        "" if outcome.ratio is None else f"{outcome.ratio:.2f}",
+        _ratio(outcome),
         "" if figure.target is None else figure.target.text(figure.unit),
         met,
     )
+
+
+def _ratio(outcome: Outcome) -> str:
+    """The ratio; where many readings have an interval, with it and with one more digit."""
+    if outcome.ratio is None:
+        return ""
+    if outcome.interval is None or len(outcome.readings) < MANY:
+        return f"{outcome.ratio:.2f}"
+    low, high = outcome.interval
+    return f"{outcome.ratio:.3f} ({low:.3f}–{high:.3f})"

@@ -5,13 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import statistics
-import tempfile
 import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 from bench import floors
@@ -88,23 +85,6 @@ def metrics(setting: Setting) -> Mapping[str, Reading]:
     if counted.worker_us is None or plain.worker_us is None:
         return found
     return {**found, "worker_cpu_metrics": Reading(counted.worker_us, plain.worker_us)}
-
-
-def samples(setting: Setting) -> Mapping[str, Reading]:
-    """Both ways twice, in turns and with a reaper, because a machine drifts by more than a per cent in a round."""
-    count = setting.size(40_000, 6_000)
-    found: dict[str, list[Drained]] = {"on": [], "off": []}
-    with tempfile.TemporaryDirectory() as folder:
-        for state in ("on", "off", "off", "on"):
-            file = Path(folder) / f"{state}.toml"
-            file.write_text(f"samples = {'true' if state == 'on' else 'false'}\n")
-            with setting.server() as server:
-                server.reaper(f"--config={file}")
-                found[state].append(_drain(server, count, 100, "bench.add", f"--config={file}"))
-    on, off = (statistics.fmean(one.rate for one in found[state]) for state in ("on", "off"))
-    readings = {"drain_samples": Reading(on, off)}
-    costs = [[one.worker_us for one in found[state] if one.worker_us is not None] for state in ("on", "off")]
-    return {**readings, "worker_cpu_samples": Reading(*map(statistics.fmean, costs))} if all(costs) else readings
 
 
 @contextlib.contextmanager
@@ -244,20 +224,6 @@ ROWS = (
             Figure("worker_cpu_metrics", "worker CPU a job, metrics on", "µs", "the same with metrics off"),
         ),
         metrics,
-    ),
-    Row(
-        "samples",
-        (
-            Figure(
-                "drain_samples",
-                "drain, samples on",
-                "jobs/s",
-                "the same with samples off",
-                Target("≥", 0.99, "ratio"),
-            ),
-            Figure("worker_cpu_samples", "worker CPU a job, samples on", "µs", "the same with samples off"),
-        ),
-        samples,
     ),
     Row(
         "threads",

@@ -126,9 +126,14 @@ class Server:
     def worker_cpu(self, worker: subprocess.Popen[bytes]) -> float | None:
         """Seconds of CPU that a worker and its children have used; None where the kernel does not tell."""
         try:
-            children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
-            threads = [each for pid in (worker.pid, *children) for each in Path(f"/proc/{pid}/task").iterdir()]
-            return sum(int((each / "schedstat").read_text().split()[0]) for each in threads) / 1e9
+            return _cpu_of(worker.pid, *_children_of(worker.pid))
+        except OSError:
+            return None
+
+    def child_cpu(self, worker: subprocess.Popen[bytes]) -> float | None:
+        """The same of its children alone."""
+        try:
+            return _cpu_of(*_children_of(worker.pid))
         except OSError:
             return None
 
@@ -177,7 +182,7 @@ class Server:
                     found.setdefault(index, []).append((brought, at))
         return found
 
-    def drained(self, jobs: int) -> Count:
+    def drained(self, jobs: int, *, step: float = 0.05) -> Count:
         """Wait until the meters have seen so many jobs; interpreter start is in no rate."""
         last, moved = 0, time.monotonic()
         while True:
@@ -188,7 +193,17 @@ class Server:
                 last, moved = count.jobs, time.monotonic()
             elif time.monotonic() - moved > STALL_S:
                 raise Trouble(f"{jobs - count.jobs:,} of {jobs:,} jobs did not run; {self._said()}")
-            time.sleep(0.05)  # between looks: constant looks would take a core from the jobs
+            time.sleep(step)  # between looks: constant looks would take a core from the jobs
+
+
+def _children_of(pid: int) -> list[int]:
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _cpu_of(*pids: int) -> float:
+    """Seconds of CPU of all threads that processes have now."""
+    threads = [each for pid in pids for each in Path(f"/proc/{pid}/task").iterdir()]
+    return sum(int((each / "schedstat").read_text().split()[0]) for each in threads) / 1e9
 
 
 def free_port() -> int:

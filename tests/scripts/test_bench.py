@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.__main__ import ROWS, measure, write
-from bench.figure import Figure, Outcome, Reading, Row, Target, number, table
+from bench.figure import Figure, Outcome, Reading, Row, Target, interval, number, table
 from bench.functions import SLOT
 from bench.setting import Count, Setting, Trouble, metered
 
@@ -106,7 +106,7 @@ def test_what_is_written_names_machine_and_command(tmp_path: Path, monkeypatch: 
     assert record["command"] == "python -m bench drain --rounds 1"
     assert record["machine"] == {"python": "3.14"}
     assert record["figures"]["rate"] == {
-        "title": "drain", "unit": "jobs/s", "value": 10, "floor": 20, "floor_is": "bare loop", "ratio": 0.5,
+        "title": "drain", "unit": "jobs/s", "value": 10, "floor": 20, "floor_is": "bare loop", "ratio": 0.5, "interval": None,
         "target": "≥ 30,000 jobs/s", "met": False, "rounds": [[10, 20]], "error": "",
     }  # fmt: skip
 
@@ -127,3 +127,19 @@ def test_a_meter_that_is_being_made_counts_nothing_yet(tmp_path: Path) -> None:
     (tmp_path / "3.meter").write_bytes(SLOT.pack(2, 3_000_000_000, 5_000_000_000))
     (tmp_path / "4.meter").write_bytes(SLOT.pack(1, 2_000_000_000, 4_000_000_000))
     assert metered(tmp_path) == Count(3, 2.0, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("count", "ends"), [(5, None), (6, (1, 6)), (8, (1, 8)), (9, (2, 8)), (20, (6, 15)), (100, (40, 61))]
+)
+def test_the_interval_of_a_median_is_that_of_the_sign_test(count: int, ends: tuple[int, int] | None) -> None:
+    assert interval([*map(float, reversed(range(1, count + 1)))]) == ends
+
+
+def test_the_pairs_of_a_row_are_readings_of_their_own_and_the_table_has_their_interval() -> None:
+    pairs = [Reading(100.0 + number, 100.0) for number in range(20)]
+    seen = measure([Row("pairs", (SHARE,), lambda _: {"share": pairs}, rounds=1)], Setting(), 2)
+
+    assert seen[0].readings == pairs
+    assert "1.095 (1.050–1.140)" in table(seen)
+    assert seen[0].plain()["interval"] == (1.05, 1.14)
