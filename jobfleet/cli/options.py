@@ -43,6 +43,7 @@ HIDDEN_SETTINGS = (
 """Flags that every command has, too. The help of each command would be half as long again; the reference shows them."""
 LONGEST_SENTENCE = 150
 """Most characters of a command's summary in the list of commands."""
+PAST_REMEDY = "use '24h' for 24 hours ago, or an ISO time such as 2026-11-25T08:00+01:00"
 FORMS = ("table", "json", "ids")
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -210,17 +211,24 @@ class DurationType(click.ParamType[float]):
 
 
 def read_past(_ctx: click.Context, param: click.Parameter, text: str | None) -> datetime | None:
-    """Read a time of the past: '24h' for 24 hours ago, or an ISO time."""
+    """Read a time of the past: '24h' for 24 hours ago, or an ISO time. A time without an offset is local."""
     if text is None:
         return None
     try:
-        return datetime.fromisoformat(text).astimezone(UTC)
+        return _past(text)
+    except (ValueError, OverflowError):  # not a time, or one outside the calendar
+        raise click.UsageError(f"{param.opts[0]} {text!r}: {PAST_REMEDY}.") from None
+
+
+def _past(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
     except ValueError:
-        try:
-            return datetime.now(UTC) - timedelta(seconds=float(str(DURATION.parse(text))))
-        except ValueError:
-            flag = f"--{param.name}"
-            raise click.UsageError(f"{flag} {text!r}: use '24h' for 24 hours ago, or 2026-11-25T08:00.") from None
+        ago = float(str(DURATION.parse(text)))
+        if not 0 <= ago <= LONGEST:
+            raise
+        return datetime.now(UTC) - timedelta(seconds=ago)
+    return moment.astimezone(UTC)
 
 
 TIME = DurationType()

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from jobfleet.cli.options import Decorated
+from jobfleet.cli.options import Decorated, read_past
 from jobfleet.model import JobStatus
 
-FILTERS = ("tags", "queue", "function", "user", "session", "status")
+FILTERS = ("tags", "queue", "function", "user", "session", "status", "group", "since", "until")
 
 
 def filters(states: Iterable[JobStatus]) -> Callable[[Decorated], Decorated]:
@@ -29,7 +29,13 @@ def filters(states: Iterable[JobStatus]) -> Callable[[Decorated], Decorated]:
         click.option("--session", metavar="TEXT", help="Only jobs of this session."),
         click.option("--function", metavar="NAME", help="Only jobs of this function."),
         click.option("--queue", metavar="NAME", help="Only jobs of this queue."),
+        click.option("--group", metavar="TEXT", help="Only jobs of this group."),
         click.option("--status", type=click.Choice(words), help="Only jobs with this status."),
+        click.option(
+            "--since", metavar="TIME", callback=read_past,
+            help="Only jobs enqueued at this time or later: '24h' ago, or 2026-11-25T08:00+01:00.",
+        ),
+        click.option("--until", metavar="TIME", callback=read_past, help="Only jobs enqueued before this time."),
     )  # fmt: skip
 
     def decorate(command: Decorated) -> Decorated:

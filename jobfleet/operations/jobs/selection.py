@@ -42,7 +42,10 @@ class Selection(Filter):
         Filter.__post_init__(self)
         named = (self.queue, self.function, self.status, self.group, self.since, self.until)
         if not (self.indexes or any(named)):
-            raise ConfigError("Nothing says which jobs are meant; give tags, queue, function, user, session or status.")
+            raise ConfigError(
+                "Nothing says which jobs are meant; give tags, queue, function, user, session, status, group, since or "
+                "until."
+            )
         if self.status is not None and self.status.is_final:
             raise ConfigError(f"status is {self.status.value!r}; such jobs have ended: give one of open jobs.")
 

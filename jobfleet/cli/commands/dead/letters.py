@@ -15,10 +15,9 @@ from jobfleet.cli.commands.dead.groups import DECISIONS, list_groups
 from jobfleet.cli.commands.dead.rescue import rescue, rescues, stop_rescue, undo_rescue
 from jobfleet.cli.commands.dead.triage import triage
 from jobfleet.cli.commands.edit import edit, fresh_option
-from jobfleet.cli.commands.enqueue import read_moment
 from jobfleet.cli.commands.jobs import full_id, letter_of
 from jobfleet.cli.invocation import Invocation
-from jobfleet.cli.options import Group, by_option, yes_option
+from jobfleet.cli.options import Group, by_option, read_past, yes_option
 from jobfleet.cli.output import Cell, Column, Output, agreed, count, plain_lines, say, since
 from jobfleet.cli.schema import job_data, letter_data
 from jobfleet.cli.view import arguments_text, history_of, job_details, shown_id
@@ -57,13 +56,16 @@ for command in (edit, list_groups, triage, *DECISIONS, rescue, rescues, stop_res
 def filter_options(command: Decorated) -> Decorated:
     """Add the filters of dead letters to a command."""
     for option in (
-        click.option("--until", metavar="ISO", callback=read_moment, help="Only letters from before this time."),
-        click.option("--since", metavar="ISO", callback=read_moment, help="Only letters from this time on."),
+        click.option("--until", metavar="TIME", callback=read_past, help="Only letters from before this time."),
+        click.option(
+            "--since", metavar="TIME", callback=read_past,
+            help="Only letters from this time on: '24h' ago, or 2026-11-25T08:00+01:00.",
+        ),
         click.option("--user", metavar="NAME", help="Only letters of this user."),
         click.option("--tag", metavar="TAG", help="Only letters with this tag."),
         click.option("--fingerprint", metavar="GROUP", help="Only letters of this group; see 'dead groups'."),
         click.option("--function", metavar="NAME", help="Only letters of this function."),
-    ):
+    ):  # fmt: skip
         command = option(command)
     return command
 
