@@ -16,6 +16,7 @@ from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Command
 from jobfleet.cli.output import plain_lines, say, to_json
 from jobfleet.cli.schema import job_data, jsonable
+from jobfleet.errors import JobfleetError
 from jobfleet.model import Job, JobStatus, Priority, Receipt, split_id
 from jobfleet.model.unique import ON_CONFLICT, SCOPES
 
@@ -209,7 +210,7 @@ def enqueue(
         )
         receipt = fleet.submit(job)
         if not receipt.created:
-            say(_was_there(job, receipt))
+            say(_was_there(fleet, job, receipt))
         if wait or wait_timeout is not None:
             _await(invocation, fleet, receipt.id, wait_timeout)
             return
@@ -217,10 +218,25 @@ def enqueue(
     invocation.output.show(data=data, ids=[receipt.id], text=receipt.id)
 
 
-def _was_there(job: Job, receipt: Receipt) -> str:
-    if split_id(receipt.id).suffix == job.suffix:
-        return f"{receipt.id} exists already."
-    return f"{receipt.id} holds the unique key; it is {receipt.status}."
+def _was_there(fleet: Fleet, job: Job, receipt: Receipt) -> str:
+    if split_id(receipt.id).suffix != job.suffix:
+        return f"{receipt.id} holds the unique key; it is {receipt.status}."
+    differs = _difference(fleet, job, receipt.id)
+    return f"{receipt.id} exists already." + (f" {differs} Nothing was enqueued." if differs else "")
+
+
+def _difference(fleet: Fleet, job: Job, job_id: str) -> str:
+    """How the call of an existing job differs, as far as it is still stored; empty if it does not."""
+    try:
+        found = fleet.details(job_id)
+    except JobfleetError:  # the id is remembered, and nothing else; or the record is sealed with another key
+        return ""
+    function = found.job.function
+    parts = [f"function is {function!r}"] if function and function != job.function else []
+    if found.args is not None and found.kwargs is not None:
+        given = (*job.args,), {**job.kwargs}
+        parts += ["arguments are others"] if given != (found.args, {**found.kwargs}) else []
+    return f"Its {', and its '.join(parts)}." if parts else ""
 
 
 def _await(invocation: Invocation, fleet: Fleet, job_id: str, timeout: float | None) -> None:

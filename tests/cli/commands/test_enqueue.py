@@ -152,7 +152,7 @@ def test_wait_is_woken_by_the_end(cli: Cli, hand: Hand) -> None:
 
 def test_wait_tells_a_failure_in_one_line(cli: Cli, hand: Hand) -> None:
     hand.buries("own", error="line 1\nline 2\x1b[31m")
-    result = cli("enqueue", "demo.fail", "--id", "own", "--wait")
+    result = cli("enqueue", "demo.add", "--id", "own", "--wait")  # the hand writes each failure down as of demo.add
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.splitlines() == [
         "default.0.own exists already.",
@@ -210,3 +210,39 @@ def test_a_value_that_cannot_travel_is_told(cli: Cli, hand: Hand) -> None:
     result = cli("enqueue", "demo.add", '"\\ud800"')
     assert result.exit_code == 2
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "what"),
+    [
+        (["demo.fail", "7"], "Its function is 'demo.add'."),
+        (["demo.add", "8"], "Its arguments are others."),
+        (["demo.add", "7", "--kwargs", '{"y": 1}'], "Its arguments are others."),
+        (["demo.fail"], "Its function is 'demo.add', and its arguments are others."),
+    ],
+)
+def test_an_own_id_with_another_call_says_that_the_existing_job_is_another_one(
+    cli: Cli, hand: Hand, args: list[str], what: str
+) -> None:
+    cli("enqueue", "demo.add", "7", "--id", "own")
+
+    again = cli("enqueue", *args, "--id", "own")
+
+    assert (again.exit_code, again.stdout) == (0, "default.0.own\n")
+    assert again.stderr == f"default.0.own exists already. {what} Nothing was enqueued.\n"
+
+
+def test_an_own_id_with_the_same_call_is_not_called_another_one(cli: Cli, hand: Hand) -> None:
+    args = ("enqueue", "demo.add", "1", "[1, 2]", "--kwargs", '{"y": {"a": null}}', "--id", "own")
+    cli(*args)
+
+    assert cli(*args).stderr == "default.0.own exists already.\n"
+
+
+def test_an_ended_job_whose_arguments_are_gone_is_compared_by_its_function(cli: Cli, hand: Hand) -> None:
+    cli("enqueue", "demo.add", "7", "--id", "own")
+    hand.completes(hand.claims("default.0.own"), 1)
+
+    assert cli("enqueue", "demo.add", "8", "--id", "own").stderr == "default.0.own exists already.\n"
+    other = cli("enqueue", "demo.fail", "8", "--id", "own")
+    assert other.stderr == "default.0.own exists already. Its function is 'demo.add'. Nothing was enqueued.\n"

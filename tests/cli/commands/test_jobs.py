@@ -147,7 +147,7 @@ def test_watch_as_json_is_a_line_each(cli: Cli, hand: Hand) -> None:
 def test_cancel(cli: Cli, fleet: Fleet, hand: Hand, one: str) -> None:
     assert cli("cancel", one, "--by", "ann").stdout == "default.0.a  cancelled\n"
     again = cli("cancel", one)
-    assert (again.exit_code, again.stdout) == (1, "default.0.a  had ended already: cancelled\n")
+    assert (again.exit_code, again.stdout) == (1, "default.0.a  had ended already: cancelled; nothing was done\n")
     running = fleet.enqueue(Job("x", "demo.add", id="b"))
     hand.claims(running)
     asked = cli("cancel", running, "--by", "bob", "-o", "json")
