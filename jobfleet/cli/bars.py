@@ -10,7 +10,7 @@ from typing import Any, Protocol, Self
 
 from jobfleet.cli.output import Hours, Output, clip, plain, to_json
 from jobfleet.cli.schema import job_data
-from jobfleet.cli.view import COLORS, note_of, percent
+from jobfleet.cli.view import note_of, percent, status_cell
 from jobfleet.clock import span
 from jobfleet.errors import ConfigError
 from jobfleet.model import JobResult, JobStatus
@@ -49,7 +49,8 @@ class Lines(AbstractContextManager["Lines"]):
             if job.status.is_final:
                 self._output.line(job.id)
         else:
-            status = self._output.styled(f"{job.status.value:<9}", COLORS.get(job.status))
+            cell = status_cell(job)
+            status = self._output.styled(f"{cell.text:<9}", cell.color)
             note = f"{percent(job):>5}  {plain(note_of(job))}".rstrip()
             self._output.line(f"{self._hours.at(datetime.now(UTC))}  {plain(job.id)}  {status}  {note}")
 
@@ -94,12 +95,13 @@ class Bars(AbstractContextManager["Bars"]):
     def show(self, job: JobResult[Any]) -> None:
         """Draw the bar of a job in its current state."""
         is_pulsing = job.status is JobStatus.RUNNING and not job.progress
+        cell = status_cell(job)
         name = clip(plain(job.name), self._room - ID_DIGITS - 1)
         fields: dict[str, Any] = {
             "label": f"{name} {job.id[-ID_DIGITS:]}",
             "percent": "" if is_pulsing else percent(job),
-            "color": COLORS.get(job.status, "default"),
-            "status": job.status.value,
+            "color": cell.color or "default",
+            "status": cell.text,
             "took": span(job.duration.total_seconds()) if job.duration is not None else "",
             "note": plain(note_of(job)),
         }

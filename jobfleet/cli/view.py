@@ -12,7 +12,8 @@ from jobfleet.cli.output import Cell, Column, Output, age, clip, clock, from_now
 from jobfleet.cli.schema import jsonable
 from jobfleet.clock import span
 from jobfleet.json_form import past_of
-from jobfleet.model import JobResult, JobStatus, split_id, suffix_time_us
+from jobfleet.logs.formatters import bounded
+from jobfleet.model import ErrorType, JobResult, JobStatus, split_id, suffix_time_us
 from jobfleet.secret import HIDDEN
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ COLORS: dict[JobStatus, str] = {
     JobStatus.CANCELLED: "magenta",
     JobStatus.EXPIRED: "magenta",
 }
+PARKED = "parked"
+CRASHES = "crashes are counted apart"
 NOTE_LENGTH = 100
 SHORT_ID = 8
 """How many of its last digits stand for an id in a narrow table; all commands accept them."""
@@ -68,8 +71,8 @@ def _row(output: Output, job: JobResult[Any], now: datetime) -> list[Cell | str]
 
 
 def status_cell(job: JobResult[Any]) -> Cell:
-    """A job's status in its colour."""
-    return Cell(job.status.value, COLORS.get(job.status))
+    """A job's status in its colour. A job that is parked is shown as such, although it is due as a retry is."""
+    return Cell(PARKED if job.parked_since else job.status.value, COLORS.get(job.status))
 
 
 def percent(job: JobResult[Any]) -> str:
@@ -122,17 +125,21 @@ def _named(name: str, value: object) -> str:
 def job_details(output: Output, job: JobResult[Any], *, with_traceback: bool = False) -> str:
     """The state of a job, one field per line."""
     text = output.details(_pairs(job))
-    if with_traceback and job.traceback:
-        text += f"\n\n{plain_lines(job.traceback.rstrip())}"
-    return text
+    return "\n\n".join([text, *_traceback(job)]) if with_traceback else text
+
+
+def _traceback(job: JobResult[Any]) -> Iterable[str]:
+    """The end of the traceback of a job, if it has one."""
+    if job.traceback:
+        yield plain_lines(bounded(job.traceback))
 
 
 def full_details(output: Output, details: JobDetails[Any]) -> str:
-    """A job in full: its state, what it was enqueued with, and its past runs."""
-    text = output.details([*_pairs(details.job), *_enqueued_with(details)])
+    """A job in full: its state, what it was enqueued with, its past runs, and the traceback of its last error."""
+    parts = [output.details([*_pairs(details.job), *_enqueued_with(details)])]
     if details.history:
-        text = "\n".join([text, "", "history:", *(f"  {line}" for line in history_of(details.history))])
-    return text
+        parts.append("\n".join(["history:", *(f"  {line}" for line in history_of(details.history))]))
+    return "\n\n".join([*parts, *_traceback(details.job)])
 
 
 def explained_details(output: Output, details: JobDetails[Any]) -> str:
@@ -148,8 +155,7 @@ def _enqueued_with(details: JobDetails[Any]) -> Iterable[tuple[str, Cell | str]]
         yield "arguments", clip(arguments_text(details.args, details.kwargs), ARGUMENTS_LENGTH)
     yield "options", ", ".join(f"{name} {_option(value)}" for name, value in details.options.items())
     is_open = not details.job.status.is_final
-    if is_open:
-        yield "retries", _retries(details)
+    yield "retries", _retries(details) if is_open else _last_retry(details)
     yield "expires", _when(details.expires_at) if is_open else ""
     yield "schema version", _versions(details)
     for option, job_id in details.callbacks.items():
@@ -176,6 +182,19 @@ def _retries(details: JobDetails[Any]) -> str:
     return (
         f"{used}{'' if most is None else f' of {most}'} used, none due later than {_option(bound)} after the first run"
     )
+
+
+def _last_retry(details: JobDetails[Any]) -> str:
+    """How many retries a failed job has used, and why none follows."""
+    job = details.job
+    if job.status is not JobStatus.FAILED:
+        return ""
+    used = _retries(details) or f"{job.retry_count} used"
+    if job.error_type is ErrorType.PERMANENT:
+        return f"{used}; the error is permanent"
+    if details.max_retries is None:
+        return used if details.retry_for else ""
+    return used if job.retry_count >= details.max_retries or details.retry_for else f"{used}; {CRASHES}"
 
 
 def _option(value: object) -> str:

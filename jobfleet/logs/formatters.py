@@ -59,6 +59,11 @@ def traceback_of(exc_info: ExcInfo) -> str:
             text = "".join(traceback.format_exception(*exc_info))
     except BaseException:  # noqa: BLE001 - see above
         text = f"{type(error).__name__} (its traceback cannot be shown)"
+    return bounded(text)
+
+
+def bounded(text: str) -> str:
+    """The end of a traceback."""
     text = text.rstrip("\n")
     return text if len(text) <= LONGEST_TRACEBACK else "…\n" + text[-LONGEST_TRACEBACK:]
 

@@ -160,6 +160,9 @@ def cancel(invocation: Invocation, /, ids: tuple[str, ...], by: str | None, yes:
         ids=[job_id for job_id in states if was_cancelled[job_id]],
         text="\n".join(f"{job_id}  {outcome}" for job_id, outcome in rows),
     )
+    for job_id in states if output.form == "ids" else ():
+        if not was_cancelled[job_id]:
+            say(f"{job_id}  {_ended(states[job_id])}")
     if not is_complete:
         return fail.NOT_FOUND
     return fail.DONE if all(was_cancelled.values()) else fail.FAILED
@@ -176,9 +179,13 @@ def _cancel_many(invocation: Invocation, wanted: dict[str, Any], by: str | None,
     return fail.DONE if number else fail.NOT_FOUND
 
 
+def _ended(state: JobStatus) -> str:
+    return f"had ended already: {state}; nothing was done"
+
+
 def _outcome(styled: Any, state: JobStatus, was_cancelled: bool) -> str:
     if not was_cancelled:
-        cell = Cell(f"had ended already: {state}", "yellow")
+        cell = Cell(_ended(state), "yellow")
     elif state is JobStatus.RUNNING:
         cell = Cell("asked to stop", "cyan")
     else:

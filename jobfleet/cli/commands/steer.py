@@ -16,9 +16,10 @@ from jobfleet.cli.options import TIME, Command, by_option, settings, yes_option
 from jobfleet.cli.output import Cell, agreed, count, plain, say
 from jobfleet.cli.schema import explanation_data
 from jobfleet.cli.selection import chosen, filters
-from jobfleet.cli.view import explained_details
+from jobfleet.cli.view import PARKED, explained_details
 from jobfleet.errors import DuplicateJob, InvalidJob, JobNotFound
 from jobfleet.model import WAITING, JobStatus, Priority, check_queue
+from jobfleet.model.explanation import ReasonCode
 from jobfleet.operations.jobs.reschedule import change_of
 
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ def explain(invocation: Invocation, id: str) -> int:
     output = invocation.output
     lines = [output.wrapped(plain(reason.text), indent=2) for reason in explanation.reasons]
     if explanation.status is not None:
-        head = "  ".join((explanation.id, explanation.status, plain(explanation.function)))
+        is_parked = any(reason.code is ReasonCode.PARKED for reason in explanation.reasons)
+        status = PARKED if is_parked else explanation.status
+        head = "  ".join((explanation.id, status, plain(explanation.function)))
         details = explained_details(output, explanation.details) if explanation.details is not None else ""
         lines = [head.rstrip(), *lines, *details.splitlines()]
         lines = [output.styled(lines[0], "dim"), *(f"  {line}" for line in lines[1:])]

@@ -123,12 +123,10 @@ def _shown(job_id: str) -> str:
 
 
 def _job_lines(output: Output, seen: Seen, columns: int) -> list[str]:
-    """A job in full, its traceback, and the end of its log, folded to the width."""
+    """A job in full with its traceback, and the end of its log, folded to the width."""
     if seen.details is None:
         return [GONE]
     lines = full_details(output, seen.details).splitlines()
-    if seen.details.job.traceback:
-        lines += ["", *plain_lines(seen.details.job.traceback.rstrip()).splitlines()]
     lines += ["", output.styled(f"log: {count(len(seen.logs), 'line') if seen.logs else 'no lines'}", "dim")]
     for line in seen.logs:
         lines += _log_lines(output, line)
