@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-
 UNSURE = 0.05
 """The chance that an interval does not hold the true median."""
 MANY = 8

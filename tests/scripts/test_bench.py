@@ -106,8 +106,8 @@ def test_what_is_written_names_machine_and_command(tmp_path: Path, monkeypatch: 
     assert record["command"] == "python -m bench drain --rounds 1"
     assert record["machine"] == {"python": "3.14"}
     assert record["figures"]["rate"] == {
-        "title": "drain", "unit": "jobs/s", "value": 10, "floor": 20, "floor_is": "bare loop", "ratio": 0.5, "interval": None,
-        "target": "≥ 30,000 jobs/s", "met": False, "rounds": [[10, 20]], "error": "",
+        "title": "drain", "unit": "jobs/s", "value": 10, "floor": 20, "floor_is": "bare loop", "ratio": 0.5,
+        "interval": None, "target": "≥ 30,000 jobs/s", "met": False, "rounds": [[10, 20]], "error": "",
     }  # fmt: skip
 
 
