@@ -58,6 +58,17 @@ def test_a_signal_that_ends_it_restores_the_terminal(
     assert "Traceback" not in terminal.text.rpartition(CLOSE)[2]
 
 
+@pytest.mark.parametrize("name", ["USR1", "USR2", "ALRM", "VTALRM", "PROF", "XCPU", "ABRT"])
+def test_a_signal_that_nobody_expects_restores_the_terminal(name: str, environ: dict[str, str]) -> None:
+    number = signal.Signals[f"SIG{name}"]
+    with Terminal("top", "--every", "60", environ=environ) as terminal:
+        terminal.shows("no luck")
+        terminal.process.send_signal(number)
+
+        assert terminal.ends() == -number
+        assert is_as_before(terminal)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_an_error_restores_the_terminal(command: tuple[str, ...], environ: dict[str, str]) -> None:
     module = "jobfleet.cli.commands.top" if command[0] == "top" else "jobfleet.cli.commands.dead.triage"

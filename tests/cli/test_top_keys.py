@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -79,6 +80,10 @@ class Screen:
         return frame(Output(), self.state, self.seen, around, columns=self.columns, rows=self.rows)
 
 
+def with_worker(**more: Any) -> Screen:
+    return Screen(Seen(replace(FLEET.look, workers=(worker("w1", **more),))))
+
+
 def on_jobs(seen: Seen = JOBS) -> Screen:
     return Screen(seen, State(page=Page.JOBS, target="mail", under=State(row=Row(Kind.QUEUE, "mail"))))
 
@@ -90,12 +95,12 @@ def on_job(seen: Seen = JOB) -> Screen:
 def test_rows_are_selected_by_moving() -> None:
     screen = Screen()
     seen = [screen.row]
-    for key in ("j", "down", "j", "j", "k", "up", "G", "g", "tab", "tab"):
+    for key in ("j", "down", "j", "j", "j", "k", "up", "G", "g", "tab", "tab", "tab"):
         screen.press(key)
         seen.append(screen.row)
 
     first, second = letter(1).id, letter(2).id
-    assert seen == ["mail", "sms", first, second, second, first, "sms", second, "mail", first, "mail"]
+    assert seen == ["mail", "sms", "w1", first, second, second, first, "w1", second, "mail", "w1", first, "mail"]
 
 
 def test_the_selected_row_is_marked() -> None:
@@ -104,6 +109,9 @@ def test_the_selected_row_is_marked() -> None:
     assert screen.lines[4].startswith("> mail ")
     screen.press("G")
     assert [line for line in screen.lines if line.startswith(">")] == [">  2 s  mail.send  ValueError: no luck"]
+    screen.press("k", "k")
+    (marked,) = [line for line in screen.lines if line.startswith(">")]
+    assert marked.startswith("> w1      running")
 
 
 def test_the_selected_row_stays_while_others_come_and_its_place_if_it_goes() -> None:
@@ -125,6 +133,10 @@ def test_the_selected_row_stays_while_others_come_and_its_place_if_it_goes() -> 
     [
         (Screen(), "p", "Pause mail? y/N", Act(Verb.PAUSE, "mail")),
         (Screen(), "jp", "Resume sms? y/N", Act(Verb.RESUME, "sms")),
+        (Screen(), "tabp", "Quiet w1? y/N", Act(Verb.QUIET, "w1", is_for_worker=True)),
+        (Screen(), "tabs", "Stop w1? y/N", Act(Verb.STOP, "w1", is_for_worker=True)),
+        (with_worker(state="quiet"), "tabp", "Resume w1? y/N", Act(Verb.RESUME, "w1", is_for_worker=True)),
+        (with_worker(state="quiet"), "tabs", "Stop w1? y/N", Act(Verb.STOP, "w1", is_for_worker=True)),
         (Screen(), "Gr", f"Replay {letter(2).id}? y/N", Act(Verb.REPLAY, letter(2).id)),
         (on_jobs(), "c", f"Cancel {job(1).id}? y/N", Act(Verb.CANCEL, job(1).id)),
         (on_jobs(), "jc", f"Cancel {job(2).id}? y/N", Act(Verb.CANCEL, job(2).id)),
@@ -133,7 +145,7 @@ def test_the_selected_row_stays_while_others_come_and_its_place_if_it_goes() -> 
     ],
 )
 def test_what_changes_the_fleet_is_asked_first(screen: Screen, keys: str, question: str, act: Act) -> None:
-    screen.types(keys[:-1])
+    screen.press(*(["tab"] if keys.startswith("tab") else []), *keys.removeprefix("tab")[:-1])
     for answer, message in (("n", "Nothing was changed."), ("q", "Nothing was changed."), ("escape", "Nothing was")):
         screen.press(keys[-1])
         assert screen.lines[-1] == question
@@ -152,13 +164,22 @@ def test_what_changes_the_fleet_is_asked_first(screen: Screen, keys: str, questi
 @pytest.mark.parametrize(
     ("screen", "keys", "message"),
     [
-        (Screen(), "Gp", "Select a queue to pause it."),
+        (Screen(), "Gp", "Select a queue to pause it, or a worker to make it quiet."),
+        (Screen(), "s", "Select a worker to stop it."),
+        (Screen(), "Gs", "Select a worker to stop it."),
+        (Screen(), "jjc", "Open a queue, and select a job to cancel it."),
+        (Screen(), "jjr", "Select a failed job to replay it."),
+        (with_worker(is_gone=True), "jjs", "w1 is gone."),
+        (with_worker(state="quiet", is_gone=True), "jjp", "w1 is gone."),
+        (with_worker(state="stopping"), "jjs", "w1 is stopping."),
+        (with_worker(state="stopping"), "jjp", "w1 is stopping."),
         (Screen(), "c", "Open a queue, and select a job to cancel it."),
         (Screen(), "Gc", "The job has ended: failed."),
         (Screen(), "r", "Select a failed job to replay it."),
         (on_jobs(), "Gc", "The job has ended: completed."),
         (on_jobs(), "r", "Select a failed job to replay it."),
-        (on_job(), "p", "Select a queue to pause it."),
+        (on_job(), "p", "Select a queue to pause it, or a worker to make it quiet."),
+        (on_job(), "s", "Select a worker to stop it."),
         (on_job(), "c", "The job has ended: failed."),
     ],
 )
@@ -183,6 +204,42 @@ def test_a_queue_opens_its_jobs_and_a_job_its_details_and_escape_goes_back() -> 
     assert (screen.state.page, screen.row) == (Page.FLEET, "mail")
     screen.press("escape", "G", "enter")
     assert (screen.state.page, screen.state.target) == (Page.JOB, letter(2).id)
+
+
+def test_a_worker_is_not_opened_and_the_keys_for_it_are_shown() -> None:
+    screen = Screen(columns=60)
+    screen.press("tab")
+    assert screen.lines[-1] == "j/k move   p quiet or resume   s stop   / filter"
+
+    assert screen.press("enter").page is Page.FLEET
+    assert screen.lines[-1] == "p makes a worker quiet, and s stops it."
+
+
+def test_a_worker_is_found_by_the_filter() -> None:
+    screen = Screen(Seen(look([Moving(queue())], [worker("w1"), worker("box-2")])))
+    screen.press("/", *"box", "enter")
+
+    assert screen.row == "box-2"
+
+
+@pytest.mark.parametrize("rows", [24, 14, 8])
+@pytest.mark.parametrize("columns", [60, 70, 80, 120])
+def test_a_crowd_fits_with_a_worker_selected(columns: int, rows: int) -> None:
+    screen = Screen(Seen(CROWD), columns=columns, rows=rows)
+    for key in ("tab", *"j" * 20):
+        screen.press(key)
+        (marked,) = [line for line in screen.lines if line.startswith(">")]
+
+        assert max(map(width, screen.lines)) <= columns
+        assert len(screen.lines) == rows
+    assert screen.row == "host-20.example.org:20:ffffffffffffffffffff"
+    assert marked.startswith("> host-20")
+
+
+def test_the_keys_fit_60_columns() -> None:
+    lines = Screen(state=State(is_help=True), columns=60).lines
+
+    assert not [line for line in lines[1:] if "…" in line]
 
 
 def test_the_filter_is_typed_and_corrected_and_cleared() -> None:

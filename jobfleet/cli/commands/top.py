@@ -48,8 +48,9 @@ def top(invocation: Invocation, every: float, once: bool, by: str | None) -> Non
     WAITING jobs are due, LATER jobs are not due yet. Rates are those of the last 5 seconds. OLDEST is how long the
     first job in line has been due, SLOTS the used and all slots, HEARD the time since the last heartbeat.
 
-    Keys: j and k move, enter opens a queue or a job with its log, / filters, p pauses or resumes a queue, c cancels a
-    job, r replays a failed job, and ? shows all keys. What changes the fleet is asked first.
+    Keys: j and k move, enter opens a queue or a job with its log, / filters, p pauses or resumes a queue or makes a
+    worker quiet, s stops a worker, c cancels a job, r replays a failed job, and ? shows all keys. What changes the
+    fleet is asked first.
 
     Without a terminal, and with -o json or ids, it prints one sample without rates. Ids are those of the failures.
     """

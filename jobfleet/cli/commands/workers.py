@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jobfleet.cli import fail
+from jobfleet.cli.confirmations import confirmed, not_confirmed
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Decorated, Group, by_option, yes_option
 from jobfleet.cli.output import Cell, Column, agreed, count, say, since
 from jobfleet.cli.schema import confirmation_data, job_data, worker_data
 from jobfleet.cli.top.screen import NO_WORKERS, WORKER_COLORS
-from jobfleet.clock import span
 from jobfleet.config import processors
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.operations.audit import whoami
@@ -286,7 +286,7 @@ class _Command:
     def _report(self, answers: Sequence[Confirmation]) -> int:
         output = self._invocation.output
         done = [one for one in answers if one.is_confirmed]
-        text = "\n".join(_line(self._verb, one) for one in done)
+        text = "\n".join(confirmed(self._verb, one) for one in done)
         output.show(data=[confirmation_data(one) for one in answers], ids=[one.worker for one in done], text=text)
         if self._every and self._verb == "quiet" and done:
             say("These workers claim no jobs until 'jobfleet workers resume --all'.")
@@ -294,28 +294,15 @@ class _Command:
         for one in answers:
             if one.is_confirmed:
                 continue
-            if one.state == "stopping":
-                say(f"{one.worker} is stopping, which cannot be undone.")
-                code = max(code, fail.FAILED)
-            elif one.refusal:
-                say(f"{one.worker} {one.refusal}")
+            say(not_confirmed(one, timeout=self._timeout))
+            if one.state == "stopping" or one.refusal:
                 code = max(code, fail.FAILED)
             elif one.state in {"gone", "unknown"}:
-                say(f"{one.worker} has gone.")
                 code = max(code, fail.NOT_FOUND)
             else:
-                say(f"{one.worker} has not confirmed within {span(self._timeout)}; it may still do so.")
                 code = fail.TIMED_OUT
         return code
 
 
 def _fits(worker: WorkerInfo, name: str) -> bool:
     return name in (worker.host, worker.id) or (":" in name and worker.id.startswith(name))
-
-
-def _line(verb: str, one: Confirmation) -> str:
-    if verb == "scale":
-        return f"{one.worker} has {one.children} {'child' if one.children == 1 else 'children'}."
-    if verb == "dump":
-        return f"{one.worker} writes to its log."
-    return f"{one.worker} is {one.state}."

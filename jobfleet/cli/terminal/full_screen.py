@@ -25,7 +25,11 @@ FALLBACK = os.terminal_size((80, 24))
 _OPEN = b"\x1b[?1049h\x1b[?25l"
 """The second screen of the terminal, without a cursor."""
 _CLOSE = b"\x1b[0m\x1b[?25h\x1b[?1049l"
-_DEADLY = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+_DEADLY = (
+    signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM,
+    signal.SIGPROF, signal.SIGXCPU, signal.SIGABRT,
+)  # fmt: skip
+"""Signals that end a process which does not handle them, and that may be sent from outside."""
 Handler = Callable[[int, FrameType | None], Any] | int | None
 
 

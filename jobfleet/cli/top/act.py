@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from jobfleet.cli.confirmations import confirmed, not_confirmed
 from jobfleet.cli.top.pulse import Look, Pulse
 from jobfleet.cli.top.state import Act, Page, Seen, State, Verb
 from jobfleet.errors import JobfleetError, JobNotFound, StoreUnavailable
 from jobfleet.model import JobStatus
 from jobfleet.model.details import JobDetails
+from jobfleet.operations.audit import whoami
 
 if TYPE_CHECKING:
     from jobfleet.fleet.sync import Fleet
 
 JOBS = 100
 """Most jobs of a queue to read."""
+COMMAND_S = 10.0
+"""Longest time to wait for the confirmation of a worker, in seconds."""
 LOG_LINES = 200
 """Most lines of a log to read: the last ones."""
 
@@ -61,6 +65,8 @@ def do(fleet: Fleet, act: Act, by: str | None) -> str:
 
 def _done(fleet: Fleet, act: Act, by: str | None) -> str:
     target = act.target
+    if act.is_for_worker:
+        return _commanded(fleet, act, by)
     if act.verb is Verb.PAUSE:
         return f"{target} is paused." if fleet.pause(target, by=by) else f"{target} was paused before."
     if act.verb is Verb.RESUME:
@@ -73,3 +79,10 @@ def _done(fleet: Fleet, act: Act, by: str | None) -> str:
     (job,) = fleet.poll_many([target])
     is_running = job is not None and job.status is JobStatus.RUNNING
     return f"{target} is asked to stop." if is_running else f"{target} is cancelled."
+
+
+def _commanded(fleet: Fleet, act: Act, by: str | None) -> str:
+    """Send a command to a worker."""
+    verb = act.verb.value
+    (answer,) = fleet.command_workers([act.target], verb, timeout=COMMAND_S, by=by or whoami())
+    return confirmed(verb, answer) if answer.is_confirmed else not_confirmed(answer, timeout=COMMAND_S)

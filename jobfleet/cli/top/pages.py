@@ -10,7 +10,7 @@ from jobfleet.cli.terminal.frame import Extent, Frame, scrolled
 from jobfleet.cli.terminal.lines import cropped, folded, foot_lines, help_lines, hints, page_of
 from jobfleet.cli.top.press import KEYS
 from jobfleet.cli.top.screen import Cells, Section, screen, section_lines, top_line
-from jobfleet.cli.top.state import Kind, Page, Row, Seen, State, filtered, listed, selected
+from jobfleet.cli.top.state import Kind, Page, Row, Seen, State, filtered, listed, selected, worker_at
 from jobfleet.cli.view import full_details, note_of, percent, short_id, status_cell
 from jobfleet.model import JobResult, split_id
 from jobfleet.model.result import LogLine
@@ -20,6 +20,7 @@ HINTS = {
     Page.JOBS: (("enter", "open"), ("c", "cancel"), ("r", "replay"), ("/", "filter"), ("esc", "back"), ("j/k", "move")),
     Page.JOB: (("j/k", "scroll"), ("c", "cancel"), ("r", "replay"), ("esc", "back")),
 }
+WORKER_HINTS = (("j/k", "move"), ("p", "quiet or resume"), ("s", "stop"), ("/", "filter"), ("tab", "next table"))
 LEVELS = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red", "DEBUG": "dim"}
 OWN_ID_LENGTH = 20
 GONE = "Nothing is known about this job any more."
@@ -50,7 +51,7 @@ def frame(output: Output, state: State, seen: Seen, around: Around, *, columns: 
         columns: Width of the terminal, in characters.
         rows: Height of the terminal, in lines.
     """
-    foot = foot_lines(output, _foot(state, columns), columns=columns, rows=rows)
+    foot = foot_lines(output, _foot(state, seen, columns), columns=columns, rows=rows)
     if state.is_help:
         lines = [top_line(output, "jobfleet top: keys", around.now, columns), "", *help_lines(KEYS, columns)]
         return Frame(page_of(lines, (), foot, columns=columns, rows=rows), Extent(rows))
@@ -74,7 +75,7 @@ def frame(output: Output, state: State, seen: Seen, around: Around, *, columns: 
     return Frame(page_of(head, part.lines, foot, columns=columns, rows=rows), part.extent)
 
 
-def _foot(state: State, columns: int) -> Cell:
+def _foot(state: State, seen: Seen, columns: int) -> Cell:
     """The text at the bottom: a question, the filter while it is typed, the outcome of the last key, or the keys."""
     if state.asks is not None:
         return Cell(plain(f"{state.asks.question} y/N"), "yellow")
@@ -83,7 +84,8 @@ def _foot(state: State, columns: int) -> Cell:
     if state.message:
         return Cell(plain(state.message))
     shown = [("/", f"{state.filter} "), ("esc", "all")] if state.filter else []
-    return Cell(plain(hints((*shown, *HINTS[state.page]), columns)), "dim")
+    keys = WORKER_HINTS if worker_at(state, seen) is not None else HINTS[state.page]
+    return Cell(plain(hints((*shown, *keys), columns)), "dim")
 
 
 def _summary(state: State, seen: Seen) -> str:

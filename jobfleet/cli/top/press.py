@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from jobfleet.cli.terminal.frame import Extent, Step
-from jobfleet.cli.top.state import Act, Kind, Page, Row, Seen, State, Verb, job_at, rows_of, selected
+from jobfleet.cli.top.state import Act, Kind, Page, Row, Seen, State, Verb, job_at, rows_of, selected, worker_at
 from jobfleet.model import JobStatus
+
+if TYPE_CHECKING:
+    from jobfleet.operations.workers.info import WorkerInfo
 
 KEYS = (
     ("j k ↑ ↓", "move; on a job, scroll"),
     ("tab", "move to the next table"),
     ("enter", "open a queue, or a job with its log"),
     ("/", "show only rows with a text"),
-    ("p", "pause or resume the queue"),
+    ("p", "pause a queue, quiet a worker, or resume it"),
+    ("s", "stop the worker: it drains and exits"),
     ("c", "cancel the job"),
     ("r", "replay the failed job"),
     ("escape", "show all rows again; go back"),
@@ -117,6 +122,8 @@ def _open(state: State, seen: Seen) -> State:
     row = selected(state, seen)
     if row is None:
         return state
+    if row.kind is Kind.WORKER:
+        return replace(state, message="p makes a worker quiet, and s stops it.")
     page = Page.JOBS if row.kind is Kind.QUEUE else Page.JOB
     rows = rows_of(state, seen)
     return State(page=page, under=_at(state, rows, rows.index(row)), target=row.id)
@@ -129,12 +136,28 @@ def _back(state: State, _seen: Seen) -> State:
 
 
 def _pause(state: State, seen: Seen) -> State:
+    if (worker := worker_at(state, seen)) is not None:
+        return _command(state, worker, Verb.RESUME if worker.state == "quiet" else Verb.QUIET)
     row = selected(state, seen)
     name = state.target if state.page is Page.JOBS else row.id if row is not None and row.kind is Kind.QUEUE else ""
     queue = next((one.queue for one in seen.look.queues if one.queue.name == name), None)
     if queue is None:
-        return replace(state, message="Select a queue to pause it.")
+        return replace(state, message="Select a queue to pause it, or a worker to make it quiet.")
     return replace(state, asks=Act(Verb.PAUSE if queue.paused is None else Verb.RESUME, name))
+
+
+def _stop(state: State, seen: Seen) -> State:
+    worker = worker_at(state, seen)
+    if worker is None:
+        return replace(state, message="Select a worker to stop it.")
+    return _command(state, worker, Verb.STOP)
+
+
+def _command(state: State, worker: WorkerInfo, verb: Verb) -> State:
+    """Ask for a command to a worker, unless it can take none."""
+    if worker.is_gone or worker.state == "stopping":
+        return replace(state, message=f"{worker.id} {'is gone' if worker.is_gone else 'is stopping'}.")
+    return replace(state, asks=Act(verb, worker.id, is_for_worker=True))
 
 
 def _cancel(state: State, seen: Seen) -> State:
@@ -159,6 +182,7 @@ _COMMANDS: dict[str, Callable[[State, Seen], State]] = {
     "enter": _open,
     "escape": _back,
     "p": _pause,
+    "s": _stop,
     "c": _cancel,
     "r": _replay,
     "?": lambda state, _seen: replace(state, is_help=True),

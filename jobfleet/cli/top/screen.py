@@ -253,7 +253,8 @@ def _workers(every: Sequence[WorkerInfo], now: datetime) -> Section:
         ]
         for worker in every
     ]
-    return Section(columns, rows, 0, Cell(NO_WORKERS, "yellow"))
+    targets = [Row(Kind.WORKER, worker.id) for worker in every]
+    return Section(columns, rows, 0, Cell(NO_WORKERS, "yellow"), targets)
 
 
 def _worker_state(worker: WorkerInfo) -> Cell:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobfleet.cli.top.pulse import Look
 from jobfleet.model import JobResult
 from jobfleet.model.details import JobDetails
 from jobfleet.model.result import LogLine
+
+if TYPE_CHECKING:
+    from jobfleet.operations.workers.info import WorkerInfo
 
 
 class Page(StrEnum):
@@ -25,31 +28,41 @@ class Kind(StrEnum):
     """What a selected row is."""
 
     QUEUE = "queue"
+    WORKER = "worker"
     DEAD = "dead"
     JOB = "job"
 
 
 class Row(NamedTuple):
-    """A row that can be selected: a queue by its name, or a job by its id."""
+    """A row that can be selected: a queue by its name, a worker or a job by its id."""
 
     kind: Kind
     id: str
 
 
 class Verb(StrEnum):
-    """What a key can do to a queue or a job."""
+    """What a key can do to a queue, a worker or a job."""
 
     PAUSE = "pause"
     RESUME = "resume"
     CANCEL = "cancel"
     REPLAY = "replay"
+    QUIET = "quiet"
+    STOP = "stop"
 
 
 class Act(NamedTuple):
-    """An action of an operator: what to do, and the name of the queue or the id of the job."""
+    """An action of an operator: what to do, and to what.
+
+    Attributes:
+        verb: What to do.
+        target: The name of the queue, or the id of the worker or of the job.
+        is_for_worker: Whether the target is a worker; a queue can be resumed, too.
+    """
 
     verb: Verb
     target: str
+    is_for_worker: bool = False
 
     @property
     def question(self) -> str:
@@ -132,7 +145,8 @@ def rows_of(state: State, seen: Seen) -> list[Row]:
     if state.page is Page.FLEET:
         look = filtered(seen.look, state.filter)
         queues = [Row(Kind.QUEUE, one.queue.name) for one in look.queues]
-        return queues + [Row(Kind.DEAD, one.id) for one in look.failures]
+        workers = [Row(Kind.WORKER, one.id) for one in look.workers]
+        return [*queues, *workers, *(Row(Kind.DEAD, one.id) for one in look.failures)]
     if state.page is Page.JOBS:
         return [Row(Kind.JOB, one.id) for one in listed(state, seen)]
     return []
@@ -152,4 +166,15 @@ def job_at(state: State, seen: Seen) -> JobResult[Any] | None:
         return seen.details.job if seen.details is not None else None
     row = selected(state, seen)
     jobs = (*seen.look.failures, *seen.jobs) if state.page is Page.FLEET else seen.jobs
-    return next((one for one in jobs if row is not None and one.id == row.id and row.kind is not Kind.QUEUE), None)
+    return next((one for one in jobs if row is not None and one.id == row.id and row.kind in _JOBS), None)
+
+
+def worker_at(state: State, seen: Seen) -> WorkerInfo | None:
+    """The worker that is selected."""
+    row = selected(state, seen)
+    if row is None or row.kind is not Kind.WORKER:
+        return None
+    return next((one for one in seen.look.workers if one.id == row.id), None)
+
+
+_JOBS = {Kind.DEAD, Kind.JOB}

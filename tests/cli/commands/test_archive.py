@@ -102,4 +102,7 @@ def test_a_time_that_is_none_is_refused(cli: Cli, url: str) -> None:
     answer = cli("archive", "search", "--since", "yesterday")
 
     assert answer.exit_code == 2
-    assert "--since 'yesterday': use '24h' for 24 hours ago, or an ISO time such as 2026-11-25T08:00+01:00." in answer.stderr
+    assert (
+        "--since 'yesterday': use '24h' for 24 hours ago, or an ISO time such as 2026-11-25T08:00+01:00."
+        in answer.stderr
+    )

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from jobfleet import Fleet, Job
-from tests.cli.hand import Hand
+from jobfleet.cli.top.act import do
+from jobfleet.cli.top.state import Act, Verb
+from tests.cli.hand import ROOT, Hand
 from tests.cli.terminal import Terminal
 from tests.support.server import RedisServer
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -115,3 +122,55 @@ def test_an_action_during_an_outage_is_shown_as_failed(here: Path, own_server: R
         assert text[text.index("No Redis at") :].endswith("Start it there, or correct the URL.")
         terminal.types("q")
         assert terminal.ends() == 0
+
+
+@pytest.fixture
+def worker(here: Path, redis_url: str, fleet: Fleet) -> Iterator[subprocess.Popen[bytes]]:
+    """A real worker."""
+    (here / "work.py").write_text("from jobfleet import job\n\n@job\ndef add(x): return x\n")
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "JOBFLEET_URL": redis_url}
+    command = [sys.executable, "-m", "jobfleet", "worker", "work", "-p", "1"]
+    process = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: any(one.state == "running" for one in fleet.workers()), why="it serves")
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_worker_is_made_quiet_resumed_and_stopped(
+    environ: dict[str, str], fleet: Fleet, worker: subprocess.Popen[bytes]
+) -> None:
+    name = fleet.workers()[0].id
+
+    with Terminal("top", "--every", "60", "--by", "ann", columns=60, environ=environ) as terminal:
+        terminal.shows(name[:10])
+        terminal.types("g\t")
+        terminal.shows(f"> {name[:10]}")
+        terminal.types("p")
+        terminal.shows("Quiet ")
+        terminal.types("n")
+        terminal.shows("Nothing was changed.")
+        terminal.types("py")
+        assert any(f"> {name[:10]}" in line and " quiet " in line for line in terminal.shows("is quiet."))
+        terminal.types("py")
+        terminal.shows("is running.")
+        terminal.types("sy")
+        terminal.shows("is stopping.")
+        terminal.types("q")
+        assert terminal.ends() == 0
+
+    assert worker.wait(60) == 0
+    assert audited(fleet) == [("ann", "cli", f"worker.{verb}", name) for verb in ("quiet", "resume", "stop")]
+
+
+def test_a_worker_that_does_not_answer_is_shown_as_such(
+    fleet: Fleet, hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobfleet.cli.top.act.COMMAND_S", 0.1)
+
+    told = do(fleet, Act(Verb.QUIET, "w1", is_for_worker=True), "ann")
+
+    assert told == "w1 has not confirmed within 100 ms; it may still do so."
+    assert do(fleet, Act(Verb.STOP, "w2", is_for_worker=True), "ann") == "w2 has gone."
