@@ -111,9 +111,11 @@ def samples(setting: Setting) -> Mapping[str, Sequence[Reading]]:
 _OFF = "the same with samples off"
 FIGURES = (
     Figure("drain_samples", "drain, samples on", "jobs/s", _OFF, Target("≥", 0.99, "ratio")),
-    Figure("worker_cpu_samples", "worker CPU a job, samples on", "µs", _OFF, Target("≤", 1.01, "ratio")),
-    Figure("child_cpu_samples", "CPU a job of the worker's child, samples on", "µs", _OFF, Target("≤", 1.01, "ratio")),
-    Figure("redis_cpu_samples", "Redis CPU a job, samples on", "µs", _OFF, Target("≤", 1.01, "ratio")),
+    Figure("worker_cpu_samples", "worker CPU per job, samples on", "µs", _OFF, Target("≤", 1.01, "ratio")),
+    Figure(
+        "child_cpu_samples", "CPU per job of the worker's child, samples on", "µs", _OFF, Target("≤", 1.01, "ratio")
+    ),
+    Figure("redis_cpu_samples", "Redis CPU per job, samples on", "µs", _OFF, Target("≤", 1.01, "ratio")),
 )
 """In the order of `Window`."""
 ROWS = (Row("samples", FIGURES, samples, rounds=1),)
