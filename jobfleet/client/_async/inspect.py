@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from jobfleet.client._async.connection import AsyncConnection
-from jobfleet.model import JobResult, JobStatus
+from jobfleet.model import JobResult, JobStatus, Priority
+from jobfleet.model.option_types import Seconds
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from jobfleet.model.history import FunctionTimes, History
     from jobfleet.operations.doctor.findings import Diagnosis
     from jobfleet.operations.jobs import listing
+    from jobfleet.operations.jobs.counting import Matching
     from jobfleet.operations.jobs.filters import JobFilters
     from jobfleet.operations.queues import info
     from jobfleet.operations.queues import spread as spread_info
@@ -33,6 +35,39 @@ class AsyncInspect(AsyncConnection):
         from jobfleet.operations.jobs import listing
 
         return await self._do(listing.letter(self.context, job_id))
+
+    async def count_matching(
+        self,
+        act: Literal["cancel", "reschedule", "move"],
+        *,
+        most: int = 5000,
+        to: str | None = None,
+        delay: Seconds | None = None,
+        priority: Priority | None = None,
+        **filters: Unpack[JobFilters],
+    ) -> Matching:
+        """Count the jobs that `cancel_many`, `reschedule_many` or `move_many` would change now; read a bounded number.
+
+        With tags, a user or a session only their index is read; otherwise every open job is, up to `most`.
+
+        Args:
+            act: What would be done.
+            most: About how many jobs to read at most; then the count is a lower bound.
+            to: The queue that jobs would move to.
+            delay: The due time that jobs would get, in seconds from now.
+            priority: The priority that jobs would get.
+            filters: Which jobs; see `JobFilters`: `tags`, `queue`, `function`, `user`, `session`, `status`, `group`,
+                `since`, `until`.
+
+        Raises:
+            ConfigError: No filter is given, or there is no such queue.
+            InvalidJob: A filter or a value has a wrong value, or `most` is not a whole number from 1.
+        """
+        from jobfleet.operations.jobs.counting import count_matching, planned
+        from jobfleet.operations.jobs.selection import Selection
+
+        wanted = planned(act, to=to, delay=delay, priority=priority)
+        return await self._do(count_matching(self.context, Selection(**filters), wanted, most=most))
 
     async def key_uses(self) -> dict[str, int]:
         """Count the open jobs and dead letters by the id of the key that sealed them; the empty id stands for none.

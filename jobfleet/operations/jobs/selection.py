@@ -74,7 +74,7 @@ def count_open(context: FleetContext, selection: Selection) -> Operation[int]:
     for lane in every:
         for section in selection.sections():
             skip = 0
-            while (page := (yield from _page(lane, section, skip))).number:
+            while (page := (yield from page_of(lane, section, skip))).number:
                 total += sum(selection.has(row) for row in page.jobs)
                 skip += page.number
     return total
@@ -121,7 +121,7 @@ def _counted(ids: list[str]) -> Operation[int]:
 
 def _cancel(context: FleetContext, lane: Lane, section: str, selection: Selection, by: str | None) -> Operation[int]:
     total = skip = 0
-    while (page := (yield from _page(lane, section, skip))).number:
+    while (page := (yield from page_of(lane, section, skip))).number:
         skip += page.number
         meant = [row.id for row in page.jobs if selection.has(row)]
         if meant:
@@ -131,16 +131,17 @@ def _cancel(context: FleetContext, lane: Lane, section: str, selection: Selectio
     return total
 
 
-class _Page(NamedTuple):
+class SectionPage(NamedTuple):
     """The number of rows of a page, and the jobs among them."""
 
     number: int
     jobs: list[JobResult[Any]]
 
 
-def _page(lane: Lane, section: str, skip: int) -> Operation[_Page]:
+def page_of(lane: Lane, section: str, skip: int) -> Operation[SectionPage]:
+    """Read a page of a section of a lane, or of its running jobs."""
     if section == RUNNING:
         now, running = value((yield (inspect.running(lane, skip=skip),)))
-        return _Page(len(running), [running_result(row, now) for row in running if has_id(row)])
+        return SectionPage(len(running), [running_result(row, now) for row in running if has_id(row)])
     now, waiting = value((yield (inspect.waiting(lane, int(section), skip=skip),)))
-    return _Page(len(waiting), [waiting_result(row, now) for row in waiting if has_id(row)])
+    return SectionPage(len(waiting), [waiting_result(row, now) for row in waiting if has_id(row)])

@@ -9,6 +9,7 @@ from jobfleet.durations import seconds_or_text
 from jobfleet.errors import DuplicateJob, InvalidJob, JobNotFound
 from jobfleet.fleet.aio import AsyncFleet
 from jobfleet.model import JobStatus, Priority
+from jobfleet.operations.jobs.counting import Matching
 from jobfleet.operations.lanes import no_queue
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.errors import refusal
@@ -18,6 +19,8 @@ from jobfleet.web.safety.caller import Caller
 
 VERBS = ("cancel", "retry", "reschedule", "move", "purge")
 IDS_MOST = 200
+READ_MOST, LETTERS_AT_ONCE = 5000, 200
+"""About how many jobs are read to count those that match, and how many dead letters per call."""
 FIELDS = (
     *(one.within("body") for one in FILTERS),
     Parameter(name="verb", help="What to do.", place="body", words=VERBS),
@@ -31,14 +34,15 @@ FIELDS = (
         name="priority", help="The new priority.", place="body", words=tuple(one.name.lower() for one in Priority)
     ),
 )  # fmt: skip
-ANSWER: dict[str, Any] = {"verb": str, "count": int, "left": int, "filters": dict[str, Any]}
+ANSWER: dict[str, Any] = {"verb": str, "count": int, "read": int, "is_all": bool, "left": int,
+                          "filters": dict[str, Any]}  # fmt: skip
 
 
 def ids_of(values: Values) -> list[str]:
     """The chosen jobs."""
     found = list(dict.fromkeys(one.strip() for one in (values["ids"] or "").split(",") if one.strip()))
     if len(found) > IDS_MOST:
-        raise refusal("invalid-request", f"ids: give at most {IDS_MOST} ids.")
+        raise refusal("invalid-request", f"ids: give at most {IDS_MOST} ids.", field="ids")
     return found
 
 
@@ -50,14 +54,14 @@ def change_of(values: Values) -> dict[str, Any]:
     if values["priority"] is not None:
         change["priority"] = Priority[values["priority"].upper()]
     if not change:
-        raise refusal("invalid-request", "Give delay, priority or both.")
+        raise refusal("invalid-request", "Give delay, priority or both.", field="delay")
     return change
 
 
 def queue_of(values: Values) -> str:
     """The queue to move to."""
     if values["to"] is None:
-        raise refusal("invalid-request", "to: give the queue to move to.")
+        raise refusal("invalid-request", "to: give the queue to move to.", field="to")
     return str(values["to"])
 
 
@@ -98,19 +102,35 @@ async def _waiting(fleet: AsyncFleet, name: str) -> int:
     return queue.queued + queue.scheduled + queue.retrying + queue.blocked
 
 
-async def _count(fleet: AsyncFleet, values: Values) -> int:
-    """How many jobs match now."""
+async def _count(fleet: AsyncFleet, values: Values) -> Matching:
+    """How many jobs match now, as far as a page reads them."""
     match values["verb"]:
-        case "cancel":
-            return await fleet.count_open(**_open_filters(values))
         case "retry":
-            return await fleet.count_dead(**_dead_filters(values))
-        case "reschedule":
-            return await fleet.reschedule_many(**change_of(values), **_open_filters(values), dry_run=True)
+            return await _count_dead(fleet, _dead_filters(values))
         case "purge":
-            return await _waiting(fleet, _whole_queue(values))
+            return Matching(await _waiting(fleet, _whole_queue(values)), 0, is_all=True)
+        case "cancel":
+            return await fleet.count_matching("cancel", most=READ_MOST, **_open_filters(values))
+        case "reschedule":
+            return await fleet.count_matching(
+                "reschedule", most=READ_MOST, **change_of(values), **_open_filters(values)
+            )
         case _:
-            return await fleet.move_many(queue_of(values), **_open_filters(values), dry_run=True)
+            return await fleet.count_matching("move", most=READ_MOST, to=queue_of(values), **_open_filters(values))
+
+
+async def _count_dead(fleet: AsyncFleet, filters: dict[str, Any]) -> Matching:
+    """How many dead letters match. Without a filter but the queue, the lanes count them."""
+    queue = filters.pop("queue", None)
+    if not filters:
+        return Matching(await fleet.count_dead(queue), 0, is_all=True)
+    count, cursor = 0, ""
+    for _ in range(READ_MOST // LETTERS_AT_ONCE):
+        page = await fleet.dead(queue, limit=LETTERS_AT_ONCE, cursor=cursor, **filters)
+        count, cursor = count + len(page), page.cursor
+        if not cursor:
+            break
+    return Matching(count, READ_MOST if cursor else count, is_all=not cursor)
 
 
 async def _all(fleet: AsyncFleet, values: Values, by: str) -> int:
@@ -156,7 +176,7 @@ async def _each(ids: Sequence[str], act: Callable[[str], Awaitable[object]]) -> 
 
 def _checked(values: Values) -> None:
     if values["verb"] is None:
-        raise refusal("invalid-request", f"verb: use {', '.join(VERBS)}.")
+        raise refusal("invalid-request", f"verb: use {', '.join(VERBS)}.", field="verb")
     if values["verb"] == "purge":
         _whole_queue(values)
 
@@ -167,7 +187,7 @@ async def preview(dashboard: Dashboard, values: Values, _caller: Caller) -> Data
     ids = ids_of(values)
     if ids:
         _one(dashboard.fleet, values, "")  # reports a wrong field now
-        return _data(values, len(ids), 0)
+        return _data(values, Matching(len(ids), len(ids), is_all=True), 0)
     return _data(values, await _count(dashboard.fleet, values), 0)
 
 
@@ -177,13 +197,21 @@ async def confirm(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
     ids = ids_of(values)
     if ids:
         done = await _each(ids, _one(dashboard.fleet, values, caller.name))
-        return _data(values, done, len(ids) - done)
-    return _data(values, await _all(dashboard.fleet, values, caller.name), 0)
+        return _data(values, Matching(done, len(ids), is_all=True), len(ids) - done)
+    done = await _all(dashboard.fleet, values, caller.name)
+    return _data(values, Matching(done, done, is_all=True), 0)
 
 
-def _data(values: Values, count: int, left: int) -> Data:
+def _data(values: Values, found: Matching, left: int) -> Data:
     filters = {one.name: values[one.name] for one in FIELDS if one.name != "verb" and values[one.name] is not None}
-    return {"verb": values["verb"], "count": count, "left": left, "filters": filters}
+    return {
+        "verb": values["verb"],
+        "count": found.number,
+        "read": found.read,
+        "is_all": found.is_all,
+        "left": left,
+        "filters": filters,
+    }
 
 
 DONE = {"purge": "cancelled", "cancel": "cancelled", "retry": "put back", "reschedule": "rescheduled", "move": "moved"}
@@ -197,7 +225,8 @@ def _note(data: Data) -> str:
 
 ACTIONS = (
     Action(
-        path="/jobs/bulk/preview", summary="Count the jobs that an action on all matching jobs would change.",
+        path="/jobs/bulk/preview",
+        summary="Count the jobs that an action on all matching jobs would change; about 5,000 are read at most.",
         act=preview, answer=ANSWER, note=_note, back="/jobs", parameters=FIELDS, shows="bulk",
     ),
     Action(

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 import pytest
 import redis
 
-from jobfleet import Job, JobStatus
+from jobfleet import InvalidJob, Job, JobStatus, Priority
 from jobfleet.errors import ConfigError
+from jobfleet.store.calls.index import CHUNK
 from jobfleet.store.calls.lease import claim
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.server.target import target
@@ -60,6 +61,8 @@ async def test_those_that_are_meant_are_cancelled_and_no_others(
 ) -> None:
     ids = await fill(client)
 
+    matching = await client("count_matching", "cancel", **chosen)
+    assert (matching.number, matching.is_all) == (len(meant), True)
     counted = await client("count_open", **chosen)
     cancelled = await client("cancel_many", **chosen, by="bob")
 
@@ -95,3 +98,44 @@ async def test_more_than_a_page_is_cancelled(client: Either) -> None:
 async def test_what_would_mean_all_or_none_is_refused(client: Either, chosen: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         await client("cancel_many", **chosen)
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [{"queue": "default"}, {"tags": "eu"}, {"status": JobStatus.QUEUED}, {"user": "ann"}, {"queue": "mail"}],
+)
+@pytest.mark.parametrize(
+    ("act", "change"),
+    [("move", {"to": "mail"}), ("reschedule", {"delay": 60}), ("reschedule", {"priority": Priority.NORMAL}),
+     ("reschedule", {"priority": Priority.HIGH}), ("reschedule", {"delay": 60, "priority": Priority.NORMAL})],
+)  # fmt: skip
+async def test_a_bounded_count_has_the_number_of_a_dry_run(
+    client: Either, chosen: dict[str, object], act: str, change: dict[str, object]
+) -> None:
+    ids = await fill(client)
+    await client("enqueue", Job("x", "app.add", (1, 2), depends_on=[ids["us-later"]], tags=("eu",)))
+
+    found = await client("count_matching", act, **change, **chosen)
+
+    assert found.is_all
+    assert found.number == await client(f"{act}_many", **change, **chosen, dry_run=True)
+
+
+@pytest.mark.parametrize("chosen", [{"tags": "eu"}, {"queue": "default"}])
+async def test_a_bounded_count_reads_few_jobs_and_says_so(client: Either, chosen: dict[str, object]) -> None:
+    await client.all("enqueue_many", [Job("x", "app.add", (1, 2), tags=("eu",)) for _ in range(330)])
+
+    few = await client("count_matching", "cancel", most=60, **chosen)
+    assert 60 <= few.number == few.read <= 60 + CHUNK
+    assert not few.is_all
+    assert await client("count_matching", "cancel", **chosen) == (330, 330, True)
+
+
+@pytest.mark.parametrize(
+    ("act", "change"),
+    [("move", {}), ("move", {"to": "no name"}), ("reschedule", {}), ("reschedule", {"delay": -1}),
+     ("cancel", {"most": 0})],
+)  # fmt: skip
+async def test_a_count_of_what_cannot_be_done_is_refused(client: Either, act: str, change: dict[str, object]) -> None:
+    with pytest.raises(InvalidJob):
+        await client("count_matching", act, **change, tags="eu")

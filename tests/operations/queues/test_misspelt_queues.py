@@ -13,6 +13,7 @@ from jobfleet import ConfigError, Fleet, Job
 CALLS: dict[str, Callable[[Fleet], Any]] = {
     "cancel_many": lambda fleet: fleet.cancel_many(queue="mial"),
     "clean": lambda fleet: fleet.clean(5, "mial"),
+    "count_matching": lambda fleet: fleet.count_matching("cancel", queue="mial"),
     "count_open": lambda fleet: fleet.count_open(queue="mial"),
     "count_dead": lambda fleet: fleet.count_dead("mial"),
     "dead": lambda fleet: fleet.dead("mial"),
