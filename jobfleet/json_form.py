@@ -170,6 +170,7 @@ class JsonForm:
             "last": info.last and self.fire(info.last),
             "next": iso(info.next.at) if info.next else None,
             "fired_by": list(info.fired_by),
+            "doubt": info.doubt,
         }
 
     def fire(self, fire: CronFire) -> dict[str, object]:

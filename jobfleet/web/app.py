@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -22,11 +21,13 @@ from jobfleet.fleet.aio import AsyncFleet
 from jobfleet.fleet.sync import Fleet
 from jobfleet.logs.contained import contain_handler_errors
 from jobfleet.version import VERSION
+from jobfleet.web.address import segment, with_slashes
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.endpoints import login, reading, writing
-from jobfleet.web.endpoints.request import Context, json_response, root_of
+from jobfleet.web.endpoints.request import Context, Endpoint, json_response, root_of
 from jobfleet.web.errors import refusal
 from jobfleet.web.openapi import Document
+from jobfleet.web.route import Page
 from jobfleet.web.safety.guard import Guard
 from jobfleet.web.safety.identity import Identify
 from jobfleet.web.table import ACTIONS, PAGES
@@ -75,7 +76,13 @@ class WebApp:
         if self._root and scope["type"] == "http" and not scope.get("root_path"):
             path = scope["path"]
             is_whole = path == self._root or path.startswith(f"{self._root}/")
-            scope = {**scope, "root_path": self._root, "path": path if is_whole else self._root + path}
+            raw = scope.get("raw_path") or b""
+            whole = {"path": path, "raw_path": raw}
+            if not is_whole:
+                whole = {"path": self._root + path, "raw_path": self._root.encode() + raw}
+            scope = {**scope, **whole, "root_path": self._root}
+        if scope["type"] == "http":
+            scope = {**scope, "path": with_slashes(scope["path"], scope.get("raw_path") or b"")}
         await self._inner(scope, receive, send)
 
 
@@ -116,6 +123,10 @@ class _Assets(StaticFiles):
         return response
 
 
+def _of_api(context: Context, page: Page) -> Endpoint:
+    return reading.api(context, page) if page.ends is None else reading.events(context, page, page.ends)
+
+
 def _routes(context: Context) -> list[BaseRoute]:
     async def healthz(_: Request) -> Response:
         return json_response({"status": "ok", "version": VERSION})
@@ -124,7 +135,7 @@ def _routes(context: Context) -> list[BaseRoute]:
         return json_response(Document(PAGES, ACTIONS).made("v1"))
 
     async def find(request: Request) -> Response:
-        return RedirectResponse(f"{root_of(request)}/jobs/{quote(request.query_params.get('id', ''), safe='')}", 303)
+        return RedirectResponse(f"{root_of(request)}/jobs/{segment(request.query_params.get('id', ''))}", 303)
 
     routes: list[BaseRoute] = [
         Route("/healthz", healthz),
@@ -136,7 +147,7 @@ def _routes(context: Context) -> list[BaseRoute]:
         Mount("/static", _Assets(directory=STATIC)),
     ]
     for page in PAGES:
-        routes.append(Route(API + page.api_path, (reading.events if page.ends else reading.api)(context, page)))
+        routes.append(Route(API + page.api_path, _of_api(context, page)))
         if page.template:
             routes.append(Route(f"/live{page.path}", reading.live(context, page)))
             routes.append(Route(page.path, reading.html(context, page)))

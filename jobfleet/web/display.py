@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import unicodedata
-from datetime import datetime
+from datetime import UTC, datetime
 
 from markupsafe import Markup, escape
 
-from jobfleet.clock import local, span
+from jobfleet.clock import span
 from jobfleet.operations.doctor.findings import size as spelled
 
 LINE_MOST = 300
@@ -24,6 +25,7 @@ BLOCK_MOST = 60_000
 MARKS_MOST = 4
 """Combining marks on one character; more would cover the lines above and below."""
 _KEPT = frozenset("\n\t")
+_JOINT = re.compile(r"([._:])(?=[^._:])")
 
 
 def shown(value: object, most: int = LINE_MOST) -> str:
@@ -76,9 +78,20 @@ def brief(seconds: float | None) -> str:
     return duration(seconds) if seconds is None or not 0 < seconds < 0.01 else f"{seconds * 1000:.2g} ms"
 
 
-def attribute(text: str) -> Markup:
-    """A text of the dashboard itself, in full, as the value of an attribute."""
+def attribute(value: object) -> Markup:
+    """A text that the dashboard or its user has given, in full, as the value of an attribute."""
+    text = "" if value is None else str(value)
     return escape(_harmless(text, len(text), frozenset()))
+
+
+def breaks(name: str) -> Markup:
+    """A name of a function, which may break into lines after each dot, colon and underscore."""
+    return Markup(_JOINT.sub(r"\1<wbr>", str(escape(shown(name)))))  # noqa: S704 - it is escaped before
+
+
+def exactly(moment: datetime) -> str:
+    """A time in UTC, which all times of the dashboard are in."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def ago(text: str | None) -> Markup:
@@ -89,7 +102,7 @@ def ago(text: str | None) -> Markup:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return escape(shown(text))
-    exact = local(moment)
+    exact = exactly(moment)
     return Markup('<time datetime="{}" title="{}">{}</time>').format(moment.isoformat(), exact, exact)
 
 
@@ -99,8 +112,8 @@ def age(text: str | None) -> Markup:
 
 
 def clock(text: str) -> str:
-    """The time of day of a line of a log, in the local zone."""
-    return local(datetime.fromisoformat(text))[11:19]
+    """The time of day of a line of a log, in UTC."""
+    return exactly(datetime.fromisoformat(text))[11:19]
 
 
 def percent(part: float | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
@@ -18,6 +19,7 @@ Read = Callable[["Dashboard", Values], Awaitable[Data]]
 Act = Callable[["Dashboard", Values, Caller], Awaitable[Data]]
 TEXT_MOST = 1000
 """Characters of a parameter."""
+_ESCAPED = re.compile(r"~([0-7][0-9A-Fa-f])")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +127,7 @@ class Page:
 
     def values(self, path: Mapping[str, str], query: Mapping[str, str]) -> dict[str, Any]:
         """Read the values of its parameters."""
-        sources = {"path": path, "query": query}
+        sources = {"path": _names(path), "query": query}
         return {one.name: one.read(sources[one.place].get(one.name)) for one in self.parameters}
 
 
@@ -160,9 +162,14 @@ class Action:
 
     def values(self, path: Mapping[str, str], body: Mapping[str, Any]) -> dict[str, Any]:
         """Read the values of its parameters."""
-        sources: dict[str, Mapping[str, Any]] = {"path": path, "body": body}
+        sources: dict[str, Mapping[str, Any]] = {"path": _names(path), "body": body}
         unknown = {} if self.back else body
         return {**unknown} | {one.name: one.read(sources[one.place].get(one.name)) for one in self.parameters}
+
+
+def _names(path: Mapping[str, str]) -> dict[str, str]:
+    """The names in the segments of a path; `address.segment` has escaped them."""
+    return {name: _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text) for name, text in path.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,7 +128,8 @@ def test_each_page_is_whole_and_has_the_headers_of_safety(browser: Browser, page
     ],
 )
 def test_a_page_shows(browser: Browser, path: str, texts: list[str]) -> None:
-    page = re.sub(r"\s+", " ", html.unescape(re.sub(r"<(?!progress)[^>]+>", " ", browser.get(path).text)))
+    body = browser.get(path).text.replace("<wbr>", "")
+    page = re.sub(r"\s+", " ", html.unescape(re.sub(r"<(?!progress)[^>]+>", " ", body)))
     for text in texts:
         assert html.unescape(text).replace("8,765", "8765") in page, (text, page)
 

@@ -116,7 +116,12 @@ def test_jobs_are_listed_by_group_and_time_and_found_by_a_text_in_the_archive(
                 enqueued_at=datetime.now(UTC),
             )
         )  # fmt: skip
+    without = browser.get("/jobs").text
+    assert 'name="text"' not in without
+    assert "There is no archive, so jobs cannot be found by a text." in without
     with served(make_fleet(archive_url=url)) as site:
+        assert 'name="text"' in site.browser().get("/jobs").text
+        assert "There is no archive" not in site.browser().get("/jobs").text
         assert "Ünfound" in site.browser().get("/jobs?text=nfou").text
         assert "No jobs match." in site.browser().get("/jobs?text=nfou&queue=other").text
 

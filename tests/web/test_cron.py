@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote_plus
@@ -119,15 +120,21 @@ def test_one_is_added_with_a_form(browser: Browser, fleet: Fleet) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
-def test_the_note_names_a_function_that_no_worker_has_published(
+def test_the_page_warns_of_a_function_that_no_worker_has_published(
     browser: Browser, fleet: Fleet, tokens: dict[Role, str]
 ) -> None:
     csrf, fields = browser.csrf("/cron"), {"expression": "@daily", "function": "demo.ad"}
     note = "No worker has published 'demo.ad'; did you mean 'demo.add'? The job is parked until one does."
     answer = browser.post("/cron/entries/add", csrf, name="daily", expression="@daily", function="demo.ad")
 
-    assert f"note={quote_plus(f'daily: added. {note}')}" in answer.headers["Location"]
+    assert f"note={quote_plus('daily: added.')}" in answer.headers["Location"]
     assert fleet.cron.get("daily").function == "demo.ad"
+    for _ in range(2):  # the warning stays
+        page = html.unescape(browser.get(answer.headers["Location"]).text)
+        assert f'<p class="problem" role="status">{note}</p>' in page
+    assert "not published" in browser.get("/cron").text
+    assert 'class="problem" role="status">No worker' not in browser.get("/cron/nightly").text
+    assert browser.get("/api/v1/cron/daily").json["entry"]["doubt"] == note
     assert call(browser, tokens, "/cron/entries/add", **fields, name="other").json["doubt"] == note
     assert (
         call(browser, tokens, "/cron/entries/add", **fields | {"function": "demo.add", "name": "right"}).json["doubt"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from markupsafe import Markup
 
-from jobfleet.web.display import age, ago, block, call_text, shown
+from jobfleet.web.display import age, ago, block, breaks, call_text, shown
 
 EFFECTS = {
     "escape sequence": ("\x1b[31mred\x1b[0m", r"\x1b[31mred\x1b[0m"),
@@ -53,8 +53,13 @@ def test_arguments_are_one_per_line() -> None:
     assert call_text(None, None) == "no arguments"
 
 
+def test_a_name_of_a_function_may_break_after_a_dot_and_an_underscore() -> None:
+    assert breaks("a.b_c:d") == Markup("a.<wbr>b_<wbr>c:<wbr>d")
+    assert breaks("__init__..x<b>.") == Markup("__<wbr>init__..<wbr>x&lt;b&gt;.")
+
+
 def test_a_time_has_its_exact_form_beside_it(in_berlin: None) -> None:
-    exact = "2026-11-27 18:04:05 +01:00"
+    exact = "2026-11-27 17:04:05 UTC"
     assert ago("2026-11-27T17:04:05+00:00") == Markup(
         f'<time datetime="2026-11-27T17:04:05+00:00" title="{exact}">{exact}</time>'
     )

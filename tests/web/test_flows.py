@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from jobfleet import Fleet, Flow, InvalidJob, Job
+from jobfleet.web.pages import flows
 from jobfleet.web.safety.caller import Role
 from tests.cli.hand import Hand
 from tests.web.site import Answer, Browser
@@ -205,3 +206,50 @@ def test_hostile_names_become_text(browser: Browser, fleet: Fleet, hand: Hand) -
         assert "<script>alert" not in page
         assert "<img" not in page
         assert "\u202e" not in page
+
+
+def test_only_open_flows_are_listed_among_those_that_are_looked_at(
+    browser: Browser, fleet: Fleet, hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(30):
+        flow = Flow(f"f{number}")
+        flow.add(Job("x", "demo.add", id=f"j{number}"))
+        fleet.flows.enqueue(flow)
+        if number % 3:
+            fleet.flows.cancel(flow)
+
+    answer = browser.get("/api/v1/flows?open=yes").json
+    assert [one["name"] for one in answer["flows"]] == [f"f{number}" for number in range(27, -1, -3)]
+    assert (answer["looked"], answer["next"]) == (30, 0)
+    monkeypatch.setattr(flows, "JOBS_LOOKED", 12)
+    first = browser.get("/api/v1/flows?open=yes").json
+    assert [one["name"] for one in first["flows"]] == ["f27", "f24", "f21", "f18"]
+    assert (first["looked"], first["next"]) == (12, 12)
+    second = browser.get("/api/v1/flows?open=yes&skip=12").json
+    assert [one["name"] for one in second["flows"]] == ["f15", "f12", "f9", "f6"]
+    page = browser.get("/flows?open=yes").text
+    assert 'rel="next" href="/flows?open=yes&amp;skip=12"' in page
+    assert '<a href="/flows?open=yes" aria-current="true">Open</a>' in page
+
+
+def test_a_large_flow_is_open_unless_all_of_it_was_read(browser: Browser, fleet: Fleet, hand: Hand) -> None:
+    large, done = Flow("Large"), Flow("Done")
+    large.map(lambda n: Job("x", "demo.add", id=f"l{n}", queue="a"), range(60))
+    done.map(lambda n: Job("x", "demo.add", id=f"d{n}", queue="b"), range(3))
+    for flow in (large, done):
+        fleet.flows.enqueue(flow)
+    for number in range(40):
+        fleet.cancel(f"a.0.l{number}")
+    fleet.flows.cancel(done)
+
+    found = browser.get("/api/v1/flows?open=yes").json["flows"]
+
+    assert [(one["name"], one["status"], one["read"], one["jobs"]) for one in found] == [("Large", "unknown", 40, 60)]
+    fleet.flows.cancel(large)
+    assert "unknown" in browser.get("/flows?open=yes").text
+
+
+def test_the_page_says_if_no_flow_is_open(browser: Browser, fleet: Fleet, etl: Flow) -> None:
+    fleet.flows.cancel(etl)
+
+    assert "No flow is open among the 1 that were looked at." in browser.get("/flows?open=yes").text

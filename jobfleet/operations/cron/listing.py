@@ -10,11 +10,14 @@ from typing import NamedTuple
 from jobfleet.cron import Cron, Fire, from_us
 from jobfleet.errors import EncodingError, InvalidJob, JobNotFound
 from jobfleet.functions.manifest import read_cron
+from jobfleet.functions.naming import CLEANUP
 from jobfleet.model.asking import check_number
+from jobfleet.model.similar import similar_function
 from jobfleet.operations.cron.entries import DECORATOR, entry_of, find, is_published
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import moment
+from jobfleet.operations.workers.info import WorkerInfo, runs_undecorated, workers_of
 from jobfleet.store.calls import cron as calls
 from jobfleet.store.records import FleetSeen
 from jobfleet.store.rows import sound
@@ -57,6 +60,7 @@ class CronInfo:
         next: Its next fire; None when it has none, or is paused.
         fired_by: The live processes that have announced that they fire recurring jobs, as ``reaper ID`` or ``worker
             ID``. Empty when there is none; a reaper of an older version does not announce itself.
+        doubt: That no worker has published its function; empty if one has.
     """
 
     name: str
@@ -70,6 +74,7 @@ class CronInfo:
     last: CronFire | None
     next: Fire | None
     fired_by: tuple[str, ...] = ()
+    doubt: str = ""
 
 
 def firing(context: FleetContext, attendants: Iterable[calls.Attendant]) -> tuple[str, ...]:
@@ -125,6 +130,7 @@ def _infos(context: FleetContext, now: int, rows: Sequence[calls.Scheduled]) -> 
         return []
     answers = yield (context.fleet_call(), calls.attendants(context.keys))
     seen, by = value(answers[:1]), firing(context, value(answers[1:]))
+    workers = workers_of(context, seen)
     lasts = yield [calls.history(context.keys, row.name, limit=1) for row in rows]
     infos = []
     for row, answer in zip(rows, lasts, strict=True):
@@ -146,9 +152,18 @@ def _infos(context: FleetContext, now: int, rows: Sequence[calls.Scheduled]) -> 
                 last=fires[0] if fires else None,
                 next=entry.cron.next(from_us(now)) if row.paused is None else None,
                 fired_by=by,
+                doubt=_doubt(entry.function, seen, workers),
             )
         )
     return infos
+
+
+def _doubt(function: str, seen: FleetSeen, workers: Sequence[WorkerInfo]) -> str:
+    if function == CLEANUP or function in seen.functions or runs_undecorated(workers, function):
+        return ""
+    meant = similar_function(function, seen.functions)
+    close = f"; did you mean {meant!r}?" if meant else "."
+    return f"No worker has published {function!r}{close} The job is parked until one does."
 
 
 def history(context: FleetContext, name: str, *, limit: int = HISTORY) -> Operation[list[CronFire]]:

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from jobfleet.web.display import shown
+from jobfleet.web.endpoints.entered import Sent, entered_into
 from jobfleet.web.endpoints.request import Context, Endpoint, json_response, path_of, root_of
 from jobfleet.web.endpoints.stream import EventStream
 from jobfleet.web.errors import Problem, refusal
@@ -48,7 +49,8 @@ def _key(page: Page, values: dict[str, Any]) -> tuple[object, ...]:
     return (page.path, *sorted((name, str(value)) for name, value in values.items()))
 
 
-async def _read(context: Context, page: Page, values: dict[str, Any]) -> dict[str, Any]:
+async def read(context: Context, page: Page, values: dict[str, Any]) -> dict[str, Any]:
+    """Read the data of a page; pages with the same address share a read."""
     dashboard = context.dashboard
     return await dashboard.hub.once(_key(page, values), lambda: page.read(dashboard.reading, values))
 
@@ -68,19 +70,52 @@ def html(context: Context, page: Page) -> Endpoint:
 
     async def answer(request: Request) -> Response:
         caller, values = _asked(context, page, request)
-        data = await _read(context, page, values)
-        root, query = root_of(request), request.url.query
-        archive = context.dashboard.config.archive_url
-        return context.page(
-            request, f"{page.template}.html", caller, title=page.title, values=values, data=data,
-            here=page.path, has_archive=archive is not None, note=_note(request, caller),
-            live=context.renderer.live(
-                page.template, data, None, root=root, role=caller.role, csrf=csrf_token(caller.key)
-            ),
-            stream=f"{root}/live{path_of(request).partition('?')[0]}" + (f"?{query}" if query else ""),
+        data = await read(context, page, values)
+        return shown_page(
+            context, request, caller, page, values, data, path=path_of(request).partition("?")[0],
+            query=request.url.query, note=_note(request, caller),
         )  # fmt: skip
 
     return context.handled("html", answer)
+
+
+def shown_page(
+    context: Context,
+    request: Request,
+    caller: Caller,
+    page: Page,
+    values: dict[str, Any],
+    data: dict[str, Any],
+    *,
+    path: str,
+    query: str,
+    status: int = 200,
+    note: str = "",
+    sent: Sent | None = None,
+) -> Response:
+    """A page with its data.
+
+    Args:
+        context: What the endpoints work with.
+        request: The request.
+        caller: Who sees it.
+        page: The page.
+        values: The values of its parameters.
+        data: What it shows.
+        path: Its path, quoted.
+        query: Its query.
+        status: The status of the answer.
+        note: What an action has done.
+        sent: The form of the page that was refused.
+    """
+    root = root_of(request)
+    live = context.renderer.live(page.template, data, None, root=root, role=caller.role, csrf=csrf_token(caller.key))
+    return context.page(
+        request, f"{page.template}.html", caller, status=status, title=page.title, values=values, data=data,
+        here=page.path, has_archive=context.dashboard.config.archive_url is not None, note=note, live=live,
+        stream=f"{root}/live{path}" + (f"?{query}" if query else ""), entered=entered_into(sent),
+        problem=sent and sent.problem,
+    )  # fmt: skip
 
 
 def _note(request: Request, caller: Caller) -> str:
@@ -117,10 +152,14 @@ def live(context: Context, page: Page) -> Endpoint:
     return context.handled("json", answer)
 
 
-def events(context: Context, page: Page) -> Endpoint:
-    """The endpoint of the API that sends the data of a page at each change, as server-sent events, until the last."""
-    ends = page.ends
-    assert ends is not None  # noqa: S101 - only such pages come here
+def events(context: Context, page: Page, ends: Callable[[dict[str, Any]], bool]) -> Endpoint:
+    """The endpoint of the API that sends the data of a page at each change, as server-sent events, until the last.
+
+    Args:
+        context: What the endpoints work with.
+        page: The page.
+        ends: Whether data are the last ones.
+    """
 
     async def answer(request: Request) -> Response:
         _, values = _asked_exactly(context, page, request)

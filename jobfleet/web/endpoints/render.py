@@ -15,6 +15,7 @@ from markupsafe import Markup
 from jobfleet.model import STORED
 from jobfleet.version import VERSION
 from jobfleet.web import charts, display, drawing
+from jobfleet.web.address import segment
 from jobfleet.web.errors import Problem
 from jobfleet.web.safety.caller import Role
 from jobfleet.web.table import MENU
@@ -41,6 +42,7 @@ class Renderer:
             ago=display.ago,
             attribute=display.attribute,
             block=display.block,
+            breaks=display.breaks,
             brief=display.brief,
             call=display.call_text,
             clock=display.clock,
@@ -50,6 +52,7 @@ class Renderer:
             figures=charts.figures,
             json=display.json_text,
             percent=display.percent,
+            segment=segment,
             size=display.size,
         )
         self._environment.globals.update(

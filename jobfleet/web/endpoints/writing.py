@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from jobfleet.errors import JobfleetError
+from jobfleet.web.address import segment
+from jobfleet.web.endpoints.again import page_again
 from jobfleet.web.endpoints.request import Context, Endpoint, address_of, json_response, logged_path, root_of
+from jobfleet.web.errors import Problem, problem_of
 from jobfleet.web.route import Action
 from jobfleet.web.safety.caller import Caller
 from jobfleet.web.safety.checks import (
@@ -37,19 +41,24 @@ async def _done(
 
 
 def form(context: Context, action: Action) -> Endpoint:
-    """The endpoint of a form; then the page is shown again."""
+    """The endpoint of a form. Then the page is shown again; after an error, with what was typed."""
 
     async def answer(request: Request) -> Response:
         check_origin(request)
         caller = context.caller(request, action.role)
         fields = await read_form(request)
         check_csrf(caller.key, fields.pop(CSRF_FIELD, ""))
-        values = action.values(request.path_params, fields)
-        data = await _done(context, action, request, caller, values)
+        try:
+            values = action.values(request.path_params, fields)
+            data = await _done(context, action, request, caller, values)
+        except Problem as problem:
+            return await page_again(context, request, caller, action, fields, problem)
+        except JobfleetError as error:
+            return await page_again(context, request, caller, action, fields, problem_of(error))
         if action.shows:
             return context.page(request, f"{action.shows}.html", caller, here=action.back, data=data)
         note = action.note(data)
-        path = action.back.format_map({name: quote(str(value), safe="") for name, value in {**values, **data}.items()})
+        path = action.back.format_map({name: segment(str(value)) for name, value in {**values, **data}.items()})
         kept = {name: values[name] for name in action.keeps if values[name] is not None}
         query = urlencode({**kept, "note": note, "mark": signed(caller.key, note)})
         return RedirectResponse(f"{root_of(request)}{path}?{query}", 303)

@@ -10,14 +10,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from jobfleet.clock import iso, monotonic
+from jobfleet.clock import iso
 from jobfleet.cron import Cron, Fire
 from jobfleet.cron.entry import MISFIRE, OVERLAP
 from jobfleet.model import Job
 from jobfleet.operations.cron.listing import CronFire
-from jobfleet.operations.explain.unknown import unknown
-from jobfleet.operations.fleet_context import REMEMBERED
-from jobfleet.operations.workers.info import workers_of
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.errors import refusal
 from jobfleet.web.route import Action, Data, Many, Page, Parameter, Shape, Values
@@ -39,7 +36,7 @@ SHAPE = Shape("CronEntry", {
     "name": str, "expression": str, "tz": str, "misfire": str, "misfire_window": float, "most": int, "overlap": str,
     "jitter": float, "start": datetime | None, "end": datetime | None, "queue": str, "function": str, "origin": str,
     "orphaned": bool, "paused": str | None, "paused_at": datetime | None, "last": CronFire | None,
-    "next": datetime | None, "fired_by": list[str],
+    "next": datetime | None, "fired_by": list[str], "doubt": str,
 })  # fmt: skip
 FIRE = Shape("PlannedFire", {"at": datetime, "nominal": str, "offset": str, "note": str})
 
@@ -127,7 +124,7 @@ async def add(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
     """Add a recurring job."""
     for name in ("name", "expression", "function"):
         if not values[name]:
-            raise refusal("invalid-request", f"{name}: it is needed.")
+            raise refusal("invalid-request", f"{name}: it is needed.", field=name)
     policies = {name: values[name] for name in ("misfire", "overlap") if values[name]}
     planned = Cron(values["expression"], values["tz"] or "UTC", **policies)
     job = Job(
@@ -138,17 +135,7 @@ async def add(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
         queue=values["queue"],
     )
     word = await dashboard.fleet.cron.add(values["name"], planned, job, by=caller.name)
-    return _changed(values["name"], word, planned) | {"doubt": _doubt(dashboard, values["function"])}
-
-
-def _doubt(dashboard: Dashboard, function: str) -> str:
-    """That no worker has published a function, as far as the addition has read that; empty if there is no doubt."""
-    context = dashboard.fleet.context
-    read_at, seen = context.published
-    if seen is None or monotonic() - read_at > REMEMBERED or function in seen.functions:
-        return ""
-    found = unknown(function, seen.functions, (), workers_of(context, seen))
-    return "" if found is None else found.text
+    return _changed(values["name"], word, planned) | {"doubt": (await dashboard.fleet.cron.get(values["name"])).doubt}
 
 
 def _read(name: str, given: object, kind: type[list[Any] | dict[str, Any]]) -> Any:
@@ -178,7 +165,7 @@ def _held_note(data: Data) -> str:
 
 
 def _changed_note(data: Data) -> str:
-    return f"{data['name']}: {data['change']}. {data.get('doubt', '')}".rstrip()
+    return f"{data['name']}: {data['change']}."
 
 
 CHANGE: dict[str, Any] = {"name": str, "change": str, "next": datetime | None}

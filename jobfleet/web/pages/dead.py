@@ -40,8 +40,8 @@ NARROW = (
     Parameter(name="function", help="Only letters of this function."),
     Parameter(name="tag", help="Only letters with this tag."),
     Parameter(name="user", help="Only letters of this user."),
-    Parameter(name="since", help="Only letters from this time on, in ISO 8601."),
-    Parameter(name="until", help="Only letters from before this time, in ISO 8601."),
+    Parameter(name="since", help="Only letters from this time on, in ISO 8601; UTC without an offset."),
+    Parameter(name="until", help="Only letters from before this time, in ISO 8601; UTC without an offset."),
 )
 GROUP = Parameter(name="fingerprint", help="Only letters of this group.")
 OF_LETTERS = ("tag", "user", "since", "until")
@@ -160,7 +160,7 @@ async def read_count(dashboard: Dashboard, values: Values) -> Data:
     """How many letters match. Each of them is read."""
     return {
         "count": await dashboard.fleet.count_dead(values["queue"], **letter_filters(values)),
-        "at": iso(datetime.now().astimezone()),
+        "at": iso(datetime.now(UTC)),
         "filters": _filters(values),
     }
 

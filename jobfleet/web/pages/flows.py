@@ -2,7 +2,8 @@
 
 Calls of Redis for L lanes: the list needs 1, and at most 1 + L for each of the 10 flows of a page, of which it reads 40
 jobs, and 1 + L again for each larger flow that it reads as a whole, of at most 600 jobs together; one flow needs at
-most 7 + L, and reads 300 jobs at once. It is as many calls again if jobs were moved.
+most 7 + L, and reads 300 jobs at once. It is as many calls again if jobs were moved. The open flows need 1, and at most
+1 + L for each flow that is looked at, of which about 800 jobs are read together.
 """
 
 from __future__ import annotations
@@ -29,6 +30,11 @@ OPEN = ("running", "retrying", "queued", "scheduled")
 UNKNOWN = "unknown"
 """The status of a flow of which not all jobs were read: another job may have failed, or may run."""
 FLOW = Parameter(name="flow", help="The id of the flow.", place="path")
+JOBS_LOOKED = 800
+"""The jobs that are read, about, to find the open flows of a page."""
+OPEN_ONLY = Parameter(
+    name="open", help="Only flows with a job that may still run, or of which not all jobs were read.", words=("yes",)
+)  # fmt: skip
 SKIP = Parameter(name="skip", help="Newer flows to leave out.", least=0, most=FLOWS_KEPT, default=0)
 BEGIN = Parameter(name="begin", help="The number of the first job.", least=0, most=1_000_000, default=0)
 ROW = Shape("FlowRow", {
@@ -43,6 +49,8 @@ JOB = Shape("FlowJob", {
 
 async def read_flows(dashboard: Dashboard, values: Values) -> Data:
     """The newest flows with their states."""
+    if values["open"]:
+        return await _read_open(dashboard, values["skip"])
     skip = values["skip"]
     listed = await dashboard.fleet.flows(limit=min(FLOWS_KEPT, skip + FLOWS_SHOWN + 1))
     parts: dict[str, FlowPart] = {}
@@ -52,7 +60,30 @@ async def read_flows(dashboard: Dashboard, values: Values) -> Data:
             parts[flow_id] = await dashboard.fleet.flows.part(flow_id, limit=JOBS_LISTED)
     parts |= await _wholes(dashboard, [part for part in parts.values() if part.whole is None])
     rows = [_head(parts[flow_id]) | {"made": iso(made)} for flow_id, made in shown if flow_id in parts]
-    return {"flows": rows, "next": skip + FLOWS_SHOWN if len(listed) > skip + FLOWS_SHOWN else 0}
+    following = skip + FLOWS_SHOWN if len(listed) > skip + FLOWS_SHOWN else 0
+    return {"flows": rows, "next": following, "looked": len(shown), "is_open": False}
+
+
+async def _read_open(dashboard: Dashboard, skip: int) -> Data:
+    """The next open flows, among a bounded number of flows that are looked at."""
+    listed = await dashboard.fleet.flows(limit=FLOWS_KEPT)
+    rows: list[Data] = []
+    room, looked = JOBS_LOOKED, 0
+    for flow_id, made in listed[skip:]:
+        if room <= 0 or len(rows) == FLOWS_SHOWN:
+            break
+        looked += 1
+        with suppress(JobNotFound):
+            part = await dashboard.fleet.flows.part(flow_id, limit=JOBS_LISTED)
+            room -= len(part.jobs)
+            if _may_be_open(part):
+                rows.append(_head(part) | {"made": iso(made)})
+    following = skip + looked if len(listed) > skip + looked else 0
+    return {"flows": rows, "next": following, "looked": looked, "is_open": True}
+
+
+def _may_be_open(part: FlowPart) -> bool:
+    return part.whole is None or not part.whole.is_done
 
 
 async def _wholes(dashboard: Dashboard, parts: Sequence[FlowPart]) -> dict[str, FlowPart]:
@@ -134,7 +165,8 @@ def _number(count: int, one: str, many: str) -> str:
 PAGES = (
     Page(
         path="/flows", title="Flows", summary="List the newest flows with their states.", read=read_flows,
-        answer={"flows": Many(ROW), "next": int}, template="flows", every=2.0, parameters=(SKIP,),
+        answer={"flows": Many(ROW), "next": int, "looked": int, "is_open": bool}, template="flows", every=2.0,
+        parameters=(OPEN_ONLY, SKIP),
     ),
     Page(
         path="/flows/{flow}", title="Flow", summary="Show one flow with the states of at most 300 of its jobs.",

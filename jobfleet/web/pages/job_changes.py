@@ -63,9 +63,9 @@ def _read(text: str | None, name: str, kind: type, what: str) -> Any:
     try:
         found = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
-        raise refusal("invalid-request", f"{name} is not JSON: {error}.") from None
+        raise refusal("invalid-request", f"{name} is not JSON: {error}.", field=name) from None
     if not isinstance(found, kind):
-        raise refusal("invalid-request", f"{name}: give {what}.")
+        raise refusal("invalid-request", f"{name}: give {what}.", field=name)
     return found
 
 

@@ -12,6 +12,7 @@ from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.errors import refusal
 from jobfleet.web.route import Data, Many, Page, Parameter, Shape, Values
 
+TIME_REMEDY = "give a time such as 2026-11-28T14:00, which is in UTC, or 2026-11-28T15:00+01:00 (%2B in an address)."
 LARGE = ("result", "traceback", "progress_details", "metadata")
 """Fields that a list leaves out: each may have a megabyte."""
 JOB = Shape.of("Job", JobResult, without=LARGE)
@@ -26,8 +27,8 @@ FILTERS = (
     Parameter(name="user", help="Only jobs of this user."),
     Parameter(name="session", help="Only jobs of this session."),
     Parameter(name="group", help="Only jobs of this group."),
-    Parameter(name="since", help="Only jobs that were enqueued at this time or later, in ISO 8601."),
-    Parameter(name="until", help="Only jobs that were enqueued before this time, in ISO 8601."),
+    Parameter(name="since", help="Only jobs that were enqueued at this time or later: ISO 8601; UTC without offset."),
+    Parameter(name="until", help="Only jobs that were enqueued before this time: ISO 8601; UTC without offset."),
 )
 TEXT = Parameter(
     name="text",
@@ -49,15 +50,16 @@ def job_row(form: JsonForm, job: JobResult[Any]) -> Data:
 
 
 def moment_of(name: str, text: str) -> datetime:
-    """A time that a person has given.
+    """A time that a person or a program has given, in ISO 8601; without an offset it is in UTC.
 
     Raises:
         Problem: It is not one.
     """
     try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        raise refusal("invalid-request", f"{name}: give a time such as 2026-11-28T14:00.") from None
+        moment = datetime.fromisoformat(text)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise refusal("invalid-request", f"{name}: {TIME_REMEDY}", field=name) from None
 
 
 def times_of(values: Values) -> dict[str, datetime]:

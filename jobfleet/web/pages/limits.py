@@ -41,7 +41,7 @@ async def clear_limit(dashboard: Dashboard, values: Values, caller: Caller) -> D
 
 def _queue(values: Values) -> str:
     if values["queue"] is None:
-        raise refusal("invalid-request", "queue: give the queue.")
+        raise refusal("invalid-request", "queue: give the queue.", field="queue")
     return str(values["queue"])
 
 
@@ -49,7 +49,7 @@ def _number(name: str, text: str) -> float:
     try:
         number = float(text)
     except ValueError:
-        raise refusal("invalid-request", f"{name}: give a number, or inf.") from None
+        raise refusal("invalid-request", f"{name}: give a number, or inf.", field=name) from None
     return int(number) if number.is_integer() else number
 
 

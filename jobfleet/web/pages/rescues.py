@@ -49,7 +49,7 @@ def _canary(text: str) -> Sequence[int]:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise refusal("invalid-request", "canary: give numbers such as 1,10, or none.") from None
+        raise refusal("invalid-request", "canary: give numbers such as 1,10, or none.", field="canary") from None
 
 
 async def stop(dashboard: Dashboard, values: Values, caller: Caller) -> Data:

@@ -55,3 +55,28 @@ def test_each_page_is_within_the_width(
             assert barriers(page) == [], path
         picture(page, f"{name}-{width}-{scheme}")
     context.close()
+
+
+@pytest.mark.usefixtures("programs")
+def test_the_workers_fit_a_phone_with_the_names_of_their_columns(browser: Browser, site: Site) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 800}, base_url=f"http://127.0.0.1:{site.port}")
+    page.goto("/workers")
+    page.locator('tr[id^="worker-"]').first.wait_for()
+
+    table = page.locator(".table").first
+    assert table.evaluate("one => one.scrollWidth") <= table.evaluate("one => one.clientWidth")
+    heads = table.locator("thead th").evaluate_all("all => all.map(one => one.textContent)")
+    names = (
+        table.locator('tr[id^="worker-"]')
+        .first.locator("td")
+        .evaluate_all("all => all.map(one => getComputedStyle(one, '::before').content.replaceAll('\"', '').trim())")
+    )
+    shown = {head: name for head, name in zip(heads, names, strict=True) if name not in {"none", "normal"}}
+    assert set(shown) >= {"Children", "Running", "Memory", "CPU", "Heard"}
+    assert all(head == name for head, name in shown.items()), shown
+    for button in table.locator("button").all():
+        box = button.bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= 390
+    picture(page, "workers-390")
+    page.close()
