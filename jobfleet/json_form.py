@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from jobfleet.operations.queues.info import QueueInfo
     from jobfleet.operations.workers.commands import Confirmation
     from jobfleet.operations.workers.info import WorkerInfo
+    from jobfleet.operations.workers.stacks import ChildStacks
 
 US_DIGITS = 16
 """Digits of a time in µs since 1970, until the year 2286."""
@@ -184,6 +185,10 @@ class JsonForm:
     def confirmation(self, confirmation: Confirmation) -> dict[str, object]:
         """A worker's confirmation of a command: every attribute of `Confirmation`."""
         return self._attributes(confirmation)
+
+    def stacks(self, stacks: ChildStacks) -> dict[str, object]:
+        """The stacks of a child: every attribute of `ChildStacks`."""
+        return self._attributes(stacks)
 
     def audit(self, entry: AuditEntry) -> dict[str, object]:
         """An action of an operator: every attribute of `AuditEntry`."""

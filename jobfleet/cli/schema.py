@@ -23,4 +23,5 @@ confirmation_data = FORM.confirmation
 cron_data = FORM.cron
 fire_data = FORM.fire
 audit_data = FORM.audit
+stacks_data = FORM.stacks
 jsonable = FORM.value

@@ -13,9 +13,13 @@ from typing import NamedTuple
 from jobfleet.model.who import NOBODY, from_word, to_word
 
 VERBS = ("quiet", "resume", "stop", "dump", "scale")
+STACKS = "stacks"
+"""Asks for the stacks of a child; unlike the other verbs, it gets an answer."""
 
 _CANCEL = re.compile(r"^cancel (\S+) ([0-9]{1,17}) (\S+) (\S+)$")
-_COMMAND = re.compile(rf"^({'|'.join(VERBS)}) (\S+) ([0-9a-f]{{1,32}}) (\S+) (-|[0-9]{{1,12}}(?:\.[0-9]{{1,6}})?)$")
+_COMMAND = re.compile(
+    rf"^({'|'.join((*VERBS, STACKS))}) (\S+) ([0-9a-f]{{1,32}}) (\S+) (-|[0-9]{{1,12}}(?:\.[0-9]{{1,6}})?)$"
+)
 
 
 class CancelRequest(NamedTuple):
@@ -42,11 +46,12 @@ class Command(NamedTuple):
     """An operator's command to a worker.
 
     Attributes:
-        verb: One of `VERBS`.
+        verb: One of `VERBS`, or `STACKS`.
         worker: The worker's id.
         nonce: A hexadecimal text; the same in every repetition.
         by: Who sent the command; `NOBODY` if unknown.
-        value: For ``scale`` the number of processes, for ``stop`` the seconds of grace; None if not given.
+        value: For ``scale`` the number of processes, for ``stop`` the seconds of grace, for ``stacks`` the number
+            of the child; None if not given.
     """
 
     verb: str

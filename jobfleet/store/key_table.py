@@ -168,4 +168,5 @@ FLEET_KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow("versions", "zset", "versions of workers by the time they were first seen (µs)", "the last 200"),
     KeyRow("reports", "zset", "workers by the time of their last report of runs (µs)", "trimmed by each report"),
     KeyRow("report:<id>", "string", "counts and times of a worker's runs per queue and function", "TTL 1 h"),
+    KeyRow("stacks:<nonce>", "string", "the stacks of a child that somebody has asked for", "TTL 1 min"),
 )

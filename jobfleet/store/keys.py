@@ -217,6 +217,10 @@ class Keyspace:
         """The key of a worker's report of its runs."""
         return f"{self.tag}report:{worker_id}"
 
+    def stacks(self, nonce: str) -> str:
+        """The key of the stacks of a child, which somebody has asked for."""
+        return f"{self.tag}stacks:{nonce}"
+
     def samples_of(self, part: str) -> str:
         """The key of the points of a chunk, or of the counters at the last sample."""
         return f"{self.samples}:{part}"

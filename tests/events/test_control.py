@@ -16,6 +16,7 @@ from jobfleet.events import CancelRequest, Command, read_control
         (Command("stop", "box:1:ab", "0f", "ann", 2.5), "stop box:1:ab 0f ann 2.5"),
         (Command("stop", "box:1:ab", "0f", "ann", 0), "stop box:1:ab 0f ann 0"),
         (Command("dump", "box:1:ab", "0f", "ann"), "dump box:1:ab 0f ann -"),
+        (Command("stacks", "box:1:ab", "0f", "ann", 12), "stacks box:1:ab 0f ann 12"),
     ],
 )
 def test_a_command_travels(command: Command, line: str) -> None:

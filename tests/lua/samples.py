@@ -27,6 +27,7 @@ from jobfleet.store.calls import (
     samples,
     settle,
     spoiled,
+    stacks,
     steps,
 )
 from jobfleet.store.calls.dead import filing, groups, rescues
@@ -186,6 +187,8 @@ SAMPLES: dict[str, Call[Any]] = {
     "settle": settle.settle(LANE, [settle.release(job_id, 7) for job_id in IDS]),
     "status": inspect.status(LANE, IDS),
     "steps": steps.steps(LANE, IDS[0]),
+    "keep_stacks": stacks.keep_stacks(KEYS, "0af", b"answer"),
+    "stacks": stacks.stacks(KEYS, "0af"),
     "stop": control.stop(LANE, [(job_id, 7, 1, "raised") for job_id in IDS]),
     "sweep": ended.sweep(LANE, "tag:eu"),
     "endings": ended.endings(LANE, "keep:f"),
@@ -228,5 +231,5 @@ SHARES_KEYS = {
     "extend_flow", "fleet", "flow", "flows", "gather", "history", "hold_entry", "keep_flow", "kinds", "know", "leave",
     "ledger", "memory", "open_queue", "paused", "queues", "schedule", "server", "lacking", "take", "topology",
     "unschedule", "commit_samples", "hold_samples", "points", "report_runs", "run_reports", "sampled", "samples",
-    "write_samples", "read_audit", "write_audit",
+    "write_samples", "read_audit", "write_audit", "stacks", "keep_stacks",
 }  # fmt: skip

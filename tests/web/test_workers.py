@@ -10,8 +10,9 @@ import pytest
 from jobfleet import Fleet, Job
 from jobfleet.codec import encode
 from jobfleet.store.calls.presence import beat
+from jobfleet.web.safety.caller import Role
 from tests.cli.hand import Hand
-from tests.web.site import Browser
+from tests.web.site import Browser, Site
 
 MIB = 1024**2
 
@@ -66,3 +67,31 @@ def test_a_worker_that_is_not_there(browser: Browser) -> None:
     answer = browser.get("/api/v1/workers/nobody")
     assert (answer.status, answer.code) == (404, "worker-not-found")
     assert browser.get("/workers/nobody").status == 404
+
+
+def stacks_page(browser: Browser, worker: str, child: str) -> tuple[int, str]:
+    answer = browser.post(f"/workers/{worker}/stacks", browser.csrf(), child=child)
+    return answer.status, text_of(answer.text)
+
+
+def test_the_stacks_of_a_child_that_cannot_answer(browser: Browser, hand: Hand, reporting: str) -> None:
+    assert "w1.1 Its worker is of an older version: 'jobfleet workers dump'" in stacks_page(browser, "w1", "1")[1]
+    assert stacks_page(browser, "nobody", "1")[0] == 404
+    assert "child: give the number of the child" in stacks_page(browser, "w1", "")[1]
+    assert stacks_page(browser, "w1", "x")[0] == 400
+    assert 'action="/workers/box:1:a/stacks"' in html.unescape(browser.get(f"/workers/{reporting}").text).replace(
+        "%3A", ":"
+    )
+
+
+def test_stacks_are_for_operators_and_audited(
+    site: Site, fleet: Fleet, hand: Hand, tokens: dict[Role, str], browser: Browser
+) -> None:
+    answers = {role: site.browser().call("/workers/w1/stacks", token, child=1) for role, token in tokens.items()}
+    assert {role: answer.status for role, answer in answers.items()} == {
+        Role.VIEWER: 403, Role.PRODUCER: 403, Role.OPERATOR: 200, Role.ADMIN: 200,
+    }  # fmt: skip
+    data = answers[Role.OPERATOR].json
+    assert (data["child"], data["worker"], data["text"], data["is_known"]) == ("w1.1", "w1", "", True)
+    done = [(one.action, one.by, one.target, one.outcome) for one in fleet.audit().entries if one.outcome != "refused"]
+    assert sorted(done) == [("worker.stacks", f"of-{role}", "w1.1", "unknown") for role in ("admin", "operator")]

@@ -12,8 +12,8 @@ from jobfleet.cli import fail
 from jobfleet.cli.confirmations import confirmed, not_confirmed
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Decorated, Group, by_option, yes_option
-from jobfleet.cli.output import Cell, Column, agreed, count, say, since
-from jobfleet.cli.schema import confirmation_data, job_data, worker_data
+from jobfleet.cli.output import Cell, Column, agreed, count, plain_lines, say, since
+from jobfleet.cli.schema import confirmation_data, job_data, stacks_data, worker_data
 from jobfleet.cli.top.screen import NO_WORKERS, WORKER_COLORS
 from jobfleet.config import processors
 from jobfleet.model import JobResult, JobStatus
@@ -215,6 +215,41 @@ def stop(invocation: Invocation, /, grace: float | None, yes: bool, **where: Any
 def dump(invocation: Invocation, /, **where: Any) -> int:
     """Make workers log their leases and the stacks of their threads."""
     return _Command(invocation, "dump", **where).go()
+
+
+@workers.command()
+@click.argument("name", metavar="CHILD")
+@click.option("--timeout", type=TIME, default=10.0, metavar="TIME", help="Longest time to wait. [default 10s]")
+@by_option
+@click.pass_obj
+def stacks(invocation: Invocation, /, name: str, timeout: float, by: str | None) -> int:
+    """Show what the threads and tasks of a child do now, with the job of each.
+
+    Give the id of a child, as 'jobfleet workers show' lists them, or a worker or host that has only one child. A child
+    whose event loop is blocked answers, too.
+    """
+    with invocation.fleet() as fleet:
+        child = _child_named(fleet, name)
+        if child is None:
+            return fail.NOT_FOUND
+        found = fleet.child_stacks(child, timeout=timeout, by=by or whoami())
+    invocation.output.show(data=stacks_data(found), ids=[found.child], text=plain_lines(found.text))
+    if found.text:
+        return fail.DONE
+    say(f"{child}: {found.refusal}")
+    return fail.FAILED if found.is_known else fail.NOT_FOUND
+
+
+def _child_named(fleet: Fleet, name: str) -> str | None:
+    """The id of a child; None, after a message, if the name fits none or several."""
+    every = [child.id for worker in fleet.workers() for child in worker.processes if _fits(worker, name)]
+    worker, _, number = name.rpartition(".")
+    if not every and worker and number.isdecimal():
+        return name
+    if len(every) == 1:
+        return every[0]
+    say(f"There is no child {name!r}; see 'jobfleet workers ls'." if not every else f"Give one of: {', '.join(every)}.")
+    return None
 
 
 def _cpus(worker: WorkerInfo) -> int:

@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar, Unpack, overload
 
-from jobfleet.client._sync.audit import Audit, audited
-from jobfleet.client._sync.background import sleep
+from jobfleet.client._sync.workers import Workers
 from jobfleet.model import JobId, Priority
 from jobfleet.model.option_types import Durability, Seconds
 from jobfleet.operations.jobs import cancel
@@ -16,50 +14,12 @@ from jobfleet.operations.jobs import cancel
 if TYPE_CHECKING:
     from jobfleet.operations.doctor.repair import Repair
     from jobfleet.operations.jobs.filters import JobFilters
-    from jobfleet.operations.workers import commands
 
 T = TypeVar("T")
 
 
-class Operate(Audit):
+class Operate(Workers):
     """Operations of a client that change queues, workers and open jobs."""
-
-    def command_workers(
-        self,
-        ids: Sequence[str],
-        command: str,
-        *,
-        processes: int | None = None,
-        grace: Seconds | None = None,
-        timeout: Seconds = 10.0,
-        by: str | None = None,
-    ) -> list[commands.Confirmation]:
-        """Send a command to workers, wait until their heartbeats confirm it, and return the state of each.
-
-        Args:
-            ids: The workers.
-            command: ``quiet``, ``resume``, ``stop``, ``scale`` or ``dump``.
-            processes: The number of children per worker, for ``scale``.
-            grace: Seconds that running jobs may take to end, for ``stop``; default the setting of each worker.
-            timeout: Seconds to wait. A worker may confirm later.
-            by: The person or program that gives the command, for the record.
-
-        Raises:
-            ConfigError: There is no such command, or an argument is missing or wrong.
-        """
-        from jobfleet.operations.actions import fleet as actions
-        from jobfleet.operations.workers import commands
-
-        order = commands.Order(ids, command, processes=processes, grace=grace, timeout=timeout, by=by)
-        action = actions.command_workers(self.context, ids, command, processes=processes, grace=order.grace)
-        return audited(self.context, self._do, action, lambda: self._confirmed(order), by=by)
-
-    def _confirmed(self, order: commands.Order) -> list[commands.Confirmation]:
-        while True:
-            confirmations = self._do(order.turn(self.context))
-            if order.is_over:
-                return confirmations
-            sleep(order.pause)
 
     def pause(
         self,

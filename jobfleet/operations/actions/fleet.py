@@ -45,6 +45,15 @@ def _confirmed(answers: Sequence[Any]) -> Outcome:
     return Outcome("done" if number else "unknown", number, after=states)
 
 
+def child_stacks(child: str) -> Action:
+    """The question for the stacks of a child."""
+    return Action("worker.stacks", child, end=_answered)
+
+
+def _answered(shown: Any) -> Outcome:
+    return Outcome("done" if shown.text else "unknown", after={"refusal": shown.refusal} if shown.refusal else {})
+
+
 def repair() -> Action:
     """The repair of contradictions in the data."""
     return Action("fleet.repair", "all queues", end=_repaired)

@@ -102,8 +102,8 @@ ENQUEUES = _named(
 )
 ASKS = _named("fleet flow kinds lines outcomes parents queues results server status")
 RUNS = _named(
-    """acquire_lock beat bury children claim declare ended_runs extend_flow granted keep know leave log note_wait
-    progress put_back release_lock renew report_runs steps stop"""
+    """acquire_lock beat bury children claim declare ended_runs extend_flow granted keep keep_stacks know leave log
+    note_wait progress put_back release_lock renew report_runs steps stop"""
 )
 LEASES = _named("pause_function paused resume_function set_aside settle tick waiting")
 """What workers do, too, so that a fleet without a reaper recovers the jobs of dead workers."""

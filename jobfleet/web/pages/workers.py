@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_type_hints
 
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.operations.workers.commands import Confirmation
 from jobfleet.operations.workers.info import WorkerInfo
+from jobfleet.operations.workers.stacks import ChildStacks
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.errors import Problem, refusal
 from jobfleet.web.pages.jobs import JOB, job_row
@@ -16,8 +17,13 @@ from jobfleet.web.safety.caller import Caller, Role
 RUNNING_SHOWN, RUNNING_READ = 200, 1000
 TIMEOUT = 3.0
 """Seconds for which a page waits for a worker to confirm. It may confirm later."""
+STACKS_TIMEOUT = 8.0
+"""The same for the stacks of a child, which it may take 4 s to write."""
 ID = Parameter(name="id", help="The id of the worker.", place="path")
 PROCESSES = Parameter(name="processes", help="The number of its children.", place="body", least=1, most=1024)
+CHILD = Parameter(
+    name="child", help="The number of the child, which its id ends with.", place="body", least=0, most=999_999_999
+)
 CHANGE: dict[str, Any] = {"worker": str, "state": str, "children": int, "is_confirmed": bool, "refusal": str}
 
 
@@ -100,6 +106,17 @@ async def dump(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
     return await _command(dashboard, values, caller, "dump")
 
 
+async def stacks(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
+    """Ask for the stacks of a child."""
+    if values["child"] is None:
+        raise refusal("invalid-request", "child: give the number of the child, which its id ends with.", field="child")
+    child = f"{values['id']}.{values['child']}"
+    found = await dashboard.fleet.child_stacks(child, timeout=STACKS_TIMEOUT, by=caller.name)
+    if not found.is_known:
+        raise _unknown(values["id"])
+    return dashboard.form.stacks(found)
+
+
 def _dump_note(data: Data) -> str:
     return f"{data['worker']} writes the stacks of its children to its log." if data["is_confirmed"] else _note(data)
 
@@ -137,6 +154,10 @@ ACTIONS = (
     Action(
         path="/workers/{id}/dump", summary="Let a worker write the stacks of its children to its log.", act=dump,
         answer=CHANGE, note=_dump_note, back="/workers", parameters=(ID,),
+    ),
+    Action(
+        path="/workers/{id}/stacks", summary="Show the stacks of a child: of its threads and tasks, with their jobs.",
+        act=stacks, answer=get_type_hints(ChildStacks), back="/workers/{id}", parameters=(ID, CHILD), shows="stacks",
     ),
     Action(
         path="/workers/{id}/stop", summary="Let a worker finish its jobs and end.", act=stop, answer=CHANGE,

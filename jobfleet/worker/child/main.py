@@ -1,6 +1,6 @@
 """The main program of a child: it loads the user's modules, runs the engine, and obeys its supervisor.
 
-It is started as ``python -m jobfleet.worker.child.main COMMANDS REPORTS BOARD STACKS`` with four inherited
+It is started as ``python -m jobfleet.worker.child.main COMMANDS REPORTS BOARD STACKS ASKED`` with five inherited
 descriptors. The settings come in the first frame.
 """
 
@@ -38,6 +38,7 @@ from jobfleet.worker.child.engine import Engine
 from jobfleet.worker.child.process import flush, keep_from_jobs, run_loop
 from jobfleet.worker.child.recycling import ChildAge
 from jobfleet.worker.child.served_queues import ServedQueues
+from jobfleet.worker.child.stacks import write_on_request
 from jobfleet.worker.child.supervisor_watch import SupervisorWatch
 from jobfleet.worker.ipc.frames import Sender, frames
 from jobfleet.worker.ipc.kinds import kind_of
@@ -338,7 +339,7 @@ def _count(registry: Registry, module: str) -> int:
 
 def main() -> None:
     """Run a child process."""
-    commands, reports, board, stacks = (int(number) for number in sys.argv[1:5])
+    commands, reports, board, stacks, asked = (int(number) for number in sys.argv[1:6])
     ignore([number for number in NOT_FOR_CHILDREN if number != END_LOADING])
     leave_on(END_LOADING)
     faulthandler.enable()
@@ -346,9 +347,10 @@ def main() -> None:
     sender = Sender(reports)
     shared = LeaseBoard(board)
     os.close(board)
-    keep_from_jobs(commands, reports, stacks)
+    keep_from_jobs(commands, reports, stacks, asked)
 
     async def run_child() -> int:
+        write_on_request(asked, stacks)
         return await Child(frames(commands), sender, shared).run()
 
     try:

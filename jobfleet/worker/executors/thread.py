@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
 from typing import Any
+from weakref import WeakSet
 
 from jobfleet.errors import JobCancelled
 from jobfleet.worker.run.executor import OnEnd
@@ -48,7 +49,7 @@ class JobThread:
         was_interrupted: Whether the event loop has raised in it since its job began.
     """
 
-    __slots__ = ("ident", "is_targeted", "run", "was_interrupted")
+    __slots__ = ("__weakref__", "ident", "is_targeted", "run", "was_interrupted")
 
     def __init__(self) -> None:
         self.ident = 0
@@ -109,6 +110,15 @@ def _call(run: Run, function: Callable[..., Any], args: list[Any], kwargs: dict[
     return function(*args, **kwargs)
 
 
+_started: WeakSet[JobThread] = WeakSet()
+"""The threads of all pools of this process."""
+
+
+def runs_in_threads() -> dict[int, Run]:
+    """Return the runs whose code threads of this process execute, by the id of the thread. Any thread may ask."""
+    return {thread.ident: run for thread in list(_started) if (run := thread.run) is not None}
+
+
 class ThreadExecutor:
     """A pool of threads, as many as jobs run at once.
 
@@ -151,6 +161,7 @@ class ThreadExecutor:
 
     def _serve(self, thread: JobThread) -> None:
         thread.ident = threading.get_ident()
+        _started.add(thread)
         while (work := self._work.get()) is not None:
             run, function, args, kwargs, on_end = work
             value, error = thread.call(run, function, args, kwargs)

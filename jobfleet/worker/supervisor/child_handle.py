@@ -7,7 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from jobfleet.clock import boottime, monotonic
@@ -87,17 +88,20 @@ class ChildHandle:
         board, stacks = create(capacity), nameless("jobfleet-stacks")
         commands, down = os.pipe()
         up, reports = os.pipe()
-        given = (commands, reports, board, stacks)
+        asked, asks = os.pipe()
+        os.set_blocking(asks, False)
+        given = (commands, reports, board, stacks, asked)
         command = [sys.executable, "-m", "jobfleet.worker.child.main", *map(str, given)]
         with held_back(NOT_FOR_CHILDREN):
             self._process = subprocess.Popen(command, pass_fds=given, stdin=subprocess.DEVNULL)
-        os.close(commands)
-        os.close(reports)
+        for descriptor in (commands, reports, asked):
+            os.close(descriptor)
         self.pid = self._process.pid
         self.reports = up
         self._down: Sender | None = Sender(down)
         self._board = LeaseBoardReader(board)
-        self._stacks = stacks
+        self._stacks, self._asks = stacks, asks
+        self._writing = asyncio.Lock()
         self._is_closed = False
 
     def hello(self, settings: Mapping[str, Any], modules: Sequence[str], app_dir: str, *, quiet: bool) -> None:
@@ -154,11 +158,23 @@ class ChildHandle:
 
     async def stacks(self, timeout: float = 2.0) -> str:
         """Return the stacks of its threads, or what was written after `timeout` seconds."""
+        return await self._written(lambda: self.kill(signal.SIGUSR1), timeout)
+
+    async def stacks_with_jobs(self, timeout: float) -> str:
+        """Return the stacks of its threads and tasks with their jobs; empty if it does not write them in time."""
+        return await self._written(lambda: os.write(self._asks, b"?"), timeout)
+
+    async def _written(self, ask: Callable[[], object], timeout: float) -> str:
+        async with self._writing:  # the answers to two questions would mix
+            return await self._write(ask, timeout)
+
+    async def _write(self, ask: Callable[[], object], timeout: float) -> str:
         if self._is_closed:
             return ""
         os.ftruncate(self._stacks, 0)
         os.lseek(self._stacks, 0, os.SEEK_SET)  # the child inherited this descriptor and shares its offset
-        self.kill(signal.SIGUSR1)
+        with suppress(BlockingIOError, BrokenPipeError):
+            ask()
         size, until = 0, monotonic() + timeout
         while monotonic() < until:
             await asyncio.sleep(0.05)
@@ -189,3 +205,4 @@ class ChildHandle:
         self._is_closed = True
         self._board.close()
         os.close(self._stacks)
+        os.close(self._asks)

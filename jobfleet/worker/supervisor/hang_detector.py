@@ -55,10 +55,13 @@ class HangDetector:
 
     def processes(self, slots: int) -> list[Process]:
         """Describe the children; each has this number of slots."""
-        return [
-            Process(handle.child, handle.pid, self._state(handle), handle.running, slots, handle.usage)
-            for handle in self._children.values()
-        ]
+        return [self._process(handle, slots) for handle in self._children.values()]
+
+    def _process(self, handle: ChildHandle, slots: int) -> Process:
+        state, running = self._state(handle), handle.running
+        if state == "hung":  # it cannot report what it runs
+            running = max(running, sum(one.phase.is_in_code for one in handle.posted()))
+        return Process(handle.child, handle.pid, state, running, slots, handle.usage)
 
     def _state(self, handle: ChildHandle) -> str:
         watched = self._watched.get(handle.child)

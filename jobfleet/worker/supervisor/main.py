@@ -295,10 +295,11 @@ class Supervisor:
     # --- duties ---------------------------------------------------------------------------------
 
     async def _beat(self, patience: float | None = None) -> None:
+        processes = self._hangs.processes(self._config.slots)
         work = self._report(
             queues=self._child_processes.queues,
             slots=self._config.slots * self._child_processes.size,
-            running=sum(handle.running for handle in self._by_pid.values()),
+            running=sum(one.running for one in processes),
             children=sum(1 for handle in self._by_pid.values() if handle.is_ready and not handle.is_draining),
             leaving=len(self._child_processes.draining),
             hung=self._hangs.count,
@@ -308,7 +309,7 @@ class Supervisor:
             undecorated=self._undecorated,
             kinds=[kind.id for kind in self._child_processes.kinds],
             scale_max=self._scale_max,
-            processes=self._hangs.processes(self._config.slots),
+            processes=processes,
         )
         if patience is None:
             try:

@@ -6,6 +6,7 @@ a command repeats it until the worker's heartbeat shows its nonce.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
@@ -22,6 +23,10 @@ LISTENED_FOR = 5.0
 """Seconds per read of the control channel."""
 REMEMBERED = 64
 """Number of remembered commands, so that a repeated command is not executed again."""
+
+
+ANSWERS_MOST = 4
+"""Questions for stacks that are answered at once; anyone who can publish can ask."""
 
 
 class Commanded(Protocol):
@@ -76,6 +81,7 @@ class RemoteCommands:
         self._scale_max = scale_max
         self._known: deque[str] = deque(maxlen=REMEMBERED)
         self._is_to_reconnect = False
+        self._answers: set[asyncio.Task[None]] = set()
         self.obeyed = ""
         """The nonce of the last received command."""
 
@@ -136,5 +142,23 @@ class RemoteCommands:
                 self._commanded.scale(by, int(size))
             case Command(verb="dump"):
                 self._commanded.dump()
+            case Command(verb="stacks", nonce=nonce, value=number) if number is not None:
+                self._show_stacks(nonce, int(number))
             case _:
                 log.warning("worker.puzzled verb=%s value=%s", command.verb, command.value)
+
+    def _show_stacks(self, nonce: str, number: int) -> None:
+        if len(self._answers) >= ANSWERS_MOST:
+            log.warning("worker.refused verb=stacks child=%d: others are being answered", number)
+            return
+        from jobfleet.worker.supervisor.stacks import answer  # few are ever asked
+
+        work = answer(self._at, self._keys, list(self._children.values()), nonce, number)
+        task = asyncio.ensure_future(work)
+        self._answers.add(task)
+        task.add_done_callback(self._answered)
+
+    def _answered(self, task: asyncio.Task[None]) -> None:
+        self._answers.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("child.stacks cannot be shown", exc_info=error)

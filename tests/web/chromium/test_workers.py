@@ -1,0 +1,35 @@
+"""What a worker uses and runs, and the stacks of a child, in a real browser."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Page, expect
+
+from jobfleet import Fleet, Job
+from tests.support.fleet import Programs
+from tests.web.chromium.seen import barriers, picture
+
+
+def test_an_operator_sees_what_a_child_does_now(page: Page, fleet: Fleet, programs: Programs) -> None:
+    gate = programs.history.path.with_name("gate of the stacks")
+    job_id = fleet.enqueue(Job("Waits for a file", "hist.gate", (str(gate),)))
+    programs.history.await_start(job_id)
+    (worker,) = fleet.workers()
+    page.goto("/workers")
+    page.get_by_role("link", name=worker.id, exact=True).click()
+    expect(page).to_have_url(f"/workers/{worker.id}")
+    child = page.locator(f"[id='child-{worker.processes[0].id}']")
+    expect(child).to_contain_text("MiB")
+    expect(page.get_by_role("link", name="Waits for a file")).to_be_visible()
+    assert barriers(page) == []
+    picture(page, "worker")
+
+    child.get_by_role("button", name="Stacks").click()
+
+    expect(page.get_by_role("heading", level=1)).to_have_text(f"Stacks of {worker.processes[0].id}")
+    expect(page.locator("pre")).to_contain_text(f"job {job_id}")
+    assert barriers(page) == []
+    picture(page, "stacks")
+    page.get_by_role("link", name="Back").click()
+    expect(page).to_have_url(f"/workers/{worker.id}")
+    gate.touch()
+    fleet.wait(job_id)
