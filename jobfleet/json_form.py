@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jobfleet.model.audit import AuditEntry
     from jobfleet.model.details import JobDetails
     from jobfleet.model.explanation import Explanation
-    from jobfleet.model.history import FunctionTimes, History, HistoryPoint
+    from jobfleet.model.history import FunctionTimes, History, HistoryPoint, QueueTrend
     from jobfleet.model.limit import LimitInfo
     from jobfleet.model.result import LogLine
     from jobfleet.operations.cron.listing import CronFire, CronInfo
@@ -116,6 +116,10 @@ class JsonForm:
             "deploys": deploys,
             "points": points,
         }
+
+    def trend(self, trend: QueueTrend) -> dict[str, object]:
+        """The last hour of a queue: every attribute of `QueueTrend`."""
+        return self._attributes(trend)
 
     def function_times(self, row: FunctionTimes) -> dict[str, object]:
         """What a function did: every attribute of `FunctionTimes`, and of each `Percentiles`."""

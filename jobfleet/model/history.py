@@ -109,6 +109,25 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueTrend:
+    """How many jobs of a queue ended, and how many waited, in each step of the last hour.
+
+    Attributes:
+        queue: The name of the queue.
+        since: The beginning of the first step.
+        step: The duration of a step.
+        ended: Jobs completed and failed in each step, the oldest first; None without a sample.
+        waiting: Jobs that were due at the end of each step; None without a sample.
+    """
+
+    queue: str
+    since: datetime
+    step: timedelta
+    ended: Sequence[int | None]
+    waiting: Sequence[int | None]
+
+
+@dataclass(frozen=True, slots=True)
 class FunctionTimes:
     """What a function did in a time, and how long it took.
 

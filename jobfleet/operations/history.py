@@ -6,14 +6,14 @@ of time, of which one field is read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from jobfleet.durations import seconds_or_text
 from jobfleet.errors import ConfigError, InvalidJob, JobfleetError
 from jobfleet.model import check_queue
-from jobfleet.model.history import Deploy, FunctionTimes, History, HistoryPoint, Percentiles
+from jobfleet.model.history import Deploy, FunctionTimes, History, HistoryPoint, Percentiles, QueueTrend
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.lanes import no_queue, seen
 from jobfleet.operations.operation import Operation, value
@@ -48,6 +48,8 @@ MOST = 10_000
 SHARES = (0.5, 0.95, 0.99)
 FUNCTIONS_READ = 50
 """Functions whose samples `busiest` reads, so that a page costs a bounded number of bytes."""
+QUEUES_READ = 50
+"""The same for the queues of `trends`."""
 LAST_HOUR = 3600
 OF_FUNCTIONS = frozenset({"started", "completed", "failed", "retried", "cancelled"})
 
@@ -187,25 +189,73 @@ def busiest(context: FleetContext, *, limit: int = 20, now_us: int | None = None
     """
     fleet = yield from seen(context)
     names = sorted(fleet.functions)[:FUNCTIONS_READ]
-    head: calls.Head = value((yield (calls.samples(context.keys),)))
-    until = _until(head if now_us is None else head._replace(now=now_us))
-    begin = (until - LAST_HOUR) // COARSE.step * COARSE.step
-    series = {function_series(name): name for name in names}
-    parts = _parts(Window("", LAST_HOUR, COARSE.step), begin, until) if names else []
-    answers = yield [calls.points(context.keys, f"{unit.name}:{chunk}", ["", *series]) for unit, chunk in parts]
-    read_parts = [(unit, chunk, value([answer])) for (unit, chunk), answer in zip(parts, answers, strict=True)]
+    hour = yield from _last_hour(context, [function_series(name) for name in names], now_us)
     rows = []
-    for one, name in series.items():
-        found: Steps = {unit: {} for unit in (FINE, COARSE)}
-        for unit, chunk, answer in read_parts:
-            _add(found[unit], unit, chunk, answer[""], answer[one])
+    for name in names:
         whole: Point = {}
-        points = _joined(found, {}, until)
-        for at in sorted(at for at in points if begin <= at < until):
+        points = hour.points(function_series(name))
+        for at in sorted(points):
             follow(whole, points[at])
         rows.append(_function_times(name, whole))
     rows = [row for row in rows if row.started or row.wait]
     return sorted(rows, key=lambda row: (-row.started, row.function))[:limit]
+
+
+def trends(context: FleetContext, queues: Sequence[str], *, now_us: int | None = None) -> Operation[list[QueueTrend]]:
+    """Read what ended and what waited in each whole minute of the last hour, of the first `QUEUES_READ` queues.
+
+    It costs as many commands as the history of one queue.
+
+    Args:
+        context: The context of the fleet.
+        queues: The names of the queues.
+        now_us: The present time in µs in place of Redis's.
+    """
+    names = list(queues)[:QUEUES_READ]
+    hour = yield from _last_hour(context, [queue_series(name) for name in names], now_us)
+    minutes = range(hour.begin, hour.until // COARSE.step * COARSE.step, COARSE.step)
+    found = []
+    for name in names:
+        points, steps = hour.points(queue_series(name)), dict[int, Point]()
+        for at in sorted(points):
+            follow(steps.setdefault(at // COARSE.step * COARSE.step, {}), points[at])
+        row = [steps.get(at) for at in minutes]
+        ended = [None if one is None else one.get(COMPLETED, 0) + one.get(FAILED, 0) for one in row]
+        waiting = [None if one is None else one.get(FIRST_GAUGE, 0) for one in row]
+        found.append(QueueTrend(name, _moment(hour.begin), timedelta(seconds=COARSE.step), ended, waiting))
+    return found
+
+
+class _Hour(NamedTuple):
+    """The samples of some series in the last hour.
+
+    Attributes:
+        begin: Its beginning, at a whole minute, in seconds since 1970.
+        until: The end of the last sample.
+        parts: The points of all series, by chunk.
+    """
+
+    begin: int
+    until: int
+    parts: Sequence[tuple[Resolution, int, Mapping[str, bytes]]]
+
+    def points(self, series: str) -> dict[int, Point]:
+        """The points of a series."""
+        found: Steps = {unit: {} for unit in (FINE, COARSE)}
+        for unit, chunk, answer in self.parts:
+            _add(found[unit], unit, chunk, answer[""], answer[series])
+        return {at: one for at, one in _joined(found, {}, self.until).items() if self.begin <= at < self.until}
+
+
+def _last_hour(context: FleetContext, series: Sequence[str], now_us: int | None) -> Operation[_Hour]:
+    """Read the samples of some series in the last hour."""
+    head: calls.Head = value((yield (calls.samples(context.keys),)))
+    until = _until(head if now_us is None else head._replace(now=now_us))
+    begin = (until - LAST_HOUR) // COARSE.step * COARSE.step
+    parts = _parts(Window("", LAST_HOUR, COARSE.step), begin, until) if series else []
+    answers = yield [calls.points(context.keys, f"{unit.name}:{chunk}", ["", *series]) for unit, chunk in parts]
+    read_parts = [(unit, chunk, value([answer])) for (unit, chunk), answer in zip(parts, answers, strict=True)]
+    return _Hour(begin, until, read_parts)
 
 
 def _function_times(name: str, whole: Point) -> FunctionTimes:

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from jobfleet.clock import span
 
 WIDTH, HEIGHT = 300, 60
+SPARK_WIDTH, SPARK_HEIGHT = 120, 24
 Point = Mapping[str, Any]
 Value = Callable[[Point, float], float | None]
 
@@ -159,6 +160,34 @@ def _figure(chart: Chart, points: Sequence[Point], step: float, times: list[int]
     )
 
 
+def sparkline(trend: Mapping[str, Any]) -> Markup:
+    """The last hour of a queue as a small drawing: what ended, and what waited, each up to its own maximum."""
+    words, paths = [], []
+    for name, label, look in (("ended", "ended per minute", "good"), ("waiting", "waiting", "warn")):
+        known = [value for value in trend[name] if value is not None]
+        if not known:
+            return Markup("")
+        words.append(f"{label}: last {known[-1]:,}, at most {max(known):,}")
+        path = _path(trend[name], max(known) or 1, SPARK_WIDTH, SPARK_HEIGHT)
+        paths.append(Markup('<path class="line {}" d="{}"/>').format(look, path))
+    text = f"The last hour. {'; '.join(words)}."
+    head = Markup('<svg class="spark" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">')
+    title = Markup("<title>{}</title>").format(text)
+    return Markup("").join([head.format(SPARK_WIDTH, SPARK_HEIGHT, text), title, *paths, Markup("</svg>")])
+
+
+def _path(row: Sequence[float | None], top: float, width: int, height: int) -> str:
+    """The line of a row; a gap interrupts it."""
+    across = width / max(1, len(row) - 1)
+    path, is_on = [], False
+    for place, value in enumerate(row):
+        if value is not None:
+            y = height - 1 - (height - 2) * value / top
+            path.append(f"{'L' if is_on else 'M'}{place * across:.1f} {y:.1f}")
+        is_on = value is not None
+    return "".join(path)
+
+
 def _most(row: Sequence[float]) -> float | None:
     return max(row, default=None)
 
@@ -177,20 +206,13 @@ def written(value: float | None, unit: str) -> str:
 def _svg(chart: Chart, rows: Sequence[Sequence[float | None]], times: Sequence[int], marks: Sequence[Any]) -> Markup:
     """The drawing; its colors come from the stylesheet."""
     top = max((value for row in rows for value in row if value is not None), default=0) or 1
-    across = WIDTH / max(1, len(times) - 1)
     parts = [Markup('<svg viewBox="0 0 {} {}" preserveAspectRatio="none" aria-hidden="true">').format(WIDTH, HEIGHT)]
     length = max(1, times[-1] - times[0]) if times else 1
     for at, _ in marks:
         x = f"{WIDTH * (at - times[0]) / length:.1f}"
         parts.append(Markup('<path class="mark" d="M{} 0V{}"/>').format(x, HEIGHT))
     for line, row in zip(chart.lines, rows, strict=True):
-        path, is_on = [], False
-        for place, value in enumerate(row):
-            if value is not None:
-                y = HEIGHT - 1 - (HEIGHT - 2) * value / top
-                path.append(f"{'L' if is_on else 'M'}{place * across:.1f} {y:.1f}")
-            is_on = value is not None
-        parts.append(Markup('<path class="line {}" d="{}"/>').format(line.look, "".join(path)))
+        parts.append(Markup('<path class="line {}" d="{}"/>').format(line.look, _path(row, top, WIDTH, HEIGHT)))
     return Markup("").join([*parts, Markup("</svg>")])
 
 

@@ -13,8 +13,9 @@ from jobfleet import Fleet, UnknownQueue
 from jobfleet.errors import ConfigError, InvalidJob
 from jobfleet.operations.history import read, window
 from jobfleet.operations.operation import drive_blocking
-from jobfleet.samples.point import COMPLETED, function_series, pack, pack_mark
+from jobfleet.samples.point import COMPLETED, FAILED, FIRST_GAUGE, function_series, pack, pack_mark, queue_series
 from jobfleet.samples.resolution import COARSE, FINE
+from tests.support.sampled import store_samples
 
 NOW = 1_799_971_200
 """Seconds since 1970."""
@@ -111,3 +112,35 @@ def test_two_days_are_read_with_few_commands_and_all_of_them_counted_once(fleet:
     assert sent == [1, 12 + 1]
     two = drive_blocking(fleet.store, read(fleet.context, None, "app.send", **{**asked, "since": "2h", "step": 30}))
     assert [point.completed for point in two.points] == [30] * 240
+
+
+def calls_of(raw: redis.Redis) -> int:
+    """The number of scripts that the server has run since its statistics were reset."""
+    return sum(row["calls"] for name, row in raw.info("commandstats").items() if "eval" in name)
+
+
+def test_the_last_hour_of_many_queues_costs_as_much_as_that_of_one(fleet: Fleet, raw: redis.Redis) -> None:
+    for ago in (600, 300, 290):
+        point = {COMPLETED: 3, FAILED: 1, FIRST_GAUGE: ago}
+        store_samples(raw, fleet, {queue_series("mail"): point, queue_series("other"): {}}, ago=ago)
+    names = ["mail", "other", *(f"empty-{number}" for number in range(60))]
+    fleet.trends(["mail"])  # loads the scripts
+    raw.config_resetstat()
+
+    (alone,) = fleet.trends(["mail"])
+    single = calls_of(raw)
+    raw.config_resetstat()
+    every = fleet.trends(names)
+
+    assert calls_of(raw) == single <= 16
+    assert [one.queue for one in every] == names[:50]
+    assert every[0] == alone
+    assert 55 <= len(alone.ended) == len(alone.waiting) <= 61
+    assert sum(one or 0 for one in alone.ended) == 12
+    assert next(one for one in alone.waiting if one) == 600
+    assert {one for one in every[1].ended if one is not None} == {0}
+    assert [one is None for one in every[2].ended] == [one is None for one in alone.ended]
+
+
+def test_no_queue_has_no_last_hour(fleet: Fleet) -> None:
+    assert fleet.trends([]) == []

@@ -105,3 +105,24 @@ def test_the_api_has_the_history(browser: Browser) -> None:
     assert browser.get("/api/v1/history?since=soon").code == "invalid-job"
     assert browser.get("/api/v1/history?queue=nope").code == "unknown-queue"
     assert browser.get("/api/v1/overview?since=5m").code == "invalid-request"
+
+
+def test_the_list_of_queues_shows_the_last_hour_of_each(
+    browser: Browser, fleet: Fleet, hand: Hand, raw: redis.Redis
+) -> None:
+    for queue in ("quiet", "mail"):
+        fleet.enqueue(Job("x", "demo.add", queue=queue))
+    for ago in (400, 300):
+        store_samples(raw, fleet, {queue_series("mail"): {COMPLETED: 1500, FAILED: 2, FIRST_GAUGE: 7}}, ago=ago)
+
+    data, page = browser.get("/api/v1/queues").json, browser.get("/queues").text
+
+    assert [one["queue"] for one in data["trends"]] == [one["name"] for one in data["queues"]]
+    (row,) = re.findall(r'<tr id="queue-mail">.*?</tr>', page, re.DOTALL)
+    assert 'class="spark"' in row
+    assert 'aria-label="The last hour. ended per minute: last 1,502, at most 1,502; waiting: last 7, at most 7."' in row
+    assert row.count('<path class="line good"') == row.count('<path class="line warn"') == 1
+
+
+def test_a_queue_without_samples_has_no_drawing() -> None:
+    assert charts.sparkline({"ended": [None, None], "waiting": [None, None]}) == ""

@@ -70,7 +70,7 @@ def test_a_worker_that_is_not_there(browser: Browser) -> None:
 
 
 def stacks_page(browser: Browser, worker: str, child: str) -> tuple[int, str]:
-    answer = browser.post(f"/workers/{worker}/stacks", browser.csrf(), child=child)
+    answer = browser.post(f"/workers/{worker}/stacks", browser.csrf("/workers"), child=child)
     return answer.status, text_of(answer.text)
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from jobfleet.model.explanation import Explanation
-    from jobfleet.model.history import FunctionTimes, History
+    from jobfleet.model.history import FunctionTimes, History, QueueTrend
     from jobfleet.operations.doctor.findings import Diagnosis
     from jobfleet.operations.jobs import listing
     from jobfleet.operations.jobs.counting import Matching
@@ -274,6 +274,18 @@ class AsyncInspect(AsyncConnection):
         from jobfleet.operations import history as operations_history
 
         return await self._do(operations_history.busiest(self.context, limit=limit))
+
+    async def trends(self, queues: Sequence[str]) -> list[QueueTrend]:
+        """Return how many jobs of queues ended, and how many waited, in each whole minute of the last hour.
+
+        Only the first 50 queues are read. A queue without samples has only gaps.
+
+        Args:
+            queues: The names of the queues.
+        """
+        from jobfleet.operations import history as operations_history
+
+        return await self._do(operations_history.trends(self.context, queues))
 
     async def doctor(self) -> Diagnosis:
         """Check the server, the workers and a bounded part of each lane. Return the faults with their remedies.

@@ -54,6 +54,7 @@ class Renderer:
             percent=display.percent,
             segment=segment,
             size=display.size,
+            sparkline=charts.sparkline,
         )
         self._environment.globals.update(
             version=VERSION, menu=MENU, states=[str(one) for one in STORED], operator=Role.OPERATOR

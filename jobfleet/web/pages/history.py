@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import get_type_hints
 
 from jobfleet.model.history import History
@@ -46,6 +47,16 @@ async def busiest(dashboard: Dashboard) -> list[Data]:
         return {"functions": [dashboard.form.function_times(one) for one in await dashboard.fleet.busiest()]}
 
     found: list[Data] = (await dashboard.hub.once("busiest", read, fresh_for=2 * FRESH_FOR))["functions"]
+    return found
+
+
+async def trends_of(dashboard: Dashboard, queues: Sequence[str]) -> list[Data]:
+    """The last hour of queues; all pages share one read."""
+
+    async def read() -> Data:
+        return {"trends": [dashboard.form.trend(one) for one in await dashboard.fleet.trends(queues)]}
+
+    found: list[Data] = (await dashboard.hub.once(("trends", *queues), read, fresh_for=2 * FRESH_FOR))["trends"]
     return found
 
 

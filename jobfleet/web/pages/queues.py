@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from jobfleet.model import JobStatus
-from jobfleet.model.history import History
+from jobfleet.model.history import History, QueueTrend
 from jobfleet.model.limit import LimitInfo
 from jobfleet.operations.lanes import no_queue
 from jobfleet.operations.queues.info import QueueInfo
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.errors import refusal
-from jobfleet.web.pages.history import SINCE, history_of
+from jobfleet.web.pages.history import SINCE, history_of, trends_of
 from jobfleet.web.pages.jobs import JOB, job_row
 from jobfleet.web.route import Action, Data, Many, Page, Parameter, Values
 from jobfleet.web.safety.caller import Caller
@@ -25,8 +25,10 @@ CHANGE: dict[str, Any] = {"queue": str, "group": str | None, "function": str | N
 
 
 async def read_queues(dashboard: Dashboard, _values: Values) -> Data:
-    """Every queue with its counts."""
-    return {"queues": [dashboard.form.queue(one) for one in await dashboard.fleet.queues()]}
+    """Every queue with its counts, and the last hour of the first 50."""
+    every = await dashboard.fleet.queues()
+    trends = await trends_of(dashboard, [one.name for one in every])
+    return {"queues": [dashboard.form.queue(one) for one in every], "trends": trends}
 
 
 async def read_queue(dashboard: Dashboard, values: Values) -> Data:
@@ -84,7 +86,7 @@ def _note(data: Data) -> str:
 PAGES = (
     Page(
         path="/queues", title="Queues", summary="List the queues with their counts and pauses.", read=read_queues,
-        answer={"queues": list[QueueInfo]}, template="queues",
+        answer={"queues": list[QueueInfo], "trends": list[QueueTrend]}, template="queues",
     ),
     Page(
         path="/queues/{name}", title="Queue", summary="Show one queue with its limits, running jobs and past.",

@@ -25,7 +25,7 @@ NATIVE = "Native code holds the interpreter, so only the threads are known; the 
 
 
 async def answer(at: Target, keys: Keyspace, children: Iterable[ChildHandle], nonce: str, number: int) -> None:
-    """Store the stacks of a child for whoever has asked for them.
+    """Store the stacks of a child for the operator who has asked for them.
 
     Args:
         at: The server.

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from playwright.sync_api import Page, expect
 
-from jobfleet import Fleet, Job
-from tests.support.fleet import Programs
+from jobfleet import Fleet, Job, JobStatus
+from tests.support.fleet import LONG
+from tests.support.waiting import wait_until
 from tests.web.chromium.seen import barriers, picture
 
 
-def test_an_operator_sees_what_a_child_does_now(page: Page, fleet: Fleet, programs: Programs) -> None:
-    gate = programs.history.path.with_name("gate of the stacks")
-    job_id = fleet.enqueue(Job("Waits for a file", "hist.gate", (str(gate),)))
-    programs.history.await_start(job_id)
+def test_an_operator_sees_what_a_child_does_now(page: Page, fleet: Fleet, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    job_id = fleet.enqueue(Job("Waits for a file", "seed.hold", (str(gate),)))
+    wait_until(lambda: fleet.poll(job_id).status is JobStatus.RUNNING, timeout=LONG, why="it runs")
     (worker,) = fleet.workers()
     page.goto("/workers")
     page.get_by_role("link", name=worker.id, exact=True).click()
@@ -32,4 +35,4 @@ def test_an_operator_sees_what_a_child_does_now(page: Page, fleet: Fleet, progra
     page.get_by_role("link", name="Back").click()
     expect(page).to_have_url(f"/workers/{worker.id}")
     gate.touch()
-    fleet.wait(job_id)
+    fleet.wait(job_id, timeout=LONG)

@@ -1,4 +1,4 @@
--- keep_stacks: a worker stores the stacks of a child for whoever has asked for them.
+-- keep_stacks: a worker stores the stacks of a child for the operator who has asked for them.
 --
 -- KEYS    1 stacks:<nonce> string its answer
 -- ARGV    1 ttl         int     ms for which the answer is stored
