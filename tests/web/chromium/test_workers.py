@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 from playwright.sync_api import Page, expect
 
@@ -17,9 +18,10 @@ def test_an_operator_sees_what_a_child_does_now(page: Page, fleet: Fleet, tmp_pa
     job_id = fleet.enqueue(Job("Waits for a file", "seed.hold", (str(gate),)))
     wait_until(lambda: fleet.poll(job_id).status is JobStatus.RUNNING, timeout=LONG, why="it runs")
     (worker,) = fleet.workers()
+    address = f"/workers/{quote(worker.id, safe='')}"
     page.goto("/workers")
     page.get_by_role("link", name=worker.id, exact=True).click()
-    expect(page).to_have_url(f"/workers/{worker.id}")
+    expect(page).to_have_url(address)
     child = page.locator(f"[id='child-{worker.processes[0].id}']")
     expect(child).to_contain_text("MiB")
     expect(page.get_by_role("link", name="Waits for a file")).to_be_visible()
@@ -33,6 +35,6 @@ def test_an_operator_sees_what_a_child_does_now(page: Page, fleet: Fleet, tmp_pa
     assert barriers(page) == []
     picture(page, "stacks")
     page.get_by_role("link", name="Back").click()
-    expect(page).to_have_url(f"/workers/{worker.id}")
+    expect(page).to_have_url(address)
     gate.touch()
     fleet.wait(job_id, timeout=LONG)
