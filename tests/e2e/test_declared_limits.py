@@ -14,7 +14,7 @@ import pytest
 from jobfleet import Fleet, Job
 from jobfleet.exit_codes import EXIT_USAGE
 from tests.support.fleet import APPS, LONG, History, Program, Programs, settle_all
-from tests.support.revision import unpack
+from tests.support.revision import CONNECTS, unpack
 from tests.support.server import RedisServer
 from tests.support.waiting import wait_until
 
@@ -151,7 +151,7 @@ def test_a_running_worker_stores_its_limits_again_after_a_loss_of_data(forgetful
         await_declared(fleet, ("*", 2, 2))
 
 
-@pytest.mark.not_on("cluster", "sentinel", "tls", reason="the previous revision cannot connect there")
+@CONNECTS
 def test_a_worker_of_the_previous_revision_applies_a_declared_limit(
     redis_url: str, fleet: Fleet, programs: Programs, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

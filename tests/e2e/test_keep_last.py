@@ -16,7 +16,7 @@ from jobfleet.functions.registry import Registry
 from jobfleet.store.keys import Keyspace
 from tests.support.ageing import age_endings, make_due
 from tests.support.fleet import LONG, Programs, settle_all
-from tests.support.revision import unpack
+from tests.support.revision import CONNECTS, unpack
 from tests.support.waiting import wait_until
 
 APP = """
@@ -91,6 +91,7 @@ def test_a_reaper_removes_all_but_the_last_results_while_a_program_waits_for_a_j
     assert set(left) == {open_id, *(job_id for job_id, value in zip(ids, known(fleet, ids), strict=True) if value)}
 
 
+@CONNECTS
 def test_reapers_and_workers_of_the_previous_revision_keep_all_until_new_ones_come(
     old: Programs, programs: Programs, redis_url: str, raw: redis.Redis, app: Path
 ) -> None:

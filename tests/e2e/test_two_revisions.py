@@ -14,10 +14,10 @@ import pytest
 
 from jobfleet import Fleet, Job, JobStatus
 from tests.support.fleet import APPS, LONG, ROOT, Programs, settle_all
-from tests.support.revision import unpack
+from tests.support.revision import CONNECTS, unpack
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.not_on("cluster", "sentinel", "tls", reason="the previous revision cannot connect there")
+pytestmark = CONNECTS
 
 COMPLETED = (
     "plain", "thread", "urgent", "later", "unique", "grouped", "own", "child", "first", "second", "held",

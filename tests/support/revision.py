@@ -14,6 +14,10 @@ PREVIOUS = "1d60b3cfbd0f4e13f97e5375a9593967533b44d1"
 """The last revision whose fleets this one must work beside."""
 
 
+CONNECTS = pytest.mark.not_on("cluster", "sentinel", "tls", reason="the previous revision cannot connect there")
+"""The mark of tests in which that revision connects."""
+
+
 def unpack(folder: Path, revision: str = PREVIOUS) -> Path:
     """Unpack the package of a revision below a folder; return the folder, which goes to the front of the path.
 
