@@ -84,7 +84,7 @@ def test_a_proxy_may_remove_the_path_or_not(make_fleet: Callable[..., Fleet], pr
         assert [link for link in links(answer.text) if not link.startswith("/ops/jobs")] == []
         assert "Path=/ops/jobs" in str(answer.headers["Set-Cookie"])
         assert browser.get(f"{prefix}/static/app.js").status == 200
-        assert browser.get(f"{prefix}/api/v1/queues").json == {"queues": []}
+        assert browser.get(f"{prefix}/api/v1/queues").json == {"queues": [], "trends": []}
 
 
 @pytest.mark.parametrize("path", ["jobs", "/a b", "https://x", "//x", '/"'])

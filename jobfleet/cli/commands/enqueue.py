@@ -235,7 +235,7 @@ def _difference(fleet: Fleet, job: Job, job_id: str) -> str:
     parts = [f"function is {function!r}"] if function and function != job.function else []
     if found.args is not None and found.kwargs is not None:
         given = (*job.args,), {**job.kwargs}
-        parts += ["arguments are others"] if given != (found.args, {**found.kwargs}) else []
+        parts += ["arguments differ"] if given != (found.args, {**found.kwargs}) else []
     return f"Its {', and its '.join(parts)}." if parts else ""
 
 

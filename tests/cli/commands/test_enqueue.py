@@ -216,9 +216,9 @@ def test_a_value_that_cannot_travel_is_told(cli: Cli, hand: Hand) -> None:
     ("args", "what"),
     [
         (["demo.fail", "7"], "Its function is 'demo.add'."),
-        (["demo.add", "8"], "Its arguments are others."),
-        (["demo.add", "7", "--kwargs", '{"y": 1}'], "Its arguments are others."),
-        (["demo.fail"], "Its function is 'demo.add', and its arguments are others."),
+        (["demo.add", "8"], "Its arguments differ."),
+        (["demo.add", "7", "--kwargs", '{"y": 1}'], "Its arguments differ."),
+        (["demo.fail"], "Its function is 'demo.add', and its arguments differ."),
     ],
 )
 def test_an_own_id_with_another_call_says_that_the_existing_job_is_another_one(
