@@ -17,7 +17,7 @@ from tests.support.waiting import wait_until
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_running_jobs_finish(
-    programs: Programs, fleet: Fleet, tmp_path: Path, number: signal.Signals
+    programs: Programs, fleet: Fleet, raw: redis.Redis, tmp_path: Path, number: signal.Signals
 ) -> None:
     gate = tmp_path / "gate"
     worker = programs.ready()
@@ -27,6 +27,7 @@ def test_a_signal_lets_running_jobs_finish(
 
     worker.send(number)
     worker.await_line("worker.stopping")
+    await_listening(raw, 0)
     later = fleet.enqueue(Job("nap", "hist.nap", (0.0,)))
     gate.touch()
 
