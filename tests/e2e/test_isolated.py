@@ -302,6 +302,21 @@ def test_processes_and_their_children_end_with_their_parent(
     gone(*family)
 
 
+def test_the_children_of_a_process_end_with_its_parent_even_if_it_dies_first(
+    fleet: Fleet, worker: Program, tmp_path: Path
+) -> None:
+    fleet.enqueue(Job("brood", "cell.brood", (str(tmp_path / "pids"),)))
+    leader = pid_in(tmp_path / "pids")
+    family = [*map(int, (tmp_path / "pids").read_text().split()), *cells(worker)]
+    (child,) = worker.children()
+
+    os.kill(child, signal.SIGSTOP)  # so that it does not end the rest itself
+    os.kill(leader, signal.SIGKILL)  # as the kernel does first, if it ends a child with several threads
+    os.kill(child, signal.SIGKILL)
+
+    gone(*family)
+
+
 @pytest.mark.parametrize(("function", "first"), [("cell.sleep", (600.0,)), ("cell.stubborn", ()), ("cell.hold", ())])
 def test_a_drained_worker_leaves_no_process_behind(
     programs: Programs, fleet: Fleet, tmp_path: Path, function: str, first: tuple[float, ...]

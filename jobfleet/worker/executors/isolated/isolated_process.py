@@ -64,8 +64,11 @@ class IsolatedProcess:
         self._loop = asyncio.get_running_loop()
         self._is_over = False
         ours, theirs = socket.socketpair()
-        held, self._lifeline = os.pipe()
-        given = (theirs.fileno(), held)
+        # If this process is killed, the kernel may end the other one first, because this one has threads. It signals
+        # the group only while the read end is open. At an exit, Linux releases the higher descriptor first, which is
+        # the write end: so this process keeps the read end, too.
+        self._lifeline = os.pipe()
+        given = (theirs.fileno(), self._lifeline[0])
         words = [*map(str, given), str(os.getpid()), str(max_payload)]
         try:
             self._process = subprocess.Popen(
@@ -77,11 +80,10 @@ class IsolatedProcess:
             )
         except BaseException:
             ours.close()
-            os.close(self._lifeline)
+            self._cut()
             raise
         finally:
             theirs.close()
-            os.close(held)
         self.pid = self._process.pid
         self._line = Line(ours, max_payload, self._heard, self._garbled)
         self._line.send(*hello)
@@ -175,8 +177,12 @@ class IsolatedProcess:
         self._process.returncode = code
         self._line.read_all()
         self._line.close()
-        os.close(self._lifeline)
+        self._cut()
         self._on_death(self, code)
+
+    def _cut(self) -> None:
+        for end in self._lifeline:
+            os.close(end)
 
 
 def _no_callback(_job_process: IsolatedProcess, _code: int) -> None:
