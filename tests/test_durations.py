@@ -215,8 +215,10 @@ def test_each_wait_and_each_change_of_a_client(redis_url: str, monkeypatch: pyte
         assert fleet.reschedule_many(queue="default", delay=HALF_HOUR) == 2
         assert fleet.limits.set("default", aging=HALF_HOUR)
         assert fleet.limits()[0].aging == SECONDS
+        assert fleet.count_matching("reschedule", queue="default", delay=HALF_HOUR).number == 2
         assert fleet.clean(HALF_HOUR) == 0
         assert fleet.command_workers([], "stop", grace=HALF_HOUR, timeout=NOW) == []
+        assert not fleet.child_stacks("gone:1:aa.1", timeout=NOW).is_known
         with pytest.raises(WaitTimeout):
             list(fleet.map(registry.register(with_a_number, name="app.number"), [1], timeout=NOW))
         JobManager(fleet=fleet).shutdown(HALF_HOUR)
@@ -269,8 +271,9 @@ def test_no_other_method_takes_a_duration_that_this_table_does_not_have() -> Non
     }
 
     assert named == {
-        "Fleet.as_completed(timeout)", "Fleet.clean(older_than)", "Fleet.close(timeout)",
-        "Fleet.command_workers(grace)", "Fleet.command_workers(timeout)", "Fleet.gather(timeout)",
+        "Fleet.as_completed(timeout)", "Fleet.child_stacks(timeout)", "Fleet.clean(older_than)",
+        "Fleet.close(timeout)", "Fleet.command_workers(grace)", "Fleet.command_workers(timeout)",
+        "Fleet.count_matching(delay)", "Fleet.gather(timeout)",
         "Fleet.history(since)", "Fleet.history(step)",
         "Fleet.map(timeout)", "Fleet.reschedule(delay)", "Fleet.reschedule_many(delay)", "Fleet.wait(timeout)",
         "Flows.wait(timeout)", "JobContext.extend(seconds)", "JobContext.lock(timeout)",

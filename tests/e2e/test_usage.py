@@ -28,7 +28,7 @@ def test_each_child_is_shown_with_what_it_uses(programs: Programs, fleet: Fleet,
 
     def seen() -> WorkerInfo | None:
         (info,) = fleet.workers()
-        known = [one for one in info.processes if one.memory and one.cpu is not None]
+        known = [one for one in info.processes if one.memory and one.cpu is not None and one.state == "running"]
         return info if len(known) == 2 and info.cpu is not None else None
 
     before = wait_until(seen, timeout=LONG, why="both children report")

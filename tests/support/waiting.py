@@ -42,6 +42,12 @@ async def await_until(
     return value
 
 
+def next_millisecond() -> None:
+    """Wait until jobs and errors get another time: they have theirs in milliseconds."""
+    begun = time.time_ns() // 1_000_000
+    wait_until(lambda: time.time_ns() // 1_000_000 > begun, why="the clock moves")
+
+
 def _step(began: float) -> float:
     """A tenth of the time waited so far: many tests wait at once, and would keep the processes from the CPU."""
     return min(STEP_MAX_S, max(STEP_S, (time.monotonic() - began) / 10))

@@ -15,6 +15,7 @@ from jobfleet.operations.dead.groups import GroupState
 from jobfleet.web.pages.dead import waits
 from jobfleet.web.safety.caller import Role
 from tests.cli.hand import Hand
+from tests.support.waiting import next_millisecond
 from tests.web.site import Answer, Browser
 
 LUCK = fingerprint_of("demo.add", "ValueError", "no luck")
@@ -29,6 +30,7 @@ def letters(fleet: Fleet, hand: Hand) -> list[str]:
         job_id = fleet.enqueue(Job("x", "demo.add", id=f"d{number}", user=user, tags=[f"t{number}"]))
         hand.fails(hand.claims(job_id), error)
         ids.append(job_id)
+        next_millisecond()  # the group of the newest error comes first
     return ids
 
 

@@ -89,6 +89,7 @@ class WorkerMetrics:
             duties=self._all_duties,
         )
         self._hosted = (monotonic(), [])
+        self._meter.loads({"": own_usage()})  # the first scrape shows the time since
         self._server = MetricsServer(
             self._exporter,
             config.metrics_port,

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from jobfleet import Fleet, InvalidJob, Job, JobStatus, Priority, UnknownQueue
 from jobfleet.operations.jobs import newest as module
 from tests.cli.hand import Hand
-from tests.support.waiting import wait_until
-
-
-def next_millisecond() -> None:
-    """Wait until jobs get another time: they have theirs in milliseconds."""
-    begun = time.time_ns() // 1_000_000
-    wait_until(lambda: time.time_ns() // 1_000_000 > begun, why="the clock moves")
+from tests.support.waiting import next_millisecond
 
 
 def test_the_newest_come_first_whatever_their_queue_and_state(fleet: Fleet, hand: Hand) -> None:

@@ -124,7 +124,7 @@ class Failover(AsyncSocketLink):
     """A link that loses its primary in the first wait, and leads to the promoted replica from then on."""
 
     def __init__(self, servers: ReplicatedServer) -> None:
-        super().__init__(target(servers.url), connect_timeout=5.0, socket_timeout=5.0)
+        super().__init__(target(servers.url), connect_timeout=5.0, socket_timeout=12.0)
         self.servers = servers
         self.heir: AsyncSocketLink | None = None
 
@@ -137,7 +137,7 @@ class Failover(AsyncSocketLink):
             return await super().exchange(commands)
         replies = await super().exchange(commands[: names.index("WAIT")])
         self.servers.promote()
-        self.heir = AsyncSocketLink(target(self.servers.replica.url), connect_timeout=5.0, socket_timeout=5.0)
+        self.heir = AsyncSocketLink(target(self.servers.replica.url), connect_timeout=5.0, socket_timeout=12.0)
         error = RedisConnectionError("Connection closed by server.")
         return replies + [error] * (len(commands) - len(replies))
 
@@ -156,7 +156,9 @@ async def test_an_ending_that_only_the_dead_primary_had_is_written_to_the_new_on
         assert servers.raw.wait(1, 5000) == 1
         servers.link.silence()  # the replica will not hear of the ending
         # Within this time it must find the new primary, which has no replica to wait for.
-        confirmations = Confirmations(store, JobConfig(durability_timeout=2.0), logging.getLogger("jobfleet.probe"))
+        confirmations = Confirmations(
+            store, JobConfig(durability_timeout=8.0, socket_timeout=12.0), logging.getLogger("jobfleet.probe")
+        )
         completer = Completer(LANE, "w.1", store, progress_ttl_ms=1, events=QuietEvents(), confirmations=confirmations)
         run = Run(LANE, grant, 0, 0.0, cast(RunWriter, None))
         run.header = {"durability": "replicated"}
