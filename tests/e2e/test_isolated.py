@@ -307,14 +307,33 @@ def test_the_children_of_a_process_end_with_its_parent_even_if_it_dies_first(
 ) -> None:
     fleet.enqueue(Job("brood", "cell.brood", (str(tmp_path / "pids"),)))
     leader = pid_in(tmp_path / "pids")
-    family = [*map(int, (tmp_path / "pids").read_text().split()), *cells(worker)]
+    spare = wait_until(lambda: [one for one in cells(worker) if one != leader], timeout=LONG, why="the next is there")
+    family = [*map(int, (tmp_path / "pids").read_text().split()), *spare]
     (child,) = worker.children()
 
     os.kill(child, signal.SIGSTOP)  # so that it does not end the rest itself
-    os.kill(leader, signal.SIGKILL)  # as the kernel does first, if it ends a child with several threads
+    os.kill(leader, signal.SIGKILL)
     os.kill(child, signal.SIGKILL)
 
     gone(*family)
+
+
+def test_processes_and_their_children_end_even_if_a_fork_of_their_parent_goes_on(
+    programs: Programs, fleet: Fleet, tmp_path: Path
+) -> None:
+    worker = programs.ready("cells", "forks", slots=2)
+    fleet.enqueue(Job("brood", "cell.brood", (str(tmp_path / "pids"),)))
+    pid_in(tmp_path / "pids")
+    fleet.enqueue(Job("fork", "forks.fork", (str(tmp_path / "fork"),)))
+    fork = pid_in(tmp_path / "fork")
+    try:
+        family = [*map(int, (tmp_path / "pids").read_text().split()), *cells(worker)]
+        os.kill(worker.children()[0], signal.SIGKILL)
+
+        gone(*family)
+        assert is_running(fork)
+    finally:
+        os.kill(fork, signal.SIGKILL)
 
 
 @pytest.mark.parametrize(("function", "first"), [("cell.sleep", (600.0,)), ("cell.stubborn", ()), ("cell.hold", ())])

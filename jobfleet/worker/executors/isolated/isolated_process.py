@@ -64,9 +64,9 @@ class IsolatedProcess:
         self._loop = asyncio.get_running_loop()
         self._is_over = False
         ours, theirs = socket.socketpair()
-        # If this process is killed, the kernel may end the other one first, because this one has threads. It signals
-        # the group only while the read end is open. At an exit, Linux releases the higher descriptor first, which is
-        # the write end: so this process keeps the read end, too.
+        # The kernel signals the group only while the read end is open, and the other process may die just before this
+        # one. At an exit, Linux releases the higher descriptor first, which is the write end: so this process keeps the
+        # read end, too.
         self._lifeline = os.pipe()
         given = (theirs.fileno(), self._lifeline[0])
         words = [*map(str, given), str(os.getpid()), str(max_payload)]

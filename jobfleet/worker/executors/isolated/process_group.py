@@ -3,7 +3,8 @@
 It leads its own process group, which is killed as a whole. On Linux the kernel does this when the worker's process is
 gone, even during a computation: the read end of a pipe, whose write end the worker's process holds, is set to signal
 the group with SIGKILL. If a fork of the worker's process still holds the write end, the signal for the death of the
-parent ends at least the process itself. On other systems a thread notices the end of the channel.
+parent lets the process end its group. That signal is not SIGKILL: the kernel may send it first, and then nobody would
+have the read end when the write end is closed. On other systems a thread notices the end of the channel.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ def tie(lifeline: int, parent: int) -> None:
         with suppress(AttributeError, OSError):
             prctl = ctypes.CDLL(None).prctl
             prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-            prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0)
+            signal.signal(signal.SIGRTMAX, lambda *_: end_group())
+            prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGRTMAX), 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
 
