@@ -192,6 +192,15 @@ def test_an_acknowledged_dependant_may_not_keep_its_guard() -> None:
     assert invariants(found) == {28}
 
 
+def test_a_dependant_may_keep_a_guard_whose_lifting_the_fault_was_allowed_to_lose() -> None:
+    key = "{jobfleet:default:0}:ready:2"
+    for windows, violated in (([[1.0, 2.0]], set()), ([[5.0, 6.0]], {24, 28})):
+        found = case(job={**COMPLETED, "status": "blocked"}, windows=windows)
+        found.final |= {"left": {key: 1}, "guarded": {JOB: key}}
+
+        assert invariants(found) == violated
+
+
 def test_keys_that_stay_are_found() -> None:
     found = case(*RUN, job=COMPLETED)
     found.final["left"] = {"lease": 1}

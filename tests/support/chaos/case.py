@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -126,6 +126,22 @@ class Case:
         if one.acknowledged is None or self.run.get("level") in self.run.get("keeps", ()):
             return False
         return self.may_be_lost(one.acknowledged)
+
+    @cached_property
+    def half_written(self) -> Counter[str]:
+        """The keys in which dependants may wait whose guard was not lifted, with how many there are in each.
+
+        Their enqueue never returned, or the fault was allowed to lose the lifting, which is its last write. A sweep
+        lifts the guard ten minutes later.
+        """
+        return Counter(key for job_id, key in self.final.get("guarded", {}).items() if self.may_keep_guard(job_id))
+
+    def may_keep_guard(self, job_id: str) -> bool:
+        """Whether a job that has a guard may have it."""
+        one = self.asked.get(job_id)
+        return job_id in self.final.get("guarded", {}) and (
+            job_id not in self.acknowledged or (one is not None and self.is_excused(one))
+        )
 
     @cached_property
     def outages(self) -> dict[str, float]:
