@@ -77,15 +77,16 @@ class Terminal:
         frame = self.text.rpartition("\x1b[J")[0].rpartition("\x1b[H")[2]
         return [line.rstrip() for line in _ANSI.sub("", frame).replace("\r", "").split("\n")]
 
-    def shows(self, wanted: str = "", *, rows: int | None = None) -> list[str]:
-        """Read until the last frame has a text, and maybe so many lines; its lines.
+    def shows(self, *wanted: str, rows: int | None = None) -> list[str]:
+        """Read until the last frame has one of these texts, and maybe so many lines; its lines.
 
         Raises:
             AssertionError: It does not come.
         """
         deadline = time.monotonic() + PATIENCE_S
-        while not any(wanted in line for line in self.screen) or rows not in {None, len(self.screen)}:
-            assert self._read(deadline), f"{wanted!r} never came; there is {self.screen}"
+        texts = wanted or ("",)
+        while not any(text in line for line in self.screen for text in texts) or rows not in {None, len(self.screen)}:
+            assert self._read(deadline), f"{texts} never came; there is {self.screen}"
         return self.screen
 
     def resizes(self, columns: int, rows: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable
 from typing import Any
 
 from jobfleet import AsyncFleet, Fleet
@@ -23,12 +23,16 @@ class Either:
         """Do a verb; one that blocks does so in a thread, where no loop runs."""
         return await finished(getattr(self.fleet, verb), *args, **options)
 
-    async def all(self, verb: str, *args: Any, **options: Any) -> list[Any]:
-        """Do a verb that answers one thing after the other, to the end."""
+    async def all(self, verb: str, *args: Any, into: list[Any] | None = None, **options: Any) -> list[Any]:
+        """Do a verb that answers one thing after the other, to the end; each is put into a list as it comes."""
+        found = [] if into is None else into
         answer = getattr(self.fleet, verb)(*args, **options)
         if isinstance(answer, AsyncIterable):
-            return [one async for one in answer]
-        return await asyncio.to_thread(_listed, answer)
+            async for one in answer:
+                found.append(one)
+        else:
+            await asyncio.to_thread(found.extend, answer)
+        return found
 
     async def close(self) -> None:
         """Let the connections go."""
@@ -43,7 +47,3 @@ async def finished(method: Any, *args: Any, **options: Any) -> Any:
     if asyncio.iscoroutinefunction(method):
         return await method(*args, **options)
     return await asyncio.to_thread(method, *args, **options)
-
-
-def _listed(answer: Iterable[Any]) -> list[Any]:
-    return list(answer)

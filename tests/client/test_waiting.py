@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from jobfleet import (
 from jobfleet.functions.registry import Registry
 from tests.client.conftest import Work
 from tests.client.either import Either
+from tests.support.waiting import await_until
 
 NEVER = 3600
 LONG = 60
@@ -107,16 +109,22 @@ async def test_another_value_than_a_job_is_refused(client: Either, verb: str) ->
     assert caught.value.field == "jobs"
 
 
+async def has(results: list[JobResult[Any]], number: int) -> bool:
+    return len(results) == number
+
+
 async def test_as_completed_yields_each_job_as_soon_as_it_has_ended(client: Either, fleet: Fleet, work: Work) -> None:
     jobs = [await client("handle_of", Job("Sum", "app.add", (n, 0), delay=NEVER)) for n in range(4)]
-    collecting = asyncio.create_task(client.all("as_completed", [*jobs, jobs[0]], timeout=LONG))
+    results: list[JobResult[Any]] = []
+    collecting = asyncio.create_task(client.all("as_completed", [*jobs, jobs[0]], into=results, timeout=LONG))
     order = [jobs[2], jobs[0], jobs[3]]
-    for job in order:
+    for number, job in enumerate(order, 1):
         fleet.reschedule(job.id, delay=0)
         await work()
+        await await_until(partial(has, results, number), why="it is yielded")
     fleet.cancel(jobs[1].id)
 
-    results: list[JobResult[Any]] = await collecting
+    await collecting
 
     assert [result.id for result in results] == [job.id for job in (*order, jobs[1])]
     assert [result.result for result in results] == [2, 0, 3, None]

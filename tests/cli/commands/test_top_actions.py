@@ -157,7 +157,7 @@ def test_a_worker_is_made_quiet_resumed_and_stopped(
         terminal.types("py")
         terminal.shows("is running.")
         terminal.types("sy")
-        terminal.shows("is stopping.")
+        terminal.shows("is stopping.", "is gone.")
         terminal.types("q")
         assert terminal.ends() == 0
 

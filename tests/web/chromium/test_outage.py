@@ -26,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarn
 @pytest.fixture(scope="module")
 def store() -> Iterator[RedisServer]:
     """A server that a test may end."""
-    store = RedisServer("--appendonly", "yes")
+    store = RedisServer("--appendonly", "yes", "--appendfsync", "always")
     yield store
     store.stop()
 
