@@ -1,9 +1,9 @@
 # Thin: each target is a script of the same name in scripts/. Pass options with ARGS="…".
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check docs packages bench clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: ## see a fleet at work, no Redis needed
 	@scripts/demo $(ARGS)
@@ -13,6 +13,12 @@ test: ## run the tests, e.g. make test ARGS="-k lease"
 
 check: ## format, lint, types, imports, Lua, sizes, words, docs
 	@scripts/check $(ARGS)
+
+docs: ## build the site of the documentation into build/site, and inspect it
+	@scripts/docs-site $(ARGS)
+
+packages: ## build the wheel and the sdist, and try the wheel with each extra
+	@scripts/packages $(ARGS)
 
 bench: ## measure, e.g. make bench ARGS="--help"
 	@scripts/bench $(ARGS)

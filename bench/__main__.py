@@ -20,7 +20,9 @@ from bench import (
     rows_flows,
     rows_groups,
     rows_samples,
+    rows_signals,
     rows_store,
+    rows_streams,
     rows_trust,
     rows_waits,
     rows_worker,
@@ -38,6 +40,8 @@ ROWS: tuple[Row, ...] = (
     *rows_durability.ROWS,
     *rows_flows.ROWS,
     *rows_waits.ROWS,
+    *rows_signals.ROWS,
+    *rows_streams.ROWS,
     *rows_archive.ROWS,
 )
 RESULTS = Path(__file__).parent / "results"

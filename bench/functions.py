@@ -11,7 +11,9 @@ from functools import cache
 from mmap import mmap
 from pathlib import Path
 
-from jobfleet import job
+import redis.asyncio
+
+from jobfleet import JobContext, job
 
 FOLDER = "BENCH_METERS"
 SLOT = struct.Struct("<QQQ")
@@ -63,6 +65,12 @@ async def add(x: int, y: int) -> int:
     return x + y
 
 
+@job(name="bench.add_limited", limits=["bench"])
+async def add_limited(x: int, y: int) -> int:
+    meter().ended()
+    return x + y
+
+
 @job(name="bench.add_thread")
 def add_thread(x: int, y: int) -> int:
     with _lock:
@@ -86,3 +94,35 @@ async def latency(index: int, asked: int) -> None:
 async def hold(index: int, seconds: float) -> None:
     meter().stamp(index, os.getpid())
     await asyncio.sleep(seconds)
+
+
+@job(name="bench.nap")
+async def nap(ctx: JobContext, seconds: float) -> None:
+    await ctx.sleep(seconds)
+    meter().ended()
+
+
+@job(name="bench.await_signal")
+async def await_signal(ctx: JobContext, index: int) -> None:
+    meter().stamp(index, await ctx.wait_for("go"))
+
+
+@job(name="bench.emit")
+async def emit(ctx: JobContext, count: int, text: str) -> None:
+    for _ in range(count):
+        await ctx.emit(text)
+
+
+@job(name="bench.tick")
+async def tick(ctx: JobContext, count: int, spacing: float) -> None:
+    for _ in range(count):
+        await ctx.emit(time.monotonic())
+        await asyncio.sleep(spacing)
+
+
+@job(name="bench.publish")
+async def publish(url: str, count: int, spacing: float) -> None:
+    async with redis.asyncio.Redis.from_url(url, protocol=2) as client:
+        for _ in range(count):
+            await client.publish("plain", repr(time.monotonic()))
+            await asyncio.sleep(spacing)

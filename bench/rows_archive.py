@@ -16,7 +16,8 @@ from bench.setting import Server, Setting, Trouble, fill, jobs
 from jobfleet import Fleet
 from jobfleet.archive import init_job_tables
 from jobfleet.store.keys import Keyspace
-from tests.support.postgres import NotInstalled, Postgres
+from tests.support.postgres import Postgres
+from tests.support.sql_server import NotInstalled
 
 PACE = 5_000
 PART = 250

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import redis.asyncio
 
 from bench import floors
-from bench.figure import Figure, Reading, Row
+from bench.figure import Figure, Reading, Row, Target
 from bench.setting import Server, Setting, Trouble, fill, jobs
 from jobfleet import AsyncFleet, Cron, Fleet, Flow, Job
 from jobfleet.config import JobConfig
@@ -106,7 +106,15 @@ ROWS = (
     ),
     Row(
         "cron",
-        (Figure("cron_fires", "fires of recurring jobs, one reaper", "fires/s", "bare SET loop"),),
+        (
+            Figure(
+                "cron_fires",
+                "fires of recurring jobs, one reaper",
+                "fires/s",
+                "bare SET loop",
+                Target("≥", 0.5, "ratio"),
+            ),
+        ),
         cron,
     ),
 )

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from bench.figure import Figure, Reading, Row, Target
-from bench.functions import add
+from bench.functions import add, add_limited
 from bench.setting import Server, Setting, fill
 from jobfleet import Fleet, Job
+from jobfleet.model.option_types import Order
 
-PLAIN = "a plain drain"
+PLAIN, FREE = "a plain drain", "a drain of 1,000 groups"
 GROUPS = 1_000
 SLOTS = 100
 
@@ -22,12 +23,20 @@ class Drained(NamedTuple):
     redis_us: float
 
 
-def _drain(server: Server, count: int, groups: int, prepare: Callable[[Fleet], object] | None = None) -> Drained:
+def _drain(
+    server: Server,
+    count: int,
+    groups: int,
+    prepare: Callable[[Fleet], object] | None = None,
+    order: Order | None = None,
+    function: str = add.name,
+) -> Drained:
     with Fleet(server.url) as fleet:
         before = server.cpu()
         names: list[str | None] = [f"tenant-{number}" for number in range(groups)]
         names = names or [None]
-        fill(fleet, (Job("bench", add.name, (10, 20), group=names[n % len(names)]) for n in range(count)))
+        jobs = (Job("bench", function, (10, 20), group=names[n % len(names)], order=order) for n in range(count))
+        fill(fleet, jobs)
         if prepare is not None:
             prepare(fleet)
         worker = server.worker("-p", "1", "-c", str(SLOTS))
@@ -60,7 +69,29 @@ def limits(setting: Setting) -> Mapping[str, Reading]:
         each = _drain(
             server, count, GROUPS, lambda fleet: fleet.limits.set("default", group="*", concurrency=50, rate="90000/s")
         )
-    return {"limits_queue": Reading(whole.rate, plain), "limits_groups": Reading(each.rate, plain)}
+    with setting.server() as server:
+        named = _drain(
+            server, count, 0, lambda fleet: fleet.limits.named("bench", concurrency=1_000, rate=900_000),
+            function=add_limited.name,
+        )  # fmt: skip
+    return {
+        "limits_queue": Reading(whole.rate, plain),
+        "limits_groups": Reading(each.rate, plain),
+        "limits_named": Reading(named.rate, plain),
+    }
+
+
+def sequences(setting: Setting) -> Mapping[str, Reading]:
+    """Drains of strict sequences beside drains of ordinary groups of the same number."""
+    count = setting.size(20_000, 4_000)
+    with setting.server() as server:
+        free = _drain(server, count, GROUPS)
+    with setting.server() as server:
+        ours = _drain(server, count, GROUPS, order="strict")
+    return {
+        "sequences_drain": Reading(ours.rate, free.rate),
+        "sequences_redis": Reading(ours.redis_us, free.redis_us),
+    }
 
 
 ROWS = (
@@ -77,7 +108,16 @@ ROWS = (
         (
             Figure("limits_queue", "drain under a limit and a rate of the queue", "jobs/s", PLAIN),
             Figure("limits_groups", "drain with 1,000 groups, a limit and a rate on each", "jobs/s", PLAIN),
+            Figure("limits_named", "drain under a named limit with a rate and a concurrency", "jobs/s", PLAIN),
         ),
         limits,
+    ),
+    Row(
+        "sequences",
+        (
+            Figure("sequences_drain", "drain of 1,000 strict sequences", "jobs/s", FREE),
+            Figure("sequences_redis", "Redis CPU a job of 1,000 strict sequences, enqueue + drain", "µs", FREE),
+        ),
+        sequences,
     ),
 )

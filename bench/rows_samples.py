@@ -1,4 +1,8 @@
-"""The row of the samples: many short drains in pairs, with samples and without, on one server."""
+"""The row of the samples: many short drains in pairs, with samples and without, on one server.
+
+A process may be up to two percent faster or slower than the next one that does the same, for as long as it lives. So
+both sides get new processes every few pairs, and the side that starts first changes.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,8 @@ from jobfleet import Fleet
 from jobfleet.clock import monotonic
 
 STATES = ("on", "off")
+SETS = 10
+"""How often both sides get new processes."""
 
 
 class Window(NamedTuple):
@@ -51,6 +57,12 @@ class Side:
         for process in (self._worker, self._reaper):
             os.killpg(process.pid, number)
 
+    def end(self) -> None:
+        """End all processes."""
+        for process in (self._worker, self._reaper):
+            self._server.kill(process)
+            self._server.forget(process)
+
     def drain(self, count: int) -> Window:
         """Enqueue jobs, and let the worker go on until they have ended."""
         done = self._completed() + count
@@ -80,31 +92,41 @@ class Side:
 
 
 @contextlib.contextmanager
-def _sides(server: Server, folder: Path) -> Iterator[Mapping[str, Side]]:
+def _sides(server: Server, folder: Path, states: Sequence[str]) -> Iterator[Mapping[str, Side]]:
     with contextlib.ExitStack() as stack:
-        sides = {}
-        for state in STATES:
+        sides: dict[str, Side] = {}
+        for state in states:
             file = folder / f"{state}.toml"
             file.write_text(f"samples = {'true' if state == 'on' else 'false'}\n")
             fleet = stack.enter_context(Fleet(server.url, namespace=state))
             sides[state] = Side(server, fleet, f"--config={file}", f"--namespace={state}")
         for side in sides.values():
             side.signal(signal.SIGSTOP)
-        yield sides
+        try:
+            yield sides
+        finally:
+            for side in sides.values():
+                side.end()
 
 
 def samples(setting: Setting) -> Mapping[str, Sequence[Reading]]:
     """Drain each side once per pair. The order changes with each pair, because a machine drifts."""
-    pairs, count = setting.size(100, 8), setting.size(15_000, 3_000)
+    pairs, count = setting.size(300, 20), setting.size(15_000, 3_000)
     found: dict[str, list[Reading]] = {figure.key: [] for figure in FIGURES}
-    with tempfile.TemporaryDirectory() as folder, setting.server() as server, _sides(server, Path(folder)) as sides:
-        for side in sides.values():
-            side.drain(count)  # the first one loads code, and the scripts of the server
-        for number in range(pairs):
-            order = STATES if number % 2 else STATES[::-1]
-            seen = {state: sides[state].drain(count) for state in order}
-            for key, on, off in zip(found, seen["on"], seen["off"], strict=True):
-                found[key].append(Reading(on, off))
+    for part in range(SETS):
+        states = STATES if part % 2 else STATES[::-1]
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            setting.server() as server,
+            _sides(server, Path(folder), states) as sides,
+        ):
+            for side in sides.values():
+                side.drain(count)  # the first one loads code, and the scripts of the server
+            for number in range(pairs // SETS):
+                order = STATES if number % 2 else STATES[::-1]
+                seen = {state: sides[state].drain(count) for state in order}
+                for key, on, off in zip(found, seen["on"], seen["off"], strict=True):
+                    found[key].append(Reading(on, off))
     return found
 
 

@@ -42,7 +42,9 @@ if TYPE_CHECKING:
         LockTimeout,
         PayloadLost,
         PayloadUnavailable,
+        SignalTimeout,
         StoreUnavailable,
+        TypeMismatch,
         UnknownGroup,
         UnknownKey,
         UnknownParent,
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
     from jobfleet.functions.batch import BatchItem
     from jobfleet.functions.context import JobContext
     from jobfleet.functions.decorator import job, register_job_function
+    from jobfleet.functions.limiting.gates import Breaker, Limit
     from jobfleet.functions.registry import JobFunction, hooks
     from jobfleet.functions.resources import Resource
     from jobfleet.functions.running.run_port import ProgressCallback
@@ -63,8 +66,9 @@ if TYPE_CHECKING:
     from jobfleet.handle._async.handle import AsyncJobHandle
     from jobfleet.handle._sync.handle import JobHandle
     from jobfleet.model import After, ErrorType, Job, JobId, JobResult, JobStatus, Priority, Receipt
+    from jobfleet.model.chunk import Chunk
     from jobfleet.model.details import JobDetails
-    from jobfleet.model.signals import Discard, RetryAfter, Snooze
+    from jobfleet.model.signals import Discard, RateLimited, RetryAfter, Snooze
     from jobfleet.secret import Secret
 
 # Names are resolved when they are first used (PEP 562): a producer pays for the client alone, and
@@ -75,7 +79,9 @@ _HOMES = {
     "AsyncJobHandle": "jobfleet.handle._async.handle",
     "BadSignature": "jobfleet.errors",
     "BatchItem": "jobfleet.functions.batch",
+    "Breaker": "jobfleet.functions.limiting.gates",
     "BufferFull": "jobfleet.errors",
+    "Chunk": "jobfleet.model.chunk",
     "ConfigError": "jobfleet.errors",
     "Cron": "jobfleet.cron",
     "Discard": "jobfleet.model.signals",
@@ -104,12 +110,15 @@ _HOMES = {
     "JobResult": "jobfleet.model",
     "JobStatus": "jobfleet.model",
     "JobfleetError": "jobfleet.errors",
+    "Limit": "jobfleet.functions.limiting.gates",
     "LockConflict": "jobfleet.errors",
     "LockTimeout": "jobfleet.errors",
     "PayloadLost": "jobfleet.errors",
     "PayloadUnavailable": "jobfleet.errors",
+    "SignalTimeout": "jobfleet.errors",
     "Priority": "jobfleet.model",
     "ProgressCallback": "jobfleet.functions.running.run_port",
+    "RateLimited": "jobfleet.model.signals",
     "Receipt": "jobfleet.model",
     "Resource": "jobfleet.functions.resources",
     "RetryAfter": "jobfleet.model.signals",
@@ -118,6 +127,7 @@ _HOMES = {
     "StoreUnavailable": "jobfleet.errors",
     "UnknownKey": "jobfleet.errors",
     "UnknownParent": "jobfleet.errors",
+    "TypeMismatch": "jobfleet.errors",
     "UnknownGroup": "jobfleet.errors",
     "UnknownQueue": "jobfleet.errors",
     "UnknownRescue": "jobfleet.errors",
@@ -164,7 +174,9 @@ __all__ = [
     "AsyncJobHandle",
     "BadSignature",
     "BatchItem",
+    "Breaker",
     "BufferFull",
+    "Chunk",
     "ConfigError",
     "Cron",
     "Discard",
@@ -193,18 +205,22 @@ __all__ = [
     "JobResult",
     "JobStatus",
     "JobfleetError",
+    "Limit",
     "LockConflict",
     "LockTimeout",
     "PayloadLost",
     "PayloadUnavailable",
     "Priority",
     "ProgressCallback",
+    "RateLimited",
     "Receipt",
     "Resource",
     "RetryAfter",
     "Secret",
+    "SignalTimeout",
     "Snooze",
     "StoreUnavailable",
+    "TypeMismatch",
     "UnknownGroup",
     "UnknownKey",
     "UnknownParent",

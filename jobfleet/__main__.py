@@ -2,9 +2,12 @@
 
 import signal
 
+from jobfleet.fast_exit import exit_fast
+
 
 def main() -> None:
     """Run the command line. Until it is imported, Ctrl-C ends the process without a traceback."""
+    exit_fast()
     is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if is_default:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

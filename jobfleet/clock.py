@@ -6,6 +6,7 @@ leases, because unlike `monotonic` it keeps running while the machine is suspend
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -14,6 +15,8 @@ SECOND_US = 1_000_000
 STEPS = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
 """Units of displayed durations, each with the next smaller unit."""
 
+ahead_us = 0
+"""By how many microseconds `wall_us` is ahead of this machine's clock. Only `jobfleet.testing` sets it."""
 monotonic: Callable[[], float] = time.monotonic
 
 if hasattr(time, "CLOCK_BOOTTIME"):
@@ -22,13 +25,19 @@ if hasattr(time, "CLOCK_BOOTTIME"):
         """Seconds since boot, including the time for which the machine was suspended."""
         return time.clock_gettime(time.CLOCK_BOOTTIME)
 
-else:  # macOS: the monotonic clock already counts suspension
+elif sys.platform == "darwin":
+
+    def boottime() -> float:
+        """Seconds since boot, including the time for which the machine slept; `time.monotonic` leaves that out here."""
+        return time.clock_gettime(time.CLOCK_MONOTONIC_RAW)
+
+else:
     boottime = time.monotonic
 
 
 def wall_us() -> int:
-    """Microseconds since 1970 by this machine's clock."""
-    return time.time_ns() // 1000
+    """Microseconds since 1970 by this machine's clock; in a test that moves its clock, by that one."""
+    return time.time_ns() // 1000 + ahead_us
 
 
 def to_us(seconds: float) -> int:

@@ -182,6 +182,8 @@ class JobManager:
                 return
             grace = self.fleet.config.grace if timeout is None else float(timeout)
             stop.grace = grace
+            if self._interruption is not None:
+                self._interruption.listen()
             stop.set()  # before the announcement, which offers that Ctrl-C stops it now
             if self._interruption is not None and self._interruption.was_interrupted:
                 from jobfleet.worker.interruption import announce
@@ -215,9 +217,12 @@ def _follow_program(stop: Stop, interruption: ProgramInterruption, grace: float)
     while program.is_alive() and not stop.is_set():
         program.join(1.0)
     is_first = not stop.is_set()
+    if is_first:
+        interruption.listen()
     stop.set()  # before the announcement, which offers that Ctrl-C stops it now
     if interruption.was_interrupted and is_first:
         announce(grace)
+    interruption.hurry()
 
 
 _manager = JobManager()

@@ -9,6 +9,7 @@
     │   └── UnknownRescue      there is no such rescue
     ├── InvalidJob             a job or an option is not valid: correct the named field
     │   ├── EncodingError      a value cannot be encoded, or bytes cannot be decoded
+    │   │   ├── TypeMismatch   an argument or a result does not fit the annotation of its function
     │   │   ├── EnvelopeTooNew written by a later jobfleet: upgrade this worker
     │   │   ├── BadSignature   changed by somebody without the keys: never run, never returned
     │   │   └── UnknownKey     sealed with a key that this process does not have
@@ -25,6 +26,7 @@
     ├── PayloadLost            the payload store does not have the payload any more, or it is damaged
     ├── LockTimeout            ctx.lock found no free place in time
     ├── LockConflict           other jobs hold the lock with another limit
+    ├── SignalTimeout          ctx.wait_for: the signal did not come in time
     ├── WaitTimeout            the job did not end in time; it is still open
     ├── JobFailed              the awaited job failed
     ├── JobCancelled           the awaited job, or the job that runs here, was cancelled
@@ -80,10 +82,10 @@ class UnknownQueue(ConfigError, LookupError):
 
 
 class UnknownGroup(ConfigError, LookupError):
-    """There is no such group of dead letters.
+    """There is no such group of dead letters, or no strict sequence of this name.
 
     Attributes:
-        fingerprint: The fingerprint.
+        fingerprint: The fingerprint, or the name of the sequence.
     """
 
     def __init__(self, fingerprint: str, message: str | None = None) -> None:
@@ -127,6 +129,10 @@ class EncodingError(InvalidJob):
         self.path = path
 
 
+class TypeMismatch(EncodingError):
+    """An argument or a result does not fit the annotation of its function; `path` is like ``order.lines[2].price``."""
+
+
 class EnvelopeTooNew(EncodingError):
     """A later version of jobfleet wrote the envelope; upgrade workers before producers."""
 
@@ -155,8 +161,8 @@ class UnknownKey(EncodingError):
 
     def __init__(self, kid: str, *, what: str = "value") -> None:
         super().__init__(
-            f"{what}: sealed with the key {kid!r:.40}, which is not in the keyring of this process; add it, "
-            "or set keyring.",
+            f"{what}: sealed with the key {kid!r:.40}, which the process that reads it does not have; add "
+            "it to the keyring there, or set keyring, and restart that process.",
             field=what,
             path=what,
         )
@@ -212,7 +218,13 @@ class FleetFull(JobfleetError):
 
 
 class StoreUnavailable(JobfleetError, ConnectionError):
-    """Redis did not reply in time."""
+    """Redis did not reply in time.
+
+    Attributes:
+        node: The node of the cluster that did not reply, while others do; otherwise empty.
+    """
+
+    node: str = ""
 
 
 class BufferFull(StoreUnavailable):
@@ -261,6 +273,20 @@ class LockTimeout(JobfleetError, TimeoutError):
 
 class LockConflict(JobfleetError):
     """Other jobs hold the lock with another limit."""
+
+
+class SignalTimeout(JobfleetError, TimeoutError):
+    """`ctx.wait_for` did not get the signal in time. A retry would not get it either, so the error is PERMANENT.
+
+    Attributes:
+        job_id: The job that waited.
+        name: The name of the signal.
+    """
+
+    def __init__(self, message: str | None = None, *, job_id: str = "", name: str = "") -> None:
+        super().__init__(message)
+        self.job_id = job_id
+        self.name = name
 
 
 class WaitTimeout(JobfleetError, TimeoutError):

@@ -9,7 +9,7 @@ from typing import Any
 
 from jobfleet.errors import InvalidJob
 from jobfleet.model import Job, new_suffix
-from jobfleet.model.options import LABEL_LENGTH_MAX
+from jobfleet.model.options.checks import LABEL_LENGTH_MAX
 from jobfleet.model.spec import OTHERWISE, check_job
 
 JOBS_MOST = 20_000

@@ -16,22 +16,27 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jobfleet.clock import iso
 from jobfleet.model.who import from_word
 from jobfleet.redaction import Redaction
-from jobfleet.secret import HIDDEN
+from jobfleet.secret import HIDDEN, Secret
+from jobfleet.typed.plain import plain
 
 if TYPE_CHECKING:
     from jobfleet.model import JobResult
     from jobfleet.model.audit import AuditEntry
+    from jobfleet.model.chunk import Chunk
     from jobfleet.model.details import JobDetails
     from jobfleet.model.explanation import Explanation
+    from jobfleet.model.gates import BreakerInfo, NamedLimit
     from jobfleet.model.history import FunctionTimes, History, HistoryPoint, QueueTrend
     from jobfleet.model.limit import LimitInfo
     from jobfleet.model.result import LogLine
+    from jobfleet.model.scale import Scale
+    from jobfleet.model.sequence import SequenceInfo
     from jobfleet.operations.cron.listing import CronFire, CronInfo
     from jobfleet.operations.dead.groups import DeadGroup
     from jobfleet.operations.dead.rescue import RescueStatus
     from jobfleet.operations.doctor.findings import Diagnosis
     from jobfleet.operations.doctor.repair import Repair
-    from jobfleet.operations.jobs.listing import Letter
+    from jobfleet.operations.jobs.matching.listing import Letter
     from jobfleet.operations.queues.info import QueueInfo
     from jobfleet.operations.workers.commands import Confirmation
     from jobfleet.operations.workers.info import WorkerInfo
@@ -125,6 +130,10 @@ class JsonForm:
         """What a function did: every attribute of `FunctionTimes`, and of each `Percentiles`."""
         return {**self._attributes(row, "wait", "run"), **self._times(row)}
 
+    def scale(self, scale: Scale) -> dict[str, object]:
+        """How many workers a queue needs: every attribute of `Scale`."""
+        return self._attributes(scale)
+
     def _times(self, row: History | HistoryPoint | FunctionTimes) -> dict[str, object]:
         pairs = (("wait", row.wait), ("run", row.run))
         return {name: None if found is None else self._attributes(found) for name, found in pairs}
@@ -133,6 +142,18 @@ class JsonForm:
         """Limits: every attribute of `LimitInfo`."""
         return self._attributes(limit)
 
+    def sequence(self, sequence: SequenceInfo) -> dict[str, object]:
+        """A strict sequence: every attribute of `SequenceInfo`."""
+        return self._attributes(sequence)
+
+    def named_limit(self, limit: NamedLimit) -> dict[str, object]:
+        """A named limit: every attribute of `NamedLimit`, and how many of its jobs may run at once now."""
+        return {**self._attributes(limit), "most": limit.most}
+
+    def breaker(self, breaker: BreakerInfo) -> dict[str, object]:
+        """A circuit breaker: every attribute of `BreakerInfo`."""
+        return self._attributes(breaker)
+
     def worker(self, worker: WorkerInfo) -> dict[str, object]:
         """A worker: every attribute of `WorkerInfo`, and of each `ChildInfo`."""
         return {**self._attributes(worker), "processes": [self._attributes(one) for one in worker.processes]}
@@ -140,6 +161,10 @@ class JsonForm:
     def line(self, line: LogLine) -> dict[str, object]:
         """A line of a job's log: every attribute of `LogLine`."""
         return self._attributes(line)
+
+    def chunk(self, chunk: Chunk) -> dict[str, object]:
+        """A chunk of a job's output: every attribute of `Chunk`."""
+        return self._attributes(chunk)
 
     def explanation(self, explanation: Explanation) -> dict[str, object]:
         """An explanation: every attribute of `Explanation`, of each `Reason`, and of its `JobDetails`."""
@@ -201,7 +226,8 @@ class JsonForm:
     def value(self, value: object) -> object:
         """Convert an argument or result to JSON types.
 
-        Bytes become base64, sets become sorted lists, and other types (Decimal, UUID, infinity) become text.
+        Bytes become base64, sets become sorted lists, objects with fields become maps, and other types (Decimal, UUID,
+        infinity) become text.
         """
         match value:
             case None | bool() | int() | str():
@@ -223,8 +249,11 @@ class JsonForm:
                 return [self.value(item) for item in value]
             case Path():
                 return str(value)
-            case _:
-                return str(value)
+            case Secret():
+                return HIDDEN
+            case _:  # a text of an object would show what its fields hide
+                data = plain(value)
+                return str(value) if data is value else self.value(data)
 
     def _key(self, key: object) -> str:
         return key if isinstance(key, str) else str(self.value(key))

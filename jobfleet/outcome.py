@@ -44,6 +44,21 @@ class Interrupted:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """The job sleeps, or waits for a signal; a later run continues it.
+
+    Attributes:
+        key: The key of the wait within the job.
+        name: The signal; empty if the job only sleeps.
+        delay: Seconds until the wait ends, counted from its first run.
+    """
+
+    key: str
+    name: str
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
 class Overdue:
     """The job did not start before its `expires_at`."""
 
@@ -69,6 +84,19 @@ class KnownElsewhere:
 
     function: str
     worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A named limit or a circuit breaker has no room for the run, so its code did not start.
+
+    Attributes:
+        function: The function.
+        delay_us: How long the job waits; 0 to keep its position while its children leave its function to others.
+    """
+
+    function: str
+    delay_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +169,11 @@ Outcome = (
     | Cancelled
     | LeaseLost
     | Interrupted
+    | Waiting
     | Overdue
     | Unrunnable
     | KnownElsewhere
+    | Refused
     | Broken
     | Crashed
     | Witnessed

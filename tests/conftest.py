@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import redis
 from hypothesis import HealthCheck, settings
 
+from jobfleet import AsyncFleet, Fleet
 from jobfleet.functions import default_fleet
+from jobfleet.functions.registry import Registry
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.server.target import target
 from tests.support import order, topologies, users
 from tests.support.fleet import Programs
 from tests.support.server import RedisServer
 
+if TYPE_CHECKING:
+    from tests.support.postgres import Postgres
+
+EXAMPLES = int(os.environ.get("JOBFLEET_TEST_EXAMPLES", "100"))
+"""Examples of a property that does not state its own number; other ones in each run."""
+
 # A machine that stands still for a moment says nothing about an example, nor about how it is made.
-settings.register_profile("jobfleet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "jobfleet", max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("jobfleet")
 
 
@@ -40,6 +54,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if processes > 1:
         items[:] = order.ordered(items, processes, is_slow=order.is_slow, file_of=order.file_of)
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector of garbage pass over all tests and modules, which stay until the end."""
+    gc.freeze()
 
 
 def pytest_runtest_setup() -> None:
@@ -93,6 +112,42 @@ def raw(server: RedisServer, redis_url: str) -> Iterator[redis.Redis]:
         yield client
 
 
+@pytest.fixture
+def registry() -> Registry:
+    """Functions of this test alone."""
+    return Registry()
+
+
+@pytest.fixture
+def fleet(redis_url: str) -> Iterator[Fleet]:
+    """A fleet that blocks, on the emptied server."""
+    with Fleet(redis_url) as fleet:
+        yield fleet
+
+
+@pytest.fixture
+async def afleet(redis_url: str) -> AsyncIterator[AsyncFleet]:
+    """A fleet that is awaited, on the emptied server."""
+    async with AsyncFleet(redis_url) as fleet:
+        yield fleet
+
+
+@pytest.fixture
+async def store(redis_url: str) -> AsyncIterator[AsyncStore]:
+    """A store that is awaited, on the emptied server."""
+    store = AsyncStore(target(redis_url))
+    yield store
+    await store.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One cluster of PostgreSQL for the session; a test that stops it starts it again."""
+    from tests.support.postgres import serving
+
+    yield from serving()
+
+
 @contextmanager
 def local_zone(name: str) -> Iterator[None]:
     """Set the local zone of this process."""
@@ -120,9 +175,10 @@ def in_utc() -> Iterator[None]:
 
 
 @pytest.fixture
-def programs(redis_url: str, url_of: users.UrlOf, tmp_path: Path) -> Iterator[Programs]:
+def programs(redis_url: str, url_of: users.UrlOf, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Programs]:
     """Starts workers and reapers on the emptied server of the session; on failure their logs are shown."""
-    programs = Programs(redis_url, tmp_path, url_of=url_of if users.ARE_USED else None)
+    is_fresh = request.node.get_closest_marker("fresh") is not None
+    programs = Programs(redis_url, tmp_path, url_of=url_of if users.ARE_USED else None, is_fresh=is_fresh)
     try:
         yield programs
     finally:

@@ -38,10 +38,11 @@ from jobfleet.config import SETTINGS, load
 from jobfleet.config.kind import DURATION
 from jobfleet.fleet import default
 from jobfleet.functions import decorator
-from jobfleet.functions.context import _Alone
 from jobfleet.functions.decorator import JobDecorator
+from jobfleet.functions.limiting.gates import Breaker, Limit
 from jobfleet.functions.option_types import FunctionOptions, RegisteredOptions
 from jobfleet.functions.registry import JobFunction, Registry
+from jobfleet.functions.waiting.alone import Alone
 from jobfleet.model.option_types import OPTIONS, SHARED, JobOptions, Seconds
 from jobfleet.notify.rule import NotificationRule
 from jobfleet.operations.workers.commands import Order
@@ -126,7 +127,8 @@ def test_an_option_of_a_function(
 
 @pytest.mark.parametrize("value", [HALF_HOUR, SECONDS])
 def test_the_durations_of_a_function_that_are_not_options_of_jobs(value: Any) -> None:
-    own = {name for name, hint in get_type_hints(FunctionOptions, localns={"Cron": Cron}).items()
+    names = {"Cron": Cron, "Limit": Limit, "Breaker": Breaker}
+    own = {name for name, hint in get_type_hints(FunctionOptions, localns=names).items()
            if timedelta in get_args(hint)} - OPTIONS  # fmt: skip
     own |= {name for name in RegisteredOptions.__annotations__ if name == "batch_wait"}
     job = JobDecorator(Registry())
@@ -171,7 +173,7 @@ def test_the_context_and_the_errors_of_a_job() -> None:
     context.extend(SECONDS)
     assert context.lock("crm", timeout=HALF_HOUR).timeout == SECONDS
 
-    assert isinstance(context.port, _Alone)
+    assert isinstance(context.port, Alone)
     assert context.port.extended == 2 * SECONDS
     assert RetryAfter(HALF_HOUR).delay == RetryAfter(1800).delay == Snooze(HALF_HOUR).delay == SECONDS
 
@@ -215,6 +217,10 @@ def test_each_wait_and_each_change_of_a_client(redis_url: str, monkeypatch: pyte
         assert fleet.reschedule_many(queue="default", delay=HALF_HOUR) == 2
         assert fleet.limits.set("default", aging=HALF_HOUR)
         assert fleet.limits()[0].aging == SECONDS
+        assert fleet.limits.close("github", HALF_HOUR)
+        assert round(fleet.limits.all_named()[0].closed_for, -2) == SECONDS
+        assert fleet.breakers.open("function:f", HALF_HOUR)
+        assert round(fleet.breakers()[0].trial_in, -2) == SECONDS
         assert fleet.count_matching("reschedule", queue="default", delay=HALF_HOUR).number == 2
         assert fleet.clean(HALF_HOUR) == 0
         assert fleet.command_workers([], "stop", grace=HALF_HOUR, timeout=NOW) == []
@@ -275,11 +281,14 @@ def test_no_other_method_takes_a_duration_that_this_table_does_not_have() -> Non
         "Fleet.close(timeout)", "Fleet.command_workers(grace)", "Fleet.command_workers(timeout)",
         "Fleet.count_matching(delay)", "Fleet.gather(timeout)",
         "Fleet.history(since)", "Fleet.history(step)",
-        "Fleet.map(timeout)", "Fleet.reschedule(delay)", "Fleet.reschedule_many(delay)", "Fleet.wait(timeout)",
+        "Fleet.map(timeout)", "Fleet.reschedule(delay)", "Fleet.reschedule_many(delay)",
+        "Fleet.scale(hold)", "Fleet.scale(wait)", "Fleet.wait(timeout)",
         "Flows.wait(timeout)", "JobContext.extend(seconds)", "JobContext.lock(timeout)",
+        "JobContext.sleep(delay)", "JobContext.sleep_sync(delay)", "JobContext.wait_for(timeout)",
+        "JobContext.wait_for_sync(timeout)",
         "JobHandle.reschedule(delay)", "JobHandle.result(timeout)", "JobHandle.wait(timeout)",
         "JobManager.shutdown(timeout)", "JobManager.wait(timeout)", "JobRepository.count_ended(older_than)",
-        "JobRepository.prune(older_than)", "Limits.set(aging)", "default.wait(timeout)",
+        "JobRepository.prune(older_than)", "Limits.close(seconds)", "Limits.set(aging)", "default.wait(timeout)",
     }  # fmt: skip
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 
 import pytest
 
-from jobfleet.event_loop import in_thread
+from jobfleet.event_loop import CALM, CalmThread, in_thread
 
 PROGRAM = """
 import asyncio, threading
@@ -47,3 +49,29 @@ async def test_an_error_of_the_call_is_raised_and_the_call_is_not_repeated(error
     with pytest.raises(type(error), match="its own"):
         await in_thread(work)
     assert calls == [1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a priority per thread")
+async def test_a_calm_thread_has_a_low_priority_and_no_other_thread_has() -> None:
+    def nice() -> tuple[int, int]:
+        return threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    calm = CalmThread("calm")
+    try:
+        first, second = await calm.call(nice), await calm.call(nice)
+        with pytest.raises(ValueError, match="invalid literal"):
+            await calm.call(int, "x")
+    finally:
+        calm.close()
+
+    assert first == second
+    assert first[1] == max(CALM, before)
+    assert [nice()[1], (await in_thread(nice))[1]] == [before, before]
+
+
+async def test_a_call_in_a_calm_thread_that_has_ended_is_made_here() -> None:
+    calm = CalmThread("calm")
+    calm.close()
+
+    assert await calm.call(threading.get_ident) == threading.get_ident()

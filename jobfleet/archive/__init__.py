@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from jobfleet.errors import ConfigError
+from jobfleet.config.databases import needs_sql
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -15,31 +13,15 @@ if TYPE_CHECKING:
     from jobfleet.archive.repository import JobRepository
 
 _MODELS = {"JobAttemptModel", "JobModel", "JobResultModel", "JobTagModel"}
-_EXTRA = {"alembic", "psycopg", "sqlalchemy"}
 
 
 def __getattr__(name: str) -> Any:
     if name != "JobRepository" and name not in _MODELS:
         raise AttributeError(f"module 'jobfleet.archive' has no attribute {name!r}")
-    with needs_sql():
+    with needs_sql("archive"):
         from jobfleet.archive import models, repository
     value = globals()[name] = getattr(models if name in _MODELS else repository, name)
     return value
-
-
-@contextmanager
-def needs_sql() -> Iterator[None]:
-    """Turn a missing module into an error that names the extra to install.
-
-    Raises:
-        ConfigError: The extra is not installed.
-    """
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in _EXTRA:
-            raise
-        raise ConfigError(f"The archive needs {error.name!r}: install the extra, 'jobfleet[sql]'.") from None
 
 
 def init_job_tables(database: str | Engine | None = None) -> str:
@@ -60,7 +42,7 @@ def init_job_tables(database: str | Engine | None = None) -> str:
         >>> init_job_tables("sqlite:///jobs.db")
         '0001'
     """
-    with needs_sql():
+    with needs_sql("archive"):
         from jobfleet.archive import schema
     return schema.make_tables(database)
 
@@ -71,7 +53,7 @@ def database_errors() -> tuple[type[Any], ...]:
     Raises:
         ConfigError: The extra is not installed.
     """
-    with needs_sql():
+    with needs_sql("archive"):
         from jobfleet.archive.writer import AWAY
     return AWAY
 

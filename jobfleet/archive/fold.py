@@ -169,7 +169,7 @@ def _claimed(folded: Folded, row: Row, event: Event, _read: Reader) -> None:
     row.update(
         run,
         status=JobStatus.RUNNING.value,
-        retry_count=tries.failures + tries.crashes,
+        retry_count=tries.failures,
         fence=event.token,
         scheduled_at=None,
         completed_at=None,
@@ -184,7 +184,7 @@ def _given_back(folded: Folded, row: Row, event: Event, _read: Reader) -> None:
     tries = _tries(event)
     _waits(row, int(event.words[0]), event.at, tries)
     if tries is not None:
-        row.update(attempt=tries.attempt - 1, retry_count=tries.failures + tries.crashes)
+        row.update(attempt=tries.attempt - 1, retry_count=tries.failures)
     error = None if event.event in ("released", "withheld") else _last_error(tries)
     _attempt(folded, event, {}, status=event.event, ended_at=event.at, error=error)
 

@@ -91,6 +91,17 @@ class JobRepository:
                 return None
             return shown(job, session.get(JobResultModel, (self.namespace, job_id)), self._limits, self._seals)
 
+    def envelope(self, job_id: str) -> bytes:
+        """Return the envelope of a job, with its arguments; empty if the archive does not have it.
+
+        Args:
+            job_id: Id of the job.
+        """
+        with Session(self.engine) as session:
+            job = session.get(JobModel, (self.namespace, job_id))
+            stored = b"" if job is None else job.envelope or b""
+        return self._seals.open_envelope(job_id, stored) if stored and self._seals is not None else stored
+
     def get_many(self, ids: Sequence[str]) -> list[JobResult[Any] | None]:
         """Return several jobs in the order of `ids`; None for each that the archive does not have.
 

@@ -11,7 +11,7 @@ from jobfleet.cli.bars import View
 from jobfleet.cli.output import say
 from jobfleet.client.base import EXPLAIN_FROM, WARN_AFTER
 from jobfleet.clock import monotonic
-from jobfleet.errors import JobfleetError, WaitTimeout
+from jobfleet.errors import JobfleetError, StoreUnavailable, WaitTimeout
 from jobfleet.model import JobResult
 from jobfleet.operations.explain.hindrances import hindrances
 from jobfleet.operations.operation import drive_blocking
@@ -78,12 +78,21 @@ def waited(
         JobNotFound: A job is unknown, or its result is not kept.
         WaitTimeout: A job had not ended in time.
         KeyboardInterrupt: As raised; a line says that the jobs continue.
+        StoreUnavailable: Redis was away for `patience` seconds; a line says that the jobs continue.
     """
     try:
         return _ended(fleet, ids, view, timeout=timeout)
     except KeyboardInterrupt:
-        say(f"{ids[0]} continues." if len(ids) == 1 else "Jobs that have not ended continue.")
+        say(_continues(ids))
         raise
+    except StoreUnavailable:
+        command = f"jobfleet wait {ids[0] if len(ids) == 1 else 'ID…'}"
+        say(f"{_continues(ids)} The outage has ended only this wait, before its timeout; wait again: {command}")
+        raise
+
+
+def _continues(ids: Sequence[str]) -> str:
+    return f"{ids[0]} continues." if len(ids) == 1 else "Jobs that have not ended continue."
 
 
 def _ended(fleet: Fleet, ids: Sequence[str], view: View | None, *, timeout: float | None) -> list[JobResult[Any]]:

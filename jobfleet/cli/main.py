@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Mapping
 from importlib import import_module
@@ -12,6 +13,7 @@ from typing import IO, Any, ClassVar, NoReturn
 import click
 
 from jobfleet.cli import fail
+from jobfleet.cli.completion.scripts import VARIABLE
 from jobfleet.cli.options import HELP, Chooser, Command, absorb, global_options
 from jobfleet.version import VERSION
 
@@ -25,18 +27,20 @@ SECTIONS: dict[str, dict[str, str]] = {
         "bench": "run:bench",
     },
     "Jobs": {
-        "enqueue": "enqueue:enqueue",
-        "status": "jobs:status",
-        "wait": "jobs:wait",
-        "watch": "jobs:watch",
-        "logs": "logs:logs",
-        "explain": "steer:explain",
-        "cancel": "jobs:cancel",
-        "reschedule": "steer:reschedule",
-        "move": "steer:move",
-        "edit": "edit:edit_waiting",
-        "forget": "steer:forget",
-        "jobs": "jobs:jobs",
+        "enqueue": "job.enqueue:enqueue",
+        "status": "job.jobs:status",
+        "wait": "job.jobs:wait",
+        "watch": "job.jobs:watch",
+        "logs": "job.logs:logs",
+        "stream": "job.stream:stream",
+        "explain": "job.steer:explain",
+        "cancel": "job.jobs:cancel",
+        "reschedule": "job.steer:reschedule",
+        "signal": "job.signal:signal",
+        "move": "job.steer:move",
+        "edit": "job.edit:edit_waiting",
+        "forget": "job.steer:forget",
+        "jobs": "job.jobs:jobs",
         "flow": "flow:flow",
     },
     "Fleet": {
@@ -44,14 +48,23 @@ SECTIONS: dict[str, dict[str, str]] = {
         "workers": "workers:workers",
         "dead": "dead.letters:dead",
         "cron": "cron:cron",
-        "limits": "limits:limits",
+        "limits": "gates:limits",
+        "groups": "groups:groups",
+        "breakers": "gates:breakers",
         "events": "events:events",
         "audit": "events:audit",
         "top": "top:top",
         "stats": "stats:stats",
+        "scale": "scale:scale",
         "archive": "archive:archive",
+        "outbox": "outbox.rows:outbox",
         "notify": "notify:notify",
         "doctor": "doctor:doctor",
+    },
+    "Project": {
+        "init": "project.init:init",
+        "reproduce": "project.reproduce:reproduce",
+        "completion": "project.completion:completion",
     },
     "Settings": {
         "config": "settings:config",
@@ -90,6 +103,10 @@ class Main(Chooser):
 
     def main(self, *args: Any, **named: Any) -> NoReturn:
         """Run a command, and exit with the code of `fail.run`. The arguments are those of click."""
+        if VARIABLE in os.environ:  # a shell asks for candidates
+            from jobfleet.cli.completion import answer
+
+            sys.exit(answer.main(self, os.environ))
         for stream in (sys.stdout, sys.stderr):
             _never_refuse(stream)
         named = {"prog_name": "jobfleet", **named, "standalone_mode": False}

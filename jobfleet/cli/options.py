@@ -22,6 +22,7 @@ from jobfleet.config.kind import (
     LANES,
     NAME,
     NOTIFY,
+    OUTBOX,
     PATH,
     QUEUES,
     RATIO,
@@ -51,7 +52,7 @@ _METAVARS = {
     URL: "URL", HOST: "ADDRESS", NAME: "NAME", PATH: "DIR", COUNT: "N", RATIO: "N", DURATION: "TIME", SIZE: "BYTES",
     QUEUES: "NAMES", FILE: "FILE", TEXT: "TEXT", SECRET: "PASSWORD",
     KEYRING: "FILE", WORDS: "NAMES",
-    LANES: "QUEUE=N", DATABASE: "URL", NOTIFY: "JSON",
+    LANES: "QUEUE=N", DATABASE: "URL", OUTBOX: "URL", NOTIFY: "JSON",
 }  # fmt: skip
 _BY_NAME = {row.name: row for row in SETTINGS}
 

@@ -88,7 +88,7 @@ class Output:
         """Print one or several lines. Control characters are escaped, except the colours of `styled`."""
         if not text.isprintable():
             parts = _OWN_STYLE.split(text) if self.has_color else [text]
-            text = "".join(part if number % 2 else _harmless(part) for number, part in enumerate(parts))
+            text = "".join(part if number % 2 else harmless(part) for number, part in enumerate(parts))
         click.echo(text, color=self.has_color)
 
     def styled(self, text: str, color: str | None) -> str:
@@ -234,8 +234,8 @@ def plain(text: str) -> str:
     return "".join(char if char.isprintable() else _escape(char) for char in text)
 
 
-def _harmless(text: str) -> str:
-    """Like `plain`, but keep line breaks and tabs."""
+def harmless(text: str) -> str:
+    """Make a text safe for a terminal, like `plain`, but keep line breaks and tabs."""
     return _UNPRINTABLE.sub(lambda found: plain(found[0]), text)
 
 

@@ -8,18 +8,20 @@ from typing import Any
 import click
 
 from jobfleet.cli.options import Decorated, read_past
+from jobfleet.cli.view import PARKED
 from jobfleet.model import JobStatus
 
 FILTERS = ("tags", "queue", "function", "user", "session", "status", "group", "since", "until")
 
 
-def filters(states: Iterable[JobStatus]) -> Callable[[Decorated], Decorated]:
+def filters(states: Iterable[JobStatus], *, also: Sequence[str] = ()) -> Callable[[Decorated], Decorated]:
     """Add the options that select jobs to a command.
 
     Args:
         states: The values of ``--status``.
+        also: Further values of it, which the command itself understands.
     """
-    words = [str(status) for status in JobStatus if status in set(states)]
+    words = [*(str(status) for status in JobStatus if status in set(states)), *also]
     options = (
         click.option(
             "--tag", "tags", multiple=True, metavar="TAG",
@@ -50,7 +52,7 @@ def given(options: Mapping[str, Any]) -> dict[str, Any]:
     """The filters that are given, as a client's methods take them."""
     found = {name: options[name] for name in FILTERS if options[name] not in (None, ())}
     if "status" in found:
-        found["status"] = JobStatus(found["status"])
+        found["status"] = JobStatus.RETRYING if found["status"] == PARKED else JobStatus(found["status"])
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from jobfleet.cli.hidden import REDACTION
@@ -31,7 +32,9 @@ COLORS: dict[JobStatus, str] = {
 }
 PARKED = "parked"
 CRASHES = "crashes are counted apart"
+APART = "crashes and lost leases are counted apart"
 NOTE_LENGTH = 100
+NOTHING: Mapping[str, str] = MappingProxyType({})
 SHORT_ID = 8
 """How many of its last digits stand for an id in a narrow table; all commands accept them."""
 ARGUMENTS_LENGTH = 1000
@@ -40,12 +43,12 @@ PARENTS_SHOWN = 10
 _LATER = (JobStatus.SCHEDULED, JobStatus.RETRYING)
 
 
-def job_table(output: Output, jobs: Sequence[JobResult[Any]]) -> str:
-    """A table with one job per line."""
+def job_table(output: Output, jobs: Sequence[JobResult[Any]], hindered: Mapping[str, str] = NOTHING) -> str:
+    """A table with one job per line; `hindered` has further notes by job id."""
     columns: list[Column | str] = ["ID", "STATUS", Column("FUNCTION", is_elastic=True)]
     columns += [*(Column(title, True) for title in ("DONE", "RUNS", "AGE")), "NOTE"]
     now = datetime.now(UTC)
-    return output.table(columns, [_row(output, job, now) for job in jobs])
+    return output.table(columns, [_row(output, job, now, hindered.get(job.id, "")) for job in jobs])
 
 
 def shown_id(output: Output, job_id: str) -> str:
@@ -58,7 +61,7 @@ def short_id(job_id: str) -> str:
     return job_id if suffix_time_us(split_id(job_id).suffix) is None else job_id[-SHORT_ID:]
 
 
-def _row(output: Output, job: JobResult[Any], now: datetime) -> list[Cell | str]:
+def _row(output: Output, job: JobResult[Any], now: datetime, hindrance: str) -> list[Cell | str]:
     return [
         shown_id(output, job.id),
         status_cell(job),
@@ -66,7 +69,7 @@ def _row(output: Output, job: JobResult[Any], now: datetime) -> list[Cell | str]
         percent(job),
         str(job.attempt or "-"),
         since(job.enqueued_at, now),
-        note_of(job, when=partial(from_now, now) if output.is_narrow else clock),
+        " · ".join(filter(None, (hindrance, note_of(job, when=partial(from_now, now) if output.is_narrow else clock)))),
     ]
 
 
@@ -155,7 +158,8 @@ def _enqueued_with(details: JobDetails[Any]) -> Iterable[tuple[str, Cell | str]]
         yield "arguments", clip(arguments_text(details.args, details.kwargs), ARGUMENTS_LENGTH)
     yield "options", ", ".join(f"{name} {_option(value)}" for name, value in details.options.items())
     is_open = not details.job.status.is_final
-    yield "retries", _retries(details) if is_open else _last_retry(details)
+    yield "retries", _retries_left(details) if is_open else _last_retry(details)
+    yield "crashes", _crashes(details)
     yield "expires", _when(details.expires_at) if is_open else ""
     yield "schema version", _versions(details)
     for option, job_id in details.callbacks.items():
@@ -182,6 +186,19 @@ def _retries(details: JobDetails[Any]) -> str:
     return (
         f"{used}{'' if most is None else f' of {most}'} used, none due later than {_option(bound)} after the first run"
     )
+
+
+def _crashes(details: JobDetails[Any]) -> str:
+    """How many runs have crashed, against the number at which the job fails."""
+    most = details.max_crashes
+    return f"{details.crashes}{'' if most is None else f' of {most}'}" if details.crashes else ""
+
+
+def _retries_left(details: JobDetails[Any]) -> str:
+    """How many retries an open job has used; it says so if other runs have ended that used none."""
+    job, used = details.job, _retries(details)
+    over = job.attempt - 1 if job.status is JobStatus.RUNNING else job.attempt
+    return f"{used}; {APART}" if used and over > job.retry_count else used
 
 
 def _last_retry(details: JobDetails[Any]) -> str:

@@ -12,6 +12,7 @@ from jobfleet.config import mask_url
 from jobfleet.errors import ConfigError, JobNotFound, StoreUnavailable
 from jobfleet.model import JobResult
 from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.rebuilt import rebuilt_in
 
 if TYPE_CHECKING:
     from jobfleet.archive import JobRepository
@@ -63,6 +64,22 @@ class ArchiveFallback:
             return repository.get(job_id)
         except database_errors():
             return None
+
+    def envelope(self, job_id: str) -> bytes:
+        """Return the envelope of a job, with its arguments; empty if there is no archive, or it does not have it.
+
+        Raises:
+            StoreUnavailable: The archive did not answer.
+        """
+        url = self._context.config.archive_url
+        if url is None:
+            return b""
+        repository = self._opened(url)
+        try:
+            return repository.envelope(job_id)
+        except database_errors() as error:
+            reason = str(error).split("\n", 1)[0]
+            raise StoreUnavailable(f"The archive at {mask_url(url)} does not answer: {reason}") from None
 
     def forget(self, job_id: str) -> bool:
         """Erase a job; return whether the archive had it.
@@ -148,7 +165,10 @@ class ArchiveFallback:
         except database_errors() as error:
             reason = str(error).split("\n", 1)[0]
             raise StoreUnavailable(f"The archive at {mask_url(url)} does not answer: {reason}") from None
-        return [result if result is not None and result.status.is_final else None for result in results]
+        return [
+            rebuilt_in(self._context, result) if result is not None and result.status.is_final else None
+            for result in results
+        ]
 
     def _opened(self, url: str) -> JobRepository:
         from jobfleet.archive import JobRepository  # a client without an archive does not load it

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from copy import copy
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
 from jobfleet.client.archive_fallback import ArchiveFallback
 from jobfleet.clock import monotonic, span
-from jobfleet.config import JobConfig, load
+from jobfleet.config import JobConfig, Loaded, load
 from jobfleet.config.argument_types import FleetSettings
+from jobfleet.config.layers import FOUND, running_url
+from jobfleet.config.url import DEFAULT_URL
 from jobfleet.durations import seconds
 from jobfleet.errors import InvalidJob, StoreUnavailable
 from jobfleet.functions.default_fleet import offered_settings
@@ -19,12 +25,14 @@ from jobfleet.functions.registry import REGISTRY, JobFunction, Registry
 from jobfleet.model import Job
 from jobfleet.model.option_types import Seconds
 from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.store.round_trip.trip import Recorder
 from jobfleet.store.server.target import Target, target_of
-from jobfleet.store.trip import Recorder
 
 if TYPE_CHECKING:
     from jobfleet.client.buffer import JobBuffer
     from jobfleet.store.sync import Store
+
+_log = logging.getLogger("jobfleet.client")
 
 CLOSING = 5.0
 """Seconds for which a client that is closed tries to flush its local buffer."""
@@ -42,14 +50,17 @@ class ClientRecorder(Recorder, Protocol):
         """Count jobs of an operation, which is named in the past tense: ``enqueued``."""
 
 
-def open_settings(url: str | None, namespace: str | None, settings: FleetSettings) -> JobConfig:
+def open_settings(url: str | None, namespace: str | None, settings: FleetSettings) -> Loaded:
     """Load the settings of a client: arguments, else variables, else files, else defaults."""
     given = {"url": url, "namespace": namespace, **settings}
-    return load({name: value for name, value in given.items() if value is not None}).config
+    return load({name: value for name, value in given.items() if value is not None})
 
 
 class ClientBase:
     """A client's settings, names and recorder; `Fleet` describes the arguments."""
+
+    up_folder: Path | None = None
+    """Where the client looks for a `jobfleet up` when no server answers; None if a setting names the URL."""
 
     def __init__(
         self,
@@ -59,7 +70,11 @@ class ClientBase:
         registry: Registry | None = None,
         **settings: Unpack[FleetSettings],
     ) -> None:
-        self._set_up(open_settings(url, namespace, settings), registry)
+        loaded = open_settings(url, namespace, settings)
+        self._set_up(loaded.config, registry)
+        if loaded.sources["url"] in FOUND:
+            with suppress(OSError):  # the working folder is removed
+                self.up_folder = Path.cwd()
 
     def _set_up(
         self,
@@ -110,19 +125,51 @@ class ClientBase:
         from jobfleet.store.sync import Store
 
         config = self.context.config
-        return Store(
+        store = Store(
             self._open_target(),
             patience=0.0,
             connect_timeout=config.connect_timeout,
             socket_timeout=config.socket_timeout,
             max_connections=1,
         )
+        if self.up_folder is not None:
+            from jobfleet.client.discovery import FindingLink
+
+            store.link = FindingLink(
+                store,
+                self._found,
+                self._reached,
+                connect_timeout=config.connect_timeout,
+                socket_timeout=config.socket_timeout,
+                max_connections=1,
+            )
+        return store
 
     def _open_target(self) -> Target:
         """Return where Redis is; for ``embedded://``, start the server if none runs."""
         if self.target is None:
             self.target = target_of(self.context.config, warns=True)
         return self.target
+
+    def _found(self, at: Target) -> Target | None:
+        """Return the server of a running `jobfleet up`, and use it from now on; None if it is `at`, or none runs.
+
+        Args:
+            at: The server that does not answer.
+        """
+        url = None if self.up_folder is None else running_url(self.up_folder)
+        if url is None or url == at.url:
+            return None
+        config = replace(self.context.config, url=url)
+        found = target_of(config, warns=True)
+        _log.warning("redis.elsewhere url=%s is used from now on: %s does not answer", found.shown, at.shown)
+        self.context.config, self.target = config, found
+        return found
+
+    def _reached(self, at: Target) -> None:
+        """Look for no `jobfleet up` any more once the default server was reached: this client may have jobs in it."""
+        if at.url == DEFAULT_URL:
+            self.up_folder = None
 
     def _close_target(self) -> None:
         """End the server if ``embedded://`` started one for this client; let the archive go."""
@@ -191,15 +238,15 @@ class Deadline:
 
 
 def still_running(error: StoreUnavailable, since: float) -> StoreUnavailable:
-    """Return the error of a wait during an outage: it says how long the client tried, and that the job continues.
+    """Return the error of a wait during an outage: it says why the wait ends before its timeout, and what to do.
 
     Args:
         error: The error of the read.
         since: When the read began, monotonic seconds.
     """
     return StoreUnavailable(
-        f"{error} The client tried for {span(monotonic() - since)}; the setting patience limits that. The outage ends "
-        "only this wait: the job continues, and can be waited for again."
+        f"{error} Redis was away for {span(monotonic() - since)}, as long as the setting patience allows; this ends "
+        "the wait, whatever its timeout. The job continues: wait for it again, or raise patience."
     )
 
 

@@ -26,7 +26,9 @@ SLACK = 0.025
 """Seconds by which a poll may come early, to share a pipeline."""
 GRID = 4
 """Parts of the pause to which its end is rounded down. So the polls of many jobs soon fall together."""
-NOT_ENDED = frozenset({"enqueued", "claimed", "progressed", "unblocked", "rescheduled", "edited", "stopping"})
+NOT_ENDED = frozenset(
+    {"enqueued", "claimed", "progressed", "unblocked", "rescheduled", "signalled", "edited", "stopping"}
+)
 """Events after which a job has certainly not ended."""
 ASLEEP = 1.0
 """Longest time in seconds for which the background task waits for messages."""

@@ -10,10 +10,12 @@ from typing import Any, Final, NamedTuple
 
 from jobfleet.codec import envelope, record
 from jobfleet.codec.frame import HEADER_LIMITS, PAYLOAD, decode_header, encode_header, frame, split
-from jobfleet.codec.payload import Bytes, as_bytes, unreadable
+from jobfleet.codec.payload import Bytes, as_bytes, encode, unreadable
 
 DIGEST_BYTES: Final = 32
 PLAIN_KINDS: Final = frozenset(bytes([kind]) for kind in (envelope.PLAIN, record.KIND))
+MARK: Final = encode(PAYLOAD)
+"""How a header has the name of the field: bytes without it have no reference, and need not be decoded."""
 
 
 class Reference(NamedTuple):

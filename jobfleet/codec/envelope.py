@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from jobfleet.codec.frame import PAYLOAD, decode_header, encode_header, frame, is_text_map, split, split_head
+from jobfleet.codec.measure import LEAF_TYPES
 from jobfleet.codec.payload import DEFAULT, Bytes, Limits, as_bytes, decode_at, encode_at, renamed, unreadable
-from jobfleet.codec.refusal import LEAF_TYPES
 from jobfleet.codec.wire import lost_in, pack
 from jobfleet.errors import EncodingError
 from jobfleet.model.option_types import Items
@@ -50,7 +50,7 @@ HEADER_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "correlation_id": "id that is common to all jobs of one request",
         "kid": "id of the key that signed or encrypted the body",
         # Set by jobfleet, or reserved.
-        "trace": "W3C trace context",
+        "trace": "trace context of the enqueue: headers of W3C Trace Context and Baggage by their names",
         "flow": "flow it is a step of",
         "parents": "ids of the jobs that it depends on",
         "on_success": "id of the job that runs when it completes",
@@ -181,8 +181,13 @@ def header_or_empty(envelope: Bytes) -> dict[str, Any]:
         return {}
 
 
-def amended(envelope: Bytes, changes: Mapping[str, object]) -> bytes:
+def amended(envelope: Bytes, changes: Mapping[str, object], known: dict[bytes, bytes] | None = None) -> bytes:
     """Return the envelope with some header fields changed; its body is not changed.
+
+    Args:
+        envelope: The envelope.
+        changes: The fields to change.
+        known: Heads that were given the same changes before, for many envelopes; a new one is added.
 
     Raises:
         EnvelopeTooNew: A later version of jobfleet wrote the envelope.
@@ -190,7 +195,13 @@ def amended(envelope: Bytes, changes: Mapping[str, object]) -> bytes:
     """
     data = as_bytes(envelope, "envelope")
     begin = split(data, PLAIN, "envelope")
-    return encode_head({**_header_of(data, begin), **changes}) + data[begin:]
+    head = data[:begin]
+    new = known.get(head) if known is not None else None
+    if new is None:
+        new = encode_head({**_header_of(data, begin), **changes})
+        if known is not None:
+            known[head] = new
+    return new + data[begin:]
 
 
 def recalled(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgpack import ExtraData
 
 from jobfleet.codec.extensions import Unreadable
-from jobfleet.codec.refusal import LEAF_TYPES, measure, refuse
+from jobfleet.codec.measure import LEAF_TYPES, measure
 from jobfleet.codec.refused import refusal_of
 from jobfleet.codec.structure import may_nest, scan
 from jobfleet.codec.wire import pack, unpack, unpack_any_keys
@@ -81,6 +81,8 @@ def encode_at(value: object, room: int, limits: Limits, what: str) -> bytes:
             measure(value, room, limits.max_containers)
         packed = pack(value)
     except Exception as error:  # noqa: BLE001 - the caller learns the place, whatever the cause
+        from jobfleet.codec.refusal import refuse  # most processes encode only what can be encoded
+
         refuse(value, what, room, limits.max_containers, error)
     if len(packed) > limits.max_bytes:
         raise too_large(len(packed), limits, what)

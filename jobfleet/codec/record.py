@@ -32,7 +32,7 @@ FIELD_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "completed_at": "microseconds since 1970, by Redis's clock",
         "duration": "microseconds from start to end",
         "attempt": "number of the attempt, from 1",
-        "retry_count": "number of earlier retries",
+        "retry_count": "number of earlier retries; crashes are not counted",
         "worker": "id of the worker",
         "function": "registered name of the function",
         "name": "as in the envelope's header",
@@ -41,6 +41,7 @@ FIELD_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "metadata": "as in the envelope's header",
         "unique": "as in the envelope's header",
         "request": "as in the envelope's header",
+        "trace": "W3C traceparent of the run, if it was traced",
         "payload": "store, key, length and SHA-256 of a value that is in a payload store",
     }
 )

@@ -1,4 +1,4 @@
-"""Checks of which values can be encoded: a fast check of every value, and a slow search for the cause of a failure."""
+"""The slow search for what in a value cannot be encoded, after `measure` or the packer has failed."""
 
 from __future__ import annotations
 
@@ -11,55 +11,13 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any, Final, NoReturn
 
-from jobfleet.codec.extensions import BY_TYPE, NESTED_TYPES, SCALAR_TYPES, Unreadable, Untravelable, decimal_fits
+from jobfleet.codec.extensions import BY_TYPE, NESTED_TYPES, Unreadable, decimal_fits
+from jobfleet.codec.measure import KEY_TYPES, LEAF_TYPES, SEQUENCE_TYPES, TooMany
 from jobfleet.errors import EncodingError
 from jobfleet.secret import Secret
 
-KEY_TYPES: Final = frozenset([str, int, bytes])
-LEAF_TYPES: Final = frozenset([type(None), bool, int, float, str, bytes]) | SCALAR_TYPES
-_SEQUENCE_TYPES: Final = (NESTED_TYPES - {Secret}) | {list}
 _GENERIC: Final = "pass plain data or a reference"
 _BUFFERS: Final = (bytearray, memoryview)
-
-
-class TooDeep(ValueError):
-    """The nesting exceeds the limit; a structure that contains itself always does."""
-
-
-class TooMany(ValueError):
-    """The number of containers exceeds the limit."""
-
-
-def measure(value: Any, room: int, budget: int) -> int:
-    """Count the containers in a container; only the exact type of each value is checked.
-
-    Args:
-        room: Maximum number of levels, this one included.
-        budget: Maximum number of containers. It is checked during the count, because a list of shared lists can
-            expand to any number.
-
-    Raises:
-        Untravelable: A value or a map key has a type that cannot be encoded.
-        TooDeep, TooMany: The structure exceeds a limit.
-    """
-    if room <= 0:
-        raise TooDeep
-    if type(value) is dict:
-        for key in value:
-            if type(key) not in KEY_TYPES:
-                raise Untravelable
-        value = value.values()
-    elif type(value) not in _SEQUENCE_TYPES:
-        if type(value) is not Secret:
-            raise Untravelable
-        value = (value.reveal(),)
-    count = 1
-    for child in value:
-        if type(child) not in LEAF_TYPES:
-            count += measure(child, room - 1, budget - count)
-            if count > budget:
-                raise TooMany
-    return count
 
 
 def refuse(value: object, what: str, room: int, budget: int, cause: BaseException) -> NoReturn:
@@ -82,7 +40,7 @@ def _search(value: Any, path: str, room: int) -> tuple[str, str] | None:
     if kind in LEAF_TYPES:
         reason = _leaf_reason(value)
         return (path, reason) if reason else None
-    if kind is not dict and kind is not Secret and kind not in _SEQUENCE_TYPES:
+    if kind is not dict and kind is not Secret and kind not in SEQUENCE_TYPES:
         return path, f"{kind.__name__} cannot be encoded; {_hint(value)}"
     if room <= 0:
         return path, "nested too deep, or it contains itself; flatten it or pass a reference"
@@ -176,6 +134,6 @@ def _hint(value: object) -> str:
         if applies(value):
             return hint
     for base in type(value).__mro__[1:]:
-        if base in LEAF_TYPES or base in _SEQUENCE_TYPES or base is dict:
+        if base in LEAF_TYPES or base in SEQUENCE_TYPES or base is dict:
             return f"pass a plain {base.__name__}"
     return _GENERIC

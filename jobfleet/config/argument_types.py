@@ -98,6 +98,8 @@ class FleetSettings(TypedDict, total=False):
     reload: bool | None
     job_log_lines: int | None
     job_log_bytes: int | str | None
+    stream_chunks: int | None
+    stream_bytes: int | str | None
     metrics_port: int | None
     metrics_host: str | None
     healthy_within: Duration | None
@@ -112,8 +114,13 @@ class FleetSettings(TypedDict, total=False):
     archive_url: str | None
     archive_ttl: Duration | None
     archive_failed_ttl: Duration | None
+    outbox_url: str | None
+    outbox_poll: Duration | None
     samples: bool | None
     version_label: str | None
+    chaos: float | None
+    chaos_seed: int | None
+    pod_costs: bool | None
     journal_max: int | None
     journal_ttl: Duration | None
     notify: Mapping[str, Any] | str | None

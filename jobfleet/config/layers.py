@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ CONFIG_FILE = "jobfleet.toml"
 PROJECT_FILE = "pyproject.toml"
 PROJECT_TABLE = f"[tool.jobfleet] of {PROJECT_FILE}"
 UP_FILE = ".jobfleet/up.json"
+FOUND = ("default", UP_FILE)
+"""The sources of a URL that no setting names."""
 ARCHIVE_FILE = ".jobfleet/archive.db"
 """The archive of `init_job_tables()` if no setting names another one."""
 
@@ -125,7 +128,12 @@ def _project_file(directory: Path) -> _Layer:
 
 
 def _running(directory: Path) -> _Layer:
-    """Return the URL of a running `jobfleet up`; a broken or outdated file is ignored.
+    url = running_url(directory)
+    return {} if url is None else {"url": (url, UP_FILE)}
+
+
+def running_url(directory: Path) -> str | None:
+    """Return the URL of a running `jobfleet up`; None without one. A broken or outdated file is ignored.
 
     A file of another user is ignored with a warning, because it would choose the server that this user connects to.
     """
@@ -134,13 +142,13 @@ def _running(directory: Path) -> _Layer:
         url = check_url(noted["url"])
         pid = noted.get("pid")
         if pid is not None and not _is_alive(pid):
-            return {}
+            return None
     except Foreign as error:
         warn(f"{UP_FILE} is not used: {error}")
-        return {}
+        return None
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError, ConfigError):
-        return {}
-    return {"url": (url, UP_FILE)}
+        return None
+    return url
 
 
 def _archived(directory: Path) -> _Layer:
@@ -175,7 +183,7 @@ def _is_alive(pid: int) -> bool:
 
 def _toml(path: Path, *, shown: str, must_exist: bool) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return _document(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         if must_exist:
             raise ConfigError(f"No settings file {shown}; correct --config / JOBFLEET_CONFIG.") from None
@@ -184,6 +192,12 @@ def _toml(path: Path, *, shown: str, must_exist: bool) -> dict[str, Any]:
         raise ConfigError(f"Cannot read {shown}: {error.strerror}.") from error
     except ValueError as error:  # TOML syntax or encoding
         raise ConfigError(f"Cannot read {shown}: {error}; correct the TOML.") from error
+
+
+@lru_cache(maxsize=8)
+def _document(text: str) -> dict[str, Any]:
+    """Parse TOML; the result must not be changed. A program may make thousands of fleets, each of which reads files."""
+    return tomllib.loads(text)
 
 
 def _known(values: Mapping[str, object], source: str) -> _Layer:

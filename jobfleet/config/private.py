@@ -31,7 +31,7 @@ def read_own(path: Path) -> bytes:
         Foreign: The file or its folder is a link, belongs to another user, or can be written by other users.
         OSError: It cannot be read.
     """
-    _check(path.parent, path.parent.lstat(), stat.S_ISDIR)
+    check_own_folder(path.parent)
     with os.fdopen(_open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
         return file.read()
 
@@ -44,8 +44,19 @@ def check_own(path: Path) -> None:
         Foreign: The file or its folder is a link, belongs to another user, or can be written by other users.
         OSError: It cannot be read.
     """
-    _check(path.parent, path.parent.lstat(), stat.S_ISDIR)
+    check_own_folder(path.parent)
     _check(path, path.lstat(), stat.S_ISREG)
+
+
+def check_own_folder(folder: Path) -> None:
+    """Check that only this user can change a folder.
+
+    Raises:
+        FileNotFoundError: The folder does not exist.
+        Foreign: It is a link, belongs to another user, or can be written by other users.
+        OSError: It cannot be read.
+    """
+    _check(folder, folder.lstat(), stat.S_ISDIR)
 
 
 def write_own(path: Path, content: bytes) -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from jobfleet.config.cpu import default_processes, processors
+from jobfleet.config.databases import DatabaseSettings
 from jobfleet.config.kind import (
     COUNT,
-    DATABASE,
     DURATION,
     FLAG,
     HOST,
@@ -30,7 +30,6 @@ from jobfleet.config.kind import (
     choice,
 )
 from jobfleet.config.setting import OptionalSeconds, Seconds, Setting, Weights, setting
-from jobfleet.config.web import WebSettings
 from jobfleet.errors import ConfigError
 
 HOUR = 3600.0
@@ -39,7 +38,7 @@ MIB = 1024**2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobConfig(WebSettings):
+class JobConfig(DatabaseSettings):
     """All settings, validated. Durations are float seconds.
 
     Raises:
@@ -231,13 +230,9 @@ class JobConfig(WebSettings):
         DURATION, None, "Replace a process at this age.", scope="worker", derived="never", least=1.0
     )
     spare_processes: int = setting(
-        COUNT,
-        1,
-        "Number of idle isolated processes that each process of a worker keeps ready.",
-        scope="worker",
-        unit="processes",
-        most=64,
-    )
+        COUNT, 1, "Number of idle isolated processes that each process of a worker keeps ready.", scope="worker",
+        unit="processes", most=64,
+    )  # fmt: skip
     suspect_processes: int = setting(
         COUNT, 12, "Maximum number of extra processes for jobs that were running when processes died; 0 for none.",
         scope="worker", unit="processes", least=0, most=64,
@@ -247,15 +242,16 @@ class JobConfig(WebSettings):
         COUNT, 1000, "Maximum number of lines stored of a job's log.", scope="worker", unit="lines", least=0
     )
     job_log_bytes: int = setting(SIZE, 256 * 1024, "Maximum size stored of a job's log.", scope="worker", least=0)
-    metrics_port: int | None = setting(
-        COUNT,
-        None,
-        "Serve /metrics, /healthz and /readyz on this port; 0 picks a free one.",
-        scope="worker",
-        derived="not served",
-        least=0,
-        most=65_535,
+    stream_chunks: int = setting(
+        COUNT, 10_000, "Maximum number of chunks stored of a job's output stream.", scope="worker", unit="chunks"
     )
+    stream_bytes: int = setting(
+        SIZE, 1 << 20, "Maximum size stored of a job's output stream.", scope="worker", least=65_536
+    )
+    metrics_port: int | None = setting(
+        COUNT, None, "Serve /metrics, /healthz and /readyz on this port; 0 picks a free one.", scope="worker",
+        derived="not served", least=0, most=65_535,
+    )  # fmt: skip
     metrics_host: str = setting(
         HOST,
         "127.0.0.1",
@@ -287,18 +283,14 @@ class JobConfig(WebSettings):
     dead_max: int = setting(
         COUNT, 100_000, "Maximum number of dead letters per lane.", scope="reaper", unit="jobs", least=0
     )
-    archive_url: str | None = setting(
-        DATABASE,
-        None,
-        "Database of the archive, which stores every job: SQLite or PostgreSQL; needs the extra 'sql'.",
-        scope="all",
-        derived="no archive",
-    )
     archive_ttl: OptionalSeconds = setting(
         DURATION, None, "How long the archive stores a job that has ended.", scope="reaper", derived="for ever"
     )
     archive_failed_ttl: OptionalSeconds = setting(
         DURATION, None, "How long the archive stores a job that has failed.", scope="reaper", derived="archive_ttl"
+    )
+    outbox_poll: Seconds = setting(
+        DURATION, 0.2, "Time between reads of an outbox whose database cannot notify.", scope="reaper", least=0.01
     )
     samples: bool = setting(
         FLAG, True, "Sample the fleet every 10 s for its history, and count runs for it.", scope="all"
@@ -306,14 +298,20 @@ class JobConfig(WebSettings):
     version_label: str | None = setting(
         TEXT, None, "Version of your code; the history marks when a new one starts.", scope="worker", derived="none"
     )
-    journal_max: int = setting(
-        COUNT,
-        1_000_000,
-        "Maximum number of events that a lane's journal stores for a consumer that does not acknowledge them.",
+    chaos: float = setting(
+        RATIO, 0.0, "Share of jobs that lose their process on purpose, and of calls that lose their reply, such as 1%.",
+        scope="worker", least=0.0, most=0.5,
+    )  # fmt: skip
+    chaos_seed: int = setting(COUNT, 0, "Chooses which ones; 0 for a new choice each time.", scope="worker", least=0)
+    pod_costs: bool = setting(
+        FLAG, True, "Tell Kubernetes which worker's pod to remove first, if the reaper's service account may.",
         scope="reaper",
-        unit="events",
-        least=100,
-    )
+    )  # fmt: skip
+    journal_max: int = setting(
+        COUNT, 1_000_000,
+        "Maximum number of events that a lane's journal stores for a consumer that does not acknowledge them.",
+        scope="reaper", unit="events", least=100,
+    )  # fmt: skip
     journal_ttl: Seconds = setting(
         DURATION, DAY, "How long events are stored for a consumer that does not acknowledge them.", scope="reaper"
     )

@@ -30,6 +30,8 @@ _HARMLESS = frozenset(
         "sslmode", "sslrootcert", "target_session_attrs", "timeout",
     }
 )  # fmt: skip
+_ARCHIVES = re.compile(r"(sqlite(?=://($|[/?]))|postgres(ql)?(\+psycopg)?)://")
+_OUTBOXES = re.compile(r"(sqlite(?=://($|[/?]))|postgres(ql)?(\+psycopg)?|(mysql|mariadb)(\+[a-z]+)?)://")
 _NUMBERED = frozenset({"redis", "rediss"})
 """Schemes whose path is the number of a database."""
 _MANY = frozenset({"sentinel", "sentinels", "cluster", "clusters"})
@@ -62,12 +64,29 @@ def check_database_url(url: str) -> str:
     """Return the URL of an archive database unchanged, or refuse it.
 
     Raises:
-        ConfigError: The URL is for neither SQLite nor PostgreSQL, or the user or password contains a character that
-            must be escaped.
+        ConfigError: The URL is for neither SQLite nor PostgreSQL, that of SQLite names a host, or the user or password
+            contains a character that must be escaped.
     """
-    found = re.match(r"(sqlite|postgres(ql)?(\+psycopg)?)://", url)
+    return _checked(url, _ARCHIVES, "use sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE")
+
+
+def check_outbox_url(url: str) -> str:
+    """Return the URL of a database with an outbox unchanged, or refuse it.
+
+    Raises:
+        ConfigError: The URL is for none of SQLite, PostgreSQL, MySQL and MariaDB, or the user or password contains a
+            character that must be escaped.
+    """
+    kinds = (
+        "use sqlite:///PATH, postgresql://USER:PASSWORD@HOST/DATABASE or mysql+pymysql://USER:PASSWORD@HOST/DATABASE"
+    )
+    return _checked(url, _OUTBOXES, kinds)
+
+
+def _checked(url: str, kinds: re.Pattern[str], remedy: str) -> str:
+    found = kinds.match(url)
     if not found:
-        raise ConfigError("use sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE")
+        raise ConfigError(remedy)
     rest = url[found.end() :]
     if found[1] != "sqlite" and re.search("[/?#@]", rest.rpartition("@")[0]):
         raise ConfigError(ESCAPE)

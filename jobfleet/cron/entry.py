@@ -187,11 +187,15 @@ class CronEntry:
         return hashlib.sha256(place.encode()).hexdigest()[:16]
 
     def suffix(self, at: datetime) -> str:
-        """Derive the id suffix of a fire's job from entry and time, so that a fire cannot create two jobs."""
+        """Derive the id suffix of a fire's job from entry and time, so that a fire cannot create two jobs.
+
+        Planned times are whole seconds. Starts of workers are not, and several may lie within a second.
+        """
         short = self.name
         if len(short) > NAME_IN_ID or not set(short) <= IN_IDS:
             short = hashlib.sha256(self.name.encode()).hexdigest()[:16]
-        return f"cron:{short}:{at.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+        part = f"{at.microsecond:06}" if at.microsecond else ""
+        return f"cron:{short}:{at.astimezone(UTC):%Y%m%dT%H%M%S}{part}Z"
 
     def due(self, at: datetime) -> datetime:
         """Return the time at which a fire's job is due: the time of the fire plus its fixed share of the jitter."""

@@ -10,15 +10,15 @@ repeated hour. ``@every`` with an interval counts elapsed seconds from a fixed i
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from croniter import croniter
 from croniter.croniter import CroniterBadDateError
 
-from jobfleet.model.cron_expression import Expression, check_expression, zone_of
+from jobfleet.model.options.cron_expression import Expression, check_expression, zone_of
 
 _SECOND = timedelta(seconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -121,7 +121,10 @@ class Schedule:
 
     def _named(self, after: datetime) -> Any:
         """Iterate over the local times that the expression names, after a local time."""
-        return croniter(self._checked.plain, after, ret_type=datetime)
+        assert self._checked.times is not None  # noqa: S101 - intervals and starts do not ask for times
+        times = copy(self._checked.times)
+        times.set_current(after)
+        return times
 
     def _next_fixed(self, after: datetime) -> Fire:
         named = self._named(self._local(after))

@@ -28,8 +28,8 @@ class Event(NamedTuple):
 
     Attributes:
         event: A verb in the past tense: enqueued, claimed, progressed, completed, retried, failed, released,
-            parked, withheld, expired, cancelled, rescheduled, edited, debounced, replayed, unblocked, forgotten;
-            or stopping.
+            parked, withheld, expired, cancelled, rescheduled, signalled, edited, debounced, replayed, unblocked,
+            forgotten; or stopping.
         id: The job's id.
         token: The fencing token of the run; 0 outside of a run.
         n: The order of the events of one run.

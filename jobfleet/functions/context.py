@@ -2,78 +2,40 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import count
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
-from jobfleet.errors import JobCancelled
-from jobfleet.event_loop import running_loop
-from jobfleet.functions.running.addition import FlowAddition
-from jobfleet.functions.running.lock import JobLock, LocksOfTest
+from jobfleet.errors import InvalidJob, JobCancelled
+from jobfleet.functions.running.lock import JobLock
 from jobfleet.functions.running.own_flow import OwnFlow
 from jobfleet.functions.running.run_port import RunPort
 from jobfleet.functions.steps import Steps
+from jobfleet.functions.waiting.wait_methods import WaitMethods, must_not_run_loop, must_run_loop
 from jobfleet.logs import JobLogger
 from jobfleet.model import Job, JobResult
 from jobfleet.model import seconds as as_seconds
 
+if TYPE_CHECKING:
+    from jobfleet.functions.running.output_stream import OutputStream
+
 P = ParamSpec("P")
 T = TypeVar("T")
+Undo = Callable[..., object]
 _UNSET: Any = object()
 
 
-class _Alone:
-    """The port of a context without a worker, for tests: it records its calls."""
+def _alone() -> RunPort:
+    from jobfleet.functions.waiting.alone import Alone  # for tests
 
-    def __init__(self) -> None:
-        self.cancel_by: str | None = None
-        self.must_stop: str | None = None
-        self.is_draining = False
-        self.reports: list[tuple[float, str, Mapping[str, object] | None]] = []
-        self.extended = 0.0
-        self.lines: list[tuple[int, int, str]] = []
-        self.kept: dict[str, bytes] = {}
-        self.added: list[FlowAddition] = []
-        self.locks = LocksOfTest()
-
-    def report(self, value: float, message: str, details: Mapping[str, object] | None) -> None:
-        self.reports.append((value, message, details))
-
-    def extend(self, seconds: float) -> None:
-        self.extended += seconds
-
-    def note(self, at_us: int, level: int, text: str) -> None:
-        self.lines.append((at_us, level, text))
-
-    async def steps(self) -> Mapping[str, bytes]:
-        return dict(self.kept)
-
-    async def keep(self, key: str, record: bytes) -> None:
-        self.kept[key] = record
-
-    async def extend_flow(self, addition: FlowAddition) -> Sequence[str]:
-        self.added.append(addition)
-        return [f"{node.job.queue or 'default'}.0.{node.job.suffix}" for node in addition.flow.nodes]
-
-    async def acquire_lock(self, name: str, number: int, limit: int, timeout: float | None) -> int:  # noqa: ARG002 - nobody else frees a place
-        return self.locks.acquire(name, number, limit)
-
-    async def release_lock(self, name: str, number: int) -> None:
-        self.locks.release(name, number)
-
-    async def lease_confirmed(self) -> None:
-        pass
-
-    def block(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run(coroutine)
+    return Alone()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobContext:
+class JobContext(WaitMethods):
     """The running job, as its function sees it; injected into a parameter annotated ``JobContext``.
 
     Attributes:
@@ -108,7 +70,7 @@ class JobContext:
     parents: Mapping[str, JobResult[Any]] = field(default_factory=dict)
     flow_id: str | None = None
     log: logging.LoggerAdapter[logging.Logger]
-    port: RunPort = field(default_factory=_Alone, repr=False)
+    port: RunPort = field(default_factory=_alone, repr=False)
     _held: dict[str, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     @property
@@ -155,6 +117,50 @@ class JobContext:
         """
         self.port.extend(as_seconds(seconds, field="extend"))
 
+    def emit(self, chunk: object) -> Coroutine[Any, Any, None]:
+        """Add a chunk to the output stream of the job: ``await ctx.emit(token)``. A ``def`` job calls `emit_sync`.
+
+        Readers get the chunks while the job runs, with `stream` of a handle or a fleet. Chunks are sent in batches, and
+        before the end of the run is stored. The call waits only while too many chunks are unsent. The stream keeps the
+        last chunks, as many as the settings `stream_chunks` and `stream_bytes` allow.
+
+        Args:
+            chunk: Text, bytes, or other plain data; at most 64 KiB when it is encoded.
+
+        Raises:
+            EncodingError: The chunk cannot be encoded, or is too large.
+            JobCancelled: The job must stop, or another run owns it now.
+            TypeError: No event loop runs in this thread.
+        """
+        must_run_loop("emit")
+        return self._output.emit(chunk)
+
+    def emit_sync(self, chunk: object) -> None:
+        """Add a chunk to the output stream of a ``def`` job; see `emit`. Threads of the job may call it, too.
+
+        Raises:
+            TypeError: An event loop runs in this thread; await `emit` instead.
+        """
+        must_not_run_loop("emit")
+        self._output.emit_sync(chunk)
+
+    @property
+    def _output(self) -> OutputStream:
+        held: OutputStream | None = self._held.get("output")
+        if held is None:
+            from jobfleet.functions.running.output_stream import OutputStream  # most jobs emit nothing
+
+            held = self._held.setdefault("output", OutputStream(self.port, self.job_id))
+        return held
+
+    @overload
+    def step(
+        self, key: str, function: Callable[..., Awaitable[T]], /, *args: Any, undo: Undo, **kwargs: Any
+    ) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def step(
+        self, key: str, function: Callable[..., T], /, *args: Any, undo: Undo, **kwargs: Any
+    ) -> Coroutine[Any, Any, T]: ...
     @overload
     def step(
         self, key: str, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
@@ -175,17 +181,26 @@ class JobContext:
                 checkpoints, of 4 MiB together.
             function: The function. Its value must be encodable, and is returned as it was decoded from the store.
             args: Its positional arguments.
+            undo: A function that takes the same arguments and undoes the step. If the job fails for good or is
+                cancelled, the steps that have begun are undone in reverse order, by a job of its own. It must be a
+                module-level function of a module that the worker loads, or registered.
             kwargs: Its named arguments.
 
         Raises:
-            InvalidJob: The key is wrong, or the job has stored too much already.
-            EncodingError: The value cannot be encoded.
+            InvalidJob: The key or `undo` is wrong, or the job has stored too much already.
+            EncodingError: The value, or with `undo` an argument, cannot be encoded.
             JobCancelled: The job must stop, or another run owns it now.
             TypeError: No event loop runs in this thread.
         """
-        _must_run_loop("step")
-        return self._steps.step(key, function, args, kwargs)
+        must_run_loop("step")
+        return self._steps.step(key, function, args, kwargs, kwargs.pop("undo", None))
 
+    @overload
+    def step_sync(
+        self, key: str, function: Callable[..., Coroutine[Any, Any, T]], /, *args: Any, undo: Undo, **kwargs: Any
+    ) -> T: ...
+    @overload
+    def step_sync(self, key: str, function: Callable[..., T], /, *args: Any, undo: Undo, **kwargs: Any) -> T: ...
     @overload
     def step_sync(
         self, key: str, function: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
@@ -198,8 +213,8 @@ class JobContext:
         Raises:
             TypeError: An event loop runs in this thread; await `step` instead.
         """
-        _must_not_run_loop("step")
-        return self._steps.step_sync(key, function, args, kwargs)
+        must_not_run_loop("step")
+        return self._steps.step_sync(key, function, args, kwargs, kwargs.pop("undo", None))
 
     @overload
     def checkpoint(self, /) -> Coroutine[Any, Any, None]: ...
@@ -228,7 +243,7 @@ class JobContext:
             WorkerDraining: The worker drains. Do not catch it, except to clean up.
             TypeError: No event loop runs in this thread.
         """
-        _must_run_loop("checkpoint")
+        must_run_loop("checkpoint")
         return self._checkpoint(key, value, default)
 
     @overload
@@ -245,7 +260,7 @@ class JobContext:
         Raises:
             TypeError: An event loop runs in this thread; await `checkpoint` instead.
         """
-        _must_not_run_loop("checkpoint")
+        must_not_run_loop("checkpoint")
         if key is _UNSET:
             return self._steps.check()
         return self.port.block(self._checkpoint(key, value, default))
@@ -293,23 +308,28 @@ class JobContext:
     def for_test(cls, **overrides: Any) -> JobContext:
         """Make a context without a worker, to test the function of a job by hand.
 
+        Sleeps are over at once, and a wait for a signal that was not sent times out at once.
+
         Args:
-            overrides: Attributes of the context that differ from the defaults.
+            overrides: Attributes of the context that differ from the defaults; and `signals`, the values of signals
+                that were sent, by their names.
+
+        Raises:
+            InvalidJob: `signals` is not a mapping, or `attempt` is not a whole number from 1.
         """
+        if type(attempt := overrides.get("attempt", 1)) is not int or attempt < 1:
+            raise InvalidJob(f"attempt is {attempt!r:.100}; give a whole number from 1.", field="attempt")
         job = Job("test", "test.function")
         values: dict[str, Any] = {
             "job_id": f"default.0.{job.suffix}",
             "job": job,
             "log": JobLogger(logging.getLogger("jobfleet.job"), {}),
         }
+        if (signals := overrides.pop("signals", None)) is not None:
+            from jobfleet.functions.waiting.alone import Alone
+
+            if not isinstance(signals, Mapping):
+                text = f"signals is {signals!r:.100}; give the values by their names: signals={{'approved': True}}."
+                raise InvalidJob(text, field="signals")
+            values["port"] = Alone(signals)
         return cls(**{**values, **overrides})
-
-
-def _must_run_loop(method: str) -> None:
-    if running_loop() is None:
-        raise TypeError(f"ctx.{method} is awaited in an async def job; a def job calls ctx.{method}_sync.")
-
-
-def _must_not_run_loop(method: str) -> None:
-    if running_loop() is not None:
-        raise TypeError(f"ctx.{method}_sync would block the event loop that runs here; await ctx.{method}.")

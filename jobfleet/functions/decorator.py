@@ -75,6 +75,8 @@ class BatchDecorator(typing.Protocol):
 class JobDecorator:
     """Register a function as a job function: ``@job``, ``@job(queue="mail")``, or ``@fleet.job`` for one fleet.
 
+    A parameter whose annotation names a type that JSON does not have, such as a dataclass, receives an object of it. So
+    does the caller of `JobHandle.result`, by the return annotation.
     Called with the function itself, it returns the `JobFunction`. Called with options, it returns a decorator.
 
     Options:
@@ -88,8 +90,9 @@ class JobDecorator:
             (seconds), `nice` (0 to 19), `environment` (a mapping) and `on_oom` (a queue). With `batch` (1 to 1,000) the
             function receives a list with the values of at most so many jobs, gathered for `batch_wait` seconds.
             `group` may name arguments (``"{customer}"``). `concurrency` and `rate` (``"10/min"``) limit the jobs of
-            each group, or of the function's own queue; a limit that an operator sets overrides them. `version` numbers
-            the shape of the arguments, and `upcast` (``{1: f}``) brings those of an earlier version to the next one.
+            each group, or of the function's own queue; a limit that an operator sets overrides them. `limits` names
+            limits that functions of all queues share, and `breaker` is a `Breaker`. `version` numbers the shape of the
+            arguments, and `upcast` (``{1: f}``) brings those of an earlier version to the next one.
 
     Args:
         registry: The registry that it fills; None for the default registry.

@@ -9,9 +9,11 @@ from weakref import WeakSet
 
 from jobfleet.errors import InvalidJob
 from jobfleet.functions.context import JobContext
+from jobfleet.functions.running.tracing import with_trace
 from jobfleet.model import Job
 
 if TYPE_CHECKING:
+    from jobfleet.functions.running.tracing import Tracer
     from jobfleet.outcome import Outcome  # a program that enqueues sees none
 
 Before = Callable[[JobContext], object]
@@ -21,6 +23,7 @@ OnFailure = Callable[[JobContext, BaseException], object]
 Middleware = Callable[[JobContext, Callable[[], Awaitable[Any]]], Awaitable[Any]]
 AroundEnqueue = Callable[[Job], Job]
 ProcessHook = Callable[[], object]
+CallWrapper = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 F = TypeVar("F", bound=Callable[..., Any])
 BeforeT = TypeVar("BeforeT", bound=Before)
@@ -91,6 +94,7 @@ class Hooks:
         on_starts: The functions that a process calls before its first job, in order.
         on_stops: The functions that a process calls after its last job; the last one is called first.
         watchers: Those that use the hooks of runs, and learn of new ones.
+        tracer: What makes spans of enqueues and runs; None for no spans.
     """
 
     of_runs: RunHooks = field(default_factory=lambda: RunHooks([], [], [], [], []))
@@ -98,6 +102,7 @@ class Hooks:
     on_starts: list[ProcessHook] = field(default_factory=list)
     on_stops: list[ProcessHook] = field(default_factory=list)
     watchers: WeakSet[Watcher] = field(default_factory=WeakSet, repr=False, compare=False)
+    tracer: Tracer | None = field(default=None, repr=False, compare=False)
 
     @property
     def is_empty(self) -> bool:
@@ -185,11 +190,19 @@ class Hooks:
 
         def add(target: Callable[..., Any]) -> Callable[..., Any]:
             hooks.append(Hook(_function(target), names, chosen))
-            for watcher in list(self.watchers):
-                watcher.hooks_changed()
+            self._tell()
             return target
 
         return add if function is None else add(function)
+
+    def trace(self, tracer: Tracer | None) -> None:
+        """Let a tracer make spans of all enqueues and runs from now on; None to end that."""
+        self.tracer = tracer
+        self._tell()
+
+    def _tell(self) -> None:
+        for watcher in list(self.watchers):
+            watcher.hooks_changed()
 
     def on_start(self, function: ProcessHookT, /) -> ProcessHookT:
         """Call ``function()`` once in each process that runs jobs, before its first job.
@@ -221,11 +234,15 @@ class Hooks:
         return function
 
     def apply(self, job: Job) -> Job:
-        """Apply the `around_enqueue` functions to a job.
+        """Apply the `around_enqueue` functions to a job, and let it carry the trace context of the running code.
 
         Raises:
             InvalidJob: A function did not return a `Job`.
         """
+        changed = self._changed(job)
+        return changed if self.tracer is None else with_trace(changed, self.tracer.carrier())
+
+    def _changed(self, job: Job) -> Job:
         own, suffix = job.id, job.suffix
         for around in self.around_enqueues:
             made: object = around(job)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from jobfleet.codec import decode, encode
 from jobfleet.errors import EncodingError
-from jobfleet.model.group import EVERY_GROUP, GroupTemplate
-from jobfleet.model.template import placeholders
+from jobfleet.model.options.group import EVERY_GROUP, GroupTemplate
+from jobfleet.model.options.template import placeholders
 
 if TYPE_CHECKING:  # a supervisor reads what is published, and knows no function
     from jobfleet.functions.registry import JobFunction
@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # a supervisor reads what is published, and knows no function
 PUBLISHED = (
     "queue", "priority", "delay", "expires_in", "result_ttl", "timeout", "hard_timeout", "max_retries", "retry_delay",
     "retry_for", "retry_backoff", "retry_jitter", "max_crashes", "unique", "unique_for", "on_conflict", "debounce_max",
-    "group", "keep_last", "version", "durability",
+    "group", "order", "keep_last", "version", "durability",
 )  # fmt: skip
 
 
@@ -39,16 +39,21 @@ def function_record(function: JobFunction[..., Any, Any]) -> bytes:
         "doc": _first_line(function),
         "run_in": function.run_in,
     }
-    from jobfleet.functions.published.takes import TAKES, takes_of  # supervisors do not need it
+    from jobfleet.functions.published.takes import SCHEMAS, TAKES, schemas_of, takes_of  # supervisors do not need it
 
     if (takes := takes_of(function)) is not None:
         fields[TAKES] = takes
+        fields[SCHEMAS] = schemas_of(function, takes)
     if function.cron is not None:
         fields["cron"] = function.cron.dump()
     if isinstance(options.get("group"), GroupTemplate):
         fields["group"] = str(options.pop("group"))  # not among the options: older revisions would take it as a name
     if function.limit is not None:
         fields["limit"] = {"concurrency": function.limit.concurrency, "rate": function.limit.rate}
+    if function.gates is not None:
+        breaker = function.gates.breaker
+        limits = [one.name for one in function.gates.limits]
+        fields["gates"] = {"limits": limits, "per": "" if breaker is None else breaker.per}
     if "unique" in options or "group" in fields:
         fields["call"] = list(_call_of(function))
     return encode(fields)
@@ -60,6 +65,11 @@ def read_function(record: bytes) -> dict[str, Any]:
     options, group = fields.get("options"), fields.get("group")
     found = options if isinstance(options, dict) else {}
     return {**found, "group": GroupTemplate(group)} if isinstance(group, str) else found
+
+
+def read_run_in(record: bytes) -> str:
+    """Where a published function runs: ``async``, ``thread`` or ``process``; empty when it cannot be read."""
+    return str(_read(record).get("run_in") or "")
 
 
 def read_version(record: bytes) -> int:
@@ -86,6 +96,14 @@ def read_limit(record: bytes) -> DeclaredLimit | None:
         most if isinstance(most, int) else None,
         rate if isinstance(rate, str) else None,
     )
+
+
+def read_gates(record: bytes) -> tuple[list[str], str]:
+    """The named limits of a published function, and what has its breaker (`Breaker.per`); empty without them."""
+    gates = _read(record).get("gates")
+    limits, per = (gates.get("limits"), gates.get("per")) if isinstance(gates, dict) else (None, None)
+    names = [name for name in limits if isinstance(name, str)] if isinstance(limits, list) else []
+    return names, per if isinstance(per, str) else ""
 
 
 def read_parameters(record: bytes) -> tuple[inspect.Parameter, ...]:

@@ -11,7 +11,8 @@ from jobfleet.errors import InvalidJob
 from jobfleet.model import check_function_name
 
 CLEANUP = "jobfleet.maintenance.cleanup"
-BUILT_IN = {CLEANUP: ("days", "failed_days")}
+UNDO = "jobfleet.undo"
+BUILT_IN: dict[str, tuple[str, ...]] = {CLEANUP: ("days", "failed_days"), UNDO: ("job_id",)}
 """The jobs that every worker knows, with the names of their parameters."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from jobfleet.functions.schema import Upcast
@@ -10,6 +10,7 @@ from jobfleet.model.option_types import DelayFunction, RetryDelay, Seconds, Shar
 
 if TYPE_CHECKING:
     from jobfleet.cron import Cron
+    from jobfleet.functions.limiting.gates import Breaker, Limit
 
 
 class UnnamedOptions(SharedOptions, total=False):
@@ -28,6 +29,8 @@ class UnnamedOptions(SharedOptions, total=False):
         on_oom: The queue in which a job that ran out of memory continues.
         concurrency: The most jobs that run at once: of each group, or of the function's own queue.
         rate: The most of them that start per period, such as ``10/min``, or a number per second.
+        limits: Named limits that its jobs share with those of other functions and queues: names, and `Limit`.
+        breaker: The circuit breaker that stops its jobs while too many of them fail.
         version: The version of the function's arguments; 1 if it is not given.
         upcast: Functions of ``(args, kwargs)`` that return the arguments of the next version, by their version.
     """
@@ -44,6 +47,8 @@ class UnnamedOptions(SharedOptions, total=False):
     on_oom: str | None
     concurrency: int | None
     rate: str | float | None
+    limits: Sequence[str | Limit] | None
+    breaker: Breaker | None
     version: int | None
     upcast: Mapping[int, Upcast] | None
 

@@ -8,25 +8,28 @@ from types import GenericAlias
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack
 
 from jobfleet.errors import InvalidJob
+from jobfleet.functions.arguments.typed_call import TypedCall, typed_call_of
 from jobfleet.functions.batch import BATCH, Batch, batch_of
 from jobfleet.functions.coroutines import is_coroutine_function
-from jobfleet.functions.declared_limit import DECLARED, declared_limit
 from jobfleet.functions.default_fleet import AnyFleet, default_fleet
 from jobfleet.functions.fit import Fit
-from jobfleet.functions.hooks import AroundEnqueue, Hooks, Middleware
+from jobfleet.functions.hooks import AroundEnqueue, CallWrapper, Hooks, Middleware
 from jobfleet.functions.injection import Injection, injection_of, parameters_of, with_secrets
 from jobfleet.functions.isolation import LIMITS, Isolation, run_place
 from jobfleet.functions.keep_last import KEEP_LAST, keep_last_of
+from jobfleet.functions.limiting.declared_limit import DECLARED, declared_limit
+from jobfleet.functions.limiting.gates import OPTIONS as GATES
+from jobfleet.functions.limiting.gates import Gates, gates_of
 from jobfleet.functions.naming import stable_name
 from jobfleet.functions.retry_delay import RetryDelayFunction, delay_function_of
 from jobfleet.functions.schema import UPCAST, VERSION, Schema, schema_of
 from jobfleet.model import Job, check_function_name
-from jobfleet.model.callback import CALLBACKS
-from jobfleet.model.group import GroupTemplate, group_option
 from jobfleet.model.limit import DeclaredLimit
 from jobfleet.model.option_types import OPTIONS, RIVALS, SHARED, JobOptions
-from jobfleet.model.options import meant
-from jobfleet.model.template import placeholders
+from jobfleet.model.options.callback import CALLBACKS
+from jobfleet.model.options.checks import meant
+from jobfleet.model.options.group import GroupTemplate, check_order, group_option
+from jobfleet.model.options.template import placeholders
 from jobfleet.warn import warn
 
 if TYPE_CHECKING:
@@ -45,7 +48,7 @@ else:
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 C_co = TypeVar("C_co", covariant=True)
-DECORATOR_ONLY = frozenset((*LIMITS, *BATCH, *DECLARED, KEEP_LAST, VERSION, UPCAST))
+DECORATOR_ONLY = frozenset((*LIMITS, *BATCH, *DECLARED, *GATES, KEEP_LAST, VERSION, UPCAST))
 OF_FUNCTION = (KEEP_LAST, VERSION)
 """Options of a function that are published with those of its jobs."""
 FIRST = Schema()
@@ -76,6 +79,7 @@ class JobFunction(Generic[P, R_co, C_co, Q]):
         isolation: Isolation | None = None,
         batch: Batch | None = None,
         limit: DeclaredLimit | None = None,
+        gates: Gates | None = None,
         schema: Schema = FIRST,
         fleet: AnyFleet | None = None,
     ) -> None:
@@ -87,6 +91,7 @@ class JobFunction(Generic[P, R_co, C_co, Q]):
         self.discard_on = discard_on
         self.delay_of = delay_of
         self.limit = limit
+        self.gates = gates
         self.schema = schema
         self.injection: Injection = injection_of(function)
         self.parameters = parameters_of(function, self.injection)
@@ -96,6 +101,7 @@ class JobFunction(Generic[P, R_co, C_co, Q]):
             self.injection = batch.injection(self.injection)
         # A wrapper may take arguments of its own.
         self.fit: Fit = Fit(name, None if hasattr(function, "__wrapped__") else self.parameters)
+        self.typed: TypedCall | None = None
         self.is_coroutine: bool = is_coroutine_function(function)
         self.isolation = isolation
         self.run_in = "process" if isolation is not None else "async" if self.is_coroutine else "thread"
@@ -124,6 +130,8 @@ class JobFunction(Generic[P, R_co, C_co, Q]):
         for option in (DECORATOR_ONLY | ON_ERRORS | {"cron"}).intersection(options):
             place = "run_in='process', " if option in LIMITS else ""
             raise InvalidJob(f"{option} can only be set on the decorator: @job({place}{option}=…).", field=option)
+        if "name" in options:
+            raise InvalidJob("name is the label of one job: use Job(NAME, FUNCTION, …).", field="name")
         _check_options(options, allowed=OPTIONS)
         copy: JobFunction[P, R_co, C_co, Q] = object.__new__(JobFunction)
         copy.__dict__.update(self.__dict__)
@@ -200,6 +208,9 @@ class Registry:
         around_run: Middleware. Each function receives the context of a run and the next call, which it may await. The
             first is the outermost, and all of them are outside the middleware of `hooks`.
         hooks: The hooks before, after and around runs, and around enqueues.
+        around_call: Each of these receives a function that a worker will call, and returns one that it calls instead,
+            with the same parameters, where the function itself runs: in the thread of the job, for instance. They are
+            applied before the first job of a function; the last one is the outermost.
         enqueued: Functions without ``@job`` that this process has enqueued, by name. Only workers inside this process
             run them.
         workers: How many workers inside this process serve this registry.
@@ -208,6 +219,7 @@ class Registry:
     functions: dict[str, JobFunction[..., Any, Any]] = field(default_factory=dict)
     around_run: list[Middleware] = field(default_factory=list)
     hooks: Hooks = field(default_factory=Hooks)
+    around_call: list[CallWrapper] = field(default_factory=list)
     enqueued: dict[str, Callable[..., Any]] = field(default_factory=dict)
     workers: int = 0
 
@@ -215,6 +227,12 @@ class Registry:
     def around_enqueue(self) -> list[AroundEnqueue]:
         """The functions that change jobs before their enqueue; those of `hooks`."""
         return self.hooks.around_enqueues
+
+    def wrapped(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """What a worker calls for a function: its code, and `around_call` around it."""
+        for wrap in self.around_call:
+            call = wrap(call)
+        return call
 
     def get(self, name: str) -> JobFunction[..., Any, Any] | None:
         """Return the function with this name; None when it is not registered."""
@@ -261,6 +279,7 @@ class Registry:
         if isolation is not None and isolation.on_oom == (options.get("queue") or "default"):
             raise InvalidJob(f"on_oom is {isolation.on_oom!r}, the function's own queue; name another.", field="on_oom")
         declared = {option: options.pop(option) for option in DECLARED if option in options}
+        gates = gates_of(options, lambda: parameters_of(function, injection_of(function)))
         if "group" in options:
             options["group"] = group_option(options["group"])
         options = Job(wire, wire, **options).own_options()
@@ -282,11 +301,14 @@ class Registry:
             isolation=isolation,
             batch=batch,
             limit=declared_limit(declared, options),
+            gates=gates,
             schema=schema,
             cron=cron,
             fleet=fleet,
         )
         _check_templates(made)
+        _check_group_given(made)
+        made.typed = typed_call_of(wire, function, made.parameters, made.injection, batch)
         self.functions[wire] = made
         return made
 
@@ -337,6 +359,20 @@ def _check_templates(made: JobFunction[..., Any, Any]) -> None:
                     f"it has {', '.join(names) or 'none'}.",
                     field=option,
                 )
+
+
+def _check_group_given(made: JobFunction[..., Any, Any]) -> None:
+    """Refuse what needs a group, if the function has none, and an order whose jobs could lose their place."""
+    order, group, on_conflict = (made.given.get(option) for option in ("order", "group", "on_conflict"))
+    if order:
+        check_order(order, group, on_conflict)
+    if (
+        group is None
+        and made.gates is not None
+        and made.gates.breaker is not None
+        and made.gates.breaker.per == "group"
+    ):
+        raise InvalidJob(f"breaker is per='group', but {made.name} has no group; give group too.", field="breaker")
 
 
 def _same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:

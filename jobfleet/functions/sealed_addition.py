@@ -29,6 +29,9 @@ def seal_flow_addition(addition: FlowAddition, registry: Registry, *, limits: Li
     jobs = []
     for node in addition.flow.nodes:
         options = {name: value for name in CARRIED if (value := getattr(node.job, name)) is not None}
+        function = registry.get(_function_name(node.job, registry))
+        if function is not None and function.typed is not None:
+            options["args"], options["kwargs"] = function.typed.dump(tuple(node.job.args), node.job.kwargs)
         if "priority" in options:
             options["priority"] = int(options["priority"])
         links = [[link.parent, link.otherwise] for link in addition.flow.links.get(node.number, {}).values()]

@@ -4,35 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import secrets
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from jobfleet.codec import decode, encode
 from jobfleet.errors import InvalidJob, JobCancelled
 from jobfleet.event_loop import in_thread
 from jobfleet.functions.coroutines import is_coroutine_function
+from jobfleet.functions.naming import stable_name
 from jobfleet.model.signals import WorkerDraining
 
 if TYPE_CHECKING:
     from jobfleet.functions.running.run_port import RunPort
 
 LONGEST_KEY = 200
-STEP, CHECKPOINT = "s:", "c:"
+STEP, CHECKPOINT, UNDO = "s:", "c:", "u:"
+NOW = ""
+"""The name under which the port of a run gives Redis's time in µs, beside what is stored."""
 
 
-def check_key(key: object) -> str:
-    """Check the key of a step or checkpoint; return it.
+def check_key(key: object, what: str = "A step's key", field: str = "step") -> str:
+    """Check the key of a step or checkpoint, or the name of a signal; return it.
 
     Raises:
         InvalidJob: It is not a text of 1 to 200 printable characters.
     """
     if not isinstance(key, str) or not 0 < len(key) <= LONGEST_KEY or not key.isprintable():
-        raise InvalidJob(
-            f"A step's key is a text of 1 to {LONGEST_KEY} printable characters, not {key!r:.80}.", field="step"
-        )
+        raise InvalidJob(f"{what} is a text of 1 to {LONGEST_KEY} printable characters, not {key!r:.80}.", field=field)
     return key
 
 
@@ -42,6 +44,9 @@ class Steps:
     Args:
         port: The worker.
         job_id: The id of the job, for messages.
+
+    Attributes:
+        unsent: Keys and values that must be stored before the next step starts.
     """
 
     def __init__(self, port: RunPort, job_id: str) -> None:
@@ -50,8 +55,17 @@ class Steps:
         self._kept: dict[str, bytes] | None = None
         self._lock = threading.Lock()
         self._in_flight: dict[str, Future[None]] = {}
+        self._has_undo = False
+        self.unsent: list[tuple[str, str]] = []
 
-    async def step(self, key: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    async def step(
+        self,
+        key: str,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        undo: Callable[..., Any] | None = None,
+    ) -> Any:
         """Return the stored result; if there is none, call the function and store its result.
 
         Raises:
@@ -63,47 +77,62 @@ class Steps:
         while (other := self._begin(key)) is not None:
             await asyncio.shield(asyncio.wrap_future(other))
         with self._ended(key):
-            kept = await self._known()
+            kept = await self.known()
             if key not in kept:
-                await self._port.lease_confirmed()
-                self._check_stop()
-                if is_coroutine_function(function):
-                    value = await function(*args, **kwargs)
-                else:
-                    value = await in_thread(function, *args, **kwargs)
-                    if inspect.isawaitable(value):
-                        value = await value
-                await self._keep(key, value)
+                if undo is not None:
+                    await self._declare(key[2:], undo, args, kwargs)
+                await self.ready()
+                with self._traced(key):
+                    if is_coroutine_function(function):
+                        value = await function(*args, **kwargs)
+                    else:
+                        value = await in_thread(function, *args, **kwargs)
+                        if inspect.isawaitable(value):
+                            value = await value
+                    await self.keep_value(key, value)
+            elif self._port.span is not None:
+                self._port.span.step_kept(key[2:])
             return decode(kept[key], what=_named(key))
 
-    def step_sync(self, key: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def step_sync(
+        self,
+        key: str,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        undo: Callable[..., Any] | None = None,
+    ) -> Any:
         """Do the same from a thread; see `step`."""
         key = STEP + check_key(key)
         while (other := self._begin(key)) is not None:
             other.result()
         with self._ended(key):
-            kept = self._port.block(self._known())
+            kept = self._port.block(self.known())
             if key not in kept:
-                self._port.block(self._port.lease_confirmed())
-                self._check_stop()
-                value = function(*args, **kwargs)
-                if inspect.isawaitable(value):
-                    value = self._port.block(_awaited(value))
-                self._port.block(self._keep(key, value))
+                if undo is not None:
+                    self._port.block(self._declare(key[2:], undo, args, kwargs))
+                self._port.block(self.ready())
+                with self._traced(key):
+                    value = function(*args, **kwargs)
+                    if inspect.isawaitable(value):
+                        value = self._port.block(_awaited(value))
+                    self._port.block(self.keep_value(key, value))
+            elif self._port.span is not None:
+                self._port.span.step_kept(key[2:])
             return decode(kept[key], what=_named(key))
 
     async def read(self, key: str, default: Any) -> Any:
         """Read the value of a checkpoint; return `default` when none is stored."""
         key = CHECKPOINT + check_key(key)
-        record = (await self._known()).get(key)
+        record = (await self.known()).get(key)
         return default if record is None else decode(record, what=_named(key))
 
     async def write(self, key: str, value: Any) -> None:
         """Store the value of a checkpoint."""
         key = CHECKPOINT + check_key(key)
-        await self._known()
+        await self.known()
         self._check_stop()
-        await self._keep(key, value)
+        await self.keep_value(key, value)
         self.check()
 
     async def pass_by(self) -> None:
@@ -122,17 +151,58 @@ class Steps:
         if self._port.is_draining:
             raise WorkerDraining
 
-    async def _known(self) -> dict[str, bytes]:
-        if self._kept is None:
+    async def _declare(self, key: str, undo: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Store how a step is undone, before it starts: a step that dies half-way may have had its effect."""
+        while (other := self._begin(UNDO)) is not None:
+            await asyncio.shield(asyncio.wrap_future(other))
+        with self._ended(UNDO):
+            known = await self.known()
+            if UNDO + key in known:
+                return
+            name = _undo_name(undo, args, kwargs)
+            if not self._has_undo:  # the worker enqueues the job that undoes, with this suffix, when it stores this
+                suffix = decode(known[UNDO], what="undo") if UNDO in known else secrets.token_hex(8)
+                await self.keep_value(UNDO, suffix)
+                self._has_undo = True
+            numbers = [
+                decode(record, what="undo")[0] for kept, record in known.items() if kept[2:] and kept[:2] == UNDO
+            ]
+            row = [max(numbers, default=0) + 1, secrets.token_hex(4), name, list(args), kwargs]
+            await self.keep_value(UNDO + key, row)
+
+    async def ready(self) -> None:
+        """Return once the run may start a step: its lease is valid, and what it has to store first is stored.
+
+        Raises:
+            JobCancelled: The job must stop.
+        """
+        for row in list(self.unsent):
+            await self.keep_value(*row)
+            if row in self.unsent:  # another step may have started at the same time
+                self.unsent.remove(row)
+        await self._port.lease_confirmed()
+        self._check_stop()
+
+    async def known(self, *, fresh: bool = False) -> dict[str, bytes]:
+        """What is stored; with `fresh`, it is read again."""
+        if self._kept is None or fresh:
             found = dict(await self._port.steps())
             if self._kept is None:  # another step of this run may have asked at the same time
                 self._kept = found
+            else:
+                self._kept.update(found)
         return self._kept
 
-    async def _keep(self, key: str, value: Any) -> None:
+    async def keep_value(self, key: str, value: Any) -> None:
+        """Store a value under a key with its prefix."""
         record = encode(value, what=_named(key))
         await self._port.keep(key, record)
-        (await self._known())[key] = record
+        (await self.known())[key] = record
+
+    def _traced(self, key: str) -> AbstractContextManager[object]:
+        """The span of a step, if there is a tracer."""
+        span = self._port.span
+        return nullcontext() if span is None else span.step(key[2:])
 
     def _begin(self, key: str) -> Future[None] | None:
         """Take a key; return the future to wait for when another call has taken it."""
@@ -160,5 +230,32 @@ async def _awaited(value: Awaitable[Any]) -> Any:
     return await value
 
 
+def _undo_name(undo: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    """The name by which another process finds an undo function, which must accept the arguments of the step."""
+    is_registered = hasattr(undo, "aenqueue")
+    try:
+        name = str(undo.name) if is_registered else stable_name(undo)
+    except InvalidJob:
+        name = ""
+    if not name or (not is_registered and (undo.__qualname__.startswith("_") or "." in undo.__qualname__)):
+        shown = name or getattr(undo, "__qualname__", undo)
+        raise InvalidJob(
+            f"undo is {shown!r:.100}; give a public module-level function, or one with @job.", field="undo"
+        )
+    try:
+        signature = inspect.signature(undo.function if is_registered else undo)
+    except (TypeError, ValueError):  # a function of C may have none
+        return name
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        text = f"undo {name!r} does not accept the arguments of the step: {error}; give it the same parameters."
+        raise InvalidJob(text, field="undo") from None
+    return name
+
+
+KINDS = {STEP: "step", CHECKPOINT: "checkpoint", UNDO: "undo of step", "t:": "token"}
+
+
 def _named(key: str) -> str:
-    return f"{'step' if key.startswith(STEP) else 'checkpoint'} {key[2:]!r}"
+    return f"{KINDS[key[:2]]} {key[2:]!r}"

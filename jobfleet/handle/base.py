@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
-from jobfleet.errors import JobCancelled, JobExpired, JobFailed, JobfleetError, PayloadLost, PayloadUnavailable
+from jobfleet.errors import (
+    JobCancelled,
+    JobExpired,
+    JobFailed,
+    JobfleetError,
+    PayloadLost,
+    PayloadUnavailable,
+    TypeMismatch,
+)
 from jobfleet.model import JobResult, JobStatus, Receipt
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
-LOST: dict[str | None, type[JobfleetError]] = {error.__name__: error for error in (PayloadLost, PayloadUnavailable)}
+LOST: dict[str | None, type[JobfleetError]] = {
+    error.__name__: error for error in (PayloadLost, PayloadUnavailable, TypeMismatch)
+}
 """The errors of a completed job whose result cannot be had, by `JobResult.error_class`."""
 
 
@@ -21,6 +31,7 @@ def outcome_of(result: JobResult[T]) -> T:
         JobCancelled: It was cancelled.
         JobExpired: It was not started in time.
         PayloadLost, PayloadUnavailable: Its result is in the payload store, and cannot be had.
+        TypeMismatch: Its result does not fit the return annotation of its function, as this process knows it.
     """
     match result.status:
         case JobStatus.COMPLETED:

@@ -8,29 +8,37 @@ job's id, its function and attempt, and what happened.
 from __future__ import annotations
 
 import logging
-import os
 import sys
-from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from jobfleet.config import JobConfig
 from jobfleet.logs.contained import contain_handler_errors
-from jobfleet.logs.formatters import FORMAT, Current, PlainFormatter, TerminalFormatter, announce_days, nobody
+from jobfleet.logs.formatters import FORMAT, Current, PlainFormatter, nobody
 
 if TYPE_CHECKING:
+    from jobfleet.logs.job_logger import JobLogger
     from jobfleet.logs.json_lines import JsonFormatter
+    from jobfleet.logs.terminal import TerminalFormatter
 
 __all__ = [
-    "FORMAT", "JobLogger", "JsonFormatter", "PlainFormatter", "TerminalFormatter", "announce_days",
-    "contain_handler_errors", "is_for_terminal", "set_up_logs",
+    "FORMAT", "JobLogger", "JsonFormatter", "PlainFormatter", "TerminalFormatter", "contain_handler_errors",
+    "is_for_terminal", "set_up_logs",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name == "JsonFormatter":  # imported on use, because most processes do not need it
+    if name == "JobLogger":  # these are imported on use, because most processes do not need them
+        from jobfleet.logs.job_logger import JobLogger
+
+        return JobLogger
+    if name == "JsonFormatter":
         from jobfleet.logs.json_lines import JsonFormatter
 
         return JsonFormatter
+    if name == "TerminalFormatter":
+        from jobfleet.logs.terminal import TerminalFormatter
+
+        return TerminalFormatter
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -71,8 +79,9 @@ def _formatter(config: JobConfig, worker: str, current: Current, *, shows_day: b
         return JsonFormatter(worker=worker, current=current, redaction=Redaction(config.redact))
     if not is_for_terminal(config):
         return PlainFormatter(current=current)
-    has_color = not (config.no_color or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb")
-    return TerminalFormatter(current=current, has_color=has_color, shows_day=shows_day)
+    from jobfleet.logs.terminal import TerminalFormatter
+
+    return TerminalFormatter.of(config, current=current, shows_day=shows_day)
 
 
 class _RootRelay(logging.Handler):
@@ -90,12 +99,3 @@ class _RootRelay(logging.Handler):
             stream = getattr(handler, "stream", None)
             if record.levelno >= handler.level and stream not in (sys.stderr, sys.stdout):
                 handler.handle(record)
-
-
-class JobLogger(logging.LoggerAdapter[logging.Logger]):
-    """`ctx.log`: adds the job's id to a call's `extra`; the standard adapter would replace that `extra`."""
-
-    def process(self, msg: object, kwargs: MutableMapping[str, Any]) -> tuple[object, MutableMapping[str, Any]]:
-        """Add the job's id to a call."""
-        kwargs["extra"] = {**(kwargs.get("extra") or {}), **(self.extra or {})}
-        return msg, kwargs

@@ -6,8 +6,9 @@ import logging
 import traceback
 
 OWN = (
-    "jobfleet.archive", "jobfleet.audit", "jobfleet.client", "jobfleet.day", "jobfleet.journal", "jobfleet.metrics",
-    "jobfleet.notify", "jobfleet.reaper", "jobfleet.store", "jobfleet.web", "jobfleet.worker",
+    "jobfleet.archive", "jobfleet.audit", "jobfleet.client", "jobfleet.contrib", "jobfleet.day", "jobfleet.functions",
+    "jobfleet.journal", "jobfleet.metrics", "jobfleet.notify", "jobfleet.outbox", "jobfleet.reaper", "jobfleet.store",
+    "jobfleet.web", "jobfleet.worker",
 )  # fmt: skip
 """The loggers of jobfleet's own lines. A job learns of what its own line raises, so its loggers are not among them."""
 

@@ -83,6 +83,9 @@ METRICS = (
         where="worker",
     ),
     _histogram("queue_wait_seconds", WAIT_SECONDS, "Time from due to started.", "queue", where="worker"),
+    _counter(
+        "chunks_emitted_total", "Chunks that runs have emitted, counted when a run ends.", "queue", where="worker"
+    ),
     # Faults around runs.
     _counter("leases_expired_total", "Leases that expired under a run.", "queue"),
     _counter(
@@ -90,6 +93,9 @@ METRICS = (
     ),
     _counter(
         "child_crashes_total", "Children of a worker that died, by signal or exit code.", "reason", where="worker"
+    ),
+    _counter(
+        "chaos_faults_total", "Faults of --chaos: kills of a child, lost replies by call.", "kind", where="worker"
     ),
     _counter("child_hangs_total", "Times a child's event loop did not turn for hang_after.", where="worker"),
     _counter(
@@ -126,6 +132,13 @@ METRICS = (
     _counter("archive_events_total", "Events of the journal that were written into the archive.", where="reaper"),
     _counter("archive_errors_total", "Writes that the archive's database did not accept.", where="reaper"),
     _counter(
+        "sql_outbox_jobs_total",
+        "Rows of the transactional outbox: enqueued, held (another job has the unique key), refused, postponed.",
+        "outcome",
+        where="reaper",
+    ),
+    _counter("sql_outbox_errors_total", "Failed reads or writes of the outbox's database.", where="reaper"),
+    _counter(
         "notifications_total",
         "Notifications sent, failed (they are tried again), given up.",
         "channel",
@@ -146,6 +159,8 @@ METRICS = (
     _counter("jobs_enqueued_total", "Jobs enqueued, by all producers.", "queue", where="fleet"),
     _counter("jobs_ended_total", "Jobs ended: completed, failed, cancelled, expired.", "queue", "state", where="fleet"),
     _counter("jobs_replayed_total", "Dead letters put back into their queue.", "queue", where="fleet"),
+    _counter("jobs_suspended_total", "Runs that ended to sleep or to wait for a signal.", "queue", where="fleet"),
+    _counter("signals_total", "Signals sent to open jobs, the first of each name.", "queue", where="fleet"),
     _gauge("jobs", "Jobs by state.", "queue", "state", where="fleet"),
     _gauge("jobs_expiring", "Waiting jobs that have an expiry.", "queue", where="fleet"),
     _gauge("dead_letters", "Dead letters kept.", "queue", where="fleet"),
@@ -156,6 +171,8 @@ METRICS = (
         "queue",
         where="fleet",
     ),
+    _gauge("sql_outbox_rows", "Rows of the transactional outbox: waiting, refused.", "state", where="fleet"),
+    _gauge("sql_outbox_lag_seconds", "Age of the oldest waiting row of the transactional outbox.", where="fleet"),
     _gauge("journal_events", "Events kept because a consumer has not acknowledged them.", "queue", where="fleet"),
     _counter(
         "journal_dropped_total", "Events dropped although a consumer had not acknowledged them.", "queue", where="fleet"
@@ -175,6 +192,12 @@ METRICS = (
     _gauge(
         "queue_busy_ratio", "Slots used divided by slots; absent if no worker serves the queue.", "queue", where="fleet"
     ),
+    # Named limits and circuit breakers.
+    _gauge("limit_running", "Jobs inside a named limit.", "limit", where="fleet"),
+    _gauge("limit_concurrency", "Most jobs inside a named limit; absent without such a limit.", "limit", where="fleet"),
+    _gauge("limit_rate_left", "Costs that may still start under a rate; absent without one.", "limit", where="fleet"),
+    _gauge("limit_closed", "Whether a named limit is closed: 1 or 0.", "limit", where="fleet"),
+    _gauge("breaker_state", "The state of a breaker: 0 closed, 0.5 half-open, 1 open.", "breaker", where="fleet"),
     # Workers and recurring jobs of the whole fleet.
     _gauge("workers", "Workers by state: running, quiet, stopping, gone.", "state", where="fleet"),
     _gauge("worker_up", "Whether the worker's heartbeat is recent: 1 or 0.", "worker", "version", where="fleet"),

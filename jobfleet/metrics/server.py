@@ -13,7 +13,7 @@ from http.server import ThreadingHTTPServer
 from socketserver import TCPServer
 from threading import Thread
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from prometheus_client import MetricsHandler
 
@@ -38,10 +38,12 @@ class Verdict(NamedTuple):
 
 
 Probe = Callable[[], Verdict]
+Lookup = Callable[[str, Mapping[str, str]], tuple[HTTPStatus, Mapping[str, object]]]
+"""Answers for a name at the end of a path, and the parameters of the query."""
 
 
 class MetricsServer:
-    """Serves an exporter at ``/metrics``, and probes at their paths, until closed.
+    """Serves an exporter at ``/metrics``, and probes and lookups at their paths, until closed.
 
     A probe returns 200, or 503 if there is a problem, with the details in JSON. A child that is forked later closes
     the port at once, so that the port is free when this process ends.
@@ -52,6 +54,7 @@ class MetricsServer:
         host: The address to bind, IPv4 or IPv6; default 127.0.0.1. "0.0.0.0" binds all of IPv4, "::" all addresses.
         refresh: Called before each scrape, in the thread of the request. It has to limit its own cost.
         probes: Probes by path.
+        lookups: Lookups by the beginning of their path, which ends with a slash; a name follows it.
 
     Attributes:
         port: The bound port.
@@ -68,9 +71,10 @@ class MetricsServer:
         *,
         refresh: Callable[[], None] = lambda: None,
         probes: Mapping[str, Probe] | None = None,
+        lookups: Mapping[str, Lookup] | None = None,
     ) -> None:
         try:
-            self._http = _Endpoint(host, port, exporter, refresh, probes or {})
+            self._http = _Endpoint(host, port, exporter, refresh, probes or {}, lookups or {})
         except (OSError, OverflowError) as error:
             why = (error.strerror if isinstance(error, OSError) else None) or str(error)
             remedy = "--metrics-port?" if host == LOOPBACK else "--metrics-port, --metrics-host?"
@@ -97,10 +101,12 @@ class _Handler(MetricsHandler):
     timeout = 10  # seconds until a silent client is disconnected
     refresh: Callable[[], None]
     probes: Mapping[str, Probe]
+    lookups: Mapping[str, Lookup]
 
     def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
-        """Return the metrics, the result of a probe, or 404 with the known paths."""
-        path = urlsplit(self.path).path
+        """Return the metrics, the result of a probe or of a lookup, or 404 with the known paths."""
+        path, query = urlsplit(self.path)[2:4]
+        prefix, _, name = path.rpartition("/")
         if path in METRICS_PATHS:
             try:
                 type(self).refresh()
@@ -109,8 +115,10 @@ class _Handler(MetricsHandler):
             super().do_GET()
         elif path in self.probes:
             self._answer(*_probed(self.probes[path]))
+        elif name and f"{prefix}/" in self.lookups:
+            self._answer(*_looked_up(self.lookups[f"{prefix}/"], unquote(name), query))
         else:
-            places = ", ".join(("/metrics", *self.probes))
+            places = ", ".join(("/metrics", *self.probes, *(f"{prefix}NAME" for prefix in self.lookups)))
             self._answer(HTTPStatus.NOT_FOUND, {"wrong": [f"No such path; use one of {places}."]})
 
     def _answer(self, status: HTTPStatus, found: Mapping[str, object]) -> None:
@@ -132,12 +140,31 @@ def _probed(probe: Probe) -> tuple[HTTPStatus, Mapping[str, object]]:
     return status, {"status": "unwell" if wrong else "ok", "wrong": wrong, **seen}
 
 
+def _looked_up(lookup: Lookup, name: str, query: str) -> tuple[HTTPStatus, Mapping[str, object]]:
+    pairs = parse_qsl(query, keep_blank_values=True)
+    given = dict(pairs)
+    if len(given) < len(pairs):
+        return HTTPStatus.BAD_REQUEST, {"wrong": ["A parameter is given twice; give each once."]}
+    try:
+        return lookup(name, given)
+    except Exception:
+        log.exception("metrics.lookup_failed")
+        return HTTPStatus.INTERNAL_SERVER_ERROR, {"wrong": ["The lookup itself failed; the log has the traceback."]}
+
+
 class _Endpoint(ThreadingHTTPServer):
     def __init__(
-        self, host: str, port: int, exporter: Exporter, refresh: Callable[[], None], probes: Mapping[str, Probe]
+        self,
+        host: str,
+        port: int,
+        exporter: Exporter,
+        refresh: Callable[[], None],
+        probes: Mapping[str, Probe],
+        lookups: Mapping[str, Lookup],
     ) -> None:
         self.address_family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-        given = {"registry": exporter.registry, "refresh": staticmethod(refresh), "probes": probes}
+        paths = {"probes": probes, "lookups": lookups}
+        given = {"registry": exporter.registry, "refresh": staticmethod(refresh), **paths}
         super().__init__((host, port), type("Handler", (_Handler,), given))
 
     def server_bind(self) -> None:

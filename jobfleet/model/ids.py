@@ -24,7 +24,7 @@ PART_LEAST = 4
 """Least length of a part of an id that commands complete."""
 ID_BYTES = 112  # the longest id that the lease board holds; 32 + 64 and a lane number stay below it
 
-_FORMS = f"ids look like mail.0.0192f0c1…; commands also take its first or last {PART_LEAST} or more characters."
+_FORMS = f"ids look like mail.0.0192f0c1…; commands also take its last {PART_LEAST} or more characters."
 _COUNTER_BITS = 26
 _function_name = lru_cache(maxsize=1024)(NAME_RULE.fullmatch)  # all jobs of a function have the same name
 _UUID7_RULE = re.compile(r"[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}")
@@ -104,7 +104,9 @@ def check_queue(name: object, *, field: str = "queue") -> str:
     """Return a queue's name; raise `InvalidJob` if it is not valid."""
     if isinstance(name, str) and QUEUE_RULE.fullmatch(name):
         return name
-    raise InvalidJob(f"{field} is {name!r}; use 1 to 32 letters, digits, '_' or '-'.", field=field)
+    length = len(str(name))
+    excess = f"; it has {length}" if length > 32 else ""
+    raise InvalidJob(f"{field} is {name!r}; use 1 to 32 letters, digits, '_' or '-'{excess}.", field=field)
 
 
 def check_function_name(name: object, *, field: str = "function") -> str:

@@ -18,8 +18,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from jobfleet.errors import InvalidJob
-from jobfleet.model.group import EVERY_GROUP
 from jobfleet.model.option_types import Seconds
+from jobfleet.model.options.group import EVERY_GROUP
 
 UNLIMITED = math.inf
 NO_LIMIT = "none"
@@ -319,8 +319,12 @@ def rate_of(value: object) -> Rate:
     return rate
 
 
-def concurrency_of(value: object) -> float:
+def concurrency_of(value: object, *, stop: str = "pause the queue or group") -> float:
     """Read how many jobs may run at once; `UNLIMITED` for any number.
+
+    Args:
+        value: The number.
+        stop: What to do for no job at all, for the error.
 
     Raises:
         InvalidJob: The value is not a whole number from 1, nor `UNLIMITED`.
@@ -329,7 +333,7 @@ def concurrency_of(value: object) -> float:
         return UNLIMITED
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= CONCURRENCY_MAX:
         raise InvalidJob(
-            f"concurrency is {value!r}; give a whole number from 1 (to stop it all, pause the queue or group).",
+            f"concurrency is {value!r}; give a whole number from 1 to {CONCURRENCY_MAX:,} (to stop it all, {stop}).",
             field="concurrency",
         )
     return value

@@ -31,6 +31,8 @@ RunIn = Literal["async", "thread", "process"]
 Durability = Literal["fast", "replicated", "fsync"]
 LEVELS: tuple[Durability, ...] = get_args(Durability)
 FAST: Durability = "fast"
+Order = Literal["strict", "strict-park", "strict-fail-rest"]
+ORDERS: tuple[Order, ...] = get_args(Order)
 Otherwise = Literal["cancel", "run", "wait"]
 UniqueFor = Literal["queued", "open"] | Seconds
 T_co = TypeVar("T_co", covariant=True)
@@ -121,6 +123,7 @@ class SharedOptions(TypedDict, total=False):
     on_conflict: OnConflict | None
     on_failure: Callback | None
     on_success: Callback | None
+    order: Order | None
     priority: Priority | None
     queue: str | None
     result_ttl: Seconds | None

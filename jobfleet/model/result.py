@@ -47,7 +47,7 @@ class Receipt(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)  # no slots: CPython 3.11 could not call JobResult[int]
 class JobResult(Generic[T_co]):
-    """A snapshot of everything that is known about a job.
+    """A snapshot of everything that is known about a job. Its `repr` leaves out the result, which may have passwords.
 
     Attributes:
         id: The job's id.
@@ -66,7 +66,7 @@ class JobResult(Generic[T_co]):
         started_at: When its last run started.
         completed_at: When the job ended, in any final state.
         duration: How long its last run took.
-        retry_count: Counted retries so far: after failures and after crashes.
+        retry_count: Retries used so far, after failures. Runs after a crash or a lost lease are not counted.
         attempt: The number of the current or last run, from 1; 0 before the first run. Runs whose end was charged to no
             budget are not counted: a job whose worker was killed runs again with the same number.
         fence: The fencing token of that run. It increases with every claim of the job.
@@ -91,7 +91,7 @@ class JobResult(Generic[T_co]):
 
     id: str
     status: JobStatus
-    result: T_co | None = None
+    result: T_co | None = field(default=None, repr=False)
     error: str | None = None
     error_type: ErrorType | None = None
     error_class: str | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from datetime import timedelta
 
 from jobfleet.durations import seconds
@@ -30,8 +32,54 @@ class Snooze(Exception):  # a signal, not an error
     """
 
     def __init__(self, delay: float | timedelta) -> None:
-        self.delay: float = seconds(delay, field="Snooze")
+        self.delay: float = seconds(delay, field=type(self).__name__)
         super().__init__(f"asked to be run again after {self.delay:g} s")
+
+
+class RateLimited(Snooze):
+    """Raise it in a job that a service has refused: a named limit closes for all jobs, and this job is put back.
+
+    It does not count as a failure.
+
+    Args:
+        delay: Seconds or timedelta until the service may be asked again.
+        limit: The name of the limit, which the job's function must have; None for all limits of the function.
+
+    Raises:
+        InvalidJob: A value is not valid.
+    """
+
+    def __init__(self, delay: float | timedelta, *, limit: str | None = None) -> None:
+        super().__init__(delay)
+        if limit is not None:
+            from jobfleet.model.gates import check_limit_name  # few jobs have limits
+
+            check_limit_name(limit)
+        self.limit = limit
+        self.args: tuple[str, ...] = (f"the service asks to wait for {self.delay:g} s",)
+
+    @classmethod
+    def from_headers(
+        cls, headers: Mapping[str, str], *, limit: str | None = None, default: float = 60.0
+    ) -> RateLimited:
+        """Make it from the headers of a response with status 429 or 503.
+
+        Args:
+            headers: The headers; `Retry-After` has seconds or a date. The delay is at least one second, so that jobs
+                do not ask without a pause.
+            limit: The name of the limit.
+            default: The seconds without a valid `Retry-After`.
+        """
+        text = next((text for name, text in headers.items() if name.lower() == "retry-after"), "").strip()
+        if text.isdecimal() and len(text) < 9:
+            return cls(max(1.0, float(text)), limit=limit)
+        from email.utils import parsedate_to_datetime  # few jobs need it
+
+        try:
+            at = parsedate_to_datetime(text)
+        except ValueError:
+            return cls(default, limit=limit)
+        return cls(max(1.0, at.timestamp() - time.time()), limit=limit)
 
 
 class WorkerDraining(Snooze):
@@ -40,6 +88,30 @@ class WorkerDraining(Snooze):
     def __init__(self) -> None:
         super().__init__(0.0)
         self.args: tuple[str, ...] = ("its worker drains; another one continues the job",)
+
+
+class Suspended(BaseException):  # not an Exception: `except Exception` in a job must not swallow it
+    """`JobContext.sleep` and `wait_for` raise it to end the run. The job continues in a later run.
+
+    Args:
+        key: The key of the wait within the job.
+        name: The signal that the job waits for; empty if it only sleeps.
+        delay: Seconds until the wait ends, counted from its first run.
+    """
+
+    def __init__(self, key: str, name: str, delay: float) -> None:
+        self.key = key
+        self.name = name
+        self.delay = delay
+        super().__init__(f"waits for the signal {name}" if name else f"sleeps for {delay:g} s")
+
+
+def suspension_of(error: BaseException | None) -> Suspended | None:
+    """The wait that ends a run, also if a task group has put it into a group of exceptions; None for another end."""
+    if isinstance(error, BaseExceptionGroup):
+        found = error.subgroup(Suspended)
+        return None if found is None else suspension_of(found.exceptions[0])
+    return error if isinstance(error, Suspended) else None
 
 
 class Discard(Exception):  # a signal, not an error

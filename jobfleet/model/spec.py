@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from copy import copy
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic, get_args
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, get_args
 
 from jobfleet.errors import InvalidJob
-from jobfleet.model.ids import check_function_name, new_suffix
+from jobfleet.model.ids import ID_RULE, check_function_name, new_suffix
 from jobfleet.model.option_types import (
     OPTIONS,
     Callback,
@@ -16,6 +18,7 @@ from jobfleet.model.option_types import (
     HasId,
     Items,
     OnConflict,
+    Order,
     Otherwise,
     Parents,
     RetryDelay,
@@ -23,7 +26,7 @@ from jobfleet.model.option_types import (
     Seconds,
     UniqueFor,
 )
-from jobfleet.model.options import CHECKS, LABEL_LENGTH_MAX, check_args, check_kwargs, check_rivals, meant
+from jobfleet.model.options.checks import CHECKS, LABEL_LENGTH_MAX, check_args, check_kwargs, check_rivals, meant
 from jobfleet.model.status import Priority
 from jobfleet.names import SUFFIX_RULE
 
@@ -76,8 +79,8 @@ class Job(Generic[R_co]):
     Args:
         name: A label for people, at most 200 characters.
         function: A registered name, or a function with ``@job``.
-        args: Positional arguments; plain data (see the types of the codec).
-        kwargs: Keyword arguments; plain data.
+        args: Positional arguments; plain data (see the types of the codec), or what the function's annotations name.
+        kwargs: Keyword arguments; likewise.
         priority: CRITICAL runs before HIGH, HIGH before NORMAL, NORMAL before LOW, strictly. Default NORMAL.
         scheduled_at: The earliest start. A naive datetime is in this machine's local time.
         delay: Seconds from now to the earliest start, by Redis's clock. Give this or `scheduled_at`.
@@ -117,9 +120,13 @@ class Job(Generic[R_co]):
         debounce_max: Seconds after its first enqueue up to which ``debounce`` can delay a job. Default: ten times the
             delay.
         group: The group within the queue, such as a tenant. Groups take turns, and each group can have limits.
+        order: ``strict`` to run the jobs of the group one at a time, in the order of their enqueue. It also says what
+            follows if a job fails for good: the next one, with ``strict``; nothing until somebody decides, with
+            ``strict-park``; or all that wait fail too, with ``strict-fail-rest``.
         durability: ``fast`` (default), ``replicated`` or ``fsync``.
         result_ttl: Seconds for which the result is stored. Default 24 h, or 7 d if the job failed.
-        id: The suffix of the job's id, chosen by the caller. To enqueue the same id twice creates one job.
+        id: The suffix of the job's id, chosen by the caller. To enqueue the same id twice creates one job. The whole id
+            of a job repeats its enqueue: ``error.job_id`` of `DurabilityUncertain`, for example.
 
     Raises:
         InvalidJob: An option is not valid, or contradicts another one; `field` names it.
@@ -160,12 +167,14 @@ class Job(Generic[R_co]):
     on_failure: Callback | None = field(default=None, kw_only=True)
     debounce_max: Seconds | None = field(default=None, kw_only=True)
     group: str | None = field(default=None, kw_only=True)
+    order: Order | None = field(default=None, kw_only=True)
     durability: Durability | None = field(default=None, kw_only=True)
     result_ttl: Seconds | None = field(default=None, kw_only=True)
     id: str | None = field(default=None, kw_only=True)
     suffix: str = field(default="", init=False, repr=False, compare=False)
     is_plain: bool = field(default=True, init=False, repr=False, compare=False)
     request: str = field(default="", init=False, repr=False, compare=False)
+    trace: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     if not TYPE_CHECKING:  # the generated __init__ would set every option of every job, but most jobs set none
 
@@ -232,7 +241,7 @@ class Job(Generic[R_co]):
         fields["kwargs"] = kwargs
         if options:
             fields.update(options)
-            fields["suffix"] = options["id"] if "id" in options else new_suffix()
+            fields["suffix"] = _own_suffix(options["id"]) if "id" in options else new_suffix()
             fields["is_plain"] = len(options) == 1 and "id" in options
         else:
             fields["suffix"] = new_suffix()
@@ -245,9 +254,9 @@ class Job(Generic[R_co]):
 
     def without_parents(self) -> Job:
         """Return the same job without `depends_on`."""
-        copy = replace(self, depends_on=None)
-        _set(copy, "suffix", self.suffix)
-        return with_request(copy, self.request)
+        free = copy(self)
+        _set(free, "depends_on", None)
+        return free
 
 
 def with_request(job: Job, request: str) -> Job:
@@ -256,9 +265,21 @@ def with_request(job: Job, request: str) -> Job:
     return job
 
 
+def with_call(job: Job, args: Items[object], kwargs: Mapping[str, object]) -> Job:
+    """Return the same job with its arguments in another form."""
+    changed = copy(job)
+    _set(changed, "args", tuple(args))
+    _set(changed, "kwargs", kwargs)
+    return changed
+
+
 def _own_suffix(own: object) -> str:
-    if isinstance(own, str) and SUFFIX_RULE.fullmatch(own):
-        return own
+    """The last part of the job's id, from the option `id`: that part itself, or the whole id of the same job."""
+    if isinstance(own, str):
+        if whole := ID_RULE.fullmatch(own):
+            return whole[3]
+        if SUFFIX_RULE.fullmatch(own):
+            return own
     raise InvalidJob(f"id is {own!r}; use 1 to 64 letters, digits, '_', '.', ':' or '-'.", field="id")
 
 

@@ -101,6 +101,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     _row("move", "cancelled", _RUNNING, "cancelled", "child", "settle"),
     _row("cancel", "cancelled", WAITING | _RUNNING, "cancelled", "anyone", "cancel"),
     _row("reschedule", "rescheduled", _DUE, "queued scheduled retrying", "operator", "reschedule"),
+    _row("signal", "signalled", WAITING, "blocked queued scheduled retrying", "anyone", "signal"),
     _row("edit", "edited", WAITING, "blocked queued scheduled retrying", "operator", "edit"),
     _row("debounce", "debounced", _NEW, "queued scheduled", "producer", "debounce"),
     _row("replay", "replayed", frozenset({JobStatus.FAILED}), "queued", "operator", "replay"),

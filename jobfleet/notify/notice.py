@@ -8,9 +8,11 @@ from typing import Any
 
 import msgpack
 
-EVENTS = ("failed", "retried", "completed", "cancelled", "expired", "parked", "replayed", "missed", "regressed")
+EVENTS = (
+    "failed", "retried", "completed", "cancelled", "expired", "parked", "replayed", "missed", "regressed", "breaker",
+)  # fmt: skip
 """The events that rules can name. A failed job is a dead letter; ``missed`` is a fire outside its misfire window;
-``regressed`` a resolved group of dead letters that came back."""
+``regressed`` a resolved group of dead letters that came back; ``breaker`` a circuit breaker that opened."""
 
 TEXT_MOST = 2_000
 REST = "rest"
@@ -23,7 +25,7 @@ class Notice:
 
     Attributes:
         event: One of `EVENTS`.
-        job_id: Id of the job; for ``missed``, the name of the cron entry.
+        job_id: Id of the job; for ``missed``, the name of the cron entry; for ``breaker``, of the breaker.
         at_us: Time of the event, in µs of Redis's clock.
         queue: Queue of the job.
         function: Name of the job's function.

@@ -24,6 +24,7 @@ _PAST = {
     "replayed": "replayed",
     "missed": "missed a fire",
     "regressed": "failed again after its errors were resolved",
+    "breaker": "are stopped: their circuit breaker opened",
 }
 _AFTERWARDS = {"retried": ("; it runs again", " and were retried")}
 

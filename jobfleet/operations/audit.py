@@ -83,10 +83,12 @@ class Action:
         name: The kind of thing, a dot, and the verb.
         target: What is changed.
         after: The values that it sets, as far as they are known without a look at Redis.
+        before: The values before it, as far as they are known without a look at Redis.
         look: Reads the values before it, and completes those after it; None if there is nothing to read.
         end: Makes the outcome from the result.
         is_of_one_job: Whether it concerns a single job. From Python, such actions are recorded only with `by`, because
             programs may do many.
+        is_elsewhere: Whether it changes another database than Redis, so that it can be done while Redis is away.
     """
 
     name: str
@@ -95,6 +97,8 @@ class Action:
     look: Callable[[], Operation[Change]] | None = None
     end: Callable[[Any], Outcome] = outcome_of
     is_of_one_job: bool = False
+    is_elsewhere: bool = False
+    before: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Begun(NamedTuple):
@@ -143,7 +147,7 @@ def is_audited(context: FleetContext, action: Action, by: str | None) -> bool:
 
 def begin(context: FleetContext, action: Action, by: str | None) -> Operation[Begun | None]:
     """Record the beginning of an action; None if Redis refuses the record."""
-    change = Change({}, action.after)
+    change = Change(action.before, action.after)
     if action.look is not None:
         try:
             change = yield from action.look()
@@ -158,12 +162,7 @@ def begin(context: FleetContext, action: Action, by: str | None) -> Operation[Be
     }
     (answer,) = yield (_call(context, entry_id, head, change),)
     if isinstance(answer, JobfleetError):
-        context.audit_again = monotonic() + AGAIN_AFTER
-        contain_handler_errors()  # a handler that raises must not make the action fail
-        log.warning(
-            "audit.refused %s %s is not in the audit, nor is what follows for %g s: %s",
-            action.name, head["target"], AGAIN_AFTER, answer,
-        )  # fmt: skip
+        report_refused(context, action, answer)
         return None
     return Begun(action, entry_id, str(answer), head, change)
 
@@ -195,6 +194,16 @@ def refuse(context: FleetContext, action: Action, by: str, why: str, count: int)
     """
     if is_audited(context, action, by) and (begun := (yield from begin(context, action, by))) is not None:
         yield from end(context, begun, Outcome("refused", count=count, error=why))
+
+
+def report_refused(context: FleetContext, action: Action, error: JobfleetError) -> None:
+    """Log that an action is not in the audit, and let those that follow soon not be tried."""
+    context.audit_again = monotonic() + AGAIN_AFTER
+    contain_handler_errors()  # a handler that raises must not make the action fail
+    log.warning(
+        "audit.refused %s %s is not in the audit, nor is what follows for %g s: %s",
+        action.name, _clipped(action.target), AGAIN_AFTER, error,
+    )  # fmt: skip
 
 
 def report_unended(begun: Begun, error: JobfleetError) -> None:

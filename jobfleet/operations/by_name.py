@@ -11,9 +11,9 @@ from jobfleet.codec import header_or_empty, is_record, read_fields
 from jobfleet.errors import EncodingError, IdConflict, InvalidJob, JobNotFound
 from jobfleet.functions.published.takes import check_takes, read_takes
 from jobfleet.model import Job, Receipt, split_id
-from jobfleet.model.callback import CALLBACKS
+from jobfleet.model.options.callback import CALLBACKS
 from jobfleet.model.similar import similar_function
-from jobfleet.model.spec import with_request
+from jobfleet.model.spec import with_call, with_request
 from jobfleet.operations.fleet_context import FleetContext, Published
 from jobfleet.operations.flows.dependencies import check_parents, edges_of
 from jobfleet.operations.jobs.enqueue import published
@@ -43,6 +43,7 @@ def submit(context: FleetContext, job: Job, request: str) -> Operation[Receipt]:
     """
     yield from _check_function(context, job)
     yield from _check_queue(context, job)
+    job = _converted(context, job)
     yield from _check_rest(context, job)
     receipt = yield from operation_for(context, with_request(job, request) if job.id is not None else job)
     if receipt.created or job.id is None or split_id(receipt.id).suffix != job.suffix:
@@ -61,13 +62,28 @@ def _check_function(context: FleetContext, job: Job) -> Operation[None]:
     for field, one in needed.items():
         if one not in fleet.functions:
             raise _unpublished(fleet, field, one)
-    taken = read_takes(fleet.functions[name])
-    if taken is not None:
-        check_takes(name, taken, tuple(job.args), job.kwargs)
+    _check_takes(fleet, name, job)
     for option in callbacks:
         taken = read_takes(fleet.functions[needed[option]])
         if taken is not None:
             check_takes(needed[option], taken, (), {})
+
+
+def check_call(context: FleetContext, job: Job) -> Operation[None]:
+    """Check the arguments of a job by the published parameters of its function, if a worker has published them.
+
+    Raises:
+        InvalidJob: The function does not accept the arguments.
+    """
+    fleet = yield from published(context)
+    if _name_of(job) in fleet.functions:
+        _check_takes(fleet, _name_of(job), job)
+
+
+def _check_takes(fleet: FleetSeen, name: str, job: Job) -> None:
+    taken = read_takes(fleet.functions[name])
+    if taken is not None:
+        check_takes(name, taken, tuple(job.args), job.kwargs)
 
 
 def _name_of(job: Job) -> str:
@@ -78,6 +94,15 @@ def _unpublished(fleet: FleetSeen, field: str, name: str) -> InvalidJob:
     close = similar_function(name, fleet.functions)
     remedy = f"did you mean {close!r}?" if close else "start a worker that has it, or correct the name."
     return InvalidJob(f"{field} is {name!r}, which no worker has published; {remedy}", field=field)
+
+
+def _converted(context: FleetContext, job: Job) -> Job:
+    """The job with its JSON as plain data, if this process knows the function and its types."""
+    function = context.registry.get(_name_of(job))
+    if function is None or function.typed is None:
+        return job
+    function.fit.check((len(job.args), *job.kwargs), job.args, job.kwargs)
+    return with_call(job, *function.typed.dump(tuple(job.args), job.kwargs, may_be_json=True))
 
 
 def _check_queue(context: FleetContext, job: Job) -> Operation[None]:

@@ -10,9 +10,9 @@ from jobfleet.errors import DurabilityUnavailable, DurabilityUncertain
 from jobfleet.model import Receipt
 from jobfleet.operations.fleet_context import FleetContext, ServerFacts
 from jobfleet.operations.operation import Operation, value
-from jobfleet.store.barrier import FSYNC, REPLICATED, Confirming
 from jobfleet.store.calls.doctor import server, server_of
 from jobfleet.store.keys import Lane
+from jobfleet.store.round_trip.barrier import FSYNC, REPLICATED, Confirming
 from jobfleet.warn import warn
 
 T = TypeVar("T")
@@ -145,9 +145,9 @@ def confirmed_receipt(context: FleetContext, level: str, done: Confirmed[Receipt
 def uncertain(context: FleetContext, level: str, job_id: str) -> DurabilityUncertain:
     """The error about a job whose level was not reached."""
     whom = "no replica" if context.config.durability_replicas == 1 else "too few replicas"
-    whom = whom if level == REPLICATED else "not the disk"
+    whom = f"{whom} confirmed it" if level == REPLICATED else "the disk did not confirm it"
     within = span(context.config.confirm_timeout)
     return DurabilityUncertain(
         job_id,
-        f"{job_id} was written, but {whom} confirmed it within {within} (durability={level!r}); repeat with this id.",
+        f"{job_id} was written, but {whom} within {within} (durability={level!r}); repeat with this id.",
     )

@@ -14,13 +14,13 @@ from jobfleet.config import JobConfig
 from jobfleet.model import Job
 from jobfleet.model.option_types import FAST, LEVELS
 from jobfleet.model.spec import check_job
-from jobfleet.store.barrier import FSYNC, Barrier
 from jobfleet.store.call import Call
 from jobfleet.store.calls import enqueue as calls
 from jobfleet.store.calls import inspect, presence
 from jobfleet.store.calls.enqueue import mark
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import FleetSeen, KindsSeen
+from jobfleet.store.round_trip.barrier import FSYNC, Barrier
 
 if TYPE_CHECKING:
     from jobfleet.functions.registry import Registry
@@ -53,16 +53,19 @@ class QueueLanes(NamedTuple):
     total: int
 
 
-class Published(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Published:
     """A read of the published functions of the fleet.
 
     Attributes:
         read_at: When it was read, monotonic seconds.
         fleet: What was read; None before the first read.
+        hints: Warnings for names that are not among them; empty for a name that some worker runs all the same.
     """
 
     read_at: float = 0.0
     fleet: FleetSeen | None = None
+    hints: dict[str, str] = field(default_factory=dict)
 
 
 class ServerFacts(NamedTuple):
@@ -140,7 +143,7 @@ class FleetContext:
             self.inline_max = min(self.config.payload_threshold, self.config.max_payload)
 
     def apply_hooks(self, job: Job) -> Job:
-        """Return the job as the `around_enqueue` hooks change it.
+        """Return the job as the `around_enqueue` hooks change it, with the trace context of the running code.
 
         Raises:
             InvalidJob: The argument, or the answer of a hook, is not a `Job`.
@@ -148,7 +151,7 @@ class FleetContext:
         if type(job) is not Job:
             check_job(job)
         hooks = self.registry.hooks
-        return hooks.apply(job) if hooks.around_enqueues else job
+        return hooks.apply(job) if hooks.around_enqueues or hooks.tracer else job
 
     def has_queue(self, queue: str) -> bool:
         """Whether the lanes of a queue were read within the last `REMEMBERED` seconds."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from jobfleet.errors import UnknownQueue
+from jobfleet.clock import monotonic
+from jobfleet.errors import StoreUnavailable, UnknownQueue
 from jobfleet.model import check_queue
+from jobfleet.model.option_types import FAST
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.operation import Operation, value
+from jobfleet.operations.operation import EachLane, Operation, value
 from jobfleet.store.calls import enqueue, inspect, journal
 from jobfleet.store.fleet import whole
 from jobfleet.store.keys import Lane
@@ -25,13 +27,24 @@ def open_queue(context: FleetContext, queue: str, *, holds_jobs: bool = False) -
         queue: The queue.
         holds_jobs: Whether it gets a job at once, so that only a purge removes it.
     """
-    first = context.keys.lane(queue, 0)
-    answers = yield (context.open_queue_call(queue), journal.consumers(context.keys), enqueue.level(first))
-    (home, lanes, is_new), groups, level = (value([answer]) for answer in answers)
-    known = context.queues.get(queue)
+    first, known = context.keys.lane(queue, 0), context.queues.get(queue)
+    asked = (context.open_queue_call(queue), journal.consumers(context.keys), enqueue.level(first))
+    opened, consumers, found = yield EachLane(asked)
+    if isinstance(opened, StoreUnavailable) or isinstance(consumers, StoreUnavailable):
+        if known is not None:  # the node of the fleet's keys is away from the cluster; lanes are only ever added
+            context.queues[queue] = known._replace(read_at=monotonic())
+            return
+        opened, consumers = yield asked[:2]
+    (home, lanes, is_new), groups = value([opened]), value([consumers])
+    if isinstance(found, StoreUnavailable) and known is not None:
+        found = context.levels.get(queue, FAST)
+    elif isinstance(found, StoreUnavailable):  # every lane has the level
+        others = yield EachLane([enqueue.level(lane) for lane in context.lanes_of(queue, lanes)])
+        found = next((one for one in others if not isinstance(one, StoreUnavailable)), found)
+    level = value([found])
     if groups and (known is None or known.total != lanes):
         made = [(lane, group, most) for lane in context.lanes_of(queue, lanes) for group, most in groups.items()]
-        yield tuple(journal.register(lane, group, most=most) for lane, group, most in made)
+        yield EachLane([journal.register(lane, group, most=most) for lane, group, most in made])
     context.remember(queue, (home, lanes), level)
     if is_new:
         yield from _warn_if_misspelt(context, queue, holds_jobs=holds_jobs)

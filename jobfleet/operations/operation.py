@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, final
 from jobfleet.errors import JobfleetError
 from jobfleet.event_loop import in_thread
 from jobfleet.store.call import Call
-from jobfleet.store.trip import Making
+from jobfleet.store.round_trip.trip import Making
 
 if TYPE_CHECKING:
     from jobfleet.store.aio import AsyncStore
@@ -46,6 +46,15 @@ class Blocking(tuple[Any, ...]):
         return await in_thread(self.run)
 
 
+@final
+class EachLane(tuple[Any, ...]):
+    """A trip whose calls fail alone: if a node of a cluster is away, the values of its lanes are `StoreUnavailable`."""
+
+    __slots__ = ()
+
+
+NODE_PATIENCE = 2.0
+"""Seconds for which such a trip waits for a node."""
 Operation = Generator[Sequence[Call[Any]], list[Any], T]
 BulkOperation = Generator[Sequence[Call[Any]] | Making, list[Any], T]
 """An operation whose calls may be sent while further calls are made."""
@@ -78,7 +87,10 @@ async def drive(store: AsyncStore, operation: BulkOperation[T]) -> T:
     try:
         while True:
             asked = operation.send(answers)
-            answers = await (asked.run_aside() if type(asked) is Blocking else store.run_many(asked))
+            if type(asked) is EachLane:
+                answers = await store.run_each(asked, patience=NODE_PATIENCE)
+            else:
+                answers = await (asked.run_aside() if type(asked) is Blocking else store.run_many(asked))
     except StopIteration as end:
         result: T = end.value
         return result
@@ -90,7 +102,10 @@ def drive_blocking(store: Store, operation: BulkOperation[T]) -> T:
     try:
         while True:
             asked = operation.send(answers)
-            answers = asked.run() if type(asked) is Blocking else store.run_many(asked)
+            if type(asked) is EachLane:
+                answers = store.run_each(asked, patience=NODE_PATIENCE)
+            else:
+                answers = asked.run() if type(asked) is Blocking else store.run_many(asked)
     except StopIteration as end:
         result: T = end.value
         return result

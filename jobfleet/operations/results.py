@@ -264,7 +264,7 @@ def _ran(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _spent(tries: Tries, *, ran: int) -> dict[str, Any]:
-    return {"attempt": ran, "retry_count": tries.failures + tries.crashes}
+    return {"attempt": ran, "retry_count": tries.failures}
 
 
 def _tries(text: str) -> Tries:

@@ -14,8 +14,8 @@ from jobfleet.store.calls.doctor import Leases
 from jobfleet.store.damage import ASIDE, FIELDS, NONE, Place, judge, places
 from jobfleet.store.job_rows import Waiting, has_id
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.mending import Surveyed, survey
 from jobfleet.store.records import FleetSeen
+from jobfleet.store.round_trip.mending import Surveyed, survey
 from jobfleet.store.rows import SHOWN, shown, wrong_with
 
 T = TypeVar("T")

@@ -13,6 +13,7 @@ from jobfleet.fleet.default import default_fleet
 from jobfleet.fleet.sync import Fleet
 from jobfleet.model import JobResult
 from jobfleet.redaction import Redaction
+from jobfleet.typed.plain import plain
 
 T = TypeVar("T")
 PATIENCE = 1.0
@@ -91,4 +92,4 @@ def read_job(job_id: str) -> Answer[JobResult[Any]]:
 
 def redacted(value: object) -> object:
     """Hide parts of a value, as the settings of the default fleet say."""
-    return Redaction(default_fleet().config.redact)(value)
+    return Redaction(default_fleet().config.redact)(plain(value))

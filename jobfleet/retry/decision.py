@@ -21,9 +21,11 @@ from jobfleet.outcome import (
     Overdue,
     Preempted,
     Raised,
+    Refused,
     Succeeded,
     TimedOut,
     Unrunnable,
+    Waiting,
     Witnessed,
 )
 from jobfleet.retry.policy import Policy, Uniform, backoff_us, classify, delay_after_us
@@ -67,6 +69,15 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
+class Suspend:
+    """running → scheduled until a time or a signal; nothing is counted."""
+
+    key: str
+    name: str
+    delay_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class Park:
     """running → retrying until a worker can run the job; nothing is counted."""
 
@@ -92,7 +103,7 @@ class Drop:
     """Write nothing, because another run owns the job."""
 
 
-Decision = Complete | Retry | Fail | Release | Park | PutBack | Expire | Drop
+Decision = Complete | Retry | Fail | Release | Suspend | Park | PutBack | Expire | Drop
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,16 +160,16 @@ def decide(
         case Preempted():
             spent = replace(tries.noting(now_us, "lease expired"), preemptions=tries.preemptions + 1)
             return Retry(0, spent)
-        case Unrunnable() | KnownElsewhere():
+        case Unrunnable() | KnownElsewhere() | Refused():
             return _unrunnable(outcome, policy, tries, now_us)
         case Broken(reason, failed_as):
             return Fail(failed_as, ErrorType.PERMANENT, tries.noting(now_us, reason))
-        case Overdue():
-            return Expire()
+        case Waiting(key, name, delay):
+            return Suspend(key, name, to_us(delay))
         case Interrupted() | Cancelled():
             return Release()  # if the job has a cancellation mark, the script cancels it instead
-        case LeaseLost():
-            return Drop()
+        case Overdue() | LeaseLost():
+            return Expire() if isinstance(outcome, Overdue) else Drop()
 
 
 def _raised(error: BaseException, case: _Case) -> Decision:
@@ -207,7 +218,9 @@ def _died(outcome: Crashed | Witnessed | OutOfMemory, case: _Case) -> Decision:
     return Retry(delay_us, replace(spent, deaths=tries.deaths + 1, suspects=1))
 
 
-def _unrunnable(outcome: Unrunnable | KnownElsewhere, policy: Policy, tries: Tries, now_us: int) -> Decision:
+def _unrunnable(outcome: Unrunnable | KnownElsewhere | Refused, policy: Policy, tries: Tries, now_us: int) -> Decision:
+    if isinstance(outcome, Refused):
+        return Release(outcome.delay_us) if outcome.delay_us else PutBack(outcome.function)
     if isinstance(outcome, KnownElsewhere):
         return PutBack(outcome.function, replace(tries, parked_since=0) if tries.parked_since else None)
     reason, since = outcome.reason, tries.parked_since or now_us

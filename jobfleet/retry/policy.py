@@ -13,9 +13,9 @@ from typing import Any
 
 from jobfleet.clock import SECOND_US, to_us
 from jobfleet.config import JobConfig
-from jobfleet.errors import EncodingError
+from jobfleet.errors import EncodingError, SignalTimeout
 from jobfleet.model import ErrorType
-from jobfleet.model.options import COUNT_MAX
+from jobfleet.model.options.checks import COUNT_MAX
 from jobfleet.model.signals import ForeignError
 
 PERMANENT_TYPES: tuple[type[BaseException], ...] = (
@@ -29,6 +29,7 @@ PERMANENT_TYPES: tuple[type[BaseException], ...] = (
     PermissionError,
     FileNotFoundError,
     EncodingError,
+    SignalTimeout,
 )
 
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from jobfleet.config import JobConfig
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.barrier import Barrier, Confirming
 from jobfleet.store.call import Call
 from jobfleet.store.calls.enqueue import mark
 from jobfleet.store.keys import Lane
+from jobfleet.store.round_trip.barrier import Barrier, Confirming
 
 SHORT_MS = 1
 """Time limit of a wait after one that was not confirmed."""

@@ -1,14 +1,15 @@
 """The metrics of the whole fleet, read from Redis. The cost does not grow with the number of waiting jobs.
 
-A scrape costs two round trips: one for the fleet, and one with a read-only script per lane. A reading is valid for a
-second, so ten scrapers cost as much as one. While Redis does not reply, no outdated values are served.
+A scrape costs three round trips: for the fleet, with a read-only script per lane, and for the gates, 50 per trip. A
+reading is valid for a second, so ten scrapers cost as much as one. While Redis does not reply, no outdated values are
+served.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from threading import Lock
 from typing import Any
 
@@ -17,11 +18,15 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
 from jobfleet.metrics.catalog import METRICS
 from jobfleet.metrics.exporter import Exporter, Values
+from jobfleet.model.gates import BreakerInfo, NamedLimit
 from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.gates import gates
+from jobfleet.operations.operation import drive
 from jobfleet.operations.queues.info import QueueInfo, queue_info
 from jobfleet.operations.workers.info import WorkerInfo, workers_of
 from jobfleet.services.cron_lateness import CronLateness
 from jobfleet.services.mean_duration import MeanDuration
+from jobfleet.services.outbox_gauges import OutboxGauges
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls import cron as cron_calls
@@ -39,6 +44,7 @@ READ = tuple(metric.name for metric in METRICS if metric.where == "fleet" and me
 COUNTED = frozenset(metric.name for metric in METRICS if metric.where == "fleet" and metric.type == "counter")
 STATES = ("queued", "scheduled", "blocked", "retrying", "running")
 ENDINGS = ("completed", "failed", "cancelled", "expired")
+BREAKER_STATES = {"closed": 0.0, "half-open": 0.5, "open": 1.0}
 WORKER_STATES = ("running", "quiet", "stopping", "gone")
 
 
@@ -61,6 +67,7 @@ class FleetGauges:
         self._counted: dict[str, Values] = {}
         self._pace = MeanDuration()
         self._lateness = CronLateness(self._context)
+        self._outbox = OutboxGauges(config)
         self._reader = FleetReader(store, self._context.keys)
 
     def refresh(self) -> None:
@@ -111,6 +118,8 @@ class FleetGauges:
             **_jobs(queues),
             **_counts(by_queue),
             **_workers(workers_of(self._context, seen), [queue.name for queue in queues]),
+            **await self._outbox.gauges(),
+            **_gates(*await drive(self._store, gates(self._context))),
             **self._lateness.gauges(answers[len(lanes) :], now),
             "redis_memory_used_bytes": memory_used,
             "redis_memory_max_bytes": memory_most,
@@ -169,7 +178,12 @@ def _jobs(queues: Iterable[QueueInfo]) -> dict[str, Values]:
 
 
 def _counts(by_queue: Mapping[str, list[Counts]]) -> dict[str, Values]:
+    def total(word: str) -> Values:
+        return {(name,): sum(row.totals.get(word, 0) for row in rows) for name, rows in by_queue.items()}
+
     return {
+        "jobs_suspended_total": total("suspended"),
+        "signals_total": total("signalled"),
         "jobs_expiring": {(name,): sum(row.expiring for row in rows) for name, rows in by_queue.items()},
         "outbox_records": {(name,): sum(row.outbox for row in rows) for name, rows in by_queue.items()},
         "outbox_latency_seconds": {
@@ -196,4 +210,16 @@ def _workers(workers: list[WorkerInfo], queues: Iterable[str]) -> dict[str, Valu
         "queue_slots": slots,
         "queue_slots_used": used,
         "queue_busy_ratio": {queue: used[queue] / number for queue, number in slots.items() if number},
+    }
+
+
+def _gates(limits: Sequence[NamedLimit], breakers: Sequence[BreakerInfo]) -> dict[str, Values]:
+    # The number of the breakers of groups grows with the work, so these have no metrics.
+    few = [one for one in breakers if not one.name.startswith("group:")]
+    return {
+        "limit_running": {(one.name,): float(one.running) for one in limits},
+        "limit_concurrency": {(one.name,): float(one.most) for one in limits if one.most is not None},
+        "limit_rate_left": {(one.name,): float(one.left) for one in limits if one.left is not None},
+        "limit_closed": {(one.name,): float(one.closed_for > 0) for one in limits},
+        "breaker_state": {(one.name,): BREAKER_STATES[one.state] for one in few},
     }

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from jobfleet.archive import database_errors, needs_sql
+from jobfleet.archive import database_errors
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig, mask_url
+from jobfleet.config.databases import needs_sql
 from jobfleet.errors import ConfigError
 from jobfleet.event_loop import in_thread
 from jobfleet.samples.point import Point, follow, unpack, unpack_marks
@@ -37,7 +38,7 @@ class HourArchive:
     def __init__(self, store: AsyncStore, keys: Keyspace, config: JobConfig) -> None:
         if config.archive_url is None:
             raise ConfigError("There is no archive: set archive_url / JOBFLEET_ARCHIVE_URL.")
-        with needs_sql():
+        with needs_sql("archive"):
             from jobfleet.archive import samples, schema
         self._store, self._keys, self._url = store, keys, config.archive_url
         self._namespace = config.namespace

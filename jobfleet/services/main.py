@@ -21,6 +21,8 @@ from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
 from jobfleet.exit_codes import EXIT_OK, EXIT_UNREACHABLE, EXIT_USAGE
+from jobfleet.fast_exit import exit_fast
+from jobfleet.metrics.outage import Outage
 from jobfleet.metrics.tally import Tally, tally_for
 from jobfleet.notify.registry import Channels
 from jobfleet.services.duties.cron import Cron
@@ -34,7 +36,6 @@ from jobfleet.services.duties.samples import Samples
 from jobfleet.services.early_signals import held_back, ignore
 from jobfleet.services.long_lived import start
 from jobfleet.services.modules import load_modules
-from jobfleet.services.outage import Outage
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import inspect
@@ -140,10 +141,20 @@ def _duties(store: AsyncStore, keys: Keyspace, config: JobConfig, tally: Tally, 
         duties.append(
             Samples(store, keys, config, tally, process=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:6]}")
         )
+    if config.pod_costs and "KUBERNETES_SERVICE_HOST" in os.environ:
+        from jobfleet.services.duties.pod_costs import PodCosts  # for those in a cluster
+        from jobfleet.services.kubernetes import Kubernetes
+
+        if (kubernetes := Kubernetes.here()) is not None:
+            duties.append(PodCosts(store, config, tally, kubernetes))
     if config.archive_url is not None:
         from jobfleet.services.duties.archive import Archive
 
         duties.append(Archive(store, keys, config, tally))
+    if config.outbox_url is not None:
+        from jobfleet.services.duties.outbox import Outbox
+
+        duties.append(Outbox(store, config, tally))
     if channels.rules:
         duties.append(
             Notify(store, keys, config, tally, channels, consumer=f"{socket.gethostname()}-{uuid4().hex[:12]}")
@@ -269,4 +280,5 @@ def _be_hosted() -> int:
 
 
 if __name__ == "__main__":
+    exit_fast()
     sys.exit(_be_hosted())

@@ -1,4 +1,4 @@
-"""The HTTP endpoint of a reaper for metrics and health. A hosted reaper reports to its worker instead."""
+"""The HTTP endpoint of a reaper for metrics, health and scaling. A hosted reaper reports to its worker instead."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ import msgpack
 
 from jobfleet.config import JobConfig
 from jobfleet.metrics.exporter import Exporter
+from jobfleet.metrics.outage import Outage
 from jobfleet.metrics.server import MetricsServer
 from jobfleet.metrics.tally import Tally
 from jobfleet.services.gauges import FleetGauges
 from jobfleet.services.health import Heart, healthy, ready
-from jobfleet.services.outage import Outage
+from jobfleet.services.scale_endpoint import SCALE, ScaleAnswers
 from jobfleet.services.service import DutySeen, Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Keyspace
@@ -66,6 +67,7 @@ class MetricsEndpoint:
                 "/healthz": partial(healthy, lambda: [duty.seen for duty in duties], config.healthy_within),
                 "/readyz": partial(ready, heart),
             },
+            lookups={SCALE: ScaleAnswers(store, config)},
         )
         log.info("metrics.serving port=%d", self._server.port)
 

@@ -5,27 +5,44 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from jobfleet.clock import monotonic
 from jobfleet.errors import JobfleetError
-from jobfleet.store.barrier import Barrier, Confirming
 from jobfleet.store.call import Call, Command
 from jobfleet.store.keys import Lane
 from jobfleet.store.link.aio import AsyncSocketLink
 from jobfleet.store.link.pool import MOST
 from jobfleet.store.link.protocol import AsyncLink
-from jobfleet.store.replies import Remedy, read, remedy, translate, unavailable
+from jobfleet.store.round_trip.barrier import Barrier, Confirming
+from jobfleet.store.round_trip.replies import Remedy, read, remedy, translate, unavailable
+from jobfleet.store.round_trip.trip import (
+    Detours,
+    Making,
+    Recorder,
+    Sending,
+    Trip,
+    only,
+    repeated,
+    speller,
+    straight,
+    trip,
+    until,
+)
 from jobfleet.store.script import Script
 from jobfleet.store.server.clock import ASK, ServerClock
 from jobfleet.store.server.target import Target
-from jobfleet.store.trip import Detours, Making, Recorder, Sending, Trip, only, repeated, speller, straight, trip, until
 
 if TYPE_CHECKING:
     from jobfleet.store.link.cluster.aio import AsyncClusterLink
 
 log: logging.Logger = logging.getLogger("jobfleet.store")
 T = TypeVar("T")
+
+
+def _is_away(reply: Any) -> bool:
+    return isinstance(reply, BaseException) and remedy(reply) is Remedy.AGAIN
 
 
 def _cluster_link() -> type[AsyncClusterLink]:
@@ -72,6 +89,10 @@ class AsyncStore:
             needs_primary=needs_primary,
             max_connections=max_connections,
         )
+        if at.watcher is not None:
+            from jobfleet.store.link.watched import AsyncWatchedLink  # for tests and injected faults
+
+            self.link = AsyncWatchedLink(self.link, at.watcher)
         self.patience = patience
         self._spell = speller(fake=at.fake)
         self.detours: Detours = Detours()
@@ -79,7 +100,7 @@ class AsyncStore:
         self._attempt = socket_timeout
         self._looked_at: str | None = None
         self._taught: dict[str, str | None] = {}
-        self.recorder = recorder
+        self._recorders = [recorder]  # shared with the stores of `within`
 
     async def run(self, call: Call[T], *, patience: float | None = -1.0) -> T:
         """Run one call.
@@ -139,8 +160,7 @@ class AsyncStore:
         """Run calls of which some must not run after a deadline, or must not run twice."""
         calls, answered = [call.named() for call in calls], None
         if self.clock.is_known(began):
-            since = began if patience is not None else monotonic()
-            deadline = until(self.clock, since, patience, self._attempt)
+            deadline = until(self.clock, began if patience is not None else monotonic(), patience, self._attempt)
             answered = await self.link.exchange([self._spell(call, deadline) for call in calls])
         return await self._answered(calls, answered, began, patience)
 
@@ -179,7 +199,7 @@ class AsyncStore:
 
     async def _confirmed(self, batch: Confirming, patience: float | None, **sent: Any) -> list[Any]:
         """Return the values of calls that a barrier follows; send them if they were not sent yet."""
-        from jobfleet.store.confirm import confirmed  # few processes have durable jobs
+        from jobfleet.store.round_trip.confirm import confirmed  # few processes have durable jobs
 
         return await self._driven(confirmed(batch, **sent, **self._sending(patience)))
 
@@ -242,6 +262,54 @@ class AsyncStore:
         """
         replies = await self.link.exchange([("EXISTS", *keys) for keys in groups])
         return [reply != 0 for reply in replies]
+
+    @property
+    def recorder(self) -> Recorder | None:
+        """Learns of every round trip."""
+        return self._recorders[0]
+
+    @recorder.setter
+    def recorder(self, recorder: Recorder | None) -> None:
+        self._recorders[0] = recorder
+
+    async def reachable(self, lanes: Sequence[Lane], *, within: float) -> list[Lane]:
+        """Return the lanes whose node replies now; all lanes of a single server, without asking it.
+
+        Args:
+            lanes: The lanes.
+            within: Seconds to wait for the replies of the nodes of a cluster.
+        """
+        if self.at.cluster is None:
+            return list(lanes)
+        router, by_node = cast("AsyncClusterLink", self.link).router, dict[Any, list[Command]]()
+        for lane in lanes:
+            by_node.setdefault(router.address(lane.lane), []).append(("EXISTS", lane.lane))
+        asked = {node: asyncio.ensure_future(self.link.exchange(part)) for node, part in by_node.items()}
+        if asked:
+            await asyncio.wait(asked.values(), timeout=within)
+        there: set[Any] = set()
+        for node, task in asked.items():
+            if task.cancel() or task.exception():  # not done, so that it does not reply in time
+                continue
+            replies = zip(by_node[node], task.result(), strict=True)
+            there |= {key for (_, key), reply in replies if not _is_away(reply)}
+        return [lane for lane in lanes if lane.lane in there]
+
+    def is_away(self, lane: Lane) -> bool:
+        """Whether the lane is on a node of a cluster that is known not to reply; never on a single server."""
+        return self.at.cluster is not None and cast("AsyncClusterLink", self.link).router.is_away(lane.lane)
+
+    def within(self, patience: float) -> AsyncStore:
+        """Return this store with a limited patience if it is a cluster, so that nothing waits for a node for ever.
+
+        Args:
+            patience: Seconds.
+        """
+        if self.at.cluster is None:
+            return self
+        limited = copy(self)
+        limited.patience = patience
+        return limited
 
     @property
     def server(self) -> str | None:

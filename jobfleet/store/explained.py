@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from jobfleet.store.job_rows import Found
+from jobfleet.store.job_rows import Found, InWait
+from jobfleet.store.scores import due_of_score
 
 
 class Limited(NamedTuple):
@@ -50,6 +51,33 @@ class Grouped(NamedTuple):
     turns: int
 
 
+class InSequence(NamedTuple):
+    """The place of a job in its strict sequence.
+
+    Attributes:
+        head: The id of the head.
+        state: The state of the head: running, waiting, sleeping, blocked, withheld, parked or failing.
+        due: When the head is due, in µs; 0 unless it waits.
+        before: Number of jobs before this one.
+        signal: The signal that a sleeping head waits for; empty if it only sleeps.
+    """
+
+    head: str
+    state: str
+    due: int
+    before: int
+    signal: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> InSequence | None:
+        """Parse the text that the script writes; None for an empty one."""
+        if not text:
+            return None
+        known, _, head = text.partition("\n")  # a foreign head may have any characters
+        state, due, before, signal = known.split(" ", 3)
+        return cls(head, state, int(due), int(before), signal)
+
+
 @dataclass(frozen=True, slots=True)
 class Explained:
     """Everything that the start of one job depends on in its lane, read at one moment.
@@ -69,6 +97,8 @@ class Explained:
         watched: Whether the job has dependants.
         limit: The lane's own limits; None if it has none.
         group: Its group; None if it has none.
+        last_wait: The end of the last wait of a job that waits again, in µs, and its signal, if it has one.
+        sequence: Its place in a strict sequence; None if it is in none.
     """
 
     now: int
@@ -85,3 +115,11 @@ class Explained:
     watched: bool = False
     limit: Limited | None = None
     group: Grouped | None = None
+    last_wait: str = ""
+    sequence: InSequence | None = None
+
+    @property
+    def wait(self) -> str | None:
+        """The signal that the job waits for since a run, empty if it only sleeps; None for a job that does neither."""
+        till, _, signal = self.last_wait.partition(" ")
+        return signal if isinstance(self.found, InWait) and str(due_of_score(self.found.due)) == till else None

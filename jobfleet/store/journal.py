@@ -19,7 +19,7 @@ from jobfleet.store.calls import journal as calls
 from jobfleet.store.calls.journal import Kept
 from jobfleet.store.fleet import FleetReader
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.replies import translate
+from jobfleet.store.round_trip.replies import translate
 from jobfleet.store.rows import NOT_READ, log_unreadable, shown, text_of
 
 log: logging.Logger = logging.getLogger("jobfleet.journal")
@@ -306,6 +306,9 @@ def _events(rows: Iterable[Any]) -> Iterator[Event]:
 
 def parse(last: int, fields: Sequence[bytes]) -> list[Event]:
     """Parse the events of an entry; its id is the number of its last event (lib/events/journal.lua)."""
+    of_alike = _ALIKE.get(fields[2])
+    if of_alike is not None:
+        return of_alike(last, fields)
     lines: list[bytes] = []
     more: list[dict[str, Any]] = []
     for at in range(2, len(fields), 2):
@@ -325,3 +328,30 @@ def parse(last: int, fields: Sequence[bytes]) -> list[Event]:
         event, job_id, token, *words = line.decode().split(" ")
         events.append(Event(first + place, event, job_id, int(token), at_us, tuple(words), **more[place]))
     return events
+
+
+def _claimed(last: int, fields: Sequence[bytes]) -> list[Event]:
+    """Parse an entry of claims, whose tokens are consecutive (lib/events/entry.lua)."""
+    child, token, *rows = fields[3].decode().split(" ")
+    ids, at_us, words = rows[::2], int(fields[1]), (child,)
+    first = last - len(ids) + 1
+    places = enumerate(ids)
+    return [Event(first + n, "claimed", job_id, int(token) + n, at_us, words) for n, job_id in places]
+
+
+def _completed(last: int, fields: Sequence[bytes]) -> list[Event]:
+    """Parse an entry of completed jobs (lib/events/entry.lua)."""
+    prefix, tokens, *lines = fields[3].decode().split("\n")
+    at_us, first = int(fields[1]), last - len(lines) + 1
+    events = []
+    for n, (token, line) in enumerate(zip(tokens.split(), lines, strict=True)):
+        suffix, _, duration = line.split(" ")
+        data = fields[4 + 2 * n], fields[5 + 2 * n]
+        events.append(Event(first + n, "completed", prefix + suffix, int(token), at_us, (duration,), *data))
+    return events
+
+
+_ALIKE: Mapping[bytes, Callable[[int, Sequence[bytes]], list[Event]]] = {
+    b"claimed": _claimed,
+    b"completed": _completed,
+}

@@ -42,13 +42,19 @@ KEY_TABLE: tuple[KeyRow, ...] = (
         "log:<id>", "list", "last lines of the job's log; a line is: token n bytes at level text", "TTL; 1,000 lines"
     ),
     KeyRow("steps:<id>", "hash", "step → its encoded result; at most 1,000, 4 MiB", "TTL"),
+    KeyRow("chunks:<id>", "stream", "output of the job: number and bytes so far, chunk", "TTL; stream_chunks"),
     KeyRow("done", "stream", "one entry per finishing batch: ids, outcomes, durations", "MAXLEN; retention duty"),
     KeyRow("dlq", "stream", "failed jobs: envelope, meta, record, reason, tries", "replay, purge; retention duty"),
     KeyRow("dead", "hash", "id → entry in dlq", "with its entry"),
     KeyRow("filed", "zset", "names (group, function, tag, user) with the entries of their letters", "with its letter"),
     KeyRow("filing", "hash", "id → what is filed of its letter; mark: the last entry", "with its letter; one mark"),
     KeyRow("rescued:<id>", "hash", "letter that a rescue has replayed, until its job starts", "the rescue; TTL 7 d"),
-    KeyRow("grouped", "zset", "waiting jobs of groups: band, group, due time and id", "claim, cancel, expire"),
+    KeyRow(
+        "grouped",
+        "zset",
+        "waiting jobs of groups: band, group, due time and id; places (s) and heads (h) of strict sequences",
+        "claim, cancel, expire; the end of the job; groups resume",
+    ),
     KeyRow("ring", "zset", "band and group by its turn; resting groups at higher scores", "with its last waiting job"),
     KeyRow(
         "gdue", "zset", "band and group by the time of the next check of its turn (µs)", "claim; its last waiting job"
@@ -143,6 +149,14 @@ FLEET_KEY_TABLE: tuple[KeyRow, ...] = (
         "running jobs that hold a lock, by its fencing token",
         "release, the next taker; TTL 30 d",
     ),
+    KeyRow(
+        "gates",
+        "zset",
+        "named limits and circuit breakers by their last use; defined limits at 9e15",
+        "30 days; defined limits stay",
+    ),
+    KeyRow("gate:<name>", "hash", "a named limit or a circuit breaker", "30 days; a defined limit stays"),
+    KeyRow("inside:<name>", "zset", "running jobs inside a named limit, or in the trial of a breaker", "30 days"),
     KeyRow("lock-wait:<id>", "string", "the lock for which a running job waits, after two seconds", "TTL 6 s; renewed"),
     KeyRow("lock-state:<name>", "hash", "number of places of a lock, its last fencing token", "TTL 30 d"),
     KeyRow("dead-groups", "zset", "groups of dead letters by the time of the last letter (µs)", "the last 1,000"),

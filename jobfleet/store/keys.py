@@ -125,6 +125,10 @@ class Lane:
         """The key of the results of the job's steps."""
         return f"{self.tag}steps:{job_id}"
 
+    def chunks(self, job_id: str) -> str:
+        """The key of the job's output stream, and the channel that announces new chunks."""
+        return f"{self.tag}chunks:{job_id}"
+
     def index_of(self, name: str) -> str:
         """The key of the index of a tag, a user or a session."""
         return self.index_prefix + name
@@ -191,6 +195,7 @@ class Keyspace:
         self.samples: str = f"{tag}samples"
         self.versions: str = f"{tag}versions"
         self.reports: str = f"{tag}reports"
+        self.gates: str = f"{tag}gates"
         self.lane: Callable[[str, int], Lane] = cache(self._lane)
 
     @classmethod
@@ -272,6 +277,18 @@ class Keyspace:
     def lock_freed(self, name: str) -> str:
         """The channel on which the release of a lock is announced."""
         return f"{self.tag}lock-freed:{name}"
+
+    def gate(self, name: str) -> str:
+        """The key of the definition and the state of a named limit or a circuit breaker."""
+        return f"{self.tag}gate:{name}"
+
+    def inside(self, name: str) -> str:
+        """The key of the runs that have passed a gate."""
+        return f"{self.tag}inside:{name}"
+
+    def gate_freed(self, child: str) -> str:
+        """The channel on which a child is notified that a gate has room."""
+        return f"{self.tag}gate-freed:{child}"
 
     def channel(self, name: str) -> ChannelKeys:
         """The keys of a notification channel."""

@@ -219,6 +219,14 @@ class Renewed:
     cancelled: tuple[Cancelling, ...]
 
 
+class Doomed(NamedTuple):
+    """Jobs that fail because the head of their strict sequence has failed: id, envelope and tries of each."""
+
+    group: str
+    head: str
+    jobs: tuple[tuple[str, bytes, str], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Ticked:
     """The reply to a tick.
@@ -233,6 +241,7 @@ class Ticked:
         watched: Number of jobs in the lane that have dependants.
         unrelayed: Number of endings of which dependants are still to be notified.
         unreadable: Rows among these that cannot be read.
+        doomed: Jobs to fail because the head of their sequence has failed; None for none.
     """
 
     now: int
@@ -244,6 +253,7 @@ class Ticked:
     watched: int = 0
     unrelayed: int = 0
     unreadable: tuple[Spoiled, ...] = ()
+    doomed: Doomed | None = None
 
 
 @dataclass(frozen=True, slots=True)

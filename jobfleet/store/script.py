@@ -18,7 +18,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 
 from jobfleet.errors import ScriptContractError
 from jobfleet.store.includes import Includes
@@ -224,27 +223,3 @@ def _reads(name: str, line: str) -> tuple[str, str, str]:
     if match is None:
         raise ScriptContractError(f"{name}.lua: {line!r} is not a 'name type note' line.")
     return match.group(1), match.group(2), match.group(3)
-
-
-def shared() -> list[str]:
-    """Return the paths of all shared files, ``lib/<folder>/<name>``."""
-    folders = (folder for folder in _LUA.joinpath("lib").iterdir() if folder.is_dir())
-    return sorted(f"lib/{folder.name}/{file.name[:-4]}" for folder in folders for file in folder.iterdir())
-
-
-def expanded(path: str) -> str:
-    """The text of a shared file, ``lib/<folder>/<name>``, with all that it includes."""
-    return Includes(path, _read).expand(_read(path))
-
-
-def dump(folder: Path) -> None:
-    """Write every script and every shared file, each expanded, into a folder for luacheck.
-
-    A shared file on its own shows whether it includes everything that it uses.
-    """
-    for name in names():
-        (folder / f"{name}.lua").write_bytes(load(name).plain)
-    for path in shared():
-        file = folder / f"{path}.lua"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(expanded(path), encoding="utf-8")

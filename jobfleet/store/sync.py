@@ -7,14 +7,25 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from jobfleet.clock import monotonic
-from jobfleet.store.barrier import Barrier, Confirming
 from jobfleet.store.call import Call, Command
 from jobfleet.store.link.pool import MOST
 from jobfleet.store.link.protocol import Link
 from jobfleet.store.link.sync import SocketLink
+from jobfleet.store.round_trip.barrier import Barrier, Confirming
+from jobfleet.store.round_trip.trip import (
+    Detours,
+    Making,
+    Recorder,
+    Sending,
+    Trip,
+    only,
+    speller,
+    straight,
+    trip,
+    until,
+)
 from jobfleet.store.server.clock import ASK, ServerClock
 from jobfleet.store.server.target import Target
-from jobfleet.store.trip import Detours, Making, Recorder, Sending, Trip, only, speller, straight, trip, until
 
 if TYPE_CHECKING:
     from jobfleet.store.link.cluster.sync import ClusterLink
@@ -63,6 +74,10 @@ class Store:
             busy_poll=busy_poll,
             max_connections=max_connections,
         )
+        if at.watcher is not None:
+            from jobfleet.store.link.watched import WatchedLink  # for tests and injected faults
+
+            self.link = WatchedLink(self.link, at.watcher)
         self.patience = patience
         self._spell = speller(fake=at.fake)
         self.detours: Detours = Detours()
@@ -104,6 +119,20 @@ class Store:
                 return self._run_guarded(calls, began)
         answered = self.link.exchange([self._spell(call) for call in calls])
         return self._answered(calls, answered, began)
+
+    def run_each(self, calls: Sequence[Call[Any]], *, patience: float) -> list[Any]:
+        """Run calls of several lanes like `run_many`, without making one cluster node wait for another.
+
+        Args:
+            calls: The calls.
+            patience: Seconds to wait for a node that does not reply. Its calls then end in `StoreUnavailable`. One
+                server is waited for with the patience of the store.
+        """
+        if self.at.cluster is None:
+            return self.run_many(calls)
+        sending = self._sending()
+        sending["patience"] = patience
+        return self._driven(trip(calls, each=True, **sending))
 
     def _run_guarded(self, calls: Sequence[Call[Any]], began: float) -> list[Any]:
         """Run calls of which some must not run after a deadline, or must not run twice."""
@@ -147,7 +176,7 @@ class Store:
 
     def _confirmed(self, batch: Confirming, **sent: Any) -> list[Any]:
         """Return the values of calls that a barrier follows; send them if they were not sent yet."""
-        from jobfleet.store.confirm import confirmed  # few processes have durable jobs
+        from jobfleet.store.round_trip.confirm import confirmed  # few processes have durable jobs
 
         return self._driven(confirmed(batch, **sent, **self._sending()))
 

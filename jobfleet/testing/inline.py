@@ -22,7 +22,7 @@ from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.handle.base import outcome_of
 from jobfleet.model import Job, JobStatus, Receipt
 from jobfleet.model.ids import split_id
-from jobfleet.model.signals import RetryAfter, Snooze
+from jobfleet.model.signals import RetryAfter, Snooze, Suspended
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.store.sync import Store
 
@@ -135,7 +135,7 @@ class Inline:
             return
         result = self._fleet.poll(job_id)
         if error is not None and result.status is not JobStatus.COMPLETED:
-            if not isinstance(error, Snooze | RetryAfter):  # signals: the job runs later
+            if not isinstance(error, Snooze | RetryAfter | Suspended):  # signals: the job runs later
                 raise error
         elif result.status.is_final:
             outcome_of(result)

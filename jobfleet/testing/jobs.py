@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
+from jobfleet.cron import from_us
+from jobfleet.durations import seconds_or_text
 from jobfleet.fleet.default import set_default_fleet
 from jobfleet.fleet.sync import Fleet
+from jobfleet.functions.context import JobContext
+from jobfleet.functions.registry import JobFunction
 from jobfleet.model import Job, JobResult
 from jobfleet.operations.jobs.prepare import resolve_in
+from jobfleet.testing.kit import Kit
+from jobfleet.testing.near import Seen, near_misses
+
+if TYPE_CHECKING:
+    from jobfleet.testing.advance import Advance
 
 PAGE = 500
 
@@ -24,6 +34,7 @@ class Jobs:
     Attributes:
         fleet: The fleet that the jobs were enqueued to.
         enqueued: Each enqueued job, in order; jobs that a unique key rejected are included.
+        kit: The clock, the faults and the effects of this fleet.
 
     Example:
         >>> def test_signup(jobs):
@@ -37,6 +48,8 @@ class Jobs:
         if fleet.config.url.startswith("memory:"):  # no replica and no disk, and nothing outlives a test
             fleet.context.ignores_levels = True
         self.enqueued: list[Job] = []
+        self.kit: Kit = Kit(fleet)
+        self._advance: Advance | None = None
 
     def _seen(self, job: Job) -> Job:
         self.enqueued.append(job)
@@ -53,6 +66,7 @@ class Jobs:
         finally:
             set_default_fleet(before)
             around.remove(self._seen)
+            self.kit.close()
 
     @contextmanager
     def inline(self, *, raises: bool = True) -> Iterator[Jobs]:
@@ -87,18 +101,29 @@ class Jobs:
         """Assert that a function was enqueued with these arguments; return the last such job.
 
         Args:
-            function: The function, or its name on the wire.
+            function: The function, or its name on the wire. ``function.options(queue="mail", delay=60)`` also asserts
+                these options.
             *args: The positional arguments. If the function is known, it does not matter whether an argument
                 is passed by position or by name.
             **kwargs: The keyword arguments.
 
         Raises:
-            AssertionError: No such job was enqueued; the message lists the jobs that were.
+            AssertionError: No such job was enqueued; the message lists the closest jobs with the fields that differ.
         """
+        options: dict[str, object] = {}
+        if isinstance(function, JobFunction):
+            known = self.fleet.context.registry.functions.get(function.name, function)
+            options = {name: value for name, value in function.given.items() if known.given.get(name) != value}
         asked = Job("asked", function, args, kwargs)
-        found = [job for job in self.of(function) if self._given(job) == self._given(asked)]
+        expected = self._seen_as(asked, options)._replace(options=options)
+        found = [job for job in self.enqueued if self._seen_as(job, options) == expected]
         if not found:
-            raise AssertionError(f"{self._shown(asked)} was not enqueued; {self._listed(self.enqueued)}")
+            closest = near_misses(expected, [(self._shown(job), self._seen_as(job, options)) for job in self.enqueued])
+            shown = ", ".join(f"{name}={value!r}" for name, value in options.items())
+            with_options = f" with {shown}" if options else ""
+            raise AssertionError(
+                f"{self._shown(asked)} was not enqueued{with_options}; {self._listed(self.enqueued)}{closest}"
+            )
         return found[-1]
 
     def assert_not_enqueued(self, function: Callable[..., Any] | str) -> None:
@@ -114,19 +139,145 @@ class Jobs:
         if found:
             raise AssertionError(f"{self._name(found[0])} was enqueued; {self._listed(found)}")
 
-    def drain(self) -> list[JobResult[Any]]:
+    def drain(self, *, process: bool = False) -> list[JobResult[Any]]:
         """Run the due jobs, and the jobs that they make due, until none is left.
 
         Jobs that are due later do not run. A job that fails does not raise: check its result.
 
+        Args:
+            process: Run the worker in a process of its own, a fork of this one, which `kill_at` ends with SIGKILL. What
+                its jobs change in memory is lost, and so are the effects of `effect` and `watch`.
+
         Returns:
             All jobs that have ended so far, in the order in which they were enqueued.
+
+        Raises:
+            RuntimeError: The worker in a process of its own has failed.
         """
-        served: list[str] = []
-        while len(queues := [queue.name for queue in self.fleet.queues()]) > len(served):  # a job may create a queue
-            self.fleet.run_worker(queues=queues, burst=True)
-            served = queues
+        self._work(process=process)
+        while self.kit.explores and self.kit.faults.killed_at:  # a fleet starts its workers again
+            self.advance(self.fleet.config.lease + self.fleet.config.gone_after)
         return sorted(self._ended(), key=lambda job: str(job.enqueued_at))
+
+    def _work(self, *, process: bool = False) -> None:
+        served: list[str] = []
+        self.kit.faults.killed_at = ""
+        while len(queues := [queue.name for queue in self.fleet.queues()]) > len(served):  # a job may create a queue
+            self.kit.work(queues, process=process)
+            if self.kit.faults.killed_at:
+                return
+            served = queues
+
+    # --- the clock -------------------------------------------------------------------------------
+
+    @property
+    def now(self) -> datetime:
+        """The time of the test in UTC: that of Redis, moved by `advance`."""
+        return from_us(self._clock.now_us())
+
+    def advance(self, step: float | timedelta | str, *, outage: bool = False, cron: bool = True) -> None:
+        """Move the clock, of Redis's scripts and of jobfleet in this process.
+
+        By default the fleet lives meanwhile: the clock goes from one due time to the next, and at each the reaper's
+        duties and the due jobs run. So delayed jobs, retries, fires of recurring jobs, leases and lifetimes come in
+        their order. Your own code is not affected: it has the time from `now`.
+
+        Args:
+            step: Seconds, a timedelta, or a text such as ``"3d"``.
+            outage: Let no worker and no reaper live meanwhile. Afterwards both are there again, and the misfire policy
+                decides about the fires in between.
+            cron: Whether recurring jobs fire: the entries of the fleet, and the functions with ``cron=``.
+
+        Raises:
+            InvalidJob: The step is not a duration, or more than 20,000 times are due within it.
+            ConfigError: The fleet is on a cluster.
+        """
+        us = round(seconds_or_text(step, field="step") * 1e6)
+        if outage:
+            self._clock.outage(us, cron=cron)
+        else:
+            self._clock.through(us, cron=cron)
+
+    @property
+    def _clock(self) -> Advance:
+        if self._advance is None:
+            from jobfleet.testing.advance import Advance
+
+            self._advance = Advance(self.fleet, self.kit.clock, self._work)
+        return self._advance
+
+    # --- faults and effects ----------------------------------------------------------------------
+
+    def kill_at(self, point: str, occurrence: int = 1) -> None:
+        """Kill the worker that reaches a point. `drain` and `advance` then return; its leases end as time passes.
+
+        Args:
+            point: ``after-claim``, ``before-settle``, ``after-settle``, ``before-enqueue``, ``after-enqueue`` (of a
+                job); ``before-step:NAME``, ``step:NAME`` (its function has run, its result is not stored),
+                ``after-step:NAME``; ``checkpoint:NAME``, ``after-checkpoint:NAME``; ``effect:NAME``.
+            occurrence: At which time that it is reached, counted from now.
+
+        Raises:
+            InvalidJob: No such point exists.
+        """
+        self.kit.faults.kill_at(point, occurrence)
+
+    def lose_reply(self, verb: str, times: int = 1, *, gives_up: bool = False) -> None:
+        """Lose the next replies to a call: the server executes it, and the connection breaks.
+
+        Args:
+            verb: ``enqueue``, ``claim``, ``settle`` or ``keep`` (of steps).
+            times: How many.
+            gives_up: Let the caller get `StoreUnavailable` at once, as after the end of its patience. Otherwise
+                jobfleet sends the call again, which has no second effect.
+
+        Raises:
+            InvalidJob: No such call exists.
+        """
+        self.kit.faults.lose_reply(verb, times, gives_up=gives_up)
+
+    def effect(self, name: str, *, key: object = None) -> None:
+        """Record that something happened outside of Redis; also a kill point. See `jobfleet_crashes`.
+
+        Args:
+            name: What has happened.
+            key: The idempotency key that the receiver was given; repetitions with the same key count once.
+        """
+        self.kit.effects.add(name, key)
+
+    def watch(self, owner: object, name: str, *, key: str | None = None) -> AbstractContextManager[None]:
+        """Record each call of a function as an effect, within the block: ``with jobs.watch(bank, "charge"):``.
+
+        Args:
+            owner: The module, class or object that has the function.
+            name: The name of the function in it, and of the effect.
+            key: The name of its argument that is an idempotency key.
+
+        Raises:
+            InvalidJob: The function has no such parameter.
+        """
+        return self.kit.effects.watched(owner, name, key)
+
+    def effects(self) -> dict[str, int]:
+        """How often each effect happened so far; those with the same key count once."""
+        return self.kit.effects.counts()
+
+    def context(self, function: Callable[..., Any] | str, /, *args: object, **overrides: Any) -> JobContext:
+        """Make a context for a call of a function by hand, as its first run now; see `JobContext.for_test`.
+
+        Args:
+            function: The function, or its name on the wire.
+            *args: The arguments of its job.
+            **overrides: Attributes of the context that differ.
+        """
+        known = resolve_in(self.fleet.context, Job("asked", function))
+        name, queue = (known.name, known.options.get("queue")) if known is not None else (str(function), None)
+        job = Job(name, name, args)
+        return JobContext.for_test(
+            **{"job": job, "job_id": f"{queue or 'default'}.0.{job.suffix}", "fence": 1} | overrides
+        )
+
+    # --- what was enqueued -----------------------------------------------------------------------
 
     def _ended(self) -> Iterator[JobResult[Any]]:
         cursor = ""
@@ -141,17 +292,24 @@ class Jobs:
         known = resolve_in(self.fleet.context, job)
         return known.name if known is not None else str(job.function)
 
-    def _given(self, job: Job) -> object:
+    def _given(self, job: Job) -> dict[str, Any] | tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments by name if the function is known, so that position or keyword makes no difference."""
         known = resolve_in(self.fleet.context, job)
         if known is not None and known.parameters:
             try:
                 bound = inspect.Signature(known.parameters).bind(*job.args, **job.kwargs)
             except TypeError:
-                return job.args, dict(job.kwargs)
+                return tuple(job.args), dict(job.kwargs)
             bound.apply_defaults()
             return bound.arguments
-        return job.args, dict(job.kwargs)
+        return tuple(job.args), dict(job.kwargs)
+
+    def _seen_as(self, job: Job, options: dict[str, object]) -> Seen:
+        given = self._given(job)
+        arguments = (
+            given if isinstance(given, dict) else {str(at): value for at, value in enumerate(given[0])} | given[1]
+        )
+        return Seen(self._name(job), arguments, {name: getattr(job, name) for name in options})
 
     def _shown(self, job: Job) -> str:
         parts = [*map(repr, job.args), *(f"{name}={value!r}" for name, value in job.kwargs.items())]

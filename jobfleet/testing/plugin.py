@@ -1,20 +1,27 @@
-"""The pytest plugin of jobfleet: the fixtures `jobs` and `jobfleet_url`.
+"""The pytest plugin of jobfleet: the fixtures `jobs` and `jobfleet_url`, and the marker `jobfleet_crashes`.
 
 The plugin imports jobfleet only when a test uses one of them.
 """
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from jobfleet.testing.jobs import Jobs
 
+MARKER = "jobfleet_crashes(seed=0, most=50): run the test under each kill point of its jobs, which must be idempotent"
 _numbers = itertools.count(1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker."""
+    config.addinivalue_line("markers", MARKER)
 
 
 @pytest.fixture(scope="session")
@@ -38,10 +45,40 @@ def jobfleet_url() -> Iterator[str]:
 @pytest.fixture
 def jobs(jobfleet_url: str) -> Iterator[Jobs]:
     """The jobs that a test enqueues. Within the test, the default fleet is a new fleet in its own namespace."""
+    made = _made(jobfleet_url)
+    with made.fleet, made.in_place():
+        yield made
+    made.kit.faults.check_reached()
+
+
+def _made(url: str) -> Jobs:
     import os
 
     from jobfleet.fleet.sync import Fleet
     from jobfleet.testing.jobs import Jobs
 
-    with Fleet(jobfleet_url, namespace=f"test-{os.getpid()}-{next(_numbers)}") as fleet, Jobs(fleet).in_place() as made:
-        yield made
+    return Jobs(Fleet(url, namespace=f"test-{os.getpid()}-{next(_numbers)}"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test with the marker under each of its kill points."""
+    marker = pyfuncitem.get_closest_marker("jobfleet_crashes")
+    if marker is None:
+        return None
+    names = inspect.signature(pyfuncitem.obj).parameters
+    if "jobs" not in names or inspect.iscoroutinefunction(pyfuncitem.obj):
+        pytest.fail("jobfleet_crashes is for a def test with the fixture jobs.", pytrace=False)
+    from jobfleet.testing.crashes import explore
+
+    wrong = [name for name in marker.kwargs if name not in ("seed", "most")]
+    if marker.args or wrong or not all(type(value) is int and value >= 0 for value in marker.kwargs.values()):
+        pytest.fail("jobfleet_crashes takes whole numbers only: seed=0, most=50.", pytrace=False)
+
+    fixture: Any = pyfuncitem.funcargs["jobs"]
+    url = fixture.fleet.config.url
+    others = {name: pyfuncitem.funcargs[name] for name in names if name != "jobs"}
+    report = explore(lambda jobs: pyfuncitem.obj(jobs=jobs, **others), lambda: _made(url), **marker.kwargs)
+    if not report.is_idempotent:
+        pytest.fail(str(report), pytrace=False)
+    return True

@@ -23,10 +23,11 @@ from jobfleet.logs.contained import contain_handler_errors
 from jobfleet.version import VERSION
 from jobfleet.web.address import segment, with_slashes
 from jobfleet.web.dashboard import Dashboard
-from jobfleet.web.endpoints import login, reading, writing
+from jobfleet.web.endpoints import login, output, reading, writing
 from jobfleet.web.endpoints.request import Context, Endpoint, json_response, root_of
 from jobfleet.web.errors import refusal
 from jobfleet.web.openapi import Document
+from jobfleet.web.pages.scale import SCALE
 from jobfleet.web.route import Page
 from jobfleet.web.safety.guard import Guard
 from jobfleet.web.safety.identity import Identify
@@ -124,6 +125,8 @@ class _Assets(StaticFiles):
 
 
 def _of_api(context: Context, page: Page) -> Endpoint:
+    if page.is_output:
+        return output.events(context, page)
     return reading.api(context, page) if page.ends is None else reading.events(context, page, page.ends)
 
 
@@ -144,6 +147,7 @@ def _routes(context: Context) -> list[BaseRoute]:
         Route("/logout", login.log_out(context), methods=["POST"]),
         Route("/api/openapi.json", document),
         Route("/find", find),
+        Route(SCALE.path, reading.api(context, SCALE)),  # where a reaper answers, too
         Mount("/static", _Assets(directory=STATIC)),
     ]
     for page in PAGES:

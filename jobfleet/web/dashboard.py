@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from jobfleet.config import JobConfig
+from jobfleet.config import JobConfig, mask_url
 from jobfleet.errors import JobfleetError
 from jobfleet.fleet.aio import AsyncFleet, closing_with_loop
 from jobfleet.fleet.sync import Fleet
 from jobfleet.json_form import JsonForm
+from jobfleet.metrics.outage import Outage
+from jobfleet.metrics.tally import tally_for
 from jobfleet.redaction import Redaction
 from jobfleet.web.live.hub import Hub
 from jobfleet.web.safety.identity import Identify, Identity
@@ -23,6 +26,10 @@ PATIENCE, CONNECT_TIMEOUT, SOCKET_TIMEOUT = 1.0, 1.0, 2.0
 """Time limits of the reads of a page, in seconds: a person waits for it."""
 DOCTOR_FOR = 10.0
 """Seconds for which all pages share one checkup of the doctor."""
+LOOK_EVERY = 1.0
+"""Seconds between two attempts to reach Redis while it is away."""
+MEANWHILE = "No page has data until Redis replies"
+_log = logging.getLogger("jobfleet.web")
 
 
 class Dashboard:
@@ -43,6 +50,10 @@ class Dashboard:
         self.hub: Hub = Hub(fleet.config.web_streams)
         self.identity: Identity = Identity(fleet.config, identify)
         self._refusals = Refusals()
+        self._outage = Outage(
+            mask_url(fleet.config.url), _log, tally_for(None), meanwhile=lambda: MEANWHILE, on_loss=self._watch_return
+        )
+        self._return_watch: asyncio.Task[None] | None = None
         self._reading: Dashboard | None = None
 
     @property
@@ -62,8 +73,20 @@ class Dashboard:
             brief = Fleet.of(config, self._given.context.registry, target=target)
             self._fleet, self._loop = AsyncFleet.sharing(brief), loop
             self._fleet.context.source = "web"
+            self._fleet.store.recorder = self._outage
             self._end = closing_with_loop(self._fleet)
         return self._fleet
+
+    def _watch_return(self) -> None:
+        """Notice the return of Redis even if no page is open."""
+        if self._return_watch is None or self._return_watch.done():
+            self._return_watch = asyncio.create_task(self._until_back(), name="jobfleet-web-return")
+
+    async def _until_back(self) -> None:
+        while not self._outage.is_connected:
+            await asyncio.sleep(LOOK_EVERY)
+            with suppress(JobfleetError):  # the recorder of the store counts it
+                await self.fleet.queues()
 
     @property
     def reading(self) -> Dashboard:
@@ -95,6 +118,8 @@ class Dashboard:
     async def aclose(self) -> None:
         """End all live updates and the connections."""
         self.hub.close()
+        if self._return_watch is not None:
+            self._return_watch.cancel()
         fleet, self._fleet = self._fleet, None
         if fleet is not None:
             await fleet.aclose()

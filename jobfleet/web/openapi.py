@@ -45,7 +45,7 @@ class Document:
         paths: dict[str, Any] = {}
         for page in self._pages:
             operation = self._operation("get", page.api_path, page.summary, page.answer, page.parameters, page.role)
-            if page.ends is not None:  # each event has such data
+            if page.has_events:  # each event has such data
                 done = operation["responses"]["200"]
                 done["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
                 operation["responses"]["204"] = {"description": "The last event was sent before."}
@@ -54,6 +54,8 @@ class Document:
             operation = self._operation(
                 "post", action.path, action.summary, action.answer, action.parameters, action.role
             )
+            if action.is_open:
+                operation |= {"description": "Needs no login: the path has a secret.", "security": []}
             paths.setdefault(action.path, {})["post"] = operation | _body(action.parameters)
         codes = sorted(OWN)
         self._schemas["Problem"] = _object(

@@ -105,6 +105,7 @@ class Page:
         api: The path in the API, if it is another one.
         ends: For a page that the API sends as server-sent events: whether data are the last ones.
         compared: Returns the part of the data whose change makes an update; None for all of it.
+        is_output: Whether the API sends the output stream of a job, as server-sent events. `read` reads a part of it.
     """
 
     path: str
@@ -119,6 +120,12 @@ class Page:
     api: str = ""
     ends: Callable[[Data], bool] | None = None
     compared: Callable[[Data], Data] | None = None
+    is_output: bool = False
+
+    @property
+    def has_events(self) -> bool:
+        """Whether the API sends server-sent events."""
+        return self.is_output or self.ends is not None
 
     @property
     def api_path(self) -> str:
@@ -147,6 +154,7 @@ class Action:
         role: Who may do it.
         shows: The name of the template of a page that shows the data, in place of a note on the page before.
         keeps: The parameters that the page that is shown then has in its address.
+        is_open: Whether no login is needed, because the path has a secret.
     """
 
     path: str
@@ -159,6 +167,7 @@ class Action:
     role: Role = Role.OPERATOR
     shows: str = ""
     keeps: tuple[str, ...] = ()
+    is_open: bool = False
 
     def values(self, path: Mapping[str, str], body: Mapping[str, Any]) -> dict[str, Any]:
         """Read the values of its parameters."""

@@ -13,6 +13,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from jobfleet.config import JobConfig
 from jobfleet.errors import ConfigError
 from jobfleet.fleet.sync import Fleet
 from jobfleet.web.app import WebApp, root_path_of
@@ -102,6 +103,24 @@ def check_host(fleet: Fleet) -> None:
     )
 
 
+def login_line(config: JobConfig) -> str:
+    """Who may use a dashboard, for the lines at its start.
+
+    Args:
+        config: The settings.
+
+    Raises:
+        ConfigError: The access file cannot be used.
+    """
+    path = config.web_access.absolute()
+    if AccessFile(path).read().users or config.web_proxies:
+        return f"Users and tokens: {path}."
+    return (
+        f"No login: {path} has no user, so everybody on this machine is {config.web_open_role}. "
+        "Add a user: jobfleet web user add NAME."
+    )
+
+
 def server_of(application: ASGIApp, close_streams: Callable[[], None]) -> uvicorn.Server:
     """The server of a dashboard; it bounds connections, headers and idle time.
 
@@ -117,12 +136,12 @@ def server_of(application: ASGIApp, close_streams: Callable[[], None]) -> uvicor
     return _Server(settings, close_streams)
 
 
-def serve(fleet: Fleet, announce: Callable[[str], None]) -> None:
+def serve(fleet: Fleet, announce: Callable[[str, str], None]) -> None:
     """Serve the dashboard of a fleet until SIGTERM or Ctrl-C.
 
     Args:
         fleet: The fleet.
-        announce: Called with the address once it is served.
+        announce: Called once it is served, with the address and a sentence on who may use it.
 
     Raises:
         ConfigError: The address is in use, or would be open to other machines.
@@ -132,7 +151,8 @@ def serve(fleet: Fleet, announce: Callable[[str], None]) -> None:
     web = WebApp(fleet)
     with bound(config.web_host, config.web_port) as listening:
         host = f"[{config.web_host}]" if ":" in config.web_host else config.web_host
-        announce(f"http://{host}:{listening.getsockname()[1]}{root_path_of(config.web_root_path)}/")
+        address = f"http://{host}:{listening.getsockname()[1]}{root_path_of(config.web_root_path)}/"
+        announce(address, login_line(config))
         asyncio.run(server_of(web, web.dashboard.hub.close).serve(sockets=[listening]))
 
 

@@ -10,6 +10,7 @@ from jobfleet.web.pages import (
     enqueue,
     fleet,
     flows,
+    groups,
     history,
     job,
     job_changes,
@@ -17,6 +18,8 @@ from jobfleet.web.pages import (
     limits,
     queues,
     rescues,
+    scale,
+    signals,
     workers,
 )
 from jobfleet.web.route import Action, Page
@@ -32,8 +35,10 @@ PAGES: tuple[Page, ...] = (
     *cron.PAGES,
     *workers.PAGES,
     *history.PAGES,
+    scale.SCALE,
     *audit.PAGES,
     *limits.PAGES,
+    *groups.PAGES,
     *fleet.PAGES,
 )
 ACTIONS: tuple[Action, ...] = (
@@ -42,12 +47,14 @@ ACTIONS: tuple[Action, ...] = (
     *enqueue.ACTIONS,
     *job.ACTIONS,
     *job_changes.ACTIONS,
+    *signals.ACTIONS,
     *dead.ACTIONS,
     *rescues.ACTIONS,
     *flows.ACTIONS,
     *cron.ACTIONS,
     *workers.ACTIONS,
     *limits.ACTIONS,
+    *groups.ACTIONS,
 )
 KEYS: dict[str, str] = {
     "/": "o",
@@ -60,6 +67,7 @@ KEYS: dict[str, str] = {
     "/history": "h",
     "/audit": "a",
     "/limits": "l",
+    "/groups": "e",
     "/doctor": "d",
     "/settings": "s",
 }

@@ -22,13 +22,13 @@ from jobfleet.errors import JobfleetError
 from jobfleet.functions.manifest import function_record
 from jobfleet.functions.registry import JobFunction
 from jobfleet.logs import contain_handler_errors
+from jobfleet.metrics.outage import Outage
 from jobfleet.metrics.tally import Mute
 from jobfleet.model.option_types import Items
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.services.duties.cron_standin import CronStandin
 from jobfleet.services.duties.leases import Leases, shared_spacing
 from jobfleet.services.long_lived import start
-from jobfleet.services.outage import Outage
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Keyspace, Lane
@@ -291,7 +291,7 @@ class _Inside:
         duties.append(start(listen, log, "cancels"))
         reporting = Reporting(store, keys, self._config, self._tally, self._worker)
         if not self._config.burst:
-            duties += (start(reporting.archive, log, "archive"), start(reporting.notify, log, "notify"))
+            duties += reporting.started(log)
         if not (self._with_reaper or self._config.burst):
             duties.append(start(standin.watch, log, "cron"))
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from jobfleet.errors import JobfleetError
 from jobfleet.events import CancelRequest, read_control
 from jobfleet.metrics.tally import Mute
+from jobfleet.services.long_lived import start
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.channels.aio import AsyncChannels
@@ -96,7 +98,7 @@ def reaping(store: AsyncStore, keys: Keyspace, config: Any, tally: Mute, process
 
 
 class Reporting:
-    """Notifies people and fills the archive, as far as the program has channels and an archive.
+    """Notifies people, fills the archive and relays the outbox, as far as the program has them.
 
     Args:
         store: The connection.
@@ -114,12 +116,28 @@ class Reporting:
         self._process = process
         self._services: list[Service] = []
 
+    def started(self, log: logging.Logger) -> list[asyncio.Task[None]]:
+        """Start all parts; return their tasks.
+
+        Args:
+            log: Gets the reports of failures.
+        """
+        parts = {"archive": self.archive, "outbox": self.outbox, "notify": self.notify}
+        return [start(part, log, name) for name, part in parts.items()]
+
     async def archive(self) -> None:
         """Start to fill the archive, if there is one."""
         if self._config.archive_url is not None:
             from jobfleet.services.duties.archive import Archive
 
             self._start(Archive(self._store, self._keys, self._config, self._tally))
+
+    async def outbox(self) -> None:
+        """Start to relay the rows of the outbox, if there is one."""
+        if self._config.outbox_url is not None:
+            from jobfleet.services.duties.outbox import Outbox
+
+            self._start(Outbox(self._store, self._config, self._tally))
 
     async def notify(self) -> None:
         """Start to notify people, as soon as there is a channel. The program may also add it later."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 
 
@@ -73,6 +74,8 @@ class ProgramInterruption:
         self._stop = stop
         self._shown: Callable[[type[BaseException], BaseException, TracebackType | None], object] = sys.excepthook
         self._is_installed = False
+        self._hears: socket.socket | None = None
+        self._written: socket.socket | None = None
         self.was_interrupted = False
 
     def install(self) -> None:
@@ -91,6 +94,41 @@ class ProgramInterruption:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         if sys.excepthook == self._show:
             sys.excepthook = self._shown
+        if self._written is not None:
+            if (other := signal.set_wakeup_fd(-1)) != self._written.fileno():
+                signal.set_wakeup_fd(other)
+            self._written.close()  # which ends `hurry`
+            self._written = None
+
+    def listen(self) -> None:
+        """Let `hurry` hear of each Ctrl-C from now on, and of none before, if the main thread calls this.
+
+        Python calls a handler in the main thread only, and a thread that is about to wait for a lock when the signal
+        arrives comes to its handler with the next signal. So the number is also written to a socket, which happens at
+        once, unless somebody else in this program has them written already.
+        """
+        if self._hears is not None:
+            with suppress(BlockingIOError):
+                while self._hears.recv(4096, socket.MSG_DONTWAIT):
+                    pass
+        elif self._is_installed and threading.current_thread() is threading.main_thread():
+            hears, written = socket.socketpair()
+            written.setblocking(False)
+            if (other := signal.set_wakeup_fd(written.fileno(), warn_on_full_buffer=False)) != -1:
+                signal.set_wakeup_fd(other)
+                hears.close()
+                written.close()
+            else:
+                self._hears, self._written = hears, written
+
+    def hurry(self) -> None:
+        """End the grace period of the worker at the next Ctrl-C. It returns when Ctrl-C is the program's again."""
+        if self._hears is None:
+            return
+        with self._hears as hears:
+            while numbers := hears.recv(4096):
+                if signal.SIGINT in numbers:
+                    self._stop.hurried.set()
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         del number, frame
@@ -98,6 +136,7 @@ class ProgramInterruption:
             self._stop.hurried.set()
             return
         self.was_interrupted = True
+        self.listen()
         raise KeyboardInterrupt
 
     def _show(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from jobfleet import AsyncFleet
 from jobfleet.archive import JobRepository, init_job_tables
-from jobfleet.store.aio import AsyncStore
-from jobfleet.store.server.target import target
-from tests.support.postgres import Postgres, serving
+from tests.support.postgres import Postgres
 
 DATABASES = ("sqlite", "postgresql")
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    """One cluster for the session; a test that stops it starts it again."""
-    yield from serving()
 
 
 @pytest.fixture(params=DATABASES)
@@ -46,18 +38,9 @@ def repository(archive_url: str) -> Iterator[JobRepository]:
 
 
 @pytest.fixture
-async def fleet(redis_url: str) -> AsyncIterator[AsyncFleet]:
-    """A fleet."""
-    async with AsyncFleet(redis_url) as fleet:
-        yield fleet
-
-
-@pytest.fixture
-async def store(redis_url: str) -> AsyncIterator[AsyncStore]:
-    """A store."""
-    store = AsyncStore(target(redis_url))
-    yield store
-    await store.close()
+def fleet(afleet: AsyncFleet) -> AsyncFleet:
+    """The fleet of these tests is awaited."""
+    return afleet
 
 
 @pytest.fixture

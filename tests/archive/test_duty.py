@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -110,6 +111,32 @@ async def test_a_fleets_jobs_stand_in_an_archive_that_was_empty(
     archive._trimmed = float("-inf")
     await archive.turn()
     assert raw.xlen(LANE.journal) == 0
+
+
+@pytest.mark.parametrize("cause", ["fresh", "old", "many"])
+async def test_only_fresh_events_of_a_journal_with_much_room_are_written_with_low_priority(
+    fleet: AsyncFleet, make: Make, archive_url: str, monkeypatch: pytest.MonkeyPatch, cause: str
+) -> None:
+    archive = make(archive_url, journal_max=100)
+    await caught_up(archive)
+    threads: list[str] = []
+    write = archive._writer.write
+
+    def noting(events: Any) -> int:
+        threads.append(threading.current_thread().name)
+        return write(events)
+
+    monkeypatch.setattr(archive._writer, "write", noting)
+    monkeypatch.setattr(duty, "LATE", -60.0 if cause == "old" else 60.0)
+    archive._trimmed = float("inf")  # the backlog stays as it was seen
+    archive._backlog = 26 if cause == "many" else 25
+    job_id = await fleet.enqueue(job(1))
+
+    await caught_up(archive)
+
+    assert [name.startswith("jobfleet-archive") for name in threads] == [cause == "fresh"]
+    with JobRepository(archive_url) as repository:
+        assert repository.get(job_id) is not None
 
 
 async def test_any_number_of_reapers_that_die_in_between_write_each_job_once(

@@ -91,7 +91,7 @@ def test_the_setting_says_where(empty_url: str, monkeypatch: pytest.MonkeyPatch,
     assert not (tmp_path / ".jobfleet").exists()
 
 
-@pytest.mark.parametrize("url", ["mysql://u:secret@host/db", "archive.db"])
+@pytest.mark.parametrize("url", ["mysql://u:secret@host/db", "archive.db", "sqlite://archive.db"])
 def test_other_databases_are_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="sqlite:///PATH") as refusal:
         open_engine(url)

@@ -85,6 +85,18 @@ def test_a_life_is_told_in_full(writer: Writer, repository: JobRepository) -> No
     ]
 
 
+def test_a_crash_counts_as_a_run_and_not_as_a_retry(writer: Writer, repository: JobRepository) -> None:
+    crashed = [one._replace(tries=one.tries.replace("1:0:", "1:1:", 1)) for one in life()]
+    found = []
+    for events in (3, 4):  # it waits, then it runs
+        writer.write(crashed[:events])
+        job = repository.get(JOB)
+        assert job is not None
+        found.append((job.status, job.attempt, job.retry_count))
+
+    assert found == [(JobStatus.RETRYING, 2, 1), (JobStatus.RUNNING, 3, 1)]
+
+
 @pytest.mark.parametrize("cut", [1, 2, 3, 4])
 def test_in_two_pieces_and_each_twice_it_is_the_same(writer: Writer, repository: JobRepository, cut: int) -> None:
     writer.write(life())

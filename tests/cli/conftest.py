@@ -45,13 +45,6 @@ def cli(here: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Cli:
 
 
 @pytest.fixture
-def fleet(redis_url: str) -> Iterator[Fleet]:
-    """A fleet on the emptied server."""
-    with Fleet(redis_url) as fleet:
-        yield fleet
-
-
-@pytest.fixture
 def as_role(url_of: UrlOf) -> Iterator[AsRole]:
     """Connect to the emptied server as the user of a role."""
     with ExitStack() as stack:

@@ -74,9 +74,9 @@ class Hand:
         lane = self.fleet.context.keys.lane_of(grant.id)
         self.run(progress(lane, [Report(grant.id, grant.token, 1, record)], ttl_ms=60_000))
 
-    def completes(self, grant: Grant, value: object) -> None:
-        """End a run well."""
-        record = seal_record({**_account(), "value": value})
+    def completes(self, grant: Grant, value: object, **fields: object) -> None:
+        """End a run well; `fields` are further ones of its record, such as the user."""
+        record = seal_record({**_account(), **fields, "value": value})
         item = complete(grant.id, grant.token, record=record, ttl_ms=60_000, duration_us=1_240_000)
         self.run(settle(self.fleet.context.keys.lane_of(grant.id), [item]))
 

@@ -112,8 +112,9 @@ def test_an_unknown_function_is_told_at_once_with_what_becomes_of_the_job(cli: C
     assert (result.exit_code, result.stderr) == (
         0,
         (
-            "No worker has published 'demo.ad'; did you mean 'demo.add'? The job is parked; unless one does within "
-            "1 h, it goes to the dead letters.\n"
+            "No worker has published 'demo.ad'; did you mean 'demo.add'? The job goes to queue 'default' (give queue "
+            "if the function has another one) and will be parked; unless one does within 1 h, it goes to the dead "
+            "letters. The namespace of this process is 'jobfleet'.\n"
         ),
     )
 

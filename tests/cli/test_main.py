@@ -115,6 +115,9 @@ def test_config_show_and_check(cli: Cli, here: Path) -> None:
     told = cli("config", "check").stdout
     assert told == "The settings are valid: 3 settings given (JOBFLEET_URL, jobfleet.toml).\n"
     (here / "jobfleet.toml").write_text("slots = 0\n")
+    for url in ("redis://127.0.0.1:abc", "sentinel://h:1,h:2", "redis://h/jobs/3", "redis://h?foo=1"):
+        unread = cli("config", "check", "--url", url)
+        assert (unread.exit_code, unread.stdout) == (2, ""), url
     wrong = cli("config", "check")
     assert (wrong.exit_code, wrong.stderr) == (2, "slots = 0 (jobfleet.toml): use 1 or more.\n")
 

@@ -90,6 +90,12 @@ def test_a_small_fleet_is_shown_in_full() -> None:
     ]
 
 
+def test_a_worker_that_injects_faults_is_shown() -> None:
+    lines = drawn(look([], [worker("w1", chaos=0.01)]))
+
+    assert any(line.startswith("w1      chaos") for line in lines), lines
+
+
 def test_an_empty_fleet_is_told() -> None:
     assert drawn(look()) == [
         "0 waiting   0 later   0 running   0 dead   - done/s   0/0 slots",

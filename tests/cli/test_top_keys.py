@@ -206,6 +206,14 @@ def test_a_queue_opens_its_jobs_and_a_job_its_details_and_escape_goes_back() -> 
     assert (screen.state.page, screen.state.target) == (Page.JOB, letter(2).id)
 
 
+def test_the_page_of_a_job_that_waits_says_why_first() -> None:
+    reason = "Waiting for signal approved until noon"
+    seen = Seen(FLEET.look, details=JobDetails(job=job(8, JobStatus.SCHEDULED)), reasons=[reason])
+    screen = Screen(seen, State(page=Page.JOB, target="mail.0.job-8"))
+
+    assert screen.lines[3] == reason
+
+
 def test_a_worker_is_not_opened_and_the_keys_for_it_are_shown() -> None:
     screen = Screen(columns=60)
     screen.press("tab")

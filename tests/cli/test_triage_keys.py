@@ -15,7 +15,7 @@ from jobfleet.cli.triage.press import KEYS, press
 from jobfleet.cli.triage.state import Act, Outcome, Seen, State, Verb, ended, summary
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.operations.dead.groups import DeadGroup, GroupState
-from jobfleet.operations.jobs.listing import Letter
+from jobfleet.operations.jobs.matching.listing import Letter
 from tests.cli.test_screen import NOW
 
 FIRST, SECOND = "1" * 16, "2" * 16

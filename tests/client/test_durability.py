@@ -249,6 +249,24 @@ def test_a_node_of_a_cluster_without_replicas_has_no_level(registry: Registry) -
         assert not node.client().exists(LANE.job("default.0.n2"))
 
 
+def test_the_whole_id_of_a_job_repeats_its_enqueue(redis_url: str, registry: Registry) -> None:
+    """The id that an error, a receipt or a log has; in a queue whose lanes have grown, too."""
+    with Fleet(redis_url, registry=registry, lanes="mail=2") as fleet:
+        fleet.enqueue(Job("Sum", CLEANUP, queue="mail"))
+    with Fleet(redis_url, registry=registry, lanes="mail=5") as fleet:
+        first = [fleet.submit(Job("Sum", CLEANUP, queue="mail")) for _ in range(20)]
+
+        again = [fleet.submit(Job("Sum", CLEANUP, queue="mail", id=one.id)) for one in first]
+
+        assert len({one.id.split(".")[1] for one in first}) > 2
+        assert [(one.id, one.created) for one in again] == [(one.id, False) for one in first]
+        with pytest.raises(InvalidJob, match=r"id is 'mail\.9\.x', but this job goes to one of 5 lanes of mail"):
+            fleet.enqueue(Job("Sum", CLEANUP, queue="mail", id="mail.9.x"))
+        with pytest.raises(InvalidJob, match=r"one of 1 lanes of default"):
+            fleet.enqueue(Job("Sum", CLEANUP, id=first[0].id))
+
+
+@pytest.mark.filterwarnings("ignore:The server took")  # its disk may be slow
 def test_a_durable_job_is_not_kept_in_a_buffer(registry: Registry) -> None:
     with (
         RedisServer("--appendonly", "yes", "--appendfsync", "always") as server,
@@ -259,6 +277,11 @@ def test_a_durable_job_is_not_kept_in_a_buffer(registry: Registry) -> None:
 
         with pytest.raises(StoreUnavailable, match="the server must confirm its durability"):
             fleet.enqueue(job(2, durability="fsync"))
+        with (
+            Fleet(server.url, registry=registry, patience=0.0, buffer=10, durability="fsync") as durable,
+            pytest.raises(StoreUnavailable, match="the server must confirm its durability"),
+        ):  # it has not read the queue
+            durable.enqueue(Job("Sum", "app.add", (1, 2)))
         fleet.enqueue(job(3))
         (receipt,) = fleet.enqueue_many([job(4, durability="fsync")])
 
@@ -294,7 +317,7 @@ def test_a_disk_that_is_never_synced_confirms_nothing(registry: Registry) -> Non
     with (
         RedisServer("--appendonly", "yes", "--appendfsync", "no") as server,
         Fleet(server.url, registry=registry, durability_timeout=SHORT) as fleet,
-        pytest.raises(DurabilityUncertain, match="not the disk"),
+        pytest.raises(DurabilityUncertain, match="but the disk did not confirm it within"),
     ):
         fleet.enqueue(job(durability="fsync"))
 

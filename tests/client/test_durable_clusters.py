@@ -58,6 +58,7 @@ def has(replica: Node, key: str) -> bool:
         return bool(raw.exists(key))
 
 
+@pytest.mark.filterwarnings("ignore:The server took")  # its disk may be slow
 @pytest.mark.parametrize("level", ["replicated", "fsync"])
 async def test_all_nodes_confirm_a_batch(producer: Either, cluster: ClusterServers, level: str) -> None:
     receipts = await producer.all("enqueue_many", [job(number, level=level) for number in range(60)])

@@ -82,7 +82,9 @@ async def test_what_the_job_says_goes_before_what_was_published(client: Either, 
 
 @pytest.mark.usefixtures("publish")
 async def test_a_name_that_nobody_knows_warns_and_is_enqueued(client: Either) -> None:
-    with pytest.warns(UserWarning, match=r"^No worker has published 'app\.ad'; did you mean 'app\.add'\?.*is parked"):
+    with pytest.warns(
+        UserWarning, match=r"^No worker has published 'app\.ad'; did you mean 'app\.add'\?.*will be parked"
+    ):
         receipt = await client("submit", Job("Sum", "app.ad", (1, 2), id="one"))
 
     assert (receipt.id, receipt.status) == ("default.0.one", JobStatus.QUEUED)
@@ -91,11 +93,12 @@ async def test_a_name_that_nobody_knows_warns_and_is_enqueued(client: Either) ->
 async def test_a_fleet_without_workers_knows_no_name_and_guesses_none(redis_url: str) -> None:
     job = Job("Sum", "app.add", (1, 2))
 
-    with (
-        Fleet(redis_url, registry=Registry()) as fleet,
-        pytest.warns(UserWarning, match=r"^No worker has published 'app\.add'\. The job is parked"),
-    ):
-        await Either(fleet)("enqueue", job)
+    place = r"goes to queue 'default' \(give queue if the function has another one\) and "
+    with Fleet(redis_url, registry=Registry()) as fleet:
+        with pytest.warns(UserWarning, match=rf"^No worker has published 'app\.add'\. The job {place}will be parked;"):
+            await Either(fleet)("enqueue", job)
+        with pytest.warns(UserWarning, match=r"^No worker has published 'app\.add'\. The job will be parked;"):
+            await Either(fleet)("enqueue", Job("Sum", "app.add", (1, 2), queue="own"))
 
 
 # By decorator

@@ -32,16 +32,18 @@ def lives(redis_url: str, url_of: UrlOf) -> Lives:
         *,
         queues: Sequence[str] = ("default",),
         undecorated: Sequence[str] = (),
+        worker: str = "box:1:aa",
+        kind: str = KIND,
     ) -> None:
         account = encode(
-            {"queues": queues, "kinds": [KIND], "undecorated": undecorated, "state": "running", "slots": 9}
+            {"queues": queues, "kinds": [kind], "undecorated": undecorated, "state": "running", "slots": 9}
         )
         known = {"": " ".join(queues), **dict.fromkeys(functions, queues[0])}
         published = dict.fromkeys(functions, encode({"options": {}}))
         with Fleet(url_of("worker"), registry=Registry()) as fleet:
             keys = fleet.context.keys
-            fleet.store.run(beat(keys, "box:1:aa", account=account, gone_us=GONE_US, functions=published))
-            fleet.store.run(know(keys, "box:1:aa", KIND, gone_us=GONE_US, functions=known))
+            fleet.store.run(beat(keys, worker, account=account, gone_us=GONE_US, functions=published))
+            fleet.store.run(know(keys, worker, kind, gone_us=GONE_US, functions=known))
 
     return live
 
@@ -90,6 +92,21 @@ async def test_a_wait_suggests_the_function_that_was_meant(client: Either, regis
     ):
         await client("gather", ids, timeout=0.2)
     assert len(told) == 1  # once per function, not per job
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_a_wait_warns_of_a_function_that_only_workers_of_other_queues_know(client: Either, lives: Lives) -> None:
+    lives(queues=["bulk"], worker="box:2:bb", kind="k2")
+    lives(["app.news"])
+    job_id = await client("enqueue", Job("Sum", "app.add", (1, 2), queue="default"))
+
+    with (
+        pytest.warns(
+            UserWarning, match=rf"both knows 'app\.add' and serves the queue 'default': 'jobfleet move {job_id}"
+        ),
+        pytest.raises(WaitTimeout),
+    ):
+        await client("wait", job_id, timeout=0.2)
 
 
 @pytest.mark.usefixtures("at_once")

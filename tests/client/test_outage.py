@@ -12,7 +12,7 @@ import pytest
 from jobfleet import AsyncFleet, Fleet, Job, JobStatus, StoreUnavailable
 from jobfleet.config import JobConfig
 from jobfleet.functions.registry import Registry
-from jobfleet.store.replies import unavailable
+from jobfleet.store.round_trip.replies import unavailable
 from tests.client.either import Either
 from tests.support.server import RedisServer, free_port
 from tests.support.waiting import wait_until
@@ -129,8 +129,8 @@ async def test_a_wait_in_an_outage_says_that_the_job_continues(
 
     own_server.kill()
     told = (
-        r"^No Redis at .* The client tried for \d+ ms; the setting patience limits that\. "
-        r"The outage ends only this wait: the job continues, and can be waited for again\.$"
+        r"^No Redis at .* Redis was away for \d+ ms, as long as the setting patience allows; this ends the wait, "
+        r"whatever its timeout\. The job continues: wait for it again, or raise patience\.$"
     )
     with pytest.raises(StoreUnavailable, match=told):
         await waiting

@@ -15,16 +15,16 @@ import pytest
 from jobfleet import AsyncFleet, AsyncJobHandle, Fleet, JobHandle
 from jobfleet.client._async.connection import AsyncReceiptIterator
 from jobfleet.client._async.cron import AsyncCronEntries
+from jobfleet.client._async.events import reading as async_reading
+from jobfleet.client._async.events import streaming as async_streaming
 from jobfleet.client._async.events import tail as async_tail
 from jobfleet.client._async.flows import AsyncFlows
-from jobfleet.client._async.limits import AsyncLimits
-from jobfleet.client._async.logs import reading as async_reading
+from jobfleet.client._async.limits import AsyncGroups, AsyncLimits
 from jobfleet.client._async.receipts import AsyncReceipts
 from jobfleet.client._sync.cron import CronEntries
-from jobfleet.client._sync.events import tail
+from jobfleet.client._sync.events import reading, streaming, tail
 from jobfleet.client._sync.flows import Flows
-from jobfleet.client._sync.limits import Limits
-from jobfleet.client._sync.logs import reading
+from jobfleet.client._sync.limits import Groups, Limits
 from jobfleet.client._sync.receipts import Receipts
 from jobfleet.fleet import default
 from jobfleet.model import Job, JobStatus, Receipt
@@ -41,7 +41,7 @@ OTHER_WORDS = {
     "run_worker": "to be cancelled, and in a thread",
 }
 OTHER_ANSWER = {"for_running_loop"}
-AT_ONCE = {"enqueue_many", "for_running_loop", "counted", "logs", "map", "__init__"}
+AT_ONCE = {"enqueue_many", "for_running_loop", "counted", "logs", "map", "stream", "streaming", "__init__"}
 """Methods that neither block nor are awaited: what they give is iterated, awaited or called."""
 
 PAIRS: list[tuple[type, type]] = [
@@ -50,9 +50,12 @@ PAIRS: list[tuple[type, type]] = [
     (Flows, AsyncFlows),
     (CronEntries, AsyncCronEntries),
     (Limits, AsyncLimits),
+    (Groups, AsyncGroups),
     (Receipts, AsyncReceipts),
 ]
-ITERATORS = [("logs", reading, async_reading), ("tail", tail, async_tail)]
+ITERATORS = [
+    ("logs", reading, async_reading), ("streaming", streaming, async_streaming), ("tail", tail, async_tail)
+]  # fmt: skip
 
 
 def methods(kind: type) -> dict[str, Callable[..., Any]]:
@@ -93,6 +96,7 @@ def test_every_object_that_a_client_gives_is_a_pair() -> None:
         (sync.flows, asynchronous.flows),
         (sync.cron, asynchronous.cron),
         (sync.limits, asynchronous.limits),
+        (sync.groups, asynchronous.groups),
         (JobHandle[Any](sync, receipt), AsyncJobHandle[Any](asynchronous, receipt)),
     ]
     with pytest.warns(RuntimeWarning, match="nothing was enqueued"):
@@ -107,7 +111,7 @@ def test_every_property_of_a_client_that_is_an_object_with_methods_is_a_pair() -
     names = {name for name, value in inspect.getmembers(Fleet) if isinstance(value, property)}
 
     assert names == {name for name, value in inspect.getmembers(AsyncFleet) if isinstance(value, property)}
-    assert names == {"flows", "cron", "limits", "config", "hooks", "job", "listener", "store"} | {
+    assert names == {"flows", "cron", "limits", "groups", "breakers", "config", "hooks", "job", "listener", "store"} | {
         "buffered"
     }  # a number
 

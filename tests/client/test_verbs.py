@@ -333,7 +333,7 @@ async def test_events_tell_what_happens_in_its_order(client: Either, work: Work,
     job_id = await client("enqueue", Job("Flaky", "app.flaky", (1,), retry_delay=0))
 
     events = asyncio.create_task(client.all("events", job_id))
-    await asyncio.to_thread(wait_until, raw.pubsub_channels, why="somebody listens")
+    await asyncio.to_thread(wait_until, lambda: raw.exists(LANE.listeners), why="the lane publishes events")
     await work()
     told: list[Event] = await events
 

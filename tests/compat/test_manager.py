@@ -23,11 +23,6 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def registry() -> Registry:
-    return Registry()
-
-
-@pytest.fixture
 def fleet(redis_url: str, registry: Registry) -> Iterator[Fleet]:
     with Fleet(redis_url, registry=registry, lease=6, patience=1, dedupe_window=1.5, own_id_window=1.5) as fleet:
         yield fleet

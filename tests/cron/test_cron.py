@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from jobfleet.cron import Cron, CronEntry, Schedule, from_us, plan, to_us
+from jobfleet.cron.entry import NAME_IN_ID
 from jobfleet.errors import InvalidJob
+from jobfleet.names import SUFFIX_RULE
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
@@ -175,6 +177,13 @@ def test_the_id_of_a_fire_follows_from_name_and_time(name: str) -> None:
     assert suffix.endswith(":20260701T120000Z")
     assert len(suffix) <= 64
     assert suffix != entry(name=name + "2").suffix(NOON)
+
+
+def test_the_id_of_a_start_has_its_microseconds_and_fits_with_the_longest_name() -> None:
+    suffix = entry(name="x" * NAME_IN_ID).suffix(NOON + timedelta(microseconds=42))
+
+    assert suffix.endswith(":20260701T120000000042Z")
+    assert SUFFIX_RULE.fullmatch(suffix)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "x" * 101, "a\n"])

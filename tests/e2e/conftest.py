@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from jobfleet import Fleet
-from tests.support.fleet import Programs
+from tests.support.fleet import Program, Programs
+from tests.support.runs import Run, runner
 from tests.support.server import RedisServer
 from tests.support.trial import Trial
 
@@ -24,10 +25,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def fleet(redis_url: str) -> Iterator[Fleet]:
-    """A producer on the same server."""
-    with Fleet(redis_url) as fleet:
-        yield fleet
+def run(worker: Program, fleet: Fleet) -> Run:
+    """Runs a function on the worker of a module, to its end."""
+    return runner(fleet)
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def own_server() -> Iterator[RedisServer]:
 @pytest.fixture
 def own_programs(own_server: RedisServer, tmp_path: Path) -> Iterator[Programs]:
     """Starts workers on the test's own server."""
-    programs = Programs(own_server.url, tmp_path)
+    programs = Programs(own_server.url, tmp_path, is_fresh=False)
     try:
         yield programs
     finally:

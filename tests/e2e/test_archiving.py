@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
-
-import pytest
 
 from jobfleet import Fleet, Job
 from jobfleet.archive import JobRepository
 from tests.support.fleet import LONG, Programs
-from tests.support.postgres import Postgres, serving
+from tests.support.postgres import Postgres
 from tests.support.waiting import wait_until
-
-
-@pytest.fixture
-def postgres() -> Iterator[Postgres]:
-    yield from serving()
 
 
 def test_a_killed_reaper_and_a_stopped_database_cost_no_job(

@@ -7,6 +7,7 @@ import random
 import signal
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -114,7 +115,8 @@ def kill(history: History, pid: int) -> None:
     """Kill a process; its runs are over from here, and none of their slots was free before."""
     with history.path.open("a") as file:
         file.write(f"kill - 0 {pid}\n")
-    os.kill(pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):  # it has just ended by itself, or with its parent
+        os.kill(pid, signal.SIGKILL)
 
 
 def await_ended(programs: Programs, count: int) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from jobfleet import Fleet, Job, JobStatus
+from jobfleet.model.explanation import ReasonCode
 from jobfleet.store.calls import inspect
 from tests.support.fleet import LONG, Program, Programs
 from tests.support.waiting import wait_until
@@ -58,6 +59,12 @@ def test_a_blocked_loop_is_reported_once_with_its_stack_and_its_job_keeps_its_le
 
     wait_until(renewed, timeout=LONG, why="the lease was renewed for long after it would have run out")
     assert [one.hung for one in fleet.workers()] == [1]
+    waits = fleet.enqueue(Job("wait", "app.block", (str(gate),)))
+    told = [{reason.code: reason.facts for reason in fleet.explain(one).reasons} for one in (job_id, waits)]
+    assert told[0][ReasonCode.BLOCKING]["jobs"] == (job_id,)
+    assert told[1].keys() == {ReasonCode.HUNG}
+    assert told[1][ReasonCode.HUNG]["jobs"] == [job_id]
+    assert all(facts["since"] >= 0.5 for one in told for facts in one.values() if "jobs" in facts)  # type: ignore[operator]
     gate.touch()
 
     result = fleet.wait(job_id, timeout=LONG)
@@ -68,6 +75,7 @@ def test_a_blocked_loop_is_reported_once_with_its_stack_and_its_job_keeps_its_le
     assert re.search(rf"child\.stacks child=\S+ pid={child}\n.*in block_until_there", said, re.DOTALL)
     assert said.count("child.hung") == 1
     assert "child.killed" not in said
+    assert fleet.wait(waits, timeout=LONG).status is JobStatus.COMPLETED
     wait_until(lambda: [one.hung for one in fleet.workers()] == [0], timeout=LONG, why="its presence says so")
 
 

@@ -1,56 +1,51 @@
-"""Jobs in processes of their own: what crosses, what is bounded, who dies, and what is left behind."""
+"""Jobs in processes of their own: what crosses, what is bounded, and who dies. All share one worker."""
 
 from __future__ import annotations
 
 import os
 import re
-import signal
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from jobfleet import ErrorType, Fleet, Job, JobStatus
 from tests.support.fleet import LONG, Program, Programs, settle_all
-from tests.support.server import is_running
+from tests.support.processes import cells, gone, pid_in
+from tests.support.runs import Run
+from tests.support.server import RedisServer
 from tests.support.waiting import wait_until
 
-CELL = "jobfleet.worker.executors.isolated.main"
-Run = Callable[..., Any]
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Programs]:
+    """Starts workers on a server of this module, which no test empties."""
+    with RedisServer() as server:
+        programs = Programs(server.url, tmp_path_factory.mktemp("isolated"), is_fresh=False)
+        yield programs
+        programs.close()
 
 
 @pytest.fixture
-def worker(programs: Programs) -> Program:
-    """A worker with two slots and one spare process."""
-    return programs.ready("cells", slots=2, queues="default,roomy")
+def fleet(programs: Programs) -> Iterator[Fleet]:
+    """A producer on that server."""
+    with Fleet(programs.url) as fleet:
+        yield fleet
+
+
+@pytest.fixture(scope="module")
+def workers() -> list[Program]:
+    """The worker that all tests share."""
+    return []
 
 
 @pytest.fixture
-def run(worker: Program, fleet: Fleet) -> Run:
-    """Runs a function on it, to its end."""
-
-    def one(name: str, *args: object, kwargs: dict[str, object] | None = None, **options: Any) -> Any:
-        job_id = fleet.enqueue(Job(name, name, args, kwargs or {}, **options))
-        return fleet.wait(job_id, timeout=LONG)
-
-    return one
-
-
-def cells(worker: Program) -> list[int]:
-    """The isolated processes of a worker."""
-    return worker.children(CELL)
-
-
-def pid_in(path: Path) -> int:
-    """The process that a job has written down."""
-    wait_until(lambda: path.exists() and path.read_text(), timeout=LONG, why=f"{path} is written")
-    return int(path.read_text().split()[0])
-
-
-def gone(*pids: int) -> None:
-    """Wait until processes have ended."""
-    wait_until(lambda: not any(map(is_running, pids)), timeout=LONG, why=f"{pids} have ended")
+def worker(programs: Programs, workers: list[Program]) -> Program:
+    """A worker with two slots and one spare process; another one after a test that has lost it its child."""
+    if not workers or workers[0].is_over or "child.died" in workers[0].said:
+        programs.close()
+        workers[:] = [programs.ready("cells", slots=2, queues="default,roomy")]
+    return workers[0]
 
 
 def test_a_function_runs_in_the_main_thread_of_a_warm_process_that_is_used_again(run: Run, worker: Program) -> None:
@@ -161,23 +156,6 @@ def test_a_cancelled_job_is_interrupted_where_it_blocks_and_its_process_is_not_u
     assert run("cell.pid").result[0] != process
 
 
-@pytest.mark.parametrize("function", ["cell.stubborn", "cell.hold"])
-def test_what_hears_no_interruption_is_terminated_and_its_worker_goes_on(
-    programs: Programs, fleet: Fleet, tmp_path: Path, function: str
-) -> None:
-    worker = programs.ready("cells", stop_grace=1.5)
-    children = worker.children()
-    job_id = fleet.enqueue(Job("long", function, (str(tmp_path / "pid"),)))
-    process = pid_in(tmp_path / "pid")
-
-    fleet.cancel(job_id, by="ann")
-
-    result = fleet.wait(job_id, timeout=LONG)
-    assert (result.status, result.stop_stage) == (JobStatus.CANCELLED, "terminated")
-    gone(process)
-    assert worker.children() == children
-
-
 def test_a_hard_limit_kills_the_process_and_nothing_else(
     fleet: Fleet, worker: Program, run: Run, tmp_path: Path
 ) -> None:
@@ -195,17 +173,6 @@ def test_a_timeout_interrupts_a_blocking_call(run: Run) -> None:
     result = run("cell.limited", 600)
 
     assert (result.error_class, result.error) == ("timeout", "timed out after 0.3 s")
-
-
-def test_a_process_that_cannot_load_its_modules_fails_its_job_and_says_why(programs: Programs, fleet: Fleet) -> None:
-    worker = programs.ready("halves")
-
-    job_id = fleet.enqueue(Job("half", "half.one", (1,), max_crashes=2))
-
-    result = fleet.wait(job_id, timeout=LONG)
-    assert (result.error_class, result.attempt) == ("crashed", 2)
-    assert result.error == "its process could not start: RuntimeError while its modules were imported"
-    assert "only in the worker" in worker.said
 
 
 @pytest.mark.parametrize(
@@ -281,89 +248,6 @@ def test_what_a_job_leaves_behind_is_gone_when_it_is_over(run: Run, leave_group:
 
     assert len(left) == 3
     gone(*left)
-
-
-@pytest.mark.parametrize(
-    ("which", "function"), [("child", "cell.brood"), ("worker", "cell.brood"), ("child", "cell.hold")]
-)
-def test_processes_and_their_children_end_with_their_parent(
-    fleet: Fleet, worker: Program, tmp_path: Path, which: str, function: str
-) -> None:
-    fleet.enqueue(Job("brood", function, (str(tmp_path / "pids"),)))
-    pid_in(tmp_path / "pids")
-    family = [*map(int, (tmp_path / "pids").read_text().split()), *cells(worker)]
-    assert len(family) >= 3
-
-    os.kill(worker.children()[0] if which == "child" else worker.pid, signal.SIGKILL)
-
-    if which == "worker":  # an orphaned child leaves by itself, after a share of the lease
-        for child in worker.children():
-            os.kill(child, signal.SIGKILL)
-    gone(*family)
-
-
-def test_the_children_of_a_process_end_with_its_parent_even_if_it_dies_first(
-    fleet: Fleet, worker: Program, tmp_path: Path
-) -> None:
-    fleet.enqueue(Job("brood", "cell.brood", (str(tmp_path / "pids"),)))
-    leader = pid_in(tmp_path / "pids")
-    spare = wait_until(lambda: [one for one in cells(worker) if one != leader], timeout=LONG, why="the next is there")
-    family = [*map(int, (tmp_path / "pids").read_text().split()), *spare]
-    (child,) = worker.children()
-
-    os.kill(child, signal.SIGSTOP)  # so that it does not end the rest itself
-    os.kill(leader, signal.SIGKILL)
-    os.kill(child, signal.SIGKILL)
-
-    gone(*family)
-
-
-def test_processes_and_their_children_end_even_if_a_fork_of_their_parent_goes_on(
-    programs: Programs, fleet: Fleet, tmp_path: Path
-) -> None:
-    worker = programs.ready("cells", "forks", slots=2)
-    fleet.enqueue(Job("brood", "cell.brood", (str(tmp_path / "pids"),)))
-    pid_in(tmp_path / "pids")
-    fleet.enqueue(Job("fork", "forks.fork", (str(tmp_path / "fork"),)))
-    fork = pid_in(tmp_path / "fork")
-    try:
-        family = [*map(int, (tmp_path / "pids").read_text().split()), *cells(worker)]
-        os.kill(worker.children()[0], signal.SIGKILL)
-
-        gone(*family)
-        assert is_running(fork)
-    finally:
-        os.kill(fork, signal.SIGKILL)
-
-
-@pytest.mark.parametrize(("function", "first"), [("cell.sleep", (600.0,)), ("cell.stubborn", ()), ("cell.hold", ())])
-def test_a_drained_worker_leaves_no_process_behind(
-    programs: Programs, fleet: Fleet, tmp_path: Path, function: str, first: tuple[float, ...]
-) -> None:
-    worker = programs.ready("cells", grace=0.2)
-    job_id = fleet.enqueue(Job("long", function, (*first, str(tmp_path / "pid"))))
-    pid_in(tmp_path / "pid")
-    family = worker.family()
-
-    worker.send(signal.SIGTERM)
-
-    assert worker.exit_code() == 0
-    gone(*family)
-    assert fleet.poll(job_id).status is JobStatus.QUEUED
-
-
-def test_an_idle_process_leaves_in_peace_and_what_a_job_did_to_signals_is_undone(
-    fleet: Fleet, run: Run, worker: Program, tmp_path: Path
-) -> None:
-    assert run("cell.closing", str(tmp_path / "closed")).status is JobStatus.COMPLETED
-    worker.await_line("printed and not flushed")
-    assert run("cell.limited", 600).error_class == "timeout", "it is interrupted all the same"
-    assert run("cell.closing", str(tmp_path / "closed")).status is JobStatus.COMPLETED
-
-    worker.send(signal.SIGTERM)
-
-    assert worker.exit_code() == 0
-    assert (tmp_path / "closed").exists()
 
 
 def test_many_jobs_share_few_processes_and_leak_nothing(fleet: Fleet, worker: Program, run: Run) -> None:

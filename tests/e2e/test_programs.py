@@ -156,16 +156,42 @@ def test_a_second_ctrl_c_stops_now(start: Callable[[str], Running], fleet: Fleet
     if kind != "run_worker":
         program.await_told("started")
 
+    stop_now(program)
+
+    assert_released(fleet, job_id)
+    assert "Traceback" not in program.said
+    assert "Exception ignored" not in program.said
+
+
+def stop_now(program: Running) -> None:
+    """Press Ctrl-C twice, and wait for the end of the program."""
     program.interrupt()
     wait_until(lambda: LINE in program.said, timeout=LONG, why="it announces the drain")
     program.interrupt()
     program.process.wait(LONG)
 
+
+def assert_released(fleet: Fleet, job_id: str) -> None:
+    """The job is back in its queue, nothing is charged, and the worker has left."""
     result = fleet.poll(job_id)
     assert (result.status, result.retry_count) == (JobStatus.QUEUED, 0)
-    assert "Traceback" not in program.said
-    assert "Exception ignored" not in program.said
     assert fleet.workers() == []
+
+
+def test_a_second_ctrl_c_counts_though_the_main_thread_does_not_hear_it(
+    start: Callable[[str], Running], fleet: Fleet
+) -> None:
+    """A thread that is about to wait for a lock hears nothing of a signal; here it hears of none at all."""
+    deaf = "    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})\n    manager.shutdown"
+    program = start("import signal\n" + MANAGER_SHUT_DOWN.replace("    manager.shutdown", deaf))
+    job_id = fleet.enqueue(Job("linger", "prog.linger", (600.0,)))
+    program.await_told("begun")
+    program.await_told("started")
+
+    stop_now(program)
+
+    assert_released(fleet, job_id)
+    assert program.told[-1] == "shut down"
 
 
 QUICK = """

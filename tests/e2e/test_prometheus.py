@@ -20,15 +20,26 @@ Found = dict[tuple[str, ...], float]
 Answers = dict[str, Found]
 
 ELSEWHERE = {
+    "limit_running",
+    "limit_concurrency",
+    "limit_rate_left",
+    "limit_closed",
+    "breaker_state",
     "jobs_retried_total",  # test_metrics: every ending is counted
     "fenced_writes_total",  # worker/test_counting
     "child_crashes_total",  # test_metrics: a child that is killed
     "child_recycles_total",  # test_recycling
+    "chaos_faults_total",  # test_injected_faults
     "cron_last_fire_timestamp_seconds",  # services/test_gauges
     "redis_errors_total",  # test_metrics: while Redis is away
     "rescued_jobs_total",  # services/duties/test_rescues
     "archive_events_total",  # archive/test_duty
     "archive_errors_total",  # archive/test_duty: a database that is away
+    "chunks_emitted_total",  # worker/run/writes/test_metrics
+    "sql_outbox_jobs_total",  # outbox/test_relay
+    "sql_outbox_errors_total",  # outbox/test_relay: a database that is away
+    "sql_outbox_rows",  # cli/commands/test_outbox
+    "sql_outbox_lag_seconds",  # cli/commands/test_outbox
     "notifications_total",  # services/duties/test_notify
     "key_uses_total",  # trust/test_rolling: a fleet with keys
     "labels_folded_total",  # test_metrics: functions that nobody knows

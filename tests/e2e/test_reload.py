@@ -15,6 +15,8 @@ from jobfleet.worker.supervisor.reload import check_reload
 from tests.support.fleet import LONG, Program, Programs
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.fresh
+
 APP = """
 import asyncio
 import time

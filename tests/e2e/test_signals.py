@@ -19,6 +19,8 @@ from jobfleet import Fleet, Job, JobStatus
 from tests.support.fleet import APPS, LONG, ROOT, Program, Programs, await_listening, settle_all
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.fresh
+
 APP = """
 from jobfleet import job
 

@@ -22,8 +22,15 @@ REFUSED = "connection refused|no such socket|Connection closed by server|it is l
 
 
 def lines(program: Program) -> list[str]:
-    """What it has logged of Redis and of its duties, without the time."""
-    said = [line.partition(" ")[2].strip() for line in program.said.splitlines() if " redis." in line]
+    """What it has logged of Redis and of its duties, without the time.
+
+    `redis.moved` follows a restart with the next heartbeat, which may be at any time.
+    """
+    said = [
+        line.partition(" ")[2].strip()
+        for line in program.said.splitlines()
+        if " redis." in line and " redis.moved " not in line
+    ]
     return [re.sub(r" +", " ", line) for line in said]
 
 
@@ -137,7 +144,7 @@ class Deafness:
 
     def __init__(self, programs: Programs, fleet: Fleet, server: RedisServer, folder: Path, **settings: object) -> None:
         self.over = folder / "over"
-        self.worker = programs.ready(slots=20, socket_timeout=1, beat=1, **settings)
+        self.worker = programs.ready(slots=20, socket_timeout=3, beat=1, **settings)
         fleet.wait(fleet.enqueue(Job("nap", "hist.nap", (0,))), timeout=LONG)  # the server has the scripts now
         self.gates = Gates(programs, fleet, folder, 19)
         begin = folder / "begin"
@@ -147,11 +154,11 @@ class Deafness:
         lease = raw.zscore(LANE.lease, deaf)
 
         server.pause()
-        self.gates.path.touch()
+        self.worker.await_line("redis.lost")
+        self.gates.path.touch()  # only now, so that no time-out of the worker comes before the endings are sent
         wait_until(lambda: programs.history.ended() >= set(self.gates.ids), timeout=LONG, why="they have ended")
         begin.touch()
         wait_until(lambda: "block" in programs.history.path.read_text(), timeout=LONG, why="the child is deaf")
-        self.worker.await_line("redis.lost")
         server.resume()
         wait_until(lambda: fleet.statistics()["completed"] > 1, timeout=LONG, why="endings are executed")
         wait_until(lambda: raw.zscore(LANE.lease, deaf) != lease, timeout=LONG, why="leases are renewed")

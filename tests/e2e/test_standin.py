@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 import signal
 import threading
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from jobfleet import Fleet, Job
+from jobfleet.cron import to_us
+from jobfleet.services.worker_starts import starts_of
+from jobfleet.store.calls import inspect
+from jobfleet.store.calls.cron import marks
+from jobfleet.store.calls.presence import kinds
 from jobfleet.worker.interruption import Stop
 from tests.support.fleet import LONG, Programs
 from tests.support.waiting import wait_until
@@ -157,16 +163,57 @@ def warm() -> None:
 """
 
 
-def test_workers_that_start_run_a_startup_job_once(programs: Programs, fleet: Fleet, tmp_path: Path) -> None:
+@pytest.fixture
+def starting(tmp_path: Path) -> Path:
     (tmp_path / "starting.py").write_text(STARTING)
-    programs.ready("starting", app_dir=tmp_path, **QUICK)
+    return tmp_path
+
+
+def starts(fleet: Fleet, *, gone_after: float) -> list[datetime]:
+    """When the live workers that know the function have started, by Redis's clock."""
+    keys, gone_us = fleet.context.keys, round(gone_after * 1e6)
+    seen = fleet.store.run(inspect.fleet(keys, most=0))
+    known = starts_of(seen, fleet.store.run(kinds(keys, gone_us=gone_us)), gone_us=gone_us)
+    return sorted(known.get("app.warm", ()))
+
+
+def await_handled(fleet: Fleet, count: int) -> None:
+    """Wait until so many workers have started, and whoever fires has decided about the last start."""
+    lane = fleet.context.keys.lane("default", 0)
+
+    def is_handled() -> bool:
+        found = starts(fleet, gone_after=LONG)
+        return len(found) == count and fleet.store.run(marks(lane, ["app.warm"]))[0][0] == to_us(found[-1])
+
+    wait_until(is_handled, timeout=LONG, why=f"{count} starts are handled")
+
+
+def test_workers_that_start_run_a_startup_job_once(programs: Programs, fleet: Fleet, starting: Path) -> None:
+    """Whether a worker or a reaper sees the start.
+
+    All live, and keep the default time until one counts as gone: the reaper announces itself each five seconds, so
+    workers that take it for gone after two would fire in between.
+    """
+    programs.ready("starting", app_dir=starting, beat=0.5)
     wait_until(lambda: fires(fleet, "app.warm") == 1, timeout=LONG, why="the first start fires")
-    programs.ready("starting", app_dir=tmp_path, **QUICK)
+    programs.ready("starting", app_dir=starting, beat=0.5)
+    await_handled(fleet, 2)
     programs.start("reaper")
     wait_until(lambda: roles(fleet) == {"reaper"}, timeout=LONG, why="the reaper fires")
-    fleet.cron.add("tick", "* * * * * *", Job("tick", "app.warm", queue="other"))
 
-    await_fires(fleet, "tick", more=7)  # the reaper looks for new starts every five seconds
+    programs.ready("starting", app_dir=starting, beat=0.5)
+    await_handled(fleet, 3)
 
     assert fires(fleet, "app.warm") == 1
     assert [job.status.value for job in fleet.jobs(queue="default").jobs] == ["completed"]
+
+
+def test_a_start_after_all_workers_are_gone_runs_it_again(programs: Programs, fleet: Fleet, starting: Path) -> None:
+    first = programs.ready("starting", app_dir=starting, **QUICK)
+    wait_until(lambda: fires(fleet, "app.warm") == 1, timeout=LONG, why="the first start fires")
+    first.send_all(signal.SIGKILL)
+    wait_until(lambda: not starts(fleet, gone_after=QUICK["gone_after"]), timeout=LONG, why="the worker is gone")
+
+    programs.ready("starting", app_dir=starting, **QUICK)
+
+    wait_until(lambda: fires(fleet, "app.warm") == 2, timeout=LONG, why="the second start fires")

@@ -14,6 +14,8 @@ from tests.support.fleet import APPS, LONG, Programs
 from tests.support.server import RedisServer
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.fresh
+
 SHOP = """
 import logging
 from jobfleet import job
@@ -31,6 +33,26 @@ async def refuse(n: int) -> None:
 @job(name="shop.nightly", cron="0 2 * * *", tz="Europe/Berlin")
 def nightly() -> None: ...
 """
+
+SPLIT = """
+import signal
+import time
+from pathlib import Path
+
+here = Path(__file__).parent
+try:
+    (here / "first").mkdir()
+except FileExistsError:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Python does the same when it ends
+    (here / "second").mkdir()
+    time.sleep(120)
+else:
+    ends_at = time.monotonic() + 60
+    while not (here / "second").exists() and time.monotonic() < ends_at:
+        time.sleep(0.02)
+    raise ValueError("the first child cannot import this")
+"""
+"""A module that one child cannot import while another one still imports it."""
 
 
 @pytest.fixture
@@ -104,6 +126,18 @@ def test_a_worker_of_no_module_does_not_say_that_it_has_started(programs: Progra
     assert worker.exit_code() == 2
     said = f"Cannot import 'nosuchmod': No module named 'nosuchmod' (looked in {APPS}; --app-dir?).\n"
     assert worker.said == said
+
+
+def test_a_child_that_is_ended_because_another_one_cannot_start_is_not_an_error(
+    programs: Programs, tmp_path: Path
+) -> None:
+    (tmp_path / "split.py").write_text(SPLIT)
+
+    worker = programs.worker("split", app_dir=tmp_path, processes=2)
+
+    assert worker.exit_code() == 2
+    assert worker.said.splitlines()[-1] == "Cannot import 'split': ValueError."
+    assert "child.died" not in worker.said
 
 
 @pytest.mark.parametrize("what", ["worker", "reaper"])

@@ -24,6 +24,7 @@ def test_a_signal_lets_running_jobs_finish(
     ids = [fleet.enqueue(Job("gate", f"hist.{name}", (str(gate),))) for name in ("gate", "door")]
     for job_id in ids:
         programs.history.await_start(job_id)
+    await_listening(raw, 1)  # it waits again, so that its absence below means that it has stopped
 
     worker.send(number)
     worker.await_line("worker.stopping")

@@ -54,4 +54,9 @@ def test_a_fleet_does_its_work(there: Programs, tmp_path: Path) -> None:
         assert was_running
         assert {result.status for result in settle_all(fleet, many).values()} == {JobStatus.COMPLETED}
         assert fleet.flows.wait(line.id, timeout=LONG).status == "completed"
+        said = fleet.enqueue(Job("say", "hist.say", (50,)))
+        assert [chunk.value for chunk in fleet.stream(said)] == list(range(50))
+        asked = fleet.enqueue(Job("ask", "hist.ask"))
+        assert fleet.signal(asked, "answer", 42)
+        assert fleet.wait(asked, timeout=LONG).result == 42
         assert fleet.doctor().is_sound

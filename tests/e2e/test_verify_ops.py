@@ -6,9 +6,10 @@ import sys
 
 import pytest
 
-from tests.support.postgres import NotInstalled, programs
+from tests.support.postgres import programs
 from tests.support.scraping import tool
 from tests.support.scripts import run_script
+from tests.support.sql_server import NotInstalled
 
 
 @pytest.mark.timeout(300)

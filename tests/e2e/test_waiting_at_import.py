@@ -11,6 +11,8 @@ from jobfleet import AsyncFleet, ConfigError, Fleet, Job, JobStatus
 from jobfleet.functions.loading import loading
 from tests.support.fleet import Programs
 
+pytestmark = pytest.mark.fresh
+
 MODULE = """
 from jobfleet import job
 

@@ -10,7 +10,7 @@ import pytest
 from jobfleet import InvalidJob
 from jobfleet.codec import encode
 from jobfleet.errors import ConfigError
-from jobfleet.functions.declared_limit import check_declared
+from jobfleet.functions.limiting.declared_limit import check_declared
 from jobfleet.functions.manifest import function_record, read_limit
 from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.model.limit import DeclaredLimit, declarations_of, rate_of

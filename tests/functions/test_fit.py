@@ -52,11 +52,6 @@ def total(values: list[int]) -> list[int]:
 
 
 @pytest.fixture
-def registry() -> Registry:
-    return Registry()
-
-
-@pytest.fixture
 def fleet(redis_url: str, registry: Registry) -> Iterator[Fleet]:
     with Fleet(redis_url, registry=registry) as fleet:
         yield fleet

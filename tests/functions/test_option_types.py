@@ -29,8 +29,10 @@ from jobfleet.config.kind import (
 from jobfleet.config.setting import Duration
 from jobfleet.fleet.worker_options import WorkerOptions
 from jobfleet.functions.batch import BATCH
-from jobfleet.functions.declared_limit import DECLARED
 from jobfleet.functions.isolation import LIMITS, PLACES
+from jobfleet.functions.limiting.declared_limit import DECLARED
+from jobfleet.functions.limiting.gates import OPTIONS as GATES
+from jobfleet.functions.limiting.gates import Breaker, Limit
 from jobfleet.functions.option_types import FunctionOptions, RegisteredOptions
 from jobfleet.functions.registry import Registry
 from jobfleet.functions.schema import UPCAST, VERSION
@@ -45,8 +47,8 @@ from jobfleet.model.option_types import (
     RunIn,
     SharedOptions,
 )
-from jobfleet.model.options import CHECKS, MEANT
-from jobfleet.model.unique import ON_CONFLICT
+from jobfleet.model.options.checks import CHECKS, MEANT
+from jobfleet.model.options.unique import ON_CONFLICT
 from jobfleet.operations.flows.dependencies import POLICIES
 from jobfleet.worker.in_process import run_worker
 
@@ -64,17 +66,18 @@ def test_each_option_has_a_check() -> None:
 
 
 def test_the_decorator_takes_the_shared_options_and_those_of_a_function() -> None:
-    taken = {*LIMITS, *DECLARED, "retry_on", "discard_on", "cron", "retry_delay", "keep_last", VERSION, UPCAST}
+    taken = {*LIMITS, *DECLARED, *GATES, "retry_on", "discard_on", "cron", "retry_delay", "keep_last", VERSION, UPCAST}
 
     assert set(FunctionOptions.__annotations__) == {*SharedOptions.__annotations__, *taken, "name"}
     assert set(RegisteredOptions.__annotations__) == {*SharedOptions.__annotations__, *taken, *BATCH}
-    assert get_type_hints(FunctionOptions, localns={"Cron": Cron})["cron"] == str | Cron | None
+    names = {"Cron": Cron, "Limit": Limit, "Breaker": Breaker}
+    assert get_type_hints(FunctionOptions, localns=names)["cron"] == str | Cron | None
 
 
 def test_the_registry_takes_each_option_that_the_types_name() -> None:
     named = set(inspect.signature(Registry.register).parameters) - {"self", "function", "fleet", "options"}
 
-    assert named | SHARED | {*LIMITS, *DECLARED, "cron", "keep_last", VERSION, UPCAST} == set(
+    assert named | SHARED | {*LIMITS, *DECLARED, *GATES, "cron", "keep_last", VERSION, UPCAST} == set(
         FunctionOptions.__annotations__
     )
 

@@ -14,7 +14,8 @@ from jobfleet.functions.registry import Registry
 
 SOON = datetime.now(UTC) + timedelta(hours=1)
 MEANT = [("retry", "max_retries"), ("retries", "max_retries"), ("prioritee", "priority"), ("countdown", "delay"),
-         ("ttl", "result_ttl"), ("time_limit", "timeout"), ("max_retry", "max_retries")]  # fmt: skip
+         ("ttl", "result_ttl"), ("time_limit", "timeout"), ("max_retry", "max_retries"),
+         ("isolation", "run_in")]  # fmt: skip
 
 
 def function() -> None: ...
@@ -56,6 +57,32 @@ CONTRADICTIONS: list[tuple[str, dict[str, Any]]] = [
     ("depends_on", {"depends_on": [Job("n", "app.f")]}),
     ("depends_on", {"depends_on": "mail.0.1"}),
 ]
+
+
+@pytest.mark.parametrize(
+    ("field", "options"),
+    [
+        ("order", {}),
+        ("on_conflict", {"group": "{n}", "unique": "{n}", "on_conflict": "replace"}),
+        ("on_conflict", {"group": "{n}", "unique": "{n}", "on_conflict": "debounce", "delay": 1}),
+    ],
+)
+def test_an_order_that_no_job_can_have(field: str, options: Any) -> None:
+    def book(n: int) -> None:
+        """A function with a parameter."""
+
+    registry = Registry()
+    with pytest.raises(InvalidJob) as caught:
+        JobDecorator(registry)(name="app.book", order="strict", **options)(book)
+    assert (caught.value.field, registry.functions) == (field, {})
+
+
+def test_a_label_is_for_one_job() -> None:
+    made = JobDecorator(Registry())(name="app.f")(function)
+
+    with pytest.raises(InvalidJob, match=r"^name is the label of one job: use Job\(NAME, FUNCTION, …\)\.$") as caught:
+        made.options(name="Send")  # type: ignore[call-arg]
+    assert caught.value.field == "name"
 
 
 @pytest.mark.parametrize(("field", "options"), CONTRADICTIONS)

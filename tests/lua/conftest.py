@@ -1,7 +1,8 @@
-"""The floors on which every case of a script runs."""
+"""The floors on which every case of a script runs, and those of the tests that are about floors."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 
 import pytest
@@ -13,7 +14,13 @@ from tests.lua.world import PASSWORD, USER, World, granting
 from tests.support import topologies
 from tests.support.server import ClusterNode, RedisServer
 
-FLOORS = ("as_root", "as_granted", "on_cluster")
+PLAIN = "as_root"
+"""One server alone, and a user that may do anything: what most programs have."""
+STRICT = "as_granted_on_cluster"
+"""A cluster, and a user that may touch only what a script's header declares: whatever another floor refuses, too."""
+FLOORS = (PLAIN, "as_granted", "on_cluster", STRICT)
+ON_CLUSTER = {"on_cluster", STRICT}
+AS_GRANTED = {"as_granted", STRICT}
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +39,7 @@ def floor(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def floor_raw(floor: str, request: pytest.FixtureRequest) -> Iterator[redis.Redis]:
     """A client of the floor's server that may do anything."""
-    server: RedisServer = request.getfixturevalue("cluster" if floor == "on_cluster" else "server")
+    server: RedisServer = request.getfixturevalue("cluster" if floor in ON_CLUSTER else "server")
     with topologies.plain(server) as client:
         yield client
 
@@ -40,12 +47,14 @@ def floor_raw(floor: str, request: pytest.FixtureRequest) -> Iterator[redis.Redi
 @pytest.fixture(scope="session")
 def floor_store(floor: str, floor_raw: redis.Redis, request: pytest.FixtureRequest) -> Iterator[Store]:
     """A store that connects as the floor's user."""
-    if floor == "on_cluster":
+    if floor in ON_CLUSTER:
         node: ClusterNode = request.getfixturevalue("cluster")
         url = node.cluster_url
     else:
         server: RedisServer = request.getfixturevalue("server")
-        url = server.url.replace("://", f"://{USER}:{PASSWORD}@", 1) if floor == "as_granted" else server.url
+        url = server.url
+    if floor in AS_GRANTED:
+        url = url.replace("://", f"://{USER}:{PASSWORD}@", 1)
     store = Store(target(url), patience=2.0)
     yield store
     store.close()
@@ -55,12 +64,16 @@ def floor_store(floor: str, floor_raw: redis.Redis, request: pytest.FixtureReque
 def world(floor: str, floor_raw: redis.Redis, floor_store: Store) -> World:
     """An empty lane on the floor."""
     floor_raw.flushall()
-    if floor == "as_granted":
+    if floor in AS_GRANTED:
         return World(floor_store, floor_raw, granting(floor_raw))
     return World(floor_store, floor_raw)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run every case on every floor."""
+    """Run a case on the plain floor and on the strict one, and a test that asks for its floor on each.
+
+    `test_contracts.py` runs all cases again as the user with the derived permissions on a server that is no cluster.
+    """
     if "floor" in metafunc.fixturenames:
-        metafunc.parametrize("floor", FLOORS, indirect=True, scope="session")
+        floors = FLOORS if "floor" in inspect.signature(metafunc.function).parameters else (PLAIN, STRICT)
+        metafunc.parametrize("floor", floors, indirect=True, scope="session")

@@ -7,17 +7,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jobfleet.store.calls.settle import TOKEN_VALID, Item, complete, expire, fail, move, park, release, retry, withhold
+from jobfleet.store.calls.settle import (
+    TOKEN_VALID,
+    Item,
+    complete,
+    expire,
+    fail,
+    move,
+    park,
+    release,
+    retry,
+    wait,
+    withhold,
+)
 from jobfleet.store.scores import AGE, is_withheld
 from tests.support.seed import S
 
 MINUTE = 60 * S
 TRIES = "1:0:0:0:0"
-VERBS = ("complete", "fail", "retry", "fail", "release", "retry", "park", "expire", "move", "withhold")
+VERBS = ("complete", "fail", "retry", "fail", "release", "retry", "park", "expire", "move", "withhold", "wait")
 OPEN = {"waiting", "running"}
 ENDS = {"complete": "completed", "fail": "failed", "expire": "expired"}
-PAST = {"retry": "retried", "release": "released", "park": "parked", "withhold": "withheld"}
-UNCHARGED = {"release", "withhold"}
+PAST = {"retry": "retried", "release": "released", "park": "parked", "withhold": "withheld", "wait": "released"}
+UNCHARGED = {"release", "withhold", "wait"}
 FUNCTION = "mail.send"
 LONG_AGO = 1_700_000_000_000_000
 
@@ -38,6 +50,7 @@ class Job:
     may_expire: bool = False
     watched: bool = False
     withheld: bool = False
+    signalled: bool = False
     envelope: str = "envelope"
     line: str = ""
     record: bytes = b""
@@ -60,6 +73,8 @@ def item_of(verb: str, job_id: str, token: int, guard: str = TOKEN_VALID) -> Ite
         return park(job_id, token, delay_us=MINUTE, tries=TRIES)
     if verb == "withhold":
         return withhold(job_id, token, due=LONG_AGO, function=FUNCTION)
+    if verb == "wait":
+        return wait(job_id, token, key="x1 go", name="go", delay_us=MINUTE, ttl_ms=600_000)
     if verb == "release":
         return release(job_id, token, guard=guard)
     return retry(job_id, token, delay_us=0, tries=TRIES, guard=guard)
@@ -112,6 +127,9 @@ class Model:
             self.totals["run_us"] += 0 if verb == "expire" else 5
             return "s"
         self.past.append((job.id, token))
+        if verb == "wait":  # it has started, so it does not expire any more
+            self.totals["suspended"] += 1
+            job.may_expire = False
         job.expiring = verb in UNCHARGED and job.may_expire and not job.tried
         job.tried = job.tried or verb not in UNCHARGED
         job.withheld = verb == "withhold" and self.is_function_paused

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from jobfleet.events import Command
+from jobfleet.model.gates import Demand
 from jobfleet.store.call import Call
 from jobfleet.store.calls import (
     control,
@@ -27,14 +28,15 @@ from jobfleet.store.calls import (
     samples,
     settle,
     spoiled,
-    stacks,
     steps,
 )
 from jobfleet.store.calls.dead import filing, groups, rescues
 from jobfleet.store.calls.doctor import topology
+from jobfleet.store.calls.flows import batches
+from jobfleet.store.calls.gate import passing, state
 from jobfleet.store.damage import Damage, Place
-from jobfleet.store.mending import mend, survey
 from jobfleet.store.records import Entry
+from jobfleet.store.round_trip.mending import mend, survey
 from jobfleet.store.rows import Spoiled
 from tests.lua.world import KEYS, LANE
 
@@ -42,13 +44,29 @@ IDS = ["mail.0.a", "mail.0.b"]
 INDEXED = index.marked("", IDS)
 JOBS = [rescues.Planned(job_id, "1-0") for job_id in IDS]
 
+DEMANDS = [Demand(name) for name in IDS]
+
 SAMPLES: dict[str, Call[Any]] = {
-    "attend": cron.attend(KEYS, "w", "worker", gone_us=1),
-    "attendants": cron.attendants(KEYS),
+    "define_limit": state.define_limit(KEYS, "limit:x", most=1),
+    "gates": state.gates(KEYS, IDS),
+    "leave_gates": passing.leave_gates(KEYS, "c", [passing.Leaving("1 0 a", (one,), "ok", "", 0) for one in DEMANDS]),
+    "pass_gates": passing.pass_gates(KEYS, "c", [passing.Passing("mail.0.a", 1, (one,)) for one in DEMANDS]),
+    "shut_gate": state.shut_gate(KEYS, "limit:x", 1, by="ann"),
+    "attend": presence.attend(KEYS, "w", "worker", gone_us=1),
+    "attendants": presence.attendants(KEYS),
     "beat": presence.beat(
         KEYS, "w", account=b"", gone_us=1_000_000, serves=["mail", "bulk"], functions={"f": b"", "g": b""}
     ),
     "block": flow.block(LANE, Entry("mail.0.k", 2, "", INDEXED, b""), [flow.Edge(i, 0, "c") for i in IDS], ttl_ms=1000),
+    "block_many": batches.block_many(
+        LANE,
+        [batches.Blocked(Entry(i, 2, "", "", b""), [flow.Edge("mail.0.p", 0, "c")], ["mail.0.k"], True) for i in IDS],
+        ttl_ms=1000,
+    ),
+    "pending_ends": batches.pending_ends(LANE),
+    "unwatch_many": batches.unwatch_many(
+        LANE, [batches.Notified("1-1", job_id, 1, [("mail.0.k", flow.NOTIFIED)]) for job_id in IDS]
+    ),
     "children": flow.children(LANE, "mail.0.p"),
     "extend_flow": flow.extend_flow(KEYS, "f", "a", stage=1, count=1, record=b"", ttl_ms=1),
     "flow": flow.read_flow(KEYS, "f"),
@@ -108,6 +126,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "memory": inspect.memory(KEYS),
     "marks": cron.marks(LANE, ["nightly", "weekly"]),
     "schedule": cron.add(KEYS, "nightly", "abc", b""),
+    "unpark": limit.unpark(LANE, "acme", IDS[0]),
     "unmark": cron.unmark(LANE, "nightly"),
     "unschedule": cron.remove(KEYS, "nightly"),
     "declare": limit.declare(LANE, {}, ["app.f", "app.g"]),
@@ -142,6 +161,10 @@ SAMPLES: dict[str, Call[Any]] = {
     "awaited_lock": lock.awaited(KEYS, IDS[0]),
     "ended_runs": lock.ended_runs(LANE, [(job_id, 7) for job_id in IDS]),
     "listen": control.listen(LANE),
+    "chunks": log.chunks(LANE, IDS[0]),
+    "emit_chunks": log.emit_chunks(
+        LANE, [log.Emission(job_id, 7, 1, 1, [b"x"]) for job_id in IDS], most=9, most_bytes=9
+    ),
     "leave": presence.leave(KEYS, "w", IDS),
     "report_runs": presence.report_runs(KEYS, "w", b""),
     "run_reports": samples.run_reports(KEYS, since_us=1),
@@ -182,13 +205,16 @@ SAMPLES: dict[str, Call[Any]] = {
     "running": inspect.running(LANE),
     "set_aside": spoiled.set_aside(LANE, [(Spoiled(job_id.encode(), b"7", ""), b"") for job_id in IDS], ttl_ms=1),
     "survey": survey(LANE.tag, [Place(f"job:{job_id}", "string") for job_id in IDS]),
+    "sequences": limit.sequences(LANE, "acme"),
     "server": doctor.server(KEYS),
     "set_limit": limit.set_limit(LANE, "limit", "4 - - - -"),
+    "signal": steps.signal(LANE, IDS[0], "approved", b"", by=None, nonce="n", ttl_ms=1),
+    "drop_steps": steps.drop_steps(LANE, IDS[0], IDS),
     "settle": settle.settle(LANE, [settle.release(job_id, 7) for job_id in IDS]),
     "status": inspect.status(LANE, IDS),
     "steps": steps.steps(LANE, IDS[0]),
-    "keep_stacks": stacks.keep_stacks(KEYS, "0af", b"answer"),
-    "stacks": stacks.stacks(KEYS, "0af"),
+    "keep_stacks": presence.keep_stacks(KEYS, "0af", b"answer"),
+    "stacks": presence.stacks(KEYS, "0af"),
     "stop": control.stop(LANE, [(job_id, 7, 1, "raised") for job_id in IDS]),
     "sweep": ended.sweep(LANE, "tag:eu"),
     "endings": ended.endings(LANE, "keep:f"),
@@ -204,26 +230,28 @@ SAMPLES: dict[str, Call[Any]] = {
     "write_audit": journal.write_audit(KEYS, "a", "{}", b"", most=9),
 }
 LETTERED = {
-    "cancel", "enqueue_plain", "follow", "log", "mend", "progress", "reschedule", "set_aside",
-    "note_groups", "repair", "retire", "settle", "stop", "unblock", "undo_replay",
+    "block_many", "cancel", "emit_chunks", "enqueue_plain", "follow", "log", "mend", "progress", "reschedule",
+    "set_aside", "note_groups", "repair", "retire", "settle", "stop", "unblock", "undo_replay",
 }  # fmt: skip
 """Scripts whose replies end with a letter for each item."""
 ARGUMENTS_AN_ITEM = {
     "acquire_lock": 1, "ended_runs": 2,
-    "beat": 3, "block": 3, "bury": 2, "cancel": 1, "clean": 1, "commit_samples": 3, "declare": 1,
+    "beat": 3, "block": 3, "block_many": 11, "bury": 2, "cancel": 1, "clean": 1, "commit_samples": 3, "declare": 1,
     "count_letters": 1, "file_letters": 2, "keep_letters": 2, "note_rescue": 2, "plan_rescue": 1, "undo_replay": 1,
+    "drop_steps": 1,
     "note_groups": 8,
-    "enqueue": 5, "enqueue_plain": 1, "gather": 6,
+    "emit_chunks": 6, "enqueue": 5, "enqueue_plain": 1, "gather": 6, "gates": 1, "leave_gates": 9, "pass_gates": 7,
     "join": 1, "kept": 1,
     "lacking": 1, "repair": 3, "know": 2, "leave": 1, "ledger": 2, "limits": 1, "log": 5, "marks": 1, "mend": 3,
     "outcomes": 1, "points": 1, "progress": 4, "purge": 1, "put_back": 1, "renew": 2, "replay": 3, "reschedule": 1,
     "results": 1,
     "retire": 2,
-    "set_aside": 5, "settle": 6, "status": 1, "stop": 4, "survey": 1, "unblock": 4, "unwatch": 2, "watch": 1,
-    "write_samples": 2,
+    "set_aside": 5, "settle": 6, "status": 1, "stop": 4, "survey": 1, "unblock": 4, "unwatch": 2,
+    "unwatch_many": 3, "watch": 1, "write_samples": 2,
 }  # fmt: skip
 SHARES_KEYS = {
     "acquire_lock", "awaited_lock", "note_wait", "release_lock",
+    "define_limit", "gates", "leave_gates", "pass_gates", "shut_gate",
     "attend", "attendants", "beat", "close_queue", "command", "consumers", "deliver", "deliveries", "dismiss", "enlist",
     "entries",
     "note_rescue", "open_rescue", "plan_rescue", "rescue", "rescues",

@@ -25,10 +25,12 @@ GUARDED = [name for name in WRITING if load(name).has_deadline]
 ONCE = [name for name in WRITING if load(name).is_once]
 SAFE_WHEN_LATE = {
     "block": "the job's id; a guard keeps it until all is there, and the sweep lets one go whose producer gave up",
+    "block_many": "as block; a job without a guard waits for one that has a guard, or for one that waits so",
     "bury": "a child's id is never used again, so a dead one stays dead",
     "claim": "its nonce: an older one is stale, the same one answers the same grants, a buried child gets nothing",
     "deliver": "it names the attempt; only a success counts for an older one, and that has happened",
     "drop_letters": "a copy is of use only before its job starts, and it is dropped after that",
+    "emit_chunks": "each chunk has its number, the run its token",
     "enqueue_plain": "the job's id: one that is there, or was, is not made again; it is ordered after nothing",
     "file_letters": "it names the mark that it moves, which only moves on",
     "follow": "whoever waits for a moved job waits for the other one; asked again it does so already",
@@ -55,6 +57,7 @@ SAFE_WHEN_LATE = {
     "trim": "it names moments; later there is no more to let go before them",
     "trim_journal": "it lets go what all have acknowledged when it runs",
     "unblock": "an edge is told once; one that is gone is not told",
+    "unwatch_many": "it names records of the outbox, and one ending each",
     "unwatch": "it names one record of the outbox, and one ending",
     "watch": "an ending is told to whoever waits; who does not wait any more is passed over",
 }

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -165,3 +166,25 @@ def test_a_forked_child_lets_go_of_the_port(exporter: Exporter) -> None:
         os.waitpid(child, 0)
         for end in (*ends, *begins):
             os.close(end)
+
+
+def test_a_lookup_gets_the_name_and_the_query_and_a_fault_of_it_is_an_answer(exporter: Exporter) -> None:
+    def lookup(name: str, query: Mapping[str, str]) -> tuple[HTTPStatus, Mapping[str, object]]:
+        if name == "broken":
+            raise ValueError("no")
+        return HTTPStatus.OK, {"name": name, "query": query}
+
+    server = MetricsServer(exporter, 0, lookups={"/scale/": lookup})
+    try:
+        found = ask(server.port, "/scale/a%20b?most=3&wait=1m")
+        assert found == (200, {"name": "a b", "query": {"most": "3", "wait": "1m"}})
+        assert ask(server.port, "/scale/a?wait=")[1]["query"] == {"wait": ""}
+        assert ask(server.port, "/scale/a?most=1&most=2") == (
+            400, {"wrong": ["A parameter is given twice; give each once."]}
+        )  # fmt: skip
+        assert ask(server.port, "/scale/broken")[0] == 500
+        status, body = ask(server.port, "/scale/")
+        assert (status, body) == (404, {"wrong": ["No such path; use one of /metrics, /scale/NAME."]})
+        assert ask(server.port, "/scale/a/b")[0] == 404
+    finally:
+        server.close()

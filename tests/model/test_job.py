@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from jobfleet import InvalidJob, Job, Priority
+from jobfleet import InvalidJob, Job, JobResult, JobStatus, Priority
 from jobfleet.model import seconds
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -22,7 +22,7 @@ OPTIONS = {
     "retry_for",
     "retry_backoff", "retry_jitter", "max_crashes", "tags", "metadata", "user", "session", "correlation_id", "queue",
     "timeout", "hard_timeout", "expires_in", "expires_at", "run_in", "unique", "unique_for", "on_conflict",
-    "on_success", "on_failure", "debounce_max", "group", "durability", "result_ttl", "id",
+    "on_success", "on_failure", "debounce_max", "group", "order", "durability", "result_ttl", "id",
 }  # fmt: skip
 
 GOOD: list[tuple[str, Any, Any]] = [
@@ -305,3 +305,10 @@ def test_a_job_that_would_expire_before_it_is_due_is_refused() -> None:
 def test_the_first_moment_of_the_calendar_is_refused_by_name() -> None:
     with pytest.raises(InvalidJob, match=r"^scheduled_at is .*; give a time within the calendar\.$"):
         Job("n", "app.add", scheduled_at=datetime(1, 1, 1))  # noqa: DTZ001
+
+
+def test_the_repr_of_a_result_leaves_out_what_may_have_passwords() -> None:
+    job = JobResult(id="default.0.a", status=JobStatus.COMPLETED, result={"password": "hunter2"})
+
+    assert "hunter2" not in f"{job} {job!r}"
+    assert "id='default.0.a'" in repr(job)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,9 @@ import redis
 
 from jobfleet import AsyncFleet, Fleet, InvalidJob, Job, JobStatus, Priority, Receipt
 from jobfleet.functions.registry import Registry
+from jobfleet.model.similar import similar_function
 from jobfleet.operations.bulk import TOGETHER
+from jobfleet.operations.jobs import enqueue as enqueue_one
 from jobfleet.store.call import Call
 from jobfleet.store.calls.control import pause
 from jobfleet.store.calls.enqueue import CHUNK
@@ -298,3 +300,19 @@ async def test_a_job_may_wait_for_a_job_of_the_same_chunk(client: Either) -> Non
 
     assert [receipt.error for receipt in receipts] == [None, None, None]
     assert [receipt.status for receipt in receipts] == [JobStatus.QUEUED, JobStatus.BLOCKED, JobStatus.QUEUED]
+
+
+async def test_a_name_that_nobody_has_published_is_compared_with_others_once(
+    client: Either, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[str] = []
+
+    def meant(name: str, known: Iterable[str]) -> str | None:
+        compared.append(name)
+        return similar_function(name, known)
+
+    monkeypatch.setattr(enqueue_one, "similar_function", meant)
+    with pytest.warns(UserWarning, match="No worker has published 'app.ad'") as warned:
+        receipts = await client.all("enqueue_many", [Job("Sum", "app.ad", (1, 2)) for _ in range(3)])
+    assert [receipt.created for receipt in receipts] == [True] * 3
+    assert (compared, len(warned)) == (["app.ad"], 3)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import redis
 
@@ -16,12 +14,6 @@ from jobfleet.store.calls.presence import beat
 from tests.cli.hand import Hand
 
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
-
-
-@pytest.fixture
-def fleet(redis_url: str) -> Iterator[Fleet]:
-    with Fleet(redis_url) as fleet:
-        yield fleet
 
 
 def cleanup(**options: object) -> Job:

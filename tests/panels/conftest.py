@@ -12,12 +12,6 @@ from jobfleet.functions.registry import Registry
 
 
 @pytest.fixture
-def registry() -> Registry:
-    """Functions of one test."""
-    return Registry()
-
-
-@pytest.fixture
 def fleet(redis_url: str, registry: Registry) -> Iterator[Fleet]:
     """The default fleet, on an empty server."""
     with Fleet(redis_url, registry=registry, lease=6) as fleet:

@@ -11,7 +11,7 @@ MUTANTS = {
     "a renewal without the token": ("renew", "if not run or run.token ~= token then", "if not run then"),
     "a reaper that does not look again": ("settle", "> now then return 'a' end", "> 9e15 then return 'a' end"),
     "a reaper that does not hold": ("settle", "if not judging then return 'h' end", ""),
-    "a gauge that does not fall": ("claim", "if tried > 0 then", "if tried > 99 then"),
+    "a gauge that does not fall": ("claim", "if tried > 0 then redis", "if tried > 99 then redis"),
     "an edit of whichever letter there is": (
         "replay", "elseif entry ~= '' and entry ~= letter.entry then", "elseif false then",
     ),
@@ -25,10 +25,11 @@ MUTANTS = {
     "a burial that reads the last token only": (
         "bury", "tokens[id][token] = true", "tokens[id] = {[token] = true}",
     ),
+    "a signal that wakes nobody": ("signal", "if is_awaited then", "if false then"),
     "a pause that is not seen": ("claim", "return {'paused', stamp}", "stamp = stamp"),
 }  # fmt: skip
 
 RARE = {  # found as surely, after more histories
     "a reaper that does not hold", "a letter that stays", "a renewal without the token",
-    "a reaper that does not look again",
+    "a reaper that does not look again", "a burial that reads the last token only",
 }  # fmt: skip

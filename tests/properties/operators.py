@@ -12,6 +12,7 @@ from jobfleet.store.call import Call
 from jobfleet.store.calls.control import cancel, edit, pause, replay, reschedule, resume
 from jobfleet.store.calls.ended import forget
 from jobfleet.store.calls.paused import pause_function, put_back, resume_function
+from jobfleet.store.calls.steps import signal
 from jobfleet.store.records import Edit
 from jobfleet.store.script import Script
 from jobfleet.store.sync import Store
@@ -131,6 +132,30 @@ class Operators(Lane):
         job.place = "forgotten"
         assert not [name for name in self.without_answers() if name.endswith(f":{job.id}")]
         assert not again or self.unmoved(call) is False
+
+    @act(2, pick=PICK, again=AGAIN)
+    def is_signalled(self, pick: int, again: bool) -> None:
+        dues = {job_id: due for ready in LANE.ready for job_id, due in self.scores(ready).items()}
+        waits = [job.id for job in self.of("waiting") if self.end_of_wait(job.id) == dues[job.id]]
+        job = self.jobs[waits[pick % len(waits)]] if waits else self.one(pick, *OPEN, *ENDED)
+        if job is None:
+            return
+        nonce = f"n{self.totals['signalled']}"
+        call = signal(LANE, job.id, "go", b"1", by="ann", nonce=nonce, ttl_ms=600_000)
+        if job.place in ENDED or job.signalled:
+            assert self.unmoved(call) == ("f" if job.place in ENDED else "k")
+            return
+        assert self.run(call) == "s"
+        job.signalled = True
+        self.totals["signalled"] += 1
+        if job.id in waits:
+            assert self.scores(LANE.ready[job.band])[job.id] <= server_now(self.raw)
+        assert not again or self.unmoved(call) == "s"
+
+    def end_of_wait(self, job_id: str) -> int:
+        """When the last wait of a job ends, in µs; 0 without one."""
+        found: Any = self.raw.hget(LANE.steps(job_id), "@")
+        return int(found.split(b" ")[0]) if found else 0
 
     @act(pick=PICK, edited=st.booleans(), again=AGAIN)
     def is_replayed(self, pick: int, edited: bool, again: bool) -> None:

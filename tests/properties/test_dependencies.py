@@ -31,8 +31,8 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls import lease, settle
 from jobfleet.store.keys import Keyspace
+from jobfleet.store.round_trip.trip import Making
 from jobfleet.store.script import Script, load
-from jobfleet.store.trip import Making
 from tests.lua.world import mutated
 
 KEYS = Keyspace("jobfleet")
@@ -43,8 +43,8 @@ PICK = st.integers(0, 30)
 POLICY: st.SearchStrategy[Otherwise] = st.sampled_from(["cancel", "cancel", "run", "wait"])
 ROUNDS = 100
 MUTANTS = {
-    "a child that starts one parent early": ("unblock", "open[item.id] == 0 and 'u'", "open[item.id] <= 1 and 'u'"),
-    "an edge that asks for no success": ("unblock", "or policy == 'r' then", "or true then"),
+    "a child that starts one parent early": ("unblock", "child.open == 0 and 'u'", "child.open <= 1 and 'u'"),
+    "an edge that asks for no success": ("unblock", "if policy == 'r' or", "if true or"),
 }
 
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")

@@ -66,7 +66,7 @@ def test_a_dict_that_looks_like_a_mark_is_none() -> None:
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ('{\n  "args": [1,],\n  "kwargs": {}\n}', "Text, line 2, column 14: "),
+        ('{\n  "args": [1 2],\n  "kwargs": {}\n}', "Text, line 2, column 14: "),
         ("", "Text, line 1, column 1: "),
         ('{"args": []}', "The text does not have exactly args and kwargs"),
         ("[]", "The text does not have exactly args and kwargs"),

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jobfleet.clock import to_us
-from jobfleet.model.options import LATEST
+from jobfleet.model.options.checks import LATEST
 from jobfleet.store import scores
 from tests.support.lua import library
 from tests.support.server import RedisServer

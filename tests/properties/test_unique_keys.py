@@ -329,7 +329,7 @@ MUTANTS = {
     "a blocked job that looks at no lock": ("block", "key and lock_on(KEYS[8], tag, key, now)", "nil"),
     "a replay that takes no key": ("replay", "if key and not taken[key].is_held then", "if key and false then"),
     "a replacement of a job that has started": (
-        "replace", "or redis.call('HEXISTS', tag .. 'tries', holder) == 1 then", "then",
+        "replace", "or redis.call('HEXISTS', tag .. 'tries', holder) == 1\n", "\n",
     ),
 }  # fmt: skip
 

@@ -19,7 +19,7 @@ def machine(tmp_path: Path) -> Path:
     shutil.copy(SCRIPT, tmp_path / "scripts" / "tools")
     programs = tmp_path / "bin"
     programs.mkdir()
-    for name in ("sh", "dirname"):
+    for name in ("sh", "dirname", "sed", "cat"):
         (programs / name).symlink_to(shutil.which(name) or f"/bin/{name}")
     write(programs / "apt-get", RECORDER.format(asked=tmp_path / "asked"))
     write(programs / "id", "#!/bin/sh\necho 0\n")
@@ -44,15 +44,30 @@ def test_a_browser_that_is_not_there_is_installed(machine: Path) -> None:
 
 
 def test_what_is_there_is_not_installed_again(machine: Path) -> None:
-    for name in ("chromium", "node", "prometheus", "promtool", "postgres"):
+    for name in ("chromium", "node", "prometheus", "promtool", "postgres", "zsh", "fish", "systemd-analyze"):
         write(machine / "bin" / name, "#!/bin/sh\n")
     servers = machine / ".venv" / "tools" / "bin"
     servers.mkdir(parents=True)
-    for name in ("redis-server", "valkey-server"):
+    for name in ("redis-server", "valkey-server", "mariadbd", "helm", "kubectl"):
         write(servers / name, "#!/bin/sh\n")
     checker = machine / ".venv" / "tools" / "axe" / "axe.min.js"
     checker.parent.mkdir()
     checker.touch()
+    (machine / ".venv" / "tools" / "python" / "kubernetes_validate").mkdir(parents=True)
+    plugins = machine / ".venv" / "tools" / "usr" / "libexec" / "docker" / "cli-plugins"
+    plugins.mkdir(parents=True)
+    write(plugins / "docker-compose", "#!/bin/sh\n")
+    django = machine / ".venv" / "django6" / "bin"
+    django.mkdir(parents=True)
+    write(django / "django-admin", "#!/bin/sh\n")
+    (machine / "pyproject.toml").write_text("[dependency-groups]\ndocs = []\n\n[project]\n")
+    for name in ("docs", "peers", "arq"):
+        stamp = machine / ".venv" / "tools" / name / ".group"
+        stamp.parent.mkdir()
+        stamp.write_text("[dependency-groups]\ndocs = []\n\n[project]\n")
+    vendor = machine / ".venv" / "tools" / "docs" / "vendor" / "mermaid.js"
+    vendor.parent.mkdir()
+    vendor.touch()
 
     done = run(machine)
 
@@ -72,5 +87,5 @@ def test_a_tool_that_is_not_known_is_refused(machine: Path) -> None:
     done = run(machine, "netscape")
 
     assert done.returncode == 2
-    known = "prometheus, postgresql, chromium, node, redis, valkey, axe"
+    [known] = [line[7:-1] for line in SCRIPT.read_text().splitlines() if line.startswith("known='")]
     assert done.stderr == f"scripts/tools: no tool 'netscape'; there are: {known}\n"

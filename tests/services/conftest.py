@@ -14,21 +14,13 @@ from jobfleet.notify import NotificationChannel
 from jobfleet.notify.registry import Channels
 from jobfleet.services.duties.notify import Notify
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.server.target import target
 from tests.services.telling import KEYS, Made
 
 
 @pytest.fixture
-async def fleet(redis_url: str) -> AsyncIterator[AsyncFleet]:
-    async with AsyncFleet(redis_url) as fleet:
-        yield fleet
-
-
-@pytest.fixture
-async def store(redis_url: str) -> AsyncIterator[AsyncStore]:
-    store = AsyncStore(target(redis_url))
-    yield store
-    await store.close()
+def fleet(afleet: AsyncFleet) -> AsyncFleet:
+    """The fleet of these tests is awaited."""
+    return afleet
 
 
 @pytest.fixture

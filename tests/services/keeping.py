@@ -28,11 +28,6 @@ Run = Callable[..., Awaitable[list[str]]]
 
 
 @pytest.fixture
-def registry() -> Registry:
-    return Registry()
-
-
-@pytest.fixture
 async def fleet(redis_url: str, registry: Registry) -> AsyncIterator[AsyncFleet]:
     async with AsyncFleet(redis_url, registry=registry) as fleet:
         yield fleet

@@ -74,6 +74,8 @@ async def test_every_place_of_the_fleet_is_told(store: AsyncStore, raw: redis.Re
     second.dead("d")
     first.paused("ann")
     raw.hset(first.lane.totals, mapping={"enqueued": 9, "completed": 3, "failed": 1, "run_us": 8 * S, "replayed": 2})
+    raw.hset(first.lane.totals, mapping={"suspended": 6, "signalled": 5})
+    raw.hset(second.lane.totals, mapping={"suspended": 1})
     raw.hset(second.lane.totals, mapping={"journal": 70, "journal_low": 50, "journal_dropped": 4})
     raw.hset(second.lane.totals, mapping={"enqueued": 5, "cancelled": 1, "expired": 1, "retrying": 1})
     raw.zadd(first.lane.expiry, {"a": 1, "b": 2})
@@ -94,6 +96,8 @@ async def test_every_place_of_the_fleet_is_told(store: AsyncStore, raw: redis.Re
         ("mail", "running"): 1, **{("idle", state): 0 for _, state in found["jobs"]},
     }  # fmt: skip
     assert found["jobs_enqueued_total"] == {("mail",): 14, ("idle",): 0}
+    assert found["jobs_suspended_total"] == {("mail",): 7, ("idle",): 0}
+    assert found["signals_total"] == {("mail",): 5, ("idle",): 0}
     assert found["jobs_replayed_total"] == {("mail",): 2, ("idle",): 0}
     assert {labels: value for labels, value in found["jobs_ended_total"].items() if value} == {
         ("mail", "completed"): 3, ("mail", "failed"): 1, ("mail", "cancelled"): 1, ("mail", "expired"): 1,
@@ -117,7 +121,9 @@ async def test_every_place_of_the_fleet_is_told(store: AsyncStore, raw: redis.Re
     assert found["redis_up"] == {(): 1}
     assert found["redis_memory_used_bytes"][()] > 500_000
     told = {metric.name for metric in METRICS if metric.where == "fleet"}
-    assert told - found.keys() == {"cron_last_fire_timestamp_seconds", "cron_lateness_seconds"}  # there are no entries
+    absent = {"cron_last_fire_timestamp_seconds", "cron_lateness_seconds", "sql_outbox_rows", "sql_outbox_lag_seconds"}
+    absent |= {name for name in told if name.startswith(("limit_", "breaker_"))}
+    assert told - found.keys() == absent  # there are no entries, no outbox and no gates
 
 
 async def test_recurring_jobs_are_late_when_nobody_fires_them(
@@ -148,7 +154,7 @@ async def test_recurring_jobs_are_late_when_nobody_fires_them(
     assert ("due",) not in (await reader.read())["cron_lateness_seconds"]
 
 
-async def test_a_read_is_two_trips_and_one_script_a_lane_however_many_wait(
+async def test_a_read_is_three_trips_and_one_script_a_lane_however_many_wait(
     store: AsyncStore, raw: redis.Redis, reader: Reader
 ) -> None:
     trips: list[list[str]] = []
@@ -169,7 +175,7 @@ async def test_a_read_is_two_trips_and_one_script_a_lane_however_many_wait(
     found = await reader.read()
 
     assert found["jobs"]["mail", "queued"] == 500
-    assert trips == 2 * [["fleet", "memory", "entries"], ["counts"] * 3]
+    assert trips == 2 * [["fleet", "memory", "entries"], ["counts"] * 3, ["gates"]]
 
 
 async def test_a_lane_that_is_broken_is_repaired_and_shown(store: AsyncStore, raw: redis.Redis, reader: Reader) -> None:

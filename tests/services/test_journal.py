@@ -69,6 +69,24 @@ async def test_a_jobs_whole_life_is_read_in_order(fleet: AsyncFleet, store: Asyn
     assert events[1].token == events[2].token > events[0].token == 0
 
 
+async def test_jobs_that_end_together_are_read_one_by_one(
+    fleet: AsyncFleet, store: AsyncStore, journal: Journal
+) -> None:
+    ids = [await fleet.enqueue(job(user=f"u{number}")) for number in range(12)]
+    await finish(store)
+
+    events = [event for batch in await journal.read() for event in batch.events]
+    enqueued, claimed, completed = events[:12], events[12:24], events[24:]
+
+    assert [event.seq - events[0].seq for event in events] == list(range(36))
+    assert [(event.event, event.id, event.words) for event in claimed] == [("claimed", one, ("w.1",)) for one in ids]
+    assert [(event.event, event.id, event.words) for event in completed] == [("completed", one, ("7",)) for one in ids]
+    assert [event.token for event in completed] == [claimed[0].token + number for number in range(12)]
+    assert [event.token for event in claimed] == [event.token for event in completed]
+    assert [event.envelope for event in completed] == [event.envelope for event in enqueued]
+    assert {event.record for event in completed} == {b"record"}
+
+
 async def test_a_queue_that_is_made_later_is_journalled_from_its_first_job_on(
     fleet: AsyncFleet, journal: Journal
 ) -> None:

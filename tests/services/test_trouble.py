@@ -12,14 +12,8 @@ from jobfleet.services import repeated_fault as module
 from jobfleet.services import service as service_module
 from jobfleet.services.repeated_fault import RepeatedFault
 from jobfleet.services.service import Service
+from tests.support.clock import Clock
 from tests.support.waiting import await_until
-
-
-class Clock:
-    now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

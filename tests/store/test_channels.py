@@ -152,12 +152,17 @@ async def test_a_server_that_reads_nothing_ends_no_reader(
     reading = asyncio.create_task(channels.read(LONG))
     await asyncio.sleep(0)
     own_server.pause()
-    channels.subscribe([f"{number}".rjust(1000) for number in range(PART)])
+    wanted = {f"{number}".rjust(1000) for number in range(PART)}
+    channels.subscribe(wanted)
 
     assert await reading == []
 
     own_server.resume()
-    assert ("a", None) in await heard(channels, PART + 1)
+    while wanted:  # over a new connection, or over the old one: asyncio in Python 3.12 and 3.13 bounds no `writelines`
+        messages = await heard(channels, 1)
+        assert messages, f"{len(wanted)} subscriptions are missing"
+        wanted -= {channel for channel, _ in messages}
+    assert subscribers(own_server.client(), "a") == 1
     await channels.close()
 
 

@@ -11,6 +11,7 @@ from jobfleet.store.calls.control import replay
 from jobfleet.store.calls.cron import fire
 from jobfleet.store.calls.enqueue import enqueue, replace
 from jobfleet.store.calls.flow import Edge, block
+from jobfleet.store.calls.flows.batches import Blocked, block_many
 from jobfleet.store.calls.lease import claim
 from jobfleet.store.records import Entry
 from jobfleet.store.scores import BLOCKED
@@ -65,6 +66,24 @@ def test_a_blocked_job_is_whole(world: World, name: str) -> None:
     assert whole(world, "k")
     assert world.raw.zscore(world.lane.ready[2], world.id("k")) == BLOCKED
     assert world.raw.hget(world.lane.parents(world.id("k")), ":open") == b"3"
+
+
+@pytest.mark.parametrize("name", ["ready:2", "totals", "watched", "parents:mail.0.k", "dependants:mail.0.k"])
+def test_blocked_jobs_of_one_call_are_whole(world: World, name: str) -> None:
+    damage(world, name)
+    items = [
+        Blocked(Entry(world.id(suffix), 2, "", "", b"call"), PARENTS, ["mail.0.z"], is_guarded=True) for suffix in "kl"
+    ]
+
+    letters = world.run(block_many(world.lane, items, ttl_ms=60_000))
+    assert set(letters) <= {"c", "w"}
+    for suffix in "kl":
+        job_id, lane, raw = world.id(suffix), world.lane, world.raw
+        assert raw.exists(lane.job(job_id))
+        assert raw.zscore(lane.ready[2], job_id) == BLOCKED
+        assert raw.hget(lane.parents(job_id), ":open") == b"3"
+        assert raw.zrange(lane.dependants(job_id), 0, -1) == [b"mail.0.z"]
+        assert raw.hexists(lane.watched, job_id)
 
 
 @pytest.mark.parametrize("name", ["meta", "expiry", "unique", "locks", "ready:2", "indexes", "fired"])

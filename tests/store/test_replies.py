@@ -13,7 +13,8 @@ from jobfleet.errors import ConfigError, JobfleetError, ScriptContractError, Sto
 from jobfleet.store.call import Call
 from jobfleet.store.calls.inspect import fleet
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.replies import Remedy, remedy, translate, unavailable, word
+from jobfleet.store.round_trip.advice import IS_SENTINEL, RIGHTS
+from jobfleet.store.round_trip.replies import Remedy, remedy, translate, unavailable, word
 
 CALL: Call[Any] = fleet(Keyspace("test"))
 CHECK = "Check user and password in --url / JOBFLEET_URL."
@@ -87,7 +88,17 @@ def test_a_connection_that_broke_is_tried_again(error: BaseException) -> None:
         (
             said("NOPERM User bob has no permissions to run the 'evalsha' command"),
             ConfigError,
-            f"Redis refuses: User bob has no permissions to run the 'evalsha' command (NOPERM). {CHECK}",
+            f"Redis refuses: User bob has no permissions to run the 'evalsha' command (NOPERM). {RIGHTS}",
+        ),
+        (
+            said("ERR ACL failure in script: User bob has no permissions to run the 'info' command"),
+            ConfigError,
+            f"Redis refuses: ACL failure in script: User bob has no permissions to run the 'info' command. {RIGHTS}",
+        ),
+        (
+            said("ERR unknown command 'EVALSHA_RO', with args beginning with: '5f'"),
+            ConfigError,
+            f"Redis refuses: unknown command 'EVALSHA_RO'. {IS_SENTINEL}",
         ),
         (
             said("DB index is out of range"),
@@ -96,7 +107,7 @@ def test_a_connection_that_broke_is_tried_again(error: BaseException) -> None:
         ),
         (said("WRONGTYPE Operation"), ScriptContractError, "fleet: WRONGTYPE Operation"),
     ],
-    ids=["OOM", "NOAUTH", "WRONGPASS", "NOPERM", "database", "other"],
+    ids=["OOM", "NOAUTH", "WRONGPASS", "NOPERM", "ACL", "Sentinel", "database", "other"],
 )
 def test_a_final_error_is_told_in_words_of_ours(error: BaseException, kind: type[JobfleetError], text: str) -> None:
     told = translate(error, CALL)
@@ -143,6 +154,27 @@ def test_an_absent_server_is_told_with_the_reason_and_a_remedy(error: BaseExcept
 
     assert type(told) is StoreUnavailable
     assert str(told) == (f"No Redis at redis://ann:***@host:6379/0 ({reason}). Start it there, or correct the URL.")
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("certificate verify failed: self-signed certificate in certificate chain", "Set tls_ca_file"),
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] unable to get local issuer certificate", "Set tls_ca_file"),
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate has expired", "Renew the certificate"),
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] Hostname mismatch, certificate is not valid for 'b'", "Name a host"),
+        ("[X509: KEY_VALUES_MISMATCH] key values mismatch", "Check tls_ca_file, tls_cert_file and tls_key_file: all"),
+        ("[SSL] PEM lib (_ssl.c:3900)", "Check tls_ca_file, tls_cert_file and tls_key_file: all"),
+        ("[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert certificate required", "The server refuses the"),
+        ("[SSL: WRONG_VERSION_NUMBER] wrong version number", "The server speaks no TLS there"),
+        ("Connection closed by server.", "Start it there; if it wants certificates of clients, set tls_cert_file"),
+        ("Error 111 connecting to host:6379. Connection refused.", "Start it there, or correct the URL."),
+    ],
+)
+def test_an_error_of_tls_names_the_setting(text: str, advice: str) -> None:
+    told = str(unavailable("rediss://host:6379/0", exceptions.ConnectionError(text)))
+
+    assert told.partition("). ")[2].startswith(advice)
 
 
 def test_a_host_with_111_in_its_address_was_not_refused() -> None:

@@ -7,9 +7,10 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,12 +18,16 @@ import redis
 
 from jobfleet import Fleet, JobResult
 from tests.support import topologies
+from tests.support.fork_server import Forked, ForkServer
 from tests.support.server import is_running, state_of
 from tests.support.users import UrlOf, role_of_command
 from tests.support.waiting import wait_until
 from tests.support.whole import info_of_each
 
 ROOT = Path(__file__).parents[2]
+FORKED = {"worker", "reaper"}
+"""The commands that the fork server has loaded."""
+
 APPS = ROOT / "tests" / "e2e" / "apps"
 LONG = 60.0
 """Seconds a test waits at most: the machine may be busy."""
@@ -75,6 +80,12 @@ class History:
         return self.runners(job_id)
 
 
+@cache
+def fork_server() -> ForkServer:
+    """The fork server of this process of tests."""
+    return ForkServer()
+
+
 class Program:
     """A `python -m jobfleet` process.
 
@@ -83,24 +94,32 @@ class Program:
         log: Where its output goes.
         environment: Further variables.
         root: The folder whose package it runs.
+        is_fresh: Start an interpreter for it; a fork of one that has loaded the package begins sooner.
     """
 
     def __init__(
-        self, arguments: Iterable[str], *, log: Path, environment: Mapping[str, str], root: Path = ROOT
+        self,
+        arguments: Sequence[str],
+        *,
+        log: Path,
+        environment: Mapping[str, str],
+        root: Path = ROOT,
+        is_fresh: bool = True,
     ) -> None:
         self.log = log
         kept = {name: value for name, value in os.environ.items() if not name.startswith("JOBFLEET_")}
         kept |= {topologies.SERVER: os.environ[topologies.SERVER]} if topologies.SERVER in os.environ else {}
+        environment = {**kept, **environment}
+        is_fresh = is_fresh or root != ROOT or arguments[0] not in FORKED or not fork_server().can_start(environment)
         with log.open("ab") as out:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "jobfleet", *arguments],
-                cwd=root,
-                env={**kept, **environment},
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                start_new_session=True,
-            )
+            self._process: Forked | subprocess.Popen[bytes] = (
+                subprocess.Popen(
+                    [sys.executable, "-m", "jobfleet", *arguments], cwd=root, env=environment,
+                    stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
+                )
+                if is_fresh
+                else fork_server().start(arguments, environment, out.fileno())
+            )  # fmt: skip
         self.pid = self._process.pid
 
     @property
@@ -140,7 +159,7 @@ class Program:
         What one of them starts shows its parent's command line until it has called exec, and is left out.
         """
         running = {pid for pid in self.family() if pid != self.pid and module in _command_of(pid)}
-        return [pid for pid in running if _parent_of(pid) not in running]
+        return [pid for pid in running if parent_of(pid) not in running]
 
     def await_children(self, count: int, *, but: Iterable[int] = ()) -> list[int]:
         """Wait until it has so many children beside those named; answer them."""
@@ -174,16 +193,20 @@ class Programs:
         folder: Where logs and histories go.
         root: The folder whose package they run: that of another revision, for instance.
         url_of: The URL for a role; by default `url`.
+        is_fresh: Start an interpreter for each, as users do. A fork of one that has loaded the package begins sooner.
 
     Attributes:
         environment: Further variables of all that is started from now on.
     """
 
-    def __init__(self, url: str, folder: Path, root: Path = ROOT, *, url_of: UrlOf | None = None) -> None:
+    def __init__(
+        self, url: str, folder: Path, root: Path = ROOT, *, url_of: UrlOf | None = None, is_fresh: bool = True
+    ) -> None:
         self.environment: dict[str, str] = {}
         self.url = url
         self._url_of: UrlOf = url_of or (lambda _: self.url)
         self.root = root
+        self._is_fresh = is_fresh
         self.folder = folder
         self.history = History(folder / "history")
         self._started: list[Program] = []
@@ -197,6 +220,7 @@ class Programs:
             arguments,
             log=self.folder / f"program-{len(self._started)}.log",
             root=self.root,
+            is_fresh=self._is_fresh,
             environment={
                 "PYTHONPATH": str(self.root), "JOBFLEET_URL": self._url_of(role),
                 "JOBFLEET_APP_DIR": str(APPS), "JOBFLEET_TEST_FOLDER": str(self.folder),
@@ -276,7 +300,8 @@ def _session_of(pid: int) -> int:
     return 0 if fields[0] in {"Z", "X"} else int(fields[3])
 
 
-def _parent_of(pid: int) -> int:
+def parent_of(pid: int) -> int:
+    """The process that has started a process; 0 if it has gone."""
     return int(_stat_of(pid)[1])
 
 
@@ -295,4 +320,4 @@ def _command_of(pid: int) -> str:
         return ""
 
 
-__all__ = ["APPS", "LONG", "ROOT", "Entry", "History", "Program", "Programs", "is_running", "settle_all"]
+__all__ = ["APPS", "LONG", "ROOT", "Entry", "History", "Program", "Programs", "is_running", "parent_of", "settle_all"]

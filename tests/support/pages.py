@@ -15,6 +15,10 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 TEMPLATES = DOCS / "templates"
 PAGES = sorted([ROOT / "README.md", *(page for page in DOCS.rglob("*.md") if TEMPLATES not in page.parents)])
+MOVES = [page for page in PAGES if page.parent == DOCS / "migrate"]
+"""Pages about moving from another system, which must be there too: `tests/docs/test_migrate.py` runs them."""
+STEPS = [page for page in PAGES if page.parent == DOCS / "tutorial"]
+"""Pages of which each continues the one before: `tests/docs/test_tutorial.py` runs them in one folder."""
 
 SHELL = frozenset({"sh", "console"})
 """Languages of blocks that are typed into a terminal; a ``console`` block shows the output too."""
@@ -25,7 +29,6 @@ FILES = {
     "json": "json",
     "yaml": "yaml",
     "ini": "ini",
-    "sql": "sql",
 }
 """Languages of blocks that are files, with the ending of their names. The first line is a comment with the name."""
 SHOWN = frozenset({"text", "mermaid"})
@@ -35,7 +38,7 @@ _FENCE = re.compile(
     r"^(?:<!-- fragment: (?P<reason>[^\n]*?) -->\n+)?```(?P<language>[^\n]*)\n(?P<body>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
-_FILE = re.compile(r"(?:#|//) (?P<name>[\w.]+)\n")
+_FILE = re.compile(r"(?:#|//) (?P<name>[\w./]+)\n")
 
 
 @dataclass(frozen=True, slots=True)

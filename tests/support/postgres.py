@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import pwd
 import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-import pytest
-from sqlalchemy import create_engine, text
-
+from tests.support.sql_server import NotInstalled, SqlServer, served
 from tests.support.waiting import wait_until
-
-_numbers = itertools.count()
-
-
-class NotInstalled(Exception):
-    """There is no PostgreSQL on this machine, and scripts/tools could not install it."""
 
 
 def programs() -> Path:
@@ -41,7 +29,7 @@ def programs() -> Path:
     return Path(found).resolve().parent
 
 
-class Postgres:
+class Postgres(SqlServer):
     """A cluster. It can be stopped and started again.
 
     Args:
@@ -54,49 +42,56 @@ class Postgres:
     def __init__(self, *settings: str) -> None:
         self._settings = settings
         self._bin = programs()
-        self._folder = Path(tempfile.mkdtemp(prefix="jobfleet-pg-", dir="/tmp"))
+        super().__init__("jobfleet-pg-")
         self._data = self._folder / "data"
         self._user = _user()
         if self._user is not None:
             os.chown(self._folder, self._user.pw_uid, self._user.pw_gid)
         self._run("initdb", "-D", str(self._data), "-U", "jobfleet", "--auth=trust", "--no-sync", "-E", "UTF8")
-        self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-    def start(self) -> None:
-        """Serve."""
+    def start(self, *, waits: bool = True) -> None:
+        """Serve. Returns when it takes connections, unless `waits` is false."""
         places = ("listen_addresses=", f"unix_socket_directories={self._folder}")
         settings = [part for setting in (*places, *self._settings) for part in ("-c", setting)]
         with (self._folder / "log").open("ab") as log:
             command = [*self._as_user("--pdeathsig", "QUIT"), str(self._bin / "postgres"), "-D", str(self._data)]
             self._process = subprocess.Popen([*command, *settings], stdout=log, stderr=log, cwd="/")
+        if not waits:
+            return
         ready = [str(self._bin / "pg_isready"), "-h", str(self._folder), "-q"]
         wait_until(lambda: subprocess.run(ready, check=False).returncode == 0, why="PostgreSQL takes connections")
 
-    def stop(self) -> None:
-        """End it at once, as a power cut would."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGQUIT)
-            self._process.wait(20)
-            self._process = None
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        process.send_signal(signal.SIGQUIT)
 
-    def database(self) -> str:
-        """The URL of a new, empty database."""
-        name = f"test{next(_numbers)}"
-        engine = create_engine(self._url("postgres", "+psycopg"), isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name}"))
-        engine.dispose()
-        return self._url(name)
+    @property
+    def pid(self) -> int:
+        """The process of the server; 0 if it was stopped."""
+        return self._process.pid if self._process is not None else 0
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the server lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def restart(self) -> None:
+        """Start the server again after it was killed; its sessions notice that it is gone, and end first."""
+        assert not self.is_running, "it was not killed"
+        wait_until(self._is_startable, timeout=60, why="the sessions of the killed server have ended")
+
+    def _is_startable(self) -> bool:
+        self.start(waits=False)
+        ready = [str(self._bin / "pg_isready"), "-h", str(self._folder), "-q"]
+        wait_until(
+            lambda: not self.is_running or subprocess.run(ready, check=False).returncode == 0,
+            why="PostgreSQL takes connections or ends",
+        )
+        return self.is_running
+
+    @property
+    def _administration(self) -> str:
+        return self._url("postgres", "+psycopg")
 
     def _url(self, database: str, driver: str = "") -> str:
         return f"postgresql{driver}://jobfleet@/{database}?host={self._folder}"
@@ -123,10 +118,5 @@ def _user() -> pwd.struct_passwd | None:
 
 
 def serving() -> Iterator[Postgres]:
-    """A cluster for a fixture; where there can be none, what asks for it is skipped."""
-    try:
-        cluster = Postgres("fsync=off")
-    except NotInstalled as reason:
-        pytest.skip(str(reason))
-    with cluster:
-        yield cluster
+    """A cluster for a fixture."""
+    yield from served(lambda: Postgres("fsync=off"))

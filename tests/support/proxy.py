@@ -23,12 +23,14 @@ class _Pair:
         far: The server's side.
         silent: Set once nothing more is passed on.
         last: What the client has sent last.
+        ended: How many of its directions have ended.
     """
 
     near: socket.socket
     far: socket.socket
     silent: threading.Event
     last: bytes = b""
+    ended: int = 0
 
     def close(self) -> None:
         for one in (self.near, self.far):
@@ -79,9 +81,8 @@ class Proxy:
 
     def cut(self) -> None:
         """Close all connections; new ones work."""
-        for pair in self._pairs:
+        for pair in list(self._pairs):
             pair.close()
-        self._pairs.clear()
 
     def hold(self, *directions: str) -> None:
         """Hold back what goes `up` to the server or `down` to the clients until `pass_all`, on new connections too."""
@@ -113,7 +114,7 @@ class Proxy:
             self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
         self.pass_all()
-        for pair in self._pairs:
+        for pair in list(self._pairs):
             pair.close()
             pair.near.close()
             pair.far.close()
@@ -132,10 +133,14 @@ class Proxy:
         while not self._is_closed:
             try:
                 near, _ = self._listening.accept()
+            except OSError:
+                continue
+            try:
                 if self._tls is not None:
                     near = self._tls.wrap_socket(near, server_side=True)
                 far = socket.create_connection(("127.0.0.1", self._port))
             except OSError:
+                near.close()
                 continue
             for one in (near, far):
                 one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -157,11 +162,23 @@ class Proxy:
                     pair.last = data
                 elif self._is_swallowed(pair):
                     pair.close()
-                    return
+                    break
                 other.sendall(data)
         if not pair.silent.is_set():
             with suppress(OSError):
                 other.shutdown(socket.SHUT_WR)
+            self._end(pair)
+
+    def _end(self, pair: _Pair) -> None:
+        """Close both sides when both directions have ended."""
+        with self._lock:
+            pair.ended += 1
+            is_over = pair.ended == 2 and pair in self._pairs
+            if is_over:
+                self._pairs.remove(pair)
+        if is_over:
+            pair.near.close()
+            pair.far.close()
 
     def _is_swallowed(self, pair: _Pair) -> bool:
         with self._lock:

@@ -6,32 +6,42 @@ import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 from urllib.request import urlopen
 
 from jobfleet import Fleet, StoreUnavailable
 from jobfleet.config import load
 from jobfleet.config.layers import CONFIG_FILE
-from jobfleet.store.calls.cron import attendants
+from jobfleet.store.calls.presence import attendants
 from tests.support.pages import ROOT, SHELL, Block
 from tests.support.server import free_port
 from tests.support.waiting import wait_until
 
 DEMO = ROOT / "jobfleet" / "panels" / "demo.py"
 LONG = 60.0
-STAYS = re.compile(r"(jobfleet (up|worker|reaper|web(?! user| token))|streamlit run|python -m jobfleet\.panels)\b")
+STAYS = re.compile(
+    r"(jobfleet (up|worker|reaper|web(?! user| token))|streamlit run|python -m jobfleet\.panels|uvicorn"
+    r"|flask --app \w+ (run|jobfleet (up|worker))|python manage\.py (runserver|jobfleet (up|worker))"
+    r"|celery -A|rq worker|arq|dramatiq|huey_consumer)\b"
+)
 """A command that runs until it is ended: a reader gives it a terminal of its own."""
+OTHERS = ("celery", "rq", "arq", "dramatiq", "huey")
+"""Systems whose commands pages show; a program that imports from a module such as ``celery_shop`` is one of theirs."""
 ANSWERS = "y\n" * 20
 """What a reader answers to the questions of commands."""
 ASKED = "[y/N]"
 """The end of a question."""
 
+_PORT = re.compile(r"(?:--port|runserver --noreload) (?P<port>\d+)")
+"""The port of the web server that a command starts."""
 _TYPED = re.compile(r"\b(\w+)\.py\b")
 _IMPORTED = re.compile(r"^\s*(?:from|import) (\w+)", re.MULTILINE)
 _PRINTED = re.compile(r"^print\(.*\)  # (?P<text>.+)$", re.MULTILINE)
@@ -50,7 +60,7 @@ class _Terminal:
 
     @property
     def is_worker(self) -> bool:
-        return self.line.startswith(("jobfleet up", "jobfleet worker"))
+        return re.search(r"\bjobfleet (up|worker)\b", self.line) is not None
 
 
 class Reader:
@@ -60,12 +70,24 @@ class Reader:
         folder: An empty folder.
         blocks: The blocks of the page.
         programs: The folder with ``python`` and ``jobfleet``; by default those of this environment.
+        variables: Further variables of the reader's environment.
+        url: The Redis that the reader has; by default none, so that ``jobfleet up`` starts one.
+        others: A folder with programs of other systems, and with the ``python`` that has their packages.
 
     Attributes:
         count: How many blocks it has run.
     """
 
-    def __init__(self, folder: Path, blocks: list[Block], programs: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        blocks: list[Block],
+        programs: Path | None = None,
+        variables: Mapping[str, str] = MappingProxyType({}),
+        *,
+        url: str = "",
+        others: Path | None = None,
+    ) -> None:
         self.count = 0
         self._home = folder / "home"
         self._folder = folder / "clean"
@@ -75,8 +97,9 @@ class Reader:
         self._variables = f"[ ! -f {self._kept} ] || . {self._kept}"
         self._blocks = [block for block in blocks if block.is_run]
         self._terminals: list[_Terminal] = []
+        folders = [programs or Path(sys.executable).parent, *([others] if others else [])]
         self._environment = {
-            "PATH": f"{programs or Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
+            "PATH": ":".join(map(str, [*folders, "/usr/local/bin", "/usr/bin", "/bin"])),
             "HOME": str(self._home),
             "LANG": "C.UTF-8",
             "TERM": "dumb",
@@ -84,7 +107,11 @@ class Reader:
             "JOBFLEET_PROCESSES": "1",  # as on a machine with one core
             "STREAMLIT_SERVER_HEADLESS": "true",
             "STREAMLIT_BROWSER_GATHER_USAGE_STATS": "false",
+            **variables,
+            **({"JOBFLEET_URL": url, "REDIS_URL": url} if url else {}),
         }
+        self._given = url
+        self._others = others
 
     def __enter__(self) -> Self:
         return self
@@ -103,7 +130,8 @@ class Reader:
         for block in self._blocks:
             if block.file:
                 self._save(block)
-                if block.language == "python" and block.file.removesuffix(".py") not in served:
+                is_program = "/" not in block.file and block.file.removesuffix(".py") not in served
+                if block.language == "python" and is_program:
                     self._run_program(block)
             elif block.language == "console":
                 self._compare(block)
@@ -111,6 +139,19 @@ class Reader:
                 self._type(block)
             self.count += 1
         self._check_flows()
+
+    def deploy(self, url: str, blocks: list[Block]) -> None:
+        """Press Ctrl-C in each terminal, and follow further blocks in the same folder with another Redis.
+
+        Args:
+            url: The URL of the Redis.
+            blocks: The blocks.
+        """
+        while self._terminals:
+            _end(self._terminals.pop())
+        self._given = self._environment["JOBFLEET_URL"] = url
+        self._blocks = [block for block in blocks if block.is_run]
+        self.follow()
 
     def _check_flows(self) -> None:
         """Let the flows of the page end well: a program that only enqueues one would not show that it fails."""
@@ -129,6 +170,7 @@ class Reader:
     def _save(self, block: Block) -> None:
         """Save a file, or add to it; a worker that has loaded it is started again, as the page says."""
         path = self._folder / block.file
+        path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a") as file:
             file.write(f"\n\n{block.body}" if file.tell() else block.body)
         if block.file == CONFIG_FILE:
@@ -140,7 +182,9 @@ class Reader:
                 self._start(terminal.line)
 
     def _run_program(self, block: Block) -> None:
-        printed = self._run(["python", block.file], str(block))
+        is_other = any(f"from {name}_" in block.body for name in OTHERS)
+        program = str(self._others / "python") if self._others and is_other else "python"
+        printed = self._run([program, block.file], str(block))
         lines = iter(printed.splitlines())
         for found in _PRINTED.finditer(block.body):
             shows = _pattern(found["text"]).fullmatch
@@ -194,11 +238,17 @@ class Reader:
             )  # fmt: skip
         terminal = _Terminal(line, _modules(line), process, log)
         self._terminals.append(terminal)
-        if words[0] in {"streamlit", "python"}:
+        if words[0] == "streamlit" or "jobfleet.panels" in words:
             wait_until(lambda: _is_up(terminal) and _answers(port), timeout=LONG, why=f"{line!r} serves its page")
             self._draw(words[-1] if words[0] == "streamlit" else str(DEMO))
         elif terminal.is_worker:
             wait_until(lambda: _is_up(terminal) and self._has_workers(), timeout=LONG, why=f"{line!r} is ready")
+        elif (served := _PORT.search(line)) is not None and words[0] != "jobfleet":
+            wait_until(
+                lambda: _is_up(terminal) and _listens(int(served["port"])),
+                timeout=LONG,
+                why=f"{line!r} serves its pages",
+            )
         if words[1] == "web" or "--web" in words:
             wait_until(lambda: "The dashboard is at" in log.read_text(), timeout=LONG, why=f"{line!r} serves its pages")
 
@@ -214,12 +264,15 @@ class Reader:
     def _has_workers(self) -> bool:
         """Whether as many workers as were started have loaded their functions, and a reaper is there."""
         url = self._url()
-        if not url.startswith("unix:"):  # the server of `jobfleet up` is not there yet
+        if not self._given and not url.startswith("unix:"):  # the server of `jobfleet up` is not there yet
             return False
         wanted = sum(terminal.is_worker for terminal in self._terminals)
         with suppress(StoreUnavailable), Fleet(url) as fleet:
             reapers = [one for one in fleet.store.run(attendants(fleet.context.keys)) if one.role == "reaper"]
-            return bool(reapers) and sum(bool(one.queues) for one in fleet.workers() if not one.is_gone) >= wanted
+            return (
+                bool(reapers or self._given)
+                and sum(bool(one.queues) for one in fleet.workers() if not one.is_gone) >= wanted
+            )
         return False
 
     def _show_logs(self) -> None:
@@ -241,7 +294,8 @@ def _served(blocks: list[Block]) -> set[str]:
 
 def _modules(line: str) -> frozenset[str]:
     """The modules of this folder that a command loads."""
-    return frozenset(word for word in shlex.split(line, comments=True)[2:] if word.isidentifier())
+    words = (word.partition(":")[0] for word in shlex.split(line, comments=True)[1:])
+    return frozenset(word for word in words if word.isidentifier())
 
 
 def _pattern(wanted: str) -> re.Pattern[str]:
@@ -263,6 +317,12 @@ def _is_up(terminal: _Terminal) -> bool:
 def _answers(port: int) -> bool:
     with suppress(OSError), urlopen(f"http://localhost:{port}/_stcore/health", timeout=5) as answer:
         return bool(answer.status == 200)
+    return False
+
+
+def _listens(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
+        return True
     return False
 
 

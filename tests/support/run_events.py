@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from jobfleet.store.calls.settle import Item
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Claimed
 from jobfleet.worker.run.events import RunEvents, Verdict
@@ -28,6 +31,9 @@ class QuietEvents(RunEvents):
         """Ignore it."""
 
     def settled(self, run: Run, letter: str) -> None:
+        """Ignore it."""
+
+    def answered(self, runs: Sequence[Run], items: Sequence[Item], letters: str) -> None:
         """Ignore it."""
 
     def dropped(self, run: Run) -> None:

@@ -12,6 +12,7 @@ from typing import Self, cast
 import redis
 
 from jobfleet.store.server.embedded import ServerProcess, find_server
+from jobfleet.store.server.options import driver
 from tests.support.certificates import Certificates
 from tests.support.waiting import wait_until
 
@@ -48,18 +49,24 @@ class RedisServer:
         """The process of the server; another one after `restart`."""
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the process of the server lives."""
+        return is_running(self._process.pid)
+
     def client(self) -> redis.Redis:
         """Connect a plain client: RESP2, bytes. It is closed when the server stops."""
-        client = redis.Redis.from_url(self.direct, protocol=2, decode_responses=False)
+        client = redis.Redis.from_url(self.direct, protocol=2, decode_responses=False, **driver())
         self._clients.append(client)
         return client
 
     def flush(self) -> None:
-        """Delete everything: keys, scripts and functions."""
-        with redis.Redis.from_url(self.direct, protocol=2) as client:
-            client.flushall()
-            client.script_flush()
-            client.function_flush()
+        """Delete everything: keys, scripts and functions; through a plain socket, because nearly each test does it."""
+        commands = ("FLUSHALL", "SCRIPT FLUSH", "FUNCTION FLUSH")
+        with socket.socket(socket.AF_UNIX) as connection, connection.makefile("rb") as replies:
+            connection.connect(str(self.socket))
+            connection.sendall("".join(f"{command}\r\n" for command in commands).encode())
+            assert [replies.readline() for _ in commands] == [b"+OK\r\n"] * len(commands)
 
     def restart(self) -> None:
         """End the server if it runs, and start it with the same files and address."""

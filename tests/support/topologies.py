@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import pytest
 import redis
 
+from jobfleet.store.server.options import driver
 from tests.support.certificates import HOST, Certificates
 from tests.support.cluster import ClusterServers
 from tests.support.sentinel import STAY_MS, SentinelServers
@@ -87,7 +88,7 @@ def _in_cluster_with_tls() -> Iterator[RedisServer]:
 def plain(server: RedisServer) -> redis.Redis:
     """A plain client for looking and seeding: of the whole cluster, or past Sentinels and TLS."""
     if not server.url.startswith("cluster"):
-        return PlainClient.from_url(server.direct, protocol=2)
+        return PlainClient.from_url(server.direct, protocol=2, **driver())
     options: dict[str, Any] = dict(parse_qsl(urlsplit(server.url).query))
     options |= {"ssl": True} if options else {}
     return cast(redis.Redis, WholeCluster(HOST, server.port, protocol=2, **options))

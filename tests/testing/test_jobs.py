@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jobfleet import Fleet, Job, JobContext, JobStatus
+from jobfleet import Fleet, InvalidJob, Job, JobContext, JobStatus, Priority
 from jobfleet.fleet import default
 from jobfleet.functions.registry import Registry
 from jobfleet.testing import Jobs
@@ -128,6 +128,41 @@ def test_what_was_not_enqueued_is_told_beside_what_was(seen: Jobs) -> None:
         seen.assert_enqueued("mail.send", "ann", lines=1)
     with pytest.raises(AssertionError, match=r"^mail\.send was enqueued; these were: mail\.send\('bob'\)\.$"):
         seen.assert_not_enqueued("mail.send")
+
+
+def test_the_closest_jobs_come_with_the_fields_that_differ(seen: Jobs, registry: Registry) -> None:
+    send = registry.functions["mail.send"]
+    put("ann")
+    put("bob", queue="slow", priority=Priority.HIGH)
+    registry.register(lambda to: to, name="mail.other", queue="mail")
+    default.enqueue(Job("Other", "mail.other", ("ann",)))
+
+    with pytest.raises(AssertionError) as raised:
+        seen.assert_enqueued(send.options(queue="slow", priority=Priority.CRITICAL), "bob", lines=4)
+
+    assert seen.assert_enqueued(send.options(queue="slow", priority=Priority.HIGH), "bob").queue == "slow"
+    first, second, third = str(raised.value).partition("The closest:\n")[2].splitlines()
+    assert first == (
+        "  mail.send('bob') differs in lines: 3, not 4; priority: <Priority.HIGH: 2>, not <Priority.CRITICAL: 3>"
+    )
+    assert second == (
+        "  mail.send('ann') differs in to: 'ann', not 'bob'; lines: 3, not 4; queue: None, not 'slow'; "
+        "priority: None, not <Priority.CRITICAL: 3>"
+    )
+    assert third.startswith("  mail.other('ann') differs in function: mail.other, not mail.send; ")
+
+
+def test_a_context_has_the_job_of_a_call(seen: Jobs, registry: Registry) -> None:
+    ctx = seen.context(registry.functions["mail.send"], "ann", attempt=2, user="bob")
+
+    assert (ctx.job.function, ctx.job.args, ctx.attempt, ctx.fence, ctx.user) == ("mail.send", ("ann",), 2, 1, "bob")
+    assert ctx.job_id.startswith("mail.0.")
+
+
+def test_a_key_that_the_watched_function_does_not_have_is_refused(seen: Jobs) -> None:
+    with pytest.raises(InvalidJob, match="key is 'typo', which is not a parameter of") as caught:
+        seen.watch(seen, "effect", key="typo").__enter__()
+    assert caught.value.field == "key"
 
 
 def test_arguments_that_do_not_fit_are_compared_as_they_are(seen: Jobs) -> None:

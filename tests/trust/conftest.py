@@ -40,6 +40,11 @@ def total(ctx: JobContext) -> int:
     return sum(int(parent.result or 0) for parent in ctx.parents.values())
 
 
+def talk(ctx: JobContext) -> None:
+    ctx.emit_sync("yes")
+    ctx.emit_sync("no")
+
+
 @pytest.fixture
 def ran() -> list[Any]:
     """What `app.note` was called with."""
@@ -51,6 +56,7 @@ def registry(ran: list[Any]) -> Registry:
     registry = Registry()
     registry.register(add, name="app.add")
     registry.register(total, name="app.total")
+    registry.register(talk, name="app.talk")
     registry.register(ran.append, name="app.note")
     return registry
 

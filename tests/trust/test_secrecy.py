@@ -23,6 +23,7 @@ def everything(ctx: JobContext, text: str, *, named: str) -> dict[str, str]:
     assert MARK in named
     ctx.progress(0.5, f"at {MARK}", {"key": MARK})
     ctx.log.warning("a line with %s", MARK)
+    ctx.emit_sync(f"a chunk with {MARK}")
     kept = ctx.step_sync("first", lambda: f"step {MARK}")
     ctx.checkpoint_sync("place", f"checkpoint {MARK}")
     return {"kept": kept, "result": MARK}
@@ -137,6 +138,7 @@ def test_nothing_is_in_clear_text(fleet_with: FleetWith, raw: Any, tmp_path: Pat
     assert result.result == {"kept": f"step {MARK}", "result": MARK}
     assert (result.progress_message, result.progress_details) == (f"at {MARK}", {"key": MARK})
     assert [line.text for line in fleet.logs(done)] == [f"a line with {MARK}"]
+    assert [chunk.value for chunk in fleet.stream(done)] == [f"a chunk with {MARK}"]
     assert fleet.details(done).job.result == result.result
     assert MARK in (fleet.poll(failed).error or "")
     assert MARK in (fleet.poll(failed).traceback or "")

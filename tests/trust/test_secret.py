@@ -95,7 +95,7 @@ def test_an_annotated_argument_is_wrapped(fleet_with: FleetWith, registry: Regis
     fleet.enqueue(Job("x", "app.context", ("cid", TEXT)))
     fleet.run_worker(burst=True)
     assert got == [
-        ("ann", Secret(TEXT), Secret(5)), ("bob", Secret(TEXT), None), ("cid", Secret(TEXT), ("cid", TEXT)),
+        ("ann", Secret(TEXT), Secret(5)), ("bob", Secret(TEXT), None), ("cid", Secret(TEXT), ("cid", Secret(TEXT))),
     ]  # fmt: skip
 
 

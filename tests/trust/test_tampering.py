@@ -133,6 +133,21 @@ def test_a_forged_result_is_not_returned(signed: Fleet, raw: Any) -> None:
         signed.poll(one)
 
 
+def test_chunks_of_an_output_that_were_moved_are_not_returned(signed: Fleet, raw: Any) -> None:
+    job = signed.enqueue(Job("talk", "app.talk"))
+    signed.run_worker(burst=True)
+    key = signed.context.keys.lane_of(job).chunks(job)
+    (first, one), (second, two) = raw.xrange(key)
+    assert [chunk.value for chunk in signed.stream(job)] == ["yes", "no"]
+
+    raw.delete(key)
+    raw.xadd(key, {**one, b"v": two[b"v"]}, id=first)
+    raw.xadd(key, {**two, b"v": one[b"v"]}, id=second)
+
+    with pytest.raises(BadSignature):
+        next(signed.stream(job))
+
+
 def test_a_child_does_not_run_with_a_forged_result(signed: Fleet, raw: Any) -> None:
     parent = signed.enqueue(Job("add", "app.add", (1, 2)))
     signed.run_worker(burst=True)

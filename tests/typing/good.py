@@ -15,6 +15,7 @@ from jobfleet import (
     AsyncFleet,
     AsyncJobHandle,
     BatchItem,
+    Chunk,
     Fleet,
     Flow,
     Job,
@@ -253,6 +254,10 @@ async def logs_are_typed(fleet: Fleet, other: AsyncFleet) -> None:
         assert_type(line.text, str)
     async for line in other.logs("mail.0.x", follow=True):
         assert_type(line.level, str)
+    for chunk in fleet.stream("mail.0.x", after="7-1-1"):
+        assert_type(chunk.position, str)
+    async for chunk in other.stream("mail.0.x", tail=5):
+        assert_type(chunk, Chunk)
 
 
 @job(batch=50, batch_wait=0.2)

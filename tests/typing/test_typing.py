@@ -9,6 +9,7 @@ from mypy import api
 
 ROOT = Path(__file__).parents[2]
 GOOD = ROOT / "tests" / "typing" / "good.py"
+TYPED = ROOT / "tests" / "typing" / "typed_values.py"
 HEAD = """\
 from __future__ import annotations
 from jobfleet import AsyncFleet, Fleet, Job, JobContext, JobHandle, job
@@ -68,7 +69,7 @@ def test_mypy_says_of_each_use_what_it_must(tmp_path: Path, monkeypatch: pytest.
     module = tmp_path / "uses.py"
     module.write_text(HEAD + "".join(f"    {line}\n" for line in TOLD), encoding="utf-8")
 
-    lines, errors = run(GOOD, module)
+    lines, errors = run(GOOD, TYPED, module)
 
     said: dict[str, list[str]] = {}
     for line in lines:

@@ -118,8 +118,8 @@ class Browser:
         sent = {"Host": self.host, **{name.replace("_", "-"): value for name, value in headers.items()}}
         connection.request("GET", f"{root}{path}", headers=sent)
         response = connection.getresponse()
-        assert response.status == 200, response.read()
         try:
+            assert response.status == 200, response.read()
             yield _events(response)
         finally:
             if connection.sock is not None:

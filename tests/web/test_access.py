@@ -72,3 +72,12 @@ def test_the_cost_of_a_hash_is_that_of_the_standard(monkeypatch: pytest.MonkeyPa
     one, two = hash_password("x"), hash_password("x")
     assert one != two
     assert is_password("x", one)
+
+
+def test_a_folder_that_others_can_write_is_refused_before_anything_is_written(access: AccessFile) -> None:
+    folder = access.path.parent
+    folder.mkdir()
+    folder.chmod(0o777)
+    with pytest.raises(ConfigError, match=f"can be written by other users; run 'chmod go-w {folder}'"):
+        access.add_user("ann", Role.VIEWER, None)
+    assert list(folder.iterdir()) == []

@@ -126,3 +126,16 @@ def test_the_list_of_queues_shows_the_last_hour_of_each(
 
 def test_a_queue_without_samples_has_no_drawing() -> None:
     assert charts.sparkline({"ended": [None, None], "waiting": [None, None]}) == ""
+
+
+def test_the_first_page_counts_due_jobs_as_waiting_and_others_as_later(
+    browser: Browser, fleet: Fleet, hand: Hand
+) -> None:
+    for number in range(2):
+        fleet.enqueue(Job("x", "demo.add", id=f"due{number}"))
+    for number in range(3):
+        fleet.enqueue(Job("x", "demo.add", id=f"later{number}", delay=3600))
+
+    page = browser.get("/").text
+
+    assert re.findall(r"<dt>(Waiting|Later)</dt><dd>(\d+)</dd>", page) == [("Waiting", "2"), ("Later", "3")]

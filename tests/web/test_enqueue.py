@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -27,13 +30,24 @@ def ship(order: int, region: str = "eu") -> str:
 def done() -> None: ...
 
 
+@dataclass
+class Parcel:
+    weights: list[Decimal]
+    sent: date | None = None
+
+
+def weigh(parcel: Parcel) -> Decimal:
+    return sum(parcel.weights, Decimal(0))
+
+
 @pytest.fixture(autouse=True)
 def published(fleet: Fleet, hand: Hand) -> None:
-    """A worker has published two functions; it has never seen a job."""
+    """A worker has published three functions; it has never seen a job."""
     registry = Registry()
     functions = [
         registry.register(ship, name="shop.ship", queue="orders"),
         registry.register(done, name="shop.done"),
+        registry.register(weigh, name="shop.weigh"),
     ]
     account = encode({"queues": ["orders"], "state": "running"})
     records = {one.name: function_record(one) for one in functions}
@@ -89,6 +103,22 @@ def test_it_has_the_options_of_the_command_line(producer: Producer, fleet: Fleet
     assert (found.priority, found.max_retries, [one.id for one in found.parents]) == (Priority.HIGH, 5, [parent])
     assert producer.sends(function="shop.ship", args=[1], at="2100-01-01T00:00:00Z").json["status"] == "scheduled"
     assert producer.sends(function="shop.ship", args=[2], group="acme", queue="orders").status == 200
+
+
+def test_json_becomes_the_object_of_its_annotation_in_a_fleet_that_knows_the_function(
+    producer: Producer, fleet: Fleet, browser: Browser
+) -> None:
+    parcel = {"weights": ["1.5", 2], "sent": "2026-01-01"}
+    by_name = producer.sends(function="shop.weigh", args=[parcel], id="known").json["id"]
+    fleet.context.registry.register(weigh, name="shop.weigh")
+
+    known = producer.sends(function="shop.weigh", kwargs={"parcel": parcel}).json["id"]
+    wrong = producer.sends(function="shop.weigh", args=[{"weights": [[]]}])
+    fleet.run_worker(burst=True)
+
+    assert [fleet.poll(one).result for one in (by_name, known)] == [Decimal("3.5")] * 2
+    assert browser.get(f"/api/v1/jobs/{known}").json["job"]["result"] == "3.5"
+    assert (wrong.status, wrong.code) == (400, "type-mismatch")
 
 
 def test_the_same_request_again_returns_the_same_job(producer: Producer, fleet: Fleet, hand: Hand) -> None:
@@ -219,6 +249,12 @@ WRONG: list[tuple[dict[str, Any], int, str, str, str]] = [
     ({"depends_on": ["orders.0.nope"]}, 400, "unknown-parent", "depends_on", "nope"),
     ({"unique_for": "open"}, 400, "invalid-job", "unique_for", "no key"),
     ({"args": [10**400]}, 400, "encoding-error", "args", "args[0]"),
+    ({"function": "shop.weigh", "args": [{}]}, 400, "type-mismatch", "args",
+     "parcel.weights of shop.weigh is missing."),
+    ({"function": "shop.weigh", "args": [{"weights": ["1", "x"]}]}, 400, "type-mismatch", "args",
+     "parcel.weights[1] of shop.weigh is not a number."),
+    ({"function": "shop.weigh", "args": [], "kwargs": {"parcel": {"weights": [], "sent": "soon"}}}, 400,
+     "type-mismatch", "kwargs", "parcel.sent of shop.weigh is not an ISO date"),
     ({"metadata": {"a": "x" * 20_000}}, 400, "encoding-error", "metadata", ""),
 ]  # fmt: skip
 

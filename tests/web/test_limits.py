@@ -65,3 +65,21 @@ def test_a_viewer_may_not_set_them(browser: Browser, fleet: Fleet, tokens: dict[
 
     assert browser.call("/limits/set", tokens[Role.VIEWER], queue="default", concurrency="5").status == 403
     assert limits(fleet) == before
+
+
+def test_named_limits_and_breakers_are_shown_and_shut(browser: Browser, fleet: Fleet, tokens: dict[Role, str]) -> None:
+    fleet.limits.named("github", rate="100/1m", concurrency=5)
+    shut = browser.call("/gates/shut", tokens[Role.OPERATOR], kind="limit", name="github", seconds=60, reason="down")
+    browser.call("/gates/shut", tokens[Role.OPERATOR], kind="breaker", name="function:f")
+
+    assert (shut.status, shut.json) == (200, {"name": "github", "changed": True})
+    refused = browser.call("/gates/shut", tokens[Role.OPERATOR], kind="limit", name="")
+    assert (refused.status, refused.json["error"]["field"]) == (400, "name")
+    page = browser.get("/limits").text
+    assert "closed by of-operator: down" in page
+    assert "function:f" in page
+    assert fleet.breakers()[0].by == "of-operator"
+
+    for kind, name in (("limit", "github"), ("breaker", "function:f")):
+        assert browser.call("/gates/unshut", tokens[Role.OPERATOR], kind=kind, name=name).json["changed"] is True
+    assert (fleet.limits.all_named()[0].closed_for, fleet.breakers()[0].state) == (0, "closed")

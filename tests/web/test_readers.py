@@ -47,7 +47,7 @@ def test_all_pages_read_as_the_user_that_can_only_read(
     client.config_resetstat()
     users_before = names(client)
     for page in PAGES:
-        if page.ends is None and "{" not in page.path:
+        if not page.has_events and "{" not in page.path:
             answer = browser.get(f"/api/v1{page.api_path}")
             assert answer.status == 200, (page.path, answer.text)
     for path in ("/jobs/default.0.a", "/jobs/default.0.a/logs", "/queues/default", "/jobs?tag=eu"):

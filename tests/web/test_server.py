@@ -14,7 +14,7 @@ from jobfleet.errors import ConfigError
 from jobfleet.web.safety.access import AccessFile
 from jobfleet.web.safety.caller import Role
 from jobfleet.web.safety.identity import is_loopback
-from jobfleet.web.server import bound, check_host
+from jobfleet.web.server import bound, check_host, login_line
 from tests.support.fleet import Programs
 from tests.web.site import Browser
 
@@ -52,6 +52,20 @@ def test_an_address_in_use_is_one_line() -> None:
             bound("127.0.0.1", port)
 
 
+def test_the_start_line_says_who_may_use_it(make_fleet: Callable[..., Fleet], access: AccessFile) -> None:
+    config = make_fleet().config
+    assert login_line(config) == (
+        f"No login: {access.path} has no user, so everybody on this machine is operator. "
+        "Add a user: jobfleet web user add NAME."
+    )
+    access.create_token("ci", Role.VIEWER)
+    assert login_line(config).startswith("No login: ")
+    access.add_user("ann", Role.VIEWER, None)
+    assert login_line(config) == f"Users and tokens: {access.path}."
+    access.remove_user("ann")
+    assert login_line(make_fleet(web_proxies="192.0.2.7").config) == f"Users and tokens: {access.path}."
+
+
 @pytest.fixture
 def url_in(programs: Programs) -> Callable[..., str]:
     def url_in(*arguments: str, **settings: object) -> str:
@@ -77,6 +91,7 @@ def test_the_command_serves_and_ends(programs: Programs, url_in: Callable[..., s
         assert list(events) == []
         assert program.exit_code() == 0
     assert "Traceback" not in program.log.read_text()
+    assert f"No login: {tmp_path / 'none.json'} has no user" in program.log.read_text()
 
 
 def test_the_command_refuses_another_address(programs: Programs, tmp_path: Path) -> None:

@@ -18,12 +18,6 @@ Working = Callable[..., AbstractContextManager[threading.Event]]
 
 
 @pytest.fixture
-def registry() -> Registry:
-    """Functions of this test alone."""
-    return Registry()
-
-
-@pytest.fixture
 def fleet(redis_url: str, registry: Registry) -> Iterator[Fleet]:
     """A fleet with these functions, whose settings suit tests."""
     with Fleet(redis_url, registry=registry, lease=6, retry_delay=0.05, patience=30) as fleet:

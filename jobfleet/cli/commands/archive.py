@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jobfleet.archive import database_errors, init_job_tables, needs_sql
+from jobfleet.archive import database_errors, init_job_tables
 from jobfleet.cli import fail
-from jobfleet.cli.commands.jobs import show_jobs
+from jobfleet.cli.commands.job.jobs import show_jobs
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Group, by_option, read_past, settings, yes_option
 from jobfleet.cli.output import agreed, clock, count, say
 from jobfleet.client._sync.audit import audited
 from jobfleet.clock import iso
 from jobfleet.config import mask_url
+from jobfleet.config.databases import needs_sql
 from jobfleet.errors import ConfigError, StoreUnavailable
 from jobfleet.model import STORED, JobStatus
 from jobfleet.operations.actions.fleet import detach_archive
@@ -52,7 +53,7 @@ def _answering(url: str) -> Iterator[None]:
 @contextmanager
 def _repository(invocation: Invocation) -> Iterator[JobRepository]:
     url = _url(invocation)
-    with needs_sql():
+    with needs_sql("archive"):
         from jobfleet.archive import schema
         from jobfleet.archive.repository import JobRepository
     with _answering(url), JobRepository(url, namespace=invocation.config.namespace) as repository:

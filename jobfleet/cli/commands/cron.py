@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jobfleet.cli import fail
-from jobfleet.cli.commands.enqueue import (
+from jobfleet.cli.commands.job.enqueue import (
     PRIORITIES,
     UNIQUE_FOR_HELP,
     EnqueueCommand,
@@ -30,6 +30,7 @@ from jobfleet.model.option_types import UniqueFor
 
 if TYPE_CHECKING:
     from jobfleet.cron import Cron, Fire
+    from jobfleet.fleet.sync import Fleet
     from jobfleet.operations.cron.listing import CronInfo
 
 _COLORS = {"fired": "green", "late": "yellow", "skipped": "yellow", "overlapped": "yellow", "missed": "red"}
@@ -48,14 +49,28 @@ def ls(invocation: Invocation) -> None:
     """List the recurring jobs."""
     with invocation.fleet() as fleet:
         every = fleet.cron()
+        has_more = invocation.form == "table" and _say_pending(fleet)
     if not every and invocation.form == "table":
-        say("No recurring jobs. Add one: 'jobfleet cron add NAME \"0 2 * * *\" FUNCTION', or @job(cron=…).")
+        if not has_more:
+            say("No recurring jobs. Add one: 'jobfleet cron add NAME \"0 2 * * *\" FUNCTION', or @job(cron=…).")
         return
     output = invocation.output
     text = _table(output, every) if output.form == "table" else ""
     output.show(data=[cron_data(info) for info in every], ids=[info.name for info in every], text=text)
     if invocation.form == "table":
         say(_fired_by(every[0].fired_by))
+
+
+def _say_pending(fleet: Fleet) -> bool:
+    """Print which schedules a worker has published and no reaper has stored yet; return whether there are any."""
+    from jobfleet.operations.cron.entries import SOON
+    from jobfleet.operations.cron.listing import pending
+    from jobfleet.operations.operation import drive_blocking
+
+    names = drive_blocking(fleet.store, pending(fleet.context))
+    for name in names:
+        say(f"{name} is {SOON}")
+    return bool(names)
 
 
 def _fired_by(names: Sequence[str]) -> str:

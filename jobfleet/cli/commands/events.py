@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 NAMES = (
     "enqueued", "claimed", "progressed", "completed", "retried", "failed", "released", "parked", "withheld", "expired",
-    "cancelled", "rescheduled", "edited", "debounced", "replayed", "unblocked", "stopping", "forgotten",
+    "cancelled", "rescheduled", "signalled", "edited", "debounced", "replayed", "unblocked", "stopping", "forgotten",
 )  # fmt: skip
 LOOK_EVERY = 0.5
 """Seconds between reads while the audit is followed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,11 +59,13 @@ def generate(invocation: Invocation, file: Path | None) -> None:
 @click.option(
     "--keep", metavar="N", type=click.IntRange(0), default=None, help="Remove the oldest keys, except this many."
 )
+@click.option("--force", is_flag=True, help="Remove keys although jobs and dead letters need them.")
 @click.pass_obj
-def rotate(invocation: Invocation, file: Path | None, stage: bool, keep: int | None) -> None:
+def rotate(invocation: Invocation, file: Path | None, stage: bool, keep: int | None, force: bool) -> None:
     """Make a new key the primary one. Older keys stay accepted until --keep removes them.
 
-    A key that --stage has added becomes the primary one; otherwise a new key is made.
+    A key that --stage has added becomes the primary one; otherwise a new key is made, and processes that do not have it
+    yet park its jobs until they restart with the file.
     """
     path = _path(invocation, file)
     ring = _read(path)
@@ -80,6 +83,8 @@ def rotate(invocation: Invocation, file: Path | None, stage: bool, keep: int | N
     if keep is not None:
         place = [key.state for key in every].index(PRIMARY)
         removed, every = every[: max(0, place - keep)], every[max(0, place - keep) :]
+    if removed and not force:
+        _check_unused(invocation, removed)
     ring = Keyring(every)
     _write(path, ring)
     gone = f" Removed {', '.join(key.id for key in removed)}." if removed else ""
@@ -91,6 +96,23 @@ def rotate(invocation: Invocation, file: Path | None, stage: bool, keep: int | N
     data = {"file": str(path), "primary": ring.primary.id, "keys": [key.id for key in ring.keys],
             "removed": [key.id for key in removed]}  # fmt: skip
     invocation.output.show(data=data, ids=[ring.primary.id], text=text)
+
+
+def _check_unused(invocation: Invocation, removed: Iterable[Key]) -> None:
+    """Refuse to remove keys that have sealed what the fleet still has.
+
+    Raises:
+        ConfigError: One of them is in use, or the uses cannot be counted.
+    """
+    uses = _uses(invocation)
+    if uses is None:
+        raise ConfigError("Nothing was changed: --keep removes keys that may be in use. Use --force to remove them.")
+    needed = [f"{key.id} ({uses[key.id]:,})" for key in removed if uses.get(key.id)]
+    if needed:
+        raise ConfigError(
+            f"Nothing was changed: jobs and dead letters need {', '.join(needed)}. Keep more keys until 'jobfleet keys "
+            "ls' counts none, or use --force, and those jobs cannot be read any more."
+        )
 
 
 @keys.command("ls")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jobfleet.cli.invocation import Invocation
+from jobfleet.cli.new_names import new_names
 from jobfleet.cli.options import TIME, Group, by_option
 from jobfleet.cli.output import Cell, Column, paused_by, say
 from jobfleet.cli.schema import limit_data
@@ -132,10 +133,14 @@ def set_(
         raise click.UsageError("--declared needs --clear, without limits to set.")
     with invocation.fleet() as fleet:
         if is_cleared:
+            lines = []
             has_changed = fleet.limits.clear(queue, group=group, declared=declared, by=by)
         else:
+            lines = new_names(fleet, queue)
             has_changed = fleet.limits.set(queue, group=group, **wanted, replace=clear, by=by)
         row = next((info for info in fleet.limits(queue) if info.group == group), None)
+    for line in lines:
+        say(line)
     name = queue if group is None else f"{group} of {queue}"
     data = {"queue": queue, "group": group, "changed": has_changed, "limit": limit_data(row) if row else None}
     summary = f"{name}: {_summary(row)}"

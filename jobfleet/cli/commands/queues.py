@@ -10,6 +10,7 @@ import click
 
 from jobfleet.cli import fail
 from jobfleet.cli.invocation import Invocation
+from jobfleet.cli.new_names import new_names
 from jobfleet.cli.options import Group, by_option, yes_option
 from jobfleet.cli.output import Cell, Column, Output, age, agreed, count, paused_by, say
 from jobfleet.cli.schema import queue_data
@@ -61,10 +62,10 @@ def spread(invocation: Invocation, name: str | None) -> None:
             row.queue,
             str(row.lane),
             row.node or "-",
-            f"{row.queued:,}",
-            f"{row.later:,}",
-            Cell(f"{row.running:,}", "cyan" if row.running else None),
-            Cell("hot", "red") if row.is_hot else "",
+            "-" if row.is_away else f"{row.queued:,}",
+            "-" if row.is_away else f"{row.later:,}",
+            Cell("-" if row.is_away else f"{row.running:,}", "cyan" if row.running else None),
+            Cell("away" if row.is_away else "hot", "red") if row.is_away or row.is_hot else "",
         ]
         for row in rows
     ]
@@ -98,7 +99,10 @@ def _row(queue: QueueInfo, duration: Callable[[float], str]) -> list[Cell | str]
 
 
 def _state(queue: QueueInfo) -> Cell:
-    """The pauses of a queue, with author and reason."""
+    """The lanes that are away, or the pauses of the queue, with author and reason."""
+    if queue.away:
+        lanes = ", ".join(map(str, queue.away))
+        return Cell(f"away: lane{'s' if len(queue.away) > 1 else ''} {lanes} of {queue.lanes}", "red")
     if queue.paused is not None:
         return Cell(paused_by(queue.paused, queue.paused_reason), "yellow")
     if not queue.paused_functions:
@@ -124,7 +128,9 @@ def set_(invocation: Invocation, name: str, durability: Durability | Literal["no
     """
     level = None if durability == "none" else durability
     with invocation.fleet() as fleet:
+        lines = new_names(fleet, name)
         has_changed = fleet.set_durability(name, level, by=by)
+    _say_all(lines)
     shown = f"{name}: durability {level or 'of the fleet'}"
     data = {"queue": name, "durability": level, "changed": has_changed}
     invocation.output.show(data=data, ids=[name], text=f"{shown}." if has_changed else f"{shown}, as before.")
@@ -150,7 +156,9 @@ def pause(invocation: Invocation, /, by: str | None, reason: str | None, **place
     """
     where = _place(**place)
     with invocation.fleet() as fleet:
+        lines = new_names(fleet, where.queue, where.function)
         has_changed = fleet.pause(where.queue, group=where.group, function=where.function, by=by, reason=reason)
+    _say_all(lines)
     _report(invocation, where, is_paused=True, has_changed=has_changed)
 
 
@@ -167,8 +175,15 @@ def resume(invocation: Invocation, /, by: str | None, **place: str | None) -> No
     """
     where = _place(**place)
     with invocation.fleet() as fleet:
+        lines = new_names(fleet, None, where.function)
         has_changed = fleet.resume(where.queue, group=where.group, function=where.function, by=by)
+    _say_all(lines)
     _report(invocation, where, is_paused=False, has_changed=has_changed)
+
+
+def _say_all(lines: list[str]) -> None:
+    for line in lines:
+        say(line)
 
 
 class Where(NamedTuple):

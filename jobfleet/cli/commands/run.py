@@ -34,7 +34,7 @@ def put_first(folder: Path) -> None:
 @settings(
     "queues", "queue_order", "priorities", "slots", "processes", "lease", "burst", "max_jobs", "max_memory", "max_age",
     "grace", "hang_after", "hang_kill", "reload", "with_reaper", "metrics_port", "metrics_host", "log_jobs",
-    "version_label",
+    "version_label", "chaos", "chaos_seed",
 )  # fmt: skip
 @click.pass_obj
 def worker(invocation: Invocation, modules: tuple[str, ...]) -> int:
@@ -42,8 +42,17 @@ def worker(invocation: Invocation, modules: tuple[str, ...]) -> int:
 
     The first SIGTERM or Ctrl-C lets running jobs finish within --grace; the second stops the worker at once. SIGHUP
     drains and restarts, SIGTSTP stops claiming, SIGCONT resumes it, and SIGUSR1 logs stacks.
+
+    --chaos 1% kills children and loses replies on purpose. It is for staging.
     """
     config = invocation.config
+    if config.chaos and (source := invocation.loaded.sources["chaos"]) != "argument":
+        raise ConfigError(
+            f"chaos = {config.chaos:.3g} comes from {source}; only the flag --chaos injects faults, so that a setting "
+            "that was left behind does not. Remove it there."
+        )
+    if not config.chaos and invocation.loaded.sources["chaos_seed"] == "argument":
+        raise ConfigError("--chaos-seed is given without --chaos, so it chooses nothing; add --chaos 1%.")
     put_first(config.app_dir)
     invocation.announce()
     from jobfleet.worker.supervisor.main import main

@@ -73,9 +73,12 @@ def check(invocation: Invocation) -> None:
     """Check the settings. Exit code 2, and a remedy, if one is wrong."""
     from jobfleet.codec.sealing import sealer_of
     from jobfleet.notify.settings import configured
+    from jobfleet.store.server.target import target_of
 
     configured(invocation.config.notify, os.environ)
     sealer_of(invocation.config)
+    if not invocation.config.url.startswith("embedded:"):  # which would start a server
+        target_of(invocation.config)
     given = {name: source for name, source in invocation.loaded.sources.items() if source != "default"}
     places = ", ".join(sorted(set(given.values())))
     summary = f"{count(len(given), 'setting')} given ({places})" if given else "none given"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from jobfleet.cli import fail
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import Group
 from jobfleet.cli.options import settings as settings_options
-from jobfleet.cli.output import say
+from jobfleet.cli.output import plain, say
 from jobfleet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ class _Web(Group):
         """List the flags, and then the commands."""
         own = [one for one in self.params if one.name and one.name.startswith("web_")]
         records = [record for one in own if (record := one.get_help_record(ctx))]
-        with formatter.section("Options"):
-            formatter.write_dl(records)
+        if records:  # the groups below have none
+            with formatter.section("Options"):
+                formatter.write_dl(records)
         super().format_options(ctx, formatter)
 
 
@@ -63,13 +65,23 @@ def _serve(invocation: Invocation) -> None:
     invocation.announce()
     set_up_logs(invocation.config)
     with Fleet.of(invocation.config) as fleet:
-        serve(fleet, lambda address: say(f"The dashboard is at {address}; Ctrl-C ends it."))
+        serve(fleet, lambda address, login: say(f"The dashboard is at {address}; Ctrl-C ends it. {login}"))
 
 
 def _file(invocation: Invocation) -> AccessFile:
     from jobfleet.web.safety.access import AccessFile
 
     return AccessFile(invocation.config.web_access)
+
+
+def _tell_place(invocation: Invocation, file: AccessFile) -> None:
+    """Say how a dashboard uses the same file, if its path depends on the current folder."""
+    if not file.path.is_absolute() and invocation.form == "table":
+        path = plain(shlex.quote(str(file.path.absolute())))
+        say(
+            f"A dashboard that was started in another folder uses another file: start it with 'jobfleet web --access "
+            f"{path}', or set JOBFLEET_WEB_ACCESS={path}."
+        )
 
 
 @web.group()
@@ -90,9 +102,12 @@ def add(invocation: Invocation, name: str, role: str, no_password: bool) -> None
     from jobfleet.web.safety.caller import Role
 
     file = _file(invocation)
+    file.check()  # before somebody types a password
     file.add_user(name, Role(role), None if no_password else _password(name))
-    text = f"{name} is {role} in {file.path}."
-    invocation.output.show(data={"user": name, "role": role}, ids=[name], text=text)
+    path = str(file.path.absolute())
+    text = f"{name} is {role} in {plain(path)}."
+    invocation.output.show(data={"user": name, "role": role, "file": path}, ids=[name], text=text)
+    _tell_place(invocation, file)
 
 
 def _password(name: str) -> str:
@@ -147,8 +162,10 @@ def create(invocation: Invocation, name: str, role: str) -> None:
     """Create a token and print it. It cannot be shown again."""
     from jobfleet.web.safety.caller import Role
 
-    text = _file(invocation).create_token(name, Role(role))
+    file = _file(invocation)
+    text = file.create_token(name, Role(role))
     invocation.output.show(data={"name": name, "role": role, "token": text}, ids=[text], text=text)
+    _tell_place(invocation, file)
 
 
 @token.command("ls")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jobfleet.cli import fail
+from jobfleet.cli.commands.job.jobs import full_id
 from jobfleet.cli.confirmations import confirmed, not_confirmed
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Decorated, Group, by_option, yes_option
@@ -16,6 +17,7 @@ from jobfleet.cli.output import Cell, Column, agreed, count, plain_lines, say, s
 from jobfleet.cli.schema import confirmation_data, job_data, stacks_data, worker_data
 from jobfleet.cli.top.screen import NO_WORKERS, WORKER_COLORS
 from jobfleet.config import processors
+from jobfleet.errors import ConfigError, InvalidJob, JobNotFound
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.operations.audit import whoami
 from jobfleet.operations.doctor.findings import size
@@ -61,9 +63,10 @@ def _row(worker: WorkerInfo, now: datetime) -> list[Cell | str]:
     state = "gone" if worker.is_gone else worker.state or "-"
     by = f" by {worker.state_by}" if worker.state_by.strip("-") and state in {"quiet", "stopping"} else ""
     hung = f", {worker.hung} hung" if worker.hung else ""
+    chaos = f", chaos {worker.chaos * 100:.3g}%" if worker.chaos else ""
     return [
         worker.id,
-        Cell(f"{state}{by}{hung}", "red" if hung else WORKER_COLORS.get(state)),
+        Cell(f"{state}{by}{hung}{chaos}", "red" if hung or chaos else WORKER_COLORS.get(state)),
         worker.host or "-",
         str(worker.pid or "-"),
         str(worker.children),
@@ -218,18 +221,18 @@ def dump(invocation: Invocation, /, **where: Any) -> int:
 
 
 @workers.command()
-@click.argument("name", metavar="CHILD")
+@click.argument("name", metavar="CHILD|WORKER|JOB")
 @click.option("--timeout", type=TIME, default=10.0, metavar="TIME", help="Longest time to wait. [default 10s]")
 @by_option
 @click.pass_obj
 def stacks(invocation: Invocation, /, name: str, timeout: float, by: str | None) -> int:
     """Show what the threads and tasks of a child do now, with the job of each.
 
-    Give the id of a child, as 'jobfleet workers show' lists them, or a worker or host that has only one child. A child
-    whose event loop is blocked answers, too.
+    Give the id of a child, as 'jobfleet workers show' lists them, a worker or host that has only one child, or a
+    running job. A child whose event loop is blocked answers, too.
     """
     with invocation.fleet() as fleet:
-        child = _child_named(fleet, name)
+        child = _child_named(fleet, name) or _child_of_job(fleet, name)
         if child is None:
             return fail.NOT_FOUND
         found = fleet.child_stacks(child, timeout=timeout, by=by or whoami())
@@ -240,15 +243,34 @@ def stacks(invocation: Invocation, /, name: str, timeout: float, by: str | None)
     return fail.FAILED if found.is_known else fail.NOT_FOUND
 
 
-def _child_named(fleet: Fleet, name: str) -> str | None:
-    """The id of a child; None, after a message, if the name fits none or several."""
-    every = [child.id for worker in fleet.workers() for child in worker.processes if _fits(worker, name)]
-    worker, _, number = name.rpartition(".")
-    if not every and worker and number.isdecimal():
+def _child_named(fleet: Fleet, name: str) -> str:
+    """The id of a child, or of the only child of a worker; empty if there is none.
+
+    Raises:
+        ConfigError: The name fits several children.
+    """
+    listed = fleet.workers()
+    if any(child.id == name for worker in listed for child in worker.processes):
         return name
-    if len(every) == 1:
-        return every[0]
-    say(f"There is no child {name!r}; see 'jobfleet workers ls'." if not every else f"Give one of: {', '.join(every)}.")
+    every = [child.id for worker in listed for child in worker.processes if _fits(worker, name)]
+    if len(every) > 1:
+        raise ConfigError(f"{name!r} has several children; give one of: {', '.join(every)}.")
+    return every[0] if every else ""
+
+
+def _child_of_job(fleet: Fleet, name: str) -> str | None:
+    """The id of the child that runs a job; None, after a message, if none does."""
+    try:
+        job = fleet.poll(full_id(fleet, name))
+    except (InvalidJob, JobNotFound):
+        worker, _, number = name.rpartition(".")
+        if worker and number.isdecimal():
+            return name  # of a worker that is not listed: the answer says so
+        say(f"There is no child, worker or job {name!r}; see 'jobfleet workers ls'.")
+        return None
+    if job.status is JobStatus.RUNNING and job.worker:
+        return job.worker
+    say(f"{job.id} is {job.status}, so no child runs it; see 'jobfleet explain {job.id}'.")
     return None
 
 

@@ -40,7 +40,9 @@ def read(fleet: Fleet, pulse: Pulse, state: State, look: Look) -> Seen:
     try:
         if state.page is Page.JOBS:
             return Seen(pulse.look(), jobs=fleet.jobs(queue=state.target, limit=JOBS).jobs)
-        return Seen(look, details=_details(fleet, state.target), logs=[*fleet.logs(state.target, tail=LOG_LINES)])
+        details = _details(fleet, state.target)
+        reasons = [one.text for one in fleet.explain(state.target).reasons] if details.job.status.is_waiting else []
+        return Seen(look, details=details, logs=[*fleet.logs(state.target, tail=LOG_LINES)], reasons=reasons)
     except StoreUnavailable:
         raise
     except JobfleetError:  # the queue or the job was removed meanwhile

@@ -125,10 +125,11 @@ def _shown(job_id: str) -> str:
 
 
 def _job_lines(output: Output, seen: Seen, columns: int) -> list[str]:
-    """A job in full with its traceback, and the end of its log, folded to the width."""
+    """Why a job waits, the job in full with its traceback, and the end of its log, folded to the width."""
     if seen.details is None:
         return [GONE]
-    lines = full_details(output, seen.details).splitlines()
+    lines = [*map(plain, seen.reasons), *([""] if seen.reasons else [])]
+    lines += full_details(output, seen.details).splitlines()
     lines += ["", output.styled(f"log: {count(len(seen.logs), 'line') if seen.logs else 'no lines'}", "dim")]
     for line in seen.logs:
         lines += _log_lines(output, line)

@@ -262,6 +262,8 @@ def _worker_state(worker: WorkerInfo) -> Cell:
         return Cell("gone", "red")
     if worker.hung:
         return Cell(f"{worker.hung} hung", "red")
+    if worker.chaos:
+        return Cell("chaos", "red")
     return Cell(worker.state or "-", WORKER_COLORS.get(worker.state))
 
 

@@ -110,12 +110,14 @@ class Seen:
         jobs: The first jobs of the queue, those that run first.
         details: The job in full; None if it is not known any more.
         logs: The last lines of its log.
+        reasons: Why it does not run, if it waits; one line each.
     """
 
     look: Look
     jobs: Sequence[JobResult[Any]] = ()
     details: JobDetails[Any] | None = None
     logs: Sequence[LogLine] = ()
+    reasons: Sequence[str] = ()
 
 
 def filtered(look: Look, text: str) -> Look:

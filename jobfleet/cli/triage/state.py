@@ -12,7 +12,7 @@ from jobfleet.cli.output import count
 
 if TYPE_CHECKING:
     from jobfleet.operations.dead.groups import DeadGroup
-    from jobfleet.operations.jobs.listing import Letter
+    from jobfleet.operations.jobs.matching.listing import Letter
 
 
 class Verb(StrEnum):

@@ -31,7 +31,13 @@ async def audited(
     """
     if not audit.is_audited(context, action, by):
         return await act()
-    begun = await do(audit.begin(context, action, by))
+    try:
+        begun = await do(audit.begin(context, action, by))
+    except StoreUnavailable as error:
+        if not action.is_elsewhere:
+            raise
+        audit.report_refused(context, action, error)
+        begun = None
     try:
         result = await act()
     except StoreUnavailable:  # it may have been done

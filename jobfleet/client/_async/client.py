@@ -14,7 +14,7 @@ from jobfleet.model import Job
 if TYPE_CHECKING:
     from jobfleet.client._async.cron import AsyncCronEntries
     from jobfleet.client._async.flows import AsyncFlows
-    from jobfleet.client._async.limits import AsyncLimits
+    from jobfleet.client._async.limits import AsyncBreakers, AsyncGroups, AsyncLimits
 
 T = TypeVar("T")
 
@@ -39,6 +39,20 @@ class AsyncClient(AsyncEvents, AsyncOperate, AsyncInspect, AsyncDead):
         from jobfleet.client._async.cron import AsyncCronEntries  # croniter is for those who use it
 
         return AsyncCronEntries(self.context, self._do)
+
+    @property
+    def groups(self) -> AsyncGroups:
+        """Strict sequences: ``await fleet.groups()`` lists them, ``await fleet.groups.skip(…)`` skips a head."""
+        from jobfleet.client._async.limits import AsyncGroups
+
+        return AsyncGroups(self.context, self._do)
+
+    @property
+    def breakers(self) -> AsyncBreakers:
+        """Circuit breakers: ``await fleet.breakers()`` lists them, ``await fleet.breakers.close(…)`` closes one."""
+        from jobfleet.client._async.limits import AsyncBreakers
+
+        return AsyncBreakers(self.context, self._do)
 
     @property
     def limits(self) -> AsyncLimits:

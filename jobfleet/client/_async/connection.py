@@ -18,6 +18,7 @@ from jobfleet.durations import seconds
 from jobfleet.functions.registry import Registry
 from jobfleet.model import Job, JobResult, Receipt
 from jobfleet.model.option_types import Seconds
+from jobfleet.operations.enqueue_span import enqueue_span
 from jobfleet.operations.jobs import enqueue as jobs_enqueue
 from jobfleet.operations.jobs.conflicts import settle_one
 from jobfleet.operations.jobs.prepare import Submission, asks_for_callbacks, quick
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from jobfleet.client._async.buffered import AsyncBuffered
     from jobfleet.client._sync.connection import Connection
     from jobfleet.client.buffer import JobBuffer
+    from jobfleet.client.discovery import AsyncFindingLink
     from jobfleet.model.audit import AuditFilter, Position
     from jobfleet.operations.history import Window
     from jobfleet.store.calls.journal import AuditRecord
@@ -70,6 +72,7 @@ class AsyncConnection(ClientBase):
         made = cls.__new__(cls)
         config, registry = other.context.config, other.context.registry
         cls._set_up(made, config, registry, target=other.store.at, recorder=other.recorder, buffer=other.buffer)
+        made.up_folder = other.up_folder
         return made
 
     async def __aenter__(self) -> Self:
@@ -83,7 +86,7 @@ class AsyncConnection(ClientBase):
         """The connection, made on first use."""
         if self._store is None:
             config = self.context.config
-            self._store = AsyncStore(
+            store = AsyncStore(
                 self._open_target(),
                 patience=config.patience,
                 connect_timeout=config.connect_timeout,
@@ -92,7 +95,25 @@ class AsyncConnection(ClientBase):
                 max_connections=config.max_connections,
                 recorder=self.recorder,
             )
+            if self.up_folder is not None:
+                store.link = self._finding(store)
+            self._store = store
         return self._store
+
+    def _finding(self, store: AsyncStore) -> AsyncFindingLink:
+        """A link that looks for a `jobfleet up` when no server answers."""
+        from jobfleet.client.discovery import AsyncFindingLink  # a program whose settings name the URL does not need it
+
+        config = self.context.config
+        return AsyncFindingLink(
+            store,
+            self._found,
+            self._reached,
+            connect_timeout=config.connect_timeout,
+            socket_timeout=config.socket_timeout,
+            busy_poll=config.busy_poll,
+            max_connections=config.max_connections,
+        )
 
     @property
     def listener(self) -> AsyncSharedListener:
@@ -131,6 +152,14 @@ class AsyncConnection(ClientBase):
 
     async def submit(self, job: Job) -> Receipt:
         """Put a job into the fleet; return the whole answer. Raises as `enqueue`."""
+        if self.context.registry.hooks.tracer is None:
+            return await self._submit(job)
+        with enqueue_span(self.context, (job,)) as span:
+            answer = await self._submit(job)
+            span.answered((answer,))
+            return answer
+
+    async def _submit(self, job: Job) -> Receipt:
         if self.buffering is not None:
             return await self.buffering.submit(job)
         job = self.context.apply_hooks(job)
@@ -196,6 +225,10 @@ class AsyncConnection(ClientBase):
     async def from_archive(self, job_id: str) -> JobResult[Any]:
         """Return the result of a job that Redis does not know any more. Raises `JobNotFound`."""
         return await asyncio.to_thread(self._archived.one, job_id)
+
+    async def envelope_from_archive(self, job_id: str) -> bytes:
+        """Return the envelope of a job, with its arguments; empty if the archive does not have it."""
+        return await asyncio.to_thread(self._archived.envelope, job_id)
 
     async def _look_in_archive(self, job_id: str) -> JobResult[Any] | None:
         return await asyncio.to_thread(self._archived.look, job_id) if self.config.archive_url else None

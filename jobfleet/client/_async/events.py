@@ -1,30 +1,36 @@
-"""Events and logs of jobs while they happen. Events may be missed."""
+"""Events, logs and output of jobs while they happen. Events may be missed."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
 from jobfleet.client._async.background import sleep
 from jobfleet.client._async.connection import AsyncConnection
 from jobfleet.client._async.listener import AsyncSubscription
-from jobfleet.client._async.logs import reading
 from jobfleet.client._async.waiting import AsyncWaiting
 from jobfleet.client.base import MARK_EVERY, Marking
 from jobfleet.clock import monotonic
 from jobfleet.events import Event, read_events
 from jobfleet.model.asking import check_number
+from jobfleet.model.chunk import Chunk
 from jobfleet.model.result import LogLine
 from jobfleet.operations.jobs import poll as jobs_poll
-from jobfleet.operations.jobs.logs import Reading
+from jobfleet.operations.jobs.logs import Reading, read
+from jobfleet.operations.jobs.stream import StreamReading, read_stream
 from jobfleet.operations.lanes import lanes
-from jobfleet.operations.operation import drive
+from jobfleet.operations.operation import Operation, drive
 from jobfleet.store.calls import control
 from jobfleet.store.keys import Lane
 
+T = TypeVar("T")
 POLL_EVERY = 1.0
 """Seconds without an event after which a job is polled."""
 LOOK_EVERY = 2.0
 """Seconds between checks for new queues."""
+READ_EVERY = 0.5
+"""Seconds between reads of a log or an output that is followed. The end of its job is noticed at once."""
 
 
 class AsyncEvents(AsyncWaiting):
@@ -70,6 +76,71 @@ class AsyncEvents(AsyncWaiting):
         if tail is not None:
             check_number(tail, field="tail", least=0)
         return reading(self, Reading(job_id, tail), follow=follow)
+
+    def stream(
+        self, job_id: str, after: str | None = None, *, tail: int | None = None, follow: bool = True
+    ) -> AsyncIterator[Chunk]:
+        """Yield the chunks that a job emits, in order, until it ends.
+
+        A reader that was interrupted continues after the `position` of its last chunk, without a loss or a repetition.
+        A chunk tells whether chunks before it were dropped, and whether it is the first of another run of the job.
+
+        Args:
+            job_id: The job.
+            after: The `position` of the last chunk that was read; None to begin with the oldest stored chunk.
+            tail: The most stored chunks to begin with, from the end of the stream; None for all.
+            follow: Whether to continue with new chunks until the job ends.
+
+        Raises:
+            EncodingError: A chunk cannot be read.
+            InvalidJob: `after` is not a position, or `tail` is not a positive whole number.
+            JobNotFound: Neither the job nor its output is known.
+            StoreUnavailable: Redis did not answer within `patience` seconds.
+        """
+        return streaming(self, StreamReading.after(job_id, after, tail), follow=follow)
+
+
+def reading(client: AsyncConnection, how_far: Reading, *, follow: bool) -> AsyncIterator[LogLine]:
+    """Yield the lines of a log. The events of the job hint at new lines."""
+    lane = client.context.keys.lane_of(how_far.job_id)
+    found = partial(read, client.context, how_far)
+    return _followed(client, how_far, found, (lane.job_events(how_far.job_id),) if follow else ())
+
+
+def streaming(client: AsyncConnection, how_far: StreamReading, *, follow: bool) -> AsyncIterator[Chunk]:
+    """Yield the chunks of a stream. Messages hint at new chunks, and at the end of the job."""
+    lane = client.context.keys.lane_of(how_far.job_id)
+    channels = (lane.job_events(how_far.job_id), lane.chunks(how_far.job_id))
+    return _followed(client, how_far, partial(read_stream, client.context, how_far), channels if follow else ())
+
+
+async def _followed(
+    client: AsyncConnection,
+    how_far: Reading | StreamReading,
+    found: Callable[[], Operation[list[T]]],
+    channels: Sequence[str],
+) -> AsyncIterator[T]:
+    """Yield what is found; with channels, until the job ends."""
+    listener = client.listener.listen(channels) if channels else None
+    marking = Marking()
+    try:
+        if listener is not None:
+            await listener.subscribed()
+        while True:
+            if listener is not None and marking.is_due:
+                await drive(client.store, jobs_poll.listen(client.context, how_far.job_id))
+            for one in await drive(client.store, found()):
+                yield one
+            if how_far.is_more:
+                continue
+            if listener is None or how_far.is_over:
+                return
+            texts = await listener.some(READ_EVERY)
+            if isinstance(how_far, StreamReading):
+                how_far.heard(texts)
+    finally:
+        if listener is not None:
+            listener.close()
 
 
 async def tail(client: AsyncConnection, queue: str | None = None) -> AsyncIterator[Event]:

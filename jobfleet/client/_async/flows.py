@@ -14,6 +14,7 @@ from jobfleet.graph import Flow
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.model.option_types import Seconds
 from jobfleet.operations.actions import jobs as actions
+from jobfleet.operations.enqueue_span import enqueue_span
 from jobfleet.operations.flows import flow as operations
 from jobfleet.operations.flows import retry as flows_retry
 from jobfleet.operations.flows.frontier import frontier
@@ -68,7 +69,10 @@ class AsyncFlows(AsyncPart):
             InvalidJob: The flow is empty, too large, or has a cycle. Nothing is written.
             EncodingError: An argument cannot be encoded. Nothing is written.
         """
-        return await self._do(operations.enqueue(self._context, flow))
+        if not isinstance(flow, Flow):
+            raise InvalidJob(f"flow is {flow!r:.100}; give a Flow.", field="flow")
+        with enqueue_span(self._context, [node.job for node in flow.nodes], flow.id):
+            return await self._do(operations.enqueue(self._context, flow))
 
     async def get(self, flow: str | Flow | FlowInfo) -> FlowInfo:
         """Return a flow with the state of each job; `is_done` tells whether it is over.
@@ -108,6 +112,7 @@ class AsyncFlows(AsyncPart):
             ConfigError: A worker is importing the module that waits.
             InvalidJob: `timeout` is not a duration.
             JobNotFound: The flow is unknown.
+            StoreUnavailable: Redis was away for `patience` seconds, even if `timeout` is longer. The flow continues.
             WaitTimeout: The flow was not over after `timeout` seconds. It continues.
         """
         deadline, flow_id = Deadline(timeout), id_of(flow)

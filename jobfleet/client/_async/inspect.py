@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
     from jobfleet.model.explanation import Explanation
     from jobfleet.model.history import FunctionTimes, History, QueueTrend
+    from jobfleet.model.scale import Scale
     from jobfleet.operations.doctor.findings import Diagnosis
-    from jobfleet.operations.jobs import listing
     from jobfleet.operations.jobs.counting import Matching
-    from jobfleet.operations.jobs.filters import JobFilters
+    from jobfleet.operations.jobs.matching import listing
+    from jobfleet.operations.jobs.matching.filters import JobFilters
     from jobfleet.operations.queues import info
     from jobfleet.operations.queues import spread as spread_info
     from jobfleet.operations.workers import info as workers_info
@@ -32,7 +33,7 @@ class AsyncInspect(AsyncConnection):
         Raises:
             JobNotFound: The job has no dead letter.
         """
-        from jobfleet.operations.jobs import listing
+        from jobfleet.operations.jobs.matching import listing
 
         return await self._do(listing.letter(self.context, job_id))
 
@@ -64,7 +65,7 @@ class AsyncInspect(AsyncConnection):
             InvalidJob: A filter or a value has a wrong value, or `most` is not a whole number from 1.
         """
         from jobfleet.operations.jobs.counting import count_matching, planned
-        from jobfleet.operations.jobs.selection import Selection
+        from jobfleet.operations.jobs.matching.selection import Selection
 
         wanted = planned(act, to=to, delay=delay, priority=priority)
         return await self._do(count_matching(self.context, Selection(**filters), wanted, most=most))
@@ -79,10 +80,11 @@ class AsyncInspect(AsyncConnection):
         return await self._do(keys_in_use.count_uses(self.context))
 
     async def full_ids(self, texts: Sequence[str]) -> list[str]:
-        """Complete ids of which only a part is given: the beginning or the end of an id, or of its last part.
+        """Complete ids of which only a part is given: the beginning or the end of its last part.
 
-        A part has at least 4 characters. It is looked up among the jobs of all queues that are due first and last, that
-        run, and that ended last. A complete id, and a text that fits no job, stays as it is.
+        A part has at least 4 characters, and may begin with the queue and the lane. It is looked up among the jobs of
+        all queues that are due first and last, that run, and that ended last. A complete id, and a text that fits no
+        job, stays as it is.
 
         Args:
             texts: Ids, or parts of ids.
@@ -90,7 +92,7 @@ class AsyncInspect(AsyncConnection):
         Raises:
             InvalidJob: A part fits several jobs. The message names some of them.
         """
-        from jobfleet.operations.jobs import newest as jobs_newest
+        from jobfleet.operations.jobs.matching import newest as jobs_newest
 
         return await self._do(jobs_newest.full_ids(self.context, texts))
 
@@ -123,8 +125,8 @@ class AsyncInspect(AsyncConnection):
             ConfigError: There is no such queue.
             InvalidJob: `limit` is not a whole number from 1.
         """
-        from jobfleet.operations.jobs import newest as jobs_newest
-        from jobfleet.operations.jobs.filters import Filter
+        from jobfleet.operations.jobs.matching import newest as jobs_newest
+        from jobfleet.operations.jobs.matching.filters import Filter
 
         chosen = Filter(queue=queue, function=function, status=status, group=group, since=since, until=until)
         return await self._do(jobs_newest.newest(self.context, chosen, limit=limit))
@@ -146,8 +148,8 @@ class AsyncInspect(AsyncConnection):
             ConfigError: There is no such queue, or the cursor is not from such a page.
             InvalidJob: A filter has a wrong value.
         """
-        from jobfleet.operations.jobs import listing
-        from jobfleet.operations.jobs.filters import Filter
+        from jobfleet.operations.jobs.matching import listing
+        from jobfleet.operations.jobs.matching.filters import Filter
 
         return await self._do(listing.jobs(self.context, Filter(**filters), limit=limit, cursor=cursor))
 
@@ -286,6 +288,37 @@ class AsyncInspect(AsyncConnection):
         from jobfleet.operations import history as operations_history
 
         return await self._do(operations_history.trends(self.context, queues))
+
+    async def scale(
+        self,
+        queue: str,
+        *,
+        least: int = 0,
+        most: int = 100,
+        wait: float | timedelta | str = "15s",
+        hold: float | timedelta | str = "5m",
+    ) -> Scale:
+        """Compute how many workers a queue needs now, and which ones to remove if there are too many.
+
+        It follows from the waiting jobs, from the rate at which jobs become due, and from the mean duration of a run.
+        It only reads; an autoscaler or an operator starts and stops the workers.
+
+        Args:
+            queue: The queue.
+            least: The smallest number of workers.
+            most: The largest number of workers, up to 10,000.
+            wait: Within which time due jobs should start once the workers are there: seconds, a timedelta, or a text
+                such as ``"15s"``.
+            hold: How long workers are kept after the demand was larger, up to an hour.
+
+        Raises:
+            UnknownQueue: There is no such queue.
+            InvalidJob: A value is not valid; `field` names it.
+        """
+        from jobfleet.operations import scale as operations_scale
+
+        rule = operations_scale.scale_rule(least, most, wait, hold)
+        return await self._do(operations_scale.scale(self.context, queue, rule))
 
     async def doctor(self) -> Diagnosis:
         """Check the server, the workers and a bounded part of each lane. Return the faults with their remedies.

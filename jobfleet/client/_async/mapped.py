@@ -14,6 +14,7 @@ from jobfleet.client.wait_list import Outcome
 from jobfleet.model import Job
 from jobfleet.model.option_types import Seconds
 from jobfleet.operations.bulk import submit_many
+from jobfleet.operations.enqueue_span import enqueue_span
 from jobfleet.operations.operation import drive
 from jobfleet.warn import warn
 
@@ -90,8 +91,10 @@ class AsyncMapped(AsyncIterator[T]):
         part = list(islice(self._jobs, self._window - len(self._order)))
         if not part:
             return
-        receipts = await drive(self._client.store, submit_many(self._client.context, part))
-        self._client.counted("enqueued", len(receipts))
+        with enqueue_span(self._client.context, part) as span:
+            receipts = await drive(self._client.store, submit_many(self._client.context, part))
+            self._client.counted("enqueued", len(receipts))
+            span.answered(receipts)
         fresh: dict[str, None] = {}
         for receipt in receipts:
             self._order.append(receipt.error or receipt.id)

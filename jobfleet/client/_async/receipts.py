@@ -8,6 +8,7 @@ from jobfleet.client._async.connection import AsyncConnection, AsyncReceiptsBase
 from jobfleet.client.base import check_many
 from jobfleet.model import Job, Receipt
 from jobfleet.operations.bulk import submit_many
+from jobfleet.operations.enqueue_span import enqueue_span
 from jobfleet.operations.operation import batches, drive
 
 
@@ -38,9 +39,11 @@ class AsyncReceipts(AsyncReceiptsBase):
             part = next(self._parts, None)
             if part is None:
                 raise StopAsyncIteration
-            if self._client.buffering is not None:
-                receipts = await self._client.buffering.submit_many(part)
-            else:
-                receipts = await drive(self._client.store, submit_many(self._client.context, part))
-                self._client.counted("enqueued", len(receipts))
+            with enqueue_span(self._client.context, part) as span:
+                if self._client.buffering is not None:
+                    receipts = await self._client.buffering.submit_many(part)
+                else:
+                    receipts = await drive(self._client.store, submit_many(self._client.context, part))
+                    self._client.counted("enqueued", len(receipts))
+                span.answered(receipts)
             self._ready = iter(receipts)

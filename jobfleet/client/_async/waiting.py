@@ -22,6 +22,8 @@ T = TypeVar("T")
 class AsyncWaiting(AsyncJobs):
     """Operations of a client that wait for jobs. They all share one connection."""
 
+    _mapped: type[AsyncMapped[Any]] = AsyncMapped
+
     @overload
     async def wait(self, job_id: JobId[T], timeout: Seconds | None = None) -> JobResult[T]: ...
 
@@ -39,6 +41,7 @@ class AsyncWaiting(AsyncJobs):
             ConfigError: A worker is importing the module that waits.
             InvalidJob: `timeout` is not a duration.
             JobNotFound: The job is unknown.
+            StoreUnavailable: Redis was away for `patience` seconds, even if `timeout` is longer. The job continues.
             WaitTimeout: The job had not ended after `timeout` seconds. It continues.
         """
         endings = AsyncEndings(self, Deadline(timeout))
@@ -91,6 +94,7 @@ class AsyncWaiting(AsyncJobs):
             JobCancelled: A job was cancelled.
             JobExpired: A job was not started in time.
             JobNotFound: A job is unknown.
+            StoreUnavailable: Redis was away for `patience` seconds, even if `timeout` is longer. The jobs continue.
             WaitTimeout: Not all jobs had ended after `timeout` seconds.
         """
         ids = ids_of(jobs)
@@ -135,6 +139,7 @@ class AsyncWaiting(AsyncJobs):
             ConfigError: A worker is importing the module that waits.
             InvalidJob: `timeout` is not a duration, or an item is not a job.
             JobNotFound: A job is unknown.
+            StoreUnavailable: Redis was away for `patience` seconds, even if `timeout` is longer. The jobs continue.
             WaitTimeout: Not all jobs had ended after `timeout` seconds.
         """
         ids = dict.fromkeys(ids_of(jobs))
@@ -203,8 +208,9 @@ class AsyncWaiting(AsyncJobs):
             JobFailed: A job failed.
             JobCancelled: A job was cancelled.
             JobExpired: A job was not started in time.
+            StoreUnavailable: Redis was away for `patience` seconds, even if `timeout` is longer. The jobs continue.
             WaitTimeout: The time was over before all jobs had ended.
         """
         check_number(window, field="window")
         jobs = jobs_for(function, iterables)
-        return AsyncMapped(self, jobs, timeout=timeout, window=window, return_exceptions=return_exceptions)
+        return self._mapped(self, jobs, timeout=timeout, window=window, return_exceptions=return_exceptions)

@@ -30,7 +30,13 @@ def audited(context: FleetContext, do: Driver, action: audit.Action, act: Act[T]
     """
     if not audit.is_audited(context, action, by):
         return act()
-    begun = do(audit.begin(context, action, by))
+    try:
+        begun = do(audit.begin(context, action, by))
+    except StoreUnavailable as error:
+        if not action.is_elsewhere:
+            raise
+        audit.report_refused(context, action, error)
+        begun = None
     try:
         result = act()
     except StoreUnavailable:  # it may have been done

@@ -15,7 +15,7 @@ from jobfleet.model import Job
 if TYPE_CHECKING:
     from jobfleet.client._sync.cron import CronEntries
     from jobfleet.client._sync.flows import Flows
-    from jobfleet.client._sync.limits import Limits
+    from jobfleet.client._sync.limits import Breakers, Groups, Limits
 
 T = TypeVar("T")
 
@@ -40,6 +40,20 @@ class Client(Events, Operate, Inspect, Dead):
         from jobfleet.client._sync.cron import CronEntries  # croniter is for those who use it
 
         return CronEntries(self.context, self._do)
+
+    @property
+    def groups(self) -> Groups:
+        """Strict sequences: ``fleet.groups()`` lists them, ``fleet.groups.skip(…)`` skips a head."""
+        from jobfleet.client._sync.limits import Groups
+
+        return Groups(self.context, self._do)
+
+    @property
+    def breakers(self) -> Breakers:
+        """Circuit breakers: ``fleet.breakers()`` lists them, ``fleet.breakers.close(…)`` closes one."""
+        from jobfleet.client._sync.limits import Breakers
+
+        return Breakers(self.context, self._do)
 
     @property
     def limits(self) -> Limits:

@@ -17,6 +17,7 @@ from jobfleet.event_loop import running_loop
 from jobfleet.functions.registry import Registry
 from jobfleet.model import Job, JobResult, Receipt
 from jobfleet.model.option_types import Seconds
+from jobfleet.operations.enqueue_span import enqueue_span
 from jobfleet.operations.jobs import enqueue as jobs_enqueue
 from jobfleet.operations.jobs.conflicts import settle_one
 from jobfleet.operations.jobs.prepare import Submission, quick
@@ -32,6 +33,7 @@ from jobfleet.warn import warn
 if TYPE_CHECKING:
     from jobfleet.client._sync.buffered import Buffered
     from jobfleet.client.buffer import JobBuffer
+    from jobfleet.client.discovery import FindingLink
     from jobfleet.model.audit import AuditFilter, Position
     from jobfleet.operations.history import Window
     from jobfleet.store.calls.journal import AuditRecord
@@ -93,7 +95,7 @@ class Connection(ClientBase):
         with self._opening:  # else two threads would make two, and one of them would never be closed
             if self._store is None:
                 config = self.context.config
-                self._store = Store(
+                store = Store(
                     self._open_target(),
                     patience=config.patience,
                     connect_timeout=config.connect_timeout,
@@ -102,7 +104,25 @@ class Connection(ClientBase):
                     max_connections=config.max_connections,
                     recorder=self.recorder,
                 )
+                if self.up_folder is not None:
+                    store.link = self._finding(store)
+                self._store = store
             return self._store
+
+    def _finding(self, store: Store) -> FindingLink:
+        """A link that looks for a `jobfleet up` when no server answers."""
+        from jobfleet.client.discovery import FindingLink  # a program whose settings name the URL does not need it
+
+        config = self.context.config
+        return FindingLink(
+            store,
+            self._found,
+            self._reached,
+            connect_timeout=config.connect_timeout,
+            socket_timeout=config.socket_timeout,
+            busy_poll=config.busy_poll,
+            max_connections=config.max_connections,
+        )
 
     @property
     def listener(self) -> SharedListener:
@@ -142,6 +162,14 @@ class Connection(ClientBase):
     def submit(self, job: Job) -> Receipt:
         """Put a job into the fleet; return the whole answer. Raises as `enqueue`."""
         warn_on_loop("enqueue")
+        if self.context.registry.hooks.tracer is None:
+            return self._submit(job)
+        with enqueue_span(self.context, (job,)) as span:
+            answer = self._submit(job)
+            span.answered((answer,))
+            return answer
+
+    def _submit(self, job: Job) -> Receipt:
         if self.buffering is not None:
             return self.buffering.submit(job)
         job = self.context.apply_hooks(job)
@@ -179,6 +207,10 @@ class Connection(ClientBase):
     def from_archive(self, job_id: str) -> JobResult[Any]:
         """Return the result of a job that Redis does not know any more. Raises `JobNotFound`."""
         return self._archived.one(job_id)
+
+    def envelope_from_archive(self, job_id: str) -> bytes:
+        """Return the envelope of a job, with its arguments; empty if the archive does not have it."""
+        return self._archived.envelope(job_id)
 
     def _look_in_archive(self, job_id: str) -> JobResult[Any] | None:
         return self._archived.look(job_id)

@@ -11,6 +11,7 @@ from jobfleet.client._sync.connection import ReceiptIterator
 from jobfleet.client._sync.receipts import Receipts
 from jobfleet.errors import JobNotFound
 from jobfleet.model import Job, JobId, JobResult, Receipt
+from jobfleet.operations.enqueue_span import enqueue_span
 from jobfleet.operations.jobs import cancel as jobs_cancel
 from jobfleet.operations.jobs import poll as jobs_poll
 
@@ -57,7 +58,9 @@ class Jobs(Audit):
         """
         from jobfleet.operations import by_name
 
-        receipt = self._do(by_name.submit(self.context, self.context.apply_hooks(job), request))
+        with enqueue_span(self.context, (job,)) as span:
+            receipt = self._do(by_name.submit(self.context, self.context.apply_hooks(job), request))
+            span.answered((receipt,))
         self.counted("enqueued", int(receipt.created))
         return receipt
 
@@ -147,6 +150,57 @@ class Jobs(Audit):
 
         work = jobs_cancel.cancel(self.context, job_id, by)
         return self._audited(actions.cancel(self.context, job_id), work, by)
+
+    def signal(self, job_id: str, name: str, value: object = None, *, by: str | None = None) -> bool:
+        """Send a signal to an open job, for its `ctx.wait_for(name)`. A signal that comes before the wait is kept.
+
+        Args:
+            job_id: The job.
+            name: The name of the signal; 1 to 200 characters.
+            value: What `ctx.wait_for` returns.
+            by: The person or program that sends it, for the record.
+
+        Returns:
+            False if the job has ended, or another signal of this name came first: the first one wins.
+
+        Raises:
+            JobNotFound: The job is unknown.
+            InvalidJob: The name is wrong, or the job keeps too much already.
+            EncodingError: The value cannot be encoded.
+            StoreUnavailable: Redis did not answer within `patience` seconds. Repeating the call is safe.
+        """
+        from jobfleet.operations.actions import jobs as actions
+        from jobfleet.operations.jobs import signal as jobs_signal
+
+        work = jobs_signal.signal(self.context, job_id, name, value, by)
+        if by is None and self.context.source == "python":
+            return self._do(work)
+        return self._audited(actions.signal(self.context, job_id, name), work, by)
+
+    def signal_by_token(self, token: str, value: object = None, *, by: str | None = None) -> bool:
+        """Send the signal of a token that a job has made with `ctx.token`. A repetition is harmless.
+
+        Args:
+            token: The token.
+            value: What `ctx.wait_for` returns.
+            by: The person or program that sends it, for the record.
+
+        Returns:
+            False if the job has ended, or another signal of this name came first.
+
+        Raises:
+            JobNotFound: No job has made this token, or the job is not known any more.
+            InvalidJob: The job keeps too much already.
+            EncodingError: The value cannot be encoded.
+        """
+        from jobfleet.operations.actions import jobs as actions
+        from jobfleet.operations.jobs import signal as jobs_signal
+
+        job_id, name = self._do(jobs_signal.signal_of_token(self.context, token))
+        work = jobs_signal.signal_by_token(self.context, token, value, by)
+        if by is None and self.context.source == "python":
+            return self._do(work)
+        return self._audited(actions.signal(self.context, job_id, name), work, by)
 
     def edit(
         self,

@@ -1,16 +1,32 @@
 # Made by scripts/unasync from jobfleet/client/_async/limits.py. Change that, and run scripts/unasync.
-"""Limits of a fleet: `fleet.limits`."""
+"""Limits, strict sequences and circuit breakers of a fleet: `fleet.limits`, `fleet.groups` and `fleet.breakers`."""
 
 from __future__ import annotations
 
 from jobfleet.client._sync.part import Part
+from jobfleet.model.gates import BreakerInfo, NamedLimit
 from jobfleet.model.limit import LimitChange, LimitInfo
 from jobfleet.model.option_types import Seconds
+from jobfleet.model.sequence import SequenceInfo
+from jobfleet.operations import gates
 from jobfleet.operations.actions import queues as actions
 from jobfleet.operations.queues import limits as operations
+from jobfleet.operations.queues import sequences
 
 
-class Limits(Part):
+class Gates(Part):
+    """Shuts gates, and lets runs pass them again. A gate is a named limit or a circuit breaker."""
+
+    def _shut(self, verb: str, gate: str, seconds: Seconds | None, reason: str | None, by: str | None) -> bool:
+        work = gates.shut(self._context, gate, seconds, by=by, reason=reason)
+        return self._audited(gates.action(self._context, verb, gate, {"reason": reason}), work, by)
+
+    def _unshut(self, verb: str, gate: str, by: str | None) -> bool:
+        work = gates.unshut(self._context, gate, by=by)
+        return self._audited(gates.action(self._context, verb, gate, {}), work, by)
+
+
+class Limits(Gates):
     """The limits of an `Fleet`."""
 
     def __call__(self, queue: str | None = None) -> list[LimitInfo]:
@@ -76,3 +92,194 @@ class Limits(Part):
         work = operations.clear(self._context, queue, group, declared=declared)
         action = actions.clear_limit(self._context, queue, group, declared=declared)
         return self._audited(action, work, by)
+
+    def named(
+        self,
+        name: str,
+        *,
+        rate: str | int | None = None,
+        concurrency: int | None = None,
+        adaptive: tuple[int, int] | None = None,
+        replace: bool = False,
+        by: str | None = None,
+    ) -> bool:
+        """Define a named limit, which functions of all queues share: ``@job(limits=[name])``.
+
+        What is not given stays as it was defined before. It applies to runs that start from now on. Return False if
+        it was defined so before.
+
+        Args:
+            name: Its name: 1 to 64 letters, digits and characters of ``_.:-``.
+            rate: The most that the costs of the jobs that start within any period are together: ``"100/1m"``,
+                ``"5/10s"``, ``"1000/h"``, or a whole number per second.
+            concurrency: The most jobs that run at once.
+            adaptive: Bounds between which the concurrency grows slowly, and halves when a job raises `RateLimited`.
+            replace: Whether to remove what is not given, instead of keeping it.
+            by: The person or program that defines it, for the audit.
+
+        Raises:
+            InvalidJob: A value is not valid, or none is given.
+        """
+        work = gates.define(self._context, name, rate=rate, concurrency=concurrency, adaptive=adaptive, replace=replace)
+        after = {"rate": rate, "concurrency": concurrency, "adaptive": adaptive}
+        return self._audited(gates.action(self._context, "define", f"limit:{name}", after), work, by)
+
+    def all_named(self) -> list[NamedLimit]:
+        """Return the named limits and their present use, by name."""
+        return self._do(gates.named_limits(self._context))
+
+    def remove(self, name: str, *, by: str | None = None) -> bool:
+        """Remove a named limit; its jobs are not limited any more. Return False if there was none.
+
+        Args:
+            name: Its name.
+            by: The person or program that removes it, for the audit.
+
+        Raises:
+            InvalidJob: The name is not valid.
+        """
+        action = gates.action(self._context, "remove", f"limit:{name}", {})
+        return self._audited(action, gates.remove(self._context, name), by)
+
+    def close(
+        self, name: str, seconds: Seconds | None = None, *, reason: str | None = None, by: str | None = None
+    ) -> bool:
+        """Let no further job of a named limit start. Running jobs continue.
+
+        Args:
+            name: Its name.
+            seconds: For how long; None until somebody opens it.
+            reason: Why.
+            by: The person or program that closes it.
+
+        Raises:
+            InvalidJob: A value is not valid.
+        """
+        return self._shut("close", gates.gate_of_limit(name), seconds, reason, by)
+
+    def open(self, name: str, *, by: str | None = None) -> bool:
+        """Open a named limit that is closed. Return False if it was open.
+
+        Args:
+            name: Its name.
+            by: The person or program that opens it.
+
+        Raises:
+            InvalidJob: The name is not valid.
+        """
+        return self._unshut("open", gates.gate_of_limit(name), by)
+
+
+class Groups(Part):
+    """The groups of an `Fleet` whose jobs have an order."""
+
+    def __call__(self, queue: str | None = None, *, limit: int = 1000) -> list[SequenceInfo]:
+        """Return the sequences that have open jobs or are parked, by queue and name.
+
+        Args:
+            queue: Only those of this queue.
+            limit: How many are returned at most; never more than 10,000.
+
+        Raises:
+            InvalidJob: `limit` is not a whole number from 1.
+            UnknownQueue: There is no such queue.
+        """
+        return self._do(sequences.listing(self._context, queue, limit))
+
+    def show(self, group: str, *, queue: str | None = None) -> SequenceInfo:
+        """Return a sequence with the first 20 jobs behind its head.
+
+        Args:
+            group: Its name.
+            queue: Its queue, if several queues have a sequence of this name.
+
+        Raises:
+            ConfigError: Several queues have such a sequence.
+            InvalidJob: The name is not valid.
+            UnknownGroup: It has no open job and is not parked.
+            UnknownQueue: There is no such queue.
+        """
+        return self._do(sequences.show(self._context, group, queue))
+
+    def skip(self, group: str, *, queue: str | None = None, by: str | None = None) -> str | None:
+        """End the head of a sequence, so that the next job follows.
+
+        A head that waits is cancelled, and one that runs is asked to stop. Behind a head that has failed, the sequence
+        continues.
+
+        Args:
+            group: Its name.
+            queue: Its queue, if several queues have a sequence of this name.
+            by: The person or program that skips, for the record.
+
+        Returns:
+            The id of the head; None if it ended in this moment.
+
+        Raises:
+            ConfigError: Several queues have such a sequence.
+            InvalidJob: The name is not valid.
+            UnknownGroup: It has no open job and is not parked.
+            UnknownQueue: There is no such queue.
+        """
+        seen = self.show(group, queue=queue)
+        work = sequences.skip(self._context, group, seen.queue, by)
+        return self._audited(actions.skip_head(seen), work, by)
+
+    def resume(self, group: str, *, queue: str | None = None, by: str | None = None) -> bool:
+        """Let a parked sequence go on with the job behind its head, which stays a dead letter.
+
+        To run the head again instead, replay it: it takes its old place.
+
+        Args:
+            group: Its name.
+            queue: Its queue, if several queues have a sequence of this name.
+            by: The person or program that resumes, for the record.
+
+        Returns:
+            False if it was not parked.
+
+        Raises:
+            ConfigError: Several queues have such a sequence.
+            InvalidJob: The name is not valid.
+            UnknownGroup: It has no open job and is not parked.
+            UnknownQueue: There is no such queue.
+        """
+        seen = self.show(group, queue=queue)
+        work = sequences.resume(self._context, group, seen.queue)
+        return self._audited(actions.resume_sequence(seen), work, by)
+
+
+class Breakers(Gates):
+    """The circuit breakers of an `Fleet`."""
+
+    def __call__(self) -> list[BreakerInfo]:
+        """Return the circuit breakers that have counted a run, by name."""
+        return self._do(gates.breakers(self._context))
+
+    def open(
+        self, name: str, seconds: Seconds | None = None, *, reason: str | None = None, by: str | None = None
+    ) -> bool:
+        """Open a breaker, so that no further job starts behind it. Running jobs continue.
+
+        Args:
+            name: Its name: ``function:NAME``, ``group:QUEUE:GROUP`` or ``limit:NAME``.
+            seconds: After this time some runs try again; None to stay open until somebody closes it.
+            reason: Why.
+            by: The person or program that opens it.
+
+        Raises:
+            InvalidJob: A value is not valid.
+        """
+        return self._shut("open", gates.gate_of_breaker(name), seconds, reason, by)
+
+    def close(self, name: str, *, by: str | None = None) -> bool:
+        """Close a breaker, so that its jobs start again. Return False if it was closed.
+
+        Args:
+            name: Its name.
+            by: The person or program that closes it.
+
+        Raises:
+            InvalidJob: The name is not valid.
+        """
+        return self._unshut("close", gates.gate_of_breaker(name), by)

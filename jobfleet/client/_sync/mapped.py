@@ -15,6 +15,7 @@ from jobfleet.client.wait_list import Outcome
 from jobfleet.model import Job
 from jobfleet.model.option_types import Seconds
 from jobfleet.operations.bulk import submit_many
+from jobfleet.operations.enqueue_span import enqueue_span
 from jobfleet.operations.operation import drive_blocking
 from jobfleet.warn import warn
 
@@ -91,8 +92,10 @@ class Mapped(Iterator[T]):
         part = list(islice(self._jobs, self._window - len(self._order)))
         if not part:
             return
-        receipts = drive_blocking(self._client.store, submit_many(self._client.context, part))
-        self._client.counted("enqueued", len(receipts))
+        with enqueue_span(self._client.context, part) as span:
+            receipts = drive_blocking(self._client.store, submit_many(self._client.context, part))
+            self._client.counted("enqueued", len(receipts))
+            span.answered(receipts)
         fresh: dict[str, None] = {}
         for receipt in receipts:
             self._order.append(receipt.error or receipt.id)

@@ -13,7 +13,7 @@ from jobfleet.operations.jobs import cancel
 
 if TYPE_CHECKING:
     from jobfleet.operations.doctor.repair import Repair
-    from jobfleet.operations.jobs.filters import JobFilters
+    from jobfleet.operations.jobs.matching.filters import JobFilters
 
 T = TypeVar("T")
 
@@ -206,7 +206,7 @@ class Operate(Workers):
             InvalidJob: A filter has a wrong value.
         """
         from jobfleet.operations.actions import jobs as actions
-        from jobfleet.operations.jobs.selection import Selection, cancel_many
+        from jobfleet.operations.jobs.matching.selection import Selection, cancel_many
 
         chosen = Selection(**filters)
         work = cancel_many(self.context, chosen, by)
@@ -214,7 +214,7 @@ class Operate(Workers):
 
     def count_open(self, **filters: Unpack[JobFilters]) -> int:
         """Count the open jobs that `cancel_many` would cancel now. The filters and the errors are the same."""
-        from jobfleet.operations.jobs.selection import Selection, count_open
+        from jobfleet.operations.jobs.matching.selection import Selection, count_open
 
         return self._do(count_open(self.context, Selection(**filters)))
 
@@ -281,7 +281,7 @@ class Operate(Workers):
         """
         from jobfleet.operations.actions import jobs as actions
         from jobfleet.operations.jobs import reschedule as jobs_reschedule
-        from jobfleet.operations.jobs.selection import Selection
+        from jobfleet.operations.jobs.matching.selection import Selection
 
         change, chosen = jobs_reschedule.change_of(at, delay, priority), Selection(**filters)
         work = jobs_reschedule.reschedule_many(self.context, chosen, change, by, dry_run=dry_run)
@@ -340,7 +340,7 @@ class Operate(Workers):
         """
         from jobfleet.operations.actions import jobs as actions
         from jobfleet.operations.jobs import move as jobs_move
-        from jobfleet.operations.jobs.selection import Selection
+        from jobfleet.operations.jobs.matching.selection import Selection
 
         chosen = Selection(**filters)
         work = jobs_move.move_many(self.context, chosen, to, by, dry_run=dry_run)

@@ -9,6 +9,7 @@ from jobfleet.client._sync.connection import Connection, ReceiptsBase
 from jobfleet.client.base import check_many
 from jobfleet.model import Job, Receipt
 from jobfleet.operations.bulk import submit_many
+from jobfleet.operations.enqueue_span import enqueue_span
 from jobfleet.operations.operation import batches, drive_blocking
 
 
@@ -39,9 +40,11 @@ class Receipts(ReceiptsBase):
             part = next(self._parts, None)
             if part is None:
                 raise StopIteration
-            if self._client.buffering is not None:
-                receipts = self._client.buffering.submit_many(part)
-            else:
-                receipts = drive_blocking(self._client.store, submit_many(self._client.context, part))
-                self._client.counted("enqueued", len(receipts))
+            with enqueue_span(self._client.context, part) as span:
+                if self._client.buffering is not None:
+                    receipts = self._client.buffering.submit_many(part)
+                else:
+                    receipts = drive_blocking(self._client.store, submit_many(self._client.context, part))
+                    self._client.counted("enqueued", len(receipts))
+                span.answered(receipts)
             self._ready = iter(receipts)

@@ -23,6 +23,8 @@ T = TypeVar("T")
 class Waiting(Jobs):
     """Operations of a client that wait for jobs. They all share one connection."""
 
+    _mapped: type[Mapped[Any]] = Mapped
+
     @overload
     def wait(self, job_id: JobId[T], timeout: Seconds | None = None) -> JobResult[T]: ...
 
@@ -40,6 +42,7 @@ class Waiting(Jobs):
             ConfigError: A worker is importing the module that waits.
             InvalidJob: `timeout` is not a duration.
             JobNotFound: The job is unknown.
+            StoreUnavailable: Redis was away for `patience` seconds, even if `timeout` is longer. The job continues.
             WaitTimeout: The job had not ended after `timeout` seconds. It continues.
         """
         endings = Endings(self, Deadline(timeout))
@@ -92,6 +95,7 @@ class Waiting(Jobs):
             JobCancelled: A job was cancelled.
             JobExpired: A job was not started in time.
             JobNotFound: A job is unknown.
+            StoreUnavailable: Redis was away for `patience` seconds, even if `timeout` is longer. The jobs continue.
             WaitTimeout: Not all jobs had ended after `timeout` seconds.
         """
         ids = ids_of(jobs)
@@ -136,6 +140,7 @@ class Waiting(Jobs):
             ConfigError: A worker is importing the module that waits.
             InvalidJob: `timeout` is not a duration, or an item is not a job.
             JobNotFound: A job is unknown.
+            StoreUnavailable: Redis was away for `patience` seconds, even if `timeout` is longer. The jobs continue.
             WaitTimeout: Not all jobs had ended after `timeout` seconds.
         """
         ids = dict.fromkeys(ids_of(jobs))
@@ -204,8 +209,9 @@ class Waiting(Jobs):
             JobFailed: A job failed.
             JobCancelled: A job was cancelled.
             JobExpired: A job was not started in time.
+            StoreUnavailable: Redis was away for `patience` seconds, even if `timeout` is longer. The jobs continue.
             WaitTimeout: The time was over before all jobs had ended.
         """
         check_number(window, field="window")
         jobs = jobs_for(function, iterables)
-        return Mapped(self, jobs, timeout=timeout, window=window, return_exceptions=return_exceptions)
+        return self._mapped(self, jobs, timeout=timeout, window=window, return_exceptions=return_exceptions)

@@ -1,7 +1,7 @@
 """What a function takes, as workers publish it: its parameters, with the types of JSON that fit them. Pure.
 
 A program that is not written in Python knows neither the function nor its types. So its calls are checked against this
-record before they are enqueued. A type that JSON does not have, such as a datetime, fits every value.
+record before they are enqueued. A typed parameter, which a worker rebuilds, is published with a JSON Schema.
 """
 
 from __future__ import annotations
@@ -9,24 +9,24 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Collection, Iterator, Mapping, MutableMapping, MutableSequence, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, MutableSequence, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jobfleet.codec import decode
-from jobfleet.errors import EncodingError, InvalidJob
+from jobfleet.codec import decode, encode
+from jobfleet.errors import EncodingError, InvalidJob, TypeMismatch
 from jobfleet.functions.fit import Fit
 from jobfleet.functions.injection import hints_of
+from jobfleet.functions.published.json_schema import WORDS, check
+from jobfleet.typed.converter import Refused, Schema
 
 if TYPE_CHECKING:  # a supervisor reads what is published, and knows no function
     from jobfleet.functions.registry import JobFunction
 
 TAKES = "takes"
-WORDS = {
-    "string": "a text", "integer": "a whole number", "number": "a number", "boolean": "true or false", "null": "null",
-    "array": "a list", "object": "an object",
-}  # fmt: skip
-"""The types of JSON, as messages name them."""
+SCHEMAS = "schemas"
+SCHEMA_MOST = 32 * 1024
+"""The largest schema that is published, in bytes; a worker checks what no schema describes."""
 _PLAIN: dict[Any, str] = {
     str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null", None: "null",
     dict: "object", Mapping: "object", MutableMapping: "object",
@@ -49,10 +49,12 @@ class Taken(NamedTuple):
     Attributes:
         parameter: Its name, its kind, and whether it has a default.
         kinds: The types of JSON that fit; empty if every value does.
+        schema: The JSON Schema of each value; empty if the parameter is not typed.
     """
 
     parameter: inspect.Parameter
     kinds: tuple[str, ...]
+    schema: Mapping[str, Any] = {}
 
 
 class _Default:
@@ -73,18 +75,48 @@ def takes_of(function: JobFunction[..., Any, Any]) -> list[list[object]] | None:
     ]
 
 
+def schemas_of(function: JobFunction[..., Any, Any], taken: Iterable[Sequence[Any]]) -> dict[str, Schema]:
+    """The JSON Schema of each parameter of a function.
+
+    Args:
+        function: The function.
+        taken: The result of `takes_of`.
+    """
+    typed = function.typed.schemas() if function.typed is not None else {}
+    schemas = {name: typed.get(name) or _schema_of(kinds) for name, _, _, kinds in taken}
+    return {name: schema for name, schema in schemas.items() if _is_published(schema)}
+
+
+def _schema_of(kinds: Any) -> Schema:
+    """The schema of a parameter that is not typed: no more than the types of JSON, as before there were schemas."""
+    return {} if not kinds else {"type": kinds[0] if len(kinds) == 1 else list(kinds)}
+
+
+def _is_published(schema: Schema) -> bool:
+    try:
+        return bool(schema) and len(encode(schema)) <= SCHEMA_MOST
+    except EncodingError:  # a default or an example of the user's that JSON does not have
+        return False
+
+
 def read_takes(record: bytes) -> tuple[Taken, ...] | None:
     """The parameters of a published function; None if its worker did not publish them."""
     with suppress(EncodingError, TypeError, ValueError, LookupError):
-        return tuple(_read(decode(record)[TAKES]))
+        fields = decode(record)
+        schemas = fields.get(SCHEMAS)
+        return tuple(_read(fields[TAKES], schemas if isinstance(schemas, dict) else {}))
     return None
 
 
-def _read(rows: Any) -> Iterator[Taken]:
+def _read(rows: Any, schemas: Mapping[str, Any]) -> Iterator[Taken]:
     for name, letter, has_default, kinds in rows:
         default = _Default() if has_default else inspect.Parameter.empty
         known = tuple(kind for kind in kinds if kind in WORDS)
-        yield Taken(inspect.Parameter(name, _KINDS[letter], default=default), known if len(known) == len(kinds) else ())
+        known = known if len(known) == len(kinds) else ()
+        schema = schemas.get(name)
+        yield Taken(
+            inspect.Parameter(name, _KINDS[letter], default=default), known, schema if isinstance(schema, dict) else {}
+        )
 
 
 def check_takes(name: str, taken: Sequence[Taken], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
@@ -95,19 +127,37 @@ def check_takes(name: str, taken: Sequence[Taken], args: Sequence[Any], kwargs: 
     """
     parameters = [one.parameter for one in taken]
     Fit(name, parameters).check((), args, kwargs)
-    kinds = {one.parameter.name: one.kinds for one in taken}
+    rules = {one.parameter.name: one for one in taken}
     bound = inspect.Signature(parameters).bind(*args, **kwargs).arguments
     for parameter in parameters:
-        if parameter.name not in bound or not kinds[parameter.name]:
+        rule = rules[parameter.name]
+        if parameter.name not in bound or not (rule.kinds or rule.schema):
             continue
-        value = bound[parameter.name]
-        given: Sequence[Any] = [value]
-        if parameter.kind is parameter.VAR_POSITIONAL:
-            given = value
-        elif parameter.kind is parameter.VAR_KEYWORD:
-            given = list(value.values())
-        for one in given:
-            _check(name, parameter.name, kinds[parameter.name], one, kwargs)
+        for step, one in _given(parameter, bound[parameter.name]):
+            if rule.kinds:
+                _check(name, parameter.name, rule.kinds, one, kwargs)
+            if rule.schema:
+                _check_schema(name, step, rule.schema, one, kwargs)
+
+
+def _given(parameter: inspect.Parameter, value: Any) -> Iterator[tuple[str, Any]]:
+    """The values of a parameter, each with its name."""
+    if parameter.kind is parameter.VAR_POSITIONAL:
+        yield from ((f"{parameter.name}[{place}]", one) for place, one in enumerate(value))
+    elif parameter.kind is parameter.VAR_KEYWORD:
+        yield from value.items()
+    else:
+        yield parameter.name, value
+
+
+def _check_schema(name: str, step: str, schema: Mapping[str, Any], value: Any, kwargs: Mapping[str, Any]) -> None:
+    try:
+        check(schema, value)
+    except Refused as error:
+        path = step + error.path
+        raise TypeMismatch(
+            f"{path} of {name} {error.text}.", field="kwargs" if step in kwargs else "args", path=path
+        ) from None
 
 
 def _check(name: str, parameter: str, kinds: Sequence[str], value: Any, kwargs: Mapping[str, Any]) -> None:

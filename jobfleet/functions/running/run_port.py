@@ -6,6 +6,8 @@ from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from jobfleet.functions.running.addition import FlowAddition
+from jobfleet.functions.running.tracing import RunSpan
+from jobfleet.model.signals import Suspended
 
 
 @runtime_checkable
@@ -35,6 +37,10 @@ class RunPort(Protocol):
     """The methods of a run that a context uses."""
 
     @property
+    def span(self) -> RunSpan | None:
+        """The span of the run; None without a tracer."""
+
+    @property
     def cancel_by(self) -> str | None:
         """Who has asked for the job to stop; None when nobody has."""
 
@@ -55,8 +61,25 @@ class RunPort(Protocol):
     def note(self, at_us: int, level: int, text: str) -> None:
         """Record a line of the log of the job; from any thread, without waiting."""
 
+    def emit(self, record: bytes) -> bool:
+        """Take an encoded chunk of the job's output; from any thread, without waiting.
+
+        Returns:
+            Whether there is room for more. If not, the caller waits for it; the chunk was taken all the same.
+
+        Raises:
+            JobCancelled: The run has ended, or another run owns the job now.
+        """
+
+    async def wait_for_room(self) -> None:
+        """Return once there is room for more chunks."""
+
     async def steps(self) -> Mapping[str, bytes]:
-        """Read the encoded results of the steps that this run and earlier runs have stored."""
+        """Read the encoded results of the steps that this run and earlier runs have stored.
+
+        Returns:
+            The records by their names, and under the empty name Redis's time in µs.
+        """
 
     async def keep(self, key: str, record: bytes) -> None:
         """Store the encoded result of a step.
@@ -87,6 +110,20 @@ class RunPort(Protocol):
 
     async def lease_confirmed(self) -> None:
         """Return once the run's lease is known to stand, or it is to stop."""
+
+    async def undo(self, job_id: str, names: Sequence[str]) -> Mapping[str, bytes] | None:
+        """Delete records of the steps of another job, which has ended without completing; return those that are left.
+
+        Returns:
+            Nothing if that job has completed; None, without effect, if it is open.
+        """
+
+    def suspend(self, wait: Suspended) -> None:
+        """End this run; a later one continues the job. A test without a worker returns, and the wait is over.
+
+        Raises:
+            Suspended: Always, but for a test.
+        """
 
     def block(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Await a coroutine on the event loop of the methods above; block this thread until it is done."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from jobfleet.events import Event
 from jobfleet.handle.base import HandleBase, T_co, outcome_of
 from jobfleet.model import JobResult, Priority, Receipt
+from jobfleet.model.chunk import Chunk
 from jobfleet.model.option_types import Seconds
 from jobfleet.model.result import LogLine
 
@@ -28,6 +29,9 @@ class AsyncHandleClient(Protocol):
 
     async def cancel(self, job_id: str, *, by: str | None = None) -> bool:
         """Cancel a job."""
+
+    async def signal(self, job_id: str, name: str, value: object = None, *, by: str | None = None) -> bool:
+        """Send a signal to a job."""
 
     async def details(self, job_id: str) -> JobDetails[Any]:
         """A job in full."""
@@ -65,6 +69,11 @@ class AsyncHandleClient(Protocol):
     def logs(self, job_id: str, *, tail: int | None = None, follow: bool = False) -> AsyncIterator[LogLine]:
         """What a job has logged, oldest first."""
 
+    def stream(
+        self, job_id: str, after: str | None = None, *, tail: int | None = None, follow: bool = True
+    ) -> AsyncIterator[Chunk]:
+        """The output of a job, oldest first."""
+
 
 class AsyncJobHandle(HandleBase[T_co]):
     """An enqueued job.
@@ -87,6 +96,7 @@ class AsyncJobHandle(HandleBase[T_co]):
         """Wait for its end; never raises for a job that failed.
 
         Raises:
+            StoreUnavailable: Redis was away for `patience` seconds, even if `timeout` is longer. The job continues.
             WaitTimeout: `timeout` seconds went by.
         """
         return await self._client.wait(self.id, timeout=timeout)
@@ -98,6 +108,7 @@ class AsyncJobHandle(HandleBase[T_co]):
             JobFailed: It failed.
             JobCancelled: It was cancelled.
             JobExpired: It was not started in time.
+            StoreUnavailable: Redis was away for `patience` seconds, even if `timeout` is longer. The job continues.
             WaitTimeout: `timeout` seconds went by.
         """
         return outcome_of(await self.wait(timeout))
@@ -105,6 +116,16 @@ class AsyncJobHandle(HandleBase[T_co]):
     async def cancel(self, *, by: str | None = None) -> bool:
         """Cancel it; False when it has ended already."""
         return await self._client.cancel(self.id, by=by)
+
+    async def signal(self, name: str, value: object = None, *, by: str | None = None) -> bool:
+        """Send it a signal, for its `ctx.wait_for(name)`; False when it has ended or another such signal came first.
+
+        Raises:
+            JobNotFound: It is not known any more.
+            InvalidJob: The name is wrong, or the job keeps too much already.
+            EncodingError: The value cannot be encoded.
+        """
+        return await self._client.signal(self.id, name, value, by=by)
 
     async def details(self) -> JobDetails[T_co]:
         """Read it in full: its state, priority, arguments, options, parents and past runs.
@@ -164,3 +185,7 @@ class AsyncJobHandle(HandleBase[T_co]):
     def logs(self, *, tail: int | None = None, follow: bool = False) -> AsyncIterator[LogLine]:
         """What it has logged, oldest first; with `follow` on until it ends."""
         return self._client.logs(self.id, tail=tail, follow=follow)
+
+    def stream(self, after: str | None = None, *, tail: int | None = None, follow: bool = True) -> AsyncIterator[Chunk]:
+        """The chunks that it emits, oldest first, until it ends; see `AsyncFleet.stream`."""
+        return self._client.stream(self.id, after, tail=tail, follow=follow)

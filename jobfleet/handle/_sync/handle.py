@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from jobfleet.events import Event
 from jobfleet.handle.base import HandleBase, T_co, outcome_of
 from jobfleet.model import JobResult, Priority, Receipt
+from jobfleet.model.chunk import Chunk
 from jobfleet.model.option_types import Seconds
 from jobfleet.model.result import LogLine
 
@@ -29,6 +30,9 @@ class HandleClient(Protocol):
 
     def cancel(self, job_id: str, *, by: str | None = None) -> bool:
         """Cancel a job."""
+
+    def signal(self, job_id: str, name: str, value: object = None, *, by: str | None = None) -> bool:
+        """Send a signal to a job."""
 
     def details(self, job_id: str) -> JobDetails[Any]:
         """A job in full."""
@@ -66,6 +70,11 @@ class HandleClient(Protocol):
     def logs(self, job_id: str, *, tail: int | None = None, follow: bool = False) -> Iterator[LogLine]:
         """What a job has logged, oldest first."""
 
+    def stream(
+        self, job_id: str, after: str | None = None, *, tail: int | None = None, follow: bool = True
+    ) -> Iterator[Chunk]:
+        """The output of a job, oldest first."""
+
 
 class JobHandle(HandleBase[T_co]):
     """An enqueued job.
@@ -88,6 +97,7 @@ class JobHandle(HandleBase[T_co]):
         """Wait for its end; never raises for a job that failed.
 
         Raises:
+            StoreUnavailable: Redis was away for `patience` seconds, even if `timeout` is longer. The job continues.
             WaitTimeout: `timeout` seconds went by.
         """
         return self._client.wait(self.id, timeout=timeout)
@@ -99,6 +109,7 @@ class JobHandle(HandleBase[T_co]):
             JobFailed: It failed.
             JobCancelled: It was cancelled.
             JobExpired: It was not started in time.
+            StoreUnavailable: Redis was away for `patience` seconds, even if `timeout` is longer. The job continues.
             WaitTimeout: `timeout` seconds went by.
         """
         return outcome_of(self.wait(timeout))
@@ -106,6 +117,16 @@ class JobHandle(HandleBase[T_co]):
     def cancel(self, *, by: str | None = None) -> bool:
         """Cancel it; False when it has ended already."""
         return self._client.cancel(self.id, by=by)
+
+    def signal(self, name: str, value: object = None, *, by: str | None = None) -> bool:
+        """Send it a signal, for its `ctx.wait_for(name)`; False when it has ended or another such signal came first.
+
+        Raises:
+            JobNotFound: It is not known any more.
+            InvalidJob: The name is wrong, or the job keeps too much already.
+            EncodingError: The value cannot be encoded.
+        """
+        return self._client.signal(self.id, name, value, by=by)
 
     def details(self) -> JobDetails[T_co]:
         """Read it in full: its state, priority, arguments, options, parents and past runs.
@@ -165,3 +186,7 @@ class JobHandle(HandleBase[T_co]):
     def logs(self, *, tail: int | None = None, follow: bool = False) -> Iterator[LogLine]:
         """What it has logged, oldest first; with `follow` on until it ends."""
         return self._client.logs(self.id, tail=tail, follow=follow)
+
+    def stream(self, after: str | None = None, *, tail: int | None = None, follow: bool = True) -> Iterator[Chunk]:
+        """The chunks that it emits, oldest first, until it ends; see `Fleet.stream`."""
+        return self._client.stream(self.id, after, tail=tail, follow=follow)

@@ -13,7 +13,7 @@ from jobfleet.model.option_types import Seconds
 from jobfleet.operations.audit import Action, Change, Outcome
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.arguments import Arguments
-from jobfleet.operations.jobs.filters import Filter
+from jobfleet.operations.jobs.matching.filters import Filter
 from jobfleet.operations.jobs.reschedule import Change as Rescheduling
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import moment, result_of
@@ -27,6 +27,11 @@ NO_VALUES: Mapping[str, Any] = {}
 def cancel(context: FleetContext, job_id: str) -> Action:
     """The cancellation of a job."""
     return _of_one(context, "cancel", job_id)
+
+
+def signal(context: FleetContext, job_id: str, name: str) -> Action:
+    """A signal to a job."""
+    return _of_one(context, "signal", job_id, {"signal": name})
 
 
 def reschedule(context: FleetContext, job_id: str, change: Rescheduling) -> Action:

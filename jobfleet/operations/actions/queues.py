@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from jobfleet.model.limit import LimitChange, LimitInfo
+from jobfleet.model.sequence import SequenceInfo
 from jobfleet.operations.audit import Action, Change, Outcome
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, value
@@ -87,6 +88,16 @@ def purge(queue: str) -> Action:
 def remove(queue: str, *, purge: bool) -> Action:
     """The removal of a queue."""
     return Action("queue.remove", f"{queue}", {"purge": purge}, end=lambda letters: Outcome("done", letters))
+
+
+def skip_head(seen: SequenceInfo) -> Action:
+    """The end of the head of a strict sequence."""
+    return Action("sequence.skip", of_queue(seen.queue, seen.group), {"head": seen.head})
+
+
+def resume_sequence(seen: SequenceInfo) -> Action:
+    """The end of the parking of a strict sequence."""
+    return Action("sequence.resume", of_queue(seen.queue, seen.group), {"head": seen.head})
 
 
 def set_limit(context: FleetContext, queue: str, group: str | None, wanted: LimitChange, *, replace: bool) -> Action:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jobfleet.errors import StoreUnavailable
 from jobfleet.model import Job
+from jobfleet.model.option_types import FAST
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.enqueue import check_times
 from jobfleet.operations.jobs.prepare import (
@@ -66,7 +67,7 @@ def prepare_offline(context: FleetContext, job: Job, reason: StoreUnavailable) -
     def lane_for(queue: str, job: Job, key: str | None = None, group: str | None = None) -> Lane:
         known = context.queues.get(queue)
         if known is not None:
-            return context.keys.lane(queue, lane_index(job, known.home, known.total, key, group))
+            return context.keys.lane(queue, lane_index(job, queue, known.home, known.total, key, group))
         if key is None and group is None and job.id is None:
             return context.keys.lane(queue, 0)  # every queue has this lane
         named = "unique key" if key is not None else "group" if group is not None else "id"
@@ -74,6 +75,9 @@ def prepare_offline(context: FleetContext, job: Job, reason: StoreUnavailable) -
         raise not_buffered(job, reason, why)
 
     made = submission(job, function, lane_for, limits=context.limits, windows=context.windows, levels=context.levels)
-    if made.level:
+    # Until a queue has been read, the durability of the fleet is the one that its jobs get.
+    own = job.durability or function.options.get("durability")
+    is_known = made.lane.queue in context.queues or context.ignores_levels
+    if made.level or (own is None and not is_known and context.config.durability != FAST):
         raise not_buffered(job, reason, UNCONFIRMED)
     return made

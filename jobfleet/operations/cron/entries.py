@@ -25,6 +25,9 @@ from jobfleet.store.records import Entry, FleetSeen, Holder
 from jobfleet.warn import warn
 
 DECORATOR = "decorator"
+TAKEN_OVER_S = 6
+"""Seconds within which a reaper stores the entry of a decorator that a worker has published: its look and its turn."""
+SOON = f"not there yet: a worker has published it, and a reaper takes it over within {TAKEN_OVER_S} seconds."
 
 
 class Decorated(NamedTuple):
@@ -97,6 +100,7 @@ def add_entry(
     refuse_displacing(job.on_conflict or "", "a recurring job")
     if cron.doubt:
         warn(cron.doubt)
+    # The copy carries no trace context: each fire begins a trace of its own, and repeating the call changes nothing.
     sent = yield from prepare(context, replace(job, cron_expression=None, tz=None), is_recurring=True)
     entry = CronEntry(
         name=name,
@@ -179,12 +183,14 @@ def find(context: FleetContext, name: str) -> Operation[FoundEntry]:
     """Read an entry.
 
     Raises:
-        JobNotFound: No entry has this name.
+        JobNotFound: No entry has this name, or no reaper has stored yet what a worker has published.
     """
     now, rows = value((yield (calls.entries(context.keys),)))
     for row in rows:
         if row.name == name:
             return FoundEntry(row, now)
+    if is_published(value((yield (context.fleet_call(),))), name):
+        raise JobNotFound(name, f"Cron entry {name!r} is {SOON} Then repeat this.")
     raise no_entry(name, [row.name for row in rows])
 
 

@@ -19,6 +19,7 @@ from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import moment
 from jobfleet.operations.workers.info import WorkerInfo, runs_undecorated, workers_of
 from jobfleet.store.calls import cron as calls
+from jobfleet.store.calls import presence
 from jobfleet.store.records import FleetSeen
 from jobfleet.store.rows import sound
 
@@ -77,10 +78,10 @@ class CronInfo:
     doubt: str = ""
 
 
-def firing(context: FleetContext, attendants: Iterable[calls.Attendant]) -> tuple[str, ...]:
+def firing(context: FleetContext, attendants: Iterable[presence.Attendant]) -> tuple[str, ...]:
     """The live processes that fire recurring jobs, as ``reaper ID`` or ``worker ID``."""
     gone_us = round(context.config.gone_after * 1e6)
-    return tuple(sorted(f"{one.role} {one.id}" for one in attendants if one.silent <= gone_us))
+    return tuple(sorted(f"{one.role} {one.id}" for one in attendants if one.silent <= gone_us and one.role != "relay"))
 
 
 def fired_by(names: Sequence[str]) -> str:
@@ -112,6 +113,13 @@ def listing(context: FleetContext, *, limit: int | None = None, after: str = "")
     return (yield from _infos(context, now, chosen[:limit]))
 
 
+def pending(context: FleetContext) -> Operation[list[str]]:
+    """Return the names of the published schedules that no reaper has stored yet."""
+    answers = yield (context.fleet_call(), calls.entries(context.keys))
+    seen, (_, rows) = value(answers[:1]), value(answers[1:])
+    return sorted(set(recurring(seen)) - {row.name for row in rows})
+
+
 def get(context: FleetContext, name: str) -> Operation[CronInfo]:
     """Read one entry.
 
@@ -128,7 +136,7 @@ def get(context: FleetContext, name: str) -> Operation[CronInfo]:
 def _infos(context: FleetContext, now: int, rows: Sequence[calls.Scheduled]) -> Operation[list[CronInfo]]:
     if not rows:
         return []
-    answers = yield (context.fleet_call(), calls.attendants(context.keys))
+    answers = yield (context.fleet_call(), presence.attendants(context.keys))
     seen, by = value(answers[:1]), firing(context, value(answers[1:]))
     workers = workers_of(context, seen)
     lasts = yield [calls.history(context.keys, row.name, limit=1) for row in rows]

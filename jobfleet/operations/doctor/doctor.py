@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from jobfleet.operations.doctor import access, cluster, fleet, lanes, payloads, replicas, server, unreadable
+from jobfleet.operations.doctor import (
+    access,
+    cluster,
+    database,
+    fleet,
+    lanes,
+    payloads,
+    replicas,
+    server,
+    unreadable,
+)
 from jobfleet.operations.doctor.findings import Diagnosis, Finding
 from jobfleet.operations.doctor.snapshot import Checkup, take
 from jobfleet.operations.fleet_context import FleetContext
@@ -35,6 +45,7 @@ CHECKS: tuple[Check, ...] = (
     lanes.hot,
     fleet.leases,
     fleet.cron,
+    fleet.samples,
     fleet.limits,
     unreadable.damage,
     lanes.runs,
@@ -43,8 +54,10 @@ CHECKS: tuple[Check, ...] = (
     lanes.lifetimes,
     fleet.long,
     fleet.outbox,
+    database.database,
     fleet.journal,
     fleet.paused,
+    fleet.gates,
     fleet.dead,
 )
 """The checks in the order of the report. The name of a check is the name of its finding."""

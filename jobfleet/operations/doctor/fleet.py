@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from jobfleet.clock import span
-from jobfleet.functions.naming import CLEANUP
+from jobfleet.functions.naming import BUILT_IN
 from jobfleet.operations.cron.listing import fired_by
+from jobfleet.operations.doctor.endings import HOUR
 from jobfleet.operations.doctor.findings import Finding, Level, named
-from jobfleet.operations.doctor.snapshot import HOUR, Checkup
+from jobfleet.operations.doctor.snapshot import Checkup
+from jobfleet.operations.explain.held import HUNG
 from jobfleet.operations.explain.reasons import counted
+from jobfleet.operations.explain.unknown import Elsewhere, known_elsewhere
 from jobfleet.operations.workers.info import runs_undecorated
 
 LATE = 60.0
@@ -23,7 +26,12 @@ def workers(seen: Checkup) -> Finding:
     hung = [one.id for one in alive if one.hung]
     if hung:
         text = f"{text}; children hang at {named(hung)}."
-        return Finding("workers", Level.WARNING, text, f"'jobfleet workers dump {hung[0]}' shows where.")
+        children = [each.id for one in alive for each in one.processes if each.state == HUNG]
+        command = f"workers stacks {children[0]}" if children else f"workers dump {hung[0]}"  # of an older worker
+        return Finding("workers", Level.WARNING, text, f"'jobfleet {command}' shows where.")
+    if chaotic := [one.id for one in alive if one.chaos]:
+        text = f"{text}; {named(chaotic)} inject faults on purpose."
+        return Finding("workers", Level.WARNING, text, "Unless this is staging, start them without --chaos.")
     gone = [one.id for one in seen.workers if one.is_gone]
     if gone:
         text = f"{text}; {named(gone)} {'is' if len(gone) == 1 else 'are'} gone without taking leave."
@@ -66,29 +74,56 @@ def service(seen: Checkup) -> Finding:
 
 
 def functions(seen: Checkup) -> Finding:
-    """Whether a live worker knows every function that waiting jobs name."""
+    """Whether a live worker knows every function that waiting jobs name, and serves their queue."""
     rows = [row for one in seen.lanes for row in one.waiting]
+    misplaced = _misplaced(seen)
     tell = bool(seen.alive) and all(worker.kinds for worker in seen.alive)
-    known = {*seen.known, CLEANUP} if tell else {*seen.functions, *seen.known, CLEANUP}
+    known = {*seen.known, *BUILT_IN} if tell else {*seen.functions, *seen.known, *BUILT_IN}
     unknown = {row.function for row in rows if row.function and row.function not in known}
     unknown = {function for function in unknown if not runs_undecorated(seen.alive, function)}
     new, left = sorted(unknown - seen.functions), sorted(unknown & seen.functions)
     parked = [row for row in rows if row.is_parked]
-    if not unknown and not parked:
+    if not unknown and not parked and not misplaced:
         return Finding("functions", Level.OK, "Workers have published every function that waiting jobs name.")
     parts = []
     if new:
         parts.append(f"no worker has published {named(new)}")
     if left:
         parts.append(f"no live worker knows {named(left)}, which one that has left did")
+    if misplaced:
+        pairs = [
+            f"{function} and serves {queue} (job {job_id})" for (function, queue), (job_id, _) in misplaced.items()
+        ]
+        parts.append(f"no live worker both knows {named(pairs)}")
     if parked:
         parts.append(f"{counted(len(parked), 'job')} parked, such as {parked[0].id}")
     text = "; ".join(parts)
-    remedy = "Start a worker with the module that has them"
-    remedy += (
-        f"; 'jobfleet explain {parked[0].id}' says more." if parked else "; the jobs go to the dead letters in time."
-    )
+    if misplaced and not unknown and not parked:
+        ((_, queue), (job_id, found)) = next(iter(misplaced.items()))
+        remedy = found.remedy(job_id, queue)
+        return Finding("functions", Level.WARNING, f"{text[0].upper()}{text[1:]}.", remedy)
+    if unknown:
+        remedy = "Start a worker with the module that has them"
+        remedy += f"; 'jobfleet explain {parked[0].id}' says more." if parked else (
+            "; the jobs go to the dead letters in time."
+        )  # fmt: skip
+    else:
+        remedy = (
+            f"'jobfleet explain {parked[0].id}' says what its worker lacks: a function, a key, the payload store, or a "
+            "newer version."
+        )
     return Finding("functions", Level.WARNING, f"{text[0].upper()}{text[1:]}.", remedy)
+
+
+def _misplaced(seen: Checkup) -> dict[tuple[str, str], tuple[str, Elsewhere]]:
+    """Functions and queues of waiting jobs that no worker pairs, each with the first such job."""
+    first: dict[tuple[str, str], str] = {}
+    for one in seen.lanes:
+        for row in one.waiting:
+            if row.function and not row.is_parked:
+                first.setdefault((row.function, one.lane.queue), row.id)
+    pairs = {pair: known_elsewhere(*pair, seen.kinds, seen.workers) for pair in first}
+    return {pair: (first[pair], found) for pair, found in pairs.items() if found is not None}
 
 
 def leases(seen: Checkup) -> Finding:
@@ -133,6 +168,26 @@ def cron(seen: Checkup) -> Finding:
         )
     word = "is" if len(seen.recurring) == 1 else "are"
     return Finding("cron", Level.OK, f"{jobs} {word} fired by {fired_by(seen.fired_by)}.")
+
+
+def samples(seen: Checkup) -> Finding:
+    """Whether a live reaper samples the fleet; a reaper with the Redis user of another role cannot."""
+    reapers = [name for name in seen.fired_by if name.startswith("reaper ")]
+    if not seen.config.samples:
+        return Finding("samples", Level.OK, "The settings here take no samples.")
+    if not reapers:
+        return Finding("samples", Level.OK, "No reaper is alive, and nobody else takes samples.")
+    late = None if seen.sampled is None else (seen.now - seen.sampled) / 1e6
+    if late is not None and late <= LATE:
+        return Finding("samples", Level.OK, f"The last sample is {span(max(0.0, late))} old.")
+    last = "there is no sample yet" if late is None else f"the last sample is {span(late)} old"
+    return Finding(
+        "samples",
+        Level.WARNING,
+        f"{named(reapers)} {'is' if len(reapers) == 1 else 'are'} alive, but {last}: no history, no autoscaling.",
+        "If it did not start just now, look in its log for 'stumbled'. Connect it as the Redis user 'reaper', not as "
+        "that of workers: docs/howto/redis-users.md.",
+    )
 
 
 def limits(seen: Checkup) -> Finding:
@@ -200,6 +255,16 @@ def paused(seen: Checkup) -> Finding:
     if not shown:
         return Finding("paused", Level.OK, "Nothing is paused.")
     return Finding("paused", Level.NOTE, f"Paused: {named(shown)}.", "'jobfleet queues resume …' lets them go on.")
+
+
+def gates(seen: Checkup) -> Finding:
+    """Whether a circuit breaker is open, or a named limit closed."""
+    shown = [f"breaker {one.name} ({one.reason or 'no reason'})" for one in seen.breakers if one.state != "closed"]
+    shown += [f"limit {one.name} ({one.reason or 'no reason'})" for one in seen.named_limits if one.closed_for]
+    if not shown:
+        return Finding("gates", Level.OK, "No circuit breaker is open, and no named limit is closed.")
+    remedy = "'jobfleet breakers close NAME' or 'jobfleet limits open NAME' lets their jobs start."
+    return Finding("gates", Level.NOTE, f"Jobs wait for {named(shown)}.", remedy)
 
 
 def dead(seen: Checkup) -> Finding:

@@ -8,6 +8,7 @@ from jobfleet.operations.doctor.findings import Finding, Level
 from jobfleet.operations.doctor.server import ALLOW_INFO, NOT_REPORTED
 from jobfleet.operations.doctor.snapshot import Checkup
 from jobfleet.operations.explain.reasons import counted
+from jobfleet.store.round_trip.barrier import REPLICATED
 
 SILENT = 10
 """Seconds without a word from a replica. A healthy one acknowledges every second."""
@@ -23,6 +24,11 @@ def replicas(seen: Checkup) -> Finding:
     every = list(_replicas(seen.info))
     away = [one for one in every if not _is_in_step(one)]
     text = f"{counted(len(every), 'replica')} in step." if every else "There is no replica."
+    needed = seen.config.durability_replicas
+    if REPLICATED in seen.levels and len(every) - len(away) < needed:
+        text = f"{counted(len(every) - len(away), 'replica')} in step, but durability='replicated' needs {needed}."
+        remedy = "Jobs of that durability are refused: start replicas, or lower durability_replicas."
+        return Finding("replicas", Level.WARNING, text, remedy)
     if away:
         names = ", ".join(f"{one.get('ip', '?')}:{one.get('port', '?')}" for one in away)
         text = f"{counted(len(away), 'replica')} of {len(every)} not in step: {names}. "

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from jobfleet.clock import span
+from jobfleet.operations.doctor.endings import HOUR, Endings, KeptResult
 from jobfleet.operations.doctor.findings import Finding, Level, size
-from jobfleet.operations.doctor.snapshot import HOUR, Checkup, Endings, KeptResult
+from jobfleet.operations.doctor.snapshot import Checkup
 from jobfleet.operations.explain.reasons import counted
+from jobfleet.store.round_trip.barrier import FSYNC
 from jobfleet.store.script import names
 from jobfleet.store.server.connect import OLDEST
 
@@ -66,6 +68,13 @@ def persistence(seen: Checkup) -> Finding:
             "AOF is on, but its last write has failed.",
             "Look at the server's disk and log.",
         )
+    if FSYNC in seen.levels:
+        return Finding(
+            "persistence",
+            Level.WARNING,
+            "AOF is off, but some jobs have durability='fsync': the server refuses them.",
+            "redis-cli CONFIG SET appendonly yes, and appendonly yes in its configuration; or choose another level.",
+        )
     unsaved, saved = seen.number("rdb_changes_since_last_save"), seen.number("rdb_saves")
     text = "AOF is off"
     if seen.info.get("rdb_last_bgsave_status", "ok") != "ok":
@@ -75,10 +84,14 @@ def persistence(seen: Checkup) -> Finding:
         text += f"; the last snapshot was {span(ago)} ago"
     else:
         text += ", and no snapshot was made since the server's start"
+    if unsaved:
+        text += f": a crash of the server would lose {counted(unsaved, 'change')}"
+        if seen.relayed:
+            text += ", and jobs that were relayed from an outbox have no row any more"
     return Finding(
         "persistence",
         Level.WARNING,
-        f"{text}: a crash of the server would lose {counted(unsaved, 'change')}.",
+        f"{text}.",
         "redis-cli CONFIG SET appendonly yes, and appendonly yes with appendfsync everysec in its configuration.",
     )
 

@@ -4,39 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from jobfleet.clock import wall_us
-from jobfleet.codec import header_or_empty, is_record, read_fields
+from jobfleet.codec import header_or_empty
 from jobfleet.config import JobConfig
-from jobfleet.errors import EncodingError, ScriptContractError
+from jobfleet.errors import ConfigError, ScriptContractError, StoreUnavailable
 from jobfleet.functions.keep_last import keep_last_in
 from jobfleet.functions.manifest import read_function, read_limit
+from jobfleet.model.gates import BreakerInfo, NamedLimit
 from jobfleet.model.limit import DeclaredLimit
 from jobfleet.operations import payloads, unreadable
 from jobfleet.operations.cron.listing import firing, recurring
+from jobfleet.operations.doctor.endings import Endings, endings_of
 from jobfleet.operations.doctor.permissions import lacking_commands
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.operation import Operation, value
+from jobfleet.operations.gates import gates
+from jobfleet.operations.operation import EachLane, Operation, value
 from jobfleet.operations.queues.info import QueueInfo, queue_info
 from jobfleet.operations.workers.info import WorkerInfo, workers_of
+from jobfleet.outbox import OutboxUnavailable, read_counts
+from jobfleet.outbox.announcement import relayed_by
+from jobfleet.outbox.row import Counts as SqlOutbox
 from jobfleet.retry.tries import Tries
+from jobfleet.samples.resolution import FINE, SECOND_US
 from jobfleet.store.call import Call
-from jobfleet.store.calls import cron, doctor, ended, inspect, journal, limit
-from jobfleet.store.calls.doctor import Kept, Leased, Leases, Locks, Topology, topology
+from jobfleet.store.calls import cron, doctor, inspect, journal, limit, presence, samples
+from jobfleet.store.calls.doctor import Leased, Leases, Locks, Topology, topology
 from jobfleet.store.calls.paused import read_functions
 from jobfleet.store.fleet import whole
-from jobfleet.store.job_rows import Final, Finished, Waiting
+from jobfleet.store.job_rows import Waiting
 from jobfleet.store.keys import BANDS, Lane
-from jobfleet.store.records import Counts, FleetSeen
+from jobfleet.store.records import Counts, FleetSeen, KindSeen
 
 PAGES = 20
 """Pages of leases per lane: at most 500 leases."""
 WAITING = 20
 """How many of the first waiting jobs of each section are read."""
-BATCHES = 50
-ENDED_PAGES = 4
-HOUR = 3600.0
 GRACE_US = 3_600_000_000
 """How long an expired unique key may stay, µs; the retention duty removes it sooner."""
 
@@ -55,37 +60,6 @@ class InLine(NamedTuple):
     function: str
     is_parked: bool
     has_envelope: bool
-
-
-class KeptResult(NamedTuple):
-    """The result of an ended job.
-
-    Attributes:
-        job_id: The id of the job.
-        kept: The size and the TTL of the result.
-        age: Seconds since the job ended.
-        is_counted: Whether its function keeps only the last results, so that it may be removed before its TTL.
-    """
-
-    job_id: str
-    kept: Kept
-    age: float
-    is_counted: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Endings:
-    """The recent endings of a lane.
-
-    Attributes:
-        number: How many jobs ended.
-        seconds: In how many seconds they ended; at most an hour.
-        kept: The results of the last of these jobs.
-    """
-
-    number: int = 0
-    seconds: float = HOUR
-    kept: tuple[KeptResult, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +104,16 @@ class Checkup:
         info: The answer of the server to INFO.
         workers: The workers whose heartbeat is remembered, gone workers included.
         functions: The names of the published functions.
-        known: The names of the functions that live workers know.
+        kinds: The kinds of live workers, and the functions that they know.
         paused: The functions that are paused in every queue.
+        named_limits: The named limits.
+        breakers: The circuit breakers that have counted a run.
         consumers: Consumer of the journals → the most events that a lane keeps.
         lanes: The lanes of at most `max_queues` queues; those that live workers serve come first.
         queue_count: The number of queues.
         recurring: The names of recurring jobs, also those of decorators that have no entry yet.
         fired_by: The processes that have announced that they fire recurring jobs; see `CronInfo`.
+        sampled: Until when the fleet was sampled, µs since 1970; None before the first sample.
         declared: The limits that functions of live workers declare, by function.
         role: The role that the user of this process has.
         lacking: The commands of that role that the user may not run; None if the server cannot check them.
@@ -144,6 +121,9 @@ class Checkup:
         damage: What cannot be read in the keys of the fleet.
         topology: The nodes of the cluster, if it is one.
         payloads: The payload store that this process reads; see `WorkerInfo.payloads`.
+        sql_outbox: The rows of the transactional outbox; the error if they cannot be read; None without an outbox.
+        relayed: The databases whose outboxes live reapers relay, one for each relay.
+        away: The lanes whose node of the cluster does not reply, by node; they are not in `lanes`.
     """
 
     config: JobConfig
@@ -152,13 +132,16 @@ class Checkup:
     info: Mapping[str, str] = field(default_factory=dict)
     workers: tuple[WorkerInfo, ...] = ()
     functions: frozenset[str] = frozenset()
-    known: frozenset[str] = frozenset()
+    kinds: tuple[KindSeen, ...] = ()
     paused: tuple[str, ...] = ()
+    named_limits: tuple[NamedLimit, ...] = ()
+    breakers: tuple[BreakerInfo, ...] = ()
     consumers: Mapping[str, int] = field(default_factory=dict)
     lanes: tuple[LaneSeen, ...] = ()
     queue_count: int = 0
     recurring: tuple[str, ...] = ()
     fired_by: tuple[str, ...] = ()
+    sampled: int | None = None
     declared: Mapping[str, DeclaredLimit] = field(default_factory=dict)
     role: str = ""
     lacking: tuple[str, ...] | None = None
@@ -166,11 +149,24 @@ class Checkup:
     damage: tuple[str, ...] = ()
     topology: Topology = field(default_factory=Topology)
     payloads: str = ""
+    sql_outbox: SqlOutbox | str | None = None
+    relayed: tuple[str, ...] = ()
+    away: Mapping[str, tuple[Lane, ...]] = field(default_factory=dict)
+
+    @property
+    def levels(self) -> set[str]:
+        """The durability that the settings here and the queues have."""
+        return {self.config.durability, *(queue.durability or "" for queue in self.queues)}
 
     @property
     def alive(self) -> list[WorkerInfo]:
         """The live workers."""
         return [worker for worker in self.workers if not worker.is_gone]
+
+    @property
+    def known(self) -> set[str]:
+        """The names of the functions that live workers know."""
+        return {name for kind in self.kinds for name in kind.functions if name}
 
     @property
     def queues(self) -> list[QueueInfo]:
@@ -194,12 +190,13 @@ def take(context: FleetContext, *, is_open: bool | None = None) -> Operation[Che
             doctor.server(context.keys),
             journal.consumers(context.keys),
             cron.entries(context.keys),
-            cron.attendants(context.keys),
+            presence.attendants(context.keys),
             context.kinds_call(),
             topology(context.keys),
+            samples.samples(context.keys),
         ]
     )
-    server, consumers, entries, attendants, kinds, nodes = yield asked
+    server, consumers, entries, attendants, kinds, nodes, sampled = yield asked
     ended = wall_us()
     damage: list[str] = []
     now, info = value([server])
@@ -213,15 +210,22 @@ def take(context: FleetContext, *, is_open: bool | None = None) -> Operation[Che
     _, rows = unreadable.read_or(entries, (now, []), damage)
     attended = unreadable.read_or(attendants, [], damage)
     seen = unreadable.read_or(kinds, None, damage)
-    known = [name for kind in (seen.kinds if seen is not None else ()) for name in kind.functions if name]
+    known_kinds = seen.kinds if seen is not None else ()
+    last = unreadable.read_or(sampled, samples.Head(now, None, {}), damage).last
     damage += yield from unreadable.of_fleet(context.keys, fleet)
     workers = tuple(workers_of(context, fleet))
     served = {queue for worker in workers if not worker.is_gone for queue in worker.queues}
     counting = [name for name, record in fleet.functions.items() if keep_last_in(read_function(record))]
+    names = sorted(fleet.queues, key=lambda queue: (queue not in served, queue))[: context.config.max_queues]
+    every = [lane for name in names for lane in context.lanes_of(name, fleet.queues[name][1])]
+    seen_nodes = unreadable.read_or(nodes, Topology(), damage)
+    away = (yield from _away(every)) if seen_nodes.shards else {}
+    unreached = {lane for of_node in away.values() for lane in of_node}
     lanes: list[LaneSeen] = []
-    for name in sorted(fleet.queues, key=lambda queue: (queue not in served, queue))[: context.config.max_queues]:
-        for lane in context.lanes_of(name, fleet.queues[name][1]):
+    for lane in every:
+        if lane not in unreached:
             lanes += [(yield from _lane(lane, now, counting))]
+    limits, breakers = yield from gates(context)
     return Checkup(
         context.config,
         now,
@@ -229,25 +233,51 @@ def take(context: FleetContext, *, is_open: bool | None = None) -> Operation[Che
         info=info,
         workers=workers,
         functions=frozenset(fleet.functions),
-        known=frozenset(known),
+        kinds=known_kinds,
         paused=tuple(read_functions(fleet.paused)),
+        named_limits=tuple(limits),
+        breakers=tuple(breakers),
         consumers=readers,
         lanes=tuple(lanes),
         queue_count=len(fleet.queues),
         recurring=tuple(sorted({row.name for row in rows} | set(recurring(fleet)))),
         fired_by=firing(context, attended),
+        sampled=None if last is None else (last + 1) * FINE.step * SECOND_US,
         declared={
             name: limit
             for name, record in fleet.functions.items()
-            if name in known and (limit := read_limit(record)) is not None
+            if any(name in kind.functions for kind in known_kinds) and (limit := read_limit(record)) is not None
         },
         role=role,
         lacking=lacking,
         is_open=is_open,
         damage=tuple(damage),
-        topology=unreadable.read_or(nodes, Topology(), damage),
+        topology=seen_nodes,
         payloads=(yield from payloads.seen(context)),
+        sql_outbox=(yield from _sql_outbox(context)),
+        relayed=relayed_by(context.config, attended),
+        away=away,
     )
+
+
+def _away(every: Sequence[Lane]) -> Operation[Mapping[str, tuple[Lane, ...]]]:
+    """Find the lanes whose node of a cluster does not reply, by node; the node is empty if none serves them."""
+    found: dict[str, tuple[Lane, ...]] = {}
+    answers = yield EachLane(unreadable.without_repair([inspect.counts(lane) for lane in every]))
+    for lane, answer in zip(every, answers, strict=True):
+        if isinstance(answer, StoreUnavailable):
+            found[answer.node] = (*found.get(answer.node, ()), lane)
+    return found
+
+
+def _sql_outbox(context: FleetContext) -> Operation[SqlOutbox | str | None]:
+    url = context.config.outbox_url
+    if url is None:
+        return None
+    try:
+        return (yield from payloads.blocking(partial(read_counts, url, context.config.namespace)))
+    except (OutboxUnavailable, ConfigError) as error:
+        return str(error)
 
 
 def ahead(began: int, now: int, ended: int) -> float:
@@ -298,7 +328,7 @@ def _lane(lane: Lane, now: int, counting: Sequence[str]) -> Operation[LaneSeen]:
         damage=tuple(damage),
     )
     seen = yield from _further(seen)
-    return replace(seen, endings=(yield from _endings(lane, counts.now, counting)))
+    return replace(seen, endings=(yield from endings_of(lane, counts.now, counting)))
 
 
 def _in_line(row: Waiting) -> InLine:
@@ -316,58 +346,3 @@ def _further(seen: LaneSeen) -> Operation[LaneSeen]:
     for answer in (yield unreadable.without_repair([doctor.runs(seen.lane, skip=skip) for skip in skips])):
         rows |= {row.id: row for row in value([answer]).rows}
     return replace(seen, rows=tuple(rows.values()))
-
-
-def _endings(lane: Lane, now: int, counting: Sequence[str]) -> Operation[Endings]:
-    """Count the jobs that ended within the last hour, or within the batches that are read.
-
-    Args:
-        lane: The lane.
-        now: The time of Redis, µs since 1970.
-        counting: The functions that keep only their last results.
-    """
-    since = now - HOUR * 1e6
-    rows: list[Finished] = []
-    seconds, before = HOUR, "+"
-    for _ in range(ENDED_PAGES):
-        (answer,) = yield unreadable.without_repair([inspect.finished(lane, before=before, limit=BATCHES)])
-        page: list[Finished] = unreadable.read_or(answer, [], [])
-        rows += [row for row in page if _at(row) >= since and row.outcome != inspect.NO_OUTCOME]
-        if not page or _at(page[-1]) < since:
-            break
-        before = f"({page[-1].entry}"
-    else:
-        seconds = max(1.0, (now - _at(page[-1])) / 1e6)
-    last = {lane.id_prefix + row.suffix: (now - _at(row)) / 1e6 for row in rows[: doctor.CHUNK]}
-    if not last:
-        return Endings()
-    (answer,) = yield unreadable.without_repair([doctor.kept(lane, list(last))])
-    kept: Sequence[Kept] = unreadable.read_or(answer, [Kept(0, 0)] * len(last), [])
-    counted = yield from _counted(lane, list(last), counting)
-    results = [KeptResult(job_id, one, last[job_id], job_id in counted) for job_id, one in zip(last, kept, strict=True)]
-    return Endings(len(rows), seconds, tuple(results))
-
-
-def _counted(lane: Lane, ids: Sequence[str], counting: Sequence[str]) -> Operation[set[str]]:
-    """Return those of some jobs whose results may be removed because their function keeps only the last ones."""
-    if not counting:
-        return set()
-    (answer,) = yield unreadable.without_repair([ended.outcomes(lane, ids)])
-    finals: Sequence[Final | None] = unreadable.read_or(answer, [None] * len(ids), [])
-    return {
-        job_id
-        for job_id, final in zip(ids, finals, strict=True)
-        if final is not None and is_record(final.body) and _function_in(final.body) in counting
-    }
-
-
-def _function_in(record: bytes) -> str:
-    try:
-        return str(read_fields(record).get("function", ""))
-    except EncodingError:
-        return ""
-
-
-def _at(row: Finished) -> int:
-    """When a job ended, µs since 1970."""
-    return int(row.entry.partition("-")[0]) * 1000

@@ -23,10 +23,11 @@ def damage(seen: Checkup) -> Finding:
             "Something beside jobfleet has written there: find out what. Workers move it aside as they meet it.",
         )
     if aside:
+        places = [f"{what.partition('moved aside: ')[0]}{what.partition('moved aside: ')[2]}" for what in aside]
         return Finding(
             "damage",
             Level.NOTE,
-            f"Something that could not be read was {named(aside)}.",
+            f"Something that could not be read was moved aside: {named(places)}.",
             "It is kept for 30 days: look at it, and delete it. Find out what has written it.",
         )
     return Finding("damage", Level.OK, "Everything that was looked at can be read.")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from jobfleet.errors import JobNotFound
 from jobfleet.model import JobStatus, split_id
 from jobfleet.model.explanation import Explanation, Reason, ReasonCode
+from jobfleet.operations.explain.gates import breaker_open, gates_of, limit_closed, limit_full, limit_rate
+from jobfleet.operations.explain.hangs import blocking, hung
 from jobfleet.operations.explain.limits import (
     behind_in_group,
     group_full,
@@ -24,6 +27,7 @@ from jobfleet.operations.explain.running import (
     suspect,
     worker_gone,
 )
+from jobfleet.operations.explain.sequence import in_sequence
 from jobfleet.operations.explain.snapshot import Snapshot, take
 from jobfleet.operations.explain.waiting import (
     behind,
@@ -49,6 +53,7 @@ Check = Callable[[Snapshot], Reason | None]
 
 WAITING: tuple[Check, ...] = (
     blocked,
+    in_sequence,
     not_due,
     suspect,
     parked,
@@ -64,13 +69,18 @@ WAITING: tuple[Check, ...] = (
     queue_rate,
     group_full,
     group_rate,
+    limit_closed,
+    limit_full,
+    limit_rate,
+    breaker_open,
+    hung,
     busy,
     behind,
     behind_in_group,
 )
 """The checks of a waiting job, in the order in which they prevent a claim. A new way of waiting adds its check here."""
 
-RUNNING: tuple[Check, ...] = (awaiting_lock, running, suspect, cancelling, worker_gone, lease_expired)
+RUNNING: tuple[Check, ...] = (awaiting_lock, running, blocking, suspect, cancelling, worker_gone, lease_expired)
 
 
 def explain(seen: Snapshot) -> Explanation:
@@ -104,7 +114,12 @@ def look(context: FleetContext, job_id: str) -> Operation[Explanation]:
         split_id(job_id)
     except JobNotFound as error:
         return Explanation(job_id, None, (unknown(str(error)),))
-    return explain((yield from take(context, job_id)))
+    seen = yield from take(context, job_id)
+    job = seen.job
+    if job is not None and job.status.is_waiting:
+        gates = yield from gates_of(context, seen.record, job.function, job.queue, job.group)
+        seen = replace(seen, gates=gates)
+    return explain(seen)
 
 
 def _asked(seen: Snapshot, checks: Sequence[Check]) -> list[Reason]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from jobfleet.clock import span
-from jobfleet.model import JobStatus
+from jobfleet.model import JobResult, JobStatus
 from jobfleet.model.explanation import Fact, Reason, ReasonCode
 from jobfleet.operations.explain.reasons import asked_by, counted, listed
 from jobfleet.operations.explain.snapshot import Snapshot
 from jobfleet.store.job_rows import InRun
+
+UNREADABLE = ("bad-signature", "payload-lost", "unreadable")
+"""Error classes of jobs of which nothing is left that could be run."""
 
 
 def awaiting_lock(seen: Snapshot) -> Reason | None:
@@ -29,6 +34,8 @@ def running(seen: Snapshot) -> Reason | None:
         return None
     run, gone, left = found.run, seen.ago(found.run.claimed), -seen.ago(seen.lane.deadline)
     text = f"Running for {span(gone)} on {run.child}, run {seen.job.attempt}"
+    if seen.emitted:
+        text += f"; it has emitted {counted(seen.emitted, 'chunk')}"
     text += f"; its lease ends in {span(left)} unless it is renewed." if left > 0 else "."
     facts: dict[str, Fact] = {
         "since": gone,
@@ -37,6 +44,8 @@ def running(seen: Snapshot) -> Reason | None:
         "fence": run.token,
         "lease_left": left,
     }
+    if seen.emitted:
+        facts["chunks"] = seen.emitted
     return Reason(ReasonCode.RUNNING, text, facts)
 
 
@@ -86,10 +95,19 @@ def lease_expired(seen: Snapshot) -> Reason | None:
     """Its lease has expired."""
     if not isinstance(seen.lane.found, InRun) or seen.lane.deadline > seen.lane.now:
         return None
+    if not seen.lane.deadline:
+        return Reason(ReasonCode.LEASE_EXPIRED, "It has a run and no lease: 'jobfleet doctor --fix' mends that.", {})
     gone, held = seen.ago(seen.lane.deadline), max(0.0, -seen.ago(seen.lane.hold))
     text = f"Its lease ended {span(gone)} ago: the next worker or reaper that looks takes it back"
     text += f", in {span(held)} at the soonest, since nobody looked for a while." if held else "."
     return Reason(ReasonCode.LEASE_EXPIRED, text, {"since": gone, "held_for": held})
+
+
+def _again(job: JobResult[Any]) -> str:
+    """How to run a failed job again."""
+    if job.error_class in UNREADABLE:
+        return "what is stored of it cannot be run: enqueue the job again, and 'jobfleet dead purge' this one"
+    return f"'jobfleet dead replay {job.id}' runs it again"
 
 
 def ended(seen: Snapshot) -> Reason | None:
@@ -108,7 +126,7 @@ def ended(seen: Snapshot) -> Reason | None:
             facts |= {"duration": job.duration.total_seconds() if job.duration else None, "child": job.worker}
             return Reason(ReasonCode.COMPLETED, f"Completed{ago}{took}{where}.", facts)
         case JobStatus.FAILED:
-            text = f"Failed{ago} on run {job.attempt}: {_error(seen)}; 'jobfleet dead replay {job.id}' runs it again."
+            text = f"Failed{ago} on run {job.attempt}: {_error(seen)}; {_again(job)}."
             facts |= {"run": job.attempt, "error": job.error, "error_class": job.error_class, "child": job.worker}
             return Reason(ReasonCode.FAILED, text, facts)
         case JobStatus.CANCELLED if job.moved_to:

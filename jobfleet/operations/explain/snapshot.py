@@ -9,6 +9,8 @@ from jobfleet.codec import header_or_empty
 from jobfleet.errors import JobNotFound
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.model.details import JobDetails
+from jobfleet.model.gates import BreakerInfo, NamedLimit
+from jobfleet.operations.explain.held import Held, held_by_hung
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.details import details_of, envelope_of, policy_in
 from jobfleet.operations.jobs.poll import poll_many
@@ -20,8 +22,10 @@ from jobfleet.retry.policy import Policy
 from jobfleet.retry.tries import FRESH, Tries
 from jobfleet.store.calls import flow, inspect, lock
 from jobfleet.store.calls.lock import Awaited
+from jobfleet.store.calls.log import chunks
 from jobfleet.store.explained import Explained
 from jobfleet.store.job_rows import InRun, InWait
+from jobfleet.store.keys import Lane
 from jobfleet.store.records import FleetSeen, KindSeen, KindsSeen
 from jobfleet.store.scores import due_of_score, is_blocked, is_withheld
 
@@ -60,6 +64,10 @@ class Snapshot:
         unmet: The first parents that have not completed.
         unmet_count: How many parents have not completed.
         awaited: The lock for which its code waits.
+        emitted: How many chunks of output its present run has stored.
+        held: By child that hangs, the jobs that may block its event loop.
+        record: The published record of its function; None if there is none.
+        gates: The named limits and the circuit breaker of a waiting job.
     """
 
     id: str
@@ -76,6 +84,10 @@ class Snapshot:
     unmet: tuple[UnmetParent, ...] = ()
     unmet_count: int = 0
     awaited: Awaited | None = None
+    emitted: int = 0
+    held: Held = field(default_factory=dict)
+    record: bytes | None = None
+    gates: tuple[NamedLimit | BreakerInfo, ...] = ()
 
     @property
     def due(self) -> int:
@@ -124,10 +136,12 @@ def take(context: FleetContext, job_id: str) -> Operation[Snapshot]:
     is_held = isinstance(seen.found, InWait) and is_blocked(seen.found.due)
     unmet = [state.parent for state in states if not state.status] if is_held else []
     shown = (yield from poll_many(context, unmet[:SHOWN])) if unmet else []
-    is_running = isinstance(seen.found, InRun)
-    awaited: Awaited | None = value((yield (lock.awaited(context.keys, job_id),))) if is_running else None
+    awaited, emitted = (
+        (yield from _of_run(context, lane, job_id, seen.found)) if isinstance(seen.found, InRun) else (None, 0)
+    )
     job = _job(context, job_id, seen)
-    letter = value(answers[4:])
+    letter, workers = value(answers[4:]), tuple(workers_of(context, fleet))
+    is_open = isinstance(seen.found, InWait | InRun)
     envelope = (yield from readable(context, envelope_of(seen, letter))) if job is not None else b""
     return Snapshot(
         job_id,
@@ -136,7 +150,7 @@ def take(context: FleetContext, job_id: str) -> Operation[Snapshot]:
         details=None if job is None else details_of(context, job, seen, letter, states, fleet, envelope=envelope),
         tries=Tries.parse(seen.found.tries) if isinstance(seen.found, InWait | InRun) else FRESH,
         policy=policy_in(context.config, header, fleet),
-        workers=tuple(workers_of(context, fleet)),
+        workers=workers,
         functions=frozenset(fleet.functions),
         kinds=kinds.kinds,
         parents=len(states) if is_held else 0,
@@ -147,7 +161,17 @@ def take(context: FleetContext, job_id: str) -> Operation[Snapshot]:
         ),
         unmet_count=len(unmet),
         awaited=awaited,
+        emitted=emitted,
+        held=(yield from held_by_hung(context, lane.queue, workers)) if is_open else {},
+        record=fleet.functions.get(job.function) if job is not None else None,
     )
+
+
+def _of_run(context: FleetContext, lane: Lane, job_id: str, found: InRun) -> Operation[tuple[Awaited | None, int]]:
+    """The lock for which the code of a run waits, and how many chunks of output the run has stored."""
+    answers = yield (lock.awaited(context.keys, job_id), chunks(lane, job_id, tail=1))
+    last, _ = value(answers[1:])
+    return value(answers[:1]), last[-1].n if last and last[-1].token == found.run.token else 0
 
 
 def _job(context: FleetContext, job_id: str, seen: Explained) -> JobResult[Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime
 
 from jobfleet.clock import local, span, to_us
@@ -10,9 +11,10 @@ from jobfleet.model import JobStatus
 from jobfleet.model.explanation import Fact, Reason, ReasonCode
 from jobfleet.model.similar import similar_function
 from jobfleet.operations.explain.reasons import asked_by, because, counted, did_you_mean, listed
+from jobfleet.operations.explain.sequence import is_behind
 from jobfleet.operations.explain.snapshot import Snapshot
-from jobfleet.operations.explain.unknown import unknown
-from jobfleet.operations.flows.record import GUARD, LOOK_EVERY
+from jobfleet.operations.explain.unknown import known_elsewhere, unknown
+from jobfleet.operations.flows.whole import GUARD, LOOK_EVERY
 from jobfleet.operations.jobs.details import expiry_in
 from jobfleet.operations.results import moment
 from jobfleet.operations.workers.info import WorkerInfo
@@ -28,6 +30,8 @@ def not_due(seen: Snapshot) -> Reason | None:
     if seen.tries.parked_since or seen.job is None or seen.job.status not in LATER:
         return None
     left = -seen.ago(seen.due)
+    if (signal := seen.lane.wait) is not None:
+        return _suspended(seen, signal, left)
     failures, crashes, policy = seen.tries.failures, seen.tries.crashes, seen.policy
     if not failures and not crashes:
         at = datetime.fromtimestamp(seen.due // 1_000_000, UTC)
@@ -35,7 +39,9 @@ def not_due(seen: Snapshot) -> Reason | None:
         return Reason(ReasonCode.SCHEDULED, text, {"due_in": left, "due": moment(seen.due)})
     most = policy.most_retries
     number = f"retry {failures}" if most is None else f"retry {failures} of {most}"
-    what = number if failures else f"its run after crash {crashes}"
+    what = number if not crashes else f"its run after crash {crashes}"
+    if failures and crashes:  # which of them was last is not stored
+        what = f"its next run, after {counted(failures, 'failed run')} and {counted(crashes, 'crashed run')}"
     text = f"Waiting for {what}, due in {span(left)}{_after(seen)}{_last_retry(seen)}"
     facts = {
         "due_in": left, "due": moment(seen.due), "retry": failures, "max_retries": most,
@@ -43,6 +49,17 @@ def not_due(seen: Snapshot) -> Reason | None:
         "retry_until": _retry_until(seen),
     }  # fmt: skip
     return Reason(ReasonCode.RETRYING, text, facts)
+
+
+def _suspended(seen: Snapshot, signal: str, left: float) -> Reason:
+    """It waits since a run: for a time, or for a signal."""
+    until = local(datetime.fromtimestamp(seen.due // 1_000_000, UTC))
+    facts: dict[str, Fact] = {"due_in": left, "due": moment(seen.due)}
+    if not signal:
+        return Reason(ReasonCode.SLEEPING, f"Sleeping until {until}: continues in {span(left)}.", facts)
+    text = f"Waiting for signal {signal} until {until}, for {span(left)} more; "
+    text += f"'jobfleet signal {seen.job.id if seen.job else 'ID'} {shlex.quote(signal)} VALUE' sends it."
+    return Reason(ReasonCode.AWAITING_SIGNAL, text, {**facts, "signal": signal})
 
 
 def _retry_until(seen: Snapshot) -> datetime | None:
@@ -66,6 +83,8 @@ def blocked(seen: Snapshot) -> Reason | None:
             f"starts a flow that is written within {span(LOOK_EVERY)}, and cancels what is not after {span(GUARD)}."
         )
         return Reason(ReasonCode.BLOCKED, text, {"parents": seen.parents, "unmet": ()})
+    if not seen.unmet and is_behind(seen):
+        return None
     if not seen.unmet:
         text = "Blocked, though all jobs that it waits for have ended: a worker or a reaper unblocks it in a moment."
         return Reason(ReasonCode.BLOCKED, text, {"parents": seen.parents, "unmet": ()})
@@ -174,15 +193,15 @@ def _newer_than_published(seen: Snapshot) -> str:
 
 def elsewhere(seen: Snapshot) -> Reason | None:
     """No worker both knows its function and serves its queue, though some worker does each."""
-    job, knowers = seen.job, seen.knowers
-    if job is None or not knowers or not serving(seen):
+    job = seen.job
+    found = None if job is None else known_elsewhere(job.function, job.queue, seen.kinds, seen.workers)
+    if job is None or found is None:
         return None
-    if any(job.queue in kind.functions.get("", "").split() for kind in knowers):
-        return None
-    names = [kind.worker for kind in knowers]
+    names = found.workers
     know, do = ("knows", "does") if len(names) == 1 else ("know", "do")
     text = f"{listed(names)} {know} {job.function!r} and {do} not serve the queue {job.queue!r}; "
-    text += f"those that serve it do not know the function. Start a worker with its module and '-Q {job.queue}'."
+    text += "those that serve it do not know the function. "
+    text += found.remedy(job.id, job.queue)
     return Reason(ReasonCode.ELSEWHERE, text, {"function": job.function, "queue": job.queue, "workers": names})
 
 

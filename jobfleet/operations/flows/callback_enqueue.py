@@ -24,7 +24,8 @@ from jobfleet.operations.flows.dependencies import (
     refuse_displacing,
     start,
 )
-from jobfleet.operations.flows.flow import lift, put_all
+from jobfleet.operations.flows.flow import lift
+from jobfleet.operations.flows.writing import guarded, put_all
 from jobfleet.operations.jobs.enqueue import prepare
 from jobfleet.operations.operation import Operation
 from jobfleet.store.records import Holder
@@ -66,7 +67,9 @@ def _send(context: FleetContext, made: Dependant, callbacks: Mapping[str, Depend
         return receipt_of(made, "g", created=False)._replace(callbacks=ids)
     if isinstance(created, Holder):
         return held_by(made, created)
-    yield from put_all(context, list(callbacks.values()))
-    yield from lift(context, list(callbacks.values()))
+    made_after = list(callbacks.values())
+    guards = guarded(made_after)
+    yield from put_all(context, made_after, guards)
+    yield from lift(context, guards)
     letter = yield from start(context, made)
     return receipt_of(made, letter, created=created)._replace(callbacks=ids)

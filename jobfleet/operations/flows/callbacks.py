@@ -11,17 +11,21 @@ from dataclasses import replace
 
 from jobfleet.clock import wall_us
 from jobfleet.codec import amended
+from jobfleet.functions.naming import UNDO
+from jobfleet.functions.running.tracing import trace_of, with_trace
 from jobfleet.graph import refuse_times
 from jobfleet.model import Job, derived_suffix
-from jobfleet.model.callback import CALLBACKS
+from jobfleet.model.options.callback import CALLBACKS
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.flows.dependencies import Dependant, refuse_unique
+from jobfleet.operations.flows.dependencies import Dependant, refuse_unique, submit_prepared
 from jobfleet.operations.jobs.enqueue import prepare
 from jobfleet.operations.jobs.prepare import has_callbacks, resolve
 from jobfleet.operations.operation import Operation
 from jobfleet.store.calls.flow import Edge
 
 POLICIES = {"on_success": "~s", "on_failure": "~f"}
+UNDO_RETRIES = 20
+"""Retries of a job that undoes steps: more than a day and a half with the default delays."""
 _set = object.__setattr__
 
 
@@ -60,8 +64,25 @@ def prepare_callbacks(
     return made
 
 
+def undo_later(context: FleetContext, job_id: str, suffix: str) -> Operation[None]:
+    """Enqueue the job that undoes the steps of a running job, unless that job completes.
+
+    Args:
+        context: The context of the fleet.
+        job_id: The running job.
+        suffix: The suffix of the new job; the same in all runs, so that a repetition adds nothing.
+    """
+    queue = context.keys.lane_of(job_id).queue
+    job = Job("undo", UNDO, (job_id,), queue=queue, max_retries=UNDO_RETRIES)
+    _set(job, "suffix", suffix)
+    sent = yield from prepare(context, job)
+    fields = {"parents": 1, "callback": "undo", "enqueued_at": wall_us()}
+    entry = sent.entry._replace(envelope=amended(sent.entry.envelope, fields))
+    yield from submit_prepared(context, Dependant(sent.lane, entry, (Edge(job_id, 0, "~u"),), level=sent.level))
+
+
 def _bare(job: Job, suffix: str) -> Job:
     """The job without callbacks, under a derived id: to enqueue its parent again makes no second callback."""
     copy = replace(job, on_success=None, on_failure=None)
     _set(copy, "suffix", suffix)
-    return copy
+    return with_trace(copy, trace_of(job))

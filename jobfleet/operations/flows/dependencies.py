@@ -8,15 +8,14 @@ before all parents are registered, and a producer that dies in between has enque
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobfleet.codec import amended
 from jobfleet.errors import InvalidJob, JobNotFound, UnknownParent
 from jobfleet.graph import PARENTS_MOST
 from jobfleet.model import After, Job, JobStatus, Receipt
 from jobfleet.model.option_types import Items
-from jobfleet.model.unique import DEBOUNCE, EXISTING, RAISE, REPLACE
+from jobfleet.model.options.unique import DEBOUNCE, EXISTING, RAISE, REPLACE
 from jobfleet.operations.durability import confirmed_receipt, durably
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.unblock import unblock, unblock_dependants
@@ -35,8 +34,7 @@ from jobfleet.store.retention import PARENTS_KEPT_MS
 POLICIES = {"cancel": "c", "run": "r", "wait": "w"}
 
 
-@dataclass(frozen=True, slots=True)
-class Dependant:
+class Dependant(NamedTuple):
     """A prepared job that waits for other jobs.
 
     Attributes:
@@ -83,7 +81,17 @@ def submit(context: FleetContext, job: Job) -> Operation[Receipt]:
         DurabilityUnavailable: The server cannot provide the job's durability; nothing was written.
         DurabilityUncertain: The level was not reached.
     """
-    made = yield from _written(context, job)
+    return (yield from submit_prepared(context, (yield from _written(context, job))))
+
+
+def submit_prepared(context: FleetContext, made: Dependant) -> Operation[Receipt]:
+    """Enqueue a prepared job that waits for other jobs.
+
+    Raises:
+        UnknownParent: A parent is not known.
+        DuplicateJob: Another job holds its unique key, and the job has ``on_conflict="raise"``.
+        DurabilityUncertain: The level was not reached.
+    """
     yield from check_parents(context, [edge.parent for edge in made.edges])
     if not made.level:
         return (yield from _send(context, made))

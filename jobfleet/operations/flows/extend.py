@@ -16,9 +16,11 @@ from jobfleet.functions.running.addition import FlowAddition
 from jobfleet.graph import PARENTS_MOST
 from jobfleet.model import JobStatus, added_suffix
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.flows.flow import lift, prepare_jobs, put_all, run_all
-from jobfleet.operations.flows.record import addition_name, ids_of, read, seal_addition
+from jobfleet.operations.flows.flow import lift, prepare_jobs
+from jobfleet.operations.flows.record import read, seal_addition
 from jobfleet.operations.flows.unblock import unblock_dependants
+from jobfleet.operations.flows.whole import addition_name, ids_of
+from jobfleet.operations.flows.writing import guarded, put_all, run_all
 from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.store.calls import flow as calls
 from jobfleet.store.calls import inspect
@@ -61,9 +63,10 @@ def extend_flow(context: FleetContext, adder: str, flow_id: str, addition: FlowA
     if before.stage == calls.DONE:
         known = set(ids_of(before.record))
         return [ids[order[number]] for number in range(len(ids)) if ids[order[number]] in known]
-    yield from put_all(context, made)
+    guards = guarded(made)
+    yield from put_all(context, made, guards)
     yield from note(calls.WHOLE, {})
-    yield from lift(context, made)
+    yield from lift(context, guards)
     joined = yield from _join(context, adder, joins, children)
     yield from note(calls.DONE, joined)
     return [ids[order[number]] for number in range(len(ids))]

@@ -1,19 +1,20 @@
 """Enqueue, read, list and cancel flows.
 
-All jobs of a flow are written with guards, also the jobs without parents. When all jobs are written, the record of the
-flow is marked as whole, and the guards are lifted. If a producer dies in between, the sweep of the relay reads the
-record: it lifts the guards of a whole flow, and cancels a flow that is not whole, of which no job has started.
+The jobs that wait for no other job of the flow are written with guards (`writing`). When all jobs are written, the
+record of the flow is marked as whole, and the guards are lifted. If a producer dies in between, the sweep of the relay
+reads the record: it lifts the guards of a whole flow. Of a flow that is not whole no job has started; it cancels the
+guarded jobs, and with them the others.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from jobfleet.codec import amended, encode
-from jobfleet.errors import InvalidJob
 from jobfleet.graph import Flow, refuse_times
 from jobfleet.model import JobResult
 from jobfleet.model.asking import check_number
@@ -22,21 +23,24 @@ from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.callbacks import prepare_callbacks
 from jobfleet.operations.flows.dependencies import POLICIES, Dependant, refuse_unique
 from jobfleet.operations.flows.info import FlowInfo, FlowPart
-from jobfleet.operations.flows.label import labelled
-from jobfleet.operations.flows.record import RECORD, FlowJob, StoredFlow, labels_of, read, row_of
-from jobfleet.operations.flows.unblock import unblock, unblock_dependants
+from jobfleet.operations.flows.label import label_of
+from jobfleet.operations.flows.record import FlowJob, StoredFlow, labels_of, read, row_of
+from jobfleet.operations.flows.unblock import unblock
+from jobfleet.operations.flows.whole import RECORD
+from jobfleet.operations.flows.writing import guarded, put_all
 from jobfleet.operations.jobs.cancel import cancel_ids
 from jobfleet.operations.jobs.enqueue import prepare
 from jobfleet.operations.jobs.poll import poll_many
-from jobfleet.operations.operation import Operation, T, batches, value
+from jobfleet.operations.jobs.prepare import asks_for_callbacks
+from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.operations.results import moment
-from jobfleet.store.call import Call
 from jobfleet.store.calls import flow as calls
 from jobfleet.store.calls.index import KEEP
+from jobfleet.store.records import Entry
 from jobfleet.store.retention import PARENTS_KEPT_MS
 
-AT_ONCE = 100
 Suffix = Callable[[int], str]
+_set = object.__setattr__
 
 
 def enqueue(context: FleetContext, flow: Flow) -> Operation[FlowInfo]:
@@ -48,8 +52,6 @@ def enqueue(context: FleetContext, flow: Flow) -> Operation[FlowInfo]:
         DurabilityUnavailable: The server cannot provide the durability of a job; nothing is written.
         DurabilityUncertain: The durability of a job was not reached; it has the id of the flow.
     """
-    if not isinstance(flow, Flow):
-        raise InvalidJob(f"flow is {flow!r:.100}; give a Flow.", field="flow")
     jobs, dependants = yield from prepare_jobs(context, flow, {"flow": flow.id})
     writing = write(context, flow.id, flow.name, jobs, dependants)
     if levels := {one.level for one in dependants if one.level}:
@@ -103,9 +105,11 @@ def prepare_jobs(
     """
     order = flow.order()
     places = {node.number: place for place, node in enumerate(order)}
-    jobs: list[FlowJob] = []
+    rows: list[FlowJob] = []
     dependants: list[Dependant] = []
     more: list[Dependant] = []
+    heads: dict[int, dict[bytes, bytes]] = {}
+    outer = tuple(calls.Edge(job_id, number, POLICIES["cancel"]) for number, job_id in enumerate(first))
     for node in order:
         links = flow.links.get(node.number, {})
         job = node.job if suffix is None or node.job.id else replace(node.job, id=suffix(node.number))
@@ -113,25 +117,37 @@ def prepare_jobs(
         refuse_unique(job, "jobs of a flow")
         refuse_times(job)
         sent = yield from prepare(context, job)
-        parents = tuple(places[number] for number in links)
-        before = [
-            (jobs[place].id, POLICIES[link.otherwise]) for place, link in zip(parents, links.values(), strict=True)
-        ]
-        before = before or [(job_id, POLICIES["cancel"]) for job_id in first]
-        edges = tuple(calls.Edge(job_id, number, policy) for number, (job_id, policy) in enumerate(before))
+        parents = tuple([places[number] for number in links])
+        otherwise = tuple([link.otherwise for link in links.values()])
+        edges = outer
+        if parents:
+            edges = tuple(
+                [
+                    calls.Edge(rows[place].id, number, POLICIES[policy])
+                    for number, (place, policy) in enumerate(zip(parents, otherwise, strict=True))
+                ]
+            )
+        entry = sent.entry
         fields = {**header, "parents": len(edges)} if edges else header
-        callbacks = yield from prepare_callbacks(context, job, sent.entry.id, header)
+        callbacks: Mapping[str, Dependant] = {}
+        if asks_for_callbacks(context, job):
+            callbacks = yield from prepare_callbacks(context, job, entry.id, header)
         if callbacks:
             fields = {**fields, **{option: one.entry.id for option, one in callbacks.items()}}
             more += callbacks.values()
-        envelope = amended(sent.entry.envelope, fields)
+            envelope = amended(entry.envelope, fields)
+        else:
+            envelope = amended(entry.envelope, fields, heads.setdefault(len(edges), {}))
         # The status of a flow, and its retry, need the endings of all its jobs.
-        entry = sent.entry._replace(envelope=envelope, meta=_without_keep(sent.entry.meta))
+        entry = Entry(entry.id, entry.band, entry.when, _without_keep(entry.meta) if entry.meta else "", envelope)
         dependants.append(Dependant(sent.lane, entry, edges, level=sent.level))
         function = str(getattr(job.function, "name", job.function))
-        otherwise = tuple(link.otherwise for link in links.values())
-        jobs.append(FlowJob(sent.entry.id, job.name, function, parents, otherwise, sent.entry.band))
-    return Prepared(labelled(jobs, [node.job for node in order]), dependants + more)
+        rows.append(FlowJob(entry.id, job.name, function, parents, otherwise, entry.band))
+    shared = Counter([row.name for row in rows])
+    for row, node in zip(rows, order, strict=True):
+        if shared[row.name] > 1:
+            _set(row, "label", label_of(node.job))  # before anybody sees it
+    return Prepared(rows, dependants + more)
 
 
 def write(
@@ -152,53 +168,28 @@ def write(
         made: The new jobs.
         folded: The stored names of the additions whose jobs are among `jobs`.
     """
-    yield from _write_record(context, flow_id, name, jobs, folded, is_whole=False)
-    yield from put_all(context, made)
-    at = yield from _write_record(context, flow_id, name, jobs, folded, is_whole=True)
-    yield from lift(context, made)
+    rows = [[*row_of(job), job.added_by] if job.added_by else row_of(job) for job in jobs]
+    guards = guarded(made)
+    last = list({context.keys.lane_of(job_id): job_id for job_id in guards}.values())
+    fields: dict[str, object] = {"name": name, "jobs": rows, **labels_of(jobs), "last": last}
+    if folded:
+        fields["folded"] = list(folded)
+    yield from _write_record(context, flow_id, {**fields, "whole": False})
+    yield from put_all(context, made, guards)
+    at = yield from _write_record(context, flow_id, {**fields, "whole": True})
+    yield from lift(context, guards)
     return at
 
 
-def lift(context: FleetContext, made: Sequence[Dependant]) -> Operation[None]:
-    """Lift the guards of jobs; all of them must be written."""
-    guards = [calls.ParentEnd(one.entry.id, calls.GUARD, "completed", b"") for one in made]
-    yield from unblock(context.keys, guards, ttl_ms=PARENTS_KEPT_MS)
+def lift(context: FleetContext, guards: Sequence[str]) -> Operation[None]:
+    """Lift the guards of jobs, given by their ids; all the jobs that were made with them must be written."""
+    ends = [calls.ParentEnd(job_id, calls.GUARD, "completed", b"") for job_id in guards]
+    yield from unblock(context.keys, ends, ttl_ms=PARENTS_KEPT_MS)
 
 
-def _write_record(
-    context: FleetContext, flow_id: str, name: str, jobs: Sequence[FlowJob], folded: Sequence[str], *, is_whole: bool
-) -> Operation[int]:
-    rows = [[*row_of(job), job.added_by] if job.added_by else row_of(job) for job in jobs]
-    fields: dict[str, object] = {"name": name, "jobs": rows, "whole": is_whole, **labels_of(jobs)}
-    record = encode({**fields, "folded": list(folded)} if folded else fields, limits=RECORD, what="flow")
+def _write_record(context: FleetContext, flow_id: str, fields: Mapping[str, object]) -> Operation[int]:
+    record = encode(fields, limits=RECORD, what="flow")
     return int(value((yield (calls.keep_flow(context.keys, flow_id, record, ttl_ms=PARENTS_KEPT_MS),))))
-
-
-def put_all(context: FleetContext, made: Sequence[Dependant]) -> Operation[None]:
-    """Write jobs with their guards, and register their parents."""
-    blocks = [
-        calls.block(one.lane, one.entry, part, ttl_ms=PARENTS_KEPT_MS)
-        for one in made
-        for part in (batches(one.edges, calls.CHUNK) if one.edges else [()])
-    ]
-    yield from run_all(blocks)
-    children: dict[str, list[str]] = {}
-    for one in made:
-        for edge in one.edges:
-            children.setdefault(edge.parent, []).append(one.entry.id)
-    watches = [(parent, part) for parent, names in children.items() for part in batches(names, calls.CHUNK)]
-    endings = yield from run_all([calls.watch(context.keys.lane_of(parent), parent, part) for parent, part in watches])
-    for (parent, part), ending in zip(watches, endings, strict=True):
-        if ending.state != "watched":  # only when the same flow is enqueued again
-            yield from unblock_dependants(context.keys, parent, ending, part, ttl_ms=PARENTS_KEPT_MS)
-
-
-def run_all(every: Sequence[Call[T]]) -> Operation[list[T]]:
-    """Run many calls, up to 100 per pipeline; return their values."""
-    answers: list[T] = []
-    for part in batches(every, AT_ONCE):
-        answers += [value([answer]) for answer in (yield part)]
-    return answers
 
 
 def get(context: FleetContext, flow_id: str) -> Operation[FlowInfo]:

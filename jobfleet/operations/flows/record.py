@@ -7,18 +7,14 @@ from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
 from typing import Any, NamedTuple
 
-from jobfleet.codec import Limits, decode, encode
+from jobfleet.codec import decode, encode
 from jobfleet.errors import EncodingError, JobNotFound
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.flows.whole import RECORD
 from jobfleet.operations.operation import Operation, value
 from jobfleet.store.calls import flow as calls
 
-RECORD = Limits(max_bytes=16 << 20, max_containers=1 << 17, setting="")
-LOOK_EVERY = 10.0
-"""Seconds between a reaper's searches for flows that are written but not started because their producer died."""
-GUARD = 600.0
-"""Seconds until a flow that its producer never finished writing is cancelled; no job of it has started."""
 OTHERWISE = {"c": "cancel", "r": "run", "w": "wait"}
 
 
@@ -83,11 +79,6 @@ def jobs_of(fields: Mapping[str, Any], added_by: str | None = None) -> list[Flow
     return [replace(job, label=str(labels[job.id])) if job.id in labels else job for job in jobs]
 
 
-def addition_name(adder: str, name: str) -> str:
-    """The stored name of an addition: the id of the adding job and the name that it gave."""
-    return f"{adder} {name}"
-
-
 def seal_addition(
     jobs: Sequence[FlowJob], *, after_this: bool, joins: Sequence[str], joined: Mapping[str, str]
 ) -> bytes:
@@ -105,32 +96,6 @@ def seal_addition(
     rows = [row_of(job) for job in jobs]
     fields = {"jobs": rows, "after": after_this, "joins": list(joins), "joined": dict(joined)}
     return encode({**fields, **labels_of(jobs)}, limits=RECORD, what="flow")
-
-
-def ids_of(record: bytes) -> list[str]:
-    """The ids of the jobs of a stored addition."""
-    return [row[0] for row in decode(record, limits=RECORD)["jobs"]]
-
-
-def is_whole(kept: calls.Kept, addition: str | None = None) -> bool:
-    """Whether all jobs of a flow, or of an addition to it, are written."""
-    if addition is not None:
-        return addition in kept.more and kept.more[addition].stage >= calls.WHOLE
-    try:
-        fields = decode(kept.record, limits=RECORD) if kept.record else None
-    except EncodingError:
-        return False
-    return isinstance(fields, dict) and fields.get("whole") is True
-
-
-def ids_of_whole(kept: calls.Kept) -> list[str]:
-    """The ids of the jobs of a flow; empty when not all jobs are written, or the record cannot be read."""
-    if not is_whole(kept):
-        return []
-    try:
-        return [str(job_id) for job_id in ids_of(kept.record)]
-    except (KeyError, TypeError, IndexError):
-        return []
 
 
 class StoredFlow(NamedTuple):

@@ -15,10 +15,11 @@ from jobfleet.model import JobStatus, new_suffix
 from jobfleet.operations.dead.replay import replay
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.dependencies import POLICIES, Dependant
-from jobfleet.operations.flows.flow import run_all, with_results, write
+from jobfleet.operations.flows.flow import with_results, write
 from jobfleet.operations.flows.info import FlowInfo
 from jobfleet.operations.flows.record import FlowJob, StoredFlow, read
 from jobfleet.operations.flows.unblock import unblock_dependants
+from jobfleet.operations.flows.writing import run_all
 from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.operations.payloads import carried
 from jobfleet.store.calls import flow as calls

@@ -14,6 +14,9 @@ from jobfleet.store.calls import control, flow
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.retention import TOMBSTONE_MS
 
+AT_ONCE = 20
+"""Maximum number of calls in one trip."""
+
 
 @dataclass(slots=True)
 class Unblocked:
@@ -44,9 +47,11 @@ def unblock(
     by_lane: dict[Lane, list[flow.ParentEnd]] = {}
     for one in ends:
         by_lane.setdefault(keys.lane_of(one.child), []).append(one)
-    for lane, rows in by_lane.items():
-        for part in batches(rows, flow.CHUNK):
-            letters = value((yield (flow.unblock(lane, part, ttl_ms=ttl_ms),)))
+    parts = [(lane, part) for lane, rows in by_lane.items() for part in batches(rows, flow.CHUNK)]
+    for some in batches(parts, AT_ONCE):
+        answers = yield [flow.unblock(lane, part, ttl_ms=ttl_ms) for lane, part in some]
+        for (lane, part), answer in zip(some, answers, strict=True):
+            letters = value([answer])
             cancelled: dict[str, list[str]] = {}
             for one, letter in zip(part, letters, strict=True):
                 done.letters[one.child, one.parent] = letter

@@ -66,12 +66,17 @@ def with_arguments(envelope: bytes, wanted: Arguments, limits: Limits, registry:
         InvalidJob: The job has a later version of the arguments than this process, or an earlier one that cannot be
             upcast.
         EncodingError: An argument cannot travel, or arguments are kept and cannot be read.
+        TypeMismatch: An argument does not fit the annotation of the function, if this process knows it.
     """
     header = read_header(envelope)
     function = registry.get(str(header.get("function", "")))
     if function is not None and header.get("schema", 1) != function.schema.version:
         envelope = _at_version(envelope, function, wanted, limits)
-    return recalled(envelope, *complete(envelope, wanted, limits), limits=limits)
+    args, kwargs = complete(envelope, wanted, limits)
+    if function is not None and function.typed is not None:
+        function.fit.check((len(args), *kwargs), args, kwargs)
+        args, kwargs = function.typed.dump(args, kwargs, may_be_json=True)
+    return recalled(envelope, args, kwargs, limits=limits)
 
 
 def _check_is_kept(envelope: bytes) -> None:

@@ -49,7 +49,7 @@ def purge_queue(context: FleetContext, queue: str, by: str | None) -> Operation[
     every = yield from lanes(context, queue)
     count = 0
     for lane in every:
-        for section in inspect.SECTIONS:
+        for section in reversed(inspect.SECTIONS):  # a head of a sequence last: its end frees only the next job
             skip = 0
             while True:
                 _, rows = value((yield (inspect.waiting(lane, section, skip=skip),)))

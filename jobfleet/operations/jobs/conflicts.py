@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from jobfleet.errors import DuplicateJob, JobfleetError, ScriptContractError
 from jobfleet.model import JobStatus, Receipt
-from jobfleet.model.unique import DEBOUNCE, RAISE, REPLACE
+from jobfleet.model.options.unique import DEBOUNCE, RAISE, REPLACE
 from jobfleet.operations.jobs.prepare import Submission
 from jobfleet.operations.jobs.uniqueness import Uniqueness
 from jobfleet.store.call import Call

@@ -10,9 +10,9 @@ from jobfleet.model import JobResult, JobStatus, Priority, check_queue
 from jobfleet.model.asking import check_number
 from jobfleet.model.option_types import Seconds
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.jobs.filters import Seen, Stream, read, smallest
+from jobfleet.operations.jobs.matching.filters import Seen, Stream, read, smallest
+from jobfleet.operations.jobs.matching.selection import RUNNING, Selection, page_of
 from jobfleet.operations.jobs.reschedule import change_of
-from jobfleet.operations.jobs.selection import RUNNING, Selection, page_of
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation
 from jobfleet.store.job_rows import InWait

@@ -11,12 +11,13 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError
 from jobfleet.functions.manifest import read_function, read_version
 from jobfleet.model import JobResult, Priority
-from jobfleet.model.callback import CALLBACKS
 from jobfleet.model.details import JobDetails, Parent
+from jobfleet.model.options.callback import CALLBACKS
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.prepare import durations_in
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.payloads import readable, with_value
+from jobfleet.operations.rebuilt import rebuilt_in
 from jobfleet.operations.results import moment, result_of
 from jobfleet.retry.policy import Policy, policy_of, with_header
 from jobfleet.retry.tries import FRESH, Tries
@@ -55,7 +56,7 @@ def details(context: FleetContext, job_id: str) -> Operation[JobDetails[Any]]:
     _, parents = value(answers[2:3])
     fleet: FleetSeen = value(answers[3:])
     result = result_of(job_id, seen.found, seen.now, limits=context.limits, marks_stored=True)
-    job = yield from with_value(context, result)
+    job = rebuilt_in(context, (yield from with_value(context, result)))
     envelope = yield from readable(context, envelope_of(seen, letter))
     return details_of(context, job, seen, letter, parents, fleet, envelope=envelope)
 
@@ -96,6 +97,8 @@ def details_of(
         options=_options(header),
         max_retries=policy.most_retries if policy else None,
         retry_for=timedelta(seconds=policy.retry_for) if policy and policy.retry_for else None,
+        crashes=tries.crashes,
+        max_crashes=policy.max_crashes if policy else None,
         expires_at=moment(expiry_in(meta)),
         parents=tuple(Parent(parent.parent, parent.status) for parent in parents),
         callbacks={option: str(header[option]) for option in CALLBACKS if option in header},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobfleet.clock import monotonic, span
-from jobfleet.errors import EncodingError, InvalidJob
+from jobfleet.errors import EncodingError, InvalidJob, StoreUnavailable
 from jobfleet.model import Job, Receipt
 from jobfleet.model.option_types import FAST
 from jobfleet.model.similar import similar_function
@@ -20,7 +20,7 @@ from jobfleet.operations.jobs.prepare import (
     submission_in,
 )
 from jobfleet.operations.lanes import open_queue
-from jobfleet.operations.operation import Operation, value
+from jobfleet.operations.operation import EachLane, Operation, value
 from jobfleet.operations.payloads import stow
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.records import FleetSeen, Holder
@@ -118,7 +118,10 @@ def published(context: FleetContext) -> Operation[FleetSeen]:
     last = context.published
     if last.fleet is not None and monotonic() - last.read_at <= REMEMBERED:
         return last.fleet
-    fleet: FleetSeen = value((yield (context.fleet_call(),)))
+    (found,) = yield EachLane((context.fleet_call(),))
+    if isinstance(found, StoreUnavailable):  # the node of the fleet's keys is away from the cluster
+        found = last.fleet or value((yield (context.fleet_call(),)))
+    fleet: FleetSeen = value([found])
     context.published = Published(monotonic(), fleet)
     return fleet
 
@@ -141,23 +144,31 @@ def _check_unregistered(context: FleetContext, name: str) -> Operation[None]:
 
 
 def _look_up(context: FleetContext, job: Job, *, is_recurring: bool) -> Operation[Resolved]:
-    from jobfleet.operations.workers.info import runs_undecorated, workers_of
-
     seen = yield from published(context)
     function = resolve_in(context, job)
     if function is not None:
         return function
-    name = str(job.function)
-    if runs_undecorated(workers_of(context, seen), name):
-        return Resolved(name, {})
-    meant = similar_function(name, seen.functions)
-    hint = f"; did you mean {meant!r}?" if meant else "."
-    grace = span(context.config.unknown_grace)
-    effect = f"The job is parked; unless one does within {grace}, it goes to the dead letters."
-    if is_recurring:
-        effect = f"Until one does, each fire makes a job that is parked and goes to the dead letters after {grace}."
-    warn(f"No worker has published {name!r}{hint} {effect}")
+    name, hints = str(job.function), context.published.hints
+    if name not in hints:
+        hints[name] = _hint(context, seen, name)
+    if hints[name]:
+        grace = span(context.config.unknown_grace)
+        place = "" if job.queue else "goes to queue 'default' (give queue if the function has another one) and "
+        effect = f"The job {place}will be parked; unless one does within {grace}, it goes to the dead letters."
+        if is_recurring:
+            effect = f"Until one does, each fire makes a job that {place}is parked; after {grace} it is a dead letter."
+        warn(f"{hints[name]} {effect} The namespace of this process is {context.config.namespace!r}.")
     return Resolved(name, {})
+
+
+def _hint(context: FleetContext, seen: FleetSeen, name: str) -> str:
+    """That no worker has published a function, and what was probably meant; empty if a worker runs it all the same."""
+    from jobfleet.operations.workers.info import runs_undecorated, workers_of
+
+    if runs_undecorated(workers_of(context, seen), name):
+        return ""
+    meant = similar_function(name, seen.functions)
+    return f"No worker has published {name!r}" + (f"; did you mean {meant!r}?" if meant else ".")
 
 
 def receipt(sent: Submission, *, created: bool) -> Receipt:

@@ -14,9 +14,9 @@ from jobfleet.errors import (
 )
 from jobfleet.model import JobResult, JobStatus, check_queue, split_id
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.jobs.filters import Stream, smallest
+from jobfleet.operations.jobs.matching.filters import Stream, smallest
+from jobfleet.operations.jobs.matching.selection import Selection
 from jobfleet.operations.jobs.moved_job import MovingJob, enqueue_moved, moved_entry
-from jobfleet.operations.jobs.selection import Selection
 from jobfleet.operations.jobs.waiting import Acted, is_free, walk_index, walk_section
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, value
@@ -54,6 +54,11 @@ def move(context: FleetContext, job_id: str, queue: str, by: str | None) -> Oper
         return result.moved_to
     if not isinstance(seen.found, InWait) or result.status is JobStatus.BLOCKED:
         raise InvalidJob(REFUSED.format(job_id, result.status))
+    if seen.wait is not None:
+        raise InvalidJob(
+            f"{job_id} waits in a run of its own; a move would lose its steps. Move it when it has ended its wait.",
+            field="queue",
+        )
     waiting = seen.found
     due = str(due_of_score(waiting.due))
     job = MovingJob(job_id, waiting.band, due, seen.meta, waiting.envelope, bool(waiting.tries))

@@ -11,6 +11,7 @@ from jobfleet.model import JobResult
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.operations.payloads import with_value, with_values
+from jobfleet.operations.rebuilt import rebuilt_in
 from jobfleet.operations.results import result_of
 from jobfleet.store.calls import control, inspect
 from jobfleet.store.job_rows import Found, InRun, InWait
@@ -35,7 +36,7 @@ def poll(context: FleetContext, job_id: str) -> Operation[JobResult[Any]]:
     lane = context.keys.lane_of(job_id)
     found = value((yield (inspect.status(lane, (job_id,)),)))
     result = result_of(job_id, found[1][0], found[0], limits=context.limits, is_checked=True, marks_stored=True)
-    return (yield from with_value(context, result))
+    return rebuilt_in(context, (yield from with_value(context, result)))
 
 
 def poll_many(
@@ -61,12 +62,13 @@ def poll_many(
     answers = yield [inspect.status(lane, part) for lane, part in chunks]
     known: dict[str, JobResult[Any]] = {}
     for (_, part), answer in zip(chunks, answers, strict=True):
-        now, found = value([answer])
-        for job_id, one in zip(part, found, strict=True):
+        now, rows = value([answer])
+        for job_id, one in zip(part, rows, strict=True):
             with suppress(JobNotFound):
                 known[job_id] = result_of(job_id, one, now, limits=context.limits, marks_stored=True)
     if has_values:
-        known = dict(zip(known, (yield from with_values(context, list(known.values()))), strict=True))
+        found = yield from with_values(context, list(known.values()))
+        known = {job_id: rebuilt_in(context, one) for job_id, one in zip(known, found, strict=True)}
     return [known.get(job_id) for job_id in ids]
 
 
@@ -92,7 +94,11 @@ def poll_ended(
         for job_id, one in zip(part, found, strict=True):
             if not isinstance(one, InRun | InWait):
                 ended[job_id] = _result_or_error(context, job_id, one, now)
-    return dict(zip(ended, (yield from with_values(context, list(ended.values()))), strict=True))
+    values = yield from with_values(context, list(ended.values()))
+    return {
+        job_id: rebuilt_in(context, one) if isinstance(one, JobResult) else one
+        for job_id, one in zip(ended, values, strict=True)
+    }
 
 
 def _result_or_error(context: FleetContext, job_id: str, found: Found, now: int) -> JobResult[Any] | Exception:

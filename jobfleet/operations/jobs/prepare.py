@@ -11,20 +11,24 @@ from typing import Any, NamedTuple
 from jobfleet.clock import moment_us, to_us, wall_us
 from jobfleet.codec import Limits, encode, encode_head, seal_call
 from jobfleet.errors import InvalidJob
+from jobfleet.functions.arguments.typed_call import TypedCall
 from jobfleet.functions.injection import injection_of, parameters_of
 from jobfleet.functions.manifest import read_function, read_parameters
 from jobfleet.functions.naming import BUILT_IN, stable_name
 from jobfleet.functions.registry import JobFunction, Registry
+from jobfleet.functions.running.tracing import trace_of
 from jobfleet.functions.schema import VERSION, schema_in
-from jobfleet.model import Job, JobStatus, Priority, seconds
-from jobfleet.model.group import GroupTemplate, group_name
-from jobfleet.model.option_types import FAST
+from jobfleet.model import Job, JobStatus, Priority, seconds, split_id
+from jobfleet.model.option_types import FAST, Items
+from jobfleet.model.options.group import GroupTemplate, check_order, group_name
 from jobfleet.operations.fleet_context import REMEMBERED, FleetContext
 from jobfleet.operations.jobs.uniqueness import Uniqueness, named_arguments, uniqueness
 from jobfleet.store.calls.index import keep_index, marked, names
 from jobfleet.store.keys import Lane, lane_number
 from jobfleet.store.records import Entry
 
+POLICIES: Mapping[str, str] = MappingProxyType({"strict": "s", "strict-park": "p", "strict-fail-rest": "f"})
+"""The values of `order`, as the clear record has them (lua/lib/group/sequence.lua)."""
 DURATION_OPTIONS = ("retry_delay", "retry_for", "timeout", "hard_timeout", "result_ttl")
 PLAIN_OPTIONS = (
     "max_retries",
@@ -68,12 +72,14 @@ class Resolved(NamedTuple):
         options: The options of the function.
         parameters: The parameters that a unique key or a group may name.
         is_registered: False for a plain function, which only some workers run.
+        typed: Converts its arguments; None if they travel as they are.
     """
 
     name: str
     options: Mapping[str, Any]
     parameters: tuple[inspect.Parameter, ...] = ()
     is_registered: bool = True
+    typed: TypedCall | None = None
 
 
 def resolve(job: Job, registry: Registry) -> Resolved | None:
@@ -86,13 +92,13 @@ def resolve(job: Job, registry: Registry) -> Resolved | None:
     if isinstance(function, str):
         known = registry.get(function)
         if known is not None:
-            return _tuple(Resolved, (function, known.given, known.parameters or (), True))
+            return _tuple(Resolved, (function, known.given, known.parameters or (), True, known.typed))
         return _built_in(function) if function in BUILT_IN else None
     if isinstance(function, JobFunction):
-        return _tuple(Resolved, (function.name, function.given, function.parameters or (), True))
+        return _tuple(Resolved, (function.name, function.given, function.parameters or (), True, function.typed))
     for known in registry.functions.values():
         if known.function is function:
-            return Resolved(known.name, known.given, known.parameters or ())
+            return Resolved(known.name, known.given, known.parameters or (), typed=known.typed)
     asked = parameters_of(function, injection_of(function)) if job.unique is not None else ()
     name = stable_name(function, label=job.name)
     registry.enqueued[name] = function
@@ -104,12 +110,17 @@ def _built_in(name: str) -> Resolved:
     return Resolved(name, {}, tuple(inspect.Parameter(parameter, kind) for parameter in BUILT_IN[name]))
 
 
-def lane_index(job: Job, home: int, lanes: int, key: str | None = None, group: str | None = None) -> int:
+def lane_index(job: Job, queue: str, home: int, lanes: int, key: str | None = None, group: str | None = None) -> int:
     """The number of the lane for a job. A group, a unique key and an id of the caller have their place in a home lane.
 
     Raises:
-        InvalidJob: Two of these have different places.
+        InvalidJob: Two of these have different places, or the job has the whole id of a job that is elsewhere.
     """
+    if job.id is not None and job.id != job.suffix:
+        place = split_id(job.id)
+        if place.queue != queue or place.lane >= lanes:
+            raise InvalidJob(f"id is {job.id!r}, but this job goes to one of {lanes} lanes of {queue}.", field="id")
+        return place.lane
     if lanes == 1:
         return 0
     keys = {name: value for name, value in (("group", group), ("unique", key), ("id", job.id)) if value is not None}
@@ -151,7 +162,7 @@ def submission(
     if job.is_plain and not options:
         _check_fit(job)
         lane = lane_of("default", job, None, None)
-        return plain(job, function.name, lane, limits, levels.get("default", "") if levels else "")
+        return plain(job, function, lane, limits, levels.get("default", "") if levels else "")
     unique = uniqueness(job, function.name, options, function.parameters)
     _check_fit(job)
     key = unique.key if unique is not None else None
@@ -162,7 +173,7 @@ def submission(
     version = schema_in(options) if VERSION in options else 1
     level = job.durability or options.get("durability") or levels.get(lane.queue, "")
     head = _head(job, function.name, key, group, level, version)
-    envelope = seal_call(head, job.args, job.kwargs, limits=limits)
+    envelope = seal_call(head, *_call_of(job, function), limits=limits)
     priority = job.priority if job.priority is not None else options.get("priority")
     band = NORMAL_BAND if priority is None else Priority(priority).band
     when = _when(job, options)
@@ -171,6 +182,9 @@ def submission(
         meta = "\n".join([meta, *unique.meta] if meta else unique.meta)
     if group is not None:
         meta = f"{meta}\ng {group}" if meta else f"g {group}"
+    if order := job.order or options.get("order"):
+        check_order(order, group, None if unique is None else unique.on_conflict)
+        meta = f"{meta}\no {POLICIES[order]}"
     if job.tags or job.user is not None or job.session is not None:
         meta = marked(meta, names(job.tags or (), job.user, job.session))
     if "keep_last" in options:
@@ -178,6 +192,11 @@ def submission(
     entry = Entry(lane.id_prefix + job.suffix, band, when, meta, envelope)
     status = JobStatus.SCHEDULED if is_later(when) else JobStatus.QUEUED
     return Submission(lane, entry, status, unique, "" if level == FAST else level)
+
+
+def _call_of(job: Job, function: Resolved) -> tuple[Items[object], Mapping[str, object]]:
+    """The arguments as they travel."""
+    return (job.args, job.kwargs) if function.typed is None else function.typed.dump(tuple(job.args), job.kwargs)
 
 
 def _check_fit(job: Job) -> None:
@@ -188,14 +207,17 @@ def _check_fit(job: Job) -> None:
             fit.check(shape, job.args, kwargs)
 
 
-def plain(job: Job, function: str, lane: Lane, limits: Limits, level: str = "") -> Submission:
+def plain(job: Job, function: Resolved, lane: Lane, limits: Limits, level: str = "") -> Submission:
     """Prepare a job that has no option, only a function and arguments.
 
     Raises:
         EncodingError: An argument cannot travel.
     """
-    head = _head(job, function, None, None, level) if job.id or level else _plain_head(function, job.name)
-    envelope = seal_call(head, job.args, job.kwargs, limits=limits)
+    name = function.name
+    is_bare = not (job.id or level or job.trace)
+    head = _plain_head(name, job.name) if is_bare else _head(job, name, None, None, level)
+    args, kwargs = (job.args, job.kwargs) if function.typed is None else _call_of(job, function)
+    envelope = seal_call(head, args, kwargs, limits=limits)
     entry = _tuple(Entry, (lane.id_prefix + job.suffix, NORMAL_BAND, "", "", envelope))
     return _tuple(Submission, (lane, entry, QUEUED, None, level))
 
@@ -217,6 +239,8 @@ def _head(job: Job, function: str, key: str | None, group: str | None, level: st
         header["durability"] = level
     if job.request:
         header["request"] = job.request
+    if trace := trace_of(job):
+        header["trace"] = dict(trace)
     _describe(job, header)
     return encode_head(header)
 
@@ -298,7 +322,13 @@ def resolve_in(context: FleetContext, job: Job) -> Resolved | None:
         return known
     seen = context.published.fleet
     record = seen.functions.get(str(job.function)) if seen is not None else None
-    return None if record is None else Resolved(str(job.function), read_function(record), read_parameters(record))
+    return None if record is None else _published(str(job.function), record)
+
+
+@lru_cache(maxsize=1024)
+def _published(name: str, record: bytes) -> Resolved:
+    """The function of a published record; many jobs of one function follow each other."""
+    return Resolved(name, read_function(record), read_parameters(record))
 
 
 def queue_of(job: Job, function: Resolved) -> str:
@@ -322,7 +352,7 @@ def asks_for_callbacks(context: FleetContext, job: Job) -> bool:
 
 def quick(context: FleetContext, job: Job, now: float) -> Submission | None:
     """Prepare a job if its function and its queue are known at `now` (monotonic seconds); else return None."""
-    function = resolve(job, context.registry)
+    function = resolve_in(context, job)
     if function is None or not (
         job.is_plain or (job.cron_expression is None and job.tz is None and job.depends_on is None)
     ):
@@ -343,6 +373,6 @@ def submission_in(context: FleetContext, job: Job, function: Resolved) -> Submis
 
     def lane_for(queue: str, job: Job, key: str | None = None, group: str | None = None) -> Lane:
         known = context.queues[queue]
-        return context.keys.lane(queue, lane_index(job, known.home, known.total, key, group))
+        return context.keys.lane(queue, lane_index(job, queue, known.home, known.total, key, group))
 
     return submission(job, function, lane_for, limits=context.limits, windows=context.windows, levels=context.levels)

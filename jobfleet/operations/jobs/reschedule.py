@@ -10,10 +10,10 @@ from jobfleet.clock import moment_us, to_us
 from jobfleet.errors import InvalidJob, JobNotFound
 from jobfleet.model import JobResult, Priority, seconds
 from jobfleet.model.option_types import Seconds
-from jobfleet.model.options import LATEST
+from jobfleet.model.options.checks import LATEST
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.jobs.filters import Stream, smallest
-from jobfleet.operations.jobs.selection import Selection
+from jobfleet.operations.jobs.matching.filters import Stream, smallest
+from jobfleet.operations.jobs.matching.selection import Selection
 from jobfleet.operations.jobs.waiting import Acted, is_free, walk_index, walk_section
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, value

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.jobs.filters import Seen, Stream, go_through
+from jobfleet.operations.jobs.matching.filters import Seen, Stream, go_through
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import waiting_result
 from jobfleet.store.calls import inspect

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from jobfleet.errors import ConfigError
 from jobfleet.model.limit import Declaration, DeclaredLimit, field_of
@@ -14,7 +14,11 @@ from jobfleet.store.keys import Lane
 
 
 def declare(
-    every: Sequence[Lane], limits: Mapping[str, DeclaredLimit], functions: Iterable[str]
+    every: Sequence[Lane],
+    limits: Mapping[str, DeclaredLimit],
+    functions: Iterable[str],
+    *,
+    only: Collection[Lane] | None = None,
 ) -> Operation[dict[str, tuple[str, ...]]]:
     """Store the limits that the functions of a process declare for a queue; remove what they declared before.
 
@@ -22,6 +26,7 @@ def declare(
         every: The lanes of the queue.
         limits: The limits by the name of the function.
         functions: The names of all functions of the process.
+        only: The lanes in which to store them now; by default all.
 
     Returns:
         Where other functions declared another limit, which is replaced: these functions by the name of one that
@@ -44,7 +49,7 @@ def declare(
         wanted[field] = Declaration(declared.limit, (*also, name))
     names = tuple(functions)
     replaced: dict[str, tuple[str, ...]] = {}
-    for lane in every:
+    for lane in every if only is None else [lane for lane in every if lane in only]:
         answer: Declared | None = value((yield (calls.declare(lane, wanted, names),)))
         if answer is None:
             raise ConfigError(

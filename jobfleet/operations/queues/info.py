@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from jobfleet.errors import StoreUnavailable
 from jobfleet.model import Priority
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.lanes import lanes
-from jobfleet.operations.operation import Operation, value
+from jobfleet.operations.operation import EachLane, Operation, value
 from jobfleet.operations.results import moment
 from jobfleet.store.calls import inspect
 from jobfleet.store.calls.paused import read_functions
@@ -61,6 +62,7 @@ class QueueInfo:
         unread: Events in its journal that a consumer has not acknowledged.
         dropped: Events that were dropped before a consumer acknowledged them, because the journal was full.
         durability: The durability that was set for its jobs; None if none was.
+        away: The numbers of lanes that are not counted, because their node of the cluster does not reply.
     """
 
     name: str
@@ -81,6 +83,7 @@ class QueueInfo:
     unread: int = 0
     dropped: int = 0
     durability: str | None = None
+    away: Sequence[int] = ()
 
 
 def queues(context: FleetContext) -> Operation[list[QueueInfo]]:
@@ -88,15 +91,25 @@ def queues(context: FleetContext) -> Operation[list[QueueInfo]]:
     every = yield from lanes(context)
     if not every:
         return []
-    answers: list[Any] = yield [inspect.counts(lane) for lane in every]
-    by_queue: dict[str, list[Counts]] = {}
+    answers: list[Any] = yield EachLane([inspect.counts(lane) for lane in every])
+    by_queue: dict[str, list[Counts]] = {lane.queue: [] for lane in every}
+    away: dict[str, list[int]] = {lane.queue: [] for lane in every}
     for lane, answer in zip(every, answers, strict=True):
-        by_queue.setdefault(lane.queue, []).append(value([answer]))
-    return [queue_info(name, rows) for name, rows in by_queue.items()]
+        if isinstance(answer, StoreUnavailable):
+            away[lane.queue].append(lane.index)
+        else:
+            by_queue[lane.queue].append(value([answer]))
+    return [queue_info(name, rows, away=away[name]) for name, rows in by_queue.items()]
 
 
-def queue_info(name: str, rows: Sequence[Counts]) -> QueueInfo:
-    """Sum the counts of the lanes of a queue."""
+def queue_info(name: str, rows: Sequence[Counts], *, away: Sequence[int] = ()) -> QueueInfo:
+    """Sum the counts of the lanes of a queue.
+
+    Args:
+        name: The name of the queue.
+        rows: The counts of its lanes.
+        away: The numbers of lanes without counts.
+    """
     later = sum(sum(row.later) for row in rows)
     retrying = min(later, sum(max(0, row.totals.get("retrying", 0)) for row in rows))
     oldest = max((row.now - row.oldest_due for row in rows if row.oldest_due), default=0)
@@ -106,7 +119,7 @@ def queue_info(name: str, rows: Sequence[Counts]) -> QueueInfo:
     }
     return QueueInfo(
         name=name,
-        lanes=len(rows),
+        lanes=len(rows) + len(away),
         queued=sum(sum(row.due) for row in rows),
         scheduled=later - retrying,
         blocked=sum(sum(row.blocked) for row in rows),
@@ -123,6 +136,7 @@ def queue_info(name: str, rows: Sequence[Counts]) -> QueueInfo:
         unread=sum(row.totals.get("journal", 0) - row.totals.get("journal_low", 0) for row in rows),
         dropped=sum(row.totals.get("journal_dropped", 0) for row in rows),
         durability=next((row.durability for row in rows if row.durability), None),
+        away=tuple(away),
     )
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from jobfleet.clock import to_us
 from jobfleet.errors import InvalidJob
 from jobfleet.model import seconds
-from jobfleet.model.group import EVERY_GROUP, check_group
 from jobfleet.model.limit import LIMIT, Limit, LimitChange, LimitInfo, field_of
+from jobfleet.model.options.group import EVERY_GROUP, check_group
 from jobfleet.model.who import from_word
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.lanes import lanes, opened_lanes

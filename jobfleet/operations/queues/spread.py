@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from jobfleet.errors import StoreUnavailable
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.lanes import lanes
-from jobfleet.operations.operation import Operation, value
+from jobfleet.operations.operation import EachLane, Operation, value
 from jobfleet.store.calls import inspect
 from jobfleet.store.calls.doctor import Topology, topology
 from jobfleet.store.keys import Lane
@@ -29,6 +30,7 @@ class LaneInfo:
         later: Jobs that are due later, or wait for others.
         running: Running jobs.
         is_hot: Whether it has many more due jobs than the other lanes of its queue.
+        is_away: Whether its node does not reply, so that its jobs are not counted.
     """
 
     queue: str
@@ -38,6 +40,7 @@ class LaneInfo:
     later: int
     running: int
     is_hot: bool
+    is_away: bool = False
 
 
 def spread(context: FleetContext, queue: str | None = None) -> Operation[list[LaneInfo]]:
@@ -49,19 +52,24 @@ def spread(context: FleetContext, queue: str | None = None) -> Operation[list[La
     every = yield from lanes(context, queue)
     if not every:
         return []
-    nodes, *answers = yield [topology(context.keys), *(inspect.counts(lane) for lane in every)]
-    return lane_infos(every, [value([answer]) for answer in answers], value([nodes]))
+    nodes, *answers = yield EachLane((topology(context.keys), *(inspect.counts(lane) for lane in every)))
+    counts = [one if isinstance(one, StoreUnavailable) else value([one]) for one in answers]
+    return lane_infos(every, counts, value([nodes]))
 
 
-def lane_infos(every: Sequence[Lane], counts: Sequence[Counts], nodes: Topology) -> list[LaneInfo]:
-    """Return a row per lane. Pure."""
-    due = [sum(one.due) for one in counts]
+def lane_infos(every: Sequence[Lane], counts: Sequence[Counts | StoreUnavailable], nodes: Topology) -> list[LaneInfo]:
+    """Return a row per lane, from its counts or the error about its node. Pure."""
+    due = [0 if isinstance(one, StoreUnavailable) else sum(one.due) for one in counts]
     by_queue: dict[str, list[int]] = {}
     for lane, number in zip(every, due, strict=True):
         by_queue.setdefault(lane.queue, []).append(number)
     rows = []
     for lane, one, number in zip(every, counts, due, strict=True):
         node = nodes.node_of(lane)
+        if isinstance(one, StoreUnavailable):
+            address = node.address if node else one.node or None
+            rows.append(LaneInfo(lane.queue, lane.index, address, 0, 0, 0, is_hot=False, is_away=True))
+            continue
         later = sum(one.later) + sum(one.blocked)
         hot = is_hot(number, by_queue[lane.queue])
         rows.append(LaneInfo(lane.queue, lane.index, node.address if node else None, number, later, one.running, hot))

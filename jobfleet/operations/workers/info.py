@@ -16,7 +16,7 @@ from jobfleet.store.records import FleetSeen
 from jobfleet.store.rows import number_of
 
 CHILD_FIELDS = 7
-"""The fields of a child in a heartbeat; a later version may add some."""
+"""The fields of a child in a heartbeat. Later versions add some: the next one is how long it hangs, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,8 @@ class ChildInfo:
         busy: The share of its slots that are in use; None if it has no slots.
         memory: Its resident memory in bytes; None if it is not known. macOS shows only the peak.
         cpu: The processor time that it takes, in seconds per second; None if it is not known yet.
+        hung_for: Seconds for which its event loop had not turned at the last heartbeat, if it hangs; 0 if it does not,
+            or the worker has an older version.
     """
 
     id: str
@@ -42,6 +44,7 @@ class ChildInfo:
     busy: float | None
     memory: int | None
     cpu: float | None
+    hung_for: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,8 @@ class WorkerInfo:
             macOS shows only the peak. Processes of isolated jobs do not count.
         cpu: The processor time that they take, in seconds per second; None if it is not known yet.
         processes: Its children; empty for a worker of an older version.
+        chaos: The share of its jobs that lose their process on purpose (``--chaos``); 0 for a worker that injects no
+            faults.
     """
 
     id: str
@@ -107,6 +112,7 @@ class WorkerInfo:
     memory: int | None = None
     cpu: float | None = None
     processes: Sequence[ChildInfo] = ()
+    chaos: float = 0.0
 
 
 def workers(context: FleetContext) -> Operation[list[WorkerInfo]]:
@@ -159,8 +165,9 @@ def _worker_info(worker: str, beat: int, account: bytes, now: int, gone_us: int)
         payloads=str(fields.get("payloads", "")),
         busy=_share(running, slots),
         memory=_memory(fields.get("memory")),
-        cpu=_cpu(fields.get("cpu")),
+        cpu=_seconds(fields.get("cpu")),
         processes=tuple(_children(fields.get("processes"))),
+        chaos=_seconds(fields.get("chaos")) or 0.0,
     )
 
 
@@ -171,7 +178,9 @@ def _children(rows: object) -> Iterator[ChildInfo]:
             child, pid, state, running, slots, memory, cpu = row[:CHILD_FIELDS]
             jobs, places = number_of(running), number_of(slots)
             share = _share(jobs, places)
-            yield ChildInfo(str(child), number_of(pid), str(state), jobs, places, share, _memory(memory), _cpu(cpu))
+            still = _seconds(row[CHILD_FIELDS]) if len(row) > CHILD_FIELDS else None
+            load = share, _memory(memory), _seconds(cpu)
+            yield ChildInfo(str(child), number_of(pid), str(state), jobs, places, *load, hung_for=still or 0.0)
 
 
 def _share(running: int, slots: int) -> float | None:
@@ -182,7 +191,7 @@ def _memory(value: object) -> int | None:
     return value if isinstance(value, int) and value > 0 else None
 
 
-def _cpu(value: object) -> float | None:
+def _seconds(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and 0 <= value < inf else None
 
 

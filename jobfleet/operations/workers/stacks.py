@@ -20,8 +20,7 @@ from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.workers.commands import AGAIN, LONGEST, PAUSES
 from jobfleet.operations.workers.info import WorkerInfo, workers
-from jobfleet.store.calls.presence import command
-from jobfleet.store.calls.stacks import stacks
+from jobfleet.store.calls.presence import command, stacks
 from jobfleet.store.rows import number_of
 
 DIGITS_MOST = 9

@@ -10,14 +10,16 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from collections.abc import Sequence
 from typing import Any
 
-from jobfleet.archive import database_errors, needs_sql
-from jobfleet.clock import monotonic
+from jobfleet.archive import database_errors
+from jobfleet.clock import monotonic, to_us, wall_us
 from jobfleet.codec.payload import limits_of
 from jobfleet.config import JobConfig, mask_url
+from jobfleet.config.databases import needs_sql
 from jobfleet.errors import ConfigError
-from jobfleet.event_loop import in_thread
+from jobfleet.event_loop import CalmThread, in_thread
 from jobfleet.metrics.tally import Tally
 from jobfleet.model import JobStatus
 from jobfleet.redaction import Redaction
@@ -25,7 +27,7 @@ from jobfleet.services.duties.audit_copy import AuditCopy
 from jobfleet.services.repeated_fault import RepeatedFault
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.journal import Batch, Journal
+from jobfleet.store.journal import Batch, Event, Journal
 from jobfleet.store.keys import Keyspace
 
 log = logging.getLogger("jobfleet.archive")
@@ -38,6 +40,11 @@ FEWEST, MOST = 16, 512
 """Entries per read. The count starts low, because their size is unknown, and grows until a read has `ENOUGH` bytes."""
 
 ENOUGH = 4 * 1024**2
+LATE = 3.0
+"""Seconds after which an event is late. Before, events are written with low priority, so that a burst of jobs is not
+slowed down by its own archive."""
+FULL = 4
+"""The share of a journal's limit, as one of `FULL`, beyond which its events are late, whatever the clocks say."""
 TRIM_EVERY = 1.0
 PRUNE_EVERY = 3600.0
 FIRST_PAUSE = 1.0
@@ -62,7 +69,7 @@ class Archive(Service):
             raise ConfigError("There is no archive: set archive_url / JOBFLEET_ARCHIVE_URL.")
         self._keys = keys
         self._config = config
-        with needs_sql():
+        with needs_sql("archive"):
             from jobfleet.archive import schema, writer
         self._schema: Any = schema
         self._engine = schema.open_engine(config.archive_url)
@@ -84,6 +91,8 @@ class Archive(Service):
         self._pause = FIRST_PAUSE
         self._absence = RepeatedFault(log, "archive", began="away", ended="back")
         self._mismatch = RepeatedFault(log, "archive", began="unready", ended="ready")
+        self._calm = CalmThread("jobfleet-archive")
+        self._backlog = 0
         self._trimmed = self._pruned = float("-inf")
         self._audit = AuditCopy(store, keys, self._engine, config)
 
@@ -97,13 +106,14 @@ class Archive(Service):
         except self._away as error:
             wait = self._stumbled(error)
         if monotonic() - self._trimmed >= TRIM_EVERY:
-            await self.journal.trim()
+            self._backlog = max((kept.backlog for _, kept in await self.journal.trim()), default=0)
             self._trimmed = monotonic()
         return wait
 
     async def stop(self) -> None:
         """Stop the duty and close the database connections."""
         await super().stop()
+        self._calm.close()
         await in_thread(self._engine.dispose)
 
     async def _follow(self) -> float:
@@ -115,7 +125,10 @@ class Archive(Service):
             self._held = await self.journal.read(self._count)
         if self._held:
             events = [event for batch in self._held for event in batch.events]
-            jobs = await in_thread(self._writer.write, events)
+            if self._are_late(events):
+                jobs = await in_thread(self._writer.write, events)
+            else:
+                jobs = await self._calm.call(self._writer.write, events)
             await self.journal.ack(self._held)
             held, self._held = self._held, []
             wait = 0.0 if any(len(batch.entries) >= self._count for batch in held) else GATHER
@@ -132,6 +145,12 @@ class Archive(Service):
             self._pruned = monotonic()
             await in_thread(self._prune)
         return wait
+
+    def _are_late(self, events: Sequence[Event]) -> bool:
+        """Whether events should be written with the priority of other work."""
+        if self._backlog > self._config.journal_max // FULL:
+            return True
+        return bool(events) and wall_us() - min(event.at for event in events) > to_us(LATE)
 
     def _stumbled(self, error: BaseException) -> float:
         """Log the error, if it is due; return the pause before the next try, which doubles each time."""

@@ -2,14 +2,21 @@
 
 One script in the entry's lane moves the progress mark and creates the job, so any number of reapers may run this duty.
 The ledger is written after the script; a reaper that finds the fire done writes it again, in case the first one died.
+
+The fires of up to 50 entries of a lane travel in one pipeline, and then their notes. There is one fire per entry in it:
+the next one of an entry follows when this one is noted. So a reaper that dies leaves at most its last fire without a
+note, and a fire that fails is not passed by a later one.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
 from typing import Literal, NamedTuple
 
 from jobfleet.clock import monotonic
@@ -24,18 +31,20 @@ from jobfleet.services.confirmations import Confirmations
 from jobfleet.services.service import Service
 from jobfleet.services.worker_starts import Starts, starts_of
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.barrier import DURABILITY, KNOWN
 from jobfleet.store.call import Call
 from jobfleet.store.calls import cron as calls
 from jobfleet.store.calls import enqueue, inspect
-from jobfleet.store.calls.presence import kinds
+from jobfleet.store.calls.presence import attend, kinds
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Entry, FleetSeen
-from jobfleet.store.trip import only
+from jobfleet.store.round_trip.barrier import DURABILITY, KNOWN
 
 log = logging.getLogger("jobfleet.reaper")
 EVERY = 1.0
 LOOK_AT_FUNCTIONS = 5.0
+NEVER = datetime.max.replace(tzinfo=UTC)
+NODE_PATIENCE = 2.0
+"""Seconds to wait for a node of a cluster. The turn then fails, and the next one leaves its lanes out."""
 
 
 class Known(NamedTuple):
@@ -46,12 +55,39 @@ class Known(NamedTuple):
         entry: The parsed entry.
         lane: The lane of its jobs.
         mark: The last handled fire; earlier ones are not considered.
+        quiet_until: No fire is due before this time, so that most turns need not ask the schedule.
     """
 
     stored: calls.Scheduled
     entry: CronEntry
     lane: Lane
     mark: datetime
+    quiet_until: datetime
+
+
+@dataclass(slots=True)
+class Due:
+    """An entry whose fires are due.
+
+    Attributes:
+        name: Its name.
+        left: The decisions about its fires that are still to be carried out.
+        level: The durability of its jobs.
+        unusual: The fires that did not fire in time, by outcome.
+    """
+
+    name: str
+    left: Iterator[Planned]
+    level: str
+    unusual: dict[str, list[datetime]] = field(default_factory=dict)
+
+
+class Attempt(NamedTuple):
+    """One fire that is sent."""
+
+    due: Due
+    planned: Planned
+    job: Entry
 
 
 class Cron(Service):
@@ -81,7 +117,7 @@ class Cron(Service):
         self._process = process
         self._announced = float("-inf")
         self._clock = clock
-        self._store = store
+        self._store = store = store.within(NODE_PATIENCE)
         self._confirmations = Confirmations(store, config, log)
         self._context = FleetContext(config)
         self._known: dict[str, Known] = {}
@@ -106,13 +142,15 @@ class Cron(Service):
             gone_us = round(self._context.config.gone_after * 1e6)
             kinds_seen = await self._store.run(kinds(self._context.keys, gone_us=gone_us))
             self._starts = starts_of(seen, kinds_seen, gone_us=gone_us)
-        soonest = EVERY
-        for known in list(self._known.values()):
-            if known.stored.paused is None:
-                at = from_us(self._clock(now))
-                await self._fire_due(known, at)
-                soonest = min(soonest, self._until_next(known.stored.name, at))
-        return soonest
+        at = from_us(self._clock(now))
+        # An entry whose node is away fires late, like after an outage.
+        names = [
+            name
+            for name, known in self._known.items()
+            if known.stored.paused is None and not self._store.is_away(known.lane)
+        ]
+        await self._fire_all(names, at)
+        return min([EVERY, *(self._until_next(name, at) for name in names)])
 
     async def stop(self) -> None:
         """Stop the duty, and let another process take over at once; Redis may be unavailable."""
@@ -123,12 +161,17 @@ class Cron(Service):
 
     async def _attend(self, process: str, role: Literal["reaper", "nobody"], **patience: float) -> None:
         gone_us = round(self._context.config.gone_after * 1e6)
-        await self._store.run(calls.attend(self._context.keys, process, role, gone_us=gone_us), **patience)
+        await self._store.run(attend(self._context.keys, process, role, gone_us=gone_us), **patience)
 
     def _until_next(self, name: str, now: datetime) -> float:
         known = self._known[name]
-        following = known.entry.cron.next(max(known.mark, now))
-        return EVERY if following is None else max(0.005, (following.at - now).total_seconds())
+        following = known.quiet_until
+        if following <= now:
+            following = _time_after(known.entry, known.mark)
+            self._known[name] = known._replace(quiet_until=following)
+        if following <= now:  # it is still due: its last job is open
+            following = _time_after(known.entry, now)
+        return max(0.005, (following - now).total_seconds())
 
     async def _adopt(self, rows: Iterable[calls.Scheduled], seen: FleetSeen) -> bool:
         """Store the entries of decorators that workers have published; return whether any is new or changed."""
@@ -182,81 +225,154 @@ class Cron(Service):
         for row, entry in fresh:
             opened = await self._store.run(self._context.open_queue_call(entry.queue))
             lane = lane_of(self._context.keys, entry, opened.home)
+            if self._store.is_away(lane):
+                continue
             mark, job_id = (await self._store.run(calls.marks(lane, [row.name])))[0]
             if job_id.endswith(entry.suffix(from_us(mark))):  # the reaper that fired may have died before its note
                 note = f"fired {job_id} {mark}"
                 await self._store.run(calls.ledger(self._context.keys, row.name, [(mark, note)]))
-            self._known[row.name] = Known(row, entry, lane, from_us(max(mark, row.since)))
+            since = from_us(max(mark, row.since))
+            self._known[row.name] = Known(row, entry, lane, since, quiet_until=since)
 
-    async def _fire_due(self, known: Known, now: datetime) -> None:
-        unusual: dict[str, list[datetime]] = {}
-        try:
-            for planned in self._plan(known, now):
-                if not await self._carry_out(known, planned, unusual):
-                    return
-        finally:
-            for outcome, fires in unusual.items():
-                _report(known.entry, outcome, fires)
+    async def _fire_all(self, names: Iterable[str], now: datetime) -> None:
+        """Carry out what is due, in batches of a lane; raise the first error when everything else is done."""
+        batches: dict[Lane, list[Due]] = {}
+        levels: dict[str, str] = {}
+        errors: list[JobfleetError] = []
+        for name in names:
+            known = self._known[name]
+            planned = self._plan(known, now)
+            if not planned:
+                continue
+            await asyncio.sleep(0)  # to plan many late fires takes a while, and other duties share the loop
+            is_to_fire = any(one.is_to_fire for one in planned)
+            batch = batches.setdefault(known.lane, [])
+            batch.append(Due(name, iter(planned), await self._level(known, levels) if is_to_fire else ""))
+            if len(batch) == calls.CHUNK:
+                await self._fire_batch(known.lane, batches.pop(known.lane), errors)
+        for lane, batch in batches.items():
+            await self._fire_batch(lane, batch, errors)
+        if errors:
+            raise errors[0]
 
     def _plan(self, known: Known, now: datetime) -> list[Planned]:
         entry, mark = known.entry, known.mark
         if not entry.cron.is_startup:
-            return plan(entry, mark, now)
+            return plan(entry, mark, now) if known.quiet_until <= now else []
         is_start = to_us(mark) > known.stored.since
         return plan_starts(entry, self._starts.get(entry.function, ()), mark, now, is_start=is_start)
 
-    async def _carry_out(self, known: Known, planned: Planned, unusual: dict[str, list[datetime]]) -> bool:
-        """Execute the decision about one fire; return whether to continue with the next fire.
+    async def _fire_batch(self, lane: Lane, batch: Sequence[Due], errors: list[JobfleetError]) -> None:
+        """Carry out the decisions about entries of a lane, one fire of each entry at a time.
 
         Args:
-            known: The entry.
-            planned: The decision.
-            unusual: Receives the fire by its outcome, unless it fired in time.
+            lane: The lane.
+            batch: At most 50 entries.
+            errors: Receives the errors; no further fire of such an entry is tried.
         """
-        entry, at = known.entry, planned.fire.at
-        overlap = entry.cron.overlap if planned.is_to_fire else calls.PASS
-        job, levels = Entry("", 0, "", "", b""), frozenset[str]()
-        if planned.is_to_fire:
-            level = await self._level(known)
-            job, levels = self._job(known, planned, level), frozenset({level}) & KNOWN
-        call = calls.fire(known.lane, entry.name, to_us(at), job, overlap=overlap)
-        what = f"the fire {job.id}"
-        answer: calls.Fired = only(await self._confirmations.run_many(known.lane, (call,), levels, what=what))
+        left = list(batch)
+        try:
+            while attempts := [self._attempt(due, planned) for due in left for planned in _one(due.left)]:
+                left = await self._carry_out(lane, attempts, errors)
+        finally:
+            for due in batch:
+                for outcome, fires in due.unusual.items():
+                    _report(self._known[due.name].entry, outcome, fires)
+
+    async def _carry_out(self, lane: Lane, attempts: Sequence[Attempt], errors: list[JobfleetError]) -> list[Due]:
+        """Execute the decisions about one fire of some entries; return the entries to continue with."""
+        sent = [self._fire_call(attempt) for attempt in attempts]
+        levels = frozenset(due.level for due, planned, _ in attempts if planned.is_to_fire) & KNOWN
+        answers = await self._confirmations.run_many(lane, sent, levels, what=_named(attempts))
+        left: list[Due] = []
+        notes: list[Call[int]] = []
+        for attempt, answer in zip(attempts, answers, strict=True):
+            if isinstance(answer, JobfleetError):
+                errors.append(answer)
+            elif self._took(attempt, answer, notes):
+                left.append(attempt.due)
+        errors += [answer for answer in await self._store.run_many(notes) if isinstance(answer, JobfleetError)]
+        return left
+
+    def _attempt(self, due: Due, planned: Planned) -> Attempt:
+        is_to_fire = planned.is_to_fire
+        return Attempt(due, planned, self._job(due, planned) if is_to_fire else Entry("", 0, "", "", b""))
+
+    def _fire_call(self, attempt: Attempt) -> Call[calls.Fired]:
+        due, planned, job = attempt
+        known = self._known[due.name]
+        overlap = known.entry.cron.overlap if planned.is_to_fire else calls.PASS
+        return calls.fire(known.lane, due.name, to_us(planned.fire.at), job, overlap=overlap)
+
+    def _took(self, attempt: Attempt, answer: calls.Fired, notes: list[Call[int]]) -> bool:
+        """Take the answer to a fire; return whether to continue with the next fire of its entry.
+
+        Args:
+            attempt: The fire.
+            answer: The answer.
+            notes: Receives what is to be noted in the ledger.
+        """
+        due, planned, job = attempt
+        at, known = planned.fire.at, self._known[due.name]
         if answer.word == "open":
             return False  # try again when the previous job has ended
         if answer.word == "already":
-            self._known[entry.name] = known._replace(mark=max(known.mark, from_us(answer.at)))
+            self._known[due.name] = known._replace(mark=max(known.mark, from_us(answer.at)))
             if answer.at == to_us(at) and answer.id == job.id and planned.is_to_fire:
-                await self._note(known, planned, planned.outcome, job.id)  # its reaper may have died before its note
+                notes.append(self._note(due.name, planned, planned.outcome, job.id))  # its reaper may have died before
             return answer.at <= to_us(at)
-        self._known[entry.name] = known = known._replace(mark=at)
+        self._known[due.name] = known._replace(mark=at)
         if planned.outcome == SAME_GROUP:
             return True
         outcome = "overlapped" if answer.word == "overlapped" else planned.outcome
-        await self._note(known, planned, outcome, answer.id or job.id)
-        self.tally.count("cron_fires_total", (entry.name, outcome))
+        notes.append(self._note(due.name, planned, outcome, answer.id or job.id))
+        self.tally.count("cron_fires_total", (due.name, outcome))
         if outcome != "fired":
-            unusual.setdefault(outcome, []).append(at)
+            due.unusual.setdefault(outcome, []).append(at)
         return True
 
-    async def _level(self, known: Known) -> str:
-        """The durability of the job of a fire: that of its entry, else of its queue, else of the fleet."""
+    async def _level(self, known: Known, levels: dict[str, str]) -> str:
+        """The durability of an entry's jobs: that of the entry, else of its queue, else of the fleet.
+
+        Args:
+            known: The entry.
+            levels: The levels of queues that were read in this turn.
+        """
         header = header_or_empty(known.entry.envelope)
         if DURABILITY in header:
             return str(header[DURABILITY])
-        first = self._context.keys.lane(known.lane.queue, 0)
-        return await self._store.run(enqueue.level(first)) or self._context.config.durability
+        queue = known.lane.queue
+        if queue not in levels:
+            asked = self._store.run(enqueue.level(self._context.keys.lane(queue, 0)))
+            levels[queue] = await asked or self._context.config.durability
+        return levels[queue]
 
-    def _job(self, known: Known, planned: Planned, level: str) -> Entry:
+    def _job(self, due: Due, planned: Planned) -> Entry:
+        known = self._known[due.name]
         entry, at = known.entry, planned.fire.at
         job_id = known.lane.id_prefix + entry.suffix(at)
         fields: dict[str, object] = {"nominal": to_us(planned.fire.nominal), "enqueued_at": to_us(at)}
-        envelope = amended(entry.envelope, {**fields, DURABILITY: level} if level in KNOWN else fields)
+        envelope = amended(entry.envelope, {**fields, DURABILITY: due.level} if due.level in KNOWN else fields)
         return Entry(job_id, entry.band, str(to_us(entry.due(at))), entry.meta, envelope)
 
-    async def _note(self, known: Known, planned: Planned, outcome: str, job_id: str) -> None:
+    def _note(self, name: str, planned: Planned, outcome: str, job_id: str) -> Call[int]:
         text = f"{outcome} {job_id or '-'} {to_us(planned.fire.nominal)} {planned.fire.note}".rstrip()
-        await self._store.run(calls.ledger(self._context.keys, known.entry.name, [(to_us(planned.fire.at), text)]))
+        return calls.ledger(self._context.keys, name, [(to_us(planned.fire.at), text)])
+
+
+def _time_after(entry: CronEntry, mark: datetime) -> datetime:
+    fire = entry.cron.next(mark)
+    return NEVER if fire is None else fire.at
+
+
+def _one(left: Iterator[Planned]) -> list[Planned]:
+    """The next decision; empty if there is none."""
+    return list(islice(left, 1))
+
+
+def _named(attempts: Sequence[Attempt]) -> str:
+    more = f" and {len(attempts) - 1} more" if len(attempts) > 1 else ""
+    return f"the fire {attempts[0].job.id}{more}"
 
 
 def _report(entry: CronEntry, outcome: str, fires: Sequence[datetime]) -> None:

@@ -14,7 +14,7 @@ from jobfleet.metrics.tally import Tally
 from jobfleet.services.repeated_fault import RepeatedFault
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.calls.cron import Attended, attend
+from jobfleet.store.calls.presence import Attended, attend
 from jobfleet.store.keys import Keyspace
 
 LOOK = 15.0

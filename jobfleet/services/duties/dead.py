@@ -16,6 +16,8 @@ from jobfleet.store.keys import Keyspace
 
 log = logging.getLogger("jobfleet.reaper")
 EVERY = 1.0
+NODE_PATIENCE = 2.0
+"""Seconds to wait for a node of a cluster. The turn then fails, and the next one leaves its lanes out."""
 SIGNS = ("dlq",)
 
 
@@ -33,14 +35,15 @@ class Dead(Service):
 
     def __init__(self, store: AsyncStore, keys: Keyspace, config: JobConfig, tally: Tally) -> None:
         super().__init__(tally)
-        self._store = store
+        self._store = store = store.within(NODE_PATIENCE)
         self._lanes = Lanes(store, keys, signs=SIGNS)
         self._context = FleetContext(config)
 
     async def turn(self) -> float:
         """File what is new."""
         await self._lanes.look()
-        for change in await drive(self._store, file_all(self._context, await self._lanes.due())):
+        lanes = [lane for lane in await self._lanes.due() if not self._store.is_away(lane)]
+        for change in await drive(self._store, file_all(self._context, lanes)):
             _report(change)
         return EVERY
 

@@ -20,7 +20,7 @@ from jobfleet.retry.tries import Tries
 from jobfleet.services.duties.lanes import Lanes
 from jobfleet.services.duties.pause_sync import catch_up
 from jobfleet.services.duties.relay import Relay
-from jobfleet.services.duties.run_settler import Published, RunSettler, is_in_caller, listed, worker_of
+from jobfleet.services.duties.run_settler import Published, RunSettler, fail_rest, is_in_caller, listed, worker_of
 from jobfleet.services.duties.unblocker import Unblocker
 from jobfleet.services.duties.unreadable import Unreadables
 from jobfleet.services.service import Service
@@ -81,7 +81,7 @@ class Leases(Service):
         spacing: Callable[[], float] | None = None,
     ) -> None:
         super().__init__(tally)
-        self._store = store
+        self._store = store = store.within(NODE_PATIENCE)
         self._keys = keys
         self._config = config
         self._spacing = spacing or (lambda: config.reap_interval)
@@ -106,7 +106,7 @@ class Leases(Service):
             spacing = await self._tick(list(self._watched), base)
         else:
             if self._turns % LOOK_EVERY == 0 or not self._lanes.places:  # serve the first queue of a fleet at once
-                await self._look()
+                await self._look_if_possible()
             self._turns += 1
             lanes = await self._lanes.due()
             self._watched.intersection_update(lanes)
@@ -143,6 +143,15 @@ class Leases(Service):
         await super().stop()
         await self.teller.drained(TELLING)
 
+    async def _look_if_possible(self) -> None:
+        """Read the fleet; if the node of its keys is away from a cluster, the lanes are ticked that are known."""
+        try:
+            await self._look()
+        except StoreUnavailable:
+            if not self._lanes.places:
+                raise
+            self._is_fresh = False
+
     async def _look(self) -> None:
         """Read the lanes and the live workers of the fleet, at most once per turn."""
         if self._is_fresh:
@@ -163,6 +172,13 @@ class Leases(Service):
             ttl_ms = round(self._config.failed_result_ttl * 1000)
             items = [settle.expire(one, 0, ttl_ms=ttl_ms, guard=settle.STILL_WAITING) for one in ticked.expired]
             await self._store.run(settle.settle(lane, items))
+        if ticked.doomed:
+            ttl_ms = round(self._config.failed_result_ttl * 1000)
+            failed = await fail_rest(self._store, lane, ticked.doomed, ttl_ms=ttl_ms, tally=self.tally)
+            if failed.watched:
+                self.teller.stand_in(lane)
+            if "s" in failed.letters:
+                return 0.0
         if not self._paused <= stopped(ticked.functions):
             await catch_up(self._store, self._keys, [lane])
         if resuming := read_resuming(ticked.functions):

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 
 from jobfleet.clock import monotonic, wall_us
@@ -17,11 +18,15 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError, JobNotFound
 from jobfleet.metrics.tally import Tally
 from jobfleet.model import split_id
+from jobfleet.model.gates import BreakerInfo
 from jobfleet.notify.fingerprint import fingerprint, group_of
 from jobfleet.notify.notice import Notice
 from jobfleet.notify.reading import notice_of
 from jobfleet.notify.registry import Channels, added
 from jobfleet.notify.settings import configured
+from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.gates import breakers
+from jobfleet.operations.operation import drive
 from jobfleet.services.duties.delivery import NotificationSender
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
@@ -36,6 +41,7 @@ EVERY = 0.5
 AT_ONCE = 20
 TRIM_EVERY = 1.0
 LOOK_AT_CRON = LOOK_AT_GROUPS = 5.0
+LOOK_AT_BREAKERS = 1.0
 LOOK_BACK_US = 6 * 86_400_000_000  # less than the lifetime of the marks
 FIRES_AT_ONCE = 50
 GROUP = "notify"
@@ -81,6 +87,7 @@ class Notify(Service):
         super().__init__(tally)
         self._store = store
         self._keys = keys
+        self._config = config
         self._channels = channels
         self._wanted = {event for rule in channels.rules for event in rule.events}
         self._journal = Journal(
@@ -97,6 +104,8 @@ class Notify(Service):
         self._missed: set[str] = set()
         self._looked_at_groups = float("-inf")
         self._returned: set[str] = set()
+        self._looked_at_breakers = float("-inf")
+        self._opened: set[str] = set()
         rules = digest(channels)
         self._senders = [NotificationSender(store, keys, one, tally, rules=rules) for one in channels.channels.values()]
 
@@ -133,6 +142,9 @@ class Notify(Service):
         if "regressed" in self._wanted and monotonic() - self._looked_at_groups >= LOOK_AT_GROUPS:
             await self._look_at_groups()
             self._looked_at_groups = monotonic()
+        if "breaker" in self._wanted and monotonic() - self._looked_at_breakers >= LOOK_AT_BREAKERS:
+            await self._look_at_breakers()
+            self._looked_at_breakers = monotonic()
         return 0.0 if batches else EVERY
 
     async def _gather(self, marked: Iterable[Marked]) -> None:
@@ -174,6 +186,30 @@ class Notify(Service):
         returned = {f"group:{one.fingerprint}:{one.at}": one for one in (await self._group_marks()).returned}
         await self._gather([(mark, _returned(one)) for mark, one in returned.items() if mark not in self._returned])
         self._returned = set(returned)
+
+    async def _look_at_breakers(self) -> None:
+        """Process the circuit breakers that opened in the last six days."""
+        since = datetime.now(UTC) - timedelta(microseconds=LOOK_BACK_US)
+        every = await drive(self._store, breakers(FleetContext(self._config)))
+        opened = {
+            f"breaker:{one.name}:{one.opened_at}": one for one in every if one.opened_at and one.opened_at > since
+        }
+        await self._gather([(mark, _opened(one)) for mark, one in opened.items() if mark not in self._opened])
+        self._opened = set(opened)
+
+
+def _opened(one: BreakerInfo) -> Notice:
+    kind, _, rest = one.name.partition(":")
+    return Notice(
+        event="breaker",
+        job_id=one.name,
+        at_us=round(one.opened_at.timestamp() * 1e6) if one.opened_at else 0,
+        queue=rest.partition(":")[0] if kind == "group" else "",
+        function=rest if kind == "function" else "",
+        name=one.name,
+        user=one.by or "",
+        error=one.reason,
+    )
 
 
 def _is_ignored(notice: Notice, ignored: Collection[str]) -> bool:

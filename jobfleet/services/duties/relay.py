@@ -10,15 +10,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from jobfleet.codec import header_or_empty
 from jobfleet.config import JobConfig
-from jobfleet.errors import JobNotFound
+from jobfleet.errors import JobNotFound, StoreUnavailable
 from jobfleet.metrics.tally import Tally
 from jobfleet.model import suffix_time_us
-from jobfleet.operations.flows.record import GUARD, LOOK_EVERY, addition_name, ids_of_whole, is_whole
 from jobfleet.operations.flows.unblock import Unblocked, unblock, unblock_dependants
+from jobfleet.operations.flows.whole import GUARD, LOOK_EVERY, addition_name, ids_of_whole, is_whole
 from jobfleet.operations.operation import batches, drive, value
 from jobfleet.services.duties.lanes import Lanes
 from jobfleet.services.service import Service
@@ -28,6 +28,9 @@ from jobfleet.store.calls import control, flow, inspect
 from jobfleet.store.job_rows import InRun, InWait, Waiting
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.retention import TOMBSTONE_MS
+
+if TYPE_CHECKING:
+    from jobfleet.store.calls.flows.batches import PendingEnd
 
 log = logging.getLogger("jobfleet.reaper")
 T = TypeVar("T")
@@ -41,6 +44,8 @@ LIFTED = "ub"
 """Answers of the script `unblock` for a job whose guard it has lifted."""
 READERS = "ubd"
 """Answers of the script `unblock` for a job that has the ending."""
+NODE_PATIENCE = 2.0
+"""Seconds to wait for a node of a cluster, so that the outboxes of other nodes are processed."""
 WATCHED_FOR = 0.05
 """Seconds for which a stand-in observes whether the writer of an ending notifies the dependants itself."""
 
@@ -49,11 +54,11 @@ class Page(NamedTuple):
     """The result of notifying one page of dependants.
 
     Attributes:
-        left: The outbox records with more dependants to notify.
+        following: The next endings; among them those with more dependants to notify.
         was_done: Whether another process had already notified one of them.
     """
 
-    left: list[tuple[str, str]]
+    following: list[PendingEnd]
     was_done: bool
 
 
@@ -81,7 +86,7 @@ class Relay(Service):
     ) -> None:
         super().__init__(tally)
         self._spacing = spacing
-        self._store = store
+        self._store = store.within(NODE_PATIENCE)
         self._keys = keys
         self._ttl_ms = round(max(config.failed_result_ttl, config.result_ttl) * 1000)
         self._swept = 0
@@ -95,7 +100,7 @@ class Relay(Service):
     async def turn(self) -> float:
         """Process the outboxes of all lanes; sweep from time to time."""
         seen = await self._lanes.look()
-        lanes = await self._lanes.due()
+        lanes = [lane for lane in await self._lanes.due() if not self._store.is_away(lane)]
         await self.stand_in(lanes)
         if abs(seen.now - self._looked) >= LOOK_EVERY * 1e6:
             self._looked = seen.now
@@ -127,9 +132,17 @@ class Relay(Service):
             left = [
                 lane
                 for lane, head in before.items()
-                if after.get(lane) == head and not await self._empty(lane, yields=True)
+                if after.get(lane) == head and not await self._yield_or_empty(lane)
             ]
         await self._see_to_touched()
+
+    async def _yield_or_empty(self, lane: Lane) -> bool:
+        """Process an outbox, and yield to others; what needs a node that is away is left to a later turn."""
+        try:
+            return await self._empty(lane, yields=True)
+        except StoreUnavailable as error:
+            log.debug("relay.waits lane=%s %s", lane.tag, error)
+            return True
 
     async def _heads(self, lanes: Sequence[Lane]) -> dict[Lane, tuple[str, tuple[str, ...]]]:
         """Return the next outbox record of each lane that has one, and the dependants of that ending."""
@@ -150,54 +163,41 @@ class Relay(Service):
         Returns:
             Whether the outbox is empty.
         """
-        while records := await self._store.run(flow.outbox(lane)):
-            left = records
-            while left:
-                left, was_done = await self._tell_page(lane, left)
-                if yields and was_done:
-                    return False
-            if len(records) < flow.CHUNK:
-                break
+        from jobfleet.store.calls.flows.batches import pending_ends  # a supervisor has few flows
+
+        records = await self._store.run(pending_ends(lane))
+        while records:
+            page = await self._tell_page(lane, records)
+            if yields and page.was_done:
+                return False
+            records = page.following
         return True
 
-    async def _tell_page(self, lane: Lane, records: Sequence[tuple[str, str]]) -> Page:
-        """Notify the dependants of some endings in one call, at most 50 dependants per ending."""
-        ends_ms = [int(entry.partition("-")[0]) for entry, _ in records]
-        endings = await self._many(
-            [flow.dependants(lane, job_id, ending_ms=at) for (_, job_id), at in zip(records, ends_ms, strict=True)]
-        )
+    async def _tell_page(self, lane: Lane, records: Sequence[PendingEnd]) -> Page:
+        """Notify the dependants of some endings, at most 100 dependants per ending."""
+        from jobfleet.store.calls.flows.batches import pending_ends
+
         notices: list[flow.ParentEnd] = []
-        moved: list[tuple[str, flow.Ending]] = []
-        for (_, job_id), ending in zip(records, endings, strict=True):
+        moved: list[PendingEnd] = []
+        for record in records:
+            _, job_id, ending = record
             if ending.moved_to:
-                moved.append((job_id, ending))
+                moved.append(record)
             else:
-                notices += [flow.ParentEnd(child, job_id, ending.status, ending.copied) for child in ending.children]
+                status, copied = ending.status, ending.copied
+                notices += [flow.ParentEnd(child, job_id, status, copied) for child in ending.children]
         done = await drive(self._store, unblock(self._keys, notices, ttl_ms=self._ttl_ms))
-        for job_id, ending in moved:
-            operation = unblock_dependants(self._keys, job_id, ending, ending.children, ttl_ms=self._ttl_ms)
-            self._notice(await drive(self._store, operation))
+        for _, job_id, ending in moved:
+            for part in batches(ending.children, flow.CHUNK):
+                operation = unblock_dependants(self._keys, job_id, ending, part, ttl_ms=self._ttl_ms)
+                self._notice(await drive(self._store, operation))
         self._notice(done)
-        left = await self._many(
-            [
-                flow.unwatch(
-                    lane,
-                    entry,
-                    job_id,
-                    [
-                        *((child, _rest(ending, done.letters.get((child, job_id), ""))) for child in ending.children),
-                        *((stranger, flow.NOTIFIED) for stranger in ending.strangers),
-                    ],
-                    ending_ms=0 if ending.state == "open" else at,  # its next ending writes another record
-                )
-                for (entry, job_id), at, ending in zip(records, ends_ms, endings, strict=True)
-            ]
-        )
+        *_, following = await self._many([*_unwatching(lane, records, done), pending_ends(lane)])
         was_done = not {"d", "g"}.isdisjoint(done.letters.values()) or any(
             not ending.moved_to and not ending.children and not ending.strangers and ending.state != "open"
-            for ending in endings
+            for _, _, ending in records
         )
-        return Page([record for record, count in zip(records, left, strict=True) if count], was_done)
+        return Page(following, was_done)
 
     async def _tell(self, child: str, parent: str, ending: flow.Ending) -> None:
         """Notify one dependant of a parent's ending."""
@@ -309,6 +309,24 @@ class Relay(Service):
     async def _has_ended(self, job_id: str) -> bool:
         _, (found,) = await self._store.run(inspect.status(self._keys.lane_of(job_id), (job_id,)))
         return not isinstance(found, InRun | InWait)
+
+
+def _unwatching(lane: Lane, records: Sequence[PendingEnd], done: Unblocked) -> list[Call[Any]]:
+    """The calls that record which dependants of some endings were notified."""
+    from jobfleet.store.calls.flows.batches import Notified, unwatch_many
+
+    items: list[Notified] = []
+    more: list[Call[Any]] = []
+    for record in records:
+        entry, job_id, ending = record
+        at = 0 if ending.state == "open" else record.at_ms  # its next ending writes another record
+        rest = [(child, _rest(ending, done.letters.get((child, job_id), ""))) for child in ending.children]
+        if ending.strangers:  # they may be any bytes, and go alone
+            strangers = [(stranger, flow.NOTIFIED) for stranger in ending.strangers]
+            more.append(flow.unwatch(lane, entry, job_id, [*rest, *strangers], ending_ms=at))
+        else:
+            items.append(Notified(entry, job_id, at, rest))
+    return [*(unwatch_many(lane, part) for part in batches(items, flow.CHUNK)), *more]
 
 
 def _rest(ending: flow.Ending, letter: str) -> int:

@@ -20,6 +20,8 @@ from jobfleet.store.records import FleetSeen
 
 log = logging.getLogger("jobfleet.reaper")
 EVERY = 60.0
+NODE_PATIENCE = 2.0
+"""Seconds to wait for a node of a cluster. The turn then fails, and the next one leaves its lanes out."""
 
 
 class Retention(Service):
@@ -36,7 +38,7 @@ class Retention(Service):
 
     def __init__(self, store: AsyncStore, keys: Keyspace, config: JobConfig, tally: Tally) -> None:
         super().__init__(tally)
-        self._store = store
+        self._store = store = store.within(NODE_PATIENCE)
         self._config = config
         self._lanes = Lanes(store, keys, signs=KEPT)
         self._last = LastResults(store, config)
@@ -48,6 +50,8 @@ class Retention(Service):
         done_before = (seen.now - round(self._config.result_ttl * 1e6)) // 1000
         dead_before = (seen.now - round(self._config.dead_ttl * 1e6)) // 1000
         async for lane in self._lanes.occupied():
+            if self._store.is_away(lane):
+                continue
             call = trim(
                 lane, done_before_ms=done_before, dead_before_ms=dead_before, dead_max=self._config.dead_max
             )  # fmt: skip

@@ -16,18 +16,19 @@ from jobfleet.codec.record import DESCRIBED
 from jobfleet.config import JobConfig
 from jobfleet.functions.manifest import read_function
 from jobfleet.metrics.tally import Tally
+from jobfleet.model import ErrorType
 from jobfleet.outcome import Cancelled, Crashed, Outcome, Preempted, TimedOut, Witnessed
 from jobfleet.retry.decision import Fail, Park, Release, Retry, decide
 from jobfleet.retry.policy import Policy, policy_of, with_header
 from jobfleet.retry.tries import Tries
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.barrier import levels_in
 from jobfleet.store.call import Call
 from jobfleet.store.calls import settle
 from jobfleet.store.calls.settle import Item
 from jobfleet.store.keys import Lane
-from jobfleet.store.records import Held, Settled
-from jobfleet.store.trip import only
+from jobfleet.store.records import Doomed, Held, Settled
+from jobfleet.store.round_trip.barrier import levels_in
+from jobfleet.store.round_trip.trip import only
 
 if TYPE_CHECKING:
     from jobfleet.services.confirmations import Confirmations
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("jobfleet.reaper")
 
 OutcomeOf = Callable[[Held], Outcome]
+DOOMED_REASON = "sequence"
+"""Why a job has failed that waited behind a failed head of its strict sequence."""
 SHOWN = 3
 """The number of functions, and of ids, that a line about many runs names."""
 
@@ -126,7 +129,7 @@ class RunSettler:
                 return settle.release(held.id, held.token, guard=guard)
 
     def _fail(self, held: Held, header: Mapping[str, Any], decision: Fail, now_us: int, guard: str) -> Item:
-        duration = now_us - held.run.claimed
+        duration, before = now_us - held.run.claimed, Tries.parse(held.tries)
         last = decision.tries.history[-1].split(" ", 2)[-1] if decision.tries.history else decision.reason
         record = seal_record(
             {
@@ -137,8 +140,8 @@ class RunSettler:
                 "started_at": held.run.claimed,
                 "duration": duration,
                 "worker": held.run.child,
-                "attempt": Tries.parse(held.tries).attempt,
-                "retry_count": decision.tries.failures + decision.tries.crashes - 1,
+                "attempt": before.attempt,
+                "retry_count": before.failures,
             }
         )
         return settle.fail(
@@ -165,6 +168,44 @@ class RunSettler:
         elif item.verb == "retry":
             reason = {Preempted: "preempted", TimedOut: "error"}.get(type(outcome), "crash")
             self._tally.count("jobs_retried_total", (lane.queue, reason))
+
+
+async def fail_rest(store: AsyncStore, lane: Lane, doomed: Doomed, *, ttl_ms: int, tally: Tally) -> Settled:
+    """Fail jobs that wait behind a failed head; each becomes a dead letter that names the head.
+
+    Args:
+        store: The connection to Redis.
+        lane: The lane of the jobs.
+        doomed: The jobs, as the tick of the lane has returned them.
+        ttl_ms: How long their results are kept.
+        tally: Counts the dead letters.
+    """
+    items = [_doomed_item(one, doomed, ttl_ms) for one in doomed.jobs]
+    settled = await store.run(settle.settle(lane, items))
+    count = settled.letters.count("s")
+    if count:
+        tally.count("jobs_dead_lettered_total", (lane.queue, DOOMED_REASON), count)
+        log.error("sequence.failing lane=%s group=%s head=%s jobs=%d", lane.tag, doomed.group, doomed.head, count)
+    return settled
+
+
+def _doomed_item(one: tuple[str, bytes, str], doomed: Doomed, ttl_ms: int) -> settle.Failure:
+    job_id, envelope, spent = one
+    header, tries = header_or_empty(envelope), Tries.parse(spent)
+    record = seal_record(
+        {
+            **{name: header[name] for name in ("function", *DESCRIBED) if name in header},
+            "error": f"it waited behind {doomed.head} in the sequence {doomed.group!r}, which failed",
+            "error_type": str(ErrorType.PERMANENT),
+            "error_class": DOOMED_REASON,
+            "attempt": tries.attempt,
+            "retry_count": tries.failures,
+        }
+    )
+    spent, guard = tries.dump(), settle.DOOMED
+    return settle.fail(
+        job_id, 0, record=record, ttl_ms=ttl_ms, duration_us=0, reason=DOOMED_REASON, tries=spent, guard=guard
+    )
 
 
 def _note(held: Held, item: Item, outcome: Outcome) -> None:

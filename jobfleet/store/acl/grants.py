@@ -25,7 +25,7 @@ KEYLESS = frozenset({"TIME", "INFO", "PUBLISH", "PUBSUB|NUMSUB"})
 OF_ANY_TYPE = frozenset({"EXISTS", "TYPE", "PTTL"})
 STRINGS_READ = frozenset({"GET", "GETRANGE", "MGET", "STRLEN"})
 STRINGS_WRITTEN = frozenset({"SET", "MSET", "MSETNX", "MSETEX"})
-WHOLE = frozenset({"DEL", "UNLINK", "RENAME", "PEXPIRE"})
+WHOLE = frozenset({"DEL", "UNLINK", "RENAME", "PEXPIRE", "PERSIST"})
 BY_TYPE: dict[str, frozenset[str]] = {
     "string": STRINGS_READ | STRINGS_WRITTEN,
     "list": frozenset({"LINDEX", "LLEN", "LRANGE", "LPOP", "LTRIM", "RPUSH"}),

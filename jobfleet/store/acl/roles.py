@@ -12,8 +12,9 @@ from jobfleet.store.keys import KEPT, WORK
 from jobfleet.store.script import load, names
 
 CONTROL, FREED = Key(FLEET, "control"), Key(FLEET, "lock-freed:<name>")
+GATE_FREED = Key(FLEET, "gate-freed:<child>")
 EVENTS, JOB_EVENTS = Key(LANE, "events"), Key(LANE, "events:<id>")
-HEARD = (EVENTS, JOB_EVENTS)
+HEARD = (EVENTS, JOB_EVENTS, Key(LANE, "chunks:<id>"))
 JOURNAL, WAKE, KIND_WAKE = Key(LANE, "journal"), Key(LANE, "wake"), Key(LANE, "wake:<kind>")
 ALWAYS = ("ASKING", "CLIENT|SETINFO", "CLUSTER|SLOTS", "INFO", "PING", "SELECT", "TIME")
 """Commands of every role. INFO tells a client that the address leads to another server; two are for clusters."""
@@ -97,29 +98,30 @@ def _named(text: str) -> frozenset[str]:
 
 
 ENQUEUES = _named(
-    """block cancel consumers debounce enqueue enqueue_plain follow join keep_flow level listen mark open_queue register
-    replace unblock watch"""
+    """block block_many cancel consumers debounce enqueue enqueue_plain follow join keep_flow level listen mark
+    open_queue register replace signal steps unblock watch"""
 )
-ASKS = _named("fleet flow kinds lines outcomes parents queues results server status")
+ASKS = _named("chunks fleet flow kinds lines outcomes parents queues results server status")
 RUNS = _named(
-    """acquire_lock beat bury children claim declare ended_runs extend_flow granted keep keep_stacks know leave log
-    note_wait progress put_back release_lock renew report_runs steps stop"""
+    """acquire_lock beat bury children claim declare drop_steps emit_chunks ended_runs extend_flow gates granted keep
+    keep_stacks know leave leave_gates log note_wait pass_gates progress put_back release_lock renew report_runs
+    shut_gate signal steps stop"""
 )
 LEASES = _named("pause_function paused resume_function set_aside settle tick waiting")
 """What workers do, too, so that a fleet without a reaper recovers the jobs of dead workers."""
 CRON = _named("attend attendants entries fire ledger marks schedule")
-RELAYS = _named("dependants flows outbox unwatch")
+RELAYS = _named("dependants flows outbox pending_ends unwatch unwatch_many")
 KEEPS_UP = _named(
-    """commit_samples counts deliver deliveries endings enlist gather history hold_samples indexes memory put_back
+    """commit_samples counts deliver deliveries endings enlist gates gather history hold_samples indexes memory put_back
     read_audit retire run_reports sampled sweep take trim trim_journal unfiled file_letters note_groups group_marks
     write_samples rescues rescue oldest_letters keep_letters drop_letters undo_replay plan_rescue note_rescue replay
-    letter"""
+    letter samples points"""
 )
 OPERATES = _named(
-    """clean clear_lane close_queue command dismiss edit enlist file_letters forget forget_steps hold_entry
+    """clean clear_lane close_queue command define_limit dismiss edit enlist file_letters forget forget_steps hold_entry
     mark_group note_groups open_rescue note_rescue plan_rescue keep_letters drop_letters undo_replay pause
     pause_function pause_group purge put_back register repair replay reschedule resume resume_function resume_group
-    retire schedule set_limit trim unmark unregister unschedule write_audit"""
+    retire schedule set_limit shut_gate trim unmark unpark unregister unschedule write_audit"""
 )
 
 
@@ -133,8 +135,8 @@ def roles() -> tuple[Role, ...]:
         ENQUEUES | ASKS | RUNS | LEASES | CRON | RELAYS,
         commands=(*LISTENS, *CONFIRMS, "SCRIPT|LOAD"),
         direct=(Grant("BZPOPMIN", WAKE), Grant("BZPOPMIN", KIND_WAKE), *exists),
-        publishes=(*HEARD, CONTROL, FREED),
-        hears=(*HEARD, CONTROL, FREED),
+        publishes=(*HEARD, CONTROL, FREED, GATE_FREED),
+        hears=(*HEARD, CONTROL, FREED, GATE_FREED),
         mends=True,
         kept=KEPT_FROM_WORKERS,
     )
@@ -178,7 +180,7 @@ def roles() -> tuple[Role, ...]:
             "inspects and operates the fleet: the command line, and the actions of a dashboard",
             _reading() | ENQUEUES | OPERATES,
             commands=(*LISTENS, *CONFIRMS, "CLUSTER|SHARDS"),
-            publishes=(*HEARD, CONTROL),
+            publishes=(*HEARD, CONTROL, GATE_FREED),
             hears=HEARD,
             looks=True,
         ),
@@ -201,7 +203,7 @@ def _both(name: str, does: str, one: Role, other: Role) -> Role:
     )
 
 
-METERS = _named("counts entries finished fleet marks memory outbox queues")
+METERS = _named("counts entries finished fleet gates marks memory outbox queues")
 
 
 def _in_table(keys: Iterable[str]) -> set[str]:

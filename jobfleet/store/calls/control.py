@@ -49,10 +49,14 @@ def cancel(
     Returns one letter each: c cancelled, r requested, f already final, u unknown. `moved_to` is the id of the job that
     replaces a waiting one in another queue.
     """
-    places = [place for job_id in ids for place in (lane.job(job_id), lane.result(job_id), lane.value(job_id))]
+    places = [
+        place
+        for job_id in ids
+        for place in (lane.job(job_id), lane.result(job_id), lane.value(job_id), lane.steps(job_id))
+    ]
     fixed = (
         *lane.ready, lane.runs, lane.tries, lane.meta, lane.unique, lane.expiry, lane.done, lane.totals, lane.watched,
-        lane.outbox, lane.journal, lane.grouped, lane.ring, lane.gdue,
+        lane.outbox, lane.journal, lane.grouped, lane.ring, lane.gdue, lane.wake,
     )  # fmt: skip
     return Call(
         load("cancel"),

@@ -1,10 +1,10 @@
-"""fire, marks, unmark, schedule, unschedule, hold_entry, entries, ledger, history, attend, attendants."""
+"""fire, marks, unmark, schedule, unschedule, hold_entry, entries, ledger, history."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from jobfleet.model.who import from_word
 from jobfleet.store.call import Call, Reply
@@ -23,8 +23,6 @@ CHUNK = 50
 LEDGER_MOST = 1000
 MOST_ENTRIES = 10_000
 """Maximum number of cron entries of a fleet, because the process that fires them reads all every second."""
-WORKERS = 2
-"""Number of workers that fire recurring jobs without a reaper: two, so that no fire is missed when one ends."""
 PASS = "pass"
 
 
@@ -60,34 +58,6 @@ class Scheduled(NamedTuple):
     record: bytes
     paused: str | None = None
     paused_at: int = 0
-
-
-class Attended(NamedTuple):
-    """The reply to an announcement.
-
-    Attributes:
-        reapers: Number of other live reapers that have announced themselves.
-        entries: Number of recurring jobs.
-        fires: Whether the announced process must fire them.
-    """
-
-    reapers: int
-    entries: int
-    fires: bool
-
-
-class Attendant(NamedTuple):
-    """A process that fires recurring jobs.
-
-    Attributes:
-        role: ``reaper`` or ``worker``.
-        id: Its id.
-        silent: Microseconds since its last announcement.
-    """
-
-    role: str
-    id: str
-    silent: int
 
 
 def fire(lane: Lane, name: str, at_us: int, entry: Entry, *, overlap: str) -> Call[Fired]:
@@ -209,37 +179,3 @@ def history(keys: Keyspace, name: str, *, limit: int) -> Call[list[tuple[int, st
 def _note(row: bytes) -> tuple[int, str]:
     at, _, text = row.decode().partition(" ")
     return int(at), text
-
-
-def attend(
-    keys: Keyspace, process: str, role: Literal["reaper", "worker", "nobody"], *, gone_us: int, wanted: bool = False
-) -> Call[Attended]:
-    """Announce a process that fires recurring jobs.
-
-    Args:
-        keys: The fleet's keys.
-        process: The id of the process.
-        role: Its role; ``nobody`` if it stops firing.
-        gone_us: Silence in µs after which a process counts as gone.
-        wanted: Whether a worker may fire although there are no entries yet, because its functions will add some.
-    """
-    args = (process, role, gone_us, WORKERS, int(wanted))
-    return Call(load("attend"), (keys.cron_duty, keys.cron), args, _attended)
-
-
-def _attended(reply: Reply) -> Attended:
-    return Attended(int(reply[2]), int(reply[3]), bool(reply[4]))
-
-
-def attendants(keys: Keyspace) -> Call[list[Attendant]]:
-    """Return the processes that have announced that they fire recurring jobs, including dead ones."""
-    return Call(load("attendants"), (keys.cron_duty,), (), _attendants)
-
-
-def _attendants(reply: Reply) -> list[Attendant]:
-    now, rows = int(reply[1]), reply[2]
-    found = []
-    for name, at in zip(rows[::2], rows[1::2], strict=True):
-        role, _, process = name.decode("utf-8", "replace").partition(":")
-        found.append(Attendant(role, process, now - int(float(at))))
-    return found

@@ -51,8 +51,10 @@ def clean(lane: Lane, ids: Sequence[str], *, before_us: int) -> Call[int]:
     places = [
         place
         for job_id in ids
-        for place in (lane.result(job_id), lane.progress(job_id), lane.log(job_id), lane.steps(job_id))
-    ]
+        for place in (
+            lane.result(job_id), lane.progress(job_id), lane.log(job_id), lane.steps(job_id), lane.chunks(job_id),
+        )
+    ]  # fmt: skip
     return Call(load("clean"), tuple(places), (lane.tag, before_us, *ids), lambda reply: int(reply[1]))
 
 
@@ -73,7 +75,7 @@ def forget(
     fixed = (lane.dlq, lane.dead, lane.unique, lane.locks, lane.journal, lane.totals, lane.dependants(job_id))
     own = (
         lane.result(job_id), lane.value(job_id), lane.progress(job_id), lane.reported(job_id), lane.log(job_id),
-        lane.steps(job_id), lane.parents(job_id),
+        lane.steps(job_id), lane.chunks(job_id), lane.parents(job_id),
     )  # fmt: skip
     return Call(
         load("forget"),
@@ -111,7 +113,7 @@ def retire(lane: Lane, name: str, jobs: Sequence[tuple[str, int]], *, before_us:
         for job_id, _ in jobs
         for place in (
             lane.result(job_id), lane.value(job_id), lane.progress(job_id), lane.reported(job_id), lane.log(job_id),
-            lane.steps(job_id),
+            lane.steps(job_id), lane.chunks(job_id),
         )
     ]  # fmt: skip
     args = [part for job in jobs for part in job]

@@ -62,7 +62,7 @@ class Edge(NamedTuple):
         parent: The id of the parent.
         place: Its number among the parents.
         policy: What happens if it does not complete: c cancel, r run, w wait for a replay. Of a callback ~s (run it if
-            the parent completes) or ~f (run it if the parent fails or expires).
+            the parent completes), ~f (if it fails or expires) or ~u (unless it completes).
     """
 
     parent: str
@@ -134,7 +134,7 @@ class ParentState(NamedTuple):
         place: Its number among the parents.
         status: Its final status; empty if it has not ended.
         record: The record of its ending; empty if it was too large.
-        policy: Before its ending: c, r, w, ~s or ~f.
+        policy: Before its ending: c, r, w, ~s, ~f or ~u.
     """
 
     parent: str
@@ -153,7 +153,7 @@ def block(lane: Lane, entry: Entry, edges: Sequence[Edge], *, ttl_ms: int) -> Ca
     parts = [part for edge in edges for part in (edge.parent, edge.place, edge.policy)]
     keys = (
         *lane.ready, lane.meta, lane.expiry, lane.totals, lane.unique, lane.locks, lane.job(entry.id),
-        lane.parents(entry.id), lane.journal, *(keys_of(lane, (entry.meta,)) or (lane.indexes,)),
+        lane.parents(entry.id), lane.journal, lane.grouped, *(keys_of(lane, (entry.meta,)) or (lane.indexes,)),
     )  # fmt: skip
     args = (lane.tag, entry.id, entry.band, entry.when, entry.meta, entry.envelope, ttl_ms, *parts)
     return Call(load("block"), keys, args, _blocked)
@@ -175,7 +175,7 @@ def unblock(lane: Lane, ends: Sequence[ParentEnd], *, ttl_ms: int) -> Call[str]:
     args: list[Argument] = [part for one in ends for part in one]
     return Call(
         load("unblock"),
-        (*lane.ready, lane.wake, lane.grouped, lane.gdue, lane.journal, lane.totals, *places),
+        (*lane.ready, lane.wake, lane.grouped, lane.gdue, lane.journal, lane.totals, lane.meta, *places),
         (lane.tag, ttl_ms, *args),
         lambda reply: reply[2].decode(),
     )
@@ -213,12 +213,16 @@ def dependants(lane: Lane, job_id: str, *, ending_ms: int) -> Call[Ending]:
 
 
 def _dependants(reply: Reply) -> Ending:
-    rows = reply[3]
+    return ending_of(*reply[1:4])
+
+
+def ending_of(state: bytes, result: bytes, rows: Sequence[bytes]) -> Ending:
+    """Return an ending from its parts in a reply."""
     try:
-        return Ending(reply[1].decode(), reply[2], tuple(ids_of(rows)))
+        return Ending(state.decode(), result, tuple(ids_of(rows)))
     except Unreadable:
         children, strangers = sound(rows, _id)
-    return Ending(reply[1].decode(), reply[2], tuple(children), tuple(strangers))
+    return Ending(state.decode(), result, tuple(children), tuple(strangers))
 
 
 def _id(raw: bytes) -> str:

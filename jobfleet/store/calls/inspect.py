@@ -13,7 +13,7 @@ from jobfleet.store import job_rows
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.paused import read_pause
 from jobfleet.store.calls.presence import queues_of, sound_queues
-from jobfleet.store.explained import Explained, Grouped, Limited
+from jobfleet.store.explained import Explained, Grouped, InSequence, Limited
 from jobfleet.store.job_rows import Dead, DeadLetter, Final, Finished, Found, InRun, InWait, Running, Unknown, Waiting
 from jobfleet.store.keys import BANDS, Keyspace, Lane
 from jobfleet.store.records import Counts, FleetSeen, RunRecord, WorkerSeen
@@ -131,10 +131,8 @@ def explain(lane: Lane, job_id: str) -> Call[Explained]:
 
 
 def _explained(lane: Lane, job_id: str, reply: Reply) -> Explained:
-    rows = reply[3]
-    facts = {rows[i].decode(): rows[i + 1] for i in range(0, len(rows), 2)}
-    paused = text_of(facts["paused"])
-    pause = read_pause(paused)
+    facts = {name.decode(): fact for name, fact in zip(reply[3][::2], reply[3][1::2], strict=True)}
+    pause = read_pause(paused := text_of(facts["paused"]))
     return Explained(
         now=int(reply[1]),
         found=found_of(lane, job_id, reply[2]),
@@ -150,6 +148,8 @@ def _explained(lane: Lane, job_id: str, reply: Reply) -> Explained:
         watched=bool(facts["watched"]),
         limit=_limited(facts["limit"]) if "limit" in facts else None,
         group=_grouped(facts) if "group" in facts else None,
+        last_wait=text_of(facts.get("wait", b"")),
+        sequence=InSequence.parse(text_of(facts.get("sequence", b""))),
     )
 
 
@@ -259,12 +259,12 @@ def _id_and_tries(lane: Lane, raw: bytes, tries: bytes) -> tuple[str, str, str]:
         return text_of(raw), shown_tries(tries), str(error)
 
 
-def running(lane: Lane, *, skip: int = 0, limit: int = CHUNK) -> Call[tuple[int, list[Running]]]:
-    """Return a page of the running jobs, by lease deadline, and Redis's time."""
+def running(lane: Lane, *, skip: int = 0, limit: int = CHUNK, bare: bool = False) -> Call[tuple[int, list[Running]]]:
+    """Return a page of the running jobs, by lease deadline, and Redis's time; if bare, without all but ids and runs."""
     return Call(
         load("running"),
         (lane.lease,),
-        (lane.tag, skip, limit),
+        (lane.tag, skip, limit, int(bare)),
         lambda reply: (int(reply[1]), _with_progress(lane, _running_rows(lane, reply[2:]))),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import count, repeat
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from jobfleet.model.who import from_word
@@ -17,6 +18,7 @@ from jobfleet.store.records import (
     Buried,
     Cancelling,
     Claimed,
+    Doomed,
     Grant,
     Held,
     Leave,
@@ -46,6 +48,7 @@ CHUNK = 50
 NEAR_US = 2_000_000
 """A lane whose next job is due within so many microseconds is looked at again at that time, not with the next tick."""
 ZERO = ord("0")
+NO_SHARES: Mapping[str, int] = MappingProxyType({})
 FIRST_MARKER = 19
 """The position, among the keys of claim, of the first marker for the kinds that know jobs that are left."""
 _BAND_OF = bytes(max(0, number - ZERO) for number in range(256))
@@ -88,15 +91,17 @@ def claim(
     )
 
 
-def leave_to(functions: Mapping[str, Sequence[str]]) -> Leave:
+def leave_to(functions: Mapping[str, Sequence[str]], shares: Mapping[str, int] = NO_SHARES) -> Leave:
     """Describe the functions whose jobs a claim leaves to other children.
 
     Args:
         functions: Names, each with the kinds of workers to wake for its jobs.
+        shares: Further names, each with the number of jobs that the claim may take.
     """
     wakes = tuple(dict.fromkeys(kind for kinds in functions.values() for kind in kinds))
     numbers = {kind: str(FIRST_MARKER + place) for place, kind in enumerate(wakes)}
     lines = [f"{name} {' '.join(numbers[kind] for kind in kinds)}" for name, kinds in functions.items()]
+    lines += [f"{name} ={most}" for name, most in shares.items()]
     return Leave("\n" + "\n".join(lines) + "\n", wakes)
 
 
@@ -277,7 +282,15 @@ def _ticked(lane: Lane, reply: Reply) -> Ticked:
         int(reply[7]),
         int(reply[8]),
         bad,
+        _doomed(lane, reply[9]) if reply[9] else None,
     )
+
+
+def _doomed(lane: Lane, row: Reply) -> Doomed | None:
+    group, head, *jobs = row
+    triples = zip(jobs[::3], jobs[1::3], jobs[2::3], strict=True)
+    rows, _ = sound(triples, lambda one: (id_of(one[0], lane.id_prefix), one[1], tries_of(one[2])))
+    return Doomed(text_of(group), text_of(head), tuple(rows)) if rows else None
 
 
 def _held_rows(lane: Lane, rows: Reply) -> tuple[tuple[Held, ...], tuple[Spoiled, ...]]:

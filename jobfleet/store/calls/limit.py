@@ -1,4 +1,4 @@
-"""Calls for the limits of queues and groups: set_limit, declare, limits, pause_group and resume_group."""
+"""Calls for the limits and the sequences of groups: set_limit, declare, limits, pause_group, resume_group, unpark."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.control import who, why
 from jobfleet.store.damage import is_setting
 from jobfleet.store.keys import Lane
-from jobfleet.store.rows import number_of, text_of
+from jobfleet.store.rows import NOT_READ, number_of, text_of
 from jobfleet.store.script import load
 
 CHUNK = 50
@@ -152,3 +152,60 @@ def resume_group(lane: Lane, group: str) -> Call[bool]:
     """Allow claims of a paused group's jobs again; False if it was not paused."""
     keys = (lane.conf, lane.gdue, lane.wake)
     return Call(load("resume_group"), keys, (lane.tag, group), lambda reply: bool(reply[1]))
+
+
+class SequenceRow(NamedTuple):
+    """A strict sequence of a lane.
+
+    Attributes:
+        group: Its name.
+        head: The id of its head.
+        state: The state of the head: running, waiting, sleeping, blocked, withheld, parked or failing.
+        due: When the head is due, in µs; 0 unless it waits.
+        waiting: Number of jobs behind the head.
+        ids: The first of these; only if one sequence was requested.
+        signal: The signal that a sleeping head waits for; empty if it only sleeps.
+    """
+
+    group: str
+    head: str
+    state: str
+    due: int
+    waiting: int
+    ids: tuple[str, ...]
+    signal: str = ""
+
+
+def sequences(
+    lane: Lane, group: str = "", *, after: str = "", limit: int = CHUNK
+) -> Call[tuple[int, list[SequenceRow]]]:
+    """Return Redis's time in µs, and the strict sequences of a lane by name, or one of them with its first jobs.
+
+    Args:
+        lane: The lane.
+        group: Only this sequence; empty for all.
+        after: The last name of the page before.
+        limit: Most sequences, or most ids of the one sequence.
+    """
+    return Call(load("sequences"), (lane.lane,), (lane.tag, group, after, limit), _rows)
+
+
+def _rows(reply: Reply) -> tuple[int, list[SequenceRow]]:
+    return int(reply[1]), [row for raw in reply[2:] if (row := _row(raw)) is not None]
+
+
+def _row(raw: Reply) -> SequenceRow | None:
+    try:
+        group, head, state, due, waiting, ids, signal = raw
+        return SequenceRow(
+            group.decode(), head.decode(), text_of(state), number_of(due), int(waiting), tuple(map(text_of, ids)),
+            text_of(signal),
+        )  # fmt: skip
+    except NOT_READ:  # a foreign entry
+        return None
+
+
+def unpark(lane: Lane, group: str, head: str) -> Call[bool]:
+    """Let a sequence go on behind a head that has failed; False if it is not parked behind that head."""
+    keys = (*lane.ready, lane.wake, lane.meta, lane.grouped, lane.ring, lane.gdue)
+    return Call(load("unpark"), keys, (lane.tag, group, head), lambda reply: bool(reply[1]))

@@ -1,4 +1,4 @@
-"""Calls for what a running job reports: log, lines and progress."""
+"""Calls for what a running job reports: its log, its progress and its output."""
 
 from __future__ import annotations
 
@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from jobfleet.codec.seals import Seals
 
 PAGE = 200
+EMITTING_JOBS = 50
+"""Maximum number of jobs of an emit_chunks."""
+CHUNKS = 500
+"""Number of chunks after which an emit_chunks takes no further job. A job has at most so many in a call."""
+CHUNK_PAGE = 500
+CHUNK_PAGE_BYTES = 1024 * 1024
 
 
 class Entry(NamedTuple):
@@ -104,3 +110,86 @@ def progress(lane: Lane, reports: Sequence[Report], *, ttl_ms: int) -> Call[str]
     for report in reports:
         args.extend(report)
     return Call(load("progress"), (lane.runs, *places), tuple(args), lambda reply: reply[1].decode())
+
+
+class Emission(NamedTuple):
+    """Chunks of a job that follow each other.
+
+    Attributes:
+        id: The job's id.
+        token: The fencing token of the run.
+        ttl_ms: Lifetime of the stream in ms.
+        n: The number of the first chunk, from 1 in each run, so that a repeated chunk is recognized.
+        chunks: The encoded chunks, at most `CHUNKS`; none to set only the lifetime.
+    """
+
+    id: str
+    token: int
+    ttl_ms: int
+    n: int
+    chunks: Sequence[bytes]
+
+
+class StoredChunk(NamedTuple):
+    """A chunk of an output stream.
+
+    Attributes:
+        token: The fencing token of the run that has emitted it.
+        n: Its number in that run, from 1.
+        number: Its number in the whole stream, from 1.
+        record: The encoded chunk.
+    """
+
+    token: int
+    n: int
+    number: int
+    record: bytes
+
+
+def emit_chunks(lane: Lane, emissions: Sequence[Emission], *, most: int, most_bytes: int) -> Call[str]:
+    """Add chunks to the streams of at most 50 jobs; returns one letter for each job: o stored, l lost.
+
+    Args:
+        lane: The lane.
+        emissions: One per job.
+        most: Maximum number of chunks that are kept per job.
+        most_bytes: Maximum size in bytes of the chunks that are kept per job.
+    """
+    args: list[Argument] = [lane.tag, most, most_bytes]
+    for one in emissions:
+        args += (one.id, one.token, one.ttl_ms, one.n, len(one.chunks))
+        args += one.chunks if lane.seals is None else _sealed_chunks(lane.seals, one)
+    keys = (lane.runs, *[lane.chunks(one.id) for one in emissions])
+    return Call(load("emit_chunks"), keys, tuple(args), lambda reply: reply[1].decode())
+
+
+def _sealed_chunks(seals: Seals, one: Emission) -> list[bytes]:
+    return [seals.value(chunk, "chunk", one.id, f"{one.token}-{n}") for n, chunk in enumerate(one.chunks, start=one.n)]
+
+
+def chunks(
+    lane: Lane, job_id: str, *, after: tuple[int, int] = (0, 0), tail: int = 0, limit: int = CHUNK_PAGE
+) -> Call[tuple[list[StoredChunk], bool]]:
+    """Return a page of a job's output stream, oldest first, and whether there is a next page.
+
+    Args:
+        lane: The lane.
+        job_id: The job's id.
+        after: Token and n of the last chunk that was read.
+        tail: Maximum number of last chunks; 0 for all.
+        limit: 1 to 500.
+    """
+    args = (*after, tail, limit, CHUNK_PAGE_BYTES)
+    return Call(load("chunks"), (lane.chunks(job_id),), args, partial(_page, lane, job_id))
+
+
+def _page(lane: Lane, job_id: str, reply: Reply) -> tuple[list[StoredChunk], bool]:
+    return [_chunk(lane.seals, job_id, *entry) for entry in reply[2]], bool(reply[1])
+
+
+def _chunk(seals: Seals | None, job_id: str, entry: bytes, fields: list[bytes]) -> StoredChunk:
+    place, at, record = entry.decode(), fields[1], fields[3]
+    token, _, n = place.partition("-")
+    if seals is not None:
+        record = seals.open_value(record, "chunk", job_id, place)
+    return StoredChunk(int(token), int(n), int(at.partition(b" ")[0]), record)

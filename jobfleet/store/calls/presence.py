@@ -1,9 +1,10 @@
-"""Calls for workers: beat, leave, know, kinds, command and report_runs."""
+"""Calls for workers: beat, leave, know, kinds, command, report_runs, keep_stacks, stacks, attend and attendants."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
+from typing import Literal, NamedTuple
 
 from jobfleet.events import Command
 from jobfleet.names import QUEUE_RULE
@@ -16,6 +17,40 @@ from jobfleet.store.script import load
 
 REPORT_TTL_MS = 3_600_000
 """For how long a worker's report of its runs is stored after the last change."""
+STACKS_TTL_MS = 60_000
+"""For how long the answer of a worker that was asked for stacks is stored."""
+STACKS = "stacks"
+"""The kind of body for which such an answer is sealed."""
+FIRING_MOST = 2
+"""Number of workers that fire recurring jobs without a reaper: two, so that no fire is missed when one ends."""
+
+
+class Attended(NamedTuple):
+    """The reply to an announcement.
+
+    Attributes:
+        reapers: Number of other live reapers that have announced themselves.
+        entries: Number of recurring jobs.
+        fires: Whether the announced process must fire them.
+    """
+
+    reapers: int
+    entries: int
+    fires: bool
+
+
+class Attendant(NamedTuple):
+    """A process that fires recurring jobs, or that relays an outbox.
+
+    Attributes:
+        role: ``reaper`` or ``worker``; ``relay`` for one that relays and fires nothing.
+        id: Its id.
+        silent: Microseconds since its last announcement.
+    """
+
+    role: str
+    id: str
+    silent: int
 
 
 def beat(
@@ -150,3 +185,57 @@ def command(keys: Keyspace, wanted: Command) -> Call[bool]:
         (wanted.worker, keys.control, wanted.line()),
         lambda reply: bool(reply[0] == b"told"),
     )
+
+
+def keep_stacks(keys: Keyspace, nonce: str, answer: bytes) -> Call[None]:
+    """Store the answer of a worker that was asked for the stacks of a child."""
+    sealed = answer if keys.seals is None else keys.seals.value(answer, STACKS, nonce)
+    return Call(load("keep_stacks"), (keys.stacks(nonce),), (STACKS_TTL_MS, sealed), lambda _: None)
+
+
+def stacks(keys: Keyspace, nonce: str) -> Call[bytes]:
+    """Return the answer of a worker; empty before there is one."""
+
+    def opened(answer: bytes) -> bytes:
+        return answer if keys.seals is None else keys.seals.open_value(answer, STACKS, nonce)
+
+    return Call(load("stacks"), (keys.stacks(nonce),), (), lambda reply: opened(bytes(reply[1])))
+
+
+def attend(
+    keys: Keyspace,
+    process: str,
+    role: Literal["reaper", "worker", "relay", "nobody"],
+    *,
+    gone_us: int,
+    wanted: bool = False,
+) -> Call[Attended]:
+    """Announce a process that fires recurring jobs, or that relays an outbox.
+
+    Args:
+        keys: The fleet's keys.
+        process: The id of the process.
+        role: Its role; ``nobody`` if it stops.
+        gone_us: Silence in µs after which a process counts as gone.
+        wanted: Whether a worker may fire although there are no entries yet, because its functions will add some.
+    """
+    args = (process, role, gone_us, FIRING_MOST, int(wanted))
+    return Call(load("attend"), (keys.cron_duty, keys.cron), args, _attended)
+
+
+def _attended(reply: Reply) -> Attended:
+    return Attended(int(reply[2]), int(reply[3]), bool(reply[4]))
+
+
+def attendants(keys: Keyspace) -> Call[list[Attendant]]:
+    """Return the announced processes that fire recurring jobs or relay an outbox, including dead ones."""
+    return Call(load("attendants"), (keys.cron_duty,), (), _attendants)
+
+
+def _attendants(reply: Reply) -> list[Attendant]:
+    now, rows = int(reply[1]), reply[2]
+    found = []
+    for name, at in zip(rows[::2], rows[1::2], strict=True):
+        role, _, process = name.decode("utf-8", "replace").partition(":")
+        found.append(Attendant(role, process, now - int(float(at))))
+    return found

@@ -1,4 +1,4 @@
-"""settle: complete, retry, fail, release, park, withhold, expire and move."""
+"""settle: complete, retry, fail, release, wait, park, withhold, expire and move."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ CHUNK = 50
 TOKEN_VALID = "token"
 STILL_EXPIRED = "expired"
 STILL_WAITING = "waiting"
+DOOMED = "doomed"
+"""The job waits behind a failed head of its sequence that fails the rest."""
 
 # Every kind of item begins with the same four fields: the name of the transition on the wire, the condition for it, the
 # job, and the token of its run. The docstrings describe the other fields. A NamedTuple inherits no fields, so each kind
@@ -99,6 +101,26 @@ class Requeue(NamedTuple):
     tries: str
 
 
+class Wait(NamedTuple):
+    """Running → scheduled until a time or a signal.
+
+    Attributes:
+        key: The key of the wait within the job.
+        name: The signal; empty for none.
+        delay_us: The delay until the wait ends, if this is its first run.
+        ttl_ms: How long the steps are kept after the end of the wait.
+    """
+
+    verb: Literal["wait"]
+    guard: str
+    job_id: str
+    token: int
+    key: str
+    name: str
+    delay_us: int
+    ttl_ms: int
+
+
 class Withholding(NamedTuple):
     """Running → queued, without a start, and not claimable while the function is paused.
 
@@ -146,15 +168,18 @@ class Move(NamedTuple):
     to: str
 
 
-Item = Completion | BriefCompletion | Failure | Requeue | Withholding | Expiry | Move
+Item = Completion | BriefCompletion | Failure | Requeue | Wait | Withholding | Expiry | Move
 """One run to settle. The fields are in the order in which the script reads them."""
 
 PAST = {
     "complete": "completed", "complete_briefly": "completed", "fail": "failed", "retry": "retried",
-    "release": "released", "park": "parked", "expire": "expired", "move": "moved", "withhold": "withheld",
+    "release": "released", "wait": "released", "park": "parked", "expire": "expired", "move": "moved",
+    "withhold": "withheld",
 }  # fmt: skip
 """The past participle of each verb, for logs and metrics."""
-REQUEUED = frozenset(("retry", "release", "park", "withhold"))
+COMPLETED = frozenset(("complete", "complete_briefly"))
+"""The verbs after which the job is completed."""
+REQUEUED = frozenset(("retry", "release", "wait", "park", "withhold"))
 """The verbs after which the job waits again."""
 
 _new_completion = cast("Callable[[tuple[Any, ...]], Completion]", partial(tuple.__new__, Completion))
@@ -196,6 +221,11 @@ def fail(
 def release(job_id: str, token: int, *, delay_us: int = 0, tries: str = "", guard: str = TOKEN_VALID) -> Requeue:
     """Give a running job back. Without a delay it keeps its place. Empty `tries` change nothing."""
     return Requeue("release", guard, job_id, token, delay_us, tries)
+
+
+def wait(job_id: str, token: int, *, key: str, name: str, delay_us: int, ttl_ms: int) -> Wait:
+    """Put a running job back until the end of a wait, or the signal `name`."""
+    return Wait("wait", TOKEN_VALID, job_id, token, key, name, delay_us, ttl_ms)
 
 
 def park(job_id: str, token: int, *, delay_us: int, tries: str) -> Requeue:
@@ -244,7 +274,7 @@ def settle(lane: Lane, items: Sequence[Item], *, child: str = "", nonce: int = 0
         return Call(load("settle"), tuple(keys), tuple(args), _settled)
     for place in order[alike:]:
         item = items[place]
-        keys += (job + item.job_id, result + item.job_id, lane.value(item.job_id))
+        keys += (job + item.job_id, result + item.job_id, lane.value(item.job_id), lane.steps(item.job_id))
         args += item
     return Call(load("settle"), tuple(keys), tuple(args), partial(_settled, order=order))
 

@@ -1,15 +1,20 @@
-"""Calls for the results of a job's steps: keep, steps and forget_steps."""
+"""Calls for the steps of a job and the signals that it is sent: keep, steps, signal, drop_steps and forget_steps."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from jobfleet.store.call import Call, Reply
+from jobfleet.store.calls.control import who
 from jobfleet.store.keys import Lane
 from jobfleet.store.script import load
 
 MOST = 1000
 """Maximum number of steps and checkpoints of a job."""
+
+WAIT, SIGNAL = "w:", "x:"
+"""Prefixes of names that scripts read: the end of a wait, and a signal."""
 
 MOST_BYTES = 4 * 1024 * 1024
 """Maximum total size in bytes of a job's steps and checkpoints."""
@@ -27,16 +32,65 @@ def keep(lane: Lane, job_id: str, token: int, *, ttl_ms: int, step: str = "", re
     )
 
 
-def steps(lane: Lane, job_id: str) -> Call[dict[str, bytes]]:
-    """Return the stored results of a job's steps."""
-    return Call(load("steps"), (lane.steps(job_id),), (), partial(_steps, lane, job_id))
+def steps(lane: Lane, job_id: str, name: str = "") -> Call[dict[str, bytes]]:
+    """Return the stored results of a job's steps, and under the empty name Redis's time in µs.
+
+    The record of a signal is the time at which it came, in µs, a line break, and its value.
+
+    Args:
+        lane: The lane of the job.
+        job_id: The job.
+        name: Only the record of this name; empty for all.
+    """
+    return Call(load("steps"), (lane.steps(job_id),), (name,), partial(_steps, lane, job_id))
+
+
+def signal(lane: Lane, job_id: str, name: str, record: bytes, *, by: str | None, nonce: str, ttl_ms: int) -> Call[str]:
+    """Send a signal to an open job.
+
+    Returns one letter: s sent, a repetition included, k another one of that name came first, f final, u unknown, m the
+    job keeps too much.
+
+    Args:
+        lane: The lane of the job.
+        job_id: The job.
+        name: The name of the signal.
+        record: The encoded value.
+        by: Who sends it.
+        nonce: The same in each repetition.
+        ttl_ms: How long it is kept after the job is due.
+    """
+    if lane.seals is not None:
+        record = lane.seals.value(record, "signal", job_id, name)
+    return Call(
+        load("signal"),
+        (*lane.ready, lane.steps(job_id), lane.wake, lane.grouped, lane.ring, lane.gdue, lane.journal, lane.totals),
+        (lane.tag, job_id, name, record, who(by), nonce, ttl_ms, MOST, MOST_BYTES),
+        lambda reply: reply[2].decode(),
+    )
 
 
 def _steps(lane: Lane, job_id: str, reply: Reply) -> dict[str, bytes]:
-    found = {reply[i].decode(): reply[i + 1] for i in range(1, len(reply), 2)}
-    if (seals := lane.seals) is None:
-        return found
-    return {step: seals.open_value(record, "step", job_id, step) for step, record in found.items()}
+    found = {reply[i].decode(): reply[i + 1] for i in range(2, len(reply), 2)}
+    for name, record in found.items():
+        if name.startswith(SIGNAL):
+            head, _, value = record.partition(b"\n")
+            if lane.seals is not None:
+                value = lane.seals.open_value(value, "signal", job_id, name.removeprefix(SIGNAL))
+            found[name] = head.split(b" ")[0] + b"\n" + value
+        elif lane.seals is not None and not name.startswith(WAIT):  # the scripts read the end of a wait
+            found[name] = lane.seals.open_value(record, "step", job_id, name)
+    return {"": reply[1], **found}
+
+
+def drop_steps(lane: Lane, job_id: str, names: Sequence[str]) -> Call[bool]:
+    """Delete records of an ended job by name; returns False without effect if the job is open."""
+    return Call(
+        load("drop_steps"),
+        (lane.steps(job_id),),
+        (lane.tag, job_id, *names),
+        lambda reply: bool(reply[0] == b"dropped"),
+    )
 
 
 def forget_steps(lane: Lane, job_id: str) -> Call[bool]:

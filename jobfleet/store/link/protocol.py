@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 from redis.exceptions import ReadOnlyError, RedisError
 
 from jobfleet.store.call import Command
-from jobfleet.store.replies import CONNECTION_ERRORS
+from jobfleet.store.round_trip.replies import CONNECTION_ERRORS
 
 pack: Callable[[Command], bytes] | None
 try:

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from jobfleet.store.server.hosts import Address, hosts_of, options_of
-from jobfleet.store.server.security import Misread, Security
+from jobfleet.store.server.options import Misread, Security, driver
 
 PORT = 6379
 MODEL = "cluster://HOST:6379,HOST:6379"
@@ -55,5 +55,5 @@ def cluster_seeds(url: str, security: Security) -> ClusterSeeds:
     if parts.path.strip("/") not in ("", "0") or given.pop("db", 0) != 0:
         raise Misread(f"a cluster has only the database 0; write the URL as {MODEL}")
     options = {**(security.tls if is_secure else {}), **given}
-    kind(**options)  # refuses an unknown option
+    kind(**driver(url, options), **options)  # refuses an unknown option
     return ClusterSeeds(hosts, is_secure, options)

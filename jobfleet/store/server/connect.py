@@ -15,6 +15,7 @@ from redis.retry import Retry
 
 from jobfleet.errors import ConfigError
 from jobfleet.store.server.aborting import aborting
+from jobfleet.store.server.options import driver
 from jobfleet.store.server.target import Target
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def connections(at: Target, *, connect_timeout: float, socket_timeout: float | N
         "retry": Retry(NoBackoff(), 0),
         "socket_connect_timeout": connect_timeout,
         "socket_timeout": socket_timeout,
+        **driver(at.url, at.tls),
         **_tcp_only(at),
     }
     if at.sentinels is not None:
@@ -68,6 +70,7 @@ def async_connections(at: Target, *, connect_timeout: float) -> Maker:
         "retry": AsyncRetry(NoBackoff(), 0),
         "socket_connect_timeout": connect_timeout,
         "socket_timeout": None,
+        **driver(at.url, at.tls),
         **_tcp_only(at),
     }
     if at.sentinels is not None:

@@ -10,7 +10,7 @@ import redis
 from redis.connection import parse_url
 
 from jobfleet.config.url import ESCAPE, is_misread
-from jobfleet.store.server.security import Misread
+from jobfleet.store.server.options import Misread
 
 Address = tuple[str, int]
 _parse: Any = parse_url  # redis-py does not type it

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import redis
 from redis.exceptions import AuthenticationError, RedisError
 
+from jobfleet.store.server.options import driver
 from jobfleet.store.server.target import Target
 
 SECONDS = 2.0
@@ -25,7 +26,7 @@ def default_is_open(at: Target) -> bool | None:
     url = at.url.replace(f"//{parts.netloc}", f"//{parts.netloc.rpartition('@')[2]}", 1)
     try:
         connection: Any = redis.ConnectionPool.from_url(
-            url, protocol=2, socket_connect_timeout=SECONDS, socket_timeout=SECONDS, **at.tls
+            url, protocol=2, socket_connect_timeout=SECONDS, socket_timeout=SECONDS, **driver(url, at.tls), **at.tls
         ).make_connection()
         try:
             connection.connect()

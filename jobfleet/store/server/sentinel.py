@@ -23,6 +23,7 @@ from jobfleet.clock import monotonic
 from jobfleet.errors import ConfigError
 from jobfleet.store.server.aborting import aborting
 from jobfleet.store.server.hosts import Address
+from jobfleet.store.server.options import driver
 from jobfleet.store.server.sentinel_url import MODEL, PORT, SentinelGroup
 
 _Pool: Any = redis.sentinel.SentinelConnectionPool  # redis-py types neither
@@ -56,6 +57,7 @@ class Inquiry:
         self._spared: dict[Address, float] = {}
         share = group.share(timeout)
         self._options: dict[str, Any] = {
+            **driver(),
             **group.own_options,
             "socket_connect_timeout": share,
             "socket_timeout": share,

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from jobfleet.store.server.hosts import Address, hosts_of, options_of
-from jobfleet.store.server.security import Misread, Security
+from jobfleet.store.server.options import Misread, Security, driver
 
 PORT = 26379
 MODEL = "sentinel://HOST:26379,HOST:26379/SERVICE"
@@ -58,7 +58,7 @@ def sentinel_group(url: str, security: Security) -> SentinelGroup:
     user, password = given.pop("sentinel_username", None), given.pop("sentinel_password", None)
     tls = security.tls if is_secure else {}
     options = {**tls, **given}
-    kind(**options)  # refuses an unknown option
+    kind(**driver(url, options), **options)  # refuses an unknown option
     own = {name: value for name, value in options.items() if name.startswith("ssl_")}
     own["username"] = security.sentinel_username if user is None else user
     own["password"] = security.sentinel_password if password is None else password

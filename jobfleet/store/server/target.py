@@ -13,13 +13,14 @@ import redis
 from jobfleet.config import JobConfig, check_url, mask_url
 from jobfleet.config.url import ESCAPE, SECURE, is_misread
 from jobfleet.errors import ConfigError
-from jobfleet.store.server.security import Misread, Security
+from jobfleet.store.server.options import Misread, Security, driver
 from jobfleet.warn import warn
 
 if TYPE_CHECKING:
     from jobfleet.store.server.cluster_url import ClusterSeeds
     from jobfleet.store.server.embedded import EmbeddedServer
     from jobfleet.store.server.sentinel_url import SentinelGroup
+    from jobfleet.store.server.watcher import Watcher
 
 T = TypeVar("T")
 _MODEL = "redis://HOST:6379/0"
@@ -51,6 +52,8 @@ class Target:
         tls: Options of redis-py for TLS.
         sentinels: The Sentinel group that knows the primary, or None.
         cluster: The nodes from which the others are found, or None.
+        watcher: What sees each exchange with the server, for tests and for injected faults; None in production. No
+            setting and no URL sets it.
     """
 
     url: str
@@ -60,6 +63,7 @@ class Target:
     tls: Mapping[str, Any] = field(default_factory=dict)
     sentinels: SentinelGroup | None = None
     cluster: ClusterSeeds | None = None
+    watcher: Watcher | None = None
 
     def close(self) -> None:
         """Stop the server that was started for this target, if any."""
@@ -80,6 +84,8 @@ def target_of(config: JobConfig, *, warns: bool = False) -> Target:
             raise ConfigError(f"{setting} = {str(path)!r}: there is no such file.")
         if path is not None:
             tls[option] = str(path)
+    if config.tls_key_file is not None and config.tls_cert_file is None:
+        raise ConfigError("tls_key_file is set without tls_cert_file; set the client's certificate too.")
     if not config.tls_check_hostname:
         tls["ssl_check_hostname"] = False
     return target(config.url, Security(tls, config.sentinel_username, config.sentinel_password), warns=warns)
@@ -167,7 +173,7 @@ def _refuse_misread(url: str, tls: Mapping[str, Any]) -> None:
     parts = urlsplit(url)
     if wrong := ESCAPE if is_misread(parts) else _wrong_place(parts):
         raise Misread(wrong)
-    redis.ConnectionPool.from_url(url, protocol=2, **tls).make_connection()
+    redis.ConnectionPool.from_url(url, protocol=2, **driver(url, tls), **tls).make_connection()
 
 
 _HARMLESS = ("Invalid IPv6 URL", "Invalid value for ")

@@ -34,7 +34,7 @@ def _asked(context: Context, page: Page, request: Request) -> tuple[Caller, dict
     return caller, page.values(request.path_params, dict(request.query_params))
 
 
-def _asked_exactly(context: Context, page: Page, request: Request) -> tuple[Caller, dict[str, Any]]:
+def asked_exactly(context: Context, page: Page, request: Request) -> tuple[Caller, dict[str, Any]]:
     """The same for a program. An unknown parameter is refused, because a misspelled filter would match everything."""
     asked = _asked(context, page, request)
     known = [one.name for one in page.parameters if one.place == "query"]
@@ -59,7 +59,7 @@ def api(context: Context, page: Page) -> Endpoint:
     """The endpoint of the API for the data of a page. It shares no read, so a program sees what it has just changed."""
 
     async def answer(request: Request) -> Response:
-        _, values = _asked_exactly(context, page, request)
+        _, values = asked_exactly(context, page, request)
         return json_response(await page.read(context.dashboard.reading, values))
 
     return context.handled("json", answer)
@@ -143,7 +143,7 @@ def live(context: Context, page: Page) -> Endpoint:
         async def events() -> AsyncGenerator[str, None]:
             yield BEAT_LINE if first is None else _event(context, page, key, first, root, caller)
             async for snapshot in snapshots:
-                if not _is_known(context, request, page):
+                if not is_known(context, request, page):
                     return
                 yield BEAT_LINE if snapshot is None else _event(context, page, key, snapshot, root, caller)
 
@@ -162,7 +162,7 @@ def events(context: Context, page: Page, ends: Callable[[dict[str, Any]], bool])
     """
 
     async def answer(request: Request) -> Response:
-        _, values = _asked_exactly(context, page, request)
+        _, values = asked_exactly(context, page, request)
         seen = request.headers.get("last-event-id", "")
         if seen == END:
             return Response(status_code=204)
@@ -178,7 +178,7 @@ def events(context: Context, page: Page, ends: Callable[[dict[str, Any]], bool])
 
         async def texts() -> AsyncGenerator[str, None]:
             snapshot = first
-            while snapshot is not _GONE and _is_known(context, request, page):
+            while snapshot is not _GONE and is_known(context, request, page):
                 yield BEAT_LINE if snapshot is None else _data_event(hub.epoch, snapshot)
                 if snapshot is not None and _is_last(ends, snapshot):
                     yield f"id: {END}\nevent: end\ndata: {{}}\n\n"
@@ -204,7 +204,7 @@ def _is_last(ends: Callable[[dict[str, Any]], bool], snapshot: Snapshot) -> bool
     return snapshot.data is not None and ends(snapshot.data)
 
 
-def _is_known(context: Context, request: Request, page: Page) -> bool:
+def is_known(context: Context, request: Request, page: Page) -> bool:
     """Whether who has opened a page may still see it: a session may have ended, or a user may have been removed."""
     try:
         caller = context.dashboard.identity.caller(request)

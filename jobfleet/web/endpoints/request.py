@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal
 from urllib.parse import quote
@@ -23,6 +24,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 Form = Literal["html", "json"]
 _log = logging.getLogger("jobfleet.web")
 LOGGED_MOST = 300
+_SECRET = re.compile(r"(/api/v1/signals/).+")
 """Characters of a path in the log."""
 AGAIN = '<!doctype html><meta http-equiv="refresh" content="0"><title>jobfleet</title>'
 """A link on another site does not send cookies of SameSite=Strict; the page loads itself once more, and does."""
@@ -62,7 +64,7 @@ class Context:
             except JobfleetError as error:
                 found = problem_of(error)
             except Exception:  # noqa: BLE001 - a fault is answered, and logged with its traceback
-                _log.exception("%s %s failed.", request.method, request.url.path)
+                _log.exception("%s %s failed.", request.method, logged_path(request))
                 found = refusal("internal")
             if request.method == "POST":
                 await self.dashboard.refused(
@@ -161,8 +163,8 @@ def path_of(request: Request) -> str:
 
 
 def logged_path(request: Request) -> str:
-    """The path of a request for a line of the log: quoted, because it may have any character, and cut."""
-    return quote(str(request.scope["path"]))[:LOGGED_MOST]
+    """The path of a request for a line of the log: quoted, because it may have any character, cut, without secrets."""
+    return _SECRET.sub(r"\1…", quote(str(request.scope["path"])))[:LOGGED_MOST]
 
 
 def address_of(request: Request) -> str:

@@ -15,7 +15,7 @@ from jobfleet.web.endpoints.again import page_again
 from jobfleet.web.endpoints.request import Context, Endpoint, address_of, json_response, logged_path, root_of
 from jobfleet.web.errors import Problem, problem_of
 from jobfleet.web.route import Action
-from jobfleet.web.safety.caller import Caller
+from jobfleet.web.safety.caller import Caller, Role
 from jobfleet.web.safety.checks import (
     CSRF_FIELD,
     CSRF_HEADER,
@@ -27,6 +27,8 @@ from jobfleet.web.safety.checks import (
 from jobfleet.web.safety.identity import signed
 
 _log = logging.getLogger("jobfleet.web")
+BY_TOKEN = Caller("token", Role.VIEWER, is_ambient=False)
+"""The caller of an action that needs no login, for the record."""
 
 
 async def _done(
@@ -70,7 +72,7 @@ def api(context: Context, action: Action) -> Endpoint:
     """The endpoint of the API. A program sends a token; a page, its CSRF token."""
 
     async def answer(request: Request) -> Response:
-        caller = context.caller(request, action.role)
+        caller = BY_TOKEN if action.is_open else context.caller(request, action.role)
         if caller.is_ambient:
             check_origin(request)
             check_csrf(caller.key, request.headers.get(CSRF_HEADER, ""))

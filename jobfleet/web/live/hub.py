@@ -11,15 +11,15 @@ import json
 import logging
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
 from jobfleet.clock import monotonic
 from jobfleet.errors import JobfleetError
+from jobfleet.server_stop import is_stopping
 from jobfleet.web.errors import Problem, problem_of, refusal
-from jobfleet.web.live.stopping import is_stopping
 
 Reading = Callable[[], Awaitable[dict[str, Any]]]
 Compared = Callable[[dict[str, Any]], dict[str, Any]]
@@ -193,6 +193,21 @@ class Hub:
                 reader.close()
                 if self._readers.get(key) is reader:
                     del self._readers[key]
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Count a stream that reads by itself.
+
+        Raises:
+            Problem: Too many pages are updated live.
+        """
+        if self.streams >= self._most or self.is_closed:
+            raise refusal("too-many-streams", headers={"Retry-After": "30"})
+        self.streams += 1
+        try:
+            yield
+        finally:
+            self.streams -= 1
 
     async def once(self, key: Hashable, read: Reading, *, fresh_for: float = SHARED_FOR) -> dict[str, Any]:
         """Read an address, or share the read of another request that was made a moment ago.

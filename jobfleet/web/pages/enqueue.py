@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 
 from jobfleet.durations import delays, seconds_or_text
 from jobfleet.errors import InvalidJob
-from jobfleet.functions.published.takes import WORDS, kind_of
+from jobfleet.functions.published.json_schema import WORDS
+from jobfleet.functions.published.takes import kind_of
 from jobfleet.model import Job, Priority, check_function_name
-from jobfleet.model.option_types import LEVELS
+from jobfleet.model.option_types import LEVELS, ORDERS
+from jobfleet.model.options.unique import ON_CONFLICT, SCOPES
 from jobfleet.model.similar import similar_function
-from jobfleet.model.unique import ON_CONFLICT, SCOPES
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.route import Action, Data, Parameter, Values
 from jobfleet.web.safety.caller import Caller, Role
@@ -124,6 +125,7 @@ FIELDS: dict[str, Field] = {
         "A function to run when the job fails for good or expires.", TEXT | {"maxLength": 128}, _callback
     ),
     "group": Field("The group of the job, for fair shares and limits.", TEXT),
+    "order": Field("Run the jobs of the group one at a time, in this order.", ONE_OF | {"enum": list(ORDERS)}),
     "durability": Field("What must be confirmed.", ONE_OF | {"enum": list(LEVELS)}),
 }
 

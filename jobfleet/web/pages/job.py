@@ -8,6 +8,7 @@ from typing import Any
 
 from jobfleet.errors import JobNotFound
 from jobfleet.model import JobResult, JobStatus
+from jobfleet.model.chunk import Chunk
 from jobfleet.model.details import JobDetails, Parent
 from jobfleet.model.explanation import Reason
 from jobfleet.model.result import LogLine
@@ -19,6 +20,9 @@ LOG_SHOWN = 200
 """Lines of the log that the page shows, from its end."""
 ID = Parameter(name="id", help="The id of the job.", place="path")
 TAIL = Parameter(name="tail", help="Lines from the end of the log.", least=1, most=1000, default=LOG_SHOWN)
+OUTPUT_SHOWN = 200
+"""Chunks of the output that the page shows, from its end."""
+CHUNKS = Parameter(name="tail", help="Chunks from the end of the output. [all]", least=1, most=1_000_000)
 STATE = Shape.of("JobState", JobResult)
 PAST = Shape("Past", {"event": str, "at": datetime | None})
 DETAILS = Shape.of(
@@ -39,6 +43,7 @@ async def read_job(dashboard: Dashboard, values: Values) -> Data:
             form.value({"code": one.code, "text": one.text, "facts": one.facts}) for one in explanation.reasons
         ],
         "logs": await _logs(dashboard, job_id, LOG_SHOWN),
+        "output": await _output(dashboard, job_id),
         "is_open": not details.job.status.is_final,
         "is_dead": (dead_group := await _group(dashboard, details.job)) is not None,
         "dead_group": dead_group or "",
@@ -50,6 +55,13 @@ async def read_logs(dashboard: Dashboard, values: Values) -> Data:
     (job_id,) = await dashboard.fleet.full_ids([values["id"]])
     await dashboard.fleet.poll(job_id)
     return {"id": job_id, "logs": await _logs(dashboard, job_id, values["tail"])}
+
+
+async def read_output(dashboard: Dashboard, values: Values) -> Data:
+    """The last chunks of a job's output, after a position."""
+    (job_id,) = await dashboard.fleet.full_ids([values["id"]])
+    chunks = dashboard.fleet.stream(job_id, values.get("after"), tail=values["tail"], follow=False)
+    return {"id": job_id, "chunks": [dashboard.form.chunk(chunk) async for chunk in chunks]}
 
 
 async def read_state(dashboard: Dashboard, values: Values) -> Data:
@@ -75,6 +87,13 @@ async def _logs(dashboard: Dashboard, job_id: str, most: int) -> list[dict[str, 
     except JobNotFound:
         return []
     return [dashboard.form.line(line) for line in lines]
+
+
+async def _output(dashboard: Dashboard, job_id: str) -> list[dict[str, object]]:
+    try:
+        return list((await read_output(dashboard, {"id": job_id, "tail": OUTPUT_SHOWN}))["chunks"])
+    except JobNotFound:
+        return []
 
 
 async def _group(dashboard: Dashboard, job: JobResult[Any]) -> str | None:
@@ -113,8 +132,8 @@ def _retry_note(data: Data) -> str:
 
 
 _ANSWER: dict[str, Any] = {
-    "job": DETAILS, "reasons": list[Reason], "logs": list[LogLine], "is_open": bool, "is_dead": bool,
-    "dead_group": str,
+    "job": DETAILS, "reasons": list[Reason], "logs": list[LogLine], "output": list[Chunk], "is_open": bool,
+    "is_dead": bool, "dead_group": str,
 }  # fmt: skip
 PAGES = (
     Page(
@@ -129,6 +148,11 @@ PAGES = (
         path="/jobs/{id}/events", title="Events",
         summary="Send the state of a job as server-sent events at each change, until it ends.", read=read_state,
         answer={"job": STATE}, parameters=(ID,), every=0.5, ends=_has_ended, compared=_without_duration,
+    ),
+    Page(
+        path="/jobs/{id}/stream", title="Output",
+        summary="Send what a job emits as server-sent events, a chunk each, until it ends.", read=read_output,
+        answer={"id": str, "chunks": list[Chunk]}, parameters=(ID, CHUNKS), is_output=True,
     ),
 )  # fmt: skip
 ACTIONS = (

@@ -7,7 +7,7 @@ from typing import Any
 
 from jobfleet.json_form import JsonForm
 from jobfleet.model import STORED, JobResult, JobStatus
-from jobfleet.operations.jobs.listing import Page as JobPage
+from jobfleet.operations.jobs.matching.listing import Page as JobPage
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.errors import refusal
 from jobfleet.web.route import Data, Many, Page, Parameter, Shape, Values

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from jobfleet.model.gates import BreakerInfo, NamedLimit
 from jobfleet.model.limit import LimitInfo
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.errors import refusal
@@ -20,7 +21,12 @@ NUMBERS = ("concurrency", "weight")
 
 async def read_limits(dashboard: Dashboard, _values: Values) -> Data:
     """The limits of all queues and groups."""
-    return {"limits": [dashboard.form.limit(one) for one in await dashboard.fleet.limits()]}
+    form, fleet = dashboard.form, dashboard.fleet
+    return {
+        "limits": [form.limit(one) for one in await fleet.limits()],
+        "named": [form.named_limit(one) for one in await fleet.limits.all_named()],
+        "breakers": [form.breaker(one) for one in await fleet.breakers()],
+    }
 
 
 async def set_limit(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
@@ -37,6 +43,23 @@ async def clear_limit(dashboard: Dashboard, values: Values, caller: Caller) -> D
     """Delete the limits that were set for a queue or a group; declared ones apply again."""
     has_changed = await dashboard.fleet.limits.clear(_queue(values), group=values["group"], by=caller.name)
     return _data(values, has_changed)
+
+
+async def shut(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
+    """Close a named limit, or open a circuit breaker: no further job starts."""
+    fleet, name, reason = dashboard.fleet, values["name"], values["reason"]
+    if values["kind"] == "limit":
+        has_changed = await fleet.limits.close(name, values["seconds"], reason=reason, by=caller.name)
+    else:
+        has_changed = await fleet.breakers.open(name, values["seconds"], reason=reason, by=caller.name)
+    return {"name": name, "changed": has_changed}
+
+
+async def unshut(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
+    """Open a named limit, or close a circuit breaker: jobs start again."""
+    fleet, name = dashboard.fleet, values["name"]
+    opens = fleet.limits.open if values["kind"] == "limit" else fleet.breakers.close
+    return {"name": name, "changed": await opens(name, by=caller.name)}
 
 
 def _queue(values: Values) -> str:
@@ -64,11 +87,21 @@ def _note(data: Data) -> str:
     return f"The limits of {whose} are changed; they count from the next claim on."
 
 
+def _gate_note(data: Data) -> str:
+    return f"{data['name']} is changed." if data["changed"] else "Nothing has changed."
+
+
+KIND = Parameter(
+    name="kind", help="What is named: a limit or a breaker.", place="body", words=("limit", "breaker"), default="limit"
+)
+NAME = Parameter(name="name", help="The name of the limit or the breaker.", place="body", is_required=True)
+GATE_ANSWER: dict[str, Any] = {"name": str, "changed": bool}
 ANSWER: dict[str, Any] = {"queue": str, "group": str | None, "changed": bool}
 PAGES = (
     Page(
         path="/limits", title="Limits", summary="List the limits of queues and groups.", read=read_limits,
-        answer={"limits": list[LimitInfo]}, template="limits", every=2.0,
+        answer={"limits": list[LimitInfo], "named": list[NamedLimit], "breakers": list[BreakerInfo]},
+        template="limits", every=2.0,
     ),
 )  # fmt: skip
 ACTIONS = (
@@ -88,5 +121,21 @@ ACTIONS = (
     Action(
         path="/limits/clear", summary="Delete the limits that were set; declared ones apply again.", act=clear_limit,
         answer=ANSWER, note=_note, back="/limits", parameters=(QUEUE, GROUP),
+    ),
+    Action(
+        path="/gates/shut", summary="Close a named limit or open a circuit breaker.", act=shut,
+        answer=GATE_ANSWER, note=_gate_note, back="/limits",
+        parameters=(
+            KIND, NAME,
+            Parameter(
+                name="seconds", help="For how long; by default until somebody ends it.", place="body", least=1,
+                most=31_536_000,
+            ),
+            Parameter(name="reason", help="Why, for the record.", place="body"),
+        ),
+    ),
+    Action(
+        path="/gates/unshut", summary="Open a named limit or close a circuit breaker.", act=unshut,
+        answer=GATE_ANSWER, note=_gate_note, back="/limits", parameters=(KIND, NAME),
     ),
 )  # fmt: skip

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from jobfleet.clock import iso
-from jobfleet.config.private import make_private, open_own, read_own, write_own
+from jobfleet.config.private import check_own_folder, make_private, open_own, read_own, write_own
 from jobfleet.errors import ConfigError
 from jobfleet.web.safety.caller import Role
 from jobfleet.web.safety.passwords import hash_password, hash_token, new_token
@@ -84,8 +84,13 @@ class AccessFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: tuple[int, ...] | None = None
         self._access = Access()
+
+    @property
+    def exists(self) -> bool:
+        """Whether there was a file at the last read."""
+        return self._seen is not None
 
     def read(self) -> Access:
         """The users and tokens as the file has them now.
@@ -100,7 +105,7 @@ class AccessFile:
             return self._access
         except OSError as error:
             raise ConfigError(f"Cannot read {self.path}: {error.strerror}.") from error
-        mark = (found.st_ino, found.st_mtime_ns, found.st_size)
+        mark = (found.st_ino, found.st_mtime_ns, found.st_size, found.st_mode, found.st_uid)
         if mark != self._seen:
             self._access = self._read()
             self._seen = mark
@@ -119,6 +124,16 @@ class AccessFile:
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise ConfigError(f"{self.path} is not an access file of jobfleet; correct or remove it.") from error
         return Access(users, tokens)
+
+    def check(self) -> None:
+        """Check, before a change, that the dashboard will accept the file.
+
+        Raises:
+            ConfigError: The file cannot be read or has another form, or other users can write it or its folder.
+        """
+        if self.path.parent.exists():
+            check_own_folder(self.path.parent)
+        self.read()
 
     def add_user(self, name: str, role: Role, password: str | None) -> None:
         """Add a user, or change the role and the password; without a password, only a proxy can name the user."""
@@ -159,6 +174,7 @@ class AccessFile:
         """The present content; no other process changes it meanwhile."""
         if not self.path.parent.exists():
             make_private(self.path.parent)
+        check_own_folder(self.path.parent)
         lock = open_own(self.path.with_name(f"{self.path.name}.lock"), os.O_RDWR)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)

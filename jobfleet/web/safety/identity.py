@@ -13,7 +13,7 @@ from starlette.requests import HTTPConnection
 
 from jobfleet.errors import JobfleetError
 from jobfleet.web.errors import Problem, refusal
-from jobfleet.web.safety.access import AccessFile
+from jobfleet.web.safety.access_watch import AccessWatch
 from jobfleet.web.safety.caller import Caller, Role
 from jobfleet.web.safety.sessions import Sessions
 
@@ -41,7 +41,7 @@ class Identity:
     """
 
     def __init__(self, config: JobConfig, identify: Identify | None = None) -> None:
-        self._file = AccessFile(config.web_access)
+        self._file = AccessWatch(config.web_access)
         self.sessions: Sessions = Sessions(config.web_session)
         self._open_role = Role(config.web_open_role)
         self._proxies = frozenset(map(_address, config.web_proxies))
@@ -73,7 +73,8 @@ class Identity:
         """Who sends a request; None if that is not known.
 
         Raises:
-            Problem: The token is wrong, or the name of the host is not one of this machine.
+            Problem: The token is wrong, the name of the host is not one of this machine, or the access file cannot be
+                used.
         """
         scheme, _, token = connection.headers.get("authorization", "").partition(" ")
         is_bearer = scheme.lower() == "bearer"  # a proxy may pass its own basic authentication on

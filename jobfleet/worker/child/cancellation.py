@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from jobfleet.outcome import Cancelled, Interrupted, LeaseLost
 from jobfleet.worker.child.holding import HeldRuns
@@ -15,6 +15,8 @@ from jobfleet.worker.run.stop_ladder import StopLadder
 from jobfleet.worker.run.writes import event_log
 
 log = logging.getLogger("jobfleet.worker")
+REPLY_CHECK_EVERY = 0.05
+"""Seconds between checks whether Redis has replied to the endings of runs without a lease."""
 INTERRUPT_GRACE = 1.0
 """Seconds that runs have to end after they were interrupted for the end of the child, and again after a kill."""
 
@@ -60,6 +62,23 @@ class Cancellations:
         else:
             self._ladder.stop(run, LeaseLost())
         return True
+
+    async def leases_gone(self, keys: Collection[Key], lost: Callable[[Run], None]) -> None:
+        """Stop the runs of leases that are gone, unless they have ended, and write nothing for them.
+
+        An ended run has no lease any more when Redis has executed its ending, though the reply is still to come. This
+        returns when these replies have come.
+
+        Args:
+            keys: The runs.
+            lost: Called with each of them that is still known.
+        """
+        for key in keys:
+            run = self._runs.get(key)
+            if run is not None:
+                lost(run)
+        while any(key in self._runs and self._runs[key].ending.is_over for key in keys):  # noqa: ASYNC110 - only after an outage
+            await asyncio.sleep(REPLY_CHECK_EVERY)
 
     def cancel(self, run: Run, by: str) -> None:
         """Cancel a run. Only the first cancellation counts."""

@@ -23,14 +23,14 @@ from jobfleet.services.long_lived import start
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.lease import CHUNK, NEAR_US, claim, granted
 from jobfleet.store.keys import Lane
-from jobfleet.store.records import NOTHING, Claimed
+from jobfleet.store.records import NOTHING, Claimed, Grant
 from jobfleet.worker.child.asked import Asked
-from jobfleet.worker.child.away_lanes import PATIENCE as AWAY
-from jobfleet.worker.child.away_lanes import AwayLanes
 from jobfleet.worker.child.claim_size import ClaimSize
 from jobfleet.worker.child.due_timers import DueTimers
-from jobfleet.worker.child.lane_order import Priorities, queues_of
-from jobfleet.worker.child.lane_waits import LaneWaits
+from jobfleet.worker.child.lanes.away_lanes import PATIENCE as AWAY
+from jobfleet.worker.child.lanes.away_lanes import AwayLanes, give_back, in_time, parted
+from jobfleet.worker.child.lanes.lane_order import Priorities, queues_of
+from jobfleet.worker.child.lanes.lane_waits import LaneWaits
 from jobfleet.worker.child.lookahead import Lookahead
 from jobfleet.worker.child.routing import Router
 from jobfleet.worker.run.events import RunEvents
@@ -99,8 +99,8 @@ class Claimer:
         self._is_warm = False
         self._timers = DueTimers(self._loop, self.heat)
         self._waits = LaneWaits(store, BLOCK, self._owe) if store.at.cluster is not None else None
-        self._away = AwayLanes(free, self._repeat, self._owe)
-        self._free = free if self._waits is None else self._away.free
+        self._away = AwayLanes(lambda lane: self._claim_once(lane, 0), self._owe)
+        self._free = free
         self._may_claim = asyncio.Event()
         self._may_block = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -139,9 +139,9 @@ class Claimer:
                 self._wait_again()
                 self.changed()
 
-    def relearn(self) -> None:
-        """Claim again from the beginning, because the functions that are left to other workers have changed."""
-        self._lookahead.forget()
+    def relearn(self, *, is_whole: bool = True) -> None:
+        """Claim again from the beginning: others' functions, or with `is_whole` False only shares, have changed."""
+        self._lookahead.forget() if is_whole else self._lookahead.look_ahead_of(self._queues.lanes)
         self.doubt_all()
 
     def doubt(self, lane: Lane) -> None:
@@ -241,8 +241,8 @@ class Claimer:
             try:
                 if self._waits is None or len(self._queues.lanes) == 1:
                     await self._claim_once(lane, free)
-                elif not await self._claim_once(lane, free, patience=AWAY) and lane in self._unanswered:
-                    self._away.add(lane, free)
+                elif not await in_time(self._claim_once(lane, free, patience=AWAY)) and lane in self._unanswered:
+                    self._away.add(lane)
             except Exception:
                 log.exception("claim.failed lane=%s", lane.tag)  # a child that cannot claim must not look alive
                 await asyncio.sleep(1.0)
@@ -269,12 +269,14 @@ class Claimer:
             return False
         self._answered_at = boottime()
         claimed = await self._whole(lane, claimed)
+        surplus: Sequence[Grant] = ()
+        if lane in self._away.lanes:
+            claimed, surplus = parted(claimed, self._free())
         if self._take(lane, asked, claimed):
             self._owed.discard(lane)
+            if surplus:
+                await give_back(self._store, lane, surplus)
         return True
-
-    async def _repeat(self, lane: Lane) -> bool:
-        return await self._claim_once(lane, 0)
 
     async def _whole(self, lane: Lane, claimed: Claimed) -> Claimed:
         """What was claimed. It is read again if invalid ids make the reply ambiguous."""
@@ -326,7 +328,7 @@ class Claimer:
             self._wait_for(lane, claimed)
         else:
             self._hot.add(lane)
-        self.is_empty = not self._hot
+        self.is_empty = not self._hot and not self._away.lanes
         if claimed.grants or claimed.unreadable:
             self._is_warm = True
             if self._priorities is not None:

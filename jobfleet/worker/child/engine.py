@@ -14,13 +14,12 @@ from contextlib import suppress
 from jobfleet.clock import boottime, monotonic
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
-from jobfleet.model import split_id
 from jobfleet.services.duties.relay import Relay
 from jobfleet.services.duties.unblocker import Unblocker
 from jobfleet.services.duties.unreadable import Unreadables
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.control import stop
-from jobfleet.store.calls.settle import REQUEUED
+from jobfleet.store.calls.settle import COMPLETED, REQUEUED, Completion, Item
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Claimed
 from jobfleet.suspicion import NO_SUSPICION, suspicion_of
@@ -39,8 +38,6 @@ from jobfleet.worker.run.writes.metrics import Counting
 from jobfleet.worker.run.writes.run_counts import RunCounts
 
 UNKNOWN_USER = "-"
-REPLY_CHECK_EVERY = 0.05
-"""Seconds between checks whether Redis has replied to the endings of runs without a lease."""
 SENDING = 5.0
 """Seconds that the last endings may take; a supervisor does not wait longer for its child either."""
 
@@ -84,22 +81,16 @@ class Engine(RunEvents):
         on_lost: Callable[[Key], None] = lambda _: None,
         on_stale: Callable[[], None] = lambda: None,
     ) -> None:
-        self._config = config
-        self._handlers = handlers
-        self._board = board
-        self._on_buried, self._on_condemned, self._on_lost = on_buried, on_condemned, on_lost
-        self._on_stale = on_stale
+        self._config, self._is_burst, self._slots = config, config.burst, config.slots
+        self._handlers, self._board = handlers, board
+        self._on_buried, self._on_condemned, self._on_lost, self._on_stale = on_buried, on_condemned, on_lost, on_stale
         self._runs: dict[Key, Run] = {}
-        self._running = 0
-        self._slots = config.slots
+        self._running = self._started_us = self.finished = 0
         self._max_jobs: int | None = None
         self._on_spent: Callable[[], None] = lambda: None
         self._clock_offset: tuple[int, float] = (0, 0.0)
-        self._started_us = 0
-        self._is_draining = False
-        self._ended = asyncio.Event()
+        self._is_draining, self._ended = False, asyncio.Event()
         self._job_level = event_log.level_of_jobs(config)
-        self.finished = 0
         self._counting = Counting(tally, self.now_us)
         self.runs = RunCounts(self._runs.values, self.now_us) if config.samples else None
         self._unreadables = Unreadables(store, config, tally)
@@ -116,17 +107,18 @@ class Engine(RunEvents):
             events=self,
             now_us=self.now_us,
             free=self._free,
+            may_run=self._may_run,
             with_quarantine=with_quarantine,
             can_end_process=on_condemned is not None,
         )
-        self.router = parts.router
+        self.router, self._gates = parts.router, parts.gates
         self._claimer, self._held_runs, self._runner = parts.claimer, parts.held_runs, parts.runner
+        self._ahead, self._waiting = self._held_runs.ahead, self._held_runs.ahead.waiting
         self._ladder, self._cancellations = parts.ladder, parts.cancellations
         self._conclusions, self._completers, self._mover = parts.conclusions, parts.completers, parts.mover
         self._run_writer, self._executors, self._resources = parts.run_writer, parts.executors, parts.resources
 
     # --- what the child's main program asks and tells ------------------------------------------
-
     @property
     def running(self) -> int:
         """How many jobs run, or are about to."""
@@ -169,14 +161,21 @@ class Engine(RunEvents):
     def limit(self, max_jobs: int | None, *, on_spent: Callable[[], None]) -> None:
         """Take at most `max_jobs` jobs, None for no limit; `on_spent` is called when the last one is taken."""
         self._max_jobs, self._on_spent = max_jobs, on_spent
+        if max_jobs is not None:
+            self._ahead.forbid()
 
     def _free(self) -> int:
         """How many more jobs may be claimed: none beside a suspect that runs alone, or when this process is to end."""
-        held = self._held_runs
-        if held.is_closed or self._is_draining or self._ladder.condemned:
+        held, ahead = self._held_runs, self._ahead
+        if held.is_closed or self._is_draining or self._ladder.condemned or not self._slots:
             return 0
-        free = min(self._slots - self._running - held.count, self._board.room)
+        free = self._slots - self._running - held.count + ahead.extra - len(self._waiting)
+        free = min(free, self._board.room) if free >= ahead.least else 0
         return free if self._max_jobs is None else min(free, self._max_jobs - self.taken)
+
+    def _may_run(self) -> bool:
+        """Whether a slot is free for a job that waits for one."""
+        return self._running < self._slots and not self._is_draining and not self._ladder.condemned
 
     # --- the life of a run, in order -------------------------------------------------------------
 
@@ -186,7 +185,8 @@ class Engine(RunEvents):
         self._started_us = claimed.now
         if claimed.unreadable:
             self._unreadables.begin(lane, claimed.unreadable)
-        is_in_time = boottime() < until
+        is_in_time, was_idle = boottime() < until, not self._running
+        fits = self._running + len(claimed.grants) <= self._config.slots and not self._waiting
         for grant in claimed.grants:
             run = Run(lane, grant, self._board.post(grant.id, grant.token), until, self._run_writer)
             self._runs[run.key] = run
@@ -196,9 +196,11 @@ class Engine(RunEvents):
                 run.suspicion, run.handler = suspicion, self._handlers.peek(grant.envelope)
                 self._held_runs.hold_suspect(run)
             elif is_in_time:
-                self._start(run)
+                self._start(run) if fits or (self._may_run() and not self._waiting) else self._ahead.hold(run)
             else:
                 self._held_runs.hold_stale(run)
+        if (is_full := self._running >= self._slots or bool(self._waiting)) or self._ahead.streak:
+            self._ahead.admitted(was_idle=was_idle, is_full=is_full)
         if self._held_runs.count:
             self._held_runs.start_suspects()
         if claimed.grants and not is_in_time:
@@ -225,35 +227,44 @@ class Engine(RunEvents):
         """Free the slot of a run whose code has ended."""
         self._board.returned(run.lease.place)
         self._running -= 1
+        if self._waiting:
+            self._ahead.slot_freed()
         self._claimer.changed()
 
     def concluded(self, run: Run) -> None:
-        """Log how a run ends. A job that is put back without a start was not taken."""
+        """Note when a run has ended. A job that is put back without a start was not taken."""
         item = run.ending.item
-        if item is None:
-            return
-        if item.verb == "withhold":
-            self.finished -= 1
-        if self._job_level is not None and run.started_us:
-            event_log.ended(run, self._job_level, item.verb, self.now_us() - run.started_us)
+        if item is not None and item.verb not in COMPLETED:  # a completion has its duration
+            run.ending.ended_us = self.now_us()
+            if item.verb == "withhold":
+                self.finished -= 1
 
     def settled(self, run: Run, letter: str) -> None:
-        """Count a run that Redis has settled, and forget it."""
+        """Log and count a run that Redis has settled, and forget it."""
         item = run.ending.item
         try:
-            if self._config.burst or (item is not None and item.verb in REQUEUED):
-                self._claimer.doubt(run.lane)  # in a burst, any ending may make room under a limit
-            if item is not None and item.verb == "move":
-                self._mover.settled(run, item, letter)
+            if item.__class__ is not Completion or self._is_burst:
+                self._settled_otherwise(run, item, letter)
             if letter not in "sdc":
                 event_log.lost(run, f"its late finish was refused ({letter})")
                 self._on_lost(run.key)
+            elif self._job_level is not None and run.started_us:
+                event_log.ended(run, self._job_level, item, letter)
             if self._counting.is_on:
                 self._counting.settled(run, letter)
         finally:
             self.dropped(run)
+
+    def _settled_otherwise(self, run: Run, item: Item | None, letter: str) -> None:
+        if self._is_burst or (item is not None and item.verb in REQUEUED):
+            self._claimer.doubt(run.lane)  # in a burst, any ending may make room under a limit
+        if item is not None and item.verb == "move":
+            self._mover.settled(run, item, letter)
+
+    def answered(self, runs: Sequence[Run], items: Sequence[Item], letters: str) -> None:
+        """Count runs for the samples."""
         if self.runs is not None:
-            self.runs.settled(run, item, letter)
+            self.runs.settled(runs, items, letters)
 
     def dropped(self, run: Run) -> None:
         """Forget a run, and free its place on the board."""
@@ -269,7 +280,7 @@ class Engine(RunEvents):
             self._held_runs.ended(run)
         if not self._runs:
             self._ended.set()
-            if self._config.burst:  # its jobs may have enqueued others, and their markers may still be on the way
+            if self._is_burst:  # its jobs may have enqueued others, and their markers may still be on the way
                 self._claimer.doubt_all()
         elif self._held_runs.count:
             self._held_runs.start_suspects()
@@ -287,17 +298,8 @@ class Engine(RunEvents):
         self._held_runs.leases_renewed()
 
     async def leases_gone(self, keys: Collection[Key]) -> None:
-        """The leases of some runs are gone. Stop the runs that have not ended, and write nothing for them.
-
-        An ended run has no lease any more when Redis has executed its ending, though the reply is still to come. This
-        returns when these replies have come, so `on_lost` has been called for each lost run.
-        """
-        for key in keys:
-            run = self._runs.get(key)
-            if run is not None:
-                self.lost(run)
-        while any(key in self._runs and self._runs[key].ending.is_over for key in keys):  # noqa: ASYNC110 - only after an outage
-            await asyncio.sleep(REPLY_CHECK_EVERY)
+        """The leases of some runs are gone. This returns when `on_lost` has been called for each lost run."""
+        await self._cancellations.leases_gone(keys, self.lost)
 
     def cancel(self, key: Key, by: str) -> None:
         """Cancel a running job."""
@@ -321,6 +323,7 @@ class Engine(RunEvents):
 
     def condemned(self, run: Run, verdict: Verdict) -> None:
         """Ask for the end of this process."""
+        self._ahead.give_back()
         self._claimer.recall()
         if self._on_condemned is not None:
             self._on_condemned(run, verdict)
@@ -338,7 +341,7 @@ class Engine(RunEvents):
         self._unblocker.tell(lane)
 
     def _dependants_unblocked(self) -> None:
-        if self._config.burst:  # their markers may arrive when this worker has gone
+        if self._is_burst:  # their markers may arrive when this worker has gone
             self._claimer.doubt_all()
 
     def buried(self) -> None:
@@ -379,6 +382,7 @@ class Engine(RunEvents):
         await self._mover.drained(SENDING)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._run_writer.flush(), SENDING)
+        await self._gates.close()
         await self._completers.drained(SENDING)
         await self._unreadables.drained(SENDING)
         await self._unblocker.drained(SENDING)
@@ -394,7 +398,3 @@ class Engine(RunEvents):
     def count_starts(self) -> None:
         """Count the starts of running jobs. A job that starts and ends between two calls is counted at its end."""
         self._counting.started(self._runs.values())
-
-    def holds(self) -> list[str]:
-        """The ids of the running jobs, for a dump."""
-        return [f"{run.id} token={run.token} {split_id(run.id).queue}" for run in self._runs.values()]

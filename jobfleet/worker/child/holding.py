@@ -9,6 +9,7 @@ from jobfleet.clock import boottime
 from jobfleet.model.signals import Snooze
 from jobfleet.outcome import Interrupted, Raised
 from jobfleet.suspicion import Suspicion, has_room
+from jobfleet.worker.child.claim_ahead import ClaimAhead
 from jobfleet.worker.executors.quarantine import QuarantineExecutor
 from jobfleet.worker.run.conclusion import Conclusions
 from jobfleet.worker.run.events import RunEvents
@@ -29,6 +30,7 @@ class HeldRuns:
         conclusions: Ends the runs that go back.
         events: Receives runs that may start.
         quarantine: Where suspects run; None if there is no such place.
+        ahead: Holds the runs that only wait for a slot.
 
     Attributes:
         count: How many runs are held.
@@ -43,12 +45,14 @@ class HeldRuns:
         conclusions: Conclusions,
         events: RunEvents,
         quarantine: QuarantineExecutor | None,
+        ahead: ClaimAhead,
     ) -> None:
         self._patience = patience
         self._runs = runs
         self._conclusions = conclusions
         self._events = events
         self._quarantine = quarantine
+        self.ahead = ahead
         self._stale: list[Run] = []
         self._suspects: list[Run] = []
         self._suspects_here: dict[Key, Suspicion] = {}
@@ -131,10 +135,11 @@ class HeldRuns:
                 waiting.remove(run)
                 self._update()
                 return True
-        return False
+        return self.ahead.remove(run)
 
     def close(self) -> None:
         """Give all held jobs back."""
+        self.ahead.give_back()
         waiting, self._suspects, self._stale = [*self._suspects, *self._stale], [], []
         self.count = 0
         for run in waiting:

@@ -7,7 +7,7 @@ time a child starts again at the beginning, because jobs that it can run may hav
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from jobfleet.clock import boottime
@@ -47,9 +47,12 @@ class Lookahead:
     def __init__(self, clock: Callable[[], float] = boottime) -> None:
         self._clock = clock
         self._passes: dict[Lane, Pass] = {}
+        self._heads: set[Lane] = set()
 
     def text(self, lane: Lane) -> str:
         """The position where the next claim starts; empty for the beginning."""
+        if lane in self._heads:
+            return ""
         past = self._passes.get(lane)
         if past is not None and self._clock() >= past.ends:
             del self._passes[lane]
@@ -58,6 +61,9 @@ class Lookahead:
 
     def went(self, lane: Lane, position: str) -> bool:
         """Record the position that a claim has reached. Returns whether the next claim should follow at once."""
+        if lane in self._heads:  # the pass continues where it was
+            self._heads.discard(lane)
+            return lane in self._passes
         is_short, passed, *parts = position.split(" ")
         past = self._passes.get(lane)
         if not parts:
@@ -72,6 +78,11 @@ class Lookahead:
         past = self._passes.get(lane)
         return max(0.0, past.ends - self._clock()) if past is not None else None
 
+    def look_ahead_of(self, lanes: Iterable[Lane]) -> None:
+        """Start at the beginning once in each of these lanes, and then go on with the pass."""
+        self._heads.update(lanes)
+
     def forget(self) -> None:
         """Start at the beginning in every lane."""
         self._passes.clear()
+        self._heads.clear()

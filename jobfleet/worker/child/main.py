@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -21,6 +22,7 @@ from jobfleet.clock import boottime
 from jobfleet.config import JobConfig
 from jobfleet.errors import ConfigError, JobfleetError
 from jobfleet.exit_codes import EXIT_RECYCLED, EXIT_USAGE
+from jobfleet.fast_exit import exit_fast
 from jobfleet.functions.default_fleet import offer_settings
 from jobfleet.functions.hooks import Hooks
 from jobfleet.functions.manifest import function_record
@@ -33,7 +35,7 @@ from jobfleet.services.long_lived import start
 from jobfleet.services.modules import load_modules, traceback_of
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.server.target import target_of
+from jobfleet.store.server.target import Target, target_of
 from jobfleet.worker.child.engine import Engine
 from jobfleet.worker.child.process import flush, keep_from_jobs, run_loop
 from jobfleet.worker.child.recycling import ChildAge
@@ -111,7 +113,7 @@ class Child:
         if self._keys.seals is not None:
             self._tally.count_keys(self._keys.seals.sealer.counted)
         self._store = store = AsyncStore(
-            target_of(config),
+            self._target(),
             patience=None,
             connect_timeout=config.connect_timeout,
             socket_timeout=config.socket_timeout,
@@ -149,6 +151,22 @@ class Child:
         self._alive_timer.cancel()
         self._board.turn(0.0)
         return self._exit_code
+
+    def _target(self) -> Target:
+        """The server; with ``--chaos``, exchanges with it may fail."""
+        at, rate = target_of(self._config), self._config.chaos
+        if not rate:
+            return at
+        from jobfleet.worker.child.chaos import Chaos  # for staging
+
+        chaos = Chaos(
+            rate,
+            self._config.chaos_seed,
+            child=self._child,
+            held=lambda: [one.id for one in self._board.read()],
+            report=lambda kind, ids: self._reports.send("chaos", kind, ids),
+        )
+        return replace(at, watcher=chaos)
 
     async def _begin(self) -> asyncio.Task[None] | None:
         """Begin to serve, and return the task that reports; return None if the command to stop comes before."""
@@ -285,8 +303,9 @@ class Child:
         if word == "kinds":
             self._engine.router.heard(news)
             return
-        queues = self._serving.queues
-        self._engine.serve([self._keys.lane(queue, at) for queue in queues for at in range(news.get(queue, 1))])
+        serving = self._serving
+        lanes = [self._keys.lane(queue, at) for queue in serving.queues for at in range(news.get(queue, 1))]
+        self._engine.serve([lane for lane in lanes if lane not in serving.away])
 
     def _retire(self, reason: str) -> None:
         """Ask for a successor. The supervisor sends ``drain`` when the successor serves."""
@@ -339,6 +358,7 @@ def _count(registry: Registry, module: str) -> int:
 
 def main() -> None:
     """Run a child process."""
+    exit_fast()
     commands, reports, board, stacks, asked = (int(number) for number in sys.argv[1:6])
     ignore([number for number in NOT_FOR_CHILDREN if number != END_LOADING])
     leave_on(END_LOADING)

@@ -13,7 +13,9 @@ from jobfleet.services.confirmations import Confirmations
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Keyspace
 from jobfleet.worker.child.cancellation import Cancellations
+from jobfleet.worker.child.claim_ahead import ClaimAhead
 from jobfleet.worker.child.claimer import Claimer
+from jobfleet.worker.child.gates import ChildGates
 from jobfleet.worker.child.holding import HeldRuns
 from jobfleet.worker.child.routing import Router
 from jobfleet.worker.executors.all import add_quarantine, executors
@@ -49,6 +51,7 @@ class Parts:
     mover: OomMover
     conclusions: Conclusions
     router: Router
+    gates: ChildGates
     runner: Runner
     held_runs: HeldRuns
     cancellations: Cancellations
@@ -67,6 +70,7 @@ def build(
     events: RunEvents,
     now_us: Callable[[], int],
     free: Callable[[], int],
+    may_run: Callable[[], bool],
     with_quarantine: bool,
     can_end_process: bool,
 ) -> Parts:
@@ -83,6 +87,7 @@ def build(
         events: Receives the events of all runs.
         now_us: Returns Redis's time in µs.
         free: Returns how many more jobs may be claimed.
+        may_run: Returns whether a slot is free for a job.
         with_quarantine: Whether suspects may run in quarantine processes.
         can_end_process: Whether this process may be ended because of one run.
     """
@@ -124,6 +129,8 @@ def build(
         completers=completers,
     )
     router = Router(store, keys, gone_us=round(config.gone_after * 1e6), handlers=handlers, events=events)
+    gates = ChildGates(store, keys, child=child, slots=config.slots, ladder=ladder)
+    router.shares = gates.shares
     runner = Runner(
         handlers,
         places,
@@ -132,6 +139,7 @@ def build(
         conclusions=conclusions,
         parents=Parents(store, keys),
         routes=router,
+        gates=gates,
         child=child,
         payloads=context.payloads,
         limits=limits,
@@ -139,10 +147,23 @@ def build(
         hard_grace=config.hard_grace,
     )
     held_runs = HeldRuns(
-        patience=config.renewal, runs=runs, conclusions=conclusions, events=events, quarantine=quarantine
+        patience=config.renewal,
+        runs=runs,
+        conclusions=conclusions,
+        events=events,
+        quarantine=quarantine,
+        # In a burst, any ending may make room under a limit.
+        ahead=ClaimAhead(0 if config.burst else config.slots, may_run=may_run, conclusions=conclusions, events=events),
     )
     cancellations = Cancellations(runs, ladder, held_runs, conclusions=conclusions, events=events)
     claimer = Claimer(store, config, child=child, free=free, events=events, routes=router)
+
+    def shares_changed(is_open: bool, has_more: bool) -> None:
+        router.lists.clear()
+        if is_open or has_more:
+            claimer.relearn(is_whole=is_open)
+
+    gates.on_change = shares_changed
     return Parts(
         resources=resources,
         ladder=ladder,
@@ -152,6 +173,7 @@ def build(
         mover=mover,
         conclusions=conclusions,
         router=router,
+        gates=gates,
         runner=runner,
         held_runs=held_runs,
         cancellations=cancellations,

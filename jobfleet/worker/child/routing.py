@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from jobfleet.errors import JobfleetError
@@ -55,6 +55,7 @@ class Router:
         events: Receives that the functions which are left to others have changed.
 
     Attributes:
+        shares: Returns the functions of this child of which only so many jobs may be claimed now.
         lists: The functions that are left to others, by queue, as far as they were asked for.
     """
 
@@ -76,6 +77,7 @@ class Router:
         self._others: dict[str, KindSeen] = {}
         self._met: dict[str, dict[str, None]] = {}
         self.lists: dict[str, Leave] = {}
+        self.shares: Callable[[], Mapping[str, int]] = dict
         self._look_ups: dict[str, asyncio.Task[int]] = {}
 
     def set_kind(self, kind: Kind) -> None:
@@ -103,7 +105,8 @@ class Router:
                     if serves:
                         knowers.append(kind)
         names = [*(name for name in met if name in left), *(name for name in left if name not in met)]
-        return leave_to({name: left[name] for name in names[:MOST_LEFT]}) if left else NOTHING
+        shares = self.shares()
+        return leave_to({name: left[name] for name in names[:MOST_LEFT]}, shares) if left or shares else NOTHING
 
     def heard(self, kinds: Iterable[str]) -> None:
         """Look up these kinds in the background, unless all of them are known."""

@@ -14,11 +14,13 @@ from functools import partial
 from typing import Any
 
 from jobfleet.clock import boottime
-from jobfleet.errors import JobCancelled
+from jobfleet.errors import InvalidJob, JobCancelled
 from jobfleet.functions.batch import Batch, BatchItem
 from jobfleet.functions.registry import JobFunction
+from jobfleet.model.signals import suspension_of
 from jobfleet.outcome import Interrupted
 from jobfleet.worker.ipc.lease_board import LeaseBoard
+from jobfleet.worker.run import run_traces
 from jobfleet.worker.run.executor import Executor, OnEnd
 from jobfleet.worker.run.handlers import Handler
 from jobfleet.worker.run.run import Run
@@ -109,11 +111,10 @@ class BatchExecutor:
         """Add a run to the batch of its function, and call the function if the batch is full."""
         function = handler.function
         batch: Batch = function.batch  # type: ignore[assignment]  # else it would not be here
-        resources = {name: kwargs[name] for name, _ in function.injection.resources}
         try:
-            element = _element(batch, args, {name: kwargs[name] for name in kwargs.keys() - resources})
-        except TypeError as error:
-            self._loop.call_soon(on_end, None, TypeError(f"{function.name} {error}"))
+            element, resources = loaded(function, batch, args, kwargs)
+        except Exception as error:  # noqa: BLE001 - a class of the user may raise anything
+            self._loop.call_soon(on_end, None, error)
             return
         member = self._members[run.key] = Member(run, element, resources, on_end)
         if run.suspicion.is_suspect:
@@ -183,6 +184,7 @@ class BatchExecutor:
             soft, hard = limits_of(run.header, handler, self._hard_grace)
             if soft or hard:
                 self._ladder.limit(run, soft, hard)
+        call.span = run_traces.span_of_batch([member.run for member in members], handler.function.name)
         elements = [member.element for member in members]
         on_end = partial(self._ended, handler.function.name, call)
         self._inner[handler.function.run_in].start(call, handler, [elements], members[0].kwargs, on_end)
@@ -206,9 +208,17 @@ class BatchExecutor:
 
     def _ended(self, name: str, call: BatchCall, value: Any, error: BaseException | None) -> None:
         """End each job with its own result."""
+        if call.span is not None:
+            call.span.end()
         if isinstance(error, JobCancelled):
             self._spare(call, error)
-        results = [(None, error)] * len(call.members) if error is not None else _results(name, value, call.members)
+        if suspension_of(error) is not None:
+            error = InvalidJob(
+                f"{name} runs batches, and a batch cannot wait; wait in a job of its own.", field="batch"
+            )
+        results = (
+            [(None, error)] * len(call.members) if error is not None else results_of(name, value, len(call.members))
+        )
         for member, (result, raised) in zip(call.members, results, strict=True):
             if member in call.left:
                 answer = member.element.answer if isinstance(member.element, BatchItem) else None
@@ -230,11 +240,58 @@ class BatchExecutor:
             member.call.left.discard(member)
         if isinstance(error, asyncio.CancelledError):
             error = JobCancelled() if member.run.stop.interruption is not None else error
+        handler = member.run.handler
+        if error is None and handler is not None:
+            value, error = dumped(handler.function, value)
         member.on_end(value, error)
 
 
-def _element(batch: Batch, args: list[Any], named: dict[str, Any]) -> Any:
-    """The element of a job in the list that the function gets."""
+def loaded(
+    function: JobFunction[..., Any, Any], batch: Batch, args: list[Any], kwargs: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
+    """The element of a job in the list that a function gets, and the resources of the call.
+
+    Args:
+        function: The function.
+        batch: How its jobs are gathered.
+        args: The positional arguments of the job, behind its context if the function takes items.
+        kwargs: The named arguments of the job, and the resources.
+
+    Raises:
+        TypeError: The job does not have exactly one value.
+        ArgumentsRefused: The value does not fit the annotation.
+    """
+    resources = {name: kwargs[name] for name, _ in function.injection.resources}
+    named = {name: kwargs[name] for name in kwargs.keys() - resources}
+    if function.typed is not None:
+        args, named = function.typed.load(args, named, 1 if batch.of_items else 0)
+    try:
+        return element_of(batch, args, named), resources
+    except TypeError as error:
+        raise TypeError(f"{function.name} {error}") from None
+
+
+def dumped(function: JobFunction[..., Any, Any], value: Any) -> tuple[Any, Exception | None]:
+    """The result of one job as plain data, or the error that this raises. The other jobs of its batch have their own.
+
+    Args:
+        function: The function.
+        value: The result.
+    """
+    if function.typed is None:
+        return value, None
+    try:
+        return function.typed.dump_result(value), None
+    except Exception as error:  # noqa: BLE001 - a class of the user may raise anything
+        return None, error
+
+
+def element_of(batch: Batch, args: list[Any], named: dict[str, Any]) -> Any:
+    """The element of a job in the list that the function gets.
+
+    Raises:
+        TypeError: The job does not have exactly one value.
+    """
     context, values = (args[0], args[1:]) if batch.of_items else (None, args)
     if not values and batch.parameter in named:
         values = [named.pop(batch.parameter)]
@@ -245,13 +302,20 @@ def _element(batch: Batch, args: list[Any], named: dict[str, Any]) -> Any:
     return BatchItem(values[0], context) if context is not None else values[0]
 
 
-def _results(name: str, value: Any, members: list[Member]) -> Iterable[tuple[Any, BaseException | None]]:
+def results_of(name: str, value: Any, jobs: int) -> Iterable[tuple[Any, BaseException | None]]:
+    """The result or the error of each job of a batch.
+
+    Args:
+        name: The name of the function.
+        value: What it has returned.
+        jobs: The number of jobs in the batch.
+    """
     if value is None:
-        return [(None, None)] * len(members)
-    if not isinstance(value, list | tuple) or len(value) != len(members):
+        return [(None, None)] * jobs
+    if not isinstance(value, list | tuple) or len(value) != jobs:
         what = f"{len(value)} results" if isinstance(value, list | tuple) else type(value).__name__
-        error = TypeError(f"{name} returned {what} for {len(members)} jobs; return one each, in their order, or None.")
-        return [(None, error)] * len(members)
+        error = TypeError(f"{name} returned {what} for {jobs} jobs; return one each, in their order, or None.")
+        return [(None, error)] * jobs
     return [(None, one) if isinstance(one, BaseException) else (one, None) for one in value]
 
 

@@ -50,6 +50,8 @@ class LoopExecutor:
 
 async def _await(run: Run, call: Callable[..., Any], args: list[Any], kwargs: dict[str, Any], on_end: OnEnd) -> None:
     CURRENT.set(run)
+    if run.span is not None:
+        run.span.enter()
     try:
         value = await call(*args, **kwargs)
     except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is an outcome

@@ -14,6 +14,7 @@ from jobfleet.functions.sealed_addition import open_flow_addition
 from jobfleet.worker.executors.isolated.isolated_process import IsolatedProcess
 from jobfleet.worker.executors.isolated.remote_error import EndReport, error_of, value_of
 from jobfleet.worker.ipc.lease_board import LeaseBoard
+from jobfleet.worker.run import run_traces
 from jobfleet.worker.run.executor import OnEnd
 from jobfleet.worker.run.handlers import Handler
 from jobfleet.worker.run.run import Key, Run
@@ -21,6 +22,11 @@ from jobfleet.worker.run.run import Key, Run
 LOOK_EVERY = 0.2
 """Seconds between two checks of what the processes use, and of whether their jobs are to stop."""
 
+
+CHUNK_MOST = 128 * 1024
+"""The largest chunk of output in bytes that a process may send; it refuses smaller ones itself."""
+FLOOD = 4 * 1024 * 1024
+"""Bytes of unsent chunks of a process that does not wait for room, after which it is ended."""
 
 Flags = tuple[str | None, str | None, bool]
 
@@ -55,6 +61,10 @@ class RemoteRun:
 
 
 S = TypeVar("S", bound=RemoteRun)
+
+
+def _floods(run: Run) -> bool:
+    return run.output.chunks is not None and run.output.chunks.bytes > FLOOD
 
 
 def _flags(run: Run) -> Flags:
@@ -101,6 +111,8 @@ class RemoteExecutor(Generic[S]):
             "qualname": function.__qualname__, "parents": [list(row) for row in run.parents], "until": run.lease.until,
             **limits,
         }  # fmt: skip
+        if run.span is not None:
+            order["trace"] = run_traces.carrier_of(run)
         remote.job_process.send("run", remote.number, order)
         if self._timer is None:
             self._timer = self._loop.call_later(LOOK_EVERY, self._look)
@@ -143,7 +155,13 @@ class RemoteExecutor(Generic[S]):
                 run.extend(seconds)
             case "note", [at_us, level, text]:
                 run.note(at_us, level, text)
-            case "steps" | "keep" | "extend_flow" | "confirm" | "acquire_lock" | "release_lock", [number, *what]:
+            case "emit", [bytes(record)] if len(record) <= CHUNK_MOST and not _floods(run):
+                if not run.ending.is_over:
+                    run.emit(record)
+            case (
+                "steps" | "keep" | "undo" | "extend_flow" | "confirm" | "acquire_lock" | "release_lock" | "room",
+                [number, *what],
+            ):
                 task = self._loop.create_task(self._answer(remote, word, number, what))
                 self._answering.add(task)
                 task.add_done_callback(self._answering.discard)
@@ -159,14 +177,21 @@ class RemoteExecutor(Generic[S]):
     async def _answer(self, remote: S, word: str, number: int, what: list[Any]) -> None:
         value: Any = None
         error = None
+        if remote.run.span is not None:
+            remote.run.span.enter()
         try:
             if word == "steps":
                 value = dict(await remote.run.steps())
             elif word == "confirm":
                 await remote.run.lease_confirmed()
                 value = remote.run.must_stop
+            elif word == "room":
+                await remote.run.wait_for_room()
             elif word == "extend_flow":
                 value = list(await remote.run.extend_flow(open_flow_addition(what[0], limits=self._limits)))
+            elif word == "undo":
+                left = await remote.run.undo(*what)
+                value = None if left is None else dict(left)
             elif word == "acquire_lock":
                 value = await remote.run.acquire_lock(*what)
             elif word == "release_lock":

@@ -107,6 +107,8 @@ class JobThread:
 def _call(run: Run, function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
     """Call the function in a context of its own: the context variables that it sets must not reach the next job."""
     CURRENT.set(run)
+    if run.span is not None:
+        run.span.enter()
     return function(*args, **kwargs)
 
 

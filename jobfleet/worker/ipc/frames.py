@@ -1,7 +1,7 @@
 """The pipes between a supervisor and its children. A frame is a msgpack list that starts with its kind.
 
 Down: hello, alive, renewed, lost, cancel, server, lanes, kinds, forgotten, quiet, resume, drain, hurry.
-Up: importing, loaded, ready, serving, refused, state, pulse, lost, examined, retire, condemned.
+Up: importing, loaded, ready, serving, refused, state, pulse, lost, examined, retire, condemned, chaos.
 """
 
 from __future__ import annotations

@@ -46,6 +46,7 @@ class Process(NamedTuple):
         running: The number of jobs that it runs.
         slots: How many it may run at once.
         usage: What it uses; None if that is not known.
+        hung_for: Seconds for which its event loop has not turned, if it hangs.
     """
 
     child: str
@@ -54,6 +55,7 @@ class Process(NamedTuple):
     running: int
     slots: int
     usage: Usage | None
+    hung_for: float = 0.0
 
 
 class Load(NamedTuple):

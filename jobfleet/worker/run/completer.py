@@ -16,11 +16,11 @@ from typing import Any
 from jobfleet.errors import JobfleetError, ScriptContractError
 from jobfleet.services.confirmations import Confirmations
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.barrier import levels_in
 from jobfleet.store.call import Call
 from jobfleet.store.calls.log import Report, progress
 from jobfleet.store.calls.settle import CHUNK, Item, settle
 from jobfleet.store.keys import Lane
+from jobfleet.store.round_trip.barrier import levels_in
 from jobfleet.worker.run.events import RunEvents
 from jobfleet.worker.run.run import Run
 
@@ -122,13 +122,21 @@ class Completer:
             self._events.dependants_ready(self._lane)
         for answer in answers[first:]:
             part = runs[at : at + CHUNK]
-            at += CHUNK
             letters = "?" * len(part) if isinstance(answer, JobfleetError) or answer.is_stale else answer.letters
-            for run, letter in zip(part, letters, strict=True):
-                try:
-                    self._events.settled(run, letter)
-                except Exception:  # it must not cost the other runs of this trip their answers
-                    log.exception("job.unanswered job_id=%s letter=%s", run.id, letter, extra={"run": run})
+            self._answer(part, items[at : at + CHUNK], letters)
+            at += CHUNK
+
+    def _answer(self, runs: Sequence[Run], items: Sequence[Item], letters: str) -> None:
+        """Hand out the answers to the endings of a chunk. An error must not cost the other runs of the trip theirs."""
+        for run, letter in zip(runs, letters, strict=True):
+            try:
+                self._events.settled(run, letter)
+            except Exception:
+                log.exception("job.unanswered job_id=%s letter=%s", run.id, letter, extra={"run": run})
+        try:
+            self._events.answered(runs, items, letters)
+        except Exception:
+            log.exception("jobs.uncounted lane=%s jobs=%d", self._lane.tag, len(runs))
 
     async def drained(self, timeout: float) -> bool:
         """Wait until everything is sent; False if that takes longer than `timeout` seconds, because Redis is away."""

@@ -15,9 +15,11 @@ from jobfleet.codec import Limits, seal_record, seal_trusted
 from jobfleet.codec.record import DESCRIBED
 from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError, JobCancelled
+from jobfleet.functions.arguments.typed_call import INVALID_ARGUMENTS, ArgumentsRefused
 from jobfleet.model import suffix_time_us
-from jobfleet.model.signals import WorkerDraining
+from jobfleet.model.signals import WorkerDraining, suspension_of
 from jobfleet.outcome import (
+    Broken,
     Cancelled,
     Interrupted,
     LeaseLost,
@@ -27,18 +29,32 @@ from jobfleet.outcome import (
     Succeeded,
     TimedOut,
     Unrunnable,
+    Waiting,
 )
-from jobfleet.retry.decision import Complete, Decision, Drop, Expire, Fail, Park, PutBack, Release, Retry, decide
+from jobfleet.retry.decision import (
+    Complete,
+    Decision,
+    Drop,
+    Expire,
+    Fail,
+    Park,
+    PutBack,
+    Release,
+    Retry,
+    Suspend,
+    decide,
+)
 from jobfleet.retry.policy import policy_of, with_header
 from jobfleet.retry.tries import Tries
 from jobfleet.store.calls import settle
 from jobfleet.store.keys import Lane
+from jobfleet.worker.run import run_traces
 from jobfleet.worker.run.completer import Completer
 from jobfleet.worker.run.events import RunEvents
 from jobfleet.worker.run.executor import Died
-from jobfleet.worker.run.failure import class_of, error_fields, unwritable
+from jobfleet.worker.run.failure import class_of, error_fields, unwritable, with_function
 from jobfleet.worker.run.middleware import MiddlewareChain
-from jobfleet.worker.run.oom_move import OomMover
+from jobfleet.worker.run.oom_move import OomMover, larger_queue
 from jobfleet.worker.run.run import Key, Run
 from jobfleet.worker.run.stop_ladder import StopLadder
 from jobfleet.worker.run.stop_state import Stage
@@ -107,7 +123,7 @@ class Conclusions:
             self.end(run, Succeeded(value))
             return
         outcome = self._outcome_of(run, value, error)
-        if type(outcome) is OutOfMemory and (queue := _larger_queue(run)):
+        if type(outcome) is OutOfMemory and (queue := larger_queue(run)):
             if run.stop.interruption is None:
                 self._end_elsewhere(run, outcome, queue)
                 return
@@ -129,6 +145,10 @@ class Conclusions:
             return Cancelled(stop.cancel_by)
         if isinstance(error, WorkerDraining):
             return Interrupted()
+        if (wait := suspension_of(error)) is not None:
+            return Waiting(wait.key, wait.name, wait.delay)
+        if isinstance(error, ArgumentsRefused):
+            return Broken(str(error), failed_as=INVALID_ARGUMENTS)
         return error.outcome if isinstance(error, Died) else Raised(error)
 
     def end(self, run: Run, outcome: Outcome) -> None:
@@ -146,6 +166,8 @@ class Conclusions:
     async def _end_after_hooks(self, run: Run, outcome: Outcome) -> None:
         """Call the hooks after a run, then conclude it. Hooks are user code, so the slot is busy until they return."""
         outcome, decision, run.ending.item = self._weighed(run, outcome)
+        if run.span is not None:
+            run.span.enter()
         try:
             await self._middleware.ended(run, outcome, decision)
         finally:
@@ -205,7 +227,7 @@ class Conclusions:
             try:
                 item = await self._stored.stowed(run, item)
             except Exception as error:  # noqa: BLE001 - whatever the store raises, the run must end
-                self._settle(run, self._unsuccessful(run, Raised(error))[2])
+                self._settle(run, self._weighed(run, Raised(error))[2])
                 return
         self._settle(run, item)
 
@@ -213,13 +235,15 @@ class Conclusions:
         if self._large and item is not None and run.key in self._large:
             self._spawn(self._settle_stored(run, item))
             return
+        if run.span is not None:
+            run.span.end()
         if item is None:
             self._events.dropped(run)
             return
         run.ending.item = item
         self._events.concluded(run)
         output = run.output
-        if output.number or output.log is not None or output.has_steps:
+        if output.number or output.log is not None or output.has_steps or output.chunks is not None:
             self._completers[run.lane].add(run, item, *self._writer.last(run, item))
         else:
             self._completers[run.lane].add(run, item)
@@ -232,6 +256,13 @@ class Conclusions:
     # --- what an outcome leads to ---------------------------------------------------------------
 
     def _weighed(self, run: Run, outcome: Outcome) -> tuple[Outcome, Decision, settle.Item | None]:
+        """The outcome and the decision that hooks and the span get, and what settles the run."""
+        found = self._judged(run, outcome)
+        if run.span is not None:
+            run_traces.conclude(run.span, found[0], found[1])
+        return found
+
+    def _judged(self, run: Run, outcome: Outcome) -> tuple[Outcome, Decision, settle.Item | None]:
         """The outcome and the decision that hooks get, and what settles the run; None when nothing may be written.
 
         This never fails, whatever the user's error does while it is written down.
@@ -250,7 +281,7 @@ class Conclusions:
             return self._unsuccessful(run, unwritable(outcome))
 
     def _unsuccessful(self, run: Run, outcome: Outcome) -> tuple[Outcome, Decision, settle.Item | None]:
-        outcome = _with_function(run, outcome)
+        outcome = with_function(run, outcome)
         decision = self._decided(run, outcome)
         return outcome, decision, self._carry_out(run, outcome, decision)
 
@@ -266,8 +297,12 @@ class Conclusions:
                 event_log.retried(run, tries, outcome, delay_us)
                 return settle.retry(run.id, run.token, delay_us=delay_us, tries=_dumped(run, tries, outcome))
             case Release(delay_us, spent):
+                event_log.refused(run, outcome)
                 tries_text = spent.dump() if spent is not None else ""
                 return settle.release(run.id, run.token, delay_us=delay_us, tries=tries_text)
+            case Suspend(key, name, delay_us):
+                ttl_ms = self._writer.step_writer.ttl_ms
+                return settle.wait(run.id, run.token, key=key, name=name, delay_us=delay_us, ttl_ms=ttl_ms)
             case Park(delay_us, tries):
                 if not run.grant.tries:
                     reason = outcome.reason if isinstance(outcome, Unrunnable) else "unrunnable"
@@ -320,10 +355,12 @@ class Conclusions:
         }
         if len(header) > 1:
             fields.update((name, header[name]) for name in DESCRIBED if name in header)
+        if run.span is not None:
+            fields["trace"] = run.span.traceparent
         if run.grant.tries:
             tries = Tries.parse(run.grant.tries)
             fields["attempt"] = tries.attempt
-            fields["retry_count"] = tries.failures + tries.crashes
+            fields["retry_count"] = tries.failures
         return fields
 
     def _fail(self, run: Run, outcome: Outcome, decision: Fail) -> settle.Item:
@@ -339,6 +376,7 @@ class Conclusions:
                 "worker": self._child,
                 "attempt": Tries.parse(run.grant.tries).attempt,
                 "retry_count": Tries.parse(run.grant.tries).failures,
+                **({} if run.span is None else {"trace": run.span.traceparent}),
             }
         )
         event_log.failed(run, decision.tries, outcome, decision.reason)
@@ -358,21 +396,4 @@ def _dumped(run: Run, tries: Tries, outcome: Outcome) -> str:
     seals = run.lane.seals
     if seals is not None and seals.hides and isinstance(outcome, Raised) and tries.history:
         tries = tries.hiding(class_of(outcome.error))
-    return tries.dump()
-
-
-def _with_function(run: Run, outcome: Outcome) -> Outcome:
-    """The outcome; if its result cannot be encoded, with an error that names the function."""
-    if not isinstance(outcome, Raised) or type(outcome.error) is not EncodingError:
-        return outcome
-    error = outcome.error
-    if not error.path.startswith("result"):
-        return outcome
-    text = str(error).replace("; pass ", "; return ").replace(" and pass ", " and return ")
-    return Raised(EncodingError(f"{run.header['function']} returned {text}", field=error.field, path=error.path))
-
-
-def _larger_queue(run: Run) -> str:
-    """The queue for a job that ran out of memory; empty when there is none, or the job is there already."""
-    isolation = run.handler.function.isolation if run.handler is not None else None
-    return isolation.on_oom if isolation is not None and isolation.on_oom != run.lane.queue else ""
+    return tries.dump() if run.span is None else run_traces.noted(tries.dump(), run.span.traceparent)

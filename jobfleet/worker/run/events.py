@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from jobfleet.outcome import Cancelled, TimedOut
+from jobfleet.store.calls.settle import Item
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Claimed
 from jobfleet.worker.run.run import Run
@@ -48,6 +50,15 @@ class RunEvents(Protocol):
         Args:
             run: The run.
             letter: The answer of the script: s or d for settled, c for cancelled instead, another letter for refused.
+        """
+
+    def answered(self, runs: Sequence[Run], items: Sequence[Item], letters: str) -> None:
+        """`settled` was called for runs of one lane, which a script has answered together.
+
+        Args:
+            runs: The runs.
+            items: How each ended.
+            letters: A letter for each; see `settled`.
         """
 
     def dropped(self, run: Run) -> None:

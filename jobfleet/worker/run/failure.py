@@ -9,6 +9,7 @@ from jobfleet.errors import EncodingError
 from jobfleet.model.signals import ForeignError
 from jobfleet.outcome import Outcome, Raised
 from jobfleet.retry.decision import Fail
+from jobfleet.worker.run.run import Run
 
 TRACEBACK_HEAD = "…\n".encode()
 
@@ -83,3 +84,14 @@ def traceback_text(error: BaseException, most: int) -> str:
     if len(written) > most:
         written = TRACEBACK_HEAD + written[-room:] if room > 0 else b""
     return written.decode("utf-8", "ignore")  # the cut may have left a part of a character
+
+
+def with_function(run: Run, outcome: Outcome) -> Outcome:
+    """The outcome; if its result cannot be encoded, with an error that names the function."""
+    if not isinstance(outcome, Raised) or type(outcome.error) is not EncodingError:
+        return outcome
+    error = outcome.error
+    if not error.path.startswith("result"):
+        return outcome
+    text = str(error).replace("; pass ", "; return ").replace(" and pass ", " and return ")
+    return Raised(EncodingError(f"{run.header['function']} returned {text}", field=error.field, path=error.path))

@@ -6,26 +6,28 @@ Any client that can write to Redis chooses these names, so a name finds register
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FunctionType, MappingProxyType, ModuleType
 from typing import Any
 
 from jobfleet.codec import header_or_empty
 from jobfleet.config import JobConfig
-from jobfleet.functions.naming import CLEANUP, module_name
+from jobfleet.functions.naming import CLEANUP, UNDO, module_name
 from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.model import seconds
 from jobfleet.model.ids import NAME_RULE
 from jobfleet.model.similar import similar_function
 from jobfleet.retry.policy import Policy, policy_of
+from jobfleet.worker.run.typed_calls import calling
 
 KNOWN_MOST = 1024
 """The maximal number of cached handlers."""
 _NONE: Mapping[str, Callable[..., Any]] = MappingProxyType({})
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Handler:
     """A function as a worker runs it.
 
@@ -40,6 +42,7 @@ class Handler:
         result_ttl_ms: How long a result is kept.
         version: The version of its arguments.
         is_plain: Whether the function is called with its arguments alone: it asks for no context and no resources.
+        functions: All registered functions, for the results of parents.
     """
 
     function: JobFunction[..., Any, Any]
@@ -51,6 +54,7 @@ class Handler:
     result_ttl_ms: int
     version: int = 1
     is_plain: bool = False
+    functions: Mapping[str, JobFunction[..., Any, Any]] = field(default_factory=dict)
 
 
 class UnknownFunction(LookupError):
@@ -152,7 +156,26 @@ class Handlers:
             from jobfleet.services.cleanup import built_in  # for those who use it
 
             return built_in()
+        if found is None and name == UNDO:
+            from jobfleet.worker.run.undoing import undoing
+
+            return undoing(self._undo_function)
         return found
+
+    def _undo_function(self, name: str) -> Callable[..., Any] | None:
+        """A function that undoes a step: a registered one, or a public one of a package of this worker's modules."""
+        registered = self.registry.get(name)
+        if registered is not None:
+            return registered.function
+        prefix, _, own_name = name.rpartition(".")
+        packages = {module.partition(".")[0] for module in self._modules} | {
+            module_name(one.__module__).partition(".")[0] for one in self.registry.functions.values()
+        }
+        module = self._modules.get(prefix) or sys.modules.get(prefix)
+        if module is None and prefix == module_name("__main__"):
+            module = sys.modules["__main__"]
+        found = vars(module).get(own_name) if module is not None and prefix.partition(".")[0] in packages else None
+        return found if type(found) is FunctionType and not own_name.startswith("_") else None
 
     def _handler(self, function: JobFunction[..., Any, Any]) -> Handler:
         options, config = function.given, self._config
@@ -165,7 +188,7 @@ class Handlers:
             hard = timeout + config.hard_grace
         return Handler(
             function,
-            function.function,
+            self.registry.wrapped(calling(function)),
             where="batch" if function.batch is not None else function.run_in,
             policy=policy,
             timeout=timeout,
@@ -173,6 +196,7 @@ class Handlers:
             result_ttl_ms=round((config.result_ttl if ttl is None else float(ttl)) * 1000),
             version=function.schema.version,
             is_plain=function.injection.is_none,
+            functions=self.registry.functions,
         )
 
     def _defined(self, name: str) -> Callable[..., Any] | None:

@@ -42,6 +42,7 @@ class MiddlewareChain:
     Attributes:
         is_empty: Whether there are no hooks and no middleware.
         has_endings: Whether there are hooks after a run.
+        tracer: What makes the spans of runs; None for no spans.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class MiddlewareChain:
         self._around = tuple(hooks.of_runs.around)
         self.has_endings = bool(self._after or self._on_retry or self._on_failure)
         self.is_empty = hooks.is_empty and not self._middleware
+        self.tracer = hooks.tracer
 
     def launch(
         self, run: Run, handler: Handler, child: str, args: list[Any], kwargs: dict[str, Any], on_end: OnEnd

@@ -83,3 +83,9 @@ class OomMover:
         """Wait until all moves are done, for at most `timeout` seconds."""
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=timeout)
+
+
+def larger_queue(run: Run) -> str:
+    """The queue for a job that ran out of memory; empty when there is none, or the job is there already."""
+    isolation = run.handler.function.isolation if run.handler is not None else None
+    return isolation.on_oom if isolation is not None and isolation.on_oom != run.lane.queue else ""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from jobfleet.clock import boottime
 from jobfleet.errors import JobCancelled
+from jobfleet.model.signals import Suspended
 from jobfleet.retry.tries import Tries
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Grant
@@ -23,6 +24,7 @@ from jobfleet.worker.run.stop_state import Stage, StopState
 if TYPE_CHECKING:
     from jobfleet.functions.context import JobContext
     from jobfleet.functions.running.addition import FlowAddition
+    from jobfleet.functions.running.tracing import RunSpan
     from jobfleet.store.calls.settle import Item
     from jobfleet.worker.run.handlers import Handler
 
@@ -57,6 +59,12 @@ class RunBackend(Protocol):
     def note(self, run: Run, at_us: int, level: int, text: str) -> None:
         """Send a line of the job's log, from any thread, without waiting."""
 
+    def emit(self, run: Run, record: bytes) -> bool:
+        """Take a chunk of the job's output, from any thread; return whether there is room for more."""
+
+    async def wait_for_room(self, run: Run) -> None:
+        """Return once there is room for more chunks."""
+
     async def read_steps(self, run: Run) -> Mapping[str, bytes]:
         """The encoded results of the job's steps."""
 
@@ -65,6 +73,9 @@ class RunBackend(Protocol):
 
     async def extend_flow(self, run: Run, addition: FlowAddition) -> Sequence[str]:
         """Add jobs to the flow of the job."""
+
+    async def undo(self, job_id: str, names: Sequence[str]) -> Mapping[str, bytes] | None:
+        """Delete records of the steps of an ended job, and return those that are left; None if the job is open."""
 
     async def acquire_lock(self, run: Run, name: str, number: int, limit: int, timeout: float | None) -> int:
         """Take a lock, or wait for it; return the fencing token."""
@@ -101,10 +112,12 @@ class Ending:
     Attributes:
         is_over: Whether the run was concluded. Whatever its code does later is ignored.
         item: What settles the run; None before that is known.
+        ended_us: When it was concluded, by Redis's clock; 0 for a completion, whose item has its duration.
     """
 
     is_over = False
     item: Item | None = None
+    ended_us = 0
 
 
 class Run:
@@ -129,6 +142,7 @@ class Run:
         executor: Where it runs, once it runs.
         task: The task that runs it, if it runs on the event loop.
         context: The job as its hooks see it, until the hooks after the run are called.
+        span: Its span; None without a tracer.
         started_us: When it was started, by Redis's clock.
         is_counted: Whether its start was counted.
     """
@@ -142,6 +156,7 @@ class Run:
     executor: Stoppable | None = None
     task: asyncio.Task[None] | None = None
     context: JobContext | None = None
+    span: RunSpan | None = None
     started_us = 0
     is_counted = False
 
@@ -185,6 +200,14 @@ class Run:
         """Take a line of the job's log, from any thread, without waiting."""
         self.backend.note(self, at_us, level, text)
 
+    def emit(self, record: bytes) -> bool:
+        """Take a chunk of the job's output, from any thread, without waiting; return whether there is room for more."""
+        return self.backend.emit(self, record)
+
+    async def wait_for_room(self) -> None:
+        """Return once there is room for more chunks."""
+        await self.backend.wait_for_room(self)
+
     def described(self) -> Mapping[str, object]:
         """The fields of a log line about this run."""
         fields = {
@@ -196,6 +219,8 @@ class Run:
             "correlation_id": self.header.get("correlation_id"),
             "user": self.header.get("user"),
         }
+        if self.span is not None:
+            fields.update(self.span.fields())
         return {name: value for name, value in fields.items() if value is not None}
 
     async def steps(self) -> Mapping[str, bytes]:
@@ -227,6 +252,18 @@ class Run:
         """Return once the lease is known to be valid, or the run is to stop."""
         while boottime() >= self.lease.until and self.stop.interruption is None:  # noqa: ASYNC110 - rare: Redis is away
             await asyncio.sleep(LEASE_CHECK_EVERY)
+
+    async def undo(self, job_id: str, names: Sequence[str]) -> Mapping[str, bytes] | None:
+        """Delete records of the steps of another job that has ended; return those that are left, None if it is open."""
+        return await self.backend.undo(job_id, names)
+
+    def suspend(self, wait: Suspended) -> None:
+        """End the run; a later one continues the job.
+
+        Raises:
+            Suspended: Always.
+        """
+        raise wait
 
     def block(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the child's loop and block this thread until it ends, or the run is to stop."""

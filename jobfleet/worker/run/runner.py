@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from jobfleet.errors import BadSignature, EncodingError, EnvelopeTooNew, Unknown
 from jobfleet.outcome import Broken, Outcome, Overdue, Unrunnable
 from jobfleet.payloads.payloads import Payloads
 from jobfleet.retry.decision import describe
+from jobfleet.worker.run import run_traces
 from jobfleet.worker.run.conclusion import Conclusions
 from jobfleet.worker.run.executor import Executor, OnEnd
 from jobfleet.worker.run.handlers import Handler, Handlers, UnknownFunction
@@ -29,6 +30,9 @@ from jobfleet.worker.run.writes import event_log
 BAD_SIGNATURE = "bad-signature"
 """The reason for which a job is a dead letter whose envelope, or a parent's result, is not what was sealed."""
 
+HERE = ("async", "thread")
+"""Where functions run in this process."""
+
 log = logging.getLogger("jobfleet.worker")
 
 
@@ -37,6 +41,21 @@ class Routes(Protocol):
 
     async def judge(self, run: Run, reason: str) -> Outcome:
         """The outcome of a run whose function is not known here; `reason` is for the case that nobody knows it."""
+
+
+class Gates(Protocol):
+    """The named limits and circuit breakers of functions."""
+
+    async def passed(
+        self, run: Run, handler: Handler, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Outcome | None:
+        """Let a run through its gates; return None, or the outcome of a run that may not start."""
+
+    def watched(self, run: Run, on_end: OnEnd) -> OnEnd:
+        """What is called when the code of a run ends."""
+
+    def left(self, run: Run) -> None:
+        """A run that has passed did not start."""
 
 
 class Runner:
@@ -50,6 +69,7 @@ class Runner:
         conclusions: Ends the runs.
         parents: Looks up the results of the jobs that a run has waited for.
         routes: Knows which functions other workers know.
+        gates: The limits and breakers of functions.
         child: The child's id.
         payloads: The payload store; None if the settings name none.
         limits: The limits of arguments.
@@ -67,6 +87,7 @@ class Runner:
         conclusions: Conclusions,
         parents: Parents,
         routes: Routes,
+        gates: Gates,
         child: str,
         payloads: Payloads | None,
         limits: Limits,
@@ -80,6 +101,7 @@ class Runner:
         self._conclusions = conclusions
         self._parents = parents
         self._routes = routes
+        self._gates = gates
         self._child = child
         self._payloads = payloads
         self._limits = limits
@@ -94,12 +116,18 @@ class Runner:
             opened, handler = self._open(run), run.handler
             if not isinstance(opened, OpenedEnvelope) or handler is None:
                 self._end_unopened(run, opened)
-            elif "parents" in opened.header:
+            elif "parents" in opened.header and not self._ignores_parents(run, handler):
                 self._spawn(run, self._launch_after_parents(run, handler, opened))
             else:
                 self._try_launch(run, handler, opened)
         except Exception as error:  # noqa: BLE001 - it is logged, and the run ends
             self._end_broken(run, error)
+
+    def _ignores_parents(self, run: Run, handler: Handler) -> bool:
+        """Whether nothing in this run can ask how those ended that it has waited for."""
+        if not handler.is_plain or handler.where not in HERE or run.is_quarantined or self._parents.are_sealed:
+            return False
+        return self._middleware.is_empty and self._middleware.tracer is None
 
     def _end_broken(self, run: Run, error: Exception) -> None:
         """End a run that an unexpected error keeps from its start."""
@@ -128,7 +156,7 @@ class Runner:
             opened = open_envelope(run.grant.envelope, limits=self._limits)
             run.header = opened.header
             run.handler = handler = self._handlers.get(opened.header["function"])
-            if opened.header.get("schema", 1) != handler.version:
+            if opened.header.get("schema", 1) != handler.version:  # asked here too: this is on the path of each job
                 return at_version(run, handler, opened, self._limits)
         except BodyElsewhere as elsewhere:
             return self._found_for(run, elsewhere)
@@ -202,12 +230,32 @@ class Runner:
             self._try_launch(run, handler, opened)
 
     def _try_launch(self, run: Run, handler: Handler, opened: OpenedEnvelope) -> None:
+        if handler.function.gates is not None:
+            self._spawn(run, self._launch_through_gates(run, handler, opened))
+            return
         try:
             self._launch(run, handler, opened.args, opened.kwargs)
         except BadSignature as error:  # the result of a parent
             self._conclusions.end(run, Broken(str(error), failed_as=BAD_SIGNATURE))
         except Exception as error:  # noqa: BLE001 - whatever the envelope says, it must not end the worker
             self._conclusions.end(run, Broken(f"it cannot be started: {describe(error)}"))
+
+    async def _launch_through_gates(self, run: Run, handler: Handler, opened: OpenedEnvelope) -> None:
+        """Launch a run that its named limits and its circuit breaker let through."""
+        refusal = await self._gates.passed(run, handler, opened.args, opened.kwargs)
+        await run.lease_confirmed()  # the answer may have waited for Redis
+        if run.ending.is_over:
+            self._gates.left(run)
+            return
+        outcome = run.stop.interruption or refusal
+        if outcome is None:
+            try:
+                self._launch(run, handler, opened.args, opened.kwargs)
+                return
+            except BadSignature as error:  # the result of a parent
+                outcome = Broken(str(error), failed_as=BAD_SIGNATURE)
+        self._gates.left(run)
+        self._conclusions.end(run, outcome)
 
     def _launch(self, run: Run, handler: Handler, args: list[Any], kwargs: dict[str, Any]) -> None:
         if (handler.timeout or handler.hard_timeout or len(run.header) > 1) and handler.where != "batch":
@@ -216,7 +264,11 @@ class Runner:
                 self._ladder.limit(run, soft, hard)
         if self._job_level is not None:
             event_log.started(run, self._job_level)  # before the code's own lines
+        if (tracer := self._middleware.tracer) is not None:
+            run.span = run_traces.begun(tracer, run, self._child)
         on_end: OnEnd = partial(self._conclusions.code_ended, run)
+        if handler.function.gates is not None:
+            on_end = self._gates.watched(run, on_end)
         if run.is_quarantined:
             self._launch_in_quarantine(run, handler, args, kwargs, on_end)
         elif handler.is_plain and self._middleware.is_empty:

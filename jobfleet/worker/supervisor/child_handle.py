@@ -120,11 +120,10 @@ class ChildHandle:
         """
         self.is_draining = True
         self.tell("drain", grace)
-        if not self.has_reported:  # Python still starts, and holds signals back; on a busy machine for seconds
+        if not self.is_ready:  # while it loads modules, it reads no frame
             self.is_leaving = True
-            self.kill(signal.SIGKILL)
-        elif not self.is_ready:
-            self.kill(END_LOADING)  # while it loads modules, it reads no frame
+            # Before its first report, Python still starts, and holds signals back; on a busy machine for seconds.
+            self.kill(END_LOADING if self.has_reported else signal.SIGKILL)
 
     def cancel(self, job_id: str, token: int, by: str) -> None:
         """Send the child a request to cancel a running job, and remember it."""

@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobfleet.clock import boottime
 from jobfleet.config import JobConfig, processors
@@ -29,6 +29,9 @@ from jobfleet.worker.supervisor.crash_recovery import CrashRecovery
 from jobfleet.worker.supervisor.metrics import WorkerMetrics
 from jobfleet.worker.supervisor.run_totals import RunTotals
 from jobfleet.worker.supervisor.start_report import IMPORTS, StartReport
+
+if TYPE_CHECKING:
+    from jobfleet.worker.ipc.chaos_report import ChaosReport
 
 log = logging.getLogger("jobfleet.worker")
 AFTER_GRACE = 5.0
@@ -75,6 +78,7 @@ class Children:
         state: running, quiet or stopping.
         refusal: The reason why no child can start; None if children can start.
         awaited: The numbers of children whose successors are about to start.
+        chaos: Learns of the faults that the children inject; None without ``--chaos``.
     """
 
     def __init__(
@@ -118,6 +122,11 @@ class Children:
         self.state = "running"
         self.refusal: str | None = None
         self.awaited: set[int] = set()
+        self.chaos: ChaosReport | None = None
+        if config.chaos:
+            from jobfleet.worker.ipc.chaos_report import ChaosReport  # for staging
+
+            self.chaos = ChaosReport(config, metrics.merge)
         self._at_once = max(LEAST_AT_ONCE, processors())
         self._unborn: list[int] = []
         self._growing: asyncio.TimerHandle | None = None
@@ -187,7 +196,10 @@ class Children:
         handle.follows = follows
         settings = self._config.plain(url=self._at.url, processes=1)
         handle.hello(settings, self._modules, str(self._config.app_dir), quiet=self.state == "quiet")
-        handle.hearing = start(partial(self._hear, handle, frames(handle.reports)), log, "reports")
+        reports = frames(handle.reports)
+        if self.chaos is not None:
+            reports = self.chaos.heard(handle.child, reports)
+        handle.hearing = start(partial(self._hear, handle, reports), log, "reports")
 
     async def _hear(self, handle: ChildHandle, reports: AsyncIterator[list[Any]]) -> None:
         async for word, *rest in reports:
@@ -281,7 +293,8 @@ class Children:
         handle.reaped(status)
         code = handle.exit_code or 0
         # A child that leaves by itself has cleared its board; otherwise a job ended the process.
-        planned = handle.is_leaving or (code in (EXIT_OK, EXIT_RECYCLED) and not handle.posted())
+        was_meant = self.chaos is not None and code == -signal.SIGKILL
+        planned = handle.is_leaving or was_meant or (code in (EXIT_OK, EXIT_RECYCLED) and not handle.posted())
         could_not_start = code == EXIT_USAGE and not handle.is_ready  # it reports the reason itself
         if not planned and not could_not_start:
             log.error("child.died child=%s %s", handle.child, how_it_died(code))
@@ -293,7 +306,7 @@ class Children:
             self._bequeath(handle)
             self._on_empty()
         else:
-            steady = boottime() - handle.born > STEADY or code == EXIT_RECYCLED
+            steady = boottime() - handle.born > STEADY or code == EXIT_RECYCLED or was_meant
             self._deaths = 0 if steady else self._deaths + 1
             self.awaited.add(handle.number)
             self._keep(self._follow(handle, BACK_OFF[min(self._deaths, len(BACK_OFF) - 1)]))

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
+from jobfleet.metrics.outage import Outage
 from jobfleet.metrics.tally import Tally
-from jobfleet.services.outage import Outage
 from jobfleet.worker.supervisor.lease_renewer import News
 
 Lease = tuple[str, int]

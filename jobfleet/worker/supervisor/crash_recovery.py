@@ -25,6 +25,9 @@ from jobfleet.store.script import load
 from jobfleet.suspicion import suspects
 from jobfleet.worker.ipc.lease_board import Phase, Posted
 
+NODE_PATIENCE = 1.0
+"""Seconds to wait for a node of a cluster before the runs on other nodes are settled."""
+
 
 class CrashRecovery:
     """Settles the runs of a worker's dead children.
@@ -75,18 +78,21 @@ class CrashRecovery:
         for one in posted:
             with suppress(JobNotFound):  # not a valid id; a tick of the lane finds the row
                 by_lane.setdefault(self._keys.lane_of(one.id), []).append(one.key)
-        found = [
-            (lane, await self._store.run(bury(lane, child, pairs[at : at + CHUNK])))
-            for lane, pairs in by_lane.items()
-            for at in range(0, max(len(pairs), 1), CHUNK)
-        ]
-        held = [one for _, buried in found for one in buried.held]
-        outcome = _outcomes(held, guilty, reason, {} if verdicts is None else verdicts, planned=planned)
+        there = await self._store.reachable(list(by_lane), within=NODE_PATIENCE)
+        away = [lane for lane in by_lane if lane not in there]
         settled: list[Held] = []
-        for lane, buried in found:
-            guard = settle.TOKEN_VALID
-            settled += await self._overdue.settle(lane, buried.held, buried.now, outcome, guard=guard)
-            await self._unreadables.set_aside(lane, buried.unreadable)
+        for part in (there, away):  # a node of a cluster may be away for long
+            found = [
+                (lane, await self._store.run(bury(lane, child, by_lane[lane][at : at + CHUNK])))
+                for lane in part
+                for at in range(0, max(len(by_lane[lane]), 1), CHUNK)
+            ]
+            held = [one for _, buried in found for one in buried.held]
+            outcome = _outcomes(held, guilty, reason, {} if verdicts is None else verdicts, planned=planned)
+            for lane, buried in found:
+                guard = settle.TOKEN_VALID
+                settled += await self._overdue.settle(lane, buried.held, buried.now, outcome, guard=guard)
+                await self._unreadables.set_aside(lane, buried.unreadable)
         return settled
 
 

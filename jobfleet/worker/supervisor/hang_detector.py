@@ -58,10 +58,11 @@ class HangDetector:
         return [self._process(handle, slots) for handle in self._children.values()]
 
     def _process(self, handle: ChildHandle, slots: int) -> Process:
-        state, running = self._state(handle), handle.running
+        state, running, still = self._state(handle), handle.running, 0.0
         if state == "hung":  # it cannot report what it runs
             running = max(running, sum(one.phase.is_in_code for one in handle.posted()))
-        return Process(handle.child, handle.pid, state, running, slots, handle.usage)
+            still = round(self._watched[handle.child].still, 3)
+        return Process(handle.child, handle.pid, state, running, slots, handle.usage, still)
 
     def _state(self, handle: ChildHandle) -> str:
         watched = self._watched.get(handle.child)

@@ -62,6 +62,7 @@ class Heartbeat:
         self._runs = runs
         self._first_report = 0
         self._label = config.version_label or ""
+        self._chaos = config.chaos
         self._keys = keys
         self._gone_us = round(config.gone_after * 1e6)
         self._worker = worker
@@ -133,6 +134,7 @@ class Heartbeat:
             "children": children,
             "state": state,
             **({"payloads": self._probe.look()} if self._probe else {}),
+            "chaos": self._chaos,
             **self._loads(list(processes)),
             **more,
         }
@@ -159,9 +161,10 @@ class Heartbeat:
         usages = {one.child: one.usage for one in processes if one.pid != pid}
         loads = self._meter.loads({self._worker: own_usage(), **usages})
         memory, cpu = total(loads)
+        used = [loads.get(one.child, loads[self._worker]) for one in processes]
         rows = [
-            (one.child, one.pid, one.state, one.running, one.slots, *loads.get(one.child, loads[self._worker]))
-            for one in processes
+            (one.child, one.pid, one.state, one.running, one.slots, *load, one.hung_for)
+            for one, load in zip(processes, used, strict=True)
         ]
         return {"memory": memory, "cpu": cpu, "processes": rows}
 

@@ -18,7 +18,7 @@ from jobfleet.clock import boottime
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
 from jobfleet.exit_codes import EXIT_OK, EXIT_USAGE
-from jobfleet.logs import announce_days, is_for_terminal, set_up_logs
+from jobfleet.logs import is_for_terminal, set_up_logs
 from jobfleet.metrics.tally import tally_for
 from jobfleet.services.duties.cron_standin import CronStandin
 from jobfleet.services.duties.leases import Leases, shared_spacing
@@ -113,12 +113,9 @@ class Supervisor:
             self._store, config, self._tally, log, process=self._worker, functions=lambda: self._functions
         )
         self._undecorated = [name.partition(":")[0] for name in modules] if config.allow_undecorated else []
+        tell = self._leases.teller.tell
         run_settler = RunSettler(
-            self._store,
-            config,
-            functions=lambda: self._functions,
-            tally=self._tally,
-            on_watched=self._leases.teller.tell,
+            self._store, config, functions=lambda: self._functions, tally=self._tally, on_watched=tell
         )
         self._metrics = WorkerMetrics(config, self._worker, self._tally)
         self._recovery = CrashRecovery(
@@ -185,6 +182,8 @@ class Supervisor:
         """Run until stopped; return the exit code."""
         self._metrics.start(self._store, self._child_processes, self._duties, self._connection.outage)
         if is_for_terminal(self._config):
+            from jobfleet.logs.terminal import announce_days  # most supervisors have no terminal
+
             self._keep(announce_days())
         self._start_report.connecting()
         try:
@@ -232,6 +231,8 @@ class Supervisor:
         for task in list(self._tasks):
             task.cancel()
         await self._standin.stop()
+        if self._child_processes.chaos is not None:
+            await self._child_processes.chaos.end(self._store)
         with suppress(JobfleetError):
             await self._heartbeat.leave()
         await self._store.close()
@@ -291,8 +292,6 @@ class Supervisor:
     def _lanes(self, queues: Sequence[str]) -> list[Lane]:
         known = self._heartbeat.queues
         return [self._keys.lane(queue, index) for queue in queues for index in range(known.get(queue, (1, 1))[1])]
-
-    # --- duties ---------------------------------------------------------------------------------
 
     async def _beat(self, patience: float | None = None) -> None:
         processes = self._hangs.processes(self._config.slots)

@@ -15,9 +15,9 @@ from jobfleet.worker.ipc.usage import Meter, own_usage, total
 
 if TYPE_CHECKING:
     from jobfleet.metrics.exporter import Exporter
-    from jobfleet.metrics.server import MetricsServer
+    from jobfleet.metrics.outage import Outage
+    from jobfleet.metrics.server import Lookup, MetricsServer
     from jobfleet.services.gauges import FleetGauges
-    from jobfleet.services.outage import Outage
     from jobfleet.services.service import DutySeen, Service
     from jobfleet.store.aio import AsyncStore
     from jobfleet.worker.supervisor.health import Health, ServingChildren
@@ -79,8 +79,12 @@ class WorkerMetrics:
         self._child_processes, self._duties, self._outage = child_processes, duties, outage
         self._exporter = Exporter(namespace=config.namespace)
         self._exporter.begin("child_hangs_total", [()])
+        lookups: dict[str, Lookup] = {}
         if config.with_reaper:
+            from jobfleet.services.scale_endpoint import SCALE, ScaleAnswers
+
             self._fleet = FleetGauges(store, config, self._exporter)
+            lookups[SCALE] = ScaleAnswers(store, config)
         self._health = Health(
             within=config.healthy_within,
             beat=config.beat,
@@ -96,6 +100,7 @@ class WorkerMetrics:
             config.metrics_host,
             refresh=self._refresh,
             probes={"/healthz": self._health.healthy, "/readyz": self._health.ready},
+            lookups=lookups,
         )
         log.info("metrics.serving port=%d", self._server.port)
 

@@ -23,8 +23,6 @@ LISTENED_FOR = 5.0
 """Seconds per read of the control channel."""
 REMEMBERED = 64
 """Number of remembered commands, so that a repeated command is not executed again."""
-
-
 ANSWERS_MOST = 4
 """Questions for stacks that are answered at once; anyone who can publish can ask."""
 

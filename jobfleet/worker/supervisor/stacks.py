@@ -9,7 +9,7 @@ from jobfleet.clock import boottime
 from jobfleet.codec import encode
 from jobfleet.errors import JobfleetError
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.calls.stacks import keep_stacks
+from jobfleet.store.calls.presence import keep_stacks
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.server.target import Target
 from jobfleet.worker.ipc.stacks import bounded

@@ -10,9 +10,9 @@ from typing import Any
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
 from jobfleet.functions.manifest import read_cron, read_function, read_limit
-from jobfleet.model.group import EVERY_GROUP
+from jobfleet.model.options.group import EVERY_GROUP
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.calls.cron import attendants
+from jobfleet.store.calls.presence import attendants
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.server.greeting import info_of
 from jobfleet.worker.ipc.kinds import DEFAULT, IDLE
@@ -117,7 +117,8 @@ class StartReport:
             log.warning(IDLE)
             return  # a line per module would say the same
         for module, count in self._counts.items():
-            if not count and not self._config.allow_undecorated:
+            is_integration = module.startswith("jobfleet.contrib.")  # it loads the modules that have jobs
+            if not count and not is_integration and not self._config.allow_undecorated:
                 log.warning("module.empty module=%s registers no job function of its own: is @job missing?", module)
         for queue, meant in misspelt(functions, queues).items():
             log.warning("queue.unused queue=%s no function of this worker goes to it; did you mean %r?", queue, meant)

@@ -8,10 +8,15 @@ import re
 import pytest
 
 from jobfleet import Fleet
+from jobfleet.codec import encode
+from jobfleet.operations.cron.entries import TAKEN_OVER_S
+from jobfleet.services.duties.cron import EVERY, LOOK_AT_FUNCTIONS
 from jobfleet.store.calls.cron import ledger
+from jobfleet.store.calls.presence import beat
 from tests.cli.hand import AsRole, Cli, Hand
 
 GAP = "2027-03-28 02:30 does not exist in Europe/Berlin: fires 03:00"
+SOON = "not there yet: a worker has published it, and a reaper takes it over within 6 seconds."
 NIGHTLY = ("cron", "add", "nightly", "30 2 * * *", "demo.add", "1", "-2", "--tz", "Europe/Berlin")
 
 
@@ -140,7 +145,8 @@ def test_a_recurring_job_of_an_unknown_function_is_added_with_a_warning_about_it
     assert added.exit_code == 0
     assert added.stderr == (
         "No worker has published 'demo.ad'; did you mean 'demo.add'? "
-        "Until one does, each fire makes a job that is parked and goes to the dead letters after 1 h.\n"
+        "Until one does, each fire makes a job that goes to queue 'default' (give queue if the function has another "
+        "one) and is parked; after 1 h it is a dead letter. The namespace of this process is 'jobfleet'.\n"
     )
 
 
@@ -187,3 +193,22 @@ def test_an_entry_for_starts_is_added_listed_and_previewed(cli: Cli, hand: Hand)
         "", "@startup has no planned times: it fires when workers start that know its function.\n",
     )  # fmt: skip
     assert json.loads(cli("cron", "preview", "@startup", "-o", "json").stdout) == []
+
+
+def test_a_schedule_that_no_reaper_has_stored_yet_is_announced(cli: Cli, fleet: Fleet, hand: Hand) -> None:
+    record = encode({"cron": {"cron": "0 2 * * *", "tz": "UTC"}})
+    hand.run(beat(fleet.context.keys, "w2", account=encode({}), gone_us=20_000_000, functions={"demo.night": record}))
+
+    empty = cli("cron", "ls")
+    fired = cli("cron", "run", "demo.night")
+    cli(*NIGHTLY)
+    listed = cli("cron", "ls")
+
+    assert (empty.exit_code, empty.stdout, empty.stderr) == (0, "", f"demo.night is {SOON}\n")
+    assert (fired.exit_code, fired.stderr) == (3, f"Cron entry 'demo.night' is {SOON} Then repeat this.\n")
+    assert "nightly" in listed.stdout
+    assert listed.stderr.startswith(f"demo.night is {SOON}\n")
+
+
+def test_the_seconds_are_those_of_the_reaper() -> None:
+    assert TAKEN_OVER_S == LOOK_AT_FUNCTIONS + EVERY

@@ -11,7 +11,9 @@ import pytest
 import redis
 
 from jobfleet import Fleet, JobStatus
-from jobfleet.codec import open_envelope
+from jobfleet.cli.commands.job import enqueue
+from jobfleet.codec import encode, open_envelope
+from jobfleet.store.calls.presence import beat
 from tests.cli.hand import Cli, Hand
 
 TRY = " Try 'jobfleet enqueue -h'."
@@ -107,6 +109,28 @@ def test_what_a_conflict_brings_is_chosen(cli: Cli, hand: Hand, fleet: Fleet) ->
     assert (debounced.exit_code, debounced.stdout) == (0, "default.0.b\n")
 
 
+@pytest.mark.parametrize(
+    ("call", "problem"),
+    [
+        (["demo.greet", "ann", "2", "3"], "demo.greet takes (name, times=…): too many positional arguments"),
+        (["demo.greet", "5"], "name of demo.greet is a whole number; give a text."),
+    ],
+)
+def test_a_call_that_a_published_function_does_not_accept_is_refused(
+    cli: Cli, fleet: Fleet, hand: Hand, call: list[str], problem: str
+) -> None:
+    takes = [["name", "b", False, ["string"]], ["times", "b", True, ["integer"]]]
+    published = {"demo.greet": encode({"options": {}, "takes": takes})}
+    hand.run(beat(fleet.context.keys, "w2", account=encode({}), gone_us=10**9, functions=published))
+
+    refused = cli("enqueue", *call)
+
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert refused.stderr.startswith(problem)
+    assert fleet.queues() == []
+    assert cli("enqueue", "demo.greet", "ann", "2").exit_code == 0
+
+
 @pytest.mark.parametrize("scope", ["queued", "open", "60", "1h"])
 def test_a_key_is_held_for_a_word_or_a_time(cli: Cli, hand: Hand, scope: str) -> None:
     assert cli("enqueue", "demo.add", "7", "--unique", "sum", "--unique-for", scope).exit_code == 0
@@ -164,6 +188,13 @@ def test_wait_timeout_ends_with_124(cli: Cli, hand: Hand) -> None:
     result = cli("enqueue", "demo.add", "--id", "own", "--wait-timeout", "0.1")
     assert (result.exit_code, result.stdout) == (124, "")
     assert result.stderr == "default.0.own did not end within 0.1 s; it is still open.\n"
+
+
+def test_wait_shows_the_id_of_a_job_that_does_not_end_soon(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(enqueue, "TELL_AFTER", 0.01)
+    result = cli("enqueue", "demo.add", "--id", "own", "--wait-timeout", "0.5")
+    assert (result.exit_code, result.stdout) == (124, "")
+    assert "default.0.own is enqueued; this waits for its end." in result.stderr.splitlines()
 
 
 @pytest.mark.parametrize(

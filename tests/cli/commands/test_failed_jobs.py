@@ -96,6 +96,9 @@ def test_a_parked_job_is_called_parked_with_the_reason(cli: Cli, fleet: Fleet, h
     assert explained.startswith(f"{job_id}  parked  demo.add\n  Parked ")
     assert re.search(rf"^{job_id} +parked +demo.add .* parked: no worker knows 'demo.add' · due ", listed, re.MULTILINE)
     assert "retrying" not in status + explained + listed
+    fleet.enqueue(Job("b", "demo.add"))
+    shown = [cli("jobs", "--status", "parked", *more, "-o", "ids").stdout for more in ((), ("--order", "urgency"))]
+    assert shown == [f"{job_id}\n"] * 2
     assert '"status": "retrying"' in cli("status", job_id, "-o", "json").stdout
 
 

@@ -14,7 +14,7 @@ from jobfleet.cli.output import Output
 from jobfleet.cli.view import job_details
 from jobfleet.codec import seal_record
 from jobfleet.retry.tries import Tries
-from jobfleet.store.calls.settle import fail, settle
+from jobfleet.store.calls.settle import fail, retry, settle
 from tests.cli.hand import Cli, Hand
 
 MOMENT = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d\d:\d\d"
@@ -59,6 +59,23 @@ def test_runs_are_not_counted_as_retries_before_they_happen(attempt: int, retrie
     assert lines(job_details(Output(), job)).get("runs", "") == text
 
 
+@pytest.mark.parametrize("command", ["status", "explain"])
+def test_a_crash_uses_no_retry(cli: Cli, hand: Hand, command: str) -> None:
+    job_id = hand.fleet.enqueue(Job("x", "demo.add", max_retries=1))
+    item = retry(job_id, hand.claims(job_id).token, tries="0:1:0:0:0", delay_us=0)
+    hand.run(settle(hand.fleet.context.keys.lane_of(job_id), [item]))
+    waits = lines(cli(command, job_id).stdout)
+    hand.claims(job_id)
+    runs = lines(cli(command, job_id).stdout)
+
+    apart = "0 of 1 used; crashes and lost leases are counted apart"
+    crashes = "1 of 3"
+    assert [(one["runs"], one["retries"], one["crashes"]) for one in (waits, runs)] == [
+        ("1", apart, crashes), ("2", apart, crashes)
+    ]  # fmt: skip
+    assert "crashes" not in lines(cli(command, hand.fleet.enqueue(Job("y", "demo.add"))).stdout)
+
+
 def test_explain_shows_it_below_the_reasons(cli: Cli, parent: str, child: str) -> None:
     shown = cli("explain", child).stdout
 
@@ -75,6 +92,7 @@ def test_json_has_all_of_it(cli: Cli, parent: str, child: str) -> None:
     wanted = {
         "priority": "high", "args": ["eu", 20], "kwargs": {"to": "ann", "deep": {"k": [1]}},
         "options": {"max_retries": 5, "timeout": 30.0}, "max_retries": 5, "history": [], "unknown_zones": [],
+        "crashes": 0, "max_crashes": 3,
         "parents": [{"id": parent, "status": ""}],
     }  # fmt: skip
     assert {name: shown[name] for name in wanted} == wanted

@@ -13,8 +13,12 @@ import pytest
 import redis
 
 from jobfleet import Fleet, Job, JobDetails, JobResult
+from jobfleet.cli import following
+from jobfleet.codec import encode
 from jobfleet.store.calls.control import stop
+from jobfleet.store.calls.presence import beat, know
 from tests.cli.hand import Cli, Hand, local_day
+from tests.support.server import RedisServer
 from tests.support.waiting import wait_until
 
 
@@ -67,6 +71,20 @@ def test_several_jobs_are_a_table(cli: Cli, fleet: Fleet, hand: Hand, one: str) 
     ]
 
 
+def test_a_job_that_no_worker_of_its_queue_knows_has_a_note(cli: Cli, fleet: Fleet, hand: Hand) -> None:
+    keys = fleet.context.keys
+    for worker, queue, function in (("w1", "default", "demo.add"), ("w2", "qa", "demo.other")):
+        account = encode({"queues": [queue], "state": "running", "kinds": [worker]})
+        hand.run(beat(keys, worker, account=account, gone_us=10**9, functions={function: encode({})}))
+        hand.run(know(keys, worker, worker, gone_us=10**9, functions={"": queue, function: queue}))
+    fleet.enqueue(Job("x", "demo.add", id="fine"))
+    fleet.enqueue(Job("x", "demo.other", id="lost", queue="default"))
+
+    notes = [line.partition("  0 s")[2].strip() for line in aged(cli("jobs").stdout).splitlines()[1:]]
+
+    assert notes == ["no worker of default knows it; those of qa do", ""]
+
+
 def test_json_has_every_attribute(cli: Cli, one: str) -> None:
     (job,) = json.loads(cli("status", one, "-o", "json").stdout)
     assert set(job) == {field.name for kind in (JobResult, JobDetails) for field in fields(kind)} - {"job"}
@@ -80,7 +98,7 @@ def test_a_job_that_is_not_known_ends_with_3(cli: Cli, one: str) -> None:
     assert sorted(result.stderr.splitlines()) == [
         (
             "'nonsense' is not a job id; ids look like mail.0.0192f0c1…; "
-            "commands also take its first or last 4 or more characters."
+            "commands also take its last 4 or more characters."
         ),
         "No job 'default.0.zzz': never enqueued, or its result was deleted.",
     ]
@@ -241,3 +259,25 @@ def test_a_job_that_is_to_stop_shows_who_asked_and_how_far_that_is(
     assert re.search(r"^stop requested by +ann$", shown, re.MULTILINE)
     assert re.search(r"^stop requested +<moment>  \(<age>\)$", shown, re.MULTILINE)
     assert re.search(r"^stopping +raised$", shown, re.MULTILINE)
+
+
+def test_a_wait_that_an_outage_ends_says_that_the_job_continues(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOBFLEET_PATIENCE", "0.1")
+    with RedisServer() as server:
+        with Fleet(server.url) as fleet:
+            Hand(fleet).knows("demo.add")
+            fleet.enqueue(Job("x", "demo.add", id="a"))
+        wait = following._ended
+
+        def during_an_outage(*args: Any, **named: Any) -> Any:
+            server.kill()
+            return wait(*args, **named)
+
+        monkeypatch.setattr(following, "_ended", during_an_outage)
+        result = cli("wait", "default.0.a", "--timeout", "120", "--url", server.url)
+
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert result.stderr.startswith(
+        "default.0.a continues. The outage has ended only this wait, before its timeout; wait again: "
+        "jobfleet wait default.0.a\n"
+    )

@@ -51,6 +51,23 @@ def test_a_rotation_keeps_old_keys_until_they_are_removed(cli: Cli, path: Path) 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_a_key_that_is_in_use_is_not_removed(cli: Cli, path: Path, redis_url: str) -> None:
+    cli("keys", "generate", str(path))
+    with Fleet(redis_url, keyring=str(path), sign="require") as fleet, pytest.warns(UserWarning, match="published"):
+        fleet.enqueue(Job("x", "app.x"))
+    before = path.read_text()
+    first = read_keyring(str(path)).primary.id
+
+    used = cli("keys", "rotate", str(path), "--keep", "0")
+    away = cli("keys", "rotate", str(path), "--keep", "0", "--url", "redis://localhost:1")
+
+    assert (used.exit_code, away.exit_code, path.read_text()) == (2, 2, before)
+    assert f"jobs and dead letters need {first} (1)" in used.stderr
+    assert "Use --force" in away.stderr
+    assert cli("keys", "rotate", str(path), "--keep", "0", "--force").exit_code == 0
+    assert [key.id for key in read_keyring(str(path)).keys] != [first]
+
+
 def test_the_list_counts_jobs_by_key_and_shows_no_secret(cli: Cli, path: Path, redis_url: str) -> None:
     cli("keys", "generate", str(path))
     with Fleet(redis_url, keyring=str(path), sign="require") as fleet, pytest.warns(UserWarning, match="published"):

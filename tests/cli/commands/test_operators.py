@@ -128,6 +128,27 @@ def test_a_misspelt_queue_that_a_pause_creates_is_reported_and_removed(cli: Cli,
     assert cli("queues", "rm", "mial", "--yes").stderr == "No queue 'mial'; did you mean 'mail'? There are: mail.\n"
 
 
+@pytest.mark.parametrize(
+    ("command", "lines"),
+    [
+        ("queues pause new", ["Queue 'new' is new."]),
+        ("queues set new --durability fsync", ["Queue 'new' is new."]),
+        ("limits set new --concurrency 3", ["Queue 'new' is new."]),
+        ("queues pause --function no.such", ["No worker has published 'no.such'."]),
+        ("queues pause default --function demo.ad", ["No worker has published 'demo.ad'; did you mean 'demo.add'?"]),
+        ("queues resume --function no.such", ["No worker has published 'no.such'."]),
+        ("queues pause default --function demo.add", []),
+        ("limits set default --concurrency 3", []),
+    ],
+)
+def test_a_name_that_is_new_is_reported(cli: Cli, fleet: Fleet, hand: Hand, command: str, lines: list[str]) -> None:
+    fleet.enqueue(Job("x", "demo.add"))
+
+    result = cli(*command.split())
+
+    assert (result.exit_code, result.stderr.splitlines()) == (0, lines)
+
+
 def test_nobody_is_asked_about_a_queue_that_cannot_be_removed(cli: Cli, fleet: Fleet, hand: Hand) -> None:
     fleet.enqueue(Job("x", "demo.add", queue="mail"))
 
@@ -265,3 +286,26 @@ def test_purge_letters(cli: Cli, fleet: Fleet, hand: Hand) -> None:
 def test_a_wrong_choice(cli: Cli, args: list[str], line: str) -> None:
     result = cli("dead", *args)
     assert (result.exit_code, result.stdout, result.stderr) == (2, "", line + "\n")
+
+
+def test_stacks_takes_a_job_or_a_worker_with_one_child(cli: Cli, fleet: Fleet, hand: Hand) -> None:
+    waiting = fleet.enqueue(Job("x", "demo.add", id="waiting", delay=60))
+    running = fleet.enqueue(Job("x", "demo.add", id="running"))
+    hand.claims(running)
+    for name, pids in (("w1", (1,)), ("w2", (1, 2))):
+        processes = [[f"{name}.{one}", pid, "running", 0, 1, 1, 0.0] for one, pid in enumerate(pids)]
+        account = encode({"host": f"box-{name}", "children": len(pids), "processes": processes})
+        hand.run(beat(fleet.context.keys, name, account=account, gone_us=10**8))
+    told = {
+        name: cli("workers", "stacks", name, "--timeout", "0.01") for name in (running, "w1", waiting, "w2", "nope")
+    }
+
+    assert told[running].stderr == told["w1"].stderr
+    assert told["w1"].stderr.startswith("w1.0: ")
+    assert (told[waiting].exit_code, told[waiting].stderr) == (
+        3, "default.0.waiting is scheduled, so no child runs it; see 'jobfleet explain default.0.waiting'.\n",
+    )  # fmt: skip
+    assert (told["w2"].exit_code, told["w2"].stderr) == (2, "'w2' has several children; give one of: w2.0, w2.1.\n")
+    assert (told["nope"].exit_code, told["nope"].stderr) == (
+        3, "There is no child, worker or job 'nope'; see 'jobfleet workers ls'.\n",
+    )  # fmt: skip

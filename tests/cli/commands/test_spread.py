@@ -16,7 +16,16 @@ def test_the_lanes_of_queues_are_listed(cli: Cli, fleet: Fleet, hand: Hand) -> N
 
     assert cli("queues", "spread", "-o", "ids").stdout == "default.0\n"
     assert json.loads(cli("queues", "spread", "default", "-o", "json").stdout) == [
-        {"queue": "default", "lane": 0, "node": None, "queued": 1, "later": 0, "running": 0, "is_hot": False}
+        {
+            "queue": "default",
+            "lane": 0,
+            "node": None,
+            "queued": 1,
+            "later": 0,
+            "running": 0,
+            "is_hot": False,
+            "is_away": False,
+        }
     ]
     titles, row = cli("queues", "spread").stdout.splitlines()
     assert titles.split() == ["QUEUE", "LANE", "NODE", "QUEUED", "LATER", "RUNNING", "NOTE"]

@@ -65,7 +65,7 @@ def test_json_has_every_attribute_and_every_reasons(cli: Cli) -> None:
             "nonsense",
             (
                 "'nonsense' is not a job id; ids look like mail.0.0192f0c1…; "
-                "commands also take its first or last 4 or more characters."
+                "commands also take its last 4 or more characters."
             ),
         ),
     ],

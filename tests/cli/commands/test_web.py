@@ -12,11 +12,18 @@ from jobfleet.web.safety.access import AccessFile
 from tests.cli.hand import Cli
 
 
-def test_users_are_added_listed_and_removed(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_users_are_added_listed_and_removed(cli: Cli, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passwords, "N", 2**10)
     assert cli("web", "user", "ls").stderr == "No users; add one with 'jobfleet web user add NAME'.\n"
     added = cli("web", "user", "add", "ann", "--role", "operator", input="correct horse\n")
-    assert added.stdout == "ann is operator in .jobfleet/web.json.\n"
+    file = here / ".jobfleet" / "web.json"
+    assert added.stdout == f"ann is operator in {file}.\n"
+    assert added.stderr == (
+        "A dashboard that was started in another folder uses another file: start it with 'jobfleet web --access "
+        f"{file}', or set JOBFLEET_WEB_ACCESS={file}.\n"
+    )
+    assert cli("web", "--access", str(file), "user", "add", "eve", "--no-password").stderr == ""
+    cli("web", "user", "rm", "eve")
     cli("web", "user", "add", "bob", "--no-password")
     assert json.loads(cli("web", "user", "ls", "-o", "json").stdout) == [
         {"user": "ann", "role": "operator", "has_password": True},
@@ -40,3 +47,12 @@ def test_tokens_are_created_listed_and_revoked(cli: Cli, here: Path) -> None:
     assert cli("web", "token", "revoke", "ci").stdout == "Revoked the token ci.\n"
     assert cli("web", "token", "revoke", "ci").exit_code == 3
     assert cli("web", "token", "ls").stderr.startswith("No tokens;")
+
+
+def test_a_folder_that_others_can_write_is_refused_before_the_password(cli: Cli, here: Path) -> None:
+    (here / "shared").mkdir()
+    (here / "shared").chmod(0o777)
+    refused = cli("web", "--access", "shared/web.json", "user", "add", "ann", input="short\n")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert refused.stderr == "shared can be written by other users; run 'chmod go-w shared'.\n"
+    assert list((here / "shared").iterdir()) == []

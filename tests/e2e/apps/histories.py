@@ -43,6 +43,30 @@ async def nap(ctx: JobContext, seconds: float) -> int:
     return ctx.fence
 
 
+@job(name="hist.twice")
+async def twice(ctx: JobContext, seconds: float) -> int:
+    """Sleep, and fail the first time."""
+    with noted(ctx):
+        await asyncio.sleep(seconds)
+    if ctx.attempt == 1:
+        raise ConnectionError("not yet")
+    return ctx.fence
+
+
+@job(name="hist.say")
+async def say(ctx: JobContext, count: int) -> None:
+    """Emit numbers."""
+    for n in range(count):
+        await ctx.emit(n)
+
+
+@job(name="hist.ask")
+async def ask(ctx: JobContext) -> int:
+    """Sleep, and wait for an answer."""
+    await ctx.sleep(0.01)
+    return int(await ctx.wait_for("answer", "1h"))
+
+
 @job(name="hist.urgent", queue="urgent")
 async def urgent(ctx: JobContext) -> None:
     """A job of another queue."""
@@ -91,7 +115,8 @@ async def seize(ctx: JobContext, begin: str, end: str) -> int:
     with noted(ctx):
         while not Path(begin).exists():
             await asyncio.sleep(STEP)
-        await asyncio.sleep(STEP)
+        for _ in range(100):  # turns, since a stalled process finds many timers due in one turn
+            await asyncio.sleep(0)
         note("block", ctx)
         while not Path(end).exists():
             time.sleep(STEP)

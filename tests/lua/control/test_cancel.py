@@ -157,3 +157,17 @@ def test_who_listens_hears_of_endings_and_supervisors_of_requests(world: World) 
         ("events:mail.0.a", "1 cancelled a 0 1000000 now"),
         ("events", "1 cancelled a 0 1000000 now\n1 cancelled c 0 1000000 now"),
     ]
+
+
+def test_the_steps_of_a_job_that_once_waited_do_not_stay_for_years(world: World) -> None:
+    waits, runs, fresh = world.seed.waiting("a", due=30), world.seed.running("b", cancel="ann"), world.seed.waiting("c")
+    year, month = 365 * 86_400_000, 30 * 86_400_000
+    for job_id, ttl in ((waits, year), (runs, year), (fresh, 60_000)):
+        world.raw.hset(world.lane.steps(job_id), "s:one", "1")
+        world.raw.pexpire(world.lane.steps(job_id), ttl)
+
+    assert world.run(cancelling(world, "a", "c")) == "cc"
+    assert world.run(settle(world.lane, [release(runs, 7)])).letters == "c"
+
+    left = [int(str(world.raw.pttl(world.lane.steps(job_id)))) for job_id in (waits, runs, fresh)]
+    assert [0 < one <= most for one, most in zip(left, (month, month, 60_000), strict=True)] == [True] * 3

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.cron import Attended, attend
+from jobfleet.store.calls.presence import Attended, attend
 from tests.lua.world import World
 from tests.support.seed import S
 
@@ -43,6 +43,19 @@ def test_a_worker_leaves_it_to_a_reaper(world: World) -> None:
 
     assert answer == Attended(reapers=1, entries=1, fires=False)
     assert world.state()["cron-duty"] == {"reaper:r1": "now-10s"}
+
+
+def test_a_relay_of_an_outbox_fires_nothing_and_keeps_nobody_from_it(world: World) -> None:
+    world.raw.hset(world.keys.cron, "tick", "1 x\nr")
+    assert world.run(attend(world.keys, "o1", "relay", gone_us=GONE)).fires
+    assert world.run(attend(world.keys, "o2", "relay", gone_us=GONE)).reapers == 0
+
+    answer = world.run(attend(world.keys, "w1", "worker", gone_us=GONE))
+
+    assert answer == Attended(reapers=0, entries=1, fires=True)
+    assert world.run(attend(world.keys, "w2", "worker", gone_us=GONE)).fires
+    assert world.run(attend(world.keys, "o1", "nobody", gone_us=GONE)) == Attended(0, 1, fires=False)
+    assert world.state()["cron-duty"] == {"relay:o2": "now", "worker:w1": "now", "worker:w2": "now"}
 
 
 def test_two_workers_fire_and_a_third_waits_until_one_is_gone(world: World) -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.cron import Attendant, attendants
+from jobfleet.store.calls.presence import Attendant, attendants
 from tests.lua.world import World
 from tests.support.seed import S
 

@@ -11,6 +11,7 @@ def ended(world: World, suffix: str, at: int, status: str = "completed") -> str:
     world.raw.set(lane.progress(job_id), "half", ex=1000)
     world.raw.rpush(lane.log(job_id), "7 1 2 20 text")
     world.raw.hset(lane.steps(job_id), "s:a", "one")
+    world.raw.xadd(lane.chunks(job_id), {"at": "1 1", "v": "x"}, id="7-1")
     return job_id
 
 

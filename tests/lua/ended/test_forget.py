@@ -22,6 +22,7 @@ def keeps(world: World, job_id: str) -> None:
     raw.set(lane.reported(job_id), "7 1", ex=1000)
     raw.rpush(lane.log(job_id), "7 1 2 20 text")
     raw.hset(lane.steps(job_id), "s:a", "one")
+    raw.xadd(lane.chunks(job_id), {"at": "1 1", "v": "x"}, id="7-1")
     raw.hset(lane.parents(job_id), "mail.0.p", "0 completed\nits record")
     for name in ("tag:eu", "user:ann"):
         raw.zadd(lane.index_of(name), {job_id: world.now})

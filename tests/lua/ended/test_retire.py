@@ -11,7 +11,7 @@ from tests.support.seed import S
 
 NAME = "keep:app.f"
 HOUR_MS = 3_600_000
-BESIDE = ("value", "progress", "reported", "log", "steps")
+BESIDE = ("value", "progress", "reported", "log", "steps", "chunks")
 
 
 def ended(world: World, suffix: str, *, ago: int = 1000, ttl: int = 5000, line: str = "completed {} 7") -> str:
@@ -22,6 +22,7 @@ def ended(world: World, suffix: str, *, ago: int = 1000, ttl: int = 5000, line: 
         world.raw.set(key, "x", ex=ttl)
     world.raw.rpush(lane.log(job_id), "a line")
     world.raw.hset(lane.steps(job_id), "step", "x")
+    world.raw.xadd(lane.chunks(job_id), {"at": "1 1", "v": "x"}, id="7-1")
     world.raw.zadd(lane.index_of(NAME), {job_id: world.now})
     return job_id
 

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from jobfleet.store.barrier import DURABILITY
 from jobfleet.store.calls.enqueue import level
 from jobfleet.store.calls.limit import set_limit
+from jobfleet.store.round_trip.barrier import DURABILITY
 from tests.lua.world import World
 
 

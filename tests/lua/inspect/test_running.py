@@ -29,3 +29,17 @@ def test_pages_follow_each_other(world: World) -> None:
     pages = [world.refused(running(world.lane, skip=skip, limit=2))[1] for skip in (0, 2, 4, 6)]
 
     assert ["".join(row.id[-1] for row in page) for page in pages] == ["01", "23", "4", ""]
+
+
+def test_a_bare_page_has_rows_of_jobs_without_a_run_too(world: World) -> None:
+    world.seed.running("a", token=8, deadline=10, tries="1:0:0:0:0")
+    world.seed.running("b", deadline=20)
+    world.raw.hdel(f"{world.lane.tag}runs", world.id("b"))
+    world.raw.set(world.lane.progress(world.id("a")), "half", ex=1000)
+
+    _, (first, second) = world.refused(running(world.lane, bare=True))
+
+    assert (first.id, first.deadline, first.run.token) == (world.id("a"), world.now + 10 * S, 8)
+    assert (first.tries, first.envelope, first.progress, first.wrong) == ("", b"", b"", "")
+    assert (second.id, second.run.child, bool(second.wrong)) == (world.id("b"), "-", True)
+    assert world.refused(running(world.lane, skip=2, bare=True))[1] == []

@@ -289,3 +289,15 @@ def test_a_child_without_a_claim_of_that_time_is_told_so(world: World) -> None:
     assert world.refused(claiming(world, nonce=4)).word == "stale"
     assert world.again(claiming(world, nonce=5)).word == "claimed"
     assert world.run(claiming(world, nonce=6)).word == "empty"
+
+
+def test_the_journal_has_one_text_for_jobs_that_have_spent_nothing(world: World) -> None:
+    world.seed.journal()
+    world.seed.waiting("a")
+    world.seed.waiting("b")
+
+    world.run(claiming(world))
+
+    journal = [{"at": "now", "claimed": "w.1 now+60s mail.0.a now mail.0.b now"}]
+    assert world.state()["journal"] == journal
+    world.again(claiming(world))

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from jobfleet.store.damage import Damage
-from jobfleet.store.mending import mend
+from jobfleet.store.round_trip.mending import mend
 from tests.lua.world import World
 
 MONTH = 30 * 86400

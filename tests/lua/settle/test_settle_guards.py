@@ -285,3 +285,17 @@ def test_supervisors_and_reapers_leave_no_trip_behind(world: World) -> None:
     world.run(settle(world.lane, [completing(world)]))
 
     assert not [name for name in world.state() if name.startswith("sent:")]
+
+
+def test_plain_jobs_with_and_without_dependants_end_alike(world: World) -> None:
+    for suffix in "ab":
+        world.seed.running(suffix)
+    world.seed.watch(world.id("b"))
+
+    assert world.run(settle(world.lane, [completing(world, "a"), completing(world, "b")])).letters == "ss"
+
+    state = world.state()
+    assert state["outbox"] == [{"id": "mail.0.b"}]
+    assert state["totals"]["completed"] == "2"
+    assert {"result:mail.0.a", "result:mail.0.b"} <= set(state)
+    assert not {"watched", "runs", "lease", "job:mail.0.a", "job:mail.0.b"} & set(state)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.stacks import keep_stacks, stacks
+from jobfleet.store.calls.presence import keep_stacks, stacks
 from tests.lua.world import World
 
 

@@ -11,11 +11,13 @@ from jobfleet import Fleet
 from jobfleet.clock import wall_us
 from jobfleet.codec import encode
 from jobfleet.config import JobConfig
+from jobfleet.errors import JobfleetError
 from jobfleet.operations.doctor.access import tls, user
 from jobfleet.operations.doctor.findings import Finding, Level
 from jobfleet.operations.doctor.server import scripts
 from jobfleet.operations.doctor.snapshot import Checkup
-from jobfleet.store.calls.presence import beat
+from jobfleet.store.calls.presence import attend, beat
+from jobfleet.store.calls.samples import hold_samples
 from jobfleet.store.keys import Keyspace
 from tests.support import users
 from tests.support.server import RedisServer
@@ -59,6 +61,21 @@ def test_who_may_connect_as_default_is_found_out(guarded: RedisServer) -> None:
         execute("ACL", "SETUSER", "default", "resetpass", ">secret")
 
         assert found(fleet, "user").seen.endswith("It may run every command that the role operator needs.")
+
+
+def test_a_reaper_as_the_user_of_workers_is_a_warning_until_samples_are_written(guarded: RedisServer) -> None:
+    with Fleet(users.url_as(guarded.url, "operator")) as fleet, Fleet(users.url_as(guarded.url, "worker")) as wrong:
+        wrong.store.run(attend(KEYS, "r1", "reaper", gone_us=60_000_000))
+        with pytest.raises(JobfleetError, match="NOPERM"):
+            wrong.store.run(hold_samples(KEYS, "r1", lease_us=1_000_000))
+        before = found(fleet, "samples")
+
+        guarded.client().hset(KEYS.samples, "last", wall_us() // 10_000_000)
+        after = found(fleet, "samples")
+
+    assert (before.level, after.level) == (Level.WARNING, Level.OK)
+    assert before.seen.startswith("reaper r1 is alive, but there is no sample yet")
+    assert "Connect it as the Redis user 'reaper'" in before.remedy
 
 
 def seen(url: str, **fields: Any) -> Checkup:

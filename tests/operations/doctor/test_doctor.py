@@ -202,6 +202,15 @@ def left_function(ward: Ward) -> None:
     ward.fleet.store.run(know(KEYS, "w1", "k1", gone_us=60_000_000, functions={"": "default", "app.other": "default"}))
 
 
+def misplaced_job(ward: Ward) -> None:
+    for worker, queue, functions in (("w1", "default", ("app.add", "app.steps")), ("w2", "bulk", ("app.other",))):
+        ward.beats(worker, queues=[queue], kinds=[worker])
+        known = {"": queue, **dict.fromkeys(functions, queue)}
+        ward.fleet.store.run(know(KEYS, worker, worker, gone_us=60_000_000, functions=known))
+    ward.raw.hset(KEYS.functions, "app.other", encode({"options": {"queue": "bulk"}}))
+    ward.fleet.enqueue(Job("x", "app.other", queue="default", id="lost"))
+
+
 def parked_job(ward: Ward) -> None:
     ward.raw.hset(LANE.tries, ward.waits, f"0:0:0:{ward.seed.at(-60)}:0")
 
@@ -232,6 +241,8 @@ PLANTED: list[tuple[str, Level, Plant, str]] = [
     ("service", Level.WARNING, quiet_worker, "No live worker takes jobs of default (1 due job; w1 is quiet)."),
     ("functions", Level.WARNING, unknown_function, "No worker has published app.nobody."),
     ("functions", Level.WARNING, left_function, "No live worker knows app.add, which one that has left did."),
+    ("functions", Level.WARNING, misplaced_job,
+     "No live worker both knows app.other and serves default (job default.0.lost)."),
     ("functions", Level.WARNING, parked_job, "1 job parked, such as default.0.waits."),
     ("leases", Level.WARNING, overdue, "1 lease ended over 1 min ago, and nobody took the jobs back: default.0.runs."),
     ("leases", Level.NOTE, lambda ward: ward.seed.running("x", child="w8.1"),
@@ -285,6 +296,15 @@ def test_a_check_finds_what_is_planted_and_no_other_does(
     assert told.is_sound is (level != Level.FAULT)
 
 
+def test_the_stacks_of_a_hung_child_are_named_as_explain_names_them(ward: Ward) -> None:
+    rows = [["w1.0", 7, "running", 0, 1, 0, 0.0], ["w1.1", 8, "hung", 1, 1, 0, 0.0, 12.0]]
+    ward.beats("w1", hung=1, processes=rows)
+
+    (finding,) = [one for one in ward.fleet.doctor().findings if one.check == "workers"]
+
+    assert finding.remedy == "'jobfleet workers stacks w1.1' shows where."
+
+
 @pytest.mark.usefixtures("settings")
 def test_memory_that_is_full_is_found_and_what_results_will_take(ward: Ward) -> None:
     ward.raw.config_set("maxmemory", 1)
@@ -308,6 +328,16 @@ def test_a_job_that_every_worker_knows_is_not_told_of(ward: Ward) -> None:
     ward.fleet.enqueue(Job("tidy", CLEANUP, delay=60))
 
     assert troubles(ward.fleet.doctor()) == {}
+
+
+def test_a_job_that_is_in_a_queue_of_other_workers_can_be_moved(ward: Ward) -> None:
+    misplaced_job(ward)
+
+    (finding,) = [one for one in ward.fleet.doctor().findings if one.check == "functions"]
+
+    assert finding.remedy == (
+        "'jobfleet move default.0.lost --to bulk' moves the job; or start a worker with its module and '-Q default'."
+    )
 
 
 def test_a_job_of_a_module_that_a_worker_runs_undecorated_is_not_told_of(ward: Ward) -> None:

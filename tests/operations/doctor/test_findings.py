@@ -13,11 +13,12 @@ from jobfleet.config import JobConfig
 from jobfleet.model.limit import DeclaredLimit
 from jobfleet.operations.doctor.cluster import cluster
 from jobfleet.operations.doctor.doctor import CHECKS, diagnose
+from jobfleet.operations.doctor.endings import Endings, KeptResult
 from jobfleet.operations.doctor.findings import Finding, Level, named, size
-from jobfleet.operations.doctor.fleet import limits
+from jobfleet.operations.doctor.fleet import limits, samples
 from jobfleet.operations.doctor.replicas import replicas
 from jobfleet.operations.doctor.server import clock, memory, persistence, results, version
-from jobfleet.operations.doctor.snapshot import Checkup, Endings, KeptResult, LaneSeen, ahead
+from jobfleet.operations.doctor.snapshot import Checkup, LaneSeen, ahead
 from jobfleet.store.calls.doctor import FOR_EVER, GONE, ClusterNode, Kept, Shard, Topology
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Counts
@@ -91,6 +92,41 @@ def test_a_clock_that_is_off_is_a_warning(by: float, level: Level, text: str) ->
 
 
 @pytest.mark.parametrize(
+    ("fired_by", "sampled", "level", "text"),
+    [
+        (("worker w1",), None, Level.OK, "No reaper is alive, and nobody else takes samples."),
+        (("reaper r1",), NOW - 30 * S, Level.OK, "The last sample is 30 s old."),
+        (("reaper r1",), NOW + 30 * S, Level.OK, "The last sample is 0 ms old."),
+        (("reaper r1", "worker w1"), None, Level.WARNING,
+         "reaper r1 is alive, but there is no sample yet: no history, no autoscaling."),
+        (("reaper r1", "reaper r2"), NOW - 90 * S, Level.WARNING,
+         "reaper r1, reaper r2 are alive, but the last sample is 1 min 30 s old: no history, no autoscaling."),
+    ],
+)  # fmt: skip
+def test_a_reaper_that_takes_no_samples_is_a_warning(
+    fired_by: tuple[str, ...], sampled: int | None, level: Level, text: str
+) -> None:
+    assert told(samples(seen(fired_by=fired_by, sampled=sampled))) == (level, text)
+
+
+def test_a_durability_that_the_server_cannot_provide_is_a_warning() -> None:
+    info = {"role": "master", "aof_enabled": 0, "slave0": "ip=a,port=1,state=online,offset=4,lag=0"}
+    checkup = replace(seen(info=info), config=JobConfig(durability="replicated", durability_replicas=2))
+    lanes = tuple(replace(one, counts=replace(one.counts, durability="fsync")) for one in seen(Endings()).lanes)
+
+    assert told(replicas(checkup)) == (Level.WARNING, "1 replica in step, but durability='replicated' needs 2.")
+    assert told(persistence(replace(checkup, lanes=lanes))) == (
+        Level.WARNING, "AOF is off, but some jobs have durability='fsync': the server refuses them."
+    )  # fmt: skip
+
+
+def test_samples_that_the_settings_turn_off_are_not_missed() -> None:
+    checkup = replace(seen(fired_by=("reaper r1",)), config=JobConfig(samples=False))
+
+    assert told(samples(checkup)) == (Level.OK, "The settings here take no samples.")
+
+
+@pytest.mark.parametrize(
     ("info", "level", "text"),
     [
         ({"aof_enabled": 1}, Level.OK, "AOF is on."),
@@ -98,6 +134,7 @@ def test_a_clock_that_is_off_is_a_warning(by: float, level: Level, text: str) ->
         ({"aof_enabled": 0, "rdb_saves": 3, "rdb_last_save_time": NOW // S - 180, "rdb_changes_since_last_save": 1},
          Level.WARNING,
          "AOF is off; the last snapshot was 3 min ago: a crash of the server would lose 1 change."),
+        ({"aof_enabled": 0}, Level.WARNING, "AOF is off, and no snapshot was made since the server's start."),
         ({"aof_enabled": 0, "rdb_saves": 3, "rdb_last_bgsave_status": "err", "rdb_changes_since_last_save": 9000},
          Level.WARNING,
          "AOF is off, and the last snapshot has failed: a crash of the server would lose 9,000 changes."),
@@ -242,7 +279,7 @@ def shard(first: int, last: int, *healths: str) -> Shard:
         (
             (shard(0, 9999, "online"), shard(10000, 16383, "failed", "online")),
             Level.FAULT,
-            "No node serves 6,384 slots: calls for lanes there wait.",
+            "No node serves 6,384 slots: calls for lanes there wait. Down: h10000:0.",
         ),
         ((shard(0, 16383, "online", "failed"),), Level.WARNING, "1 node of 2 not online: h0:1."),
         (

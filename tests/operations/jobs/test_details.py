@@ -58,6 +58,19 @@ def test_a_running_job_keeps_its_arguments_and_its_past_runs(fleet: Fleet, hand:
     assert found.job.retry_count == 1
 
 
+def test_a_crash_counts_as_a_run_and_not_as_a_retry(fleet: Fleet, hand: Hand) -> None:
+    job_id = fleet.enqueue(Job("x", "demo.add"))
+    for tries in ("0:1:0:0:0", "1:1:0:0:0"):
+        item = retry(job_id, hand.claims(job_id).token, tries=tries, delay_us=0)
+        fleet.store.run(settle(fleet.context.keys.lane_of(job_id), [item]))
+    waits = fleet.details(job_id).job
+    hand.claims(job_id)
+    runs = fleet.details(job_id).job
+
+    assert (waits.status, waits.attempt, waits.retry_count) == (JobStatus.QUEUED, 2, 1)
+    assert (runs.status, runs.attempt, runs.retry_count) == (JobStatus.RUNNING, 3, 1)
+
+
 def test_the_parents_of_a_job_are_named_in_order_with_their_ending(fleet: Fleet, hand: Hand) -> None:
     first, second = (fleet.enqueue(Job("p", "demo.add", (n,))) for n in range(2))
     child = fleet.enqueue(Job("c", "demo.add", depends_on=[second, After(first, otherwise="run")]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobfleet import Fleet, InvalidJob, Job, JobStatus, Priority, UnknownQueue
-from jobfleet.operations.jobs import newest as module
+from jobfleet.operations.jobs.matching import newest as module
 from tests.cli.hand import Hand
 from tests.support.waiting import next_millisecond
 
@@ -68,7 +68,12 @@ def test_an_id_is_found_by_its_end_or_its_beginning_in_every_state(fleet: Fleet,
     assert fleet.full_ids([job_id[-12:] for job_id in ids]) == ids
     assert fleet.full_ids([job_id.rpartition(".")[2][:31] for job_id in ids]) == ids
     assert fleet.full_ids([job_id[:-1] for job_id in ids]) == ids
-    assert fleet.full_ids(["mail.0"]) == [running]
+
+
+def test_the_name_of_a_queue_is_not_a_part_of_an_id(fleet: Fleet, hand: Hand) -> None:
+    fleet.enqueue(Job("x", "demo.add", id="own", queue="solo", delay=60))
+
+    assert fleet.full_ids(["solo", "solo.0", "solo.0.", "solo.0.o"]) == ["solo", "solo.0", "solo.0.", "solo.0.own"]
 
 
 def test_a_part_that_fits_several_jobs_names_them(fleet: Fleet, hand: Hand) -> None:

@@ -14,7 +14,7 @@ from jobfleet.codec import read_header
 from jobfleet.config import JobConfig
 from jobfleet.functions.manifest import function_record, read_function, read_parameters
 from jobfleet.functions.registry import JobFunction, Registry
-from jobfleet.model.unique import format_key
+from jobfleet.model.options.unique import format_key
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.prepare import Resolved, Submission, lane_index, resolve, submission_in
 
@@ -192,19 +192,19 @@ def test_a_template_reaches_into_nothing_private_wherever_it_comes_from() -> Non
 
 
 def test_jobs_of_one_key_meet_in_one_of_the_home_lanes() -> None:
-    lanes = [lane_index(Job("x", "app.f", unique="k"), 4, 9, f"key {n}") for n in range(200)]
+    lanes = [lane_index(Job("x", "app.f", unique="k"), "q", 4, 9, f"key {n}") for n in range(200)]
 
-    assert lanes == [lane_index(Job("y", "app.g"), 4, 9, f"key {n}") for n in range(200)]
+    assert lanes == [lane_index(Job("y", "app.g"), "q", 4, 9, f"key {n}") for n in range(200)]
     assert set(lanes) == {0, 1, 2, 3}
-    assert lane_index(Job("x", "app.f"), 1, 1, "key") == 0
+    assert lane_index(Job("x", "app.f"), "q", 1, 1, "key") == 0
 
 
 def test_a_key_and_an_id_with_places_of_their_own_are_refused_where_there_are_places() -> None:
     job = Job("x", "app.f", id="mine")
 
-    assert told(lambda: lane_index(job, 2, 2, "key"))[0] == "unique"
-    assert lane_index(job, 1, 2, "key") == lane_index(job, 1, 1, "key") == 0
-    assert lane_index(job, 2, 2, "mine") == lane_index(job, 2, 2)
+    assert told(lambda: lane_index(job, "q", 2, 2, "key"))[0] == "unique"
+    assert lane_index(job, "q", 1, 2, "key") == lane_index(job, "q", 1, 1, "key") == 0
+    assert lane_index(job, "q", 2, 2, "mine") == lane_index(job, "q", 2, 2)
 
 
 def test_a_published_function_s_key_is_made_where_only_its_name_is_known() -> None:

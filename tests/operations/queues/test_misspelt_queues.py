@@ -25,6 +25,7 @@ CALLS: dict[str, Callable[[Fleet], Any]] = {
     "limits.clear": lambda fleet: fleet.limits.clear("mial"),
     "move_many": lambda fleet: fleet.move_many("other", queue="mial"),
     "newest": lambda fleet: fleet.newest(queue="mial"),
+    "scale": lambda fleet: fleet.scale("mial"),
     "pending": lambda fleet: fleet.pending("mial"),
     "purge_queue": lambda fleet: fleet.purge_queue("mial"),
     "replay_many": lambda fleet: fleet.replay_many("mial"),

@@ -43,8 +43,14 @@ class Fleet:
         self._url = redis_url
         self._raw = raw
 
-    async def start(self, worker: str, *published: JobFunction[..., Any, Any], ago: int = 0) -> None:
-        joined = server_now(self._raw) - ago * S
+    def second(self) -> int:
+        """The beginning of a second that has passed, by Redis's clock in µs."""
+        return server_now(self._raw) // S * S - 5 * S
+
+    async def start(
+        self, worker: str, *published: JobFunction[..., Any, Any], ago: int = 0, at: int | None = None
+    ) -> None:
+        joined = server_now(self._raw) - ago * S if at is None else at
         functions = {one.name: function_record(one) for one in published}
         account = encode({"joined": joined, "kinds": [KIND]})
         await self._store.run(
@@ -93,6 +99,33 @@ async def test_a_start_after_the_others_have_left_fires_again(
     await workers.stop("w1")
 
     await workers.start("w2", warming)
+
+    assert await workers.reap() == ["fired", "fired"]
+    assert await workers.jobs() == 2
+
+
+async def test_starts_within_a_second_are_one_fire_in_the_history_too(
+    workers: Fleet, warming: JobFunction[..., Any, Any]
+) -> None:
+    second = workers.second()
+    await workers.start("w1", warming, at=second + 100_000)
+    assert await workers.reap() == ["fired"]
+    await workers.start("w2", warming, at=second + 600_000)
+
+    assert await workers.reap() == ["fired"]
+    assert await workers.reap() == ["fired"]
+    assert await workers.jobs() == 1
+
+
+async def test_a_start_in_the_second_of_a_worker_that_has_left_has_a_job_of_its_own(
+    workers: Fleet, warming: JobFunction[..., Any, Any]
+) -> None:
+    second = workers.second()
+    await workers.start("w1", warming, at=second + 100_000)
+    await workers.reap()
+    await workers.stop("w1")
+
+    await workers.start("w2", warming, at=second + 600_000)
 
     assert await workers.reap() == ["fired", "fired"]
     assert await workers.jobs() == 2

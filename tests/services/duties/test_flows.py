@@ -121,7 +121,7 @@ async def test_only_a_flow_that_begins_is_logged_as_begun(
     await relay.turn()
 
     told = [record.getMessage() for record in caplog.records if "flow.begun" in record.getMessage()]
-    assert told == ([] if is_cancelled else [f"flow.begun flow={flow.id} jobs=4 its producer did not"])
+    assert told == ([] if is_cancelled else [f"flow.begun flow={flow.id} jobs=2 its producer did not"])
 
 
 async def test_a_flow_that_is_written_begins_at_the_next_look_though_its_producer_died(

@@ -33,12 +33,13 @@ print(flow.id, flush=True)
 with Fleet(url) as fleet:
     verb, answers = flows.enqueue(fleet.context, flow), None
     while True:
-        calls = verb.send(answers)
-        if calls[0].script.name == script:
-            times -= 1
-            if times < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-        answers = fleet.store.run_many(calls)
+        calls, answers = verb.send(answers), []
+        for call in calls:
+            if call.script.name == script:
+                times -= 1
+                if times < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+            answers += fleet.store.run_many([call])
 """
 ROOT = Path(__file__).parents[3]
 

@@ -25,7 +25,6 @@ from tests.services.keeping import (
     fleet,
     indexed,
     keys_of,
-    registry,
     report,
     run,
     states,
@@ -33,7 +32,7 @@ from tests.services.keeping import (
 )
 from tests.support.ageing import age_endings, make_due
 
-__all__ = ["fleet", "player", "registry", "report", "run", "turn"]
+__all__ = ["fleet", "player", "report", "run", "turn"]
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
 
 

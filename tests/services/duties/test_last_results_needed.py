@@ -23,7 +23,6 @@ from tests.services.keeping import (
     complete,
     fleet,
     indexed,
-    registry,
     report,
     run,
     states,
@@ -31,7 +30,7 @@ from tests.services.keeping import (
 )
 from tests.support.ageing import age_endings, make_due
 
-__all__ = ["fleet", "player", "registry", "relay", "report", "run", "turn"]
+__all__ = ["fleet", "player", "relay", "report", "run", "turn"]
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
 
 
@@ -112,7 +111,7 @@ async def test_a_unique_key_is_held_for_its_time_although_the_result_has_gone(
 async def results_of_parents(store: AsyncStore, fleet: AsyncFleet, child: str) -> dict[str, Any]:
     """The values of its parents, as a worker passes them to a job."""
     rows = await Parents(store, KEYS)(KEYS.lane_of(child), child)
-    return {parent: row.result for parent, row in results_of(rows, fleet.context.limits).items()}
+    return {parent: row.result for parent, row in results_of(rows, fleet.context.limits, {}).items()}
 
 
 @pytest.mark.parametrize("value", ["small", LARGE], ids=["small", "large"])

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
 import redis
 
 from jobfleet import Fleet
@@ -22,19 +20,11 @@ from jobfleet.store.calls.inspect import LISTED
 from jobfleet.store.calls.presence import beat
 from jobfleet.store.fleet import FleetReader, read_whole
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.server.target import target
 from tests.support.seed import Seed
 from tests.support.waiting import await_until
 
 KEYS = Keyspace("jobfleet")
 MANY = 5_000
-
-
-@pytest.fixture
-async def store(redis_url: str) -> AsyncIterator[AsyncStore]:
-    store = AsyncStore(target(redis_url))
-    yield store
-    await store.close()
 
 
 def names(raw: redis.Redis, count: int) -> None:

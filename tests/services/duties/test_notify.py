@@ -218,3 +218,20 @@ async def test_what_the_cron_duty_finds_missed_after_an_outage_is_told(
     await bring(one)
 
     assert channel.told == [("missed", "hourly", 1)]
+
+
+async def test_a_breaker_that_opens_is_told_once_with_its_reason(fleet: AsyncFleet, duty: Made) -> None:
+    channel = Recorder()
+    one = duty(channel, events=("breaker",), window=0)
+    await fleet.breakers.open("function:mail.send", reason="12 of 20 runs failed", by="ann")
+    await one.turn()
+    await bring(one)
+
+    (told,) = channel.sent
+    notice = told.notice
+    assert (notice.event, notice.job_id, notice.function) == ("breaker", "function:mail.send", "mail.send")
+    assert (notice.user, notice.error) == ("ann", "12 of 20 runs failed")
+    other = duty(Recorder(), events=("breaker",), window=0)
+    await other.turn()
+    await bring(other)
+    assert len(channel.sent) == 1

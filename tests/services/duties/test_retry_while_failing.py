@@ -11,6 +11,7 @@ from jobfleet import After, AsyncFleet, Flow
 from jobfleet.services.duties.relay import Relay
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.flow import outbox
+from jobfleet.store.calls.flows.batches import pending_ends
 from tests.services.duties.test_relay import DEFAULT, OTHER, Player, finish, job, player, relay, status
 
 __all__ = ["player", "relay"]
@@ -81,9 +82,9 @@ async def test_a_flow_that_is_retried_while_the_notices_go_out_runs_whole(
 ) -> None:
     info = await fleet.flows.enqueue(wide())
     await fail_first(player)
-    (record,) = await store.run(outbox(DEFAULT))
+    records = await store.run(pending_ends(DEFAULT))
     for _ in range(pages):
-        await relay._tell_page(DEFAULT, [record])
+        records = (await relay._tell_page(DEFAULT, records)).following
     notices = asyncio.create_task(relay.turn())
 
     assert await fleet.flows.retry(info.id) == WIDTH + 2

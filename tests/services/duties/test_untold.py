@@ -72,8 +72,7 @@ async def test_who_stands_in_leaves_endings_to_whoever_tells_them(
 async def test_who_stands_in_looks_again_where_an_ending_turns_out_to_be_told(
     fleet: AsyncFleet, player: Player, store: AsyncStore, relay: Relay
 ) -> None:
-    children = await ended(fleet, player, 50)
-    children += await ended(fleet, player, 2)
+    children = [child for count in (50, 50, 2) for child in await ended(fleet, player, count)]
     (_, first), *_ = await store.run(flow.outbox(DEFAULT))
     await store.run(flow.unblock(DEFAULT, [flow.ParentEnd(children[0], first, "completed", RECORD)], ttl_ms=60_000))
     seen: list[list[str]] = []
@@ -82,7 +81,7 @@ async def test_who_stands_in_looks_again_where_an_ending_turns_out_to_be_told(
 
     async def noted(calls: Sequence[Call[Any]], **options: Any) -> list[Any]:
         if any(call.script.name == "outbox" and call.args == (1,) for call in calls):
-            seen.append(await status(fleet, children[0], children[49], children[51]))
+            seen.append(await status(fleet, children[0], children[99], children[101]))
         return await run_many(calls, **options)
 
     store.run_many = noted  # type: ignore[method-assign,assignment]  # only listened to
@@ -90,7 +89,7 @@ async def test_who_stands_in_looks_again_where_an_ending_turns_out_to_be_told(
 
     before, after = ["queued", "blocked", "blocked"], ["queued", "queued", "blocked"]
     assert seen == [before, before, after, after]
-    assert await status(fleet, *children) == ["queued"] * 52
+    assert await status(fleet, *children) == ["queued"] * 102
 
 
 async def test_lanes_in_which_jobs_wait_for_others_are_ticked_four_times_as_often(

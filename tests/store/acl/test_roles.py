@@ -15,7 +15,7 @@ import redis
 from click.testing import CliRunner
 from prometheus_client import CollectorRegistry
 
-from jobfleet import AsyncFleet, ConfigError, Fleet, Flow, Job, JobContext, JobStatus, Priority
+from jobfleet import AsyncFleet, Breaker, ConfigError, Fleet, Flow, Job, JobContext, JobStatus, Priority, RateLimited
 from jobfleet.archive import JobRepository
 from jobfleet.cli.main import main
 from jobfleet.config import JobConfig
@@ -24,6 +24,9 @@ from jobfleet.metrics.exporter import Exporter
 from jobfleet.metrics.tally import Tally
 from jobfleet.notify import JobNotificationManager, Notification, NotificationChannel, NotificationRule
 from jobfleet.notify.registry import managers
+from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.operation import drive
+from jobfleet.operations.scale import scale, scale_rule
 from jobfleet.services.duties.archive import Archive
 from jobfleet.services.duties.cron import Cron as CronDuty
 from jobfleet.services.duties.dead import Dead
@@ -53,7 +56,9 @@ def fail(message: str) -> None:
 
 
 async def busy(ctx: JobContext) -> str:
-    await ctx.step("once", add, 1, 2)
+    await ctx.step("once", add, 1, 2, undo=add)
+    await ctx.sleep(0)
+    await ctx.emit("some output")
     ctx.progress(0.5, "half")
     ctx.log.info("a line")
     async with ctx.lock("place", limit=1):
@@ -66,6 +71,10 @@ async def endless() -> None:
     await asyncio.Event().wait()
 
 
+def refused() -> None:
+    raise RateLimited(3600, limit="another")
+
+
 def many(values: list[int]) -> list[int]:
     return [2 * value for value in values]
 
@@ -73,11 +82,13 @@ def many(values: list[int]) -> list[int]:
 @pytest.fixture
 def registry() -> Registry:
     registry = Registry()
-    registry.register(add, name="app.add")
+    registry.register(add, name="app.add", breaker=Breaker(0.5, minimum=1000))
     registry.register(fail, name="app.fail", max_retries=0)
     registry.register(busy, name="app.busy", retry_delay=0)
     registry.register(endless, name="app.endless")
     registry.register(many, name="app.many", batch=10, batch_wait=0.01)
+    registry.register(add, name="app.limited", limits=["api"], breaker=Breaker(0.5))
+    registry.register(refused, name="app.refused", limits=["api"])
     return registry
 
 
@@ -131,7 +142,13 @@ def produce(fleet: Fleet) -> dict[str, str]:
     assert fleet.cancel(fleet.enqueue(Job("Later", "app.add", (1, 1), delay=3600, tags=["t"])))
     many = [one.id for one in fleet.enqueue_many(Job("Many", "app.many", (n,), queue="bulk") for n in range(60))]
     dead = fleet.enqueue(Job("Fail", "app.fail", ("no",), priority=Priority.HIGH))
-    return {"busy": first, "flow": flow.id, "after": after, "many": many[-1], "dead": dead}
+    fleet.enqueue(Job("Refused", "app.refused"))
+    limited = [fleet.enqueue(Job("Limited", "app.limited", (n, n))) for n in range(3)]
+    fleet.enqueue(Job("First", "app.add", (1, 1), group="strict", order="strict"))
+    fleet.signal(limited[-1], "approved")
+    return {
+        "busy": first, "flow": flow.id, "after": after, "many": many[-1], "dead": dead, "limited": limited[-1],
+    }  # fmt: skip
 
 
 def test_a_producer_enqueues_cancels_and_waits_for_what_a_worker_runs(
@@ -141,6 +158,7 @@ def test_a_producer_enqueues_cancels_and_waits_for_what_a_worker_runs(
         fleet.enqueue(Job("First", "app.add", (1, 1)))
         fleet.limits.set("default", concurrency=5)
         fleet.limits.set("default", group="g", concurrency=1, rate="100/s")
+        fleet.limits.named("api", concurrency=1)
     with Fleet(url_of("producer"), registry=registry, patience=5) as fleet:
         jobs = produce(fleet)
         with working(url_of("worker"), registry):
@@ -153,7 +171,8 @@ def test_a_producer_enqueues_cancels_and_waits_for_what_a_worker_runs(
             assert fleet.wait(endless, timeout=60).status is JobStatus.CANCELLED
 
     assert ended == {
-        "busy": JobStatus.COMPLETED, "after": JobStatus.COMPLETED, "many": JobStatus.COMPLETED, "dead": JobStatus.FAILED
+        "busy": JobStatus.COMPLETED, "after": JobStatus.COMPLETED, "many": JobStatus.COMPLETED,
+        "dead": JobStatus.FAILED, "limited": JobStatus.COMPLETED,
     }  # fmt: skip
     assert denials(admin) == []
 
@@ -183,9 +202,12 @@ async def test_a_reaper_does_all_duties_and_an_exporter_reads_the_metrics(
             await fleet.rescue(group.fingerprint)
         for duty in (*duties[3:5], *duties[3:5], *duties, *duties):
             await duty.turn()
+        await duties[-1].stop()
         assert [rescue.replayed for rescue in await fleet.rescues()] == [1]
         for rescue in await fleet.rescues():
             await (await fleet.rescue_of(rescue.id)).undo()
+        queue = (await fleet.queues())[0].name
+    await drive(store, scale(FleetContext(config), queue, scale_rule()))  # what it answers to an autoscaler
     await store.close()
 
     exporter = AsyncStore(target(url_of("exporter")))
@@ -232,7 +254,9 @@ def test_a_host_is_a_worker_and_has_the_duties_of_a_reaper(
                 wait_until(lambda: archived.search(function="app.fail"), why="the job is archived")
 
     assert flow.is_done
-    assert ended == {"busy": "completed", "after": "completed", "many": "completed", "dead": "failed"}
+    assert ended == {
+        "busy": "completed", "after": "completed", "many": "completed", "dead": "failed", "limited": "completed",
+    }  # fmt: skip
     assert denials(admin) == []
 
 
@@ -245,6 +269,8 @@ def run_all(fleet: Fleet, registry: Registry, url_of: UrlOf) -> None:
 
 OPERATED = """
 queues pause default | queues resume default | queues ls | limits set default --concurrency 3 | limits ls
+limits named api --concurrency 2 | limits named | limits close api | limits open api | breakers ls | groups ls
+breakers open function:app.add | breakers close function:app.add
 workers ls | jobs | dead ls | dead ls --tag none | dead groups | dead rescues
 dead show DEAD | dead replay DEAD --yes | top --once | cron ls
 status DEAD | explain DEAD | reschedule LATER --delay 2h | move LATER --to bulk --yes | cancel TAGGED

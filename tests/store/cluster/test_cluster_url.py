@@ -7,7 +7,7 @@ import pytest
 from jobfleet.config import mask_url
 from jobfleet.errors import ConfigError
 from jobfleet.store.server.cluster_url import ClusterSeeds
-from jobfleet.store.server.security import Security
+from jobfleet.store.server.options import Security
 from jobfleet.store.server.target import target
 
 MODEL = "cluster://HOST:6379,HOST:6379"

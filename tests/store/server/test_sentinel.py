@@ -14,7 +14,7 @@ from jobfleet import AsyncFleet, Fleet, Job, JobStatus
 from jobfleet.config import mask_url
 from jobfleet.errors import ConfigError, StoreUnavailable
 from jobfleet.store.link.sync import SocketLink
-from jobfleet.store.server.security import Security
+from jobfleet.store.server.options import Security
 from jobfleet.store.server.sentinel import Inquiry, Named
 from jobfleet.store.server.sentinel_url import SentinelGroup
 from jobfleet.store.server.target import target

@@ -11,7 +11,7 @@ TARGETS: Mapping[str, Sequence[str]] = {
         "tests/cron/test_cron.py",
         "tests/cron/test_startup.py",
     ),
-    "jobfleet/model/cron_expression.py": (
+    "jobfleet/model/options/cron_expression.py": (
         "tests/cron/test_intervals.py",
         "tests/cron/test_times.py",
         "tests/cron/test_cron.py",

@@ -38,7 +38,7 @@ def test_every_page_of_the_menu_opens(page: Page, fleet: Fleet) -> None:
     page.goto(f"/jobs/{job_id}")
     expect(page.get_by_text("no account to charge 5 to").first).to_be_visible()
     expect(page.get_by_role("heading", level=1)).to_contain_text(HOSTILE)
-    expect(page).to_have_title("Job · jobfleet")
+    expect(page).to_have_title(f"Job {job_id} · jobfleet")
     picture(page, "failed-job")
     page.keyboard.press("g")
     page.keyboard.press("q")

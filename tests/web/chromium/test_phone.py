@@ -57,6 +57,35 @@ def test_each_page_is_within_the_width(
     context.close()
 
 
+def test_a_long_message_of_progress_is_within_the_width_of_a_phone(
+    browser: Browser, site: Site, fleet: Fleet, paths: dict[str, str]
+) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 800}, base_url=f"http://127.0.0.1:{site.port}")
+    page.goto(f"/jobs/{fleet.dead(limit=1)[0].id}")
+    page.locator(".bar .dim").wait_for(state="attached")
+
+    width = page.evaluate(
+        "document.querySelector('.bar .dim').textContent = 'x'.repeat(80), document.documentElement.scrollWidth"
+    )
+
+    assert width <= 390
+    page.close()
+
+
+@pytest.mark.parametrize("name", ["jobs", "group", "letters"])
+def test_a_generated_id_is_in_one_line_on_a_wide_page(
+    browser: Browser, site: Site, paths: dict[str, str], name: str
+) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 800}, base_url=f"http://127.0.0.1:{site.port}")
+    page.goto({"jobs": "/jobs", **paths}[name])
+    ids = page.locator("td.job .mono")
+    ids.first.wait_for()
+
+    assert set(ids.evaluate_all("all => all.map(one => one.getClientRects().length)")) == {1}
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+    page.close()
+
+
 @pytest.mark.usefixtures("programs")
 def test_the_workers_fit_a_phone_with_the_names_of_their_columns(browser: Browser, site: Site) -> None:
     page = browser.new_page(viewport={"width": 390, "height": 800}, base_url=f"http://127.0.0.1:{site.port}")

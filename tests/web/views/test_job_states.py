@@ -40,7 +40,8 @@ def test_no_retry_follows_a_permanent_error(browser: Browser, fleet: Fleet, hand
 
     text = text_of(browser, job_id)
     assert "1; no retry follows, because the error is permanent" in text
-    assert "of 3" not in text
+    assert "of 3 retries" not in text
+    assert "Crashes 1 of 3" in text  # as the hand's ending has it
 
 
 def test_a_job_whose_retries_are_used_says_so(browser: Browser, fleet: Fleet, hand: Hand) -> None:

@@ -48,6 +48,19 @@ def test_a_recurring_job_of_any_name_has_a_page_and_its_buttons_work(
     assert browser.call(f"{address}/resume", tokens[Role.OPERATOR]).json["name"] == name
 
 
+def test_the_title_of_a_page_names_what_it_shows(browser: Browser, fleet: Fleet, hand: Hand) -> None:
+    job_id = fleet.enqueue(Job("x", "demo.add", id="own"))
+    fleet.cron.add("a<b>", "@daily", Job("x", "demo.add"))
+
+    titles = [
+        html.unescape(browser.get(path).text.partition("<title>")[2].partition("</title>")[0])
+        for path in (f"/jobs/{job_id}", "/queues/default", "/workers/w1", "/cron/a%3Cb%3E", "/jobs")
+    ]
+
+    things = ["Job default.0.own", "Queue default", "Worker w1", "Recurring job a<b>", "Jobs"]
+    assert titles == [f"{thing} · jobfleet" for thing in things]
+
+
 @pytest.mark.parametrize("name", ["a/b", "50%/~", "ü/漢字"])
 def test_a_program_may_send_an_encoded_slash(browser: Browser, fleet: Fleet, hand: Hand, name: str) -> None:
     fleet.cron.add(name, "@daily", Job("x", "demo.add"))

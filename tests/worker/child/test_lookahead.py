@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from jobfleet.store.keys import Keyspace
 from jobfleet.worker.child.lookahead import Lookahead
+from tests.support.clock import Clock
 
 LANE, OTHER = (Keyspace("jf").lane("mail", index) for index in (0, 1))
-
-
-class Clock:
-    """A clock that is set."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_a_claim_that_has_seen_all_leaves_nothing_to_go_on_from() -> None:
@@ -38,7 +31,8 @@ def test_the_end_of_a_pass_is_kept_for_a_second() -> None:
 
     assert passing.went(LANE, "0 10 p 2 5 17") is False
     clock.now += 0.9
-    assert (passing.text(LANE), passing.again_in(LANE)) == ("p 2 5 17", 100.0 + 1.0 - clock.now)
+    assert passing.text(LANE) == "p 2 5 17"
+    assert passing.again_in(LANE) == pytest.approx(0.1)
     clock.now += 0.2
     assert passing.again_in(LANE) == 0.0
     assert (passing.text(LANE), passing.again_in(LANE)) == ("", None)
@@ -62,3 +56,14 @@ def test_what_was_learned_meanwhile_begins_all_anew() -> None:
     passing.forget()
 
     assert passing.text(LANE) == ""
+
+
+def test_a_look_at_the_head_leaves_the_pass_where_it_was() -> None:
+    passes = Lookahead()
+    passes.went(LANE, "1 200 p 2 17 1")
+
+    passes.look_ahead_of([LANE])
+
+    assert passes.text(LANE) == ""
+    assert passes.went(LANE, "1 200 p 2 5 1"), "the pass goes on at once"
+    assert passes.text(LANE) == "p 2 17 1"

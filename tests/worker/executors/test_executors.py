@@ -15,6 +15,7 @@ class Bare:
     """As much of a run as an executor needs."""
 
     task: asyncio.Task[None] | None = None
+    span: None = None
 
 
 class Sleeper:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -19,6 +20,7 @@ from jobfleet.outcome import OutOfCpu, OutOfMemory, Raised
 from jobfleet.retry.decision import Fail, Retry, decide, describe
 from jobfleet.retry.policy import Policy, classify
 from jobfleet.retry.tries import Tries
+from jobfleet.worker.executors.isolated.channel import ChannelEnd, received_frames, unpacker
 from jobfleet.worker.executors.isolated.remote_error import describe_error, error_of
 from jobfleet.worker.executors.isolated.rlimits import oom_kills
 from tests.support.server import is_running
@@ -47,6 +49,43 @@ def test_a_process_of_its_own_starts_without_redis_and_without_what_other_kinds_
     code = f"import sys, {', '.join(mine)}; sys.exit(' '.join({needless} & sys.modules.keys()) or 0)"
 
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_last_frame_of_a_run_is_sent_after_all_others_and_at_once_if_there_are_none() -> None:
+    ours, theirs = socket.socketpair()
+    cuts: list[None] = []
+    end = ChannelEnd(theirs, lambda: cuts.append(None))
+    ours.setblocking(False)
+    end.finish("ended", 1)
+    (alone,) = received_frames_of(ours.recv(100))  # it does not wait for another thread
+    ours.setblocking(True)
+
+    for number in range(2, 22):
+        for _ in range(number % 3):
+            end.hint("note", number)
+        if number % 2:
+            end.report("report", number)
+        end.finish("ended", number)
+    end.close()
+    theirs.close()
+
+    assert alone == ["ended", 1]
+    words: dict[int, list[str]] = {}
+    for word, number in received_frames(ours, 100):
+        words.setdefault(number, []).append(word)
+    ours.close()
+    assert sorted(words) == list(range(2, 22))
+    for number, sent in words.items():
+        assert sorted(sent[:-1]) == ["note"] * (number % 3) + ["report"] * (number % 2), f"frames of {number}"
+        assert sent[-1] == "ended"
+    assert cuts == []
+
+
+def received_frames_of(data: bytes) -> list[Any]:
+    """The frames in some bytes."""
+    source = unpacker(100)
+    source.feed(data)
+    return list(source)
 
 
 def test_a_function_that_no_process_can_find_is_refused_with_the_remedy(

@@ -29,7 +29,7 @@ from jobfleet.worker.run.executor import Died
 from jobfleet.worker.run.handlers import Handlers
 from jobfleet.worker.run.run import Run
 from jobfleet.worker.run.stop_state import Stage
-from tests.support.server import is_running
+from tests.support.server import is_running, state_of
 from tests.support.waiting import await_until
 
 LEASE = 3600.0
@@ -68,9 +68,11 @@ class Cellar:
         self.handlers = Handlers(registry, (), config)
         self.executor = ProcessExecutor("w.1", config, ["cells"], LeaseBoard(None, 1), is_wanted=False)
 
-    def start(self, name: str, *args: object, lease: float = LEASE) -> tuple[Told, asyncio.Future[object]]:
+    def start(
+        self, name: str, *args: object, lease: float = LEASE, **kwargs: object
+    ) -> tuple[Told, asyncio.Future[object]]:
         """Start a run; its value or error is what the future holds."""
-        run = Told(Grant(f"default.0.{next(NUMBERS)}", 7, 0, 2, seal({"function": name}, args), "", ""))
+        run = Told(Grant(f"default.0.{next(NUMBERS)}", 7, 0, 2, seal({"function": name}, args, kwargs), "", ""))
         run.lease.until = boottime() + lease
         future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         handler = self.handlers.get(name)
@@ -240,3 +242,53 @@ async def test_without_pidfds_a_thread_sees_a_death(
     error = await future
     assert isinstance(error, Died)
     assert error.outcome == Crashed("its process exited with code 7")
+
+
+@pytest.fixture
+def no_waitid(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """This process and its children have neither `os.waitid` nor pidfds, as on macOS before Python 3.13."""
+    (tmp_path / "sitecustomize.py").write_text("import os\n\ndel os.waitid\nos.__dict__.pop('pidfd_open', None)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.delattr("os.waitid")
+    monkeypatch.delattr("os.pidfd_open", raising=False)
+
+
+@pytest.mark.usefixtures("no_waitid")
+async def test_without_waitid_a_process_is_used_again_unless_it_has_left_children(cellar: Cellar) -> None:
+    async with asyncio.timeout(30):
+        first, second = [(await cellar.start("cell.pid")[1])[0] for _ in range(2)]  # type: ignore[index]
+        (orphan,) = cast("list[int]", await cellar.start("cell.orphan", 1, leave_group=False)[1])
+        third = (await cellar.start("cell.pid")[1])[0]  # type: ignore[index]
+
+    assert first == second != third
+    await await_until(lambda: not_running(orphan), why="what the job has left is killed")
+
+
+@pytest.mark.usefixtures("no_waitid")
+async def test_without_waitid_a_death_is_seen_and_reaped(cellar: Cellar, tmp_path: Path) -> None:
+    async with asyncio.timeout(30):
+        pid = (await cellar.start("cell.pid")[1])[0]  # type: ignore[index]
+        (one,) = cellar.executor._pool._all
+        assert (one.pid, one.has_ended()) == (pid, False)
+
+        error = await cellar.start("cell.die", "exit")[1]
+        assert isinstance(error, Died)
+        assert error.outcome == Crashed("its process exited with code 7")
+        assert one.has_ended()
+        assert state_of(one.pid) == ""
+
+        _, future = cellar.start("cell.brood", str(tmp_path / "pids"))
+        await await_until(lambda: has_text(tmp_path / "pids"), why="it has a child")
+        _, child = map(int, (tmp_path / "pids").read_text().split())
+        (one,) = cellar.executor._pool._all
+        one.kill()
+        assert isinstance(await future, Died)
+    await await_until(lambda: not_running(child), why="its child is killed")
+
+
+async def not_running(pid: int) -> bool:
+    return not is_running(pid)
+
+
+async def has_text(path: Path) -> bool:
+    return path.exists() and len(path.read_text().split()) == 2

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import cast
 
 from jobfleet import Fleet
 from jobfleet.functions.registry import Registry
 from jobfleet.metrics.tally import Tally
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.calls.settle import release
+from jobfleet.store.calls.settle import Item, release
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Grant
 from jobfleet.store.server.target import target
@@ -28,10 +29,14 @@ class Failing(QuietEvents):
     """Fails with each answer."""
 
     def __init__(self) -> None:
-        self.answered: list[tuple[str, str]] = []
+        self.answers: list[tuple[str, str]] = []
 
     def settled(self, run: Run, letter: str) -> None:
-        self.answered.append((run.id, letter))
+        self.answers.append((run.id, letter))
+        raise LookupError("planted")
+
+    def answered(self, runs: Sequence[Run], items: Sequence[Item], letters: str) -> None:
+        assert (len(runs), len(items)) == (len(letters), len(letters))
         raise LookupError("planted")
 
 
@@ -51,7 +56,7 @@ async def test_an_error_about_one_run_costs_neither_the_others_nor_later_endings
     assert await completer.drained(30.0)
     await store.close()
 
-    assert events.answered == [(f"default.0.a{number}", "l") for number in range(4)]
+    assert events.answers == [(f"default.0.a{number}", "l") for number in range(4)]
 
 
 class BrokenTally(Tally):

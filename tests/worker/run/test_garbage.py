@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from jobfleet import Fleet, Job
+from jobfleet import Fleet, Job, JobContext
 from jobfleet.functions.registry import Registry
 from jobfleet.store.keys import Keyspace
 from tests.support.waiting import wait_until
@@ -29,7 +29,10 @@ KEYS = Keyspace("jobfleet")
 def test_a_run_whose_parents_cannot_be_read_ends_and_frees_its_slot(
     fleet: Fleet, registry: Registry, raw: redis.Redis, working: Working, field: bytes, value: bytes
 ) -> None:
-    registry.register(lambda: 1, name="test.one", queue="default", fleet=fleet)
+    def one(ctx: JobContext) -> int:
+        return len(ctx.parents)
+
+    registry.register(one, name="test.one", queue="default", fleet=fleet)
     parent = fleet.enqueue(Job("parent", "test.one", id="parent"))
     child = fleet.enqueue(Job("child", "test.one", id="child", depends_on=[parent]))
     lane = KEYS.lane_of(child)

@@ -11,6 +11,9 @@ import pytest
 from jobfleet import Fleet, Flow, InvalidJob, Job, JobContext, JobStatus
 from jobfleet.functions.registry import Registry
 from jobfleet.operations.flows.info import FlowInfo
+from jobfleet.store.keys import Lane
+from jobfleet.worker.run.inputs.parents import Parents
+from jobfleet.worker.run.run import ParentEnd
 
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
 RAN: list[str] = []
@@ -280,3 +283,28 @@ def test_a_context_for_a_test_remembers_what_is_added() -> None:
     assert [(wish.flow.nodes[0].job.name, wish.name, wish.after_this) for wish in ctx.port.added] == [  # type: ignore[attr-defined]
         ("part 1", "1", True)
     ]
+
+
+def test_only_a_run_that_can_ask_reads_how_its_parents_ended(
+    fleet: Fleet, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    look = Parents.__call__
+
+    async def noted(parents: Parents, lane: Lane, job_id: str) -> list[ParentEnd]:
+        read.append(job_id)
+        return await look(parents, lane, job_id)
+
+    monkeypatch.setattr(Parents, "__call__", noted)
+    registry.register(give, name="test.give", fleet=fleet)
+    registry.register(total, name="test.total", fleet=fleet)
+    flow = Flow("two")
+    first = flow.add(part(1))
+    flow.add(part(2), after=first)
+    flow.add(Job("total", "test.total"), after=first)
+    info = fleet.flows.enqueue(flow)
+
+    fleet.run_worker(burst=True)
+
+    assert sorted(RAN) == ["part 1", "part 2", "total"]
+    assert read == [job.id for job in info.jobs if job.name == "total"]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 import redis
 
+from jobfleet.codec import Limits, read_record
 from jobfleet.codec.envelope import seal
 from jobfleet.config import JobConfig
 from jobfleet.exit_codes import how_it_died
@@ -15,9 +14,9 @@ from jobfleet.outcome import Cancelled, Outcome, TimedOut
 from jobfleet.services.duties.run_settler import RunSettler
 from jobfleet.services.duties.unreadable import Unreadables
 from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls import inspect
 from jobfleet.store.calls.lease import claim
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.server.target import target
 from jobfleet.worker.ipc.lease_board import Phase, Posted
 from jobfleet.worker.supervisor.child_handle import ChildHandle
 from jobfleet.worker.supervisor.crash_recovery import CrashRecovery
@@ -26,13 +25,6 @@ from tests.support.seed import Seed
 KEYS = Keyspace("jobfleet")
 LANE = KEYS.lane("mail", 0)
 CHILD = "w.1"
-
-
-@pytest.fixture
-async def store(redis_url: str) -> AsyncIterator[AsyncStore]:
-    store = AsyncStore(target(redis_url))
-    yield store
-    await store.close()
 
 
 @pytest.fixture
@@ -93,6 +85,20 @@ async def test_only_the_one_that_ran_alone_is_charged(
     settled = await recovery.bury(CHILD, posted, [LANE], "its process died of SIGKILL", planned=planned)
 
     assert (len(settled), where(raw, posted)) == (len(phases), after)
+
+
+async def test_the_record_of_the_last_crash_counts_no_crash_as_a_retry(
+    raw: redis.Redis, recovery: CrashRecovery, store: AsyncStore
+) -> None:
+    (one,) = running(raw, Phase.STARTED)
+    raw.hset(LANE.tries, one.id, "1:2:0:0:0")
+
+    await recovery.bury(CHILD, [one], [LANE], "its process died of SIGKILL")
+
+    letter = await store.run(inspect.letter(LANE, one.id))
+    assert letter is not None
+    fields = read_record(letter.record, limits=Limits())
+    assert (fields["attempt"], fields["retry_count"]) == (4, 1)
 
 
 @pytest.mark.parametrize(("bound", "after"), [(3600, "ready 0:1:0:0:1:1"), (1e-6, "dead")])

@@ -14,8 +14,8 @@ from jobfleet.cli import fail
 from jobfleet.cli.commands.dead.groups import DECISIONS, list_groups
 from jobfleet.cli.commands.dead.rescue import rescue, rescues, stop_rescue, undo_rescue
 from jobfleet.cli.commands.dead.triage import triage
-from jobfleet.cli.commands.edit import edit, fresh_option
-from jobfleet.cli.commands.jobs import full_id, letter_of
+from jobfleet.cli.commands.job.edit import edit, fresh_option
+from jobfleet.cli.commands.job.jobs import full_id, letter_of
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import Group, by_option, read_past, yes_option
 from jobfleet.cli.output import Cell, Column, Output, agreed, count, plain_lines, say, since
@@ -34,7 +34,7 @@ from jobfleet.operations.operation import drive_blocking
 if TYPE_CHECKING:
     from jobfleet.fleet.sync import Fleet
     from jobfleet.operations.dead.filters import DeadFilters
-    from jobfleet.operations.jobs.listing import Letter
+    from jobfleet.operations.jobs.matching.listing import Letter
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 BATCH = 200

@@ -11,8 +11,8 @@ from redis.exceptions import AskError, ClusterDownError, MovedError, ReadOnlyErr
 from jobfleet.clock import monotonic
 from jobfleet.errors import ConfigError
 from jobfleet.store.call import Command
-from jobfleet.store.link.cluster.slots import WAITS, SlotMap, merged, parts_of
-from jobfleet.store.replies import CONNECTION_ERRORS, set_node
+from jobfleet.store.link.cluster.slots import WAITS, SlotMap, merged, parts_of, slot_of
+from jobfleet.store.round_trip.replies import CONNECTION_ERRORS, set_node
 from jobfleet.store.server.cluster_url import ClusterSeeds
 from jobfleet.store.server.hosts import Address
 
@@ -71,6 +71,15 @@ class Router:
             return False
         self._plan(EVERY)
         return True
+
+    def address(self, key: str) -> Address | None:
+        """The node that serves the slot of a key; None if none does, or if the map was not read yet."""
+        return self.slots[slot_of(("EXISTS", key))] if self.slots is not None else None
+
+    def is_away(self, key: str) -> bool:
+        """Whether no node serves the slot of a key, or its node did not reply when it was last asked."""
+        address = self.address(key)
+        return self.slots is not None and (address is None or address in self._silent)
 
     def outdated(self) -> None:
         """Record a sign that the map is outdated; it is read again before the next exchange, but not all the time."""

@@ -17,8 +17,10 @@
 --         15 grouped    zset    waiting jobs of groups
 --         16 ring       zset    groups by their turn
 --         17 gdue       zset    groups by the time of the next check of their turn (µs)
---         18..* job:<id> string job:<id>, result:<id> and value:<id>, three keys per item
--- READS   conf          hash    journal
+--         18 wake       zset    marker on which idle children block
+--         19..* job:<id> string job:<id>, result:<id>, value:<id> and steps:<id>, four keys per item
+-- READS   conf          hash    paused, journal
+--         parents:<id>  hash    number of open parents of the next job of a sequence
 --         dead          hash    id → entry in dlq
 --         listeners     string  whether the events have a listener
 -- ARGV    1 tag         text    the lane's prefix
@@ -39,19 +41,21 @@
 -- @include lib/events/event
 -- @include lib/ending/batch
 -- @include lib/ending/ended
+-- @include lib/ending/steps
 
 local tag, control, who, ttl, reason = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local keys = {
   ready0 = KEYS[1], ready1 = KEYS[2], ready2 = KEYS[3], ready3 = KEYS[4], runs = KEYS[5], tries = KEYS[6], meta = KEYS[7],
   unique = KEYS[8], expiry = KEYS[9], done = KEYS[10], totals = KEYS[11], watched = KEYS[12], outbox = KEYS[13], journal = KEYS[14],
-  grouped = KEYS[15], ring = KEYS[16], gdue = KEYS[17],
+  grouped = KEYS[15], ring = KEYS[16], gdue = KEYS[17], wake = KEYS[18],
 }
 local now = now_us()
 
 local items, letters, seen = {}, {}, {}
 for i = 1, #ARGV - 5 do
   local id = ARGV[5 + i]
-  local item = {id = id, job_key = KEYS[15 + 3 * i], result_key = KEYS[16 + 3 * i], value_key = KEYS[17 + 3 * i]}
+  local at = 15 + 4 * i
+  local item = {id = id, job_key = KEYS[at], result_key = KEYS[at + 1], value_key = KEYS[at + 2], steps_key = KEYS[at + 3]}
   items[i] = item
   item.tries = redis.call('HGET', keys.tries, id)
   item.meta = redis.call('HGET', keys.meta, id)
@@ -72,17 +76,18 @@ for i = 1, #ARGV - 5 do
   end
   seen[id] = true
 end
-local journal = redis.call('HGET', tag .. 'conf', 'journal')
+local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'journal')
 local heard = is_heard(tag)
 
 local batch = new_batch(now)
-batch.journal, batch.heard = journal, heard
+batch.paused, batch.journal, batch.heard = conf[1], conf[2], heard
 for i = 1, #items do
   local item = items[i]
   if letters[i] == 'c' then
     leave(batch, keys, item, item.band, item.score)
     if item.tries then count(batch, 'retrying', -1) end
     write_ended(batch, item, 'cancelled', ttl, reason == '-' and who or who .. ' ' .. reason)
+    shorten_steps(item.steps_key)
   elseif letters[i] == 'r' then
     local run = run_parts(item.record)
     if run.cancel == '' then

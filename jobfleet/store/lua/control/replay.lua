@@ -87,6 +87,7 @@ local heard = is_heard(tag)
 local notes = notes_of(KEYS[17], KEYS[18], ids)
 
 local events, put_back = {}, 0
+local lane = {grouped = KEYS[14], gdue = KEYS[15], meta = KEYS[7], tag = tag, now = now}
 for i = 1, #words do
   local at, letter = 3 * i, letters[i]
   local id, edited = ARGV[at], ARGV[at + 2]
@@ -106,7 +107,7 @@ for i = 1, #words do
       redis.call('HSET', KEYS[8], key, value)
       if till > 0 then redis.call('ZADD', KEYS[13], int(till), key) end
     end
-    stand_with(KEYS[1 + tonumber(letter.band)], {grouped = KEYS[14], gdue = KEYS[15]}, meta, letter.band, now, id)
+    stand_with(KEYS[1 + tonumber(letter.band)], lane, meta, letter.band, now, id)
     redis.call('SET', KEYS[17 + 2 * i], envelope)
     redis.call('UNLINK', KEYS[18 + 2 * i])
     redis.call('XDEL', KEYS[9], letter.entry)

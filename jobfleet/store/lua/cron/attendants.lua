@@ -1,6 +1,6 @@
--- attendants: the processes that have announced that they fire recurring jobs.
+-- attendants: the processes that have announced that they fire recurring jobs, or that they relay an outbox.
 --
--- KEYS    1 cron-duty   zset    reaper:<id> or worker:<id> by last announcement (µs)
+-- KEYS    1 cron-duty   zset    reaper:<id>, worker:<id> or relay:<id> by last announcement (µs)
 -- FLAGS   no-writes
 -- RETURNS {"attendants", now, {process, announced, …}}
 -- EMITS   -

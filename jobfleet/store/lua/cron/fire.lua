@@ -44,6 +44,7 @@
 -- @include lib/events/journal
 -- @include lib/base/meta
 -- @include lib/job/unique
+-- @include lib/waiting/bounds
 -- @include lib/group/stand_with
 -- @include lib/job/index
 
@@ -68,7 +69,7 @@ if key then lock, till = lock_for(id, meta_field(meta, 's'), now) end
 local over, free = {}, {}
 if till > 0 then over, free = stale_locks(KEYS[10], KEYS[11], now, 2) end
 local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'journal')
-local heard, indexes = is_heard(tag), {}
+local heard, indexes, is_free = is_heard(tag), {}, true
 
 if overlap == 'pass' or blocker then
   redis.call('HSET', KEYS[9], entry, int(at) .. ' ' .. (last_id or ''))
@@ -86,7 +87,8 @@ if is_new then
     if expires then redis.call('ZADD', KEYS[7], expires, id) end
   end
   write_indexes(indexes, tag, now)
-  stand_with(KEYS[band + 1], {grouped = KEYS[12], gdue = KEYS[13]}, meta, band, tonumber(due), id)
+  local lane = {grouped = KEYS[12], gdue = KEYS[13], meta = KEYS[6], tag = tag, now = now}
+  is_free = stand_with(KEYS[band + 1], lane, meta, band, tonumber(due), id)
   if key then
     drop_locks(KEYS[10], KEYS[11], over, free)
     if till > 0 then redis.call('ZADD', KEYS[11], int(till), key) end
@@ -94,12 +96,12 @@ if is_new then
   end
   redis.call('SET', KEYS[14], envelope)
   redis.call('HINCRBY', KEYS[8], 'enqueued', 1)
-  if tonumber(due) <= now and not conf[1] then redis.call('ZADD', KEYS[5], 0, 'w') end
+  if is_free and tonumber(due) <= now and not conf[1] then redis.call('ZADD', KEYS[5], 0, 'w') end
 end
 redis.call('HSET', KEYS[9], entry, int(at) .. ' ' .. id)
 
 if is_new and (heard or conf[2]) then
-  local events = {{'enqueued', id, '0', 0, words = int(band) .. ' ' .. due, envelope = envelope}}
+  local events = {{'enqueued', id, '0', 0, words = int(band) .. ' ' .. (is_free and due or int(BLOCKED)), envelope = envelope}}
   if conf[2] then write_journal(KEYS[15], KEYS[8], conf[2], events, stamp) end
   if heard then emit(tag, now, events) end
 end

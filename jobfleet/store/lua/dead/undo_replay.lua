@@ -20,6 +20,7 @@
 -- READS   runs          hash    id → run
 --         conf          hash    journal
 --         listeners     string  whether the events have a listener
+--         parents:<id>  hash    number of open parents of the next job of a sequence
 -- ARGV    1 tag         text    the lane's prefix
 --         2 ttl         int     ms for which the ending is stored
 --         3..* id       text    job id; at most 50
@@ -78,6 +79,7 @@ for i = 1, #items do
     redis.call('SET', item.result_key, 'failed ' .. int(now) .. ' 0 0 - - ' .. reason .. '\n' .. record, 'PX', ttl)
     leave(batch, keys, item, item.band, item.score)
     count(batch, 'retrying', -1)
+    item.is_failure = true
     forget(batch, item)
     if item.watched_before then redis.call('HDEL', keys.watched, item.id) end
     batch.jobs[#batch.jobs + 1] = item.copy_key

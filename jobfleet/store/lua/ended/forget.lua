@@ -13,11 +13,12 @@
 --         11 reported:<id> string number of the last report of progress
 --         12 log:<id>   list    last lines of its log
 --         13 steps:<id> hash    step → encoded result
---         14 parents:<id> hash  its parents, and the ending of each
---         15 indexes    zset    index → time of its next cleaning (µs)
---         16 filed      zset    names with the entries and ids of their letters
---         17 filing     hash    id → what is filed of its letter; mark
---         18..* index:<name> zset each index of the job
+--         14 chunks:<id> stream its output
+--         15 parents:<id> hash  its parents, and the ending of each
+--         16 indexes    zset    index → time of its next cleaning (µs)
+--         17 filed      zset    names with the entries and ids of their letters
+--         18 filing     hash    id → what is filed of its letter; mark
+--         19..* index:<name> zset each index of the job
 -- READS   job:<id>      string  whether the job is open
 --         runs          hash    id → run
 --         conf          hash    journal
@@ -33,7 +34,7 @@
 -- RETURNS {"forgotten", now, known} | {"open"} | {"awaited"}   known: 1 if the lane had anything about the job
 --         awaited: it has more dependants than the caller has seen
 -- EMITS   forgotten
--- COST    O(indexes · log n + lines + steps)
+-- COST    O(indexes · log n + lines + steps + chunks)
 -- @include lib/base/clock
 -- @include lib/base/number
 -- @include lib/job/unique
@@ -51,17 +52,17 @@ local value = key ~= '' and redis.call('HGET', KEYS[3], key)
 local holds = value and lock_of(value).id == id
 local journal = redis.call('HGET', tag .. 'conf', 'journal')
 local heard = is_heard(tag)
-local notes = notes_of(KEYS[16], KEYS[17], {id})
+local notes = notes_of(KEYS[17], KEYS[18], {id})
 
-local gone = redis.call('UNLINK', unpack(KEYS, 7, 14))
-for i = 18, #KEYS do
+local gone = redis.call('UNLINK', unpack(KEYS, 7, 15))
+for i = 19, #KEYS do
   gone = gone + redis.call('ZREM', KEYS[i], id)
-  if redis.call('EXISTS', KEYS[i]) == 0 then redis.call('ZREM', KEYS[15], string.sub(KEYS[i], #tag + 7)) end
+  if redis.call('EXISTS', KEYS[i]) == 0 then redis.call('ZREM', KEYS[16], string.sub(KEYS[i], #tag + 7)) end
 end
 if entry then
   if string.find(entry, '^%d+%-%d+$') then redis.call('XDEL', KEYS[1], entry) end
   gone = gone + redis.call('HDEL', KEYS[2], id)
-  unfile(KEYS[16], KEYS[17], {id}, notes)
+  unfile(KEYS[17], KEYS[18], {id}, notes)
 end
 if holds then
   gone = gone + redis.call('HDEL', KEYS[3], key)

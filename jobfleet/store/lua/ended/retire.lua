@@ -1,7 +1,7 @@
 -- retire: delete the records of ended jobs before their TTL. While the id of a job may come again, its ending stays.
 --
 -- KEYS    1 index:<name> zset   ids by enqueue time (µs)
---         2..* result:<id> string six keys per item: result:<id>, value:<id>, progress:<id>, reported:<id>, log:<id>, steps:<id>
+--     2..* result:<id> string seven keys per item: result:<id>, value:<id>, progress:<id>, reported:<id>, log:<id>, steps:<id>, chunks:<id>
 -- READS   job:<id>      string  envelope of an open job
 --         dead          hash    id → entry in dlq
 --         dependants:<id> zset  dependants that wait for its ending, or read its record when they run
@@ -23,7 +23,7 @@ local now = now_us()
 local items, letters = {}, {}
 for i = 1, (#ARGV - 2) / 2 do
   local id, remembered = ARGV[2 * i + 1], tonumber(ARGV[2 * i + 2])
-  local key = KEYS[6 * i - 4]
+  local key = KEYS[7 * i - 5]
   local line, at = line_of(key)
   letters[i] = 's'
   if line and at < before and redis.call('EXISTS', tag .. 'job:' .. id, tag .. 'dependants:' .. id) == 0
@@ -31,14 +31,14 @@ for i = 1, (#ARGV - 2) / 2 do
     local left, ttl = remembered - math.floor((now - at) / 1000), redis.call('PTTL', key)
     if ttl >= 0 then left = math.min(left, ttl) end
     letters[i] = left > 0 and 'l' or 'r'
-    items[#items + 1] = {place = 6 * i - 4, id = id, line = line, left = left}
+    items[#items + 1] = {place = 7 * i - 5, id = id, line = line, left = left}
   end
 end
 
 for n = 1, #items do
   local item = items[n]
   if item.left > 0 then redis.call('SET', KEYS[item.place], item.line .. '\n', 'PX', int(item.left)) end
-  redis.call('UNLINK', unpack(KEYS, item.left > 0 and item.place + 1 or item.place, item.place + 5))
+  redis.call('UNLINK', unpack(KEYS, item.left > 0 and item.place + 1 or item.place, item.place + 6))
   redis.call('ZREM', KEYS[1], item.id)
 end
 

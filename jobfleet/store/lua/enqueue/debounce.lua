@@ -16,6 +16,7 @@
 --         14 indexes    zset    index → time of its next cleaning (µs)
 --         15..* index:<name> zset each index of the later job
 -- READS   tries         hash    id → tries
+--         steps:<id>    hash    whether the holder of a key has begun to wait, under @
 --         conf          hash    journal
 --         listeners     string  whether the events have a listener
 -- ARGV    1 tag         text    the lane's prefix
@@ -29,7 +30,8 @@
 --         9 envelope    bytes   header and body of the later job
 -- FLAGS   -
 -- GUARDS  deadline once
--- RETURNS {"debounced", now, due} | {"changed"}   changed: the holder has started, is blocked, or is another job now
+-- RETURNS {"debounced", now, due} | {"changed"}   changed: the holder has started, is blocked or in a
+--         sequence, or is another job now
 -- EMITS   debounced
 -- COST    O(log n)
 -- @include lib/base/clock
@@ -54,13 +56,16 @@ for n = 1, 4 do
   if due then due_before, band, score = due_of_score(due), n, due end
 end
 local has_started = redis.call('HEXISTS', tag .. 'tries', holder) == 1
-if not band or is_blocked(due_before) or not lock or lock.id ~= holder or has_started then return {'changed'} end
+  or redis.call('HEXISTS', tag .. 'steps:' .. holder, '@') == 1
+local had = redis.call('HGET', KEYS[5], holder)
+-- A job of a strict sequence keeps its call: its place belongs to it.
+local is_placed = had and find(had, '\no ', 1, true)
+if not band or is_blocked(due_before) or not lock or lock.id ~= holder or has_started or is_placed then return {'changed'} end
 if lock.last == id then return {'debounced', int(now), int(due_before)} end
 local asked = tonumber((due_of(ARGV[7], now, int(now))))
 local since = lock.since > 0 and lock.since or now
 local longest = tonumber(ARGV[4]) or 10 * math.max(0, asked - now)
 local due = math.max(due_before, math.min(asked, since + longest))
-local had = redis.call('HGET', KEYS[5], holder)
 local indexes = {}
 local meta = dated(take_indexes(indexes, ARGV[8], holder, now, due), now)
 local expires = meta_field(meta, 'x')

@@ -18,6 +18,7 @@
 --         job:<id>      string  whether the holder of a key is open
 --         runs          hash    id → run
 --         tries         hash    id → tries
+--         steps:<id>    hash    whether the holder of a key has begun to wait, under @
 --         conf          hash    paused, journal
 --         listeners     string  whether the events have a listener
 -- ARGV    1 tag         text    the lane's prefix
@@ -90,6 +91,12 @@ local function index_keys()
   }
 end
 
+-- Needed only for jobs of strict sequences.
+local function place_keys(at)
+-- @include lib/group/sequence
+  return new_places(KEYS[11], at)
+end
+
 local tag = ARGV[1]
 local now = now_us()
 local stamp = int(now)
@@ -107,7 +114,7 @@ local heard = known and is_heard(tag)
 
 local ready, envelopes, metas, expiring, events, letters, seen = {}, {}, {}, {}, {}, {}, {}
 local due_now, fresh, indexes = false, 0, nil
-local keyed, holders, grouped
+local keyed, holders, grouped, places_of
 
 for i = 1, items do
   local at = 5 * i - 3
@@ -132,7 +139,6 @@ for i = 1, items do
   if letter == 'c' then
     seen[id] = true
     fresh = fresh + 1
-    due_now = due_now or is_now
     local band = ready[ARGV[at + 1] + 1]
     if not band then
       band = {}
@@ -145,14 +151,25 @@ for i = 1, items do
       indexes = indexes or index_keys()
       meta = indexes.take(meta, id, now + i, due)
     end
-    local group
+    local group, is_head
     if meta ~= '' then
       if is_short then group = string.sub(meta, 3) else group = meta_field(meta, 'g') end
     end
     if group then
       grouped = grouped or new_groups({grouped = KEYS[11], gdue = KEYS[12]})
-      due = grouped.waits(group, ARGV[at + 1], due == stamp and now or tonumber(due), id)
+      local due_at = due == stamp and now or tonumber(due)
+      if not is_short and find(meta, '\no ', 1, true) then
+        places_of = places_of or place_keys(now)
+        meta, is_head = places_of.join(group, meta, id, due_at)
+      end
+      if is_head == false then  -- it waits behind others of its sequence
+        due, is_now = int(BLOCKED), false
+        if events[fresh] then events[fresh].words = ARGV[at + 1] .. ' ' .. due end
+      else
+        due = grouped.waits(group, ARGV[at + 1], due_at, id)
+      end
     end
+    due_now = due_now or is_now
     local place = #band + 1
     band[place], band[place + 1] = due, id
     envelopes[2 * fresh - 1] = KEYS[13 + i]
@@ -184,6 +201,7 @@ if fresh > 0 then
   end
   if #expiring > 0 then redis.call('ZADD', KEYS[7], unpack(expiring)) end
   if grouped then grouped.write() end
+  if places_of then places_of.write() end
   if indexes then indexes.write(tag, now) end
   if keyed then keyed.write() end
   redis.call('MSET', unpack(envelopes))

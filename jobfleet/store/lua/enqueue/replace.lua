@@ -24,9 +24,11 @@
 --         22 indexes    zset    index → time of its next cleaning (µs)
 --         23..* index:<name> zset each index of the new job
 -- READS   tries         hash    id → tries
+--         steps:<id>    hash    whether the holder of a key has begun to wait, under @
 --         conf          hash    paused, journal
 --         result:<id>   string  tombstone
 --         listeners     string  whether the events have a listener
+--         parents:<id>  hash    number of open parents of the next job of a sequence
 -- ARGV    1 tag         text    the lane's prefix
 --         2 key         text    the unique key
 --         3 holder      text    id of the replaced job
@@ -67,7 +69,8 @@ for n = 1, 4 do
   local place = redis.call('ZSCORE', KEYS[n], holder)
   if place then band, score = n, place end
 end
-if not band or not value or lock_of(value).id ~= holder or redis.call('HEXISTS', tag .. 'tries', holder) == 1 then
+if not band or not value or lock_of(value).id ~= holder or redis.call('HEXISTS', tag .. 'tries', holder) == 1
+  or redis.call('HEXISTS', tag .. 'steps:' .. holder, '@') == 1 then
   return {'changed'}
 end
 local item = {

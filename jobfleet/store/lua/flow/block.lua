@@ -12,12 +12,14 @@
 --         10 job:<id>   string  envelope
 --         11 parents:<id> hash  parent → place and policy, or its ending; number of open ones; due time after that
 --         12 journal    stream  lifecycle events
---         13 indexes    zset    index → time of its next cleaning (µs)
---         14..* index:<name> zset each index of the job
+--         13 grouped    zset    waiting jobs of groups
+--         14 indexes    zset    index → time of its next cleaning (µs)
+--         15..* index:<name> zset each index of the job
 -- READS   result:<id>   string  tombstone; how the holder of a key ended
 --         job:<id>      string  whether the holder of a key is open
 --         runs          hash    id → run
 --         tries         hash    id → tries
+--         steps:<id>    hash    whether the holder of a key has begun to wait, under @
 --         conf          hash    journal
 --         listeners     string  whether the events have a listener
 -- ARGV    1 tag         text    the lane's prefix
@@ -27,7 +29,7 @@
 --         5 meta        text    x +µs counts from now
 --         6 envelope    bytes   the call
 --         7 ttl         int     ms that the parents are remembered
---         8..* parent   text    three a parent: id, place, policy (c cancel, r run, w wait, ~s and ~f callbacks)
+--         8..* parent   text    three a parent: id, place, policy (c cancel, r run, w wait, ~s, ~f, ~u callbacks)
 -- FLAGS   -
 -- RETURNS {"blocked", now, created} | {"exists", now}   exists: it is not blocked any more
 --         {"held", now, "id status", has_started}   the holder of its unique key
@@ -42,6 +44,7 @@
 -- @include lib/job/unique
 -- @include lib/job/holder
 -- @include lib/job/index
+-- @include lib/group/sequence
 
 local KEYS, ARGV = KEYS, ARGV  -- locals are faster in a loop
 local tag, id, meta = ARGV[1], ARGV[2], ARGV[5]
@@ -84,6 +87,11 @@ if not is_there then
   redis.call('HSET', KEYS[11], ':when', ARGV[4], ':open', 1, ':guard', '?c 0')
   if meta ~= '' then
     meta = dated(meta, now)
+    if is_strict(meta) then  -- it has its place, though its parents may end later
+      local places = new_places(KEYS[13], now)
+      meta = places.join(meta_field(meta, 'g') or '', meta, id, now)
+      places.write()
+    end
     redis.call('HSET', KEYS[5], id, meta)
     local expires = meta_field(meta, 'x')
     if expires then redis.call('ZADD', KEYS[6], expires, id) end

@@ -9,16 +9,16 @@
 --         7 gdue        zset    groups by the time of the next check of their turn (µs)
 --         8 journal     stream  lifecycle events
 --         9 totals      hash    counts
---         10..* parents:<id> hash job:<id> and parents:<id>, two keys per item
--- READS   meta          hash    id → clear record
---         conf          hash    paused, journal
+--         10 meta       hash    id → clear record
+--         11..* parents:<id> hash job:<id> and parents:<id>, two keys per item
+-- READS   conf          hash    paused, journal
 --         listeners     string  whether the events have a listener
 -- ARGV    1 tag         text    the lane's prefix
 --         2 ttl         int     ms that the parents are remembered from now on
 --         3..* item     text    four per item: id, parent, status of the parent (gone: it is unknown), record
 -- FLAGS   allow-oom
--- RETURNS {"unblocked", now, letters}   u unblocked, b still blocked, d already notified, x must be cancelled,
---         and w waits for replay, g no dependant
+-- RETURNS {"unblocked", now, letters}   u unblocked, b still blocked, or behind others of its
+--         sequence, d already notified, x must be cancelled, and w waits for replay, g no dependant
 -- EMITS   unblocked
 -- COST    O(items · log ready)
 -- @include lib/base/clock
@@ -28,7 +28,7 @@
 -- @include lib/waiting/bounds
 -- @include lib/group/stand_with
 
-local KEYS, ARGV = KEYS, ARGV  -- locals are faster in a loop
+local KEYS, ARGV, sub = KEYS, ARGV, string.sub  -- locals are faster in a loop
 local tag, ttl = ARGV[1], ARGV[2]
 local now = now_us()
 
@@ -36,49 +36,92 @@ local now = now_us()
 -- do not know them change nothing: s of on_success, f of on_failure.
 local completed = {completed = true}
 local RUNS = {c = completed, w = completed, ['~s'] = completed, ['~f'] = {failed = true, expired = true}}
+RUNS['~u'] = {failed = true, expired = true, cancelled = true, gone = true}  -- undoes the steps of the parent
 
-local items, letters, open = {}, {}, {}
-for i = 1, (#ARGV - 2) / 4 do
+-- What is read of a dependant is read once, however many of its parents have ended.
+local count = (#ARGV - 2) / 4
+local letters, children, child_of, column_of, ids, jobs = {}, {}, {}, {}, {}, {}
+for i = 1, count do
   local at = 4 * i - 1
-  local item = {id = ARGV[at], parent = ARGV[at + 1], status = ARGV[at + 2], record = ARGV[at + 3], key = KEYS[9 + 2 * i]}
-  items[i] = item
-  local state = redis.call('HMGET', item.key, item.parent, ':open', ':when')
-  for band = 0, 3 do
-    local due = redis.call('ZSCORE', KEYS[band + 1], item.id)
-    if is_blocked(due) then item.band = band end
+  local id = ARGV[at]
+  local child = children[id]
+  if not child then
+    child = {
+      id = id, key = KEYS[10 + 2 * i], job = KEYS[9 + 2 * i], asked = {':open', ':when'}, fields = {}, recorded = {}, open = 0,
+      band = false, state = false,
+    }
+    children[id], ids[#ids + 1], jobs[#jobs + 1] = child, id, child.job
   end
-  local policy = state[1] and string.match(state[1], '^%?(~?%a)')
-  item.place, item.when = state[1] and string.match(state[1], '^%?~?%a (%d+)') or '0', state[3] or ''
-  if not state[1] or not item.band or redis.call('EXISTS', KEYS[8 + 2 * i]) == 0 then
-    letters[i] = 'g'
-  elseif not policy then
-    letters[i] = 'd'
-  elseif RUNS[policy] and RUNS[policy][item.status] or policy == 'r' then
-    open[item.id] = (open[item.id] or tonumber(state[2] or '1') or 1) - 1
-    letters[i] = open[item.id] == 0 and 'u' or 'b'
-    item.meta = letters[i] == 'u' and redis.call('HGET', tag .. 'meta', item.id)
-  else
-    letters[i] = (policy == 'w' and item.status ~= 'gone' or policy == '~s' and item.status == 'failed') and 'w' or 'x'
+  local asked = child.asked
+  local place = #asked + 1
+  asked[place], child_of[i], column_of[i] = ARGV[at + 1], child, place
+end
+for band = 0, 3 do
+  local dues = redis.call('ZMSCORE', KEYS[band + 1], unpack(ids))
+  for i = 1, #ids do
+    if is_blocked(dues[i]) then children[ids[i]].band = band end
   end
 end
+local all_there = redis.call('EXISTS', unpack(jobs)) == #jobs
+for i = 1, #ids do
+  local child = children[ids[i]]
+  child.state = redis.call('HMGET', child.key, unpack(child.asked))
+  child.open = tonumber(child.state[1] or '1') or 1
+  if child.band and not all_there and redis.call('EXISTS', child.job) == 0 then child.band = false end
+end
+for i = 1, count do
+  local child, at = child_of[i], 4 * i - 1
+  local value, parent, status = child.state[column_of[i]], ARGV[at + 1], ARGV[at + 2]
+  if not value or not child.band then
+    letters[i] = 'g'
+  elseif byte(value) ~= 63 or child.recorded[parent] then  -- no question mark in front
+    letters[i] = 'd'
+  else
+    local is_callback = byte(value, 2) == 126  -- ~
+    local policy, place = sub(value, 2, is_callback and 3 or 2), sub(value, is_callback and 5 or 4)
+    if policy == 'r' or RUNS[policy] and RUNS[policy][status] then
+      child.open = child.open - 1
+      letters[i] = child.open == 0 and 'u' or 'b'
+      local fields = child.fields
+      local n = #fields
+      fields[n + 1], fields[n + 2], child.recorded[parent] = parent, place .. ' ' .. status .. '\n' .. ARGV[at + 3], true
+    else
+      letters[i] = (policy == 'w' and status ~= 'gone' or policy == '~s' and status == 'failed') and 'w' or 'x'
+    end
+  end
+end
+local has_meta = redis.call('EXISTS', KEYS[10]) == 1
 local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'journal')
 local heard = is_heard(tag)
 
 local events, woken = {}, false
-for i = 1, #items do
-  local item = items[i]
-  if letters[i] == 'u' or letters[i] == 'b' then
-    redis.call('HSET', item.key, item.parent, item.place .. ' ' .. item.status .. '\n' .. item.record, ':open', open[item.id])
-  end
+local function record(child)
+  if #child.fields > 0 then redis.call('HSET', child.key, ':open', child.open, unpack(child.fields)) end
+  child.fields = {}
+end
+
+local lane = {grouped = KEYS[6], gdue = KEYS[7], meta = KEYS[10], tag = tag, now = now}
+for i = 1, count do
   if letters[i] == 'u' then
-    local delay = string.match(item.when, '^%+(%d+)$')
-    local due = delay and now + tonumber(delay) or tonumber(item.when) or now
-    stand_with(KEYS[item.band + 1], {grouped = KEYS[6], gdue = KEYS[7]}, item.meta or '', item.band, due, item.id)
-    redis.call('PEXPIRE', item.key, ttl)
-    woken = woken or due <= now
-    if heard or conf[2] then events[#events + 1] = {'unblocked', item.id, '0', 0, words = int(due)} end
+    local child = child_of[i]
+    record(child)  -- directly before it is due: a script that ends halfway must not leave a job that nothing makes due
+    local when, due = child.state[2] or '', now
+    if when ~= '' then
+      local delay = string.match(when, '^%+(%d+)$')
+      due = delay and now + tonumber(delay) or tonumber(when) or now
+    end
+    local meta = has_meta and redis.call('HGET', KEYS[10], child.id) or ''
+    local is_free = stand_with(KEYS[child.band + 1], lane, meta, child.band, due, child.id)
+    redis.call('PEXPIRE', child.key, ttl)
+    woken = woken or is_free and due <= now
+    if not is_free then
+      letters[i] = 'b'
+    elseif heard or conf[2] then
+      events[#events + 1] = {'unblocked', child.id, '0', 0, words = int(due)}
+    end
   end
 end
+for i = 1, #ids do record(children[ids[i]]) end
 if woken and not conf[1] then redis.call('ZADD', KEYS[5], 0, 'w') end
 
 if conf[2] then write_journal(KEYS[8], KEYS[9], conf[2], events, int(now)) end

@@ -21,15 +21,19 @@
 --         held          zset    running jobs of groups
 --         rates         zset    groups by the time at which their tokens are full again (µs)
 --         watched       hash    ids of jobs with dependants
+--         steps:<id>    hash    the wait of the job or of the head of its sequence, under @
 -- ARGV    1 tag         text    the lane's prefix
 --         2 id          text    job id
 -- FLAGS   no-writes
 -- RETURNS {"explained", now, {word, …}, {name, value, …}}   the reply of `status` for the job, and facts:
 --         meta, paused (who@when reason), paused functions (one line each), deadline of its lease, hold, watched,
+--         wait (end and signal of the last wait in a run, of a job that waits),
 --         due:<p> jobs that are due in each band, rank in its own;
 --         limit of the lane (most running token, a token's time, functions that declare its concurrency, and its rate;
 --         - for none), and of its group: its name, paused (who@when reason), limit, holders (ids, at most 5), ahead (jobs
---         of its own before it), turns (groups that take turns in its band)
+--         of its own before it), turns (groups that take turns in its band); of a strict sequence: sequence (the
+--         state and the due time of its head, the number of jobs before this one, and the signal that the head waits for,
+--         separated by spaces; then a line break and the head)
 -- EMITS   -
 -- COST    O(log n)
 -- @include lib/base/clock
@@ -40,6 +44,8 @@
 -- @include lib/group/limit
 -- @include lib/group/declared
 -- @include lib/group/turn
+-- @include lib/group/sequence
+-- @include lib/group/head_state
 
 local tag, id = ARGV[1], ARGV[2]
 local now = now_us()
@@ -60,6 +66,7 @@ for band = 0, 3 do
   facts[#facts + 1] = redis.call('ZCOUNT', key, FIRST_PLAIN, stamp) + redis.call('ZCOUNT', key, '-inf', grouped_score(now))
 end
 if found[1] == 'waiting' then
+  facts[#facts + 1], facts[#facts + 2] = 'wait', redis.call('HGET', tag .. 'steps:' .. id, '@') or ''
   facts[#facts + 1] = 'rank'
   local key = tag .. 'ready:' .. found[2]
   facts[#facts + 1] = math.max(0, redis.call('ZRANK', key, id) - redis.call('ZCOUNT', key, '-inf', '(' .. FIRST_PLAIN))
@@ -102,6 +109,17 @@ if group then
     local entry = key .. '\0' .. string.format('%016.0f', due_of_score(found[3])) .. '\0' .. id
     add('ahead', redis.call('ZLEXCOUNT', tag .. 'grouped', '[' .. key .. '\0', '(' .. entry))
     add('turns', redis.call('ZCOUNT', tag .. 'ring', from, to))
+  end
+end
+
+if group and is_strict(facts[2]) then
+  local head, place = head_of(tag .. 'grouped', group), place_of(facts[2])
+  if head and place then
+    local state, due, signal = head_state(tag, head)
+    local first = '[s' .. group .. '\0'
+    local before = redis.call('ZLEXCOUNT', tag .. 'grouped', first, '(' .. sequence_entry('s', group, place, id))
+    if state == 'parked' and first_in(tag .. 'grouped', 'f', group) then state = 'failing' end
+    add('sequence', state .. ' ' .. due .. ' ' .. int(before) .. ' ' .. (signal or '') .. '\n' .. head)
   end
 end
 

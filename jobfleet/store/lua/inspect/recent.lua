@@ -12,7 +12,7 @@
 --         2 prefix      text    the beginning of all ids of the lane
 --         3 limit       int     1..1000; most jobs of each kind
 --         4 kinds       text    letters of the kinds: w waiting, r running, e ended, d dead letters
---         5 part        text    the beginning or the end of an id, or the beginning of its last part; empty for all
+--         5 part        text    the end of an id, the beginning of its last part, or one that reaches into it; empty for all
 -- FLAGS   no-writes
 -- RETURNS {"recent", now, {id, at, …}}   at (µs): due time of a waiting job, end of an ended one, now for others. With a
 --         part, the waiting jobs that are due first are among them. An id may occur more than once.
@@ -29,7 +29,7 @@ local stamp = int(now)
 local found = {}
 
 local function fits(id)
-  return part == '' or string.sub(id, 1, #part) == part or string.sub(id, -#part) == part
+  return part == '' or string.sub(id, -#part) == part or (#part > #prefix and string.sub(id, 1, #part) == part)
     or string.sub(id, #prefix + 1, #prefix + #part) == part
 end
 

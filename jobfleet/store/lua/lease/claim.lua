@@ -236,7 +236,7 @@ if not more and not next_token then
 end
 reply[3] = next_token or '0'
 local events = {}
-if heard or conf[5] then
+if heard or conf[5] and tried > 0 then
   for i = 1, count do events[i] = {'claimed', ids[i], int(base + i - 1), 0, words = child, tries = tries[i] or nil} end
 end
 
@@ -289,7 +289,11 @@ if more then redis.call('ZADD', KEYS[9], 0, 'w') end
 if foreign then foreign.hand_on() end
 if conf[5] then  -- create the functions only if they are needed
 -- @include lib/events/journal
-  write_journal(KEYS[18], KEYS[10], conf[5], events, stamp)
+  if tried > 0 then
+    write_journal(KEYS[18], KEYS[10], conf[5], events, stamp)
+  else
+    write_entry(KEYS[18], KEYS[10], conf[5], count, 'at', stamp, 'claimed', child .. ' ' .. first_token .. ' ' .. reply[6])
+  end
 end
 
 if heard then emit(tag, now, events) end

@@ -24,10 +24,11 @@
 --         2 limit       int     1..50
 -- FLAGS   allow-oom
 -- RETURNS {"ticked", now, next_due, hold, {{id, token, run, envelope, tries, meta}, …}, {id, …}, functions,
---         watched, outbox}
+--         watched, outbox, {group, head, id, envelope, tries, …}}
 --         next_due and hold are 0 for none; expired leases, with an empty run and token 0 if there is no run;
 --         waiting jobs past their expiry; paused functions, one line each; number of jobs with dependants; number of
---         endings of which dependants are still to be notified
+--         endings of which dependants are still to be notified; of a sequence whose head has failed, the jobs that fail
+--         because of it, with the name of its group and the head
 -- EMITS   -
 -- COST    O(limit · log n)
 -- @include lib/base/clock
@@ -63,6 +64,15 @@ if claimable and conf[2] then
   claimable = room_of(limits_of(conf[2]), leased, redis.call('ZSCORE', KEYS[5], ''), now).most > 0
 end
 local watched, unrelayed = redis.call('HLEN', tag .. 'watched'), redis.call('XLEN', tag .. 'outbox')
+-- Behind a failed head, the rest of a sequence may have to fail too (lib/group/sequence).
+local failing = redis.call('ZRANGEBYLEX', tag .. 'grouped', '[f', '(g', 'LIMIT', 0, 10)
+local doomed = {}
+if #failing > 0 then
+-- @include lib/group/doomed
+  for i = 1, #failing do  -- a foreign entry, or one without jobs, must not stop the others
+    if not doomed[3] then doomed = doomed_by(tag, failing[i], limit) end
+  end
+end
 local idle = redis.call('ZCOUNT', KEYS[5], '-inf', stamp)
 local due = next_due(tag, int(now), true)
 local expired = redis.call('ZRANGEBYSCORE', tag .. 'expiry', '-inf', stamp, 'LIMIT', 0, limit)
@@ -121,4 +131,4 @@ if idle > 0 then redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', stamp) end
 for i = 1, #freed do redis.call('ZADD', KEYS[4], 'LT', stamp, freed[i]) end
 if claimable then redis.call('ZADD', KEYS[2], 0, 'w') end
 
-return {'ticked', stamp, int(due), int(hold), records, expired, conf[3] or '', watched, unrelayed}
+return {'ticked', stamp, int(due), int(hold), records, expired, conf[3] or '', watched, unrelayed, doomed}

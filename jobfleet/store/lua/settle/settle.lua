@@ -1,4 +1,4 @@
--- settle: end runs. Each item names its verb, a guard (token, expired or waiting), and the token it was granted.
+-- settle: end runs. Each item names its verb, a guard (token, expired, waiting or doomed), and the token it was granted.
 --
 -- KEYS    1 ready:0     zset    job ids by due time (µs), CRITICAL
 --         2 ready:1     zset    HIGH
@@ -23,10 +23,11 @@
 --         21 gdue       zset    groups by the time of the next check of their turn (µs)
 --         22 held       zset    running jobs of groups
 --         23 sent:<child> string last settle of the child
---         24..* job:<id> string job:<id>, result:<id>, value:<id>, three keys per item; of alike ones all jobs, then results
+--         24..* job:<id> string job:<id>, result:<id>, value:<id>, steps:<id>, four keys per item; of alike ones all jobs, then results
 -- READS   conf          hash    paused, journal, limit, groups, functions
 --         lane          hash    seen, hold, longest
 --         listeners     string  whether the events have a listener
+--         parents:<id>  hash    number of open parents of the next job of a sequence
 -- ARGV    1 tag         text    the lane's prefix
 --         2 child       text    child id; empty for supervisors and reapers
 --         3 nonce       int     grows with every trip of the child in this lane
@@ -47,6 +48,7 @@
 -- @include lib/base/number
 -- @include lib/base/meta
 -- @include lib/ending/results
+-- @include lib/events/entry
 
 local KEYS, ARGV, sub = KEYS, ARGV, string.sub  -- locals are faster in a loop
 local tag, child, nonce, chunk = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
@@ -70,7 +72,7 @@ local ids, starts, at = {}, {}, 10 + alike
 local begin = #tag + 5  -- an id starts after the tag and "job:"
 for n = 1, alike do ids[n] = sub(KEYS[23 + n], begin) end
 local TAKES = ARGV[at]
-  and {complete = 3, complete_briefly = 4, fail = 5, retry = 2, release = 2, park = 2, expire = 1, move = 2, withhold = 2}
+  and {complete = 3, complete_briefly = 4, fail = 5, retry = 2, release = 2, wait = 4, park = 2, expire = 1, move = 2, withhold = 2}
 while ARGV[at] do
   local n = #ids + 1
   starts[n], ids[n] = at, ARGV[at + 2]
@@ -79,22 +81,26 @@ end
 local runs = redis.call('HMGET', KEYS[6], unpack(ids))
 -- One command reads everything that is usually absent.
 local plain = redis.call('EXISTS', tag .. 'conf', tag .. 'listeners', KEYS[7], KEYS[8], KEYS[16]) == 0
-local tries, metas, watched, conf = {}, {}, {}, {}
+local tries, metas, watched, conf, has_watched = {}, {}, {}, {}, false
 if not plain then
   conf = redis.call('HMGET', tag .. 'conf', 'paused', 'journal', 'limit', 'groups', 'functions')
   if redis.call('EXISTS', KEYS[7]) == 1 then tries = redis.call('HMGET', KEYS[7], unpack(ids)) end
   if redis.call('EXISTS', KEYS[8]) == 1 then metas = redis.call('HMGET', KEYS[8], unpack(ids)) end
-  if redis.call('EXISTS', KEYS[16]) == 1 then watched = redis.call('HMGET', KEYS[16], unpack(ids)) end
+  if redis.call('EXISTS', KEYS[16]) == 1 then
+    watched = redis.call('HMGET', KEYS[16], unpack(ids))
+    for n = 1, #ids do has_watched = has_watched or watched[n] end
+  end
 end
 
--- Fast path for most endings: alike items with a valid token, plain or with only a group. It creates no item tables.
+-- Fast path for most endings: alike items with a valid token, plain or with only a group or dependants. It creates no
+-- item tables.
 local other, count_short, results, done = {}, 0, {}, 'completed ' .. stamp .. ' '
 local tokens = ARGV[9]
 local width = (#tokens + 1) / alike  -- of a token and a space; the run's record has a bar instead of the space
 for n = 1, alike do
   local run, token = runs[n], sub(tokens, width * (n - 1) + 1, width * n - 1)
   if run and find(run, token, 1, true) == 1 and byte(run, width) == 124
-    and (plain or not (tries[n] or watched[n] or metas[n] and not is_group_only(metas[n]))) then
+    and (plain or not (tries[n] or metas[n] and not is_group_only(metas[n]))) then
     count_short = count_short + 1
     results[2 * count_short - 1], results[2 * count_short] = KEYS[23 + alike + n], done .. token .. '\n' .. ARGV[9 + n]
   else
@@ -108,14 +114,32 @@ local function answer(letters, watchers)
   return {'settled', stamp, watchers, letters}
 end
 
-if plain and count_short == #ids then  -- all done: nothing to collect
+-- All done: nothing to collect. Without limits nobody waits for a slot, and without dependants nobody is notified.
+if count_short == #ids and (plain or not (has_watched or conf[3] or conf[4]) and redis.call('EXISTS', tag .. 'listeners') == 0) then
+  local grouped, slots, ended = {}, {}, {}
+  for n = 1, #metas do
+    if metas[n] then
+      local place = #slots + 1
+      grouped[place], slots[place] = ids[n], sub(metas[n], 3) .. '\0' .. ids[n]
+    end
+  end
+  if conf[2] then  -- it stores data that is deleted now
+    local envelopes = redis.call('MGET', unpack(KEYS, 24, 23 + alike))
+    for n = 1, count_short do ended[2 * n - 1], ended[2 * n] = envelopes[n] or '', ARGV[9 + n] end
+  end
   keep_results(results, ARGV[6])
+  if slots[1] then redis.call('ZREM', KEYS[22], unpack(slots)) end
   redis.call('ZREM', KEYS[5], unpack(ids))
   redis.call('HDEL', KEYS[6], unpack(ids))
+  if slots[1] then redis.call('HDEL', KEYS[8], unpack(grouped)) end
   redis.call('UNLINK', unpack(KEYS, 24, 23 + alike))
   redis.call('XADD', KEYS[11], 'MAXLEN', '~', 10000, '*', 'jobs', ARGV[8])
   redis.call('HINCRBY', KEYS[14], 'completed', count_short)
   if ARGV[7] ~= '0' then redis.call('HINCRBY', KEYS[14], 'run_us', ARGV[7]) end
+  if conf[2] then
+    local text = string.match(ids[1], '^[^.]*%.%d+%.') .. '\n' .. tokens .. '\n' .. ARGV[8]
+    write_entry(KEYS[18], KEYS[14], conf[2], count_short, 'at', stamp, 'completed', text, unpack(ended))
+  end
   return answer(string.rep('s', count_short), 0)  -- last, because a script that ends halfway must not have stored a reply
 end
 
@@ -130,6 +154,8 @@ end
 -- @include lib/ending/fail
 -- @include lib/ending/move
 -- @include lib/ending/wait_again
+-- @include lib/ending/wait
+-- @include lib/ending/steps
 -- @include lib/waiting/score
 -- @include lib/ending/withhold
 
@@ -145,7 +171,7 @@ batch.paused, batch.journal, batch.heard = conf[1], conf[2], not plain and is_he
 local envelopes = {}
 if batch.journal then  -- it stores data that is deleted now
   local jobs = {unpack(KEYS, 24, 23 + alike)}
-  for n = alike + 1, #ids do jobs[n] = KEYS[21 - alike + 3 * n] end
+  for n = alike + 1, #ids do jobs[n] = KEYS[20 - 2 * alike + 4 * n] end
   envelopes = redis.call('MGET', unpack(jobs))
 end
 
@@ -180,6 +206,7 @@ if not plain then
       batch.meta[#batch.meta + 1] = ids[n]
       groups_of(batch, keys).freed(string.sub(metas[n], 3), ids[n], conf[4])
     end
+    if watched[n] and not other[n] then batch.watched[#batch.watched + 1] = ids[n] end
     if (batch.heard or batch.journal) and not other[n] then
       note(batch, 'completed', ids[n], token_of(n), duration_of(n), envelopes[n], ARGV[9 + n])
     end
@@ -191,7 +218,7 @@ if count_short == #ids then
   outcomes = string.rep('s', count_short)
 else
   local ENDS = {fail = true, expire = true, move = true}
-  local PAST = {retry = 'retried', release = 'released', park = 'parked', withhold = 'withheld'}
+  local PAST = {retry = 'retried', release = 'released', wait = 'released', park = 'parked', withhold = 'withheld'}
   local items, letters, seen, judging = {}, {}, {}, nil
 
   local function item_of(n)
@@ -202,10 +229,10 @@ else
         result_key = KEYS[23 + alike + n], takes = {ARGV[9 + n], ARGV[6], duration_of(n)},
       }
     else
-      local from = starts[n]
+      local from, first = starts[n], 20 - 2 * alike + 4 * n
       item = {
-        verb = ARGV[from], guard = ARGV[from + 1], id = ids[n], token = ARGV[from + 3], job_key = KEYS[21 - alike + 3 * n],
-        result_key = KEYS[22 - alike + 3 * n], value_key = KEYS[23 - alike + 3 * n],
+        verb = ARGV[from], guard = ARGV[from + 1], id = ids[n], token = ARGV[from + 3], job_key = KEYS[first],
+        result_key = KEYS[first + 1], value_key = KEYS[first + 2], steps_key = KEYS[first + 3],
         takes = {unpack(ARGV, from + 4, from + 3 + TAKES[ARGV[from]])},
       }
     end
@@ -233,9 +260,25 @@ else
     return nil
   end
 
+  -- A job that waits behind a failed head whose policy fails the rest (lib/group/sequence): its state, or nothing.
+  local function condemned(item)
+    local group, place = meta_field(item.meta or '', 'g'), string.match(item.meta or '', '\nn (%d+)')
+    if not group or not place then return nil end
+    local mark = redis.call('ZRANGEBYLEX', keys.grouped, '[f' .. group .. '\0', '(f' .. group .. '\1', 'LIMIT', 0, 1)[1]
+    if not mark or tonumber(place) > (tonumber(sub(mark, #group + 3, #group + 18)) or 0) then return nil end
+    for band = 0, 3 do
+      local score = redis.call('ZSCORE', keys['ready' .. band], item.id)
+      if score then
+        item.run = {band = band}
+        return band, score
+      end
+    end
+  end
+
   local function judged(item, run)
-    if item.guard == 'waiting' then
-      if not run then item.band, item.score = standing(item) end
+    if item.guard == 'waiting' or item.guard == 'doomed' then
+      local found = item.guard == 'waiting' and standing or condemned
+      if not run then item.band, item.score = found(item) end
       if item.band then return 's' end
       return redis.call('EXISTS', item.result_key) == 1 and 'd' or 'l'
     end
@@ -284,6 +327,7 @@ else
       end
       if letter == 'c' then
         write_ended(batch, item, 'cancelled', 86400000, string.match(item.run.cancel, '^[^@]*'))
+        shorten_steps(item.steps_key)
       elseif item.verb == 'complete' or item.verb == 'complete_briefly' then
         complete(batch, item, unpack(takes))
       elseif item.verb == 'fail' then
@@ -294,13 +338,15 @@ else
         move(batch, item, unpack(takes))
       elseif item.verb == 'withhold' then
         withhold(batch, keys, item, takes[1], takes[2], conf[5])
+      elseif item.verb == 'wait' then
+        wait(batch, keys, item, unpack(takes))
       else
         wait_again(batch, keys, item, PAST[item.verb], unpack(takes))
       end
       if letter == 's' and item.verb ~= 'expire' and item.verb ~= 'move' then
         count(batch, PAST[item.verb] or (item.verb == 'fail' and 'failed' or 'completed'), 1)
       end
-    elseif letter == 'l' and item.guard ~= 'waiting' then
+    elseif letter == 'l' and item.guard ~= 'waiting' and item.guard ~= 'doomed' then
       count(batch, 'lost', 1)
     end
   end

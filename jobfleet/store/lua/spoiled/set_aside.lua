@@ -25,6 +25,7 @@
 --         23..* job:<id> string job:<id> and result:<id>, two keys per item; the result is that of the letter's id
 -- READS   conf          hash    paused, journal, limit, groups
 --         listeners     string  whether the events have a listener
+--         parents:<id>  hash    number of open parents of the next job of a sequence
 -- ARGV    1 tag         text    the lane's prefix
 --         2 ttl         int     ms for which the ending is stored
 --         3..* item     bytes   five per item: id, its run, 1 if only the run is unreadable, letter's id, record
@@ -105,6 +106,7 @@ for n = 1, #items do
       if item.tries then count(batch, 'retrying', -1) end
     end
     redis.call('ZREM', keys.expiry, item.id)
+    item.is_failure = true
     forget(batch, item)
     finished(batch, item.name, 'fa', '0')
     count(batch, 'failed', 1)

@@ -1,20 +1,21 @@
 """The channel between a worker's process and an isolated process: a socket pair that carries msgpack frames.
 
 Down: hello, run, flag, stop, answer, leave.
-Up: ready, refused, report, extend, note, steps, keep, extend_flow, confirm, acquire_lock, release_lock,
-ended; quarantine processes also send turn.
+Up: ready, refused, report, extend, note, emit, room, steps, keep, undo, extend_flow, confirm, acquire_lock,
+release_lock, ended; quarantine processes also send turn.
 """
 
 from __future__ import annotations
 
 import asyncio
+import collections
 import os
 import queue
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -123,6 +124,8 @@ class Line:
 class ChannelEnd:
     """The isolated process's end: a thread of its own writes, so that a job never waits for its worker.
 
+    The caller writes the last frame of a run if nothing else is waiting, which saves a change of threads per job.
+
     Args:
         sock: Its socket.
         on_cut: Called when a job has closed the socket, because the job's end could not be reported any more.
@@ -133,6 +136,9 @@ class ChannelEnd:
         self._on_cut = on_cut
         self._file = _file_of(sock)
         self._frames: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
+        self._unsent: collections.deque[None] = collections.deque()
+        """One item per frame that is in `_frames` or being sent. A signal handler may append, so no lock guards it."""
+        self._writing = threading.Lock()
         self._lock = threading.Lock()
         self._latest: dict[Any, tuple[Any, ...]] = {}
         self._thread = threading.Thread(target=self._write, name="jobfleet-talker", daemon=True)
@@ -140,6 +146,18 @@ class ChannelEnd:
 
     def send(self, *frame: Any) -> None:
         """Send a frame, from any thread."""
+        self._put(frame)
+
+    def finish(self, *frame: Any) -> None:
+        """Send the last frame of a run after all earlier ones, from the thread that ran it."""
+        with self._writing:
+            if not self._unsent and not self._latest:
+                self._send_all([frame])
+                return
+        self._put(frame)
+
+    def _put(self, frame: tuple[Any, ...] | None) -> None:
+        self._unsent.append(None)
         self._frames.put(frame)
 
     def send_now(self, *frame: Any) -> None:
@@ -152,7 +170,7 @@ class ChannelEnd:
     def hint(self, *frame: Any) -> None:
         """Send a frame from any thread, unless too many frames are waiting."""
         if self._frames.qsize() < HINTS:
-            self._frames.put(frame)
+            self._put(frame)
 
     def report(self, *frame: Any) -> None:
         """Send a report of a run from any thread. A later report replaces one that was not sent yet.
@@ -163,11 +181,11 @@ class ChannelEnd:
             is_first = not self._latest
             self._latest[frame[1]] = frame
         if is_first:
-            self._frames.put(None)
+            self._put(None)
 
     def close(self) -> None:
         """Send what is left, and stop."""
-        self._frames.put(OVER)
+        self._put(OVER)
         self._thread.join()
 
     def _take(self) -> list[tuple[Any, ...]]:
@@ -183,24 +201,31 @@ class ChannelEnd:
             frame = None
             try:
                 frame = self._frames.get(timeout=max(0.0, due - monotonic()) if is_waiting else LOOK_EVERY)
-                is_waiting = is_waiting or frame is None
+                was_put, is_waiting = True, is_waiting or frame is None
             except queue.Empty:
+                was_put = False
                 if not is_waiting:
                     self._look()
                     continue
-            out: list[tuple[Any, ...]] = []
-            if is_waiting and (frame is not None or monotonic() >= due):
-                is_waiting = False
-                if latest := self._take():
-                    due = monotonic() + REPORT_EVERY
-                    out += latest
-            if frame:
-                out.append(frame)
-            try:
-                for one in out:
-                    self._sock.sendall(_packed(one))
-            except OSError:
-                self._on_cut()
+            with self._writing:
+                out: list[tuple[Any, ...]] = []
+                if is_waiting and (frame is not None or monotonic() >= due):
+                    is_waiting = False
+                    if latest := self._take():
+                        due = monotonic() + REPORT_EVERY
+                        out += latest
+                if frame:
+                    out.append(frame)
+                self._send_all(out)
+                if was_put:
+                    self._unsent.popleft()
+
+    def _send_all(self, frames: Iterable[tuple[Any, ...]]) -> None:
+        try:
+            for frame in frames:
+                self._sock.sendall(_packed(frame))
+        except OSError:
+            self._on_cut()
 
     def _look(self) -> None:
         if _file_of(self._sock) != self._file:

@@ -8,16 +8,14 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from jobfleet.worker.executors.isolated.channel import Line
-from jobfleet.worker.executors.isolated.process_group import kill_all
+from jobfleet.worker.executors.isolated.death_watch import DeathWatch
 from jobfleet.worker.executors.isolated.rlimits import oom_kills
 
 log = logging.getLogger("jobfleet.worker")
-UNKNOWN = 255
 DIED = "died"
 """The frame for its death. Only the watcher sends it."""
 PROGRAM = "jobfleet.worker.executors.isolated.main"
@@ -87,7 +85,7 @@ class IsolatedProcess:
         self.pid = self._process.pid
         self._line = Line(ours, max_payload, self._heard, self._garbled)
         self._line.send(*hello)
-        self._watch()
+        self._watch = DeathWatch(self.pid, self._loop, self._died)
 
     def send(self, *frame: Any) -> None:
         """Send it a frame."""
@@ -97,7 +95,7 @@ class IsolatedProcess:
     def signal(self, number: int) -> None:
         """Send the process a signal, not its group."""
         if not self._is_over:
-            os.kill(self.pid, number)
+            self._watch.signal(number)
 
     def dismiss(self) -> None:
         """Ask it to leave by itself and close what it has opened. The caller kills it if it does not."""
@@ -105,23 +103,17 @@ class IsolatedProcess:
 
     def has_ended(self) -> bool:
         """Whether its process has ended, even if its death was not noticed yet."""
-        if self._is_over:
-            return True
-        try:
-            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-        except (ChildProcessError, AttributeError):  # AttributeError: macOS before Python 3.13 has no waitid
-            return True
+        return self._is_over or self._watch.has_ended()
 
     def kill(self) -> None:
         """Kill it and everything that it has started. Its death is reported as usual."""
         if not self._is_over:
-            kill_all(self.pid)
+            self._watch.kill()
 
     def close(self) -> None:
         """Kill and reap it now, without a report."""
         self._on_death, self.on_frame = _no_callback, None
         if not self._is_over:
-            kill_all(self.pid)
             self._died()
 
     def _garbled(self, error: Exception) -> None:
@@ -140,40 +132,12 @@ class IsolatedProcess:
         elif self.on_frame is not None:
             self.on_frame(frame)
 
-    def _watch(self) -> None:
-        """Watch for its death. Others in this process wait for their children by id too."""
-        self._pidfd: int | None = None
-        if hasattr(os, "pidfd_open"):
-            try:
-                self._pidfd = os.pidfd_open(self.pid)
-            except OSError:  # an older kernel, or no descriptors left
-                self._pidfd = None
-        if self._pidfd is not None:
-            self._loop.add_reader(self._pidfd, self._died)
-        else:
-            threading.Thread(target=self._await, name=f"jobfleet-watch-{self.pid}", daemon=True).start()
-
-    def _await(self) -> None:
-        try:
-            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
-            self._loop.call_soon_threadsafe(self._died)
-        except (ChildProcessError, RuntimeError):  # reaped by `close`, or the loop is closed
-            return
-
     def _died(self) -> None:
         """Its process has ended: kill its group while its id is not reused, reap it, and release everything."""
         if self._is_over:
             return
         self._is_over = True
-        if self._pidfd is not None:
-            self._loop.remove_reader(self._pidfd)
-            os.close(self._pidfd)
-        kill_all(self.pid)
-        try:
-            _, status, usage = os.wait4(self.pid, 0)
-            code, self.cpu_used = os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime
-        except ChildProcessError:  # a job of this process has waited for every child there is
-            code = UNKNOWN
+        code, self.cpu_used = self._watch.end()
         self._process.returncode = code
         self._line.read_all()
         self._line.close()

@@ -91,7 +91,7 @@ class JobHost:
             report = self._carry_out(run, order)
             self._run = None
             flush()
-            self._talker.send("ended", run.number, report, not has_children() and not self._is_limited_for_good)
+            self._talker.finish("ended", run.number, report, not has_children() and not self._is_limited_for_good)
             del job, run, order, report
         if self._loops is not None:
             self._loops.run(self._resources.close(CLOSING))
@@ -110,6 +110,7 @@ class JobHost:
                     lane = self._keys.lane(place.queue, place.lane)
                     run = IsolatedRun(number, lane, grant, self._talker, self._limits)
                     run.parents = [tuple(row) for row in order["parents"]]
+                    run.join_trace(self._handlers.hooks.tracer, order)
                     self._latest = run
                     self._jobs.put((run, order))
                 elif word == "leave":
@@ -181,6 +182,8 @@ class JobHost:
         run.header, args, kwargs = opened.header, opened.args, opened.kwargs
         run.handler = handler
         CURRENT.set(run)
+        if run.span is not None:
+            run.span.enter()
         injection = handler.function.injection
         if not injection.has_run_scope:
             injected: dict[str, Any] = {}

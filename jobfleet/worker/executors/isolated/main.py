@@ -15,6 +15,7 @@ import socket
 import sys
 
 from jobfleet.config import JobConfig
+from jobfleet.fast_exit import exit_fast
 from jobfleet.worker.executors.isolated.channel import ChannelEnd, received_frames
 from jobfleet.worker.executors.isolated.loading import load
 from jobfleet.worker.executors.isolated.process_group import end_group, tie
@@ -23,6 +24,7 @@ from jobfleet.worker.executors.isolated.rlimits import offer_for_memory
 
 def main() -> None:
     """Run an isolated process."""
+    exit_fast()
     line, lifeline, parent, most = (int(number) for number in sys.argv[1:5])
     tie(lifeline, parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor handles Ctrl-C of the terminal

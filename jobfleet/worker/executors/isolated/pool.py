@@ -69,7 +69,7 @@ class Pool:
         """Start spare processes, so that the next job finds one that is warm."""
         self._filling = None
         spare = self._config.spare_processes
-        while not self._is_closed and sum(1 for job_process in self._idle if not job_process.reserved_for) < spare:
+        while not self._is_closed and self._spare() < spare:
             try:
                 self._idle[self._start({})] = None
             except OSError as error:
@@ -97,8 +97,13 @@ class Pool:
             if timer is not None:
                 timer.cancel()
         job_process.reserved_for = reserved_for
-        self._fill_later(0.0)
+        if self._spare() < self._config.spare_processes:
+            self._fill_later(0.0)
         return job_process
+
+    def _spare(self) -> int:
+        """How many idle processes suit any function."""
+        return sum(1 for one in self._idle if not one.reserved_for)
 
     def _find(self, reserved_for: str, isolation: Isolation) -> IsolatedProcess | None:
         own = [job_process for job_process in self._idle if job_process.reserved_for == reserved_for]
@@ -120,8 +125,8 @@ class Pool:
 
     def _expire(self, job_process: IsolatedProcess) -> None:
         """End an idle process, unless it is a spare one."""
-        spare = sum(1 for one in self._idle if not one.reserved_for)
-        if job_process in self._idle and (job_process.reserved_for or spare > self._config.spare_processes):
+        is_needless = job_process.reserved_for or self._spare() > self._config.spare_processes
+        if job_process in self._idle and is_needless:
             self._dismiss(job_process)
         elif job_process in self._idle:
             self._idle[job_process] = self._loop.call_later(IDLE, self._expire, job_process)

@@ -51,13 +51,17 @@ def end_group() -> None:
 
 
 def has_children() -> bool:
-    """Whether this process has children, running or not reaped. The check does not reap them."""
+    """Whether this process has children, running or not reaped.
+
+    The check reaps none, except where `os.waitid` is missing: on macOS before Python 3.13.
+    """
     try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if hasattr(os, "waitid"):
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        else:
+            os.waitpid(-1, os.WNOHANG)
     except ChildProcessError:
         return False
-    except AttributeError:  # macOS before Python 3.13 has no waitid, so the process is not used again
-        return True
     return True
 
 
@@ -65,12 +69,19 @@ def kill_all(leader: int) -> None:
     """Kill a group leader, its group, and on Linux the processes that have left it. Called before it is reaped."""
     for pid in descendants(leader):
         _kill(pid)
+    if not kill_group(leader):
+        _kill(leader)
+
+
+def kill_group(leader: int) -> bool:
+    """Kill a process group; return False if it has no process that can be killed."""
     try:
         os.killpg(leader, signal.SIGKILL)
     except OSError as error:
         if error.errno not in (errno.ESRCH, errno.EPERM):  # EPERM: only a zombie is left, on macOS
             raise
-        _kill(leader)
+        return False
+    return True
 
 
 def _kill(pid: int) -> None:

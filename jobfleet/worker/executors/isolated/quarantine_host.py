@@ -111,6 +111,7 @@ class QuarantineHost:
         place = split_id(grant.id)
         run = IsolatedRun(number, self._keys.lane(place.queue, place.lane), grant, self._talker, self._limits)
         run.parents = [tuple(row) for row in order["parents"]]
+        run.join_trace(self._handlers.hooks.tracer, order)
         return run
 
     def _take(self, run: IsolatedRun, word: str, *rest: Any) -> None:

@@ -6,9 +6,19 @@ import asyncio
 from typing import Any
 
 from jobfleet.codec import Limits, decode
-from jobfleet.errors import EncodingError, InvalidJob, JobCancelled
+from jobfleet.errors import EncodingError, InvalidJob, JobCancelled, TypeMismatch
+from jobfleet.functions.arguments.typed_call import ArgumentsRefused
 from jobfleet.model import ErrorType
-from jobfleet.model.signals import Discard, ForeignError, RetryAfter, Snooze, WorkerDraining
+from jobfleet.model.signals import (
+    Discard,
+    ForeignError,
+    RateLimited,
+    RetryAfter,
+    Snooze,
+    Suspended,
+    WorkerDraining,
+    suspension_of,
+)
 from jobfleet.outcome import OutOfMemory
 from jobfleet.retry.decision import describe
 from jobfleet.retry.policy import Policy, classify, with_header
@@ -19,6 +29,8 @@ from jobfleet.worker.run.handlers import Handler
 from jobfleet.worker.run.run import Run
 
 EndReport = dict[str, Any]
+OF_VALUES = {"arguments": ArgumentsRefused, "mismatch": TypeMismatch, "encoding": EncodingError}
+"""The errors about arguments and results, subclasses first."""
 LONGEST = 64 * 1024
 """The maximal length of a text in a report. The history of a job keeps less."""
 
@@ -37,19 +49,24 @@ def describe_error(error: BaseException, policy: Policy, *, traceback_bytes: int
         "type": str(classify(error, policy)),
         "traceback": traceback_text(error, traceback_bytes),
     }
-    match error:
+    match suspension_of(error) or error:
+        case Suspended(key=key, name=name, delay=delay):
+            report |= {"how": "waiting", "wait": [key, name, delay]}
         case WorkerDraining():
             report |= {"how": "draining"}
-        case Snooze():
-            report |= {"how": "snooze", "delay": error.delay}
-        case RetryAfter():
-            report |= {"how": "retry", "delay": error.delay, "reason": _text(error.reason)}
-        case Discard():
-            report |= {"how": "discard", "reason": _text(error.reason)}
+        case RateLimited(delay=delay, limit=limit):
+            report |= {"how": "snooze", "delay": delay, "limit": limit or ""}
+        case Snooze(delay=delay):
+            report |= {"how": "snooze", "delay": delay}
+        case RetryAfter(delay=delay, reason=reason):
+            report |= {"how": "retry", "delay": delay, "reason": _text(reason)}
+        case Discard(reason=reason):
+            report |= {"how": "discard", "reason": _text(reason)}
         case JobCancelled() | asyncio.CancelledError():
             report |= {"how": "stopped"}
-        case EncodingError():
-            report |= {"how": "encoding", "reason": _text(error), "field": error.field, "path": _text(error.path)}
+        case EncodingError() as wrong:
+            how = next(how for how, kind in OF_VALUES.items() if isinstance(wrong, kind))
+            report |= {"how": how, "reason": _text(wrong), "field": wrong.field, "path": _text(wrong.path)}
         case _:
             report |= {"how": "raised"}
     return report
@@ -84,15 +101,18 @@ def error_of(report: EndReport, *, is_stopping: bool) -> BaseException:
         return Died(OutOfMemory(report["reason"]))
     if how == "missing":
         return InvalidJob(report["reason"], field="run_in")
-    if how == "encoding":
-        return EncodingError(report["reason"], field=report["field"], path=report["path"])
+    if how in OF_VALUES:
+        return OF_VALUES[how](report["reason"], field=report["field"], path=report["path"])
+    if how == "waiting":
+        return Suspended(*report["wait"])
     if how == "draining":
         return WorkerDraining()
     if how == "stopped" and is_stopping:
         return JobCancelled(report["text"])
     steers: RetryAfter | Snooze | Discard | None = None
     if how == "snooze":
-        steers = Snooze(report["delay"])
+        is_refused = "limit" in report
+        steers = RateLimited(report["delay"], limit=report["limit"] or None) if is_refused else Snooze(report["delay"])
     elif how == "retry":
         steers = RetryAfter(report["delay"], reason=report["reason"])
     elif how == "discard":

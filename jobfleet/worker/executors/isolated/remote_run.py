@@ -13,6 +13,7 @@ from jobfleet.codec import Limits, encode
 from jobfleet.errors import JobfleetError
 from jobfleet.functions.registry import REGISTRY
 from jobfleet.functions.running.addition import FlowAddition
+from jobfleet.functions.running.tracing import Tracer
 from jobfleet.functions.sealed_addition import seal_flow_addition
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Grant
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MESSAGE_LENGTH = 500
+WINDOW = 128 * 1024
+"""Bytes of chunks after which the run asks its worker whether it has room for more."""
+CHUNK_WEIGHT = 256
+"""Bytes that a chunk counts in addition to its own, so that small chunks count, too."""
 
 
 class IsolatedRun(Run):
@@ -51,6 +56,7 @@ class IsolatedRun(Run):
         self._is_draining = False
         self._asked: dict[int, Future[Any]] = {}
         self._numbers = itertools.count(1)
+        self._unconfirmed = 0
 
     @property
     def must_stop(self) -> str | None:
@@ -61,6 +67,11 @@ class IsolatedRun(Run):
     def is_draining(self) -> bool:
         """Whether the worker's process drains."""
         return self._is_draining
+
+    def join_trace(self, tracer: Tracer | None, order: Mapping[str, Any]) -> None:
+        """Let the code of the run belong to the span that the worker's process has begun, if both have a tracer."""
+        if tracer is not None and (carrier := order.get("trace")):
+            self.span = tracer.within(carrier)
 
     def flag(self, cancel_by: str | None, why: str | None, is_draining: bool) -> None:
         """Record who has cancelled it, why it is to stop, and whether the worker drains. Any thread may call this."""
@@ -85,6 +96,17 @@ class IsolatedRun(Run):
         """Send a line of the job's log, from any thread, without waiting."""
         self._talker.hint("note", self.number, at_us, level, text.encode("utf-8", "replace").decode())
 
+    def emit(self, record: bytes) -> bool:
+        """Send a chunk of the job's output, from any thread; return whether more may be sent without a confirmation."""
+        self._talker.send("emit", self.number, record)
+        self._unconfirmed += len(record) + CHUNK_WEIGHT
+        return self._unconfirmed < WINDOW
+
+    async def wait_for_room(self) -> None:
+        """Wait until the worker has room for more chunks."""
+        self._unconfirmed = 0
+        await self._ask("room")
+
     async def steps(self) -> Mapping[str, bytes]:
         """Ask the worker for the encoded results of the steps."""
         found: dict[str, bytes] = await self._ask("steps")
@@ -99,6 +121,11 @@ class IsolatedRun(Run):
         record = seal_flow_addition(addition, REGISTRY, limits=self._limits)
         ids: list[str] = await self._ask("extend_flow", record)
         return ids
+
+    async def undo(self, job_id: str, names: Sequence[str]) -> Mapping[str, bytes] | None:
+        """Ask the worker to delete records of the steps of another job, and for those that are left."""
+        left: dict[str, bytes] | None = await self._ask("undo", job_id, list(names))
+        return left
 
     async def acquire_lock(self, name: str, number: int, limit: int, timeout: float | None) -> int:
         """Ask the worker to take a lock, and wait until it has."""

@@ -79,4 +79,4 @@ def _parents_of(run: Run) -> dict[str, JobResult[Any]]:
     # Imported here, because most runs have no parents, and an isolated process has to start fast.
     from jobfleet.worker.run.inputs.parent_results import results_of
 
-    return results_of(run.parents, LIMITS)
+    return results_of(run.parents, LIMITS, run.handler.functions if run.handler is not None else {})

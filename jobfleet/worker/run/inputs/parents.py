@@ -30,6 +30,11 @@ class Parents:
         self._asked: list[tuple[Lane, str, asyncio.Future[list[flow.ParentState]]]] = []
         self._trips: set[asyncio.Task[None]] = set()
 
+    @property
+    def are_sealed(self) -> bool:
+        """Whether results are sealed; then a run is refused if that of a parent was forged."""
+        return self._keys.seals is not None
+
     async def __call__(self, lane: Lane, job_id: str) -> list[ParentEnd]:
         """How the parents of a job ended, in order. Large results are read from their own keys."""
         loop = asyncio.get_running_loop()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobfleet.codec.claim_check import reference_of
+from jobfleet.codec.claim_check import MARK, reference_of
 from jobfleet.errors import BadSignature, ConfigError, EncodingError, PayloadLost, PayloadUnavailable, UnknownKey
 from jobfleet.event_loop import in_thread
 from jobfleet.outcome import Broken, Outcome, Unrunnable
@@ -42,6 +42,8 @@ async def with_results(payloads: Payloads | None, rows: list[ParentEnd]) -> list
 
     A result that the store does not have any more counts as deleted, as at the end of its time.
     """
+    if not any(MARK in value for _, _, value in rows):  # nearly always
+        return rows
     found = []
     for parent, status, value in rows:
         line, _, record = value.partition(b"\n")
@@ -57,7 +59,7 @@ async def with_results(payloads: Payloads | None, rows: list[ParentEnd]) -> list
 
 def is_stored(record: bytes) -> bool:
     """Whether the value of a record is in a payload store; False for other bytes."""
-    if not record:
+    if MARK not in record:
         return False
     try:
         return reference_of(record) is not None

@@ -8,7 +8,7 @@ from jobfleet.codec import Limits, amended, recalled
 from jobfleet.codec.envelope import OpenedEnvelope
 from jobfleet.errors import EncodingError, InvalidJob
 from jobfleet.functions.schema import UPCAST, newer
-from jobfleet.outcome import Broken, Outcome, Unrunnable
+from jobfleet.outcome import Broken, Unrunnable
 from jobfleet.worker.run.handlers import Handler
 from jobfleet.worker.run.run import Run
 
@@ -16,7 +16,9 @@ log = logging.getLogger("jobfleet.worker")
 NEWER = "newer-schema"
 
 
-def at_version(run: Run, handler: Handler, opened: OpenedEnvelope, limits: Limits) -> OpenedEnvelope | Outcome:
+def at_version(
+    run: Run, handler: Handler, opened: OpenedEnvelope, limits: Limits
+) -> OpenedEnvelope | Broken | Unrunnable:
     """The call with the arguments of the function's version, or the outcome of the run if there is none.
 
     A process of its own opens the envelope itself, so the run then has an envelope with these arguments.
@@ -24,10 +26,12 @@ def at_version(run: Run, handler: Handler, opened: OpenedEnvelope, limits: Limit
     Args:
         run: The run.
         handler: Its function.
-        opened: Its envelope, with another version.
+        opened: Its envelope, with this or another version.
         limits: The limits of arguments.
     """
     function, version = handler.function, opened.header.get("schema", 1)
+    if version == handler.version:
+        return opened
     if version > handler.version:
         return Unrunnable(newer(function.name, version, f"this worker has {handler.version}"), failed_as=NEWER)
     try:

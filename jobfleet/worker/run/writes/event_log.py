@@ -10,9 +10,10 @@ import logging
 from jobfleet.clock import span
 from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError
+from jobfleet.model.signals import ForeignError, RateLimited
 from jobfleet.outcome import Outcome, Raised
 from jobfleet.retry.tries import Tries
-from jobfleet.store.calls.settle import PAST
+from jobfleet.store.calls.settle import PAST, BriefCompletion, Completion, Item
 from jobfleet.worker.run.failure import class_of, is_writable, traceback_text, users_frames
 from jobfleet.worker.run.run import Run
 
@@ -21,6 +22,8 @@ LONGEST_TRACEBACK = 10_000
 """The maximal length in characters of the traceback of an error whose text cannot be written."""
 LOGGED_AT_ONCE = ("fail", "retry", "park")
 """Endings that are logged with their reason, where the reason is known."""
+_UNLIMITED: set[str] = set()
+"""The functions of which was logged that they name no limit."""
 
 
 def level_of_jobs(config: JobConfig) -> int | None:
@@ -38,13 +41,25 @@ def started(run: Run, level: int) -> None:
     log.log(level, "job.started job_id=%s function=%s", run.id, _function(run), extra=extra)
 
 
-def ended(run: Run, level: int, verb: str, duration_us: int) -> None:
-    """A run has ended in a way that needs no action."""
-    if verb not in LOGGED_AT_ONCE:
-        event, seconds = PAST[verb], duration_us / 1e6
-        shown = f"{event} {'in' if event == 'completed' else 'after'} {_duration(seconds)}"
-        text, extra = "job.%s job_id=%s function=%s duration=%.3f", {"run": run, "_shown": shown}
-        log.log(level, text, event, run.id, _function(run), seconds, extra=extra)
+def ended(run: Run, level: int, item: Item | None, letter: str) -> None:
+    """Redis has stored an end that needs no action. It is not logged before, because until then the job may run again.
+
+    Args:
+        run: The run.
+        level: The level of the line.
+        item: What has settled the run.
+        letter: The answer of Redis: c if the job was cancelled instead.
+    """
+    if item is None or item.verb in LOGGED_AT_ONCE:
+        return
+    event = "cancelled" if letter == "c" else PAST[item.verb]
+    duration_us = run.ending.ended_us - run.started_us
+    if isinstance(item, Completion | BriefCompletion):
+        duration_us = item.duration_us
+    seconds = duration_us / 1e6
+    shown = f"{event} {'in' if event == 'completed' else 'after'} {_duration(seconds)}"
+    text, extra = "job.%s job_id=%s function=%s duration=%.3f", {"run": run, "_shown": shown}
+    log.log(level, text, event, run.id, _function(run), seconds, extra=extra)
 
 
 def retried(run: Run, tries: Tries, outcome: Outcome, delay_us: int) -> None:
@@ -77,6 +92,20 @@ def _failed(event: str, level: int, run: Run, tries: Tries, outcome: Outcome, sh
     text = "job.%s job_id=%s function=%s attempt=%d %s"
     attempt = Tries.parse(run.grant.tries).attempt
     log.log(level, text, event, run.id, _function(run), attempt, last, exc_info=exc_info, extra=extra)
+
+
+def refused(run: Run, outcome: Outcome) -> None:
+    """A service has refused a run. Warn once per function if this closes no limit, because the function has none."""
+    error = outcome.error if isinstance(outcome, Raised) else None
+    error = error.steers if isinstance(error, ForeignError) else error
+    if not isinstance(error, RateLimited) or run.handler is None or _function(run) in _UNLIMITED:
+        return
+    gates = run.handler.function.gates
+    if gates is None or not gates.limits:
+        _UNLIMITED.add(_function(run))
+        text = "limit.unused function=%s it raises RateLimited and names no limit, so only this job waits: write %s"
+        remedy = f"@job(limits=[{error.limit or 'NAME'!r}])"
+        log.warning(text, _function(run), remedy, extra={"run": run})
 
 
 def parked(run: Run, reason: str, grace: float) -> None:

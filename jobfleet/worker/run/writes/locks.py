@@ -136,7 +136,7 @@ class Locks:
             LockConflict: Others hold the lock with another limit.
         """
         found = await self._try(name, holder, limit)
-        if found.holders and (ended := await self._ended(found.holders)):
+        if found.holders and (ended := await ended_holders(self._store, self._keys, found.holders)):
             found = await self._try(name, holder, limit, ended)
         if found.limit:
             raise LockConflict(
@@ -172,31 +172,6 @@ class Locks:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-    async def _ended(self, holders: Sequence[str]) -> list[str]:
-        """The holders whose runs do not own their jobs any more. One that cannot be read belongs to no run."""
-        ended: list[str] = []
-        by_lane: dict[Lane, dict[tuple[str, int], list[str]]] = {}
-        for text in holders:
-            try:
-                holder = Holder.parse(text)
-                lane = self._keys.lane_of(holder.job_id)
-            except (ValueError, JobNotFound):
-                ended.append(text)
-            else:
-                by_lane.setdefault(lane, {}).setdefault((holder.job_id, holder.token), []).append(text)
-        parts = [
-            (runs, calls.ended_runs(lane, list(runs)[at : at + calls.CHUNK]))
-            for lane, runs in by_lane.items()
-            for at in range(0, len(runs), calls.CHUNK)
-        ]
-        answers = await self._store.run_many([call for _, call in parts])
-        for (runs, _), answer in zip(parts, answers, strict=True):
-            if isinstance(answer, JobfleetError):
-                raise answer
-            for pair in answer:
-                ended += runs.get(pair, [])
-        return ended
 
 
 class Freed:
@@ -236,3 +211,29 @@ class Freed:
         finally:
             self._channels = None
             await channels.close()
+
+
+async def ended_holders(store: AsyncStore, keys: Keyspace, holders: Sequence[str]) -> list[str]:
+    """The holders whose runs do not own their jobs any more. One that cannot be read belongs to no run."""
+    ended: list[str] = []
+    by_lane: dict[Lane, dict[tuple[str, int], list[str]]] = {}
+    for text in holders:
+        try:
+            holder = Holder.parse(text)
+            lane = keys.lane_of(holder.job_id)
+        except (ValueError, JobNotFound):
+            ended.append(text)
+        else:
+            by_lane.setdefault(lane, {}).setdefault((holder.job_id, holder.token), []).append(text)
+    parts = [
+        (runs, calls.ended_runs(lane, list(runs)[at : at + calls.CHUNK]))
+        for lane, runs in by_lane.items()
+        for at in range(0, len(runs), calls.CHUNK)
+    ]
+    answers = await store.run_many([call for _, call in parts])
+    for (runs, _), answer in zip(parts, answers, strict=True):
+        if isinstance(answer, JobfleetError):
+            raise answer
+        for pair in answer:
+            ended += runs.get(pair, [])
+    return ended

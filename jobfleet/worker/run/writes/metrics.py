@@ -48,6 +48,8 @@ class Counting:
         if outcome == "withheld":
             return  # it was never started
         queue, started = run.lane.queue, run.started_us
+        if run.output.chunks is not None:
+            self._tally.count("chunks_emitted_total", (queue,), run.output.chunks.emitted)
         took = waited = UNKNOWN
         if started:
             waited = started - run.grant.due

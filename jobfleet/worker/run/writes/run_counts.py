@@ -1,14 +1,15 @@
 """Counts the runs of a child by queue and function, with histograms of their wait and run time, for the samples.
 
-This is on by default, so an ending costs as little as possible: one count, and for a share of the completed runs two
-buckets. A function that completes up to `EXACT` runs per second has every run in its histograms. Above that rate, every
-second run is taken and counts twice, or every fourth, and so on: percentiles need no more.
+This is on by default, so an ending costs as little as possible: the runs that one trip has settled are counted
+together, and a share of the completed ones goes into two buckets. A function that completes up to `EXACT` runs per
+second has every run in its histograms. Above that rate, every second run is taken and counts twice, or every fourth,
+and so on: percentiles need no more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, cast
 
 from jobfleet.clock import monotonic
 from jobfleet.samples.buckets import BUCKETS, bucket_of
@@ -18,10 +19,11 @@ from jobfleet.store.keys import Lane
 from jobfleet.worker.run.run import Run
 from jobfleet.worker.run.writes.metrics import SETTLED, function_of
 
-EXACT = 500
+EXACT = 200
 """Completed runs per second and function up to which every one is in the histograms."""
 UNKNOWN = "?"
 FIELDS = {"fail": FAILED, "retry": RETRIED}
+COMPLETIONS = frozenset({Completion, BriefCompletion})
 Row = list[Any]
 
 
@@ -47,6 +49,15 @@ class FunctionRuns:
         self.sent: dict[int, Any] = {}
         self.last = (0, 0)
         self.was, self.since = 0, monotonic()
+
+    def complete(self, runs: Sequence[Run], items: Sequence[Completion | BriefCompletion]) -> None:
+        """Count completed runs, at most `EXACT` at a time, and add their share to the histograms."""
+        before, weight = self.completed, self.skip + 1
+        self.completed = completed = before + len(runs)
+        for at in range(-(before + 1) % weight, len(runs), weight):
+            self.observe(runs[at], items[at].duration_us, weight)
+        if completed - self.was > EXACT * weight:  # a burst, before its rate is known
+            self.skip = 2 * self.skip + 1
 
     def observe(self, run: Run, took: int, weight: int) -> None:
         """Add a run to the histograms."""
@@ -97,34 +108,36 @@ class RunCounts:
         self._now_us = now_us
         self._by_lane: dict[Lane, dict[str, FunctionRuns]] = {}
 
-    def settled(self, run: Run, item: Item | None, letter: str) -> None:
-        """Count the ending of a run.
+    def settled(self, runs: Sequence[Run], items: Sequence[Item], letters: str) -> None:
+        """Count the endings of runs of one lane that the script has answered together.
 
         Args:
-            run: The run.
-            item: How it ended.
-            letter: The answer of the script; see `RunEvents.settled`.
+            runs: The runs; at most `EXACT`.
+            items: How each ended.
+            letters: The answers of the script, one letter each; see `RunEvents.settled`.
         """
-        try:
-            runs = self._by_lane[run.lane][run.header["function"]]
-        except (KeyError, TypeError):
-            runs = self._meet(run)
-        if letter in SETTLED and item.__class__ is Completion:
-            runs.completed = number = runs.completed + 1
-            if number & runs.skip == 0:
-                runs.observe(run, item.duration_us, runs.skip + 1)
-                if number - runs.was > EXACT * (runs.skip + 1):  # a burst, before its rate is known
-                    runs.skip = 2 * runs.skip + 1
+        if not COMPLETIONS.issuperset(map(type, items)) or letters.strip(SETTLED):
+            for run, item, letter in zip(runs, items, letters, strict=True):
+                self._settled_one(run, item, letter)
             return
-        self._settled_otherwise(runs, run, item, letter)
+        completed = cast("Sequence[Completion | BriefCompletion]", items)
+        handlers = [run.handler for run in runs]
+        if handlers.count(handlers[0]) == len(handlers):
+            self._meet(runs[0]).complete(runs, completed)
+            return
+        for handler in set(handlers):
+            places = [at for at, other in enumerate(handlers) if other is handler]
+            self._meet(runs[places[0]]).complete([runs[at] for at in places], [completed[at] for at in places])
 
-    def _settled_otherwise(self, runs: FunctionRuns, run: Run, item: Item | None, letter: str) -> None:
+    def _settled_one(self, run: Run, item: Item, letter: str) -> None:
         if not run.started_us:
             return
-        if letter not in SETTLED or item is None:
+        runs = self._meet(run)
+        if letter in SETTLED and isinstance(item, Completion | BriefCompletion):
+            runs.complete((run,), (item,))
+            return
+        if letter not in SETTLED:
             runs.ends[CANCELLED if letter == "c" else STARTED] += 1
-        elif isinstance(item, BriefCompletion):
-            runs.completed += 1
         elif item.verb != "withhold":
             runs.ends[FIELDS.get(item.verb, STARTED)] += 1
         took = item.duration_us if isinstance(item, BriefCompletion | Failure) else self._now_us() - run.started_us
@@ -133,8 +146,11 @@ class RunCounts:
     def _meet(self, run: Run) -> FunctionRuns:
         """The runs of a function that is new here; all functions that this child does not know are one."""
         name = UNKNOWN if run.handler is None else function_of(run)
-        by_name = self._by_lane.setdefault(run.lane, {})
-        return by_name.setdefault(name, FunctionRuns(run.lane.queue, name))
+        try:
+            return self._by_lane[run.lane][name]
+        except KeyError:
+            made = FunctionRuns(run.lane.queue, name)
+            return self._by_lane.setdefault(run.lane, {}).setdefault(name, made)
 
     def take(self) -> list[Row]:
         """Return what is new since the last call: rows of queue, function and a point. May be called in any thread."""

@@ -19,11 +19,14 @@ class StepWriter:
         store: The connection, with endless patience: an outage must not lose the result of a step.
         ttl_ms: How long results are kept while the job has not completed: as long as it may be replayed.
         events: Receives runs that have lost their lease.
+
+    Attributes:
+        ttl_ms: How long results are kept.
     """
 
     def __init__(self, store: AsyncStore, *, ttl_ms: int, events: RunEvents) -> None:
         self._store = store
-        self._ttl_ms = ttl_ms
+        self.ttl_ms = ttl_ms
         self._events = events
         self._keeping: set[asyncio.Task[str]] = set()
 
@@ -39,7 +42,7 @@ class StepWriter:
             InvalidJob: The job has stored too much.
             JobCancelled: Another run owns the job by now.
         """
-        call = calls.keep(run.lane, run.id, run.token, ttl_ms=self._ttl_ms, step=key, record=record)
+        call = calls.keep(run.lane, run.id, run.token, ttl_ms=self.ttl_ms, step=key, record=record)
         task = asyncio.ensure_future(self._store.run(call))
         self._keeping.add(task)
         task.add_done_callback(self._keeping.discard)

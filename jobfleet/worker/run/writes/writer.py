@@ -1,4 +1,4 @@
-"""What running jobs write: progress, logs, and the results of steps."""
+"""What running jobs write: progress, logs, output streams, and the results of steps."""
 
 from __future__ import annotations
 
@@ -6,16 +6,23 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from jobfleet.codec import decode
 from jobfleet.config import JobConfig
+from jobfleet.functions.steps import UNDO
+from jobfleet.model import JobStatus
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import drive
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
+from jobfleet.store.calls import inspect
+from jobfleet.store.calls import steps as step_calls
 from jobfleet.store.calls.log import Report
 from jobfleet.store.calls.settle import Item
+from jobfleet.store.job_rows import Final
 from jobfleet.worker.run.events import RunEvents
 from jobfleet.worker.run.run import Run
 from jobfleet.worker.run.stop_ladder import StopLadder
+from jobfleet.worker.run.writes.chunks import ChunkWriter
 from jobfleet.worker.run.writes.job_log import JobLogWriter
 from jobfleet.worker.run.writes.locks import Locks
 from jobfleet.worker.run.writes.progress import ProgressWriter
@@ -41,6 +48,7 @@ class RunWriter:
         is_draining: Whether the child drains; the engine sets it.
         progress_writer: Sends progress.
         log_writer: Sends logs.
+        chunk_writer: Sends output streams.
         step_writer: Stores the results of steps.
         progress_ms: How long progress is kept.
     """
@@ -70,13 +78,20 @@ class RunWriter:
             ttl_ms=max(result_ms, failed_ms),
             events=events,
         )
+        self.chunk_writer = ChunkWriter(
+            store,
+            most=config.stream_chunks,
+            most_bytes=config.stream_bytes,
+            ttl_ms=max(result_ms, failed_ms),
+            events=events,
+        )
         # A replayed dead letter must find the steps that were done.
         self.step_writer = StepWriter(store, ttl_ms=max(failed_ms, round(config.dead_ttl * 1000)), events=events)
 
     def last(self, run: Run, item: Item) -> tuple[Report | None, Sequence[Call[Any]]]:
-        """What is sent with the end of a run: the last report, and calls for its log and its steps."""
+        """What is sent with the end of a run: the last report, and calls for its log, its output and its steps."""
         report = self.progress_writer.take(run) if run.output.number else None
-        if run.output.log is None and not run.output.has_steps:
+        if run.output.log is None and run.output.chunks is None and not run.output.has_steps:
             return report, ()
         ttl_ms: int | None = None
         if item.verb == "complete":
@@ -84,8 +99,12 @@ class RunWriter:
         elif item.verb == "complete_briefly":
             ttl_ms = item.value_ttl_ms
         calls: list[Call[Any]] = [*self.log_writer.calls(run.lane, self.log_writer.take(run, ttl_ms))]
+        if run.output.chunks is not None:
+            calls += self.chunk_writer.end(run, ttl_ms)
         if run.output.has_steps and ttl_ms is not None:
             calls.append(self.step_writer.end(run, ttl_ms))
+        elif run.output.has_steps and item.verb == "fail":  # a long wait may have prolonged their lifetime
+            calls.append(self.step_writer.end(run, self.step_writer.ttl_ms))
         return report, calls
 
     def report(self, run: Run, value: float, message: str, details: Mapping[str, object] | None) -> None:
@@ -105,6 +124,14 @@ class RunWriter:
         """Take a line of the job's log, from any thread, without waiting for Redis."""
         self.log_writer.note(run, at_us, level, text)
 
+    def emit(self, run: Run, record: bytes) -> bool:
+        """Take a chunk of a run's output, from any thread, without waiting; return whether there is room for more."""
+        return self.chunk_writer.emit(run, record)
+
+    async def wait_for_room(self, run: Run) -> None:
+        """Return once there is room for more chunks of a run."""
+        await self.chunk_writer.wait_for_room(run)
+
     async def read_steps(self, run: Run) -> Mapping[str, bytes]:
         """The encoded results of the steps that this run and earlier runs have stored."""
         return await self.step_writer.read(run)
@@ -117,12 +144,26 @@ class RunWriter:
             JobCancelled: Another run owns the job by now.
         """
         await self.step_writer.keep(run, key, record)
+        if key == UNDO:  # the name of the job that undoes the steps, which is to be there before they start
+            from jobfleet.operations.flows.callbacks import undo_later
+
+            await drive(self._store, undo_later(self._context, run.id, decode(record, what="undo")))
 
     async def extend_flow(self, run: Run, addition: FlowAddition) -> list[str]:
         """Add jobs to the flow of a run's job. If this is cancelled halfway, the next run of the job completes it."""
         from jobfleet.operations.flows.extend import extend_flow
 
         return await drive(self._store, extend_flow(self._context, run.id, str(run.header["flow"]), addition))
+
+    async def undo(self, job_id: str, names: Sequence[str]) -> Mapping[str, bytes] | None:
+        """Delete records of the steps of an ended job, and return those that are left; None if the job is open."""
+        lane = self._context.keys.lane_of(job_id)
+        if not await self._store.run(step_calls.drop_steps(lane, job_id, names)):
+            return None
+        (found,) = (await self._store.run(inspect.status(lane, (job_id,))))[1]
+        if isinstance(found, Final) and found.status is JobStatus.COMPLETED:  # after a replay
+            return {}
+        return await self._store.run(step_calls.steps(lane, job_id))
 
     async def acquire_lock(self, run: Run, name: str, number: int, limit: int, timeout: float | None) -> int:
         """Take a lock, or wait for it; return the fencing token.
@@ -139,6 +180,7 @@ class RunWriter:
         await self._locks.release(run, name, number)
 
     async def flush(self) -> None:
-        """Send gathered progress and log lines."""
+        """Send gathered progress, log lines and chunks."""
         await self.progress_writer.flush()
         await self.log_writer.flush()
+        await self.chunk_writer.flush()

@@ -35,8 +35,8 @@ def half_open(stage: Stage) -> None:
 
 @fault("swallow-reply", "a script runs, and its reply is lost with the connection", proxy=True, times=25)
 def swallow_reply(stage: Stage) -> None:
-    """Swallow the next reply to a script."""
-    _proxy(stage).swallow("EVALSHA")
+    """Swallow the next reply to any script, or to a claim: most scripts are others, and a claim may grant jobs."""
+    _proxy(stage).swallow(stage.dice.choice(("EVALSHA", ":claim:")))
 
 
 @fault("one-way-up", "nothing reaches the server for 4 s, its replies pass", proxy=True)

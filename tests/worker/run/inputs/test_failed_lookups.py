@@ -128,6 +128,7 @@ class Scene:
             conclusions=self.conclusions,
             parents=cast(Any, self.lost),
             routes=self.lost,
+            gates=cast(Any, self.lost),
             child="w.1",
             payloads=None,
             limits=LIMITS,

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 import redis
 
-from jobfleet import Fleet, JobFailed
+from jobfleet import Fleet, JobFailed, RateLimited
 from jobfleet.functions.registry import Registry
 from jobfleet.store.keys import Keyspace
 from tests.support.waiting import wait_until
@@ -84,6 +84,50 @@ def test_runs_end_as_they_would(
             wait_until(lambda: "job.lost" in broken.events, why="its loss is logged")
 
     assert broken.events == {"job.started", "job.failed", "job.retried", "job.completed", "job.lost"}
+
+
+def test_a_function_without_limits_that_a_service_refuses_is_named_once(
+    redis_url: str, registry: Registry, working: Working, caplog: pytest.LogCaptureFixture
+) -> None:
+    runs = iter(range(9))
+
+    def ask() -> int:
+        if (number := next(runs)) < 3:
+            raise RateLimited(0.01, limit="github")
+        return number
+
+    with Fleet(redis_url, registry=registry, lease=60, grace=60) as fleet:
+        asking = registry.register(ask, name="test.ask_a_service", fleet=fleet)
+        with working(of=fleet):
+            assert asking.enqueue().result(timeout=30) == 3
+
+    lines = [one.getMessage() for one in caplog.records if "limit.unused" in one.getMessage()]
+    (line,) = lines
+    assert line == (
+        "limit.unused function=test.ask_a_service it raises RateLimited and names no limit, so only this job waits: "
+        "write @job(limits=['github'])"
+    )
+
+
+def test_a_job_is_completed_in_the_log_only_if_redis_has_stored_that(
+    redis_url: str, registry: Registry, raw: redis.Redis, working: Working, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "jobfleet.worker")
+    go_on = threading.Event()
+
+    with Fleet(redis_url, registry=registry, lease=60, grace=60, log_jobs=True) as fleet:
+        waiting = registry.register(go_on.wait, name="test.wait", fleet=fleet)
+        kept, lost = waiting.enqueue(), waiting.enqueue()
+        with working(of=fleet), opened(go_on):
+            wait_until(lambda: raw.hlen(LANE.runs) == 2, why="both run")
+            raw.hdel(LANE.runs, lost.id)  # as if another run owned the job
+            go_on.set()
+            wait_until(lambda: "job.lost" in caplog.text, why="its loss is logged")
+            kept.wait(timeout=30)
+
+    lines = [one.getMessage().split() for one in caplog.records]
+    events = {job_id: [line[0] for line in lines if f"job_id={job_id}" in line] for job_id in (kept.id, lost.id)}
+    assert events == {kept.id: ["job.started", "job.completed"], lost.id: ["job.started", "job.lost"]}
 
 
 def test_the_line_of_a_job_without_a_result_reads_as_that_of_any_completed_job(

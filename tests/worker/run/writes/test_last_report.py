@@ -120,6 +120,17 @@ def test_a_job_that_is_cancelled_before_or_between_its_runs_tells_its_attempts(
     assert fleet.poll(retrying).cancel_requested_by == "ann"
 
 
+def test_a_job_that_completes_after_a_crash_and_a_failure_has_used_one_retry(
+    fleet: Fleet, registry: Registry, raw: redis.Redis
+) -> None:
+    job_id = fleet.enqueue(registry.register(lambda: 7, name="test.seven", fleet=fleet).job())
+    raw.hset(fleet.context.keys.lane_of(job_id).tries, job_id, "1:1:0:0:0")
+    fleet.run_worker(burst=True)
+
+    result = fleet.poll(job_id)
+    assert (result.status, result.attempt, result.retry_count) == (JobStatus.COMPLETED, 3, 1)
+
+
 def test_a_result_that_is_not_kept_tells_an_attempt(fleet: Fleet, registry: Registry) -> None:
     async def one() -> int:
         return 1

@@ -9,6 +9,7 @@ import pytest
 
 from jobfleet.metrics.tally import Tally
 from jobfleet.store.calls import settle
+from jobfleet.worker.run.output import ChunkBuffer, Output
 from jobfleet.worker.run.writes.metrics import Counting
 
 NOW = 1_000_000
@@ -20,7 +21,7 @@ RETRY = settle.retry("q.0.a", 7, delay_us=1, tries="")
 def run(item: settle.Item | None, **changes: Any) -> Any:
     given = {
         "lane": SimpleNamespace(queue="q"), "header": {"function": "f"}, "handler": object(),
-        "ending": SimpleNamespace(item=item),
+        "ending": SimpleNamespace(item=item), "output": Output(),
         "started_us": NOW - 400, "is_counted": False, "grant": SimpleNamespace(due=NOW - 1_000),
     }  # fmt: skip
     return SimpleNamespace(**{**given, **changes})
@@ -70,3 +71,13 @@ def test_a_run_that_never_started_has_no_times() -> None:
 def test_what_is_no_name_becomes_no_label(name: object) -> None:
     hostile = run(COMPLETE, header={"function": name}, handler=None)
     assert counted(hostile, "s")["jobs_finished_total"] == (("q", "?", "completed"), 1)
+
+
+def test_the_chunks_of_a_run_are_counted_with_its_end() -> None:
+    ended = run(COMPLETE)
+    ended.output.chunks = ChunkBuffer()
+    for _ in range(3):
+        ended.output.chunks.add(b"x")
+    ended.output.chunks.take()
+
+    assert counted(ended, "s")["chunks_emitted_total"] == (("q",), 3)

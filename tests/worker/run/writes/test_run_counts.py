@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from jobfleet.samples.point import COMPLETED, RUN, STARTED, WAIT
-from jobfleet.store.calls.settle import Completion
+from jobfleet.samples.buckets import bucket_of
+from jobfleet.samples.point import CANCELLED, COMPLETED, RETRIED, RUN, STARTED, WAIT
+from jobfleet.store.calls.settle import CHUNK, BriefCompletion, Completion, retry
 from jobfleet.store.keys import Keyspace
 from jobfleet.worker.run.writes.run_counts import EXACT, FunctionRuns, RunCounts
 
 LANE = Keyspace("jobfleet").lane("mail", 0)
 DONE = Completion("complete", "", "mail.0.x", 1, b"", 1, 1_000)
+BRIEF = BriefCompletion("complete_briefly", "", "mail.0.x", 1, b"", 1, 1_000, 1)
 
 
 @pytest.fixture
@@ -30,15 +32,64 @@ def observed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return weights
 
 
-def counted(runs: int) -> RunCounts:
-    """The counts after so many completed runs of one function."""
-    counts = RunCounts(lambda: (), lambda: 0)
-    run = SimpleNamespace(
-        lane=LANE, header={"function": "app.send"}, handler=1, started_us=3_000, grant=SimpleNamespace(due=1_000)
+def a_run(function: str = "app.send") -> Any:
+    """A run that has waited 2 ms. Runs of a function have the same handler."""
+    return SimpleNamespace(
+        lane=LANE, header={"function": function}, handler=function, started_us=3_000, grant=SimpleNamespace(due=1_000)
     )
-    for _ in range(runs):
-        counts.settled(cast("Any", run), DONE, "s")
+
+
+def counted(runs: int) -> RunCounts:
+    """The counts after so many completed runs of one function, which come in chunks."""
+    counts = RunCounts(lambda: (), lambda: 0)
+    for _ in range(runs // CHUNK):
+        counts.settled([a_run()] * CHUNK, [DONE] * CHUNK, "s" * CHUNK)
     return counts
+
+
+def points(counts: RunCounts) -> dict[str, dict[int, Any]]:
+    """What is new, by function."""
+    return {function: point for _, function, point in counts.take()}
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["in one trip", "in a trip each"])
+def test_runs_count_for_their_function_however_they_are_answered(together: bool) -> None:
+    endings = [
+        (a_run("app.send"), DONE, "s"),
+        (a_run("app.call"), BRIEF, "s"),
+        (a_run("app.send"), BRIEF, "d"),
+        (a_run("app.call"), DONE, "c"),
+        (a_run("app.send"), retry("mail.0.x", 1, delay_us=1, tries=""), "s"),
+    ]
+    counts = RunCounts(lambda: (), lambda: 4_000)
+
+    for part in [endings[:3], endings[3:]] if together else [[one] for one in endings]:
+        runs, items, letters = zip(*part, strict=True)
+        counts.settled(runs, items, "".join(letters))
+
+    waits, spent = {bucket_of(2_000): 2}, {bucket_of(1_000): 2}
+    assert points(counts) == {
+        "app.send": {
+            COMPLETED: 2, RETRIED: 1, STARTED: 3, WAIT: {bucket_of(2_000): 3}, RUN: {bucket_of(1_000): 3},
+        },
+        "app.call": {COMPLETED: 1, CANCELLED: 1, STARTED: 2, WAIT: waits, RUN: spent},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("skip", [0, 1, 7, 127])
+def test_the_share_of_runs_in_the_histograms_does_not_depend_on_the_chunks(observed: list[int], skip: int) -> None:
+    alone, together = FunctionRuns("mail", "app.send"), FunctionRuns("mail", "app.send")
+    alone.skip = together.skip = skip
+    sizes = [1, 50, 3, 49, 50, 7]
+
+    for size in sizes:
+        together.complete([a_run()] * size, [DONE] * size)
+    chunked = observed.copy()
+    for _ in range(sum(sizes)):
+        alone.complete([a_run()], [DONE])
+
+    assert chunked == observed[len(chunked) :] == [skip + 1] * (sum(sizes) // (skip + 1))
+    assert alone.news(0) == together.news(0)
 
 
 def test_few_runs_are_all_in_the_histograms(observed: list[int]) -> None:

@@ -27,6 +27,10 @@ local function forget(batch, item)
     if meta_field(item.meta, 'x') then batch.expiry[#batch.expiry + 1] = item.id end
     local key = meta_field(item.meta, 'u')
     if key then batch.unique[#batch.unique + 1] = {key, item.id} end
+    if find(item.meta, '\no ', 1, true) then
+      batch.strict = batch.strict or {}
+      batch.strict[#batch.strict + 1] = item
+    end
   end
   if item.watched then batch.watched[#batch.watched + 1] = item.id end
 end
@@ -68,10 +72,16 @@ local function leave(batch, keys, item, band, score)
 end
 
 local function wake_up(batch, keys)
-  if batch.woken and not batch.paused then redis.call('ZADD', keys.wake, 0, 'w') end
+  if batch.woken and not batch.paused and keys.wake then redis.call('ZADD', keys.wake, 0, 'w') end
 end
 
 local function flush(batch, keys, lane_tag)
+  if batch.strict then  -- create the functions only if they are needed
+-- @include lib/group/advance
+    advance(batch.strict, groups_of(batch, keys), keys, lane_tag, batch.now, function(item, band, due)
+      stand(batch, keys, item, band, due)
+    end)
+  end
   -- Additions come before removals, and the run is removed first. If a key has a wrong type, the script ends there, and is
   -- repeated after that key was moved aside (docs/adr/0012).
   for ttl, rows in pairs(batch.results) do keep_results(rows, ttl) end

@@ -10,6 +10,7 @@ local function fail(batch, keys, item, record, ttl, duration, reason, spent)
   local entry = redis.call('XADD', keys.dlq, '*', 'id', item.id, 'reason', reason, 'band', item.run.band, 'tries', spent,
     'meta', item.meta or '', 'record', record, 'envelope', item.envelope)
   redis.call('HSET', keys.dead, item.id, entry)
+  item.is_failure = true
   forget(batch, item)
   finished(batch, item.id, 'fa', duration)
   batch.run_us = (batch.run_us or 0) + duration

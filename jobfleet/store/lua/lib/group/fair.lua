@@ -39,8 +39,8 @@ local function next_entry(grouped, one, want, latest)
   -- A list that is shorter than requested is the last one.
   if not entry and (not jobs or at > one.want) then
     local from = jobs and '(' .. jobs[at - 1] or '[' .. key .. '\0'
-    jobs, one.at, one.want = call('ZRANGEBYLEX', grouped, from, '(' .. key .. '\1', 'LIMIT', '0', want), 1, want
-    one.jobs, entry = jobs, jobs[1]
+    jobs, at = call('ZRANGEBYLEX', grouped, from, '(' .. key .. '\1', 'LIMIT', '0', want), 1
+    one.jobs, one.at, one.want, entry = jobs, at, want, jobs[1]
   end
   if entry then
     local due = sub(entry, #key + 2, #key + 17)
@@ -91,9 +91,13 @@ local function fair_share(keys, is_set, prefix, moment, moment_text, others)
     return found
   end
 
+  local placed, last_place, place_text = 0, nil, nil  -- many have the same place, and to print a number is expensive
+
   local function put(band, one, is_resting)
-    local n = #ring
-    ring[n + 1], ring[n + 2] = (is_resting and REST or 0) + SPAN * band + one.v, one.key
+    local place = (is_resting and REST or 0) + SPAN * band + one.v
+    if place ~= last_place then last_place, place_text = place, int(place) end
+    ring[placed + 1], ring[placed + 2] = place_text, one.key
+    placed = placed + 2
   end
 
   local function look_again(key, at)

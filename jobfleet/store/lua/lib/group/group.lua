@@ -2,7 +2,8 @@
 
 -- Waiting jobs of groups. `grouped` has "band group\0due\0id" for each, all at score 0: the jobs of a group are adjacent,
 -- by due time. `gdue` has "band group" by the time of the next check of its turn. An entry is a hint for claim, and a
--- superfluous one costs one check. `ring` has groups that take turns, and groups that rest (lib/group/rest.lua).
+-- superfluous one costs one check. `ring` has groups that take turns, and groups that rest (lib/group/rest.lua). Strict
+-- sequences have entries of their own in `grouped` (lib/group/sequence.lua).
 -- @include lib/waiting/score
 
 -- Collects a script's changes; created for the first job of a group, because creating functions takes time.
@@ -67,5 +68,5 @@ local function new_groups(keys)
     return woken
   end
 
-  return {waits = waits, leaves = leaves, freed = freed, write = write}
+  return {waits = waits, leaves = leaves, freed = freed, write = write, stand = stand, gone = gone}
 end

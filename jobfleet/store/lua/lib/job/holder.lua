@@ -8,8 +8,9 @@ local function standing_of(tag, bands, id, now)
     if is_blocked(due) then return 'blocked', false end
     if due then
       local has_tries = redis.call('HEXISTS', tag .. 'tries', id) == 1
-      if due_of_score(due) <= now then return 'queued', has_tries end
-      return has_tries and 'retrying' or 'scheduled', has_tries
+      local has_started = has_tries or redis.call('HEXISTS', tag .. 'steps:' .. id, '@') == 1  -- it waits in a run
+      if due_of_score(due) <= now then return 'queued', has_started end
+      return has_tries and 'retrying' or 'scheduled', has_started
     end
   end
   if redis.call('EXISTS', tag .. 'job:' .. id) == 1 then return 'blocked', true end

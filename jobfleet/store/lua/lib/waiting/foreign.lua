@@ -1,9 +1,10 @@
 -- @include lib/waiting/bounds
 -- Jobs that a claim leaves to others: their functions are unknown to the claiming child but known to other live workers.
 -- `list` names these functions, one line each: the name, then for each kind of worker that knows it the number in KEYS of
--- the marker on which its children block. A claim checks at most LOOKS jobs. If that is not enough, `past` says how
--- far it came, and the next claim continues there: "p band score ties" for the plain jobs of a band, of which `ties`
--- at that score were skipped, and "r band n" for the groups, of which n in the order of their turns were skipped.
+-- the marker on which its children block, or =n if the claim may take n of its jobs (docs/adr/0059). A claim checks at
+-- most LOOKS jobs. If that is not enough, `past` says how far it came, and the next claim continues there: "p band score
+-- ties" for the plain jobs of a band, of which `ties` at that score were skipped, and "r band n" for the groups, of which
+-- n in the order of their turns were skipped.
 local LOOKS, HEAD = 200, 159
 
 -- The function in the head of an envelope (frame.py, envelope.py: a map, and its first key); nil if it cannot
@@ -42,6 +43,11 @@ local function foreign_jobs(prefix, moment, keys, list, past)
       local _, at = string.find(list, '\n' .. name .. ' ', 1, true)
       line = at and string.match(list, '^[^\n]*', at + 1) or false
       lines[name] = line
+    end
+    local share = line and tonumber(string.match(line, '^=(%d+)'))
+    if share then
+      line = share == 0 and ''
+      if share > 0 then lines[name] = '=' .. share - 1 end
     end
     return line
   end

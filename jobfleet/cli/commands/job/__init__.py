@@ -1,0 +1,1 @@
+"""The commands for jobs: enqueue them, show them, and change them."""

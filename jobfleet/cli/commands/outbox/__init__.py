@@ -1,0 +1,1 @@
+"""`jobfleet outbox`: the rows of the transactional outbox."""

@@ -1,0 +1,1 @@
+"""Completion of the command line in shells: their scripts, and the answers to them."""

@@ -1,0 +1,1 @@
+"""Typed arguments and results of functions."""

@@ -1,0 +1,114 @@
+"""Waits of a job: it sleeps, or waits for a signal, without a run. The stored steps are the record of its waits."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from jobfleet.codec import decode
+from jobfleet.durations import seconds_or_text
+from jobfleet.errors import InvalidJob, SignalTimeout
+from jobfleet.functions.steps import NOW, check_key
+from jobfleet.model.signal_token import new_token, token_hash
+from jobfleet.model.signals import Suspended
+
+if TYPE_CHECKING:
+    from jobfleet.functions.running.run_port import RunPort
+    from jobfleet.functions.steps import Steps
+
+WAIT, SIGNAL, TOKEN = "w:", "x:", "t:"
+LONGEST = 3650 * 86_400.0
+"""Seconds that a wait lasts at most, and without a time-out: ten years."""
+MOST = 1000
+"""Maximum number of stored waits, signals, steps and checkpoints of a job."""
+
+
+class Waits:
+    """The waits of one run.
+
+    Args:
+        port: The worker.
+        steps: The steps of the run.
+        job_id: The id of the job.
+    """
+
+    def __init__(self, port: RunPort, steps: Steps, job_id: str) -> None:
+        self._port = port
+        self._steps = steps
+        self._job_id = job_id
+        self._numbers: Counter[str] = Counter()
+
+    async def sleep(self, delay: Any, key: str | None) -> None:
+        """Continue the job after a delay that counts from the first run that comes here."""
+        self._numbers["sleep"] += 1
+        key = f"#{self._numbers['sleep']}" if key is None else f" {check_key(key)}"
+        await self._passed(f"s{key}", "", _length(delay, "sleep"))
+
+    async def wait_for(self, name: str, timeout: Any) -> Any:
+        """Return the value of a signal. Each wait for it in a run has its own time-out.
+
+        Raises:
+            SignalTimeout: The signal did not come in time.
+        """
+        check_signal(name)
+        self._numbers[f"x {name}"] += 1
+        key = f"x{self._numbers[f'x {name}']} {name}"
+        record = await self._passed(key, name, LONGEST if timeout is None else _length(timeout, "timeout"))
+        if record is None:
+            raise SignalTimeout(
+                f"{self._job_id} was not sent the signal {name!r} in time.", job_id=self._job_id, name=name
+            )
+        return decode(record, what=f"signal {name!r}")
+
+    def token(self, name: str) -> str:
+        """Return a secret that sends a signal. Only its hash is stored, when the next step or wait starts."""
+        check_signal(name)
+        text = new_token(self._job_id)
+        self._steps.unsent.append((TOKEN + token_hash(text), name))
+        return text
+
+    async def _passed(self, key: str, name: str, delay: float) -> bytes | None:
+        """End the run unless this wait is over; return the signal that has ended it.
+
+        A signal counts for a wait if it came before the end of that wait. This does not change any more once the end
+        has passed, so all later runs take the same branch.
+        """
+        for is_fresh in (False, True):
+            known = await self._steps.known(fresh=is_fresh)
+            till, signal = known.get(WAIT + key), known.get(SIGNAL + name) if name else None
+            if signal is not None:
+                at, _, record = signal.partition(b"\n")
+                if till is None or int(at) < int(till):
+                    return record
+            if till is not None and int(till) <= int(known[NOW]):
+                return None
+        if WAIT + key not in known and len(known) > MOST:
+            raise InvalidJob(
+                f"{self._job_id} keeps too much: it has {MOST:,} steps, checkpoints, waits and signals.", field="wait"
+            )
+        await self._steps.ready()
+        self._port.suspend(Suspended(key, name, delay))
+        return None  # only in a test without a worker, where a wait is over at once
+
+
+def check_signal(name: object) -> str:
+    """Check the name of a signal; return it.
+
+    Raises:
+        InvalidJob: It is not a text of 1 to 200 printable characters.
+    """
+    return check_key(name, "The name of a signal", "name")
+
+
+def _length(delay: Any, field: str) -> float:
+    try:
+        length = seconds_or_text(delay, field=field)
+    except InvalidJob:
+        length = math.inf
+    if length > LONGEST:
+        raise InvalidJob(
+            f"{field} is {delay!r:.80}; give seconds, a timedelta or a text such as '3d', at most ten years.",
+            field=field,
+        )
+    return length

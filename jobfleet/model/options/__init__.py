@@ -1,0 +1,1 @@
+"""Which values the options of a job may have, option by option."""

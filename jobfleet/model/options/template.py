@@ -1,0 +1,121 @@
+"""Templates of unique keys and of groups: texts that name arguments of a call, such as ``invoice-{order.id}``. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from functools import lru_cache
+from string import Formatter
+from typing import Any
+
+from jobfleet.errors import InvalidJob
+from jobfleet.model.option_types import Items
+from jobfleet.secret import Secret
+
+_PLACEHOLDER = re.compile(r"(?:[0-9]+|[^\W\d]\w*)?(?:\.[^\W\d_]\w*|\[[^\[\]]+\])*")  # no private attributes, no nesting
+
+
+_STEP = re.compile(r"\.(\w+)|\[([^\[\]]+)\]")
+
+
+class _Formatter(Formatter):
+    """Fills a template; an error names the argument that the call does not have.
+
+    Args:
+        option: The option that has the template.
+        check: Checks a value and its placeholder.
+    """
+
+    def __init__(self, option: str, check: Callable[[object, str], None] | None = None) -> None:
+        self._option = option
+        self._check = check
+
+    def get_value(self, key: int | str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        try:
+            return super().get_value(key, args, kwargs)
+        except LookupError:
+            has = ", ".join(sorted(kwargs)) or ("only positions, from {0} on" if args else "no named arguments")
+            raise InvalidJob(
+                f"{self._option} names {{{key}}}, which is not an argument of this call; it has {has}.",
+                field=self._option,
+            ) from None
+
+    def get_field(self, field_name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        first = re.split(r"[.\[]", field_name, maxsplit=1)[0]
+        key: int | str = int(first) if first.isdecimal() else first
+        value: Any = self.get_value(key, args, kwargs)
+        for name, index in _STEP.findall(field_name[len(first) :]):
+            if index:
+                value = value[int(index) if index.isdecimal() else index]
+            elif isinstance(value, Mapping):  # an object whose class its producer does not know
+                value = value[name]
+            else:
+                value = getattr(value, name)
+        if isinstance(value, Enum):
+            value = value.value
+        if isinstance(value, Secret):
+            raise InvalidJob(
+                f"{self._option} names {{{field_name}}}, which is a Secret; everybody could read it there.",
+                field=self._option,
+            )
+        if self._check is not None:
+            self._check(value, field_name)
+        return value, key
+
+
+@lru_cache(maxsize=256)
+def placeholders(template: str, option: str = "unique") -> tuple[str, ...]:
+    """Return the arguments that a template names: names, numbers, or an empty string for the next positional one.
+
+    Args:
+        template: The template.
+        option: The option that has it, for errors.
+
+    Raises:
+        InvalidJob: The template is not a format string, or it uses a feature that templates do not support.
+    """
+    found = []
+    try:
+        parts = list(Formatter().parse(template))
+    except ValueError as error:
+        raise InvalidJob(f"{option} is {template!r}: {error}; write a literal brace twice.", field=option) from None
+    for _, field, spec, _ in parts:
+        if field is None:
+            continue
+        if not _PLACEHOLDER.fullmatch(field) or "{" in (spec or ""):
+            raise InvalidJob(
+                f"{option} holds {{{field}}}; name an argument as {{id}}, {{0}}, {{order.id}} or {{row[id]}}.",
+                field=option,
+            )
+        found.append(re.split(r"[.\[]", field, maxsplit=1)[0])
+    return tuple(found)
+
+
+def fill(
+    template: str,
+    args: Items[object],
+    named: Mapping[str, object],
+    *,
+    option: str,
+    check: Callable[[object, str], None] | None = None,
+) -> str:
+    """Fill a template from a call's arguments.
+
+    Args:
+        template: The template.
+        args: The positional arguments, for placeholders such as ``{0}``.
+        named: All arguments whose names are known, for placeholders such as ``{id}``.
+        option: The option that has the template, for errors.
+        check: Checks each value and its placeholder.
+
+    Raises:
+        InvalidJob: The call lacks an argument that the template names, or a value cannot be formatted.
+    """
+    placeholders(template, option)  # the template may come from another party; it must not reach private attributes
+    try:
+        return _Formatter(option, check).vformat(template, tuple(args), named)
+    except InvalidJob:
+        raise
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
+        raise InvalidJob(f"{option} {template!r} cannot be made from this call: {error}.", field=option) from error

@@ -1,0 +1,259 @@
+"""Define, close, open and list named limits; list, open and close circuit breakers."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+from jobfleet.clock import to_us
+from jobfleet.errors import InvalidJob
+from jobfleet.functions.manifest import read_gates
+from jobfleet.model import seconds
+from jobfleet.model.gates import BREAKER, LIMIT, BreakerInfo, NamedLimit, adaptive_bounds, check_limit_name, named_rate
+from jobfleet.model.limit import concurrency_of
+from jobfleet.model.option_types import Seconds
+from jobfleet.model.who import NOBODY, from_word
+from jobfleet.operations.audit import Action, Change
+from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.operation import Operation, value
+from jobfleet.operations.results import moment
+from jobfleet.store.calls.gate import state as calls
+from jobfleet.store.calls.gate.state import GateSeen
+from jobfleet.store.calls.lock import Holder
+from jobfleet.store.records import FleetSeen
+from jobfleet.store.rows import sound
+
+OPENS_BY_HAND = 7e15
+"""From this time on, in µs, a closing lasts until somebody opens the limit."""
+BUCKETS, SPAN = 64, 68
+"""The buckets of a period, and those that count; as in lua/lib/gate/gate.lua."""
+WORDS = {"open": "open", "half": "half-open"}
+DEFINES = ("rate", "concurrency", "adaptive")
+_USED, _COUNTS = re.compile(r"(\d{1,18}):(\d{1,18})"), re.compile(r"\d{1,18}:(\d{1,18}):(\d{1,18})")
+
+
+def define(
+    context: FleetContext, name: str, *, rate: object, concurrency: int | None, adaptive: object, replace: bool = False
+) -> Operation[bool]:
+    """Define a named limit, or change what is given of it; return False if it was defined so before.
+
+    Raises:
+        InvalidJob: A value is wrong, or none is given, or there are too many limits.
+    """
+    check_limit_name(name, field="name")
+    if rate is None and concurrency is None and adaptive is None:
+        raise InvalidJob("Nothing to limit; give rate, concurrency or adaptive.", field="rate")
+    if concurrency is not None and adaptive is not None:
+        raise InvalidJob("concurrency is fixed, and adaptive has bounds of it; give one.", field="adaptive")
+    read = None if rate is None else named_rate(rate)
+    most = None if concurrency is None else concurrency_of(concurrency, stop="close the limit")
+    if most == math.inf:
+        raise InvalidJob("concurrency is infinite; leave it out for no limit.", field="concurrency")
+    call = calls.define_limit(
+        context.keys,
+        f"{LIMIT}:{name}",
+        most=None if most is None else int(most),
+        bounds=None if adaptive is None else adaptive_bounds(adaptive),
+        count=None if read is None else read.amount,
+        period_us=None if read is None else to_us(read.period),
+        how="replace" if replace else "change",
+        rate="" if rate is None else f"{rate}/s" if isinstance(rate, int) else str(rate).replace(" ", ""),
+    )
+    changed: bool | None = value((yield (call,)))
+    if changed is None:
+        raise InvalidJob(f"There are {calls.MOST_LIMITS:,} named limits, which is the most.", field="name")
+    return changed
+
+
+def remove(context: FleetContext, name: str) -> Operation[bool]:
+    """Remove a named limit; return False if there was none."""
+    call = calls.define_limit(context.keys, f"{LIMIT}:{check_limit_name(name, field='name')}", how="remove")
+    return bool(value((yield (call,))))
+
+
+def shut(
+    context: FleetContext, gate: str, duration: Seconds | None, *, by: str | None, reason: str | None
+) -> Operation[bool]:
+    """Let no run pass a gate for some seconds, or (None) until somebody opens it.
+
+    Raises:
+        InvalidJob: There is no such gate, or the time is not valid.
+    """
+    yield from _check_known(context, gate)
+    for_us = calls.FOREVER if duration is None else max(1, to_us(seconds(duration, field="seconds")))
+    return bool(value((yield (calls.shut_gate(context.keys, gate, for_us, by=by, reason=reason),))))
+
+
+def unshut(context: FleetContext, gate: str, *, by: str | None) -> Operation[bool]:
+    """Let runs pass a gate again; return False if they could.
+
+    Raises:
+        InvalidJob: There is no such gate.
+    """
+    yield from _check_known(context, gate)
+    return bool(value((yield (calls.shut_gate(context.keys, gate, 0, by=by),))))
+
+
+def _check_known(context: FleetContext, gate: str) -> Operation[None]:
+    """Refuse the name of a gate that has no state and that no function declares: it is probably mistyped."""
+    _, rows = value((yield (calls.gates(context.keys, (gate,)),)))
+    if rows and rows[0].fields:
+        return
+    seen: FleetSeen = value((yield (context.fleet_call(),)))
+    kind, _, name = gate.partition(":")
+    declared: set[str] = set()
+    for function, record in seen.functions.items():
+        limits, per = read_gates(record)
+        if kind == LIMIT:
+            declared.update(limits)
+        elif per == "group":
+            declared.update([name] if name.startswith("group:") else ())
+        elif per:
+            declared.add(per if per.startswith(LIMIT) else f"function:{function}")
+    if seen.functions and name not in declared:  # before the first worker no name is known
+        what, remedy = ("limit", "limits named") if kind == LIMIT else ("breaker", "breakers ls")
+        raise InvalidJob(
+            f"There is no {what} {name!r:.100}, and no published function has it. 'jobfleet {remedy}' lists those that "
+            f"there are.",
+            field="name",
+        )
+
+
+def gate_of_limit(name: str) -> str:
+    """The gate of a named limit."""
+    return f"{LIMIT}:{check_limit_name(name, field='name')}"
+
+
+def gate_of_breaker(name: str) -> str:
+    """The gate of a breaker.
+
+    Raises:
+        InvalidJob: The name has no known kind.
+    """
+    kind, _, rest = str(name).partition(":")
+    if kind in {"function", "group", LIMIT} and rest and name.isprintable() and len(name) < 500:
+        return f"{BREAKER}{name}"
+    raise InvalidJob(
+        f"{name!r:.100} is not a breaker; give 'function:NAME', 'group:QUEUE:GROUP' or 'limit:NAME'.", field="name"
+    )
+
+
+def gates(context: FleetContext) -> Operation[tuple[list[NamedLimit], list[BreakerInfo]]]:
+    """List the named limits, and the circuit breakers that have counted a run, both by name."""
+    now, rows = yield from _all(context)
+    rows.sort(key=lambda row: row.name)
+    limits = [limit_info(row, now) for row in rows if row.name.startswith(f"{LIMIT}:")]
+    return limits, [breaker_info(row, now) for row in rows if row.name.startswith(BREAKER)]
+
+
+def named_limits(context: FleetContext) -> Operation[list[NamedLimit]]:
+    """List the named limits by name."""
+    return (yield from gates(context))[0]
+
+
+def breakers(context: FleetContext) -> Operation[list[BreakerInfo]]:
+    """List the circuit breakers that have counted a run, by name."""
+    return (yield from gates(context))[1]
+
+
+def _all(context: FleetContext) -> Operation[tuple[int, list[GateSeen]]]:
+    found: list[GateSeen] = []
+    while True:
+        now, rows = value((yield (calls.gates(context.keys, skip=len(found)),)))
+        found += rows
+        if len(rows) < calls.CHUNK:
+            return now, [row for row in found if row.fields]
+
+
+def limit_info(row: GateSeen, now: int) -> NamedLimit:
+    """A named limit as operators see it."""
+    fields = row.fields
+    low, high, level = (_number(fields, name) for name in ("low", "high", "level"))
+    closed = _number(fields, "closed") or 0
+    left, next_us = _left(fields, now)
+    return NamedLimit(
+        row.name.partition(":")[2],
+        rate=fields.get("rate"),
+        concurrency=None if (most := _number(fields, "most")) is None else int(most),
+        adaptive=None if low is None or high is None else (int(low), int(high)),
+        level=None if low is None else int(level if level is not None else low),
+        running=row.running,
+        left=left,
+        next_in=max(0.0, (next_us - now) / 1e6) if left == 0 else 0.0,
+        closed_for=math.inf if closed > OPENS_BY_HAND else max(0.0, (closed - now) / 1e6),
+        by=_by(fields),
+        reason=fields.get("why", ""),
+        is_defined="defined" in fields,
+        holders=tuple(sound(row.holders, lambda text: Holder.parse(text).job_id)[0]),
+    )
+
+
+def _left(fields: Mapping[str, str], now: int) -> tuple[int | None, int]:
+    """What is left of a rate, and when (µs) the next part of it is free."""
+    count, period = _number(fields, "count"), _number(fields, "period")
+    if not count or not period:
+        return None, 0
+    width = period / BUCKETS
+    rows = [(int(at), int(used)) for at, used in _USED.findall(fields.get("used", ""))]
+    counted = [(at, used) for at, used in rows if now // width - at < SPAN]
+    left = max(0, int(count) - sum(used for _, used in counted))
+    return left, int((counted[0][0] + SPAN) * width) if counted else 0
+
+
+def breaker_info(row: GateSeen, now: int) -> BreakerInfo:
+    """A breaker as operators see it."""
+    fields = row.fields
+    until, is_open = _number(fields, "until") or 0, fields.get("state") == "open"
+    counts = _COUNTS.findall(fields.get("counts", ""))
+    return BreakerInfo(
+        row.name.removeprefix(BREAKER),
+        WORDS.get(fields.get("state", ""), "closed"),
+        by=_by(fields),
+        reason=fields.get("why", ""),
+        since=moment(int(_number(fields, "since") or 0)),
+        opened_at=moment(int(_number(fields, "opened") or 0)),
+        trial_in=(max(0.0, (until - now) / 1e6) if until else math.inf) if is_open else 0.0,
+        succeeded=sum(int(good) for good, _ in counts),
+        failed=sum(int(bad) for _, bad in counts),
+    )
+
+
+def _by(fields: Mapping[str, str]) -> str | None:
+    word = fields.get("by", NOBODY)
+    return None if word == NOBODY else from_word(word)
+
+
+def _number(fields: Mapping[str, str], name: str) -> float | None:
+    try:
+        number = float(fields.get(name, ""))
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None  # another is not from a script
+
+
+def action(context: FleetContext, verb: str, gate: str, after: Mapping[str, object]) -> Action:
+    """An operator's change of a gate, as the audit records it."""
+    kind, _, name = gate.partition(":")
+    given = {field: _shown(one) for field, one in after.items() if one is not None}
+
+    def look() -> Operation[Change]:
+        now, rows = value((yield (calls.gates(context.keys, (gate,)),)))
+        return Change(_before(rows, now, kind), given)
+
+    return Action(f"{kind}.{verb}", name, given, look)
+
+
+def _before(rows: Sequence[GateSeen], now: int, kind: str) -> dict[str, object]:
+    row = rows[0] if rows and rows[0].fields else None
+    if row is None:
+        return {}
+    if kind != LIMIT:
+        return {"state": breaker_info(row, now).state}
+    info = limit_info(row, now)
+    given = {name: _shown(getattr(info, name)) for name in DEFINES if getattr(info, name) is not None}
+    return {**given, "closed": info.closed_for > 0}
+
+
+def _shown(one: object) -> object:
+    return list(one) if isinstance(one, tuple) else one

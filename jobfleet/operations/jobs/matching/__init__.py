@@ -1,0 +1,1 @@
+"""Find the jobs that match a filter: list them, select them."""

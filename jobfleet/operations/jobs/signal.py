@@ -1,0 +1,86 @@
+"""Send signals to open jobs, by the id of the job or by a token that the job has made."""
+
+from __future__ import annotations
+
+from secrets import token_hex
+
+from jobfleet.codec import decode, encode
+from jobfleet.errors import InvalidJob, JobNotFound
+from jobfleet.functions.waiting.waits import check_signal
+from jobfleet.model.signal_token import job_of_token, token_hash
+from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.operation import Operation, value
+from jobfleet.store.calls import steps as calls
+
+TOKEN = "t:"
+UNKNOWN_TOKEN = "No job has made this token, or the job is not known any more."
+
+
+def signal(
+    context: FleetContext, job_id: str, name: str, sent: object, by: str | None, *, nonce: str = ""
+) -> Operation[bool]:
+    """Send a signal to a job.
+
+    Returns:
+        False if the job has ended, or another signal of this name came first.
+
+    Args:
+        context: The context of the fleet.
+        job_id: The job.
+        name: The name of the signal.
+        sent: The value.
+        by: Who sends it; None for nobody in particular.
+        nonce: The same in each repetition; empty for a new one.
+
+    Raises:
+        JobNotFound: The job is not known.
+        InvalidJob: The name is wrong, or the job keeps too much already.
+        EncodingError: The value cannot be encoded.
+    """
+    check_signal(name)
+    record = encode(sent, limits=context.limits, what="signal")
+    config = context.config
+    ttl_ms = round(max(config.failed_result_ttl, config.dead_ttl) * 1000)
+    call = calls.signal(
+        context.keys.lane_of(job_id), job_id, name, record, by=by, nonce=nonce or token_hex(8), ttl_ms=ttl_ms
+    )
+    letter = value((yield (call,)))
+    if letter == "u":
+        raise JobNotFound(job_id)
+    if letter == "m":
+        raise InvalidJob(
+            f"{job_id} keeps too much: the signal {name!r} is beyond {calls.MOST:,} records, "
+            f"or {calls.MOST_BYTES // 1024**2} MiB of them. Send fewer signals of other names, or smaller values.",
+            field="signal",
+        )
+    return bool(letter == "s")
+
+
+def signal_of_token(context: FleetContext, token: str) -> Operation[tuple[str, str]]:
+    """Return the job and the name of the signal of a token.
+
+    Raises:
+        JobNotFound: No job has made this token, or the job is not known any more.
+    """
+    job_id = job_of_token(token) or ""
+    try:
+        lane = context.keys.lane_of(job_id)
+    except JobNotFound:
+        raise JobNotFound("", UNKNOWN_TOKEN) from None
+    name = TOKEN + token_hash(token)  # only this is read: anybody may ask, and the job may store much
+    record = value((yield (calls.steps(lane, job_id, name),))).get(name)
+    if record is None:
+        raise JobNotFound("", UNKNOWN_TOKEN)
+    return job_id, decode(record, what="token")
+
+
+def signal_by_token(context: FleetContext, token: str, sent: object, by: str | None) -> Operation[bool]:
+    """Send the signal of a token; a repetition of the same token is harmless.
+
+    Raises:
+        JobNotFound: No job has made this token, or the job is not known any more.
+        InvalidJob: The job keeps too much already.
+        EncodingError: The value cannot be encoded.
+    """
+    job_id, name = yield from signal_of_token(context, token)
+    return (yield from signal(context, job_id, name, sent, by, nonce=token_hash(token)))

@@ -1,0 +1,114 @@
+"""Calls for the definition and the state of gates: define_limit, shut_gate and gates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from jobfleet.store.call import Call, Reply
+from jobfleet.store.calls.control import who, why
+from jobfleet.store.keys import Keyspace
+from jobfleet.store.rows import text_of
+from jobfleet.store.script import load
+
+CHUNK = 50
+MOST_LIMITS = 10_000
+"""Maximum number of defined limits."""
+SHOWN = 5
+"""How many runs per gate are shown."""
+MOST_HELD = 1000
+"""How many runs of a gate are checked at once for whether they are alive."""
+FOREVER = -1
+"""The duration of a closing that ends when somebody opens the gate."""
+
+
+class GateSeen(NamedTuple):
+    """A gate as it is stored.
+
+    Attributes:
+        name: Its name.
+        fields: Its fields.
+        running: How many runs are inside.
+        holders: Some of them.
+    """
+
+    name: str
+    fields: Mapping[str, str]
+    running: int
+    holders: tuple[str, ...]
+
+
+def define_limit(
+    keys: Keyspace,
+    name: str,
+    *,
+    most: int | None = None,
+    bounds: tuple[int, int] | None = None,
+    count: int | None = None,
+    period_us: int | None = None,
+    rate: str = "",
+    how: Literal["change", "replace", "remove"] = "change",
+) -> Call[bool | None]:
+    """Define a named limit, or remove its definition; return whether it changed, None if there are too many.
+
+    Args:
+        keys: The fleet's keys.
+        name: The name of its gate.
+        most: How many of its runs are inside at once.
+        bounds: The bounds of an adaptive limit.
+        count: The costs per period.
+        period_us: The period in µs.
+        rate: The rate as it was given.
+        how: Whether what is not given stays or is removed, or everything is removed.
+    """
+    low, high = bounds or (None, None)
+    numbers = ["" if number is None else number for number in (most, low, high, count, period_us)]
+    args = (name, keys.gate_freed(""), MOST_LIMITS, how, *numbers, rate)
+    return Call(
+        load("define_limit"),
+        (keys.gates, keys.gate(name)),
+        args,
+        lambda reply: bool(int(reply[1])) if reply[0] == b"defined" else None,
+    )
+
+
+def shut_gate(
+    keys: Keyspace, name: str, for_us: int, *, by: str | None, reason: str | None = None, since: int = 0
+) -> Call[bool]:
+    """Let no run pass a gate for some time, or let runs pass again; return whether something changed.
+
+    Args:
+        keys: The fleet's keys.
+        name: The name of the gate.
+        for_us: For how many µs; 0 to let runs pass; `FOREVER` until somebody opens it.
+        by: Who does it.
+        reason: Why.
+        since: When the run began that a service has refused, µs; 0 if an operator does it.
+    """
+    args = (name, keys.gate_freed(""), name.partition(":")[0], for_us, who(by), why(reason), since)
+    return Call(load("shut_gate"), (keys.gates, keys.gate(name)), args, lambda reply: bool(int(reply[1])))
+
+
+def gates(
+    keys: Keyspace, names: Sequence[str] = (), *, skip: int = 0, held_us: int = 0, most: int = SHOWN
+) -> Call[tuple[int, list[GateSeen]]]:
+    """Return Redis's time in µs, and at most 50 gates: those with these names, or the next ones of all.
+
+    Args:
+        keys: The fleet's keys.
+        names: The names; none for all gates.
+        skip: How many of all gates to skip.
+        held_us: For how long the returned runs must have been inside.
+        most: How many runs are returned at most per gate.
+    """
+    return Call(load("gates"), (keys.gates,), (keys.tag, skip, held_us, most, *names), _seen)
+
+
+def _seen(reply: Reply) -> tuple[int, list[GateSeen]]:
+    rows = reply[2]
+    seen = []
+    for at in range(0, len(rows), 4):
+        texts = [text_of(part) for part in rows[at + 1]]
+        fields = dict(zip(texts[::2], texts[1::2], strict=True))
+        seen.append(GateSeen(text_of(rows[at]), fields, int(rows[at + 2]), tuple(text_of(one) for one in rows[at + 3])))
+    return int(reply[1]), seen

@@ -1,0 +1,35 @@
+-- unwatch_many: record that dependants of some jobs were notified of an ending each, as unwatch does for one job.
+--
+-- KEYS    1 outbox      stream  endings of jobs with dependants
+--         2..* dependants:<id> zset dependants:<id>, result:<id>, two keys per item
+-- ARGV    1..* item     text    three per item: its record in outbox, ms of that ending, dependants and what remains
+-- FLAGS   allow-oom
+-- RETURNS {"unwatched", {left, …}}   of each, the number of dependants that are still to be notified
+-- EMITS   -
+-- COST    O(items + children · log n)
+
+-- After the id of each dependant are a space, 1 if it waits for a replay, 2 if it will read the record, else 0, and a space.
+local KEYS, ARGV = KEYS, ARGV  -- locals are faster in a loop
+local left, done = {}, {}
+for i = 1, #ARGV / 3 do
+  local key, ending = KEYS[2 * i], ARGV[3 * i - 1]
+  local gone, stays, reads = {}, {}, false
+  for child, rest in string.gmatch(ARGV[3 * i], '(%S+) (%d) ') do
+    if rest == '1' or rest == '2' and redis.call('PTTL', KEYS[1 + 2 * i]) > 0 then
+      reads = reads or rest == '2'
+      stays[#stays + 1] = ending
+      stays[#stays + 1] = child
+    else
+      gone[#gone + 1] = child
+    end
+  end
+  if #stays > 0 then redis.call('ZADD', key, unpack(stays)) end
+  if #gone > 0 then redis.call('ZREM', key, unpack(gone)) end
+  left[i] = redis.call('ZCOUNT', key, '-inf', '(' .. ending)
+  if left[i] == 0 then done[#done + 1] = ARGV[3 * i - 2] end
+  -- Dependants that read the record stay as long as the record: while they are registered, `retire` leaves it.
+  if left[i] == 0 and reads then redis.call('PEXPIRE', key, redis.call('PTTL', KEYS[1 + 2 * i])) end
+end
+if #done > 0 then redis.call('XDEL', KEYS[1], unpack(done)) end
+
+return {'unwatched', left}

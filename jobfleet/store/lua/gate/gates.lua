@@ -1,0 +1,30 @@
+-- gates: the definitions and the state of named limits and circuit breakers.
+--
+-- KEYS    1 gates       zset    names of the gates by the time of their last use (µs); defined limits at 9e15
+-- READS   gate:<name>   hash    definition and state
+--         inside:<name> zset the runs inside by the time they passed
+-- ARGV    1 tag         text    the fleet's prefix
+--         2 skip        int     number of gates to skip, if no names are given
+--         3 held        int     µs for which the runs that are returned must have been inside
+--         4 most        int     maximum number of these runs per gate
+--         5..* name     text    of the gates; at most 50; none for the next 50
+-- FLAGS   no-writes
+-- RETURNS {"gates", now, {name, fields, running, {holder, …}, …}}   four values per gate
+-- EMITS   -
+-- COST    O(gates · (fields + most))
+-- @include lib/base/clock
+-- @include lib/base/number
+
+local tag, skip, now = ARGV[1], tonumber(ARGV[2]), now_us()
+local before = int(now - tonumber(ARGV[3]))
+local names, rows = {unpack(ARGV, 5)}, {}
+if #names == 0 then names = redis.call('ZRANGE', KEYS[1], int(skip), int(skip + 49)) end
+
+for i = 1, #names do
+  local name = names[i]
+  local at, runs = 4 * i - 3, tag .. 'inside:' .. name
+  rows[at], rows[at + 1] = name, redis.call('HGETALL', tag .. 'gate:' .. name)
+  rows[at + 2], rows[at + 3] = redis.call('ZCARD', runs), redis.call('ZRANGEBYSCORE', runs, '-inf', before, 'LIMIT', '0', ARGV[4])
+end
+
+return {'gates', int(now), rows}

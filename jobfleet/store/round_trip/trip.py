@@ -1,0 +1,397 @@
+"""One round trip as a generator: the common logic of `Store` and `AsyncStore`.
+
+It yields the next step, a list of commands to exchange or seconds to wait, and receives the replies. Every call is safe
+to repeat, so a call without a reply is sent again.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict
+
+from jobfleet.clock import monotonic
+from jobfleet.errors import JobfleetError, ScriptContractError, StoreUnavailable
+from jobfleet.store.call import LATE, LONGER, Call, Command, Key
+from jobfleet.store.round_trip.replies import Remedy, read, remedy, sources_once, translate, unavailable
+from jobfleet.store.server.clock import ASK, ServerClock
+
+if TYPE_CHECKING:
+    from jobfleet.store.round_trip.barrier import Barrier
+
+FIRST_WAIT = 0.05
+LONGEST_WAIT = 1.0
+REMEMBERED = 1.0
+"""Seconds for which a lane that needed the general script gets it at once."""
+
+guard: Any = None
+"""Wraps the function that formats calls, in a process that must not write; see `read_only`."""
+Step = list[Command] | float
+Trip = Generator[Step, list[Any] | None, list[Any]]
+
+
+class Recorder(Protocol):
+    """A component that learns of every round trip, such as metrics, a history or a test."""
+
+    def tripped(self, calls: Sequence[Call[Any]], seconds: float) -> None:
+        """Record that a trip got its replies."""
+
+    def stumbled(self, error: BaseException) -> None:
+        """Record that a trip must be repeated."""
+
+
+class Sending(TypedDict):
+    """How a store sends calls; `trip` describes the fields."""
+
+    patience: float | None
+    url: str
+    attempt: float
+    clock: ServerClock
+    fake: bool
+    detours: Detours
+    recorder: Recorder | None
+
+
+def speller(*, fake: bool) -> Callable[..., Command]:
+    """Return the function that formats a call for a server that may know its script."""
+    spell = Call.for_fake if fake else Call.by_hash
+    return guard(spell) if guard else spell
+
+
+def until(clock: ServerClock, since: float, patience: float | None, attempt: float) -> int:
+    """Return the deadline of a call that was first sent at `since`: as long as a caller may wait for its reply.
+
+    Args:
+        clock: The server's clock.
+        since: A moment of the monotonic clock; with unlimited patience, the moment of this attempt.
+        patience: The patience in seconds; None for ever.
+        attempt: Time limit of one attempt in seconds.
+    """
+    return clock.at(since + (attempt if patience is None else max(patience, attempt)))
+
+
+class Detours:
+    """The lanes in which a fast path recently replied `LONGER`; there the general script is sent at once.
+
+    This is only a hint of one store; without it, a call costs one more exchange.
+    """
+
+    __slots__ = ("_until",)
+
+    def __init__(self) -> None:
+        self._until: dict[Key, float] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._until)
+
+    def chosen(self, calls: Sequence[Call[Any]], now: float) -> list[Call[Any]]:
+        """Return the calls, each replaced by its general call if needed."""
+        self._until = {key: until for key, until in self._until.items() if until > now}
+        return [call.instead() if call.instead and call.keys[0] in self._until else call for call in calls]
+
+    def longer(self, call: Call[Any], now: float) -> Call[Any]:
+        """Return the general call for a call whose fast path was refused."""
+        if call.instead is None:
+            raise ScriptContractError(
+                f"{call.script.name} returned {LONGER!r}: its fast path was refused, and it has no general script."
+            )
+        self._until[call.keys[0]] = now + REMEMBERED
+        return call.instead()
+
+
+class Making:
+    """Calls that are sent while they are made: the server works on one while the client makes the next.
+
+    They are recorded, because they may have to be sent again.
+
+    Args:
+        source: Makes the calls.
+        closing: Returns the barrier that must follow the calls, or None; called when all calls are made.
+
+    Attributes:
+        barrier: The barrier that was sent; None if there was none.
+        is_reached: Whether it was reached.
+        calls: The calls that were made, without the mark of the barrier.
+        since: The time of the last one.
+        error: The exception that was raised while they were made. It is raised only after the replies to the sent calls
+            have been read. Otherwise the replies would stay on the connection, and the error would look like one of it.
+    """
+
+    __slots__ = ("_closing", "_source", "barrier", "calls", "error", "is_reached", "since", "took")
+
+    def __init__(
+        self, source: Iterator[Sequence[Call[Any]]], closing: Callable[[], Barrier | None] = lambda: None
+    ) -> None:
+        self._source = source
+        self._closing = closing
+        self.barrier: Barrier | None = None
+        self.is_reached: bool = False
+        self.took: float = 0.0
+        self.calls: list[Call[Any]] = []
+        self.since: float = monotonic()
+        self.error: Exception | None = None
+
+    def commands(self, spell: Callable[[Call[Any]], Command], detours: Detours) -> Iterator[list[Command]]:
+        """Make the calls; yield their commands in parts that are sent together."""
+        try:
+            for made in self._source:
+                self.since = monotonic()
+                part = detours.chosen(made, self.since) if detours else made
+                commands = [spell(call) for call in part]  # one that is refused is not sent, and gets no reply
+                self.calls.extend(part)
+                yield commands
+            self.barrier = self._closing() if self.calls else None
+            if self.barrier is not None:
+                yield [*map(spell, self.barrier.marks(self.calls)), *self.barrier.waits]
+        except Exception as error:  # noqa: BLE001 - `ended` raises it for the caller
+            self.error = error
+
+    def ended(self, values: list[Any]) -> list[Any]:
+        """Return the values of the calls, or raise the exception of making them."""
+        if self.error is not None:
+            raise self.error
+        return values
+
+
+def straight(calls: Sequence[Call[Any]], replies: list[Any]) -> list[Any] | None:
+    """Return the values of an exchange without any problem, the usual case; otherwise None, so that a trip follows."""
+    results = []
+    for call, reply in zip(calls, replies, strict=True):
+        if type(reply) is not list or not reply or reply[0] not in call.script.words or reply[0] == LONGER:
+            return None
+        try:
+            results.append(call.read(reply))
+        except Exception:  # noqa: BLE001 - the stored data is unreadable; the trip finds the call
+            return None
+    return results
+
+
+def trip(
+    calls: Sequence[Call[Any]],
+    *,
+    patience: float | None,
+    url: str,
+    attempt: float = 5.0,
+    clock: ServerClock | None = None,
+    fake: bool = False,
+    detours: Detours | None = None,
+    recorder: Recorder | None = None,
+    first: list[Any] | None = None,
+    since: float | None = None,
+    each: bool = False,
+) -> Trip:
+    """Run calls in one pipeline until each has a reply.
+
+    Args:
+        calls: The calls.
+        patience: Seconds for which calls are retried while Redis is unavailable; None for ever.
+        url: The masked URL, for messages.
+        attempt: Time limit of one exchange in seconds.
+        clock: The server's clock; if a call has a deadline and the clock is unknown, it is read first.
+        fake: Whether the server is fakeredis.
+        detours: Records refused fast paths.
+        recorder: Learns of the trip.
+        first: The replies of a first exchange.
+        since: The time of that exchange; the patience starts there.
+        each: Whether a call without a reply ends in `StoreUnavailable` alone, in place of all calls.
+
+    Returns:
+        A value for each call, or the `JobfleetError` in which it ended.
+
+    Raises:
+        StoreUnavailable: The patience is over.
+    """
+    results: list[Any] = [None] * len(calls)
+    calls, detours = list(calls), Detours() if detours is None else detours
+    clock = ServerClock() if clock is None else clock
+    started = monotonic() if since is None else since
+    pending = [(index, False) for index in range(len(calls))]
+    mended: set[int] = set()
+    wait = FIRST_WAIT
+    while True:
+        replies = first or (yield from exchanged(calls, pending, clock, fake, started, patience, attempt))
+        first = None
+        left: list[tuple[int, bool]] = []
+        broken: list[int] = []
+        away: BaseException | None = None
+        were_late = False
+        for (index, _), reply in zip(pending, replies, strict=True):
+            verdict = _judged(calls[index], reply, detours)
+            if isinstance(verdict, Again):
+                calls[index] = verdict.call
+                left.append((index, verdict.by_source))
+                away = verdict.away or away
+                were_late |= verdict.was_late
+            else:
+                results[index] = verdict.value
+                broken += [index] * verdict.is_broken
+        left += yield from _repaired(calls, broken, mended, fake=fake)
+        if not left:
+            if recorder is not None:
+                recorder.tripped(calls, monotonic() - started)
+            return results
+        pending = sources_once(calls, left)
+        if were_late:
+            clock.forget()  # the server's clock was set ahead, or the request was delayed
+            if patience is not None and monotonic() - started > max(patience, attempt):
+                error = unavailable(url, TimeoutError("the request reached it too late"))
+                return _given_up(results, left, error, each=each)
+        if away is not None:
+            clock.forget()  # the next reply may come from another server
+            if recorder is not None:
+                recorder.stumbled(away)
+            pause = wait * random.uniform(0.5, 1.0)
+            if patience is not None and monotonic() - started + pause > patience:
+                error = unavailable(url, away, [calls[index] for index, _ in left])
+                return _given_up(results, left, error, each=each)
+            yield pause
+            wait = min(LONGEST_WAIT, wait * 2)
+
+
+def _given_up(
+    results: list[Any], left: Sequence[tuple[int, bool]], error: StoreUnavailable, *, each: bool
+) -> list[Any]:
+    """Return the results, with the error for each call without a reply; raise it if it ends all calls."""
+    if not each:
+        raise error
+    for index, _ in left:
+        results[index] = error
+    return results
+
+
+def repeated(
+    make: Callable[[], list[Command]], *, patience: float | None, url: str, recorder: Recorder | None = None
+) -> Trip:
+    """Exchange plain commands, which are made again for each attempt, until the server answers.
+
+    Args:
+        make: Makes the commands; it is called again after an attempt whose replies may have been lost.
+        patience: Seconds to go on trying while Redis is away; None for ever.
+        url: Where, masked, for messages.
+        recorder: Is given each attempt.
+
+    Returns:
+        A reply per command of the last attempt; an exception where the server refused the command for good.
+
+    Raises:
+        StoreUnavailable: The patience has ended.
+    """
+    started, wait = monotonic(), FIRST_WAIT
+    while True:
+        replies = (yield make()) or []
+        away = next((one for one in replies if isinstance(one, BaseException) and remedy(one) is Remedy.AGAIN), None)
+        if away is None:
+            if recorder is not None:
+                recorder.tripped((), monotonic() - started)
+            return replies
+        if recorder is not None:
+            recorder.stumbled(away)
+        pause = wait * random.uniform(0.5, 1.0)
+        if patience is not None and monotonic() - started + pause > patience:
+            raise unavailable(url, away)
+        yield pause
+        wait = min(LONGEST_WAIT, wait * 2)
+
+
+class Done(NamedTuple):
+    """A finished call.
+
+    Attributes:
+        value: Its value, or the `JobfleetError` in which it ended.
+        is_broken: Whether its script failed, so that a repair may help.
+    """
+
+    value: Any
+    is_broken: bool = False
+
+
+class Again(NamedTuple):
+    """A call that must be sent again.
+
+    Attributes:
+        call: The call, or its general call.
+        by_source: Whether the server does not know its script.
+        away: The error that shows that the server is unavailable, or None.
+        was_late: Whether its deadline had passed, so that nothing was done.
+    """
+
+    call: Call[Any]
+    by_source: bool = False
+    away: BaseException | None = None
+    was_late: bool = False
+
+
+def _judged(call: Call[Any], reply: Any, detours: Detours) -> Done | Again:
+    """Decide what to do after a reply."""
+    if isinstance(reply, BaseException):
+        what = remedy(reply)
+        if what is Remedy.RAISE:
+            error = translate(reply, call)
+            return Done(error, is_broken=call.mends and isinstance(error, ScriptContractError))
+        return Again(call, by_source=what is Remedy.LOAD, away=reply if what is Remedy.AGAIN else None)
+    if call.script.has_deadline and isinstance(reply, list) and reply[:1] == [LATE]:
+        return Again(call, was_late=True)
+    if isinstance(reply, list) and reply[:1] == [LONGER]:
+        return Again(detours.longer(call, monotonic()))
+    return Done(read(reply, call))
+
+
+def _repaired(
+    calls: Sequence[Call[Any]], broken: Sequence[int], mended: set[int], *, fake: bool
+) -> Generator[Step, list[Any] | None, list[tuple[int, bool]]]:
+    """Repair damage that made scripts fail, once per call; return the calls to retry.
+
+    A process that must not write repairs nothing.
+    """
+    fresh = {index: calls[index] for index in broken if index not in mended}
+    if not fresh or guard is not None:
+        return []
+    from jobfleet.store.round_trip.mending import repaired  # damage is rare
+
+    mended.update(fresh)
+    return [(index, False) for index in (yield from repaired(fresh, fake=fake))]
+
+
+def exchanged(
+    calls: Sequence[Call[Any]],
+    pending: Sequence[tuple[int, bool]],
+    clock: ServerClock,
+    fake: bool,
+    started: float,
+    patience: float | None,
+    attempt: float,
+    after: Sequence[Command] = (),
+) -> Generator[Step, list[Any] | None, list[Any]]:
+    """Send pending calls, by source if the server does not know the script; read the clock first if needed.
+
+    Args:
+        calls: The calls.
+        pending: The numbers of the calls to send, and whether to send their source.
+        clock: The server's clock.
+        fake: Whether the server is fakeredis.
+        started: When the first attempt began, monotonic seconds.
+        patience: Seconds for which calls are retried; None for ever.
+        attempt: Time limit of one exchange in seconds.
+        after: Further commands.
+    """
+    asked = monotonic()
+    if any(calls[index].script.has_deadline for index, _ in pending) and not clock.is_known(asked):
+        (reply,) = (yield [ASK]) or [ConnectionError("no answer")]
+        if isinstance(reply, BaseException):
+            return [reply] * len(pending)
+        clock.learn(reply, asked)
+    spell = speller(fake=fake)
+    deadline = until(clock, started if patience is not None else monotonic(), patience, attempt)
+    commands = [
+        calls[index].by_source(deadline) if is_by_source else spell(calls[index], deadline)
+        for index, is_by_source in pending
+    ]
+    return (yield [*commands, *after]) or []
+
+
+def only(results: list[Any]) -> Any:
+    """Return the value of the only call of a trip, or raise its error."""
+    value = results[0]
+    if isinstance(value, JobfleetError):
+        raise value
+    return value

@@ -1,0 +1,398 @@
+"""The gates of a child's runs: named limits and circuit breakers, which all children of the fleet share.
+
+A run passes its gates before its code starts, in one script for all runs that want to at a time. A run that is refused
+goes back to its position, without a start. Until there is room, claims of this child leave the jobs of its function in
+the queue, or take only as many as there is room for. So other jobs are not blocked, and a used-up limit costs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from jobfleet.clock import monotonic, to_us
+from jobfleet.errors import InvalidJob, JobCancelled, JobfleetError
+from jobfleet.model.gates import BREAKER, LIMIT, Demand
+from jobfleet.model.signals import Discard, ForeignError, RateLimited, Snooze, suspension_of
+from jobfleet.outcome import Broken, Outcome, Refused, TimedOut
+from jobfleet.retry.decision import describe
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.call import Call
+from jobfleet.store.calls.gate import passing as calls
+from jobfleet.store.calls.gate import state
+from jobfleet.store.calls.gate.passing import Leaving, Passed, Passing
+from jobfleet.store.channels.aio import AsyncChannels
+from jobfleet.store.keys import Keyspace
+from jobfleet.worker.run.executor import Died, OnEnd
+from jobfleet.worker.run.failure import class_of
+from jobfleet.worker.run.handlers import Handler
+from jobfleet.worker.run.run import Key, Run
+from jobfleet.worker.run.stop_ladder import StopLadder
+from jobfleet.worker.run.writes.locks import ended_holders
+
+log = logging.getLogger("jobfleet.worker")
+POLL = 1.0
+"""Seconds between two looks at a gate without room, of which nobody may notify this child."""
+TRIES = 5
+"""How many times a run asks again whose answers come too late."""
+SENDING = 5.0
+"""Seconds that the last reports may take."""
+FAILED_US = 5_000_000
+"""µs for which a job is put back whose gates cannot be asked."""
+GROUP_US = 30_000_000
+"""µs for which a job of a group with an open breaker is put back at most."""
+HELD_US = 2_000_000
+"""Only a run that has held its place for so long may be that of a dead process."""
+
+
+class Inside(NamedTuple):
+    """A run that has passed its gates."""
+
+    passing: Passing
+    now: int
+
+
+class Short(NamedTuple):
+    """The room of a gate that has little.
+
+    Attributes:
+        places: How many runs may pass.
+        units: How much their costs may be together.
+        at: When to look again (monotonic clock).
+        then: How much room there is then, if that is known; otherwise 0.
+    """
+
+    places: float
+    units: float
+    at: float
+    then: int
+
+
+class ChildGates:
+    """The gates of a child.
+
+    Args:
+        store: The connection, with endless patience.
+        keys: The fleet's keys.
+        child: The child's id.
+        slots: How many runs the child has at once.
+        ladder: Knows whether a run is past its time limit.
+
+    Attributes:
+        on_change: Called when the shares have changed: whether a function has none any more, and whether one has more.
+    """
+
+    def __init__(self, store: AsyncStore, keys: Keyspace, *, child: str, slots: int, ladder: StopLadder) -> None:
+        self._store = store
+        self._keys = keys
+        self._child = child
+        self._slots = slots
+        self._ladder = ladder
+        self._loop = asyncio.get_running_loop()
+        self._asking: list[tuple[Passing, asyncio.Future[tuple[Passed, int]]]] = []
+        self._leaving: list[Leaving] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._inside: dict[Key, Inside] = {}
+        self._wanted: dict[str, Mapping[str, Demand]] = {}
+        self._short: dict[str, Short] = {}
+        self._shares: dict[str, int] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._undefined: set[str] = set()
+        self.on_change: Callable[[bool, bool], None] = lambda _open, _more: None
+
+    def shares(self) -> Mapping[str, int]:
+        """The functions of which claims may take only so many jobs."""
+        return self._shares
+
+    # --- a run passes its gates, and leaves them -------------------------------------------------
+
+    async def passed(
+        self, run: Run, handler: Handler, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Outcome | None:
+        """Let a run through its gates; return None, or the outcome of a run that may not start."""
+        function = handler.function
+        name, gates = function.name, function.gates
+        if gates is None:
+            return None
+        try:
+            demands = gates.demands(name, run.lane.queue, _group_of(run), function.parameters, args, kwargs)
+        except InvalidJob as error:
+            return Broken(str(error), failed_as="limits")
+        except Exception as error:  # noqa: BLE001 - the user's function of the cost may raise anything
+            return Broken(f"the cost of its limits cannot be read: {describe(error)}", failed_as="limits")
+        self._expect(name, demands)
+        passing = Passing(run.id, run.token, demands)
+        for _ in range(TRIES):
+            asked = monotonic()
+            try:
+                seen, place = await self._answer(passing)
+            except JobfleetError as error:
+                log.error("gates.failed job_id=%s it is put back: %s", run.id, error)
+                return Refused(name, FAILED_US)
+            if gate := seen.refusals[place]:
+                if place in seen.impossible:
+                    self._wanted.pop(name, None)  # no room is ever enough for it, but there may be for the next job
+                    self._changed()
+                    return _impossible(gate, demands)
+                return self._refused(name, gate, seen)
+            shortest = min((period for one in demands if (period := seen.rooms[one.gate].period) > 0), default=0)
+            if not shortest or (monotonic() - asked) * 1e6 <= shortest * calls.RUN_IN_US:
+                self._inside[run.key] = Inside(passing, seen.now)
+                return None
+            self._leave(Leaving(passing.holder, demands, "unused", "", seen.now))
+        return Refused(name)
+
+    def _refused(self, function: str, gate: str, seen: Passed) -> Outcome:
+        if gate.startswith(f"{BREAKER}group:"):  # the function's jobs of other groups must not wait
+            wait = max(seen.rooms[gate].at - seen.now, to_us(POLL))
+            return Refused(function, min(wait, GROUP_US))  # an operator may close it before
+        return Refused(function)
+
+    def watched(self, run: Run, on_end: OnEnd) -> OnEnd:
+        """What is called when the code of a run ends: the run leaves its gates first."""
+        if run.key not in self._inside:
+            return on_end
+
+        def ended(value: Any, error: BaseException | None) -> None:
+            self._ended(run, error)
+            on_end(value, error)
+
+        return ended
+
+    def left(self, run: Run) -> None:
+        """A run that has passed did not start."""
+        inside = self._inside.pop(run.key, None)
+        if inside is not None:
+            self._leave(Leaving(inside.passing.holder, inside.passing.demands, "unused", "", inside.now))
+
+    def _ended(self, run: Run, error: BaseException | None) -> None:
+        inside = self._inside.pop(run.key, None)
+        if inside is None:
+            return
+        if isinstance(error, ForeignError) and error.steers is not None:
+            error = error.steers
+        is_late = run.stop.has_limits and self._ladder.is_past(run)
+        why = run.stop.interruption
+        if isinstance(error, RateLimited):
+            self._spawn(self._close(run, inside, error))
+        if is_late or (isinstance(why, TimedOut) and isinstance(error, asyncio.CancelledError | JobCancelled | Died)):
+            outcome, what = "fail", "TimeoutError"
+        elif (why is not None and not isinstance(why, TimedOut)) or _says_nothing(error):
+            outcome, what = "none", ""
+        else:
+            outcome, what = ("ok", "") if error is None else ("fail", class_of(error))
+        self._leave(Leaving(inside.passing.holder, inside.passing.demands, outcome, what, inside.now))
+
+    async def _close(self, run: Run, inside: Inside, error: RateLimited) -> None:
+        """Close the limits that a run has found used up."""
+        names = [one.gate for one in inside.passing.demands if one.gate.startswith(LIMIT)]
+        if error.limit is not None:
+            names = [f"{LIMIT}:{error.limit}"]
+        for name in names:
+            call = state.shut_gate(
+                self._keys, name, to_us(error.delay), by=self._child, reason=f"RateLimited in {run.id}",
+                since=inside.now,
+            )  # fmt: skip
+            if await self._store.run(call):
+                log.info("limit.closed limit=%s seconds=%g job_id=%s", name.partition(":")[2], error.delay, run.id)
+
+    # --- trips to Redis --------------------------------------------------------------------------
+
+    async def _answer(self, passing: Passing) -> tuple[Passed, int]:
+        """Ask together with the other runs that ask now; return the answer, and the place of this run in it."""
+        future: asyncio.Future[tuple[Passed, int]] = self._loop.create_future()
+        self._asking.append((passing, future))
+        self._begin("trip", self._travel)
+        return await future
+
+    def _leave(self, leaving: Leaving) -> None:
+        self._leaving.append(leaving)
+        self._begin("trip", self._travel)
+
+    async def _travel(self) -> None:
+        """Make one trip after the other. What has ended counts before the next runs pass.
+
+        So a breaker lets no more runs start than there are slots, and the outcomes that open it.
+        """
+        await asyncio.sleep(0)  # runs that end in one turn of the loop leave together
+        while self._asking or self._leaving:
+            asked, self._asking = self._asking[: calls.CHUNK], self._asking[calls.CHUNK :]
+            left, self._leaving = self._leaving[: calls.CHUNK], self._leaving[calls.CHUNK :]
+            trip: list[Call[Any]] = [calls.leave_gates(self._keys, self._child, left)] if left else []
+            trip += [calls.pass_gates(self._keys, self._child, [one for one, _ in asked])] if asked else []
+            try:
+                await self._store.teach({call.script for call in trip})
+                answers = await self._store.run_many(trip)
+            except Exception as error:  # noqa: BLE001 - each run ends with it
+                answers = [error] * len(trip)
+            if left:
+                self._counted(left, answers[0])
+            if asked:
+                self._passed(asked, answers[-1])
+
+    def _passed(self, asked: Sequence[tuple[Passing, asyncio.Future[tuple[Passed, int]]]], answer: Any) -> None:
+        """Hand out an answer to the runs that wait for it."""
+        if not isinstance(answer, Exception):
+            self._learn(answer)
+        for place, (_, future) in enumerate(asked):
+            if future.done():
+                continue
+            if isinstance(answer, Exception):
+                future.set_exception(answer)
+            else:
+                future.set_result((answer, place))
+
+    def _counted(self, runs: Sequence[Leaving], answer: Any) -> None:
+        """Log what the ends of runs have changed."""
+        if isinstance(answer, Exception):  # their places are freed when other children miss them
+            log.error("gates.unsent runs=%d %s", len(runs), answer)
+            return
+        for name, word, why in answer:
+            log.warning("breaker.%s breaker=%s %s", word or "closed", name.removeprefix(BREAKER), why)
+
+    def _begin(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        if name not in self._tasks:
+            self._tasks[name] = self._loop.create_task(self._done(name, work()))
+
+    async def _done(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Do some work. At its end it may be begun again at once: a callback would come too late for what was added."""
+        try:
+            await work
+        except JobfleetError as error:  # what a run waits for is looked at again after POLL
+            log.error("gates.failed %s: %s", name, error)
+        finally:
+            self._tasks.pop(name, None)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        self._begin(f"{id(work)}", lambda: work)
+
+    async def close(self) -> None:
+        """Send what is left to report."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if (hearing := self._tasks.pop("hear", None)) is not None:
+            hearing.cancel()
+        if self._tasks:
+            await asyncio.wait([*self._tasks.values()], timeout=SENDING)
+
+    # --- what the child knows about room ---------------------------------------------------------
+
+    def _expect(self, function: str, demands: Sequence[Demand]) -> None:
+        """Note what a job of a function needs, and count it against the room that is known."""
+        self._wanted[function] = {one.gate: one for one in demands if not one.gate.startswith(f"{BREAKER}group:")}
+        for one in demands:
+            if (short := self._short.get(one.gate)) is not None:
+                self._short[one.gate] = short._replace(places=short.places - 1, units=short.units - one.cost)
+        if self._shares:
+            self._changed()
+
+    def _learn(self, seen: Passed) -> None:
+        """Note the room that an answer tells of."""
+        for gate, room in seen.rooms.items():
+            if room.period < 0 and gate not in self._undefined:
+                self._undefined.add(gate)
+                log.warning("limit.undefined limit=%s nothing limits its jobs until it is defined", gate[6:])
+            places = math.inf if room.places == calls.UNLIMITED else room.places
+            units = math.inf if room.units == calls.UNLIMITED else room.units
+            highest = max((one[gate].cost for one in self._wanted.values() if gate in one), default=1)
+            if places >= self._slots and units >= self._slots * highest:
+                self._short.pop(gate, None)
+                continue
+            ahead = (room.at - seen.now) / 1e6
+            is_known = bool(room.at) and ahead < 1e6 and (units < math.inf or not places)
+            self._short[gate] = Short(
+                places, units, monotonic() + (max(ahead, 0.0) if is_known else POLL), room.then if is_known else 0
+            )
+            if not places:
+                self._begin("hear", self._hear)
+        self._changed()
+
+    def _changed(self) -> None:
+        """Work out the shares again, and claim what has become possible."""
+        before = self._shares
+        found = {}
+        for function, demands in self._wanted.items():
+            rooms = [
+                min(short.places, short.units // max(1, one.cost))
+                for gate, one in demands.items()
+                if (short := self._short.get(gate)) is not None
+            ]
+            if rooms and min(rooms) < self._slots:
+                found[function] = max(0, int(min(rooms)))
+        self._shares = found
+        self._set_timer()
+        if found != before:
+            is_open = any(name not in found for name in before)
+            self.on_change(is_open, any(number > before.get(name, self._slots) for name, number in found.items()))
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._short:
+            wait = min(short.at for short in self._short.values()) - monotonic()
+            self._timer = self._loop.call_later(max(0.001, wait), self._look)
+
+    def _look(self) -> None:
+        """Use the room that there is by now, and ask for that of gates of which it is not known."""
+        now, asked = monotonic(), []
+        for gate, short in list(self._short.items()):
+            if short.at > now:
+                continue
+            if short.then:
+                least = min((one[gate].cost for one in self._wanted.values() if gate in one), default=1)
+                places = short.places if short.places > 0 else 1
+                self._short[gate] = Short(places, max(short.then, least), now + POLL, 0)
+            else:
+                self._short[gate] = short._replace(at=now + POLL)
+                asked.append(gate)
+        if asked:
+            self._begin("look", lambda: self._ask_for_room(asked))
+        self._changed()
+
+    async def _ask_for_room(self, gates: Sequence[str]) -> None:
+        """Ask for the room of some gates, after the places of runs that have died are freed."""
+        words = {gate: one for wanted in self._wanted.values() for gate, one in wanted.items()}
+        _, rows = await self._store.run(state.gates(self._keys, gates, held_us=HELD_US, most=state.MOST_HELD))
+        for row in rows:
+            demands = (words.get(row.name, Demand(row.name)),)
+            for holder in await ended_holders(self._store, self._keys, row.holders):
+                self._leave(Leaving(holder, demands, "fail", "the death of its process", 0))
+        look = [words.get(gate, Demand(gate)) for gate in gates]
+        self._learn(await self._store.run(calls.pass_gates(self._keys, self._child, (), look=look)))
+
+    async def _hear(self) -> None:
+        """Listen for room of gates that were full or closed."""
+        channels = AsyncChannels(self._store.at)
+        channels.subscribe((self._keys.gate_freed(self._child),))
+        try:
+            while True:
+                for message in await channels.read(POLL):
+                    short = self._short.get(message.text or "")
+                    if message.text and short is not None:
+                        places = max(0, short.places) + 1
+                        self._short[message.text] = Short(places, short.units, monotonic() + POLL, 0)
+                        self._changed()
+        finally:
+            await channels.close()
+
+
+def _impossible(gate: str, demands: Sequence[Demand]) -> Outcome:
+    name, cost = gate.partition(":")[2], next(one.cost for one in demands if one.gate == gate)
+    return Broken(
+        f"its cost is {cost:,}, which is more than limit {name!r} allows in a whole period; raise its rate: "
+        f"'jobfleet limits named {name} --rate N/TIME'",
+        failed_as="limits",
+    )
+
+
+def _says_nothing(error: BaseException | None) -> bool:
+    """Whether such an end says nothing about the health of a function. Of a job that waits, a later run says it."""
+    return isinstance(error, Snooze | Discard | JobCancelled) or suspension_of(error) is not None
+
+
+def _group_of(run: Run) -> str | None:
+    return next((line[2:] for line in (run.grant.meta or "").split("\n") if line.startswith("g ")), None)

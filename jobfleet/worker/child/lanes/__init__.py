@@ -1,0 +1,1 @@
+"""The lanes that a child serves: their order, their waits, and those whose node does not reply."""

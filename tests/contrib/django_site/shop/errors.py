@@ -1,0 +1,5 @@
+"""An error of the application."""
+
+
+class ShopClosed(Exception):
+    """The shop is closed."""

@@ -1,0 +1,100 @@
+"""The compose file: compose's own parser, and the numbers that must fit each other."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from jobfleet.durations import read_duration
+from tests.deploy.deployed import (
+    DEPLOY,
+    IDLE_MIB,
+    MIB,
+    PLUGIN,
+    check_settings,
+    has_time_to_drain,
+    program,
+    silent,
+    users,
+)
+from tests.support.scraping import tool
+
+FILE = DEPLOY / "compose" / "compose.yaml"
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Any]:
+    """The services as compose reads them."""
+    found = silent(program("docker-compose", PLUGIN), "-f", FILE, "config", "--format", "json")
+    read: dict[str, Any] = json.loads(found)["services"]
+    return read
+
+
+def test_there_are_two_workers_and_reapers_and_what_watches_them(services: dict[str, Any]) -> None:
+    assert services.keys() == {"redis", "worker", "reaper", "web", "prometheus", "grafana"}
+    assert {name: one["deploy"]["replicas"] for name, one in services.items() if "deploy" in one} == {
+        "worker": 2, "reaper": 2
+    }  # fmt: skip
+    assert all(":" in one["image"] for one in services.values())
+    for one in services.values():
+        check_settings(one.get("environment") or {})
+        assert all(port["host_ip"] == "127.0.0.1" for port in one.get("ports", ()))
+
+
+def test_each_role_has_its_own_redis_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    roles = {"worker": "worker", "reaper": "reaper", "web": "operator"}
+    for role in roles.values():
+        monkeypatch.setenv(f"JOBFLEET_{role.upper()}_URL", f"redis://{role}:x@redis.example.org/0")
+    monkeypatch.setenv("JOBFLEET_WEB_VIEWER_URL", "redis://web:x@redis.example.org/0")
+
+    found = json.loads(silent(program("docker-compose", PLUGIN), "-f", FILE, "config", "--format", "json"))["services"]
+
+    users_of = {name: urlsplit(found[name]["environment"]["JOBFLEET_URL"]).username for name in roles}
+    assert users_of == roles
+    assert urlsplit(found["web"]["environment"]["JOBFLEET_WEB_VIEWER_URL"]).username == "web"
+    assert {*users_of.values(), "web"} <= users()
+
+
+def test_an_empty_worker_takes_less_than_half_of_its_memory(services: dict[str, Any]) -> None:
+    worker = services["worker"]
+    processes = int(worker["environment"]["JOBFLEET_PROCESSES"])
+
+    assert (processes + 1) * IDLE_MIB * MIB < int(worker["deploy"]["resources"]["limits"]["memory"]) / 2
+
+
+def test_a_worker_has_time_to_drain(services: dict[str, Any]) -> None:
+    worker = services["worker"]
+
+    assert has_time_to_drain(worker["environment"]["JOBFLEET_GRACE"], read_duration(worker["stop_grace_period"]))
+
+
+def test_each_file_that_is_mounted_exists(services: dict[str, Any]) -> None:
+    binds = [Path(one["source"]) for name, service in services.items() for one in service.get("volumes", ())
+             if one["type"] == "bind" and name != "worker"]  # fmt: skip
+
+    assert len(binds) >= 5
+    assert all(path.exists() for path in binds)
+
+
+def test_the_parser_refuses_a_key_that_it_does_not_know(tmp_path: Path) -> None:
+    broken = tmp_path / "compose.yaml"
+    broken.write_text(FILE.read_text().replace("stop_grace_period", "stop_grace_perod"))
+
+    done = subprocess.run(
+        [program("docker-compose", PLUGIN), "-f", broken, "config", "-q"], capture_output=True, check=False
+    )
+
+    assert done.returncode != 0
+
+
+def test_prometheus_takes_its_configuration(tmp_path: Path) -> None:
+    shutil.copy(DEPLOY / "compose" / "prometheus.yml", tmp_path)
+    shutil.copy(DEPLOY / "prometheus" / "rules.yml", tmp_path)
+
+    silent(tool("promtool"), "check", "config", "--lint=all", "--lint-fatal", "prometheus.yml", cwd=tmp_path)

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from jobfleet.store.calls.steps import drop_steps
+from tests.lua.world import World
+
+
+def keeps(world: World, job_id: str) -> None:
+    world.raw.hset(world.lane.steps(job_id), mapping={"s:a": "done", "u:a": "undo", "": "4"})
+
+
+def test_some_records_of_an_ended_job_go(world: World) -> None:
+    job_id = world.seed.dead("a")
+    keeps(world, job_id)
+    call = drop_steps(world.lane, job_id, ("s:a", "s:b"))
+
+    assert world.run(call) is True
+
+    assert world.state() == world.moved({"steps:mail.0.a": {"u:a": "undo", "": "4"}})
+    assert world.again(call) is True
+
+
+def test_without_names_it_only_looks(world: World) -> None:
+    job_id = world.seed.completed("a")
+    keeps(world, job_id)
+
+    assert world.refused(drop_steps(world.lane, job_id, ())) is True
+
+
+def test_an_open_job_keeps_all(world: World) -> None:
+    for job_id in (world.seed.running("a"), world.seed.waiting("b")):
+        keeps(world, job_id)
+
+        assert world.refused(drop_steps(world.lane, job_id, ("s:a",))) is False

@@ -1,0 +1,1 @@
+"""The trials of the transactional outbox: crashes at every step, and figures."""

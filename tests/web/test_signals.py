@@ -1,0 +1,69 @@
+"""Signals over HTTP: by a program with a role, and by anybody with a token that the job has made."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from jobfleet import Fleet, Job, JobContext
+from jobfleet.web.safety.caller import Role
+from tests.web.site import Answer, Site
+
+pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
+
+
+@pytest.fixture
+def job_id(fleet: Fleet) -> str:
+    return fleet.enqueue(Job("wait", "shop.wait", id="w"))
+
+
+def kept(site: Site, token: str) -> list[tuple[str, object]]:
+    entries = site.browser().send("GET", "/api/v1/audit", {"Authorization": f"Bearer {token}"}).json["entries"]
+    return [(entry["by"], entry["after"]) for entry in entries if entry["action"] == "job.signal"]
+
+
+def test_a_program_with_a_role_signals_a_job(site: Site, tokens: dict[Role, str], job_id: str) -> None:
+    browser, path = site.browser(), f"/jobs/{job_id}/signals"
+
+    assert browser.call(path, tokens[Role.VIEWER], name="go").status == 403
+    sent = browser.call(path, tokens[Role.PRODUCER], name="go", value=[1, "yes"])
+    again = browser.call(path, tokens[Role.PRODUCER], name="go", value=2)
+    bodies: list[dict[str, object]] = [{"value": 1}, {"name": ""}, {"name": 1}, {"name": "go", "valu": 1}]
+    wrong = [browser.call(path, tokens[Role.PRODUCER], **body) for body in bodies]
+
+    assert (sent.json, again.json) == ({"id": job_id, "signalled": True}, {"id": job_id, "signalled": False})
+    assert [answer.status for answer in wrong] == [400] * 4
+    assert browser.call("/jobs/default.0.zzz/signals", tokens[Role.PRODUCER], name="go").status == 404
+    assert kept(site, tokens[Role.ADMIN])[-1] == ("of-producer", {"signal": "go"})
+
+
+def test_a_token_of_a_job_is_all_that_is_needed(
+    site: Site, fleet: Fleet, tokens: dict[Role, str], job_id: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    secrets: list[str] = []
+
+    async def wait(ctx: JobContext) -> object:
+        secrets.append(ctx.token("approved"))
+        await ctx.step("mail", len, secrets)
+        return await ctx.wait_for("approved")
+
+    fleet.context.registry.register(wait, name="shop.wait", fleet=fleet)
+    fleet.run_worker(burst=True)
+    (token,) = secrets
+
+    def inlet(token: str, body: object = None) -> Answer:
+        data = b"" if body is None else json.dumps(body).encode()
+        return site.browser().send("POST", f"/api/v1/signals/{token}", {"Content-Type": "application/json"}, data)
+
+    wrong, used, again = inlet("x" * 40), inlet(token, {"by": "ann"}), inlet(token)
+    fleet.run_worker(burst=True)
+
+    assert (wrong.status, wrong.json["error"]["code"]) == (404, "job-not-found")
+    assert (used.status, used.json, again.json) == (200, {"signalled": True}, {"signalled": True})
+    assert fleet.poll(job_id).result == {"by": "ann"}
+    assert site.browser().send("GET", f"/api/v1/signals/{token}", {}).status == 405
+    assert ("token", {"signal": "approved"}) in kept(site, tokens[Role.ADMIN])
+    logged = [record.getMessage() for record in caplog.records if record.name.startswith("jobfleet")]
+    assert any("/api/v1/signals/" in line for line in logged)
+    assert not any(token in line for line in logged), "the server of the command logs no accesses of its own"

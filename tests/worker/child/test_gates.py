@@ -1,0 +1,153 @@
+"""The gates of a child, with a store that answers at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from jobfleet.functions.limiting.gates import Gates, Limit
+from jobfleet.model.signals import Suspended
+from jobfleet.outcome import Broken, Cancelled, TimedOut
+from jobfleet.store.call import Call
+from jobfleet.store.calls.gate.passing import Passed, Room
+from jobfleet.store.keys import Keyspace
+from jobfleet.store.script import Script
+from jobfleet.worker.child.gates import ChildGates
+
+KEYS = Keyspace("jf")
+NEVER_IN_TIME = 1
+"""The period of a rate, µs, for which every answer comes too late."""
+
+
+class Answering:
+    """Lets every run pass; the limit has these periods, one after the other, and then none."""
+
+    def __init__(self, *periods: int, cannot_fit: int = 0) -> None:
+        self.periods = list(periods)
+        self.outcomes: list[object] = []
+        self.cannot_fit = cannot_fit
+        self.trips: list[list[str]] = []
+        self.taught: list[str] = []
+
+    async def teach(self, scripts: Iterable[Script]) -> None:
+        """Know them."""
+        self.taught = sorted(script.name for script in scripts)
+
+    async def run_many(self, calls: Sequence[Call[Any]]) -> list[object]:
+        """Answer the calls of a trip."""
+        self.trips.append([call.script.name for call in calls])
+        return [await self.run(call) for call in calls]
+
+    async def run(self, call: Call[Any]) -> object:
+        """Answer."""
+        if call.script.name == "leave_gates":
+            self.outcomes += [word for word in call.args if word in ("ok", "fail", "none", "unused")]
+            return []
+        if self.cannot_fit:
+            self.cannot_fit -= 1
+            return Passed(1, ("limit:x",), frozenset({0}), {"limit:x": Room(-1, 5, 0, 0, 1_000_000)})
+        period = self.periods.pop(0) if self.periods else 0
+        return Passed(1, ("",), frozenset(), {"limit:x": Room(-1, -1, 0, 0, period)})
+
+
+def run_of(suffix: str) -> Any:
+    return SimpleNamespace(
+        id=f"mail.0.{suffix}", token=7, key=suffix, lane=SimpleNamespace(queue="mail"), grant=SimpleNamespace(meta=""),
+        stop=SimpleNamespace(has_limits=False, interruption=None),
+    )  # fmt: skip
+
+
+def made(store: Answering) -> ChildGates:
+    ladder: Any = None
+    answering: Any = store
+    return ChildGates(answering, KEYS, child="c", slots=4, ladder=ladder)
+
+
+def handler_of(cost: int) -> Any:
+    function = SimpleNamespace(name="f", gates=Gates((Limit("x", cost=cost),)), parameters=())
+    return SimpleNamespace(function=function)
+
+
+async def passed(gates: ChildGates, run: Any, cost: int = 1) -> object:
+    return await asyncio.wait_for(gates.passed(run, handler_of(cost), (), {}), 10)
+
+
+async def test_a_run_that_asks_again_when_a_trip_ends_is_answered() -> None:
+    store = Answering(NEVER_IN_TIME, NEVER_IN_TIME)
+    gates = made(store)
+
+    assert await passed(gates, run_of("a")) is None
+
+    await gates.close()
+    assert store.outcomes == ["unused", "unused"]
+
+
+@pytest.mark.parametrize("error", [Suspended("s#1", "", 9), BaseExceptionGroup("all", [Suspended("s#1", "", 9)])])
+async def test_a_run_that_ends_to_wait_says_nothing_about_the_health_of_its_function(error: BaseException) -> None:
+    store, run, ends = Answering(), run_of("a"), list[object]()
+    gates = made(store)
+    await passed(gates, run)
+
+    gates.watched(run, lambda value, error: ends.append(error))(None, error)
+
+    await gates.close()
+    assert ends == [error]
+    assert store.outcomes == ["none"]
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [(asyncio.CancelledError(), "fail"), (ValueError("it caught the interruption"), "fail"), (None, "ok")],
+)
+async def test_a_time_limit_counts_as_a_failure_unless_the_run_returns_in_spite_of_it(
+    error: BaseException | None, outcome: str
+) -> None:
+    store, run = Answering(), run_of("a")
+    gates = made(store)
+    await passed(gates, run)
+    run.stop.interruption = TimedOut(0.3)
+
+    gates.watched(run, lambda value, error: None)(None, error)
+
+    await gates.close()
+    assert store.outcomes == [outcome]
+
+
+async def test_a_cancelled_run_does_not_count() -> None:
+    store, run = Answering(), run_of("a")
+    gates = made(store)
+    await passed(gates, run)
+    run.stop.interruption = Cancelled("ann")
+
+    gates.watched(run, lambda value, error: None)(None, asyncio.CancelledError())
+
+    await gates.close()
+    assert store.outcomes == ["none"]
+
+
+async def test_a_cost_that_can_never_fit_does_not_stop_the_other_jobs_of_its_function() -> None:
+    gates = made(Answering(cannot_fit=1))
+
+    outcome = await passed(gates, run_of("a"), cost=9)
+
+    assert isinstance(outcome, Broken)
+    assert outcome.reason.startswith("its cost is 9, which is more than limit 'x' allows in a whole period")
+    assert gates.shares() == {}
+    await gates.close()
+
+
+async def test_what_has_ended_counts_before_the_next_run_passes() -> None:
+    store, first, ends = Answering(), run_of("a"), list[object]()
+    gates = made(store)
+    await passed(gates, first)
+
+    gates.watched(first, lambda value, error: ends.append(error))(None, ValueError("it fails"))
+    await gates.passed(run_of("b"), handler_of(1), (), {})
+
+    assert store.trips == [["pass_gates"], ["leave_gates", "pass_gates"]]
+    assert (store.taught, store.outcomes) == (["leave_gates", "pass_gates"], ["fail"]), "none may overtake the other"
+    await gates.close()
