@@ -92,10 +92,13 @@ def check(folder: Path, *, jobs: int, rounds: int, faults: tuple[str, ...], coun
         signal_all(fleet, breaks, walks, rounds, faults, count)
         results = settle_all(fleet, walks, timeout=2 * LONG)
         undone = await_trips(fleet, folder, trips)
+        sentinels = breaks.group.sentinels if breaks.group else []
+        failovers = [at for sentinel in sentinels for at in sentinel.failovers()]
 
     assert {one.status for one in results.values()} == {JobStatus.COMPLETED}
     assert [results[job_id].result for job_id in walks] == [list(range(rounds))] * jobs
-    verdict = judge(read(folder / "walks"), walks, rounds=rounds, nap_us=round(NAP * 1_000_000))
+    nap_us = round(NAP * 1_000_000)
+    verdict = judge(read(folder / "walks"), walks, rounds=rounds, nap_us=nap_us, failovers=failovers)
     sys.stderr.write(
         f"{faults} seed {seed}: {jobs} jobs, {verdict.continued} continuations in {verdict.runs} runs, "
         f"{verdict.excused} disturbed, {dict(breaks.done)}, {len(trips)} trips\n"

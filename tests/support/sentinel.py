@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import tempfile
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -21,6 +22,7 @@ DOWN_AFTER_MS = 500
 STAY_MS = 60_000
 """For tests without a failover: a loaded machine must not bring one about."""
 NEEDS = 20.0
+STEPS_OF_A_FAILOVER = ("+try-failover", "+promoted-slave", "+switch-master", "+convert-to-slave")
 
 
 class SentinelServer:
@@ -65,6 +67,12 @@ class SentinelServer:
         path = str(self._socket)
         with redis.Redis(unix_socket_path=path, protocol=2, decode_responses=True, password=password) as client:
             return client.execute_command(*command)
+
+    def failovers(self) -> list[int]:
+        """When it noted a step of a failover in its log, in µs: also of one that only a busy machine has caused."""
+        lines = (line.split() for line in self.log.read_text().splitlines())
+        times = [" ".join(words[1:5]) for words in lines if set(words) & set(STEPS_OF_A_FAILOVER)]
+        return [round(datetime.strptime(time, "%d %b %Y %H:%M:%S.%f").timestamp() * 1_000_000) for time in times]
 
     def stop(self) -> None:
         """End it, and remove its files."""

@@ -49,7 +49,9 @@ def read(path: Path) -> list[Row]:
     return [Row(event, job, int(fence), int(pid), int(place), int(at)) for event, job, fence, pid, place, at in rows]
 
 
-def judge(rows: Sequence[Row], jobs: Sequence[str], *, rounds: int, nap_us: int) -> Verdict:
+def judge(
+    rows: Sequence[Row], jobs: Sequence[str], *, rounds: int, nap_us: int, failovers: Sequence[int] = ()
+) -> Verdict:
     """Judge all jobs.
 
     Args:
@@ -57,12 +59,13 @@ def judge(rows: Sequence[Row], jobs: Sequence[str], *, rounds: int, nap_us: int)
         jobs: The ids of the jobs.
         rounds: The signals that each has waited for.
         nap_us: How long each sleep takes at least.
+        failovers: When the Sentinels took a step of a failover, in µs, whoever caused it.
     """
     verdict = Verdict()
     killed = {row.pid: row.at_us for row in rows if row.event == "kill"}
-    failovers = [row.at_us for row in rows if row.event == "failover"]
+    moved = [*(row.at_us for row in rows if row.event == "failover"), *failovers]
     for job in jobs:
-        _judge_job(verdict, job, [row for row in rows if row.job == job], killed, failovers, rounds, nap_us)
+        _judge_job(verdict, job, [row for row in rows if row.job == job], killed, moved, rounds, nap_us)
     return verdict
 
 
