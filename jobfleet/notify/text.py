@@ -24,8 +24,10 @@ _PAST = {
     "replayed": "replayed",
     "missed": "missed a fire",
     "regressed": "failed again after its errors were resolved",
-    "breaker": "are stopped: their circuit breaker opened",
+    "breaker": "opened",
 }
+_SUBJECTS = {"missed": "recurring job", "breaker": "circuit breaker"}
+"""What the field `job_id` names, where it is not a job."""
 _AFTERWARDS = {"retried": ("; it runs again", " and were retried")}
 
 
@@ -45,12 +47,18 @@ def headline(notification: Notification) -> str:
     kind = f" with {notice.error_class}" if notice.error_class else ""
     of_one, of_many = _AFTERWARDS.get(notice.event, ("", ""))
     if count > 1:
-        what = f"fires of {notice.job_id} missed" if notice.event == "missed" else f"jobs {_PAST[notice.event]}"
         where = f" ({notice.function})" if notice.function and notice.event != "missed" else ""
+        match notice.event:
+            case "missed":
+                what = f"fires of {notice.job_id} missed"
+            case "breaker":
+                what = "openings of circuit breakers"
+            case event:
+                what = f"jobs {_PAST[event]}"
         return one_line(f"{count} {what}{kind}{of_many}{_within(notification)}{where}")
     subject = notice.function or notice.name or "a job"
-    if notice.event == "missed":
-        subject = f"recurring job {notice.job_id}"
+    if notice.event in _SUBJECTS:
+        subject = f"{_SUBJECTS[notice.event]} {notice.job_id}"
     reason = f"{kind}: {notice.error}" if kind and notice.error else f": {notice.error}" if notice.error else kind
     return one_line(f"{subject} {_PAST[notice.event]}{reason}", LINE_MOST - len(of_one)) + of_one
 

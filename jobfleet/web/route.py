@@ -169,6 +169,19 @@ class Action:
     keeps: tuple[str, ...] = ()
     is_open: bool = False
 
+    def check_fields(self, body: Mapping[str, Any]) -> None:
+        """Refuse a field that a program has misspelt, unless the action reads such fields itself.
+
+        Raises:
+            Problem: There is no such field.
+        """
+        known = {one.name for one in self.parameters if one.place == "body"}
+        if self.back and (unknown := sorted(body.keys() - known)):
+            there_are = f"there are {', '.join(sorted(known))}" if known else "this action has none"
+            raise refusal(
+                "invalid-request", f"There is no field {unknown[0]!r:.100}; {there_are}.", field=unknown[0]
+            )
+
     def values(self, path: Mapping[str, str], body: Mapping[str, Any]) -> dict[str, Any]:
         """Read the values of its parameters."""
         sources: dict[str, Mapping[str, Any]] = {"path": _names(path), "body": body}

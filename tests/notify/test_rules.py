@@ -184,6 +184,14 @@ def test_notices_of_one_kind_share_a_fingerprint() -> None:
             notification(count=2, of=notice(event="missed", job_id="nightly", error_class="", error="")),
             "2 fires of nightly missed",
         ),
+        (
+            notification(of=notice(event="breaker", job_id="function:mail.send", error_class="", error="4 of 4 failed")),
+            "circuit breaker function:mail.send opened: 4 of 4 failed",
+        ),
+        (
+            notification(count=5, until_us=AT + 12_000_000, of=notice(event="breaker", error_class="", error="x")),
+            "5 openings of circuit breakers in 12 s (mail.send)",
+        ),
         (notification(count=7, fingerprint=REST, until_us=AT + 60_000_000), "7 more events of several kinds in 1 min"),
         (notification(is_trial=True), "This is a trial of the channel ops"),
     ],

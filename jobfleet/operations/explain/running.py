@@ -126,7 +126,8 @@ def ended(seen: Snapshot) -> Reason | None:
             facts |= {"duration": job.duration.total_seconds() if job.duration else None, "child": job.worker}
             return Reason(ReasonCode.COMPLETED, f"Completed{ago}{took}{where}.", facts)
         case JobStatus.FAILED:
-            text = f"Failed{ago} on run {job.attempt}: {_error(seen)}; {_again(job)}."
+            when = f"on run {job.attempt}" if job.attempt else "without a run"
+            text = f"Failed{ago} {when}: {_error(seen)}; {_again(job)}."
             facts |= {"run": job.attempt, "error": job.error, "error_class": job.error_class, "child": job.worker}
             return Reason(ReasonCode.FAILED, text, facts)
         case JobStatus.CANCELLED if job.moved_to:

@@ -198,7 +198,7 @@ def _doomed_item(one: tuple[str, bytes, str], doomed: Doomed, ttl_ms: int) -> se
             "error": f"it waited behind {doomed.head} in the sequence {doomed.group!r}, which failed",
             "error_type": str(ErrorType.PERMANENT),
             "error_class": DOOMED_REASON,
-            "attempt": tries.attempt,
+            "attempt": tries.attempt - 1,  # that of its last run; 0 if it never ran
             "retry_count": tries.failures,
         }
     )

@@ -76,7 +76,9 @@ def api(context: Context, action: Action) -> Endpoint:
         if caller.is_ambient:
             check_origin(request)
             check_csrf(caller.key, request.headers.get(CSRF_HEADER, ""))
-        values = action.values(request.path_params, await read_json(request))
+        body = await read_json(request)
+        action.check_fields(body)
+        values = action.values(request.path_params, body)
         return json_response(await _done(context, action, request, caller, values))
 
     return context.handled("json", answer)
