@@ -315,7 +315,7 @@ def _fixed(lane: Lane) -> tuple[str, ...]:
     return (
         *lane.ready, lane.lease, lane.runs, lane.tries, lane.meta, lane.unique, lane.expiry, lane.done, lane.dlq,
         lane.dead, lane.totals, lane.wake, lane.watched, lane.outbox, lane.journal, lane.grouped, lane.ring, lane.gdue,
-        lane.held,
+        lane.held, lane.rates,
     )  # fmt: skip
 
 

@@ -22,8 +22,9 @@
 --         20 ring       zset    groups by their turn
 --         21 gdue       zset    groups by the time of the next check of their turn (µs)
 --         22 held       zset    running jobs of groups
---         23 sent:<child> string last settle of the child
---         24..* job:<id> string job:<id>, result:<id>, value:<id>, steps:<id>, four keys per item; of alike ones all jobs, then results
+--         23 rates      zset    groups by the time at which their tokens are full again (µs)
+--         24 sent:<child> string last settle of the child
+--         25..* job:<id> string job:<id>, result:<id>, value:<id>, steps:<id>, four keys per item; of alike ones all jobs, then results
 -- READS   conf          hash    paused, journal, limit, groups, functions
 --         lane          hash    seen, hold, longest
 --         listeners     string  whether the events have a listener
@@ -54,7 +55,7 @@ local KEYS, ARGV, sub = KEYS, ARGV, string.sub  -- locals are faster in a loop
 local tag, child, nonce, chunk = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local stamp = now_stamp()
 
-local trip = child ~= '' and redis.call('GET', KEYS[23]) or false
+local trip = child ~= '' and redis.call('GET', KEYS[24]) or false
 local answered = ''
 if trip then
   local seen, rest = string.match(trip, '^(%d+)(.*)$')
@@ -70,7 +71,7 @@ end
 local alike = tonumber(ARGV[5])
 local ids, starts, at = {}, {}, 10 + alike
 local begin = #tag + 5  -- an id starts after the tag and "job:"
-for n = 1, alike do ids[n] = sub(KEYS[23 + n], begin) end
+for n = 1, alike do ids[n] = sub(KEYS[24 + n], begin) end
 local TAKES = ARGV[at]
   and {complete = 3, complete_briefly = 4, fail = 5, retry = 2, release = 2, wait = 4, park = 2, expire = 1, move = 2, withhold = 2}
 while ARGV[at] do
@@ -102,7 +103,7 @@ for n = 1, alike do
   if run and find(run, token, 1, true) == 1 and byte(run, width) == 124
     and (plain or not (tries[n] or metas[n] and not is_group_only(metas[n]))) then
     count_short = count_short + 1
-    results[2 * count_short - 1], results[2 * count_short] = KEYS[23 + alike + n], done .. token .. '\n' .. ARGV[9 + n]
+    results[2 * count_short - 1], results[2 * count_short] = KEYS[24 + alike + n], done .. token .. '\n' .. ARGV[9 + n]
   else
     other[n] = true
   end
@@ -110,7 +111,7 @@ end
 
 -- The reply, which a child's settle stores.
 local function answer(letters, watchers)
-  if child ~= '' then redis.call('SET', KEYS[23], ARGV[3] .. answered .. '\n' .. chunk .. ' ' .. letters, 'PX', 600000) end
+  if child ~= '' then redis.call('SET', KEYS[24], ARGV[3] .. answered .. '\n' .. chunk .. ' ' .. letters, 'PX', 600000) end
   return {'settled', stamp, watchers, letters}
 end
 
@@ -124,7 +125,7 @@ if count_short == #ids and (plain or not (has_watched or conf[3] or conf[4]) and
     end
   end
   if conf[2] then  -- it stores data that is deleted now
-    local envelopes = redis.call('MGET', unpack(KEYS, 24, 23 + alike))
+    local envelopes = redis.call('MGET', unpack(KEYS, 25, 24 + alike))
     for n = 1, count_short do ended[2 * n - 1], ended[2 * n] = envelopes[n] or '', ARGV[9 + n] end
   end
   keep_results(results, ARGV[6])
@@ -132,7 +133,7 @@ if count_short == #ids and (plain or not (has_watched or conf[3] or conf[4]) and
   redis.call('ZREM', KEYS[5], unpack(ids))
   redis.call('HDEL', KEYS[6], unpack(ids))
   if slots[1] then redis.call('HDEL', KEYS[8], unpack(grouped)) end
-  redis.call('UNLINK', unpack(KEYS, 24, 23 + alike))
+  redis.call('UNLINK', unpack(KEYS, 25, 24 + alike))
   redis.call('XADD', KEYS[11], 'MAXLEN', '~', 10000, '*', 'jobs', ARGV[8])
   redis.call('HINCRBY', KEYS[14], 'completed', count_short)
   if ARGV[7] ~= '0' then redis.call('HINCRBY', KEYS[14], 'run_us', ARGV[7]) end
@@ -164,14 +165,14 @@ local keys = {
   ready0 = KEYS[1], ready1 = KEYS[2], ready2 = KEYS[3], ready3 = KEYS[4], lease = KEYS[5], runs = KEYS[6], tries = KEYS[7],
   meta = KEYS[8], unique = KEYS[9], expiry = KEYS[10], done = KEYS[11], dlq = KEYS[12], dead = KEYS[13], totals = KEYS[14],
   wake = KEYS[15], watched = KEYS[16], outbox = KEYS[17], journal = KEYS[18], grouped = KEYS[19], ring = KEYS[20],
-  gdue = KEYS[21], held = KEYS[22],
+  gdue = KEYS[21], held = KEYS[22], rates = KEYS[23],
 }
 local batch = new_batch(now)
 batch.paused, batch.journal, batch.heard = conf[1], conf[2], not plain and is_heard(tag)
 local envelopes = {}
 if batch.journal then  -- it stores data that is deleted now
-  local jobs = {unpack(KEYS, 24, 23 + alike)}
-  for n = alike + 1, #ids do jobs[n] = KEYS[20 - 2 * alike + 4 * n] end
+  local jobs = {unpack(KEYS, 25, 24 + alike)}
+  for n = alike + 1, #ids do jobs[n] = KEYS[21 - 2 * alike + 4 * n] end
   envelopes = redis.call('MGET', unpack(jobs))
 end
 
@@ -186,14 +187,14 @@ if count_short > 0 then
   batch.results[ARGV[6]] = results
   if count_short == alike then
     batch.over = alike == #ids and ids or {unpack(ids, 1, alike)}
-    batch.jobs, batch.done = {unpack(KEYS, 24, 23 + alike)}, {ARGV[8]}
+    batch.jobs, batch.done = {unpack(KEYS, 25, 24 + alike)}, {ARGV[8]}
     batch.run_us = tonumber(ARGV[7])
   else
     batch.run_us = 0
     for n = 1, alike do
       local place = #batch.over + 1
       if not other[n] then
-        batch.over[place], batch.jobs[place], batch.done[place] = ids[n], KEYS[23 + n], lines[n]
+        batch.over[place], batch.jobs[place], batch.done[place] = ids[n], KEYS[24 + n], lines[n]
         batch.run_us = batch.run_us + duration_of(n)
       end
     end
@@ -225,11 +226,11 @@ else
     local item
     if n <= alike then
       item = {
-        verb = 'complete', guard = 'token', id = ids[n], token = token_of(n), job_key = KEYS[23 + n],
-        result_key = KEYS[23 + alike + n], takes = {ARGV[9 + n], ARGV[6], duration_of(n)},
+        verb = 'complete', guard = 'token', id = ids[n], token = token_of(n), job_key = KEYS[24 + n],
+        result_key = KEYS[24 + alike + n], takes = {ARGV[9 + n], ARGV[6], duration_of(n)},
       }
     else
-      local from, first = starts[n], 20 - 2 * alike + 4 * n
+      local from, first = starts[n], 21 - 2 * alike + 4 * n
       item = {
         verb = ARGV[from], guard = ARGV[from + 1], id = ids[n], token = ARGV[from + 3], job_key = KEYS[first],
         result_key = KEYS[first + 1], value_key = KEYS[first + 2], steps_key = KEYS[first + 3],
@@ -337,7 +338,8 @@ else
       elseif item.verb == 'move' then
         move(batch, item, unpack(takes))
       elseif item.verb == 'withhold' then
-        withhold(batch, keys, item, takes[1], takes[2], conf[5])
+        withhold(batch, keys, tag, item, takes[1], takes[2], conf[5])
+        refund(keys.rates, tag, item.meta and meta_field(item.meta, 'g'), conf[3])
       elseif item.verb == 'wait' then
         wait(batch, keys, item, unpack(takes))
       else
