@@ -91,7 +91,7 @@ class Advance:
     def outage(self, us: int, *, cron: bool) -> None:
         """Move the clock while no worker and no reaper lives; then the fleet is there again."""
         if cron:
-            asyncio.run(self._publish())
+            self.publish()
             asyncio.run(self._turns(self._firing))  # the entries are known before the outage
         self._move(self.now_us() + us)
         self._live(cron=cron)
@@ -198,7 +198,7 @@ class Advance:
     def _live(self, *, cron: bool) -> None:
         """What a fleet does at one time: the duties of a reaper, then the due jobs."""
         if cron:
-            asyncio.run(self._publish())
+            self.publish()
         asyncio.run(self._turns(self._firing if cron else self._reaping))
         self._drain()
 
@@ -222,15 +222,21 @@ class Advance:
         finally:
             await store.close()
 
-    async def _publish(self) -> None:
-        """Publish the recurring functions, as a worker does; the cron duty takes them over."""
+    def publish(self) -> None:
+        """Publish the functions of which others need to know, as a worker does.
+
+        The cron duty takes recurring ones over, and `explain` reads which limits and breakers a job waits for.
+        """
         functions = {
             name: function_record(function)
             for name, function in list(self._fleet.context.registry.functions.items())
-            if function.cron is not None and name not in self._published
+            if (function.cron is not None or function.gates) and name not in self._published
         }
-        if not functions:
-            return
+        if functions:
+            asyncio.run(self._publish(functions))
+            self._published |= set(functions)
+
+    async def _publish(self, functions: dict[str, bytes]) -> None:
         store = self._store()
         try:
             presence = Heartbeat(store, self._fleet.context.keys, self._fleet.config, new_worker_id())
@@ -239,7 +245,6 @@ class Advance:
             await presence.leave()
         finally:
             await store.close()
-        self._published |= set(functions)
 
     def _store(self) -> AsyncStore:
         return AsyncStore(self._fleet.store.at, patience=self._fleet.config.patience)

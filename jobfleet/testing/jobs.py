@@ -154,6 +154,7 @@ class Jobs:
         Raises:
             RuntimeError: The worker in a process of its own has failed.
         """
+        self._clock.publish()
         self._work(process=process)
         while self.kit.explores and self.kit.faults.killed_at:  # a fleet starts its workers again
             self.advance(self.fleet.config.lease + self.fleet.config.gone_after)

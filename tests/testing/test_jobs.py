@@ -214,3 +214,18 @@ def test_a_durable_job_is_fast_in_memory() -> None:
         assert [one.durability for one in fleet.enqueue_many([Job("x", "app.f")])] == ["fast"]
 
         assert [row.status for row in jobs.drain()] == [JobStatus.COMPLETED] * 3
+
+
+def test_explain_names_the_limit_that_a_job_waits_for(redis_url: str, registry: Registry) -> None:
+    def add(one: int, other: int) -> int:
+        return one + other
+
+    registry.register(add, name="t.limited", queue="q", limits=["few"])
+    with Fleet(redis_url, registry=registry) as fleet, Jobs(fleet).in_place() as jobs:
+        jobs.fleet.limits.named("few", rate="1/h")
+        _, second = (jobs.fleet.enqueue(Job("add", "t.limited", (1, number), queue="q")) for number in range(2))
+        jobs.drain()
+
+        codes = [reason.code for reason in jobs.fleet.explain(second).reasons]
+
+    assert codes == ["unserved", "limit-rate"]
