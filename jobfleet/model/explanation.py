@@ -44,6 +44,7 @@ class ReasonCode(StrEnum):
     GROUP_RATE = "group-rate"
     QUEUE_FULL = "queue-full"
     QUEUE_RATE = "queue-rate"
+    GATE_UNREADABLE = "gate-unreadable"
     LIMIT_CLOSED = "limit-closed"
     LIMIT_FULL = "limit-full"
     LIMIT_RATE = "limit-rate"

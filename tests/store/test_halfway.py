@@ -11,7 +11,9 @@ from jobfleet.store.calls.control import replay
 from jobfleet.store.calls.cron import fire
 from jobfleet.store.calls.enqueue import enqueue, replace
 from jobfleet.store.calls.flow import Edge, block
+from jobfleet.model.gates import Demand
 from jobfleet.store.calls.flows.batches import Blocked, block_many
+from jobfleet.store.calls.gate.passing import Passing, pass_gates
 from jobfleet.store.calls.lease import claim
 from jobfleet.store.records import Entry
 from jobfleet.store.scores import BLOCKED
@@ -145,3 +147,14 @@ def test_a_lane_whose_longest_lease_was_lost_learns_it_again(world: World, value
 
     assert [grant.id for grant in answer.grants] == [world.id("b")]
     assert world.raw.hget(world.lane.lane, "longest") == str(LEASE_US).encode()
+
+
+@pytest.mark.parametrize(("state", "field"), [("open", "until"), ("half", "ok")])
+def test_a_breaker_with_a_field_that_is_not_a_number_is_repaired(world: World, state: str, field: str) -> None:
+    demand = Demand("breaker:function:f", words="0.5 2 2 60000000 1000000")
+    world.raw.hset(world.keys.gate(demand.gate), mapping={"state": state, field: "soon"})
+
+    seen = world.run(pass_gates(world.keys, "c", [Passing(world.id("a"), 7, (demand,))]))
+
+    assert seen.refusals == (demand.gate if state == "open" else "",), "it has lost its end: somebody must close it"
+    assert world.raw.hget(f"{world.keys.tag}aside:gate:{demand.gate}:fields", field) == b"soon"

@@ -12,8 +12,8 @@ from jobfleet.codec import header_or_empty
 from jobfleet.config import JobConfig
 from jobfleet.errors import ConfigError, ScriptContractError, StoreUnavailable
 from jobfleet.functions.keep_last import keep_last_in
-from jobfleet.functions.manifest import read_function, read_limit
-from jobfleet.model.gates import BreakerInfo, NamedLimit
+from jobfleet.functions.manifest import read_function, read_gates, read_limit
+from jobfleet.model.gates import BREAKER, LIMIT, BreakerInfo, NamedLimit
 from jobfleet.model.limit import DeclaredLimit
 from jobfleet.operations import payloads, unreadable
 from jobfleet.operations.cron.listing import firing, recurring
@@ -212,7 +212,10 @@ def take(context: FleetContext, *, is_open: bool | None = None) -> Operation[Che
     seen = unreadable.read_or(kinds, None, damage)
     known_kinds = seen.kinds if seen is not None else ()
     last = unreadable.read_or(sampled, samples.Head(now, None, {}), damage).last
-    damage += yield from unreadable.of_fleet(context.keys, fleet)
+    limits, breakers = yield from gates(context)
+    declared = {f"{LIMIT}:{name}" for record in fleet.functions.values() for name in read_gates(record)[0]}
+    every_gate = [*sorted(declared), *(f"{LIMIT}:{one.name}" for one in limits), *(f"{BREAKER}{one.name}" for one in breakers)]
+    damage += yield from unreadable.of_fleet(context.keys, fleet, gates=every_gate)
     workers = tuple(workers_of(context, fleet))
     served = {queue for worker in workers if not worker.is_gone for queue in worker.queues}
     counting = [name for name, record in fleet.functions.items() if keep_last_in(read_function(record))]
@@ -225,7 +228,6 @@ def take(context: FleetContext, *, is_open: bool | None = None) -> Operation[Che
     for lane in every:
         if lane not in unreached:
             lanes += [(yield from _lane(lane, now, counting))]
-    limits, breakers = yield from gates(context)
     return Checkup(
         context.config,
         now,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from jobfleet.errors import JobNotFound
 from jobfleet.model import JobStatus, split_id
 from jobfleet.model.explanation import Explanation, Reason, ReasonCode
-from jobfleet.operations.explain.gates import breaker_open, gates_of, limit_closed, limit_full, limit_rate
+from jobfleet.operations.explain.gates import breaker_open, gate_unreadable, gates_of, limit_closed, limit_full, limit_rate
 from jobfleet.operations.explain.hangs import blocking, hung
 from jobfleet.operations.explain.limits import (
     behind_in_group,
@@ -69,6 +69,7 @@ WAITING: tuple[Check, ...] = (
     queue_rate,
     group_full,
     group_rate,
+    gate_unreadable,
     limit_closed,
     limit_full,
     limit_rate,

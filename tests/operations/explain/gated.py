@@ -12,6 +12,14 @@ QUEUE_RATE = "Queue 'mail' has used up its rate: the next job may start in 100 m
 HOLDERS = ("mail.0.b", "mail.0.c", "mail.0.d", "mail.0.e", "ai.0.f")
 GATED: tuple[tuple[ReasonCode, NamedLimit | BreakerInfo, str], ...] = (
     (
+        ReasonCode.GATE_UNREADABLE,
+        NamedLimit("github", unreadable="gate:limit:github is not a hash"),
+        (
+            "Limit 'github' cannot be read: gate:limit:github is not a hash. Workers move it aside as they meet it; if they "
+            "may not, delete the key. Then define the limit again: 'jobfleet limits named github --rate N/TIME'."
+        ),
+    ),
+    (
         ReasonCode.LIMIT_CLOSED,
         NamedLimit("github", closed_for=42, by="box:11:aa.1", reason="RateLimited in mail.0.b"),
         "Limit 'github' was closed by box:11:aa.1 (RateLimited in mail.0.b); opens in 42 s.",

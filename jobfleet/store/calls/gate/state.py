@@ -7,8 +7,9 @@ from typing import Literal, NamedTuple
 
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.control import who, why
+from jobfleet.store.damage import GATE, is_sound_in_gate
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.rows import text_of
+from jobfleet.store.rows import shown, text_of
 from jobfleet.store.script import load
 
 CHUNK = 50
@@ -30,12 +31,14 @@ class GateSeen(NamedTuple):
         fields: Its fields.
         running: How many runs are inside.
         holders: Some of them.
+        unreadable: What cannot be read, such as ``gate:limit:github is not a hash``; empty if all can.
     """
 
     name: str
     fields: Mapping[str, str]
     running: int
     holders: tuple[str, ...]
+    unreadable: str = ""
 
 
 def define_limit(
@@ -108,7 +111,11 @@ def _seen(reply: Reply) -> tuple[int, list[GateSeen]]:
     rows = reply[2]
     seen = []
     for at in range(0, len(rows), 4):
-        texts = [text_of(part) for part in rows[at + 1]]
-        fields = dict(zip(texts[::2], texts[1::2], strict=True))
-        seen.append(GateSeen(text_of(rows[at]), fields, int(rows[at + 2]), tuple(text_of(one) for one in rows[at + 3])))
+        name, pairs = text_of(rows[at]), list(zip(rows[at + 1][::2], rows[at + 1][1::2], strict=True))
+        fields = {text_of(field): text_of(one) for field, one in pairs}
+        key = fields.pop("unreadable", "")
+        wrong = [f"{key} is not a {'hash' if key.startswith(GATE) else 'zset'}"] if key else []
+        wrong += [f"{GATE}{name} {text_of(field)} is {shown(one)}" for field, one in pairs if not is_sound_in_gate(field, one)]
+        holders = tuple(text_of(one) for one in rows[at + 3])
+        seen.append(GateSeen(name, fields, int(rows[at + 2]), holders, "; ".join(wrong)))
     return int(reply[1]), seen
