@@ -57,7 +57,7 @@ def read_or(answer: Any, instead: Any, damage: list[str]) -> Any:
 
 
 def of_keys(tag: str, further: Sequence[Place] = ()) -> Operation[list[str]]:
-    """Report the damage of the fixed keys of a lane or of the fleet and of others, and the keys that were moved aside."""
+    """Report the damage of the fixed keys of a lane or of the fleet, of others, and the keys that were moved aside."""
     looked = [*places(tag), *further]
     aside = [Place(f"{ASIDE}{place.name}{end}", "any", NONE) for place in looked for end in ("", FIELDS)]
     (answer,) = yield without_repair([survey(tag, [*looked, *aside])])

@@ -41,7 +41,8 @@ _CONF = {
 }  # fmt: skip
 _NUMBER = re.compile(rb"\d{1,16}(?:\.\d{1,6})?")
 _GATE = {
-    **dict.fromkeys((b"most", b"low", b"high", b"level", b"count", b"period", b"closed", b"cut", b"until", b"ok"), _NUMBER),
+    **dict.fromkeys((b"most", b"low", b"high", b"level", b"count", b"period"), _NUMBER),
+    **dict.fromkeys((b"closed", b"cut", b"until", b"ok"), _NUMBER),
     **dict.fromkeys((b"since", b"opened"), _TIME), b"state": re.compile(rb"open|half|"),
     b"used": re.compile(rb"(?:\d{1,16}:\d{1,15} ?)*"), b"counts": re.compile(rb"(?:\d{1,16}:\d{1,9}:\d{1,9} ?)*"),
 }  # fmt: skip

@@ -214,7 +214,11 @@ def take(context: FleetContext, *, is_open: bool | None = None) -> Operation[Che
     last = unreadable.read_or(sampled, samples.Head(now, None, {}), damage).last
     limits, breakers = yield from gates(context)
     declared = {f"{LIMIT}:{name}" for record in fleet.functions.values() for name in read_gates(record)[0]}
-    every_gate = [*sorted(declared), *(f"{LIMIT}:{one.name}" for one in limits), *(f"{BREAKER}{one.name}" for one in breakers)]
+    every_gate = [
+        *sorted(declared),
+        *(f"{LIMIT}:{one.name}" for one in limits),
+        *(f"{BREAKER}{one.name}" for one in breakers),
+    ]
     damage += yield from unreadable.of_fleet(context.keys, fleet, gates=every_gate)
     workers = tuple(workers_of(context, fleet))
     served = {queue for worker in workers if not worker.is_gone for queue in worker.queues}

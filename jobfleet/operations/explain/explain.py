@@ -8,7 +8,14 @@ from dataclasses import replace
 from jobfleet.errors import JobNotFound
 from jobfleet.model import JobStatus, split_id
 from jobfleet.model.explanation import Explanation, Reason, ReasonCode
-from jobfleet.operations.explain.gates import breaker_open, gate_unreadable, gates_of, limit_closed, limit_full, limit_rate
+from jobfleet.operations.explain.gates import (
+    breaker_open,
+    gate_unreadable,
+    gates_of,
+    limit_closed,
+    limit_full,
+    limit_rate,
+)
 from jobfleet.operations.explain.hangs import blocking, hung
 from jobfleet.operations.explain.limits import (
     behind_in_group,

@@ -197,15 +197,9 @@ def unknown_function(ward: Ward) -> None:
     ward.fleet.enqueue(Job("x", "app.nobody"))
 
 
-def damaged_limit(ward: Ward) -> None:
-    ward.fleet.limits.named("github", concurrency=1)
-    ward.raw.set(KEYS.gate("limit:github"), "no hash")
-
-
-def moved_limit(ward: Ward) -> None:
-    damaged_limit(ward)
-    ward.raw.rename(KEYS.gate("limit:github"), f"{KEYS.tag}aside:gate:limit:github")
-    ward.fleet.limits.named("github", concurrency=1)
+def damaged_limit(ward: Ward, where: str = "") -> None:
+    ward.fleet.limits.named("x", concurrency=1)
+    ward.raw.set(f"{KEYS.tag}{where}gate:limit:x", "no hash")
 
 
 def left_function(ward: Ward) -> None:
@@ -284,9 +278,8 @@ PLANTED: list[tuple[str, Level, Plant, str]] = [
     ("paused", Level.NOTE, lambda ward: ward.fleet.pause("default", function="app.add"),
      "Paused: function app.add in default."),
     ("paused", Level.NOTE, paused_group, "Paused: group tenant-7 of default."),
-    ("damage", Level.FAULT, damaged_limit,
-     "1 thing that cannot be read: gate:limit:github is a string where a hash belongs."),
-    ("damage", Level.NOTE, moved_limit, "Something that could not be read was moved aside: aside:gate:limit:github."),
+    ("damage", Level.FAULT, damaged_limit, "cannot be read: gate:limit:x is a string where a hash belongs."),
+    ("damage", Level.NOTE, lambda ward: damaged_limit(ward, "aside:"), "was moved aside: aside:gate:limit:x."),
     ("dead", Level.NOTE, lambda ward: ward.seed.dead("x"), "1 dead letter: default (1)."),
 ]  # fmt: skip
 

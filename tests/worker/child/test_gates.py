@@ -182,17 +182,17 @@ async def test_a_gate_that_cannot_be_read_holds_back_only_the_runs_that_need_it(
     gates = made(store)
     needs_both, needs_good, needs_bad = handler_of(1, "good", "bad"), handler_of(1, "good"), handler_of(1, "bad")
 
-    found = await asyncio.gather(
+    first = await asyncio.gather(
         gates.passed(run_of("a"), needs_both, (), {}),
         gates.passed(run_of("b"), needs_good, (), {}),
         gates.passed(run_of("c"), needs_bad, (), {}),
     )
-    found += await asyncio.gather(
+    then = await asyncio.gather(
         gates.passed(run_of("d"), needs_bad, (), {}), gates.passed(run_of("e"), needs_good, (), {})
     )
 
-    assert [one and type(one) for one in found] == [Refused, None, Refused, Refused, None]
-    assert found[0] == Refused("f-good"), "it goes back to its position"
+    assert [one and type(one) for one in (*first, *then)] == [Refused, None, Refused, Refused, None]
+    assert first[0] == Refused("f-good"), "it goes back to its position"
     assert gates.shares() == {"f-bad": 0}, "its jobs are left in the queue"
     lines = [line for line in caplog.messages if line.startswith("gates.unreadable")]
     assert len(lines) == 1, "it is reported once"

@@ -115,7 +115,9 @@ def _seen(reply: Reply) -> tuple[int, list[GateSeen]]:
         fields = {text_of(field): text_of(one) for field, one in pairs}
         key = fields.pop("unreadable", "")
         wrong = [f"{key} is not a {'hash' if key.startswith(GATE) else 'zset'}"] if key else []
-        wrong += [f"{GATE}{name} {text_of(field)} is {shown(one)}" for field, one in pairs if not is_sound_in_gate(field, one)]
+        wrong += [
+            f"{GATE}{name} {text_of(field)} is {shown(one)}" for field, one in pairs if not is_sound_in_gate(field, one)
+        ]
         holders = tuple(text_of(one) for one in rows[at + 3])
         seen.append(GateSeen(name, fields, int(rows[at + 2]), holders, "; ".join(wrong)))
     return int(reply[1]), seen

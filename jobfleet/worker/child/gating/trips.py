@@ -121,7 +121,9 @@ class GateTrips:
         for one in asked:
             groups.setdefault(tuple(demand.gate for demand in one[0].demands), []).append(one)
         answers = await self._sent([self._pass_call(group)._replace(mends=False) for group in groups.values()])
-        failed = [gates for gates, answer in zip(groups, answers, strict=True) if isinstance(answer, ScriptContractError)]
+        failed = [
+            gates for gates, answer in zip(groups, answers, strict=True) if isinstance(answer, ScriptContractError)
+        ]
         bad = await self._unreadable_among(one for gates in failed for one in groups[gates][0][0].demands)
         for (gates, group), answer in zip(groups.items(), answers, strict=True):
             if isinstance(answer, ScriptContractError):
@@ -134,9 +136,7 @@ class GateTrips:
         """Return the gates that cannot be read by themselves."""
         distinct = [*{one.gate: one for one in demands}.values()]
         answers = await self._sent([self._look_call([one])._replace(mends=False) for one in distinct])
-        return {
-            one.gate for one, seen in zip(distinct, answers, strict=True) if isinstance(seen, ScriptContractError)
-        }
+        return {one.gate for one, seen in zip(distinct, answers, strict=True) if isinstance(seen, ScriptContractError)}
 
     def _held(self, gates: Sequence[str], error: Exception, runs: int) -> Passed:
         """Make the answer for gates that cannot be read: they have no room for a while. Report each of them once."""
