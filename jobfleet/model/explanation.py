@@ -23,6 +23,7 @@ class ReasonCode(StrEnum):
     CANCELLED = "cancelled"
     MOVED = "moved"
     EXPIRED = "expired"
+    UNDOING = "undoing"
     LOCK = "lock"
     RUNNING = "running"
     BLOCKING = "blocking"

@@ -32,6 +32,7 @@ from jobfleet.operations.explain.running import (
     lease_expired,
     running,
     suspect,
+    undoing,
     worker_gone,
 )
 from jobfleet.operations.explain.sequence import in_sequence
@@ -97,7 +98,7 @@ def explain(seen: Snapshot) -> Explanation:
     if job is None:
         return Explanation(seen.id, None, (unknown(str(JobNotFound(seen.id))),), at=moment(seen.lane.now))
     if job.status.is_final:
-        reasons = _asked(seen, (ended,))
+        reasons = _asked(seen, (ended, undoing))
     elif job.status is JobStatus.RUNNING:
         reasons = _asked(seen, RUNNING)
     else:

@@ -6,9 +6,12 @@ from datetime import UTC, datetime
 
 from jobfleet.model.explanation import ReasonCode
 from jobfleet.model.gates import BreakerInfo, NamedLimit
+from jobfleet.operations.explain.undo import Undo
 
 OPENED = datetime(2026, 11, 25, 13, 59, 52, tzinfo=UTC)
 QUEUE_RATE = "Queue 'mail' has used up its rate: the next job may start in 100 ms."
+UNDO = Undo("mail.0.u", "retrying")
+UNDO_TEXT = "Its steps are undone by mail.0.u (retrying): 'jobfleet explain mail.0.u' says more."
 HOLDERS = ("mail.0.b", "mail.0.c", "mail.0.d", "mail.0.e", "ai.0.f")
 GATED: tuple[tuple[ReasonCode, NamedLimit | BreakerInfo, str], ...] = (
     (
