@@ -82,7 +82,13 @@ def shut(
     """
     yield from _check_known(context, gate)
     for_us = calls.FOREVER if duration is None else max(1, to_us(seconds(duration, field="seconds")))
-    return bool(value((yield (calls.shut_gate(context.keys, gate, for_us, by=by, reason=reason),))))
+    changed: bool | None = value((yield (calls.shut_gate(context.keys, gate, for_us, by=by, reason=reason),)))
+    if changed is None:
+        raise InvalidJob(
+            f"{calls.MOST_LIMITS:,} gates are defined or shut until somebody opens them, which is the most; give a time.",
+            field="seconds",
+        )
+    return changed
 
 
 def unshut(context: FleetContext, gate: str, *, by: str | None) -> Operation[bool]:

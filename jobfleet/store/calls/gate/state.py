@@ -14,7 +14,7 @@ from jobfleet.store.script import load
 
 CHUNK = 50
 MOST_LIMITS = 10_000
-"""Maximum number of defined limits."""
+"""Maximum number of gates without an end: defined limits, and gates that are shut until somebody opens them."""
 SHOWN = 5
 """How many runs per gate are shown."""
 MOST_HELD = 1000
@@ -77,8 +77,10 @@ def define_limit(
 
 def shut_gate(
     keys: Keyspace, name: str, for_us: int, *, by: str | None, reason: str | None = None, since: int = 0
-) -> Call[bool]:
+) -> Call[bool | None]:
     """Let no run pass a gate for some time, or let runs pass again; return whether something changed.
+
+    The answer is None if too many gates are shut until somebody opens them.
 
     Args:
         keys: The fleet's keys.
@@ -88,8 +90,13 @@ def shut_gate(
         reason: Why.
         since: When the run began that a service has refused, µs; 0 if an operator does it.
     """
-    args = (name, keys.gate_freed(""), name.partition(":")[0], for_us, who(by), why(reason), since)
-    return Call(load("shut_gate"), (keys.gates, keys.gate(name)), args, lambda reply: bool(int(reply[1])))
+    args = (name, keys.gate_freed(""), name.partition(":")[0], for_us, who(by), why(reason), since, MOST_LIMITS)
+    return Call(
+        load("shut_gate"),
+        (keys.gates, keys.gate(name)),
+        args,
+        lambda reply: bool(int(reply[1])) if reply[0] == b"shut" else None,
+    )
 
 
 def gates(
