@@ -84,10 +84,8 @@ def shut(
     for_us = calls.FOREVER if duration is None else max(1, to_us(seconds(duration, field="seconds")))
     changed: bool | None = value((yield (calls.shut_gate(context.keys, gate, for_us, by=by, reason=reason),)))
     if changed is None:
-        raise InvalidJob(
-            f"{calls.MOST_LIMITS:,} gates are defined or shut until somebody opens them, which is the most; give a time.",
-            field="seconds",
-        )
+        text = f"{calls.MOST_LIMITS:,} gates are defined or shut until somebody opens them, which is the most"
+        raise InvalidJob(f"{text}; give a time.", field="seconds")
     return changed
 
 
