@@ -153,7 +153,7 @@ FLEET_KEY_TABLE: tuple[KeyRow, ...] = (
         "gates",
         "zset",
         "named limits and circuit breakers by their last use; defined limits at 9e15",
-        "30 days; those at 9e15 stay",
+        "30 days; those from 9e15 on stay",
     ),
     KeyRow(
         "gate:<name>",

@@ -15,6 +15,8 @@ from jobfleet.store.script import load
 CHUNK = 50
 MOST_LIMITS = 10_000
 """Maximum number of gates without an end: defined limits, and gates that are shut until somebody opens them."""
+LOOKED = 500
+"""How many gates one call looks at for breakers that have opened."""
 SHOWN = 5
 """How many runs per gate are shown."""
 MOST_HELD = 1000
@@ -112,6 +114,54 @@ def gates(
         most: How many runs are returned at most per gate.
     """
     return Call(load("gates"), (keys.gates,), (keys.tag, skip, held_us, most, *names), _seen)
+
+
+class Opening(NamedTuple):
+    """A circuit breaker that has opened.
+
+    Attributes:
+        name: The name of its gate.
+        at: When it has opened, µs.
+        by: Who changed its state last, as a word; empty if nobody is known.
+        reason: Why.
+    """
+
+    name: str
+    at: int
+    by: str
+    reason: str
+
+
+class Openings(NamedTuple):
+    """The answer to `openings`.
+
+    Attributes:
+        now: Redis's time, µs.
+        looked: How many gates were looked at; with fewer than `LOOKED`, there are no more.
+        rows: The breakers that have opened.
+    """
+
+    now: int
+    looked: int
+    rows: tuple[Opening, ...]
+
+
+def openings(keys: Keyspace, *, used_us: int, opened_us: int, skip: int = 0) -> Call[Openings]:
+    """Return the circuit breakers that have opened after a time, of at most `LOOKED` gates that were used after a time.
+
+    Args:
+        keys: The fleet's keys.
+        used_us: Only gates that were used since this time, µs.
+        opened_us: Only breakers that have opened since this time, µs.
+        skip: How many of these gates to skip; the breakers that are open come first.
+    """
+    return Call(load("openings"), (keys.gates,), (keys.tag, used_us, opened_us, skip, LOOKED), _openings)
+
+
+def _openings(reply: Reply) -> Openings:
+    words = [text_of(part) for part in reply[3]]
+    rows = [Opening(words[at], int(words[at + 1]), words[at + 2], words[at + 3]) for at in range(0, len(words), 4)]
+    return Openings(int(reply[1]), int(reply[2]), tuple(rows))
 
 
 def _seen(reply: Reply) -> tuple[int, list[GateSeen]]:

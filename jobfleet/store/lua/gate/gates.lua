@@ -1,6 +1,6 @@
 -- gates: the definitions and the state of named limits and circuit breakers.
 --
--- KEYS    1 gates       zset    names of the gates by the time of their last use (µs); those without an end at 9e15
+-- KEYS    1 gates       zset    names of the gates by the time of their last use (µs); those without an end from 9e15 on
 -- READS   gate:<name>   hash    definition and state
 --         inside:<name> zset the runs inside by the time they passed
 -- ARGV    1 tag         text    the fleet's prefix

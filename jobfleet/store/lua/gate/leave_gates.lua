@@ -3,7 +3,7 @@
 -- which it passed (µs), the number of its demands, and for each the number of the gate and the cost. An unused run has not
 -- started: its cost is given back.
 --
--- KEYS    1 gates       zset    names of the gates by the time of their last use (µs); those without an end at 9e15
+-- KEYS    1 gates       zset    names of the gates by the time of their last use (µs); those without an end from 9e15 on
 --         2..* gate:<id> hash   gate:<id>, inside:<id> (zset: runs by the time they passed), two keys per item
 -- ARGV    1 channel     text    prefix of the channels on which children are notified of room
 --         2 child       text    who reports

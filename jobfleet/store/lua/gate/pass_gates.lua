@@ -4,7 +4,7 @@
 -- costs (-1: unlimited); when there is more (µs; 0: unknown), and how much then; the period of the rate (µs; 0: none; -1:
 -- no limit has this name).
 --
--- KEYS    1 gates       zset    names of the gates by the time of their last use (µs); those without an end at 9e15
+-- KEYS    1 gates       zset    names of the gates by the time of their last use (µs); those without an end from 9e15 on
 --         2..* gate:<id> hash   gate:<id>, inside:<id> (zset: runs by the time they passed), two keys per item
 -- ARGV    1 child       text    who asks, and is notified of room
 --         2 count       int     number of gates

@@ -1,6 +1,6 @@
 -- shut_gate: close a named limit or open a circuit breaker, so that no run passes; or let runs pass again.
 --
--- KEYS    1 gates       zset    names of the gates by the time of their last use (µs); those without an end at 9e15
+-- KEYS    1 gates       zset    names of the gates by the time of their last use (µs); those without an end from 9e15 on
 --         2 gate:<name> hash   definition and state
 -- ARGV    1 name        text    of the gate
 --         2 channel     text    prefix of the channels on which children are notified of room

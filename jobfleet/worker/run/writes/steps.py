@@ -55,8 +55,8 @@ class StepWriter:
             is_token = key.startswith(TOKEN)
             what = "its token" if is_token else repr(key[2:])
             raise InvalidJob(
-                f"{run.id} keeps too much: {what} is beyond {calls.MOST:,} steps, checkpoints, waits, tokens and signals, "
-                f"or {calls.MOST_BYTES // 1024**2} MiB of them; enqueue a job that goes on, and return.",
+                f"{run.id} keeps too much: {what} is beyond {calls.MOST:,} steps, checkpoints, waits, tokens and "
+                f"signals, or {calls.MOST_BYTES // 1024**2} MiB of them; enqueue a job that goes on, and return.",
                 field="token" if is_token else "step",
             )
 

@@ -90,7 +90,8 @@ local function wake(gate, channel, name, n)
 end
 
 -- Keeps the state of a gate that is no defined limit for 30 days from its use, or from the end of a time for which it is
--- shut. If it is shut until somebody opens it (`stays`), it is kept until then. Adds its row for `note_used`.
+-- shut. If it is shut until somebody opens it (`stays`), it is kept until then, and its score has the time in seconds
+-- behind that of the defined limits. Adds its row for `note_used`.
 local function keep_state(gate, used, now)
   if gate.defined then return end
   local till = math.max(now, gate.closed or 0)
@@ -99,7 +100,7 @@ local function keep_state(gate, used, now)
   else
     redis.call('PEXPIRE', gate.key, int(STATE_MS + (till - now) / 1000))
   end
-  used[#used + 1], used[#used + 2] = gate.stays and DEFINED or int(till), gate.name
+  used[#used + 1], used[#used + 2] = int(gate.stays and tonumber(DEFINED) + math.floor(now / 1e6) or till), gate.name
 end
 
 -- Notes gates, which are not defined limits, as used: time and name of each. Those whose state has expired are forgotten.
