@@ -92,7 +92,7 @@ class Waits:
         if WAIT + key not in known and len(known) > MOST:
             raise InvalidJob(
                 f"{self._job_id} keeps too much: it has {MOST:,} steps, checkpoints, waits, tokens and signals, "
-                "which is the most; enqueue a job that goes on, and return.",
+                "which is the most; enqueue a job that continues, and return.",
                 field="wait",
             )
         await self._steps.ready()

@@ -17,6 +17,7 @@ from jobfleet.model.gates import BREAKER, LIMIT, BreakerInfo, NamedLimit
 from jobfleet.model.limit import DeclaredLimit
 from jobfleet.operations import payloads, unreadable
 from jobfleet.operations.cron.listing import firing, recurring
+from jobfleet.operations.doctor.ended_jobs import ended_in_hour
 from jobfleet.operations.doctor.endings import Endings, endings_of
 from jobfleet.operations.doctor.permissions import lacking_commands
 from jobfleet.operations.fleet_context import FleetContext
@@ -114,6 +115,7 @@ class Checkup:
         recurring: The names of recurring jobs, also those of decorators that have no entry yet.
         fired_by: The processes that have announced that they fire recurring jobs; see `CronInfo`.
         sampled: Until when the fleet was sampled, µs since 1970; None before the first sample.
+        ended: How many jobs have ended in the last hour, from the samples; None if they do not tell.
         declared: The limits that functions of live workers declare, by function.
         role: The role that the user of this process has.
         lacking: The commands of that role that the user may not run; None if the server cannot check them.
@@ -142,6 +144,7 @@ class Checkup:
     recurring: tuple[str, ...] = ()
     fired_by: tuple[str, ...] = ()
     sampled: int | None = None
+    ended: int | None = None
     declared: Mapping[str, DeclaredLimit] = field(default_factory=dict)
     role: str = ""
     lacking: tuple[str, ...] | None = None
@@ -249,6 +252,7 @@ def take(context: FleetContext, *, is_open: bool | None = None) -> Operation[Che
         recurring=tuple(sorted({row.name for row in rows} | set(recurring(fleet)))),
         fired_by=firing(context, attended),
         sampled=None if last is None else (last + 1) * FINE.step * SECOND_US,
+        ended=(yield from ended_in_hour(context, last, now)),
         declared={
             name: limit
             for name, record in fleet.functions.items()

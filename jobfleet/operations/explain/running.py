@@ -147,7 +147,7 @@ def undoing(seen: Snapshot) -> Reason | None:
     undo_id, status = seen.undo
     match status:
         case "failed":
-            rest = f"correct the cause, and 'jobfleet dead replay {undo_id}' goes on"
+            rest = f"correct the cause, and 'jobfleet dead replay {undo_id}' continues it"
         case "cancelled" | "expired" | "gone":
             rest = "nothing undoes them any more"
         case _:

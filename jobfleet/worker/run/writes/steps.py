@@ -56,7 +56,7 @@ class StepWriter:
             what = "its token" if is_token else repr(key[2:])
             raise InvalidJob(
                 f"{run.id} keeps too much: {what} is beyond {calls.MOST:,} steps, checkpoints, waits, tokens and "
-                f"signals, or {calls.MOST_BYTES // 1024**2} MiB of them; enqueue a job that goes on, and return.",
+                f"signals, or {calls.MOST_BYTES // 1024**2} MiB of them; enqueue a job that continues, and return.",
                 field="token" if is_token else "step",
             )
 

@@ -278,7 +278,7 @@ def test_too_many_tokens_are_refused_with_the_remedy(fleet: Fleet, registry: Reg
 
     error = handle.poll().error or ""
     assert "its token is beyond 1,000 steps, checkpoints, waits, tokens and signals" in error
-    assert "enqueue a job that goes on, and return." in error
+    assert "enqueue a job that continues, and return." in error
 
 
 # Without a worker
