@@ -87,9 +87,9 @@ def run(command: Callable[[], object]) -> int:
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
     except JobfleetError as error:
+        say(str(error))
         if isinstance(error, ConfigError) and error.shown:
             click.echo(error.shown, err=True, nl=False)
-        say(str(error))
         return code_of(error)
     return value if isinstance(value, int) else DONE
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from jobfleet.functions.running.run_port import RunPort
 
 LONGEST_KEY = 200
-STEP, CHECKPOINT, UNDO = "s:", "c:", "u:"
+STEP, CHECKPOINT, UNDO, TOKEN, SIGNAL = "s:", "c:", "u:", "t:", "x:"
 NOW = ""
 """The name under which the port of a run gives Redis's time in µs, beside what is stored."""
 
@@ -46,7 +46,7 @@ class Steps:
         job_id: The id of the job, for messages.
 
     Attributes:
-        unsent: Keys and values that must be stored before the next step starts.
+        unsent: Keys of tokens and the names of their signals, to be stored before the next step or wait starts.
     """
 
     def __init__(self, port: RunPort, job_id: str) -> None:
@@ -177,7 +177,8 @@ class Steps:
             JobCancelled: The job must stop.
         """
         for row in list(self.unsent):
-            await self.keep_value(*row)
+            if SIGNAL + row[1] not in await self.known():
+                await self.keep_value(*row)
             if row in self.unsent:  # another step may have started at the same time
                 self.unsent.remove(row)
         await self._port.lease_confirmed()
@@ -254,7 +255,7 @@ def _undo_name(undo: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     return name
 
 
-KINDS = {STEP: "step", CHECKPOINT: "checkpoint", UNDO: "undo of step", "t:": "token"}
+KINDS = {STEP: "step", CHECKPOINT: "checkpoint", UNDO: "undo of step", TOKEN: "token"}
 
 
 def _named(key: str) -> str:

@@ -82,9 +82,12 @@ class TerminalFormatter(logging.Formatter):
 
 
 async def announce_days() -> None:
-    """Let the date be printed now and at each midnight, though nothing else is logged in this process."""
+    """Let the date be printed at each midnight, though nothing else is logged in this process.
+
+    The first line of this process prints it before: a worker that cannot import its modules needs no date.
+    """
     while True:
-        log.info("day.changed")
         now = datetime.now().astimezone()
         midnight = datetime.combine(now.date() + timedelta(days=1), datetime.min.time()).astimezone()
         await asyncio.sleep(max(1.0, (midnight - now).total_seconds()))
+        log.info("day.changed")

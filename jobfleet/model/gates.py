@@ -36,6 +36,7 @@ class NamedLimit:
         reason: Why.
         is_defined: Whether it has a definition; otherwise jobs only wait while it is closed.
         holders: The ids of some jobs that run.
+        unreadable: The key in Redis that cannot be read, and why; empty if all can. Its jobs wait.
     """
 
     name: str
@@ -51,6 +52,7 @@ class NamedLimit:
     reason: str = ""
     is_defined: bool = True
     holders: tuple[str, ...] = ()
+    unreadable: str = ""
 
     @property
     def most(self) -> int | None:
@@ -72,6 +74,7 @@ class BreakerInfo:
         trial_in: Seconds until an open breaker lets a few runs try; infinite until somebody closes it.
         succeeded: How many runs of its window succeeded.
         failed: How many failed.
+        unreadable: The key in Redis that cannot be read, and why; empty if all can. Its jobs wait.
     """
 
     name: str
@@ -83,6 +86,7 @@ class BreakerInfo:
     trial_in: float = 0.0
     succeeded: int = 0
     failed: int = 0
+    unreadable: str = ""
 
 
 class Demand(NamedTuple):

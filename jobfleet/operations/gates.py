@@ -82,7 +82,11 @@ def shut(
     """
     yield from _check_known(context, gate)
     for_us = calls.FOREVER if duration is None else max(1, to_us(seconds(duration, field="seconds")))
-    return bool(value((yield (calls.shut_gate(context.keys, gate, for_us, by=by, reason=reason),))))
+    changed: bool | None = value((yield (calls.shut_gate(context.keys, gate, for_us, by=by, reason=reason),)))
+    if changed is None:
+        text = f"{calls.MOST_LIMITS:,} gates are defined or shut until somebody opens them, which is the most"
+        raise InvalidJob(f"{text}; give a time.", field="seconds")
+    return changed
 
 
 def unshut(context: FleetContext, gate: str, *, by: str | None) -> Operation[bool]:
@@ -98,7 +102,7 @@ def unshut(context: FleetContext, gate: str, *, by: str | None) -> Operation[boo
 def _check_known(context: FleetContext, gate: str) -> Operation[None]:
     """Refuse the name of a gate that has no state and that no function declares: it is probably mistyped."""
     _, rows = value((yield (calls.gates(context.keys, (gate,)),)))
-    if rows and rows[0].fields:
+    if rows and (rows[0].fields or rows[0].unreadable):
         return
     seen: FleetSeen = value((yield (context.fleet_call(),)))
     kind, _, name = gate.partition(":")
@@ -163,7 +167,7 @@ def _all(context: FleetContext) -> Operation[tuple[int, list[GateSeen]]]:
         now, rows = value((yield (calls.gates(context.keys, skip=len(found)),)))
         found += rows
         if len(rows) < calls.CHUNK:
-            return now, [row for row in found if row.fields]
+            return now, [row for row in found if row.fields or row.unreadable]
 
 
 def limit_info(row: GateSeen, now: int) -> NamedLimit:
@@ -186,6 +190,7 @@ def limit_info(row: GateSeen, now: int) -> NamedLimit:
         reason=fields.get("why", ""),
         is_defined="defined" in fields,
         holders=tuple(sound(row.holders, lambda text: Holder.parse(text).job_id)[0]),
+        unreadable=row.unreadable,
     )
 
 
@@ -216,6 +221,17 @@ def breaker_info(row: GateSeen, now: int) -> BreakerInfo:
         trial_in=(max(0.0, (until - now) / 1e6) if until else math.inf) if is_open else 0.0,
         succeeded=sum(int(good) for good, _ in counts),
         failed=sum(int(bad) for _, bad in counts),
+        unreadable=row.unreadable,
+    )
+
+
+def repair(one: NamedLimit | BreakerInfo) -> str:
+    """What to do about a gate that cannot be read, in a sentence."""
+    if isinstance(one, BreakerInfo):
+        return "Workers move it aside as they meet it; if they may not, delete the key: the breaker starts closed."
+    return (
+        f"Workers move it aside as they meet it; if they may not, delete the key. Then define the limit again: "
+        f"'jobfleet limits named {one.name} --rate N/TIME'."
     )
 
 

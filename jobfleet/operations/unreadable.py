@@ -11,7 +11,7 @@ from jobfleet.operations.operation import Blocking, Operation
 from jobfleet.store.call import Call
 from jobfleet.store.calls import cron, inspect, journal
 from jobfleet.store.calls.doctor import Leases
-from jobfleet.store.damage import ASIDE, FIELDS, NONE, Place, judge, places
+from jobfleet.store.damage import ASIDE, FIELDS, NONE, Place, gate_places, judge, places
 from jobfleet.store.job_rows import Waiting, has_id
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import FleetSeen
@@ -19,6 +19,8 @@ from jobfleet.store.round_trip.mending import Surveyed, survey
 from jobfleet.store.rows import SHOWN, shown, wrong_with
 
 T = TypeVar("T")
+GATES = 200
+"""How many named limits and circuit breakers are checked."""
 LETTERS = 10
 """How many of the newest dead letters are read."""
 
@@ -54,9 +56,9 @@ def read_or(answer: Any, instead: Any, damage: list[str]) -> Any:
     return answer
 
 
-def of_keys(tag: str) -> Operation[list[str]]:
-    """Report the damage of the fixed keys of a lane or of the fleet, and the keys that were moved aside."""
-    looked = places(tag)
+def of_keys(tag: str, further: Sequence[Place] = ()) -> Operation[list[str]]:
+    """Report the damage of the fixed keys of a lane or of the fleet, of others, and the keys that were moved aside."""
+    looked = [*places(tag), *further]
     aside = [Place(f"{ASIDE}{place.name}{end}", "any", NONE) for place in looked for end in ("", FIELDS)]
     (answer,) = yield without_repair([survey(tag, [*looked, *aside])])
     damage: list[str] = []
@@ -70,8 +72,8 @@ def of_keys(tag: str) -> Operation[list[str]]:
     return damage + ([f"moved aside: {', '.join(names)}"] if names else [])
 
 
-def of_fleet(keys: Keyspace, fleet: FleetSeen) -> Operation[list[str]]:
-    """Report what cannot be read in the hashes of the fleet."""
+def of_fleet(keys: Keyspace, fleet: FleetSeen, gates: Sequence[str] = ()) -> Operation[list[str]]:
+    """Report what cannot be read in the hashes of the fleet, and in the keys of some gates."""
     damage = [*fleet.unreadable]
     for name, record in fleet.functions.items():
         try:
@@ -83,7 +85,7 @@ def of_fleet(keys: Keyspace, fleet: FleetSeen) -> Operation[list[str]]:
     calls: list[Call[Any]] = [cron.unreadable(keys), journal.unreadable(keys)]
     for answer in (yield without_repair(calls)):
         damage += read_or(answer, (), damage)
-    return damage + (yield from of_keys(keys.tag))
+    return damage + (yield from of_keys(keys.tag, gate_places([*dict.fromkeys(gates)][:GATES])))
 
 
 def of_lane(lane: Lane, waiting: Sequence[Waiting], leases: Leases) -> Operation[list[str]]:

@@ -66,10 +66,17 @@ def _failed(name: str, error: BaseException, app_dir: str) -> ConfigError:
         return ConfigError(f"Cannot import {name!r}: {error} (looked in {app_dir}; {hint}).")
     frames = _users_frames(error)
     has_place = frames is not None or isinstance(error, SyntaxError)  # a SyntaxError shows its place itself
-    failure = ConfigError(f"Cannot import {name!r}: {type(error).__name__ if has_place else _summary(error)}.")
+    failure = ConfigError(f"Cannot import {name!r}: {_summary(error)}{_remedy(error, has_place=has_place)}")
     if has_place:
         failure.shown = traceback_of(error)
     return failure
+
+
+def _remedy(error: BaseException, *, has_place: bool) -> str:
+    """The end of the sentence that names an error: what to do."""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"; install it for this Python ({sys.executable}), or correct the import below."
+    return "; correct the line below." if has_place else "."
 
 
 def traceback_of(error: BaseException) -> str:

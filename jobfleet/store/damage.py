@@ -17,6 +17,7 @@ from jobfleet.store.keys import BANDS
 from jobfleet.store.rows import shown
 
 ASIDE = "aside:"
+GATE = "gate:"
 FIELDS = ":fields"
 ALL, NONE = "*", "-"
 TYPE_ONLY = ("none", "-")
@@ -37,6 +38,13 @@ _CONF = {
     "limit": limit.LINE,
     "aging": _TIME, "journal": _TIME, "groups": _COUNT,
     "functions": re.compile(rb"(?:~?[A-Za-z0-9_.:-]{1,128}(?: [^\n@]*@\d{1,16}(?: [^\n]*)?)?(?:\n|$))*"),
+}  # fmt: skip
+_NUMBER = re.compile(rb"\d{1,16}(?:\.\d{1,6})?")
+_GATE = {
+    **dict.fromkeys((b"most", b"low", b"high", b"level", b"count", b"period"), _NUMBER),
+    **dict.fromkeys((b"closed", b"cut", b"until", b"ok"), _NUMBER),
+    **dict.fromkeys((b"since", b"opened"), _TIME), b"state": re.compile(rb"open|half|"),
+    b"used": re.compile(rb"(?:\d{1,16}:\d{1,15} ?)*"), b"counts": re.compile(rb"(?:\d{1,16}:\d{1,9}:\d{1,9} ?)*"),
 }  # fmt: skip
 ENTRY = re.compile(rb"\d{1,20}-\d{1,20}")
 
@@ -119,7 +127,17 @@ def places_of(tag: str, keys: Iterable[str], ids: Iterable[str]) -> list[Place]:
     for row in table:
         if row.name.endswith("<id>") and is_lane(tag):
             found |= {row.name.replace("<id>", job_id): row.type for job_id in ids}
-    return [Place(name, kind) for name, kind in found.items()]
+    return [place_of(name, kind) for name, kind in found.items()]
+
+
+def place_of(name: str, kind: str) -> Place:
+    """Return the place of a key, with the fields to check."""
+    return Place(name, kind, ALL if name.startswith(GATE) else NONE)
+
+
+def gate_places(names: Iterable[str]) -> list[Place]:
+    """Return the keys of named limits and circuit breakers: the state, and the runs inside."""
+    return [place for name in names for place in (place_of(f"{GATE}{name}", "hash"), Place(f"inside:{name}", "zset"))]
 
 
 def _kind(name: str, kinds: Mapping[str, str]) -> str:
@@ -148,11 +166,19 @@ def is_setting(field: bytes, value: bytes) -> bool:
     return rule is None or rule.fullmatch(value) is not None
 
 
+def is_sound_in_gate(field: bytes, value: bytes) -> bool:
+    """Whether the script that passes gates can read a field of one."""
+    rule = _GATE.get(field)
+    return rule is None or rule.fullmatch(value) is not None
+
+
 def _is_sound(name: str, field: bytes, value: bytes, now: int) -> bool:
     if name == "totals":
         return _COUNT.fullmatch(value) is not None and field.isascii()
     if name == "dead":
         return ENTRY.fullmatch(value) is not None
+    if name.startswith(GATE):
+        return is_sound_in_gate(field, value)
     rules = _LANE if name == "lane" else _CONF
     rule = rules.get(field.decode("ascii", "replace"))
     if rule is None:  # written by a later version

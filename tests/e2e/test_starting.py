@@ -136,7 +136,7 @@ def test_a_child_that_is_ended_because_another_one_cannot_start_is_not_an_error(
     worker = programs.worker("split", app_dir=tmp_path, processes=2)
 
     assert worker.exit_code() == 2
-    assert worker.said.splitlines()[-1] == "Cannot import 'split': ValueError."
+    assert worker.said.startswith("Cannot import 'split': ValueError")
     assert "child.died" not in worker.said
 
 
@@ -160,11 +160,28 @@ def test_every_failure_of_an_import_is_told_alike(
     program = programs.start(what, "broken", app_dir=tmp_path)
 
     assert program.exit_code() == 2, program.said
-    assert program.said.splitlines()[-1] == f"Cannot import 'broken': {error.partition(':')[0]}."
+    first = program.said.splitlines()[0]
+    assert first.startswith(f"Cannot import 'broken': {error}; "), "the module and the error come first"
+    assert first.endswith(" below."), "and what to do"
+    assert program.said.count("Cannot import") == 1
     assert error.replace(" (broken.py, line 1)", "") in program.said
     assert line in program.said
     assert "importlib" not in program.said
     assert "jobfleet/services" not in program.said
+
+
+def test_on_a_terminal_the_line_about_an_import_that_fails_comes_first(redis_url: str, tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("import nosuchmod\n")
+    environ = {"NO_COLOR": "1", "JOBFLEET_URL": redis_url, "JOBFLEET_APP_DIR": str(tmp_path)}
+    with Terminal("worker", "broken", "-p2", columns=300, environ=environ) as worker:
+        assert worker.ends() == 2
+        lines = worker.text.replace("\r", "").splitlines()
+
+    assert lines[0].startswith(
+        "Cannot import 'broken': ModuleNotFoundError: No module named 'nosuchmod'; install it for "
+    )
+    assert lines[0].endswith("or correct the import below.")
+    assert lines[1].startswith("Traceback")
 
 
 @pytest.mark.parametrize("columns", [80, 120])

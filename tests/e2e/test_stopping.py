@@ -150,7 +150,8 @@ def test_a_module_that_raises_shows_its_own_traceback_once(programs: Programs, t
 
     assert worker.exit_code() == 2
     said = worker.said
-    assert said.count("ZeroDivisionError: division by zero") == 1
+    assert said.startswith("Cannot import 'broken_app': ZeroDivisionError: division by zero; correct the line below.\n")
+    assert said.count("ZeroDivisionError: division by zero") == 2
     assert said.count("Traceback (most recent call last)") == 1
     assert 'broken_app.py", line 2, in load' in said
     assert "jobfleet/worker" not in said

@@ -20,7 +20,9 @@ def test_the_traceback_begins_in_the_users_code_wherever_that_is(
     place.mkdir(parents=True)
     (place / "broken_tasks.py").write_text("def connect():\n    raise ValueError('no host')\n\nconnect()\n")
 
-    with pytest.raises(ConfigError, match=r"Cannot import 'broken_tasks': ValueError\.") as raised:
+    with pytest.raises(
+        ConfigError, match=r"Cannot import 'broken_tasks': ValueError: no host; correct the line below\."
+    ) as raised:
         load_modules(["broken_tasks"], str(place))
 
     lines = raised.value.shown.splitlines()

@@ -7,12 +7,18 @@ from collections.abc import Iterator
 import pytest
 import redis
 
+from jobfleet.model.gates import Demand
 from jobfleet.store.calls.control import replay
 from jobfleet.store.calls.cron import fire
 from jobfleet.store.calls.enqueue import enqueue, replace
 from jobfleet.store.calls.flow import Edge, block
 from jobfleet.store.calls.flows.batches import Blocked, block_many
+from jobfleet.store.calls.gate.passing import Passing, pass_gates
+from jobfleet.store.calls.inspect import explain
 from jobfleet.store.calls.lease import claim
+from jobfleet.store.calls.log import Emission, emit_chunks
+from jobfleet.store.calls.settle import complete, settle, wait
+from jobfleet.store.calls.steps import signal
 from jobfleet.store.records import Entry
 from jobfleet.store.scores import BLOCKED
 from jobfleet.store.server.target import target
@@ -145,3 +151,51 @@ def test_a_lane_whose_longest_lease_was_lost_learns_it_again(world: World, value
 
     assert [grant.id for grant in answer.grants] == [world.id("b")]
     assert world.raw.hget(world.lane.lane, "longest") == str(LEASE_US).encode()
+
+
+@pytest.mark.parametrize(("state", "field"), [("open", "until"), ("half", "ok")])
+def test_a_breaker_with_a_field_that_is_not_a_number_is_repaired(world: World, state: str, field: str) -> None:
+    demand = Demand("breaker:function:f", words="0.5 2 2 60000000 1000000")
+    world.raw.hset(world.keys.gate(demand.gate), mapping={"state": state, field: "soon"})
+
+    seen = world.run(pass_gates(world.keys, "c", [Passing(world.id("a"), 7, (demand,))]))
+
+    assert seen.refusals == (demand.gate if state == "open" else "",), "it has lost its end: somebody must close it"
+    assert world.raw.hget(f"{world.keys.tag}aside:gate:{demand.gate}:fields", field) == b"soon"
+
+
+def test_a_damaged_stream_or_step_of_a_job_harms_no_other_job_of_its_call(world: World) -> None:
+    for suffix in "abc":
+        world.seed.running(suffix)
+    damage(world, "chunks:mail.0.b")
+    damage(world, "steps:mail.0.b")
+
+    emissions = [Emission(world.id(suffix), 7, 60_000, 1, [b"out"]) for suffix in "abc"]
+    assert world.run(emit_chunks(world.lane, emissions, most=10, most_bytes=1000)) == "ooo"
+    waits = [wait(world.id(suffix), 7, key="s#1", name="", delay_us=9_000_000, ttl_ms=60_000) for suffix in "abc"]
+
+    assert world.run(settle(world.lane, waits)).letters == "sss"
+    assert world.raw.zcard(world.lane.ready[2]) == 3
+    assert world.raw.hexists(world.lane.steps(world.id("b")), "w:s#1")
+
+
+def test_a_damaged_step_stops_neither_a_signal_nor_a_look_at_its_job(world: World) -> None:
+    job_id = world.seed.waiting("a")
+    damage(world, "steps:mail.0.a")
+    assert world.run(signal(world.lane, job_id, "go", b"1", by=None, nonce="n", ttl_ms=60_000)) == "s"
+
+    damage(world, "steps:mail.0.a")
+    assert world.run(explain(world.lane, job_id))
+
+
+@pytest.mark.parametrize("member", ["sg\0no place\0mail.0.x", "fg\0x", "sg", "hg"])
+def test_foreign_entries_of_a_sequence_let_its_jobs_run(world: World, member: str) -> None:
+    world.raw.zadd(world.lane.grouped, {member: 0})
+    entries = [Entry(world.id(suffix), 2, "", "g g\no s", b"call") for suffix in "ab"]
+    assert world.run(enqueue(world.lane, entries)) == [True, True]
+
+    for nonce, suffix in enumerate("ab", start=1):
+        (grant,) = world.run(claim(world.lane, child="w.1", nonce=nonce, lease_us=LEASE_US, limit=5)).grants
+        assert grant.id == world.id(suffix)
+        ends = [complete(grant.id, grant.token, record=b"r", ttl_ms=1000, duration_us=5)]
+        assert world.run(settle(world.lane, ends)).letters == "s"

@@ -106,6 +106,8 @@ def _row(one: NamedLimit) -> list[Cell | str]:
 
 
 def _state(one: NamedLimit) -> Cell:
+    if one.unreadable:
+        return Cell("unreadable", "red")
     if not one.closed_for:
         return Cell("open", "green") if one.is_defined else Cell("not defined", "yellow")
     until = "" if one.closed_for == math.inf else f" for {span(one.closed_for)}"
@@ -167,8 +169,9 @@ def ls(invocation: Invocation) -> None:
 
 def _breaker_row(one: BreakerInfo) -> list[Cell | str]:
     trial = "-" if one.state != "open" else "never" if one.trial_in == math.inf else f"in {span(one.trial_in)}"
+    state = Cell("unreadable", "red") if one.unreadable else Cell(one.state, COLORS[one.state])
     return [
-        one.name, Cell(one.state, COLORS[one.state]), f"{one.succeeded:,}", f"{one.failed:,}", trial, one.by or "-",
+        one.name, state, f"{one.succeeded:,}", f"{one.failed:,}", trial, one.by or "-",
         one.reason or "-",
     ]  # fmt: skip
 

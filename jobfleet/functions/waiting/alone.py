@@ -10,8 +10,8 @@ from jobfleet.clock import wall_us
 from jobfleet.codec import decode, encode
 from jobfleet.functions.running.addition import FlowAddition
 from jobfleet.functions.running.lock import LocksOfTest
-from jobfleet.functions.steps import NOW
-from jobfleet.functions.waiting.waits import SIGNAL, WAIT
+from jobfleet.functions.steps import NOW, SIGNAL
+from jobfleet.functions.waiting.waits import WAIT
 from jobfleet.model.signals import Suspended
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from jobfleet.codec import decode
 from jobfleet.durations import seconds_or_text
 from jobfleet.errors import InvalidJob, SignalTimeout
-from jobfleet.functions.steps import NOW, check_key
+from jobfleet.functions.steps import NOW, SIGNAL, TOKEN, check_key
 from jobfleet.model.signal_token import new_token, token_hash
 from jobfleet.model.signals import Suspended
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jobfleet.functions.running.run_port import RunPort
     from jobfleet.functions.steps import Steps
 
-WAIT, SIGNAL, TOKEN = "w:", "x:", "t:"
+WAIT = "w:"
 LONGEST = 3650 * 86_400.0
 """Seconds that a wait lasts at most, and without a time-out: ten years."""
 MOST = 1000
@@ -38,6 +38,7 @@ class Waits:
         self._steps = steps
         self._job_id = job_id
         self._numbers: Counter[str] = Counter()
+        self._tokens: dict[str, str] = {}
 
     async def sleep(self, delay: Any, key: str | None) -> None:
         """Continue the job after a delay that counts from the first run that comes here."""
@@ -62,11 +63,16 @@ class Waits:
         return decode(record, what=f"signal {name!r}")
 
     def token(self, name: str) -> str:
-        """Return a secret that sends a signal. Only its hash is stored, when the next step or wait starts."""
+        """Return a secret that sends a signal, the same for each call of this run with this name.
+
+        Only its hash is stored, when the next step or wait starts, unless the signal has come by then: then a token
+        changes nothing.
+        """
         check_signal(name)
-        text = new_token(self._job_id)
-        self._steps.unsent.append((TOKEN + token_hash(text), name))
-        return text
+        if name not in self._tokens:
+            self._tokens[name] = new_token(self._job_id)
+            self._steps.unsent.append((TOKEN + token_hash(self._tokens[name]), name))
+        return self._tokens[name]
 
     async def _passed(self, key: str, name: str, delay: float) -> bytes | None:
         """End the run unless this wait is over; return the signal that has ended it.
@@ -85,7 +91,9 @@ class Waits:
                 return None
         if WAIT + key not in known and len(known) > MOST:
             raise InvalidJob(
-                f"{self._job_id} keeps too much: it has {MOST:,} steps, checkpoints, waits and signals.", field="wait"
+                f"{self._job_id} keeps too much: it has {MOST:,} steps, checkpoints, waits, tokens and signals, "
+                "which is the most; enqueue a job that continues, and return.",
+                field="wait",
             )
         await self._steps.ready()
         self._port.suspend(Suspended(key, name, delay))

@@ -134,12 +134,19 @@ def memory(seen: Checkup) -> Finding:
 
 
 def results(seen: Checkup) -> Finding:
-    """How much memory results will take if jobs end at the present rate."""
+    """How much memory results will take if as many jobs end in each hour as in the last one.
+
+    In a busy lane, the endings that were read are those of some seconds. Load that has begun just now must not look
+    like that of an hour, so the samples tell how many jobs have ended in the last hour, if there are any.
+    """
     lanes = [one.endings for one in seen.lanes]
-    hourly = sum(one.number / one.seconds * HOUR for one in lanes)
-    if not hourly:
+    at_present = sum(one.number / one.seconds * HOUR for one in lanes)
+    if not at_present:
         return Finding("results", Level.OK, "No job has ended within the last hour.")
-    bytes_ = sum(_forecast(one, seen.config.result_ttl) for one in lanes)
+    hourly = at_present
+    if seen.ended is not None:
+        hourly = min(at_present, max(seen.ended, sum(one.number for one in lanes)))
+    bytes_ = sum(_forecast(one, seen.config.result_ttl) for one in lanes) * hourly / at_present
     text = f"{counted(round(hourly), 'job')} per hour end; their results will take about {size(bytes_)}"
     most = seen.number("maxmemory")
     if not most:

@@ -12,11 +12,12 @@ from jobfleet.codec import header_or_empty
 from jobfleet.config import JobConfig
 from jobfleet.errors import ConfigError, ScriptContractError, StoreUnavailable
 from jobfleet.functions.keep_last import keep_last_in
-from jobfleet.functions.manifest import read_function, read_limit
-from jobfleet.model.gates import BreakerInfo, NamedLimit
+from jobfleet.functions.manifest import read_function, read_gates, read_limit
+from jobfleet.model.gates import BREAKER, LIMIT, BreakerInfo, NamedLimit
 from jobfleet.model.limit import DeclaredLimit
 from jobfleet.operations import payloads, unreadable
 from jobfleet.operations.cron.listing import firing, recurring
+from jobfleet.operations.doctor.ended_jobs import ended_in_hour
 from jobfleet.operations.doctor.endings import Endings, endings_of
 from jobfleet.operations.doctor.permissions import lacking_commands
 from jobfleet.operations.fleet_context import FleetContext
@@ -114,6 +115,7 @@ class Checkup:
         recurring: The names of recurring jobs, also those of decorators that have no entry yet.
         fired_by: The processes that have announced that they fire recurring jobs; see `CronInfo`.
         sampled: Until when the fleet was sampled, µs since 1970; None before the first sample.
+        ended: How many jobs have ended in the last hour, from the samples; None if they do not tell.
         declared: The limits that functions of live workers declare, by function.
         role: The role that the user of this process has.
         lacking: The commands of that role that the user may not run; None if the server cannot check them.
@@ -142,6 +144,7 @@ class Checkup:
     recurring: tuple[str, ...] = ()
     fired_by: tuple[str, ...] = ()
     sampled: int | None = None
+    ended: int | None = None
     declared: Mapping[str, DeclaredLimit] = field(default_factory=dict)
     role: str = ""
     lacking: tuple[str, ...] | None = None
@@ -212,7 +215,14 @@ def take(context: FleetContext, *, is_open: bool | None = None) -> Operation[Che
     seen = unreadable.read_or(kinds, None, damage)
     known_kinds = seen.kinds if seen is not None else ()
     last = unreadable.read_or(sampled, samples.Head(now, None, {}), damage).last
-    damage += yield from unreadable.of_fleet(context.keys, fleet)
+    limits, breakers = yield from gates(context)
+    declared = {f"{LIMIT}:{name}" for record in fleet.functions.values() for name in read_gates(record)[0]}
+    every_gate = [
+        *sorted(declared),
+        *(f"{LIMIT}:{one.name}" for one in limits),
+        *(f"{BREAKER}{one.name}" for one in breakers),
+    ]
+    damage += yield from unreadable.of_fleet(context.keys, fleet, gates=every_gate)
     workers = tuple(workers_of(context, fleet))
     served = {queue for worker in workers if not worker.is_gone for queue in worker.queues}
     counting = [name for name, record in fleet.functions.items() if keep_last_in(read_function(record))]
@@ -225,7 +235,6 @@ def take(context: FleetContext, *, is_open: bool | None = None) -> Operation[Che
     for lane in every:
         if lane not in unreached:
             lanes += [(yield from _lane(lane, now, counting))]
-    limits, breakers = yield from gates(context)
     return Checkup(
         context.config,
         now,
@@ -243,6 +252,7 @@ def take(context: FleetContext, *, is_open: bool | None = None) -> Operation[Che
         recurring=tuple(sorted({row.name for row in rows} | set(recurring(fleet)))),
         fired_by=firing(context, attended),
         sampled=None if last is None else (last + 1) * FINE.step * SECOND_US,
+        ended=(yield from ended_in_hour(context, last, now)),
         declared={
             name: limit
             for name, record in fleet.functions.items()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from jobfleet.operations.doctor.findings import Finding, Level, named
 from jobfleet.operations.doctor.snapshot import Checkup
 from jobfleet.operations.explain.reasons import counted
@@ -20,7 +22,8 @@ def damage(seen: Checkup) -> Finding:
             "damage",
             Level.FAULT,
             f"{counted(len(found), 'thing')} that cannot be read: {text}.",
-            "Something beside jobfleet has written there: find out what. Workers move it aside as they meet it.",
+            "Something beside jobfleet has written there: find out what. Workers move it aside as they meet it."
+            + _lost_limits(found),
         )
     if aside:
         places = [f"{what.partition('moved aside: ')[0]}{what.partition('moved aside: ')[2]}" for what in aside]
@@ -28,6 +31,13 @@ def damage(seen: Checkup) -> Finding:
             "damage",
             Level.NOTE,
             f"Something that could not be read was moved aside: {named(places)}.",
-            "It is kept for 30 days: look at it, and delete it. Find out what has written it.",
+            "It is kept for 30 days: look at it, and delete it. Find out what has written it." + _lost_limits(places),
         )
     return Finding("damage", Level.OK, "Everything that was looked at can be read.")
+
+
+def _lost_limits(found: Sequence[str]) -> str:
+    """The remedy for named limits whose definition may be lost."""
+    if not any("gate:limit:" in what for what in found):
+        return ""
+    return " Look whether the limit still has its definition: 'jobfleet limits named' lists and sets it."

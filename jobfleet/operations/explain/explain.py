@@ -8,7 +8,14 @@ from dataclasses import replace
 from jobfleet.errors import JobNotFound
 from jobfleet.model import JobStatus, split_id
 from jobfleet.model.explanation import Explanation, Reason, ReasonCode
-from jobfleet.operations.explain.gates import breaker_open, gates_of, limit_closed, limit_full, limit_rate
+from jobfleet.operations.explain.gates import (
+    breaker_open,
+    gate_unreadable,
+    gates_of,
+    limit_closed,
+    limit_full,
+    limit_rate,
+)
 from jobfleet.operations.explain.hangs import blocking, hung
 from jobfleet.operations.explain.limits import (
     behind_in_group,
@@ -25,6 +32,7 @@ from jobfleet.operations.explain.running import (
     lease_expired,
     running,
     suspect,
+    undoing,
     worker_gone,
 )
 from jobfleet.operations.explain.sequence import in_sequence
@@ -69,6 +77,7 @@ WAITING: tuple[Check, ...] = (
     queue_rate,
     group_full,
     group_rate,
+    gate_unreadable,
     limit_closed,
     limit_full,
     limit_rate,
@@ -89,7 +98,7 @@ def explain(seen: Snapshot) -> Explanation:
     if job is None:
         return Explanation(seen.id, None, (unknown(str(JobNotFound(seen.id))),), at=moment(seen.lane.now))
     if job.status.is_final:
-        reasons = _asked(seen, (ended,))
+        reasons = _asked(seen, (ended, undoing))
     elif job.status is JobStatus.RUNNING:
         reasons = _asked(seen, RUNNING)
     else:

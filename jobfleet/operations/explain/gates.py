@@ -11,7 +11,7 @@ from jobfleet.model.gates import BREAKER, LIMIT, BreakerInfo, NamedLimit
 from jobfleet.operations.explain.reasons import because, listed
 from jobfleet.operations.explain.snapshot import Snapshot
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.gates import breaker_info, limit_info
+from jobfleet.operations.gates import breaker_info, limit_info, repair
 from jobfleet.operations.operation import Operation, value
 from jobfleet.store.calls.gate import state as calls
 
@@ -40,12 +40,22 @@ def gates_of(
     return tuple(
         limit_info(row, now) if row.name.startswith(f"{LIMIT}:") else breaker_info(row, now)
         for row in rows
-        if row.fields
+        if row.fields or row.unreadable
     )
 
 
 def _limits(seen: Snapshot) -> list[NamedLimit]:
     return [one for one in seen.gates if isinstance(one, NamedLimit)] if seen.job is not None else []
+
+
+def gate_unreadable(seen: Snapshot) -> Reason | None:
+    """A named limit or the circuit breaker of it cannot be read."""
+    for one in seen.gates if seen.job is not None else ():
+        if one.unreadable:
+            what = "Limit" if isinstance(one, NamedLimit) else "Breaker"
+            text = f"{what} {one.name!r} cannot be read: {one.unreadable}. {repair(one)}"
+            return Reason(ReasonCode.GATE_UNREADABLE, text, {"gate": one.name, "unreadable": one.unreadable})
+    return None
 
 
 def limit_closed(seen: Snapshot) -> Reason | None:

@@ -141,6 +141,22 @@ def ended(seen: Snapshot) -> Reason | None:
             return Reason(ReasonCode.EXPIRED, f"Expired{ago}: it was not started in time.", facts)
 
 
+def undoing(seen: Snapshot) -> Reason | None:
+    """Which job undoes its steps, and how far that is."""
+    if seen.undo is None:
+        return None
+    undo_id, status = seen.undo
+    match status:
+        case "failed":
+            rest = f"correct the cause, and 'jobfleet dead replay {undo_id}' continues it"
+        case "cancelled" | "expired" | "gone":
+            rest = "nothing undoes them any more"
+        case _:
+            rest = f"'jobfleet explain {undo_id}' says more"
+    text = f"Its steps are undone by {undo_id} ({status}): {rest}."
+    return Reason(ReasonCode.UNDOING, text, {"undo": undo_id, "status": status})
+
+
 def _error(seen: Snapshot) -> str:
     text = seen.job.error_text if seen.job is not None else ""
     return " ".join(text.split()).removesuffix(".") or "no error is known"

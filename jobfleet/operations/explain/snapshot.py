@@ -11,6 +11,7 @@ from jobfleet.model import JobResult, JobStatus
 from jobfleet.model.details import JobDetails
 from jobfleet.model.gates import BreakerInfo, NamedLimit
 from jobfleet.operations.explain.held import Held, held_by_hung
+from jobfleet.operations.explain.undo import Undo, undo_of
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.details import details_of, envelope_of, policy_in
 from jobfleet.operations.jobs.poll import poll_many
@@ -68,6 +69,7 @@ class Snapshot:
         held: By child that hangs, the jobs that may block its event loop.
         record: The published record of its function; None if there is none.
         gates: The named limits and the circuit breaker of a waiting job.
+        undo: The job that undoes its steps, while something is left to undo.
     """
 
     id: str
@@ -88,6 +90,7 @@ class Snapshot:
     held: Held = field(default_factory=dict)
     record: bytes | None = None
     gates: tuple[NamedLimit | BreakerInfo, ...] = ()
+    undo: Undo | None = None
 
     @property
     def due(self) -> int:
@@ -164,6 +167,7 @@ def take(context: FleetContext, job_id: str) -> Operation[Snapshot]:
         emitted=emitted,
         held=(yield from held_by_hung(context, lane.queue, workers)) if is_open else {},
         record=fleet.functions.get(job.function) if job is not None else None,
+        undo=(yield from undo_of(context, job, fleet)),
     )
 
 

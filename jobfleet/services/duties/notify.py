@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 
 from jobfleet.clock import monotonic, wall_us
@@ -18,21 +17,21 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError, JobNotFound
 from jobfleet.metrics.tally import Tally
 from jobfleet.model import split_id
-from jobfleet.model.gates import BreakerInfo
+from jobfleet.model.gates import BREAKER
+from jobfleet.model.who import NOBODY, from_word
 from jobfleet.notify.fingerprint import fingerprint, group_of
 from jobfleet.notify.notice import Notice
 from jobfleet.notify.reading import notice_of
 from jobfleet.notify.registry import Channels, added
 from jobfleet.notify.settings import configured
-from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.gates import breakers
-from jobfleet.operations.operation import drive
+from jobfleet.operations.results import moment
 from jobfleet.services.duties.delivery import NotificationSender
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import cron
 from jobfleet.store.calls import notify as calls
 from jobfleet.store.calls.dead.groups import GroupMarks, Returned, group_marks
+from jobfleet.store.calls.gate.state import LOOKED, Opening, openings
 from jobfleet.store.journal import Batch, Journal
 from jobfleet.store.keys import Keyspace
 
@@ -43,6 +42,10 @@ TRIM_EVERY = 1.0
 LOOK_AT_CRON = LOOK_AT_GROUPS = 5.0
 LOOK_AT_BREAKERS = 1.0
 LOOK_BACK_US = 6 * 86_400_000_000  # less than the lifetime of the marks
+FIRST_PAGES = 20
+"""Pages of gates that the first look at breakers reads at most; further looks read one."""
+OVERLAP_US = 10_000_000
+"""µs before the last look for which breakers are looked at again."""
 FIRES_AT_ONCE = 50
 GROUP = "notify"
 IGNORABLE = frozenset({"failed", "retried"})
@@ -105,6 +108,7 @@ class Notify(Service):
         self._looked_at_groups = float("-inf")
         self._returned: set[str] = set()
         self._looked_at_breakers = float("-inf")
+        self._breakers_seen = 0
         self._opened: set[str] = set()
         rules = digest(channels)
         self._senders = [NotificationSender(store, keys, one, tally, rules=rules) for one in channels.channels.values()]
@@ -188,26 +192,32 @@ class Notify(Service):
         self._returned = set(returned)
 
     async def _look_at_breakers(self) -> None:
-        """Process the circuit breakers that opened in the last six days."""
-        since = datetime.now(UTC) - timedelta(microseconds=LOOK_BACK_US)
-        every = await drive(self._store, breakers(FleetContext(self._config)))
-        opened = {
-            f"breaker:{one.name}:{one.opened_at}": one for one in every if one.opened_at and one.opened_at > since
-        }
+        """Process the circuit breakers that have opened: at first in the last six days, then since the last look."""
+        since, pages = wall_us() - LOOK_BACK_US, 1 if self._breakers_seen else FIRST_PAGES
+        used, every = max(since, self._breakers_seen - OVERLAP_US), list[Opening]()
+        for page in range(pages):
+            skip = page * LOOKED
+            seen = await self._store.run(openings(self._keys, used_us=used, opened_us=since, skip=skip))
+            every += seen.rows
+            if seen.looked < LOOKED:
+                break
+        self._breakers_seen = seen.now
+        opened = {f"{one.name}:{moment(one.at)}": one for one in every}
         await self._gather([(mark, _opened(one)) for mark, one in opened.items() if mark not in self._opened])
         self._opened = set(opened)
 
 
-def _opened(one: BreakerInfo) -> Notice:
-    kind, _, rest = one.name.partition(":")
+def _opened(one: Opening) -> Notice:
+    name = one.name.removeprefix(BREAKER)
+    kind, _, rest = name.partition(":")
     return Notice(
         event="breaker",
-        job_id=one.name,
-        at_us=round(one.opened_at.timestamp() * 1e6) if one.opened_at else 0,
+        job_id=name,
+        at_us=one.at,
         queue=rest.partition(":")[0] if kind == "group" else "",
         function=rest if kind == "function" else "",
-        name=one.name,
-        user=one.by or "",
+        name=name,
+        user="" if one.by in {"", NOBODY} else from_word(one.by),
         error=one.reason,
     )
 

@@ -113,9 +113,9 @@ CRON = _named("attend attendants entries fire ledger marks schedule")
 RELAYS = _named("dependants flows outbox pending_ends unwatch unwatch_many")
 KEEPS_UP = _named(
     """commit_samples counts deliver deliveries endings enlist gates gather history hold_samples indexes memory put_back
-    read_audit retire run_reports sampled sweep take trim trim_journal unfiled file_letters note_groups group_marks
-    write_samples rescues rescue oldest_letters keep_letters drop_letters undo_replay plan_rescue note_rescue replay
-    letter samples points"""
+    openings read_audit retire run_reports sampled sweep take trim trim_journal unfiled file_letters note_groups
+    group_marks write_samples rescues rescue oldest_letters keep_letters drop_letters undo_replay plan_rescue
+    note_rescue replay letter samples points"""
 )
 OPERATES = _named(
     """clean clear_lane close_queue command define_limit dismiss edit enlist file_letters forget forget_steps hold_entry

@@ -15,7 +15,7 @@ from jobfleet.store.keys import Keyspace
 from jobfleet.worker.child.cancellation import Cancellations
 from jobfleet.worker.child.claim_ahead import ClaimAhead
 from jobfleet.worker.child.claimer import Claimer
-from jobfleet.worker.child.gates import ChildGates
+from jobfleet.worker.child.gating.gates import ChildGates
 from jobfleet.worker.child.holding import HeldRuns
 from jobfleet.worker.child.routing import Router
 from jobfleet.worker.executors.all import add_quarantine, executors

@@ -387,7 +387,7 @@ class Children:
             self.awaited.add(handle.number)
             self._keep(self._start_later(handle, TRY_AGAIN))
         elif self.refusal is None:
-            sys.stderr.write(shown)
+            sys.stderr.write(f"{why}\n{shown}")
             self.refusal = why
         self._on_empty()
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -240,7 +239,6 @@ class Supervisor:
         self._metrics.close()
         self._start_report.stop_waiting()
         if self._child_processes.refusal is not None:
-            print(self._child_processes.refusal, file=sys.stderr)  # noqa: T201 - the one line that says why
             return EXIT_USAGE
         log.info("worker.stopped worker=%s", self._worker, extra={"_shown": "Worker has stopped."})
         return EXIT_OK

@@ -14,8 +14,8 @@ def test_gates_are_read_with_the_runs_inside(world: World) -> None:
 
     _, (row,) = world.refused(gates(world.keys))
 
-    assert row == ("limit:x", {"defined": "1", "most": "2"}, 1, ("7 0 mail.0.a",))
-    assert world.run(gates(world.keys, ["limit:y"]))[1] == [("limit:y", {}, 0, ())]
+    assert row == ("limit:x", {"defined": "1", "most": "2"}, 1, ("7 0 mail.0.a",), "")
+    assert world.run(gates(world.keys, ["limit:y"]))[1] == [("limit:y", {}, 0, (), "")]
     assert world.run(gates(world.keys, ["limit:x"], held_us=60_000_000))[1][0].holders == ()
 
 
@@ -41,3 +41,19 @@ def test_gates_that_were_not_used_for_long_are_forgotten_but_no_defined_limit(wo
         b"breaker:group:mail:acme": world.raw.zscore(world.keys.gates, breaker.gate),
         b"limit:x": 9e15,
     }
+
+
+def test_a_gate_that_cannot_be_read_is_named_and_hides_no_other(world: World) -> None:
+    world.run(define_limit(world.keys, "limit:x", most=2))
+    world.raw.set(world.keys.gate("limit:y"), "no hash")
+    world.raw.set(world.keys.inside("limit:z"), "no zset")
+    world.raw.hset(world.keys.gate("limit:w"), mapping={"most": "few"})
+
+    _, rows = world.refused(gates(world.keys, ["limit:w", "limit:x", "limit:y", "limit:z"]))
+
+    assert [(row.name, row.unreadable) for row in rows] == [
+        ("limit:w", "gate:limit:w most is b'few'"),
+        ("limit:x", ""),
+        ("limit:y", "gate:limit:y is not a hash"),
+        ("limit:z", "inside:limit:z is not a zset"),
+    ]

@@ -197,6 +197,11 @@ def unknown_function(ward: Ward) -> None:
     ward.fleet.enqueue(Job("x", "app.nobody"))
 
 
+def damaged_limit(ward: Ward, where: str = "") -> None:
+    ward.fleet.limits.named("x", concurrency=1)
+    ward.raw.set(f"{KEYS.tag}{where}gate:limit:x", "no hash")
+
+
 def left_function(ward: Ward) -> None:
     ward.beats("w1", kinds=["k1"])
     ward.fleet.store.run(know(KEYS, "w1", "k1", gone_us=60_000_000, functions={"": "default", "app.other": "default"}))
@@ -273,6 +278,8 @@ PLANTED: list[tuple[str, Level, Plant, str]] = [
     ("paused", Level.NOTE, lambda ward: ward.fleet.pause("default", function="app.add"),
      "Paused: function app.add in default."),
     ("paused", Level.NOTE, paused_group, "Paused: group tenant-7 of default."),
+    ("damage", Level.FAULT, damaged_limit, "cannot be read: gate:limit:x is a string where a hash belongs."),
+    ("damage", Level.NOTE, lambda ward: damaged_limit(ward, "aside:"), "was moved aside: aside:gate:limit:x."),
     ("dead", Level.NOTE, lambda ward: ward.seed.dead("x"), "1 dead letter: default (1)."),
 ]  # fmt: skip
 

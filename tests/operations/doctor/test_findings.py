@@ -218,6 +218,23 @@ def test_results_are_forecast_from_rate_lifetime_and_size() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("ended", "hourly", "level"),
+    [(None, "3,600,000", Level.WARNING), (30_000, "30,000", Level.OK), (7, "10,000", Level.OK),
+     (9_999_999, "3,600,000", Level.WARNING)],
+)  # fmt: skip
+def test_load_that_has_just_begun_is_not_taken_for_that_of_an_hour(
+    ended: int | None, hourly: str, level: Level
+) -> None:
+    kept = (KeptResult("a", Kept(874, 3_600_000), 0.0),)
+    busy = Endings(number=10_000, seconds=10.0, kept=kept)  # all that was read is of ten seconds
+
+    finding = results(seen(busy, info={"maxmemory": 1000 * MIB}, ended=ended))
+
+    assert finding.level is level
+    assert finding.seen.startswith(f"{hourly} jobs per hour end;")
+
+
 def test_results_that_are_kept_by_number_are_forecast_for_twenty_minutes() -> None:
     kept = (
         KeptResult("a", Kept(874, 86_000_000), 400.0, is_counted=True),

@@ -6,11 +6,22 @@ from datetime import UTC, datetime
 
 from jobfleet.model.explanation import ReasonCode
 from jobfleet.model.gates import BreakerInfo, NamedLimit
+from jobfleet.operations.explain.undo import Undo
 
 OPENED = datetime(2026, 11, 25, 13, 59, 52, tzinfo=UTC)
 QUEUE_RATE = "Queue 'mail' has used up its rate: the next job may start in 100 ms."
+UNDO = Undo("mail.0.u", "retrying")
+UNDO_TEXT = "Its steps are undone by mail.0.u (retrying): 'jobfleet explain mail.0.u' says more."
 HOLDERS = ("mail.0.b", "mail.0.c", "mail.0.d", "mail.0.e", "ai.0.f")
 GATED: tuple[tuple[ReasonCode, NamedLimit | BreakerInfo, str], ...] = (
+    (
+        ReasonCode.GATE_UNREADABLE,
+        NamedLimit("github", unreadable="gate:limit:github is not a hash"),
+        (
+            "Limit 'github' cannot be read: gate:limit:github is not a hash. Workers move it aside as they meet it; if "
+            "they may not, delete the key. Then define the limit again: 'jobfleet limits named github --rate N/TIME'."
+        ),
+    ),
     (
         ReasonCode.LIMIT_CLOSED,
         NamedLimit("github", closed_for=42, by="box:11:aa.1", reason="RateLimited in mail.0.b"),

@@ -21,7 +21,7 @@ from jobfleet.store.calls.lock import Awaited
 from jobfleet.store.explained import Explained, Grouped, InSequence, Limited
 from jobfleet.store.job_rows import InRun, InWait, Unknown
 from jobfleet.store.records import KindSeen, RunRecord
-from tests.operations.explain.gated import GATED, QUEUE_RATE
+from tests.operations.explain.gated import GATED, QUEUE_RATE, UNDO, UNDO_TEXT
 
 pytestmark = pytest.mark.usefixtures("in_utc")
 PAGE = Path(__file__).parents[3] / "docs" / "howto" / "explain.md"
@@ -257,6 +257,7 @@ CASES = [
         ended(JobStatus.CANCELLED, cancel_requested_by="ann", moved_to="bulk.0.a.5c1d2e3f40"),
         "Moved by ann 3 min ago: it is bulk.0.a.5c1d2e3f40 now.",
     ),
+    Case(ReasonCode.UNDOING, replace(ended(JobStatus.FAILED), undo=UNDO), UNDO_TEXT),
     Case(ReasonCode.EXPIRED, ended(JobStatus.EXPIRED), "Expired 3 min ago: it was not started in time."),
     Case(
         ReasonCode.UNKNOWN,
@@ -284,7 +285,7 @@ def test_a_reason_is_told_in_one_line(case: Case) -> None:
 
 @by_code
 def test_a_reason_is_all_that_is_told_unless_it_goes_beside_others(case: Case) -> None:
-    beside = {ReasonCode.EXPIRING: ReasonCode.NEXT}
+    beside = {ReasonCode.EXPIRING: ReasonCode.NEXT, ReasonCode.UNDOING: ReasonCode.FAILED}
     running_too = ("lock", "blocking", "suspect", "cancelling", "worker-gone", "lease-expired")
     beside |= {ReasonCode(code): ReasonCode.RUNNING for code in running_too}
 

@@ -14,9 +14,11 @@ from jobfleet import AsyncFleet, Job
 from jobfleet.codec.record import seal_record
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
+from jobfleet.services.duties import notify
 from jobfleet.services.duties.cron import Cron as CronDuty
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import cron, settle
+from jobfleet.store.calls.gate.state import LOOKED
 from tests.services.telling import KEYS, LANE, Made, Recorder, begin, bring, fail, failing, make_due
 from tests.support.state import server_now
 from tests.support.waiting import await_until
@@ -235,3 +237,24 @@ async def test_a_breaker_that_opens_is_told_once_with_its_reason(fleet: AsyncFle
     await other.turn()
     await bring(other)
     assert len(channel.sent) == 1
+
+
+async def test_looks_at_breakers_read_one_page_of_those_that_were_used_since_the_last_look(
+    fleet: AsyncFleet, duty: Made, raw: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notify, "LOOK_AT_BREAKERS", 0.0)
+    channel = Recorder()
+    one = duty(channel, events=("breaker",), window=0)
+    gates = fleet.context.keys.gates
+    raw.zadd(gates, {f"breaker:group:mail:{number}": 1e15 + number for number in range(2 * LOOKED)})
+    await fleet.breakers.open("function:first", by="ann")
+    await one.turn()
+    raw.zadd(gates, {f"breaker:group:mail:{number}": server_now(raw) for number in range(2 * LOOKED)})
+    await fleet.breakers.open("function:then", 60, by="ann")
+
+    before, _ = raw.info("commandstats")["cmdstat_hmget"]["calls"], await one.turn()
+    read = raw.info("commandstats")["cmdstat_hmget"]["calls"] - before
+
+    assert 0 < read <= LOOKED + 10
+    await bring(one)
+    assert [told.notice.job_id for told in channel.sent] == ["function:first", "function:then"]

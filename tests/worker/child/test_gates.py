@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from jobfleet.functions.limiting.gates import Gates, Limit
+from jobfleet.errors import ScriptContractError
+from jobfleet.functions.limiting.gates import Breaker, Gates, Limit
 from jobfleet.model.signals import Suspended
-from jobfleet.outcome import Broken, Cancelled, TimedOut
+from jobfleet.outcome import Broken, Cancelled, Refused, TimedOut
 from jobfleet.store.call import Call
 from jobfleet.store.calls.gate.passing import Passed, Room
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.script import Script
-from jobfleet.worker.child.gates import ChildGates
+from jobfleet.worker.child.gating.gates import ChildGates
 
 KEYS = Keyspace("jf")
 NEVER_IN_TIME = 1
@@ -54,6 +55,26 @@ class Answering:
         return Passed(1, ("",), frozenset(), {"limit:x": Room(-1, -1, 0, 0, period)})
 
 
+class Refusing(Answering):
+    """Fails each call that names a damaged gate; lets every other run pass."""
+
+    def __init__(self, *damaged: str) -> None:
+        super().__init__()
+        self.damaged = set(damaged)
+
+    async def run(self, call: Call[Any]) -> object:
+        """Answer, or fail."""
+        named = [word for word in call.args if isinstance(word, str) and word.startswith(("limit:", "breaker:"))]
+        if self.damaged & set(named):
+            return ScriptContractError("pass_gates: attempt to compare number with nil")
+        if call.script.name == "leave_gates":
+            return await super().run(call)
+        if call.script.name == "gates":
+            return 1, []
+        runs = sum(str(word).startswith("mail.0.") for word in call.args)
+        return Passed(1, ("",) * runs, frozenset(), {name: Room(-1, -1, 0, 0, 0) for name in named})
+
+
 def run_of(suffix: str) -> Any:
     return SimpleNamespace(
         id=f"mail.0.{suffix}", token=7, key=suffix, lane=SimpleNamespace(queue="mail"), grant=SimpleNamespace(meta=""),
@@ -67,8 +88,9 @@ def made(store: Answering) -> ChildGates:
     return ChildGates(answering, KEYS, child="c", slots=4, ladder=ladder)
 
 
-def handler_of(cost: int) -> Any:
-    function = SimpleNamespace(name="f", gates=Gates((Limit("x", cost=cost),)), parameters=())
+def handler_of(cost: int, limit: str = "x", *more: str) -> Any:
+    limits = (Limit(limit, cost=cost), *map(Limit, more))
+    function = SimpleNamespace(name=f"f-{limit}", gates=Gates(limits), parameters=())
     return SimpleNamespace(function=function)
 
 
@@ -150,4 +172,69 @@ async def test_what_has_ended_counts_before_the_next_run_passes() -> None:
 
     assert store.trips == [["pass_gates"], ["leave_gates", "pass_gates"]]
     assert (store.taught, store.outcomes) == (["leave_gates", "pass_gates"], ["fail"]), "none may overtake the other"
+    await gates.close()
+
+
+async def test_a_gate_that_cannot_be_read_holds_back_only_the_runs_that_need_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = Refusing("limit:bad")
+    gates = made(store)
+    needs_both, needs_good, needs_bad = handler_of(1, "good", "bad"), handler_of(1, "good"), handler_of(1, "bad")
+
+    first = await asyncio.gather(
+        gates.passed(run_of("a"), needs_both, (), {}),
+        gates.passed(run_of("b"), needs_good, (), {}),
+        gates.passed(run_of("c"), needs_bad, (), {}),
+    )
+    then = await asyncio.gather(
+        gates.passed(run_of("d"), needs_bad, (), {}), gates.passed(run_of("e"), needs_good, (), {})
+    )
+
+    assert [one and type(one) for one in (*first, *then)] == [Refused, None, Refused, Refused, None]
+    assert first[0] == Refused("f-good"), "it goes back to its position"
+    assert gates.shares() == {"f-bad": 0}, "its jobs are left in the queue"
+    lines = [line for line in caplog.messages if line.startswith("gates.unreadable")]
+    assert len(lines) == 1, "it is reported once"
+    assert "gate=limit:bad" in lines[0]
+    assert "{jf}:gate:limit:bad" in lines[0]
+    await gates.close()
+
+
+async def test_a_gate_that_can_be_read_again_lets_runs_pass(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    store = Refusing("limit:bad")
+    gates = made(store)
+    assert isinstance(await gates.passed(run_of("a"), handler_of(1, "bad"), (), {}), Refused)
+
+    store.damaged.clear()
+    assert await gates.passed(run_of("b"), handler_of(1, "bad"), (), {}) is None
+
+    assert gates.shares() == {}
+    assert "gates.readable gate=limit:bad" in caplog.messages
+    await gates.close()
+
+
+async def test_a_damaged_gate_does_not_keep_the_ends_of_runs_from_the_others() -> None:
+    store, run, ends = Refusing(), run_of("a"), list[object]()
+    gates = made(store)
+    await gates.passed(run, handler_of(1, "good", "bad"), (), {})
+    store.damaged.add("limit:bad")
+
+    gates.watched(run, lambda value, error: ends.append(error))(None, None)
+
+    await gates.close()
+    assert store.outcomes == ["ok"]
+
+
+async def test_a_breaker_of_a_group_that_cannot_be_read_puts_its_job_back_for_a_while() -> None:
+    gates = made(Refusing("breaker:group:mail:acme"))
+    run = run_of("a")
+    run.grant.meta = "g acme"
+    function = SimpleNamespace(name="f", gates=Gates((), Breaker(0.5, per="group")), parameters=())
+
+    outcome = await asyncio.wait_for(gates.passed(run, cast("Any", SimpleNamespace(function=function)), (), {}), 10)
+
+    assert outcome == Refused("f", 5_000_000)
+    assert gates.shares() == {}, "jobs of other groups do not wait"
     await gates.close()

@@ -11,6 +11,7 @@ import pytest
 
 from jobfleet import Fleet, InvalidJob, Job, JobContext, JobStatus
 from jobfleet.functions.registry import Registry
+from jobfleet.model.explanation import ReasonCode
 from jobfleet.worker.run import undoing
 from tests.support.waiting import wait_until
 
@@ -102,6 +103,24 @@ def test_a_job_that_fails_for_good_is_undone_in_reverse_order(
     burst_until(fleet, [*DONE, *UNDONE])
 
     assert fleet.poll(job_id).status is JobStatus.FAILED
+
+
+def test_explain_names_the_undo_and_its_state_until_nothing_is_left(fleet: Fleet, enqueue: Callable[..., str]) -> None:
+    def undoing_of(job_id: str) -> dict[str, Any]:
+        found = [one.facts for one in fleet.explain(job_id).reasons if one.code is ReasonCode.UNDOING]
+        return dict(*found)
+
+    job_id = enqueue(trip)
+    fleet.run_worker(burst=True)
+    assert undoing_of(job_id) == {}, "it is open"
+    assert fleet.cancel(job_id)
+
+    facts = undoing_of(job_id)
+
+    assert (fleet.poll(facts["undo"]).function, facts["status"]) == ("jobfleet.undo", "blocked")
+    burst_until(fleet, [*DONE, *UNDONE])
+    wait_until(lambda: fleet.poll(facts["undo"]).status.is_final, timeout=30, why="the undo has ended")
+    assert undoing_of(job_id) == {}
 
 
 def test_a_sleeping_job_that_is_cancelled_is_undone(fleet: Fleet, enqueue: Callable[..., str]) -> None:

@@ -236,6 +236,30 @@ def test_a_token_signals_once_and_only_its_hash_is_stored(
     assert fleet.poll(job_id).result == "yes"
 
 
+async def asks_again_and_again(ctx: JobContext) -> list[Any]:
+    answers = []
+    for number in range(4):
+        name = f"approved-{number}"
+        assert ctx.token(name) == ctx.token(name)
+        await ctx.step(f"mail {number}", say, ctx.token(name))
+        answers.append(await ctx.wait_for(name))
+    return answers
+
+
+def test_a_job_that_waits_again_and_again_stores_no_token_of_a_signal_that_has_come(
+    fleet: Fleet, enqueue: Callable[..., str], raw: Raw
+) -> None:
+    job_id = enqueue(asks_again_and_again)
+    steps = fleet.context.keys.lane_of(job_id).steps(job_id)
+    for number in range(4):
+        burst(fleet)
+        assert fleet.signal_by_token(RAN[number], number)
+        assert len([name for name in raw.hkeys(steps) if name.startswith(b"t:")]) == number + 1
+    burst(fleet)
+
+    assert fleet.poll(job_id).result == [0, 1, 2, 3]
+
+
 def test_sleepers_cost_only_their_call_and_their_steps(fleet: Fleet, enqueue: Callable[..., str], raw: Raw) -> None:
     async def long(ctx: JobContext) -> None:
         await ctx.sleep("1h")

@@ -7,13 +7,16 @@ from typing import Literal, NamedTuple
 
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.control import who, why
+from jobfleet.store.damage import GATE, is_sound_in_gate
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.rows import text_of
+from jobfleet.store.rows import shown, text_of
 from jobfleet.store.script import load
 
 CHUNK = 50
 MOST_LIMITS = 10_000
-"""Maximum number of defined limits."""
+"""Maximum number of gates without an end: defined limits, and gates that are shut until somebody opens them."""
+LOOKED = 500
+"""How many gates one call looks at for breakers that have opened."""
 SHOWN = 5
 """How many runs per gate are shown."""
 MOST_HELD = 1000
@@ -30,12 +33,14 @@ class GateSeen(NamedTuple):
         fields: Its fields.
         running: How many runs are inside.
         holders: Some of them.
+        unreadable: What cannot be read, such as ``gate:limit:github is not a hash``; empty if all can.
     """
 
     name: str
     fields: Mapping[str, str]
     running: int
     holders: tuple[str, ...]
+    unreadable: str = ""
 
 
 def define_limit(
@@ -74,8 +79,10 @@ def define_limit(
 
 def shut_gate(
     keys: Keyspace, name: str, for_us: int, *, by: str | None, reason: str | None = None, since: int = 0
-) -> Call[bool]:
+) -> Call[bool | None]:
     """Let no run pass a gate for some time, or let runs pass again; return whether something changed.
+
+    The answer is None if too many gates are shut until somebody opens them.
 
     Args:
         keys: The fleet's keys.
@@ -85,8 +92,13 @@ def shut_gate(
         reason: Why.
         since: When the run began that a service has refused, µs; 0 if an operator does it.
     """
-    args = (name, keys.gate_freed(""), name.partition(":")[0], for_us, who(by), why(reason), since)
-    return Call(load("shut_gate"), (keys.gates, keys.gate(name)), args, lambda reply: bool(int(reply[1])))
+    args = (name, keys.gate_freed(""), name.partition(":")[0], for_us, who(by), why(reason), since, MOST_LIMITS)
+    return Call(
+        load("shut_gate"),
+        (keys.gates, keys.gate(name)),
+        args,
+        lambda reply: bool(int(reply[1])) if reply[0] == b"shut" else None,
+    )
 
 
 def gates(
@@ -104,11 +116,65 @@ def gates(
     return Call(load("gates"), (keys.gates,), (keys.tag, skip, held_us, most, *names), _seen)
 
 
+class Opening(NamedTuple):
+    """A circuit breaker that has opened.
+
+    Attributes:
+        name: The name of its gate.
+        at: When it has opened, µs.
+        by: Who changed its state last, as a word; empty if nobody is known.
+        reason: Why.
+    """
+
+    name: str
+    at: int
+    by: str
+    reason: str
+
+
+class Openings(NamedTuple):
+    """The answer to `openings`.
+
+    Attributes:
+        now: Redis's time, µs.
+        looked: How many gates were looked at; with fewer than `LOOKED`, there are no more.
+        rows: The breakers that have opened.
+    """
+
+    now: int
+    looked: int
+    rows: tuple[Opening, ...]
+
+
+def openings(keys: Keyspace, *, used_us: int, opened_us: int, skip: int = 0) -> Call[Openings]:
+    """Return the circuit breakers that have opened after a time, of at most `LOOKED` gates that were used after a time.
+
+    Args:
+        keys: The fleet's keys.
+        used_us: Only gates that were used since this time, µs.
+        opened_us: Only breakers that have opened since this time, µs.
+        skip: How many of these gates to skip; the breakers that are open come first.
+    """
+    return Call(load("openings"), (keys.gates,), (keys.tag, used_us, opened_us, skip, LOOKED), _openings)
+
+
+def _openings(reply: Reply) -> Openings:
+    words = [text_of(part) for part in reply[3]]
+    rows = [Opening(words[at], int(words[at + 1]), words[at + 2], words[at + 3]) for at in range(0, len(words), 4)]
+    return Openings(int(reply[1]), int(reply[2]), tuple(rows))
+
+
 def _seen(reply: Reply) -> tuple[int, list[GateSeen]]:
     rows = reply[2]
     seen = []
     for at in range(0, len(rows), 4):
-        texts = [text_of(part) for part in rows[at + 1]]
-        fields = dict(zip(texts[::2], texts[1::2], strict=True))
-        seen.append(GateSeen(text_of(rows[at]), fields, int(rows[at + 2]), tuple(text_of(one) for one in rows[at + 3])))
+        name, pairs = text_of(rows[at]), list(zip(rows[at + 1][::2], rows[at + 1][1::2], strict=True))
+        fields = {text_of(field): text_of(one) for field, one in pairs}
+        key = fields.pop("unreadable", "")
+        wrong = [f"{key} is not a {'hash' if key.startswith(GATE) else 'zset'}"] if key else []
+        wrong += [
+            f"{GATE}{name} {text_of(field)} is {shown(one)}" for field, one in pairs if not is_sound_in_gate(field, one)
+        ]
+        holders = tuple(text_of(one) for one in rows[at + 3])
+        seen.append(GateSeen(name, fields, int(rows[at + 2]), holders, "; ".join(wrong)))
     return int(reply[1]), seen

@@ -1,6 +1,6 @@
 -- define_limit: define a named limit, or remove its definition.
 --
--- KEYS    1 gates       zset    names of the gates by the time of their last use (µs); defined limits at 9e15
+-- KEYS    1 gates       zset    names of the gates by the time of their last use (µs); those without an end from 9e15 on
 --         2 gate:<name> hash   definition and state
 -- ARGV    1 name        text    of the limit
 --         2 channel     text    prefix of the channels on which children are notified of room

@@ -3,7 +3,7 @@
 -- which it passed (µs), the number of its demands, and for each the number of the gate and the cost. An unused run has not
 -- started: its cost is given back.
 --
--- KEYS    1 gates       zset    names of the gates by the time of their last use (µs); defined limits at 9e15
+-- KEYS    1 gates       zset    names of the gates by the time of their last use (µs); those without an end from 9e15 on
 --         2..* gate:<id> hash   gate:<id>, inside:<id> (zset: runs by the time they passed), two keys per item
 -- ARGV    1 channel     text    prefix of the channels on which children are notified of room
 --         2 child       text    who reports
@@ -64,7 +64,7 @@ local function judge(gate, run, was_inside)
   gate.state = is_bad and 'open' or ''
   fields.state, fields.ok, fields.counts, fields.by, fields.why, fields.since = gate.state, '0', '', child, gate.why, stamp
   fields['until'] = is_bad and int(now + gate.cooldown) or '0'
-  if is_bad then fields.opened = stamp end
+  if is_bad then fields.opened, gate.closed = stamp, now + gate.cooldown end
   changes[#changes + 1], changes[#changes + 2], changes[#changes + 3] = gate.name, gate.state, gate.why
 end
 
@@ -95,10 +95,7 @@ for i = 1, count do
   for field, text in pairs(gate.fields) do list[#list + 1], list[#list + 2] = field, text end
   if #list > 0 then
     redis.call('HSET', gate.key, unpack(list))
-    if not gate.defined then
-      redis.call('PEXPIRE', gate.key, int(STATE_MS))
-      used[#used + 1], used[#used + 2] = stamp, gate.name
-    end
+    keep_state(gate, used, now)
   end
   local room = gate.is_breaker and gate.why and gate.state == '' and 1000 or gate.freed
   if room > 0 then wake(gate, channel, gate.name, room) end

@@ -4,7 +4,7 @@
 -- costs (-1: unlimited); when there is more (µs; 0: unknown), and how much then; the period of the rate (µs; 0: none; -1:
 -- no limit has this name).
 --
--- KEYS    1 gates       zset    names of the gates by the time of their last use (µs); defined limits at 9e15
+-- KEYS    1 gates       zset    names of the gates by the time of their last use (µs); those without an end from 9e15 on
 --         2..* gate:<id> hash   gate:<id>, inside:<id> (zset: runs by the time they passed), two keys per item
 -- ARGV    1 child       text    who asks, and is notified of room
 --         2 count       int     number of gates
@@ -95,10 +95,7 @@ for i = 1, count do
     redis.call('ZADD', gate.runs_key, unpack(pairs_of))
     redis.call('PEXPIRE', gate.runs_key, int(STATE_MS))
   end
-  if #fields > 0 and not gate.defined then
-    redis.call('PEXPIRE', gate.key, int(STATE_MS))
-    used[#used + 1], used[#used + 2] = stamp, gate.name
-  end
+  if #fields > 0 then keep_state(gate, used, now) end
 end
 if #used > 0 then note_used(KEYS[1], used, now) end
 

@@ -1,6 +1,6 @@
 -- shut_gate: close a named limit or open a circuit breaker, so that no run passes; or let runs pass again.
 --
--- KEYS    1 gates       zset    names of the gates by the time of their last use (µs); defined limits at 9e15
+-- KEYS    1 gates       zset    names of the gates by the time of their last use (µs); those without an end from 9e15 on
 --         2 gate:<name> hash   definition and state
 -- ARGV    1 name        text    of the gate
 --         2 channel     text    prefix of the channels on which children are notified of room
@@ -9,9 +9,10 @@
 --         5 who         text    who does it; - if unknown
 --         6 why         text    the reason; may be empty
 --         7 since       int     when the run began that was refused by the service (µs); 0 if an operator shuts it
+--         8 most        int     maximum number of gates without an end: defined limits, and those shut until somebody opens them
 -- FLAGS   allow-oom
 -- GUARDS  deadline once
--- RETURNS {"shut", changed}
+-- RETURNS {"shut", changed} | {"full"}   full: there are too many gates without an end
 -- EMITS   -
 -- COST    O(1)
 -- @include lib/base/clock
@@ -20,9 +21,13 @@
 local name, channel, for_us, who, why, since = ARGV[1], ARGV[2], tonumber(ARGV[4]), ARGV[5], ARGV[6], tonumber(ARGV[7])
 local now = now_us()
 local f = redis.call('HMGET', KEYS[2], 'closed', 'state', 'low', 'high', 'level', 'cut', 'waiting', 'defined')
-local gate = {key = KEYS[2], waiting = f[7] or ''}
+local gate = {key = KEYS[2], name = name, waiting = f[7] or '', defined = f[8], stays = for_us < 0}
 local till = for_us < 0 and 8e15 or now + for_us
 local changed = true
+if gate.stays and not gate.defined and tonumber(redis.call('ZSCORE', KEYS[1], name) or '0') < tonumber(DEFINED)
+  and redis.call('ZCOUNT', KEYS[1], DEFINED, '+inf') >= tonumber(ARGV[8]) then
+  return {'full'}
+end
 
 if ARGV[3] == 'breaker' then
   changed = (f[2] or '') ~= (for_us == 0 and '' or 'open') or for_us ~= 0
@@ -45,9 +50,11 @@ else
     redis.call('HSET', KEYS[2], 'level', string.format('%.4f', level), 'cut', int(now))
   end
 end
-if changed and not f[8] then
-  note_used(KEYS[1], {int(now), name}, now)
-  redis.call('PEXPIRE', KEYS[2], int(STATE_MS))
+if changed and not gate.defined then
+  local used = {}
+  gate.closed = for_us > 0 and till or nil
+  keep_state(gate, used, now)
+  note_used(KEYS[1], used, now)
 end
 if for_us == 0 then wake(gate, channel, name, 1000) end
 

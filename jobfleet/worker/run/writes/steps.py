@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from jobfleet.errors import InvalidJob, JobCancelled
+from jobfleet.functions.steps import TOKEN
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls import steps as calls
@@ -51,10 +52,12 @@ class StepWriter:
             self._events.lost(run)
             raise JobCancelled(f"{run.id} is to stop: another run owns it by now.", job_id=run.id)
         if word == "full":
+            is_token = key.startswith(TOKEN)
+            what = "its token" if is_token else repr(key[2:])
             raise InvalidJob(
-                f"{run.id} keeps too much: {key[2:]!r} is beyond {calls.MOST:,} steps and checkpoints, "
-                f"or {calls.MOST_BYTES // 1024**2} MiB of them.",
-                field="step",
+                f"{run.id} keeps too much: {what} is beyond {calls.MOST:,} steps, checkpoints, waits, tokens and "
+                f"signals, or {calls.MOST_BYTES // 1024**2} MiB of them; enqueue a job that continues, and return.",
+                field="token" if is_token else "step",
             )
 
     def end(self, run: Run, ttl_ms: int) -> Call[str]:

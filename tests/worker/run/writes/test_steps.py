@@ -266,6 +266,21 @@ def test_no_more_is_kept_than_may_be(fleet: Fleet, registry: Registry) -> None:
     assert "keeps too much: 'part 4' is beyond" in (result.error or "")
 
 
+def test_too_many_tokens_are_refused_with_the_remedy(fleet: Fleet, registry: Registry, raw: Any) -> None:
+    def asks(ctx: JobContext) -> None:
+        ctx.token("go")
+        ctx.step_sync("mail", str)
+
+    handle = registry.register(asks, name="test.asks", fleet=fleet).enqueue()
+    steps = fleet.context.keys.lane_of(handle.id).steps(handle.id)
+    raw.hset(steps, mapping={f"t:{number}": "" for number in range(1000)})
+    fleet.run_worker(burst=True)
+
+    error = handle.poll().error or ""
+    assert "its token is beyond 1,000 steps, checkpoints, waits, tokens and signals" in error
+    assert "enqueue a job that continues, and return." in error
+
+
 # Without a worker
 
 

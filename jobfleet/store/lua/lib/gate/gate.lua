@@ -3,6 +3,7 @@
 -- for 68 of them: the period, the 3 within which a run must start after it has passed, and the bucket itself.
 -- @include lib/base/number
 local BUCKETS, SPAN, STATE_MS, FIRST_US, DEFINED = 64, 68, 2592000000, 1000000, '9e15'
+local BY_HAND = 7e15  -- a limit that is closed until this time or later stays so until somebody opens it
 local LIMIT = {'most', 'low', 'high', 'level', 'count', 'period', 'used', 'first', 'closed', 'waiting', 'defined'}
 local BREAKER = {'state', 'until', 'ok', 'counts', 'waiting'}
 
@@ -38,6 +39,7 @@ local function limit_of(key, runs_key, now)
   if id and tonumber(till) > now then gate.first = {id = id, need = tonumber(need), till = till} end
   local closed = tonumber(f[9] or '0') or 0
   if closed > now then gate.closed = closed end
+  gate.stays = closed > BY_HAND
   return gate
 end
 
@@ -51,7 +53,7 @@ local function breaker_of(key, runs_key, words, now)
   local till = tonumber(f[2] or '0')
   if gate.state == 'open' and till > 0 and till <= now then gate.state, gate.ok, gate.is_new = 'half', 0, true end
   if gate.state == 'open' then
-    gate.places, gate.closed = 0, till
+    gate.places, gate.closed, gate.stays = 0, till, till == 0
   elseif gate.state == 'half' then
     gate.places = math.max(0, gate.trial - gate.ok - redis.call('ZCARD', runs_key))
   end
@@ -87,7 +89,21 @@ local function wake(gate, channel, name, n)
   gate.waiting = rest
 end
 
--- Notes gates, which are not defined limits, as used now: time and name of each. Those whose state has expired are forgotten.
+-- Keeps the state of a gate that is not a defined limit for 30 days from its use, or from the end of a time for which it is
+-- shut. If it is shut until somebody opens it (`stays`), it is kept until then, and its score has the time in seconds
+-- behind that of the defined limits. Adds its row for `note_used`.
+local function keep_state(gate, used, now)
+  if gate.defined then return end
+  local till = math.max(now, gate.closed or 0)
+  if gate.stays then
+    redis.call('PERSIST', gate.key)
+  else
+    redis.call('PEXPIRE', gate.key, int(STATE_MS + (till - now) / 1000))
+  end
+  used[#used + 1], used[#used + 2] = int(gate.stays and tonumber(DEFINED) + math.floor(now / 1e6) or till), gate.name
+end
+
+-- Notes gates, which are not defined limits, as used: time and name of each. Those whose state has expired are forgotten.
 local function note_used(index, used, now)
   redis.call('ZADD', index, unpack(used))
   redis.call('ZREMRANGEBYSCORE', index, '-inf', int(now - STATE_MS * 1000))

@@ -1,8 +1,8 @@
 """The gates of a child's runs: named limits and circuit breakers, which all children of the fleet share.
 
-A run passes its gates before its code starts, in one script for all runs that want to at a time. A run that is refused
-goes back to its position, without a start. Until there is room, claims of this child leave the jobs of its function in
-the queue, or take only as many as there is room for. So other jobs are not blocked, and a used-up limit costs nothing.
+A run passes its gates before its code starts; see trips.py. A run that is refused goes back to its position, without
+a start. Until there is room, claims of this child leave the jobs of its function in the queue, or take only as many as
+there is room for. So other jobs are not blocked, and a used-up limit costs nothing.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from jobfleet.model.signals import Discard, ForeignError, RateLimited, Snooze, s
 from jobfleet.outcome import Broken, Outcome, Refused, TimedOut
 from jobfleet.retry.decision import describe
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.call import Call
 from jobfleet.store.calls.gate import passing as calls
 from jobfleet.store.calls.gate import state
 from jobfleet.store.calls.gate.passing import Leaving, Passed, Passing
 from jobfleet.store.channels.aio import AsyncChannels
 from jobfleet.store.keys import Keyspace
+from jobfleet.worker.child.gating.trips import GateTrips
 from jobfleet.worker.run.executor import Died, OnEnd
 from jobfleet.worker.run.failure import class_of
 from jobfleet.worker.run.handlers import Handler
@@ -92,14 +92,13 @@ class ChildGates:
         self._slots = slots
         self._ladder = ladder
         self._loop = asyncio.get_running_loop()
-        self._asking: list[tuple[Passing, asyncio.Future[tuple[Passed, int]]]] = []
-        self._leaving: list[Leaving] = []
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._inside: dict[Key, Inside] = {}
         self._wanted: dict[str, Mapping[str, Demand]] = {}
         self._short: dict[str, Short] = {}
         self._shares: dict[str, int] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._trips = GateTrips(store, keys, child=child, begin=self._begin, on_rooms=self._learn)
         self._undefined: set[str] = set()
         self.on_change: Callable[[bool, bool], None] = lambda _open, _more: None
 
@@ -128,7 +127,7 @@ class ChildGates:
         for _ in range(TRIES):
             asked = monotonic()
             try:
-                seen, place = await self._answer(passing)
+                seen, place = await self._trips.answer(passing)
             except JobfleetError as error:
                 log.error("gates.failed job_id=%s it is put back: %s", run.id, error)
                 return Refused(name, FAILED_US)
@@ -142,7 +141,7 @@ class ChildGates:
             if not shortest or (monotonic() - asked) * 1e6 <= shortest * calls.RUN_IN_US:
                 self._inside[run.key] = Inside(passing, seen.now)
                 return None
-            self._leave(Leaving(passing.holder, demands, "unused", "", seen.now))
+            self._trips.leave(Leaving(passing.holder, demands, "unused", "", seen.now))
         return Refused(name)
 
     def _refused(self, function: str, gate: str, seen: Passed) -> Outcome:
@@ -166,7 +165,7 @@ class ChildGates:
         """A run that has passed did not start."""
         inside = self._inside.pop(run.key, None)
         if inside is not None:
-            self._leave(Leaving(inside.passing.holder, inside.passing.demands, "unused", "", inside.now))
+            self._trips.leave(Leaving(inside.passing.holder, inside.passing.demands, "unused", "", inside.now))
 
     def _ended(self, run: Run, error: BaseException | None) -> None:
         inside = self._inside.pop(run.key, None)
@@ -184,7 +183,7 @@ class ChildGates:
             outcome, what = "none", ""
         else:
             outcome, what = ("ok", "") if error is None else ("fail", class_of(error))
-        self._leave(Leaving(inside.passing.holder, inside.passing.demands, outcome, what, inside.now))
+        self._trips.leave(Leaving(inside.passing.holder, inside.passing.demands, outcome, what, inside.now))
 
     async def _close(self, run: Run, inside: Inside, error: RateLimited) -> None:
         """Close the limits that a run has found used up."""
@@ -199,59 +198,7 @@ class ChildGates:
             if await self._store.run(call):
                 log.info("limit.closed limit=%s seconds=%g job_id=%s", name.partition(":")[2], error.delay, run.id)
 
-    # --- trips to Redis --------------------------------------------------------------------------
-
-    async def _answer(self, passing: Passing) -> tuple[Passed, int]:
-        """Ask together with the other runs that ask now; return the answer, and the place of this run in it."""
-        future: asyncio.Future[tuple[Passed, int]] = self._loop.create_future()
-        self._asking.append((passing, future))
-        self._begin("trip", self._travel)
-        return await future
-
-    def _leave(self, leaving: Leaving) -> None:
-        self._leaving.append(leaving)
-        self._begin("trip", self._travel)
-
-    async def _travel(self) -> None:
-        """Make one trip after the other. What has ended counts before the next runs pass.
-
-        So a breaker lets no more runs start than there are slots, and the outcomes that open it.
-        """
-        await asyncio.sleep(0)  # runs that end in one turn of the loop leave together
-        while self._asking or self._leaving:
-            asked, self._asking = self._asking[: calls.CHUNK], self._asking[calls.CHUNK :]
-            left, self._leaving = self._leaving[: calls.CHUNK], self._leaving[calls.CHUNK :]
-            trip: list[Call[Any]] = [calls.leave_gates(self._keys, self._child, left)] if left else []
-            trip += [calls.pass_gates(self._keys, self._child, [one for one, _ in asked])] if asked else []
-            try:
-                await self._store.teach({call.script for call in trip})
-                answers = await self._store.run_many(trip)
-            except Exception as error:  # noqa: BLE001 - each run ends with it
-                answers = [error] * len(trip)
-            if left:
-                self._counted(left, answers[0])
-            if asked:
-                self._passed(asked, answers[-1])
-
-    def _passed(self, asked: Sequence[tuple[Passing, asyncio.Future[tuple[Passed, int]]]], answer: Any) -> None:
-        """Hand out an answer to the runs that wait for it."""
-        if not isinstance(answer, Exception):
-            self._learn(answer)
-        for place, (_, future) in enumerate(asked):
-            if future.done():
-                continue
-            if isinstance(answer, Exception):
-                future.set_exception(answer)
-            else:
-                future.set_result((answer, place))
-
-    def _counted(self, runs: Sequence[Leaving], answer: Any) -> None:
-        """Log what the ends of runs have changed."""
-        if isinstance(answer, Exception):  # their places are freed when other children miss them
-            log.error("gates.unsent runs=%d %s", len(runs), answer)
-            return
-        for name, word, why in answer:
-            log.warning("breaker.%s breaker=%s %s", word or "closed", name.removeprefix(BREAKER), why)
+    # --- its tasks -------------------------------------------------------------------------------
 
     def _begin(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         if name not in self._tasks:
@@ -360,9 +307,9 @@ class ChildGates:
         for row in rows:
             demands = (words.get(row.name, Demand(row.name)),)
             for holder in await ended_holders(self._store, self._keys, row.holders):
-                self._leave(Leaving(holder, demands, "fail", "the death of its process", 0))
+                self._trips.leave(Leaving(holder, demands, "fail", "the death of its process", 0))
         look = [words.get(gate, Demand(gate)) for gate in gates]
-        self._learn(await self._store.run(calls.pass_gates(self._keys, self._child, (), look=look)))
+        await self._trips.look(look)
 
     async def _hear(self) -> None:
         """Listen for room of gates that were full or closed."""
