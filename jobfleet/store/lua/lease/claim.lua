@@ -196,6 +196,7 @@ if count == 0 then
   -- Stored too: an older claim that arrives late must find itself stale.
   redis.call('SET', KEYS[8], ARGV[3], 'PX', 3600000)
   if fair then fair.write() end
+  if whole and whole.is_over then redis.call('ZADD', KEYS[17], string.format('%.3f', whole.full), '') end
   if more then redis.call('ZADD', KEYS[9], 0, 'w') end
   if foreign then foreign.hand_on() end
   return {'empty', stamp, next_token or int(next_due(tag, stamp, has_groups, only)), foreign and foreign.progress() or nil}

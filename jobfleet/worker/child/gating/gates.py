@@ -36,6 +36,8 @@ from jobfleet.worker.run.writes.locks import ended_holders
 log = logging.getLogger("jobfleet.worker")
 POLL = 1.0
 """Seconds between two looks at a gate without room, of which nobody may notify this child."""
+RELOOK = 5.0
+"""Seconds after which a child looks again at a gate that will have room only later: its limit may have been raised."""
 TRIES = 5
 """How many times a run asks again whose answers come too late."""
 SENDING = 5.0
@@ -250,9 +252,9 @@ class ChildGates:
                 continue
             ahead = (room.at - seen.now) / 1e6
             is_known = bool(room.at) and ahead < 1e6 and (units < math.inf or not places)
-            self._short[gate] = Short(
-                places, units, monotonic() + (max(ahead, 0.0) if is_known else POLL), room.then if is_known else 0
-            )
+            is_soon = is_known and ahead <= RELOOK
+            wait = POLL if not is_known else max(ahead, 0.0) if is_soon else RELOOK
+            self._short[gate] = Short(places, units, monotonic() + wait, room.then if is_soon else 0)
             if not places:
                 self._begin("hear", self._hear)
         self._changed()

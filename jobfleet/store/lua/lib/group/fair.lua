@@ -250,7 +250,7 @@ local function fair_share(keys, is_set, prefix, moment, moment_text, others)
       end
     end
     for name, state in pairs(known) do
-      if state.full and state.taken > 0 then
+      if state.full and (state.taken > 0 or state.is_over) then
         rates[#rates + 1] = string.format('%.3f', state.full + state.taken * state.every)
         rates[#rates + 1] = name
       end

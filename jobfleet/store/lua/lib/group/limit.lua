@@ -38,6 +38,9 @@ local function room_of(limits, running, full, at)
   if limits.most > 0 then space.most, space.why = math.max(0, limits.most - running), 'full' end
   if limits.every > 0 then
     space.full = math.max(tonumber(full or '0'), at)
+    -- No bucket is emptier than empty. It would be so after its rate was raised, which the caller corrects (`is_over`).
+    local latest = at + limits.burst * limits.every
+    if space.full > latest + 1 then space.full, space.is_over = latest, true end
     local tokens = math.max(0, math.floor((at - space.full) / limits.every + limits.burst + 0.000001))
     if tokens < space.most then space.most, space.why = tokens, 'rate' end
   end
