@@ -49,6 +49,7 @@ DEMANDS = [Demand(name) for name in IDS]
 SAMPLES: dict[str, Call[Any]] = {
     "define_limit": state.define_limit(KEYS, "limit:x", most=1),
     "gates": state.gates(KEYS, IDS),
+    "openings": state.openings(KEYS, used_us=1, opened_us=1),
     "leave_gates": passing.leave_gates(KEYS, "c", [passing.Leaving("1 0 a", (one,), "ok", "", 0) for one in DEMANDS]),
     "pass_gates": passing.pass_gates(KEYS, "c", [passing.Passing("mail.0.a", 1, (one,)) for one in DEMANDS]),
     "shut_gate": state.shut_gate(KEYS, "limit:x", 1, by="ann"),
@@ -251,7 +252,7 @@ ARGUMENTS_AN_ITEM = {
 }  # fmt: skip
 SHARES_KEYS = {
     "acquire_lock", "awaited_lock", "note_wait", "release_lock",
-    "define_limit", "gates", "leave_gates", "pass_gates", "shut_gate",
+    "define_limit", "gates", "leave_gates", "openings", "pass_gates", "shut_gate",
     "attend", "attendants", "beat", "close_queue", "command", "consumers", "deliver", "deliveries", "dismiss", "enlist",
     "entries",
     "note_rescue", "open_rescue", "plan_rescue", "rescue", "rescues",
