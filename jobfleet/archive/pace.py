@@ -1,0 +1,60 @@
+"""Decides whether the archive waits for the end of a burst of events. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+L = TypeVar("L")
+
+BURST = 20_000
+"""Events per second, over all lanes. Above it, events come faster than one reaper writes them: to start at once would
+only slow the jobs down, and the archive would be late all the same."""
+
+WINDOW = 0.1
+"""The shortest time in seconds over which events are counted; a few events at once are no burst."""
+
+PATIENCE = 5.0
+"""The longest time in seconds for which events wait for the end of a burst."""
+
+
+class Pace:
+    """The pace of the events that come, and how long they wait for the archive.
+
+    Args:
+        room: The most events that may wait in a lane.
+        patience: The longest time in seconds for which events wait.
+    """
+
+    def __init__(self, room: int, patience: float = PATIENCE) -> None:
+        self._room = room
+        self._patience = patience
+        self._counts: Mapping[object, int] = {}
+        self._counted_at = self._read_at = float("-inf")
+
+    def has_read_all(self, at: float) -> None:
+        """Note that all events from before a time were read.
+
+        Args:
+            at: A time of the monotonic clock.
+        """
+        self._read_at = at
+
+    def should_wait(self, counts: Mapping[L, int], low: Mapping[L, int], now: float) -> bool:
+        """Whether a burst goes on, and its events may still wait.
+
+        Args:
+            counts: The number of the last event of each lane.
+            low: The number up to which the events of each lane are acknowledged. Events of a lane that is not in it do
+                not wait.
+            now: The time of the monotonic clock.
+        """
+        came = sum(number - self._counts.get(lane, number) for lane, number in counts.items())
+        passed = max(WINDOW, now - self._counted_at)
+        self._counts, self._counted_at = dict(counts), now
+        if came < BURST * passed or now - self._read_at > self._patience:
+            return False
+        return all(lane in low and number - low[lane] <= self._room for lane, number in counts.items())
+
+
+__all__ = ["BURST", "PATIENCE", "WINDOW", "Pace"]

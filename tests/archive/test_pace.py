@@ -1,0 +1,66 @@
+"""Whether the archive waits for the end of a burst: only while it lasts, and neither for long nor for many events."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobfleet.archive.pace import BURST, WINDOW, Pace
+
+MANY = int(BURST * WINDOW)
+FEW = MANY - 1
+ROOM = 100 * MANY
+
+
+@pytest.fixture
+def pace() -> Pace:
+    """A pace that knows two lanes, and has read all of their events."""
+    pace = Pace(ROOM, patience=5.0)
+    pace.has_read_all(100.0)
+    assert not pace.should_wait({"a": 700, "b": 40}, {}, 100.0)
+    return pace
+
+
+def test_events_of_all_lanes_make_a_burst_until_they_come_slowly(pace: Pace) -> None:
+    low = {"a": 700, "b": 40}
+
+    assert pace.should_wait({"a": 700 + MANY, "b": 40 + MANY}, low, 101.0 - 9 * WINDOW)
+    assert pace.should_wait({"a": 700 + MANY, "b": 40 + 4 * MANY}, low, 101.0 - 7 * WINDOW)
+    assert not pace.should_wait({"a": 700 + MANY, "b": 40 + 5 * MANY}, low, 101.0)
+
+
+def test_a_few_events_at_once_are_no_burst(pace: Pace) -> None:
+    low = {"a": 700, "b": 40}
+
+    assert not pace.should_wait({"a": 700 + FEW, "b": 40}, low, 100.0 + WINDOW / 100)
+
+
+def test_a_lane_that_is_new_is_no_burst_and_its_events_do_not_wait(pace: Pace) -> None:
+    low = {"a": 700, "b": 40}
+
+    assert not pace.should_wait({"a": 700, "b": 40, "c": 1_764_000_000_000_000}, low, 100.0 + WINDOW)
+    assert not pace.should_wait({"a": 700 + MANY, "b": 40, "c": 1_764_000_000_000_000}, low, 100.0 + 2 * WINDOW)
+
+
+def test_events_wait_no_longer_than_the_patience(pace: Pace) -> None:
+    low = {"a": 700, "b": 40}
+
+    assert pace.should_wait({"a": 700 + 50 * MANY, "b": 40}, low, 105.0)
+    assert not pace.should_wait({"a": 700 + 52 * MANY, "b": 40}, low, 105.1)
+
+    pace.has_read_all(105.1)
+
+    assert pace.should_wait({"a": 700 + 54 * MANY, "b": 40}, low, 105.2)
+
+
+def test_before_everything_was_read_once_nothing_waits() -> None:
+    pace = Pace(ROOM)
+    pace.should_wait({"a": 0}, {"a": 0}, 100.0)
+
+    assert not pace.should_wait({"a": MANY}, {"a": 0}, 100.0 + WINDOW)
+
+
+@pytest.mark.parametrize(("unread", "waits"), [(ROOM, True), (ROOM + 1, False)])
+def test_no_more_events_wait_than_there_is_room_for(pace: Pace, unread: int, waits: bool) -> None:
+    number = 700 + MANY
+
+    assert pace.should_wait({"a": number, "b": 40}, {"a": number - unread, "b": 40}, 100.0 + WINDOW) is waits
