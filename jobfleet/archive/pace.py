@@ -8,13 +8,16 @@ from typing import TypeVar
 L = TypeVar("L")
 
 BURST = 20_000
-"""Events per second, over all lanes. Above it, events come faster than one reaper writes them: to start at once would
-only slow the jobs down, and the archive would be late all the same."""
+"""Events per second, over all lanes. Above it, the reaper and its database would need most of a core, which the jobs
+may need more."""
 
 WINDOW = 0.1
-"""The shortest time in seconds over which events are counted; a few events at once are no burst."""
+"""The shortest time in seconds over which events are counted, so that a few events at once do not count as a burst."""
 
-PATIENCE = 5.0
+CALM = 0.3
+"""Seconds without a burst after which it is over. The jobs may pause for a moment."""
+
+PATIENCE = 10.0
 """The longest time in seconds for which events wait for the end of a burst."""
 
 
@@ -24,13 +27,15 @@ class Pace:
     Args:
         room: The most events that may wait in a lane.
         patience: The longest time in seconds for which events wait.
+        now: The time of the monotonic clock.
     """
 
-    def __init__(self, room: int, patience: float = PATIENCE) -> None:
+    def __init__(self, room: int, patience: float, now: float) -> None:
         self._room = room
         self._patience = patience
         self._counts: Mapping[object, int] = {}
-        self._counted_at = self._read_at = float("-inf")
+        self._read_at = now
+        self._counted_at = self._burst_at = float("-inf")
 
     def has_read_all(self, at: float) -> None:
         """Note that all events from before a time were read.
@@ -41,7 +46,7 @@ class Pace:
         self._read_at = at
 
     def should_wait(self, counts: Mapping[L, int], low: Mapping[L, int], now: float) -> bool:
-        """Whether a burst goes on, and its events may still wait.
+        """Whether a burst continues, and its events may still wait.
 
         Args:
             counts: The number of the last event of each lane.
@@ -50,11 +55,12 @@ class Pace:
             now: The time of the monotonic clock.
         """
         came = sum(number - self._counts.get(lane, number) for lane, number in counts.items())
-        passed = max(WINDOW, now - self._counted_at)
+        if came >= BURST * max(WINDOW, now - self._counted_at):
+            self._burst_at = now
         self._counts, self._counted_at = dict(counts), now
-        if came < BURST * passed or now - self._read_at > self._patience:
+        if now - self._burst_at > CALM or now - self._read_at > self._patience:
             return False
         return all(lane in low and number - low[lane] <= self._room for lane, number in counts.items())
 
 
-__all__ = ["BURST", "PATIENCE", "WINDOW", "Pace"]
+__all__ = ["BURST", "CALM", "PATIENCE", "WINDOW", "Pace"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobfleet.archive.pace import BURST, WINDOW, Pace
+from jobfleet.archive.pace import BURST, CALM, WINDOW, Pace
 
 MANY = int(BURST * WINDOW)
 FEW = MANY - 1
@@ -14,8 +14,7 @@ ROOM = 100 * MANY
 @pytest.fixture
 def pace() -> Pace:
     """A pace that knows two lanes, and has read all of their events."""
-    pace = Pace(ROOM, patience=5.0)
-    pace.has_read_all(100.0)
+    pace = Pace(ROOM, 5.0, 100.0)
     assert not pace.should_wait({"a": 700, "b": 40}, {}, 100.0)
     return pace
 
@@ -25,7 +24,8 @@ def test_events_of_all_lanes_make_a_burst_until_they_come_slowly(pace: Pace) -> 
 
     assert pace.should_wait({"a": 700 + MANY, "b": 40 + MANY}, low, 101.0 - 9 * WINDOW)
     assert pace.should_wait({"a": 700 + MANY, "b": 40 + 4 * MANY}, low, 101.0 - 7 * WINDOW)
-    assert not pace.should_wait({"a": 700 + MANY, "b": 40 + 5 * MANY}, low, 101.0)
+    assert pace.should_wait({"a": 700 + MANY, "b": 40 + 5 * MANY}, low, 101.0 - 5 * WINDOW), "a pause of the jobs"
+    assert not pace.should_wait({"a": 700 + MANY, "b": 40 + 6 * MANY}, low, 101.1 - 7 * WINDOW + CALM)
 
 
 def test_a_few_events_at_once_are_no_burst(pace: Pace) -> None:
@@ -50,13 +50,6 @@ def test_events_wait_no_longer_than_the_patience(pace: Pace) -> None:
     pace.has_read_all(105.1)
 
     assert pace.should_wait({"a": 700 + 54 * MANY, "b": 40}, low, 105.2)
-
-
-def test_before_everything_was_read_once_nothing_waits() -> None:
-    pace = Pace(ROOM)
-    pace.should_wait({"a": 0}, {"a": 0}, 100.0)
-
-    assert not pace.should_wait({"a": MANY}, {"a": 0}, 100.0 + WINDOW)
 
 
 @pytest.mark.parametrize(("unread", "waits"), [(ROOM, True), (ROOM + 1, False)])

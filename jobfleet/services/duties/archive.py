@@ -38,14 +38,14 @@ GATHER = 0.2
 """Seconds to wait for more events after all were read, so that a job that starts and ends is written only once."""
 
 YIELD = 0.1
-"""Seconds until the next look at the journal while a burst of jobs goes on."""
+"""Seconds until the next look at the journal while a burst of events lasts."""
 
 FEWEST, MOST = 16, 512
 """Entries per read. The count starts low, because their size is unknown, and grows while reads leave entries behind."""
 
 ENOUGH = 4 * 1024**2
 """Bytes per read."""
-SHORT, LONG = 2_000, 50 * MOST
+SHORT, LONG = 2_000, 8_000
 """Events per read. A write of fresh events is short, so that the archive can yield after it; a late one saves time."""
 
 LATE = 3.0
@@ -103,7 +103,7 @@ class Archive(Service):
         self._backlog = 0
         self._low: dict[Lane, int] = {}
         patience = min(PATIENCE, config.journal_ttl / FULL)
-        self._pace = Pace(config.journal_max // FULL, patience)
+        self._pace = Pace(config.journal_max // FULL, patience, monotonic())
         self._trimmed = self._pruned = float("-inf")
         self._audit = AuditCopy(store, keys, self._engine, config)
 
@@ -175,9 +175,8 @@ class Archive(Service):
         size = sum(len(event.envelope) + len(event.record) for event in events)
         if size >= ENOUGH:
             return max(1, self._count // 2)
-        if len(events) > most:
-            return max(1, self._count * most // len(events))
-        return min(MOST, self._count * 2) if is_full else self._count
+        room = max(1, self._count * most // max(1, len(events)))
+        return min(MOST, self._count * 2 if is_full else self._count, room)
 
     def _are_late(self, events: Sequence[Event]) -> bool:
         """Whether events should be written with the priority of other work."""
