@@ -139,7 +139,7 @@ async def test_only_fresh_events_of_a_journal_with_much_room_are_written_with_lo
         assert repository.get(job_id) is not None
 
 
-@pytest.mark.parametrize("cause", ["burst", "late", "many"])
+@pytest.mark.parametrize("cause", ["burst", "backlog", "late", "many"])
 async def test_events_wait_for_the_end_of_a_burst_but_neither_long_nor_many(
     fleet: AsyncFleet, make: Make, archive_url: str, raw: redis.Redis, monkeypatch: pytest.MonkeyPatch, cause: str
 ) -> None:
@@ -151,16 +151,21 @@ async def test_events_wait_for_the_end_of_a_burst_but_neither_long_nor_many(
     await archive.turn()  # the state of the lane is known
     ids += [await fleet.enqueue(job(number)) for number in range(26 if cause == "many" else 25)]
     archive._trimmed = float("-inf")
-    monkeypatch.setattr(pace, "BURST", -1)  # whatever comes is a burst
+    if cause == "backlog":
+        monkeypatch.setattr(pace, "BUSY", 0)
+        monkeypatch.setattr(pace, "BACKLOG", 26)  # with the job that was archived before
+    else:
+        monkeypatch.setattr(pace, "BURST", -1)  # whatever comes is a burst
     if cause == "late":
         archive._pace.has_read_all(float("-inf"))
 
     wait = await archive.turn()
 
     groups: Any = raw.xinfo_groups(LANE.journal)
-    left = len(ids) - 1 - (0 if cause == "burst" else duty.FEWEST)
+    has_waited = cause in ("burst", "backlog")
+    left = len(ids) - 1 - (0 if has_waited else duty.FEWEST)
     assert (groups[0]["lag"], groups[0]["pending"], raw.xlen(LANE.journal)) == (left, 0, left)
-    assert wait == (duty.YIELD if cause == "burst" else 0.0)
+    assert wait == (duty.YIELD if has_waited else 0.0)
     monkeypatch.undo()
     await caught_up(archive)
     with JobRepository(archive_url) as repository:

@@ -28,6 +28,7 @@ from jobfleet.services.duties.audit_copy import AuditCopy
 from jobfleet.services.repeated_fault import RepeatedFault
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls import inspect
 from jobfleet.store.journal import Batch, Event, Journal
 from jobfleet.store.keys import Keyspace, Lane
 
@@ -75,6 +76,7 @@ class Archive(Service):
         super().__init__(tally)
         if config.archive_url is None:
             raise ConfigError("There is no archive: set archive_url / JOBFLEET_ARCHIVE_URL.")
+        self._store = store
         self._keys = keys
         self._config = config
         with needs_sql("archive"):
@@ -135,7 +137,7 @@ class Archive(Service):
             if not self._is_ready:
                 return LONGEST_PAUSE
         if not self._held:
-            if self._pace.should_wait(await self.journal.counts(), self._low, monotonic()):
+            if await self._should_wait():
                 return YIELD
             await self._read()
         wait = await self._write() if self._held else IDLE
@@ -146,6 +148,13 @@ class Archive(Service):
             self._pruned = monotonic()
             await in_thread(self._prune)
         return wait
+
+    async def _should_wait(self) -> bool:
+        """Whether the jobs need the machine more than the archive does."""
+        lanes = self._pace.busy_lanes(await self.journal.counts(), monotonic())
+        answers = await self._store.run_many([inspect.counts(lane) for lane in lanes]) if lanes else []
+        due = sum(sum(answer.due) for answer in answers if isinstance(answer, inspect.Counts))
+        return self._pace.should_wait(self._low, due, monotonic())
 
     async def _read(self) -> None:
         began = monotonic()
