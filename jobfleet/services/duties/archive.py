@@ -31,6 +31,7 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import inspect
 from jobfleet.store.journal import Batch, Event, Journal
 from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.records import Counts
 
 log = logging.getLogger("jobfleet.archive")
 GROUP = "archive"
@@ -153,7 +154,7 @@ class Archive(Service):
         """Whether the jobs need the machine more than the archive does."""
         lanes = self._pace.busy_lanes(await self.journal.counts(), monotonic())
         answers = await self._store.run_many([inspect.counts(lane) for lane in lanes]) if lanes else []
-        due = sum(sum(answer.due) for answer in answers if isinstance(answer, inspect.Counts))
+        due = sum(sum(answer.due) for answer in answers if isinstance(answer, Counts))
         return self._pace.should_wait(self._low, due, monotonic())
 
     async def _read(self) -> None:
