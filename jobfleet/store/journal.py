@@ -180,6 +180,18 @@ class Journal:
             if isinstance(reply, BaseException):
                 raise translate(reply)
 
+    async def counts(self) -> dict[Lane, int]:
+        """Return the number of the last event of each lane, without reading the events. Unreadable ones are left out.
+
+        Raises:
+            StoreUnavailable: Redis is unavailable.
+        """
+        lanes = list(self._lanes)
+        commands: list[Command] = [("HGET", lane.totals, "journal") for lane in lanes]
+        replies = await self._store.repeat(lambda: commands) if commands else []
+        found = zip(lanes, replies, strict=True)
+        return {lane: int(reply) for lane, reply in found if isinstance(reply, bytes) and reply.isdigit()}
+
     async def trim(self) -> list[tuple[Lane, Kept]]:
         """Delete events that all groups have acknowledged or that are too old; return the remaining state per lane.
 

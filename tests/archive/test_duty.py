@@ -14,7 +14,7 @@ import redis
 from sqlalchemy import text
 
 from jobfleet import AsyncFleet, Job, JobStatus
-from jobfleet.archive import JobRepository
+from jobfleet.archive import JobRepository, pace
 from jobfleet.codec import seal_record
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
@@ -137,6 +137,63 @@ async def test_only_fresh_events_of_a_journal_with_much_room_are_written_with_lo
     assert [name.startswith("jobfleet-archive") for name in threads] == [cause == "fresh"]
     with JobRepository(archive_url) as repository:
         assert repository.get(job_id) is not None
+
+
+@pytest.mark.parametrize("cause", ["burst", "backlog", "late", "many"])
+async def test_events_wait_for_the_end_of_a_burst_but_neither_long_nor_many(
+    fleet: AsyncFleet, make: Make, archive_url: str, raw: redis.Redis, monkeypatch: pytest.MonkeyPatch, cause: str
+) -> None:
+    archive = make(archive_url, journal_max=100)
+    await caught_up(archive)
+    ids = [await fleet.enqueue(job(0))]
+    await caught_up(archive)
+    archive._trimmed = float("-inf")
+    await archive.turn()  # the state of the lane is known
+    ids += [await fleet.enqueue(job(number)) for number in range(26 if cause == "many" else 25)]
+    archive._trimmed = float("-inf")
+    if cause == "backlog":
+        monkeypatch.setattr(pace, "BUSY", 0)
+        monkeypatch.setattr(pace, "BACKLOG", 26)  # with the job that was archived before
+    else:
+        monkeypatch.setattr(pace, "BURST", -1)  # whatever comes is a burst
+    if cause == "late":
+        archive._pace.has_read_all(float("-inf"))
+
+    wait = await archive.turn()
+
+    groups: Any = raw.xinfo_groups(LANE.journal)
+    has_waited = cause in ("burst", "backlog")
+    left = len(ids) - 1 - (0 if has_waited else duty.FEWEST)
+    assert (groups[0]["lag"], groups[0]["pending"], raw.xlen(LANE.journal)) == (left, 0, left)
+    assert wait == (duty.YIELD if has_waited else 0.0)
+    monkeypatch.undo()
+    await caught_up(archive)
+    with JobRepository(archive_url) as repository:
+        assert {row.id for row in repository.search(limit=100)} == set(ids)
+
+
+async def test_fresh_events_are_written_in_short_batches_and_late_ones_in_long_batches(
+    fleet: AsyncFleet, make: Make, archive_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = make(archive_url)
+    await caught_up(archive)
+    sizes: list[int] = []
+    write = archive._writer.write
+
+    def noting(events: Any) -> int:
+        sizes.append(len(events))
+        return write(events)
+
+    monkeypatch.setattr(archive._writer, "write", noting)
+    monkeypatch.setattr(duty, "SHORT", 20)
+    for late in (60.0, -60.0):
+        monkeypatch.setattr(duty, "LATE", late)
+        archive._count = duty.FEWEST
+        for number in range(70):
+            await fleet.enqueue(job(number))
+        await caught_up(archive)
+
+    assert sizes == [16, 20, 20, 14, 16, 32, 22]
 
 
 async def test_any_number_of_reapers_that_die_in_between_write_each_job_once(

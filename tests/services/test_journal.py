@@ -53,6 +53,24 @@ async def finish(store: AsyncStore, nonce: int = 1) -> None:
     await store.run(settle.settle(LANE, items))
 
 
+async def test_the_numbers_of_the_last_events_are_counted_without_reading_them(
+    fleet: AsyncFleet, store: AsyncStore, journal: Journal, raw: redis.Redis
+) -> None:
+    for queue in ("default", "mail"):
+        await fleet.enqueue(job(queue))
+        await journal.read()
+    before = await journal.counts()
+    for _ in range(3):
+        await fleet.enqueue(job("mail"))
+
+    after = await journal.counts()
+
+    assert {lane.queue: number - before[lane] for lane, number in after.items()} == {"default": 0, "mail": 3}
+    raw.set(LANE.totals, "spoiled")
+    assert [lane.queue for lane in await journal.counts()] == ["mail"]
+    assert len(told(await journal.read())) == 3
+
+
 async def test_a_jobs_whole_life_is_read_in_order(fleet: AsyncFleet, store: AsyncStore, journal: Journal) -> None:
     job_id = await fleet.enqueue(job(user="ann"))
     await finish(store)

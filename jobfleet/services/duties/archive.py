@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jobfleet.archive import database_errors
+from jobfleet.archive.pace import PATIENCE, Pace
 from jobfleet.clock import monotonic, to_us, wall_us
 from jobfleet.codec.payload import limits_of
 from jobfleet.config import JobConfig, mask_url
@@ -27,8 +28,10 @@ from jobfleet.services.duties.audit_copy import AuditCopy
 from jobfleet.services.repeated_fault import RepeatedFault
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls import inspect
 from jobfleet.store.journal import Batch, Event, Journal
-from jobfleet.store.keys import Keyspace
+from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.records import Counts
 
 log = logging.getLogger("jobfleet.archive")
 GROUP = "archive"
@@ -36,10 +39,17 @@ IDLE = 0.5
 GATHER = 0.2
 """Seconds to wait for more events after all were read, so that a job that starts and ends is written only once."""
 
+YIELD = 0.1
+"""Seconds until the next look at the journal while a burst of events lasts."""
+
 FEWEST, MOST = 16, 512
-"""Entries per read. The count starts low, because their size is unknown, and grows until a read has `ENOUGH` bytes."""
+"""Entries per read. The count starts low, because their size is unknown, and grows while reads leave entries behind."""
 
 ENOUGH = 4 * 1024**2
+"""Bytes per read."""
+SHORT, LONG = 2_000, 8_000
+"""Events per read. A write of fresh events is short, so that the archive can yield after it; a late one saves time."""
+
 LATE = 3.0
 """Seconds after which an event is late. Before, events are written with low priority, so that a burst of jobs is not
 slowed down by its own archive."""
@@ -67,6 +77,7 @@ class Archive(Service):
         super().__init__(tally)
         if config.archive_url is None:
             raise ConfigError("There is no archive: set archive_url / JOBFLEET_ARCHIVE_URL.")
+        self._store = store
         self._keys = keys
         self._config = config
         with needs_sql("archive"):
@@ -93,6 +104,9 @@ class Archive(Service):
         self._mismatch = RepeatedFault(log, "archive", began="unready", ended="ready")
         self._calm = CalmThread("jobfleet-archive")
         self._backlog = 0
+        self._low: dict[Lane, int] = {}
+        patience = min(PATIENCE, config.journal_ttl / FULL)
+        self._pace = Pace(config.journal_max // FULL, patience, monotonic())
         self._trimmed = self._pruned = float("-inf")
         self._audit = AuditCopy(store, keys, self._engine, config)
 
@@ -106,7 +120,9 @@ class Archive(Service):
         except self._away as error:
             wait = self._stumbled(error)
         if monotonic() - self._trimmed >= TRIM_EVERY:
-            self._backlog = max((kept.backlog for _, kept in await self.journal.trim()), default=0)
+            kept = await self.journal.trim()
+            self._backlog = max((each.backlog for _, each in kept), default=0)
+            self._low = {lane: each.low for lane, each in kept}
             self._trimmed = monotonic()
         return wait
 
@@ -122,22 +138,10 @@ class Archive(Service):
             if not self._is_ready:
                 return LONGEST_PAUSE
         if not self._held:
-            self._held = await self.journal.read(self._count)
-        if self._held:
-            events = [event for batch in self._held for event in batch.events]
-            if self._are_late(events):
-                jobs = await in_thread(self._writer.write, events)
-            else:
-                jobs = await self._calm.call(self._writer.write, events)
-            await self.journal.ack(self._held)
-            held, self._held = self._held, []
-            wait = 0.0 if any(len(batch.entries) >= self._count for batch in held) else GATHER
-            size = sum(len(event.envelope) + len(event.record) for event in events)
-            self._count = min(MOST, self._count * 2) if size < ENOUGH else max(1, self._count // 2)
-            self.tally.count("archive_events_total", (), len(events))
-            log.debug("archive.written events=%d jobs=%d", len(events), jobs)
-        else:
-            wait = IDLE
+            if await self._should_wait():
+                return YIELD
+            await self._read()
+        wait = await self._write() if self._held else IDLE
         await self._audit.turn()
         self._absence.fine()
         self._pause = FIRST_PAUSE
@@ -145,6 +149,44 @@ class Archive(Service):
             self._pruned = monotonic()
             await in_thread(self._prune)
         return wait
+
+    async def _should_wait(self) -> bool:
+        """Whether the jobs need the machine more than the archive does."""
+        lanes = self._pace.busy_lanes(await self.journal.counts(), monotonic())
+        answers = await self._store.run_many([inspect.counts(lane) for lane in lanes]) if lanes else []
+        due = sum(sum(answer.due) for answer in answers if isinstance(answer, Counts))
+        return self._pace.should_wait(self._low, due, monotonic())
+
+    async def _read(self) -> None:
+        began = monotonic()
+        self._held = await self.journal.read(self._count)
+        if not self._is_full():
+            self._pace.has_read_all(began)
+
+    def _is_full(self) -> bool:
+        """Whether the journal may have more than was read."""
+        return any(len(batch.entries) >= self._count for batch in self._held)
+
+    async def _write(self) -> float:
+        """Write what was read, and acknowledge it; return the seconds until the next read."""
+        events = [event for batch in self._held for event in batch.events]
+        are_late = self._are_late(events)
+        call = in_thread if are_late else self._calm.call
+        jobs = await call(self._writer.write, events)
+        await self.journal.ack(self._held)
+        is_full, self._held = self._is_full(), []
+        self._count = self._next_count(events, LONG if are_late else SHORT, is_full=is_full)
+        self.tally.count("archive_events_total", (), len(events))
+        log.debug("archive.written events=%d jobs=%d", len(events), jobs)
+        return 0.0 if is_full else GATHER
+
+    def _next_count(self, events: Sequence[Event], most: int, *, is_full: bool) -> int:
+        """The entries per read, after a read of these events: its size and its number of events are limited."""
+        size = sum(len(event.envelope) + len(event.record) for event in events)
+        if size >= ENOUGH:
+            return max(1, self._count // 2)
+        room = max(1, self._count * most // max(1, len(events)))
+        return min(MOST, self._count * 2 if is_full else self._count, room)
 
     def _are_late(self, events: Sequence[Event]) -> bool:
         """Whether events should be written with the priority of other work."""

@@ -145,7 +145,11 @@ def roles() -> tuple[Role, ...]:
         "does the duties of `jobfleet reaper`: leases, cron, relay, retention, archive, notifications",
         ENQUEUES | ASKS | LEASES | CRON | RELAYS | KEEPS_UP,
         commands=(*CONFIRMS, "SCRIPT|LOAD"),
-        direct=(*(Grant(verb, JOURNAL) for verb in ("XREADGROUP", "XAUTOCLAIM", "XACK")), *exists),
+        direct=(
+            *(Grant(verb, JOURNAL) for verb in ("XREADGROUP", "XAUTOCLAIM", "XACK")),
+            Grant("HGET", Key(LANE, "totals")),
+            *exists,
+        ),
         mends=True,
     )
     return (
