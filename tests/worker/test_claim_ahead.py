@@ -272,7 +272,12 @@ async def test_a_job_that_ends_while_it_is_started_frees_its_slot_too(of_process
     events: Any = Starts()
     nothing: Any = None
     ahead = ClaimAhead(2, may_run=lambda: len(events.started) % 2 == 0, conclusions=nothing, events=events)
-    events.freed = lambda: (events.started.append("its end"), ahead.slot_freed(of_process=True))
+
+    def freed() -> None:
+        events.started.append("its end")
+        ahead.slot_freed(of_process=True)
+
+    events.freed = freed
     runs: Any = [SimpleNamespace(id=name, lease=SimpleNamespace(until=inf)) for name in ("instant", "b")]
     for run in runs:
         ahead.hold(run)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 TICK = 0.005
-"""Seconds between two checks of whether the same job is still running. A stop reaches a job after two of them at most."""
+"""Seconds between two checks of whether the same job is still running. A stop reaches a job within two."""
 
 ORDERS = ("run", "leave")
 """The frames for the main thread."""
@@ -34,9 +34,7 @@ class Inbox:
         on_cut: Called when the worker's process is gone, or reading fails in the thread; it ends this process.
     """
 
-    def __init__(
-        self, frames: Frames, on_frame: Callable[[list[Any]], None], on_cut: Callable[[], None]
-    ) -> None:
+    def __init__(self, frames: Frames, on_frame: Callable[[list[Any]], None], on_cut: Callable[[], None]) -> None:
         self._frames, self._on_frame, self._on_cut = frames, on_frame, on_cut
         self._lock = threading.Lock()
         self._begun, self._hurry = threading.Event(), threading.Event()

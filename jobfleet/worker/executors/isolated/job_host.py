@@ -1,7 +1,8 @@
 """The main program of an isolated process: it runs one job after the other in its main thread.
 
-Threads read from the channel while a job runs (`Inbox`), and write to it. A stop reaches a coroutine as `asyncio.CancelledError`, and
-a plain function as `JobCancelled`, raised by a signal handler, so that it interrupts ``time.sleep`` too.
+While a job runs, threads read from the channel (`Inbox`) and write to it. A stop reaches a coroutine as
+`asyncio.CancelledError`, and a plain function as `JobCancelled`, raised by a signal handler, so that it interrupts
+``time.sleep`` too.
 """
 
 from __future__ import annotations
@@ -58,9 +59,7 @@ class JobHost:
         handlers: The functions.
     """
 
-    def __init__(
-        self, frames: Frames, talker: ChannelEnd, child: str, config: JobConfig, handlers: Handlers
-    ) -> None:
+    def __init__(self, frames: Frames, talker: ChannelEnd, child: str, config: JobConfig, handlers: Handlers) -> None:
         self._handlers = handlers
         self._talker = talker
         self._child = child
