@@ -6,6 +6,8 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import inf
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from jobfleet import Fleet, JobHandle
 from jobfleet.functions.registry import Registry
 from jobfleet.store.keys import Keyspace
 from jobfleet.worker.child import claim_ahead
-from jobfleet.worker.child.claim_ahead import STREAK, ClaimAhead
+from jobfleet.worker.child.claim_ahead import BRIEF, STREAK, ClaimAhead
 from jobfleet.worker.run.run import Run
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Working
@@ -213,3 +215,87 @@ async def test_a_child_never_holds_more_than_one_claim_can_return(
     ahead._since = asyncio.get_running_loop().time()
     admit(STREAK)
     assert ahead.extra == extra
+
+
+async def test_while_no_job_waits_long_a_child_claims_more_and_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claim_ahead, "SHORT", 60.0)
+    ahead, _, admit = made(2)
+    ahead._since = asyncio.get_running_loop().time()
+    admit(STREAK)
+    seen = [(ahead.extra, ahead.least)]
+    for longest in (0.0, BRIEF, 0.0, 0.0, 0.0):
+        ahead._longest = longest
+        ahead._check()
+        admit(was_idle=False)
+        seen.append((ahead.extra, ahead.least))
+
+    assert seen == [(8, 5), (18, 10), (18, 10), (38, 20), (48, 25), (48, 25)]
+    ahead._check()
+    ahead._check()  # no claim has come since the last one
+    assert ahead.extra == 0
+
+
+class Starts(Events):
+    """Notes the runs that may start; one of them cannot, and one ends before it has started."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.started: list[str] = []
+        self.freed: Callable[[], object] = list
+
+    def may_start(self, run: Run) -> None:
+        if run.id == "broken":
+            raise RuntimeError
+        self.started.append(run.id)
+        if run.id == "instant":
+            self.freed()
+
+
+@pytest.mark.parametrize("of_process", [True, False])
+async def test_a_process_that_is_free_gets_its_next_job_before_anything_else_is_done(of_process: bool) -> None:
+    events: Any = Starts()
+    nothing: Any = None
+    ahead = ClaimAhead(2, may_run=lambda: True, conclusions=nothing, events=events)
+    runs: Any = [SimpleNamespace(id=name, lease=SimpleNamespace(until=inf)) for name in ("a", "b")]
+    for run in runs:
+        ahead.hold(run)
+
+    ahead.slot_freed(of_process=of_process)
+
+    assert events.started == (["a", "b"] if of_process else [])
+    await asyncio.sleep(0)
+    assert events.started == ["a", "b"]
+
+
+@pytest.mark.parametrize("of_process", [True, False])
+async def test_a_job_that_ends_while_it_is_started_frees_its_slot_too(of_process: bool) -> None:
+    events: Any = Starts()
+    nothing: Any = None
+    ahead = ClaimAhead(2, may_run=lambda: len(events.started) % 2 == 0, conclusions=nothing, events=events)
+
+    def freed() -> None:
+        events.started.append("its end")
+        ahead.slot_freed(of_process=True)
+
+    events.freed = freed
+    runs: Any = [SimpleNamespace(id=name, lease=SimpleNamespace(until=inf)) for name in ("instant", "b")]
+    for run in runs:
+        ahead.hold(run)
+
+    ahead.slot_freed(of_process=of_process)
+
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert events.started == ["instant", "its end", "b"]
+
+
+async def test_a_job_that_cannot_start_does_not_keep_the_one_before_from_its_ending() -> None:
+    events: Any = Starts()
+    nothing: Any = None
+    ahead = ClaimAhead(2, may_run=lambda: True, conclusions=nothing, events=events)
+    run: Any = SimpleNamespace(id="broken", lease=SimpleNamespace(until=inf))
+    ahead.hold(run)
+
+    ahead.slot_freed(of_process=True)
+
+    assert events.started == []

@@ -7,11 +7,14 @@ slots ever run.
 Nothing may wait here behind a long job while another worker is idle. So a child claims ahead only after several claims
 in a row whose jobs had all ended within milliseconds, and stops as soon as a claim does not fill the slots, or a job
 has waited for `WAIT`. What waits then goes back to its place in the lane, without a start and without an attempt.
+While no job waits for as long as `BRIEF`, it claims more from time to time, because a trip for many jobs costs little
+more than one for few.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
@@ -24,14 +27,18 @@ from jobfleet.worker.run.conclusion import Conclusions
 from jobfleet.worker.run.events import RunEvents
 from jobfleet.worker.run.run import Run
 
+log = logging.getLogger("jobfleet.worker")
+
 TIMES = 5
-"""How many times its slots a child may hold in all; never more than one claim can return."""
+"""How many times its slots a child may hold in all at first; never more than one claim can return."""
 SHORT = 0.01
 """Seconds in which all jobs of a claim have ended, the trips included, if they are very short."""
 STREAK = 8
 """Number of such claims in a row after which a child claims ahead."""
 WAIT = 0.02
 """Seconds that a job may wait for a slot."""
+BRIEF = 0.005
+"""Seconds. If no job has waited for longer in the last `WAIT`, the child may hold twice as many."""
 
 
 class ClaimAhead:
@@ -53,18 +60,19 @@ class ClaimAhead:
     def __init__(self, slots: int, *, may_run: Callable[[], bool], conclusions: Conclusions, events: RunEvents) -> None:
         self.extra = self.least = self.streak = 0
         self.waiting: deque[tuple[Run, float]] = deque()
-        self._most = max(0, min(TIMES * slots, CHUNK) - slots)
-        self._half = (slots + self._most) // 2
+        self._slots = slots
+        self._first = max(0, min(TIMES * slots, CHUNK) - slots)
+        self._longest = 0.0
         self._may_run, self._conclusions, self._events = may_run, conclusions, events
         self._loop = asyncio.get_running_loop()
         self._context = Context()  # not that of the job whose end frees the first slot
         self._filling: asyncio.Handle | None = None
         self._look: asyncio.TimerHandle | None = None
-        self._since, self._is_fed = 0.0, False
+        self._since, self._is_fed, self._is_filling = 0.0, False, False
 
     def forbid(self) -> None:
         """Claim nothing ahead from now on, because it matters how many jobs are claimed."""
-        self._most = 0
+        self._first = 0
         self._end()
 
     def hold(self, run: Run) -> None:
@@ -79,7 +87,7 @@ class ClaimAhead:
             was_idle: Whether no job was running before.
             is_full: Whether all slots are taken now.
         """
-        if not self._most:
+        if not self._first:
             return
         now = self._loop.time()
         if not is_full:
@@ -89,25 +97,44 @@ class ClaimAhead:
         elif was_idle and now - self._since < SHORT:
             self.streak += 1
             if self.streak >= STREAK:
-                self.extra, self.least, self._is_fed = self._most, self._half, True
+                self._is_fed = True
+                self._allow(self._slots + self._first)
                 self._look = self._look or self._loop.call_later(WAIT, self._check)
         else:
             self.streak = 0
         self._since = now
 
-    def slot_freed(self) -> None:
-        """Start waiting runs, all at once in the next turn of the event loop."""
-        if self._filling is None and self.waiting:
+    def slot_freed(self, *, of_process: bool) -> None:
+        """Start waiting runs, all at once in the next turn of the event loop.
+
+        Args:
+            of_process: The job ran in an isolated process. Then they start now, so that the process is not idle while
+                this one concludes the job.
+        """
+        if of_process and not self._is_filling:
+            try:
+                self._context.run(self._fill)
+            except Exception:  # the job that has ended must be concluded all the same
+                log.exception("worker.not_started a job that has waited for a slot")
+        elif self._filling is None and self.waiting:
             self._filling = self._loop.call_soon(self._fill, context=self._context)
 
     def _fill(self) -> None:
-        self._filling = None
-        while self.waiting and self._may_run():
-            run, _ = self.waiting.popleft()
-            if boottime() < run.lease.until:
-                self._events.may_start(run)
-            else:  # this process was stopped for long
-                self._put_back(run)
+        if self._filling is not None:
+            self._filling.cancel()
+            self._filling = None
+        now = self._loop.time()
+        self._is_filling = True
+        try:
+            while self.waiting and self._may_run():
+                run, since = self.waiting.popleft()
+                self._longest = max(self._longest, now - since)
+                if boottime() < run.lease.until:
+                    self._events.may_start(run)
+                else:  # this process was stopped for long
+                    self._put_back(run)
+        finally:
+            self._is_filling = False
 
     def _check(self) -> None:
         """Stop claiming ahead if no claim has come since the last look, or if a run has waited for too long."""
@@ -115,11 +142,16 @@ class ClaimAhead:
         is_late = bool(self.waiting) and self._loop.time() - self.waiting[0][1] >= WAIT
         if is_late or not self._is_fed:
             self._end()
+        elif self.extra and self._longest < BRIEF:
+            self._allow(min(2 * (self._slots + self.extra), CHUNK))
         if is_late:
             self.give_back()
-        self._is_fed = False
+        self._is_fed, self._longest = False, 0.0
         if self.extra or self.waiting:
             self._look = self._loop.call_later(WAIT, self._check)
+
+    def _allow(self, held: int) -> None:
+        self.extra, self.least = held - self._slots, held // 2
 
     def _end(self) -> None:
         self.streak = 0

@@ -228,7 +228,7 @@ class Engine(RunEvents):
         self._board.returned(run.lease.place)
         self._running -= 1
         if self._waiting:
-            self._ahead.slot_freed()
+            self._ahead.slot_freed(of_process=run.handler is not None and run.handler.where == "process")
         self._claimer.changed()
 
     def concluded(self, run: Run) -> None:

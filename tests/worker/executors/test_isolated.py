@@ -20,7 +20,7 @@ from jobfleet.outcome import OutOfCpu, OutOfMemory, Raised
 from jobfleet.retry.decision import Fail, Retry, decide, describe
 from jobfleet.retry.policy import Policy, classify
 from jobfleet.retry.tries import Tries
-from jobfleet.worker.executors.isolated.channel import ChannelEnd, received_frames, unpacker
+from jobfleet.worker.executors.isolated.channel import ChannelEnd, ReceivedFrames, unpacker
 from jobfleet.worker.executors.isolated.remote_error import describe_error, error_of
 from jobfleet.worker.executors.isolated.rlimits import oom_kills
 from tests.support.server import is_running
@@ -71,7 +71,7 @@ def test_the_last_frame_of_a_run_is_sent_after_all_others_and_at_once_if_there_a
 
     assert alone == ["ended", 1]
     words: dict[int, list[str]] = {}
-    for word, number in received_frames(ours, 100):
+    for word, number in ReceivedFrames(ours, 100):
         words.setdefault(number, []).append(word)
     ours.close()
     assert sorted(words) == list(range(2, 22))

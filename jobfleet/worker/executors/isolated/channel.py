@@ -98,6 +98,8 @@ class Line:
                 most -= 1
                 if not most or self._sock.fileno() < 0:  # the frame has closed the socket
                     return
+                if len(data) < READ_SIZE and most <= CHUNKS:  # that was all; if not, the event loop calls again
+                    return
         except BlockingIOError:
             return
         except OSError:
@@ -251,13 +253,35 @@ def _packed(frame: tuple[Any, ...]) -> bytes:
             time.sleep(REPORT_EVERY)
 
 
-def received_frames(sock: socket.socket, max_payload: int) -> Iterator[list[Any]]:
-    """The frames that an isolated process receives, until the worker is gone."""
-    source = unpacker(max_payload)
-    with suppress(OSError):
-        while data := _received(sock):
-            source.feed(data)
-            yield from source
+class ReceivedFrames(Iterator[list[Any]]):
+    """The frames that an isolated process receives, until the worker is gone.
+
+    This is not a generator: an error that a signal handler of a job raises while it waits must not end it.
+
+    Args:
+        sock: The socket.
+        max_payload: The maximal size of a payload or result in bytes.
+    """
+
+    def __init__(self, sock: socket.socket, max_payload: int) -> None:
+        self._sock = sock
+        self._source = unpacker(max_payload)
+
+    def __next__(self) -> list[Any]:
+        """Wait for a frame."""
+        while (frame := self.arrived()) is None:
+            data = b""
+            with suppress(OSError):
+                data = _received(self._sock)
+            if not data:
+                raise StopIteration
+            self._source.feed(data)
+        return frame
+
+    def arrived(self) -> list[Any] | None:
+        """A frame that was received with the one before; None if there is none."""
+        frame: list[Any] | None = next(self._source, None)
+        return frame
 
 
 def _received(sock: socket.socket) -> bytes:

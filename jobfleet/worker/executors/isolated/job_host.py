@@ -1,16 +1,16 @@
 """The main program of an isolated process: it runs one job after the other in its main thread.
 
-One thread reads from the channel, and one writes to it. A stop reaches a coroutine as `asyncio.CancelledError`, and
-a plain function as `JobCancelled`, raised by a signal handler, so that it interrupts ``time.sleep`` too.
+While a job runs, threads read from the channel (`Inbox`) and write to it. A stop reaches a coroutine as
+`asyncio.CancelledError`, and a plain function as `JobCancelled`, raised by a signal handler, so that it interrupts
+``time.sleep`` too.
 """
 
 from __future__ import annotations
 
 import asyncio
-import queue
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextvars import copy_context
 from typing import Any
 
@@ -25,6 +25,7 @@ from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Grant
 from jobfleet.worker.executors.isolated import rlimits
 from jobfleet.worker.executors.isolated.channel import ChannelEnd
+from jobfleet.worker.executors.isolated.inbox import Frames, Inbox
 from jobfleet.worker.executors.isolated.loading import find, flush, loop_factory, missing, ready, warm_up
 from jobfleet.worker.executors.isolated.process_group import end_group, has_children
 from jobfleet.worker.executors.isolated.remote_error import EndReport, describe_ending
@@ -38,6 +39,9 @@ from jobfleet.worker.run.inputs.run_resources import RunResources
 from jobfleet.worker.run.writes.current_run import CURRENT
 
 INTERRUPT = signal.SIGUSR2
+_set_handler = getattr(signal.signal, "__wrapped__", signal.signal)
+"""`signal.signal` without its enums, which cost more than the calls themselves. Called twice per job."""
+_INTERRUPT, _TERM, _DEFAULT = int(INTERRUPT), int(signal.SIGTERM), int(signal.SIG_DFL)
 CLOSING = 0.3
 """Seconds that resources may take to close. The worker's process does not wait much longer."""
 LEFTOVERS = 1.0
@@ -55,17 +59,14 @@ class JobHost:
         handlers: The functions.
     """
 
-    def __init__(
-        self, frames: Iterator[list[Any]], talker: ChannelEnd, child: str, config: JobConfig, handlers: Handlers
-    ) -> None:
+    def __init__(self, frames: Frames, talker: ChannelEnd, child: str, config: JobConfig, handlers: Handlers) -> None:
         self._handlers = handlers
-        self._frames = frames
         self._talker = talker
         self._child = child
         self._config = config
         self._keys = Keyspace(config.namespace)
         self._limits = limits_of(config)
-        self._jobs: queue.SimpleQueue[tuple[IsolatedRun, dict[str, Any]] | None] = queue.SimpleQueue()
+        self._inbox = Inbox(frames, self._received, end_group)
         self._latest: IsolatedRun | None = None
         self._run: IsolatedRun | None = None
         self._is_armed = False
@@ -84,15 +85,11 @@ class JobHost:
         elif not self._loop_runner().run(warm_up(self._handlers, self._talker)):
             return
         self._take_signals()
-        threading.Thread(target=self._read, name="jobfleet-reader", daemon=True).start()
-        while (job := self._jobs.get()) is not None:
-            run, order = job
-            self._run = run
-            report = self._carry_out(run, order)
-            self._run = None
-            flush()
-            self._talker.finish("ended", run.number, report, not has_children() and not self._is_limited_for_good)
-            del job, run, order, report
+        self._inbox.start()
+        try:
+            self._run_jobs()
+        finally:
+            self._inbox.close()
         if self._loops is not None:
             self._loops.run(self._resources.close(CLOSING))
         if hooks.on_stops:
@@ -100,25 +97,31 @@ class JobHost:
         if self._loops is not None:
             self._loops.close()
 
-    def _read(self) -> None:
-        try:
-            for word, *rest in self._frames:
-                if word == "run":
-                    number, order = rest
-                    grant = Grant(*order["grant"])
-                    place = split_id(grant.id)
-                    lane = self._keys.lane(place.queue, place.lane)
-                    run = IsolatedRun(number, lane, grant, self._talker, self._limits)
-                    run.parents = [tuple(row) for row in order["parents"]]
-                    run.join_trace(self._handlers.hooks.tracer, order)
-                    self._latest = run
-                    self._jobs.put((run, order))
-                elif word == "leave":
-                    self._jobs.put(None)
-                elif self._latest is not None and rest[0] == self._latest.number:
-                    self._take(self._latest, word, *rest[1:])
-        finally:  # also when reading fails: a process that cannot be stopped must not stay
-            end_group()
+    def _run_jobs(self) -> None:
+        while (frame := self._inbox.next_order())[0] == "run":
+            _, number, order = frame
+            self._latest = self._run = run = self._opened(number, order)
+            self._inbox.begun()
+            report = self._carry_out(run, order)
+            self._run = None
+            flush()
+            self._talker.finish("ended", number, report, not has_children() and not self._is_limited_for_good)
+            del frame, run, order, report
+
+    def _opened(self, number: int, order: dict[str, Any]) -> IsolatedRun:
+        grant = Grant(*order["grant"])
+        place = split_id(grant.id)
+        lane = self._keys.lane(place.queue, place.lane)
+        run = IsolatedRun(number, lane, grant, self._talker, self._limits, on_ask=self._inbox.attend)
+        run.parents = [tuple(row) for row in order["parents"]]
+        run.join_trace(self._handlers.hooks.tracer, order)
+        return run
+
+    def _received(self, frame: list[Any]) -> None:
+        """Take a frame about a run."""
+        word, number, *rest = frame
+        if self._latest is not None and number == self._latest.number:
+            self._take(self._latest, word, *rest)
 
     def _take(self, run: IsolatedRun, word: str, *rest: Any) -> None:
         if word == "answer":
@@ -133,8 +136,8 @@ class JobHost:
                 self._loops.get_loop().call_soon_threadsafe(self._cancel, run)
 
     def _take_signals(self) -> None:
-        signal.signal(INTERRUPT, self._interrupt)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        _set_handler(_INTERRUPT, self._interrupt)
+        _set_handler(_TERM, _DEFAULT)
 
     def _interrupt(self, *_: object) -> None:
         """Raise in the main thread, once per job, if the job is to stop."""

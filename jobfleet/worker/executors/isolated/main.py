@@ -16,7 +16,7 @@ import sys
 
 from jobfleet.config import JobConfig
 from jobfleet.fast_exit import exit_fast
-from jobfleet.worker.executors.isolated.channel import ChannelEnd, received_frames
+from jobfleet.worker.executors.isolated.channel import ChannelEnd, ReceivedFrames
 from jobfleet.worker.executors.isolated.loading import load
 from jobfleet.worker.executors.isolated.process_group import end_group, tie
 from jobfleet.worker.executors.isolated.rlimits import offer_for_memory
@@ -36,7 +36,7 @@ def main() -> None:
     sock = socket.socket(fileno=line)
     sock.set_inheritable(False)
     os.register_at_fork(after_in_child=sock.close)  # a child of a job must not write to the channel
-    frames = received_frames(sock, most)
+    frames = ReceivedFrames(sock, most)
     word, child, settings, modules, app_dir, path = next(frames)
     sys.path[:] = path
     talker = ChannelEnd(sock, end_group)

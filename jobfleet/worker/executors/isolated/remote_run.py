@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -40,6 +40,7 @@ class IsolatedRun(Run):
         grant: What the claim answered.
         talker: Sends frames to the worker's process.
         limits: The limits of a message.
+        on_ask: Called after each request to the worker, from any thread.
 
     Attributes:
         is_stopped: Whether it was interrupted, and not only asked to stop.
@@ -47,11 +48,21 @@ class IsolatedRun(Run):
 
     is_stopped = False
 
-    def __init__(self, number: int, lane: Lane, grant: Grant, talker: ChannelEnd, limits: Limits) -> None:
+    def __init__(
+        self,
+        number: int,
+        lane: Lane,
+        grant: Grant,
+        talker: ChannelEnd,
+        limits: Limits,
+        *,
+        on_ask: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__(lane, grant, 0, 0.0, cast("RunBackend", None))
         self.number = number
         self._talker = talker
         self._limits = limits
+        self._on_ask = on_ask
         self._why: str | None = None
         self._is_draining = False
         self._asked: dict[int, Future[Any]] = {}
@@ -155,6 +166,7 @@ class IsolatedRun(Run):
         answer: Future[Any] = Future()
         self._asked[number] = answer
         self._talker.send(word, self.number, number, *what)
+        self._on_ask()
         return await asyncio.wrap_future(answer)
 
     def answered(self, number: int, value: Any, error: tuple[str, str] | None) -> None:
