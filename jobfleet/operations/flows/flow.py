@@ -14,7 +14,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from jobfleet.codec import amended, encode
+from jobfleet.clock import monotonic
+from jobfleet.codec import amended
 from jobfleet.graph import Flow, refuse_times
 from jobfleet.model import JobResult
 from jobfleet.model.asking import check_number
@@ -24,15 +25,14 @@ from jobfleet.operations.flows.callbacks import prepare_callbacks
 from jobfleet.operations.flows.dependencies import POLICIES, Dependant, refuse_unique
 from jobfleet.operations.flows.info import FlowInfo, FlowPart
 from jobfleet.operations.flows.label import label_of
-from jobfleet.operations.flows.record import FlowJob, StoredFlow, labels_of, read, row_of
+from jobfleet.operations.flows.record import FlowJob, StoredFlow, read, seal_flow
 from jobfleet.operations.flows.unblock import unblock
-from jobfleet.operations.flows.whole import RECORD
-from jobfleet.operations.flows.writing import guarded, put_all
+from jobfleet.operations.flows.writing import guarded, put_ahead, put_all
 from jobfleet.operations.jobs.cancel import cancel_ids
 from jobfleet.operations.jobs.enqueue import prepare
 from jobfleet.operations.jobs.poll import poll_many
-from jobfleet.operations.jobs.prepare import asks_for_callbacks
-from jobfleet.operations.operation import Operation, batches, value
+from jobfleet.operations.jobs.prepare import asks_for_callbacks, quick
+from jobfleet.operations.operation import BulkOperation, Operation, batches, value
 from jobfleet.operations.results import moment
 from jobfleet.store.calls import flow as calls
 from jobfleet.store.calls.index import KEEP
@@ -40,10 +40,11 @@ from jobfleet.store.records import Entry
 from jobfleet.store.retention import PARENTS_KEPT_MS
 
 Suffix = Callable[[int], str]
+_Edges = tuple[tuple[int, ...], tuple[str, ...], tuple[calls.Edge, ...]]
 _set = object.__setattr__
 
 
-def enqueue(context: FleetContext, flow: Flow) -> Operation[FlowInfo]:
+def enqueue(context: FleetContext, flow: Flow) -> BulkOperation[FlowInfo]:
     """Enqueue a flow.
 
     Raises:
@@ -53,13 +54,13 @@ def enqueue(context: FleetContext, flow: Flow) -> Operation[FlowInfo]:
         DurabilityUncertain: The durability of a job was not reached; it has the id of the flow.
     """
     jobs, dependants = yield from prepare_jobs(context, flow, {"flow": flow.id})
-    writing = write(context, flow.id, flow.name, jobs, dependants)
     if levels := {one.level for one in dependants if one.level}:
+        writing = write(context, flow.id, flow.name, jobs, dependants)
         at, is_reached = yield from durably(context, dependants[0].lane, levels, writing)
         if not is_reached:
             raise uncertain(context, max(levels), flow.id)
     else:
-        at = yield from writing
+        at = yield from _write_ahead(context, flow.id, flow.name, jobs, dependants)
     return FlowInfo(flow.id, flow.name, moment(at), tuple(jobs), is_read=False)
 
 
@@ -67,6 +68,44 @@ def _without_keep(meta: str) -> str:
     """Remove the index of its function from a job's clear record, so that its result stays for its TTL."""
     mark = f"i {KEEP}"
     return "\n".join(line for line in meta.split("\n") if not line.startswith(mark)) if mark in meta else meta
+
+
+class _EdgesOf:
+    """Makes the edges of the jobs of a flow. Jobs that wait for the same others, one after the other, share them.
+
+    Args:
+        flow: The flow.
+        places: The place of each job in the order of the jobs, by its number.
+        rows: The jobs so far, in this order.
+        first: Ids of the jobs that the jobs without parents wait for.
+    """
+
+    def __init__(self, flow: Flow, places: Mapping[int, int], rows: Sequence[FlowJob], first: Sequence[str]) -> None:
+        self._links = flow.links
+        self._places = places
+        self._rows = rows
+        cancel = POLICIES["cancel"]
+        self._without = (), (), tuple(calls.Edge(job_id, number, cancel) for number, job_id in enumerate(first))
+        self._asked: tuple[tuple[int, str], ...] = ()
+        self._last: _Edges = self._without
+
+    def __call__(self, number: int) -> _Edges:
+        """Return the parents of a job by their places, their policies, and the edges as they are sent."""
+        links = self._links.get(number)
+        if not links:
+            return self._without
+        asked = tuple([(parent, link.otherwise) for parent, link in links.items()])
+        if asked != self._asked:
+            parents = tuple([self._places[parent] for parent, _ in asked])
+            otherwise = tuple([policy for _, policy in asked])
+            edges = tuple(
+                [
+                    calls.Edge(self._rows[place].id, number, POLICIES[policy])
+                    for number, (place, policy) in enumerate(zip(parents, otherwise, strict=True))
+                ]
+            )
+            self._asked, self._last = asked, (parents, otherwise, edges)
+        return self._last
 
 
 class Prepared(NamedTuple):
@@ -109,40 +148,34 @@ def prepare_jobs(
     dependants: list[Dependant] = []
     more: list[Dependant] = []
     heads: dict[int, dict[bytes, bytes]] = {}
-    outer = tuple(calls.Edge(job_id, number, POLICIES["cancel"]) for number, job_id in enumerate(first))
+    edges_of = _EdgesOf(flow, places, rows, first)
     for node in order:
-        links = flow.links.get(node.number, {})
+        parents, otherwise, edges = edges_of(node.number)
         job = node.job if suffix is None or node.job.id else replace(node.job, id=suffix(node.number))
         job = context.apply_hooks(job)
-        refuse_unique(job, "jobs of a flow")
-        refuse_times(job)
-        sent = yield from prepare(context, job)
-        parents = tuple([places[number] for number in links])
-        otherwise = tuple([link.otherwise for link in links.values()])
-        edges = outer
-        if parents:
-            edges = tuple(
-                [
-                    calls.Edge(rows[place].id, number, POLICIES[policy])
-                    for number, (place, policy) in enumerate(zip(parents, otherwise, strict=True))
-                ]
-            )
-        entry = sent.entry
-        fields = {**header, "parents": len(edges)} if edges else header
+        function = job.function
+        if not job.is_plain or type(function) is not str:  # else it has no option at all
+            refuse_unique(job, "jobs of a flow")
+            refuse_times(job)
         callbacks: Mapping[str, Dependant] = {}
-        if asks_for_callbacks(context, job):
-            callbacks = yield from prepare_callbacks(context, job, entry.id, header)
+        sent = quick(context, job, monotonic())
+        if sent is None or len(sent.entry.envelope) > context.inline_max:
+            sent = yield from prepare(context, job)
+            if asks_for_callbacks(context, job):
+                callbacks = yield from prepare_callbacks(context, job, sent.entry.id, header)
+        job_id, band, when, meta, envelope = sent.entry
+        fields = {**header, "parents": len(edges)} if edges else header
         if callbacks:
             fields = {**fields, **{option: one.entry.id for option, one in callbacks.items()}}
             more += callbacks.values()
-            envelope = amended(entry.envelope, fields)
+            envelope = amended(envelope, fields)
         else:
-            envelope = amended(entry.envelope, fields, heads.setdefault(len(edges), {}))
+            envelope = amended(envelope, fields, heads.setdefault(len(edges), {}))
         # The status of a flow, and its retry, need the endings of all its jobs.
-        entry = Entry(entry.id, entry.band, entry.when, _without_keep(entry.meta) if entry.meta else "", envelope)
+        entry = Entry(job_id, band, when, _without_keep(meta) if meta else "", envelope)
         dependants.append(Dependant(sent.lane, entry, edges, level=sent.level))
-        function = str(getattr(job.function, "name", job.function))
-        rows.append(FlowJob(entry.id, job.name, function, parents, otherwise, entry.band))
+        name = function if type(function) is str else str(getattr(function, "name", function))
+        rows.append(FlowJob(job_id, job.name, name, parents, otherwise, band))
     shared = Counter([row.name for row in rows])
     for row, node in zip(rows, order, strict=True):
         if shared[row.name] > 1:
@@ -168,28 +201,59 @@ def write(
         made: The new jobs.
         folded: The stored names of the additions whose jobs are among `jobs`.
     """
-    rows = [[*row_of(job), job.added_by] if job.added_by else row_of(job) for job in jobs]
-    guards = guarded(made)
-    last = list({context.keys.lane_of(job_id): job_id for job_id in guards}.values())
-    fields: dict[str, object] = {"name": name, "jobs": rows, **labels_of(jobs), "last": last}
-    if folded:
-        fields["folded"] = list(folded)
-    yield from _write_record(context, flow_id, {**fields, "whole": False})
-    yield from put_all(context, made, guards)
-    at = yield from _write_record(context, flow_id, {**fields, "whole": True})
-    yield from lift(context, guards)
-    return at
+    writing = _Writing(context, flow_id, name, jobs, made, folded)
+    yield from writing.begin()
+    yield from put_all(context, made, writing.guards)
+    return (yield from writing.end())
+
+
+def _write_ahead(
+    context: FleetContext, flow_id: str, name: str, jobs: Sequence[FlowJob], made: Sequence[Dependant]
+) -> BulkOperation[int]:
+    """Write a new flow like `write`, but make calls while the server works on those before."""
+    writing = _Writing(context, flow_id, name, jobs, made)
+    yield from writing.begin()
+    yield from put_ahead(context, made, writing.guards)
+    return (yield from writing.end())
+
+
+class _Writing:
+    """The beginning and the end of the writing of a flow; the arguments are those of `write`."""
+
+    def __init__(
+        self,
+        context: FleetContext,
+        flow_id: str,
+        name: str,
+        jobs: Sequence[FlowJob],
+        made: Sequence[Dependant],
+        folded: Sequence[str] = (),
+    ) -> None:
+        self.guards: list[str] = guarded(made)
+        self._context = context
+        self._flow_id = flow_id
+        last = list({context.keys.lane_of(job_id): job_id for job_id in self.guards}.values())
+        self._record = seal_flow(name, jobs, last, folded)
+
+    def begin(self) -> Operation[int]:
+        """Write the record, by which a reaper learns that the jobs are not all written."""
+        return self._keep(self._record.begun)
+
+    def end(self) -> Operation[int]:
+        """Mark the record as whole and lift the guards; return the time of Redis, µs since 1970."""
+        at = yield from self._keep(self._record.whole)
+        yield from lift(self._context, self.guards)
+        return at
+
+    def _keep(self, record: bytes) -> Operation[int]:
+        call = calls.keep_flow(self._context.keys, self._flow_id, record, ttl_ms=PARENTS_KEPT_MS)
+        return int(value((yield (call,))))
 
 
 def lift(context: FleetContext, guards: Sequence[str]) -> Operation[None]:
     """Lift the guards of jobs, given by their ids; all the jobs that were made with them must be written."""
     ends = [calls.ParentEnd(job_id, calls.GUARD, "completed", b"") for job_id in guards]
     yield from unblock(context.keys, ends, ttl_ms=PARENTS_KEPT_MS)
-
-
-def _write_record(context: FleetContext, flow_id: str, fields: Mapping[str, object]) -> Operation[int]:
-    record = encode(fields, limits=RECORD, what="flow")
-    return int(value((yield (calls.keep_flow(context.keys, flow_id, record, ttl_ms=PARENTS_KEPT_MS),))))
 
 
 def get(context: FleetContext, flow_id: str) -> Operation[FlowInfo]:

@@ -8,6 +8,7 @@ from graphlib import TopologicalSorter
 from typing import Any, NamedTuple
 
 from jobfleet.codec import decode, encode
+from jobfleet.codec.assembled import encode_row, list_of, map_of
 from jobfleet.errors import EncodingError, JobNotFound
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.operations.fleet_context import FleetContext
@@ -53,6 +54,45 @@ class FlowJob:
     def has_stopped(self) -> bool:
         """Whether it has ended and did not complete."""
         return self.result is not None and self.result.status.is_final and self.result.status is not JobStatus.COMPLETED
+
+
+class FlowRecords(NamedTuple):
+    """The two records of a flow.
+
+    Attributes:
+        begun: The record while the jobs are written.
+        whole: The record when all of them are written.
+    """
+
+    begun: bytes
+    whole: bytes
+
+
+def seal_flow(name: str, jobs: Sequence[FlowJob], last: Sequence[str], folded: Sequence[str] = ()) -> FlowRecords:
+    """Encode the records of a flow.
+
+    Args:
+        name: The label of the flow.
+        jobs: All its jobs.
+        last: The ids of the jobs whose guards are lifted last, in each lane.
+        folded: The stored names of the additions whose jobs are among `jobs`.
+
+    Raises:
+        EncodingError: The record is too large.
+    """
+    rows = [
+        encode_row([*row_of(job), job.added_by] if job.added_by else row_of(job), what="flow") for job in jobs
+    ]
+    fields = {"name": encode(name, what="flow"), "jobs": list_of(rows)}
+    more: dict[str, object] = {**labels_of(jobs), "last": list(last)}
+    if folded:
+        more["folded"] = list(folded)
+    for field, found in more.items():
+        fields[field] = encode(found, limits=RECORD, what="flow")
+    begun, whole = (
+        map_of({**fields, "whole": encode(is_whole)}, limits=RECORD, what="flow") for is_whole in (False, True)
+    )
+    return FlowRecords(begun, whole)
 
 
 def row_of(job: FlowJob) -> list[object]:

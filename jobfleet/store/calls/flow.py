@@ -150,7 +150,7 @@ def block(lane: Lane, entry: Entry, edges: Sequence[Edge], *, ttl_ms: int) -> Ca
     Returns whether it is new, or the holder of its unique key; None if it is not blocked any more.
     """
     entry = sealed(lane, entry)
-    parts = [part for edge in edges for part in (edge.parent, edge.place, edge.policy)]
+    parts = [part for parent, place, policy in edges for part in (parent, f"?{policy} {place}")]
     keys = (
         *lane.ready, lane.meta, lane.expiry, lane.totals, lane.unique, lane.locks, lane.job(entry.id),
         lane.parents(entry.id), lane.journal, lane.grouped, *(keys_of(lane, (entry.meta,)) or (lane.indexes,)),
