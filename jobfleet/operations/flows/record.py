@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
 from typing import Any, NamedTuple
@@ -16,6 +16,8 @@ from jobfleet.operations.flows.whole import RECORD
 from jobfleet.operations.operation import Operation, value
 from jobfleet.store.calls import flow as calls
 
+Row = tuple[str, str, str, tuple[int, ...], tuple[str, ...], int]
+"""A job of a flow: its id, label, function, parents, policies and band, as in `FlowJob`."""
 OTHERWISE = {"c": "cancel", "r": "run", "w": "wait"}
 
 
@@ -68,26 +70,35 @@ class FlowRecords(NamedTuple):
     whole: bytes
 
 
-def seal_flow(name: str, jobs: Sequence[FlowJob], last: Sequence[str], folded: Sequence[str] = ()) -> FlowRecords:
+def seal_flow(
+    name: str,
+    rows: Iterable[Sequence[Any]],
+    labels: Mapping[str, str],
+    last: Sequence[str],
+    folded: Sequence[str] = (),
+) -> FlowRecords:
     """Encode the records of a flow.
 
     Args:
         name: The label of the flow.
-        jobs: All its jobs.
+        rows: All its jobs: of each its row, and the id of the job that added it if one did.
+        labels: The labels of jobs, by id.
         last: The ids of the jobs whose guards are lifted last, in each lane.
-        folded: The stored names of the additions whose jobs are among `jobs`.
+        folded: The stored names of the additions whose jobs are among `rows`.
 
     Raises:
         EncodingError: The record is too large.
     """
-    rows = [
-        encode_row([*row_of(job), job.added_by] if job.added_by else row_of(job), what="flow") for job in jobs
+    parts = [
+        encode_row([job_id, label, function, list(parents), list(otherwise), *more], what="flow")
+        for job_id, label, function, parents, otherwise, *more in rows
     ]
-    fields = {"name": encode(name, what="flow"), "jobs": list_of(rows)}
-    more: dict[str, object] = {**labels_of(jobs), "last": list(last)}
+    fields = {"name": encode(name, what="flow"), "jobs": list_of(parts)}
+    more_fields: dict[str, object] = {"labels": dict(labels)} if labels else {}
+    more_fields["last"] = list(last)
     if folded:
-        more["folded"] = list(folded)
-    for field, found in more.items():
+        more_fields["folded"] = list(folded)
+    for field, found in more_fields.items():
         fields[field] = encode(found, limits=RECORD, what="flow")
     begun, whole = (
         map_of({**fields, "whole": encode(is_whole)}, limits=RECORD, what="flow") for is_whole in (False, True)

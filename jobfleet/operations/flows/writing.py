@@ -8,7 +8,7 @@ job without such a parent, and by a job that is written in several calls.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from jobfleet.operations.fleet_context import FleetContext
@@ -42,8 +42,14 @@ def guarded(made: Sequence[Dependant]) -> list[str]:
 
     The parent must be one whose cancellation cancels the job: if the producer dies, the guarded jobs are cancelled.
     """
-    ids = {one.entry.id for one in made}
-    return [one.entry.id for one in made if not _follows(one, ids) or is_alone(one)]
+    ids: set[str] = set()
+    found: list[str] = []
+    for one in made:  # each is after its parents
+        job_id = one.entry.id
+        ids.add(job_id)
+        if is_alone(one) or not _follows(one, ids):
+            found.append(job_id)
+    return found
 
 
 def is_alone(one: Dependant) -> bool:
@@ -71,21 +77,33 @@ def put_all(context: FleetContext, made: Sequence[Dependant], guards: Sequence[s
     yield from _note_ended(context, watches, endings)
 
 
-def put_ahead(context: FleetContext, made: Sequence[Dependant], guards: Sequence[str]) -> BulkOperation[None]:
-    """Write jobs like `put_all`, but make calls while the server works on those before."""
+def put_ahead(
+    context: FleetContext, made: Sequence[Dependant], guards: Sequence[str], meanwhile: Callable[[], T]
+) -> BulkOperation[T]:
+    """Write jobs like `put_all`, but make calls while the server works on those before.
+
+    Args:
+        context: The context of the fleet.
+        made: The jobs.
+        guards: The ids of those with a guard.
+        meanwhile: What else is to be done before the answers come; its result is returned.
+    """
     children = _children_of(made)
     parts: list[_Part] = []
+    done: list[T] = []
 
     def writes() -> Iterator[Call[Any]]:
         for part in _Parts(children, set(guards)).of(made):
             parts.append(part)
             yield part.call
+        done.append(meanwhile())
 
     _drop_watched(children, parts, (yield from _run_ahead(writes())))
     watches = _watches(children)
     registering = (calls.watch(context.keys.lane_of(parent), parent, part) for parent, part in watches)
     endings = yield from _run_ahead(registering)
     yield from _note_ended(context, watches, [value([ending]) for ending in endings])
+    return done[0]
 
 
 def _run_ahead(every: Iterator[Call[Any]]) -> BulkOperation[list[Any]]:
@@ -114,7 +132,7 @@ def _run_ahead(every: Iterator[Call[Any]]) -> BulkOperation[list[Any]]:
 
 
 def _children_of(made: Sequence[Dependant]) -> Children:
-    """The dependants of each job that has some; a tuple for one of them, which the garbage collector need not search."""
+    """The dependants of each job that has some; a lone one in a tuple, which the garbage collector does not search."""
     children: Children = {}
     for one in made:
         job_id = one.entry.id

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -11,8 +11,10 @@ import redis
 
 from jobfleet import Fleet, Flow, Job
 from jobfleet.operations.flows import flow as flows
-from jobfleet.operations.operation import Operation
+from jobfleet.operations.operation import BulkOperation
 from jobfleet.services.duties.relay import Relay
+from jobfleet.store.call import Call
+from jobfleet.store.round_trip.trip import Detours, Making
 from tests.services.duties.test_relay import DEFAULT, OTHER, Player, finish, job, player, relay
 
 __all__ = ["player", "relay"]
@@ -37,16 +39,25 @@ def several() -> Flow:
     return flow
 
 
+def calls_of(asked: Sequence[Call[Any]] | Making) -> Iterable[Call[Any]]:
+    """The calls of a trip, also those that are made while it is sent."""
+    if not isinstance(asked, Making):
+        return asked
+    for _ in asked.commands(lambda _: (), Detours()):
+        pass
+    return asked.calls
+
+
 def written(fleet: Fleet, flow: Flow, *, most: int = 1000, is_repeated: bool = False) -> int:
     """Write a flow script by script, but no more than `most`; each is sent twice if replies are lost."""
-    verb: Operation[Any] = flows.enqueue(fleet.context, flow)
+    verb: BulkOperation[Any] = flows.enqueue(fleet.context, flow)
     answers: Any = None
     count = 0
     try:
         while True:
-            calls = verb.send(answers)
+            asked = verb.send(answers)
             answers = []
-            for call in calls:
+            for call in calls_of(asked):
                 if count == most:
                     return count
                 count += 1
