@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 from jobfleet.errors import JobNotFound
@@ -166,13 +168,22 @@ def _blocked(reply: Reply) -> Answer | None:
     return bool(reply[2]) if reply[0] == b"blocked" else None
 
 
+_ending = itemgetter(1, 2, 3)
+
+
 def unblock(lane: Lane, ends: Sequence[ParentEnd], *, ttl_ms: int) -> Call[str]:
     """Notify at most 50 jobs of the ending of one of their parents; returns one letter each.
 
     u unblocked, b still blocked, x must be cancelled, w waits for a replay, d already notified, g no dependant.
     """
-    places = [place for one in ends for place in (lane.job(one.child), lane.parents(one.child))]
-    args: list[Argument] = [part for one in ends for part in one]
+    numbers: dict[str, int] = {}
+    places: list[str] = []
+    args: list[Argument] = []
+    for ending, same in groupby(ends, _ending):
+        children = [numbers.setdefault(one.child, len(numbers) + 1) for one in same]
+        args += (*ending, len(children), *children)
+    for child in numbers:
+        places += (lane.job(child), lane.parents(child))
     return Call(
         load("unblock"),
         (*lane.ready, lane.wake, lane.grouped, lane.gdue, lane.journal, lane.totals, lane.meta, *places),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,9 +13,8 @@ from jobfleet import Fleet, Flow, Job
 from jobfleet.operations.flows import flow as flows
 from jobfleet.operations.operation import BulkOperation
 from jobfleet.services.duties.relay import Relay
-from jobfleet.store.call import Call
-from jobfleet.store.round_trip.trip import Detours, Making
 from tests.services.duties.test_relay import DEFAULT, OTHER, Player, finish, job, player, relay
+from tests.support.trips import calls_of
 
 __all__ = ["player", "relay"]
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
@@ -39,15 +38,6 @@ def several() -> Flow:
     return flow
 
 
-def calls_of(asked: Sequence[Call[Any]] | Making) -> Iterable[Call[Any]]:
-    """The calls of a trip, also those that are made while it is sent."""
-    if not isinstance(asked, Making):
-        return asked
-    for _ in asked.commands(lambda _: (), Detours()):
-        pass
-    return asked.calls
-
-
 def written(fleet: Fleet, flow: Flow, *, most: int = 1000, is_repeated: bool = False) -> int:
     """Write a flow script by script, but no more than `most`; each is sent twice if replies are lost."""
     verb: BulkOperation[Any] = flows.enqueue(fleet.context, flow)
@@ -55,9 +45,9 @@ def written(fleet: Fleet, flow: Flow, *, most: int = 1000, is_repeated: bool = F
     count = 0
     try:
         while True:
-            asked = verb.send(answers)
+            calls = calls_of(verb.send(answers))
             answers = []
-            for call in calls_of(asked):
+            for call in calls:
                 if count == most:
                     return count
                 count += 1
