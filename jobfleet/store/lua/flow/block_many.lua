@@ -38,11 +38,11 @@ for n = 1, tonumber(ARGV[3]) do
   local first = at + 4
   local last = first + 2 * ARGV[at + 2] - 1
   local stop = last + 2 * ARGV[at + 3]
-  -- The commands for an item, but for its key.
+  -- What is written for an item: its parents, and its dependants.
   shapes[n] = {
     band = ARGV[at], first = first, last = last,
-    block = {'HSET', '', ':when', ARGV[at + 1], ':open', ARGV[at + 2], unpack(ARGV, first, last)},
-    watch = stop > last and {'ZADD', '', 'NX', unpack(ARGV, last + 1, stop)},
+    block = {':when', ARGV[at + 1], ':open', ARGV[at + 2], unpack(ARGV, first, last)},
+    watch = stop > last and {unpack(ARGV, last + 1, stop)},
   }
   at = stop + 1
 end
@@ -103,17 +103,14 @@ end
 for i = 1, count do
   if letters[i] ~= 'e' then
     local key, shape = KEYS[6 + 3 * i], shape_of[i]
-    local block, watch = shape.block, shape.watch
     if letters[i] == 'c' then
-      block[2] = key
-      redis.call(unpack(block))
+      redis.call('HSET', key, unpack(shape.block))
     else
       add_parents(key, shape.first, shape.last)
     end
     redis.call('PEXPIRE', key, ttl)
-    if watch then
-      watch[2] = KEYS[7 + 3 * i]
-      redis.call(unpack(watch))
+    if shape.watch then
+      redis.call('ZADD', KEYS[7 + 3 * i], 'NX', unpack(shape.watch))
       watched[#watched + 1] = ids[i]
       watched[#watched + 1] = 1
     end

@@ -10,7 +10,7 @@
 --         8 journal     stream  lifecycle events
 --         9 totals      hash    counts
 --         10 meta       hash    id → clear record
---         11..* parents:<id> hash job:<id> and parents:<id>, two keys per dependant
+--         11..* parents:<id> hash job:<id> and parents:<id>, two keys per item, which is a dependant
 -- READS   conf          hash    paused, journal
 --         listeners     string  whether the events have a listener
 -- ARGV    1 tag         text    the lane's prefix
@@ -104,11 +104,11 @@ for i = 1, count do
       letters[i] = open[c] == 0 and 'u' or 'b'
       local write = writes[c]
       if not write then
-        write = {'HSET', KEYS[10 + 2 * c], ':open', 0}
+        write = {':open', 0}
         writes[c] = write
       end
       local n = #write
-      write[4], write[n + 1], write[n + 2] = open[c], parent, place .. ' ' .. status .. '\n' .. ARGV[at + 2]
+      write[2], write[n + 1], write[n + 2] = open[c], parent, place .. ' ' .. status .. '\n' .. ARGV[at + 2]
       if asked[c][4] then  -- several endings
         recorded[c] = recorded[c] or {}
         recorded[c][parent] = true
@@ -144,7 +144,7 @@ for i = 1, count do
     local meta = has_meta and redis.call('HGET', KEYS[10], ids[c]) or ''
     if meta == '' then
       local due, standing = due_of(c), ready[bands[c] + 1]
-      redis.call(unpack(writes[c]))
+      redis.call('HSET', KEYS[10 + 2 * c], unpack(writes[c]))
       redis.call('PEXPIRE', KEYS[10 + 2 * c], ttl)
       writes[c] = nil
       local n = #standing
@@ -163,14 +163,14 @@ for n = 1, #grouped do
   local i, meta = grouped[n][1], grouped[n][2]
   local c = child_of[i]
   local due = due_of(c)
-  redis.call(unpack(writes[c]))
+  redis.call('HSET', KEYS[10 + 2 * c], unpack(writes[c]))
   writes[c] = nil
   local is_free = stand_with(KEYS[bands[c] + 1], lane, meta, bands[c], due, ids[c])
   redis.call('PEXPIRE', KEYS[10 + 2 * c], ttl)
   if is_free then unblocked(c, due) else letters[i] = 'b' end
 end
 for c = 1, #ids do
-  if writes[c] then redis.call(unpack(writes[c])) end
+  if writes[c] then redis.call('HSET', KEYS[10 + 2 * c], unpack(writes[c])) end
 end
 if woken and not conf[1] then redis.call('ZADD', KEYS[5], 0, 'w') end
 
