@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import groupby
-from operator import itemgetter
 from typing import NamedTuple
 
 from jobfleet.errors import JobNotFound
@@ -157,7 +156,9 @@ def block(lane: Lane, entry: Entry, edges: Sequence[Edge], *, ttl_ms: int) -> Ca
         *lane.ready, lane.meta, lane.expiry, lane.totals, lane.unique, lane.locks, lane.job(entry.id),
         lane.parents(entry.id), lane.journal, lane.grouped, *(keys_of(lane, (entry.meta,)) or (lane.indexes,)),
     )  # fmt: skip
-    args = (lane.tag, entry.id, entry.band, entry.when, entry.meta, entry.envelope, ttl_ms, *parts)
+    args: tuple[Argument, ...] = (
+        lane.tag, entry.id, entry.band, entry.when, entry.meta, entry.envelope, ttl_ms, *parts,
+    )  # fmt: skip
     return Call(load("block"), keys, args, _blocked)
 
 
@@ -168,7 +169,8 @@ def _blocked(reply: Reply) -> Answer | None:
     return bool(reply[2]) if reply[0] == b"blocked" else None
 
 
-_ending = itemgetter(1, 2, 3)
+def _ending(one: ParentEnd) -> tuple[str, str, bytes]:
+    return one[1:]
 
 
 def unblock(lane: Lane, ends: Sequence[ParentEnd], *, ttl_ms: int) -> Call[str]:
@@ -181,7 +183,8 @@ def unblock(lane: Lane, ends: Sequence[ParentEnd], *, ttl_ms: int) -> Call[str]:
     args: list[Argument] = []
     for ending, same in groupby(ends, _ending):
         children = [numbers.setdefault(one.child, len(numbers) + 1) for one in same]
-        args += (*ending, len(children), *children)
+        args += ending
+        args += (len(children), *children)
     for child in numbers:
         places += (lane.job(child), lane.parents(child))
     return Call(

@@ -90,8 +90,8 @@ end
 
 local letters, writes, recorded = {}, {}, {}
 for i = 1, count do
-  local c, at = child_of[i], ending_of[i]
-  local value, parent, status = states[c][column_of[i]], ARGV[at], ARGV[at + 1]
+  local c, from = child_of[i], ending_of[i]
+  local value, parent, status = states[c][column_of[i]], ARGV[from], ARGV[from + 1]
   if not value or not bands[c] then
     letters[i] = 'g'
   elseif byte(value) ~= 63 or recorded[c] and recorded[c][parent] then  -- no question mark in front
@@ -108,7 +108,7 @@ for i = 1, count do
         writes[c] = write
       end
       local n = #write
-      write[2], write[n + 1], write[n + 2] = open[c], parent, place .. ' ' .. status .. '\n' .. ARGV[at + 2]
+      write[2], write[n + 1], write[n + 2] = open[c], parent, place .. ' ' .. status .. '\n' .. ARGV[from + 2]
       if asked[c][4] then  -- several endings
         recorded[c] = recorded[c] or {}
         recorded[c][parent] = true
