@@ -237,7 +237,7 @@ LETTERED = {
 """Scripts whose replies end with a letter for each item."""
 ARGUMENTS_AN_ITEM = {
     "acquire_lock": 1, "ended_runs": 2,
-    "beat": 3, "block": 3, "block_many": 11, "bury": 2, "cancel": 1, "clean": 1, "commit_samples": 3, "declare": 1,
+    "beat": 3, "block": 2, "block_many": 7, "bury": 2, "cancel": 1, "clean": 1, "commit_samples": 3, "declare": 1,
     "count_letters": 1, "file_letters": 2, "keep_letters": 2, "note_rescue": 2, "plan_rescue": 1, "undo_replay": 1,
     "drop_steps": 1,
     "note_groups": 8,
@@ -247,7 +247,7 @@ ARGUMENTS_AN_ITEM = {
     "outcomes": 1, "points": 1, "progress": 4, "purge": 1, "put_back": 1, "renew": 2, "replay": 3, "reschedule": 1,
     "results": 1,
     "retire": 2,
-    "set_aside": 5, "settle": 6, "status": 1, "stop": 4, "survey": 1, "unblock": 4, "unwatch": 2,
+    "set_aside": 5, "settle": 6, "status": 1, "stop": 4, "survey": 1, "unblock": 3, "unwatch": 2,
     "unwatch_many": 3, "watch": 1, "write_samples": 2,
 }  # fmt: skip
 SHARES_KEYS = {

@@ -43,7 +43,7 @@ PICK = st.integers(0, 30)
 POLICY: st.SearchStrategy[Otherwise] = st.sampled_from(["cancel", "cancel", "run", "wait"])
 ROUNDS = 100
 MUTANTS = {
-    "a child that starts one parent early": ("unblock", "child.open == 0 and 'u'", "child.open <= 1 and 'u'"),
+    "a child that starts one parent early": ("unblock", "open[c] == 0 and 'u'", "open[c] <= 1 and 'u'"),
     "an edge that asks for no success": ("unblock", "if policy == 'r' or", "if true or"),
 }
 

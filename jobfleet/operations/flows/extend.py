@@ -16,7 +16,8 @@ from jobfleet.functions.running.addition import FlowAddition
 from jobfleet.graph import PARENTS_MOST
 from jobfleet.model import JobStatus, added_suffix
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.flows.flow import lift, prepare_jobs
+from jobfleet.operations.flows.flow import lift
+from jobfleet.operations.flows.preparing import prepare_jobs
 from jobfleet.operations.flows.record import read, seal_addition
 from jobfleet.operations.flows.unblock import unblock_dependants
 from jobfleet.operations.flows.whole import addition_name, ids_of
@@ -43,13 +44,14 @@ def extend_flow(context: FleetContext, adder: str, flow_id: str, addition: FlowA
         EncodingError: An argument cannot travel.
     """
     name = addition_name(adder, addition.name)
-    jobs, made = yield from prepare_jobs(
+    prepared = yield from prepare_jobs(
         context,
         addition.flow,
         {"flow": flow_id, "added": [adder, addition.name]},
         first=(adder,) if addition.after_this else (),
         suffix=lambda number: added_suffix(adder, addition.name, number),
     )
+    jobs, made = prepared.jobs, prepared.dependants
     ids = [job.id for job in jobs]
     order = {node.number: place for place, node in enumerate(addition.flow.order())}
     joins = [ids[order[number]] for number in addition.joins]

@@ -8,42 +8,31 @@ guarded jobs, and with them the others.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
-from jobfleet.codec import amended, encode
-from jobfleet.graph import Flow, refuse_times
+from jobfleet.graph import Flow
 from jobfleet.model import JobResult
 from jobfleet.model.asking import check_number
 from jobfleet.operations.durability import durably, uncertain
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.flows.callbacks import prepare_callbacks
-from jobfleet.operations.flows.dependencies import POLICIES, Dependant, refuse_unique
+from jobfleet.operations.flows.dependencies import Dependant
 from jobfleet.operations.flows.info import FlowInfo, FlowPart
-from jobfleet.operations.flows.label import label_of
-from jobfleet.operations.flows.record import FlowJob, StoredFlow, labels_of, read, row_of
+from jobfleet.operations.flows.preparing import prepare_jobs
+from jobfleet.operations.flows.record import FlowJob, StoredFlow, read, row_of, seal_flow
 from jobfleet.operations.flows.unblock import unblock
-from jobfleet.operations.flows.whole import RECORD
-from jobfleet.operations.flows.writing import guarded, put_all
+from jobfleet.operations.flows.writing import guarded, put_ahead, put_all
 from jobfleet.operations.jobs.cancel import cancel_ids
-from jobfleet.operations.jobs.enqueue import prepare
 from jobfleet.operations.jobs.poll import poll_many
-from jobfleet.operations.jobs.prepare import asks_for_callbacks
-from jobfleet.operations.operation import Operation, batches, value
+from jobfleet.operations.operation import BulkOperation, Operation, T, batches, value
 from jobfleet.operations.results import moment
 from jobfleet.store.calls import flow as calls
-from jobfleet.store.calls.index import KEEP
-from jobfleet.store.records import Entry
 from jobfleet.store.retention import PARENTS_KEPT_MS
 
-Suffix = Callable[[int], str]
-_set = object.__setattr__
 
-
-def enqueue(context: FleetContext, flow: Flow) -> Operation[FlowInfo]:
+def enqueue(context: FleetContext, flow: Flow) -> BulkOperation[FlowInfo]:
     """Enqueue a flow.
 
     Raises:
@@ -52,102 +41,18 @@ def enqueue(context: FleetContext, flow: Flow) -> Operation[FlowInfo]:
         DurabilityUnavailable: The server cannot provide the durability of a job; nothing is written.
         DurabilityUncertain: The durability of a job was not reached; it has the id of the flow.
     """
-    jobs, dependants = yield from prepare_jobs(context, flow, {"flow": flow.id})
-    writing = write(context, flow.id, flow.name, jobs, dependants)
-    if levels := {one.level for one in dependants if one.level}:
-        at, is_reached = yield from durably(context, dependants[0].lane, levels, writing)
+    made = yield from prepare_jobs(context, flow, {"flow": flow.id})
+    writing = _Writing(context, flow.id, flow.name, made.rows, made.labels, made.dependants)
+    if levels := made.dependants.levels:
+        at, is_reached = yield from durably(context, made.dependants[0].lane, levels, writing.run())
         if not is_reached:
             raise uncertain(context, max(levels), flow.id)
+        jobs = made.jobs
+    elif context.is_spread:  # calls of one trip reach the nodes of a cluster in any order, so a trip has few
+        at, jobs = (yield from writing.run()), made.jobs
     else:
-        at = yield from writing
+        at, jobs = yield from writing.run_ahead(lambda: made.jobs)
     return FlowInfo(flow.id, flow.name, moment(at), tuple(jobs), is_read=False)
-
-
-def _without_keep(meta: str) -> str:
-    """Remove the index of its function from a job's clear record, so that its result stays for its TTL."""
-    mark = f"i {KEEP}"
-    return "\n".join(line for line in meta.split("\n") if not line.startswith(mark)) if mark in meta else meta
-
-
-class Prepared(NamedTuple):
-    """The prepared jobs of a flow.
-
-    Attributes:
-        jobs: The jobs as the record of the flow lists them, each after the jobs that it waits for.
-        dependants: The same jobs as they are sent, then their callbacks.
-    """
-
-    jobs: list[FlowJob]
-    dependants: list[Dependant]
-
-
-def prepare_jobs(
-    context: FleetContext,
-    flow: Flow,
-    header: Mapping[str, object],
-    *,
-    first: Sequence[str] = (),
-    suffix: Suffix | None = None,
-) -> Operation[Prepared]:
-    """Prepare the jobs of a flow.
-
-    Args:
-        context: The context of the fleet.
-        flow: The flow.
-        header: Further fields of the headers of its jobs.
-        first: Ids of the jobs that the jobs without parents wait for.
-        suffix: Makes the suffix of a job id from the number of the job, unless the job has an id; None to keep the
-            suffix of the job.
-
-    Raises:
-        InvalidJob: The flow is empty, is too large, has a cycle, or has a job with a unique key.
-        EncodingError: An argument cannot travel.
-    """
-    order = flow.order()
-    places = {node.number: place for place, node in enumerate(order)}
-    rows: list[FlowJob] = []
-    dependants: list[Dependant] = []
-    more: list[Dependant] = []
-    heads: dict[int, dict[bytes, bytes]] = {}
-    outer = tuple(calls.Edge(job_id, number, POLICIES["cancel"]) for number, job_id in enumerate(first))
-    for node in order:
-        links = flow.links.get(node.number, {})
-        job = node.job if suffix is None or node.job.id else replace(node.job, id=suffix(node.number))
-        job = context.apply_hooks(job)
-        refuse_unique(job, "jobs of a flow")
-        refuse_times(job)
-        sent = yield from prepare(context, job)
-        parents = tuple([places[number] for number in links])
-        otherwise = tuple([link.otherwise for link in links.values()])
-        edges = outer
-        if parents:
-            edges = tuple(
-                [
-                    calls.Edge(rows[place].id, number, POLICIES[policy])
-                    for number, (place, policy) in enumerate(zip(parents, otherwise, strict=True))
-                ]
-            )
-        entry = sent.entry
-        fields = {**header, "parents": len(edges)} if edges else header
-        callbacks: Mapping[str, Dependant] = {}
-        if asks_for_callbacks(context, job):
-            callbacks = yield from prepare_callbacks(context, job, entry.id, header)
-        if callbacks:
-            fields = {**fields, **{option: one.entry.id for option, one in callbacks.items()}}
-            more += callbacks.values()
-            envelope = amended(entry.envelope, fields)
-        else:
-            envelope = amended(entry.envelope, fields, heads.setdefault(len(edges), {}))
-        # The status of a flow, and its retry, need the endings of all its jobs.
-        entry = Entry(entry.id, entry.band, entry.when, _without_keep(entry.meta) if entry.meta else "", envelope)
-        dependants.append(Dependant(sent.lane, entry, edges, level=sent.level))
-        function = str(getattr(job.function, "name", job.function))
-        rows.append(FlowJob(entry.id, job.name, function, parents, otherwise, entry.band))
-    shared = Counter([row.name for row in rows])
-    for row, node in zip(rows, order, strict=True):
-        if shared[row.name] > 1:
-            _set(row, "label", label_of(node.job))  # before anybody sees it
-    return Prepared(rows, dependants + more)
 
 
 def write(
@@ -168,28 +73,72 @@ def write(
         made: The new jobs.
         folded: The stored names of the additions whose jobs are among `jobs`.
     """
-    rows = [[*row_of(job), job.added_by] if job.added_by else row_of(job) for job in jobs]
-    guards = guarded(made)
-    last = list({context.keys.lane_of(job_id): job_id for job_id in guards}.values())
-    fields: dict[str, object] = {"name": name, "jobs": rows, **labels_of(jobs), "last": last}
-    if folded:
-        fields["folded"] = list(folded)
-    yield from _write_record(context, flow_id, {**fields, "whole": False})
-    yield from put_all(context, made, guards)
-    at = yield from _write_record(context, flow_id, {**fields, "whole": True})
-    yield from lift(context, guards)
-    return at
+    rows = [(*row_of(job), job.added_by) if job.added_by else row_of(job) for job in jobs]
+    labels = {job.id: job.label for job in jobs if job.label}
+    return _Writing(context, flow_id, name, rows, labels, made, folded).run()
+
+
+class _Writing:
+    """The writing of new jobs of a flow.
+
+    Args:
+        context: The context of the fleet.
+        flow_id: The id of the flow.
+        name: The label of the flow.
+        rows: All its jobs, as `seal_flow` takes them.
+        labels: The labels of its jobs, by id.
+        made: The new jobs.
+        folded: The stored names of the additions whose jobs are among `rows`.
+    """
+
+    def __init__(
+        self,
+        context: FleetContext,
+        flow_id: str,
+        name: str,
+        rows: Iterable[Sequence[Any]],
+        labels: Mapping[str, str],
+        made: Sequence[Dependant],
+        folded: Sequence[str] = (),
+    ) -> None:
+        self._context = context
+        self._flow_id = flow_id
+        self._made = made
+        self._guards = guarded(made)
+        last = list({context.keys.lane_of(job_id): job_id for job_id in self._guards}.values())
+        self._record = seal_flow(name, rows, labels, last, folded)
+
+    def run(self) -> Operation[int]:
+        """Write the jobs, and start the flow; return the time of Redis, µs since 1970."""
+        yield from self._keep(self._record.begun)
+        yield from put_all(self._context, self._made, self._guards)
+        return (yield from self._start())
+
+    def run_ahead(self, meanwhile: Callable[[], T]) -> BulkOperation[tuple[int, T]]:
+        """Like `run`, but make calls while the server works on those before.
+
+        Args:
+            meanwhile: Work for the time in which the server has all calls and this process none.
+        """
+        yield from self._keep(self._record.begun)
+        done = yield from put_ahead(self._context, self._made, self._guards, meanwhile)
+        return (yield from self._start()), done
+
+    def _start(self) -> Operation[int]:
+        """Mark the record as whole, and lift the guards."""
+        at = yield from self._keep(self._record.whole)
+        yield from lift(self._context, self._guards)
+        return at
+
+    def _keep(self, record: bytes) -> Operation[int]:
+        call = calls.keep_flow(self._context.keys, self._flow_id, record, ttl_ms=PARENTS_KEPT_MS)
+        return int(value((yield (call,))))
 
 
 def lift(context: FleetContext, guards: Sequence[str]) -> Operation[None]:
     """Lift the guards of jobs, given by their ids; all the jobs that were made with them must be written."""
     ends = [calls.ParentEnd(job_id, calls.GUARD, "completed", b"") for job_id in guards]
     yield from unblock(context.keys, ends, ttl_ms=PARENTS_KEPT_MS)
-
-
-def _write_record(context: FleetContext, flow_id: str, fields: Mapping[str, object]) -> Operation[int]:
-    record = encode(fields, limits=RECORD, what="flow")
-    return int(value((yield (calls.keep_flow(context.keys, flow_id, record, ttl_ms=PARENTS_KEPT_MS),))))
 
 
 def get(context: FleetContext, flow_id: str) -> Operation[FlowInfo]:

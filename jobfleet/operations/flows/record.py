@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
 from typing import Any, NamedTuple
 
 from jobfleet.codec import decode, encode
+from jobfleet.codec.assembled import encode_row, list_of, map_of
 from jobfleet.errors import EncodingError, JobNotFound
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.operations.fleet_context import FleetContext
@@ -15,6 +16,8 @@ from jobfleet.operations.flows.whole import RECORD
 from jobfleet.operations.operation import Operation, value
 from jobfleet.store.calls import flow as calls
 
+Row = tuple[str, str, str, tuple[int, ...], tuple[str, ...], int]
+"""A job of a flow: its id, label, function, parents, policies and band, as in `FlowJob`."""
 OTHERWISE = {"c": "cancel", "r": "run", "w": "wait"}
 
 
@@ -53,6 +56,54 @@ class FlowJob:
     def has_stopped(self) -> bool:
         """Whether it has ended and did not complete."""
         return self.result is not None and self.result.status.is_final and self.result.status is not JobStatus.COMPLETED
+
+
+class FlowRecords(NamedTuple):
+    """The two records of a flow.
+
+    Attributes:
+        begun: The record while the jobs are written.
+        whole: The record when all of them are written.
+    """
+
+    begun: bytes
+    whole: bytes
+
+
+def seal_flow(
+    name: str,
+    rows: Iterable[Sequence[Any]],
+    labels: Mapping[str, str],
+    last: Sequence[str],
+    folded: Sequence[str] = (),
+) -> FlowRecords:
+    """Encode the records of a flow.
+
+    Args:
+        name: The label of the flow.
+        rows: All its jobs: of each its row, and the id of the job that added it if one did.
+        labels: The labels of jobs, by id.
+        last: The ids of the jobs whose guards are lifted last, in each lane.
+        folded: The stored names of the additions whose jobs are among `rows`.
+
+    Raises:
+        EncodingError: The record is too large.
+    """
+    parts = [
+        encode_row([job_id, label, function, list(parents), list(otherwise), *more], what="flow")
+        for job_id, label, function, parents, otherwise, *more in rows
+    ]
+    fields = {"name": encode(name, what="flow"), "jobs": list_of(parts)}
+    more_fields: dict[str, object] = {"labels": dict(labels)} if labels else {}
+    more_fields["last"] = list(last)
+    if folded:
+        more_fields["folded"] = list(folded)
+    for field, found in more_fields.items():
+        fields[field] = encode(found, limits=RECORD, what="flow")
+    begun, whole = (
+        map_of({**fields, "whole": encode(is_whole)}, limits=RECORD, what="flow") for is_whole in (False, True)
+    )
+    return FlowRecords(begun, whole)
 
 
 def row_of(job: FlowJob) -> list[object]:

@@ -7,22 +7,26 @@ job without such a parent, and by a job that is written in several calls.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.dependencies import Dependant
 from jobfleet.operations.flows.unblock import unblock_dependants
-from jobfleet.operations.operation import Operation, T, batches, value
+from jobfleet.operations.operation import BulkOperation, Operation, T, batches, value
 from jobfleet.store.call import Call
 from jobfleet.store.calls import flow as calls
 from jobfleet.store.calls.flows.batches import EXISTS, LINKS_MOST, Blocked, block_many
 from jobfleet.store.keys import Lane
 from jobfleet.store.retention import PARENTS_KEPT_MS
+from jobfleet.store.round_trip.trip import Making
 
 AT_ONCE = 100
 """Maximum number of calls in one trip."""
-Children = dict[str, list[str]]
+AHEAD = 1_000
+"""Maximum number of calls in one trip whose calls are made while it is sent."""
+Children = dict[str, Sequence[str]]
 
 
 def run_all(every: Sequence[Call[T]]) -> Operation[list[T]]:
@@ -38,8 +42,14 @@ def guarded(made: Sequence[Dependant]) -> list[str]:
 
     The parent must be one whose cancellation cancels the job: if the producer dies, the guarded jobs are cancelled.
     """
-    ids = {one.entry.id for one in made}
-    return [one.entry.id for one in made if not _follows(one, ids) or is_alone(one)]
+    ids: set[str] = set()
+    found: list[str] = []
+    for one in made:  # each is after its parents
+        job_id = one.entry.id
+        ids.add(job_id)
+        if is_alone(one) or not _follows(one, ids):
+            found.append(job_id)
+    return found
 
 
 def is_alone(one: Dependant) -> bool:
@@ -59,44 +69,117 @@ def put_all(context: FleetContext, made: Sequence[Dependant], guards: Sequence[s
         made: The jobs.
         guards: The ids of those with a guard, as `guarded` returns them.
     """
+    children = _children_of(made)
+    for batch in batches(_Parts(children, set(guards)).of(made), AT_ONCE):
+        _drop_watched(children, batch, (yield [part.call for part in batch]))
+    watches = _watches(children)
+    endings = yield from run_all([calls.watch(context.keys.lane_of(parent), parent, part) for parent, part in watches])
+    yield from _note_ended(context, watches, endings)
+
+
+def put_ahead(
+    context: FleetContext, made: Sequence[Dependant], guards: Sequence[str], meanwhile: Callable[[], T]
+) -> BulkOperation[T]:
+    """Write jobs like `put_all`, but make calls while the server works on those before.
+
+    Args:
+        context: The context of the fleet.
+        made: The jobs.
+        guards: The ids of those with a guard.
+        meanwhile: What else is to be done before the answers come; its result is returned.
+    """
+    children = _children_of(made)
+    parts: list[_Part] = []
+    done: list[T] = []
+
+    def writes() -> Iterator[Call[Any]]:
+        for part in _Parts(children, set(guards)).of(made):
+            parts.append(part)
+            yield part.call
+        done.append(meanwhile())
+
+    _drop_watched(children, parts, (yield from _run_ahead(writes())))
+    watches = _watches(children)
+    registering = (calls.watch(context.keys.lane_of(parent), parent, part) for parent, part in watches)
+    endings = yield from _run_ahead(registering)
+    yield from _note_ended(context, watches, [value([ending]) for ending in endings])
+    return done[0]
+
+
+def _run_ahead(every: Iterator[Call[Any]]) -> BulkOperation[list[Any]]:
+    """Run calls in order; make calls while the server works on those before. Return an answer per call.
+
+    The first call of a script goes alone: a server that does not know the script would refuse all that follow too.
+    """
+    answers: list[Any] = []
+    known: set[str] = set()
+    held: list[Call[Any]] = []
+
+    def together() -> Iterator[list[Call[Any]]]:
+        for count, call in enumerate(every, 1):
+            if call.script.name not in known or count > AHEAD:
+                held.append(call)
+                return
+            yield [call]
+
+    held += itertools.islice(every, 1)
+    while held:
+        known.add(held[0].script.name)
+        answers += yield held
+        held = []
+        answers += yield Making(together())
+    return answers
+
+
+def _children_of(made: Sequence[Dependant]) -> Children:
+    """The dependants of each job that has some; a lone one in a tuple, which the garbage collector does not search."""
     children: Children = {}
     for one in made:
         job_id = one.entry.id
+        alone = (job_id,)
         for parent, _, _ in one.edges:
-            if parent in children:
-                children[parent].append(job_id)
+            others = children.get(parent)
+            if others is None:
+                children[parent] = alone
+            elif type(others) is list:
+                others.append(job_id)
             else:
-                children[parent] = [job_id]
-    watched = yield from _write(made, children, set(guards))
-    for parent in watched:
-        del children[parent]
-    watches = [(parent, part) for parent, names in children.items() for part in batches(names, calls.CHUNK)]
-    endings = yield from run_all([calls.watch(context.keys.lane_of(parent), parent, part) for parent, part in watches])
+                children[parent] = [*others, job_id]
+    return children
+
+
+def _drop_watched(children: Children, parts: Sequence[_Part], answers: Sequence[Any]) -> None:
+    """Drop the jobs whose dependants are registered."""
+    for part, answer in zip(parts, answers, strict=True):
+        letters = value([answer])
+        for parent, place in part.watched:
+            if letters[place] != EXISTS:
+                del children[parent]
+
+
+def _watches(children: Children) -> list[tuple[str, list[str]]]:
+    return [(parent, part) for parent, names in children.items() for part in batches(names, calls.CHUNK)]
+
+
+def _note_ended(
+    context: FleetContext, watches: Sequence[tuple[str, list[str]]], endings: Sequence[calls.Ending]
+) -> Operation[None]:
+    """Notify dependants of parents that have ended already."""
     for (parent, part), ending in zip(watches, endings, strict=True):
         if ending.state != "watched":  # only when the same flow is enqueued again
             yield from unblock_dependants(context.keys, parent, ending, part, ttl_ms=PARENTS_KEPT_MS)
 
 
-def _write(made: Sequence[Dependant], children: Children, guards: set[str]) -> Operation[list[str]]:
-    """Write jobs; return the ids of those whose dependants are registered."""
-    watched: list[str] = []
-    for batch in batches(_Parts(children, guards).of(made), AT_ONCE):
-        answers = yield [part.call for part in batch]
-        for part, answer in zip(batch, answers, strict=True):
-            letters = value([answer])
-            watched += [
-                item.entry.id
-                for item, letter in zip(part.items, letters if part.items else (), strict=True)
-                if letter != EXISTS and item.children
-            ]
-    return watched
-
-
 class _Part(NamedTuple):
-    """A call that writes jobs, and the jobs if it is one of `block_many`."""
+    """A call that writes jobs.
+
+    Attributes:
+        call: The call.
+        watched: The jobs whose dependants it registers, and their places among the letters of its answer.
+    """
 
     call: Call[Any]
-    items: Sequence[Blocked] = ()
+    watched: Sequence[tuple[str, int]] = ()
 
 
 class _Parts:
@@ -159,4 +242,5 @@ class _Parts:
         items = self._collected.pop(lane)
         for item in items:
             del self._where[item.entry.id]
-        return _Part(block_many(lane, items, ttl_ms=PARENTS_KEPT_MS), items)
+        watched = [(item.entry.id, place) for place, item in enumerate(items) if item.children]
+        return _Part(block_many(lane, items, ttl_ms=PARENTS_KEPT_MS), watched)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import groupby
 from typing import NamedTuple
 
 from jobfleet.errors import JobNotFound
@@ -150,12 +151,14 @@ def block(lane: Lane, entry: Entry, edges: Sequence[Edge], *, ttl_ms: int) -> Ca
     Returns whether it is new, or the holder of its unique key; None if it is not blocked any more.
     """
     entry = sealed(lane, entry)
-    parts = [part for edge in edges for part in (edge.parent, edge.place, edge.policy)]
+    parts = [part for parent, place, policy in edges for part in (parent, f"?{policy} {place}")]
     keys = (
         *lane.ready, lane.meta, lane.expiry, lane.totals, lane.unique, lane.locks, lane.job(entry.id),
         lane.parents(entry.id), lane.journal, lane.grouped, *(keys_of(lane, (entry.meta,)) or (lane.indexes,)),
     )  # fmt: skip
-    args = (lane.tag, entry.id, entry.band, entry.when, entry.meta, entry.envelope, ttl_ms, *parts)
+    args: tuple[Argument, ...] = (
+        lane.tag, entry.id, entry.band, entry.when, entry.meta, entry.envelope, ttl_ms, *parts,
+    )  # fmt: skip
     return Call(load("block"), keys, args, _blocked)
 
 
@@ -166,13 +169,24 @@ def _blocked(reply: Reply) -> Answer | None:
     return bool(reply[2]) if reply[0] == b"blocked" else None
 
 
+def _ending(one: ParentEnd) -> tuple[str, str, bytes]:
+    return one[1:]
+
+
 def unblock(lane: Lane, ends: Sequence[ParentEnd], *, ttl_ms: int) -> Call[str]:
     """Notify at most 50 jobs of the ending of one of their parents; returns one letter each.
 
     u unblocked, b still blocked, x must be cancelled, w waits for a replay, d already notified, g no dependant.
     """
-    places = [place for one in ends for place in (lane.job(one.child), lane.parents(one.child))]
-    args: list[Argument] = [part for one in ends for part in one]
+    numbers: dict[str, int] = {}
+    places: list[str] = []
+    args: list[Argument] = []
+    for ending, same in groupby(ends, _ending):
+        children = [numbers.setdefault(one.child, len(numbers) + 1) for one in same]
+        args += ending
+        args += (len(children), *children)
+    for child in numbers:
+        places += (lane.job(child), lane.parents(child))
     return Call(
         load("unblock"),
         (*lane.ready, lane.wake, lane.grouped, lane.gdue, lane.journal, lane.totals, lane.meta, *places),

@@ -110,3 +110,28 @@ def test_the_journal_keeps_it_once(world: World) -> None:
     assert raw.xrange(world.lane.journal)[0][1][b"1"].decode() == f"enqueued mail.0.k 0 1 {BLOCKED}"
     assert world.state()["journal"][0]["1e"] == "call k"
     world.again(call)
+
+
+def test_items_that_wait_alike_and_others_are_written_in_one_call(world: World) -> None:
+    alike = [Edge("mail.0.p", 0, "c")]
+    items = [
+        Blocked(Entry(world.id("a"), 2, "", "", b"A"), alike, ["mail.0.z"], is_guarded=False),
+        Blocked(Entry(world.id("b"), 2, "", "", b"B"), alike, ["mail.0.z"], is_guarded=False),
+        Blocked(Entry(world.id("c"), 0, "+5", "", b"C"), [Edge("mail.0.q", 0, "r")], [], is_guarded=True),
+        Blocked(Entry(world.id("d"), 2, "", "", b"D"), alike, ["mail.0.z"], is_guarded=False),
+    ]
+
+    assert world.run(block_many(world.lane, items, ttl_ms=60_000)) == "cccc"
+
+    for name, envelope in zip("abd", (b"A", b"B", b"D"), strict=True):
+        assert world.raw.hgetall(world.lane.parents(world.id(name))) == {
+            b":when": b"",
+            b":open": b"1",
+            b"mail.0.p": b"?c 0",
+        }
+        assert world.raw.zrange(world.lane.dependants(world.id(name)), 0, -1) == [b"mail.0.z"]
+        assert world.raw.get(world.lane.job(world.id(name))) == envelope
+    assert world.raw.hgetall(world.lane.parents(world.id("c"))) == {
+        b":when": b"+5", b":open": b"2", b":guard": b"?c 0", b"mail.0.q": b"?r 0",
+    }  # fmt: skip
+    assert world.raw.exists(world.lane.dependants(world.id("c"))) == 0

@@ -122,3 +122,24 @@ def test_the_journal_keeps_which_are_due_once(world: World) -> None:
 
     assert world.state()["journal"] == [{"at": "now", "1": "unblocked mail.0.k 0 now"}]
     world.again(unblock(world.lane, [ParentEnd(child, "mail.0.p1", "completed", b"r")], ttl_ms=TTL))
+
+
+def test_dependants_of_all_priorities_are_told_of_several_endings_in_one_call(world: World) -> None:
+    children = [world.id(name) for name in "abcd"]
+    for band, child in enumerate(children):
+        edges = [Edge("mail.0.p0", 0, "c"), Edge("mail.0.p1", 1, "c")][: 1 + band % 2]
+        world.run(block(world.lane, Entry(child, band, "", "", b"call"), edges, ttl_ms=TTL))
+        world.run(unblock(world.lane, [ParentEnd(child, GUARD, "completed", b"")], ttl_ms=TTL))
+    ends = [ParentEnd(child, "mail.0.p0", "completed", b"0") for child in children]
+    ends += [
+        ParentEnd(children[1], "mail.0.p1", "completed", b"1"),
+        ParentEnd(world.id("no"), "mail.0.p1", "gone", b""),
+    ]
+
+    letters = world.run(unblock(world.lane, ends, ttl_ms=TTL))
+
+    assert letters == "ububug"
+    assert [world.state().get(f"ready:{band}") for band in range(4)] == [
+        {"mail.0.a": "now"}, {"mail.0.b": "now"}, {"mail.0.c": "now"}, {"mail.0.d": BLOCKED},
+    ]  # fmt: skip
+    assert [row.record for row in world.run(parents(world.lane, children[1]))] == [b"0", b"1"]

@@ -11,9 +11,10 @@ import redis
 
 from jobfleet import Fleet, Flow, Job
 from jobfleet.operations.flows import flow as flows
-from jobfleet.operations.operation import Operation
+from jobfleet.operations.operation import BulkOperation
 from jobfleet.services.duties.relay import Relay
 from tests.services.duties.test_relay import DEFAULT, OTHER, Player, finish, job, player, relay
+from tests.support.trips import calls_of
 
 __all__ = ["player", "relay"]
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
@@ -39,12 +40,12 @@ def several() -> Flow:
 
 def written(fleet: Fleet, flow: Flow, *, most: int = 1000, is_repeated: bool = False) -> int:
     """Write a flow script by script, but no more than `most`; each is sent twice if replies are lost."""
-    verb: Operation[Any] = flows.enqueue(fleet.context, flow)
+    verb: BulkOperation[Any] = flows.enqueue(fleet.context, flow)
     answers: Any = None
     count = 0
     try:
         while True:
-            calls = verb.send(answers)
+            calls = calls_of(verb.send(answers))
             answers = []
             for call in calls:
                 if count == most:

@@ -18,6 +18,7 @@ from jobfleet.operations.flows.info import FlowInfo
 from jobfleet.services.duties.relay import GUARD_US, Relay
 from jobfleet.store.aio import AsyncStore
 from tests.services.duties.test_relay import DEFAULT, OTHER, Player, finish, job, player, relay
+from tests.support.trips import calls_of
 
 __all__ = ["player", "relay"]
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
@@ -82,7 +83,7 @@ async def test_a_producer_that_dies_half_way_has_begun_nothing(
     answers: Any = None
     for _ in range(after):
         try:
-            calls = verb.send(answers)
+            calls = calls_of(verb.send(answers))
         except StopIteration:
             break  # it has come to its end by then
         answers = await store.run_many(calls)
@@ -102,7 +103,7 @@ async def written(fleet: AsyncFleet, store: AsyncStore, flow: Flow) -> None:
     answers: Any = None
     kept = 0
     while kept < 2:  # the record is written twice: before the jobs, and when all of them are there
-        calls = verb.send(answers)
+        calls = calls_of(verb.send(answers))
         kept += sum(call.script.name == "keep_flow" for call in calls)
         answers = await store.run_many(calls)
     verb.close()

@@ -24,6 +24,7 @@ PRODUCER = """
 import os, signal, sys, warnings
 from jobfleet import Fleet, Flow, Job
 from jobfleet.operations.flows import flow as flows
+from tests.support.trips import calls_of
 warnings.simplefilter("ignore")
 url, script, times = sys.argv[1], sys.argv[2], int(sys.argv[3])
 flow = Flow("wide")
@@ -33,7 +34,7 @@ print(flow.id, flush=True)
 with Fleet(url) as fleet:
     verb, answers = flows.enqueue(fleet.context, flow), None
     while True:
-        calls, answers = verb.send(answers), []
+        calls, answers = calls_of(verb.send(answers)), []
         for call in calls:
             if call.script.name == script:
                 times -= 1

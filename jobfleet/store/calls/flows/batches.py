@@ -44,18 +44,28 @@ def block_many(lane: Lane, items: Sequence[Blocked], *, ttl_ms: int) -> Call[str
     """
     prefix, parents, dependants = lane.job_prefix, lane.parents, lane.dependants
     keys: list[str] = [*lane.ready, lane.totals, lane.watched, lane.journal]
-    args: list[Argument] = [lane.tag, ttl_ms]
+    shapes: list[Argument] = []
+    args: list[Argument] = []
+    last: tuple[object, ...] = ()
+    count = 0
     for entry, edges, children, is_guarded in items:
         job_id, band, when, _, envelope = entry if lane.seals is None else sealed(lane, entry)
         keys += (prefix + job_id, parents(job_id), dependants(job_id))
-        args += (band, when, envelope, len(edges) + is_guarded, len(children))
-        if is_guarded:
-            args += (GUARD, "?c 0")
-        for parent, place, policy in edges:
-            args += (parent, f"?{policy} {place}")
-        for child in children:
-            args += (0, child)
-    return Call(load("block_many"), tuple(keys), tuple(args), lambda reply: reply[2].decode())
+        shape = (band, when, edges, children, is_guarded)
+        if shape != last:
+            last = shape
+            count += 1
+            shapes += (band, when, len(edges) + is_guarded, len(children))
+            if is_guarded:
+                shapes += (GUARD, "?c 0")
+            for parent, place, policy in edges:
+                shapes += (parent, f"?{policy} {place}")
+            for child in children:
+                shapes += (0, child)
+        args += (count, envelope)
+    return Call(
+        load("block_many"), tuple(keys), (lane.tag, ttl_ms, count, *shapes, *args), lambda reply: reply[2].decode()
+    )
 
 
 class PendingEnd(NamedTuple):

@@ -29,7 +29,7 @@
 --         5 meta        text    x +µs counts from now
 --         6 envelope    bytes   the call
 --         7 ttl         int     ms that the parents are remembered
---         8..* parent   text    three a parent: id, place, policy (c cancel, r run, w wait, ~s, ~f, ~u callbacks)
+--         8..* parent   text    two a parent: id, `?policy place` (c cancel, r run, w wait, ~s, ~f, ~u callbacks)
 -- FLAGS   -
 -- RETURNS {"blocked", now, created} | {"exists", now}   exists: it is not blocked any more
 --         {"held", now, "id status", has_started}   the holder of its unique key
@@ -54,7 +54,7 @@ local is_there = redis.call('EXISTS', KEYS[10]) == 1
 local waits = redis.call('EXISTS', KEYS[11]) == 1
 if redis.call('EXISTS', tag .. 'result:' .. id) == 1 or (is_there and not waits) then return {'exists', int(now)} end
 local parents = {}
-for i = 8, #ARGV, 3 do parents[#parents + 1] = ARGV[i] end
+for i = 8, #ARGV, 2 do parents[#parents + 1] = ARGV[i] end
 local known = is_there and #parents > 0 and redis.call('HMGET', KEYS[11], unpack(parents)) or {}
 local heard, journal = is_heard(tag), redis.call('HGET', tag .. 'conf', 'journal')
 local indexes = {}
@@ -74,10 +74,8 @@ if till > 0 then over, free = stale_locks(KEYS[8], KEYS[9], now, 2) end
 local fields, open = {}, 0
 for i = 1, #parents do
   if not known[i] then
-    local at = 5 + 3 * i
-    fields[#fields + 1] = parents[i]
-    fields[#fields + 1] = '?' .. ARGV[at + 2] .. ' ' .. ARGV[at + 1]
     open = open + 1
+    fields[2 * open - 1], fields[2 * open] = parents[i], ARGV[7 + 2 * i]
   end
 end
 -- The lock and the envelope come last: a job that has either counts as enqueued, and must be complete (docs/adr/0012).

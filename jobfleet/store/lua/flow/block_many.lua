@@ -13,7 +13,8 @@
 --         result:<id>   string  tombstone
 -- ARGV    1 tag         text    the lane's prefix
 --         2 ttl         int     ms that the parents are remembered
---         3..* item     text    per item: band, due time when it is unblocked, envelope, parents, dependants
+--         3 shapes      int     number of shapes; items next to each other that wait alike share one
+--         4..* item     text    the shapes, then the items
 -- FLAGS   -
 -- RETURNS {"blocked", now, letters}   c created, w waits already, e exists and does not wait: its dependants were
 --         not registered
@@ -25,23 +26,33 @@
 -- @include lib/events/event
 -- @include lib/events/journal
 
--- The due time is "", "+µs" or "µs". The parents are their number, and two arguments each: id, `?policy place`; a guard
--- is the parent :guard. The dependants are their number, and two arguments each: 0, id.
+-- A shape is: band, due time, number of parents, number of dependants; then two arguments per parent: id, `?policy
+-- place`, where a guard is the parent :guard; then two per dependant: 0, id. The due time, when the item is unblocked, is
+-- "", "+µs" or "µs". An item is: number of its shape from 1, envelope.
 local KEYS, ARGV, sub = KEYS, ARGV, string.sub  -- locals are faster in a loop
 local tag, ttl = ARGV[1], ARGV[2]
 local now, blocked = now_us(), int(BLOCKED)
 local count, from = (#KEYS - 7) / 3, #tag + 5  -- an id starts after the tag and "job:"
-local starts, at = {}, 3
-for i = 1, count do
-  starts[i] = at
-  at = at + 5 + 2 * ARGV[at + 3] + 2 * ARGV[at + 4]
+local shapes, at = {}, 4
+for n = 1, tonumber(ARGV[3]) do
+  local first = at + 4
+  local last = first + 2 * ARGV[at + 2] - 1
+  local stop = last + 2 * ARGV[at + 3]
+  -- What is written for an item: its parents, and its dependants.
+  shapes[n] = {
+    band = ARGV[at], first = first, last = last,
+    block = {':when', ARGV[at + 1], ':open', ARGV[at + 2], unpack(ARGV, first, last)},
+    watch = stop > last and {unpack(ARGV, last + 1, stop)},
+  }
+  at = stop + 1
 end
 
-local ids, asked = {}, {}
+local ids, asked, shape_of = {}, {}, {}
 for i = 1, count do
-  local id = sub(KEYS[5 + 3 * i], from)
-  ids[i] = id
-  asked[3 * i - 2], asked[3 * i - 1], asked[3 * i] = KEYS[5 + 3 * i], KEYS[6 + 3 * i], tag .. 'result:' .. id
+  local n, key = 3 * i, KEYS[5 + 3 * i]
+  local id = sub(key, from)
+  ids[i], shape_of[i] = id, shapes[tonumber(ARGV[at + 2 * i - 2])]
+  asked[n - 2], asked[n - 1], asked[n] = key, KEYS[6 + n], tag .. 'result:' .. id
 end
 local letters, stale = {}, {}
 local is_new = redis.call('EXISTS', unpack(asked)) == 0
@@ -80,10 +91,10 @@ if #stale > 0 then redis.call('UNLINK', unpack(stale)) end
 local standing, envelopes, watched, events = {{}, {}, {}, {}}, {}, {}, {}
 for i = 1, count do
   if letters[i] == 'c' then
-    local band, n = standing[ARGV[starts[i]] + 1], #envelopes
+    local band, n = standing[shape_of[i].band + 1], #envelopes
     local place = #band
     band[place + 1], band[place + 2] = blocked, ids[i]
-    envelopes[n + 1], envelopes[n + 2] = KEYS[5 + 3 * i], ARGV[starts[i] + 2]
+    envelopes[n + 1], envelopes[n + 2] = KEYS[5 + 3 * i], ARGV[at + 2 * i - 1]
   end
 end
 for band = 1, 4 do
@@ -91,22 +102,22 @@ for band = 1, 4 do
 end
 for i = 1, count do
   if letters[i] ~= 'e' then
-    local key, start = KEYS[6 + 3 * i], starts[i]
-    local first, open, children = start + 5, ARGV[start + 3], ARGV[start + 4]
-    local last = first + 2 * open - 1
+    local key, shape = KEYS[6 + 3 * i], shape_of[i]
     if letters[i] == 'c' then
-      redis.call('HSET', key, ':when', ARGV[start + 1], ':open', open, unpack(ARGV, first, last))
+      redis.call('HSET', key, unpack(shape.block))
     else
-      add_parents(key, first, last)
+      add_parents(key, shape.first, shape.last)
     end
     redis.call('PEXPIRE', key, ttl)
-    if children ~= '0' then
-      redis.call('ZADD', KEYS[7 + 3 * i], 'NX', unpack(ARGV, last + 1, last + 2 * children))
+    if shape.watch then
+      redis.call('ZADD', KEYS[7 + 3 * i], 'NX', unpack(shape.watch))
       watched[#watched + 1] = ids[i]
       watched[#watched + 1] = 1
     end
     if (heard or journal) and letters[i] == 'c' then
-      events[#events + 1] = {'enqueued', ids[i], '0', 0, words = ARGV[start] .. ' ' .. blocked, envelope = ARGV[start + 2]}
+      events[#events + 1] = {
+        'enqueued', ids[i], '0', 0, words = shape.band .. ' ' .. blocked, envelope = ARGV[at + 2 * i - 1],
+      }
     end
   end
 end

@@ -14,14 +14,24 @@
 
 local tag = ARGV[1]
 local LINKS, BYTES = 100, 1048576  -- no further ending after so many dependants, or so much of results
+local TOGETHER = 10  -- results are read so many at a time; more would be read in vain if they are large
 
 local found = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', ARGV[2])
 
-local reply, links, bytes = {'pending'}, 0, 0
+local ids = {}
+for i = 1, #found do ids[i] = found[i][2][1] == 'id' and found[i][2][2] or '' end
+
+local reply, links, bytes, results = {'pending'}, 0, 0, {}
 for i = 1, #found do
   if links >= LINKS or bytes >= BYTES then break end
-  local entry, id = found[i][1], found[i][2][1] == 'id' and found[i][2][2] or ''
-  local result = redis.call('GET', tag .. 'result:' .. id)
+  local entry, id, place = found[i][1], ids[i], (i - 1) % TOGETHER + 1
+  if place == 1 then
+    local asked = {}
+    for n = 1, math.min(TOGETHER, #found - i + 1) do asked[n] = tag .. 'result:' .. ids[i + n - 1] end
+    results = redis.call('MGET', unpack(asked))
+  end
+  -- MGET skips a key of a wrong type; GET ends the script, so that the key is repaired.
+  local result = results[place] or redis.call('GET', tag .. 'result:' .. id)
   local state = 'ended'
   if not result then
     if redis.call('HEXISTS', tag .. 'dead', id) == 1 then

@@ -10,12 +10,12 @@
 --         8 journal     stream  lifecycle events
 --         9 totals      hash    counts
 --         10 meta       hash    id → clear record
---         11..* parents:<id> hash job:<id> and parents:<id>, two keys per item
+--         11..* parents:<id> hash job:<id> and parents:<id>, two keys per item, which is a dependant
 -- READS   conf          hash    paused, journal
 --         listeners     string  whether the events have a listener
 -- ARGV    1 tag         text    the lane's prefix
 --         2 ttl         int     ms that the parents are remembered from now on
---         3..* item     text    four per item: id, parent, status of the parent (gone: it is unknown), record
+--         3..* ending   text    per ending: parent, its status (gone: it is unknown), record, number of items; of each the dependant
 -- FLAGS   allow-oom
 -- RETURNS {"unblocked", now, letters}   u unblocked, b still blocked, or behind others of its
 --         sequence, d already notified, x must be cancelled, and w waits for replay, g no dependant
@@ -28,6 +28,7 @@
 -- @include lib/waiting/bounds
 -- @include lib/group/stand_with
 
+-- An item notifies a dependant of an ending. A dependant is the number of its keys, from 1.
 local KEYS, ARGV, sub = KEYS, ARGV, string.sub  -- locals are faster in a loop
 local tag, ttl = ARGV[1], ARGV[2]
 local now = now_us()
@@ -38,53 +39,80 @@ local completed = {completed = true}
 local RUNS = {c = completed, w = completed, ['~s'] = completed, ['~f'] = {failed = true, expired = true}}
 RUNS['~u'] = {failed = true, expired = true, cancelled = true, gone = true}  -- undoes the steps of the parent
 
--- What is read of a dependant is read once, however many of its parents have ended.
-local count = (#ARGV - 2) / 4
-local letters, children, child_of, column_of, ids, jobs = {}, {}, {}, {}, {}, {}
-for i = 1, count do
-  local at = 4 * i - 1
-  local id = ARGV[at]
-  local child = children[id]
-  if not child then
-    child = {
-      id = id, key = KEYS[10 + 2 * i], job = KEYS[9 + 2 * i], asked = {':open', ':when'}, fields = {}, recorded = {}, open = 0,
-      band = false, state = false,
-    }
-    children[id], ids[#ids + 1], jobs[#jobs + 1] = child, id, child.job
-  end
-  local asked = child.asked
-  local place = #asked + 1
-  asked[place], child_of[i], column_of[i] = ARGV[at + 1], child, place
+local ids, jobs, begin = {}, {}, #tag + 5  -- an id starts after the tag and "job:"
+for c = 1, (#KEYS - 10) / 2 do
+  local key = KEYS[9 + 2 * c]
+  ids[c], jobs[c] = sub(key, begin), key
 end
-for band = 0, 3 do
-  local dues = redis.call('ZMSCORE', KEYS[band + 1], unpack(ids))
-  for i = 1, #ids do
-    if is_blocked(dues[i]) then children[ids[i]].band = band end
+
+-- What is read of a dependant is read once, however many of its parents have ended.
+local child_of, ending_of, column_of, asked, count, at = {}, {}, {}, {}, 0, 3
+while ARGV[at] do
+  local stop = at + 3 + ARGV[at + 3]
+  for n = at + 4, stop do
+    local c = tonumber(ARGV[n])
+    local fields = asked[c]
+    if fields then
+      fields[#fields + 1] = ARGV[at]
+    else
+      fields = {':open', ':when', ARGV[at]}
+      asked[c] = fields
+    end
+    count = count + 1
+    child_of[count], ending_of[count], column_of[count] = c, at, #fields
+  end
+  at = stop + 1
+end
+
+-- Most jobs are of NORMAL priority.
+local bands, others = {}, {}
+local dues = redis.call('ZMSCORE', KEYS[3], unpack(ids))
+for c = 1, #ids do
+  if is_blocked(dues[c]) then bands[c] = 2 else others[#others + 1] = c end
+end
+if #others > 0 then
+  local names = {}
+  for n = 1, #others do names[n] = ids[others[n]] end
+  for _, band in ipairs({0, 1, 3}) do
+    dues = redis.call('ZMSCORE', KEYS[band + 1], unpack(names))
+    for n = 1, #others do
+      if is_blocked(dues[n]) then bands[others[n]] = band end
+    end
   end
 end
 local all_there = redis.call('EXISTS', unpack(jobs)) == #jobs
-for i = 1, #ids do
-  local child = children[ids[i]]
-  child.state = redis.call('HMGET', child.key, unpack(child.asked))
-  child.open = tonumber(child.state[1] or '1') or 1
-  if child.band and not all_there and redis.call('EXISTS', child.job) == 0 then child.band = false end
+local states, open = {}, {}
+for c = 1, #ids do
+  local state = redis.call('HMGET', KEYS[10 + 2 * c], unpack(asked[c]))
+  states[c], open[c] = state, tonumber(state[1] or '1') or 1
+  if bands[c] and not all_there and redis.call('EXISTS', jobs[c]) == 0 then bands[c] = nil end
 end
+
+local letters, writes, recorded = {}, {}, {}
 for i = 1, count do
-  local child, at = child_of[i], 4 * i - 1
-  local value, parent, status = child.state[column_of[i]], ARGV[at + 1], ARGV[at + 2]
-  if not value or not child.band then
+  local c, from = child_of[i], ending_of[i]
+  local value, parent, status = states[c][column_of[i]], ARGV[from], ARGV[from + 1]
+  if not value or not bands[c] then
     letters[i] = 'g'
-  elseif byte(value) ~= 63 or child.recorded[parent] then  -- no question mark in front
+  elseif byte(value) ~= 63 or recorded[c] and recorded[c][parent] then  -- no question mark in front
     letters[i] = 'd'
   else
     local is_callback = byte(value, 2) == 126  -- ~
     local policy, place = sub(value, 2, is_callback and 3 or 2), sub(value, is_callback and 5 or 4)
     if policy == 'r' or RUNS[policy] and RUNS[policy][status] then
-      child.open = child.open - 1
-      letters[i] = child.open == 0 and 'u' or 'b'
-      local fields = child.fields
-      local n = #fields
-      fields[n + 1], fields[n + 2], child.recorded[parent] = parent, place .. ' ' .. status .. '\n' .. ARGV[at + 3], true
+      open[c] = open[c] - 1
+      letters[i] = open[c] == 0 and 'u' or 'b'
+      local write = writes[c]
+      if not write then
+        write = {':open', 0}
+        writes[c] = write
+      end
+      local n = #write
+      write[2], write[n + 1], write[n + 2] = open[c], parent, place .. ' ' .. status .. '\n' .. ARGV[from + 2]
+      if asked[c][4] then  -- several endings
+        recorded[c] = recorded[c] or {}
+        recorded[c][parent] = true
+      end
     else
       letters[i] = (policy == 'w' and status ~= 'gone' or policy == '~s' and status == 'failed') and 'w' or 'x'
     end
@@ -94,34 +122,56 @@ local has_meta = redis.call('EXISTS', KEYS[10]) == 1
 local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'journal')
 local heard = is_heard(tag)
 
-local events, woken = {}, false
-local function record(child)
-  if #child.fields > 0 then redis.call('HSET', child.key, ':open', child.open, unpack(child.fields)) end
-  child.fields = {}
+local events, woken, ready, grouped = {}, false, {{}, {}, {}, {}}, {}
+
+local function due_of(c)
+  local when = states[c][2] or ''
+  if when == '' then return now end
+  local delay = string.match(when, '^%+(%d+)$')
+  return delay and now + tonumber(delay) or tonumber(when) or now
 end
 
-local lane = {grouped = KEYS[6], gdue = KEYS[7], meta = KEYS[10], tag = tag, now = now}
+local function unblocked(c, due)
+  if heard or conf[2] then events[#events + 1] = {'unblocked', ids[c], '0', 0, words = int(due)} end
+  woken = woken or due <= now
+end
+
+-- The record is written before the dependant is due: a script that ends halfway must not leave a job that nothing makes
+-- due. Of a dependant without a clear record, all keys were read above, so no write ends the script.
 for i = 1, count do
   if letters[i] == 'u' then
-    local child = child_of[i]
-    record(child)  -- directly before it is due: a script that ends halfway must not leave a job that nothing makes due
-    local when, due = child.state[2] or '', now
-    if when ~= '' then
-      local delay = string.match(when, '^%+(%d+)$')
-      due = delay and now + tonumber(delay) or tonumber(when) or now
-    end
-    local meta = has_meta and redis.call('HGET', KEYS[10], child.id) or ''
-    local is_free = stand_with(KEYS[child.band + 1], lane, meta, child.band, due, child.id)
-    redis.call('PEXPIRE', child.key, ttl)
-    woken = woken or is_free and due <= now
-    if not is_free then
-      letters[i] = 'b'
-    elseif heard or conf[2] then
-      events[#events + 1] = {'unblocked', child.id, '0', 0, words = int(due)}
+    local c = child_of[i]
+    local meta = has_meta and redis.call('HGET', KEYS[10], ids[c]) or ''
+    if meta == '' then
+      local due, standing = due_of(c), ready[bands[c] + 1]
+      redis.call('HSET', KEYS[10 + 2 * c], unpack(writes[c]))
+      redis.call('PEXPIRE', KEYS[10 + 2 * c], ttl)
+      writes[c] = nil
+      local n = #standing
+      standing[n + 1], standing[n + 2] = int(due), ids[c]
+      unblocked(c, due)
+    else
+      grouped[#grouped + 1] = {i, meta}
     end
   end
 end
-for i = 1, #ids do record(children[ids[i]]) end
+for band = 1, 4 do
+  if ready[band][1] then redis.call('ZADD', KEYS[band], unpack(ready[band])) end
+end
+local lane = {grouped = KEYS[6], gdue = KEYS[7], meta = KEYS[10], tag = tag, now = now}
+for n = 1, #grouped do
+  local i, meta = grouped[n][1], grouped[n][2]
+  local c = child_of[i]
+  local due = due_of(c)
+  redis.call('HSET', KEYS[10 + 2 * c], unpack(writes[c]))
+  writes[c] = nil
+  local is_free = stand_with(KEYS[bands[c] + 1], lane, meta, bands[c], due, ids[c])
+  redis.call('PEXPIRE', KEYS[10 + 2 * c], ttl)
+  if is_free then unblocked(c, due) else letters[i] = 'b' end
+end
+for c = 1, #ids do
+  if writes[c] then redis.call('HSET', KEYS[10 + 2 * c], unpack(writes[c])) end
+end
 if woken and not conf[1] then redis.call('ZADD', KEYS[5], 0, 'w') end
 
 if conf[2] then write_journal(KEYS[8], KEYS[9], conf[2], events, int(now)) end

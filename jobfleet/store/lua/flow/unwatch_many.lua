@@ -10,25 +10,35 @@
 
 -- After the id of each dependant are a space, 1 if it waits for a replay, 2 if it will read the record, else 0, and a space.
 local KEYS, ARGV = KEYS, ARGV  -- locals are faster in a loop
-local left, done = {}, {}
-for i = 1, #ARGV / 3 do
-  local key, ending = KEYS[2 * i], ARGV[3 * i - 1]
-  local gone, stays, reads = {}, {}, false
-  for child, rest in string.gmatch(ARGV[3 * i], '(%S+) (%d) ') do
-    if rest == '1' or rest == '2' and redis.call('PTTL', KEYS[1 + 2 * i]) > 0 then
-      reads = reads or rest == '2'
-      stays[#stays + 1] = ending
-      stays[#stays + 1] = child
-    else
-      gone[#gone + 1] = child
+local count = #ARGV / 3
+local left, done, keys, read = {}, {}, {}, {}
+for i = 1, count do
+  local key, ending, dependants = KEYS[2 * i], ARGV[3 * i - 1], ARGV[3 * i]
+  keys[i] = key
+  local alone = string.match(dependants, '^(%S+) 0 $')
+  if alone then
+    redis.call('ZREM', key, alone)
+  else
+    local gone, stays = {}, {}
+    for child, rest in string.gmatch(dependants, '(%S+) (%d) ') do
+      if rest == '1' or rest == '2' and redis.call('PTTL', KEYS[1 + 2 * i]) > 0 then
+        read[i] = read[i] or rest == '2'
+        stays[#stays + 1] = ending
+        stays[#stays + 1] = child
+      else
+        gone[#gone + 1] = child
+      end
     end
+    if #stays > 0 then redis.call('ZADD', key, unpack(stays)) end
+    if #gone > 0 then redis.call('ZREM', key, unpack(gone)) end
   end
-  if #stays > 0 then redis.call('ZADD', key, unpack(stays)) end
-  if #gone > 0 then redis.call('ZREM', key, unpack(gone)) end
-  left[i] = redis.call('ZCOUNT', key, '-inf', '(' .. ending)
+end
+local any = count > 0 and redis.call('EXISTS', unpack(keys)) > 0  -- mostly none has a dependant any more
+for i = 1, count do
+  left[i] = any and redis.call('ZCOUNT', keys[i], '-inf', '(' .. ARGV[3 * i - 1]) or 0
   if left[i] == 0 then done[#done + 1] = ARGV[3 * i - 2] end
   -- Dependants that read the record stay as long as the record: while they are registered, `retire` leaves it.
-  if left[i] == 0 and reads then redis.call('PEXPIRE', key, redis.call('PTTL', KEYS[1 + 2 * i])) end
+  if left[i] == 0 and read[i] then redis.call('PEXPIRE', keys[i], redis.call('PTTL', KEYS[1 + 2 * i])) end
 end
 if #done > 0 then redis.call('XDEL', KEYS[1], unpack(done)) end
 

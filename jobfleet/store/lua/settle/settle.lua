@@ -115,9 +115,9 @@ local function answer(letters, watchers)
   return {'settled', stamp, watchers, letters}
 end
 
--- All done: nothing to collect. Without limits nobody waits for a slot, and without dependants nobody is notified.
-if count_short == #ids and (plain or not (has_watched or conf[3] or conf[4]) and redis.call('EXISTS', tag .. 'listeners') == 0) then
-  local grouped, slots, ended = {}, {}, {}
+-- All done: nothing to collect. Without limits nobody waits for a slot.
+if count_short == #ids and (plain or not (conf[3] or conf[4]) and redis.call('EXISTS', tag .. 'listeners') == 0) then
+  local grouped, slots, ended, watchers = {}, {}, {}, {}
   for n = 1, #metas do
     if metas[n] then
       local place = #slots + 1
@@ -129,10 +129,17 @@ if count_short == #ids and (plain or not (has_watched or conf[3] or conf[4]) and
     for n = 1, count_short do ended[2 * n - 1], ended[2 * n] = envelopes[n] or '', ARGV[9 + n] end
   end
   keep_results(results, ARGV[6])
+  for n = 1, has_watched and #ids or 0 do
+    if watched[n] then
+      watchers[#watchers + 1] = ids[n]
+      redis.call('XADD', KEYS[17], '*', 'id', ids[n])
+    end
+  end
   if slots[1] then redis.call('ZREM', KEYS[22], unpack(slots)) end
   redis.call('ZREM', KEYS[5], unpack(ids))
   redis.call('HDEL', KEYS[6], unpack(ids))
   if slots[1] then redis.call('HDEL', KEYS[8], unpack(grouped)) end
+  if has_watched then redis.call('HDEL', KEYS[16], unpack(watchers)) end
   redis.call('UNLINK', unpack(KEYS, 25, 24 + alike))
   redis.call('XADD', KEYS[11], 'MAXLEN', '~', 10000, '*', 'jobs', ARGV[8])
   redis.call('HINCRBY', KEYS[14], 'completed', count_short)
@@ -141,7 +148,7 @@ if count_short == #ids and (plain or not (has_watched or conf[3] or conf[4]) and
     local text = string.match(ids[1], '^[^.]*%.%d+%.') .. '\n' .. tokens .. '\n' .. ARGV[8]
     write_entry(KEYS[18], KEYS[14], conf[2], count_short, 'at', stamp, 'completed', text, unpack(ended))
   end
-  return answer(string.rep('s', count_short), 0)  -- last, because a script that ends halfway must not have stored a reply
+  return answer(string.rep('s', count_short), #watchers)  -- last, because a script that ends halfway must not have stored a reply
 end
 
 -- Needed only for other endings, functions included, because creating them takes time.

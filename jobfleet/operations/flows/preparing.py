@@ -1,0 +1,207 @@
+"""Prepare the jobs of a flow, with their edges, before anything is written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple, overload
+
+from jobfleet.clock import monotonic
+from jobfleet.codec import amended
+from jobfleet.graph import Flow, refuse_times
+from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.flows.callbacks import prepare_callbacks
+from jobfleet.operations.flows.dependencies import POLICIES, Dependant, refuse_unique
+from jobfleet.operations.flows.label import label_of
+from jobfleet.operations.flows.record import FlowJob, Row
+from jobfleet.operations.jobs.enqueue import prepare
+from jobfleet.operations.jobs.prepare import asks_for_callbacks, quick
+from jobfleet.operations.operation import Operation
+from jobfleet.store.calls import flow as calls
+from jobfleet.store.calls.index import KEEP
+from jobfleet.store.keys import Lane
+from jobfleet.store.records import Entry
+
+Suffix = Callable[[int], str]
+_Edges = tuple[tuple[int, ...], tuple[str, ...], tuple[calls.Edge, ...]]
+_Fields = tuple[str, int, str, str, bytes]
+_tuple = tuple.__new__  # the constructor of a named tuple takes twice as long
+
+
+def _without_keep(meta: str) -> str:
+    """Remove the index of its function from a job's clear record, so that its result stays for its TTL."""
+    mark = f"i {KEEP}"
+    return "\n".join(line for line in meta.split("\n") if not line.startswith(mark)) if mark in meta else meta
+
+
+class _EdgesOf:
+    """Makes the edges of the jobs of a flow. Jobs that wait for the same others, one after the other, share them.
+
+    Args:
+        flow: The flow.
+        places: The place of each job in the order of the jobs, by its number.
+        ids: The ids of the jobs so far, in this order.
+        first: Ids of the jobs that the jobs without parents wait for.
+    """
+
+    def __init__(self, flow: Flow, places: Mapping[int, int], ids: Sequence[str], first: Sequence[str]) -> None:
+        self._links = flow.links
+        self._places = places
+        self._ids = ids
+        cancel = POLICIES["cancel"]
+        self._without = (), (), tuple(calls.Edge(job_id, number, cancel) for number, job_id in enumerate(first))
+        self._asked: list[object] = []
+        self._last: _Edges = self._without
+
+    def __call__(self, number: int) -> _Edges:
+        """Return the parents of a job by their places, their policies, and the edges as they are sent."""
+        links = self._links.get(number)
+        if not links:
+            return self._without
+        asked: list[object] = [*links, *[link.otherwise for link in links.values()]]
+        if asked != self._asked:
+            parents = tuple([self._places[parent] for parent in links])
+            otherwise = tuple([link.otherwise for link in links.values()])
+            edges = tuple(
+                [
+                    calls.Edge(self._ids[place], number, POLICIES[policy])
+                    for number, (place, policy) in enumerate(zip(parents, otherwise, strict=True))
+                ]
+            )
+            self._asked, self._last = asked, (parents, otherwise, edges)
+        return self._last
+
+
+class Dependants(Sequence[Dependant]):
+    """Prepared jobs, in order.
+
+    All jobs of a flow are in memory at once, and the garbage collector would search each of them again and again. It
+    does not search tuples of texts and numbers, so a `Dependant` is made only when it is asked for.
+
+    Attributes:
+        levels: The durability levels of the jobs, without ``fast``.
+    """
+
+    def __init__(self) -> None:
+        self.levels: set[str] = set()
+        self._entries: list[_Fields] = []
+        self._places: list[tuple[Lane, tuple[calls.Edge, ...], str]] = []
+
+    def add(
+        self, entry: tuple[str, int, str, str, bytes], lane: Lane, edges: tuple[calls.Edge, ...], level: str
+    ) -> None:
+        """Add a job: the fields of its entry, its lane, its edges and its level."""
+        place, places = (lane, edges, level), self._places
+        if level:
+            self.levels.add(level)
+        self._entries.append(entry)
+        places.append(places[-1] if places and places[-1] == place else place)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @overload
+    def __getitem__(self, index: int) -> Dependant: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Dependant]: ...
+
+    def __getitem__(self, index: int | slice) -> Dependant | list[Dependant]:
+        if isinstance(index, slice):
+            return list(self)[index]
+        lane, edges, level = self._places[index]
+        return Dependant(lane, Entry(*self._entries[index]), edges, None, level)
+
+    def __iter__(self) -> Iterator[Dependant]:
+        for entry, (lane, edges, level) in zip(self._entries, self._places, strict=True):
+            yield _tuple(Dependant, (lane, _tuple(Entry, entry), edges, None, level))
+
+
+class Prepared(NamedTuple):
+    """The prepared jobs of a flow.
+
+    Attributes:
+        rows: The jobs as the record of the flow lists them, each after the jobs that it waits for.
+        labels: The labels of those that share their name with another one, by id.
+        dependants: The same jobs as they are sent, then their callbacks.
+    """
+
+    rows: list[Row]
+    labels: dict[str, str]
+    dependants: Dependants
+
+    @property
+    def jobs(self) -> list[FlowJob]:
+        """The jobs in the form in which callers get them."""
+        label_of = self.labels.get
+        return [FlowJob(*row, None, None, label_of(row[0], "")) for row in self.rows]
+
+
+def prepare_jobs(
+    context: FleetContext,
+    flow: Flow,
+    header: Mapping[str, object],
+    *,
+    first: Sequence[str] = (),
+    suffix: Suffix | None = None,
+) -> Operation[Prepared]:
+    """Prepare the jobs of a flow.
+
+    Args:
+        context: The context of the fleet.
+        flow: The flow.
+        header: Further fields of the headers of its jobs.
+        first: Ids of the jobs that the jobs without parents wait for.
+        suffix: Makes the suffix of a job id from the number of the job, unless the job has an id; None to keep the
+            suffix of the job.
+
+    Raises:
+        InvalidJob: The flow is empty, is too large, has a cycle, or has a job with a unique key.
+        EncodingError: An argument cannot travel.
+    """
+    order = flow.order()
+    places = {node.number: place for place, node in enumerate(order)}
+    ids: list[str] = []
+    rows: list[Row] = []
+    dependants = Dependants()
+    more: list[Dependant] = []
+    heads: dict[int, dict[bytes, bytes]] = {}
+    edges_of = _EdgesOf(flow, places, ids, first)
+    for node in order:
+        parents, otherwise, edges = edges_of(node.number)
+        job = node.job if suffix is None or node.job.id else replace(node.job, id=suffix(node.number))
+        job = context.apply_hooks(job)
+        function = job.function
+        if not job.is_plain or type(function) is not str:  # else it has no option at all
+            refuse_unique(job, "jobs of a flow")
+            refuse_times(job)
+        callbacks: Mapping[str, Dependant] = {}
+        sent = quick(context, job, monotonic())
+        if sent is None or len(sent.entry.envelope) > context.inline_max:
+            sent = yield from prepare(context, job)
+            if asks_for_callbacks(context, job):
+                callbacks = yield from prepare_callbacks(context, job, sent.entry.id, header)
+        job_id, band, when, meta, envelope = sent.entry
+        fields = {**header, "parents": len(edges)} if edges else header
+        if callbacks:
+            fields = {**fields, **{option: one.entry.id for option, one in callbacks.items()}}
+            more += callbacks.values()
+            envelope = amended(envelope, fields)
+        else:
+            envelope = amended(envelope, fields, heads.setdefault(len(edges), {}))
+        # The status of a flow, and its retry, need the endings of all its jobs.
+        entry = (job_id, band, when, _without_keep(meta) if meta else "", envelope)
+        dependants.add(entry, sent.lane, edges, sent.level)
+        name = function if type(function) is str else str(getattr(function, "name", function))
+        ids.append(job_id)
+        rows.append((job_id, job.name, name, parents, otherwise, band))
+    shared = Counter([row[1] for row in rows])
+    labels = {}
+    for row, node in zip(rows, order, strict=True):
+        if shared[row[1]] > 1 and (label := label_of(node.job)):
+            labels[row[0]] = label
+    for one in more:
+        job_id, band, when, meta, envelope = one.entry
+        dependants.add((job_id, band, when, meta, envelope), one.lane, one.edges, one.level)
+    return Prepared(rows, labels, dependants)
