@@ -127,6 +127,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "marks": cron.marks(LANE, ["nightly", "weekly"]),
     "schedule": cron.add(KEYS, "nightly", "abc", b""),
     "unpark": limit.unpark(LANE, "acme", IDS[0]),
+    "precede": limit.precede(LANE, IDS[:1], IDS[1:]),
     "unmark": cron.unmark(LANE, "nightly"),
     "unschedule": cron.remove(KEYS, "nightly"),
     "declare": limit.declare(LANE, {}, ["app.f", "app.g"]),
