@@ -93,6 +93,7 @@ class Relay(Service):
         self._lanes = Lanes(store, keys)
         self._touched: set[Lane] = set()
         self._places: dict[tuple[Lane, int], int] = {}
+        self._groups: dict[Lane, str] = {}
         self._looked = 0
         self._begun: set[str] = set()
         self._young: set[str] = set()
@@ -253,17 +254,34 @@ class Relay(Service):
             self._begun.add(flow_id)
 
     async def _sweep(self, lane: Lane, now_us: int) -> None:
-        """Check blocked jobs: a dependant whose producer died may have missed a parent's ending."""
+        """Check blocked jobs: a dependant whose producer died may have missed a parent's ending.
+
+        Then let jobs pass the heads of strict sequences that wait for them.
+        """
+        has_blocked = False
         for band in range(4):
             place, begin = (lane, band), self._places.pop((lane, band), 0)
             for skip in range(begin, begin + SWEPT_AT_ONCE, inspect.CHUNK):
                 page = inspect.waiting(lane, band + inspect.UNBLOCKED, skip=skip)
                 _, rows = await self._store.run(page)
                 await self._look_after(lane, rows, now_us)
+                has_blocked = has_blocked or bool(rows)
                 if len(rows) < inspect.CHUNK:
                     break
             else:
                 self._places[place] = begin + SWEPT_AT_ONCE  # the next sweep continues there
+        if has_blocked:
+            await self._free_sequences(lane)
+
+    async def _free_sequences(self, lane: Lane) -> None:
+        from jobfleet.operations.jobs.precedence import free_sequences  # most lanes have none
+
+        group = self._groups.pop(lane, "")
+        for _ in range(0, SWEPT_AT_ONCE, inspect.CHUNK):
+            group = await drive(self._store, free_sequences(self._keys, lane, group))
+            if not group:
+                return
+        self._groups[lane] = group  # the next sweep continues there
 
     async def _look_after(self, lane: Lane, rows: Sequence[Waiting], now_us: int) -> None:
         known = await self._many([flow.guarded(lane, row.id) for row in rows])
