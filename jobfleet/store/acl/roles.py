@@ -120,8 +120,8 @@ KEEPS_UP = _named(
 OPERATES = _named(
     """clean clear_lane close_queue command define_limit dismiss edit enlist file_letters forget forget_steps hold_entry
     mark_group note_groups open_rescue note_rescue plan_rescue keep_letters drop_letters undo_replay pause
-    pause_function pause_group precede purge put_back register repair replay reschedule resume resume_function resume_group
-    retire schedule set_limit shut_gate trim unmark unpark unregister unschedule write_audit"""
+    pause_function pause_group precede purge put_back register repair replay reschedule resume resume_function
+    resume_group retire schedule set_limit shut_gate trim unmark unpark unregister unschedule write_audit"""
 )
 
 
