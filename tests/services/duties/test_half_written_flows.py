@@ -5,29 +5,30 @@ A node may answer late, or its calls may be sent again. The sweep judges no job 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import redis
 
 from jobfleet import Fleet, Flow, Job
+from jobfleet.codec import decode, encode
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Mute
-from jobfleet.operations.flows import flow as flows
-from jobfleet.services.duties.relay import GUARD_US, Relay
+from jobfleet.operations.flows.whole import RECORD
+from jobfleet.services.duties.relay import Relay
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.call import Call
+from jobfleet.store.calls import flow as calls
 from jobfleet.store.server.target import target
 
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
-LATE = 2 * 10**15
-"""A time (µs) at which the producer of every flow counts as dead."""
+LATE_US = 9 * 10**15
+"""A time at which the producer of every flow counts as dead."""
 
 
 @pytest.fixture
-async def store(redis_url: str) -> AsyncIterator[AsyncStore]:
+async def relay(redis_url: str, fleet: Fleet) -> AsyncIterator[Relay]:
     store = AsyncStore(target(redis_url))
-    yield store
+    yield Relay(store, fleet.context.keys, JobConfig(), Mute())
     await store.close()
 
 
@@ -37,35 +38,23 @@ def fleet(redis_url: str) -> Iterator[Fleet]:
         yield fleet
 
 
-def two_lanes() -> Flow:
+@pytest.fixture
+def flow(fleet: Fleet, raw: redis.Redis) -> Flow:
+    """A flow of a parent and a child in two lanes, as it is before the call that writes the parent has arrived."""
     flow = Flow("two lanes")
     first = flow.add(Job("parent", "t.a", queue="one"))
     flow.add(Job("child", "t.b", queue="two"), after=first)
+    parent, _ = (job.id for job in fleet.flows.enqueue(flow).jobs)
+    keys = fleet.context.keys
+    lane = keys.lane_of(parent)
+    raw.delete(lane.job(parent), lane.parents(parent), lane.dependants(parent), lane.watched, *lane.ready)
+    fields = decode(fleet.store.run(calls.read_flow(keys, flow.id)).record, limits=RECORD)
+    record = encode({**fields, "whole": False}, limits=RECORD, what="flow")
+    fleet.store.run(calls.keep_flow(keys, flow.id, record, ttl_ms=60_000))
     return flow
 
 
-def is_for_parent(call: Call[Any]) -> bool:
-    return call.script.name == "block_many" and "{jobfleet:one:0}" in call.keys[0]
-
-
-async def written(fleet: Fleet, flow: Flow, before_the_parent: Callable[[], Awaitable[bool]]) -> None:
-    """Write a flow; the node of its parent is slow. Stop if the callback returns False."""
-    operation: Any = flows.enqueue(fleet.context, flow)
-    calls = next(operation)
-    while True:
-        late = [call for call in calls if is_for_parent(call)]
-        answers = {id(call): fleet.store.run_many([call])[0] for call in calls if call not in late}
-        if late and not await before_the_parent():
-            return
-        answers |= {id(call): fleet.store.run_many([call])[0] for call in late}
-        try:
-            calls = operation.send([answers[id(call)] for call in calls])
-        except StopIteration:
-            return
-
-
-async def sweep(fleet: Fleet, store: AsyncStore, now_us: int) -> None:
-    relay = Relay(store, fleet.context.keys, JobConfig(), Mute())
+async def sweep(relay: Relay, fleet: Fleet, now_us: int) -> None:
     for queue in ("one", "two"):
         await relay._sweep(fleet.context.keys.lane(queue, 0), now_us)
 
@@ -75,30 +64,20 @@ def statuses(fleet: Fleet, flow: Flow) -> dict[str, str]:
 
 
 async def test_a_job_is_not_judged_before_its_parent_of_another_lane_is_written(
-    fleet: Fleet, store: AsyncStore
+    fleet: Fleet, relay: Relay, flow: Flow
 ) -> None:
-    flow = two_lanes()
+    await sweep(relay, fleet, 0)
+    assert statuses(fleet, flow) == {"child": "blocked"}
 
-    async def swept() -> bool:
-        await sweep(fleet, store, 0)
-        assert statuses(fleet, flow) == {"child": "blocked"}
-        return True
-
-    await written(fleet, flow, swept)
+    fleet.flows.enqueue(flow)  # its calls are sent again
+    await sweep(relay, fleet, LATE_US)
 
     assert statuses(fleet, flow) == {"parent": "queued", "child": "blocked"}
 
 
 async def test_a_job_whose_parent_was_never_written_is_cancelled_after_its_producer_has_died(
-    fleet: Fleet, store: AsyncStore
+    fleet: Fleet, relay: Relay, flow: Flow
 ) -> None:
-    flow = two_lanes()
-
-    async def died() -> bool:
-        return False
-
-    await written(fleet, flow, died)
-    assert LATE > GUARD_US
-    await sweep(fleet, store, LATE)
+    await sweep(relay, fleet, LATE_US)
 
     assert statuses(fleet, flow) == {"child": "cancelled"}
