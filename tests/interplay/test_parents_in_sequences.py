@@ -154,7 +154,11 @@ def test_callbacks_in_the_same_sequence_run_after_their_job(jobs: Jobs) -> None:
     assert RAN == ["undone", "next"]
 
 
-def test_a_sweep_frees_two_sequences_whose_heads_wait_for_each_other(jobs: Jobs) -> None:
+@pytest.mark.parametrize("at_once", [0, 1000])
+def test_a_sweep_frees_two_sequences_whose_heads_wait_for_each_other(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr("jobfleet.operations.jobs.precedence.WALKED_AT_ONCE", at_once)
     for mine, other in (("a", "b"), ("b", "a")):
         flow = Flow(mine)
         first = flow.add(Job("split", "t.split_into", (other,), queue="q"))

@@ -14,10 +14,14 @@ from jobfleet.model import split_id
 from jobfleet.operations.operation import Operation, T, batches, value
 from jobfleet.store.call import Call
 from jobfleet.store.calls import flow, inspect, limit
+from jobfleet.store.job_rows import InWait
 from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.scores import is_blocked
 
 WALKED_MOST = 10_000
 """Maximum number of jobs that one search visits."""
+WALKED_AT_ONCE = 1000
+"""Number of jobs after which a page of the sweep ends."""
 AT_ONCE = 50
 """Maximum number of calls in one trip."""
 
@@ -76,12 +80,16 @@ def free_sequences(keys: Keyspace, lane: Lane, after: str) -> Operation[str]:
         lane: The lane.
         after: The last sequence of the call before; empty to begin.
     """
-    _, rows = value((yield (limit.sequences(lane, after=after, limit=limit.CHUNK),)))
+    rows: list[limit.SequenceRow] = value((yield (limit.sequences(lane, after=after, limit=limit.CHUNK),)))[1]
+    walked = 0
     for row in rows:
         if row.state == "blocked" and row.waiting and _is_id(row.head):
             awaited = yield from _awaited(keys, row.head)
+            walked += len(awaited)
             mine = [job_id for job_id in awaited if keys.lane_of(job_id) == lane]
             yield from _run([limit.precede(lane, [row.head], part) for part in batches(mine, limit.CHUNK)])
+        if walked > WALKED_AT_ONCE:
+            return row.group
     return rows[-1].group if len(rows) == limit.CHUNK else ""
 
 
@@ -98,12 +106,24 @@ def _awaited(keys: Keyspace, head: str) -> Operation[list[str]]:
             following += awaited
             if not awaited and job_id != head:
                 lone.append(job_id)
-        for seen in (yield from _run([inspect.explain(keys.lane_of(job_id), job_id) for job_id in lone])):
-            if seen.sequence is not None and seen.sequence.state == "blocked":
-                following.append(seen.sequence.head)
+        following += yield from _blocked_heads(keys, lone)
         frontier = [job_id for job_id in dict.fromkeys(following) if job_id not in found and _is_id(job_id)]
         found |= dict.fromkeys(frontier)
     return [job_id for job_id in found if job_id != head]
+
+
+def _blocked_heads(keys: Keyspace, ids: Sequence[str]) -> Operation[list[str]]:
+    """The blocked heads behind which some jobs without open parents wait."""
+    parts = [(lane, part) for lane, rows in _by_lane(keys, ids).items() for part in batches(rows, limit.CHUNK)]
+    pages = yield from _run([inspect.status(lane, part) for lane, part in parts])
+    behind = [
+        (lane, job_id)
+        for (lane, part), (_, rows) in zip(parts, pages, strict=True)
+        for job_id, found in zip(part, rows, strict=True)
+        if isinstance(found, InWait) and is_blocked(found.due)
+    ]
+    seen = yield from _run([inspect.explain(lane, job_id) for lane, job_id in behind])
+    return [one.sequence.head for one in seen if one.sequence is not None and one.sequence.state == "blocked"]
 
 
 def _is_id(text: str) -> bool:

@@ -58,7 +58,7 @@ def test_jobs_keep_their_order(world: World) -> None:
     block(world, "d", "x")
     enter(world, "abc")
 
-    assert world.run(precede(world.lane, ids(world, "d"), ids(world, "ca"))) == 2
+    assert world.run(precede(world.lane, ids(world, "d"), ids(world, "cac"))) == 2
 
     assert order(world) == "a|cdb"
 

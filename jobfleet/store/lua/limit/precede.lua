@@ -43,16 +43,17 @@ for i = 4, 3 + count do
   if group and place and is_strict(meta) and (not first[group] or place < first[group]) then first[group] = place end
 end
 
-local rows = {}
+local rows, seen = {}, {}
 for i = 4 + count, #ARGV do
   local id = ARGV[i]
   local meta = redis.call('HGET', KEYS[6], id) or ''
   local group, place, band = meta_field(meta, 'g'), tonumber((place_of(meta))), blocked_band(id)
   -- Behind a failed head that fails the rest, a place before the mark would fail the job too.
   local is_meant = group and place and band and is_strict(meta) and (count == 0 or first[group])
-  if is_meant and not first_in(KEYS[7], 'f', group) then
+  if is_meant and not seen[id] and not first_in(KEYS[7], 'f', group) then
     local open = tonumber(redis.call('HGET', tag .. 'parents:' .. id, ':open') or '0') or 0
     rows[#rows + 1] = {id = id, meta = meta, group = group, place = place, band = band, open = open}
+    seen[id] = true
   end
 end
 table.sort(rows, function(one, other) return one.place > other.place end)  -- the last comes directly before them
