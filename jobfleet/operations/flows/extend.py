@@ -1,7 +1,8 @@
 """Add jobs to the flow of a running job.
 
 The addition is recorded in the flow first. Then its jobs are written with guards, the addition is marked as whole, and
-the guards are lifted. Finally the joining children wait for the added jobs too. The ids are derived from the running
+the guards are lifted. Finally the joining children wait for the added jobs too, and added jobs of a strict sequence get
+places before the children and the jobs behind these. The ids are derived from the running
 job, so the next run of it repeats the same steps and continues where the last run stopped. If no run follows, the sweep
 of the relay cancels an addition that is not whole, after the job has ended.
 """
@@ -16,12 +17,14 @@ from jobfleet.functions.running.addition import FlowAddition
 from jobfleet.graph import PARENTS_MOST
 from jobfleet.model import JobStatus, added_suffix
 from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.flows.dependencies import Dependant
 from jobfleet.operations.flows.flow import lift
 from jobfleet.operations.flows.preparing import prepare_jobs
 from jobfleet.operations.flows.record import read, seal_addition
 from jobfleet.operations.flows.unblock import unblock_dependants
 from jobfleet.operations.flows.whole import addition_name, ids_of
 from jobfleet.operations.flows.writing import guarded, put_all, run_all
+from jobfleet.operations.jobs.precedence import is_ordered, precede, waiting_for
 from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.store.calls import flow as calls
 from jobfleet.store.calls import inspect
@@ -70,6 +73,8 @@ def extend_flow(context: FleetContext, adder: str, flow_id: str, addition: FlowA
     yield from note(calls.WHOLE, {})
     yield from lift(context, guards)
     joined = yield from _join(context, adder, joins, children)
+    if children and (ordered := _ordered(made, joins)):
+        yield from precede(context.keys, (yield from waiting_for(context.keys, children)), ordered)
     yield from note(calls.DONE, joined)
     return [ids[order[number]] for number in range(len(ids))]
 
@@ -125,6 +130,19 @@ def _children(context: FleetContext, adder: str, flow_id: str) -> Operation[list
         elif isinstance(found, Final) and found.status in (JobStatus.COMPLETED, JobStatus.FAILED):
             raise _late(job_id, f"has {found.status}")
     return waiting
+
+
+def _ordered(made: Sequence[Dependant], joins: Sequence[str]) -> list[str]:
+    """The added jobs of strict sequences that the children wait for, directly or through other added jobs."""
+    parents = {one.entry.id: [edge.parent for edge in one.edges] for one in made}
+    awaited: set[str] = set()
+    left = list(joins)
+    while left:
+        job_id = left.pop()
+        if job_id in parents and job_id not in awaited:
+            awaited.add(job_id)
+            left += parents[job_id]
+    return [one.entry.id for one in made if one.entry.id in awaited and is_ordered(one.entry.meta)]
 
 
 def _added_by(found: InWait) -> str | None:

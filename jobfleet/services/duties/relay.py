@@ -93,6 +93,7 @@ class Relay(Service):
         self._lanes = Lanes(store, keys)
         self._touched: set[Lane] = set()
         self._places: dict[tuple[Lane, int], int] = {}
+        self._groups: dict[Lane, str] = {}
         self._looked = 0
         self._begun: set[str] = set()
         self._young: set[str] = set()
@@ -253,17 +254,34 @@ class Relay(Service):
             self._begun.add(flow_id)
 
     async def _sweep(self, lane: Lane, now_us: int) -> None:
-        """Check blocked jobs: a dependant whose producer died may have missed a parent's ending."""
+        """Check blocked jobs: a dependant whose producer died may have missed a parent's ending.
+
+        Then let jobs pass the heads of strict sequences that wait for them.
+        """
+        has_blocked = False
         for band in range(4):
             place, begin = (lane, band), self._places.pop((lane, band), 0)
             for skip in range(begin, begin + SWEPT_AT_ONCE, inspect.CHUNK):
                 page = inspect.waiting(lane, band + inspect.UNBLOCKED, skip=skip)
                 _, rows = await self._store.run(page)
                 await self._look_after(lane, rows, now_us)
+                has_blocked = has_blocked or bool(rows)
                 if len(rows) < inspect.CHUNK:
                     break
             else:
                 self._places[place] = begin + SWEPT_AT_ONCE  # the next sweep continues there
+        if has_blocked:
+            await self._free_sequences(lane)
+
+    async def _free_sequences(self, lane: Lane) -> None:
+        from jobfleet.operations.jobs.precedence import free_sequences  # most lanes have none
+
+        group = self._groups.pop(lane, "")
+        for _ in range(0, SWEPT_AT_ONCE, inspect.CHUNK):
+            group = await drive(self._store, free_sequences(self._keys, lane, group))
+            if not group:
+                return
+        self._groups[lane] = group  # the next sweep continues there
 
     async def _look_after(self, lane: Lane, rows: Sequence[Waiting], now_us: int) -> None:
         known = await self._many([flow.guarded(lane, row.id) for row in rows])
@@ -273,11 +291,17 @@ class Relay(Service):
             for edge in parents
             if not edge.status
         ]
+        envelopes = {row.id: row.envelope for row in rows}
         for part in batches(edges, flow.CHUNK):
             calls = [flow.watch(self._keys.lane_of(parent), parent, [child]) for child, parent in part]
-            for (child, parent), ending in zip(part, await self._many(calls), strict=True):
-                if ending.state != "watched":
-                    await self._tell(child, parent, ending)
+            endings = await self._many(calls)
+            for place, (child, parent) in enumerate(part):
+                if endings[place].state == "unknown":
+                    if await self._is_being_written(child, envelopes[child], now_us):
+                        continue  # the call that writes the parent may be on its way to another node
+                    endings[place] = await self._store.run(calls[place])  # it may have arrived since
+                if endings[place].state != "watched":
+                    await self._tell(child, parent, endings[place])
         for row, (is_guarded, _) in zip(rows, known, strict=True):
             if is_guarded:
                 await self._look_at_guard(lane, row, now_us)
@@ -288,18 +312,26 @@ class Relay(Service):
         if await self._is_whole(origin):
             guard = flow.ParentEnd(row.id, flow.GUARD, "completed", b"")
             await self._store.run(flow.unblock(lane, [guard], ttl_ms=self._ttl_ms))
-            return
-        if origin.adder is not None:
-            # Until the adder has ended, a later run of it may complete the addition.
-            is_late = await self._has_ended(origin.adder)
-        else:
-            born = suffix_time_us(row.id.split(".", 2)[2]) or origin.enqueued_at
-            # A job may be created long before its flow is written, and its producer's clock may be behind.
-            is_late = born is not None and now_us - born > GUARD_US and origin.flow_id not in self._young
-        if is_late:
+        elif await self._is_abandoned(row.id, origin, now_us):
             guard = flow.ParentEnd(row.id, flow.GUARD, "gone", b"")
             if await self._store.run(flow.unblock(lane, [guard], ttl_ms=self._ttl_ms)) == "x":
                 await self._cancel(lane, [row.id], "its producer died")
+
+    async def _is_being_written(self, job_id: str, envelope: bytes, now_us: int) -> bool:
+        """Whether the flow or the addition of a job is not whole, and its producer may still complete it."""
+        origin = _origin(envelope)
+        if origin.flow_id is None or await self._is_whole(origin):
+            return False
+        return not await self._is_abandoned(job_id, origin, now_us)
+
+    async def _is_abandoned(self, job_id: str, origin: _Origin, now_us: int) -> bool:
+        """Whether the producer of a flow or an addition that is not whole is dead."""
+        if origin.adder is not None:
+            # Until the adder has ended, a later run of it may complete the addition.
+            return await self._has_ended(origin.adder)
+        born = suffix_time_us(job_id.split(".", 2)[2]) or origin.enqueued_at
+        # A job may be created long before its flow is written, and its producer's clock may be behind.
+        return born is not None and now_us - born > GUARD_US and origin.flow_id not in self._young
 
     async def _is_whole(self, origin: _Origin) -> bool:
         if origin.flow_id is None:

@@ -110,7 +110,7 @@ RUNS = _named(
 LEASES = _named("pause_function paused resume_function set_aside settle tick waiting")
 """What workers do, too, so that a fleet without a reaper recovers the jobs of dead workers."""
 CRON = _named("attend attendants entries fire ledger marks schedule")
-RELAYS = _named("dependants flows outbox pending_ends unwatch unwatch_many")
+RELAYS = _named("dependants explain flows outbox pending_ends precede sequences unwatch unwatch_many")
 KEEPS_UP = _named(
     """commit_samples counts deliver deliveries endings enlist gates gather history hold_samples indexes memory put_back
     openings read_audit retire run_reports sampled sweep take trim trim_journal unfiled file_letters note_groups
@@ -120,8 +120,8 @@ KEEPS_UP = _named(
 OPERATES = _named(
     """clean clear_lane close_queue command define_limit dismiss edit enlist file_letters forget forget_steps hold_entry
     mark_group note_groups open_rescue note_rescue plan_rescue keep_letters drop_letters undo_replay pause
-    pause_function pause_group purge put_back register repair replay reschedule resume resume_function resume_group
-    retire schedule set_limit shut_gate trim unmark unpark unregister unschedule write_audit"""
+    pause_function pause_group precede purge put_back register repair replay reschedule resume resume_function
+    resume_group retire schedule set_limit shut_gate trim unmark unpark unregister unschedule write_audit"""
 )
 
 

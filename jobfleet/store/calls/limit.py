@@ -1,4 +1,4 @@
-"""Calls for the limits and the sequences of groups: set_limit, declare, limits, pause_group, resume_group, unpark."""
+"""Calls for the limits and the sequences of groups, from set_limit to precede."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from jobfleet.model.limit import KEEP, Declaration, Limit, declarations_of, field_of
-from jobfleet.store.call import Call, Reply
+from jobfleet.store.call import Argument, Call, Reply
 from jobfleet.store.calls.control import who, why
 from jobfleet.store.damage import is_setting
 from jobfleet.store.keys import Lane
@@ -209,3 +209,17 @@ def unpark(lane: Lane, group: str, head: str) -> Call[bool]:
     """Let a sequence go on behind a head that has failed; False if it is not parked behind that head."""
     keys = (*lane.ready, lane.wake, lane.meta, lane.grouped, lane.ring, lane.gdue)
     return Call(load("unpark"), keys, (lane.tag, group, head), lambda reply: bool(reply[1]))
+
+
+def precede(lane: Lane, dependants: Sequence[str], ids: Sequence[str], *, starts: bool = True) -> Call[int]:
+    """Give jobs of strict sequences places before their dependants in these; return how many places have changed.
+
+    Args:
+        lane: The lane.
+        dependants: Ids of at most 50 jobs that wait for them, directly or through others; empty to change no place.
+        ids: Ids of at most 50 jobs.
+        starts: Whether one of them may become the head now, in place of a blocked head behind it.
+    """
+    keys = (*lane.ready, lane.wake, lane.meta, lane.grouped, lane.gdue)
+    args: tuple[Argument, ...] = (lane.tag, int(starts), len(dependants), *dependants, *ids)
+    return Call(load("precede"), keys, args, lambda reply: int(reply[1]))

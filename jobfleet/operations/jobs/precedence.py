@@ -1,0 +1,149 @@
+"""Keep strict sequences free of deadlocks: a job has its place before the jobs of its sequence that wait for it.
+
+Usually it has, because a job is enqueued after those that it waits for. But a job may come to wait for a later one: a
+running job adds jobs with `join`, or a job with dependants is moved into their sequence. Such a job gets a place before
+its dependants. A sweep finds what is left, for example dependants that were registered at the same moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from jobfleet.errors import JobNotFound
+from jobfleet.model import split_id
+from jobfleet.operations.operation import Operation, T, batches, value
+from jobfleet.store.call import Call
+from jobfleet.store.calls import flow, inspect, limit
+from jobfleet.store.job_rows import InWait
+from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.scores import is_blocked
+
+WALKED_MOST = 10_000
+"""Maximum number of jobs that one search visits."""
+WALKED_AT_ONCE = 1000
+"""Number of jobs after which a page of the sweep ends."""
+AT_ONCE = 50
+"""Maximum number of calls in one trip."""
+
+
+def is_ordered(meta: str) -> bool:
+    """Whether the clear record of a job says that it is in a strict sequence."""
+    return "\no " in meta
+
+
+def waiting_for(keys: Keyspace, ids: Iterable[str]) -> Operation[list[str]]:
+    """Return some jobs, and all jobs that wait for them, directly or through others."""
+    found = dict.fromkeys(ids)
+    frontier = list(found)
+    while frontier and len(found) < WALKED_MOST:
+        pages = yield from _run([flow.children(keys.lane_of(job_id), job_id) for job_id in frontier])
+        following: list[str] = []
+        for job_id, first in zip(frontier, pages, strict=True):
+            names = list(first)
+            while names and len(names) % flow.CHUNK == 0:
+                page = value((yield (flow.children(keys.lane_of(job_id), job_id, skip=len(names)),)))
+                if not page:
+                    break
+                names += page
+            following += names
+        frontier = [job_id for job_id in dict.fromkeys(following) if job_id not in found and _is_id(job_id)]
+        found |= dict.fromkeys(frontier)
+    return list(found)
+
+
+def precede(keys: Keyspace, dependants: Sequence[str], ids: Sequence[str]) -> Operation[None]:
+    """Give jobs of strict sequences places before their dependants in the same sequences.
+
+    Args:
+        keys: The keys of the fleet.
+        dependants: The ids of the dependants.
+        ids: The ids of the jobs, in the order in which they were enqueued.
+    """
+    there = _by_lane(keys, dependants)
+    for lane, rows in _by_lane(keys, ids).items():
+        calls: list[Call[int]] = []
+        for some in batches(there.get(lane, ()), limit.CHUNK - 1):
+            later: list[str] = []
+            for part in reversed(list(batches(rows, limit.CHUNK))):
+                calls.append(limit.precede(lane, [*some, *later], part, starts=False))
+                later = [part[0]]
+        if calls:
+            calls += [limit.precede(lane, (), part) for part in batches(rows, limit.CHUNK)]
+            yield from _run(calls)
+
+
+def free_sequences(keys: Keyspace, lane: Lane, after: str) -> Operation[str]:
+    """Let jobs pass the blocked heads of sequences that wait for them; return where the next call continues.
+
+    Args:
+        keys: The keys of the fleet.
+        lane: The lane.
+        after: The last sequence of the call before; empty to begin.
+    """
+    rows: list[limit.SequenceRow] = value((yield (limit.sequences(lane, after=after, limit=limit.CHUNK),)))[1]
+    walked = 0
+    for row in rows:
+        if row.state == "blocked" and row.waiting and _is_id(row.head):
+            awaited = yield from _awaited(keys, row.head)
+            walked += len(awaited)
+            mine = [job_id for job_id in awaited if keys.lane_of(job_id) == lane]
+            yield from _run([limit.precede(lane, [row.head], part) for part in batches(mine, limit.CHUNK)])
+        if walked > WALKED_AT_ONCE:
+            return row.group
+    return rows[-1].group if len(rows) == limit.CHUNK else ""
+
+
+def _awaited(keys: Keyspace, head: str) -> Operation[list[str]]:
+    """The jobs for which a head waits: open parents, their parents, and the blocked heads before those."""
+    found = {head: None}
+    frontier = [head]
+    while frontier and len(found) < WALKED_MOST:
+        known = yield from _run([flow.guarded(keys.lane_of(job_id), job_id) for job_id in frontier])
+        following: list[str] = []
+        lone: list[str] = []
+        for job_id, (_, parents) in zip(frontier, known, strict=True):
+            awaited = [edge.parent for edge in parents if not edge.status]
+            following += awaited
+            if not awaited and job_id != head:
+                lone.append(job_id)
+        following += yield from _blocked_heads(keys, lone)
+        frontier = [job_id for job_id in dict.fromkeys(following) if job_id not in found and _is_id(job_id)]
+        found |= dict.fromkeys(frontier)
+    return [job_id for job_id in found if job_id != head]
+
+
+def _blocked_heads(keys: Keyspace, ids: Sequence[str]) -> Operation[list[str]]:
+    """The blocked heads behind which some jobs without open parents wait."""
+    parts = [(lane, part) for lane, rows in _by_lane(keys, ids).items() for part in batches(rows, limit.CHUNK)]
+    pages = yield from _run([inspect.status(lane, part) for lane, part in parts])
+    behind = [
+        (lane, job_id)
+        for (lane, part), (_, rows) in zip(parts, pages, strict=True)
+        for job_id, found in zip(part, rows, strict=True)
+        if isinstance(found, InWait) and is_blocked(found.due)
+    ]
+    seen = yield from _run([inspect.explain(lane, job_id) for lane, job_id in behind])
+    return [one.sequence.head for one in seen if one.sequence is not None and one.sequence.state == "blocked"]
+
+
+def _is_id(text: str) -> bool:
+    """Whether a text has the form of a job id; a foreign entry may have not."""
+    try:
+        split_id(text)
+    except JobNotFound:
+        return False
+    return True
+
+
+def _by_lane(keys: Keyspace, ids: Iterable[str]) -> dict[Lane, list[str]]:
+    found: dict[Lane, list[str]] = {}
+    for job_id in ids:
+        found.setdefault(keys.lane_of(job_id), []).append(job_id)
+    return found
+
+
+def _run(every: Sequence[Call[T]]) -> Operation[list[T]]:
+    answers: list[T] = []
+    for part in batches(every, AT_ONCE):
+        answers += [value([answer]) for answer in (yield part)]
+    return answers
