@@ -178,9 +178,7 @@ class Action:
         known = {one.name for one in self.parameters if one.place == "body"}
         if self.back and (unknown := sorted(body.keys() - known)):
             there_are = f"there are {', '.join(sorted(known))}" if known else "this action has none"
-            raise refusal(
-                "invalid-request", f"There is no field {unknown[0]!r:.100}; {there_are}.", field=unknown[0]
-            )
+            raise refusal("invalid-request", f"There is no field {unknown[0]!r:.100}; {there_are}.", field=unknown[0])
 
     def values(self, path: Mapping[str, str], body: Mapping[str, Any]) -> dict[str, Any]:
         """Read the values of its parameters."""

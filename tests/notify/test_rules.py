@@ -185,7 +185,9 @@ def test_notices_of_one_kind_share_a_fingerprint() -> None:
             "2 fires of nightly missed",
         ),
         (
-            notification(of=notice(event="breaker", job_id="function:mail.send", error_class="", error="4 of 4 failed")),
+            notification(
+                of=notice(event="breaker", job_id="function:mail.send", error_class="", error="4 of 4 failed")
+            ),
             "circuit breaker function:mail.send opened: 4 of 4 failed",
         ),
         (

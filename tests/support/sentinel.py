@@ -72,7 +72,8 @@ class SentinelServer:
         """When it noted a step of a failover in its log, in µs: also of one that only a busy machine has caused."""
         lines = (line.split() for line in self.log.read_text().splitlines())
         times = [" ".join(words[1:5]) for words in lines if set(words) & set(STEPS_OF_A_FAILOVER)]
-        return [round(datetime.strptime(time, "%d %b %Y %H:%M:%S.%f").timestamp() * 1_000_000) for time in times]
+        local = (datetime.strptime(time, "%d %b %Y %H:%M:%S.%f").astimezone() for time in times)
+        return [round(at.timestamp() * 1_000_000) for at in local]
 
     def stop(self) -> None:
         """End it, and remove its files."""

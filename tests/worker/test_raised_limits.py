@@ -29,9 +29,7 @@ def replace(fleet: Fleet) -> object:
     ],
     ids=["raised", "removed", "replaced"],
 )
-def test_a_named_limit(
-    fleet: Fleet, registry: Registry, working: Working, raise_it: Callable[[Fleet], object]
-) -> None:
+def test_a_named_limit(fleet: Fleet, registry: Registry, working: Working, raise_it: Callable[[Fleet], object]) -> None:
     function = registry.register(call, name="t.call", fleet=fleet, limits=["api"])
     fleet.limits.named("api", rate="1/1h")
     ids = [function.enqueue(n).id for n in range(3)]
@@ -45,7 +43,7 @@ def test_a_named_limit(
 
 @pytest.mark.parametrize("group", [None, "acme", "*"], ids=["queue", "group", "all groups"])
 def test_the_rate_of_a_queue_or_group(fleet: Fleet, registry: Registry, working: Working, group: str | None) -> None:
-    function = registry.register(call, name="t.call", fleet=fleet, **({"group": "acme"} if group else {}))
+    function = registry.register(call, name="t.call", fleet=fleet, group="acme" if group else None)
     fleet.limits.set("default", group=group, rate="1/h")
     ids = [function.enqueue(n).id for n in range(3)]
     with working(slots=2):

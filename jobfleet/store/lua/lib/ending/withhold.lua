@@ -6,7 +6,7 @@
 -- @include lib/job/unique
 
 -- A run that never started costs no token: those of the queue, and of its group, come back.
-local function refund(rates, tag, group, line)
+local function refund(rates, prefix, group, line)
   local function give_back(name, every)
     if every > 0 and redis.call('ZSCORE', rates, name) then
       redis.call('ZINCRBY', rates, string.format('%.3f', -every), name)
@@ -14,7 +14,7 @@ local function refund(rates, tag, group, line)
   end
   give_back('', limits_of(line).every)
   if group then
-    local set = redis.call('HMGET', tag .. 'conf', 'limit:*', 'limit:' .. group)
+    local set = redis.call('HMGET', prefix .. 'conf', 'limit:*', 'limit:' .. group)
     give_back(group, limits_of(set[2], limits_of(set[1])).every)
   end
 end
@@ -22,7 +22,7 @@ end
 -- withhold: running → queued, but not claimable while its function is paused. ARGV of an item: due (µs), function.
 -- `functions` are the functions that are paused now. If this one is not among them, the job keeps its position.
 -- It has its unique key again if that is kept while the job is queued, and no other job has taken it since.
-local function withhold(batch, keys, tag, item, due, name, functions)
+local function withhold(batch, keys, prefix, item, due, name, functions)
   local is_paused = functions and string.find('\n' .. functions, '\n' .. name .. ' ', 1, true)
   local score = withheld_score(due)
   local position = score - AGE
@@ -34,7 +34,7 @@ local function withhold(batch, keys, tag, item, due, name, functions)
   local expires = item.meta and not item.tries and meta_field(item.meta, 'x')
   if expires then redis.call('ZADD', keys.expiry, expires, item.id) end
   local key = item.meta and meta_field(item.meta, 's') == 'q' and meta_field(item.meta, 'u')
-  if key and not lock_on(keys.unique, tag, key, batch.now) then
+  if key and not lock_on(keys.unique, prefix, key, batch.now) then
     redis.call('HSET', keys.unique, key, (lock_for(item.id, 'q', batch.now)))
   end
   if item.tries then count(batch, 'retrying', 1) end

@@ -16,11 +16,11 @@ end
 -- A limit after a change, which is a line too: = keeps a word, - unsets it. Words after those of the change are from a later
 -- revision, and stay. Empty if nothing is set any more.
 local function changed_limit(line, change)
-  local words, at = {}, 0
+  local words, place = {}, 0
   for word in string.gmatch(line or '', '%S+') do words[#words + 1] = word end
   for word in string.gmatch(change, '%S+') do
-    at = at + 1
-    words[at] = word == '=' and (words[at] or '-') or word
+    place = place + 1
+    words[place] = word == '=' and (words[place] or '-') or word
   end
   local new = table.concat(words, ' ')
   return string.match(new, '^[- ]*$') and '' or new
@@ -33,24 +33,24 @@ end
 
 -- The room for more jobs under a limit. `full` is the time at which the bucket of tokens is full again, `why` what limits
 -- the room: full (too many run) or rate (no token is left).
-local function room_of(limits, running, full, at)
+local function room_of(limits, running, full, moment)
   local space = {most = 1000000, every = limits.every, burst = limits.burst}
   if limits.most > 0 then space.most, space.why = math.max(0, limits.most - running), 'full' end
   if limits.every > 0 then
-    space.full = math.max(tonumber(full or '0'), at)
+    space.full = math.max(tonumber(full or '0'), moment)
     -- No bucket is emptier than empty. It would be so after its rate was raised, which the caller corrects (`is_over`).
-    local latest = at + limits.burst * limits.every
+    local latest = moment + limits.burst * limits.every
     if space.full > latest + 1 then space.full, space.is_over = latest, true end
-    local tokens = math.max(0, math.floor((at - space.full) / limits.every + limits.burst + 0.000001))
-    if tokens < space.most then space.most, space.why = tokens, 'rate' end
+    local left = math.max(0, math.floor((moment - space.full) / limits.every + limits.burst + 0.000001))
+    if left < space.most then space.most, space.why = left, 'rate' end
   end
   return space
 end
 
 -- The room of a group.
-local function group_room(limits, held, rates, group, at)
+local function group_room(limits, held, rates, group, moment)
   local running = limits.most > 0 and running_of(held, group) or 0
-  return room_of(limits, running, limits.every > 0 and redis.call('ZSCORE', rates, group), at)
+  return room_of(limits, running, limits.every > 0 and redis.call('ZSCORE', rates, group), moment)
 end
 
 -- The time of the next token, after a number of starts.
@@ -59,6 +59,6 @@ local function token_after(space, started)
 end
 
 -- The time of the next check. Not each token needs one, if the bucket holds several: all idle children wake at that time.
-local function look_after(space, started, at)
-  return math.ceil(math.max(token_after(space, started), at + math.min(10000, (space.burst - 1) * space.every)))
+local function look_after(space, started, moment)
+  return math.ceil(math.max(token_after(space, started), moment + math.min(10000, (space.burst - 1) * space.every)))
 end

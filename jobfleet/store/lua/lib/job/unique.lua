@@ -8,12 +8,12 @@ local function lock_of(value)
 end
 
 -- The current lock of a key. A lock whose time is over, or whose job no longer exists, does not count.
-local function lock_on(unique, tag, key, now)
+local function lock_on(unique, prefix, key, now)
   local value = redis.call('HGET', unique, key)
   local lock = value and lock_of(value)
   if not lock then return nil end
   if lock.till > 0 then return lock.till > now and lock or nil end
-  return redis.call('EXISTS', tag .. 'job:' .. lock.id) == 1 and lock or nil
+  return redis.call('EXISTS', prefix .. 'job:' .. lock.id) == 1 and lock or nil
 end
 
 -- The value of a new lock for a job, and its end; a scope is "q", µs, or nothing.
