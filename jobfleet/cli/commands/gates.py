@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -10,7 +11,7 @@ import click
 from jobfleet.cli.commands.limits import limits
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Group, by_option
-from jobfleet.cli.output import Cell, Column, Output, say
+from jobfleet.cli.output import Cell, Column, Output, say, since
 from jobfleet.cli.schema import breaker_data, named_limit_data
 from jobfleet.clock import span
 
@@ -111,7 +112,7 @@ def _state(one: NamedLimit) -> Cell:
     if not one.closed_for:
         return Cell("open", "green") if one.is_defined else Cell("not defined", "yellow")
     until = "" if one.closed_for == math.inf else f" for {span(one.closed_for)}"
-    return Cell(f"closed{until}{f' by {one.by}' if one.by else ''}", "yellow")
+    return Cell(f"closed{until}{f' by {one.by}' if one.by else ''}{f': {one.reason}' if one.reason else ''}", "yellow")
 
 
 @limits.command("close")
@@ -160,18 +161,19 @@ def ls(invocation: Invocation) -> None:
         return
     output = invocation.output
     columns: list[Column | str] = [
-        Column("BREAKER", is_elastic=True), "STATE", Column("OK", True), Column("FAILED", True), "TRIAL", "BY",
-        "REASON",
+        Column("BREAKER", is_elastic=True), "STATE", Column("OK", True), Column("FAILED", True), "TRIAL", "SINCE",
+        "BY", "REASON",
     ]  # fmt: skip
-    text = output.table(columns, [_breaker_row(one) for one in every])
+    now = datetime.now(UTC)
+    text = output.table(columns, [_breaker_row(one, now) for one in every])
     output.show(data=[breaker_data(one) for one in every], ids=[one.name for one in every], text=text)
 
 
-def _breaker_row(one: BreakerInfo) -> list[Cell | str]:
+def _breaker_row(one: BreakerInfo, now: datetime) -> list[Cell | str]:
     trial = "-" if one.state != "open" else "never" if one.trial_in == math.inf else f"in {span(one.trial_in)}"
     state = Cell("unreadable", "red") if one.unreadable else Cell(one.state, COLORS[one.state])
     return [
-        one.name, state, f"{one.succeeded:,}", f"{one.failed:,}", trial, one.by or "-",
+        one.name, state, f"{one.succeeded:,}", f"{one.failed:,}", trial, since(one.since, now), one.by or "-",
         one.reason or "-",
     ]  # fmt: skip
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from jobfleet.clock import span
 from jobfleet.functions.naming import BUILT_IN
 from jobfleet.operations.cron.listing import fired_by
@@ -30,7 +32,7 @@ def workers(seen: Checkup) -> Finding:
         command = f"workers stacks {children[0]}" if children else f"workers dump {hung[0]}"  # of an older worker
         return Finding("workers", Level.WARNING, text, f"'jobfleet {command}' shows where.")
     if chaotic := [one.id for one in alive if one.chaos]:
-        text = f"{text}; {named(chaotic)} inject faults on purpose."
+        text = f"{text}; {named(chaotic)} {'injects' if len(chaotic) == 1 else 'inject'} faults on purpose."
         return Finding("workers", Level.WARNING, text, "Unless this is staging, start them without --chaos.")
     gone = [one.id for one in seen.workers if one.is_gone]
     if gone:
@@ -259,12 +261,27 @@ def paused(seen: Checkup) -> Finding:
 
 def gates(seen: Checkup) -> Finding:
     """Whether a circuit breaker is open, or a named limit closed."""
-    shown = [f"breaker {one.name} ({one.reason or 'no reason'})" for one in seen.breakers if one.state != "closed"]
-    shown += [f"limit {one.name} ({one.reason or 'no reason'})" for one in seen.named_limits if one.closed_for]
+    shown = [
+        f"breaker {one.name} ({_changed('opened', one.by, one.reason, one.since, seen.now)})"
+        for one in seen.breakers
+        if one.state != "closed"
+    ]
+    shown += [
+        f"limit {one.name} ({_changed('closed', one.by, one.reason, None, seen.now)})"
+        for one in seen.named_limits
+        if one.closed_for
+    ]
     if not shown:
         return Finding("gates", Level.OK, "No circuit breaker is open, and no named limit is closed.")
     remedy = "'jobfleet breakers close NAME' or 'jobfleet limits open NAME' lets their jobs start."
     return Finding("gates", Level.NOTE, f"Jobs wait for {named(shown)}.", remedy)
+
+
+def _changed(what: str, by: str | None, reason: str, since: datetime | None, now: int) -> str:
+    """Who has changed the state of a gate, when and why, as far as it is known."""
+    who = f" by {by}" if by else ""
+    when = "" if since is None else f" {span((now - since.timestamp() * 1e6) / 1e6)} ago"
+    return f"{what}{who}{when}: {reason or 'no reason'}"
 
 
 def dead(seen: Checkup) -> Finding:
