@@ -87,8 +87,9 @@ class GateTrips:
         """
         await asyncio.sleep(0)  # runs that end in one turn of the loop leave together
         while self._asking or self._leaving:
-            asked, self._asking = self._asking[: calls.CHUNK], self._asking[calls.CHUNK :]
             left, self._leaving = self._leaving[: calls.CHUNK], self._leaving[calls.CHUNK :]
+            most = 0 if self._leaving else calls.CHUNK
+            asked, self._asking = self._asking[:most], self._asking[most:]
             trip: list[Call[Any]] = [calls.leave_gates(self._keys, self._child, left)] if left else []
             trip += [self._pass_call(asked)] if asked else []
             answers = await self._sent(trip)
