@@ -129,11 +129,21 @@ def _room(numbers: Sequence[int], words: str) -> Room:
     return Room(places, units, at, then, period, words)
 
 
-def leave_gates(keys: Keyspace, child: str, runs: Sequence[Leaving]) -> Call[list[tuple[str, str, str]]]:
-    """Free the places of runs, and count their outcomes; return the breakers that changed: name, state and reason."""
-    gates = {one.gate: one.words for run in runs for one in run.demands}
+def leave_gates(
+    keys: Keyspace, child: str, runs: Sequence[Leaving], *, gone: Sequence[Demand] = ()
+) -> Call[list[tuple[str, str, str]]]:
+    """Free the places of runs, and count their outcomes; return the breakers that changed: name, state and reason.
+
+    Args:
+        keys: The fleet's keys.
+        child: The child that reports.
+        runs: The runs.
+        gone: The gates for which the child does not wait any more, because it ends.
+    """
+    gates = {one.gate: one.words for one in (*gone, *(one for run in runs for one in run.demands))}
     numbers = {name: place for place, name in enumerate(gates, start=1)}
-    args: list[Argument] = [keys.gate_freed(""), child, len(gates), *(part for pair in gates.items() for part in pair)]
+    args: list[Argument] = [keys.gate_freed(""), child, int(bool(gone)), len(gates)]
+    args += [part for pair in gates.items() for part in pair]
     for run in runs:
         args += (run.holder, run.outcome, run.error, run.passed, len(run.demands))
         args += [part for one in run.demands for part in (numbers[one.gate], one.cost)]

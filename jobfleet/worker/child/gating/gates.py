@@ -37,6 +37,9 @@ from jobfleet.worker.run.stop_ladder import StopLadder
 from jobfleet.worker.run.writes.locks import ended_holders
 
 log = logging.getLogger("jobfleet.worker")
+WAIT = 8.0
+"""Seconds after which a child looks again at a gate that is closed for a known time. This keeps it in the list of those
+that are notified if the gate is opened before, and so must be shorter than the time after which Redis drops it."""
 POLL = 1.0
 """Seconds between two looks at a gate without room, of which nobody may notify this child."""
 SENDING = 5.0
@@ -259,6 +262,9 @@ class ChildGates:
             self._timer.cancel()
         if (hearing := self._tasks.pop("hear", None)) is not None:
             hearing.cancel()
+        waits = [Demand(gate, 1, short.words) for gate, short in self._short.items() if short.places <= 0]
+        if waits:
+            self._spawn(self._trips.wait_no_more(waits))
         if self._tasks:
             await asyncio.wait([*self._tasks.values()], timeout=SENDING)
 
@@ -287,7 +293,8 @@ class ChildGates:
                 continue
             ahead = (room.at - seen.now) / 1e6
             is_known = bool(room.at) and ahead < 1e6 and (units < math.inf or not places)
-            at, then = (max(ahead, 0.0), room.then) if is_known else (POLL, 0)
+            is_known = is_known and (ahead <= WAIT or bool(places))
+            at, then = (max(ahead, 0.0), room.then) if is_known else (WAIT if ahead > WAIT else POLL, 0)
             self._short[gate] = Short(places, units, monotonic() + at, then, room.words)
             if not places:
                 self._begin("hear", self._hear)

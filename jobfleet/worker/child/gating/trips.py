@@ -77,6 +77,16 @@ class GateTrips:
             is_unreadable = isinstance(seen, ScriptContractError)
             self._learn(self._held([one.gate], seen, 0) if is_unreadable else seen)
 
+    async def wait_no_more(self, gates: Sequence[Demand]) -> None:
+        """Report that this child ends, and so waits for room of no gate any more."""
+        trip = [
+            calls.leave_gates(self._keys, self._child, (), gone=gates[at : at + calls.CHUNK])
+            for at in range(0, len(gates), calls.CHUNK)
+        ]
+        for answer in await self._sent(trip):
+            if isinstance(answer, Exception):  # Redis drops it from the lists after a while
+                log.info("gates.unsent %s", answer)
+
     def _look_call(self, gates: Sequence[Demand]) -> Call[Passed]:
         return calls.pass_gates(self._keys, self._child, (), look=gates)
 
