@@ -27,6 +27,7 @@ from jobfleet.store.calls.gate import state
 from jobfleet.store.calls.gate.passing import Leaving, Passed, Passing
 from jobfleet.store.channels.aio import AsyncChannels
 from jobfleet.store.keys import Keyspace
+from jobfleet.worker.child.gating.refusals import Refusals
 from jobfleet.worker.child.gating.trips import GateTrips
 from jobfleet.worker.run.executor import Died, OnEnd
 from jobfleet.worker.run.failure import class_of
@@ -116,6 +117,7 @@ class ChildGates:
         self._shares: dict[str, int] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._trips = GateTrips(store, keys, child=child, begin=self._begin, on_rooms=self._learn)
+        self._refusals = Refusals(store, keys, child=child)
         self._undefined: set[str] = set()
         self._checked: dict[str, int] = {}
         self.on_change: Callable[[bool, bool], None] = lambda _open, _more: None
@@ -216,7 +218,8 @@ class ChildGates:
         is_late = run.stop.has_limits and self._ladder.is_past(run)
         why = run.stop.interruption
         if isinstance(error, RateLimited):
-            self._spawn(self._close(run, inside, error))
+            names = [one.gate for one in inside.passing.demands if one.gate.startswith(LIMIT)]
+            self._spawn(self._refusals.close(run, names, error, since=inside.now))
         if is_late or (isinstance(why, TimedOut) and isinstance(error, asyncio.CancelledError | JobCancelled | Died)):
             outcome, what = "fail", "TimeoutError"
         elif (why is not None and not isinstance(why, TimedOut)) or _says_nothing(error):
@@ -224,19 +227,6 @@ class ChildGates:
         else:
             outcome, what = ("ok", "") if error is None else ("fail", class_of(error))
         self._trips.leave(inside.leaving(outcome, what))
-
-    async def _close(self, run: Run, inside: Inside, error: RateLimited) -> None:
-        """Close the limits that a run has found used up."""
-        names = [one.gate for one in inside.passing.demands if one.gate.startswith(LIMIT)]
-        if error.limit is not None:
-            names = [f"{LIMIT}:{error.limit}"]
-        for name in names:
-            call = state.shut_gate(
-                self._keys, name, to_us(error.delay), by=self._child, reason=f"RateLimited in {run.id}",
-                since=inside.now,
-            )  # fmt: skip
-            if await self._store.run(call):
-                log.info("limit.closed limit=%s seconds=%g job_id=%s", _limit_of(name), error.delay, run.id)
 
     # --- its tasks -------------------------------------------------------------------------------
 
