@@ -133,7 +133,7 @@ def check_limit_name(name: object, *, field: str = "limits") -> str:
 
 
 def named_rate(value: object) -> NamedRate:
-    """Read the rate of a named limit: ``"100/1m"``, ``"100/m"``, ``"5/10s"``, or a whole number per second, also as a text.
+    """Read the rate of a named limit: ``"100/1m"``, ``"100/m"``, ``"5/10s"``, or a number per second: ``5`` or ``"5"``.
 
     Raises:
         InvalidJob: It does not have one of these forms, or its period is longer than a year.

@@ -12,7 +12,6 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 from jobfleet.clock import monotonic, to_us
@@ -165,7 +164,7 @@ class ChildGates:
             if monotonic() <= until:
                 self._inside[run.key] = inside
                 if run.passage is None:
-                    run.passage = Passage(until, partial(self._pass_again, run), Refused(name))
+                    run.passage = Passage(until, self._pass_again, Refused(name))
                 run.passage.until = until
                 return None
             self._trips.leave(inside.leaving("unused"))
