@@ -277,7 +277,7 @@ class BatchExecutor:
 
 async def _renewed(member: Member) -> Outcome | None:
     passage = member.run.passage
-    return None if passage is None else await passage.renewed(member.run)
+    return None if passage is None else await passage.renewed()
 
 
 def loaded(

@@ -121,7 +121,7 @@ class MiddlewareChain:
 
         async def started(*arguments: Any) -> Any:
             if run.passage is not None and handler.where != "batch":
-                await run.passage.before_call(run)
+                await run.passage.before_call()
             if run.stop.interruption is not None:
                 raise JobCancelled(f"{run.id} is to stop: {run.must_stop}.", job_id=run.id)
             run.executor = self._executors[handler.where]

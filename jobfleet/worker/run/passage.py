@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
 
 from jobfleet.clock import monotonic
 from jobfleet.outcome import Outcome
 
-if TYPE_CHECKING:
-    from jobfleet.worker.run.run import Run
-
 TRIES = 5
 """How many times a run passes again whose call comes too late each time."""
-Again = Callable[["Run"], Awaitable[Outcome | None]]
+Again = Callable[[], Awaitable[Outcome | None]]
 
 
 class NotStarted(BaseException):  # not an Exception: `except Exception` in middleware must not swallow it
@@ -30,7 +26,7 @@ class Passage:
 
     Args:
         until: When the function must be called at the latest (monotonic clock); infinite without a rate.
-        again: Lets a run pass again; returns None, or the outcome of a run that may not start.
+        again: Lets the run pass again; returns None, or the outcome of a run that may not start.
         refusal: The outcome of a run whose new passes are too old each time.
 
     Attributes:
@@ -48,21 +44,21 @@ class Passage:
         """Whether the run must pass again before the function is called. A second call of a run pays again."""
         return monotonic() > self.until or (self.is_called and self.until < math.inf)
 
-    async def renewed(self, run: Run) -> Outcome | None:
+    async def renewed(self) -> Outcome | None:
         """Pass again if it is too late for a call; return None, or the outcome of a run that may not start."""
         for _ in range(TRIES):
             if not self.is_late:
                 return None
-            if (outcome := await self._again(run)) is not None:
+            if (outcome := await self._again()) is not None:
                 return outcome
         return self._refusal if self.is_late else None
 
-    async def before_call(self, run: Run) -> None:
+    async def before_call(self) -> None:
         """Note the call of the function, which follows at once.
 
         Raises:
             NotStarted: The run may not start.
         """
-        if self.is_late and (outcome := await self.renewed(run)) is not None:
+        if self.is_late and (outcome := await self.renewed()) is not None:
             raise NotStarted(outcome)
         self.is_called = True

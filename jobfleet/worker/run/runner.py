@@ -264,7 +264,7 @@ class Runner:
         is_next = run.is_quarantined or (handler.where != "batch" and self._middleware.calls_at_once(handler))
         if refusal is None and run.passage is not None and is_next:
             try:
-                await run.passage.before_call(run)
+                await run.passage.before_call()
             except NotStarted as error:
                 return error.outcome
         return refusal

@@ -12,6 +12,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from jobfleet.clock import monotonic, to_us
@@ -56,11 +57,13 @@ class Inside(NamedTuple):
     """A run that has passed its gates.
 
     Attributes:
+        run: The run.
         function: The name of its function.
         passing: What it has passed with.
         now: When, µs.
     """
 
+    run: Run
     function: str
     passing: Passing
     now: int
@@ -160,22 +163,23 @@ class ChildGates:
                     return _impossible(gate, demands)
                 return self._refused(name, gate, seen)
             shortest = min((period for one in demands if (period := seen.rooms[one.gate].period) > 0), default=math.inf)
-            inside, until = Inside(name, passing, seen.now), asked + shortest * calls.RUN_IN_US / 1e6
+            inside, until = Inside(run, name, passing, seen.now), asked + shortest * calls.RUN_IN_US / 1e6
             if monotonic() <= until:
                 self._inside[run.key] = inside
                 if run.passage is None:
-                    run.passage = Passage(until, self._pass_again, Refused(name))
+                    run.passage = Passage(until, partial(self._pass_again, run.key), Refused(name))
                 run.passage.until = until
                 return None
             self._trips.leave(inside.leaving("unused"))
             passing = passing._replace(number=passing.number + 1)
         return Refused(name)
 
-    async def _pass_again(self, run: Run) -> Outcome | None:
+    async def _pass_again(self, key: Key) -> Outcome | None:
         """Let a run pass again whose call comes too late. What it has not used is given back before."""
-        inside = self._inside.pop(run.key, None)
+        inside = self._inside.pop(key, None)
         if inside is None:  # it has ended
             return None
+        run = inside.run
         self._trips.leave(inside.leaving(self._unless_called(run)))
         again = inside.passing._replace(number=inside.passing.number + 1)
         outcome = await self._pass(run, inside.function, again)

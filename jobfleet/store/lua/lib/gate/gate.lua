@@ -115,7 +115,7 @@ local function wake(gate, channel, name, n, now)
   redis.call('HSET', gate.key, 'waiting', gate.waiting)
 end
 
--- Keeps the state of a gate that is no defined limit for 30 days from its use, or from the end of a time for which it is
+-- Keeps the state of a gate that is not a defined limit for 30 days from its use, or from the end of a time for which it is
 -- shut. If it is shut until somebody opens it (`stays`), it is kept until then, and its score has the time in seconds
 -- behind that of the defined limits. Adds its row for `note_used`.
 local function keep_state(gate, used, now)
