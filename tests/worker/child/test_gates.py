@@ -155,6 +155,22 @@ async def test_a_cancelled_run_does_not_count() -> None:
     assert store.outcomes == ["none"]
 
 
+@pytest.mark.parametrize("turns", range(1, 4))
+async def test_a_run_that_is_stopped_while_it_asks_gives_back_what_it_gets(turns: int) -> None:
+    store = Answering()
+    gates = made(store)
+    asking = asyncio.create_task(gates.passed(run_of("a"), handler_of(1), (), {}))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+    asking.cancel()
+    (outcome,) = await asyncio.gather(asking, return_exceptions=True)
+
+    await gates.close()
+    assert isinstance(outcome, asyncio.CancelledError)
+    assert store.outcomes == ["unused"]
+
+
 async def test_a_cost_that_can_never_fit_does_not_stop_the_other_jobs_of_its_function() -> None:
     gates = made(Answering(cannot_fit=1))
 

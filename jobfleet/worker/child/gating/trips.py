@@ -55,7 +55,17 @@ class GateTrips:
         future: asyncio.Future[tuple[Passed, int]] = self._loop.create_future()
         self._asking.append((passing, future))
         self._begin("trip", self._travel)
-        return await future
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if not future.cancelled() and future.exception() is None:  # the answer has come at the same time
+                self._give_back(passing, *future.result())
+            raise
+
+    def _give_back(self, passing: Passing, seen: Passed, place: int) -> None:
+        """Leave the gates that a run has passed that was stopped while it asked."""
+        if not seen.refusals[place]:
+            self.leave(Leaving(passing.holder, passing.demands, "unused", "", seen.now))
 
     def leave(self, leaving: Leaving) -> None:
         """Report the end of a run with the next trip."""
@@ -166,10 +176,11 @@ class GateTrips:
         """Hand out an answer to the runs that wait for it."""
         if not isinstance(answer, Exception):
             self._learn(answer)
-        for place, (_, future) in enumerate(asked):
+        for place, (passing, future) in enumerate(asked):
             if future.done():
-                continue
-            if isinstance(answer, Exception):
+                if not isinstance(answer, Exception):
+                    self._give_back(passing, answer, place)
+            elif isinstance(answer, Exception):
                 future.set_exception(answer)
             else:
                 future.set_result((answer, place))
