@@ -14,7 +14,7 @@ from jobfleet.names import SUFFIX_RULE
 LIMIT = "limit"
 BREAKER = "breaker:"
 """The beginning of the gate of a breaker."""
-_RATE = re.compile(r"(\d{1,9})\s*/\s*(\d{1,6})?\s*(s|min|m|h|d)")
+_RATE = re.compile(r"(\d{1,9})(?:\s*/\s*(\d{1,6})?\s*(s|min|m|h|d))?")
 LONGEST = 366 * 86_400.0
 
 
@@ -133,14 +133,14 @@ def check_limit_name(name: object, *, field: str = "limits") -> str:
 
 
 def named_rate(value: object) -> NamedRate:
-    """Read the rate of a named limit: ``"100/1m"``, ``"100/m"``, ``"5/10s"``, or a whole number per second.
+    """Read the rate of a named limit: ``"100/1m"``, ``"100/m"``, ``"5/10s"``, or a number per second: ``5`` or ``"5"``.
 
     Raises:
         InvalidJob: It does not have one of these forms, or its period is longer than a year.
     """
     match = _RATE.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is not None:
-        unit = PERIODS["min" if match[3] == MINUTE else match[3]]
+        unit = PERIODS["min" if match[3] == MINUTE else match[3] or "s"]
         rate = NamedRate(int(match[1]), int(match[2] or "1") * unit)
     else:
         rate = NamedRate(value if isinstance(value, int) and not isinstance(value, bool) else 0, 1.0)

@@ -38,7 +38,7 @@ SLOWEST = 1 / (366 * 86_400)
 BURST_MAX = 1_000_000
 CONCURRENCY_MAX = 1_000_000
 WEIGHTS = (0.01, 100.0)
-_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(s|min|m|h|d)")
+_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*([1-9]\d{0,5})?\s*(s|min|m|h|d)")
 _NUMBER = rb"(?:-|\d{1,16}(?:\.\d{1,9})?)"
 LINE = re.compile(rb" ".join([_NUMBER] * 4) + rb"(?: .*)?", re.DOTALL)
 """The form of a stored limit."""
@@ -282,18 +282,25 @@ class Rate:
     Attributes:
         count: The number of jobs.
         period: s, min, h or d.
+        times: How many of these the period has.
     """
 
     count: float
     period: str = "s"
+    times: int = 1
 
     def __str__(self) -> str:
-        return f"{self.count:g}/{self.period}"
+        return f"{self.count:g}/{self.times if self.times > 1 else ''}{self.period}"
+
+    @property
+    def seconds(self) -> float:
+        """The length of the period."""
+        return self.times * PERIODS[self.period]
 
     @property
     def every_us(self) -> float:
         """Microseconds from one token to the next."""
-        return PERIODS[self.period] * 1e6 / self.count
+        return self.seconds * 1e6 / self.count
 
     @property
     def burst(self) -> int:
@@ -302,20 +309,20 @@ class Rate:
 
 
 def rate_of(value: object) -> Rate:
-    """Read a rate: ``"100/s"``, ``"10/min"`` or ``"10/m"``, ``"5/h"``, or a number per second.
+    """Read a rate: ``"100/s"``, ``"10/min"`` or ``"10/m"``, ``"5/h"``, ``"5/10s"``, or a number per second.
 
     Raises:
         InvalidJob: It does not have one of these forms, or it is too low or too high.
     """
     match = _RATE.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is not None:
-        rate = Rate(float(match[1]), "min" if match[2] == MINUTE else match[2])
+        rate = Rate(float(match[1]), "min" if match[3] == MINUTE else match[3], int(match[2] or "1"))
     elif isinstance(value, int | float) and not isinstance(value, bool):
         rate = Rate(float(value))
     else:
         rate = Rate(0.0)
-    if not SLOWEST <= rate.count / PERIODS[rate.period] <= FASTEST:
-        raise InvalidJob(f"rate is {value!r}; give a rate such as '100/s', '10/min' or '5/h'.", field="rate")
+    if not SLOWEST <= rate.count / rate.seconds <= FASTEST:
+        raise InvalidJob(f"rate is {value!r}; give a rate such as '100/s', '10/min' or '5/10s'.", field="rate")
     return rate
 
 

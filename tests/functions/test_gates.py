@@ -116,13 +116,19 @@ def test_what_explain_needs_is_published() -> None:
 
 @pytest.mark.parametrize(
     ("text", "rate"),
-    [("100/1m", NamedRate(100, 60)), ("5/10s", NamedRate(5, 10)), ("7/h", NamedRate(7, 3600)), (9, NamedRate(9, 1))],
+    [
+        ("100/1m", NamedRate(100, 60)),
+        ("5/10s", NamedRate(5, 10)),
+        ("7/h", NamedRate(7, 3600)),
+        (9, NamedRate(9, 1)),
+        ("5", NamedRate(5, 1)),
+    ],
 )
 def test_rates_are_read(text: object, rate: NamedRate) -> None:
     assert named_rate(text) == rate
 
 
-@pytest.mark.parametrize("text", ["0/s", "1.5/s", "5", "5/0s", 0, True, "5/1w", None])
+@pytest.mark.parametrize("text", ["0/s", "1.5/s", "1.5", "5/0s", 0, True, "5/1w", None])
 def test_other_rates_are_refused(text: object) -> None:
     with pytest.raises(InvalidJob, match="give a rate such as '100/1m'"):
         named_rate(text)

@@ -32,6 +32,8 @@ def test_a_line_is_read_as_far_as_it_can_be(line: str, limit: Limit) -> None:
         (LimitChange(concurrency=math.inf, weight=2), "0 = = 2 ="),
         (LimitChange(rate="10/min"), "= 6000000.000 10 = 10/min"),
         (LimitChange(rate=3, burst=1), "= 333333.333 1 = 3/s"),
+        (LimitChange(rate="3/1h"), "= 1200000000.000 3 = 3/h"),
+        (LimitChange(rate="5/10s"), "= 2000000.000 5 = 5/10s"),
         (LimitChange(rate=math.inf), "= 0 - = none"),
         (LimitChange(burst=7), "= = 7 = ="),
     ],

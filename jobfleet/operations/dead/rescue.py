@@ -10,7 +10,7 @@ from secrets import token_hex
 from jobfleet.errors import ConfigError, InvalidJob, UnknownGroup, UnknownRescue
 from jobfleet.model.asking import check_number
 from jobfleet.model.fingerprint import FINGERPRINT, check_fingerprint
-from jobfleet.model.limit import PERIODS, rate_of
+from jobfleet.model.limit import rate_of
 from jobfleet.model.who import NOBODY, from_word
 from jobfleet.operations.dead.groups import group
 from jobfleet.operations.fleet_context import FleetContext
@@ -154,7 +154,7 @@ def start(
 def _read_rate(given: object) -> float:
     try:
         rate = rate_of(given)
-        per_second = rate.count / PERIODS[rate.period]
+        per_second = rate.count / rate.seconds
     except InvalidJob:
         per_second = 0.0
     if not 0 < per_second <= RATE_MOST:

@@ -18,11 +18,12 @@ from jobfleet.errors import InvalidJob, JobCancelled
 from jobfleet.functions.batch import Batch, BatchItem
 from jobfleet.functions.registry import JobFunction
 from jobfleet.model.signals import suspension_of
-from jobfleet.outcome import Interrupted
+from jobfleet.outcome import Interrupted, Outcome
 from jobfleet.worker.ipc.lease_board import LeaseBoard
 from jobfleet.worker.run import run_traces
 from jobfleet.worker.run.executor import Executor, OnEnd
 from jobfleet.worker.run.handlers import Handler
+from jobfleet.worker.run.passage import NotStarted
 from jobfleet.worker.run.run import Run
 from jobfleet.worker.run.stop_ladder import StopLadder, limits_of
 from jobfleet.worker.run.stop_state import Stage
@@ -106,6 +107,7 @@ class BatchExecutor:
         self._gathering: dict[JobFunction[..., Any, Any], Gathering] = {}
         self._members: dict[tuple[str, int], Member] = {}
         self._is_flushed = False
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, run: Run, handler: Handler, args: list[Any], kwargs: dict[str, Any], on_end: OnEnd) -> None:
         """Add a run to the batch of its function, and call the function if the batch is full."""
@@ -118,7 +120,7 @@ class BatchExecutor:
             return
         member = self._members[run.key] = Member(run, element, resources, on_end)
         if run.suspicion.is_suspect:
-            self._call(handler, [member])
+            self._pass_and_call(handler, [member])
             return
         self._board.claimed(run.lease.place)  # a waiting job is not charged with a death
         self._gather(handler, member, 0.0 if self._is_flushed else batch.wait)
@@ -172,13 +174,40 @@ class BatchExecutor:
             else:
                 ready.append(member)
         if ready:
-            self._call(gathering.handler, ready)
+            self._pass_and_call(gathering.handler, ready)
+
+    def _pass_and_call(self, handler: Handler, members: list[Member]) -> None:
+        """Call the function, after the jobs have passed their named limits again whose pass has become too old."""
+        if all(one.run.passage is None or not one.run.passage.is_late for one in members):
+            self._call(handler, members)
+            return
+        task = self._loop.create_task(self._call_after_gates(handler, members))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _call_after_gates(self, handler: Handler, members: list[Member]) -> None:
+        outcomes = await asyncio.gather(*map(_renewed, members), return_exceptions=True)
+        ready = []
+        for member, outcome in zip(members, outcomes, strict=True):
+            stop, passage = member.run.stop, member.run.passage
+            if stop.interruption is not None:
+                self._end(member, None, JobCancelled())
+            elif outcome is not None:
+                self._end(member, None, outcome if isinstance(outcome, BaseException) else NotStarted(outcome))
+            elif boottime() >= member.run.lease.until or (passage is not None and passage.is_late):
+                self._gather(handler, member, LEASE_CHECK)
+            else:
+                ready.append(member)
+        if ready:
+            self._call(handler, ready)
 
     def _call(self, handler: Handler, members: list[Member]) -> None:
         call, now = BatchCall(members), boottime()
         for member in members:
             run = member.run
             member.call = call
+            if run.passage is not None:
+                run.passage.is_called = True
             self._board.started(run.lease.place)
             run.started_us += round((now - member.gathered_at) * 1e6)
             soft, hard = limits_of(run.header, handler, self._hard_grace)
@@ -244,6 +273,11 @@ class BatchExecutor:
         if error is None and handler is not None:
             value, error = dumped(handler.function, value)
         member.on_end(value, error)
+
+
+async def _renewed(member: Member) -> Outcome | None:
+    passage = member.run.passage
+    return None if passage is None else await passage.renewed()
 
 
 def loaded(

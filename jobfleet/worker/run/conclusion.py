@@ -55,6 +55,7 @@ from jobfleet.worker.run.executor import Died
 from jobfleet.worker.run.failure import class_of, error_fields, unwritable, with_function
 from jobfleet.worker.run.middleware import MiddlewareChain
 from jobfleet.worker.run.oom_move import OomMover, larger_queue
+from jobfleet.worker.run.passage import NotStarted
 from jobfleet.worker.run.run import Key, Run
 from jobfleet.worker.run.stop_ladder import StopLadder
 from jobfleet.worker.run.stop_state import Stage
@@ -139,7 +140,7 @@ class Conclusions:
             return Succeeded(value)
         if why is not None and stop.stage >= Stage.TERMINATED:
             return why  # the worker has caused this, whatever the process died of
-        if why is not None and isinstance(error, asyncio.CancelledError | JobCancelled):
+        if why is not None and isinstance(error, asyncio.CancelledError | JobCancelled | NotStarted):
             return why
         if isinstance(error, JobCancelled) and stop.cancel_by is not None:
             return Cancelled(stop.cancel_by)
@@ -149,7 +150,7 @@ class Conclusions:
             return Waiting(wait.key, wait.name, wait.delay)
         if isinstance(error, ArgumentsRefused):
             return Broken(str(error), failed_as=INVALID_ARGUMENTS)
-        return error.outcome if isinstance(error, Died) else Raised(error)
+        return error.outcome if isinstance(error, Died | NotStarted) else Raised(error)
 
     def end(self, run: Run, outcome: Outcome) -> None:
         """Free the slot of a run whose code has ended or cannot start, and conclude it."""

@@ -71,12 +71,16 @@ class MiddlewareChain:
         self.is_empty = hooks.is_empty and not self._middleware
         self.tracer = hooks.tracer
 
+    def calls_at_once(self, handler: Handler) -> bool:
+        """Whether nothing has to be called before a function."""
+        return self.is_empty and (not handler.function.injection.resources or handler.where == "process")
+
     def launch(
         self, run: Run, handler: Handler, child: str, args: list[Any], kwargs: dict[str, Any], on_end: OnEnd
     ) -> None:
         """Call a run's function where it runs, behind its hooks and middleware."""
         injection = handler.function.injection
-        is_bare = self.is_empty and (not injection.resources or handler.where == "process")
+        is_bare = self.calls_at_once(handler)
         if not is_bare or (not injection.is_none and handler.where != "process"):
             context = context_of(run, child, args, kwargs)
             if is_bare:
@@ -116,6 +120,8 @@ class MiddlewareChain:
             return value
 
         async def started(*arguments: Any) -> Any:
+            if run.passage is not None and handler.where != "batch":
+                await run.passage.before_call()
             if run.stop.interruption is not None:
                 raise JobCancelled(f"{run.id} is to stop: {run.must_stop}.", job_id=run.id)
             run.executor = self._executors[handler.where]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from jobfleet.functions.running.tracing import RunSpan
     from jobfleet.store.calls.settle import Item
     from jobfleet.worker.run.handlers import Handler
+    from jobfleet.worker.run.passage import Passage
 
 T = TypeVar("T")
 LEASE_CHECK_EVERY = 0.05
@@ -138,6 +139,7 @@ class Run:
         is_quarantined: Whether it runs in a quarantine process.
         header: The header of the envelope, once it was opened.
         handler: The function, once it was found.
+        passage: Its pass through its named limits and its circuit breaker, if it has any.
         parents: The results of the jobs that it has waited for.
         executor: Where it runs, once it runs.
         task: The task that runs it, if it runs on the event loop.
@@ -152,6 +154,7 @@ class Run:
     is_quarantined = False
     header: Mapping[str, Any] = {}
     handler: Handler | None = None
+    passage: Passage | None = None
     parents: Sequence[ParentEnd] = ()
     executor: Stoppable | None = None
     task: asyncio.Task[None] | None = None

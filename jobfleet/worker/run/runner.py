@@ -23,6 +23,7 @@ from jobfleet.worker.run.inputs.parents import Parents
 from jobfleet.worker.run.inputs.payloads import fetched, with_results
 from jobfleet.worker.run.inputs.schema import at_version
 from jobfleet.worker.run.middleware import MiddlewareChain
+from jobfleet.worker.run.passage import NotStarted
 from jobfleet.worker.run.run import Run
 from jobfleet.worker.run.stop_ladder import StopLadder, limits_of
 from jobfleet.worker.run.writes import event_log
@@ -242,8 +243,7 @@ class Runner:
 
     async def _launch_through_gates(self, run: Run, handler: Handler, opened: OpenedEnvelope) -> None:
         """Launch a run that its named limits and its circuit breaker let through."""
-        refusal = await self._gates.passed(run, handler, opened.args, opened.kwargs)
-        await run.lease_confirmed()  # the answer may have waited for Redis
+        refusal = await self._passed(run, handler, opened)
         if run.ending.is_over:
             self._gates.left(run)
             return
@@ -256,6 +256,18 @@ class Runner:
                 outcome = Broken(str(error), failed_as=BAD_SIGNATURE)
         self._gates.left(run)
         self._conclusions.end(run, outcome)
+
+    async def _passed(self, run: Run, handler: Handler, opened: OpenedEnvelope) -> Outcome | None:
+        """Let a run through its gates. If something waits before the call, this asks again right before the call."""
+        refusal = await self._gates.passed(run, handler, opened.args, opened.kwargs)
+        await run.lease_confirmed()  # the answer may have waited for Redis
+        is_next = run.is_quarantined or (handler.where != "batch" and self._middleware.calls_at_once(handler))
+        if refusal is None and run.passage is not None and is_next:
+            try:
+                await run.passage.before_call()
+            except NotStarted as error:
+                return error.outcome
+        return refusal
 
     def _launch(self, run: Run, handler: Handler, args: list[Any], kwargs: dict[str, Any]) -> None:
         if (handler.timeout or handler.hard_timeout or len(run.header) > 1) and handler.where != "batch":

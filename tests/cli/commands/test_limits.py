@@ -88,7 +88,7 @@ def test_what_is_wrong_is_told_in_a_line(cli: Cli, fleet: Fleet, hand: Hand) -> 
 
     for flags, said in (
         ((), "Nothing to set; give concurrency, rate, burst, weight or aging.\n"),
-        (("--rate", "ten"), "rate is 'ten'; give a rate such as '100/s', '10/min' or '5/h'.\n"),
+        (("--rate", "ten"), "rate is 'ten'; give a rate such as '100/s', '10/min' or '5/10s'.\n"),
         (("--weight", "2"), "weight is for groups, which share a queue; give group too.\n"),
         (("--burst", "2"), "burst is for a rate, and default has none there; give rate too.\n"),
     ):

@@ -23,6 +23,11 @@ def state_of(world: World, *fields: str) -> list[bytes | None]:
     return list(world.raw.hmget(world.keys.gate(BREAKER.gate), fields))  # type: ignore[arg-type]  # not a pipeline
 
 
+def waiting_at(world: World) -> list[str]:
+    text: Any = world.raw.hget(world.keys.gate(LIMIT.gate), "waiting")
+    return [one.partition("@")[2] for one in text.decode().split()]
+
+
 def test_a_place_is_free_again_and_a_child_that_waits_is_notified(world: World) -> None:
     world.run(define_limit(world.keys, LIMIT.gate, most=1))
     world.run(pass_gates(world.keys, "c1", [passing("a", LIMIT)]))
@@ -39,7 +44,10 @@ def test_a_place_is_free_again_and_a_child_that_waits_is_notified(world: World) 
     assert message is not None
     assert message["data"] == b"limit:x"
     assert world.raw.exists(world.keys.inside(LIMIT.gate)) == 0
-    assert world.raw.hget(world.keys.gate(LIMIT.gate), "waiting") == b"c2"
+    assert waiting_at(world) == ["c2"]
+
+    world.run(leave_gates(world.keys, "c2", [], gone=[LIMIT]))
+    assert waiting_at(world) == [], "a child that ends is notified no more"
 
 
 def test_a_run_frees_its_place_although_the_limit_was_removed_while_it_ran(world: World) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from jobfleet.model.gates import Demand
 from jobfleet.store.calls.gate.passing import Leaving, Passed, Passing, Room, leave_gates, pass_gates
 from jobfleet.store.calls.gate.state import define_limit, shut_gate
@@ -33,7 +35,8 @@ def test_as_many_pass_as_there_are_places_and_the_child_is_to_be_notified(world:
     assert seen.refusals == ("", "", "limit:x")
     assert seen.rooms == {"limit:x": Room(0, -1, 0, 0, 0)}
     assert inside(world, "limit:x") == [b"7 0 mail.0.a", b"7 0 mail.0.b"]
-    assert world.raw.hget(world.keys.gate("limit:x"), "waiting") == b"c"
+    waiting: Any = world.raw.hget(world.keys.gate("limit:x"), "waiting")
+    assert waiting.endswith(b"@c")
 
 
 def test_costs_count_against_the_rate_until_the_period_is_over(world: World) -> None:
@@ -111,3 +114,22 @@ def test_an_unused_run_gives_its_cost_back(world: World) -> None:
     world.run(leave_gates(world.keys, "c", [Leaving("7 0 mail.0.a", demands, "unused", "", seen.now)]))
 
     assert world.run(pass_gates(world.keys, "", [], look=demands)).rooms["limit:x"].units == 10
+
+
+def test_the_list_of_children_that_wait_is_bounded_and_forgets_those_that_do_not_ask_again(world: World) -> None:
+    key = world.keys.gate("limit:x")
+    world.run(define_limit(world.keys, "limit:x", most=1))
+    world.run(pass_gates(world.keys, "c", [passing("a", Demand("limit:x"))]))
+    world.raw.hset(key, "waiting", f"{world.now // 1_000_000 - 31}@dead {world.now // 1_000_000 - 20}@slow c-of-old")
+
+    for child in ("c1", "slow"):
+        world.run(pass_gates(world.keys, child, [passing("b", Demand("limit:x"))]))
+
+    waiting: Any = world.raw.hget(key, "waiting")
+    assert [one.partition("@")[2] for one in waiting.decode().split()] == ["slow", "c1"]
+    assert int(waiting.split(b"@")[0]) >= world.now // 1_000_000 - 1, "it has renewed its time"
+    for number in range(300):
+        world.go(
+            pass_gates(world.keys, f"machine-{number}.example.com:{number}:9ecf70.0", [], look=[Demand("limit:x")])
+        )
+    assert len(world.raw.hget(key, "waiting").split()) == 200  # type: ignore[union-attr]

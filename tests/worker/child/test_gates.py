@@ -15,6 +15,7 @@ from jobfleet.model.signals import Suspended
 from jobfleet.outcome import Broken, Cancelled, Refused, TimedOut
 from jobfleet.store.call import Call
 from jobfleet.store.calls.gate.passing import Passed, Room
+from jobfleet.store.calls.gate.state import GateSeen
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.script import Script
 from jobfleet.worker.child.gating.gates import ChildGates
@@ -70,7 +71,7 @@ class Refusing(Answering):
         if call.script.name == "leave_gates":
             return await super().run(call)
         if call.script.name == "gates":
-            return 1, []
+            return 1, [GateSeen(str(call.args[4]), {}, 0, ())]
         runs = sum(str(word).startswith("mail.0.") for word in call.args)
         return Passed(1, ("",) * runs, frozenset(), {name: Room(-1, -1, 0, 0, 0) for name in named})
 
@@ -78,7 +79,7 @@ class Refusing(Answering):
 def run_of(suffix: str) -> Any:
     return SimpleNamespace(
         id=f"mail.0.{suffix}", token=7, key=suffix, lane=SimpleNamespace(queue="mail"), grant=SimpleNamespace(meta=""),
-        stop=SimpleNamespace(has_limits=False, interruption=None),
+        stop=SimpleNamespace(has_limits=False, interruption=None), passage=None,
     )  # fmt: skip
 
 
@@ -95,7 +96,10 @@ def handler_of(cost: int, limit: str = "x", *more: str) -> Any:
 
 
 async def passed(gates: ChildGates, run: Any, cost: int = 1) -> object:
-    return await asyncio.wait_for(gates.passed(run, handler_of(cost), (), {}), 10)
+    outcome = await asyncio.wait_for(gates.passed(run, handler_of(cost), (), {}), 10)
+    if run.passage is not None:
+        run.passage.is_called = True
+    return outcome
 
 
 async def test_a_run_that_asks_again_when_a_trip_ends_is_answered() -> None:
@@ -149,6 +153,22 @@ async def test_a_cancelled_run_does_not_count() -> None:
 
     await gates.close()
     assert store.outcomes == ["none"]
+
+
+@pytest.mark.parametrize("turns", range(1, 4))
+async def test_a_run_that_is_stopped_while_it_asks_gives_back_what_it_gets(turns: int) -> None:
+    store = Answering()
+    gates = made(store)
+    asking = asyncio.create_task(gates.passed(run_of("a"), handler_of(1), (), {}))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+    asking.cancel()
+    (outcome,) = await asyncio.gather(asking, return_exceptions=True)
+
+    await gates.close()
+    assert isinstance(outcome, asyncio.CancelledError)
+    assert store.outcomes == ["unused"]
 
 
 async def test_a_cost_that_can_never_fit_does_not_stop_the_other_jobs_of_its_function() -> None:

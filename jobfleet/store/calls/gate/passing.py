@@ -24,16 +24,19 @@ class Passing(NamedTuple):
         id: The id of its job.
         token: Its fencing token.
         demands: What it needs.
+        number: How many times it has passed before. Each time it holds other places, so a late report that it has left
+            those of an earlier time does not free them.
     """
 
     id: str
     token: int
     demands: tuple[Demand, ...]
+    number: int = 0
 
     @property
     def holder(self) -> str:
         """The run as a holder of places; see `calls.lock.Holder`."""
-        return f"{self.token} 0 {self.id}"
+        return f"{self.token} {self.number} {self.id}"
 
 
 class Leaving(NamedTuple):
@@ -64,6 +67,7 @@ class Room(NamedTuple):
         at: When there is more, µs; 0 if that is not known.
         then: How much there is then.
         period: The period of the rate in µs; 0 without one, -1 if no limit has this name.
+        words: The settings of a breaker; see `Demand`.
     """
 
     places: int
@@ -71,6 +75,7 @@ class Room(NamedTuple):
     at: int
     then: int
     period: int
+    words: str = ""
 
 
 class Passed(NamedTuple):
@@ -113,17 +118,32 @@ def pass_gates(keys: Keyspace, child: str, runs: Sequence[Passing], *, look: Seq
             int(reply[1]),
             tuple(names[abs(number) - 1] if number else "" for number in refusals),
             frozenset(place for place, number in enumerate(refusals) if number < 0),
-            {name: Room(*rooms[5 * at : 5 * at + 5]) for at, name in enumerate(names)},
+            {name: _room(rooms[5 * at : 5 * at + 5], gates[name]) for at, name in enumerate(names)},
         )
 
     return Call(load("pass_gates"), _keys(keys, names), tuple(args), read)
 
 
-def leave_gates(keys: Keyspace, child: str, runs: Sequence[Leaving]) -> Call[list[tuple[str, str, str]]]:
-    """Free the places of runs, and count their outcomes; return the breakers that changed: name, state and reason."""
-    gates = {one.gate: one.words for run in runs for one in run.demands}
+def _room(numbers: Sequence[int], words: str) -> Room:
+    places, units, at, then, period = numbers
+    return Room(places, units, at, then, period, words)
+
+
+def leave_gates(
+    keys: Keyspace, child: str, runs: Sequence[Leaving], *, gone: Sequence[Demand] = ()
+) -> Call[list[tuple[str, str, str]]]:
+    """Free the places of runs, and count their outcomes; return the breakers that changed: name, state and reason.
+
+    Args:
+        keys: The fleet's keys.
+        child: The child that reports.
+        runs: The runs.
+        gone: The gates for which the child does not wait any more, because it ends.
+    """
+    gates = {one.gate: one.words for one in (*gone, *(one for run in runs for one in run.demands))}
     numbers = {name: place for place, name in enumerate(gates, start=1)}
-    args: list[Argument] = [keys.gate_freed(""), child, len(gates), *(part for pair in gates.items() for part in pair)]
+    args: list[Argument] = [keys.gate_freed(""), child, int(bool(gone)), len(gates)]
+    args += [part for pair in gates.items() for part in pair]
     for run in runs:
         args += (run.holder, run.outcome, run.error, run.passed, len(run.demands))
         args += [part for one in run.demands for part in (numbers[one.gate], one.cost)]

@@ -109,9 +109,9 @@ def gates(
     Args:
         keys: The fleet's keys.
         names: The names; none for all gates.
-        skip: How many of all gates to skip.
+        skip: How many of all gates to skip; with names, how many of the runs of each.
         held_us: For how long the returned runs must have been inside.
-        most: How many runs are returned at most per gate.
+        most: How many runs are returned at most per gate, the one that passed first in front.
     """
     return Call(load("gates"), (keys.gates,), (keys.tag, skip, held_us, most, *names), _seen)
 

@@ -58,7 +58,7 @@ if changed then
     redis.call('UNLINK', KEYS[2])
     redis.call('ZREM', KEYS[1], name)
   end
-  if kept ~= '' then wake(gate, channel, name, 1000) end
+  if kept ~= '' then wake(gate, channel, name, 1000, now) end
 end
 
 return {'defined', changed and 1 or 0}

@@ -4,7 +4,7 @@
 -- READS   gate:<name>   hash    definition and state
 --         inside:<name> zset the runs inside by the time they passed
 -- ARGV    1 tag         text    the fleet's prefix
---         2 skip        int     number of gates to skip, if no names are given
+--         2 skip        int     number of gates to skip; if names are given, number of runs per gate to skip
 --         3 held        int     µs for which the runs that are returned must have been inside
 --         4 most        int     maximum number of these runs per gate
 --         5..* name     text    of the gates; at most 50; none for the next 50
@@ -19,6 +19,7 @@
 local tag, skip, now = ARGV[1], tonumber(ARGV[2]), now_us()
 local before = int(now - tonumber(ARGV[3]))
 local names, rows = {unpack(ARGV, 5)}, {}
+local from = #names == 0 and 0 or skip
 if #names == 0 then names = redis.call('ZRANGE', KEYS[1], int(skip), int(skip + 49)) end
 
 -- A damaged gate must not hide the others.
@@ -30,7 +31,7 @@ for i = 1, #names do
   if fields.err then fields = {'unreadable', 'gate:' .. name} end
   if not is_known then fields[#fields + 1], fields[#fields + 2] = 'unreadable', 'inside:' .. name end
   rows[at], rows[at + 1], rows[at + 2], rows[at + 3] = name, fields, is_known and running or 0, {}
-  if is_known then rows[at + 3] = redis.call('ZRANGEBYSCORE', runs, '-inf', before, 'LIMIT', '0', ARGV[4]) end
+  if is_known then rows[at + 3] = redis.call('ZRANGEBYSCORE', runs, '-inf', before, 'LIMIT', int(from), ARGV[4]) end
 end
 
 return {'gates', int(now), rows}

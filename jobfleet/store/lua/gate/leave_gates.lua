@@ -7,8 +7,9 @@
 --         2..* gate:<id> hash   gate:<id>, inside:<id> (zset: runs by the time they passed), two keys per item
 -- ARGV    1 channel     text    prefix of the channels on which children are notified of room
 --         2 child       text    who reports
---         3 count       int     number of gates
---         4..* rest     text    the gates, then the runs
+--         3 gone        int     1 if the child ends, and waits for none of these gates any more
+--         4 count       int     number of gates
+--         5..* rest     text    the gates, then the runs
 -- FLAGS   allow-oom
 -- GUARDS  deadline once
 -- RETURNS {"left", now, {gate, state, why, …}}   the breakers whose state has changed: open, or empty for closed
@@ -18,11 +19,11 @@
 -- @include lib/gate/gate
 
 local KEYS, ARGV = KEYS, ARGV
-local channel, child, count = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local channel, child, gone, count = ARGV[1], ARGV[2], ARGV[3] == '1', tonumber(ARGV[4])
 local now = now_us()
 local stamp = int(now)
 
-local gates, leaving, changes, at = {}, {}, {}, 4
+local gates, leaving, changes, at = {}, {}, {}, 5
 for i = 1, count do
   local key, runs_key, words = KEYS[2 * i], KEYS[2 * i + 1], ARGV[at + 1]
   gates[i] = words == '' and limit_of(key, runs_key, now) or breaker_of(key, runs_key, words, now)
@@ -98,7 +99,11 @@ for i = 1, count do
     keep_state(gate, used, now)
   end
   local room = gate.is_breaker and gate.why and gate.state == '' and 1000 or gate.freed
-  if room > 0 then wake(gate, channel, gate.name, room) end
+  if gone and gate.waiting ~= '' then
+    gate.waiting = waiting_text(waiting_of(gate, now, child), 1)
+    redis.call('HSET', gate.key, 'waiting', gate.waiting)
+  end
+  if room > 0 then wake(gate, channel, gate.name, room, now) end
 end
 if #used > 0 then note_used(KEYS[1], used, now) end
 

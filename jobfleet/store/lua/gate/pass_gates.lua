@@ -84,10 +84,8 @@ for i = 1, count do
   if gate.is_new then
     for _, word in ipairs({'state', 'half', 'ok', '0', 'until', '0'}) do fields[#fields + 1] = word end
   end
-  if (gate.closed or gate.places < 1) and child ~= '' and not string.find(' ' .. gate.waiting .. ' ', ' ' .. child .. ' ', 1, true) then
-    fields[#fields + 1] = 'waiting'
-    fields[#fields + 1] = gate.waiting == '' and child or gate.waiting .. ' ' .. child
-  end
+  local waiting = (gate.closed or gate.places < 1) and wait_at(gate, child, now)
+  if waiting then fields[#fields + 1], fields[#fields + 2] = 'waiting', waiting end
   if #fields > 0 then redis.call('HSET', gate.key, unpack(fields)) end
   if #gate.holders > 0 then
     local pairs_of = {}

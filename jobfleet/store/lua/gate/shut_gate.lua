@@ -56,6 +56,6 @@ if changed and not gate.defined then
   keep_state(gate, used, now)
   note_used(KEYS[1], used, now)
 end
-if for_us == 0 then wake(gate, channel, name, 1000) end
+if for_us == 0 then wake(gate, channel, name, 1000, now) end
 
 return {'shut', changed and 1 or 0}

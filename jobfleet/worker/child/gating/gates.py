@@ -1,8 +1,9 @@
 """The gates of a child's runs: named limits and circuit breakers, which all children of the fleet share.
 
-A run passes its gates before its code starts; see trips.py. A run that is refused goes back to its position, without
-a start. Until there is room, claims of this child leave the jobs of its function in the queue, or take only as many as
-there is room for. So other jobs are not blocked, and a used-up limit costs nothing.
+A run passes its gates before its code starts; see trips.py. If the call of its function comes too late, for example
+because its batch or its middleware waits, it gives its cost back and passes again. A run that is refused goes back to
+its position. Until there is room, claims of this child leave the jobs of its function in the queue, or take only as
+many as there is room for. So other jobs are not blocked, and a used-up limit costs nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from jobfleet.clock import monotonic, to_us
@@ -25,21 +27,22 @@ from jobfleet.store.calls.gate import state
 from jobfleet.store.calls.gate.passing import Leaving, Passed, Passing
 from jobfleet.store.channels.aio import AsyncChannels
 from jobfleet.store.keys import Keyspace
+from jobfleet.worker.child.gating.refusals import Refusals
 from jobfleet.worker.child.gating.trips import GateTrips
 from jobfleet.worker.run.executor import Died, OnEnd
 from jobfleet.worker.run.failure import class_of
 from jobfleet.worker.run.handlers import Handler
+from jobfleet.worker.run.passage import TRIES, Passage
 from jobfleet.worker.run.run import Key, Run
 from jobfleet.worker.run.stop_ladder import StopLadder
 from jobfleet.worker.run.writes.locks import ended_holders
 
 log = logging.getLogger("jobfleet.worker")
+WAIT = 8.0
+"""Seconds after which a child looks again at a gate that has room only later: its limit may have been raised. This keeps
+the child in the list of those that are notified, and so must be shorter than the time after which Redis drops it."""
 POLL = 1.0
 """Seconds between two looks at a gate without room, of which nobody may notify this child."""
-RELOOK = 5.0
-"""Seconds after which a child looks again at a gate that will have room only later: its limit may have been raised."""
-TRIES = 5
-"""How many times a run asks again whose answers come too late."""
 SENDING = 5.0
 """Seconds that the last reports may take."""
 FAILED_US = 5_000_000
@@ -51,10 +54,23 @@ HELD_US = 2_000_000
 
 
 class Inside(NamedTuple):
-    """A run that has passed its gates."""
+    """A run that has passed its gates.
 
+    Attributes:
+        run: The run.
+        function: The name of its function.
+        passing: What it has passed with.
+        now: When, µs.
+    """
+
+    run: Run
+    function: str
     passing: Passing
     now: int
+
+    def leaving(self, outcome: str, error: str = "") -> Leaving:
+        """Its report that it leaves."""
+        return Leaving(self.passing.holder, self.passing.demands, outcome, error, self.now)
 
 
 class Short(NamedTuple):
@@ -65,12 +81,14 @@ class Short(NamedTuple):
         units: How much their costs may be together.
         at: When to look again (monotonic clock).
         then: How much room there is then, if that is known; otherwise 0.
+        words: The settings of a breaker; see `Demand`.
     """
 
     places: float
     units: float
     at: float
     then: int
+    words: str = ""
 
 
 class ChildGates:
@@ -101,7 +119,9 @@ class ChildGates:
         self._shares: dict[str, int] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._trips = GateTrips(store, keys, child=child, begin=self._begin, on_rooms=self._learn)
+        self._refusals = Refusals(store, keys, child=child)
         self._undefined: set[str] = set()
+        self._checked: dict[str, int] = {}
         self.on_change: Callable[[bool, bool], None] = lambda _open, _more: None
 
     def shares(self) -> Mapping[str, int]:
@@ -124,8 +144,11 @@ class ChildGates:
             return Broken(str(error), failed_as="limits")
         except Exception as error:  # noqa: BLE001 - the user's function of the cost may raise anything
             return Broken(f"the cost of its limits cannot be read: {describe(error)}", failed_as="limits")
+        return await self._pass(run, name, Passing(run.id, run.token, demands))
+
+    async def _pass(self, run: Run, name: str, passing: Passing) -> Outcome | None:
+        demands = passing.demands
         self._expect(name, demands)
-        passing = Passing(run.id, run.token, demands)
         for _ in range(TRIES):
             asked = monotonic()
             try:
@@ -139,12 +162,32 @@ class ChildGates:
                     self._changed()
                     return _impossible(gate, demands)
                 return self._refused(name, gate, seen)
-            shortest = min((period for one in demands if (period := seen.rooms[one.gate].period) > 0), default=0)
-            if not shortest or (monotonic() - asked) * 1e6 <= shortest * calls.RUN_IN_US:
-                self._inside[run.key] = Inside(passing, seen.now)
+            shortest = min((period for one in demands if (period := seen.rooms[one.gate].period) > 0), default=math.inf)
+            inside, until = Inside(run, name, passing, seen.now), asked + shortest * calls.RUN_IN_US / 1e6
+            if monotonic() <= until:
+                self._inside[run.key] = inside
+                if run.passage is None:
+                    run.passage = Passage(until, partial(self._pass_again, run.key), Refused(name))
+                run.passage.until = until
                 return None
-            self._trips.leave(Leaving(passing.holder, demands, "unused", "", seen.now))
+            self._trips.leave(inside.leaving("unused"))
+            passing = passing._replace(number=passing.number + 1)
         return Refused(name)
+
+    async def _pass_again(self, key: Key) -> Outcome | None:
+        """Let a run pass again whose call comes too late. What it has not used is given back before."""
+        inside = self._inside.pop(key, None)
+        if inside is None:  # it has ended
+            return None
+        run = inside.run
+        self._trips.leave(inside.leaving(self._unless_called(run)))
+        again = inside.passing._replace(number=inside.passing.number + 1)
+        outcome = await self._pass(run, inside.function, again)
+        await run.lease_confirmed()  # the answer may have waited for Redis
+        return outcome
+
+    def _unless_called(self, run: Run) -> str:
+        return "none" if run.passage is not None and run.passage.is_called else "unused"
 
     def _refused(self, function: str, gate: str, seen: Passed) -> Outcome:
         if gate.startswith(f"{BREAKER}group:"):  # the function's jobs of other groups must not wait
@@ -167,7 +210,7 @@ class ChildGates:
         """A run that has passed did not start."""
         inside = self._inside.pop(run.key, None)
         if inside is not None:
-            self._trips.leave(Leaving(inside.passing.holder, inside.passing.demands, "unused", "", inside.now))
+            self._trips.leave(inside.leaving("unused"))
 
     def _ended(self, run: Run, error: BaseException | None) -> None:
         inside = self._inside.pop(run.key, None)
@@ -178,38 +221,26 @@ class ChildGates:
         is_late = run.stop.has_limits and self._ladder.is_past(run)
         why = run.stop.interruption
         if isinstance(error, RateLimited):
-            self._spawn(self._close(run, inside, error))
+            names = [one.gate for one in inside.passing.demands if one.gate.startswith(LIMIT)]
+            self._spawn(self._refusals.close(run, names, error, since=inside.now))
         if is_late or (isinstance(why, TimedOut) and isinstance(error, asyncio.CancelledError | JobCancelled | Died)):
             outcome, what = "fail", "TimeoutError"
         elif (why is not None and not isinstance(why, TimedOut)) or _says_nothing(error):
-            outcome, what = "none", ""
+            outcome, what = self._unless_called(run), ""
         else:
             outcome, what = ("ok", "") if error is None else ("fail", class_of(error))
-        self._trips.leave(Leaving(inside.passing.holder, inside.passing.demands, outcome, what, inside.now))
-
-    async def _close(self, run: Run, inside: Inside, error: RateLimited) -> None:
-        """Close the limits that a run has found used up."""
-        names = [one.gate for one in inside.passing.demands if one.gate.startswith(LIMIT)]
-        if error.limit is not None:
-            names = [f"{LIMIT}:{error.limit}"]
-        for name in names:
-            call = state.shut_gate(
-                self._keys, name, to_us(error.delay), by=self._child, reason=f"RateLimited in {run.id}",
-                since=inside.now,
-            )  # fmt: skip
-            if await self._store.run(call):
-                log.info("limit.closed limit=%s seconds=%g job_id=%s", name.partition(":")[2], error.delay, run.id)
+        self._trips.leave(inside.leaving(outcome, what))
 
     # --- its tasks -------------------------------------------------------------------------------
 
     def _begin(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         if name not in self._tasks:
-            self._tasks[name] = self._loop.create_task(self._done(name, work()))
+            self._tasks[name] = self._loop.create_task(self._done(name, work))
 
-    async def _done(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+    async def _done(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Do some work. At its end it may be begun again at once: a callback would come too late for what was added."""
         try:
-            await work
+            await work()
         except JobfleetError as error:  # what a run waits for is looked at again after POLL
             log.error("gates.failed %s: %s", name, error)
         finally:
@@ -224,6 +255,9 @@ class ChildGates:
             self._timer.cancel()
         if (hearing := self._tasks.pop("hear", None)) is not None:
             hearing.cancel()
+        waits = [Demand(gate, 1, short.words) for gate, short in self._short.items() if short.places <= 0]
+        if waits:
+            self._spawn(self._trips.wait_no_more(waits))
         if self._tasks:
             await asyncio.wait([*self._tasks.values()], timeout=SENDING)
 
@@ -241,9 +275,9 @@ class ChildGates:
     def _learn(self, seen: Passed) -> None:
         """Note the room that an answer tells of."""
         for gate, room in seen.rooms.items():
-            if room.period < 0 and gate not in self._undefined:
+            if room.period < 0 and gate not in self._undefined and gate.startswith(LIMIT):
                 self._undefined.add(gate)
-                log.warning("limit.undefined limit=%s nothing limits its jobs until it is defined", gate[6:])
+                log.warning("limit.undefined limit=%s nothing limits its jobs until it is defined", _limit_of(gate))
             places = math.inf if room.places == calls.UNLIMITED else room.places
             units = math.inf if room.units == calls.UNLIMITED else room.units
             highest = max((one[gate].cost for one in self._wanted.values() if gate in one), default=1)
@@ -252,9 +286,9 @@ class ChildGates:
                 continue
             ahead = (room.at - seen.now) / 1e6
             is_known = bool(room.at) and ahead < 1e6 and (units < math.inf or not places)
-            is_soon = is_known and ahead <= RELOOK
-            wait = POLL if not is_known else max(ahead, 0.0) if is_soon else RELOOK
-            self._short[gate] = Short(places, units, monotonic() + wait, room.then if is_soon else 0)
+            is_known = is_known and ahead <= WAIT
+            at, then = (max(ahead, 0.0), room.then) if is_known else (WAIT if ahead > WAIT else POLL, 0)
+            self._short[gate] = Short(places, units, monotonic() + at, then, room.words)
             if not places:
                 self._begin("hear", self._hear)
         self._changed()
@@ -294,7 +328,7 @@ class ChildGates:
             if short.then:
                 least = min((one[gate].cost for one in self._wanted.values() if gate in one), default=1)
                 places = short.places if short.places > 0 else 1
-                self._short[gate] = Short(places, max(short.then, least), now + POLL, 0)
+                self._short[gate] = short._replace(places=places, units=max(short.then, least), at=now + POLL, then=0)
             else:
                 self._short[gate] = short._replace(at=now + POLL)
                 asked.append(gate)
@@ -304,14 +338,26 @@ class ChildGates:
 
     async def _ask_for_room(self, gates: Sequence[str]) -> None:
         """Ask for the room of some gates, after the places of runs that have died are freed."""
-        words = {gate: one for wanted in self._wanted.values() for gate, one in wanted.items()}
-        _, rows = await self._store.run(state.gates(self._keys, gates, held_us=HELD_US, most=state.MOST_HELD))
-        for row in rows:
-            demands = (words.get(row.name, Demand(row.name)),)
-            for holder in await ended_holders(self._store, self._keys, row.holders):
-                self._trips.leave(Leaving(holder, demands, "fail", "the death of its process", 0))
-        look = [words.get(gate, Demand(gate)) for gate in gates]
-        await self._trips.look(look)
+        words = {gate: short.words for gate, short in self._short.items()}
+        skips = [self._checked.pop(gate, 0) for gate in gates]
+        rows = await self._store.run_many(
+            [
+                state.gates(self._keys, [gate], skip=skip, held_us=HELD_US, most=state.MOST_HELD)
+                for gate, skip in zip(gates, skips, strict=True)
+            ]
+        )
+        for gate, skip, answer in zip(gates, skips, rows, strict=True):
+            if isinstance(answer, JobfleetError):
+                raise answer
+            row = answer[1][0]
+            words[gate] = words.get(gate) or row.fields.get("words", "")
+            ended = await ended_holders(self._store, self._keys, row.holders) if row.holders else []
+            if len(row.holders) == state.MOST_HELD:  # go on behind them the next time
+                self._checked[gate] = skip + state.MOST_HELD - len(ended)
+            for holder in ended:
+                demand = Demand(gate, 1, words[gate])
+                self._trips.leave(Leaving(holder, (demand,), "fail", "the death of its process", 0))
+        await self._trips.look([Demand(gate, 1, words[gate]) for gate in gates])
 
     async def _hear(self) -> None:
         """Listen for room of gates that were full or closed."""
@@ -323,19 +369,24 @@ class ChildGates:
                     short = self._short.get(message.text or "")
                     if message.text and short is not None:
                         places = max(0, short.places) + 1
-                        self._short[message.text] = Short(places, short.units, monotonic() + POLL, 0)
+                        self._short[message.text] = short._replace(places=places, at=monotonic() + POLL, then=0)
                         self._changed()
         finally:
             await channels.close()
 
 
 def _impossible(gate: str, demands: Sequence[Demand]) -> Outcome:
-    name, cost = gate.partition(":")[2], next(one.cost for one in demands if one.gate == gate)
+    name, cost = _limit_of(gate), next(one.cost for one in demands if one.gate == gate)
     return Broken(
         f"its cost is {cost:,}, which is more than limit {name!r} allows in a whole period; raise its rate: "
         f"'jobfleet limits named {name} --rate N/TIME'",
         failed_as="limits",
     )
+
+
+def _limit_of(gate: str) -> str:
+    """The name of the limit of a gate."""
+    return gate.removeprefix(f"{LIMIT}:")
 
 
 def _says_nothing(error: BaseException | None) -> bool:

@@ -55,7 +55,17 @@ class GateTrips:
         future: asyncio.Future[tuple[Passed, int]] = self._loop.create_future()
         self._asking.append((passing, future))
         self._begin("trip", self._travel)
-        return await future
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if not future.cancelled() and future.exception() is None:  # the answer has come at the same time
+                self._give_back(passing, *future.result())
+            raise
+
+    def _give_back(self, passing: Passing, seen: Passed, place: int) -> None:
+        """Leave the gates that a run has passed that was stopped while it asked."""
+        if not seen.refusals[place]:
+            self.leave(Leaving(passing.holder, passing.demands, "unused", "", seen.now))
 
     def leave(self, leaving: Leaving) -> None:
         """Report the end of a run with the next trip."""
@@ -77,6 +87,16 @@ class GateTrips:
             is_unreadable = isinstance(seen, ScriptContractError)
             self._learn(self._held([one.gate], seen, 0) if is_unreadable else seen)
 
+    async def wait_no_more(self, gates: Sequence[Demand]) -> None:
+        """Report that this child ends, and so waits for room of no gate any more."""
+        trip = [
+            calls.leave_gates(self._keys, self._child, (), gone=gates[at : at + calls.CHUNK])
+            for at in range(0, len(gates), calls.CHUNK)
+        ]
+        for answer in await self._sent(trip):
+            if isinstance(answer, Exception):  # Redis drops it from the lists after a while
+                log.info("gates.unsent %s", answer)
+
     def _look_call(self, gates: Sequence[Demand]) -> Call[Passed]:
         return calls.pass_gates(self._keys, self._child, (), look=gates)
 
@@ -87,8 +107,9 @@ class GateTrips:
         """
         await asyncio.sleep(0)  # runs that end in one turn of the loop leave together
         while self._asking or self._leaving:
-            asked, self._asking = self._asking[: calls.CHUNK], self._asking[calls.CHUNK :]
             left, self._leaving = self._leaving[: calls.CHUNK], self._leaving[calls.CHUNK :]
+            most = 0 if self._leaving else calls.CHUNK
+            asked, self._asking = self._asking[:most], self._asking[most:]
             trip: list[Call[Any]] = [calls.leave_gates(self._keys, self._child, left)] if left else []
             trip += [self._pass_call(asked)] if asked else []
             answers = await self._sent(trip)
@@ -155,10 +176,11 @@ class GateTrips:
         """Hand out an answer to the runs that wait for it."""
         if not isinstance(answer, Exception):
             self._learn(answer)
-        for place, (_, future) in enumerate(asked):
+        for place, (passing, future) in enumerate(asked):
             if future.done():
-                continue
-            if isinstance(answer, Exception):
+                if not isinstance(answer, Exception):
+                    self._give_back(passing, answer, place)
+            elif isinstance(answer, Exception):
                 future.set_exception(answer)
             else:
                 future.set_result((answer, place))

@@ -103,9 +103,10 @@ def refused(run: Run, outcome: Outcome) -> None:
     gates = run.handler.function.gates
     if gates is None or not gates.limits:
         _UNLIMITED.add(_function(run))
-        text = "limit.unused function=%s it raises RateLimited and names no limit, so only this job waits: write %s"
+        text = "limit.unused function=%s it raises %s, so only this job waits: write %s"
+        named = f"RateLimited for {error.limit!r} and does not name this limit in its options" if error.limit else ""
         remedy = f"@job(limits=[{error.limit or 'NAME'!r}])"
-        log.warning(text, _function(run), remedy, extra={"run": run})
+        log.warning(text, _function(run), named or "RateLimited and names no limit", remedy, extra={"run": run})
 
 
 def parked(run: Run, reason: str, grace: float) -> None:

@@ -104,8 +104,8 @@ def test_a_function_without_limits_that_a_service_refuses_is_named_once(
     lines = [one.getMessage() for one in caplog.records if "limit.unused" in one.getMessage()]
     (line,) = lines
     assert line == (
-        "limit.unused function=test.ask_a_service it raises RateLimited and names no limit, so only this job waits: "
-        "write @job(limits=['github'])"
+        "limit.unused function=test.ask_a_service it raises RateLimited for 'github' and does not name this limit in "
+        "its options, so only this job waits: write @job(limits=['github'])"
     )
 
 

@@ -3,6 +3,7 @@
 -- for 68 of them: the period, the 3 within which a run must start after it has passed, and the bucket itself.
 -- @include lib/base/number
 local BUCKETS, SPAN, STATE_MS, FIRST_US, DEFINED = 64, 68, 2592000000, 1000000, '9e15'
+local WAITING_MOST, WAITING_S = 200, 30
 local BY_HAND = 7e15  -- a limit that is closed until this time or later stays so until somebody opens it
 local LIMIT = {'most', 'low', 'high', 'level', 'count', 'period', 'used', 'first', 'closed', 'waiting', 'defined'}
 local BREAKER = {'state', 'until', 'ok', 'counts', 'waiting'}
@@ -77,16 +78,41 @@ local function free_at(gate, need)
   return 0, 0
 end
 
--- Notifies the first `n` children that wait for room, each on its channel.
-local function wake(gate, channel, name, n)
-  local rest = gate.waiting
-  while n > 0 and rest ~= '' do
-    local child, after = string.match(rest, '^(%S+) ?(.*)$')
-    redis.call('PUBLISH', channel .. child, name)
-    rest, n = after, n - 1
+-- The children that wait for room, the one that waits longest first: `time@child`, in seconds. A child that waits renews its
+-- time; one that has not done so for `WAITING_S` is dead or waits no more. `left` is a child to leave out.
+local function waiting_of(gate, now, left)
+  local rows = {}
+  for at, child in string.gmatch(gate.waiting, '(%d+)@(%S+)') do
+    if tonumber(at) > now / 1e6 - WAITING_S and child ~= left then rows[#rows + 1] = {at = tonumber(at), child = child} end
   end
-  if rest ~= gate.waiting then redis.call('HSET', gate.key, 'waiting', rest) end
-  gate.waiting = rest
+  return rows
+end
+
+local function waiting_text(rows, from)
+  local parts = {}
+  for i = from, #rows do parts[#parts + 1] = int(rows[i].at) .. '@' .. rows[i].child end
+  return table.concat(parts, ' ')
+end
+
+-- The text of the list in which a child waits; nil if it need not change. Further children ask again each second.
+local function wait_at(gate, child, now)
+  local rows, own, second = waiting_of(gate, now), nil, math.floor(now / 1e6)
+  for i = 1, #rows do
+    if rows[i].child == child then own = rows[i] end
+  end
+  if child == '' or (own and second - own.at < WAITING_S / 4) or (not own and #rows >= WAITING_MOST) then return nil end
+  if own then own.at = second else rows[#rows + 1] = {at = second, child = child} end
+  return waiting_text(rows, 1)
+end
+
+-- Notifies the first `n` children that wait for room, each on its channel.
+local function wake(gate, channel, name, n, now)
+  if gate.waiting == '' then return end
+  local rows = waiting_of(gate, now)
+  n = math.min(n, #rows)
+  for i = 1, n do redis.call('PUBLISH', channel .. rows[i].child, name) end
+  gate.waiting = waiting_text(rows, n + 1)
+  redis.call('HSET', gate.key, 'waiting', gate.waiting)
 end
 
 -- Keeps the state of a gate that is not a defined limit for 30 days from its use, or from the end of a time for which it is
