@@ -77,6 +77,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "dependants": flow.dependants(LANE, IDS[0], ending_ms=1),
     "outbox": flow.outbox(LANE),
     "outcomes": ended.outcomes(LANE, IDS),
+    "keep_parents": flow.keep_parents(LANE, IDS, ttl_ms=1),
     "parents": flow.parents(LANE, IDS[0]),
     "results": flow.results(LANE, IDS),
     "unblock": flow.unblock(

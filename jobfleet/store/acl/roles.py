@@ -110,7 +110,7 @@ RUNS = _named(
 LEASES = _named("pause_function paused resume_function set_aside settle tick waiting")
 """What workers do, too, so that a fleet without a reaper recovers the jobs of dead workers."""
 CRON = _named("attend attendants entries fire ledger marks schedule")
-RELAYS = _named("dependants flows outbox pending_ends unwatch unwatch_many")
+RELAYS = _named("dependants flows keep_parents outbox pending_ends unwatch unwatch_many")
 KEEPS_UP = _named(
     """commit_samples counts deliver deliveries endings enlist gates gather history hold_samples indexes memory put_back
     read_audit retire run_reports sampled sweep take trim trim_journal unfiled file_letters note_groups group_marks

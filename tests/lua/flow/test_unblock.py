@@ -122,3 +122,12 @@ def test_the_journal_keeps_which_are_due_once(world: World) -> None:
 
     assert world.state()["journal"] == [{"at": "now", "1": "unblocked mail.0.k 0 now"}]
     world.again(unblock(world.lane, [ParentEnd(child, "mail.0.p1", "completed", b"r")], ttl_ms=TTL))
+
+
+def test_its_parents_are_remembered_until_it_is_due_and_then_as_long_as_said(world: World) -> None:
+    child = waiting(world, "c", when="+500000000")
+
+    tell(world, child, 0)
+
+    left = int(str(world.raw.pttl(world.lane.parents(child))))
+    assert TTL + 490_000 < left <= TTL + 500_000

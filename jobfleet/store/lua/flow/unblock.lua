@@ -14,7 +14,7 @@
 -- READS   conf          hash    paused, journal
 --         listeners     string  whether the events have a listener
 -- ARGV    1 tag         text    the lane's prefix
---         2 ttl         int     ms that the parents are remembered from now on
+--         2 ttl         int     ms that the parents are remembered after the job is due
 --         3..* item     text    four per item: id, parent, status of the parent (gone: it is unknown), record
 -- FLAGS   allow-oom
 -- RETURNS {"unblocked", now, letters}   u unblocked, b still blocked, or behind others of its
@@ -112,7 +112,7 @@ for i = 1, count do
     end
     local meta = has_meta and redis.call('HGET', KEYS[10], child.id) or ''
     local is_free = stand_with(KEYS[child.band + 1], lane, meta, child.band, due, child.id)
-    redis.call('PEXPIRE', child.key, ttl)
+    redis.call('PEXPIRE', child.key, int(tonumber(ttl) + math.max(0, due - now) / 1000))
     woken = woken or is_free and due <= now
     if not is_free then
       letters[i] = 'b'
