@@ -213,6 +213,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "drop_steps": steps.drop_steps(LANE, IDS[0], IDS),
     "settle": settle.settle(LANE, [settle.release(job_id, 7) for job_id in IDS]),
     "status": inspect.status(LANE, IDS),
+    "shorten_kept": steps.shorten_kept(LANE, IDS[0], 7, ttl_ms=1),
     "steps": steps.steps(LANE, IDS[0]),
     "keep_stacks": presence.keep_stacks(KEYS, "0af", b"answer"),
     "stacks": presence.stacks(KEYS, "0af"),
