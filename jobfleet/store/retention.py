@@ -9,7 +9,7 @@ DAY_MS = 86_400_000
 TOMBSTONE_MS = DAY_MS
 """Milliseconds for which the end of a cancelled, replaced or moved job is known; `settle.lua` uses the same period."""
 PARENTS_KEPT_MS = 30 * DAY_MS
-"""Milliseconds for which a flow's record, and the ends that its jobs wait for, are kept."""
+"""Milliseconds for which a flow's record, and the parents of a blocked job, are kept. Sweeps renew the latter."""
 LAST_KEPT_MS = 600_000
 """Milliseconds for which a result is kept even if `keep_last` later ones exist, so that all who wait for it read it."""
 ASIDE_MS = 30 * DAY_MS

@@ -33,7 +33,8 @@ from jobfleet.store.calls.gate import state as gate_calls
 from jobfleet.store.calls.lease import tick
 from jobfleet.store.fleet import read_whole
 from jobfleet.store.keys import Lane
-from jobfleet.store.scores import GROUPED, WITHHELD
+from jobfleet.store.retention import DAY_MS
+from jobfleet.store.scores import BLOCKED_BOUNDS, GROUPED, WITHHELD
 from jobfleet.testing.shifted import ShiftedClock
 from jobfleet.worker.ipc.ids import new_worker_id
 from jobfleet.worker.supervisor.heartbeat import Heartbeat
@@ -42,6 +43,8 @@ TICK_US = 1_500_000
 """Time between two ticks while a job has a lease; a reaper ticks every second, and 2 s are the shortest allowed gap."""
 MOST_STOPS = 20_000
 """Most due times in one step; a step that passes more is probably a mistake, and would take minutes."""
+SWEEP_US = 20 * DAY_MS * 1000
+"""Maximum step of the clock while jobs are blocked: a reaper's sweep prolongs what Redis keeps of them."""
 PAGE = 500
 
 
@@ -146,6 +149,7 @@ class Advance:
         for lane in self._lanes():
             for ready in lane.ready:
                 found += self._first(ready, f"({now}", f"({WITHHELD}")
+                found += [now + SWEEP_US] if self._first(ready, *BLOCKED_BOUNDS) else []
                 found += [score + GROUPED for score in self._first(ready, f"({now - GROUPED}", "(0")]
             for times in (lane.lease, lane.expiry, lane.gdue, lane.rates):
                 found += self._first(times, f"({now}")

@@ -51,6 +51,7 @@ class Job:
     watched: bool = False
     withheld: bool = False
     signalled: bool = False
+    has_waited: bool = False
     envelope: str = "envelope"
     line: str = ""
     record: bytes = b""
@@ -129,7 +130,7 @@ class Model:
         self.past.append((job.id, token))
         if verb == "wait":  # it has started, so it does not expire any more
             self.totals["suspended"] += 1
-            job.may_expire = False
+            job.may_expire, job.has_waited = False, True
         job.expiring = verb in UNCHARGED and job.may_expire and not job.tried
         job.tried = job.tried or verb not in UNCHARGED
         job.withheld = verb == "withhold" and self.is_function_paused
@@ -151,7 +152,7 @@ class Model:
         openly = self.of(*OPEN)
         keyed = {f"key {job.id[-3:]}": job.id for job in openly if job.fancy}
         assert ids_of(found, "job:") == {job.id for job in openly}
-        assert set(found.get("meta", {})) == set(keyed.values())
+        assert set(found.get("meta", {})) == {*keyed.values(), *(job.id for job in openly if job.has_waited)}
         assert {key: lock.partition(" ")[0] for key, lock in found.get("unique", {}).items()} == keyed
         assert set(found.get("tries", {})) == {job.id for job in openly if job.tried}
         assert set(found.get("expiry", {})) == {job.id for job in openly if job.expiring}

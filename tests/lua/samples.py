@@ -78,6 +78,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "dependants": flow.dependants(LANE, IDS[0], ending_ms=1),
     "outbox": flow.outbox(LANE),
     "outcomes": ended.outcomes(LANE, IDS),
+    "keep_parents": flow.keep_parents(LANE, IDS, ttl_ms=1),
     "parents": flow.parents(LANE, IDS[0]),
     "results": flow.results(LANE, IDS),
     "unblock": flow.unblock(
@@ -214,6 +215,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "drop_steps": steps.drop_steps(LANE, IDS[0], IDS),
     "settle": settle.settle(LANE, [settle.release(job_id, 7) for job_id in IDS]),
     "status": inspect.status(LANE, IDS),
+    "shorten_kept": steps.shorten_kept(LANE, IDS[0], 7, ttl_ms=1),
     "steps": steps.steps(LANE, IDS[0]),
     "keep_stacks": presence.keep_stacks(KEYS, "0af", b"answer"),
     "stacks": presence.stacks(KEYS, "0af"),

@@ -297,13 +297,14 @@ class Operate(Workers):
     def move(self, job_id: str, queue: str, *, by: str | None = None) -> str:
         """Move a waiting job to another queue, as a new job, and return the new id. Repeating the call is safe.
 
-        The new job has the same call, due time, priority and expiry. It has its own retry budget, log and steps. The
-        old job ends as cancelled, with `moved_to`. If this process dies half-way, both jobs exist; the same call
-        finishes the move.
+        The new job has the same call, due time, priority and expiry. It has its own retry budget, log and
+        steps; signals that the old job was sent go with it. The old job ends as cancelled, with `moved_to`. If this
+        process dies half-way, both jobs exist; the same call finishes the move.
 
         Raises:
             JobNotFound: The job is unknown.
-            InvalidJob: It runs, has ended, or is already in that queue; or other jobs wait for its end.
+            InvalidJob: It runs, has ended, is already in that queue, or has stored steps, which it would lose; or it
+                waits for other jobs.
             DuplicateJob: A job of that queue holds its unique key.
             FleetFull: Redis has no memory left.
         """

@@ -17,6 +17,7 @@ from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.matching.filters import Stream, smallest
 from jobfleet.operations.jobs.matching.selection import Selection
 from jobfleet.operations.jobs.moved_job import MovingJob, enqueue_moved, moved_entry
+from jobfleet.operations.jobs.signal import carry_signals, has_steps
 from jobfleet.operations.jobs.waiting import Acted, is_free, walk_index, walk_section
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, value
@@ -40,7 +41,7 @@ def move(context: FleetContext, job_id: str, queue: str, by: str | None) -> Oper
 
     Raises:
         JobNotFound: The job is not known.
-        InvalidJob: The job runs, has ended, or is in that queue already.
+        InvalidJob: The job runs, has ended, is in that queue already, or has steps, which a move would lose.
         DuplicateJob: A job of that queue holds the unique key.
         EncodingError: The envelope cannot be read.
     """
@@ -51,12 +52,15 @@ def move(context: FleetContext, job_id: str, queue: str, by: str | None) -> Oper
     seen = value((yield (inspect.explain(lane, job_id),)))
     result = result_of(job_id, seen.found, seen.now, limits=context.limits)
     if result.moved_to is not None and split_id(result.moved_to).queue == queue:
+        yield from carry_signals(context, job_id, result.moved_to, by)
         return result.moved_to
     if not isinstance(seen.found, InWait) or result.status is JobStatus.BLOCKED:
         raise InvalidJob(REFUSED.format(job_id, result.status))
-    if seen.wait is not None:
+    if seen.wait is not None or (yield from has_steps(context, job_id)):
+        state = "has stored steps" if seen.wait is None else "waits in a run of its own"
         raise InvalidJob(
-            f"{job_id} waits in a run of its own; a move would lose its steps. Move it when it has ended its wait.",
+            f"{job_id} {state}; a move would lose its steps, and its next run would repeat them. Let it end in its "
+            "queue, or cancel it and enqueue a new job.",
             field="queue",
         )
     waiting = seen.found
@@ -77,6 +81,7 @@ def move(context: FleetContext, job_id: str, queue: str, by: str | None) -> Oper
     letter = value((yield (_closing(context, job_id, by, entry.id),)))
     if letter == "f":
         yield from _check_it_was_moved(context, job_id, by, entry.id)
+    yield from carry_signals(context, job_id, entry.id, by)  # the old job takes no more of them
     return entry.id
 
 

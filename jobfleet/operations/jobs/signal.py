@@ -56,6 +56,24 @@ def signal(
     return bool(letter == "s")
 
 
+def has_steps(context: FleetContext, job_id: str) -> Operation[bool]:
+    """Whether a job has stored more than signals: steps, checkpoints, tokens or the ends of waits."""
+    found = value((yield (calls.steps(context.keys.lane_of(job_id), job_id),)))
+    return any(name and not name.startswith(calls.SIGNAL) for name in found)
+
+
+def carry_signals(context: FleetContext, job_id: str, to: str, by: str | None) -> Operation[None]:
+    """Send the signals of a job that was moved to its new job, where it may wait for them. A repetition is harmless."""
+    found = value((yield (calls.steps(context.keys.lane_of(job_id), job_id),)))
+    for name, record in found.items():
+        if name.startswith(calls.SIGNAL):
+            sent = decode(record.partition(b"\n")[2], what="signal", limits=context.limits)
+            try:
+                yield from signal(context, to, name.removeprefix(calls.SIGNAL), sent, by, nonce=f"moved:{job_id}")
+            except JobNotFound:  # it has ended, and its result has expired
+                return
+
+
 def signal_of_token(context: FleetContext, token: str) -> Operation[tuple[str, str]]:
     """Return the job and the name of the signal of a token.
 

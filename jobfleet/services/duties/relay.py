@@ -27,7 +27,7 @@ from jobfleet.store.call import Call
 from jobfleet.store.calls import control, flow, inspect
 from jobfleet.store.job_rows import InRun, InWait, Waiting
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.retention import TOMBSTONE_MS
+from jobfleet.store.retention import PARENTS_KEPT_MS, TOMBSTONE_MS
 
 if TYPE_CHECKING:
     from jobfleet.store.calls.flows.batches import PendingEnd
@@ -254,9 +254,10 @@ class Relay(Service):
             self._begun.add(flow_id)
 
     async def _sweep(self, lane: Lane, now_us: int) -> None:
-        """Check blocked jobs: a dependant whose producer died may have missed a parent's ending.
+        """Check blocked jobs, and remember their parents for longer.
 
-        Then let jobs pass the heads of strict sequences that wait for them.
+        A dependant whose producer died may have missed a parent's ending. Then let jobs pass the heads of strict
+        sequences that wait for them.
         """
         has_blocked = False
         for band in range(4):
@@ -284,6 +285,9 @@ class Relay(Service):
         self._groups[lane] = group  # the next sweep continues there
 
     async def _look_after(self, lane: Lane, rows: Sequence[Waiting], now_us: int) -> None:
+        if not rows:
+            return
+        await self._store.run(flow.keep_parents(lane, [row.id for row in rows], ttl_ms=PARENTS_KEPT_MS))
         known = await self._many([flow.guarded(lane, row.id) for row in rows])
         edges = [
             (row.id, edge.parent)

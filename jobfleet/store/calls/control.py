@@ -52,8 +52,11 @@ def cancel(
     places = [
         place
         for job_id in ids
-        for place in (lane.job(job_id), lane.result(job_id), lane.value(job_id), lane.steps(job_id))
-    ]
+        for place in (
+            lane.job(job_id), lane.result(job_id), lane.value(job_id), lane.steps(job_id), lane.log(job_id),
+            lane.chunks(job_id), lane.parents(job_id),
+        )
+    ]  # fmt: skip
     fixed = (
         *lane.ready, lane.runs, lane.tries, lane.meta, lane.unique, lane.expiry, lane.done, lane.totals, lane.watched,
         lane.outbox, lane.journal, lane.grouped, lane.ring, lane.gdue, lane.wake,

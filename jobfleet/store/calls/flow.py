@@ -282,6 +282,12 @@ def parents(lane: Lane, job_id: str) -> Call[list[ParentState]]:
     return Call(load("parents"), (lane.parents(job_id),), (), _parents)
 
 
+def keep_parents(lane: Lane, children: Sequence[str], *, ttl_ms: int) -> Call[None]:
+    """Remember the parents of at most 50 blocked jobs for at least `ttl_ms` from now on."""
+    keys = tuple(lane.parents(child) for child in children)
+    return Call(load("keep_parents"), keys, (ttl_ms,), lambda _: None)
+
+
 def guarded(lane: Lane, job_id: str) -> Call[tuple[bool, list[ParentState]]]:
     """Like `parents`, with whether its guard is still set."""
     return Call(load("parents"), (lane.parents(job_id),), (), lambda reply: (_is_guarded(reply), _sound_parents(reply)))

@@ -274,7 +274,11 @@ def settle(lane: Lane, items: Sequence[Item], *, child: str = "", nonce: int = 0
         return Call(load("settle"), tuple(keys), tuple(args), _settled)
     for place in order[alike:]:
         item = items[place]
-        keys += (job + item.job_id, result + item.job_id, lane.value(item.job_id), lane.steps(item.job_id))
+        job_id = item.job_id
+        keys += (
+            job + job_id, result + job_id, lane.value(job_id), lane.steps(job_id), lane.log(job_id),
+            lane.chunks(job_id), lane.parents(job_id),
+        )  # fmt: skip
         args += item
     return Call(load("settle"), tuple(keys), tuple(args), partial(_settled, order=order))
 

@@ -1,4 +1,4 @@
-"""Calls for the steps of a job and the signals that it is sent: keep, steps, signal, drop_steps and forget_steps."""
+"""Calls for the steps and signals of a job: keep, shorten_kept, steps, signal, drop_steps and forget_steps."""
 
 from __future__ import annotations
 
@@ -30,6 +30,17 @@ def keep(lane: Lane, job_id: str, token: int, *, ttl_ms: int, step: str = "", re
         (job_id, token, ttl_ms, MOST, MOST_BYTES, step, record),
         lambda reply: reply[0].decode(),
     )
+
+
+def shorten_kept(lane: Lane, job_id: str, token: int, *, ttl_ms: int) -> Call[str]:
+    """End the long lifetimes of what a running job has kept for a wait, before it completes. Returns kept or lost."""
+    keys = (lane.runs, lane.steps(job_id), lane.log(job_id), lane.chunks(job_id), lane.parents(job_id))
+    return Call(load("shorten_kept"), keys, (job_id, token, ttl_ms), lambda reply: reply[0].decode())
+
+
+def has_waited(meta: str) -> bool:
+    """Whether a clear record is that of a job that has waited in a run."""
+    return meta.startswith("k ")
 
 
 def steps(lane: Lane, job_id: str, name: str = "") -> Call[dict[str, bytes]]:

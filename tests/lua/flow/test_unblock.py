@@ -143,3 +143,12 @@ def test_dependants_of_all_priorities_are_told_of_several_endings_in_one_call(wo
         {"mail.0.a": "now"}, {"mail.0.b": "now"}, {"mail.0.c": "now"}, {"mail.0.d": BLOCKED},
     ]  # fmt: skip
     assert [row.record for row in world.run(parents(world.lane, children[1]))] == [b"0", b"1"]
+
+
+def test_its_parents_are_remembered_until_it_is_due_and_then_as_long_as_said(world: World) -> None:
+    child = waiting(world, "c", when="+500000000")
+
+    tell(world, child, 0)
+
+    left = int(str(world.raw.pttl(world.lane.parents(child))))
+    assert TTL + 490_000 < left <= TTL + 500_000

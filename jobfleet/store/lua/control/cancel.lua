@@ -18,7 +18,7 @@
 --         16 ring       zset    groups by their turn
 --         17 gdue       zset    groups by the time of the next check of their turn (µs)
 --         18 wake       zset    marker on which idle children block
---         19..* job:<id> string job:<id>, result:<id>, value:<id> and steps:<id>, four keys per item
+--     19..* job:<id> string job:<id>, result:<id>, value:<id>, steps:<id>, log:<id>, chunks:<id>, parents:<id>, seven keys per item
 -- READS   conf          hash    paused, journal
 --         parents:<id>  hash    number of open parents of the next job of a sequence
 --         dead          hash    id → entry in dlq
@@ -41,7 +41,7 @@
 -- @include lib/events/event
 -- @include lib/ending/batch
 -- @include lib/ending/ended
--- @include lib/ending/steps
+-- @include lib/ending/kept
 
 local tag, control, who, ttl, reason = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local keys = {
@@ -54,8 +54,11 @@ local now = now_us()
 local items, letters, seen = {}, {}, {}
 for i = 1, #ARGV - 5 do
   local id = ARGV[5 + i]
-  local at = 15 + 4 * i
-  local item = {id = id, job_key = KEYS[at], result_key = KEYS[at + 1], value_key = KEYS[at + 2], steps_key = KEYS[at + 3]}
+  local at = 12 + 7 * i
+  local item = {
+    id = id, job_key = KEYS[at], result_key = KEYS[at + 1], value_key = KEYS[at + 2], steps_key = KEYS[at + 3],
+    log_key = KEYS[at + 4], chunks_key = KEYS[at + 5], parents_key = KEYS[at + 6],
+  }
   items[i] = item
   item.tries = redis.call('HGET', keys.tries, id)
   item.meta = redis.call('HGET', keys.meta, id)
@@ -87,7 +90,7 @@ for i = 1, #items do
     leave(batch, keys, item, item.band, item.score)
     if item.tries then count(batch, 'retrying', -1) end
     write_ended(batch, item, 'cancelled', ttl, reason == '-' and who or who .. ' ' .. reason)
-    shorten_steps(item.steps_key)
+    shorten_kept(item, ttl, true)
   elseif letters[i] == 'r' then
     local run = run_parts(item.record)
     if run.cancel == '' then

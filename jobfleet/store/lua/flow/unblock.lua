@@ -14,7 +14,7 @@
 -- READS   conf          hash    paused, journal
 --         listeners     string  whether the events have a listener
 -- ARGV    1 tag         text    the lane's prefix
---         2 ttl         int     ms that the parents are remembered from now on
+--         2 ttl         int     ms that the parents are remembered after the job is due
 --         3..* ending   text    per ending: parent, its status (gone: it is unknown), record, number of items; of each the dependant
 -- FLAGS   allow-oom
 -- RETURNS {"unblocked", now, letters}   u unblocked, b still blocked, or behind others of its
@@ -131,6 +131,11 @@ local function due_of(c)
   return delay and now + tonumber(delay) or tonumber(when) or now
 end
 
+-- A reader finds the endings of the parents until the job is due, however late that is.
+local function kept_for(due)
+  return int(tonumber(ttl) + math.max(0, due - now) / 1000)
+end
+
 local function unblocked(c, due)
   if heard or conf[2] then events[#events + 1] = {'unblocked', ids[c], '0', 0, words = int(due)} end
   woken = woken or due <= now
@@ -145,7 +150,7 @@ for i = 1, count do
     if meta == '' then
       local due, standing = due_of(c), ready[bands[c] + 1]
       redis.call('HSET', KEYS[10 + 2 * c], unpack(writes[c]))
-      redis.call('PEXPIRE', KEYS[10 + 2 * c], ttl)
+      redis.call('PEXPIRE', KEYS[10 + 2 * c], kept_for(due))
       writes[c] = nil
       local n = #standing
       standing[n + 1], standing[n + 2] = int(due), ids[c]
@@ -166,7 +171,7 @@ for n = 1, #grouped do
   redis.call('HSET', KEYS[10 + 2 * c], unpack(writes[c]))
   writes[c] = nil
   local is_free = stand_with(KEYS[bands[c] + 1], lane, meta, bands[c], due, ids[c])
-  redis.call('PEXPIRE', KEYS[10 + 2 * c], ttl)
+  redis.call('PEXPIRE', KEYS[10 + 2 * c], kept_for(due))
   if is_free then unblocked(c, due) else letters[i] = 'b' end
 end
 for c = 1, #ids do

@@ -24,7 +24,7 @@
 --         22 held       zset    running jobs of groups
 --         23 rates      zset    groups by the time at which their tokens are full again (µs)
 --         24 sent:<child> string last settle of the child
---         25..* job:<id> string job:<id>, result:<id>, value:<id>, steps:<id>, four keys per item; of alike ones all jobs, then results
+--     25..* job:<id> string job:<id>, result:<id>, value:<id>, steps:<id>, log:<id>, chunks:<id>, parents:<id>, seven keys per item
 -- READS   conf          hash    paused, journal, limit, groups, functions
 --         lane          hash    seen, hold, longest
 --         listeners     string  whether the events have a listener
@@ -70,6 +70,7 @@ if trip then
 end
 local alike = tonumber(ARGV[5])
 local ids, starts, at = {}, {}, 10 + alike
+-- Alike items have two keys only: first job:<id> of all of them, then result:<id> of all of them.
 local begin = #tag + 5  -- an id starts after the tag and "job:"
 for n = 1, alike do ids[n] = sub(KEYS[24 + n], begin) end
 local TAKES = ARGV[at]
@@ -163,7 +164,7 @@ end
 -- @include lib/ending/move
 -- @include lib/ending/wait_again
 -- @include lib/ending/wait
--- @include lib/ending/steps
+-- @include lib/ending/kept
 -- @include lib/waiting/score
 -- @include lib/ending/withhold
 
@@ -179,7 +180,7 @@ batch.paused, batch.journal, batch.heard = conf[1], conf[2], not plain and is_he
 local envelopes = {}
 if batch.journal then  -- it stores data that is deleted now
   local jobs = {unpack(KEYS, 25, 24 + alike)}
-  for n = alike + 1, #ids do jobs[n] = KEYS[21 - 2 * alike + 4 * n] end
+  for n = alike + 1, #ids do jobs[n] = KEYS[18 - 5 * alike + 7 * n] end
   envelopes = redis.call('MGET', unpack(jobs))
 end
 
@@ -237,10 +238,11 @@ else
         result_key = KEYS[24 + alike + n], takes = {ARGV[9 + n], ARGV[6], duration_of(n)},
       }
     else
-      local from, first = starts[n], 21 - 2 * alike + 4 * n
+      local from, first = starts[n], 18 - 5 * alike + 7 * n
       item = {
         verb = ARGV[from], guard = ARGV[from + 1], id = ids[n], token = ARGV[from + 3], job_key = KEYS[first],
         result_key = KEYS[first + 1], value_key = KEYS[first + 2], steps_key = KEYS[first + 3],
+        log_key = KEYS[first + 4], chunks_key = KEYS[first + 5], parents_key = KEYS[first + 6],
         takes = {unpack(ARGV, from + 4, from + 3 + TAKES[ARGV[from]])},
       }
     end
@@ -335,15 +337,18 @@ else
       end
       if letter == 'c' then
         write_ended(batch, item, 'cancelled', 86400000, string.match(item.run.cancel, '^[^@]*'))
-        shorten_steps(item.steps_key)
+        shorten_kept(item, 86400000, true)
       elseif item.verb == 'complete' or item.verb == 'complete_briefly' then
         complete(batch, item, unpack(takes))
       elseif item.verb == 'fail' then
         fail(batch, keys, item, unpack(takes))
+        shorten_kept(item, takes[2])
       elseif item.verb == 'expire' then
         write_ended(batch, item, 'expired', takes[1], '-')
+        shorten_kept(item, takes[1])
       elseif item.verb == 'move' then
         move(batch, item, unpack(takes))
+        shorten_kept(item, takes[1], true)
       elseif item.verb == 'withhold' then
         withhold(batch, keys, tag, item, takes[1], takes[2], conf[5])
         refund(keys.rates, tag, item.meta and meta_field(item.meta, 'g'), conf[3])

@@ -23,7 +23,7 @@ from jobfleet.worker.run.events import RunEvents
 from jobfleet.worker.run.run import Run
 from jobfleet.worker.run.stop_ladder import StopLadder
 from jobfleet.worker.run.writes.chunks import ChunkWriter
-from jobfleet.worker.run.writes.job_log import JobLogWriter
+from jobfleet.worker.run.writes.job_log import LEAST_MS, JobLogWriter
 from jobfleet.worker.run.writes.locks import Locks
 from jobfleet.worker.run.writes.progress import ProgressWriter
 from jobfleet.worker.run.writes.steps import StepWriter
@@ -91,7 +91,8 @@ class RunWriter:
     def last(self, run: Run, item: Item) -> tuple[Report | None, Sequence[Call[Any]]]:
         """What is sent with the end of a run: the last report, and calls for its log, its output and its steps."""
         report = self.progress_writer.take(run) if run.output.number else None
-        if run.output.log is None and run.output.chunks is None and not run.output.has_steps:
+        has_waited = bool(run.grant.meta) and step_calls.has_waited(run.grant.meta)
+        if not has_waited and run.output.log is None and run.output.chunks is None and not run.output.has_steps:
             return report, ()
         ttl_ms: int | None = None
         if item.verb == "complete":
@@ -105,6 +106,8 @@ class RunWriter:
             calls.append(self.step_writer.end(run, ttl_ms))
         elif run.output.has_steps and item.verb == "fail":  # a long wait may have prolonged their lifetime
             calls.append(self.step_writer.end(run, self.step_writer.ttl_ms))
+        if has_waited and ttl_ms is not None:  # of other endings, the script that settles the run does it
+            calls.append(step_calls.shorten_kept(run.lane, run.id, run.token, ttl_ms=max(LEAST_MS, ttl_ms)))
         return report, calls
 
     def report(self, run: Run, value: float, message: str, details: Mapping[str, object] | None) -> None:
