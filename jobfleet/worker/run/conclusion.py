@@ -46,7 +46,7 @@ from jobfleet.retry.decision import (
 )
 from jobfleet.retry.policy import policy_of, with_header
 from jobfleet.retry.tries import Tries
-from jobfleet.store.calls import settle, steps
+from jobfleet.store.calls import settle
 from jobfleet.store.keys import Lane
 from jobfleet.worker.run import run_traces
 from jobfleet.worker.run.completer import Completer
@@ -243,9 +243,7 @@ class Conclusions:
             return
         run.ending.item = item
         self._events.concluded(run)
-        output, meta = run.output, run.grant.meta
-        has_written = output.number or output.log is not None or output.has_steps or output.chunks is not None
-        if has_written or (meta and steps.has_waited(meta)):
+        if self._writer.has_last(run):
             self._completers[run.lane].add(run, item, *self._writer.last(run, item))
         else:
             self._completers[run.lane].add(run, item)

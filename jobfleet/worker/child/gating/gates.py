@@ -39,8 +39,8 @@ from jobfleet.worker.run.writes.locks import ended_holders
 
 log = logging.getLogger("jobfleet.worker")
 WAIT = 8.0
-"""Seconds after which a child looks again at a gate that has room only later: its limit may have been raised. This keeps
-the child in the list of those that are notified, and so must be shorter than the time after which Redis drops it."""
+"""Seconds after which a child looks again at a gate that has room only later: its limit may have been raised. So the
+child stays in the list of those that are notified. This must be shorter than the time after which Redis drops it."""
 POLL = 1.0
 """Seconds between two looks at a gate without room, of which nobody may notify this child."""
 SENDING = 5.0

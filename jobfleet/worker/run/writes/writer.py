@@ -88,6 +88,13 @@ class RunWriter:
         # A replayed dead letter must find the steps that were done.
         self.step_writer = StepWriter(store, ttl_ms=max(failed_ms, round(config.dead_ttl * 1000)), events=events)
 
+    @staticmethod
+    def has_last(run: Run) -> bool:
+        """Whether more than its ending is sent with the end of a run."""
+        output, meta = run.output, run.grant.meta
+        has_written = output.number or output.log is not None or output.has_steps or output.chunks is not None
+        return bool(has_written or (meta and step_calls.has_waited(meta)))
+
     def last(self, run: Run, item: Item) -> tuple[Report | None, Sequence[Call[Any]]]:
         """What is sent with the end of a run: the last report, and calls for its log, its output and its steps."""
         report = self.progress_writer.take(run) if run.output.number else None
