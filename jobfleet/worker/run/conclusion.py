@@ -243,7 +243,7 @@ class Conclusions:
             return
         run.ending.item = item
         self._events.concluded(run)
-        if self._writer.has_last(run):
+        if run.has_written or run.has_waited:
             self._completers[run.lane].add(run, item, *self._writer.last(run, item))
         else:
             self._completers[run.lane].add(run, item)

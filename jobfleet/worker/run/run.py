@@ -15,6 +15,7 @@ from jobfleet.clock import boottime
 from jobfleet.errors import JobCancelled
 from jobfleet.model.signals import Suspended
 from jobfleet.retry.tries import Tries
+from jobfleet.store.calls.steps import has_waited
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Grant
 from jobfleet.suspicion import NO_SUSPICION
@@ -175,6 +176,17 @@ class Run:
         self.stop = StopState()
         self.ending = Ending()
         self.output = Output()
+
+    @property
+    def has_written(self) -> bool:
+        """Whether it has output or used steps, so that more than the ending is sent at its end."""
+        output = self.output
+        return bool(output.number) or output.log is not None or output.chunks is not None or output.has_steps
+
+    @property
+    def has_waited(self) -> bool:
+        """Whether the job has waited for a time or a signal in an earlier run."""
+        return bool(self.grant.meta) and has_waited(self.grant.meta)
 
     @property
     def must_stop(self) -> str | None:

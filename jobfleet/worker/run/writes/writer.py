@@ -88,18 +88,10 @@ class RunWriter:
         # A replayed dead letter must find the steps that were done.
         self.step_writer = StepWriter(store, ttl_ms=max(failed_ms, round(config.dead_ttl * 1000)), events=events)
 
-    @staticmethod
-    def has_last(run: Run) -> bool:
-        """Whether more than its ending is sent with the end of a run."""
-        output, meta = run.output, run.grant.meta
-        has_written = output.number or output.log is not None or output.has_steps or output.chunks is not None
-        return bool(has_written or (meta and step_calls.has_waited(meta)))
-
     def last(self, run: Run, item: Item) -> tuple[Report | None, Sequence[Call[Any]]]:
         """What is sent with the end of a run: the last report, and calls for its log, its output and its steps."""
         report = self.progress_writer.take(run) if run.output.number else None
-        has_waited = bool(run.grant.meta) and step_calls.has_waited(run.grant.meta)
-        if not has_waited and run.output.log is None and run.output.chunks is None and not run.output.has_steps:
+        if not run.has_waited and run.output.log is None and run.output.chunks is None and not run.output.has_steps:
             return report, ()
         ttl_ms: int | None = None
         if item.verb == "complete":
@@ -113,7 +105,7 @@ class RunWriter:
             calls.append(self.step_writer.end(run, ttl_ms))
         elif run.output.has_steps and item.verb == "fail":  # a long wait may have prolonged their lifetime
             calls.append(self.step_writer.end(run, self.step_writer.ttl_ms))
-        if has_waited and ttl_ms is not None:  # of other endings, the script that settles the run does it
+        if run.has_waited and ttl_ms is not None:  # of other endings, the script that settles the run does it
             calls.append(step_calls.shorten_kept(run.lane, run.id, run.token, ttl_ms=max(LEAST_MS, ttl_ms)))
         return report, calls
 
