@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import TypeVar
 
 from jobfleet.durations import seconds
 from jobfleet.model.status import ErrorType
+
+E = TypeVar("E", bound=BaseException)
 
 
 class RetryAfter(Exception):  # a signal, not an error
@@ -106,12 +109,17 @@ class Suspended(BaseException):  # not an Exception: `except Exception` in a job
         super().__init__(f"waits for the signal {name}" if name else f"sleeps for {delay:g} s")
 
 
-def suspension_of(error: BaseException | None) -> Suspended | None:
-    """The wait that ends a run, also if a task group has put it into a group of exceptions; None for another end."""
+def found_in(error: BaseException | None, kind: type[E]) -> E | None:
+    """The exception of a kind, also if a task group has put it into a group of exceptions; None if there is none."""
     if isinstance(error, BaseExceptionGroup):
-        found = error.subgroup(Suspended)
-        return None if found is None else suspension_of(found.exceptions[0])
-    return error if isinstance(error, Suspended) else None
+        found = error.subgroup(kind)
+        return None if found is None else found_in(found.exceptions[0], kind)
+    return error if isinstance(error, kind) else None
+
+
+def suspension_of(error: BaseException | None) -> Suspended | None:
+    """The wait that ends a run; None for another end."""
+    return found_in(error, Suspended)
 
 
 class Discard(Exception):  # a signal, not an error

@@ -17,7 +17,7 @@ from jobfleet.store.calls.gate.passing import Passing, pass_gates
 from jobfleet.store.calls.inspect import explain
 from jobfleet.store.calls.lease import claim
 from jobfleet.store.calls.log import Emission, emit_chunks
-from jobfleet.store.calls.settle import complete, settle, wait
+from jobfleet.store.calls.settle import complete, settle, wait, withhold
 from jobfleet.store.calls.steps import signal
 from jobfleet.store.records import Entry
 from jobfleet.store.scores import BLOCKED
@@ -199,3 +199,16 @@ def test_foreign_entries_of_a_sequence_let_its_jobs_run(world: World, member: st
         assert grant.id == world.id(suffix)
         ends = [complete(grant.id, grant.token, record=b"r", ttl_ms=1000, duration_us=5)]
         assert world.run(settle(world.lane, ends)).letters == "s"
+
+
+def test_a_run_that_never_started_gets_one_token_back(world: World) -> None:
+    world.seed.running("a")
+    world.raw.hset(world.lane.conf, "limit", "- 1000000 100 - 1/s")
+    full = world.now + 50_000_000
+    world.raw.zadd(world.lane.rates, {"": full})
+    damage(world, "ready:2")
+
+    answer = world.run(settle(world.lane, [withhold(world.id("a"), 7, due=world.now, function="f")]))
+
+    assert answer.letters == "s"
+    assert full - float(str(world.raw.zscore(world.lane.rates, ""))) == 1_000_000

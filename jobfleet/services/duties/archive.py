@@ -154,7 +154,7 @@ class Archive(Service):
         """Whether the jobs need the machine more than the archive does."""
         lanes = self._pace.busy_lanes(await self.journal.counts(), monotonic())
         answers = await self._store.run_many([inspect.counts(lane) for lane in lanes]) if lanes else []
-        due = sum(sum(answer.due) for answer in answers if isinstance(answer, Counts))
+        due = sum(sum(answer.due) for answer in answers if isinstance(answer, Counts) and answer.paused is None)
         return self._pace.should_wait(self._low, due, monotonic())
 
     async def _read(self) -> None:

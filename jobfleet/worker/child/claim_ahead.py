@@ -139,7 +139,8 @@ class ClaimAhead:
     def _check(self) -> None:
         """Stop claiming ahead if no claim has come since the last look, or if a run has waited for too long."""
         self._look = None
-        is_late = bool(self.waiting) and self._loop.time() - self.waiting[0][1] >= WAIT
+        waited = self._loop.time() - self.waiting[0][1] if self.waiting else 0.0
+        is_late, self._longest = waited >= WAIT, max(self._longest, waited)
         if is_late or not self._is_fed:
             self._end()
         elif self.extra and self._longest < BRIEF:

@@ -124,7 +124,7 @@ class BatchExecutor:
             return
         self._board.claimed(run.lease.place)  # a waiting job is not charged with a death
         self._gather(handler, member, 0.0 if self._is_flushed else batch.wait)
-        if len(self._gathering[function].members) >= min(batch.size, self._slots):
+        if len(self._gathering[function].members) >= self._size_of(function):
             self._begin(function)
 
     def stop(self, run: Run, stage: Stage) -> None:
@@ -173,8 +173,12 @@ class BatchExecutor:
                 self._gather(gathering.handler, member, LEASE_CHECK)
             else:
                 ready.append(member)
-        if ready:
-            self._pass_and_call(gathering.handler, ready)
+        most = self._size_of(function)  # runs that had to wait again are added to a batch that may be full
+        for at in range(0, len(ready), most):
+            self._pass_and_call(gathering.handler, ready[at : at + most])
+
+    def _size_of(self, function: JobFunction[..., Any, Any]) -> int:
+        return min(function.batch.size if function.batch is not None else 1, self._slots)
 
     def _pass_and_call(self, handler: Handler, members: list[Member]) -> None:
         """Call the function, after the jobs have passed their named limits again whose pass has become too old."""

@@ -140,10 +140,11 @@ class ProcessExecutor(RemoteExecutor[_ProcessRun]):
         """A job has ended: keep its process if it may run another job, and report the ending."""
         is_stopping = remote.is_stopping
         self._take_back(remote)
-        if is_stopping or not is_clean or report["how"] == "oom" or self._has_grown(remote):
-            self._pool.retire(remote.job_process)
+        process = remote.job_process  # if it has just died, it must not get the next job
+        if is_stopping or not is_clean or report["how"] == "oom" or self._has_grown(remote) or process.has_ended():
+            self._pool.retire(process)
         else:
-            self._pool.give_back(remote.job_process)
+            self._pool.give_back(process)
         self._hand_over(remote, report, is_stopping=is_stopping)
 
     def _has_grown(self, remote: _ProcessRun) -> bool:

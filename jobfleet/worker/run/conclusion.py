@@ -17,7 +17,7 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError, JobCancelled
 from jobfleet.functions.arguments.typed_call import INVALID_ARGUMENTS, ArgumentsRefused
 from jobfleet.model import suffix_time_us
-from jobfleet.model.signals import WorkerDraining, suspension_of
+from jobfleet.model.signals import WorkerDraining, found_in, suspension_of
 from jobfleet.outcome import (
     Broken,
     Cancelled,
@@ -140,7 +140,8 @@ class Conclusions:
             return Succeeded(value)
         if why is not None and stop.stage >= Stage.TERMINATED:
             return why  # the worker has caused this, whatever the process died of
-        if why is not None and isinstance(error, asyncio.CancelledError | JobCancelled | NotStarted):
+        refused = found_in(error, NotStarted)
+        if why is not None and (refused or isinstance(error, asyncio.CancelledError | JobCancelled)):
             return why
         if isinstance(error, JobCancelled) and stop.cancel_by is not None:
             return Cancelled(stop.cancel_by)
@@ -150,7 +151,7 @@ class Conclusions:
             return Waiting(wait.key, wait.name, wait.delay)
         if isinstance(error, ArgumentsRefused):
             return Broken(str(error), failed_as=INVALID_ARGUMENTS)
-        return error.outcome if isinstance(error, Died | NotStarted) else Raised(error)
+        return refused.outcome if refused else error.outcome if isinstance(error, Died) else Raised(error)
 
     def end(self, run: Run, outcome: Outcome) -> None:
         """Free the slot of a run whose code has ended or cannot start, and conclude it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable
 
 from jobfleet.clock import monotonic
@@ -41,8 +40,8 @@ class Passage:
 
     @property
     def is_late(self) -> bool:
-        """Whether the run must pass again before the function is called. A second call of a run pays again."""
-        return monotonic() > self.until or (self.is_called and self.until < math.inf)
+        """Whether the run must pass again before the function is called. A second call of a run pays nothing."""
+        return not self.is_called and monotonic() > self.until
 
     async def renewed(self) -> Outcome | None:
         """Pass again if it is too late for a call; return None, or the outcome of a run that may not start."""

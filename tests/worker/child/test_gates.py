@@ -19,6 +19,7 @@ from jobfleet.store.calls.gate.state import GateSeen
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.script import Script
 from jobfleet.worker.child.gating.gates import ChildGates
+from jobfleet.worker.run.passage import NotStarted
 
 KEYS = Keyspace("jf")
 NEVER_IN_TIME = 1
@@ -258,3 +259,14 @@ async def test_a_breaker_of_a_group_that_cannot_be_read_puts_its_job_back_for_a_
     assert outcome == Refused("f", 5_000_000)
     assert gates.shares() == {}, "jobs of other groups do not wait"
     await gates.close()
+
+
+async def test_a_run_that_its_gates_refuse_at_the_call_is_no_failure() -> None:
+    store, run = Answering(60_000_000), run_of("a")
+    gates = made(store)
+    await gates.passed(run, handler_of(1), (), {})
+
+    gates.watched(run, lambda _value, _error: None)(None, NotStarted(Refused("f")))
+    await gates.close()
+
+    assert store.outcomes == ["unused"]

@@ -351,7 +351,7 @@ else
         shorten_kept(item, takes[1], true)
       elseif item.verb == 'withhold' then
         withhold(batch, keys, tag, item, takes[1], takes[2], conf[5])
-        refund(keys.rates, tag, item.meta and meta_field(item.meta, 'g'), conf[3])
+        refund(batch, keys.rates, tag, item.meta and meta_field(item.meta, 'g'), conf[3])
       elseif item.verb == 'wait' then
         wait(batch, keys, item, unpack(takes))
       else

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from jobfleet.clock import monotonic, to_us
 from jobfleet.errors import InvalidJob, JobCancelled, JobfleetError
 from jobfleet.model.gates import BREAKER, LIMIT, Demand
-from jobfleet.model.signals import Discard, ForeignError, RateLimited, Snooze, suspension_of
+from jobfleet.model.signals import Discard, ForeignError, RateLimited, Snooze, found_in, suspension_of
 from jobfleet.outcome import Broken, Outcome, Refused, TimedOut
 from jobfleet.retry.decision import describe
 from jobfleet.store.aio import AsyncStore
@@ -32,7 +32,7 @@ from jobfleet.worker.child.gating.trips import GateTrips
 from jobfleet.worker.run.executor import Died, OnEnd
 from jobfleet.worker.run.failure import class_of
 from jobfleet.worker.run.handlers import Handler
-from jobfleet.worker.run.passage import TRIES, Passage
+from jobfleet.worker.run.passage import TRIES, NotStarted, Passage
 from jobfleet.worker.run.run import Key, Run
 from jobfleet.worker.run.stop_ladder import StopLadder
 from jobfleet.worker.run.writes.locks import ended_holders
@@ -225,7 +225,7 @@ class ChildGates:
             self._spawn(self._refusals.close(run, names, error, since=inside.now))
         if is_late or (isinstance(why, TimedOut) and isinstance(error, asyncio.CancelledError | JobCancelled | Died)):
             outcome, what = "fail", "TimeoutError"
-        elif (why is not None and not isinstance(why, TimedOut)) or _says_nothing(error):
+        elif (why is not None and not isinstance(why, TimedOut)) or _says_nothing(error) or found_in(error, NotStarted):
             outcome, what = self._unless_called(run), ""
         else:
             outcome, what = ("ok", "") if error is None else ("fail", class_of(error))

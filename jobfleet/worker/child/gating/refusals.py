@@ -15,6 +15,8 @@ from jobfleet.store.keys import Keyspace
 from jobfleet.worker.run.run import Run
 
 log = logging.getLogger("jobfleet.worker")
+WARNED_MOST = 100
+"""Unknown limits of which a child warns; their names may be made from data."""
 
 
 class Refusals:
@@ -53,7 +55,7 @@ class Refusals:
 
     async def _warn_if_undefined(self, run: Run, gate: str, own: Sequence[str]) -> None:
         """Warn once about a limit that neither the function names nor anybody has defined."""
-        if gate in self._unknown:
+        if gate in self._unknown or len(self._unknown) >= WARNED_MOST:
             return
         self._unknown.add(gate)
         _, (row,) = await self._store.run(state.gates(self._keys, [gate]))

@@ -16,7 +16,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from typing import Any
 
 import msgpack
@@ -271,8 +270,11 @@ class ReceivedFrames(Iterator[list[Any]]):
         """Wait for a frame."""
         while (frame := self.arrived()) is None:
             data = b""
-            with suppress(OSError):
+            try:
                 data = _received(self._sock)
+            except OSError as error:
+                if error.errno is None:  # not of the socket: a signal handler that a job has left behind raises it
+                    raise
             if not data:
                 raise StopIteration
             self._source.feed(data)

@@ -95,6 +95,9 @@ local function flush(batch, keys, lane_tag)
     redis.call('ZREM', keys.lease, unpack(batch.over))
     redis.call('HDEL', keys.runs, unpack(batch.over))
   end
+  for name, every in pairs(batch.refunds or {}) do
+    redis.call('ZINCRBY', keys.rates, string.format('%.3f', -every), name)
+  end
   if #batch.drop_tries > 0 then redis.call('HDEL', keys.tries, unpack(batch.drop_tries)) end
   if #batch.meta > 0 then redis.call('HDEL', keys.meta, unpack(batch.meta)) end
   if #batch.expiry > 0 then redis.call('ZREM', keys.expiry, unpack(batch.expiry)) end

@@ -5,12 +5,11 @@
 -- @include lib/group/limit
 -- @include lib/job/unique
 
--- A run that never started costs no token: those of the queue, and of its group, come back.
-local function refund(rates, prefix, group, line)
+-- A run that never started costs no token: those of the queue, and of its group, come back (lib/ending/batch).
+local function refund(batch, rates, prefix, group, line)
+  batch.refunds = batch.refunds or {}
   local function give_back(name, every)
-    if every > 0 and redis.call('ZSCORE', rates, name) then
-      redis.call('ZINCRBY', rates, string.format('%.3f', -every), name)
-    end
+    if every > 0 and redis.call('ZSCORE', rates, name) then batch.refunds[name] = (batch.refunds[name] or 0) + every end
   end
   give_back('', limits_of(line).every)
   if group then
