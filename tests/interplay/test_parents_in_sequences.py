@@ -199,3 +199,41 @@ def test_a_sweep_survives_a_foreign_head(jobs: Jobs, server: RedisServer) -> Non
     jobs.advance("2m")
 
     assert RAN == ["blocker", "head"]
+
+
+async def split_much(ctx: JobContext) -> None:
+    parts = Flow("parts")
+    for number in range(120):  # more than one call places, and each call begins with a job of the other sequence
+        parts.add(ordered(f"{number:03}", group="other" if number % 50 == 0 else "acme"))
+    await ctx.flow.add(parts, join=True)
+
+
+def test_many_added_parents_keep_their_order(jobs: Jobs, registry: Registry) -> None:
+    registry.register(split_much, name="t.split_much", queue="q")
+    flow = Flow("invoice")
+    first = flow.add(Job("split", "t.split_much", queue="q"))
+    flow.add(ordered("sum"), after=first)
+    jobs.fleet.flows.enqueue(flow)
+
+    jobs.drain()
+
+    assert [name for name in RAN if name == "sum" or int(name) % 50] == [
+        *(f"{number:03}" for number in range(120) if number % 50), "sum",
+    ]  # fmt: skip
+
+
+def test_a_sweep_keeps_the_order_of_many_parents(jobs: Jobs) -> None:
+    blocker = jobs.fleet.enqueue(Job("blocker", "t.note", ("blocker",), queue="q", delay=30))
+    head = jobs.fleet.enqueue(
+        Job("head", "t.note", ("head",), queue="q", group="acme", order="strict", depends_on=[blocker])
+    )
+    parents = [jobs.fleet.enqueue(ordered(f"{number:03}")) for number in range(120)]
+    lane = jobs.fleet.context.keys.lane_of(head)
+    for begin in range(0, 120, 40):
+        some = parents[begin : begin + 40]
+        jobs.fleet.store.run(calls.join(lane, head, via=blocker, parents=some, most=1000))
+        jobs.fleet.store.run_many([calls.watch(lane, parent, [head]) for parent in some])
+
+    jobs.advance("1h")
+
+    assert [name for name in RAN if name != "blocker"] == [*(f"{number:03}" for number in range(120)), "head"]

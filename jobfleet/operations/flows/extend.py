@@ -133,7 +133,7 @@ def _children(context: FleetContext, adder: str, flow_id: str) -> Operation[list
 
 
 def _ordered(made: Sequence[Dependant], joins: Sequence[str]) -> list[str]:
-    """The added jobs of strict sequences that the children wait for, directly or through other added jobs."""
+    """The added jobs of strict sequences that the children wait for, directly or through others, by sequence."""
     parents = {one.entry.id: [edge.parent for edge in one.edges] for one in made}
     awaited: set[str] = set()
     left = list(joins)
@@ -142,7 +142,12 @@ def _ordered(made: Sequence[Dependant], joins: Sequence[str]) -> list[str]:
         if job_id in parents and job_id not in awaited:
             awaited.add(job_id)
             left += parents[job_id]
-    return [one.entry.id for one in made if one.entry.id in awaited and is_ordered(one.entry.meta)]
+    ordered = [one.entry for one in made if one.entry.id in awaited and is_ordered(one.entry.meta)]
+    return [entry.id for entry in sorted(ordered, key=lambda entry: _group_in(entry.meta))]
+
+
+def _group_in(meta: str) -> str:
+    return next((line for line in meta.split("\n") if line.startswith("g ")), "")
 
 
 def _added_by(found: InWait) -> str | None:

@@ -17,6 +17,7 @@ from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.matching.filters import Stream, smallest
 from jobfleet.operations.jobs.matching.selection import Selection
 from jobfleet.operations.jobs.moved_job import MovingJob, enqueue_moved, moved_entry
+from jobfleet.operations.jobs.precedence import is_ordered, precede, waiting_for
 from jobfleet.operations.jobs.signal import carry_signals, has_steps
 from jobfleet.operations.jobs.waiting import Acted, is_free, walk_index, walk_section
 from jobfleet.operations.lanes import lanes
@@ -67,6 +68,7 @@ def move(context: FleetContext, job_id: str, queue: str, by: str | None) -> Oper
     due = str(due_of_score(waiting.due))
     job = MovingJob(job_id, waiting.band, due, seen.meta, waiting.envelope, bool(waiting.tries))
     entry = yield from moved_entry(context, job, queue)
+    _, *dependants = (yield from waiting_for(context.keys, [job_id])) if is_ordered(entry.meta) else [job_id]
     is_held = waiting.due < seen.now + HOLD_US  # a withheld job does not start anyway
     if is_held:
         hold = control.reschedule(lane, (job_id,), by=by, when=f"+{HOLD_US}")
@@ -82,6 +84,7 @@ def move(context: FleetContext, job_id: str, queue: str, by: str | None) -> Oper
     if letter == "f":
         yield from _check_it_was_moved(context, job_id, by, entry.id)
     yield from carry_signals(context, job_id, entry.id, by)  # the old job takes no more of them
+    yield from precede(context.keys, dependants, [entry.id])  # of a repetition, a sweep does it
     return entry.id
 
 

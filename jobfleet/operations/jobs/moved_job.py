@@ -17,7 +17,6 @@ from jobfleet.functions.manifest import read_function
 from jobfleet.model import derived_suffix, split_id, suffix_time_us
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.enqueue import published
-from jobfleet.operations.jobs.precedence import is_ordered, precede, waiting_for
 from jobfleet.operations.lanes import open_queue
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.payloads import carried
@@ -94,8 +93,6 @@ def _index_of_function(context: FleetContext, header: Mapping[str, Any]) -> Oper
 def enqueue_moved(context: FleetContext, job_id: str, entry: Entry) -> Operation[None]:
     """Enqueue the new job, and check that it exists; close the old job only after this.
 
-    In a strict sequence it gets a place before the jobs that wait for the old job.
-
     Raises:
         DuplicateJob: Another job of the queue holds the unique key.
     """
@@ -106,9 +103,6 @@ def enqueue_moved(context: FleetContext, job_id: str, entry: Entry) -> Operation
         if isinstance(found, Unknown):
             holder = answer.id if isinstance(answer, Holder) else ""
             raise DuplicateJob(holder, f"{job_id} was not moved: a job of {lane.queue!r} holds its unique key.")
-    if is_ordered(entry.meta):
-        _, *dependants = yield from waiting_for(context.keys, [job_id])
-        yield from precede(context.keys, dependants, [entry.id])
 
 
 def enqueue_in(context: FleetContext, job: MovingJob, queue: str) -> Operation[str]:

@@ -7,6 +7,7 @@ its dependants. A sweep finds what is left, for example dependants that were reg
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from jobfleet.errors import JobNotFound
@@ -22,6 +23,7 @@ WALKED_MOST = 10_000
 """Maximum number of jobs that one search visits."""
 WALKED_AT_ONCE = 1000
 """Number of jobs after which a page of the sweep ends."""
+PLACE = re.compile(r"^n (\d{1,16})$", re.MULTILINE)
 AT_ONCE = 50
 """Maximum number of calls in one trip."""
 
@@ -40,7 +42,7 @@ def waiting_for(keys: Keyspace, ids: Iterable[str]) -> Operation[list[str]]:
         following: list[str] = []
         for job_id, first in zip(frontier, pages, strict=True):
             names = list(first)
-            while names and len(names) % flow.CHUNK == 0:
+            while names and len(names) % flow.CHUNK == 0 and len(found) + len(following) + len(names) < WALKED_MOST:
                 page = value((yield (flow.children(keys.lane_of(job_id), job_id, skip=len(names)),)))
                 if not page:
                     break
@@ -72,8 +74,12 @@ def precede(keys: Keyspace, dependants: Sequence[str], ids: Sequence[str]) -> Op
             yield from _run(calls)
 
 
-def free_sequences(keys: Keyspace, lane: Lane, after: str) -> Operation[str]:
-    """Let jobs pass the blocked heads of sequences that wait for them; return where the next call continues.
+def free_sequences(keys: Keyspace, lane: Lane, after: str) -> Operation[tuple[str, bool]]:
+    """Let jobs pass the blocked heads of sequences that wait for them.
+
+    Returns:
+        The sequence after which the next call continues, empty if there is none; and whether this call has ended early,
+        because it has visited many jobs.
 
     Args:
         keys: The keys of the fleet.
@@ -87,10 +93,19 @@ def free_sequences(keys: Keyspace, lane: Lane, after: str) -> Operation[str]:
             awaited = yield from _awaited(keys, row.head)
             walked += len(awaited)
             mine = [job_id for job_id in awaited if keys.lane_of(job_id) == lane]
-            yield from _run([limit.precede(lane, [row.head], part) for part in batches(mine, limit.CHUNK)])
+            yield from precede(keys, [row.head], (yield from _by_place(lane, mine)))
         if walked > WALKED_AT_ONCE:
-            return row.group
-    return rows[-1].group if len(rows) == limit.CHUNK else ""
+            return row.group, True
+    return rows[-1].group if len(rows) == limit.CHUNK else "", False
+
+
+def _by_place(lane: Lane, ids: Sequence[str]) -> Operation[Sequence[str]]:
+    """The jobs in the order of their places. One call of `precede` sorts its jobs itself."""
+    if len(ids) <= limit.CHUNK:
+        return ids
+    seen = yield from _run([inspect.explain(lane, job_id) for job_id in ids])
+    places = [int(found[1]) if (found := PLACE.search(one.meta)) else 0 for one in seen]
+    return [job_id for _, job_id in sorted(zip(places, ids, strict=True))]
 
 
 def _awaited(keys: Keyspace, head: str) -> Operation[list[str]]:

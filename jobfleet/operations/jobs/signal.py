@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from secrets import token_hex
 
 from jobfleet.codec import decode, encode
-from jobfleet.errors import InvalidJob, JobNotFound
+from jobfleet.errors import EncodingError, InvalidJob, JobNotFound
 from jobfleet.functions.waiting.waits import check_signal
 from jobfleet.model.signal_token import job_of_token, token_hash
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, value
 from jobfleet.store.calls import steps as calls
 
+log = logging.getLogger("jobfleet")
 TOKEN = "t:"
 UNKNOWN_TOKEN = "No job has made this token, or the job is not known any more."
 
@@ -67,11 +69,13 @@ def carry_signals(context: FleetContext, job_id: str, to: str, by: str | None) -
     found = value((yield (calls.steps(context.keys.lane_of(job_id), job_id),)))
     for name, record in found.items():
         if name.startswith(calls.SIGNAL):
-            sent = decode(record.partition(b"\n")[2], what="signal", limits=context.limits)
             try:
+                sent = decode(record.partition(b"\n")[2], what="signal", limits=context.limits)
                 yield from signal(context, to, name.removeprefix(calls.SIGNAL), sent, by, nonce=f"moved:{job_id}")
             except JobNotFound:  # it has ended, and its result has expired
                 return
+            except (EncodingError, InvalidJob) as error:  # the move is complete, and other signals must arrive
+                log.warning("signal.not_moved job_id=%s to=%s signal=%s %s", job_id, to, name, error)
 
 
 def signal_of_token(context: FleetContext, token: str) -> Operation[tuple[str, str]]:

@@ -254,11 +254,7 @@ class Relay(Service):
             self._begun.add(flow_id)
 
     async def _sweep(self, lane: Lane, now_us: int) -> None:
-        """Check blocked jobs, and remember their parents for longer.
-
-        A dependant whose producer died may have missed a parent's ending. Then let jobs pass the heads of strict
-        sequences that wait for them.
-        """
+        """Check blocked jobs: a dead producer may have missed a parent's ending. Then free sequences."""
         has_blocked = False
         for band in range(4):
             place, begin = (lane, band), self._places.pop((lane, band), 0)
@@ -279,10 +275,11 @@ class Relay(Service):
 
         group = self._groups.pop(lane, "")
         for _ in range(0, SWEPT_AT_ONCE, inspect.CHUNK):
-            group = await drive(self._store, free_sequences(self._keys, lane, group))
-            if not group:
-                return
-        self._groups[lane] = group  # the next sweep continues there
+            group, is_cut = await drive(self._store, free_sequences(self._keys, lane, group))
+            if is_cut or not group:
+                break
+        if group:
+            self._groups[lane] = group  # the next sweep continues there
 
     async def _look_after(self, lane: Lane, rows: Sequence[Waiting], now_us: int) -> None:
         if not rows:
@@ -295,13 +292,16 @@ class Relay(Service):
             for edge in parents
             if not edge.status
         ]
-        envelopes = {row.id: row.envelope for row in rows}
+        origins, being_written = {row.id: _origin(row.envelope) for row in rows}, dict[_Origin, bool]()
         for part in batches(edges, flow.CHUNK):
             calls = [flow.watch(self._keys.lane_of(parent), parent, [child]) for child, parent in part]
             endings = await self._many(calls)
             for place, (child, parent) in enumerate(part):
                 if endings[place].state == "unknown":
-                    if await self._is_being_written(child, envelopes[child], now_us):
+                    origin = origins[child]
+                    if origin not in being_written:
+                        being_written[origin] = await self._is_being_written(child, origin, now_us)
+                    if being_written[origin]:
                         continue  # the call that writes the parent may be on its way to another node
                     endings[place] = await self._store.run(calls[place])  # it may have arrived since
                 if endings[place].state != "watched":
@@ -321,9 +321,8 @@ class Relay(Service):
             if await self._store.run(flow.unblock(lane, [guard], ttl_ms=self._ttl_ms)) == "x":
                 await self._cancel(lane, [row.id], "its producer died")
 
-    async def _is_being_written(self, job_id: str, envelope: bytes, now_us: int) -> bool:
+    async def _is_being_written(self, job_id: str, origin: _Origin, now_us: int) -> bool:
         """Whether the flow or the addition of a job is not whole, and its producer may still complete it."""
-        origin = _origin(envelope)
         if origin.flow_id is None or await self._is_whole(origin):
             return False
         return not await self._is_abandoned(job_id, origin, now_us)
@@ -391,9 +390,11 @@ class _Origin(NamedTuple):
 def _origin(envelope: bytes) -> _Origin:
     """Read from which flow and which addition a job is."""
     header = header_or_empty(envelope)
-    flow_id = header.get("flow")
+    found = header.get("flow")
+    flow_id = found if isinstance(found, str) else None
     match header.get("added"):
         case [str(adder), str(name)]:
             return _Origin(flow_id, adder, addition_name(adder, name))
         case _:
-            return _Origin(flow_id if isinstance(flow_id, str) else None, enqueued_at=header.get("enqueued_at"))
+            at = header.get("enqueued_at")
+            return _Origin(flow_id, enqueued_at=at if isinstance(at, int) else None)

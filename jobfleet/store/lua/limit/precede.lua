@@ -51,7 +51,7 @@ for i = 4 + count, #ARGV do
   -- Behind a failed head that fails the rest, a place before the mark would fail the job too.
   local is_meant = group and place and band and is_strict(meta) and (count == 0 or first[group])
   if is_meant and not seen[id] and not first_in(KEYS[7], 'f', group) then
-    local open = tonumber(redis.call('HGET', tag .. 'parents:' .. id, ':open') or '0') or 0
+    local open = tonumber(redis.call('HGET', tag .. 'parents:' .. id, ':open') or '0') or 1
     rows[#rows + 1] = {id = id, meta = meta, group = group, place = place, band = band, open = open}
     seen[id] = true
   end
