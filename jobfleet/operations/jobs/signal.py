@@ -13,7 +13,7 @@ from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, value
 from jobfleet.store.calls import steps as calls
 
-log = logging.getLogger("jobfleet")
+log: logging.Logger = logging.getLogger("jobfleet")
 TOKEN = "t:"
 UNKNOWN_TOKEN = "No job has made this token, or the job is not known any more."
 
