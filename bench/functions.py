@@ -11,8 +11,6 @@ from functools import cache
 from mmap import mmap
 from pathlib import Path
 
-import redis.asyncio
-
 from jobfleet import JobContext, job
 
 FOLDER = "BENCH_METERS"
@@ -122,6 +120,8 @@ async def tick(ctx: JobContext, count: int, spacing: float) -> None:
 
 @job(name="bench.publish")
 async def publish(url: str, count: int, spacing: float) -> None:
+    import redis.asyncio  # it takes longer than the start of a fresh process, which another row measures
+
     async with redis.asyncio.Redis.from_url(url, protocol=2) as client:
         for _ in range(count):
             await client.publish("plain", repr(time.monotonic()))

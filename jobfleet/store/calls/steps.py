@@ -38,11 +38,6 @@ def shorten_kept(lane: Lane, job_id: str, token: int, *, ttl_ms: int) -> Call[st
     return Call(load("shorten_kept"), keys, (job_id, token, ttl_ms), lambda reply: reply[0].decode())
 
 
-def has_waited(meta: str) -> bool:
-    """Whether a clear record is that of a job that has waited in a run."""
-    return meta.startswith("k ")
-
-
 def steps(lane: Lane, job_id: str, name: str = "") -> Call[dict[str, bytes]]:
     """Return the stored results of a job's steps, and under the empty name Redis's time in µs.
 

@@ -15,7 +15,6 @@ from jobfleet.clock import boottime
 from jobfleet.errors import JobCancelled
 from jobfleet.model.signals import Suspended
 from jobfleet.retry.tries import Tries
-from jobfleet.store.calls.steps import has_waited
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Grant
 from jobfleet.suspicion import NO_SUSPICION
@@ -186,7 +185,7 @@ class Run:
     @property
     def has_waited(self) -> bool:
         """Whether the job has waited for a time or a signal in an earlier run."""
-        return bool(self.grant.meta) and has_waited(self.grant.meta)
+        return self.grant.has_waited
 
     @property
     def must_stop(self) -> str | None:
