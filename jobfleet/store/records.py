@@ -67,11 +67,6 @@ class Grant(NamedTuple):
     tries: str
     meta: str
 
-    @property
-    def has_waited(self) -> bool:
-        """Whether its clear record says that it has waited in a run."""
-        return self.meta.startswith("k ")
-
 
 class Edit(NamedTuple):
     """The change of a dead letter's envelope for its replay.
