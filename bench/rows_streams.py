@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from bench.figure import Figure, Reading, Row, Target
 from bench.setting import Server, Setting, Trouble
@@ -70,7 +71,8 @@ def _latencies(fleet: Fleet, samples: int) -> list[float]:
 
 def _plain_latencies(server: Server, fleet: Fleet, samples: int) -> list[float]:
     """Milliseconds from PUBLISH to a subscriber."""
-    with server.raw.pubsub(ignore_subscribe_messages=True) as ear:  # type: ignore[no-untyped-call]
+    raw: Any = server.raw
+    with raw.pubsub(ignore_subscribe_messages=True) as ear:
         ear.subscribe("plain")
         ear.get_message(timeout=5.0)
         fleet.enqueue(Job("publish", "bench.publish", (server.url, samples, SPACING)))

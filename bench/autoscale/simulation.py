@@ -10,6 +10,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 from bench.autoscale.loads import HOUR, RETRY_AFTER, Arrival
@@ -97,7 +98,7 @@ class Simulation:
     def run(self) -> Figures:
         """Run it to the last job, and return the figures."""
         for job in self._jobs:
-            self._at(job.due, lambda job=job: self._due(job))  # type: ignore[misc]  # binds this job
+            self._at(job.due, partial(self._due, job))
         self._at(STEP_S, self._sample)
         self._at(self._chance.uniform(0, POLL), self._poll)
         while self._left and self._now < UNTIL:
@@ -129,7 +130,7 @@ class Simulation:
             self._number += 1
             run = self._number
             worker.runs[run] = job
-            self._at(self._now + job.duration, lambda worker=worker, run=run: self._end(worker, run))  # type: ignore[misc]  # binds this run
+            self._at(self._now + job.duration, partial(self._end, worker, run))
 
     def _end(self, worker: _Worker, run: int) -> None:
         job = worker.runs.pop(run, None)
@@ -140,7 +141,7 @@ class Simulation:
         self._spent += job.duration
         if job.retries:
             job.retries -= 1
-            self._at(self._now + RETRY_AFTER[-1 - job.retries], lambda: self._due(job))
+            self._at(self._now + RETRY_AFTER[-1 - job.retries], partial(self._due, job))
         else:
             self._left -= 1
         if worker.is_leaving and not worker.runs:
@@ -176,7 +177,7 @@ class Simulation:
         worker = _Worker(self._now, self._slots)
         self._workers.append(worker)
         self._flaps += self._now - self._removed_at < AGAIN
-        self._at(self._now + self._chance.uniform(*START), lambda: self._ready(worker))
+        self._at(self._now + self._chance.uniform(*START), partial(self._ready, worker))
 
     def _ready(self, worker: _Worker) -> None:
         worker.is_ready = True
@@ -191,7 +192,7 @@ class Simulation:
         for worker in order[:count]:
             worker.is_leaving = True
             if worker.runs:
-                self._at(self._now + GRACE, lambda worker=worker: self._cut(worker))  # type: ignore[misc]  # binds it
+                self._at(self._now + GRACE, partial(self._cut, worker))
             else:
                 self._gone(worker)
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from tests.support.fleet import LONG, Program, parent_of
@@ -111,21 +112,28 @@ class Havoc:
     def _failover(self) -> None:
         if self.group is None:
             raise TypeError("this fault needs Sentinels")
-        primary = self.group.await_whole().primary
-        wait_until(lambda: _has_replicas(primary), timeout=LONG, why="both replicas have what the primary has")
+        (primary,) = wait_until(
+            partial(_whole_primary, self.group.await_whole()),
+            timeout=LONG,
+            why="both replicas have what the primary has",
+        )
         self.mark("failover", 0)
         primary.kill()
         self.group.await_other_primary(primary)
         primary.restart()
 
 
-def _has_replicas(primary: RedisServer) -> bool:
-    """Whether both replicas are in step: one that still copies the data would lose more than the last moment."""
+def _whole_primary(group: SentinelServers) -> list[RedisServer]:
+    """The present primary, which a busy machine may change; none if a replica is not in step.
+
+    One that still copies the data would lose more than the last moment.
+    """
+    primary = group.primary
     raw = primary.client()
     found: Any = raw.info("replication")
     raw.close()
     rows = [found.get(f"slave{number}", {"state": ""}) for number in range(2)]
-    return all(one["state"] == "online" and one["lag"] <= 1 for one in rows)
+    return [primary] if all(one["state"] == "online" and one["lag"] <= 1 for one in rows) else []
 
 
 def _descendants(worker: Program, pid: int) -> list[int]:
