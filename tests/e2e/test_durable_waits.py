@@ -65,9 +65,25 @@ def signal_all(
         assert not fleet.signal(job_id, f"go {number}", -1)
         if place % every == 0:
             havoc.strike(*faults)
-            for sent, value in signals[: place + 1] if "failover" in faults else []:
-                with suppress(JobNotFound):  # a failover may lose the last signals; a repetition is harmless
-                    fleet.signal(sent, f"go {value}", value)
+            repeat(fleet, signals[: place + 1] if "failover" in faults else [])
+
+
+def repeat(fleet: Fleet, signals: list[tuple[str, int]]) -> None:
+    """Send signals again: a failover may lose the last ones, and a repetition is harmless."""
+    for job_id, number in signals:
+        with suppress(JobNotFound):
+            fleet.signal(job_id, f"go {number}", number)
+
+
+def repeat_until_all_have_ended(fleet: Fleet, waiters: list[str], rounds: int) -> None:
+    """Send the signals of open jobs again and again: a busy machine may cause one more failover."""
+
+    def are_over() -> bool:
+        found = [job_id for job_id in waiters if not fleet.poll(job_id).status.is_final]
+        repeat(fleet, [(job_id, number) for job_id in found for number in range(rounds)])
+        return not found
+
+    wait_until(are_over, timeout=2 * LONG, why="all that wait for signals have ended")
 
 
 def collapsed(lines: list[str]) -> list[str]:
@@ -90,6 +106,8 @@ def check(folder: Path, *, jobs: int, rounds: int, faults: tuple[str, ...], coun
         }
 
         signal_all(fleet, breaks, walks, rounds, faults, count)
+        if "failover" in faults:
+            repeat_until_all_have_ended(fleet, walks, rounds)
         results = settle_all(fleet, walks, timeout=2 * LONG)
         undone = await_trips(fleet, folder, trips)
         sentinels = breaks.group.sentinels if breaks.group else []
