@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 import secrets
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from jobfleet.clock import wall_us
 from jobfleet.codec import decode, encode
 from jobfleet.errors import InvalidJob, JobCancelled
 from jobfleet.event_loop import in_thread
@@ -22,7 +25,11 @@ if TYPE_CHECKING:
     from jobfleet.functions.running.run_port import RunPort
 
 LONGEST_KEY = 200
+WARN_AT = 900
+"""Number of stored records, of at most 1,000, from which on the log of the job gets a warning, once per run."""
 STEP, CHECKPOINT, UNDO, TOKEN, SIGNAL = "s:", "c:", "u:", "t:", "x:"
+_around: ContextVar[tuple[tuple[str, Future[None]], ...]] = ContextVar("jobfleet_steps_around", default=())
+"""The key and the end of each step whose function calls the code at hand, the outermost first."""
 NOW = ""
 """The name under which the port of a run gives Redis's time in µs, beside what is stored."""
 
@@ -56,6 +63,7 @@ class Steps:
         self._lock = threading.Lock()
         self._in_flight: dict[str, Future[None]] = {}
         self._has_undo = False
+        self._has_warned = False
         self.unsent: list[tuple[str, str]] = []
 
     async def step(
@@ -69,7 +77,7 @@ class Steps:
         """Return the stored result; if there is none, call the function and store its result.
 
         Raises:
-            InvalidJob: The key is wrong.
+            InvalidJob: The key is wrong, or is that of a step which this call is part of.
             EncodingError: The result cannot be encoded.
             JobCancelled: The job must stop, or another run owns it now.
         """
@@ -198,7 +206,16 @@ class Steps:
         """Store a value under a key with its prefix."""
         record = encode(value, what=_named(key))
         await self._port.keep(key, record)
-        (await self.known())[key] = record
+        known = await self.known()
+        known[key] = record
+        if len(known) > WARN_AT and not self._has_warned:  # besides the records, it has the time
+            self._has_warned = True
+            self._port.note(
+                wall_us(),
+                logging.WARNING,
+                f"{self._job_id} keeps {len(known) - 1:,} steps, checkpoints, waits, tokens and signals; the run fails "
+                "beyond 1,000. Enqueue a job that continues, and return.",
+            )
 
     def _traced(self, key: str) -> AbstractContextManager[object]:
         """The span of a step, if there is a tracer."""
@@ -206,18 +223,31 @@ class Steps:
         return nullcontext() if span is None else span.step(key[2:])
 
     def _begin(self, key: str) -> Future[None] | None:
-        """Take a key; return the future to wait for when another call has taken it."""
+        """Take a key; return the future to wait for when another call has taken it.
+
+        Raises:
+            InvalidJob: The call is within the step of that key, and would wait for itself.
+        """
+        around = _around.get()
         with self._lock:
             other = self._in_flight.get(key)
+            if other is not None and any(one is other for _, one in around):
+                raise InvalidJob(
+                    f"step {key[2:]!r} is called within the step {around[-1][0][2:]!r}, which is part of the step "
+                    f"{key[2:]!r}: it would wait for its own end. Give the inner step another key.",
+                    field="step",
+                )
             if other is None:
                 self._in_flight[key] = Future()
             return other
 
     @contextmanager
     def _ended(self, key: str) -> Iterator[None]:
+        token = _around.set((*_around.get(), (key, self._in_flight[key])))
         try:
             yield
         finally:
+            _around.reset(token)
             with self._lock:
                 self._in_flight.pop(key).set_result(None)
 

@@ -309,12 +309,12 @@ class _Inside:
             await renewals.close()
 
     def _records(self) -> dict[str, bytes]:
-        """The functions to publish: all of them with the duties of a reaper, else those that recur or have a limit."""
+        """The functions to publish: all of them with the duties of a reaper, else those that recur or have limits."""
         return {
             name: function_record(function)
             for name, function in list(self._functions.items())
             if name not in self._published
-            and (self._with_reaper or self._is_recurring(function) or (function.limit and not self._config.burst))
+            and (self._with_reaper or self._is_recurring(function) or self._has_limits(function))
         }
 
     def _recurring(self) -> dict[str, bytes]:
@@ -323,6 +323,10 @@ class _Inside:
             for name, function in list(self._functions.items())
             if name in self._published and self._is_recurring(function)
         }
+
+    def _has_limits(self, function: JobFunction[..., Any, Any]) -> bool:
+        """Whether `explain` needs the record of a function to name what its jobs wait for."""
+        return not self._config.burst and (function.limit is not None or function.gates is not None)
 
     def _is_recurring(self, function: JobFunction[..., Any, Any]) -> bool:
         return not self._config.burst and function.cron is not None

@@ -1,22 +1,27 @@
 """Registers the functions of Django's Tasks as job functions, and runs them.
 
-The name of a job function is the path of the task's function. A name from Redis finds only tasks that were registered
-so; nothing is imported by it.
+The name of a job function is the path of the task's function. Where a task is sent to another backend than that of its
+decorator, with other options, a colon and the alias of that backend follow. A name from Redis finds only tasks that
+were registered so; nothing is imported by it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from inspect import iscoroutinefunction, signature
 from typing import Any
 
-from django.utils.module_loading import autodiscover_modules
+from django.utils.module_loading import autodiscover_modules, import_string
 
+from jobfleet.contrib.django.connections import closing_old_connections
 from jobfleet.contrib.django.results import ended, running_result
 from jobfleet.contrib.django.tasks_api import (
+    InvalidTask,
     TaskContext,
     TaskResultDoesNotExist,
     as_json,
+    task_backends,
     task_finished,
     task_started,
 )
@@ -25,14 +30,20 @@ from jobfleet.functions.fit import Fit
 from jobfleet.functions.registry import REGISTRY, JobFunction
 
 _tasks: dict[str, Any] = {}
-"""The tasks as their decorators made them, by the paths of their functions."""
+"""The tasks by the names of their job functions, as their decorators made them, each with its backend."""
+
+_options: dict[str, dict[str, Any]] = {}
+"""The options of those backends, by the same names."""
 
 _fits: dict[str, Fit] = {}
-"""Which arguments their functions take, by the same paths."""
+"""Which arguments the functions of tasks take, by their paths."""
 
 
 def job_function_of(task: Any, options: Mapping[str, Any]) -> JobFunction[..., Any, Any]:
-    """The job function of a task; it is registered at the first call, which the decorator of the task makes.
+    """The job function of a task with the options of its backend; the decorator of the task registers it.
+
+    A task has a job function for each backend of jobfleet whose options differ: a worker imports the decorator alone,
+    and must know each of them.
 
     Args:
         task: The task.
@@ -42,15 +53,35 @@ def job_function_of(task: Any, options: Mapping[str, Any]) -> JobFunction[..., A
         InvalidJob: An option is wrong, or another function has the name.
     """
     path: str = task.module_path
-    known, registered = _tasks.get(path), REGISTRY.get(path)
+    chosen = {str(name).lower(): value for name, value in options.items()}
+    home = _tasks.get(path)
+    is_own = home is None or home.func is not task.func or task.backend == home.backend or chosen == _options[path]
+    name = path if is_own else f"{path}:{task.backend}"
+    known, registered = _tasks.get(name), REGISTRY.get(name)
     if registered is not None and known is not None:
         if known.func is task.func:
             return registered
-        del REGISTRY.functions[path]  # its module was loaded again
-    chosen = {str(name).lower(): value for name, value in options.items()}
-    made = REGISTRY.register(_runner_of(task), name=path, **{"queue": task.queue_name, **chosen})
-    _tasks[path], _fits[path] = task, _fit_of(task)
+        del REGISTRY.functions[name]  # its module was loaded again
+    if not _tasks:
+        REGISTRY.hooks.on_failure(closing_old_connections(report_failure))
+    made = REGISTRY.register(_runner_of(task), name=name, **{"queue": task.queue_name, **chosen})
+    _tasks[name], _options[name], _fits[path] = task, chosen, _fit_of(task)
+    if name == path:
+        for alias in task_backends.settings:
+            if alias != task.backend and _is_of_jobfleet(alias):
+                with suppress(InvalidTask):  # that backend does not have the queue, for example
+                    task.using(backend=alias)
     return made
+
+
+def _is_of_jobfleet(alias: str) -> bool:
+    """Whether the backend of an alias makes jobs of jobfleet."""
+    from jobfleet.contrib.django.backend import JobfleetBackend  # it imports this module
+
+    try:
+        return issubclass(import_string(task_backends.settings[alias]["BACKEND"]), JobfleetBackend)
+    except ImportError:  # Django's check reports it
+        return False
 
 
 def _fit_of(task: Any) -> Fit:

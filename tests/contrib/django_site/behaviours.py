@@ -31,9 +31,10 @@ from django.utils import timezone  # noqa: E402
 from shop import errors, jobs, tasks  # noqa: E402
 from shop.models import Order  # noqa: E402
 
-from jobfleet import Job, Priority  # noqa: E402
+from jobfleet import Fleet, Job, Priority  # noqa: E402
 from jobfleet.contrib.django import JobfleetBackend, enqueue_on_commit, tasks_api  # noqa: E402
 from jobfleet.fleet.default import default_fleet  # noqa: E402
+from jobfleet.testing.jobs import Jobs  # noqa: E402
 
 try:
     from django.tasks import task, task_backends
@@ -344,6 +345,42 @@ def the_admin_leads_those_who_may_to_the_dashboard() -> None:
 @behaviour
 def a_plain_job_uses_the_database_too() -> None:
     assert jobs.orders.enqueue().result(timeout=30) == 2
+
+
+@behaviour
+def a_task_has_the_options_of_the_backend_that_it_is_sent_to() -> None:
+    """Its decorator names a backend without retries. The worker has imported nothing but the decorator."""
+    result = finished(tasks.close_shop.using(backend="patient").enqueue())
+    own = finished(tasks.close_shop.enqueue())
+
+    assert (result.status, result.attempts, result.backend) == (FAILED, 3, "patient")
+    assert (own.status, own.attempts, own.backend) == (FAILED, 1, "once")
+    again = task_backends["patient"].get_result(result.id)
+    assert (again.task.func, again.task.backend) == (tasks.close_shop.func, "patient")
+    same = tasks.add.using(backend="default").enqueue(1, 2)
+    assert default_fleet().poll(same.id).function == "shop.tasks.add"
+
+
+@behaviour
+def a_task_that_fails_in_this_program_is_finished_as_well() -> None:
+    """Django's signal comes wherever a task is run: in a worker of this program, in a test that drains, and inline."""
+    seen: list[Any] = []
+
+    def note(sender: Any, task_result: Any, **_: Any) -> None:
+        seen.append((task_result.id, task_result.status, task_result.task.backend))
+
+    tasks_api.task_finished.connect(note)
+    kit = Jobs(Fleet(os.environ["SHOP_REDIS"], namespace="here"))
+    with kit.fleet, kit.in_place():
+        ran = tasks.close_shop.enqueue()
+        kit.fleet.run_worker(burst=True)
+        drained = tasks.close_shop.using(backend="patient").enqueue()
+        kit.drain()
+        with kit.inline(raises=False):
+            inline = tasks.close_shop.enqueue()
+    tasks_api.task_finished.disconnect(note)
+
+    assert seen == [(ran.id, FAILED, "once"), (drained.id, FAILED, "patient"), (inline.id, FAILED, "once")]
 
 
 def outcome(function: Callable[[], None]) -> str:

@@ -51,4 +51,5 @@ TASKS = {
         "OPTIONS": {"max_retries": 1, "RETRY_DELAY": 0},
     },
     "once": {"BACKEND": "jobfleet.contrib.django.JobfleetBackend", "OPTIONS": {"max_retries": 0}},
+    "patient": {"BACKEND": "jobfleet.contrib.django.JobfleetBackend", "OPTIONS": {"max_retries": 2, "retry_delay": 0}},
 }

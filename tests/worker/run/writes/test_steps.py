@@ -281,6 +281,69 @@ def test_too_many_tokens_are_refused_with_the_remedy(fleet: Fleet, registry: Reg
     assert "enqueue a job that continues, and return." in error
 
 
+def test_the_log_of_a_job_warns_before_it_keeps_too_much(fleet: Fleet, registry: Registry, raw: Any) -> None:
+    def many(ctx: JobContext) -> None:
+        for n in range(3):
+            ctx.step_sync(f"part {n}", str)
+
+    handle = registry.register(many, name="test.many", fleet=fleet).enqueue()
+    steps = fleet.context.keys.lane_of(handle.id).steps(handle.id)
+    raw.hset(steps, mapping={f"s:{number}": "" for number in range(897)})
+    fleet.run_worker(burst=True)
+
+    warnings = [line.text for line in fleet.logs(handle.id) if line.level == "WARNING"]
+    assert handle.poll().status is JobStatus.COMPLETED
+    (warning,) = warnings
+    assert warning.startswith(f"{handle.id} keeps 900 steps, checkpoints, waits, tokens and signals;")
+    assert warning.endswith("beyond 1,000. Enqueue a job that continues, and return.")
+
+
+@pytest.mark.parametrize("is_awaited", [True, False])
+def test_a_step_within_a_step_of_its_own_key_is_refused(fleet: Fleet, registry: Registry, is_awaited: bool) -> None:
+    """It would wait for itself. Another key between the two does not hide it."""
+
+    async def awaited(ctx: JobContext) -> Any:
+        async def middle() -> Any:
+            return await ctx.step("post", inner)
+
+        async def inner() -> Any:
+            return await ctx.step("pay", str)
+
+        return await ctx.step("pay", middle)
+
+    def blocking(ctx: JobContext) -> Any:
+        def middle() -> Any:
+            return ctx.step_sync("post", lambda: ctx.step_sync("pay", str))
+
+        return ctx.step_sync("pay", middle)
+
+    handle = registry.register(awaited if is_awaited else blocking, name="test.nested", fleet=fleet).enqueue()
+    fleet.run_worker(burst=True)
+
+    result = handle.poll()
+    assert (result.status, result.error_class) == (JobStatus.FAILED, "InvalidJob")
+    assert "step 'pay' is called within the step 'post', which is part of the step 'pay'" in (result.error or "")
+
+
+async def test_two_tasks_of_a_run_that_ask_for_one_step_share_it() -> None:
+    """A task that a step has left behind may ask for that step again: it is not within it any more."""
+    ctx, tasks = JobContext.for_test(), []
+
+    async def leaves_a_task() -> int:
+        tasks.append(asyncio.ensure_future(later()))
+        return 5
+
+    async def later() -> Any:
+        await over.wait()
+        return await ctx.step("pay", leaves_a_task)
+
+    over = asyncio.Event()
+    first, second = await asyncio.gather(ctx.step("pay", leaves_a_task), ctx.step("pay", leaves_a_task))
+    assert (first, second) == (5, 5)
+    over.set()
+    assert [await task for task in tasks] == [5]
+
+
 # Without a worker
 
 
