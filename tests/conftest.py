@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import redis
@@ -45,11 +45,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Let each server of the tests be of the chosen kind."""
     topologies.choose(config.getoption("--on"))
-    # pytest rewrites the assertions of a package that has a plugin. To that end it parses each module, and Python 3.11
-    # fails at times if two threads do so, as when a worker in a thread imports something (cpython#106905).
-    hook: Any = config.pluginmanager.rewrite_hook
-    hook._must_rewrite.discard("jobfleet")
-    hook._marked_for_rewrite_cache.clear()
 
 
 @pytest.hookimpl(trylast=True)  # after the options -k and -m have chosen

@@ -27,7 +27,7 @@ from jobfleet.model import Job, check_function_name
 from jobfleet.model.limit import DeclaredLimit
 from jobfleet.model.option_types import OPTIONS, RIVALS, SHARED, JobOptions
 from jobfleet.model.options.callback import CALLBACKS
-from jobfleet.model.options.checks import meant
+from jobfleet.model.options.checks import exception_classes, meant
 from jobfleet.model.options.group import GroupTemplate, check_order, group_option
 from jobfleet.model.options.template import placeholders
 from jobfleet.warn import warn
@@ -264,7 +264,7 @@ class Registry:
         if not callable(function):
             raise InvalidJob(f"{function!r} is not callable.", field="function")
         wire = check_function_name(name) if name is not None else stable_name(function)
-        retry_on, discard_on = _classes("retry_on", retry_on), _classes("discard_on", discard_on)
+        retry_on, discard_on = exception_classes("retry_on", retry_on), exception_classes("discard_on", discard_on)
         cron = _cron_of(options)
         _check_options(options, allowed=SHARED | DECORATOR_ONLY)
         given = {option: options.pop(option) for option in ("run_in", *LIMITS) if option in options}
@@ -311,15 +311,6 @@ class Registry:
         made.typed = typed_call_of(wire, function, made.parameters, made.injection, batch)
         self.functions[wire] = made
         return made
-
-
-def _classes(option: str, given: object) -> tuple[type[BaseException], ...]:
-    """Check exception classes; a single class becomes a tuple."""
-    classes = tuple(given) if isinstance(given, list | tuple | set | frozenset) else (given,)
-    for one in classes:
-        if not (isinstance(one, type) and issubclass(one, BaseException)):
-            raise InvalidJob(f"{option} holds {one!r:.100}; give exception classes: {option}=(Busy,).", field=option)
-    return classes
 
 
 def _cron_of(options: dict[str, Any]) -> Cron | None:

@@ -144,6 +144,7 @@ class ForeignError(Exception):
         traceback: Its traceback as text.
         steers: The equivalent signal, if the exception was `RetryAfter`, `Snooze` or `Discard`.
         retry_delay: The delay in seconds that the function of `retry_delay` has returned for it; None if there is none.
+        is_ignored: Whether the circuit breaker of the function ignores it.
     """
 
     def __init__(
@@ -155,6 +156,7 @@ class ForeignError(Exception):
         traceback: str = "",
         steers: RetryAfter | Snooze | Discard | None = None,
         retry_delay: float | None = None,
+        is_ignored: bool = False,
     ) -> None:
         self.summary = summary
         self.error_class = error_class
@@ -162,4 +164,5 @@ class ForeignError(Exception):
         self.traceback = traceback
         self.steers = steers
         self.retry_delay = retry_delay
+        self.is_ignored = is_ignored
         super().__init__(summary)

@@ -20,8 +20,16 @@ _numbers = itertools.count(1)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker."""
+    """Register the marker, and let pytest import the modules of jobfleet as they are.
+
+    pytest rewrites the assertions of a package that has a plugin. To that end it parses each module, and Python 3.11
+    fails at times if two threads do so, as when a worker in a thread imports something (cpython#106905).
+    """
     config.addinivalue_line("markers", MARKER)
+    hook: Any = getattr(config.pluginmanager, "rewrite_hook", None)
+    if hasattr(hook, "_must_rewrite"):  # not with --assert=plain
+        hook._must_rewrite.discard("jobfleet")  # noqa: SLF001 - pytest has no other way to take a package out
+        hook._marked_for_rewrite_cache.clear()  # noqa: SLF001 - as above
 
 
 @pytest.fixture(scope="session")

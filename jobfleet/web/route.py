@@ -17,6 +17,8 @@ Data = dict[str, Any]
 Values = Mapping[str, Any]
 Read = Callable[["Dashboard", Values], Awaitable[Data]]
 Act = Callable[["Dashboard", Values, Caller], Awaitable[Data]]
+BODY = ""
+"""The name of the value that has all fields of a body; no parameter has it."""
 TEXT_MOST = 1000
 """Characters of a parameter."""
 _ESCAPED = re.compile(r"~([0-7][0-9A-Fa-f])")
@@ -148,8 +150,8 @@ class Action:
         act: Does it.
         answer: The types of the data that it returns, by name.
         note: What the page says then; its names are those of the data.
-        back: The path of the page that is shown then; empty if only the API has the action, which then also gets fields
-            of the body that it does not know, to refuse them.
+        back: The path of the page that is shown then; empty if only the API has the action, which then also gets
+            the whole body, to refuse fields that it does not know.
         parameters: The parameters.
         role: Who may do it.
         shows: The name of the template of a page that shows the data, in place of a note on the page before.
@@ -181,10 +183,10 @@ class Action:
             raise refusal("invalid-request", f"There is no field {unknown[0]!r:.100}; {there_are}.", field=unknown[0])
 
     def values(self, path: Mapping[str, str], body: Mapping[str, Any]) -> dict[str, Any]:
-        """Read the values of its parameters."""
+        """Read the values of its parameters; `BODY` has all fields of the body where only the API has the action."""
         sources: dict[str, Mapping[str, Any]] = {"path": _names(path), "body": body}
-        unknown = {} if self.back else body
-        return {**unknown} | {one.name: one.read(sources[one.place].get(one.name)) for one in self.parameters}
+        read = {one.name: one.read(sources[one.place].get(one.name)) for one in self.parameters}
+        return read if self.back else {**read, BODY: body}
 
 
 def _names(path: Mapping[str, str]) -> dict[str, str]:

@@ -81,6 +81,7 @@ def test_wrong_options_are_refused_with_the_remedy(options: Any, text: str) -> N
         ({"ratio": 0.5, "window": "soon"}, "window"), ({"ratio": 0.5, "window": 0.5}, "window"),
         ({"ratio": 0.5, "minimum": 1.5}, "minimum"), ({"ratio": 0.5, "per": "queue"}, "per"),
         ({"ratio": 0.5, "cooldown": -1}, "cooldown"), ({"ratio": 0.5, "cooldown": 0}, "cooldown"),
+        ({"ratio": 0.5, "ignore": ("ValueError",)}, "ignore"), ({"ratio": 0.5, "ignore": int}, "ignore"),
     ],
 )  # fmt: skip
 def test_a_breaker_checks_its_values(given: Any, field: str) -> None:

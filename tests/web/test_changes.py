@@ -18,8 +18,9 @@ from jobfleet.json_form import JsonForm
 from jobfleet.redaction import Redaction
 from jobfleet.web.errors import Problem
 from jobfleet.web.pages.job_changes import restored
+from jobfleet.web.safety.caller import Role
 from tests.cli.hand import Hand
-from tests.web.site import Answer, Browser, served
+from tests.web.site import Answer, Browser, Site, served
 
 
 @pytest.fixture(autouse=True)
@@ -146,6 +147,22 @@ def test_what_is_not_clear_is_refused(browser: Browser, fields: dict[str, str], 
     answer = browser.post("/jobs/bulk/preview", browser.csrf(), None, **fields)
     assert answer.status in {400, 404}
     assert text in html.unescape(answer.text)
+
+
+@pytest.mark.parametrize("delay", [5, 5.5, "5", "5s"])
+def test_a_program_may_give_a_delay_as_everywhere(
+    site: Site, fleet: Fleet, tokens: dict[Role, str], delay: object
+) -> None:
+    browser, path = site.browser(), "/jobs/default.0.w0/reschedule"
+
+    moved = browser.call(path, tokens[Role.OPERATOR], delay=delay)
+    wrong = browser.call(path, tokens[Role.OPERATOR], delay=[delay])
+
+    assert (moved.status, moved.json) == (200, {"id": "default.0.w0", "changed": True})
+    assert (wrong.status, wrong.json["error"]["field"]) == (400, "delay")
+    due = fleet.poll("default.0.w0").scheduled_at
+    assert due is not None
+    assert (due - datetime.now(UTC)).total_seconds() <= 5.5
 
 
 def test_one_job_is_rescheduled_edited_and_moved(browser: Browser, fleet: Fleet) -> None:

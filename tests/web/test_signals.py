@@ -56,12 +56,12 @@ def test_a_token_of_a_job_is_all_that_is_needed(
         data = b"" if body is None else json.dumps(body).encode()
         return site.browser().send("POST", f"/api/v1/signals/{token}", {"Content-Type": "application/json"}, data)
 
-    wrong, used, again = inlet("x" * 40), inlet(token, {"by": "ann"}), inlet(token)
+    wrong, used, again = inlet("x" * 40), inlet(token, {"by": "ann", "signal_token": "t"}), inlet(token)
     fleet.run_worker(burst=True)
 
     assert (wrong.status, wrong.json["error"]["code"]) == (404, "job-not-found")
     assert (used.status, used.json, again.json) == (200, {"signalled": True}, {"signalled": True})
-    assert fleet.poll(job_id).result == {"by": "ann"}
+    assert fleet.poll(job_id).result == {"by": "ann", "signal_token": "t"}, "no name is taken from the body"
     assert site.browser().send("GET", f"/api/v1/signals/{token}", {}).status == 405
     assert ("token", {"signal": "approved"}) in kept(site, tokens[Role.ADMIN])
     logged = [record.getMessage() for record in caplog.records if record.name.startswith("jobfleet")]

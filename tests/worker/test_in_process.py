@@ -13,7 +13,9 @@ import redis
 from jobfleet import AsyncFleet, Fleet, JobContext, JobStatus, Priority, Snooze
 from jobfleet.clock import boottime
 from jobfleet.errors import InvalidJob
+from jobfleet.functions.limiting.gates import Breaker
 from jobfleet.functions.registry import Registry
+from jobfleet.model.explanation import ReasonCode
 from jobfleet.notify import JobNotificationManager, Notification, NotificationChannel, NotificationRule
 from jobfleet.notify.registry import managers
 from jobfleet.store.keys import Keyspace
@@ -396,3 +398,53 @@ def test_channels_that_are_added_while_it_works_are_notified(
             wait_until(lambda: function.enqueue().wait(timeout=30) and sent, timeout=60, why="it is notified")
     finally:
         managers.remove(manager)
+
+
+def test_explain_knows_the_named_limit_for_which_a_job_of_this_worker_waits(
+    fleet: Fleet, registry: Registry, working: Working
+) -> None:
+    function = registry.register(lambda: 7, name="test.asks", fleet=fleet, limits=["api"])
+    fleet.limits.named("api", concurrency=1)
+    fleet.limits.close("api", 600, reason="away")
+
+    with working():
+        handle = function.enqueue()
+        wait_until(
+            lambda: ReasonCode.LIMIT_CLOSED in [one.code for one in fleet.explain(handle.id).reasons],
+            timeout=30,
+            why="explain names the limit",
+        )
+        fleet.limits.open("api")
+        assert handle.result(timeout=30) == 7
+
+
+@pytest.mark.parametrize("run_in", ["loop", "thread", "process"])
+def test_a_breaker_counts_no_run_that_ends_with_an_exception_that_it_ignores(
+    fleet: Fleet, registry: Registry, working: Working, cells: None, run_in: str
+) -> None:
+    """The class is known only where the function runs."""
+
+    async def on_loop(kind: str) -> None:
+        raise picky_error(kind)
+
+    def in_thread(kind: str) -> None:
+        raise picky_error(kind)
+
+    breaker = Breaker(0.5, minimum=50, window="1h", ignore=(ValueError, KeyError))
+    made = {"loop": on_loop, "thread": in_thread}
+    if run_in == "process":
+        function = registry.functions["cell.picky"]
+    else:
+        function = registry.register(made[run_in], name="test.picky", fleet=fleet, max_retries=0, breaker=breaker)
+    with working():
+        kinds = ["value", "encoding", "key", "away"]
+        ended = [fleet.wait(fleet.enqueue(function.job(kind)), timeout=60).status for kind in kinds]
+        wait_until(lambda: [one.failed for one in fleet.breakers()] == [1], timeout=30, why="one failure counts")
+
+    assert ended == [JobStatus.FAILED] * 4
+    assert [one.succeeded for one in fleet.breakers()] == [0]
+
+
+def picky_error(kind: str) -> Exception:
+    kinds = {"value": ValueError, "encoding": UnicodeError, "key": KeyError, "away": ConnectionError}
+    return kinds[kind]("no")

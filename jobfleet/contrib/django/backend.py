@@ -42,6 +42,7 @@ class JobfleetBackend(BaseTaskBackend):  # type: ignore[misc]  # Django has no t
     `OPTIONS` are options of all its jobs, such as ``{"max_retries": 0, "timeout": 60}``; see `jobfleet.job`.
     """
 
+    makes_jobs_of_jobfleet = True
     supports_defer = True
     supports_async_task = True
     supports_get_result = True

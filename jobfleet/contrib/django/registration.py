@@ -75,11 +75,9 @@ def job_function_of(task: Any, options: Mapping[str, Any]) -> JobFunction[..., A
 
 
 def _is_of_jobfleet(alias: str) -> bool:
-    """Whether the backend of an alias makes jobs of jobfleet."""
-    from jobfleet.contrib.django.backend import JobfleetBackend  # it imports this module
-
+    """Whether the backend of an alias makes jobs of jobfleet. It is not created here: it may be another product's."""
     try:
-        return issubclass(import_string(task_backends.settings[alias]["BACKEND"]), JobfleetBackend)
+        return getattr(import_string(task_backends.settings[alias]["BACKEND"]), "makes_jobs_of_jobfleet", False) is True
     except ImportError:  # Django's check reports it
         return False
 

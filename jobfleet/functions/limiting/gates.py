@@ -13,6 +13,8 @@ from jobfleet.durations import read_duration
 from jobfleet.errors import InvalidJob
 from jobfleet.model.gates import BREAKER, LIMIT, Demand, check_limit_name
 from jobfleet.model.option_types import Seconds
+from jobfleet.model.options.checks import exception_classes
+from jobfleet.model.signals import ForeignError
 
 OPTIONS = ("limits", "breaker")
 """The options of `Gates`."""
@@ -57,6 +59,7 @@ class Breaker:
         cooldown: Seconds for which the breaker stays open before the trial, 0.1 to 604,800, or a text.
         per: What has a breaker of its own: ``function``, ``group`` (each group of the queue) or ``limit:NAME`` (the
             jobs of all functions that name the same limit here).
+        ignore: Exception classes that count neither as failures nor as successes, such as those for wrong arguments.
 
     Raises:
         InvalidJob: A value is not valid.
@@ -68,6 +71,7 @@ class Breaker:
     minimum: int = 10
     cooldown: Seconds | str = 30.0
     per: str = "function"
+    ignore: type[BaseException] | tuple[type[BaseException], ...] = ()
 
     def __post_init__(self) -> None:
         _check(self.ratio, "ratio", 0, 1, is_whole=False)
@@ -77,6 +81,7 @@ class Breaker:
             object.__setattr__(self, name, _seconds(getattr(self, name), name))
         _check(self.window, "window", 1, 86_400, is_whole=False)
         _check(self.cooldown, "cooldown", 0.1, 604_800, is_whole=False)
+        object.__setattr__(self, "ignore", exception_classes("ignore", self.ignore))
         kind, _, limit = str(self.per).partition(":")
         if kind == LIMIT and limit:
             check_limit_name(limit)
@@ -89,6 +94,12 @@ class Breaker:
         least = min(self.minimum, 1_000_000)
         window_us, cooldown_us = to_us(_seconds(self.window, "window")), to_us(_seconds(self.cooldown, "cooldown"))
         return f"{self.ratio:g} {least} {self.half_open} {window_us} {cooldown_us}"
+
+    def ignores(self, error: BaseException) -> bool:
+        """Whether an exception counts neither as a failure nor as a success."""
+        if isinstance(error, ForeignError):
+            return error.is_ignored
+        return isinstance(error, self.ignore)
 
     def name(self, function: str, queue: str, group: str | None) -> str:
         """The name of the breaker of a job."""

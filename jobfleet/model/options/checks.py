@@ -367,3 +367,16 @@ CHECKS: dict[str, Callable[[_Job, str], object]] = {
     "durability": _durability,
 }
 """Option → the function that checks it and converts it. The order matters: a check may rely on the ones before it."""
+
+
+def exception_classes(option: str, given: object) -> tuple[type[BaseException], ...]:
+    """Check the exception classes of an option; a single class becomes a tuple.
+
+    Raises:
+        InvalidJob: One of them is not an exception class.
+    """
+    classes = tuple(given) if isinstance(given, list | tuple | set | frozenset) else (given,)
+    for one in classes:
+        if not (isinstance(one, type) and issubclass(one, BaseException)):
+            raise InvalidJob(f"{option} holds {one!r:.100}; give exception classes: {option}=(Busy,).", field=option)
+    return classes

@@ -29,7 +29,10 @@ FIELDS = (
         longest=40_000,
     ),
     Parameter(name="to", help="The queue to move to.", place="body"),
-    Parameter(name="delay", help="The new due time from now: seconds, or a duration such as 90m.", place="body"),
+    Parameter(
+        name="delay", help="The new due time from now: seconds, or a duration such as 90m.", place="body",
+        schema={"type": ["number", "string"]},
+    ),
     Parameter(
         name="priority", help="The new priority.", place="body", words=tuple(one.name.lower() for one in Priority)
     ),
@@ -49,7 +52,7 @@ def ids_of(values: Values) -> list[str]:
 def change_of(values: Values) -> dict[str, Any]:
     """The new due time and priority."""
     change: dict[str, Any] = {}
-    if values["delay"] is not None:
+    if values["delay"] not in (None, ""):  # a form sends an empty field
         change["delay"] = seconds_or_text(values["delay"], field="delay")
     if values["priority"] is not None:
         change["priority"] = Priority[values["priority"].upper()]

@@ -17,7 +17,7 @@ from jobfleet.model.option_types import LEVELS, ORDERS
 from jobfleet.model.options.unique import ON_CONFLICT, SCOPES
 from jobfleet.model.similar import similar_function
 from jobfleet.web.dashboard import Dashboard
-from jobfleet.web.route import Action, Data, Parameter, Values
+from jobfleet.web.route import BODY, Action, Data, Parameter, Values
 from jobfleet.web.safety.caller import Caller, Role
 
 PRIORITIES = [priority.name.lower() for priority in reversed(Priority)]
@@ -132,8 +132,8 @@ FIELDS: dict[str, Field] = {
 
 async def enqueue(dashboard: Dashboard, values: Values, _caller: Caller) -> Data:
     """Enqueue a job; with an id, the same request again returns the same job."""
-    job = job_of(values)
-    receipt = await dashboard.fleet.submit_by_name(job, request_hash(values))
+    body = values[BODY]
+    receipt = await dashboard.fleet.submit_by_name(job_of(body), request_hash(body))
     return {
         "id": receipt.id,
         "created": receipt.created,

@@ -7,7 +7,7 @@ from typing import Any
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.errors import refusal
 from jobfleet.web.pages.job import ID
-from jobfleet.web.route import Action, Data, Parameter, Values
+from jobfleet.web.route import BODY, Action, Data, Parameter, Values
 from jobfleet.web.safety.caller import Caller, Role
 
 NAME = Parameter(name="name", help="The name of the signal.", place="body", is_required=True, schema={"type": "string"})
@@ -16,12 +16,12 @@ VALUE = Parameter(
     schema={"type": ["object", "array", "string", "number", "boolean", "null"]},
 )  # fmt: skip
 TOKEN = Parameter(name="signal_token", help="A token of ctx.token. It is a secret, and the authority.", place="path")
-OWN = frozenset(one.name for one in (ID, NAME, VALUE))
+OWN = frozenset(one.name for one in (NAME, VALUE))
 
 
 async def signal(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
     """Send a signal to a job."""
-    if unknown := sorted(values.keys() - OWN):
+    if unknown := sorted(values[BODY].keys() - OWN):
         raise refusal("invalid-request", f"There is no field {unknown[0]!r:.100}.", field=unknown[0])
     if values["name"] is None:
         raise refusal("invalid-request", "name is missing; give the name of the signal.", field="name")
@@ -31,7 +31,7 @@ async def signal(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
 
 async def signal_by_token(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
     """Send the signal of a token. Its value is the body, whatever fields that has."""
-    value: dict[str, Any] | None = {name: one for name, one in values.items() if name != TOKEN.name} or None
+    value: dict[str, Any] | None = dict(values[BODY]) or None
     return {"signalled": await dashboard.fleet.signal_by_token(values[TOKEN.name], value, by=caller.name)}
 
 

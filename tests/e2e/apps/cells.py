@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Annotated
 
 from jobfleet import (
+    Breaker,
     Discard,
     JobCancelled,
     JobContext,
@@ -55,6 +56,16 @@ class Odd(Exception):
 def add(a: int, b: int) -> int:
     """Add."""
     return a + b
+
+
+@job(
+    name="cell.picky", run_in="process", max_retries=0,
+    breaker=Breaker(0.5, minimum=50, window="1h", ignore=(ValueError, KeyError)),
+)  # fmt: skip
+def picky(kind: str) -> None:
+    """Raise what the breaker ignores, or does not ignore."""
+    kinds = {"value": Busy, "encoding": UnicodeError, "key": KeyError, "away": ConnectionError}
+    raise kinds[kind]("no")
 
 
 @job(name="cell.aadd", run_in="process")

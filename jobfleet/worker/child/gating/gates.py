@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from jobfleet.clock import monotonic, to_us
 from jobfleet.errors import InvalidJob, JobCancelled, JobfleetError
+from jobfleet.functions.limiting.gates import Breaker
 from jobfleet.model.gates import BREAKER, LIMIT, Demand
 from jobfleet.model.signals import Discard, ForeignError, RateLimited, Snooze, found_in, suspension_of
 from jobfleet.outcome import Broken, Outcome, Refused, TimedOut
@@ -61,12 +62,14 @@ class Inside(NamedTuple):
         function: The name of its function.
         passing: What it has passed with.
         now: When, µs.
+        breaker: The circuit breaker of the function; None without one.
     """
 
     run: Run
     function: str
     passing: Passing
     now: int
+    breaker: Breaker | None
 
     def leaving(self, outcome: str, error: str = "") -> Leaving:
         """Its report that it leaves."""
@@ -144,9 +147,9 @@ class ChildGates:
             return Broken(str(error), failed_as="limits")
         except Exception as error:  # noqa: BLE001 - the user's function of the cost may raise anything
             return Broken(f"the cost of its limits cannot be read: {describe(error)}", failed_as="limits")
-        return await self._pass(run, name, Passing(run.id, run.token, demands))
+        return await self._pass(run, name, Passing(run.id, run.token, demands), gates.breaker)
 
-    async def _pass(self, run: Run, name: str, passing: Passing) -> Outcome | None:
+    async def _pass(self, run: Run, name: str, passing: Passing, breaker: Breaker | None) -> Outcome | None:
         demands = passing.demands
         self._expect(name, demands)
         for _ in range(TRIES):
@@ -163,7 +166,7 @@ class ChildGates:
                     return _impossible(gate, demands)
                 return self._refused(name, gate, seen)
             shortest = min((period for one in demands if (period := seen.rooms[one.gate].period) > 0), default=math.inf)
-            inside, until = Inside(run, name, passing, seen.now), asked + shortest * calls.RUN_IN_US / 1e6
+            inside, until = Inside(run, name, passing, seen.now, breaker), asked + shortest * calls.RUN_IN_US / 1e6
             if monotonic() <= until:
                 self._inside[run.key] = inside
                 if run.passage is None:
@@ -182,7 +185,7 @@ class ChildGates:
         run = inside.run
         self._trips.leave(inside.leaving(self._unless_called(run)))
         again = inside.passing._replace(number=inside.passing.number + 1)
-        outcome = await self._pass(run, inside.function, again)
+        outcome = await self._pass(run, inside.function, again, inside.breaker)
         await run.lease_confirmed()  # the answer may have waited for Redis
         return outcome
 
@@ -225,7 +228,12 @@ class ChildGates:
             self._spawn(self._refusals.close(run, names, error, since=inside.now))
         if is_late or (isinstance(why, TimedOut) and isinstance(error, asyncio.CancelledError | JobCancelled | Died)):
             outcome, what = "fail", "TimeoutError"
-        elif (why is not None and not isinstance(why, TimedOut)) or _says_nothing(error) or found_in(error, NotStarted):
+        elif (
+            (why is not None and not isinstance(why, TimedOut))
+            or _says_nothing(error)
+            or found_in(error, NotStarted)
+            or (error is not None and inside.breaker is not None and inside.breaker.ignores(error))
+        ):
             outcome, what = self._unless_called(run), ""
         else:
             outcome, what = ("ok", "") if error is None else ("fail", class_of(error))

@@ -73,7 +73,7 @@ def describe_error(error: BaseException, policy: Policy, *, traceback_bytes: int
 
 
 def describe_ending(run: Run, handler: Handler, error: BaseException, *, traceback_bytes: int) -> EndReport:
-    """Describe what a job raised, with the delay that the function of its `retry_delay` returns.
+    """Describe what a job raised, with what the functions and lists of its decorator say of it.
 
     Args:
         run: The run of the job.
@@ -86,6 +86,9 @@ def describe_ending(run: Run, handler: Handler, error: BaseException, *, traceba
         policy, failures = with_header(handler.policy, run.header), Tries.parse(run.grant.tries).failures
         if policy.delay_of is not None and failures < policy.max_retries:
             report["retry_delay"] = policy.delay_of(failures + 1, error)
+    gates = handler.function.gates
+    if gates is not None and gates.breaker is not None and gates.breaker.ignores(error):
+        report["ignored"] = True
     return report
 
 
@@ -124,6 +127,7 @@ def error_of(report: EndReport, *, is_stopping: bool) -> BaseException:
         traceback=report["traceback"],
         steers=steers,
         retry_delay=report.get("retry_delay"),
+        is_ignored=report.get("ignored", False),
     )
 
 
