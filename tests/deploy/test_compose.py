@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -26,12 +27,16 @@ from tests.deploy.deployed import (
 from tests.support.scraping import tool
 
 FILE = DEPLOY / "compose" / "compose.yaml"
+PASSWORDS = ("REDIS_PASSWORD", "GRAFANA_PASSWORD")
 
 
 @pytest.fixture(scope="module")
 def services() -> dict[str, Any]:
     """The services as compose reads them."""
-    found = silent(program("docker-compose", PLUGIN), "-f", FILE, "config", "--format", "json")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in PASSWORDS:
+            patch.setenv(name, f"{name.lower()}-x")
+        found = silent(program("docker-compose", PLUGIN), "-f", FILE, "config", "--format", "json")
     read: dict[str, Any] = json.loads(found)["services"]
     return read
 
@@ -41,13 +46,47 @@ def test_there_are_two_workers_and_reapers_and_what_watches_them(services: dict[
     assert {name: one["deploy"]["replicas"] for name, one in services.items() if "deploy" in one} == {
         "worker": 2, "reaper": 2
     }  # fmt: skip
-    assert all(":" in one["image"] for one in services.values())
+    own = {name for name, one in services.items() if one["image"].startswith("jobfleet:")}
+    assert own == {"worker", "reaper", "web"}
+    for name in services.keys() - own:
+        assert re.fullmatch(r"[\w/]+:[\w.-]+@sha256:[0-9a-f]{64}", services[name]["image"])
     for one in services.values():
         check_settings(one.get("environment") or {})
         assert all(port["host_ip"] == "127.0.0.1" for port in one.get("ports", ()))
 
 
+def test_no_container_can_write_files_or_has_a_capability(services: dict[str, Any]) -> None:
+    for name, one in services.items():
+        confined = (one["read_only"], one["cap_drop"], one["security_opt"])
+        assert confined == (True, ["ALL"], ["no-new-privileges:true"]), name
+
+
+@pytest.mark.parametrize("missing", PASSWORDS)
+def test_nothing_starts_without_passwords(missing: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in PASSWORDS:
+        monkeypatch.delenv(name, raising=False) if name == missing else monkeypatch.setenv(name, "x")
+    shutil.copy(FILE, tmp_path)  # the folder of the file may have a .env
+
+    done = subprocess.run(
+        [program("docker-compose", PLUGIN), "-f", tmp_path / FILE.name, "config", "-q"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode != 0
+    assert f"set {missing}, see docs/howto/deploy.md" in done.stderr
+
+
+def test_redis_and_grafana_have_the_passwords(services: dict[str, Any]) -> None:
+    for name in ("worker", "reaper", "web"):
+        assert urlsplit(services[name]["environment"]["JOBFLEET_URL"]).password == "redis_password-x"
+    assert services["redis"]["environment"] == {"REDISCLI_AUTH": "redis_password-x"}
+    assert '--requirepass "$$REDISCLI_AUTH"' in services["redis"]["command"][-1]
+    assert services["grafana"]["environment"]["GF_SECURITY_ADMIN_PASSWORD"] == "grafana_password-x"
+
+
 def test_each_role_has_its_own_redis_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in PASSWORDS:
+        monkeypatch.setenv(name, "x")
     roles = {"worker": "worker", "reaper": "reaper", "web": "operator"}
     for role in roles.values():
         monkeypatch.setenv(f"JOBFLEET_{role.upper()}_URL", f"redis://{role}:x@redis.example.org/0")

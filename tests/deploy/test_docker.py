@@ -32,7 +32,7 @@ def test_the_base_is_pinned_and_the_program_is_not_root() -> None:
     bases = {rest.split(" AS ")[0] for rest in of("FROM")}
 
     assert len(bases) == 1
-    assert re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+", bases.pop())
+    assert re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+@sha256:[0-9a-f]{64}", bases.pop())
     assert of("USER") == ["10001:10001"]
     assert STEPS[-1][0] == "CMD"
     assert json.loads(of("ENTRYPOINT")[0]) == ["jobfleet"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import celpy.adapter
 import jsonschema
 import pytest
 import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
@@ -39,7 +41,7 @@ VERSION = "1.33"
 EVERYTHING = (
     "workers.default.autoscale.enabled=true", "serviceMonitor.enabled=true", "web.enabled=true",
     "web.accessSecret=access", "versionLabel=a1b2c3", "workers.default.queues={mail,bulk}",
-    "env.JOBFLEET_NAMESPACE=shop",
+    "env.JOBFLEET_NAMESPACE=shop", "reaper.podCosts=true",
 )  # fmt: skip
 Objects = list[dict[str, Any]]
 
@@ -90,7 +92,7 @@ def test_helm_has_nothing_to_say_and_each_object_fits_its_schema(everything: Obj
     kinds = {one["kind"] for one in everything}
     assert kinds == {
         "Deployment", "Service", "ServiceAccount", "Role", "RoleBinding", "PodDisruptionBudget", "NetworkPolicy",
-        "ServiceMonitor", "PodMonitor", "ScaledObject",
+        "ServiceMonitor", "PodMonitor", "ScaledObject", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding",
     }  # fmt: skip
 
 
@@ -140,6 +142,75 @@ def test_workers_have_time_to_drain_and_pods_have_no_rights(everything: Objects)
     (role,) = [one for one in everything if one["kind"] == "Role"]
     assert role["rules"] == [{"apiGroups": [""], "resources": ["pods"], "verbs": ["patch"]}]
     assert Kubernetes.annotate.__doc__
+
+
+def test_no_role_may_patch_pods_unless_it_is_asked_for() -> None:
+    kinds = {one["kind"] for one in helm()}
+
+    assert not kinds & {"Role", "RoleBinding", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+    assert variables(deployments(helm())["reaper"]["containers"][0]["env"])["JOBFLEET_POD_COSTS"] == "false"
+
+
+POD: dict[str, Any] = {
+    "metadata": {
+        "labels": {"app.kubernetes.io/instance": "fleet", "jobfleet/role": "worker"}, "annotations": {"a": "1"},
+    },
+    "spec": {"containers": [{"image": "jobfleet"}]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "is_allowed"),
+    [
+        (("metadata", "annotations", "controller.kubernetes.io/pod-deletion-cost"), "5", True),
+        (("metadata", "annotations"), {"controller.kubernetes.io/pod-deletion-cost": "5"}, False),
+        (("metadata", "annotations", "a"), "2", False),
+        (("metadata", "annotations", "b"), "2", False),
+        (("metadata", "labels", "jobfleet/role"), "web", False),
+        (("spec", "containers"), [{"image": "evil"}], False),
+    ],
+)
+def test_the_policy_permits_the_reaper_nothing_but_the_costs_of_workers(
+    everything: Objects, path: tuple[str, ...], value: object, is_allowed: bool
+) -> None:
+    after = copy.deepcopy(POD)
+    place = after
+    for name in path[:-1]:
+        place = place[name]
+    place[path[-1]] = value
+
+    assert admitted(everything, POD, after, user="system:serviceaccount:shop:fleet-reaper") is is_allowed
+    assert admitted(everything, POD, after, user="system:serviceaccount:shop:other"), "it is about the reaper alone"
+
+
+@pytest.mark.parametrize("labels", [{}, {"jobfleet/role": "web", "app.kubernetes.io/instance": "fleet"},
+                                    {"jobfleet/role": "worker", "app.kubernetes.io/instance": "other"}])  # fmt: skip
+def test_the_policy_protects_all_other_pods(everything: Objects, labels: dict[str, str]) -> None:
+    before = {**POD, "metadata": {"labels": labels}}
+    after = {**POD, "metadata": {"labels": labels, "annotations": {"controller.kubernetes.io/pod-deletion-cost": "1"}}}
+
+    assert not admitted(everything, before, after, user="system:serviceaccount:shop:fleet-reaper")
+
+
+def admitted(objects: Objects, before: Any, after: Any, *, user: str) -> bool:
+    """Whether the policy of the chart admits the update of a pod, as the API server evaluates it."""
+    (policy,) = [one["spec"] for one in objects if one["kind"] == "ValidatingAdmissionPolicy"]
+    (binding,) = [one["spec"] for one in objects if one["kind"] == "ValidatingAdmissionPolicyBinding"]
+    assert binding["validationActions"] == ["Deny"]
+    environment = celpy.Environment()
+    known = {"object": after, "oldObject": before, "request": {"operation": "UPDATE", "userInfo": {"username": user}}}
+    names: dict[str, Any] = {name: celpy.adapter.json_to_cel(one) for name, one in known.items()}
+
+    def value(expression: str) -> Any:
+        return environment.program(environment.compile(expression)).evaluate(names)
+
+    if not all(value(one["expression"]) for one in policy["matchConditions"]):
+        return True
+    found = celpy.celtypes.MapType()
+    for one in policy["variables"]:
+        names["variables"] = found
+        found[celpy.celtypes.StringType(one["name"])] = value(one["expression"])
+    return all(value(one["expression"]) for one in policy["validations"])
 
 
 def test_each_role_reads_the_secret_of_its_redis_user(everything: Objects) -> None:
