@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from jobfleet.functions.registry import JobFunction, hooks
     from jobfleet.functions.resources import Resource
     from jobfleet.functions.running.run_port import ProgressCallback
+    from jobfleet.functions.steps import undo
     from jobfleet.graph import Flow
     from jobfleet.handle._async.handle import AsyncJobHandle
     from jobfleet.handle._sync.handle import JobHandle
@@ -141,6 +142,7 @@ _HOMES = {
     "job": "jobfleet.functions.decorator",
     "poll": "jobfleet.fleet.default",
     "register_job_function": "jobfleet.functions.decorator",
+    "undo": "jobfleet.functions.steps",
     "wait": "jobfleet.fleet.default",
 }
 
@@ -237,5 +239,6 @@ __all__ = [
     "job",
     "poll",
     "register_job_function",
+    "undo",
     "wait",
 ]

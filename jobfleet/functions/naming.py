@@ -36,6 +36,19 @@ def stable_name(function: Callable[..., Any], *, label: str = "") -> str:
     return check_function_name(f"{module_name(module)}.{qualname}")
 
 
+def is_own(function: Callable[..., Any]) -> bool:
+    """Whether a function belongs to jobfleet itself, so that no step may name it."""
+    return str(getattr(function, "__module__", "")).partition(".")[0] == __name__.partition(".")[0]
+
+
+def is_same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
+    """Whether both are one function, perhaps imported twice (``__main__``, a reload)."""
+    code, other_code = getattr(one, "__code__", None), getattr(other, "__code__", None)
+    if code is None or other_code is None or one.__qualname__ != other.__qualname__ or "<" in one.__qualname__:
+        return one is other
+    return bool(code.co_filename == other_code.co_filename and code.co_name == other_code.co_name)
+
+
 def module_name(module: str) -> str:
     """The name under which a module's functions travel: its own, and for ``__main__`` that of what was started."""
     if module != "__main__":

@@ -20,7 +20,7 @@ from jobfleet.functions.keep_last import KEEP_LAST, keep_last_of
 from jobfleet.functions.limiting.declared_limit import DECLARED, declared_limit
 from jobfleet.functions.limiting.gates import OPTIONS as GATES
 from jobfleet.functions.limiting.gates import Gates, gates_of
-from jobfleet.functions.naming import stable_name
+from jobfleet.functions.naming import is_same, stable_name
 from jobfleet.functions.retry_delay import RetryDelayFunction, delay_function_of
 from jobfleet.functions.schema import UPCAST, VERSION, Schema, schema_of
 from jobfleet.model import Job, check_function_name
@@ -289,7 +289,7 @@ class Registry:
                     f"{option} is not for a recurring job; use a hook or a rule of notifications.", field=option
                 )
         known = self.functions.get(wire)
-        if known is not None and not _same(known.function, function):
+        if known is not None and not is_same(known.function, function):
             raise InvalidJob(f"{wire!r} is taken by {known.function!r}; give another name.", field="name")
         made: JobFunction[..., Any, Any] = JobFunction(
             function,
@@ -364,14 +364,6 @@ def _check_group_given(made: JobFunction[..., Any, Any]) -> None:
         and made.gates.breaker.per == "group"
     ):
         raise InvalidJob(f"breaker is per='group', but {made.name} has no group; give group too.", field="breaker")
-
-
-def _same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
-    """Whether both are one function, perhaps imported twice (``__main__``, a reload)."""
-    code, other_code = getattr(one, "__code__", None), getattr(other, "__code__", None)
-    if code is None or other_code is None or one.__qualname__ != other.__qualname__ or "<" in one.__qualname__:
-        return one is other
-    return bool(code.co_filename == other_code.co_filename and code.co_name == other_code.co_name)
 
 
 REGISTRY = Registry()

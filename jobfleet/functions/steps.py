@@ -11,14 +11,15 @@ from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jobfleet.clock import wall_us
 from jobfleet.codec import decode, encode
 from jobfleet.errors import InvalidJob, JobCancelled
 from jobfleet.event_loop import in_thread
 from jobfleet.functions.coroutines import is_coroutine_function
-from jobfleet.functions.naming import stable_name
+from jobfleet.functions.naming import is_own, is_same, stable_name
 from jobfleet.model.signals import WorkerDraining
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ WARN_AT = 900
 STEP, CHECKPOINT, UNDO, TOKEN, SIGNAL = "s:", "c:", "u:", "t:", "x:"
 _around: ContextVar[tuple[tuple[str, Future[None]], ...]] = ContextVar("jobfleet_steps_around", default=())
 """The key and the end of each step whose function calls the code at hand, the outermost first."""
+F = TypeVar("F", bound=Callable[..., object])
+UNDOS: dict[str, Callable[..., Any]] = {}
+"""The functions with `undo`, by the names under which steps store them."""
 NOW = ""
 """The name under which the port of a run gives Redis's time in µs, beside what is stored."""
 
@@ -261,6 +265,30 @@ async def _awaited(value: Awaitable[Any]) -> Any:
     return await value
 
 
+def undo(function: F) -> F:
+    """Declare a function that undoes steps, for ``ctx.step(…, undo=function)``: ``@undo`` above its ``def``.
+
+    An undo runs on any worker, and a worker runs only what its modules have declared. A function with ``@job`` is
+    declared already.
+
+    Args:
+        function: A public function at the top level of a module. It takes the arguments of the step.
+
+    Raises:
+        InvalidJob: It is another kind of function, or another function has its name.
+    """
+    if not isinstance(function, FunctionType) or function.__qualname__.startswith("_") or "." in function.__qualname__:
+        shown = getattr(function, "__qualname__", function)
+        raise InvalidJob(f"@undo is on {shown!r:.100}; put it on a public module-level function.", field="undo")
+    name = stable_name(function)
+    if is_own(function):
+        raise InvalidJob(f"@undo is on {name!r}, a function of jobfleet; give one of your own.", field="undo")
+    if name in UNDOS and not is_same(UNDOS[name], function):
+        raise InvalidJob(f"@undo: {name!r} is taken by {UNDOS[name]!r}; give another name.", field="undo")
+    UNDOS[name] = function
+    return function
+
+
 def _undo_name(undo: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     """The name by which another process finds an undo function, which must accept the arguments of the step."""
     is_registered = hasattr(undo, "aenqueue")
@@ -268,10 +296,13 @@ def _undo_name(undo: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         name = str(undo.name) if is_registered else stable_name(undo)
     except InvalidJob:
         name = ""
-    if not name or (not is_registered and (undo.__qualname__.startswith("_") or "." in undo.__qualname__)):
+    is_declared = bool(name) and (is_registered or is_same(UNDOS.get(name, repr), undo))
+    if not is_declared or is_own(undo):
         shown = name or getattr(undo, "__qualname__", undo)
         raise InvalidJob(
-            f"undo is {shown!r:.100}; give a public module-level function, or one with @job.", field="undo"
+            f"undo is {shown!r:.100}, which is not declared; put @undo (from jobfleet import undo) on a public "
+            "module-level function, or give one with @job.",
+            field="undo",
         )
     try:
         signature = inspect.signature(undo.function if is_registered else undo)

@@ -75,7 +75,7 @@ def undo_later(context: FleetContext, job_id: str, suffix: str) -> Operation[Non
     queue = context.keys.lane_of(job_id).queue
     job = Job("undo", UNDO, (job_id,), queue=queue, max_retries=UNDO_RETRIES)
     _set(job, "suffix", suffix)
-    sent = yield from prepare(context, job)
+    sent = yield from prepare(context, job, is_undo=True)
     fields = {"parents": 1, "callback": "undo", "enqueued_at": wall_us()}
     entry = sent.entry._replace(envelope=amended(sent.entry.envelope, fields))
     yield from submit_prepared(context, Dependant(sent.lane, entry, (Edge(job_id, 0, "~u"),), level=sent.level))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jobfleet.clock import monotonic, span
 from jobfleet.errors import EncodingError, InvalidJob, StoreUnavailable
+from jobfleet.functions.naming import BUILT_IN, CLEANUP, UNDO
 from jobfleet.model import Job, Receipt
 from jobfleet.model.option_types import FAST
 from jobfleet.model.similar import similar_function
@@ -27,16 +28,20 @@ from jobfleet.store.records import FleetSeen, Holder
 from jobfleet.warn import warn
 
 
-def prepare(context: FleetContext, job: Job, *, is_recurring: bool = False) -> Operation[Submission]:
+def prepare(
+    context: FleetContext, job: Job, *, is_recurring: bool = False, is_undo: bool = False
+) -> Operation[Submission]:
     """Prepare a job; read its function and its queue from Redis if this process does not know them.
 
     Args:
         context: The context of the fleet.
         job: The job.
         is_recurring: Whether it is the template of a recurring job.
+        is_undo: Whether it is the job that undoes the steps of a run.
 
     Raises:
-        InvalidJob: An option is wrong, or the job has `cron_expression` or `tz`.
+        InvalidJob: An option is wrong, the job has `cron_expression` or `tz`, or its function is one of jobfleet itself
+            that is not enqueued so.
         EncodingError: An argument, or metadata, cannot travel.
         DurabilityUnavailable: The server cannot provide the job's durability.
         PayloadUnavailable: The payload store cannot be reached.
@@ -55,6 +60,8 @@ def prepare(context: FleetContext, job: Job, *, is_recurring: bool = False) -> O
     function = resolve_in(context, job)
     if function is None:
         function = yield from _look_up(context, job, is_recurring=is_recurring)
+    elif function.name in BUILT_IN:
+        _check_built_in(function.name, is_recurring=is_recurring, is_undo=is_undo)
     elif not function.is_registered and function.name not in context.unregistered:
         yield from _check_unregistered(context, function.name)
     queue = queue_of(job, function)
@@ -64,6 +71,18 @@ def prepare(context: FleetContext, job: Job, *, is_recurring: bool = False) -> O
     if made.level and not is_recurring:  # each fire has its own confirmation
         made = yield from _checked(context, made)
     return (yield from _placed(context, made, is_recurring=is_recurring))
+
+
+def _check_built_in(name: str, *, is_recurring: bool, is_undo: bool) -> None:
+    """Refuse what no worker would run: see `jobfleet.model.authority`."""
+    if name == UNDO and not is_undo:
+        raise InvalidJob(f"{UNDO!r} is enqueued by a run whose steps have undo=, not by a producer.", field="function")
+    if name == CLEANUP and not is_recurring:
+        raise InvalidJob(
+            f"{CLEANUP!r} runs only as a recurring job: give cron_expression, and enqueue an extra run with "
+            "'jobfleet cron run NAME'. To delete results now, call get_job_manager().cleanup_old_results(days).",
+            field="function",
+        )
 
 
 def _checked(context: FleetContext, sent: Submission) -> Operation[Submission]:

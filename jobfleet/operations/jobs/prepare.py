@@ -71,7 +71,7 @@ class Resolved(NamedTuple):
         name: The name on the wire.
         options: The options of the function.
         parameters: The parameters that a unique key or a group may name.
-        is_registered: False for a plain function, which only some workers run.
+        is_registered: False for a plain function, which only some workers run, and for one of jobfleet itself.
         typed: Converts its arguments; None if they travel as they are.
     """
 
@@ -107,7 +107,8 @@ def resolve(job: Job, registry: Registry) -> Resolved | None:
 
 def _built_in(name: str) -> Resolved:
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    return Resolved(name, {}, tuple(inspect.Parameter(parameter, kind) for parameter in BUILT_IN[name]))
+    parameters = tuple(inspect.Parameter(parameter, kind) for parameter in BUILT_IN[name])
+    return Resolved(name, {}, parameters, is_registered=False)
 
 
 def lane_index(job: Job, queue: str, home: int, lanes: int, key: str | None = None, group: str | None = None) -> int:

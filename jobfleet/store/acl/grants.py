@@ -53,6 +53,7 @@ ONLY: dict[str, dict[str, frozenset[str]]] = {
         "settle": frozenset({"XADD", "XDEL"}),
         "set_aside": frozenset({"XADD", "XDEL"}),
     },
+    "steps:<id>": {"cancel": frozenset()},  # it only gives them a lifetime
 }
 """For a key and a script: the commands of its type that the script calls on it."""
 FOR_ANY_KEY = frozenset({"mend", "survey"})

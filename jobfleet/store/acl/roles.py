@@ -99,8 +99,9 @@ def _named(text: str) -> frozenset[str]:
 
 ENQUEUES = _named(
     """block block_many cancel consumers debounce enqueue enqueue_plain follow join keep_flow level listen mark
-    open_queue register replace signal steps unblock watch"""
+    open_queue register replace steps unblock watch"""
 )
+SIGNALS = _named("fleet outcomes server signal status steps")
 ASKS = _named("chunks fleet flow kinds lines outcomes parents queues results server status")
 RUNS = _named(
     """acquire_lock beat bury children claim declare drop_steps emit_chunks ended_runs extend_flow gates granted keep
@@ -115,7 +116,7 @@ KEEPS_UP = _named(
     """commit_samples counts deliver deliveries endings enlist gates gather history hold_samples indexes memory put_back
     openings read_audit retire run_reports sampled sweep take trim trim_journal unfiled file_letters note_groups
     group_marks write_samples rescues rescue oldest_letters keep_letters drop_letters undo_replay plan_rescue
-    note_rescue replay letter samples points"""
+    note_rescue replay letter samples points write_audit"""
 )
 OPERATES = _named(
     """clean clear_lane close_queue command define_limit dismiss edit enlist file_letters forget forget_steps hold_entry
@@ -132,7 +133,7 @@ def roles() -> tuple[Role, ...]:
     worker = Role(
         "worker",
         "runs jobs, which may enqueue others; recovers jobs and fires recurring ones if no reaper does",
-        ENQUEUES | ASKS | RUNS | LEASES | CRON | RELAYS,
+        ENQUEUES | SIGNALS | ASKS | RUNS | LEASES | CRON | RELAYS,
         commands=(*LISTENS, *CONFIRMS, "SCRIPT|LOAD"),
         direct=(Grant("BZPOPMIN", WAKE), Grant("BZPOPMIN", KIND_WAKE), *exists),
         publishes=(*HEARD, CONTROL, FREED, GATE_FREED),
@@ -161,6 +162,7 @@ def roles() -> tuple[Role, ...]:
             publishes=(*HEARD, CONTROL),
             hears=HEARD,
         ),
+        Role("approver", "sends signals to jobs", SIGNALS, commands=LISTENS, hears=HEARD),
         worker,
         reaper,
         _both(
@@ -182,7 +184,7 @@ def roles() -> tuple[Role, ...]:
         Role(
             "operator",
             "inspects and operates the fleet: the command line, and the actions of a dashboard",
-            _reading() | ENQUEUES | OPERATES,
+            _reading() | ENQUEUES | SIGNALS | OPERATES,
             commands=(*LISTENS, *CONFIRMS, "CLUSTER|SHARDS"),
             publishes=(*HEARD, CONTROL, GATE_FREED),
             hears=HEARD,

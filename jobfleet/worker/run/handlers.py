@@ -6,7 +6,6 @@ Any client that can write to Redis chooses these names, so a name finds register
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import FunctionType, MappingProxyType, ModuleType
@@ -14,8 +13,9 @@ from typing import Any
 
 from jobfleet.codec import header_or_empty
 from jobfleet.config import JobConfig
-from jobfleet.functions.naming import CLEANUP, UNDO, module_name
+from jobfleet.functions.naming import CLEANUP, UNDO, is_own, module_name
 from jobfleet.functions.registry import JobFunction, Registry
+from jobfleet.functions.steps import UNDOS
 from jobfleet.model import seconds
 from jobfleet.model.ids import NAME_RULE
 from jobfleet.model.similar import similar_function
@@ -163,19 +163,10 @@ class Handlers:
         return found
 
     def _undo_function(self, name: str) -> Callable[..., Any] | None:
-        """A function that undoes a step: a registered one, or a public one of a package of this worker's modules."""
+        """A function that undoes a step: a registered one, or one with `undo`. None is jobfleet's own."""
         registered = self.registry.get(name)
-        if registered is not None:
-            return registered.function
-        prefix, _, own_name = name.rpartition(".")
-        packages = {module.partition(".")[0] for module in self._modules} | {
-            module_name(one.__module__).partition(".")[0] for one in self.registry.functions.values()
-        }
-        module = self._modules.get(prefix) or sys.modules.get(prefix)
-        if module is None and prefix == module_name("__main__"):
-            module = sys.modules["__main__"]
-        found = vars(module).get(own_name) if module is not None and prefix.partition(".")[0] in packages else None
-        return found if type(found) is FunctionType and not own_name.startswith("_") else None
+        found = registered.function if registered is not None else UNDOS.get(name)
+        return None if found is None or is_own(found) else found
 
     def _handler(self, function: JobFunction[..., Any, Any]) -> Handler:
         options, config = function.given, self._config
@@ -204,6 +195,6 @@ class Handlers:
         prefix, _, own_name = name.rpartition(".")
         module = self._modules.get(prefix)
         found = vars(module).get(own_name) if module is not None else None
-        if module is None or type(found) is not FunctionType or own_name.startswith("_"):
+        if module is None or type(found) is not FunctionType or own_name.startswith("_") or is_own(found):
             return None
         return found if (found.__module__, found.__qualname__) == (module.__name__, own_name) else None

@@ -3,6 +3,9 @@
 It waits for that job as a callback does, so it is started once, also if the process that ended the job dies. Each undo
 is a step of this job, so it survives the end of its worker. What is undone is deleted from the steps of the other job:
 a replay repeats it.
+
+Anybody who may enqueue can name this function. So it undoes nothing unless the steps of the other job name this very
+job; a run of that job has stored that, and a producer may not write steps (docs/adr/0066).
 """
 
 from __future__ import annotations
@@ -13,10 +16,12 @@ from typing import Any
 
 from jobfleet.clock import wall_us
 from jobfleet.codec import decode
+from jobfleet.errors import InvalidJob
 from jobfleet.functions.context import JobContext
 from jobfleet.functions.naming import UNDO as NAME
 from jobfleet.functions.registry import JobFunction
 from jobfleet.functions.steps import STEP, UNDO
+from jobfleet.model.ids import split_id
 from jobfleet.model.signals import Snooze
 
 log = logging.getLogger("jobfleet.worker")
@@ -26,6 +31,8 @@ ELSEWHERE = 1.0
 """Seconds until another worker may have claimed an undo whose function this one does not have."""
 GRACE_US = 86_400_000_000
 """µs for which an undo waits for a worker that has its function."""
+ACCEPTED = "accepted"
+"""The checkpoint of an undo whose job was found in the steps of the other one, which are deleted at its end."""
 Find = Callable[[str], Callable[..., Any] | None]
 
 
@@ -56,6 +63,14 @@ def undoing(find: Find) -> JobFunction[..., Any, Any]:
                 log.warning("undo.left job_id=%s %s. Another worker must load its module.", ctx.job_id, text)
 
         kept = await dropped()
+        if not kept:  # it was replayed, and has completed
+            return []
+        if not await ctx.checkpoint(ACCEPTED, default=False):
+            own, suffix = split_id(ctx.job_id), decode(kept[UNDO], what="undo") if UNDO in kept else None
+            if (own.queue, own.suffix) != (split_id(job_id).queue, suffix):
+                text = f"{job_id} has no steps that {ctx.job_id} undoes; only a run with such steps enqueues {NAME!r}."
+                raise InvalidJob(text, field="function")
+            await ctx.checkpoint(ACCEPTED, True)
         rows = {name: decode(kept[name], what="undo") for name in kept if name[:2] == UNDO and name != UNDO}
         for name in sorted(rows, key=lambda name: -rows[name][0]):
             _, mark, function, args, kwargs = rows[name]
