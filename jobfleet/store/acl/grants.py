@@ -53,9 +53,12 @@ ONLY: dict[str, dict[str, frozenset[str]]] = {
         "settle": frozenset({"XADD", "XDEL"}),
         "set_aside": frozenset({"XADD", "XDEL"}),
     },
-    "steps:<id>": {"cancel": frozenset()},  # it only gives them a lifetime
+    "steps:<id>": {
+        "cancel": frozenset({"PEXPIRE"}),
+        "signal": frozenset({"HGET", "HLEN", "HSET", "PEXPIRE"}),
+    },
 }
-"""For a key and a script: the commands of its type that the script calls on it."""
+"""For a key and a script: the commands that the script calls on it, beside those for any type of key."""
 FOR_ANY_KEY = frozenset({"mend", "survey"})
 """Scripts for any key; see `roles`."""
 FLEET = "fleet"
@@ -122,12 +125,12 @@ def applies(command: str, key: Key, script: str = "") -> bool:
         return False
     if command in OF_ANY_TYPE:
         return True
-    if command in WHOLE:
-        is_of_one = "<" in key.name and key.name != "ready:<p>"
-        return is_of_one or script == "clear_lane" or key.name in ENDED.get(script, ())
     only = ONLY.get(key.name, {}).get(script)
     if only is not None and command not in only:
         return False
+    if command in WHOLE:
+        is_of_one = "<" in key.name and key.name != "ready:<p>"
+        return is_of_one or script == "clear_lane" or key.name in ENDED.get(script, ())
     return kind == "any" or kind == type_of(command)
 
 

@@ -118,7 +118,7 @@ def test_a_producer_cannot_write_steps_nor_enqueue_what_undoes_them(
         victim = fleet.enqueue(Job("victim", f"{__name__}.registered", ([],)))
         with pytest.raises(InvalidJob, match="is enqueued by a run whose steps have undo="):
             fleet.enqueue(Job("undo", UNDO, (victim,)))
-        ended(url_of("worker"), registry, victim)
+        assert ended(url_of("worker"), registry, victim).status is JobStatus.COMPLETED
 
     with pytest.raises(redis.exceptions.NoPermissionError):
         plant(producer, victim, "subprocess.run", [["true"]])

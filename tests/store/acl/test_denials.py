@@ -30,8 +30,15 @@ FORBIDDEN: dict[str, list[str]] = {
         f"BZPOPMIN {LANE}wake 1", f"XDEL {LANE}dlq 1-1", f"XADD {LANE}dlq * a b",
         f"XTRIM {LANE}dlq MAXLEN 0", f"UNLINK {LANE}dlq", f"DEL {LANE}runs", f"PEXPIRE {LANE}ready:2 1",
         f"HDEL {LANE}dead a", f"SET {LANE}claim:x buried", f"HSET {FLEET}cron a b", f"SET {FLEET}worker:x 1",
+        f"HSET {LANE}steps:a x:approved v", f"HDEL {LANE}steps:a s:charge", f"UNLINK {LANE}steps:a",
         f"SUBSCRIBE {FLEET}control", f"GET {LANE}claim:x", f"HSET {FLEET}conf a b", f"RENAME {LANE}job:a {LANE}job:b",
         "SCRIPT LOAD x",
+    ],
+    "approver": [
+        f"SET {LANE}job:a x", f"HDEL {LANE}steps:a s:charge", f"UNLINK {LANE}steps:a", f"LRANGE {LANE}log:a 0 -1",
+        f"XADD {LANE}dlq * a b", f"HSET {FLEET}cron a b", f"HSET {LANE}conf a b", f"HSET {LANE}runs a b",
+        f"SET {LANE}result:a x", f"HSET {LANE}meta a b", f"PUBLISH {FLEET}control x", f"SUBSCRIBE {FLEET}control",
+        f"BZPOPMIN {LANE}wake 1", f"HSET {LANE}dead a b", f"UNLINK {LANE}job:a", f"XADD {FLEET}audit * a b",
     ],
     "worker": [
         f"XTRIM {LANE}dlq MAXLEN 0", f"UNLINK {LANE}dlq", f"DEL {LANE}dlq", f"SET {LANE}dlq x",
@@ -48,7 +55,7 @@ FORBIDDEN: dict[str, list[str]] = {
     "host": [
         f"UNLINK {LANE}dlq", f"DEL {LANE}dlq", f"SET {LANE}dlq x", f"UNLINK {LANE}conf",
         f"XGROUP DESTROY {LANE}journal a",
-        f"XREADGROUP GROUP a b STREAMS {LANE}dlq >", f"HSET {FLEET}cron-paused a b", f"XADD {FLEET}audit * a b",
+        f"XREADGROUP GROUP a b STREAMS {LANE}dlq >", f"HSET {FLEET}cron-paused a b",
         f"UNLINK {FLEET}queues", f"UNLINK {LANE}ready:2", f"UNLINK {LANE}runs", f"PUBLISH {FLEET}elsewhere x",
     ],
     "web": [

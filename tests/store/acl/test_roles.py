@@ -15,7 +15,19 @@ import redis
 from click.testing import CliRunner
 from prometheus_client import CollectorRegistry
 
-from jobfleet import AsyncFleet, Breaker, ConfigError, Fleet, Flow, Job, JobContext, JobStatus, Priority, RateLimited
+from jobfleet import (
+    AsyncFleet,
+    Breaker,
+    ConfigError,
+    Fleet,
+    Flow,
+    Job,
+    JobContext,
+    JobStatus,
+    Priority,
+    RateLimited,
+    undo,
+)
 from jobfleet.archive import JobRepository
 from jobfleet.cli.main import main
 from jobfleet.config import JobConfig
@@ -47,6 +59,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarn
 KEYS = Keyspace("jobfleet")
 
 
+@undo
 def add(x: int, y: int) -> int:
     return x + y
 
@@ -145,7 +158,6 @@ def produce(fleet: Fleet) -> dict[str, str]:
     fleet.enqueue(Job("Refused", "app.refused"))
     limited = [fleet.enqueue(Job("Limited", "app.limited", (n, n))) for n in range(3)]
     fleet.enqueue(Job("First", "app.add", (1, 1), group="strict", order="strict"))
-    fleet.signal(limited[-1], "approved")
     return {
         "busy": first, "flow": flow.id, "after": after, "many": many[-1], "dead": dead, "limited": limited[-1],
     }  # fmt: skip
@@ -161,6 +173,9 @@ def test_a_producer_enqueues_cancels_and_waits_for_what_a_worker_runs(
         fleet.limits.named("api", concurrency=1)
     with Fleet(url_of("producer"), registry=registry, patience=5) as fleet:
         jobs = produce(fleet)
+        with Fleet(url_of("approver"), registry=registry) as approver:
+            assert approver.signal(jobs["limited"], "approved")
+            assert approver.poll(jobs["limited"]).status is JobStatus.QUEUED
         with working(url_of("worker"), registry):
             assert fleet.flows.wait(jobs.pop("flow"), timeout=60).is_done
             ended = {name: fleet.wait(job_id, timeout=60).status for name, job_id in jobs.items()}

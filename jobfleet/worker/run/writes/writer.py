@@ -163,7 +163,7 @@ class RunWriter:
         if not await self._store.run(step_calls.drop_steps(lane, job_id, names)):
             return None
         (found,) = (await self._store.run(inspect.status(lane, (job_id,))))[1]
-        if isinstance(found, Final) and found.status is JobStatus.COMPLETED:  # after a replay
+        if isinstance(found, Final) and found.status == JobStatus.COMPLETED:  # after a replay
             return {}
         return await self._store.run(step_calls.steps(lane, job_id))
 
