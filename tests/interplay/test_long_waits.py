@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from jobfleet import Job, JobContext
+from jobfleet import Job, JobContext, undo
 from jobfleet.functions.registry import Registry
 from jobfleet.testing import Jobs
 from tests.support.server import RedisServer
@@ -21,6 +21,7 @@ async def book(what: str) -> str:
     return what
 
 
+@undo
 async def refund(what: str) -> None:
     RAN.append(f"undo {what}")
 
@@ -40,7 +41,6 @@ async def nap(ctx: JobContext, name: str, delay: str) -> None:
 def jobs(server: RedisServer, registry: Registry) -> Iterator[Jobs]:
     RAN.clear()
     registry.register(trip, name="t.trip", queue="q", max_retries=0)
-    registry.register(refund, name=f"{__name__}.refund")
     registry.register(nap, name="t.nap", queue="q")
     registry.register(book, name="t.book", queue="q")
     with in_place(server.url, registry) as jobs:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jobfleet import Job, JobContext, JobStatus, RateLimited
+from jobfleet import Job, JobContext, JobStatus, RateLimited, undo
 from jobfleet.functions.registry import Registry
 from jobfleet.model.explanation import ReasonCode
 from jobfleet.testing import Jobs
@@ -24,7 +24,8 @@ async def say(what: str) -> str:
     return what
 
 
-async def undo(what: str) -> None:
+@undo
+async def unsay(what: str) -> None:
     RAN.append(f"undo {what}")
 
 
@@ -46,7 +47,7 @@ async def note(name: str) -> None:
 
 
 async def trip(ctx: JobContext, name: str, fails: bool = False) -> None:
-    await ctx.step("book", say, f"book {name}", undo=undo)
+    await ctx.step("book", say, f"book {name}", undo=unsay)
     await ctx.wait_for("go", "1d")
     if fails:
         raise ValueError(name)
@@ -63,7 +64,6 @@ def jobs(server: RedisServer, registry: Registry) -> Iterator[Jobs]:
     RAN.clear()
     for function in (approve, nap, note, trip, refused):
         registry.register(function, name=f"t.{function.__name__}", queue="q", max_retries=0, timeout=30)
-    registry.register(undo, name=f"{__name__}.undo")
     with in_place(server.url, registry) as jobs:
         yield jobs
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from jobfleet import Job, JobContext
+from jobfleet import Job, JobContext, undo
 from jobfleet.functions.registry import Registry
 from jobfleet.testing import Jobs
 from jobfleet.testing.crashes import Report, explore
@@ -18,6 +18,7 @@ def explored(url: str, registry: Registry, test: Callable[[Jobs], None], *, seed
     return explore(test, lambda: fresh(url, registry), seed=seed, most=most)
 
 
+@undo
 def refund(amount: int) -> None:
     """Undo a step."""
 

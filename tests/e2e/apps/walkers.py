@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from jobfleet import JobContext, job
+from jobfleet import JobContext, job, undo
 from jobfleet.model.signals import Suspended
 
 FOLDER = Path(os.environ.get("JOBFLEET_TEST_FOLDER", "."))
@@ -83,6 +83,7 @@ def take(name: str, thing: str) -> None:
     append(name, f"do {thing}")
 
 
+@undo
 def give_back(name: str, thing: str) -> None:
     """Undo a step."""
     append(name, f"undo {thing}")

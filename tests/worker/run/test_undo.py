@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from types import ModuleType
@@ -9,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from jobfleet import Fleet, InvalidJob, Job, JobContext, JobStatus
+from jobfleet import Fleet, InvalidJob, Job, JobContext, JobStatus, undo
 from jobfleet.functions.registry import Registry
+from jobfleet.functions.steps import UNDOS
 from jobfleet.model.explanation import ReasonCode
 from jobfleet.worker.run import undoing
 from tests.support.waiting import wait_until
@@ -34,14 +36,17 @@ def do(what: str, *, price: int = 0) -> str:
     return what
 
 
-def undo(what: str, *, price: int = 0) -> None:
+@undo
+def undo_it(what: str, *, price: int = 0) -> None:
     RAN.append(f"undo {what} {price}")
 
 
+@undo
 def clear_nothing() -> None:
     """Take none of the arguments of a step."""
 
 
+@undo
 async def undo_later(what: str) -> None:
     RAN.append(f"undo {what}")
     if f"undo {what}" in FAILS:
@@ -50,19 +55,19 @@ async def undo_later(what: str) -> None:
 
 
 async def trip(ctx: JobContext) -> str:
-    await ctx.step("hotel", do, "hotel", price=7, undo=undo)
+    await ctx.step("hotel", do, "hotel", price=7, undo=undo_it)
     await ctx.step("plain", do, "plain")
     await ctx.step("flight", do, "flight", undo=undo_later)
-    await ctx.step("car", do, "car", undo=undo)
+    await ctx.step("car", do, "car", undo=undo_it)
     await ctx.wait_for("go")
     return "booked"
 
 
 def trip_in_a_thread(ctx: JobContext) -> str:
-    ctx.step_sync("hotel", do, "hotel", price=7, undo=undo)
+    ctx.step_sync("hotel", do, "hotel", price=7, undo=undo_it)
     ctx.step_sync("plain", do, "plain")
     ctx.step_sync("flight", do, "flight", undo=undo_later)
-    ctx.step_sync("car", do, "car", undo=undo)
+    ctx.step_sync("car", do, "car", undo=undo_it)
     ctx.wait_for_sync("go")
     return "booked"
 
@@ -75,8 +80,6 @@ UNDONE = ["undo car 0", "undo flight", "undo hotel 7"]
 def enqueue(fleet: Fleet, registry: Registry) -> Callable[..., str]:
     def enqueued(function: Any) -> str:
         registry.register(function, name="test.trip", fleet=fleet, max_retries=0)
-        registry.register(undo, name=f"{__name__}.undo", fleet=fleet)
-        registry.register(undo_later, name=f"{__name__}.undo_later", fleet=fleet)
         return fleet.enqueue(Job("trip", "test.trip"))
 
     return enqueued
@@ -147,19 +150,21 @@ def test_an_undo_whose_function_is_not_here_waits_uncharged_for_a_worker_that_ha
     fleet: Fleet, registry: Registry, enqueue: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = ModuleType("elsewhere")
-    exec("def undo(what): RAN.append('undo ' + what)", vars(module))
+    exec("def back(what): RAN.append('undo ' + what)", vars(module))
     vars(module)["RAN"] = RAN
     monkeypatch.setitem(sys.modules, "elsewhere", module)
     monkeypatch.setattr(undoing, "ELSEWHERE", 0.05)
+    monkeypatch.setitem(UNDOS, "elsewhere.back", module.back)
 
     async def other(ctx: JobContext) -> None:
-        await ctx.step("hotel", do, "hotel", undo=module.undo)
+        await ctx.step("hotel", do, "hotel", undo=module.back)
+        del UNDOS["elsewhere.back"]  # as if another worker ran what follows
         raise ValueError("the job fails")
 
     enqueue(other)
     fleet.run_worker(burst=True)
     assert RAN == ["do hotel 0"]
-    registry.register(module.undo, name="elsewhere.undo", fleet=fleet, max_retries=0)
+    UNDOS["elsewhere.back"] = module.back
 
     burst_until(fleet, ["do hotel 0", "undo hotel"])
 
@@ -193,9 +198,11 @@ def test_a_replay_repeats_what_was_undone_and_undoes_it_again(fleet: Fleet, enqu
 @pytest.mark.parametrize(
     ("wrong_undo", "text"),
     [
-        (lambda _what: None, "undo is '<lambda>'; give a public module-level function"),
+        (lambda _what: None, "undo is '<lambda>', which is not declared; put @undo (from jobfleet import undo) on a"),
+        (do, f"undo is '{__name__}.do', which is not declared; put @undo"),
+        (os.system, "undo is 'posix.system', which is not declared"),
         (clear_nothing, "does not accept the arguments of the step: too many positional arguments"),
-        ("x", "undo is 'x'; give a public module-level function"),
+        ("x", "undo is 'x', which is not declared"),
     ],
 )
 def test_an_undo_function_that_cannot_be_called_later_is_refused(
