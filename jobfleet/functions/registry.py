@@ -63,6 +63,9 @@ class JobFunction(Generic[P, R_co, C_co, Q]):
     the parameters of a plain call, which may be left out.
     """
 
+    is_for_producers = True
+    """Whether anybody may enqueue it; see `jobfleet.model.authority`."""
+
     if not TYPE_CHECKING:
         __class_getitem__ = classmethod(GenericAlias)  # the last parameter has a default, which Python knows from 3.13
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import cache
@@ -26,7 +25,6 @@ from jobfleet.store.fleet import read_whole
 from jobfleet.store.server.target import target_of
 from jobfleet.store.sync import Store
 
-log = logging.getLogger("jobfleet.worker")
 DAY_S = 86_400.0
 LONGEST = 36_500
 """Days of the greatest age that a job gives."""
@@ -63,12 +61,13 @@ def scheduled_cleanup(ctx: JobContext, days: float | None = None, failed_days: f
     Raises:
         InvalidJob: No recurring job has this call, or an age is not a number of days.
     """
+    failed_days = days if failed_days is None else failed_days
+    for name, age in zip(PARAMETERS, (days, failed_days), strict=True):
+        if age is not None and (isinstance(age, bool) or not isinstance(age, int | float) or not 0 <= age <= LONGEST):
+            raise InvalidJob(f"{name} is {age!r:.100}; give a number of days, from 0 to {LONGEST:,}.", field=name)
     with _connected() as (context, store):
-        config, by = context.config, _entry_of(context, store, ctx)
-        failed = days if failed_days is None else failed_days
-        floors = (config.archive_ttl, max(config.dead_ttl, config.archive_failed_ttl or config.archive_ttl or 0.0))
-        ages = (_raised(name, age, floor) for name, age, floor in zip(PARAMETERS, (days, failed), floors, strict=True))
-        return _recorded(context, store, *ages, by=f"cron {by}")
+        by = f"cron {_entry_of(context, store, ctx)}"
+        return _recorded(context, store, days, failed_days, by=by)
 
 
 def _entry_of(context: FleetContext, store: Store, ctx: JobContext) -> str:
@@ -88,22 +87,10 @@ def _entry_of(context: FleetContext, store: Store, ctx: JobContext) -> str:
     )
 
 
-def _raised(name: str, days: float | None, floor: float | None) -> float | None:
-    """An age in days that is at least the one of the settings, in seconds."""
-    if days is None:
-        return None
-    if isinstance(days, bool) or not isinstance(days, int | float) or not 0 <= days <= LONGEST:
-        raise InvalidJob(f"{name} is {days!r:.100}; give a number of days, from 0 to {LONGEST:,}.", field=name)
-    if floor is None or days * DAY_S >= floor:
-        return days
-    log.warning("cleanup.raised %s from %g to %g, because the settings keep for so long", name, days, floor / DAY_S)
-    return floor / DAY_S
-
-
 def _recorded(
     context: FleetContext, store: Store, days: float | None, failed_days: float | None, *, by: str | None
 ) -> dict[str, int]:
-    """Delete, and record it in the audit."""
+    """Delete, and record it in the audit; `by` is the recurring job, whose ages are at least those of the settings."""
     action = audit.Action(
         "fleet.clean", "dead letters, archive", dict(zip(PARAMETERS, (days, failed_days), strict=True))
     )
@@ -111,8 +98,8 @@ def _recorded(
     begun = drive_blocking(store, audit.begin(context, action, by)) if is_audited else None
     gone: dict[str, int] = {}
     try:
-        gone["dead_letters"] = _dead_letters(context, store, failed_days)
-        gone["archived"] = _archived(context.config, days, failed_days)
+        gone["dead_letters"] = _dead_letters(context, store, failed_days, is_bounded=by is not None)
+        gone["archived"] = _archived(context.config, days, failed_days, is_bounded=by is not None)
     finally:
         if begun is not None:
             is_done = "archived" in gone
@@ -140,9 +127,16 @@ def _connected() -> Iterator[tuple[FleetContext, Store]]:
             yield FleetContext(config), store
 
 
-def _dead_letters(context: FleetContext, store: Store, days: float | None) -> int:
+def _kept(setting: float | None, days: float | None, *, is_bounded: bool) -> float | None:
+    """Seconds for which to keep: the age that is asked for, but at least the setting; None to keep for ever."""
+    if days is None:
+        return setting
+    return days * DAY_S if setting is None or not is_bounded else max(days * DAY_S, setting)
+
+
+def _dead_letters(context: FleetContext, store: Store, days: float | None, *, is_bounded: bool) -> int:
     config = context.config
-    kept = config.dead_ttl if days is None else days * DAY_S
+    kept = _kept(config.dead_ttl, days, is_bounded=is_bounded) or 0.0
     seen = read_whole(store, context.keys)
     done_before, dead_before = (round(seen.now / 1000 - age * 1000) for age in (config.result_ttl, kept))
     gone = 0
@@ -156,12 +150,12 @@ def _dead_letters(context: FleetContext, store: Store, days: float | None) -> in
     return gone
 
 
-def _archived(config: JobConfig, days: float | None, failed_days: float | None) -> int:
+def _archived(config: JobConfig, days: float | None, failed_days: float | None, *, is_bounded: bool) -> int:
     if config.archive_url is None:
         return 0
-    kept = config.archive_ttl if days is None else days * DAY_S
-    failed = failed_days * DAY_S if failed_days is not None else config.archive_failed_ttl
-    failed = kept if failed is None else failed
+    kept = _kept(config.archive_ttl, days, is_bounded=is_bounded)
+    least = config.archive_ttl if config.archive_failed_ttl is None else config.archive_failed_ttl
+    failed = _kept(least, failed_days, is_bounded=is_bounded)
     gone = 0
     from jobfleet.archive import JobRepository
 
@@ -175,6 +169,8 @@ def _archived(config: JobConfig, days: float | None, failed_days: float | None) 
 
 class _Cleanup(JobFunction[..., Any, Any]):
     """The job function. A call of it, without a job, is a call of a program."""
+
+    is_for_producers = False
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> dict[str, int]:
         """Call `cleanup`."""

@@ -73,11 +73,12 @@ def test_a_worker_runs_it_by_name_though_it_was_given_no_module(
     fleet: Fleet, raw: redis.Redis, repository: JobRepository
 ) -> None:
     fill(raw, repository)
-    job_id = fleet.enqueue(Job(name="Cleanup", function="jobfleet.maintenance.cleanup", kwargs={"days": 30}))
+    fleet.cron.add("cleanup", "@daily", Job("Cleanup", "jobfleet.maintenance.cleanup", kwargs={"days": 30}))
+    job_id = fleet.cron.run("cleanup")
 
     fleet.run_worker(burst=True)
 
-    assert fleet.poll(job_id).result == {"dead_letters": 1, "archived": 2}
+    assert fleet.poll(job_id).result == {"dead_letters": 1, "archived": 1}, "the settings keep for 60 and 365 days"
 
 
 def test_a_worker_without_a_default_fleet_cleans_the_fleet_that_it_serves(

@@ -31,7 +31,8 @@ from tests.support.waiting import wait_until
 
 LANE = Keyspace("jobfleet").lane("default", 0)
 SHORT = 0.1
-CLEANUP = "jobfleet.maintenance.cleanup"
+pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
+OTHER = "app.other"
 
 
 def job(number: object = "1", **options: Any) -> Job[Any]:
@@ -104,10 +105,10 @@ async def test_a_chunk_of_many_jobs_waits_once(producer: Either, servers: Replic
 
 async def test_jobs_that_are_enqueued_side_by_side_share_their_waits(servers: ReplicatedServer) -> None:
     async with AsyncFleet(servers.url, durability="replicated") as fleet:
-        await fleet.enqueue(Job("x", CLEANUP))
+        await fleet.enqueue(Job("x", OTHER))
         before = servers.calls("wait")
 
-        receipts = await asyncio.gather(*[fleet.submit(Job("x", CLEANUP)) for _ in range(60)])
+        receipts = await asyncio.gather(*[fleet.submit(Job("x", OTHER)) for _ in range(60)])
 
     assert {one.durability for one in receipts} == {"replicated"}
     assert servers.calls("wait") - before <= 3
@@ -125,7 +126,7 @@ async def test_a_replica_that_does_not_confirm_makes_the_outcome_uncertain(
         assert caught.value.job_id == "default.0.n1"
     async with AsyncFleet(servers.url, durability_timeout=SHORT) as other:  # its connection has written nothing yet
         with pytest.raises(DurabilityUncertain):
-            await other.enqueue(Job("Sum", CLEANUP, id="n1", durability="replicated"))
+            await other.enqueue(Job("Sum", OTHER, id="n1", durability="replicated"))
     (many,) = await hasty.all("enqueue_many", [wanted])
     servers.replica.resume()
     receipt = await producer("submit", wanted)
@@ -149,7 +150,7 @@ async def test_only_the_durable_jobs_of_a_chunk_are_uncertain(hasty: Either, ser
 async def test_many_at_once_are_each_uncertain(servers: ReplicatedServer) -> None:
     async with AsyncFleet(servers.url, durability_timeout=SHORT) as fleet:
         servers.replica.pause()
-        jobs = [Job("x", CLEANUP, durability="replicated", id=f"n{number}") for number in range(5)]
+        jobs = [Job("x", OTHER, durability="replicated", id=f"n{number}") for number in range(5)]
 
         done = await asyncio.gather(*map(fleet.enqueue, jobs), return_exceptions=True)
 
@@ -252,18 +253,18 @@ def test_a_node_of_a_cluster_without_replicas_has_no_level(registry: Registry) -
 def test_the_whole_id_of_a_job_repeats_its_enqueue(redis_url: str, registry: Registry) -> None:
     """The id that an error, a receipt or a log has; in a queue whose lanes have grown, too."""
     with Fleet(redis_url, registry=registry, lanes="mail=2") as fleet:
-        fleet.enqueue(Job("Sum", CLEANUP, queue="mail"))
+        fleet.enqueue(Job("Sum", OTHER, queue="mail"))
     with Fleet(redis_url, registry=registry, lanes="mail=5") as fleet:
-        first = [fleet.submit(Job("Sum", CLEANUP, queue="mail")) for _ in range(20)]
+        first = [fleet.submit(Job("Sum", OTHER, queue="mail")) for _ in range(20)]
 
-        again = [fleet.submit(Job("Sum", CLEANUP, queue="mail", id=one.id)) for one in first]
+        again = [fleet.submit(Job("Sum", OTHER, queue="mail", id=one.id)) for one in first]
 
         assert len({one.id.split(".")[1] for one in first}) > 2
         assert [(one.id, one.created) for one in again] == [(one.id, False) for one in first]
         with pytest.raises(InvalidJob, match=r"id is 'mail\.9\.x', but this job goes to one of 5 lanes of mail"):
-            fleet.enqueue(Job("Sum", CLEANUP, queue="mail", id="mail.9.x"))
+            fleet.enqueue(Job("Sum", OTHER, queue="mail", id="mail.9.x"))
         with pytest.raises(InvalidJob, match=r"one of 1 lanes of default"):
-            fleet.enqueue(Job("Sum", CLEANUP, id=first[0].id))
+            fleet.enqueue(Job("Sum", OTHER, id=first[0].id))
 
 
 @pytest.mark.filterwarnings("ignore:The server took")  # its disk may be slow
@@ -297,7 +298,7 @@ def test_more_replicas_can_be_asked_for(servers: ReplicatedServer) -> None:
         Fleet(servers.url, durability="replicated", durability_replicas=2) as fleet,
         pytest.raises(DurabilityUnavailable, match=r"needs 2 connected replicas .* the server has 1"),
     ):
-        fleet.enqueue(Job("x", CLEANUP))
+        fleet.enqueue(Job("x", OTHER))
 
 
 def test_fsync_waits_for_the_disk(registry: Registry) -> None:
@@ -374,7 +375,7 @@ async def test_an_operator_sets_the_level_of_a_queue(producer: Either, servers: 
     assert (await producer("queues"))[0].durability == "replicated"
     assert (await producer("submit", job(1))).durability == "replicated"
     async with AsyncFleet(servers.url) as other:
-        assert (await other.submit(Job("x", CLEANUP))).durability == "replicated"
+        assert (await other.submit(Job("x", OTHER))).durability == "replicated"
 
     assert await producer("set_durability", "default", None) is True
 

@@ -92,10 +92,15 @@ def resolve(job: Job, registry: Registry) -> Resolved | None:
     if isinstance(function, str):
         known = registry.get(function)
         if known is not None:
-            return _tuple(Resolved, (function, known.given, known.parameters or (), True, known.typed))
+            return _tuple(
+                Resolved, (function, known.given, known.parameters or (), known.is_for_producers, known.typed)
+            )
         return _built_in(function) if function in BUILT_IN else None
     if isinstance(function, JobFunction):
-        return _tuple(Resolved, (function.name, function.given, function.parameters or (), True, function.typed))
+        return _tuple(
+            Resolved,
+            (function.name, function.given, function.parameters or (), function.is_for_producers, function.typed),
+        )
     for known in registry.functions.values():
         if known.function is function:
             return Resolved(known.name, known.given, known.parameters or (), typed=known.typed)

@@ -10,7 +10,7 @@ import redis
 
 from jobfleet import Job, JobStatus, Priority
 from jobfleet.model.explanation import ReasonCode
-from tests.client.either import Either
+from tests.client.either import Either, finished
 from tests.client.lines import wait_in_line
 
 Work = Callable[[], Awaitable[None]]
@@ -33,7 +33,8 @@ async def test_a_job_in_a_fleet_without_workers_is_explained(client: Either) -> 
 
 
 async def test_what_every_worker_knows_waits_for_no_publication(client: Either) -> None:
-    job_id = await client("enqueue", Job("Cleanup", "jobfleet.maintenance.cleanup"))
+    await client("enqueue", Job("Cleanup", "jobfleet.maintenance.cleanup", cron_expression="@daily"))
+    job_id = await finished(client.fleet.cron.run, "Cleanup")
 
     assert await codes(client, job_id) == ["unserved"]
 
