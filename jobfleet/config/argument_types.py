@@ -54,7 +54,7 @@ class FleetSettings(TypedDict, total=False):
     web_port: int | None
     web_root_path: str | None
     web_access: str | Path | None
-    web_open_role: Literal["viewer", "producer", "operator", "admin"] | None
+    web_open_role: Literal["viewer", "producer", "approver", "operator", "admin"] | None
     web_proxies: Items[str] | str | None
     web_proxy_header: str | None
     web_session: Duration | None

@@ -28,7 +28,7 @@ class WebSettings(ProducerSettings):
         FILE, ".jobfleet/web.json", "File with the users and tokens of the dashboard.", scope="web"
     )
     web_open_role: str = setting(
-        choice("viewer", "producer", "operator", "admin"),
+        choice("viewer", "producer", "approver", "operator", "admin"),
         "operator",
         "Role of everybody on this machine as long as there is neither a user nor a proxy.",
         scope="web",

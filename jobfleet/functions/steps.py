@@ -31,6 +31,8 @@ WARN_AT = 900
 STEP, CHECKPOINT, UNDO, TOKEN, SIGNAL = "s:", "c:", "u:", "t:", "x:"
 _around: ContextVar[tuple[tuple[str, Future[None]], ...]] = ContextVar("jobfleet_steps_around", default=())
 """The key and the end of each step whose function calls the code at hand, the outermost first."""
+BY_TOKEN = "\x1f"
+"""What begins the name of a signal that only tokens send; the store has it, too."""
 F = TypeVar("F", bound=Callable[..., object])
 UNDOS: dict[str, Callable[..., Any]] = {}
 """The functions with `undo`, by the names under which steps store them."""

@@ -39,6 +39,16 @@ async def test_the_awaited_ones_do_the_same_and_each_style_refuses_the_other() -
             call()
 
 
+def test_a_wait_for_a_token_needs_one() -> None:
+    ctx = JobContext.for_test(signals={"approved": 1})
+
+    with pytest.raises(InvalidJob, match=r"waits for a token of 'approved', and has made none; call ctx.token"):
+        ctx.wait_for_sync("approved", only_token=True)
+    ctx.token("approved")
+
+    assert ctx.wait_for_sync("approved", only_token=True) == 1
+
+
 def test_the_awaited_ones_need_a_loop() -> None:
     ctx = JobContext.for_test()
     with pytest.raises(TypeError, match=r"ctx\.sleep is awaited in an async def job"):

@@ -23,7 +23,7 @@ def test_what_a_job_is_sent_and_what_undoes_it_is_not_readable(
         await ctx.step("ask", len, MARK, undo=undo)
         tokens.append(ctx.token("second"))
         first = await ctx.wait_for("first")
-        return [first, await ctx.wait_for("second")]
+        return [first, await ctx.wait_for("second", only_token=True)]
 
     undo = registry.register(undone.append, name="app.undo")
     registry.register(wait, name="app.wait")

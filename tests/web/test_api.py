@@ -304,9 +304,9 @@ def test_a_role_sees_what_it_may_do(site: Site, tokens: dict[Role, str], fleet: 
         for role, token in tokens.items()
     }
 
-    assert ["Quiet<" in seen[role] for role in Role] == [False, False, True, True]
-    assert ["Stop<" in seen[role] for role in Role] == [False, False, False, True]
-    assert ["/settings" in seen[role] for role in Role] == [False, False, False, True]
+    assert ["Quiet<" in seen[role] for role in Role] == [False, False, False, True, True]
+    assert ["Stop<" in seen[role] for role in Role] == [False, False, False, False, True]
+    assert ["/settings" in seen[role] for role in Role] == [False, False, False, False, True]
 
 
 def test_a_misspelled_filter_is_refused_by_the_api(browser: Browser) -> None:

@@ -26,16 +26,17 @@ def kept(site: Site, token: str) -> list[tuple[str, object]]:
 def test_a_program_with_a_role_signals_a_job(site: Site, tokens: dict[Role, str], job_id: str) -> None:
     browser, path = site.browser(), f"/jobs/{job_id}/signals"
 
-    assert browser.call(path, tokens[Role.VIEWER], name="go").status == 403
-    sent = browser.call(path, tokens[Role.PRODUCER], name="go", value=[1, "yes"])
-    again = browser.call(path, tokens[Role.PRODUCER], name="go", value=2)
+    assert [browser.call(path, tokens[role], name="go").status for role in (Role.VIEWER, Role.PRODUCER)] == [403, 403]
+    assert browser.call("/jobs", tokens[Role.APPROVER], function="shop.wait").status == 403
+    sent = browser.call(path, tokens[Role.APPROVER], name="go", value=[1, "yes"])
+    again = browser.call(path, tokens[Role.APPROVER], name="go", value=2)
     bodies: list[dict[str, object]] = [{"value": 1}, {"name": ""}, {"name": 1}, {"name": "go", "valu": 1}]
-    wrong = [browser.call(path, tokens[Role.PRODUCER], **body) for body in bodies]
+    wrong = [browser.call(path, tokens[Role.APPROVER], **body) for body in bodies]
 
     assert (sent.json, again.json) == ({"id": job_id, "signalled": True}, {"id": job_id, "signalled": False})
     assert [answer.status for answer in wrong] == [400] * 4
-    assert browser.call("/jobs/default.0.zzz/signals", tokens[Role.PRODUCER], name="go").status == 404
-    assert kept(site, tokens[Role.ADMIN])[-1] == ("of-producer", {"signal": "go"})
+    assert browser.call("/jobs/default.0.zzz/signals", tokens[Role.APPROVER], name="go").status == 404
+    assert kept(site, tokens[Role.ADMIN])[-1] == ("of-approver", {"signal": "go"})
 
 
 def test_a_token_of_a_job_is_all_that_is_needed(

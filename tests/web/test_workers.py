@@ -89,7 +89,7 @@ def test_stacks_are_for_operators_and_audited(
 ) -> None:
     answers = {role: site.browser().call("/workers/w1/stacks", token, child=1) for role, token in tokens.items()}
     assert {role: answer.status for role, answer in answers.items()} == {
-        Role.VIEWER: 403, Role.PRODUCER: 403, Role.OPERATOR: 200, Role.ADMIN: 200,
+        Role.VIEWER: 403, Role.PRODUCER: 403, Role.APPROVER: 403, Role.OPERATOR: 200, Role.ADMIN: 200,
     }  # fmt: skip
     data = answers[Role.OPERATOR].json
     assert (data["child"], data["worker"], data["text"], data["is_known"]) == ("w1.1", "w1", "", True)

@@ -18,7 +18,7 @@ from jobfleet.errors import ConfigError
 if TYPE_CHECKING:
     from jobfleet.web.safety.access import AccessFile
 
-ROLES = ("viewer", "producer", "operator", "admin")
+ROLES = ("viewer", "producer", "approver", "operator", "admin")
 PASSWORD_LEAST = 8
 name_argument = click.argument("name", metavar="NAME")
 role_option = click.option(

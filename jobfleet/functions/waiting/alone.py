@@ -10,7 +10,7 @@ from jobfleet.clock import wall_us
 from jobfleet.codec import decode, encode
 from jobfleet.functions.running.addition import FlowAddition
 from jobfleet.functions.running.lock import LocksOfTest
-from jobfleet.functions.steps import NOW, SIGNAL
+from jobfleet.functions.steps import BY_TOKEN, NOW, SIGNAL
 from jobfleet.functions.waiting.waits import WAIT
 from jobfleet.model.signals import Suspended
 
@@ -32,7 +32,9 @@ class Alone:
         self.lines: list[tuple[int, int, str]] = []
         self.emitted: list[Any] = []
         self.kept: dict[str, bytes] = {
-            SIGNAL + name: b"0\n" + encode(value, what="signal") for name, value in signals.items()
+            SIGNAL + of + name: b"0\n" + encode(value, what="signal")
+            for name, value in signals.items()
+            for of in ("", BY_TOKEN)
         }
         self.waits: list[Suspended] = []
         self.added: list[FlowAddition] = []

@@ -51,7 +51,9 @@ class WaitMethods:
         must_not_run_loop("sleep")
         self.port.block(self._waits().sleep(delay, key))
 
-    def wait_for(self, name: str, timeout: float | timedelta | str | None = None) -> Coroutine[Any, Any, Any]:
+    def wait_for(
+        self, name: str, timeout: float | timedelta | str | None = None, *, only_token: bool = False
+    ) -> Coroutine[Any, Any, Any]:
         """End this run until a signal comes: ``value = await ctx.wait_for("approved", timeout="2d")``.
 
         A ``def`` job calls `wait_for_sync`. The first signal of a name wins, and one that came before the wait counts.
@@ -60,6 +62,8 @@ class WaitMethods:
         Args:
             name: The name of the signal; 1 to 200 characters.
             timeout: Seconds, a timedelta, or a text such as ``"2d"``; at most ten years, which is the default.
+            only_token: Whether only a token of this job sends the signal (`token`). Otherwise anybody who may send
+                signals to the fleet's jobs does, too.
 
         Returns:
             The value that was sent.
@@ -71,12 +75,14 @@ class WaitMethods:
             TypeError: No event loop runs in this thread.
         """
         must_run_loop("wait_for")
-        return self._waits().wait_for(name, timeout)
+        return self._waits().wait_for(name, timeout, only_token=only_token)
 
-    def wait_for_sync(self, name: str, timeout: float | timedelta | str | None = None) -> Any:
+    def wait_for_sync(
+        self, name: str, timeout: float | timedelta | str | None = None, *, only_token: bool = False
+    ) -> Any:
         """End this run of a ``def`` job until a signal comes; see `wait_for`."""
         must_not_run_loop("wait_for")
-        return self.port.block(self._waits().wait_for(name, timeout))
+        return self.port.block(self._waits().wait_for(name, timeout, only_token=only_token))
 
     def token(self, name: str) -> str:
         """Make a secret, safe in URLs, that sends the signal `name` once: ``POST /api/v1/signals/TOKEN``.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from jobfleet.codec import decode
 from jobfleet.durations import seconds_or_text
 from jobfleet.errors import InvalidJob, SignalTimeout
-from jobfleet.functions.steps import NOW, SIGNAL, TOKEN, check_key
+from jobfleet.functions.steps import BY_TOKEN, NOW, SIGNAL, TOKEN, check_key
 from jobfleet.model.signal_token import new_token, token_hash
 from jobfleet.model.signals import Suspended
 
@@ -46,16 +46,23 @@ class Waits:
         key = f"#{self._numbers['sleep']}" if key is None else f" {check_key(key)}"
         await self._passed(f"s{key}", "", _length(delay, "sleep"))
 
-    async def wait_for(self, name: str, timeout: Any) -> Any:
+    async def wait_for(self, name: str, timeout: Any, *, only_token: bool) -> Any:
         """Return the value of a signal. Each wait for it in a run has its own time-out.
 
         Raises:
             SignalTimeout: The signal did not come in time.
+            InvalidJob: Only a token may send the signal, and the job has made none.
         """
         check_signal(name)
-        self._numbers[f"x {name}"] += 1
-        key = f"x{self._numbers[f'x {name}']} {name}"
-        record = await self._passed(key, name, LONGEST if timeout is None else _length(timeout, "timeout"))
+        stored = BY_TOKEN + name if only_token else name
+        if only_token and name not in self._tokens and not await self._has_token(name):
+            raise InvalidJob(
+                f"{self._job_id} waits for a token of {name!r}, and has made none; call ctx.token({name!r}) first.",
+                field="only_token",
+            )
+        self._numbers[f"x {stored}"] += 1
+        key = f"x{self._numbers[f'x {stored}']} {stored}"
+        record = await self._passed(key, stored, LONGEST if timeout is None else _length(timeout, "timeout"))
         if record is None:
             raise SignalTimeout(
                 f"{self._job_id} was not sent the signal {name!r} in time.", job_id=self._job_id, name=name
@@ -73,6 +80,11 @@ class Waits:
             self._tokens[name] = new_token(self._job_id)
             self._steps.unsent.append((TOKEN + token_hash(self._tokens[name]), name))
         return self._tokens[name]
+
+    async def _has_token(self, name: str) -> bool:
+        """Whether an earlier run has made a token of a signal."""
+        known = await self._steps.known()
+        return any(decode(known[one], what="token") == name for one in known if one.startswith(TOKEN))
 
     async def _passed(self, key: str, name: str, delay: float) -> bytes | None:
         """End the run unless this wait is over; return the signal that has ended it.

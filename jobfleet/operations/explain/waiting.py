@@ -19,6 +19,7 @@ from jobfleet.operations.jobs.details import expiry_in
 from jobfleet.operations.results import moment
 from jobfleet.operations.workers.info import WorkerInfo
 from jobfleet.store.calls.paused import read_functions
+from jobfleet.store.calls.steps import BY_TOKEN
 from jobfleet.store.job_rows import InWait
 from jobfleet.store.scores import is_blocked
 
@@ -58,6 +59,10 @@ def _suspended(seen: Snapshot, signal: str, left: float) -> Reason:
     if not signal:
         return Reason(ReasonCode.SLEEPING, f"Sleeping until {until}: continues in {span(left)}.", facts)
     text = f"Waiting for signal {signal} until {until}, for {span(left)} more; "
+    if signal.startswith(BY_TOKEN):
+        signal = signal.removeprefix(BY_TOKEN)
+        text = f"Waiting for signal {signal} until {until}, for {span(left)} more; only a token of the job sends it."
+        return Reason(ReasonCode.AWAITING_SIGNAL, text, {**facts, "signal": signal})
     text += f"'jobfleet signal {seen.job.id if seen.job else 'ID'} {shlex.quote(signal)} VALUE' sends it."
     return Reason(ReasonCode.AWAITING_SIGNAL, text, {**facts, "signal": signal})
 

@@ -19,7 +19,14 @@ UNKNOWN_TOKEN = "No job has made this token, or the job is not known any more."
 
 
 def signal(
-    context: FleetContext, job_id: str, name: str, sent: object, by: str | None, *, nonce: str = ""
+    context: FleetContext,
+    job_id: str,
+    name: str,
+    sent: object,
+    by: str | None,
+    *,
+    nonce: str = "",
+    has_token: bool = False,
 ) -> Operation[bool]:
     """Send a signal to a job.
 
@@ -33,6 +40,7 @@ def signal(
         sent: The value.
         by: Who sends it; None for nobody in particular.
         nonce: The same in each repetition; empty for a new one.
+        has_token: Whether it is the signal of a token.
 
     Raises:
         JobNotFound: The job is not known.
@@ -43,9 +51,8 @@ def signal(
     record = encode(sent, limits=context.limits, what="signal")
     config = context.config
     ttl_ms = round(max(config.failed_result_ttl, config.dead_ttl) * 1000)
-    call = calls.signal(
-        context.keys.lane_of(job_id), job_id, name, record, by=by, nonce=nonce or token_hex(8), ttl_ms=ttl_ms
-    )
+    lane, nonce = context.keys.lane_of(job_id), nonce or token_hex(8)
+    call = calls.signal(lane, job_id, name, record, by=by, nonce=nonce, ttl_ms=ttl_ms, has_token=has_token)
     letter = value((yield (call,)))
     if letter == "u":
         raise JobNotFound(job_id)
@@ -105,4 +112,4 @@ def signal_by_token(context: FleetContext, token: str, sent: object, by: str | N
         EncodingError: The value cannot be encoded.
     """
     job_id, name = yield from signal_of_token(context, token)
-    return (yield from signal(context, job_id, name, sent, by, nonce=token_hash(token)))
+    return (yield from signal(context, job_id, name, sent, by, nonce=token_hash(token), has_token=True))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from jobfleet.model.limit import KEEP, Declaration, Limit, declarations_of, field_of
 from jobfleet.store.call import Argument, Call, Reply
 from jobfleet.store.calls.control import who, why
+from jobfleet.store.calls.steps import BY_TOKEN
 from jobfleet.store.damage import is_setting
 from jobfleet.store.keys import Lane
 from jobfleet.store.rows import NOT_READ, number_of, text_of
@@ -199,7 +200,7 @@ def _row(raw: Reply) -> SequenceRow | None:
         group, head, state, due, waiting, ids, signal = raw
         return SequenceRow(
             group.decode(), head.decode(), text_of(state), number_of(due), int(waiting), tuple(map(text_of, ids)),
-            text_of(signal),
+            text_of(signal).removeprefix(BY_TOKEN),
         )  # fmt: skip
     except NOT_READ:  # a foreign entry
         return None

@@ -16,6 +16,9 @@ MOST = 1000
 WAIT, SIGNAL = "w:", "x:"
 """Prefixes of names that scripts read: the end of a wait, and a signal."""
 
+BY_TOKEN = "\x1f"
+"""What begins the name of a signal that only tokens send. No name that a caller gives has it."""
+
 MOST_BYTES = 4 * 1024 * 1024
 """Maximum total size in bytes of a job's steps and checkpoints."""
 
@@ -51,7 +54,17 @@ def steps(lane: Lane, job_id: str, name: str = "") -> Call[dict[str, bytes]]:
     return Call(load("steps"), (lane.steps(job_id),), (name,), partial(_steps, lane, job_id))
 
 
-def signal(lane: Lane, job_id: str, name: str, record: bytes, *, by: str | None, nonce: str, ttl_ms: int) -> Call[str]:
+def signal(
+    lane: Lane,
+    job_id: str,
+    name: str,
+    record: bytes,
+    *,
+    by: str | None,
+    nonce: str,
+    ttl_ms: int,
+    has_token: bool = False,
+) -> Call[str]:
     """Send a signal to an open job.
 
     Returns one letter: s sent, a repetition included, k another one of that name came first, f final, u unknown, m the
@@ -65,13 +78,17 @@ def signal(lane: Lane, job_id: str, name: str, record: bytes, *, by: str | None,
         by: Who sends it.
         nonce: The same in each repetition.
         ttl_ms: How long it is kept after the job is due.
+        has_token: Whether it is the signal of a token, which is stored a second time for waits that take no other one.
     """
+    proven = record if has_token else b""
     if lane.seals is not None:
+        if has_token:
+            proven = lane.seals.value(record, "signal", job_id, BY_TOKEN + name)
         record = lane.seals.value(record, "signal", job_id, name)
     return Call(
         load("signal"),
         (*lane.ready, lane.steps(job_id), lane.wake, lane.grouped, lane.ring, lane.gdue, lane.journal, lane.totals),
-        (lane.tag, job_id, name, record, who(by), nonce, ttl_ms, MOST, MOST_BYTES),
+        (lane.tag, job_id, name, record, who(by), nonce, ttl_ms, MOST, MOST_BYTES, proven),
         lambda reply: reply[2].decode(),
     )
 

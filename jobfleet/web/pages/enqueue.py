@@ -13,6 +13,7 @@ from jobfleet.errors import InvalidJob
 from jobfleet.functions.published.json_schema import WORDS
 from jobfleet.functions.published.takes import kind_of
 from jobfleet.model import Job, Priority, check_function_name
+from jobfleet.model.authority import AUTHORITIES
 from jobfleet.model.option_types import LEVELS, ORDERS
 from jobfleet.model.options.unique import ON_CONFLICT, SCOPES
 from jobfleet.model.similar import similar_function
@@ -194,6 +195,6 @@ ACTIONS = (
             Parameter(name=name, help=field.help, place="body", schema=field.schema, is_required=name == "function")
             for name, field in FIELDS.items()
         ),
-        role=Role.PRODUCER,
+        role=Role(str(AUTHORITIES["job"].role)),
     ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from jobfleet.model.authority import AUTHORITIES
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.errors import refusal
 from jobfleet.web.pages.job import ID
@@ -38,7 +39,7 @@ async def signal_by_token(dashboard: Dashboard, values: Values, caller: Caller) 
 ACTIONS = (
     Action(
         path="/jobs/{id}/signals", summary="Send a signal to a job that waits for it, or will.", act=signal,
-        answer={"id": str, "signalled": bool}, parameters=(ID, NAME, VALUE), role=Role.PRODUCER,
+        answer={"id": str, "signalled": bool}, parameters=(ID, NAME, VALUE), role=Role(str(AUTHORITIES["signal"].role)),
     ),
     Action(
         path="/signals/{signal_token}", summary="Send the signal of a token; the body is its value.",

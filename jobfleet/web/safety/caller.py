@@ -7,25 +7,24 @@ from typing import NamedTuple
 
 
 class Role(StrEnum):
-    """What a caller may do; each role may do what the one before may.
+    """What a caller may do.
 
-    A viewer reads. A producer also enqueues. An operator also changes jobs, queues and limits, and quiets workers. An
-    admin also stops workers, and sees the settings.
+    A viewer reads. A producer also enqueues. An approver reads and sends signals, and does not enqueue. An operator
+    does all of this, changes jobs, queues and limits, and quiets workers. An admin also stops workers, and sees the
+    settings.
     """
 
     VIEWER = "viewer"
     PRODUCER = "producer"
+    APPROVER = "approver"
     OPERATOR = "operator"
     ADMIN = "admin"
 
-    @property
-    def level(self) -> int:
-        """Its place among the roles, from 0."""
-        return list(Role).index(self)
-
     def permits(self, needed: Role) -> bool:
-        """Whether this role may do what another one may."""
-        return self.level >= needed.level
+        """Whether this role may do what another one may: each includes those before it, but an approver no producer."""
+        roles = list(Role)
+        is_aside = (self, needed) == (Role.APPROVER, Role.PRODUCER)
+        return roles.index(self) >= roles.index(needed) and not is_aside
 
 
 class Caller(NamedTuple):

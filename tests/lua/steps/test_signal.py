@@ -11,8 +11,10 @@ from tests.lua.world import World
 HOUR_US = 3_600_000_000
 
 
-def sent(world: World, suffix: str, name: str = "go", *, value: bytes = b"1", nonce: str = "n1") -> Call[str]:
-    return calls.signal(world.lane, world.id(suffix), name, value, by="ann", nonce=nonce, ttl_ms=60_000)
+def sent(
+    world: World, suffix: str, name: str = "go", *, value: bytes = b"1", nonce: str = "n1", **options: Any
+) -> Call[str]:
+    return calls.signal(world.lane, world.id(suffix), name, value, by="ann", nonce=nonce, ttl_ms=60_000, **options)
 
 
 def waiting(world: World, suffix: str, name: str = "go", **options: Any) -> str:
@@ -73,6 +75,25 @@ def test_the_first_of_a_name_wins(world: World) -> None:
     assert world.run(sent(world, "a", value=b"1")) == "s"
 
     assert world.refused(sent(world, "a", value=b"2", nonce="n2")) == "k"
+
+
+def test_one_of_a_token_comes_through_though_another_one_came_first(world: World) -> None:
+    waits, later, plain = waiting(world, "a", f"{calls.BY_TOKEN}go"), world.seed.running("b"), waiting(world, "c")
+    for suffix in "abc":
+        assert world.run(sent(world, suffix, value=b"1")) == "s"
+    assert due(world, waits) > soon(world), "it waits for a token"
+
+    proven = [sent(world, suffix, value=b"2", nonce="n2", has_token=True) for suffix in "abc"]
+
+    assert [world.run(call) for call in proven] == ["s", "k", "k"], "the first one of a name wins, but for who waits"
+    assert due(world, waits) <= soon(world)
+    for job_id in (waits, later, plain):
+        kept = {name: value.partition(b" ")[2] for name, value in records(world, job_id).items() if name[:2] == b"x:"}
+        assert kept == {b"x:go": b"n1\n1", b"x:\x1fgo": b"n2\n2"}
+    before = world.state()
+    again = [sent(world, suffix, value=b"3", nonce=nonce, has_token=True) for suffix in "abc" for nonce in ("n2", "n3")]
+    assert [world.run(call) for call in again] == ["s", "k"] * 3
+    assert world.state() == before
 
 
 def test_a_job_that_has_ended_or_is_unknown_gets_none(world: World) -> None:

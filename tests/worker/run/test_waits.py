@@ -11,6 +11,7 @@ import pytest
 from jobfleet import Fleet, InvalidJob, Job, JobContext, JobNotFound, JobStatus, SignalTimeout
 from jobfleet.functions.registry import Registry
 from jobfleet.model.explanation import ReasonCode
+from jobfleet.model.signal_token import new_token
 
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
 RAN: list[str] = []
@@ -74,6 +75,43 @@ def test_a_job_waits_without_a_run_until_a_signal_comes(
     with pytest.raises(JobNotFound):
         fleet.signal("default.0.zzz", "approved")
     assert all(raw.ttl(key) > 0 for key in raw.scan_iter("*steps:*"))
+
+
+async def approval_by_token(ctx: JobContext) -> Any:
+    await ctx.step("ask", say, ctx.token("approved"))
+    return await ctx.wait_for("approved", "2d", only_token=True)
+
+
+def approval_by_token_in_a_thread(ctx: JobContext) -> Any:
+    ctx.step_sync("ask", say, ctx.token("approved"))
+    return ctx.wait_for_sync("approved", "2d", only_token=True)
+
+
+@pytest.mark.parametrize("is_early", [False, True])
+@pytest.mark.parametrize("function", [approval_by_token, approval_by_token_in_a_thread])
+def test_a_wait_for_a_token_takes_no_other_signal(
+    fleet: Fleet, enqueue: Callable[..., str], function: Any, is_early: bool
+) -> None:
+    job_id = enqueue(function)
+    if is_early:
+        assert fleet.signal(job_id, "approved", "by somebody")
+    burst(fleet)
+    assert is_early or fleet.signal(job_id, "approved", "by somebody")
+    assert not fleet.signal(job_id, "approved", "by somebody else")
+    with pytest.raises(InvalidJob, match="printable"):
+        fleet.signal(job_id, "\x1fapproved", "in disguise")
+    burst(fleet)
+    (reason,) = fleet.explain(job_id).reasons
+    assert (reason.code, reason.facts["signal"]) == (ReasonCode.AWAITING_SIGNAL, "approved")
+    assert reason.text.endswith("only a token of the job sends it.")
+    (token,) = RAN
+    with pytest.raises(JobNotFound):
+        fleet.signal_by_token(new_token(job_id), "with a token of another job")
+
+    assert fleet.signal_by_token(token, "by the person who was asked")
+    burst(fleet)
+
+    assert (fleet.poll(job_id).result, RAN) == ("by the person who was asked", [token])
 
 
 def finished(fleet: Fleet, job_id: str) -> Any:

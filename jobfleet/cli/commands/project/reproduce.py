@@ -158,8 +158,10 @@ def _print_logs() -> None:
 
 def _announce(job_id: str, name: str, stored: StoredRun) -> None:
     say(f"Running {plain(name)} of {job_id} here; nothing is written to Redis.")
+    from jobfleet.functions.steps import BY_TOKEN
+
     kinds = {"s:": "step", "c:": "checkpoint", "x:": "signal"}  # the rest are records of waits and undo functions
-    kept = [f"{kinds[key[:2]]} {key[2:]!r}" for key in sorted(stored.steps) if key[:2] in kinds]
+    kept = [f"{kinds[key[:2]]} {key[2:]!r}" for key in sorted(stored.steps) if key[:2] in kinds and BY_TOKEN not in key]
     if kept:
         say(f"Stored by earlier runs: {', '.join(map(plain, kept))}.")
 

@@ -27,9 +27,11 @@
 --         7 ttl         int     ms for which it is kept after the job is due
 --         8 most        int     maximum number of records per job
 --         9 most_bytes  int     maximum number of bytes per job
+--         10 proven     text    the record under the name that only tokens send, \31 and the name; empty without a token
 -- FLAGS   -
 -- GUARDS  deadline once
--- RETURNS {"signalled", now, letter}   s sent, k another one came first, f final, u unknown, m the job keeps too much
+-- RETURNS {"signalled", now, letter}   s sent, k another one came first (that of a token is stored all the same), f final,
+--         u unknown, m the job keeps too much
 -- EMITS   signalled
 -- COST    O(log n)
 -- @include lib/base/clock
@@ -39,7 +41,8 @@
 -- @include lib/ending/batch
 -- @include lib/waiting/score
 
-local tag, id, field, record, nonce = ARGV[1], ARGV[2], 'x:' .. ARGV[3], ARGV[4], ARGV[6]
+local tag, id, field, record, nonce, proven = ARGV[1], ARGV[2], 'x:' .. ARGV[3], ARGV[4], ARGV[6], ARGV[10]
+local has_token, own = proven ~= '', 'x:\31' .. ARGV[3]
 local keys = {
   ready0 = KEYS[1], ready1 = KEYS[2], ready2 = KEYS[3], ready3 = KEYS[4], wake = KEYS[6], grouped = KEYS[7],
   ring = KEYS[8], gdue = KEYS[9], journal = KEYS[10], totals = KEYS[11],
@@ -51,10 +54,11 @@ if redis.call('EXISTS', tag .. 'job:' .. id) == 0 then
   local is_known = redis.call('EXISTS', tag .. 'result:' .. id) == 1 or redis.call('HEXISTS', tag .. 'dead', id) == 1
   return {'signalled', stamp, is_known and 'f' or 'u'}
 end
-local known = redis.call('HGET', KEYS[5], field)
+local known = redis.call('HGET', KEYS[5], has_token and own or field)
 if known then return {'signalled', stamp, string.match(known, '^%d+ ([^\n]*)\n') == nonce and 's' or 'k'} end
 local bytes = redis.call('HGET', KEYS[5], '')
-local held = tonumber(bytes or '0') + #record
+local is_second = has_token and redis.call('HEXISTS', KEYS[5], field) == 1  -- one without a token came first
+local held = tonumber(bytes or '0') + (is_second and 0 or #record) + #proven
 if held > tonumber(ARGV[9]) or redis.call('HLEN', KEYS[5]) > tonumber(ARGV[8]) then return {'signalled', stamp, 'm'} end
 
 local place, score
@@ -64,7 +68,8 @@ for band = 0, 3 do
 end
 local due = score and (is_blocked(score) and now + 31536000000000 or due_of_score(score)) or now
 local till, name = string.match(redis.call('HGET', KEYS[5], '@') or '', '^(%d+) (.*)$')
-local is_awaited = place and name == ARGV[3] and not is_withheld(score) and due > now and int(due) == till
+local is_named = (name == ARGV[3] and not is_second) or (has_token and name == '\31' .. ARGV[3])
+local is_awaited = place and is_named and not is_withheld(score) and due > now and int(due) == till
 local item = {id = id, meta = place and redis.call('HGET', tag .. 'meta', id) or nil}
 item.tries = redis.call('HGET', tag .. 'tries', id) or nil
 local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'journal')
@@ -72,7 +77,10 @@ local kept = tonumber(ARGV[7]) + math.max(0, due - now) / 1000
 
 local batch = new_batch(now)
 batch.paused, batch.journal, batch.heard = conf[1], conf[2], is_heard(tag)
-redis.call('HSET', KEYS[5], field, stamp .. ' ' .. nonce .. '\n' .. record, '', int(held))
+local head = stamp .. ' ' .. nonce .. '\n'
+if not is_second then redis.call('HSET', KEYS[5], field, head .. record) end
+if has_token then redis.call('HSET', KEYS[5], own, head .. proven) end
+redis.call('HSET', KEYS[5], '', int(held))
 if redis.call('PTTL', KEYS[5]) < kept then redis.call('PEXPIRE', KEYS[5], int(kept)) end
 if is_awaited then
   if tonumber(score) < 0 then leave(batch, keys, item, place, score) end
@@ -82,4 +90,4 @@ count(batch, 'signalled', 1)
 note(batch, 'signalled', id, '0', ARGV[3] .. ' ' .. ARGV[5], nil, nil, item.tries)
 flush(batch, keys, tag)
 
-return {'signalled', stamp, 's'}
+return {'signalled', stamp, (is_second and not is_awaited) and 'k' or 's'}
