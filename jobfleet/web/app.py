@@ -93,8 +93,8 @@ def app(fleet: Fleet | AsyncFleet, *, identify: Identify | None = None) -> WebAp
     Args:
         fleet: The fleet that is shown. The dashboard has connections of its own.
         identify: Who sends a request, by the login of the host application: called with Starlette's `HTTPConnection`,
-            it returns a name and a role (viewer, producer, approver, operator or admin), or None to refuse. Default: the
-            users and tokens of the access file, as for ``jobfleet web``.
+            it returns a name and a role (viewer, producer, approver, operator or admin), or None to refuse. Default:
+            the users and tokens of the access file, as for ``jobfleet web``.
 
     Raises:
         ConfigError: A setting is wrong.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -119,14 +120,17 @@ def _errors(job: JobResult[Any]) -> list[Any]:
 
 
 def _class_path(job: JobResult[Any]) -> str:
-    """The importable name of the class of a job's last error, which the last lines of its traceback have."""
+    """The importable name of the class of a job's last error, which the last lines of its traceback have.
+
+    Django imports what it names, and the traceback is a text in Redis. So only a class that this process has loaded
+    already is named.
+    """
     name = job.error_class or ""
     found = re.findall(rf"^((?:\w+\.)*{re.escape(name)})(?::|$)", job.traceback or "", re.MULTILINE) if name else []
-    path = found[-1] if found else name
-    if "." in path:
-        return str(path)
-    if path and isinstance(getattr(builtins, path, None), type):
-        return f"builtins.{path}"
+    module, _, own = str(found[-1] if found else name).rpartition(".")
+    kind = vars(sys.modules.get(module or "builtins", builtins)).get(own)
+    if isinstance(kind, type) and issubclass(kind, BaseException):
+        return f"{module or 'builtins'}.{own}"
     return _WITHOUT_CLASS.get(job.status, "jobfleet.errors.JobFailed")
 
 

@@ -180,9 +180,9 @@ def test_a_producer_cannot_delete_dead_letters_with_a_job(
         (entry,) = fleet.cron()
         planned = entry.next.at.strftime("%Y%m%dT%H%M%SZ") if entry.next else ""
     with Fleet(url_of("producer"), registry=registry) as fleet:
-        for options in ({}, {"kwargs": {"days": 0}}):
+        for kwargs in ({}, {"days": 0}):
             with pytest.raises(InvalidJob, match="runs only as a recurring job"):
-                fleet.enqueue(Job("Cleanup", CLEANUP, **options))
+                fleet.enqueue(Job("Cleanup", CLEANUP, kwargs=kwargs))
         with pytest.raises(Exception, match="permission"):
             fleet.enqueue(Job("Cleanup", CLEANUP, kwargs={"days": 0}, cron_expression="* * * * * *"))
     producer = as_role("producer")

@@ -101,7 +101,7 @@ def test_a_wait_for_a_token_takes_no_other_signal(
     with pytest.raises(InvalidJob, match="printable"):
         fleet.signal(job_id, "\x1fapproved", "in disguise")
     burst(fleet)
-    (reason,) = fleet.explain(job_id).reasons
+    reason = fleet.explain(job_id).reasons[0]
     assert (reason.code, reason.facts["signal"]) == (ReasonCode.AWAITING_SIGNAL, "approved")
     assert reason.text.endswith("only a token of the job sends it.")
     (token,) = RAN
