@@ -50,10 +50,6 @@ class _Formatter(Formatter):
                 value = value[int(index) if index.isdecimal() else index]
             elif isinstance(value, Mapping):  # an object whose class its producer does not know
                 value = value[name]
-            elif name.startswith("_"):  # a worker publishes templates, and must not read what a producer has loaded
-                raise InvalidJob(
-                    f"{self._option} names {{{field_name}}}; an attribute begins with a letter.", field=self._option
-                )
             else:
                 value = getattr(value, name)
         if isinstance(value, Enum):
