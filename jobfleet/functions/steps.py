@@ -191,12 +191,19 @@ class Steps:
             JobCancelled: The job must stop.
         """
         for row in list(self.unsent):
-            if SIGNAL + row[1] not in await self.known():
+            known = await self.known()
+            has_one = SIGNAL + row[1] in known and await self.has_token(row[1])  # without it, a wait for one never ends
+            if SIGNAL + BY_TOKEN + row[1] not in known and not has_one:
                 await self.keep_value(*row)
             if row in self.unsent:  # another step may have started at the same time
                 self.unsent.remove(row)
         await self._port.lease_confirmed()
         self._check_stop()
+
+    async def has_token(self, name: str) -> bool:
+        """Whether a token of a signal is stored."""
+        known = await self.known()
+        return any(decode(known[one], what="token") == name for one in known if one.startswith(TOKEN))
 
     async def known(self, *, fresh: bool = False) -> dict[str, bytes]:
         """What is stored; with `fresh`, it is read again."""

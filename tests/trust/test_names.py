@@ -30,8 +30,9 @@ from tests.support.fleet import ROOT
 PAGE = ROOT / "docs" / "explanation" / "names.md"
 HOSTILE = (
     "subprocess.run", "os.system", "builtins.eval", "builtins.exec", "jobfleet.fleet.default.enqueue", "shop.run",
-    "shop.Shop", "shop.Shop.method", "shop._private", "shop.instance.method", "shop.imported", "shop", "", "..", "__main__.x",
-    "shop.run\n", "jobfleet.worker.run.handlers.Handlers", "jobfleet.model.ids.split_id", "jobfleet.maintenance.built_in",
+    "shop.Shop", "shop.Shop.method", "shop._private", "shop.instance.method", "shop.imported", "shop", "", "..",
+    "__main__.x", "shop.run\n", "jobfleet.worker.run.handlers.Handlers", "jobfleet.model.ids.split_id",
+    "jobfleet.maintenance.built_in",
 )  # fmt: skip
 LOADED = (
     "import subprocess\nfrom subprocess import run\nfrom os.path import join as imported\n"

@@ -55,7 +55,7 @@ class Waits:
         """
         check_signal(name)
         stored = BY_TOKEN + name if only_token else name
-        if only_token and name not in self._tokens and not await self._has_token(name):
+        if only_token and name not in self._tokens and not await self._steps.has_token(name):
             raise InvalidJob(
                 f"{self._job_id} waits for a token of {name!r}, and has made none; call ctx.token({name!r}) first.",
                 field="only_token",
@@ -80,11 +80,6 @@ class Waits:
             self._tokens[name] = new_token(self._job_id)
             self._steps.unsent.append((TOKEN + token_hash(self._tokens[name]), name))
         return self._tokens[name]
-
-    async def _has_token(self, name: str) -> bool:
-        """Whether an earlier run has made a token of a signal."""
-        known = await self._steps.known()
-        return any(decode(known[one], what="token") == name for one in known if one.startswith(TOKEN))
 
     async def _passed(self, key: str, name: str, delay: float) -> bytes | None:
         """End the run unless this wait is over; return the signal that has ended it.
