@@ -232,11 +232,11 @@ def test_a_hostile_name_becomes_nothing(row: str, shop: ModuleType, monkeypatch:
 
 def test_each_row_of_the_page_is_tried_and_the_authorities_are_those_of_the_code() -> None:
     assert [row[0] for row in rows("What a name becomes")] == list(ATTEMPTS)
-    told = {
+    listed = {
         act: (proof.strip("`"), frozenset(re.findall(r"`(\w+)`", users)), None if role == "nobody" else role.strip("`"))
         for act, proof, users, role in rows("Who may ask for what")
     }
-    assert told == {act: (one.proof, one.users, one.role) for act, one in AUTHORITIES.items()}
+    assert listed == {act: (one.proof, one.users, one.role) for act, one in AUTHORITIES.items()}
 
 
 LOOKS_UP = {
