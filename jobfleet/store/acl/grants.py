@@ -55,7 +55,7 @@ ONLY: dict[str, dict[str, frozenset[str]]] = {
     },
     "steps:<id>": {
         "cancel": frozenset({"PEXPIRE"}),
-        "signal": frozenset({"HGET", "HLEN", "HSET", "PEXPIRE"}),
+        "signal": frozenset({"HEXISTS", "HGET", "HLEN", "HSET", "PEXPIRE"}),
     },
 }
 """For a key and a script: the commands that the script calls on it, beside those for any type of key."""
