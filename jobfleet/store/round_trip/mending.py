@@ -18,7 +18,7 @@ from jobfleet.store.script import load
 log: logging.Logger = logging.getLogger("jobfleet.store")
 MOST_PLACES = 1000
 Spell = Callable[[Call[Any]], Command]
-Mending = Generator[list[Command], list[Any] | None, bool]
+Mending = Generator[list[Command], list[Any] | None, None]
 
 
 class Surveyed(NamedTuple):
@@ -71,17 +71,14 @@ def concerned(tag: str, calls: Iterable[Call[Any]]) -> list[Place]:
     return list(looked.values())[-MOST_PLACES:]
 
 
-def repaired(broken: Mapping[int, Call[Any]], *, fake: bool) -> Generator[list[Command], list[Any] | None, list[int]]:
-    """Repair damage that made scripts fail, slot by slot; return the numbers of the calls to retry."""
+def repaired(broken: Mapping[int, Call[Any]], *, fake: bool) -> Mending:
+    """Repair damage that made scripts fail, slot by slot."""
     spell = Call.for_fake if fake else Call.by_source
     by_tag: dict[str, list[int]] = {}
     for index, call in broken.items():
         by_tag.setdefault(tag_of(call.keys[0]), []).append(index)
-    repeated: list[int] = []
     for members in by_tag.values():
-        if (yield from mending([broken[index] for index in members], spell)):
-            repeated += members
-    return repeated
+        yield from mending([broken[index] for index in members], spell)
 
 
 def mending(calls: Sequence[Call[Any]], spell: Spell) -> Mending:
