@@ -331,7 +331,9 @@ def _settled(tag: str, order: Sequence[int], reply: Reply) -> Settled:
         return Settled(is_stale=True)
     letters = reply[3].decode()
     if len(reply) > 4:
-        log.error("jobs.settled lane=%s jobs=%d without all that belongs to it: %s", tag, len(letters), text_of(reply[4]))
+        log.error(
+            "jobs.settled lane=%s jobs=%d without all that belongs to it: %s", tag, len(letters), text_of(reply[4])
+        )
     if order:
         letters = "".join([letter for _, letter in sorted(zip(order, letters, strict=True))])
     return Settled(is_stale=False, watched=reply[2], letters=letters)

@@ -225,7 +225,7 @@ def trip(
             else:
                 results[index] = verdict.value
                 broken += [index] * verdict.is_broken
-        left += yield from _repaired(calls, broken, mended, fake=fake)
+        left += yield from _repaired(calls, broken, mended, fake=fake, recorder=recorder)
         if not left:
             if recorder is not None:
                 recorder.tripped(calls, monotonic() - started)
@@ -337,7 +337,7 @@ def _judged(call: Call[Any], reply: Any, detours: Detours) -> Done | Again:
 
 
 def _repaired(
-    calls: list[Call[Any]], broken: Sequence[int], mended: set[int], *, fake: bool
+    calls: list[Call[Any]], broken: Sequence[int], mended: set[int], *, fake: bool, recorder: Recorder | None
 ) -> Generator[Step, list[Any] | None, list[tuple[int, bool]]]:
     """Repair damage that made scripts fail; return the calls to retry, each once, also if nothing could be repaired.
 
@@ -350,7 +350,10 @@ def _repaired(
     from jobfleet.store.round_trip.mending import repaired  # damage is rare
 
     mended.update(fresh)
-    yield from repaired(fresh, fake=fake)
+    began = monotonic()
+    moved = yield from repaired(fresh, fake=fake)
+    if moved and recorder is not None:
+        recorder.tripped(moved, monotonic() - began)
     for index in fresh:
         calls[index] = calls[index].anyway()
     return [(index, False) for index in fresh]
