@@ -125,13 +125,11 @@ local function flush(batch, keys, lane_tag)
   end
   local call = batch.anyway and redis.pcall or redis.call
   if #batch.over > 0 then skip(batch, true, call('ZREM', keys.lease, unpack(batch.over))) end
-  if batch.letters then
-    if batch.anyway then  -- if it ends here, the runs stay: a reaper finds their results, and ends them (settle.lua)
-      for ttl, rows in pairs(batch.results) do keep_results(rows, ttl) end
-      batch.results = {}
-    end
-    batch.write_letters(batch, keys)
+  if batch.anyway then  -- if it ends below, the runs stay: a reaper finds their results, and ends them (settle.lua)
+    for ttl, rows in pairs(batch.results) do keep_results(rows, ttl) end
+    batch.results = {}
   end
+  if batch.letters then batch.write_letters(batch, keys) end
   if #batch.tries > 0 then redis.call('HSET', keys.tries, unpack(batch.tries)) end
   for band = 1, 4 do
     if #batch.ready[band] > 0 then redis.call('ZADD', keys['ready' .. band - 1], unpack(batch.ready[band])) end
