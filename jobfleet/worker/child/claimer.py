@@ -316,7 +316,7 @@ class Claimer:
             self._queues.took(lane, len(claimed.grants))
         self._claim_size.took(lane, claimed)
         if claimed.word == "stale":  # no other process claims under this name: a foreign client has written the number
-            log.error("claim.stale lane=%s nonce=%d instead of %d: counting on from there", lane.tag, claimed.seen, asked.nonce)
+            log.error("claim.stale lane=%s: counting on from %d, not %d", lane.tag, claimed.seen, asked.nonce)
             self._answered[lane] = max(asked.nonce, claimed.seen)
             self._hot.add(lane)
             return True

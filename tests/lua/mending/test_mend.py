@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from jobfleet.store.calls.journal import register
@@ -64,7 +66,8 @@ def test_a_stream_that_cannot_go_on_is_copied(world: World, last: str, is_delete
     rows = [{"id": "mail.0.a"}] if is_deleted else [{"id": "mail.0.a"}, {"id": "mail.0.b"}]
     told = {"ended": last, "entries": str(len(rows)), "renumbered": str(len(rows) - 1)}
     assert world.state() == {"outbox": rows, "aside:outbox": [told]}
-    assert world.raw.xrange(key)[0][0] == new.encode()
+    raw: Any = world.raw
+    assert raw.xrange(key)[0][0] == new.encode()
     assert 0 < world.raw.pttl(f"{world.lane.tag}aside:outbox") <= MONTH * 1000
     assert world.again(call) == "n"
     assert judged(world, "outbox") == []
@@ -83,9 +86,10 @@ def test_dead_letters_are_still_found(world: World) -> None:
 
 @pytest.mark.parametrize("counter", ["", "none", "9223372036854775807", "5", "x"])
 def test_a_journal_goes_on_with_its_groups_and_its_numbers(world: World, counter: str) -> None:
-    raw, lane = world.raw, world.lane
+    raw: Any = world.raw
+    lane = world.lane
     world.run(register(lane, "archive", most=1000))
-    first = int(str(raw.hget(lane.totals, "journal").decode())) + 1  # type: ignore[union-attr]
+    first = int(raw.hget(lane.totals, "journal")) + 1
     for number in (first, first + 1, first + 2):
         raw.xadd(lane.journal, {"at": "1", "n": str(number)}, id=f"{number}-0")
     raw.hset(lane.totals, "journal", first + 2)
@@ -100,16 +104,17 @@ def test_a_journal_goes_on_with_its_groups_and_its_numbers(world: World, counter
 
     assert world.run(mend(lane.tag, [found])) == "m"
     assert judged(world, "journal", "totals") == []
-    ((_, rows),) = raw.xreadgroup("archive", "two", {lane.journal: ">"})  # type: ignore[misc]
+    ((_, rows),) = raw.xreadgroup("archive", "two", {lane.journal: ">"})
     assert [fields[b"n"] for _, fields in rows] == [b"%d" % (first + 1), b"%d" % (first + 2), b"foreign"]
     assert raw.hget(lane.totals, "journal") == b"%d" % (first + 2 + 100)
 
 
 @pytest.mark.parametrize("counter", [None, "9223372036854775807", "900000000000000000", "5", "x"])
 def test_a_journals_counter_goes_on_from_its_last_entry(world: World, counter: str | None) -> None:
-    raw, lane = world.raw, world.lane
+    raw: Any = world.raw
+    lane = world.lane
     world.run(register(lane, "archive", most=1000))
-    last = int(str(raw.hget(lane.totals, "journal").decode())) + 1  # type: ignore[union-attr]
+    last = int(raw.hget(lane.totals, "journal")) + 1
     raw.xadd(lane.journal, {"at": "1"}, id=f"{last}-0")
     raw.hdel(lane.totals, "journal")
     if counter is not None:
