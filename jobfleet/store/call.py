@@ -46,6 +46,11 @@ class Call(NamedTuple, Generic[T]):
         """Return the call with an id, if its script stores replies."""
         return self._replace(id=token_hex(8)) if self.script.is_once and not self.id else self
 
+    def anyway(self) -> Call[T]:
+        """Return the call for a second attempt, after the script has failed; see `Script.anyway`."""
+        place = self.script.anyway
+        return self if place is None else self._replace(args=(*self.args[:place], 1, *self.args[place + 1 :]))
+
     def by_hash(self, until: int = 0) -> Command:
         """Return the command for a server that may know the script.
 

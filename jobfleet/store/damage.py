@@ -1,8 +1,8 @@
 """Damaged keys of a lane or of the fleet, found by a survey. Pure.
 
-Two kinds of damage make a script fail: a key of a wrong type, and a non-numeric field of a small hash that scripts read
-as a number. Only the name of the key tells what it should be, so these tables define both. Rows are checked one by one,
-in `rows`.
+Three kinds of damage make a script fail: a key of a wrong type, a non-numeric field of a small hash that scripts read
+as a number, and a stream whose last id is so high that none can follow. Only the name of the key tells what it should
+be, so these tables define all. Rows are checked one by one, in `rows`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,11 @@ TOKEN_MOST = 8_900_000_000_000_000
 AHEAD_US = 10 * 86_400 * 1_000_000
 """How far a lane's clock and hold may be ahead of now: more than any step of a clock, and than any lease."""
 LONGEST_US = 10 * 86_400 * 1_000_000
+TIMED, NUMBERED, DROPPED = b"time", b"number", b"drop"
+"""How the script `mend` renumbers the entries of a stream that lie beyond all times."""
+_STREAMS = {"journal": NUMBERED, "chunks:": DROPPED}
+_REFERS = {"journal": "totals", "dlq": "dead"}
+"""Keys that refer to the entries of a stream by their ids."""
 _LANE = {
     "token": _TIME, "seen": _TIME, "hold": _TIME, "longest": _TIME, "replid": re.compile(rb"[0-9a-f-]{1,64}"),
     **{f"fair:{band}": re.compile(rb"\d{1,16}(?:\.\d{1,6})? \d{1,16}") for band in range(BANDS)},
@@ -69,16 +74,22 @@ class Damage(NamedTuple):
     Attributes:
         name: The name of the key without the tag.
         type: The expected type.
-        field: The field; empty if the whole key has the wrong type.
-        value: The damaged value; for a whole key, its actual type.
+        field: The field; empty if the whole key has the wrong type; for a stream, how its entries are renumbered.
+        value: The damaged value; for a whole key, its actual type; for a stream, its last id.
+        instead: The value to set instead; for a stream, the highest id to keep.
     """
 
     name: str
     type: str
     field: bytes
     value: bytes
+    instead: bytes = b""
 
     def __str__(self) -> str:
+        if self.is_stream:
+            return f"{self.name} ends at {self.value.decode()}, beyond all times"
+        if self.instead and not self.value:
+            return f"{self.name} has no {self.field.decode()}"
         if not self.value:
             return f"{self.name} is an empty field"
         if self.is_type:
@@ -89,6 +100,21 @@ class Damage(NamedTuple):
     def is_type(self) -> bool:
         """Whether the whole key has the wrong type."""
         return self.field == b"" and self.value in _TYPES
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it is a stream that cannot go on."""
+        return self.type == "stream" and not self.is_type
+
+    @property
+    def refers(self) -> str:
+        """The key that refers to the entries of the stream; the key itself if none does."""
+        return _REFERS.get(self.name, self.name) if self.is_stream else self.name
+
+    @property
+    def place(self) -> str:
+        """The name of the key to which it is moved."""
+        return f"{ASIDE}{self.name}{'' if self.is_type or self.is_stream else FIELDS}"
 
 
 _TYPES = (b"string", b"list", b"set", b"zset", b"hash", b"stream")
@@ -111,7 +137,7 @@ def places(tag: str) -> list[Place]:
         return [*_named(FLEET_KEY_TABLE, {"conf": "functions"})]
     return [
         *[Place(f"ready:{band}", "zset") for band in range(BANDS)],
-        *_named(KEY_TABLE, {"lane": ALL, "totals": ALL, "conf": "\n".join(_CONF)}),
+        *_named(KEY_TABLE, {"lane": ALL, "totals": ALL, "conf": "\n".join(_CONF), "filing": "mark"}),
     ]
 
 
@@ -151,12 +177,43 @@ def judge(looked: Sequence[Place], rows: Sequence[Sequence[bytes]], now: int) ->
         kind = row[0].decode("ascii", "replace")
         if kind not in (place.type, *TYPE_ONLY):
             found.append(Damage(place.name, place.type, b"", row[0]))
+        if kind == "stream":
+            found += _ended(place.name, row, now) if place.type == kind else []
+            continue
         found += [
             Damage(place.name, place.type, field, value)
             for field, value in zip(row[1::2], row[2::2], strict=True)
             if not _is_sound(place.name, field, value, now)
         ]
-    return found
+    return [*found, *_uncounted(looked, rows, now)]
+
+
+def _ended(name: str, row: Sequence[bytes], now: int) -> list[Damage]:
+    """Return the damage of a stream that cannot go on."""
+    last = dict(zip(row[1::2], row[2::2], strict=True)).get(b"last", b"")
+    kind = next((kind for begin, kind in _STREAMS.items() if name.startswith(begin)), TIMED)
+    bound = {TIMED: (now + AHEAD_US) // 1000, NUMBERED: now + AHEAD_US, DROPPED: TOKEN_MOST}[kind]
+    return [Damage(name, "stream", kind, last, b"%d" % bound)] if _number_of(last) > bound else []
+
+
+def _number_of(entry: bytes) -> int:
+    return int(entry.partition(b"-")[0]) if ENTRY.fullmatch(entry) else 0
+
+
+def _uncounted(looked: Sequence[Place], rows: Sequence[Sequence[bytes]], now: int) -> list[Damage]:
+    """Return the damage of the counter of a journal that can go on: the next number must follow the last entry."""
+    found = {place.name: dict(zip(row[1::2], row[2::2], strict=True)) for place, row in zip(looked, rows, strict=True)}
+    last = _number_of(found.get("journal", {}).get(b"last", b""))
+    if "totals" not in found or not 0 < last <= now + AHEAD_US:
+        return []
+    totals, first = found["totals"], _number_of(found["journal"].get(b"first", b""))
+    number, low = totals.get(b"journal", b""), totals.get(b"journal_low", b"")
+    damage = []
+    if not _TIME.fullmatch(number) or not last <= int(number) <= now + AHEAD_US:
+        damage.append(Damage("totals", "hash", b"journal", number, b"%d" % last))
+    if not _TIME.fullmatch(low) or int(low) > last:
+        damage.append(Damage("totals", "hash", b"journal_low", low, b"%d" % (first - 1 if first else last)))
+    return damage
 
 
 def is_setting(field: bytes, value: bytes) -> bool:
@@ -174,7 +231,9 @@ def is_sound_in_gate(field: bytes, value: bytes) -> bool:
 
 def _is_sound(name: str, field: bytes, value: bytes, now: int) -> bool:
     if name == "totals":
-        return _COUNT.fullmatch(value) is not None and field.isascii()
+        return field in (b"journal", b"journal_low") or (_COUNT.fullmatch(value) is not None and field.isascii())
+    if name == "filing":
+        return ENTRY.fullmatch(value) is not None and _number_of(value) <= (now + AHEAD_US) // 1000
     if name == "dead":
         return ENTRY.fullmatch(value) is not None
     if name.startswith(GATE):

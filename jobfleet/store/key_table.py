@@ -109,14 +109,24 @@ KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow("totals", "hash", "counts since the beginning, and number of waiting jobs with tries", "few fields"),
     KeyRow("listeners", "string", "mark: the lane's events have a listener", "TTL 1 min"),
     KeyRow("barrier", "string", "mark that each wait for replicas or for the disk writes first", "TTL 1 min"),
-    KeyRow("aside:<name>", "any", "unreadable value that was moved away from a key", "TTL 30 d; one per key"),
+    KeyRow(
+        "aside:<name>",
+        "any",
+        "unreadable value that was moved away from a key; note on a stream that was copied",
+        "TTL 30 d; one per key",
+    ),
     KeyRow("claim:<child>", "string", "last claim of the child (nonce, ids, tokens), or `buried`", "TTL 1 h"),
     KeyRow("sent:<child>", "string", "last settle of the child: nonce and replies", "TTL 10 min"),
     ANSWERED,
 )
 FLEET_KEY_TABLE: tuple[KeyRow, ...] = (
     ANSWERED,
-    KeyRow("aside:<name>", "any", "unreadable value that was moved away from a key", "TTL 30 d; one per key"),
+    KeyRow(
+        "aside:<name>",
+        "any",
+        "unreadable value that was moved away from a key; note on a stream that was copied",
+        "TTL 30 d; one per key",
+    ),
     KeyRow("queues", "hash", "queue → home lanes, lanes", "remove_queue; max_queues"),
     KeyRow("workers", "zset", "worker ids by last beat (µs)", "trimmed by each beat"),
     KeyRow("worker:<id>", "string", "account of a worker", "TTL"),

@@ -132,6 +132,7 @@ class Claimed(NamedTuple):
         unreadable: Claimed rows that cannot be read.
         garbled_from: The first token of a claim whose ids cannot be separated in the reply, so that `granted` must read
             the claimed jobs again; 0 otherwise.
+        seen: The number of the claim that made this one stale; 0 otherwise.
     """
 
     word: str
@@ -142,6 +143,7 @@ class Claimed(NamedTuple):
     past: str | None = None
     unreadable: tuple[Spoiled, ...] = ()
     garbled_from: int = 0
+    seen: int = 0
 
 
 class RunRecord(NamedTuple):

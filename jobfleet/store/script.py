@@ -102,6 +102,8 @@ class Script:
         has_deadline: Whether it does nothing after a deadline, which is its last argument.
         is_once: Whether it repeats its first reply to a repeated call and changes nothing; its last key stores the
             reply.
+        anyway: The place of the argument `anyway`, if it has one: 1 in a second attempt, in which whatever can be
+            missing may fail.
     """
 
     name: str
@@ -113,6 +115,7 @@ class Script:
     words: frozenset[bytes]
     has_deadline: bool = False
     is_once: bool = False
+    anyway: int | None = None
 
 
 @cache
@@ -148,6 +151,7 @@ def load(name: str) -> Script:
         words=words,
         has_deadline="deadline" in header.guards,
         is_once="once" in header.guards,
+        anyway=next((field.first - 1 for field in header.argv if field.name == "anyway"), None),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -86,7 +87,7 @@ def drive(steps: Trip, clock: Clock, *answers: list[Any]) -> tuple[list[Any], li
             return end.value, asked
 
 
-def by_hash(*names: str) -> list[tuple[Any, ...]]:
+def by_hash(*names: str | int) -> list[tuple[Any, ...]]:
     return [("EVALSHA", "5f" * 20, 1, "key", name) for name in names]
 
 
@@ -194,7 +195,6 @@ def test_a_script_is_loaded_though_patience_is_none_at_all(clock: Clock) -> None
         (OOM, FleetFull),
         (exceptions.AuthenticationError("Authentication required."), ConfigError),
         (exceptions.NoPermissionError("User bob has no permissions"), ConfigError),
-        (exceptions.ResponseError("WRONGTYPE Operation against a key"), ScriptContractError),
     ],
 )
 def test_a_final_error_is_the_value_of_its_call_alone(
@@ -204,6 +204,19 @@ def test_a_final_error_is_the_value_of_its_call_alone(
 
     assert (results[0], type(results[1]), results[2]) == (1, kind, 3)
     assert asked == [by_hash("a", "b", "c"), 0.05, by_hash("c")]
+
+
+@pytest.mark.parametrize("heals", [True, False])
+def test_a_script_that_failed_is_tried_once_more_and_is_told_so(heals: bool, clock: Clock) -> None:
+    script = replace(WRITER, anyway=0)
+    calls = [call("a", script), call("b", script)]
+    error = exceptions.ResponseError("WRONGTYPE Operation against a key")
+
+    results, asked = drive(trip(calls, patience=10, url="u"), clock, [DONE[0], error], [DONE[1] if heals else error])
+
+    assert asked == [by_hash("a", "b"), by_hash(1)]
+    assert results[0] == 1
+    assert results[1] == 2 if heals else isinstance(results[1], ScriptContractError)
 
 
 @pytest.mark.parametrize("reply", [[b"dome", 1], [], None, b"done", 1])

@@ -1,4 +1,7 @@
-"""The retention duty: deletes data that is too old or exceeds a limit, and logs the loss of dead letters."""
+"""The retention duty: deletes data that is too old or exceeds a limit, and logs the loss of dead letters.
+
+It also moves damage aside (docs/adr/0012), which others may not be permitted to move, or meet too late.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,10 @@ from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.control import trim
 from jobfleet.store.calls.ended import function_of, indexes, sweep
+from jobfleet.store.damage import judge, places
 from jobfleet.store.keys import KEPT, Keyspace, Lane
 from jobfleet.store.records import FleetSeen
+from jobfleet.store.round_trip.mending import mend, survey, tell
 
 log = logging.getLogger("jobfleet.reaper")
 EVERY = 60.0
@@ -39,6 +44,7 @@ class Retention(Service):
     def __init__(self, store: AsyncStore, keys: Keyspace, config: JobConfig, tally: Tally) -> None:
         super().__init__(tally)
         self._store = store = store.within(NODE_PATIENCE)
+        self._keys = keys
         self._config = config
         self._lanes = Lanes(store, keys, signs=KEPT)
         self._last = LastResults(store, config)
@@ -49,9 +55,11 @@ class Retention(Service):
         seen = await self._lanes.look()
         done_before = (seen.now - round(self._config.result_ttl * 1e6)) // 1000
         dead_before = (seen.now - round(self._config.dead_ttl * 1e6)) // 1000
+        await self._mend(self._keys.tag)
         async for lane in self._lanes.occupied():
             if self._store.is_away(lane):
                 continue
+            await self._mend(lane.tag)
             call = trim(
                 lane, done_before_ms=done_before, dead_before_ms=dead_before, dead_max=self._config.dead_max
             )  # fmt: skip
@@ -64,6 +72,14 @@ class Retention(Service):
             await self._sweep(lane, seen)
         await self._payloads.turn()
         return EVERY
+
+    async def _mend(self, tag: str) -> None:
+        """Move damage aside that those who meet it may not move, such as producers, or that nobody meets."""
+        looked = places(tag)
+        seen = await self._store.run(survey(tag, looked))
+        found = judge(looked, seen.rows, seen.now)
+        letters = await self._store.run_many([mend(tag, [one]) for one in found]) if found else []
+        tell(tag, found, [letter if isinstance(letter, str) else None for letter in letters])
 
     async def _sweep(self, lane: Lane, seen: FleetSeen) -> None:
         """Clean the due indexes of a lane, page by page."""

@@ -23,6 +23,11 @@ CONFIRMS = ("WAIT", "WAITAOF")
 """Commands that wait until replicas, or the disk, have what was written."""
 KEPT_FROM_WORKERS = frozenset({"dlq", "dead", "conf"})
 """Keys that a worker does not move aside, because that deletes the key; reapers do."""
+KEPT_FROM_OPERATORS = frozenset(key.name for key in TYPES) - {"audit"}
+"""Operators move aside only the audit, which no other role writes."""
+MOVES = ("HGET", "HDEL", "HSET", "XADD", "XRANGE")
+COPIES = ("XADD", "XRANGE", "XINFO|GROUPS", "XPENDING", "XGROUP|CREATE")
+"""Commands of the script `mend` that copy a stream."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,9 @@ def calls_of(name: str) -> frozenset[Grant]:
 def _looks(keys: Iterable[Key]) -> set[Grant]:
     """Return what it takes to look at keys."""
     looked = {Grant(verb, key) for key in keys for verb in (*CALLS_READING, "TYPE")}
-    return looked | {Grant(verb, key) for key in keys for verb in ("HGETALL", "HMGET") if applies(verb, key)}
+    return looked | {
+        Grant(verb, key) for key in keys for verb in ("HGETALL", "HMGET", "XINFO|STREAM") if applies(verb, key)
+    }
 
 
 def _mends(found: Iterable[Grant], kept: frozenset[str]) -> set[Grant]:
@@ -85,7 +92,9 @@ def _mends(found: Iterable[Grant], kept: frozenset[str]) -> set[Grant]:
     written = {key for command, key in found if key in seen and command in CALLS and key.name not in kept}
     aside = {Key(key.scope, "aside:<name>") for key in seen}
     moves = {Grant(verb, key) for key in written | aside for verb in (*CALLS, "TYPE", "RENAME")}
-    moves |= {Grant(verb, key) for key in written | aside for verb in ("HGET", "HDEL", "HSET") if applies(verb, key)}
+    moves |= {Grant(verb, key) for key in written | aside for verb in MOVES if applies(verb, key)}
+    streams = {key for key in written if TYPES[key] == "stream"}
+    moves |= {Grant(verb, key) for key in streams for verb in (*COPIES, "PTTL", "PEXPIRE")}
     return _looks(seen | aside) | moves | {Grant(verb, key) for key in aside for verb in ("UNLINK", "PEXPIRE")}
 
 
@@ -189,6 +198,8 @@ def roles() -> tuple[Role, ...]:
             publishes=(*HEARD, CONTROL, GATE_FREED),
             hears=HEARD,
             looks=True,
+            mends=True,
+            kept=KEPT_FROM_OPERATORS,
         ),
     )
 

@@ -119,6 +119,8 @@ def _claimed(lane: Lane, reply: Reply) -> Claimed:
     if word == b"empty":
         past = reply[3].decode() if len(reply) > 3 else None
         return Claimed("empty", int(reply[1]), int(reply[2]), past=past)
+    if word == b"stale":
+        return Claimed("stale", seen=int(reply[1]))
     return Claimed(word.decode(), int(reply[1]) if len(reply) > 1 else 0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
@@ -9,11 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 from jobfleet.store.call import Argument, Call, Reply
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Settled
+from jobfleet.store.rows import text_of
 from jobfleet.store.script import load
 
 if TYPE_CHECKING:
     from jobfleet.codec.seals import Seals
 
+log: logging.Logger = logging.getLogger("jobfleet.store")
 CHUNK = 50
 
 TOKEN_VALID = "token"
@@ -268,10 +271,10 @@ def settle(lane: Lane, items: Sequence[Item], *, child: str = "", nonce: int = 0
     keys = [*_fixed(lane), lane.sent(child), *[job + job_id for job_id in ids], *[result + job_id for job_id in ids]]
     ttl_ms = kept_ms[0] if alike else 0
     args: list[Argument] = [
-        lane.tag, child, nonce, chunk, alike, ttl_ms, sum(durations), _lines(ids, durations), _row(tokens), *records,
+        lane.tag, child, nonce, chunk, 0, alike, ttl_ms, sum(durations), _lines(ids, durations), _row(tokens), *records,
     ]  # fmt: skip
     if alike == len(items):
-        return Call(load("settle"), tuple(keys), tuple(args), _settled)
+        return Call(load("settle"), tuple(keys), tuple(args), partial(_settled, lane.tag, ()))
     for place in order[alike:]:
         item = items[place]
         job_id = item.job_id
@@ -280,7 +283,7 @@ def settle(lane: Lane, items: Sequence[Item], *, child: str = "", nonce: int = 0
             lane.chunks(job_id), lane.parents(job_id),
         )  # fmt: skip
         args += item
-    return Call(load("settle"), tuple(keys), tuple(args), partial(_settled, order=order))
+    return Call(load("settle"), tuple(keys), tuple(args), partial(_settled, lane.tag, order))
 
 
 def _sealed(seals: Seals, item: Item) -> Item:
@@ -323,10 +326,14 @@ def _fixed(lane: Lane) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _settled(reply: Reply, order: Sequence[int] = ()) -> Settled:
+def _settled(tag: str, order: Sequence[int], reply: Reply) -> Settled:
     if reply[0] != b"settled":
         return Settled(is_stale=True)
     letters = reply[3].decode()
+    if len(reply) > 4:
+        log.error(
+            "jobs.settled lane=%s jobs=%d without all that belongs to it: %s", tag, len(letters), text_of(reply[4])
+        )
     if order:
         letters = "".join([letter for _, letter in sorted(zip(order, letters, strict=True))])
     return Settled(is_stale=False, watched=reply[2], letters=letters)

@@ -11,14 +11,14 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jobfleet.store.call import Call, Command, Reply
-from jobfleet.store.damage import ASIDE, FIELDS, Damage, Place, is_lane, judge, places, places_of, tag_of
+from jobfleet.store.damage import Damage, Place, is_lane, judge, places, places_of, tag_of
 from jobfleet.store.retention import ASIDE_MS
 from jobfleet.store.script import load
 
 log: logging.Logger = logging.getLogger("jobfleet.store")
 MOST_PLACES = 1000
 Spell = Callable[[Call[Any]], Command]
-Mending = Generator[list[Command], list[Any] | None, bool]
+Mending = Generator[list[Command], list[Any] | None, list[Call[Any]]]
 
 
 class Surveyed(NamedTuple):
@@ -48,8 +48,8 @@ def mend(tag: str, found: Sequence[Damage]) -> Call[str]:
     keys: list[str] = []
     args: list[str | bytes | int] = [ASIDE_MS]
     for one in found:
-        keys += (tag + one.name, f"{tag}{ASIDE}{one.name}{'' if one.is_type else FIELDS}")
-        args += (one.type, b"" if one.is_type else one.field, b"" if one.is_type else one.value)
+        keys += (tag + one.name, tag + one.place, tag + one.refers)
+        args += (one.type, *((b"", b"", b"") if one.is_type else (one.field, one.value, one.instead)))
     return Call(load("mend"), tuple(keys), tuple(args), _letters)
 
 
@@ -71,39 +71,41 @@ def concerned(tag: str, calls: Iterable[Call[Any]]) -> list[Place]:
     return list(looked.values())[-MOST_PLACES:]
 
 
-def repaired(broken: Mapping[int, Call[Any]], *, fake: bool) -> Generator[list[Command], list[Any] | None, list[int]]:
-    """Repair damage that made scripts fail, slot by slot; return the numbers of the calls to retry."""
+def repaired(broken: Mapping[int, Call[Any]], *, fake: bool) -> Mending:
+    """Repair damage that made scripts fail, slot by slot; return the calls that have moved it aside."""
     spell = Call.for_fake if fake else Call.by_source
     by_tag: dict[str, list[int]] = {}
     for index, call in broken.items():
         by_tag.setdefault(tag_of(call.keys[0]), []).append(index)
-    repeated: list[int] = []
+    moved: list[Call[Any]] = []
     for members in by_tag.values():
-        if (yield from mending([broken[index] for index in members], spell)):
-            repeated += members
-    return repeated
+        moved += yield from mending([broken[index] for index in members], spell)
+    return moved
 
 
 def mending(calls: Sequence[Call[Any]], spell: Spell) -> Mending:
-    """Repair damage that made calls of one slot fail; return whether to retry them."""
+    """Repair damage that made calls of one slot fail; return the calls that have moved it aside."""
     tag = tag_of(calls[0].keys[0])
     looked = concerned(tag, calls) if tag else []
     if not looked:
-        return False
+        return []
     surveyed = _value(survey(tag, looked), (yield [spell(survey(tag, looked))]))
     if surveyed is None:
-        return False
+        return []
     found = judge(looked, surveyed.rows, surveyed.now)
-    if not found:
-        return True  # another process may have just repaired the same damage
-    letters = _value(mend(tag, found), (yield [spell(mend(tag, found))])) or ""
-    for one, letter in zip(found, letters, strict=False):
-        if letter == "m":
-            log.error(
-                "redis.mended tag=%s %s: moved aside, and stored for 30 days as %s%s%s",
-                tag, one, ASIDE, one.name, "" if one.is_type else FIELDS,
-            )  # fmt: skip
-    return bool(letters)
+    calls = [mend(tag, [one]) for one in found]  # each alone, because the user may be permitted only some
+    replies = (yield [spell(call) for call in calls]) if calls else []
+    letters = [_value(call, [reply]) for call, reply in zip(calls, replies or [], strict=True)]
+    tell(tag, found, letters)
+    return [call for call, letter in zip(calls, letters, strict=True) if letter == "m"]
+
+
+def tell(tag: str, found: Sequence[Damage], letters: Sequence[str | None]) -> None:
+    """Log what was moved aside, once, by the process that moved it."""
+    moved = [one for one, letter in zip(found, letters, strict=False) if letter == "m"]
+    for one in moved:
+        more = "its entries were copied" if one.is_stream else "it is kept for 30 days"
+        log.error("redis.mended tag=%s %s: moved aside to %s; %s", tag, one, one.place, more)
 
 
 def _value(call: Call[Any], replies: list[Any] | None) -> Any:

@@ -225,7 +225,7 @@ def trip(
             else:
                 results[index] = verdict.value
                 broken += [index] * verdict.is_broken
-        left += yield from _repaired(calls, broken, mended, fake=fake)
+        left += yield from _repaired(calls, broken, mended, fake=fake, recorder=recorder)
         if not left:
             if recorder is not None:
                 recorder.tripped(calls, monotonic() - started)
@@ -337,11 +337,12 @@ def _judged(call: Call[Any], reply: Any, detours: Detours) -> Done | Again:
 
 
 def _repaired(
-    calls: Sequence[Call[Any]], broken: Sequence[int], mended: set[int], *, fake: bool
+    calls: list[Call[Any]], broken: Sequence[int], mended: set[int], *, fake: bool, recorder: Recorder | None
 ) -> Generator[Step, list[Any] | None, list[tuple[int, bool]]]:
-    """Repair damage that made scripts fail, once per call; return the calls to retry.
+    """Repair damage that made scripts fail; return the calls to retry, each once, also if nothing could be repaired.
 
-    A process that must not write repairs nothing.
+    A script that ends halfway may run again (docs/adr/0012), and some leave out in a second attempt what they can do
+    without. A process that must not write repairs nothing.
     """
     fresh = {index: calls[index] for index in broken if index not in mended}
     if not fresh or guard is not None:
@@ -349,7 +350,13 @@ def _repaired(
     from jobfleet.store.round_trip.mending import repaired  # damage is rare
 
     mended.update(fresh)
-    return [(index, False) for index in (yield from repaired(fresh, fake=fake))]
+    began = monotonic()
+    moved = yield from repaired(fresh, fake=fake)
+    if moved and recorder is not None:
+        recorder.tripped(moved, monotonic() - began)
+    for index in fresh:
+        calls[index] = calls[index].anyway()
+    return [(index, False) for index in fresh]
 
 
 def exchanged(

@@ -315,6 +315,11 @@ class Claimer:
         if len(self._queues.lanes) > 1:
             self._queues.took(lane, len(claimed.grants))
         self._claim_size.took(lane, claimed)
+        if claimed.word == "stale":  # no other process claims under this name: a foreign client has written the number
+            log.error("claim.stale lane=%s: counting on from %d, not %d", lane.tag, claimed.seen, asked.nonce)
+            self._answered[lane] = max(asked.nonce, claimed.seen)
+            self._hot.add(lane)
+            return True
         if claimed.word == "buried":
             self._events.buried()
             self._is_quiet = True

@@ -211,7 +211,15 @@ def test_a_lower_nonce_is_stale(world: World) -> None:
     world.seed.waiting("b")
     world.run(claiming(world, nonce=2, limit=1))
 
-    assert world.refused(claiming(world, nonce=1)).word == "stale"
+    answer = world.refused(claiming(world, nonce=1))
+    assert (answer.word, answer.seen) == ("stale", 2)
+
+
+def test_a_number_that_no_child_counts_to_is_not_believed(world: World) -> None:
+    world.seed.waiting("a")
+    world.raw.set(world.lane.claim("w.1"), "99999999999999999 x")
+
+    assert ids(world.run(claiming(world, nonce=1))) == "a"
 
 
 def test_a_lower_nonce_is_stale_after_an_empty_claim_too(world: World) -> None:

@@ -5,7 +5,19 @@ from __future__ import annotations
 import pytest
 
 from jobfleet.store.calls.lease import claim, renew
-from jobfleet.store.calls.settle import STILL_EXPIRED, Item, complete, expire, fail, move, park, release, retry, settle
+from jobfleet.store.calls.settle import (
+    STILL_EXPIRED,
+    TOKEN_VALID,
+    Item,
+    complete,
+    expire,
+    fail,
+    move,
+    park,
+    release,
+    retry,
+    settle,
+)
 from tests.lua.world import World
 from tests.support.seed import GAP_S, S
 
@@ -263,13 +275,60 @@ def test_a_chunk_that_was_not_answered_is_done_when_its_trip_is_repeated(world: 
     assert "runs" not in world.state()
 
 
-def test_a_newer_trip_makes_older_ones_stale(world: World) -> None:
+def test_a_newer_trip_makes_older_ones_stale_whose_runs_are_over(world: World) -> None:
     world.seed.running("a")
+    old = settle(world.lane, [completing(world)], child="w.1", nonce=3)
+    world.run(old)
     world.run(settle(world.lane, [completing(world, "x")], child="w.1", nonce=4))
 
-    answer = world.refused(settle(world.lane, [completing(world)], child="w.1", nonce=3))
+    answer = world.refused(old)
 
     assert (answer.is_stale, answer.letters) == (True, "")
+
+
+@pytest.mark.parametrize("number", ["5", "99999999999999999", "9" * 400])
+@pytest.mark.parametrize("is_alike", [True, False])
+def test_a_number_of_a_trip_that_was_never_sent_gives_way(world: World, number: str, is_alike: bool) -> None:
+    world.seed.running("a")
+    world.raw.set(world.lane.sent("w.1"), f"{number} x")
+    item = completing(world) if is_alike else release(world.id("a"), 7)
+    call = settle(world.lane, [item], child="w.1", nonce=3)
+
+    assert world.run(call).letters == "s"
+    assert "runs" not in world.state()
+    assert world.state()["sent:w.1"] == ("3\n1 s", 600)
+    assert world.again(call).letters == "s"
+
+
+@pytest.mark.parametrize("guard", [TOKEN_VALID, STILL_EXPIRED])
+def test_a_run_with_a_result_is_not_run_again(world: World, guard: str) -> None:
+    job_id = world.seed.running("a", meta="u key", deadline=-10)
+    world.seed.holds("key", job_id)
+    world.seed.completed("a")
+
+    assert world.run(settle(world.lane, [retry(job_id, 7, delay_us=0, tries="0:1:0:0:0", guard=guard)])).letters == "d"
+
+    changes = {"done": [{"jobs": "a co 0"}], "totals": {"completed": "1"}}
+    gone = dict.fromkeys(("runs", "lease", "meta", "unique", f"job:{job_id}"))
+    assert world.state() == world.moved(changes | gone)
+
+
+def test_a_failed_run_with_a_result_gets_its_dead_letter(world: World) -> None:
+    job_id = world.seed.running("a", deadline=-10)
+    world.raw.set(world.lane.result(job_id), f"failed {world.now} 7 0 - - error\nrecord", ex=1000)
+
+    item = retry(job_id, 7, delay_us=0, tries="0:1:0:0:0", guard=STILL_EXPIRED)
+    assert world.run(settle(world.lane, [item])).letters == "d"
+
+    letter = {
+        "id": job_id, "reason": "error", "band": "2", "tries": "0:0:0:0:0", "meta": "", "record": "record",
+        "envelope": "envelope of a",
+    }  # fmt: skip
+    changes = {
+        "done": [{"jobs": "a fa 0"}], "totals": {"failed": "1"}, "dlq": [letter], "dead": {job_id: "dlq[0]"},
+        f"result:{job_id}": ("failed now 7 0 - - error\nrecord", 1000),
+    }  # fmt: skip
+    assert world.state() == world.moved(changes | dict.fromkeys(("runs", "lease", f"job:{job_id}")))
 
 
 def test_a_newer_trip_takes_the_place_of_the_last(world: World) -> None:

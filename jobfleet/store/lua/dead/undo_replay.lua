@@ -34,6 +34,7 @@
 -- @include lib/base/meta
 -- @include lib/events/event
 -- @include lib/ending/batch
+-- @include lib/ending/letters
 
 local tag, ttl = ARGV[1], ARGV[2]
 local keys = {
@@ -73,10 +74,10 @@ for i = 1, #items do
   local item = items[i]
   if letters[i] == 'u' then
     local reason, band, tries, meta, record, died = unpack(item.copy)
-    local entry = redis.call('XADD', keys.dlq, '*', 'id', item.id, 'reason', reason, 'band', band, 'tries', tries,
-      'meta', meta, 'record', record, 'envelope', item.envelope, 'died', died)
-    redis.call('HSET', keys.dead, item.id, entry)
-    redis.call('SET', item.result_key, 'failed ' .. int(now) .. ' 0 0 - - ' .. reason .. '\n' .. record, 'PX', ttl)
+    item.dead = redis.call('HGET', keys.dead, item.id)
+    dead_letter(batch, item, 'reason', reason, 'band', band, 'tries', tries, 'meta', meta, 'record', record,
+      'envelope', item.envelope, 'died', died)
+    store_result(batch, item, 'failed ' .. int(now) .. ' 0 0 - - ' .. reason .. '\n' .. record, ttl)
     leave(batch, keys, item, item.band, item.score)
     count(batch, 'retrying', -1)
     item.is_failure = true

@@ -35,7 +35,7 @@
 -- FLAGS   allow-oom
 -- RETURNS {"claimed", now, next_due, tokens, bands, ids_due, envelopes, tries, metas}   next_due 0: more are due now
 --         {"guarded", now, next_due, tokens, …, functions}   the same while functions are paused, with these functions
---         {"empty", now, next_due} | {"paused", now} | {"buried"} | {"stale"}
+--         {"empty", now, next_due} | {"paused", now} | {"buried"} | {"stale", seen}
 --         tokens (only the first of several consecutive ones), ids_due (each id and its due time): texts separated by spaces
 --         bands: one digit per job; tries, metas: empty if no job has any
 --         if functions are left, "empty" and "guarded" end with the progress of the claim; otherwise no reply does
@@ -88,7 +88,8 @@ local last = redis.call('GETRANGE', KEYS[8], 0, 20)
 if last ~= '' then
   local seen = tonumber(string.match(last, '^%d+'))
   if not seen then return {'buried'} end
-  if nonce < seen then return {'stale'} end
+  if seen > 9e14 then seen = 0 end  -- no child counts so far: a foreign client has written it (docs/adr/0068)
+  if nonce < seen then return {'stale', int(seen)} end
   if nonce == seen then
 -- @include lib/job/run
     local ids_due, tokens, bands = {}, {}, {}

@@ -1,9 +1,10 @@
--- survey: the types of keys, and the contents of the small hashes among them.
+-- survey: the types of keys, the contents of the small hashes, and the ends of the streams among them.
 --
 -- KEYS    1..* job:<id> any     any key to check, such as job:<id>, one key per item
 -- ARGV    1..* fields   text    one per key: - for its type only, * for all fields of a hash, else names of fields, one per line
 -- FLAGS   no-writes
--- RETURNS {"surveyed", now, {type, field, value, …}, …}   one per key; type: none if there is none, - without permission
+-- RETURNS {"surveyed", now, {type, field, value, …}, …}   one per key; type: none if there is none, - without permission;
+--         the fields of a stream are last and first: its last id, even of a deleted entry, and its first entry
 -- EMITS   -
 -- COST    O(keys + fields)
 -- @include lib/base/clock
@@ -26,10 +27,21 @@ local function fields_of(key, wanted)
   return row
 end
 
+local function ends_of(key)
+  local row, facts = {}, redis.pcall('XINFO', 'STREAM', key)
+  for i = 1, facts.err and 0 or #facts, 2 do
+    if facts[i] == 'last-generated-id' then row[1], row[2] = 'last', facts[i + 1] end
+    if facts[i] == 'first-entry' and facts[i + 1] then row[3], row[4] = 'first', facts[i + 1][1] end
+  end
+  return row
+end
+
 for i = 1, #KEYS do
   local answer = redis.pcall('TYPE', KEYS[i])
   local kind = answer.ok or '-'
-  local row = kind == 'hash' and ARGV[i] ~= '-' and fields_of(KEYS[i], ARGV[i]) or {}
+  local row = {}
+  if kind == 'hash' and ARGV[i] ~= '-' then row = fields_of(KEYS[i], ARGV[i]) end
+  if kind == 'stream' then row = ends_of(KEYS[i]) end
   local facts = {kind}
   for n = 1, #row do facts[n + 1] = row[n] end
   reply[i + 2] = facts

@@ -33,14 +33,16 @@
 --         2 child       text    child id; empty for supervisors and reapers
 --         3 nonce       int     grows with every trip of the child in this lane
 --         4 chunk       int     number of this call within the settle, from 1
---         5 alike       int     number of items, the first ones, that are alike: completed jobs, no id among all items twice
---         6 ttl         int     ms for which their results are stored
---         7 run_us      int     total µs of their runs
---         8 lines       text    their lines in the list of finished jobs, without the common prefix of the ids
---         9 tokens      text    their tokens, separated by a space, shorter ones padded with spaces
---         10..* item    text    their records; then for each other item: verb, guard, id, token, arguments of the verb
+--         5 anyway      int     1 in the second attempt: whatever can be missing may fail
+--         6 alike       int     number of items, the first ones, that are alike: completed jobs, no id among all items twice
+--         7 ttl         int     ms for which their results are stored
+--         8 run_us      int     total µs of their runs
+--         9 lines       text    their lines in the list of finished jobs, without the common prefix of the ids
+--         10 tokens     text    their tokens, separated by a space, shorter ones padded with spaces
+--         11..* item    text    their records; then for each other item: verb, guard, id, token, arguments of the verb
 -- FLAGS   allow-oom
 -- RETURNS {"settled", now, watched, letters}   s settled, d done already, l lost, c cancelled instead, a alive, h held
+--         {"settled", now, watched, letters, skipped}   skipped: the error of what the second attempt has left out
 --         watched: how many of them have dependants; for a repetition, the number of endings in the outbox
 --         {"stale"}
 -- EMITS   completed, retried, failed, released, parked, withheld, expired, cancelled
@@ -56,11 +58,11 @@ local tag, child, nonce, chunk = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local stamp = now_stamp()
 
 local trip = child ~= '' and redis.call('GET', KEYS[24]) or false
-local answered = ''
+local answered, is_late = '', false
 if trip then
   local seen, rest = string.match(trip, '^(%d+)(.*)$')
   seen = tonumber(seen or '0')
-  if nonce < seen then return {'stale'} end
+  is_late = nonce < seen
   if nonce == seen then
     answered = rest
     local letters = string.match(rest, '\n' .. chunk .. ' (%a*)')
@@ -68,8 +70,8 @@ if trip then
     if letters then return {'settled', stamp, redis.call('XLEN', KEYS[17]), letters} end
   end
 end
-local alike = tonumber(ARGV[5])
-local ids, starts, at = {}, {}, 10 + alike
+local alike = tonumber(ARGV[6])
+local ids, starts, at = {}, {}, 11 + alike
 -- Alike items have two keys only: first job:<id> of all of them, then result:<id> of all of them.
 local begin = #tag + 5  -- an id starts after the tag and "job:"
 for n = 1, alike do ids[n] = sub(KEYS[24 + n], begin) end
@@ -81,6 +83,16 @@ while ARGV[at] do
   at = at + 4 + TAKES[ARGV[at]]
 end
 local runs = redis.call('HMGET', KEYS[6], unpack(ids))
+-- A request that comes late finds that its runs are over. If one is not, a foreign client has written the number of a trip
+-- that was never sent (docs/adr/0068): the tokens decide, and this trip takes its place.
+if is_late then
+  local is_held = false
+  for n = 1, #ids do
+    local token = n > alike and ARGV[starts[n] + 3] or string.match(ARGV[10], '%d+', (#ARGV[10] + 1) / alike * (n - 1) + 1)
+    is_held = is_held or runs[n] and find(runs[n], token .. '|', 1, true) == 1
+  end
+  if not is_held then return {'stale'} end
+end
 -- One command reads everything that is usually absent.
 local plain = redis.call('EXISTS', tag .. 'conf', tag .. 'listeners', KEYS[7], KEYS[8], KEYS[16]) == 0
 local tries, metas, watched, conf, has_watched = {}, {}, {}, {}, false
@@ -97,27 +109,28 @@ end
 -- Fast path for most endings: alike items with a valid token, plain or with only a group or dependants. It creates no
 -- item tables.
 local other, count_short, results, done = {}, 0, {}, 'completed ' .. stamp .. ' '
-local tokens = ARGV[9]
+local tokens = ARGV[10]
 local width = (#tokens + 1) / alike  -- of a token and a space; the run's record has a bar instead of the space
 for n = 1, alike do
   local run, token = runs[n], sub(tokens, width * (n - 1) + 1, width * n - 1)
   if run and find(run, token, 1, true) == 1 and byte(run, width) == 124
     and (plain or not (tries[n] or metas[n] and not is_group_only(metas[n]))) then
     count_short = count_short + 1
-    results[2 * count_short - 1], results[2 * count_short] = KEYS[24 + alike + n], done .. token .. '\n' .. ARGV[9 + n]
+    results[2 * count_short - 1], results[2 * count_short] = KEYS[24 + alike + n], done .. token .. '\n' .. ARGV[10 + n]
   else
     other[n] = true
   end
 end
 
 -- The reply, which a child's settle stores.
-local function answer(letters, watchers)
+local anyway = ARGV[5] == '1'
+local function answer(letters, watchers, skipped)
   if child ~= '' then redis.call('SET', KEYS[24], ARGV[3] .. answered .. '\n' .. chunk .. ' ' .. letters, 'PX', 600000) end
-  return {'settled', stamp, watchers, letters}
+  return {'settled', stamp, watchers, letters, skipped}
 end
 
--- All done: nothing to collect. Without limits nobody waits for a slot.
-if count_short == #ids and (plain or not (conf[3] or conf[4]) and redis.call('EXISTS', tag .. 'listeners') == 0) then
+-- All done: nothing to collect. Without limits nobody waits for a slot. The order of the writes is that of lib/ending/batch.
+if count_short == #ids and not anyway and (plain or not (conf[3] or conf[4]) and redis.call('EXISTS', tag .. 'listeners') == 0) then
   local grouped, slots, ended, watchers = {}, {}, {}, {}
   for n = 1, #metas do
     if metas[n] then
@@ -127,9 +140,9 @@ if count_short == #ids and (plain or not (conf[3] or conf[4]) and redis.call('EX
   end
   if conf[2] then  -- it stores data that is deleted now
     local envelopes = redis.call('MGET', unpack(KEYS, 25, 24 + alike))
-    for n = 1, count_short do ended[2 * n - 1], ended[2 * n] = envelopes[n] or '', ARGV[9 + n] end
+    for n = 1, count_short do ended[2 * n - 1], ended[2 * n] = envelopes[n] or '', ARGV[10 + n] end
   end
-  keep_results(results, ARGV[6])
+  redis.call('ZREM', KEYS[5], unpack(ids))
   for n = 1, has_watched and #ids or 0 do
     if watched[n] then
       watchers[#watchers + 1] = ids[n]
@@ -137,18 +150,18 @@ if count_short == #ids and (plain or not (conf[3] or conf[4]) and redis.call('EX
     end
   end
   if slots[1] then redis.call('ZREM', KEYS[22], unpack(slots)) end
-  redis.call('ZREM', KEYS[5], unpack(ids))
+  redis.call('XADD', KEYS[11], 'MAXLEN', '~', 10000, '*', 'jobs', ARGV[9])
+  if conf[2] then
+    local text = string.match(ids[1], '^[^.]*%.%d+%.') .. '\n' .. tokens .. '\n' .. ARGV[9]
+    write_entry(KEYS[18], KEYS[14], conf[2], count_short, 'at', stamp, 'completed', text, unpack(ended))
+  end
+  redis.call('HINCRBY', KEYS[14], 'completed', count_short)
+  if ARGV[8] ~= '0' then redis.call('HINCRBY', KEYS[14], 'run_us', ARGV[8]) end
+  keep_results(results, ARGV[7])
   redis.call('HDEL', KEYS[6], unpack(ids))
   if slots[1] then redis.call('HDEL', KEYS[8], unpack(grouped)) end
   if has_watched then redis.call('HDEL', KEYS[16], unpack(watchers)) end
   redis.call('UNLINK', unpack(KEYS, 25, 24 + alike))
-  redis.call('XADD', KEYS[11], 'MAXLEN', '~', 10000, '*', 'jobs', ARGV[8])
-  redis.call('HINCRBY', KEYS[14], 'completed', count_short)
-  if ARGV[7] ~= '0' then redis.call('HINCRBY', KEYS[14], 'run_us', ARGV[7]) end
-  if conf[2] then
-    local text = string.match(ids[1], '^[^.]*%.%d+%.') .. '\n' .. tokens .. '\n' .. ARGV[8]
-    write_entry(KEYS[18], KEYS[14], conf[2], count_short, 'at', stamp, 'completed', text, unpack(ended))
-  end
   return answer(string.rep('s', count_short), #watchers)  -- last, because a script that ends halfway must not have stored a reply
 end
 
@@ -176,7 +189,7 @@ local keys = {
   gdue = KEYS[21], held = KEYS[22], rates = KEYS[23],
 }
 local batch = new_batch(now)
-batch.paused, batch.journal, batch.heard = conf[1], conf[2], not plain and is_heard(tag)
+batch.paused, batch.journal, batch.heard, batch.anyway = conf[1], conf[2], not plain and is_heard(tag), anyway
 local envelopes = {}
 if batch.journal then  -- it stores data that is deleted now
   local jobs = {unpack(KEYS, 25, 24 + alike)}
@@ -187,16 +200,16 @@ end
 local function token_of(n) return string.match(tokens, '^%d+', width * (n - 1) + 1) end
 local lines = {}
 if count_short < alike or batch.heard or batch.journal then
-  for line in string.gmatch(ARGV[8], '[^\n]+') do lines[#lines + 1] = line end
+  for line in string.gmatch(ARGV[9], '[^\n]+') do lines[#lines + 1] = line end
 end
 local function duration_of(n) return string.match(lines[n], '%d+$') end
 
 if count_short > 0 then
-  batch.results[ARGV[6]] = results
+  batch.results[ARGV[7]] = results
   if count_short == alike then
     batch.over = alike == #ids and ids or {unpack(ids, 1, alike)}
-    batch.jobs, batch.done = {unpack(KEYS, 25, 24 + alike)}, {ARGV[8]}
-    batch.run_us = tonumber(ARGV[7])
+    batch.jobs, batch.done = {unpack(KEYS, 25, 24 + alike)}, {ARGV[9]}
+    batch.run_us = tonumber(ARGV[8])
   else
     batch.run_us = 0
     for n = 1, alike do
@@ -217,7 +230,7 @@ if not plain then
     end
     if watched[n] and not other[n] then batch.watched[#batch.watched + 1] = ids[n] end
     if (batch.heard or batch.journal) and not other[n] then
-      note(batch, 'completed', ids[n], token_of(n), duration_of(n), envelopes[n], ARGV[9 + n])
+      note(batch, 'completed', ids[n], token_of(n), duration_of(n), envelopes[n], ARGV[10 + n])
     end
   end
 end
@@ -235,7 +248,7 @@ else
     if n <= alike then
       item = {
         verb = 'complete', guard = 'token', id = ids[n], token = token_of(n), job_key = KEYS[24 + n],
-        result_key = KEYS[24 + alike + n], takes = {ARGV[9 + n], ARGV[6], duration_of(n)},
+        result_key = KEYS[24 + alike + n], takes = {ARGV[10 + n], ARGV[7], duration_of(n)},
       }
     else
       local from, first = starts[n], 18 - 5 * alike + 7 * n
@@ -297,6 +310,11 @@ else
     item.ran = true
     if item.verb == 'complete' or item.verb == 'complete_briefly' then return 's' end
     item.run = run_parts(run)
+    -- A run with a result is over, whatever a supervisor or a reaper makes of its lease: only its removal is missing.
+    if child == '' and settled_before(item) then
+      item.is_over = true
+      return 'd'
+    end
     if item.guard == 'expired' then
       if judging == nil then judging = may_judge(tag, now) end
       if not judging then return 'h' end
@@ -317,15 +335,29 @@ else
   for n = 1, #ids do
     local item = (n > alike or other[n]) and item_of(n)
     items[n], letters[n] = item, item and verdict(item, runs[n]) or 's'
-    if item and (letters[n] == 'c' or (letters[n] == 's' and ENDS[item.verb])) then
+    if item and (letters[n] == 'c' or item.is_over or (letters[n] == 's' and ENDS[item.verb])) then
       item.envelope = item.envelope or redis.call('GET', item.job_key) or ''
       item.dead = redis.call('HGET', keys.dead, item.id)
     end
   end
 
+  -- What an attempt has left out that could not write everything. A failed job still needs its dead letter.
+  local function finish(item)
+    local result = redis.call('GET', item.result_key) or ''
+    local status, reason, record = string.match(result, '^(%a+)[^\n]* (%S+)\n(.*)$')
+    if status == 'failed' then
+      local spent, left = item.tries or '0:0:0:0:0', redis.call('PTTL', item.result_key)
+      fail(batch, item, record, int(math.max(left, 1000)), '0', reason, spent)
+    else
+      forget(batch, item)
+      finished(batch, item.id, sub(status or 'completed', 1, 2), '0')
+    end
+    count(batch, status or 'completed', 1)
+  end
+
   for n = 1, #ids do
     local item, letter = items[n], letters[n]
-    if item and (letter == 's' or letter == 'c') then
+    if item and (letter == 's' or letter == 'c' or item.is_over) then
       local takes = item.takes
       if item.ran then
         batch.over[#batch.over + 1] = item.id
@@ -335,13 +367,15 @@ else
         leave(batch, keys, item, item.band, item.score)
         if item.tries then count(batch, 'retrying', -1) end
       end
-      if letter == 'c' then
+      if item.is_over then
+        finish(item)
+      elseif letter == 'c' then
         write_ended(batch, item, 'cancelled', 86400000, string.match(item.run.cancel, '^[^@]*'))
         shorten_kept(item, 86400000, true)
       elseif item.verb == 'complete' or item.verb == 'complete_briefly' then
         complete(batch, item, unpack(takes))
       elseif item.verb == 'fail' then
-        fail(batch, keys, item, unpack(takes))
+        fail(batch, item, unpack(takes))
         shorten_kept(item, takes[2])
       elseif item.verb == 'expire' then
         write_ended(batch, item, 'expired', takes[1], '-')
@@ -371,4 +405,4 @@ if batch.run_us then count(batch, 'run_us', batch.run_us) end
 if conf[3] and #batch.over > 0 then batch.woken = true end
 flush(batch, keys, tag)
 
-return answer(outcomes, #batch.watched)
+return answer(outcomes, #batch.watched, batch.skipped)

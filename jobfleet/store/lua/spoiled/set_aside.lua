@@ -41,6 +41,7 @@
 -- @include lib/job/run
 -- @include lib/events/event
 -- @include lib/ending/batch
+-- @include lib/ending/letters
 
 local KEYS, ARGV = KEYS, ARGV  -- locals are faster in a loop
 local tag, ttl = ARGV[1], ARGV[2]
@@ -70,6 +71,7 @@ for n = 1, (#ARGV - 2) / 5 do
   item.envelope = redis.call('MGET', job_key)[1] or ''  -- MGET returns nothing, not an error, for another type
   item.tries, item.meta = redis.call('HGET', keys.tries, id) or nil, redis.call('HGET', keys.meta, id) or nil
   item.watched = redis.call('HGET', keys.watched, id) or nil
+  item.dead = redis.call('HGET', keys.dead, item.name)
   local is_there = run ~= '' or item.band or redis.call('ZSCORE', keys.lease, id) or redis.call('ZSCORE', keys.expiry, id)
   if taken[id] or not is_there or not is_seen(run, ARGV[at + 1]) then
     letters[n] = 'l'
@@ -96,16 +98,14 @@ for n = 1, #items do
     note(batch, 'released', item.id, '0', stamp, item.envelope, nil, item.tries)
   elseif letter == 'a' then
     local band = item.band or run_parts(item.run).band
-    local entry = redis.call('XADD', keys.dlq, '*', 'id', item.name, 'reason', 'unreadable', 'band', int(band), 'tries', '0:0:0:0:0',
-      'meta', '', 'record', item.record, 'envelope', item.envelope, 'raw_id', item.id, 'raw_run', item.run,
-      'raw_tries', item.tries or '', 'raw_meta', item.meta or '')
-    redis.call('HSET', keys.dead, item.name, entry)
-    redis.call('SET', item.result_key, 'failed ' .. stamp .. ' 0 0 - - unreadable\n' .. item.record, 'PX', ttl)
+    dead_letter(batch, item, 'reason', 'unreadable', 'band', int(band), 'tries', '0:0:0:0:0', 'meta', '', 'record', item.record,
+      'envelope', item.envelope, 'raw_id', item.id, 'raw_run', item.run, 'raw_tries', item.tries or '', 'raw_meta', item.meta or '')
+    store_result(batch, item, 'failed ' .. stamp .. ' 0 0 - - unreadable\n' .. item.record, ttl)
     if item.band then
       leave(batch, keys, item, item.band, item.score)
       if item.tries then count(batch, 'retrying', -1) end
     end
-    redis.call('ZREM', keys.expiry, item.id)
+    batch.expiry[#batch.expiry + 1] = item.id
     item.is_failure = true
     forget(batch, item)
     finished(batch, item.name, 'fa', '0')

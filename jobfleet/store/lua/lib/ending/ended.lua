@@ -23,7 +23,7 @@ local function write_ended(batch, item, status, ttl, by)
   end
   local kept = item.meta and meta_field(item.meta, 'r') or ttl
   local brief = item.meta and meta_field(item.meta, 'v')
-  redis.call('SET', item.result_key, line .. '\n' .. (brief and '' or item.envelope), 'PX', kept)
+  store_result(batch, item, line .. '\n' .. (brief and '' or item.envelope), kept)
   if brief then keep_briefly(item, item.envelope, brief) end
   forget(batch, item)
   finished(batch, item.id, string.sub(status, 1, 2), run and int(batch.now - run.claimed) or '0')

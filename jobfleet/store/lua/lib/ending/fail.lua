@@ -1,15 +1,13 @@
 -- @include lib/base/number
 -- @include lib/ending/batch
+-- @include lib/ending/letters
 
 -- fail: running → failed, and a dead letter. ARGV of an item: record, ttl (ms), duration (µs), reason, tries.
-local function fail(batch, keys, item, record, ttl, duration, reason, spent)
+local function fail(batch, item, record, ttl, duration, reason, spent)
   local line = 'failed ' .. int(batch.now) .. ' ' .. item.token .. ' 0 - - ' .. reason
-  redis.call('SET', item.result_key, line .. '\n' .. record, 'PX', ttl)
-  -- Remove a dead letter of an earlier life of this id.
-  if item.dead and string.find(item.dead, '^%d+%-%d+$') then redis.call('XDEL', keys.dlq, item.dead) end
-  local entry = redis.call('XADD', keys.dlq, '*', 'id', item.id, 'reason', reason, 'band', item.run.band, 'tries', spent,
-    'meta', item.meta or '', 'record', record, 'envelope', item.envelope)
-  redis.call('HSET', keys.dead, item.id, entry)
+  store_result(batch, item, line .. '\n' .. record, ttl)
+  dead_letter(batch, item, 'reason', reason, 'band', item.run.band, 'tries', spent, 'meta', item.meta or '', 'record', record,
+    'envelope', item.envelope)
   item.is_failure = true
   forget(batch, item)
   finished(batch, item.id, 'fa', duration)

@@ -1,0 +1,167 @@
+"""Streams to which nothing can be added, and numbers of trips that were never sent; users have their roles' rights."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import pytest
+import redis
+
+from jobfleet import Fleet, Job
+from jobfleet.functions.registry import Registry
+from jobfleet.metrics.tally import Mute
+from jobfleet.services.duties.leases import Leases
+from jobfleet.services.duties.relay import Relay
+from jobfleet.services.duties.retention import Retention
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls import journal
+from jobfleet.store.journal import Event, parse
+from jobfleet.store.server.target import target
+from tests.poisons.conftest import KEYS, LANE, WAITS, Working
+from tests.support import users
+
+M = (1 << 64) - 1
+LAST, NEAR, LATE = f"{M}-{M}", f"{M}-{M - 3}", f"{M}-0"
+pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
+
+
+class Ward(NamedTuple):
+    """A fleet whose processes have the rights of their roles.
+
+    Attributes:
+        fleet: The fleet, as the worker and as the program that enqueues.
+        operator: The fleet, as an operator.
+        url: Returns the URL for a role.
+        runs: How often each job has run.
+        raw: A client that may do anything.
+    """
+
+    fleet: Fleet
+    operator: Fleet
+    url: Callable[[str], str]
+    runs: Counter[str]
+    raw: Any
+
+    def enqueue(self, name: str, **options: Any) -> str:
+        """Enqueue a job that counts its runs."""
+        return self.fleet.enqueue(Job(name, "test.count", args=(name,), id=name, max_retries=0, **options))
+
+    def reap(self) -> None:
+        """Do a turn of each duty as a reaper."""
+
+        async def turn() -> None:
+            store = AsyncStore(target(self.url("reaper")), patience=5)
+            for duty in (Retention, Leases, Relay):
+                await duty(store, KEYS, self.fleet.config, Mute()).turn()
+            await store.close()
+
+        asyncio.run(turn())
+
+    def id(self, name: str) -> str:
+        """The id of a job."""
+        return f"{LANE.id_prefix}{name}"
+
+    def await_ends(self, wanted: dict[str, str]) -> None:
+        """Wait until the jobs have ended so and no run is left, and reap meanwhile."""
+        deadline = time.monotonic() + WAITS
+
+        def ends() -> dict[str, str]:
+            return {
+                name: str(one.status) for name, one in zip(wanted, self.fleet.poll_many([*wanted]), strict=True) if one
+            }
+
+        while (ends() != wanted or self.raw.hlen(LANE.runs)) and time.monotonic() < deadline:
+            self.reap()
+        assert ends() == wanted
+        assert self.raw.hlen(LANE.runs) == self.raw.zcard(LANE.lease) == 0
+
+    @property
+    def told(self) -> str:
+        """What doctor says of damage."""
+        return next(f"{one.seen} {one.remedy}" for one in self.operator.doctor().findings if one.check == "damage")
+
+
+@pytest.fixture
+def ward(redis_url: str, raw: redis.Redis) -> Iterator[Ward]:
+    """A fleet with a function that counts its runs, and fails if the name of the job says so."""
+    users.create(raw)
+    runs: Counter[str] = Counter()
+
+    def count(name: str) -> str:
+        runs[name] += 1
+        if name.startswith("bad"):
+            raise ValueError(name)
+        return name
+
+    def url(role: str) -> str:
+        return users.url_as(redis_url, role)
+
+    registry = Registry()
+    with (
+        Fleet(url("worker"), registry=registry, lease=6, retry_delay=0.05, patience=5) as fleet,
+        Fleet(url("operator"), patience=5) as operator,
+    ):
+        registry.register(count, name="test.count", fleet=fleet)
+        yield Ward(fleet, operator, url, runs, raw)
+
+
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [("outbox", LAST), ("journal", LAST), ("done", LAST), ("dlq", LAST), ("outbox", NEAR), ("dlq", LATE)],
+)
+def test_each_job_runs_once_and_nothing_is_lost(name: str, end: str, ward: Ward, working: Working) -> None:
+    ward.fleet.store.run(journal.register(LANE, "archive", most=1000))
+    ward.enqueue("before")
+    with working(ward.fleet):
+        ward.await_ends({ward.id("before"): "completed"})
+    ward.raw.xadd(LANE.tag + name, {"foo": "bar"}, id=end)
+    if end == LAST:
+        assert f"{name} ends at {end}" in ward.told
+    parent = ward.enqueue("parent")
+    names = [parent, ward.enqueue("child", depends_on=[parent]), ward.enqueue("bad"), ward.enqueue("plain")]
+
+    with working(ward.fleet):
+        ward.await_ends({one: "failed" if one.endswith("bad") else "completed" for one in names})
+
+    assert ward.runs == {"before": 1, "parent": 1, "child": 1, "bad": 1, "plain": 1}
+    assert [letter.id for letter in ward.operator.dead()] == ["default.0.bad"]
+    assert f"moved aside: {LANE.tag}aside:{name}" in ward.told
+    ended = {event.id for event in archived(ward.raw) if event.event in {"completed", "failed"}}
+    assert ended == {ward.id("before"), *names}
+
+
+def archived(raw: Any) -> Iterator[Event]:
+    """What the archive reads of the journal."""
+    for entry, fields in raw.xreadgroup("archive", "one", {LANE.journal: ">"})[0][1]:
+        if b"at" in fields:
+            yield from parse(int(entry.partition(b"-")[0]), [part for pair in fields.items() for part in pair])
+
+
+def test_an_action_of_an_operator_is_audited(ward: Ward) -> None:
+    ward.raw.xadd(KEYS.audit, {"x": "y"}, id=LAST)
+
+    ward.operator.pause("default", by="ann")
+
+    assert [entry.action for entry in ward.operator.audit().entries] == ["queue.pause"]
+    assert "moved aside: aside:audit" in ward.told
+
+
+def test_a_child_goes_on_after_the_number_of_a_trip_that_was_never_sent(ward: Ward, working: Working) -> None:
+    first, later = ({ward.id(f"{name}{n}"): "completed" for n in range(5)} for name in ("job", "later"))
+    raw = ward.raw
+    with working(ward.fleet):
+        for n in range(5):
+            ward.enqueue(f"job{n}")
+        ward.await_ends(first)
+        for key in raw.keys(f"{LANE.tag}sent:*"):
+            raw.set(key, "99999999999999999 x")
+            raw.set(key.replace(b"sent:", b"claim:"), "999999 x")
+        for n in range(5):
+            ward.enqueue(f"later{n}")
+        ward.await_ends(later)
+
+    assert ward.runs == {name.rpartition(".")[2]: 1 for name in first | later}
