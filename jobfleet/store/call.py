@@ -6,7 +6,7 @@ from collections.abc import Callable
 from secrets import token_hex
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
-from jobfleet.store.script import Script
+from jobfleet.store.script import Script, load
 
 T = TypeVar("T")
 Argument = str | bytes | int
@@ -45,6 +45,14 @@ class Call(NamedTuple, Generic[T]):
     def named(self) -> Call[T]:
         """Return the call with an id, if its script stores replies."""
         return self._replace(id=token_hex(8)) if self.script.is_once and not self.id else self
+
+    def exempt(self) -> Call[T]:
+        """Return the call in the form that Redis runs even if its memory is full; for what a running job writes."""
+        instead = self.instead
+        return self._replace(
+            script=load(self.script.name, is_exempt=True),
+            instead=None if instead is None else lambda: instead().exempt(),
+        )
 
     def by_hash(self, until: int = 0) -> Command:
         """Return the command for a server that may know the script.

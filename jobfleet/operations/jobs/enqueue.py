@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobfleet.clock import monotonic, span
-from jobfleet.errors import EncodingError, InvalidJob, StoreUnavailable
+from jobfleet.errors import DurabilityUnavailable, EncodingError, InvalidJob, StoreUnavailable
 from jobfleet.model import Job, Receipt
 from jobfleet.model.option_types import FAST
 from jobfleet.model.similar import similar_function
@@ -69,7 +69,12 @@ def prepare(context: FleetContext, job: Job, *, is_recurring: bool = False) -> O
 def _checked(context: FleetContext, sent: Submission) -> Operation[Submission]:
     if context.ignores_levels:
         return sent._replace(level="")
-    yield from check_level(context, sent.level, sent.lane)
+    try:
+        yield from check_level(context, sent.level, sent.lane)
+    except DurabilityUnavailable:
+        if not context.is_of_run:
+            raise
+        return sent._replace(level="")
     return sent
 
 

@@ -17,7 +17,7 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError, JobCancelled
 from jobfleet.functions.arguments.typed_call import INVALID_ARGUMENTS, ArgumentsRefused
 from jobfleet.model import suffix_time_us
-from jobfleet.model.signals import WorkerDraining, found_in, suspension_of
+from jobfleet.model.signals import NotWritten, WorkerDraining, found_in, suspension_of
 from jobfleet.outcome import (
     Broken,
     Cancelled,
@@ -191,6 +191,8 @@ class Conclusions:
     async def _move(self, run: Run, outcome: Outcome, queue: str) -> None:
         try:
             item = await self._mover.move(run, queue)
+        except NotWritten as error:
+            outcome, item = Raised(error), None
         except Exception:  # whatever is wrong, the run must end
             log.exception("job.not_moved job_id=%s queue=%s", run.id, queue, extra={"run": run})
             item = None

@@ -27,7 +27,7 @@
 --         7 ttl         int     ms for which it is kept after the job is due
 --         8 most        int     maximum number of records per job
 --         9 most_bytes  int     maximum number of bytes per job
--- FLAGS   -
+-- FLAGS   allow-oom
 -- GUARDS  deadline once
 -- RETURNS {"signalled", now, letter}   s sent, k another one came first, f final, u unknown, m the job keeps too much
 -- EMITS   signalled

@@ -11,7 +11,7 @@ from jobfleet.config import JobConfig
 from jobfleet.functions.steps import UNDO
 from jobfleet.model import JobStatus
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.operation import drive
+from jobfleet.operations.operation import drive_own
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls import inspect
@@ -64,7 +64,7 @@ class RunWriter:
     ) -> None:
         self._store = store
         self._ladder = ladder
-        self._context = FleetContext(config, registry)
+        self._context = FleetContext(config, registry, is_of_run=True)
         self._locks = Locks(store, self._context.keys)
         self.loop = asyncio.get_running_loop()
         self.is_draining = False
@@ -144,18 +144,23 @@ class RunWriter:
         Raises:
             InvalidJob: The job has stored too much.
             JobCancelled: Another run owns the job by now.
+            NotWritten: The job that undoes the steps cannot be enqueued now.
         """
         await self.step_writer.keep(run, key, record)
         if key == UNDO:  # the name of the job that undoes the steps, which is to be there before they start
             from jobfleet.operations.flows.callbacks import undo_later
 
-            await drive(self._store, undo_later(self._context, run.id, decode(record, what="undo")))
+            await drive_own(self._store, undo_later(self._context, run.id, decode(record, what="undo")))
 
     async def extend_flow(self, run: Run, addition: FlowAddition) -> list[str]:
-        """Add jobs to the flow of a run's job. If this is cancelled halfway, the next run of the job completes it."""
+        """Add jobs to the flow of a run's job. If this is cancelled halfway, the next run of the job completes it.
+
+        Raises:
+            NotWritten: They cannot be added now.
+        """
         from jobfleet.operations.flows.extend import extend_flow
 
-        return await drive(self._store, extend_flow(self._context, run.id, str(run.header["flow"]), addition))
+        return await drive_own(self._store, extend_flow(self._context, run.id, str(run.header["flow"]), addition))
 
     async def undo(self, job_id: str, names: Sequence[str]) -> Mapping[str, bytes] | None:
         """Delete records of the steps of an ended job, and return those that are left; None if the job is open."""
