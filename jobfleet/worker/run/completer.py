@@ -18,7 +18,7 @@ from jobfleet.services.confirmations import Confirmations
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls.log import Report, progress
-from jobfleet.store.calls.settle import CHUNK, Item, settle
+from jobfleet.store.calls.settle import CHUNK, KEEPS, Item, settle, with_kept
 from jobfleet.store.keys import Lane
 from jobfleet.store.round_trip.barrier import levels_in
 from jobfleet.worker.run.events import RunEvents
@@ -121,10 +121,25 @@ class Completer:
         if any(answer.watched for answer in answers[first:] if not isinstance(answer, JobfleetError)):
             self._events.dependants_ready(self._lane)
         for answer in answers[first:]:
-            part = runs[at : at + CHUNK]
+            part: Sequence[Run] = runs[at : at + CHUNK]
             letters = "?" * len(part) if isinstance(answer, JobfleetError) or answer.is_stale else answer.letters
-            self._answer(part, items[at : at + CHUNK], letters)
+            settled: Sequence[Item] = items[at : at + CHUNK]
+            if KEEPS in letters:
+                part, settled, letters = self._without_kept(part, settled, letters)
+            self._answer(part, settled, letters)
             at += CHUNK
+
+    def _without_kept(
+        self, runs: Sequence[Run], items: Sequence[Item], letters: str
+    ) -> tuple[Sequence[Run], Sequence[Item], str]:
+        """Send again the endings of jobs that keep something of which their runs do not know; return the others."""
+        rows = list(zip(runs, items, letters, strict=True))
+        for run, item, letter in rows:
+            if letter == KEEPS:
+                self._items.append(with_kept(item))
+                self._runs.append(run)
+        others = [row for row in rows if row[2] != KEEPS]
+        return [row[0] for row in others], [row[1] for row in others], "".join(row[2] for row in others)
 
     def _answer(self, runs: Sequence[Run], items: Sequence[Item], letters: str) -> None:
         """Hand out the answers to the endings of a chunk. An error must not cost the other runs of the trip theirs."""

@@ -246,7 +246,9 @@ class Conclusions:
             return
         run.ending.item = item
         self._events.concluded(run)
-        if run.has_written or run.has_waited:
+        if run.has_kept:
+            run.ending.item = item = settle.with_kept(item)
+        if run.has_written:
             self._completers[run.lane].add(run, item, *self._writer.last(run, item))
         else:
             self._completers[run.lane].add(run, item)

@@ -7,7 +7,6 @@ import asyncio
 from jobfleet.errors import InvalidJob, JobCancelled
 from jobfleet.functions.steps import TOKEN
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.call import Call
 from jobfleet.store.calls import steps as calls
 from jobfleet.worker.run.events import RunEvents
 from jobfleet.worker.run.run import Run
@@ -18,11 +17,11 @@ class StepWriter:
 
     Args:
         store: The connection, with endless patience: an outage must not lose the result of a step.
-        ttl_ms: How long results are kept while the job has not completed: as long as it may be replayed.
+        ttl_ms: How long results are kept after the end of a job that has not completed: as long as it may be replayed.
         events: Receives runs that have lost their lease.
 
     Attributes:
-        ttl_ms: How long results are kept.
+        ttl_ms: How long results are kept then.
     """
 
     def __init__(self, store: AsyncStore, *, ttl_ms: int, events: RunEvents) -> None:
@@ -59,7 +58,3 @@ class StepWriter:
                 f"signals, or {calls.MOST_BYTES // 1024**2} MiB of them; enqueue a job that continues, and return.",
                 field="token" if is_token else "step",
             )
-
-    def end(self, run: Run, ttl_ms: int) -> Call[str]:
-        """The call that sets how long the steps of a completed job are kept."""
-        return calls.keep(run.lane, run.id, run.token, ttl_ms=max(1, ttl_ms))

@@ -23,7 +23,7 @@ from jobfleet.worker.run.events import RunEvents
 from jobfleet.worker.run.run import Run
 from jobfleet.worker.run.stop_ladder import StopLadder
 from jobfleet.worker.run.writes.chunks import ChunkWriter
-from jobfleet.worker.run.writes.job_log import LEAST_MS, JobLogWriter
+from jobfleet.worker.run.writes.job_log import JobLogWriter
 from jobfleet.worker.run.writes.locks import Locks
 from jobfleet.worker.run.writes.progress import ProgressWriter
 from jobfleet.worker.run.writes.steps import StepWriter
@@ -89,24 +89,18 @@ class RunWriter:
         self.step_writer = StepWriter(store, ttl_ms=max(failed_ms, round(config.dead_ttl * 1000)), events=events)
 
     def last(self, run: Run, item: Item) -> tuple[Report | None, Sequence[Call[Any]]]:
-        """What is sent with the end of a run: the last report, and calls for its log, its output and its steps."""
+        """What is sent with the end of a run: the last report, and calls for its log and its output."""
         report = self.progress_writer.take(run) if run.output.number else None
-        if not run.has_waited and run.output.log is None and run.output.chunks is None and not run.output.has_steps:
+        if run.output.log is None and run.output.chunks is None:
             return report, ()
         ttl_ms: int | None = None
-        if item.verb == "complete":
-            ttl_ms = item.ttl_ms
-        elif item.verb == "complete_briefly":
+        if item.verb == "complete_briefly":
             ttl_ms = item.value_ttl_ms
+        elif item.verb in {"complete", "complete_kept"}:
+            ttl_ms = item.ttl_ms
         calls: list[Call[Any]] = [*self.log_writer.calls(run.lane, self.log_writer.take(run, ttl_ms))]
         if run.output.chunks is not None:
             calls += self.chunk_writer.end(run, ttl_ms)
-        if run.output.has_steps and ttl_ms is not None:
-            calls.append(self.step_writer.end(run, ttl_ms))
-        elif run.output.has_steps and item.verb == "fail":  # a long wait may have prolonged their lifetime
-            calls.append(self.step_writer.end(run, self.step_writer.ttl_ms))
-        if run.has_waited and ttl_ms is not None:  # of other endings, the script that settles the run does it
-            calls.append(step_calls.shorten_kept(run.lane, run.id, run.token, ttl_ms=max(LEAST_MS, ttl_ms)))
         return report, calls
 
     def report(self, run: Run, value: float, message: str, details: Mapping[str, object] | None) -> None:
