@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from secrets import token_hex
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
@@ -84,3 +84,19 @@ class Call(NamedTuple, Generic[T]):
             tag, _, _ = cast("str", keys[0]).partition("}:")
             keys = (*keys, f"{tag}}}:{ANSWER}{self.id}")
         return (verb, script, len(keys), *keys, *self.args, until)
+
+
+def in_order(calls: Sequence[Call[Any]]) -> list[Call[Any]]:
+    """Return calls of one pipeline, in the form in which none overtakes another.
+
+    A call of a script that the server does not know is sent again, after the calls that follow it. So each call names
+    the scripts before it in its source: a server that knows this source was sent it after the others.
+    """
+    before: set[str] = set()
+    ordered = []
+    for call in calls:
+        name = call.script.name
+        others = tuple(sorted(before - {name}))
+        ordered.append(call._replace(script=load(name, after=others)) if others else call)
+        before.add(name)
+    return ordered

@@ -130,18 +130,21 @@ def names() -> list[str]:
 
 
 @cache
-def load(name: str, *, is_exempt: bool = False) -> Script:
+def load(name: str, *, is_exempt: bool = False, after: tuple[str, ...] = ()) -> Script:
     """Read a script by name, expand its includes and parse its header.
 
     Args:
         name: Its name.
         is_exempt: Whether Redis runs it even if its memory is full, whatever its header says.
+        after: The scripts that are sent before it in one pipeline; see `call.in_order`.
     """
     text = _read(name)
     header = parse_header(name, text)
     body = Includes(name, _read).expand(_guarded(text, header.guards))
     flagged = header.flags or (ALLOW_OOM,) if is_exempt else header.flags
     flags = f" flags={','.join(flagged)}" if flagged else ""
+    if after:
+        body = f"-- after {' '.join(after)}\n{body}"
     plain = body.encode()
     source = f"#!lua{flags}\n".encode() + plain
     sha = hashlib.sha1(source, usedforsecurity=False).hexdigest()

@@ -52,6 +52,7 @@ SAFE_WHEN_LATE = {
     "repair": "each repair checks again, when it runs, that the contradiction is there",
     "retire": "it names moments; whoever ended before them, and is open again or awaited when it runs, stays",
     "settle": "a run's token, and the trip's nonce",
+    "shorten_parents": "it leaves jobs that are open when it runs",
     "stop": "each stage has its number, the run its token",
     "sweep": "it forgets only jobs of which nothing is known when it runs",
     "tick": "it goes by the clock of the moment in which it runs",

@@ -105,7 +105,7 @@ ASKS = _named("chunks fleet flow kinds lines outcomes parents queues results ser
 RUNS = _named(
     """acquire_lock beat bury children claim declare drop_steps emit_chunks ended_runs extend_flow gates granted keep
     keep_stacks know leave leave_gates log note_wait pass_gates progress put_back release_lock renew report_runs
-    shut_gate signal steps stop"""
+    shorten_parents shut_gate signal steps stop"""
 )
 LEASES = _named("pause_function paused resume_function set_aside settle tick waiting")
 """What workers do, too, so that a fleet without a reaper recovers the jobs of dead workers."""

@@ -353,7 +353,7 @@ else
         shorten_kept(item, takes[2])
       elseif item.verb == 'expire' then
         write_ended(batch, item, 'expired', takes[1], '-')
-        shorten_kept(item, takes[1])
+        shorten_kept(item, takes[1], true)
       elseif item.verb == 'move' then
         move(batch, item, unpack(takes))
         shorten_kept(item, takes[1], true)

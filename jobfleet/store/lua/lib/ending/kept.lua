@@ -10,13 +10,15 @@ local function shorten(key, most)
   if left == -1 or left > most then redis.call('PEXPIRE', key, string.format('%.0f', most)) end
 end
 
-local function shorten_kept(item, ttl, is_cancelled)
+local function shorten_kept(item, ttl, has_no_letter)
   local own = item.meta and meta_field(item.meta, 'k')
-  if own or is_cancelled then
+  if own or has_no_letter then
     local most = tonumber(own or MONTH)
     if most < MONTH and redis.call('HEXISTS', item.steps_key, 'u:') == 1 then most = MONTH end
     shorten(item.steps_key, most)
   end
+  -- A dead letter needs its parents for a replay.
+  if has_no_letter and item.parents_key then shorten(item.parents_key, math.max(60000, tonumber(ttl))) end
   if own then
     local most = math.max(60000, tonumber(ttl))
     for _, key in ipairs({item.log_key, item.chunks_key, item.parents_key}) do shorten(key, most) end
