@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from jobfleet.errors import InvalidJob, JobCancelled
 from jobfleet.functions.steps import TOKEN
@@ -10,6 +12,17 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import steps as calls
 from jobfleet.worker.run.events import RunEvents
 from jobfleet.worker.run.run import Run
+
+_writing: set[asyncio.Task[Any]] = set()
+T = TypeVar("T")
+
+
+async def shielded(write: Coroutine[Any, Any, T]) -> T:
+    """Write something to its end, even if the awaiting task is cancelled."""
+    task = asyncio.ensure_future(write)
+    _writing.add(task)
+    task.add_done_callback(_writing.discard)
+    return await asyncio.shield(task)
 
 
 class StepWriter:
@@ -28,7 +41,6 @@ class StepWriter:
         self._store = store
         self.ttl_ms = ttl_ms
         self._events = events
-        self._keeping: set[asyncio.Task[str]] = set()
 
     async def read(self, run: Run) -> dict[str, bytes]:
         """The results that earlier runs and this one have stored."""
@@ -43,10 +55,7 @@ class StepWriter:
             JobCancelled: Another run owns the job by now.
         """
         call = calls.keep(run.lane, run.id, run.token, ttl_ms=self.ttl_ms, step=key, record=record)
-        task = asyncio.ensure_future(self._store.run(call))
-        self._keeping.add(task)
-        task.add_done_callback(self._keeping.discard)
-        word = await asyncio.shield(task)
+        word = await shielded(self._store.run(call))
         if word == "lost":
             self._events.lost(run)
             raise JobCancelled(f"{run.id} is to stop: another run owns it by now.", job_id=run.id)

@@ -26,7 +26,7 @@ from jobfleet.worker.run.writes.chunks import ChunkWriter
 from jobfleet.worker.run.writes.job_log import JobLogWriter
 from jobfleet.worker.run.writes.locks import Locks
 from jobfleet.worker.run.writes.progress import ProgressWriter
-from jobfleet.worker.run.writes.steps import StepWriter
+from jobfleet.worker.run.writes.steps import StepWriter, shielded
 
 if TYPE_CHECKING:
     from jobfleet.functions.registry import Registry
@@ -144,7 +144,8 @@ class RunWriter:
         if key == UNDO:  # the name of the job that undoes the steps, which is to be there before they start
             from jobfleet.operations.flows.callbacks import undo_later
 
-            await drive_own(self._store, undo_later(self._context, run.id, decode(record, what="undo")))
+            work = undo_later(self._context, run.id, decode(record, what="undo"))
+            await shielded(drive_own(self._store, work))  # half-written, it would stay blocked until a sweep
 
     async def extend_flow(self, run: Run, addition: FlowAddition) -> list[str]:
         """Add jobs to the flow of a run's job. If this is cancelled halfway, the next run of the job completes it.
