@@ -78,6 +78,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "dependants": flow.dependants(LANE, IDS[0], ending_ms=1),
     "outbox": flow.outbox(LANE),
     "outcomes": ended.outcomes(LANE, IDS),
+    "set_back": cron.set_back(LANE, "daily", 1, tolerance_us=1),
     "shorten_parents": flow.shorten_parents(LANE, [(job_id, 1) for job_id in IDS]),
     "keep_parents": flow.keep_parents(LANE, IDS, ttl_ms=1),
     "parents": flow.parents(LANE, IDS[0]),

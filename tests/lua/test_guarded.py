@@ -51,6 +51,7 @@ SAFE_WHEN_LATE = {
     "release_lock": "a holder's number is never used again in its run",
     "repair": "each repair checks again, when it runs, that the contradiction is there",
     "retire": "it names moments; whoever ended before them, and is open again or awaited when it runs, stays",
+    "set_back": "it sets back only what is later than the time that it names, by which it is due again",
     "settle": "a run's token, and the trip's nonce",
     "shorten_parents": "it leaves jobs that are open when it runs",
     "stop": "each stage has its number, the run its token",
