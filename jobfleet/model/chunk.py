@@ -17,7 +17,8 @@ class Chunk:
         number: Its number among the chunks of that run, from 1.
         is_restart: Whether a later run begins here: the chunks before it are of an earlier run, which failed, died
             or waited.
-        dropped: The number of chunks before this one that the stream did not keep long enough for this reader.
+        dropped: The number of chunks before this one that the stream did not keep long enough for this reader, or that
+            a failover has lost.
     """
 
     value: Any

@@ -85,6 +85,18 @@ class RateLimited(Snooze):
         return cls(max(1.0, at.timestamp() - time.time()), limit=limit)
 
 
+class NotWritten(Snooze):
+    """What a running job writes for itself cannot be written now; the job runs again, and is not charged.
+
+    Args:
+        why: The error, as a text.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(1.0)
+        self.args: tuple[str, ...] = (why,)
+
+
 class WorkerDraining(Snooze):
     """`JobContext.checkpoint` raises it while the worker of the job drains: another worker continues the job."""
 

@@ -110,6 +110,8 @@ class FleetContext:
         facts: What the server of each lane can confirm; on one server, all lanes share what is known.
         has_warned: Whether a slow disk was reported.
         ignores_levels: Whether every job is ``fast``, as in tests in memory.
+        is_of_run: Whether it enqueues what running jobs write for themselves. Such a job gets its level if the server
+            can provide it; it is not refused.
         source: Through what operators act with this context, for the audit.
         audit_again: Until when the audit is not written, because Redis has refused it; monotonic seconds.
     """
@@ -128,6 +130,7 @@ class FleetContext:
     facts: dict[str, ServerFacts] = field(default_factory=dict)
     has_warned: bool = False
     ignores_levels: bool = False
+    is_of_run: bool = False
     source: Source = "python"
     audit_again: float = 0.0
 

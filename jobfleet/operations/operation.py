@@ -10,8 +10,9 @@ import itertools
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, final
 
-from jobfleet.errors import JobfleetError
+from jobfleet.errors import FleetFull, JobfleetError, PayloadUnavailable, StoreUnavailable
 from jobfleet.event_loop import in_thread
+from jobfleet.model.signals import NotWritten
 from jobfleet.store.call import Call
 from jobfleet.store.round_trip.trip import Making
 
@@ -91,6 +92,35 @@ async def drive(store: AsyncStore, operation: BulkOperation[T]) -> T:
                 answers = await store.run_each(asked, patience=NODE_PATIENCE)
             else:
                 answers = await (asked.run_aside() if type(asked) is Blocking else store.run_many(asked))
+    except StopIteration as end:
+        result: T = end.value
+        return result
+
+
+async def drive_own(store: AsyncStore, operation: Operation[T]) -> T:
+    """Run an operation by which a running job writes other jobs for itself; return its result.
+
+    A job that exists may always go on, so Redis accepts these writes even if its memory is full.
+
+    Raises:
+        NotWritten: They cannot be done now. The job is put back, and is not charged.
+    """
+    try:
+        return await drive(store, _exempt(operation))
+    except (FleetFull, StoreUnavailable, PayloadUnavailable) as error:
+        raise NotWritten(str(error)) from error
+
+
+def _exempt(operation: Operation[T]) -> Operation[T]:
+    answers: Any = None
+    try:
+        while True:
+            asked = operation.send(answers)
+            if isinstance(asked, list):  # in place, because a list may have a barrier
+                asked[:] = [call.exempt() for call in asked]
+            elif not isinstance(asked, Blocking | EachLane):
+                asked = [call.exempt() for call in asked]
+            answers = yield asked
     except StopIteration as end:
         result: T = end.value
         return result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -30,7 +30,6 @@ from jobfleet.store.round_trip.trip import (
     trip,
     until,
 )
-from jobfleet.store.script import Script
 from jobfleet.store.server.clock import ASK, ServerClock
 from jobfleet.store.server.target import Target
 
@@ -99,7 +98,6 @@ class AsyncStore:
         self.clock: ServerClock = ServerClock()
         self._attempt = socket_timeout
         self._looked_at: str | None = None
-        self._taught: dict[str, str | None] = {}
         self._recorders = [recorder]  # shared with the stores of `within`
 
     async def run(self, call: Call[T], *, patience: float | None = -1.0) -> T:
@@ -243,16 +241,6 @@ class AsyncStore:
                 replies = None
                 step = next(steps)
             replies = await self.link.exchange(cast("list[Command]", step))
-
-    async def teach(self, scripts: Iterable[Script]) -> None:
-        """Load scripts that this server may not know.
-
-        A call of an unknown script is sent again, after the calls that follow it in its pipeline.
-        """
-        unknown = [script for script in scripts if self.server is None or self._taught.get(script.sha) != self.server]
-        if unknown and not self.at.fake:
-            await self.repeat(lambda: [("SCRIPT", "LOAD", script.source) for script in unknown])
-            self._taught |= {script.sha: self.server for script in unknown}
 
     async def any_exist(self, groups: Sequence[Sequence[str]]) -> list[bool]:
         """Whether at least one key of each group exists; True also if the server does not reply.

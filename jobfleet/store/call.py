@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from secrets import token_hex
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
-from jobfleet.store.script import Script
+from jobfleet.store.script import Script, load
 
 T = TypeVar("T")
 Argument = str | bytes | int
@@ -51,6 +51,14 @@ class Call(NamedTuple, Generic[T]):
         place = self.script.anyway
         return self if place is None else self._replace(args=(*self.args[:place], 1, *self.args[place + 1 :]))
 
+    def exempt(self) -> Call[T]:
+        """Return the call in the form that Redis runs even if its memory is full; for what a running job writes."""
+        instead = self.instead
+        return self._replace(
+            script=load(self.script.name, is_exempt=True),
+            instead=None if instead is None else lambda: instead().exempt(),
+        )
+
     def by_hash(self, until: int = 0) -> Command:
         """Return the command for a server that may know the script.
 
@@ -81,3 +89,19 @@ class Call(NamedTuple, Generic[T]):
             tag, _, _ = cast("str", keys[0]).partition("}:")
             keys = (*keys, f"{tag}}}:{ANSWER}{self.id}")
         return (verb, script, len(keys), *keys, *self.args, until)
+
+
+def in_order(calls: Sequence[Call[Any]]) -> list[Call[Any]]:
+    """Return calls of one pipeline, in the form in which none overtakes another.
+
+    A call of a script that the server does not know is sent again, after the calls that follow it. So each call names
+    the scripts before it in its source: a server that knows this source was sent it after the others.
+    """
+    before: set[str] = set()
+    ordered = []
+    for call in calls:
+        name = call.script.name
+        others = tuple(sorted(before - {name}))
+        ordered.append(call._replace(script=load(name, after=others)) if others else call)
+        before.add(name)
+    return ordered

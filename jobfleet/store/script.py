@@ -31,6 +31,8 @@ _COMMAND = re.compile(r"\b(?:redis\.p?)?call\('([A-Z]+)'(?:, '([A-Z]+)')?")
 CONTAINERS = ("PUBSUB", "XGROUP", "XINFO")
 """Commands whose subcommands have permissions of their own."""
 SECTIONS = ("KEYS", "READS", "ARGV", "FLAGS", "GUARDS", "RETURNS", "EMITS", "COST")
+ALLOW_OOM = "allow-oom"
+"""The flag of a script that Redis runs even if its memory is full."""
 GUARDS: dict[str, tuple[str, ...]] = {"": (), "deadline": ("deadline",), "deadline once": ("deadline", "once")}
 
 _BY_DEADLINE = """\
@@ -131,12 +133,21 @@ def names() -> list[str]:
 
 
 @cache
-def load(name: str) -> Script:
-    """Read a script by name, expand its includes and parse its header."""
+def load(name: str, *, is_exempt: bool = False, after: tuple[str, ...] = ()) -> Script:
+    """Read a script by name, expand its includes and parse its header.
+
+    Args:
+        name: Its name.
+        is_exempt: Whether Redis runs it even if its memory is full, whatever its header says.
+        after: The scripts that are sent before it in one pipeline; see `call.in_order`.
+    """
     text = _read(name)
     header = parse_header(name, text)
     body = Includes(name, _read).expand(_guarded(text, header.guards))
-    flags = f" flags={','.join(header.flags)}" if header.flags else ""
+    flagged = header.flags or (ALLOW_OOM,) if is_exempt else header.flags
+    flags = f" flags={','.join(flagged)}" if flagged else ""
+    if after:
+        body = f"-- after {' '.join(after)}\n{body}"
     plain = body.encode()
     source = f"#!lua{flags}\n".encode() + plain
     sha = hashlib.sha1(source, usedforsecurity=False).hexdigest()

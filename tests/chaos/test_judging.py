@@ -36,8 +36,8 @@ def invariants(found: Case) -> set[int]:
     return {breach.invariant for breach in judge(found)}
 
 
-def test_the_32_invariants_are_each_judged_or_have_a_reason() -> None:
-    assert [one.number for one in INVARIANTS] == list(range(1, 33))
+def test_the_33_invariants_are_each_judged_or_have_a_reason() -> None:
+    assert [one.number for one in INVARIANTS] == list(range(1, 34))
     assert all(one.how for one in INVARIANTS)
     assert [one.number for one in INVARIANTS if one.source == "elsewhere"] == [31, 32]
 
@@ -88,6 +88,16 @@ def repeated(token: int, job_id: str = JOB, call: int = 7) -> Record:
         pytest.param(27, case(*RUN, job={**COMPLETED, "result": 49}), id="a result of another run"),
         pytest.param(27, case(job=COMPLETED), id="a result of a run that never ended"),
         pytest.param(30, case(job={**COMPLETED, "status": "failed"}, hostile=True), id="a victim of a hostile job"),
+        pytest.param(
+            33,
+            case(*RUN, job={**COMPLETED, "status": "failed", "error_class": "FleetFull"}),
+            id="a job that was refused",
+        ),
+        pytest.param(
+            33,
+            case(*RUN[:1], Record(2.1, "run-1", "fail", "run", JOB, 50, {"error": "DurabilityUnavailable"})),
+            id="a run that was charged for a replica",
+        ),
     ],
 )
 def test_it_finds(invariant: int, found: Case) -> None:

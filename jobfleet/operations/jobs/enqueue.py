@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobfleet.clock import monotonic, span
-from jobfleet.errors import EncodingError, InvalidJob, StoreUnavailable
+from jobfleet.errors import DurabilityUnavailable, EncodingError, InvalidJob, StoreUnavailable
 from jobfleet.functions.naming import BUILT_IN, CLEANUP, UNDO
 from jobfleet.model import Job, Receipt
 from jobfleet.model.option_types import FAST
@@ -88,7 +88,12 @@ def _check_built_in(name: str, *, is_recurring: bool, is_undo: bool) -> None:
 def _checked(context: FleetContext, sent: Submission) -> Operation[Submission]:
     if context.ignores_levels:
         return sent._replace(level="")
-    yield from check_level(context, sent.level, sent.lane)
+    try:
+        yield from check_level(context, sent.level, sent.lane)
+    except DurabilityUnavailable:
+        if not context.is_of_run:
+            raise
+        return sent._replace(level="")
     return sent
 
 

@@ -80,7 +80,9 @@ class StreamReading:
         """
         rows: list[Chunk] = []
         for one in found:
-            gap = 0 if self.tail and not rows else max(0, one.number - self.number - 1)
+            # A failover may lose chunks; the next ones continue the numbers of their run, but not those of the stream.
+            in_run = one.n - 1 - (self.n if one.token == self.token else 0)
+            gap = 0 if self.tail and not rows else max(0, one.number - self.number - 1, in_run)
             is_restart = self.token not in (0, one.token)
             position = f"{one.token}-{one.n}-{one.number}"
             rows.append(Chunk(decode(one.record, what="chunk"), position, one.token, one.n, is_restart, gap))

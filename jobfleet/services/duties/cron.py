@@ -15,7 +15,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Literal, NamedTuple
 
@@ -43,6 +43,8 @@ log = logging.getLogger("jobfleet.reaper")
 EVERY = 1.0
 LOOK_AT_FUNCTIONS = 5.0
 NEVER = datetime.max.replace(tzinfo=UTC)
+STEP = timedelta(seconds=60)
+"""A mark that is later than now by more than this was set before Redis's clock stepped back."""
 NODE_PATIENCE = 2.0
 """Seconds to wait for a node of a cluster. The turn then fails, and the next one leaves its lanes out."""
 
@@ -149,6 +151,9 @@ class Cron(Service):
             for name, known in self._known.items()
             if known.stored.paused is None and not self._store.is_away(known.lane)
         ]
+        for name in names:
+            if self._known[name].mark - at > STEP and not self._known[name].entry.cron.is_startup:
+                await self._set_back(name, at)
         await self._fire_all(names, at)
         return min([EVERY, *(self._until_next(name, at) for name in names)])
 
@@ -233,6 +238,14 @@ class Cron(Service):
                 await self._store.run(calls.ledger(self._context.keys, row.name, [(mark, note)]))
             since = from_us(max(mark, row.since))
             self._known[row.name] = Known(row, entry, lane, since, quiet_until=since)
+
+    async def _set_back(self, name: str, now: datetime) -> None:
+        """Continue from now, because Redis's clock has stepped back. A fire whose job is known makes no second job."""
+        known = self._known[name]
+        call = calls.set_back(known.lane, name, to_us(now), tolerance_us=round(STEP.total_seconds() * 1e6))
+        mark = from_us(await self._store.run(call))
+        self._known[name] = known._replace(mark=mark, quiet_until=mark)
+        log.warning("cron.set_back entry=%s from=%s to=%s the clock of Redis stepped back", name, known.mark, mark)
 
     async def _fire_all(self, names: Iterable[str], now: datetime) -> None:
         """Carry out what is due, in batches of a lane; raise the first error when everything else is done."""

@@ -115,11 +115,11 @@ ASKS = _named("chunks fleet flow kinds lines outcomes parents queues results ser
 RUNS = _named(
     """acquire_lock beat bury children claim declare drop_steps emit_chunks ended_runs extend_flow gates granted keep
     keep_stacks know leave leave_gates log note_wait pass_gates progress put_back release_lock renew report_runs
-    shorten_kept shut_gate signal steps stop"""
+    shorten_parents shut_gate signal steps stop"""
 )
 LEASES = _named("pause_function paused resume_function set_aside settle tick waiting")
 """What workers do, too, so that a fleet without a reaper recovers the jobs of dead workers."""
-CRON = _named("attend attendants entries fire ledger marks schedule")
+CRON = _named("attend attendants entries fire ledger marks schedule set_back")
 RELAYS = _named("dependants explain flows keep_parents outbox pending_ends precede sequences unwatch unwatch_many")
 KEEPS_UP = _named(
     """commit_samples counts deliver deliveries endings enlist gates gather history hold_samples indexes memory put_back

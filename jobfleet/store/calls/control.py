@@ -136,7 +136,7 @@ def replay(
         edits = {
             job_id: edit._replace(envelope=seals.envelope(job_id, edit.envelope)) for job_id, edit in edits.items()
         }
-    places = [place for job_id in ids for place in (lane.job(job_id), lane.result(job_id))]
+    places = [place for job_id in ids for place in (lane.job(job_id), lane.result(job_id), lane.steps(job_id))]
     fixed = (
         *lane.ready, lane.wake, lane.tries, lane.meta, lane.unique, lane.dlq, lane.dead, lane.totals, lane.watched,
         lane.locks, lane.grouped, lane.gdue, lane.journal, lane.filed, lane.filing,

@@ -88,6 +88,11 @@ def _mark(text: str) -> tuple[int, str]:
     return number_of(at), job_id
 
 
+def set_back(lane: Lane, name: str, to_us: int, *, tolerance_us: int) -> Call[int]:
+    """Set an entry's mark back to a time if it is later by more than the tolerance; return the mark."""
+    return Call(load("set_back"), (lane.fired,), (name, to_us, tolerance_us), lambda reply: int(reply[1]))
+
+
 def unmark(lane: Lane, name: str) -> Call[int]:
     """Delete an entry's mark; return the number of deleted marks."""
     return Call(load("unmark"), (lane.fired,), (name,), lambda reply: int(reply[1]))

@@ -138,7 +138,7 @@ def replace(lane: Lane, entry: Entry, *, key: str, holder: str, ttl_ms: int) -> 
     keys = (
         *lane.ready, lane.wake, lane.meta, lane.expiry, lane.totals, lane.unique, lane.locks, lane.done, lane.watched,
         lane.outbox, lane.journal, lane.grouped, lane.ring, lane.gdue, lane.job(entry.id), lane.job(holder),
-        lane.result(holder), lane.value(holder), *_indexes(lane, entry),
+        lane.result(holder), lane.value(holder), lane.steps(holder), *_indexes(lane, entry),
     )  # fmt: skip
     return Call(load("replace"), keys, (lane.tag, key, holder, ttl_ms, *entry), lambda reply: reply[0].decode())
 

@@ -288,6 +288,13 @@ def keep_parents(lane: Lane, children: Sequence[str], *, ttl_ms: int) -> Call[No
     return Call(load("keep_parents"), keys, (ttl_ms,), lambda _: None)
 
 
+def shorten_parents(lane: Lane, kept_ms: Sequence[tuple[str, int]]) -> Call[int]:
+    """Keep the parents of at most 50 ended jobs for at most so many ms; open jobs are left out. Return how many."""
+    keys = tuple(lane.parents(job_id) for job_id, _ in kept_ms)
+    args = (lane.tag, *[part for row in kept_ms for part in row])
+    return Call(load("shorten_parents"), keys, args, lambda reply: int(reply[1]))
+
+
 def guarded(lane: Lane, job_id: str) -> Call[tuple[bool, list[ParentState]]]:
     """Like `parents`, with whether its guard is still set."""
     return Call(load("parents"), (lane.parents(job_id),), (), lambda reply: (_is_guarded(reply), _sound_parents(reply)))

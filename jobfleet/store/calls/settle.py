@@ -40,7 +40,7 @@ class Completion(NamedTuple):
         duration_us: How long the run took.
     """
 
-    verb: Literal["complete"]
+    verb: Literal["complete", "complete_kept"]
     guard: str
     job_id: str
     token: int
@@ -175,12 +175,12 @@ Item = Completion | BriefCompletion | Failure | Requeue | Wait | Withholding | E
 """One run to settle. The fields are in the order in which the script reads them."""
 
 PAST = {
-    "complete": "completed", "complete_briefly": "completed", "fail": "failed", "retry": "retried",
-    "release": "released", "wait": "released", "park": "parked", "expire": "expired", "move": "moved",
-    "withhold": "withheld",
+    "complete": "completed", "complete_kept": "completed", "complete_briefly": "completed", "fail": "failed",
+    "retry": "retried", "release": "released", "wait": "released", "park": "parked", "expire": "expired",
+    "move": "moved", "withhold": "withheld",
 }  # fmt: skip
 """The past participle of each verb, for logs and metrics."""
-COMPLETED = frozenset(("complete", "complete_briefly"))
+COMPLETED = frozenset(("complete", "complete_kept", "complete_briefly"))
 """The verbs after which the job is completed."""
 REQUEUED = frozenset(("retry", "release", "wait", "park", "withhold"))
 """The verbs after which the job waits again."""
@@ -192,6 +192,15 @@ _new_completion = cast("Callable[[tuple[Any, ...]], Completion]", partial(tuple.
 def complete(job_id: str, token: int, *, record: bytes, ttl_ms: int, duration_us: int) -> Completion:
     """Complete a running job, with the sealed record of the run."""
     return _new_completion(("complete", TOKEN_VALID, job_id, token, record, ttl_ms, duration_us))
+
+
+KEEPS = "k"
+"""The letter of a completion that was refused because its job keeps something: send it again as `with_kept` does."""
+
+
+def with_kept(item: Item) -> Item:
+    """The item; a completion also sets how long what the job has kept stays: its steps, signals, log and output."""
+    return item._replace(verb="complete_kept") if isinstance(item, Completion) else item
 
 
 def complete_briefly(

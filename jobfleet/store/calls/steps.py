@@ -1,4 +1,4 @@
-"""Calls for the steps and signals of a job: keep, shorten_kept, steps, signal, drop_steps and forget_steps."""
+"""Calls for the steps and signals of a job: keep, steps, signal, drop_steps and forget_steps."""
 
 from __future__ import annotations
 
@@ -23,22 +23,25 @@ MOST_BYTES = 4 * 1024 * 1024
 """Maximum total size in bytes of a job's steps and checkpoints."""
 
 
-def keep(lane: Lane, job_id: str, token: int, *, ttl_ms: int, step: str = "", record: bytes = b"") -> Call[str]:
-    """Store the result of a step; without a step only set the lifetime of all. Returns kept, full or lost."""
+def keep(lane: Lane, job_id: str, token: int, *, ttl_ms: int, step: str, record: bytes) -> Call[str]:
+    """Store the result of a step; returns kept, full or lost.
+
+    Args:
+        lane: The lane of the job.
+        job_id: The job.
+        token: The token of its run.
+        ttl_ms: How long the steps are kept after the end of the job, unless it completes.
+        step: The name of the step.
+        record: The encoded result.
+    """
     if lane.seals is not None:
         record = lane.seals.value(record, "step", job_id, step)
     return Call(
         load("keep"),
-        (lane.runs, lane.steps(job_id)),
+        (lane.runs, lane.steps(job_id), lane.meta),
         (job_id, token, ttl_ms, MOST, MOST_BYTES, step, record),
         lambda reply: reply[0].decode(),
     )
-
-
-def shorten_kept(lane: Lane, job_id: str, token: int, *, ttl_ms: int) -> Call[str]:
-    """End the long lifetimes of what a running job has kept for a wait, before it completes. Returns kept or lost."""
-    keys = (lane.runs, lane.steps(job_id), lane.log(job_id), lane.chunks(job_id), lane.parents(job_id))
-    return Call(load("shorten_kept"), keys, (job_id, token, ttl_ms), lambda reply: reply[0].decode())
 
 
 def steps(lane: Lane, job_id: str, name: str = "") -> Call[dict[str, bytes]]:
@@ -77,7 +80,7 @@ def signal(
         record: The encoded value.
         by: Who sends it.
         nonce: The same in each repetition.
-        ttl_ms: How long it is kept after the job is due.
+        ttl_ms: How long it is kept after the end of the job, unless the job completes.
         has_token: Whether it is the signal of a token, which is stored a second time for waits that take no other one.
     """
     proven = record if has_token else b""
@@ -87,7 +90,17 @@ def signal(
         record = lane.seals.value(record, "signal", job_id, name)
     return Call(
         load("signal"),
-        (*lane.ready, lane.steps(job_id), lane.wake, lane.grouped, lane.ring, lane.gdue, lane.journal, lane.totals),
+        (
+            *lane.ready,
+            lane.steps(job_id),
+            lane.wake,
+            lane.grouped,
+            lane.ring,
+            lane.gdue,
+            lane.journal,
+            lane.totals,
+            lane.meta,
+        ),
         (lane.tag, job_id, name, record, who(by), nonce, ttl_ms, MOST, MOST_BYTES, proven),
         lambda reply: reply[2].decode(),
     )

@@ -14,15 +14,18 @@ from functools import partial
 from typing import Any
 
 from jobfleet.errors import JobfleetError, ScriptContractError
+from jobfleet.operations.operation import batches
 from jobfleet.services.confirmations import Confirmations
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.call import Call
+from jobfleet.store.call import Call, in_order
+from jobfleet.store.calls.flow import shorten_parents
 from jobfleet.store.calls.log import Report, progress
-from jobfleet.store.calls.settle import CHUNK, Item, settle
+from jobfleet.store.calls.settle import CHUNK, KEEPS, BriefCompletion, Completion, Item, settle, with_kept
 from jobfleet.store.keys import Lane
 from jobfleet.store.round_trip.barrier import levels_in
 from jobfleet.worker.run.events import RunEvents
 from jobfleet.worker.run.run import Run
+from jobfleet.worker.run.writes.job_log import LEAST_MS
 
 log = logging.getLogger("jobfleet.worker")
 MOST_CHUNKS = 10
@@ -102,13 +105,14 @@ class Completer:
         calls += [
             progress(self._lane, reports[at : at + CHUNK], ttl_ms=self._ttl_ms) for at in range(0, len(reports), CHUNK)
         ]
-        before = calls[notes:]
         first = len(calls)
+        has_more = first > notes
         for number, at in enumerate(range(0, len(items), CHUNK), start=1):
             calls.append(settle(self._lane, items[at : at + CHUNK], child=self._child, nonce=self._nonce, chunk=number))
+        if has_more:
+            calls[notes:] = in_order(calls[notes:])
+        calls += [shorten_parents(self._lane, part) for part in batches(_kept_of_parents(runs, items), CHUNK)]
         try:
-            if before:  # the endings must not overtake them
-                await self._store.teach({call.script for call in before})
             levels = levels_in([run.header for run in runs])
             if levels and self._confirmations is not None:
                 answers = await self._confirmations.run_many(self._lane, calls, levels, what=_named(runs))
@@ -118,13 +122,29 @@ class Completer:
             log.exception("worker.unsent lane=%s jobs=%d their leases run out", self._lane.tag, len(runs))
             answers = [ScriptContractError("the trip of these endings failed")] * len(calls)
         at = 0
-        if any(answer.watched for answer in answers[first:] if not isinstance(answer, JobfleetError)):
+        answers = answers[first : first + -(-len(items) // CHUNK)]
+        if any(answer.watched for answer in answers if not isinstance(answer, JobfleetError)):
             self._events.dependants_ready(self._lane)
-        for answer in answers[first:]:
-            part = runs[at : at + CHUNK]
+        for answer in answers:
+            part: Sequence[Run] = runs[at : at + CHUNK]
             letters = "?" * len(part) if isinstance(answer, JobfleetError) or answer.is_stale else answer.letters
-            self._answer(part, items[at : at + CHUNK], letters)
+            settled: Sequence[Item] = items[at : at + CHUNK]
+            if KEEPS in letters:
+                part, settled, letters = self._without_kept(part, settled, letters)
+            self._answer(part, settled, letters)
             at += CHUNK
+
+    def _without_kept(
+        self, runs: Sequence[Run], items: Sequence[Item], letters: str
+    ) -> tuple[Sequence[Run], Sequence[Item], str]:
+        """Send again the endings of jobs that keep something of which their runs do not know; return the others."""
+        rows = list(zip(runs, items, letters, strict=True))
+        for run, item, letter in rows:
+            if letter == KEEPS:
+                self._items.append(with_kept(item))
+                self._runs.append(run)
+        others = [row for row in rows if row[2] != KEEPS]
+        return [row[0] for row in others], [row[1] for row in others], "".join(row[2] for row in others)
 
     def _answer(self, runs: Sequence[Run], items: Sequence[Item], letters: str) -> None:
         """Hand out the answers to the endings of a chunk. An error must not cost the other runs of the trip theirs."""
@@ -146,6 +166,15 @@ class Completer:
         for task in left:
             task.cancel()
         return not left
+
+
+def _kept_of_parents(runs: Sequence[Run], items: Sequence[Item]) -> list[tuple[str, int]]:
+    """The jobs that have completed and have parents, and for how many ms these are kept: as long as the result."""
+    return [
+        (run.id, max(LEAST_MS, item.value_ttl_ms if isinstance(item, BriefCompletion) else item.ttl_ms))
+        for run, item in zip(runs, items, strict=True)
+        if "parents" in run.header and isinstance(item, Completion | BriefCompletion)
+    ]
 
 
 def _named(runs: Sequence[Run]) -> str:

@@ -17,7 +17,7 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError, JobCancelled
 from jobfleet.functions.arguments.typed_call import INVALID_ARGUMENTS, ArgumentsRefused
 from jobfleet.model import suffix_time_us
-from jobfleet.model.signals import WorkerDraining, found_in, suspension_of
+from jobfleet.model.signals import NotWritten, WorkerDraining, found_in, suspension_of
 from jobfleet.outcome import (
     Broken,
     Cancelled,
@@ -191,6 +191,8 @@ class Conclusions:
     async def _move(self, run: Run, outcome: Outcome, queue: str) -> None:
         try:
             item = await self._mover.move(run, queue)
+        except NotWritten as error:
+            outcome, item = Raised(error), None
         except Exception:  # whatever is wrong, the run must end
             log.exception("job.not_moved job_id=%s queue=%s", run.id, queue, extra={"run": run})
             item = None
@@ -244,7 +246,9 @@ class Conclusions:
             return
         run.ending.item = item
         self._events.concluded(run)
-        if run.has_written or run.has_waited:
+        if run.has_kept:
+            run.ending.item = item = settle.with_kept(item)
+        if run.has_written:
             self._completers[run.lane].add(run, item, *self._writer.last(run, item))
         else:
             self._completers[run.lane].add(run, item)

@@ -13,7 +13,7 @@ from typing import Any
 
 from jobfleet.errors import JobfleetError
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.operation import drive
+from jobfleet.operations.operation import drive_own
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import control, settle
 from jobfleet.store.retention import TOMBSTONE_MS
@@ -45,13 +45,16 @@ class OomMover:
 
         Returns:
             What settles the run; None when the other queue does not accept the job.
+
+        Raises:
+            NotWritten: Nothing can be written now.
         """
         from jobfleet.operations.jobs.moved_job import MovingJob, enqueue_in  # most children never move a job
 
         grant = run.grant
         job = MovingJob(run.id, grant.band, "", grant.meta, grant.envelope, has_started=True)
         try:
-            moved_to = await drive(self._store, enqueue_in(self._context, job, queue))
+            moved_to = await drive_own(self._store, enqueue_in(self._context, job, queue))
         except (JobfleetError, OSError) as error:
             log.error("job.not_moved job_id=%s queue=%s %s", run.id, queue, error)
             return None

@@ -178,14 +178,14 @@ class Run:
 
     @property
     def has_written(self) -> bool:
-        """Whether it has output or used steps, so that more than the ending is sent at its end."""
+        """Whether it has output, so that more than the ending is sent at its end."""
         output = self.output
-        return bool(output.number) or output.log is not None or output.chunks is not None or output.has_steps
+        return bool(output.number) or output.log is not None or output.chunks is not None
 
     @property
-    def has_waited(self) -> bool:
-        """Whether the job has waited for a time or a signal in an earlier run."""
-        return self.grant.meta.startswith("k ")  # lib/ending/wait.lua puts this line first
+    def has_kept(self) -> bool:
+        """Whether the job keeps steps, signals or ends of waits, as far as this run knows."""
+        return self.output.has_steps or self.grant.meta.startswith("k ")  # lib/job/keep_open.lua puts this line first
 
     @property
     def must_stop(self) -> str | None:

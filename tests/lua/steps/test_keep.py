@@ -6,17 +6,19 @@ from jobfleet.store.calls import steps as calls
 from jobfleet.store.calls.steps import keep, steps
 from tests.lua.world import World
 
-TEN_MINUTES = 600_000
+TEN_MINUTES, DECADE = 600_000, 3650 * 86_400_000
 
 
-def test_the_result_of_a_step_is_kept_for_a_while(world: World) -> None:
-    job_id = world.seed.running("a")
+@pytest.mark.parametrize(("meta", "after"), [("", "k 600000"), ("g acme", "k 600000\ng acme"), ("k 5", "k 5")])
+def test_the_result_of_a_step_is_kept_while_the_job_is_open(world: World, meta: str, after: str) -> None:
+    job_id = world.seed.running("a", meta=meta)
     call = keep(world.lane, job_id, 7, ttl_ms=TEN_MINUTES, step="s:charge", record=b"done")
 
     assert world.run(call) == "kept"
 
-    assert world.state() == world.moved({"steps:mail.0.a": {"s:charge": "done", "": "4"}})
-    assert 0 < int(str(world.raw.pttl(world.lane.steps(job_id)))) <= TEN_MINUTES
+    metas = {"meta": {**world.before.get("meta", {}), job_id: after}}
+    assert world.state() == world.moved({"steps:mail.0.a": {"s:charge": "done", "": "4"}, **metas})
+    assert int(str(world.raw.pttl(world.lane.steps(job_id)))) > DECADE
     assert world.again(call) == "kept"
 
 
@@ -36,15 +38,6 @@ def test_a_run_that_was_overtaken_keeps_nothing(world: World) -> None:
     for suffix in "abcd":
         call = keep(world.lane, world.id(suffix), 7, ttl_ms=TEN_MINUTES, step="s:x", record=b"x")
         assert world.refused(call) == "lost"
-
-
-def test_without_a_step_it_says_how_long_all_are_kept(world: World) -> None:
-    job_id = world.seed.running("a")
-    world.run(keep(world.lane, job_id, 7, ttl_ms=TEN_MINUTES, step="s:x", record=b"x"))
-
-    assert world.run(keep(world.lane, job_id, 7, ttl_ms=20_000)) == "kept"
-    assert world.state() == world.before
-    assert 0 < int(str(world.raw.pttl(world.lane.steps(job_id)))) <= 20_000
 
 
 @pytest.mark.parametrize(("most", "bytes_"), [(2, 1000), (1000, 2)])

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import random
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import redis
@@ -141,6 +141,36 @@ async def test_many_skipped_fires_are_one_line(
     (line,) = [one.getMessage() for one in caplog.records if one.getMessage().startswith("cron.skipped")]
     assert skipped > 1
     assert line.endswith(f" fires={skipped}")
+
+
+@pytest.mark.parametrize("is_fresh", [False, True], ids=["the same reaper", "another reaper"])
+async def test_an_entry_fires_again_when_due_after_the_clock_has_stepped_back(
+    fleet: AsyncFleet, store: AsyncStore, redis_url: str, clock: Shifted, raw: redis.Redis, is_fresh: bool
+) -> None:
+    await fleet.cron.add("tick", Cron("* * * * * *", misfire="skip"), job())
+    reapers = [duty(store, redis_url, clock) for _ in range(2)]
+
+    async def fires() -> list[str]:
+        """Let the clock go on until two more jobs are there."""
+        before = len(await ids(fleet))
+        for _ in range(50):
+            for one in reapers:
+                await one.turn()
+            if len(found := await ids(fleet)) >= before + 2:
+                return found
+            clock.ahead += S // 5
+        raise AssertionError(f"{len(found) - before} have fired")
+
+    clock.ahead = 600 * S
+    await fires()
+    clock.ahead = 0
+    if is_fresh:
+        reapers = [duty(store, redis_url, clock) for _ in range(2)]
+    await fires()
+    clock.ahead = 600 * S - S
+    found = await fires()
+
+    assert int(cast("bytes", raw.hget("{jobfleet:default:0}:totals", "enqueued"))) == len(found), "none fired twice"
 
 
 async def first_turn(store: AsyncStore, redis_url: str, clock: Shifted) -> tuple[int, CronDuty]:

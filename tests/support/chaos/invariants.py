@@ -157,6 +157,11 @@ INVARIANTS: tuple[Invariant, ...] = (
         32, "version skew", "elsewhere",
         "one run has one version; tests/e2e/test_two_revisions.py runs two side by side",
     ),
+    Invariant(
+        33, "an open job goes on", "history",
+        "no run fails, and no job is charged, because Redis refuses new jobs for its memory or its replicas",
+        judging.goes_on,
+    ),
 )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
+from jobfleet import DurabilityUnavailable, DurabilityUncertain, FleetFull, StoreUnavailable
 from tests.support.chaos.case import TERMINAL, Asked, Case
 from tests.support.chaos.producer import PLAIN, SIDE
 
@@ -13,6 +14,10 @@ TICKS = "ticks"
 """The queue of the cron entry, which no producer fills."""
 PROBE_LIMIT = 40.0
 """Seconds within which a job must start once the faults have ended: the longest block of an idle child, and some."""
+
+
+REFUSALS = {error.__name__ for error in (FleetFull, DurabilityUnavailable, DurabilityUncertain, StoreUnavailable)}
+"""The errors with which new jobs are refused. What a run writes for itself is not refused."""
 
 
 def nothing_is_lost(case: Case) -> Iterator[str]:
@@ -264,6 +269,16 @@ def results_are_right(case: Case) -> Iterator[str]:
         seen = answer.value["answer"]
         if seen and seen["status"] == "completed" and seen["result"] != seen["fence"]:
             yield f"a waiter for {invoke.id} got {seen['result']} of the run {seen['fence']}"
+
+
+def goes_on(case: Case) -> Iterator[str]:
+    """No run fails, and no job is charged, because Redis refuses new jobs."""
+    for record in case.history:
+        if record.op == "run" and record.kind == "fail" and record.value.get("error") in REFUSALS:
+            yield f"{record.id} was charged for {record.value['error']}"
+    for job_id, state in case.final["jobs"].items():
+        if state and state.get("status") == "failed" and state.get("error_class") in REFUSALS:
+            yield f"{job_id} failed with {state['error_class']}: {state.get('error')}"
 
 
 def nothing_left(case: Case) -> Iterator[str]:

@@ -307,5 +307,5 @@ def _lane(queue: str) -> Any:
 def _shown(one: Any) -> dict[str, Any]:
     return {
         "status": one.status.value, "result": one.result, "fence": one.fence, "retry_count": one.retry_count,
-        "error": one.error,
+        "error": one.error, "error_class": one.error_class,
     }  # fmt: skip

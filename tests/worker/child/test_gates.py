@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -17,7 +18,6 @@ from jobfleet.store.call import Call
 from jobfleet.store.calls.gate.passing import Passed, Room
 from jobfleet.store.calls.gate.state import GateSeen
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.script import Script
 from jobfleet.worker.child.gating.gates import ChildGates
 from jobfleet.worker.run.passage import NotStarted
 
@@ -34,15 +34,12 @@ class Answering:
         self.outcomes: list[object] = []
         self.cannot_fit = cannot_fit
         self.trips: list[list[str]] = []
-        self.taught: list[str] = []
-
-    async def teach(self, scripts: Iterable[Script]) -> None:
-        """Know them."""
-        self.taught = sorted(script.name for script in scripts)
+        self.sources: list[list[str]] = []
 
     async def run_many(self, calls: Sequence[Call[Any]]) -> list[object]:
         """Answer the calls of a trip."""
         self.trips.append([call.script.name for call in calls])
+        self.sources += [re.findall(r"-- after (.*)", call.script.source.decode()) for call in calls]
         return [await self.run(call) for call in calls]
 
     async def run(self, call: Call[Any]) -> object:
@@ -192,7 +189,7 @@ async def test_what_has_ended_counts_before_the_next_run_passes() -> None:
     await gates.passed(run_of("b"), handler_of(1), (), {})
 
     assert store.trips == [["pass_gates"], ["leave_gates", "pass_gates"]]
-    assert (store.taught, store.outcomes) == (["leave_gates", "pass_gates"], ["fail"]), "none may overtake the other"
+    assert (store.sources[-2:], store.outcomes) == ([[], ["leave_gates"]], ["fail"]), "none may overtake the other"
     await gates.close()
 
 

@@ -55,8 +55,8 @@ async def claimed(store: AsyncStore, nonce: int) -> Run:
 class Finished:
     """What a mover returns."""
 
-    def __init__(self, store: AsyncStore) -> None:
-        self.mover = OomMover(store, FleetContext(JobConfig()))
+    def __init__(self, store: AsyncStore, **settings: Any) -> None:
+        self.mover = OomMover(store, FleetContext(JobConfig(**settings)))
 
     async def after(self, run: Run) -> Any:
         run.ending.item = await self.mover.move(run, "roomy")
@@ -109,16 +109,11 @@ async def test_a_job_cancelled_on_its_way_is_cancelled_where_it_went_too(
     assert str(raw.get(ROOMY.result(item.to))).startswith("b'cancelled ")
 
 
-async def test_a_queue_that_takes_no_job_leaves_the_ending_as_it_was(
-    store: AsyncStore, run: Run, raw: redis.Redis
-) -> None:
-    raw.config_set("maxmemory", 1)
-    try:
-        item = await Finished(store).after(run)
-    finally:
-        raw.config_set("maxmemory", 0)
+async def test_a_queue_that_takes_no_job_leaves_the_ending_as_it_was(store: AsyncStore, run: Run) -> None:
+    finished = Finished(store, max_queues=1)
+    await finished.after(run)
 
-    assert item is None
+    assert await finished.mover.move(run, "another") is None
 
 
 async def test_a_job_of_a_group_stands_in_its_group_there(store: AsyncStore, raw: redis.Redis) -> None:

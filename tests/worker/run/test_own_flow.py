@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import pytest
+import redis
 
 from jobfleet import Fleet, Flow, InvalidJob, Job, JobContext, JobStatus
 from jobfleet.functions.registry import Registry
@@ -308,3 +309,26 @@ def test_only_a_run_that_can_ask_reads_how_its_parents_ended(
 
     assert sorted(RAN) == ["part 1", "part 2", "total"]
     assert read == [job.id for job in info.jobs if job.name == "total"]
+
+
+@pytest.mark.parametrize("how", ["completed", "failed", "cancelled"])
+def test_the_parents_of_an_ended_job_are_kept_as_long_as_its_end(
+    fleet: Fleet, registry: Registry, raw: redis.Redis, how: str
+) -> None:
+    async def end() -> None:
+        if how == "failed":
+            raise ValueError(how)
+
+    registry.register(give, name="test.give", fleet=fleet, max_retries=0)
+    registry.register(end, name="test.end", fleet=fleet, max_retries=0)
+    flow = Flow("two")
+    flow.chain(Job("first", "test.give", ("first",)), Job("end", "test.end"))
+    info = fleet.flows.enqueue(flow)
+    (job_id,) = [job.id for job in fleet.flows.get(info.id).jobs if job.name == "end"]
+    if how == "cancelled":
+        assert fleet.cancel(job_id)
+    fleet.run_worker(burst=True)
+
+    assert fleet.poll(job_id).status == how
+    kept = int(str(raw.pttl(fleet.context.keys.lane_of(job_id).parents(job_id))))
+    assert (0 < kept <= 86_400_000) is (how != "failed"), "the replay of a dead letter needs them"

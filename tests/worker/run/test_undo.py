@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from jobfleet import Fleet, InvalidJob, Job, JobContext, JobStatus, undo
 from jobfleet.functions.registry import Registry
 from jobfleet.functions.steps import UNDOS
 from jobfleet.model.explanation import ReasonCode
+from jobfleet.store.aio import AsyncStore
 from jobfleet.worker.run import undoing
 from tests.support.waiting import wait_until
 
@@ -124,6 +126,40 @@ def test_explain_names_the_undo_and_its_state_until_nothing_is_left(fleet: Fleet
     burst_until(fleet, [*DONE, *UNDONE])
     wait_until(lambda: fleet.poll(facts["undo"]).status.is_final, timeout=30, why="the undo has ended")
     assert undoing_of(job_id) == {}
+
+
+def test_a_job_that_is_cancelled_while_its_undo_is_enqueued_is_undone_at_once(
+    fleet: Fleet, enqueue: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = asyncio.Event()
+
+    async def saga(ctx: JobContext) -> None:
+        try:
+            await ctx.step("hotel", do, "hotel", undo=undo)
+        except asyncio.CancelledError:
+            stopped.set()
+            raise
+
+    run_many = AsyncStore.run_many
+
+    async def interrupted(store: AsyncStore, calls: Any, **options: Any) -> Any:
+        answers = await run_many(store, calls, **options)
+        if [call.script.name for call in calls] == ["block"]:
+            assert await asyncio.to_thread(fleet.cancel, job_id)
+            async with asyncio.timeout(20):
+                await stopped.wait()
+        return answers
+
+    job_id = enqueue(saga)
+    monkeypatch.setattr(AsyncStore, "run_many", interrupted)
+
+    def undone() -> bool:
+        fleet.run_worker(burst=True)
+        found = [one.facts for one in fleet.explain(job_id).reasons if one.code is ReasonCode.UNDOING]
+        return fleet.poll(job_id).status is JobStatus.CANCELLED and not found
+
+    wait_until(undone, timeout=20, why="the undo has run")
+    assert RAN == []
 
 
 def test_a_sleeping_job_that_is_cancelled_is_undone(fleet: Fleet, enqueue: Callable[..., str]) -> None:

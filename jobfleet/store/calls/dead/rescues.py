@@ -109,7 +109,14 @@ def drop_letters(lane: Lane, ids: Sequence[str]) -> Call[int]:
 
 def undo_replay(lane: Lane, ids: Sequence[str], *, ttl_ms: int) -> Call[str]:
     """Make dead letters again of at most 50 jobs; return one letter each: u undone, k it has started or has no copy."""
-    places = [place for job_id in ids for place in (lane.job(job_id), lane.result(job_id), lane.rescued(job_id))]
+    places = [
+        place
+        for job_id in ids
+        for place in (
+            lane.job(job_id), lane.result(job_id), lane.rescued(job_id), lane.steps(job_id), lane.log(job_id),
+            lane.chunks(job_id), lane.parents(job_id),
+        )
+    ]  # fmt: skip
     fixed = (
         *lane.ready, lane.tries, lane.meta, lane.unique, lane.expiry, lane.dlq, lane.dead, lane.totals, lane.watched,
         lane.journal, lane.grouped, lane.ring, lane.gdue,

@@ -18,7 +18,7 @@
 --         16 journal    stream  lifecycle events
 --         17 filed      zset    names with the entries and ids of their letters
 --         18 filing     hash    id → what is filed of its letter; mark
---         19..* job:<id> string job:<id> and result:<id>, two keys per item
+--         19..* job:<id> string job:<id>, result:<id> and steps:<id>, three keys per item
 -- READS   runs          hash    id → run
 --         dependants:<id> zset  who waits for it
 --         job:<id>      string  whether the holder of a key is open
@@ -39,6 +39,7 @@
 -- @include lib/events/journal
 -- @include lib/base/meta
 -- @include lib/job/unique
+-- @include lib/job/keep_open
 -- @include lib/group/stand_with
 -- @include lib/dead/filed
 
@@ -60,7 +61,7 @@ local words, letters, seen, taken, watched, ids = {}, {}, {}, {}, {}, {}
 for i = 1, (#ARGV - 2) / 3 do
   local at = 3 * i
   local id, entry = ARGV[at], ARGV[at + 1]
-  local job_key, result_key = KEYS[17 + 2 * i], KEYS[18 + 2 * i]
+  local job_key, result_key = KEYS[16 + 3 * i], KEYS[17 + 3 * i]
   local letter = entry_of(id)
   letters[i] = letter or false
   if seen[id] or redis.call('EXISTS', job_key) == 1 or redis.call('HEXISTS', tag .. 'runs', id) == 1 then
@@ -101,6 +102,10 @@ for i = 1, #words do
     redis.call('HSET', KEYS[6], id, tries)
     local meta = string.gsub(string.gsub('\n' .. letter.meta, '\nx %d+', ''), '^\n', '')
     if meta ~= '' then redis.call('HSET', KEYS[7], id, meta) end
+    if redis.call('PTTL', KEYS[18 + 3 * i]) > -2 then
+      keep_open(KEYS[7], id, '2592000000')
+      outlive(KEYS[18 + 3 * i])
+    end
     local key = meta_field(meta, 'u')
     if key and not taken[key].is_held then
       local value, till = lock_for(id, meta_field(meta, 's'), now)
@@ -108,8 +113,8 @@ for i = 1, #words do
       if till > 0 then redis.call('ZADD', KEYS[13], int(till), key) end
     end
     stand_with(KEYS[1 + tonumber(letter.band)], lane, meta, letter.band, now, id)
-    redis.call('SET', KEYS[17 + 2 * i], envelope)
-    redis.call('UNLINK', KEYS[18 + 2 * i])
+    redis.call('SET', KEYS[16 + 3 * i], envelope)
+    redis.call('UNLINK', KEYS[17 + 3 * i])
     redis.call('XDEL', KEYS[9], letter.entry)
     redis.call('HDEL', KEYS[10], id)
     unfile(KEYS[17], KEYS[18], {id}, {notes[i]})

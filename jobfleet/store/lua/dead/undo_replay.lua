@@ -16,7 +16,7 @@
 --         14 grouped    zset    waiting jobs of groups
 --         15 ring       zset    groups by their turn
 --         16 gdue       zset    groups by the time of the next check of their turn (µs)
---         17..* job:<id> string job:<id>, result:<id> and rescued:<id>, three keys per item
+--         17..* job:<id> string job:<id>, result:<id>, rescued:<id>, steps:<id>, log:<id>, chunks:<id>, parents:<id>, seven keys per item
 -- READS   runs          hash    id → run
 --         conf          hash    journal
 --         listeners     string  whether the events have a listener
@@ -35,6 +35,7 @@
 -- @include lib/events/event
 -- @include lib/ending/batch
 -- @include lib/ending/letters
+-- @include lib/ending/kept
 
 local tag, ttl = ARGV[1], ARGV[2]
 local keys = {
@@ -52,7 +53,11 @@ end
 local items, letters, seen = {}, {}, {}
 for i = 1, #ARGV - 2 do
   local id = ARGV[2 + i]
-  local item = {id = id, job_key = KEYS[14 + 3 * i], result_key = KEYS[15 + 3 * i], copy_key = KEYS[16 + 3 * i]}
+  local at = 10 + 7 * i
+  local item = {
+    id = id, job_key = KEYS[at], result_key = KEYS[at + 1], copy_key = KEYS[at + 2], steps_key = KEYS[at + 3],
+    log_key = KEYS[at + 4], chunks_key = KEYS[at + 5], parents_key = KEYS[at + 6],
+  }
   items[i], letters[i] = item, 'k'
   item.tries, item.meta = redis.call('HGET', keys.tries, id), redis.call('HGET', keys.meta, id)
   item.copy = redis.call('HMGET', item.copy_key, 'reason', 'band', 'tries', 'meta', 'record', 'died')
@@ -82,6 +87,7 @@ for i = 1, #items do
     count(batch, 'retrying', -1)
     item.is_failure = true
     forget(batch, item)
+    shorten_kept(item, ttl)
     if item.watched_before then redis.call('HDEL', keys.watched, item.id) end
     batch.jobs[#batch.jobs + 1] = item.copy_key
     note(batch, 'failed', item.id, '0', reason .. ' 0 ' .. band .. ' undone', item.envelope, record, tries)

@@ -21,8 +21,9 @@
 --         19 job:<holder> string envelope of the replaced job
 --         20 result:<holder> string its ending
 --         21 value:<holder> string record of its ending, if it is stored for a shorter time
---         22 indexes    zset    index → time of its next cleaning (µs)
---         23..* index:<name> zset each index of the new job
+--         22 steps:<holder> hash its signals
+--         23 indexes    zset    index → time of its next cleaning (µs)
+--         24..* index:<name> zset each index of the new job
 -- READS   tries         hash    id → tries
 --         steps:<id>    hash    whether the holder of a key has begun to wait, under @
 --         conf          hash    paused, journal
@@ -52,6 +53,7 @@
 -- @include lib/events/event
 -- @include lib/ending/batch
 -- @include lib/ending/ended
+-- @include lib/ending/kept
 -- @include lib/job/index
 
 local tag, key, holder, ttl, id, when = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[7]
@@ -74,7 +76,8 @@ if not band or not value or lock_of(value).id ~= holder or redis.call('HEXISTS',
   return {'changed'}
 end
 local item = {
-  id = holder, job_key = KEYS[19], result_key = KEYS[20], value_key = KEYS[21], meta = redis.call('HGET', KEYS[6], holder),
+  id = holder, job_key = KEYS[19], result_key = KEYS[20], value_key = KEYS[21], steps_key = KEYS[22],
+  meta = redis.call('HGET', KEYS[6], holder),
   watched = redis.call('HGET', KEYS[12], holder), envelope = redis.call('GET', KEYS[19]) or '',
 }
 local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'journal')
@@ -93,6 +96,7 @@ if till > 0 then redis.call('ZADD', KEYS[10], int(till), key) end
 write_indexes(indexes, tag, now)
 leave(batch, keys, item, band - 1, score)
 write_ended(batch, item, 'cancelled', ttl, 'replaced-by:' .. id)
+shorten_kept(item, ttl, true)
 count(batch, 'enqueued', 1)
 stand(batch, keys, {id = id, meta = meta}, tonumber(ARGV[6]), tonumber(due))
 batch.woken = is_now

@@ -42,6 +42,7 @@
 --         11..* item    text    their records; then for each other item: verb, guard, id, token, arguments of the verb
 -- FLAGS   allow-oom
 -- RETURNS {"settled", now, watched, letters}   s settled, d done already, l lost, c cancelled instead, a alive, h held
+--         k the job keeps something: send it again as complete_kept
 --         {"settled", now, watched, letters, skipped}   skipped: the error of what the second attempt has left out
 --         watched: how many of them have dependants; for a repetition, the number of endings in the outbox
 --         {"stale"}
@@ -76,7 +77,8 @@ local ids, starts, at = {}, {}, 11 + alike
 local begin = #tag + 5  -- an id starts after the tag and "job:"
 for n = 1, alike do ids[n] = sub(KEYS[24 + n], begin) end
 local TAKES = ARGV[at]
-  and {complete = 3, complete_briefly = 4, fail = 5, retry = 2, release = 2, wait = 4, park = 2, expire = 1, move = 2, withhold = 2}
+  and {complete = 3, complete_kept = 3, complete_briefly = 4,
+    fail = 5, retry = 2, release = 2, wait = 4, park = 2, expire = 1, move = 2, withhold = 2}
 while ARGV[at] do
   local n = #ids + 1
   starts[n], ids[n] = at, ARGV[at + 2]
@@ -308,7 +310,9 @@ else
     local token = item.token
     if not run or string.sub(run, 1, #token + 1) ~= token .. '|' then return settled_before(item) and 'd' or 'l' end
     item.ran = true
-    if item.verb == 'complete' or item.verb == 'complete_briefly' then return 's' end
+    -- Somebody has sent it a signal meanwhile, or an earlier run has kept something.
+    if not item.steps_key and meta_field(item.meta or '', 'k') then return 'k' end
+    if string.find(item.verb, '^complete') then return 's' end
     item.run = run_parts(run)
     -- A run with a result is over, whatever a supervisor or a reaper makes of its lease: only its removal is missing.
     if child == '' and settled_before(item) then
@@ -372,14 +376,18 @@ else
       elseif letter == 'c' then
         write_ended(batch, item, 'cancelled', 86400000, string.match(item.run.cancel, '^[^@]*'))
         shorten_kept(item, 86400000, true)
+      elseif item.verb == 'complete_kept' then
+        complete(batch, item, unpack(takes))
+        shorten_completed(item, takes[2])
       elseif item.verb == 'complete' or item.verb == 'complete_briefly' then
         complete(batch, item, unpack(takes))
+        if item.meta and meta_field(item.meta, 'k') then shorten_completed(item, takes[4] or takes[2]) end
       elseif item.verb == 'fail' then
         fail(batch, item, unpack(takes))
         shorten_kept(item, takes[2])
       elseif item.verb == 'expire' then
         write_ended(batch, item, 'expired', takes[1], '-')
-        shorten_kept(item, takes[1])
+        shorten_kept(item, takes[1], true)
       elseif item.verb == 'move' then
         move(batch, item, unpack(takes))
         shorten_kept(item, takes[1], true)

@@ -11,8 +11,8 @@
 --         9 gdue        zset    groups by the time of the next check of their turn (µs)
 --         10 journal    stream  lifecycle events
 --         11 totals     hash    counts
+--         12 meta       hash    id → clear record
 -- READS   job:<id>      string  envelope
---         meta          hash    id → clear record
 --         tries         hash    id → tries
 --         dead          hash    id → entry in dlq
 --         result:<id>   string  its ending
@@ -24,11 +24,11 @@
 --         4 record      text    its encoded value
 --         5 who         text    requester; - if unknown
 --         6 nonce       text    the same in each repetition
---         7 ttl         int     ms for which it is kept after the job is due
+--         7 ttl         int     ms for which it is kept after the end of the job
 --         8 most        int     maximum number of records per job
 --         9 most_bytes  int     maximum number of bytes per job
 --         10 proven     text    the record under the name that only tokens send, \31 and the name; empty without a token
--- FLAGS   -
+-- FLAGS   allow-oom
 -- GUARDS  deadline once
 -- RETURNS {"signalled", now, letter}   s sent, k another one came first (that of a token is stored all the same), f final,
 --         u unknown, m the job keeps too much
@@ -40,6 +40,7 @@
 -- @include lib/events/event
 -- @include lib/ending/batch
 -- @include lib/waiting/score
+-- @include lib/job/keep_open
 
 local tag, id, field, record, nonce, proven = ARGV[1], ARGV[2], 'x:' .. ARGV[3], ARGV[4], ARGV[6], ARGV[10]
 local has_token, own = proven ~= '', 'x:\31' .. ARGV[3]
@@ -70,18 +71,18 @@ local due = score and (is_blocked(score) and now + 31536000000000 or due_of_scor
 local till, name = string.match(redis.call('HGET', KEYS[5], '@') or '', '^(%d+) (.*)$')
 local is_named = (name == ARGV[3] and not is_second) or (has_token and name == '\31' .. ARGV[3])
 local is_awaited = place and is_named and not is_withheld(score) and due > now and int(due) == till
-local item = {id = id, meta = place and redis.call('HGET', tag .. 'meta', id) or nil}
+local item = {id = id, meta = place and redis.call('HGET', KEYS[12], id) or nil}
 item.tries = redis.call('HGET', tag .. 'tries', id) or nil
 local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'journal')
-local kept = tonumber(ARGV[7]) + math.max(0, due - now) / 1000
 
 local batch = new_batch(now)
 batch.paused, batch.journal, batch.heard = conf[1], conf[2], is_heard(tag)
 local head = stamp .. ' ' .. nonce .. '\n'
+keep_open(KEYS[12], id, ARGV[7])
 if not is_second then redis.call('HSET', KEYS[5], field, head .. record) end
 if has_token then redis.call('HSET', KEYS[5], own, head .. proven) end
 redis.call('HSET', KEYS[5], '', int(held))
-if redis.call('PTTL', KEYS[5]) < kept then redis.call('PEXPIRE', KEYS[5], int(kept)) end
+outlive(KEYS[5])
 if is_awaited then
   if tonumber(score) < 0 then leave(batch, keys, item, place, score) end
   stand(batch, keys, item, place, now)

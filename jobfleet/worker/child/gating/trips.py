@@ -14,7 +14,7 @@ from typing import Any
 from jobfleet.errors import ScriptContractError
 from jobfleet.model.gates import BREAKER, Demand
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.call import Call
+from jobfleet.store.call import Call, in_order
 from jobfleet.store.calls.gate import passing as calls
 from jobfleet.store.calls.gate.passing import Leaving, Passed, Passing, Room
 from jobfleet.store.keys import Keyspace
@@ -125,8 +125,7 @@ class GateTrips:
     async def _sent(self, trip: Sequence[Call[Any]]) -> list[Any]:
         """Return the answer to each call, or the error in which it has ended."""
         try:
-            await self._store.teach({call.script for call in trip})
-            return await self._store.run_many(trip)
+            return await self._store.run_many(in_order(trip))
         except Exception as error:  # noqa: BLE001 - each run ends with it
             return [error] * len(trip)
 

@@ -15,6 +15,7 @@ from jobfleet.functions.registry import REGISTRY
 from jobfleet.functions.running.addition import FlowAddition
 from jobfleet.functions.running.tracing import Tracer
 from jobfleet.functions.sealed_addition import seal_flow_addition
+from jobfleet.model.signals import NotWritten
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Grant
 from jobfleet.worker.run.run import Run
@@ -182,6 +183,8 @@ class IsolatedRun(Run):
 
 def _error(name: str, text: str) -> Exception:
     """The error of a request. An error that is not one of jobfleet becomes a `JobfleetError` with its name and text."""
+    if name == NotWritten.__name__:
+        return NotWritten(text)
     kind = getattr(jobfleet.errors, name, None)
     if not isinstance(kind, type) or not issubclass(kind, JobfleetError):
         return JobfleetError(f"{name}: {text}")

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from jobfleet.errors import InvalidJob, JobCancelled
 from jobfleet.functions.steps import TOKEN
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.call import Call
 from jobfleet.store.calls import steps as calls
 from jobfleet.worker.run.events import RunEvents
 from jobfleet.worker.run.run import Run
+
+_writing: set[asyncio.Task[Any]] = set()
+T = TypeVar("T")
+
+
+async def shielded(write: Coroutine[Any, Any, T]) -> T:
+    """Write something to its end, even if the awaiting task is cancelled."""
+    task = asyncio.ensure_future(write)
+    _writing.add(task)
+    task.add_done_callback(_writing.discard)
+    return await asyncio.shield(task)
 
 
 class StepWriter:
@@ -18,18 +30,17 @@ class StepWriter:
 
     Args:
         store: The connection, with endless patience: an outage must not lose the result of a step.
-        ttl_ms: How long results are kept while the job has not completed: as long as it may be replayed.
+        ttl_ms: How long results are kept after the end of a job that has not completed: as long as it may be replayed.
         events: Receives runs that have lost their lease.
 
     Attributes:
-        ttl_ms: How long results are kept.
+        ttl_ms: How long results are kept then.
     """
 
     def __init__(self, store: AsyncStore, *, ttl_ms: int, events: RunEvents) -> None:
         self._store = store
         self.ttl_ms = ttl_ms
         self._events = events
-        self._keeping: set[asyncio.Task[str]] = set()
 
     async def read(self, run: Run) -> dict[str, bytes]:
         """The results that earlier runs and this one have stored."""
@@ -44,10 +55,7 @@ class StepWriter:
             JobCancelled: Another run owns the job by now.
         """
         call = calls.keep(run.lane, run.id, run.token, ttl_ms=self.ttl_ms, step=key, record=record)
-        task = asyncio.ensure_future(self._store.run(call))
-        self._keeping.add(task)
-        task.add_done_callback(self._keeping.discard)
-        word = await asyncio.shield(task)
+        word = await shielded(self._store.run(call))
         if word == "lost":
             self._events.lost(run)
             raise JobCancelled(f"{run.id} is to stop: another run owns it by now.", job_id=run.id)
@@ -59,7 +67,3 @@ class StepWriter:
                 f"signals, or {calls.MOST_BYTES // 1024**2} MiB of them; enqueue a job that continues, and return.",
                 field="token" if is_token else "step",
             )
-
-    def end(self, run: Run, ttl_ms: int) -> Call[str]:
-        """The call that sets how long the steps of a completed job are kept."""
-        return calls.keep(run.lane, run.id, run.token, ttl_ms=max(1, ttl_ms))

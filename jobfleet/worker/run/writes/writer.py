@@ -11,7 +11,7 @@ from jobfleet.config import JobConfig
 from jobfleet.functions.steps import UNDO
 from jobfleet.model import JobStatus
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.operation import drive
+from jobfleet.operations.operation import drive_own
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls import inspect
@@ -23,10 +23,10 @@ from jobfleet.worker.run.events import RunEvents
 from jobfleet.worker.run.run import Run
 from jobfleet.worker.run.stop_ladder import StopLadder
 from jobfleet.worker.run.writes.chunks import ChunkWriter
-from jobfleet.worker.run.writes.job_log import LEAST_MS, JobLogWriter
+from jobfleet.worker.run.writes.job_log import JobLogWriter
 from jobfleet.worker.run.writes.locks import Locks
 from jobfleet.worker.run.writes.progress import ProgressWriter
-from jobfleet.worker.run.writes.steps import StepWriter
+from jobfleet.worker.run.writes.steps import StepWriter, shielded
 
 if TYPE_CHECKING:
     from jobfleet.functions.registry import Registry
@@ -64,7 +64,7 @@ class RunWriter:
     ) -> None:
         self._store = store
         self._ladder = ladder
-        self._context = FleetContext(config, registry)
+        self._context = FleetContext(config, registry, is_of_run=True)
         self._locks = Locks(store, self._context.keys)
         self.loop = asyncio.get_running_loop()
         self.is_draining = False
@@ -89,24 +89,18 @@ class RunWriter:
         self.step_writer = StepWriter(store, ttl_ms=max(failed_ms, round(config.dead_ttl * 1000)), events=events)
 
     def last(self, run: Run, item: Item) -> tuple[Report | None, Sequence[Call[Any]]]:
-        """What is sent with the end of a run: the last report, and calls for its log, its output and its steps."""
+        """What is sent with the end of a run: the last report, and calls for its log and its output."""
         report = self.progress_writer.take(run) if run.output.number else None
-        if not run.has_waited and run.output.log is None and run.output.chunks is None and not run.output.has_steps:
+        if run.output.log is None and run.output.chunks is None:
             return report, ()
         ttl_ms: int | None = None
-        if item.verb == "complete":
-            ttl_ms = item.ttl_ms
-        elif item.verb == "complete_briefly":
+        if item.verb == "complete_briefly":
             ttl_ms = item.value_ttl_ms
+        elif item.verb in {"complete", "complete_kept"}:
+            ttl_ms = item.ttl_ms
         calls: list[Call[Any]] = [*self.log_writer.calls(run.lane, self.log_writer.take(run, ttl_ms))]
         if run.output.chunks is not None:
             calls += self.chunk_writer.end(run, ttl_ms)
-        if run.output.has_steps and ttl_ms is not None:
-            calls.append(self.step_writer.end(run, ttl_ms))
-        elif run.output.has_steps and item.verb == "fail":  # a long wait may have prolonged their lifetime
-            calls.append(self.step_writer.end(run, self.step_writer.ttl_ms))
-        if run.has_waited and ttl_ms is not None:  # of other endings, the script that settles the run does it
-            calls.append(step_calls.shorten_kept(run.lane, run.id, run.token, ttl_ms=max(LEAST_MS, ttl_ms)))
         return report, calls
 
     def report(self, run: Run, value: float, message: str, details: Mapping[str, object] | None) -> None:
@@ -144,18 +138,24 @@ class RunWriter:
         Raises:
             InvalidJob: The job has stored too much.
             JobCancelled: Another run owns the job by now.
+            NotWritten: The job that undoes the steps cannot be enqueued now.
         """
         await self.step_writer.keep(run, key, record)
         if key == UNDO:  # the name of the job that undoes the steps, which is to be there before they start
             from jobfleet.operations.flows.callbacks import undo_later
 
-            await drive(self._store, undo_later(self._context, run.id, decode(record, what="undo")))
+            work = undo_later(self._context, run.id, decode(record, what="undo"))
+            await shielded(drive_own(self._store, work))  # half-written, it would stay blocked until a sweep
 
     async def extend_flow(self, run: Run, addition: FlowAddition) -> list[str]:
-        """Add jobs to the flow of a run's job. If this is cancelled halfway, the next run of the job completes it."""
+        """Add jobs to the flow of a run's job. If this is cancelled halfway, the next run of the job completes it.
+
+        Raises:
+            NotWritten: They cannot be added now.
+        """
         from jobfleet.operations.flows.extend import extend_flow
 
-        return await drive(self._store, extend_flow(self._context, run.id, str(run.header["flow"]), addition))
+        return await drive_own(self._store, extend_flow(self._context, run.id, str(run.header["flow"]), addition))
 
     async def undo(self, job_id: str, names: Sequence[str]) -> Mapping[str, bytes] | None:
         """Delete records of the steps of an ended job, and return those that are left; None if the job is open."""

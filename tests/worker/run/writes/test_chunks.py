@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 
 from jobfleet import AsyncFleet, Chunk, EncodingError, Fleet, InvalidJob, JobContext, JobNotFound, JobStatus
+from jobfleet.codec import encode
 from jobfleet.functions.registry import Registry
+from jobfleet.operations.jobs.stream import StreamReading
+from jobfleet.store.calls.log import StoredChunk
 from jobfleet.store.keys import Keyspace
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Working
@@ -280,3 +283,25 @@ def test_a_context_without_a_worker_records_chunks() -> None:
     asyncio.run(on_loop(ctx))
 
     assert ctx.port.emitted == VALUES * 2  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("after", "stored", "dropped"),
+    [
+        (None, [(7, 1, 1), (7, 2, 2), (7, 3, 3)], [0, 0, 0]),
+        (None, [(7, 3, 3), (7, 4, 4)], [2, 0]),
+        (None, [(7, 1, 1), (7, 4, 2), (7, 5, 3)], [0, 2, 0]),
+        ("7-3-3", [(7, 4, 2), (7, 7, 3)], [0, 2]),
+        (None, [(7, 1, 1), (9, 1, 2), (9, 2, 3)], [0, 0, 0]),
+        (None, [(7, 1, 1), (9, 3, 2)], [0, 2]),
+        (None, [(7, 1, 1), (9, 2, 5)], [0, 3]),
+    ],
+    ids=["none", "trimmed", "lost", "lost-after-a-position", "a-run", "lost-in-a-run", "trimmed-over-runs"],
+)
+def test_a_reader_is_told_how_many_chunks_are_missing(
+    after: str | None, stored: list[tuple[int, int, int]], dropped: list[int]
+) -> None:
+    reading = StreamReading.after("mail.0.a", after, None)
+    found = [StoredChunk(token, n, number, encode("x", what="chunk")) for token, n, number in stored]
+
+    assert [chunk.dropped for chunk in reading.take(found, is_more=False)] == dropped

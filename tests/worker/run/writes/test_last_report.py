@@ -11,6 +11,7 @@ import redis
 
 from jobfleet import Fleet, Job, JobContext, JobStatus, ProgressCallback
 from jobfleet.functions.registry import Registry
+from jobfleet.store.script import load
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Working
 
@@ -52,6 +53,26 @@ def test_lines_of_a_short_jobs_log_are_stored_there_too(fleet: Fleet, registry: 
     fleet.run_worker(burst=True)
 
     assert [line.text for line in fleet.logs(_run(fleet, job.job()))] == ["noted"]
+
+
+def test_what_a_short_job_has_written_survives_a_flush_of_scripts_after_which_others_can_settle(
+    fleet: Fleet, registry: Registry, raw: redis.Redis
+) -> None:
+    async def speak(ctx: JobContext, *, flushes: bool) -> None:
+        if flushes:
+            raw.script_flush()
+            raw.script_load(load("settle").source.decode())
+        ctx.log.warning("noted")
+        ctx.progress(0.5, "half")
+        await ctx.emit("said")
+
+    job = registry.register(speak, name="test.speak", fleet=fleet)
+    _run(fleet, job.job(flushes=False))
+    job_id = _run(fleet, job.job(flushes=True))
+
+    assert [line.text for line in fleet.logs(job_id)] == ["noted"]
+    assert fleet.poll(job_id).progress_message == "half"
+    assert [chunk.value for chunk in fleet.stream(job_id)] == ["said"]
 
 
 def _run(fleet: Fleet, job: Job) -> str:

@@ -1,16 +1,32 @@
 -- @include lib/base/meta
 
--- A job has ended, and its result is kept for `ttl` ms. What was kept for a wait may have a lifetime of years: shorten it.
--- The steps are kept as the clear record says, for a replay and for the job that undoes them. A revision that did not write
--- this has only ever shortened the steps of cancelled jobs, to 30 days.
-local function shorten_kept(item, ttl, is_cancelled)
+-- A job has ended, and its result is kept for `ttl` ms. What an open job has kept has no other end: give it one.
+-- The steps of a job that has not completed are kept as the clear record says, for a replay, and for a month if they are to
+-- be undone. A revision that did not write this has only ever shortened the steps of cancelled jobs, to a month.
+local MONTH = 30 * 86400000
+
+local function shorten(key, most)
+  local left = redis.call('PTTL', key)
+  if left == -1 or left > most then redis.call('PEXPIRE', key, string.format('%.0f', most)) end
+end
+
+local function shorten_kept(item, ttl, has_no_letter)
   local own = item.meta and meta_field(item.meta, 'k')
-  local function shorten(key, most)
-    if redis.call('PTTL', key) > most then redis.call('PEXPIRE', key, string.format('%.0f', most)) end
+  if own or has_no_letter then
+    local most = tonumber(own or MONTH)
+    if most < MONTH and redis.call('HEXISTS', item.steps_key, 'u:') == 1 then most = MONTH end
+    shorten(item.steps_key, most)
   end
-  if own or is_cancelled then shorten(item.steps_key, tonumber(own or 30 * 86400000)) end
+  -- A dead letter needs its parents for a replay.
+  if has_no_letter and item.parents_key then shorten(item.parents_key, math.max(60000, tonumber(ttl))) end
   if own then
     local most = math.max(60000, tonumber(ttl))
     for _, key in ipairs({item.log_key, item.chunks_key, item.parents_key}) do shorten(key, most) end
   end
+end
+
+-- The same for a job that has completed: nobody needs its steps any more, except to read them beside its result.
+local function shorten_completed(item, ttl)
+  shorten(item.steps_key, tonumber(ttl))
+  for _, key in ipairs({item.log_key, item.chunks_key, item.parents_key}) do shorten(key, math.max(60000, tonumber(ttl))) end
 end

@@ -1,18 +1,19 @@
 -- @include lib/base/number
 -- @include lib/base/meta
 -- @include lib/ending/batch
+-- @include lib/job/keep_open
 
 -- wait: running → scheduled, until a time or a signal. ARGV of an item: key, name (empty: only a time), delay (µs), ttl
 -- (ms). The first run of a wait decides its end. A signal that was sent in the meantime makes the job due at once.
 -- The job waits as long as it is due at the time in the field "@"; the signal script compares the two.
--- What the next run and the readers need is kept until then; k in the clear record has the ttl for the end of the job.
+-- What the readers need is kept until then; k in the clear record has the ttl for the end of the job.
 local function wait(batch, keys, item, key, name, delay, ttl)
   local steps = item.steps_key
   local till = tonumber(redis.call('HGET', steps, 'w:' .. key) or '') or batch.now + tonumber(delay)
   local due = name ~= '' and redis.call('HEXISTS', steps, 'x:' .. name) == 1 and batch.now or till
   local kept = math.max(0, till - batch.now) / 1000 + tonumber(ttl)
   redis.call('HSET', steps, 'w:' .. key, int(till), '@', int(till) .. ' ' .. name)
-  redis.call('PEXPIRE', steps, int(kept))
+  outlive(steps)
   for _, one in ipairs({item.log_key, item.chunks_key, item.parents_key}) do
     local left = redis.call('PTTL', one)
     if left >= 0 and left < kept then redis.call('PEXPIRE', one, int(kept)) end
