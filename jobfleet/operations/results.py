@@ -155,6 +155,7 @@ def _ended(job_id: str, found: Final, limits: Limits, *, is_checked: bool) -> Jo
     if is_record(found.body):
         fields = _fields_of(found.body, limits, is_checked=is_checked)
         if isinstance(fields.get(_REFUSED), _Forged):  # its status is a claim, too
+            fields = {**fields, "error_class": BAD_SIGNATURE, "error_type": None, "traceback": None}
             return _failed(job_id, fields, b"", BAD_SIGNATURE, at=found.at, token=found.token)
         if found.status == JobStatus.FAILED:
             return _failed(job_id, fields, found.progress, found.reason, at=found.at, token=found.token)

@@ -112,7 +112,7 @@ def _opened(seals: Seals, job_id: str, stored: dict[str, bytes]) -> dict[str, by
         elif name.startswith(WAIT):
             key = name.removeprefix(WAIT)
             seal = stored.get(SEAL + key, b"")
-            if not seals.requires or seals.open_value(seal, WAIT_END, job_id, key) == record:
+            if not seals.requires or (seal and seals.open_value(seal, WAIT_END, job_id, key) == record):
                 found[name] = record
             elif not seal and not seals.sealer.is_bound:
                 found[UNSEALED + key] = record

@@ -339,7 +339,7 @@ class Conclusions:
             if not ttl_ms:  # with keys, the archive gets a sealed record without the value: it takes no other ending
                 self._large.discard(run.key)
                 record = b"" if run.lane.seals is None else seal_record(self._fields(run, duration))
-        elif run.lane.seals is None or handler is None or KEEP_LAST not in handler.function.options:
+        elif run.lane.seals is None or handler is None or KEEP_LAST not in handler.function.given:
             return settle.complete(run.id, run.token, record=record, ttl_ms=ttl_ms, duration_us=duration)
         # The line may outlive the record. With keys it has a proof, so that is done for each function with `keep_last`.
         return settle.complete_briefly(

@@ -15,8 +15,7 @@
 --         listeners     string  whether the events have a listener
 -- ARGV    1 tag         text    the lane's prefix
 --         2 ttl         int     ms that the parents are remembered after the job is due
---         3..* ending   text    per ending: parent, its status (gone: it is unknown) with a proof if it has one, record, number
---                               of items; of each the dependant
+--         3..* ending   text    per ending: parent, status (gone: it is unknown) and proof, record, number of items and each item
 -- FLAGS   allow-oom
 -- RETURNS {"unblocked", now, letters}   u unblocked, b still blocked, or behind others of its
 --         sequence, d already notified, x must be cancelled, and w waits for replay, g no dependant

@@ -106,8 +106,8 @@ def _check(seals: Seals, rows: Sequence[ParentEnd], proofs: Mapping[str, tuple[i
     parent that was moved is taken by its new job, which may be one of the parents already.
     """
     completed, moved = set(), []
-    for parent, status, value in rows:
-        token, proof = proofs[parent]
+    for parent, status, ending in rows:
+        value, (token, proof) = ending, proofs[parent]
         if not value and status == "completed":  # it is deleted by now
             value = opened_ending(seals, parent, b"completed 0 %d 0 - - %b\n" % (token, proof.encode()))
         line, _, body = value.partition(b"\n")
