@@ -231,7 +231,7 @@ def _read(limits: Limits, seals: Seals | None, event: Event) -> dict[str, Any]:
     """Decode a record. An encrypted one stays closed: the columns have what everybody can read."""
     record = event.record
     if seals is not None and record and not is_encrypted(record):
-        record = seals.open_record(event.id, record)
+        record = seals.open_record(event.id, record, event.event, event.token)
     try:
         return read_record(record, limits=limits)
     except (BadSignature, UnknownKey):

@@ -43,13 +43,17 @@ FIELD_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "request": "as in the envelope's header",
         "trace": "W3C traceparent of the run, if it was traced",
         "payload": "store, key, length and SHA-256 of a value that is in a payload store",
+        "kid": "id of the key that signed or encrypted it",
+        "fleet": "namespace of the fleet, if it is signed or encrypted",
+        "token": "fencing token of the run, if it is signed or encrypted; 0 if there was none",
+        "status": "completed or failed, if it is signed or encrypted",
     }
 )
 """Known fields and their meaning. A field that is not set is absent. Unknown fields survive a round trip."""
 
 DESCRIBED: Final = (
-    "name", "enqueued_at", "user", "session", "correlation_id", "tags", "metadata", "moved_from", "unique", "group",
-    "request",
+    "name", "enqueued_at", "user", "session", "correlation_id", "tags", "metadata", "moved_from", "origin", "unique",
+    "group", "request",
 )  # fmt: skip
 """What a record takes from the envelope's header, so that a page of finished jobs needs no envelope."""
 

@@ -15,7 +15,7 @@
 --         listeners     string  whether the events have a listener
 -- ARGV    1 tag         text    the lane's prefix
 --         2 ttl         int     ms that the parents are remembered after the job is due
---         3..* ending   text    per ending: parent, its status (gone: it is unknown), record, number of items; of each the dependant
+--         3..* ending   text    per ending: parent, status (gone: it is unknown) and proof, record, number of items and each item
 -- FLAGS   allow-oom
 -- RETURNS {"unblocked", now, letters}   u unblocked, b still blocked, or behind others of its
 --         sequence, d already notified, x must be cancelled, and w waits for replay, g no dependant
@@ -46,9 +46,10 @@ for c = 1, (#KEYS - 10) / 2 do
 end
 
 -- What is read of a dependant is read once, however many of its parents have ended.
-local child_of, ending_of, column_of, asked, count, at = {}, {}, {}, {}, 0, 3
+local child_of, ending_of, column_of, asked, statuses, count, at = {}, {}, {}, {}, {}, 0, 3
 while ARGV[at] do
   local stop = at + 3 + ARGV[at + 3]
+  statuses[at] = string.match(ARGV[at + 1], '^%a*')
   for n = at + 4, stop do
     local c = tonumber(ARGV[n])
     local fields = asked[c]
@@ -91,7 +92,7 @@ end
 local letters, writes, recorded = {}, {}, {}
 for i = 1, count do
   local c, from = child_of[i], ending_of[i]
-  local value, parent, status = states[c][column_of[i]], ARGV[from], ARGV[from + 1]
+  local value, parent, status = states[c][column_of[i]], ARGV[from], statuses[from]
   if not value or not bands[c] then
     letters[i] = 'g'
   elseif byte(value) ~= 63 or recorded[c] and recorded[c][parent] then  -- no question mark in front
@@ -108,7 +109,7 @@ for i = 1, count do
         writes[c] = write
       end
       local n = #write
-      write[2], write[n + 1], write[n + 2] = open[c], parent, place .. ' ' .. status .. '\n' .. ARGV[from + 2]
+      write[2], write[n + 1], write[n + 2] = open[c], parent, place .. ' ' .. ARGV[from + 1] .. '\n' .. ARGV[from + 2]
       if asked[c][4] then  -- several endings
         recorded[c] = recorded[c] or {}
         recorded[c][parent] = true

@@ -21,7 +21,9 @@ local function shorten_kept(item, ttl, has_no_letter)
   if has_no_letter and item.parents_key then shorten(item.parents_key, math.max(60000, tonumber(ttl))) end
   if own then
     local most = math.max(60000, tonumber(ttl))
-    for _, key in ipairs({item.log_key, item.chunks_key, item.parents_key}) do shorten(key, most) end
+    shorten(item.log_key, most)
+    shorten(item.chunks_key, most)
+    shorten(item.parents_key, has_no_letter and most or math.max(most, tonumber(own)))  -- for a replay, like the steps
   end
 end
 
