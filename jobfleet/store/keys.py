@@ -180,6 +180,7 @@ class Keyspace:
         self.functions: str = f"{tag}functions"
         self.kinds: str = f"{tag}kinds"
         self.control: str = f"{tag}control"
+        self.commands: str = f"{tag}commands"
         self.conf: str = f"{tag}conf"
         self.cron: str = f"{tag}cron"
         self.flows: str = f"{tag}flows"

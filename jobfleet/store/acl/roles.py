@@ -11,7 +11,9 @@ from jobfleet.store.acl.rules import CALLS, CALLS_READING, selectors, spelled
 from jobfleet.store.keys import KEPT, WORK
 from jobfleet.store.script import load, names
 
-CONTROL, FREED = Key(FLEET, "control"), Key(FLEET, "lock-freed:<name>")
+CONTROL, COMMANDS = Key(FLEET, "control"), Key(FLEET, "commands")
+"""Channels to supervisors: requests to cancel; operators' commands."""
+FREED = Key(FLEET, "lock-freed:<name>")
 GATE_FREED = Key(FLEET, "gate-freed:<child>")
 EVENTS, JOB_EVENTS = Key(LANE, "events"), Key(LANE, "events:<id>")
 HEARD = (EVENTS, JOB_EVENTS, Key(LANE, "chunks:<id>"))
@@ -19,6 +21,8 @@ JOURNAL, WAKE, KIND_WAKE = Key(LANE, "journal"), Key(LANE, "wake"), Key(LANE, "w
 ALWAYS = ("ASKING", "CLIENT|SETINFO", "CLUSTER|SLOTS", "INFO", "PING", "SELECT", "TIME")
 """Commands of every role. INFO tells a client that the address leads to another server; two are for clusters."""
 LISTENS = ("SUBSCRIBE", "UNSUBSCRIBE")
+KILLS = ("FUNCTION|KILL", "SCRIPT|KILL")
+"""Commands that end a script that runs too long, and has not written."""
 CONFIRMS = ("WAIT", "WAITAOF")
 """Commands that wait until replicas, or the disk, have what was written."""
 KEPT_FROM_WORKERS = frozenset({"dlq", "dead", "conf"})
@@ -98,13 +102,15 @@ def _named(text: str) -> frozenset[str]:
 
 
 ENQUEUES = _named(
-    """block block_many cancel consumers debounce enqueue enqueue_plain follow join keep_flow level listen mark
-    open_queue register replace signal steps unblock watch"""
+    """block block_many consumers debounce enqueue enqueue_plain follow join keep_flow level listen mark open_queue
+    signal steps unblock watch"""
 )
+CANCELS = _named("cancel replace")
+"""They write endings of jobs, and records of runs."""
 ASKS = _named("chunks fleet flow kinds lines outcomes parents queues results server status")
 RUNS = _named(
     """acquire_lock beat bury children claim declare drop_steps emit_chunks ended_runs extend_flow gates granted keep
-    keep_stacks know leave leave_gates log note_wait pass_gates progress put_back release_lock renew report_runs
+    keep_stacks know leave leave_gates log note_wait pass_gates progress put_back register release_lock renew report_runs
     shorten_kept shut_gate signal steps stop"""
 )
 LEASES = _named("pause_function paused resume_function set_aside settle tick waiting")
@@ -113,7 +119,7 @@ CRON = _named("attend attendants entries fire ledger marks schedule")
 RELAYS = _named("dependants explain flows keep_parents outbox pending_ends precede sequences unwatch unwatch_many")
 KEEPS_UP = _named(
     """commit_samples counts deliver deliveries endings enlist gates gather history hold_samples indexes memory put_back
-    openings read_audit retire run_reports sampled sweep take trim trim_journal unfiled file_letters note_groups
+    openings read_audit register retire run_reports sampled sweep take trim trim_journal unfiled file_letters note_groups
     group_marks write_samples rescues rescue oldest_letters keep_letters drop_letters undo_replay plan_rescue
     note_rescue replay letter samples points"""
 )
@@ -132,18 +138,18 @@ def roles() -> tuple[Role, ...]:
     worker = Role(
         "worker",
         "runs jobs, which may enqueue others; recovers jobs and fires recurring ones if no reaper does",
-        ENQUEUES | ASKS | RUNS | LEASES | CRON | RELAYS,
+        ENQUEUES | CANCELS | ASKS | RUNS | LEASES | CRON | RELAYS,
         commands=(*LISTENS, *CONFIRMS, "SCRIPT|LOAD"),
         direct=(Grant("BZPOPMIN", WAKE), Grant("BZPOPMIN", KIND_WAKE), *exists),
         publishes=(*HEARD, CONTROL, FREED, GATE_FREED),
-        hears=(*HEARD, CONTROL, FREED, GATE_FREED),
+        hears=(*HEARD, CONTROL, COMMANDS, FREED, GATE_FREED),
         mends=True,
         kept=KEPT_FROM_WORKERS,
     )
     reaper = Role(
         "reaper",
         "does the duties of `jobfleet reaper`: leases, cron, relay, retention, archive, notifications",
-        ENQUEUES | ASKS | LEASES | CRON | RELAYS | KEEPS_UP,
+        ENQUEUES | CANCELS | ASKS | LEASES | CRON | RELAYS | KEEPS_UP,
         commands=(*CONFIRMS, "SCRIPT|LOAD"),
         direct=(
             *(Grant(verb, JOURNAL) for verb in ("XREADGROUP", "XAUTOCLAIM", "XACK")),
@@ -155,8 +161,15 @@ def roles() -> tuple[Role, ...]:
     return (
         Role(
             "producer",
-            "enqueues jobs and flows, waits for them, and cancels them",
+            "enqueues jobs and flows, and waits for them",
             ENQUEUES | ASKS,
+            commands=(*LISTENS, *CONFIRMS),
+            hears=HEARD,
+        ),
+        Role(
+            "canceller",
+            "a producer that also cancels jobs, and replaces the holders of unique keys",
+            ENQUEUES | CANCELS | ASKS,
             commands=(*LISTENS, *CONFIRMS),
             publishes=(*HEARD, CONTROL),
             hears=HEARD,
@@ -182,9 +195,9 @@ def roles() -> tuple[Role, ...]:
         Role(
             "operator",
             "inspects and operates the fleet: the command line, and the actions of a dashboard",
-            _reading() | ENQUEUES | OPERATES,
-            commands=(*LISTENS, *CONFIRMS, "CLUSTER|SHARDS"),
-            publishes=(*HEARD, CONTROL, GATE_FREED),
+            _reading() | ENQUEUES | CANCELS | OPERATES,
+            commands=(*LISTENS, *CONFIRMS, "CLUSTER|SHARDS", *KILLS),
+            publishes=(*HEARD, CONTROL, COMMANDS, GATE_FREED),
             hears=HEARD,
             looks=True,
         ),

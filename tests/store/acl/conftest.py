@@ -15,7 +15,7 @@ from tests.support.fleet import ROOT
 from tests.support.server import RedisServer
 
 FILE = ROOT / "deploy" / "redis" / "users.acl"
-ROLES = ("producer", "worker", "reaper", "host", "web", "exporter", "operator")
+ROLES = ("producer", "canceller", "worker", "reaper", "host", "web", "exporter", "operator")
 As = Callable[[str], redis.Redis]
 
 

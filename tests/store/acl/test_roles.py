@@ -36,6 +36,8 @@ from jobfleet.services.duties.rescues import Rescues
 from jobfleet.services.duties.retention import Retention
 from jobfleet.services.gauges import FleetGauges
 from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls import journal
+from jobfleet.store.journal import Journal
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.server.target import target
 from tests.support import users
@@ -132,14 +134,12 @@ def produce(fleet: Fleet) -> dict[str, str]:
     assert fleet.enqueue(busy) == first
     assert fleet.enqueue(Job("Other", "app.add", (1, 1), delay=9, unique="u2", on_conflict="debounce"))
     assert fleet.enqueue(Job("Other", "app.add", (1, 2), delay=9, unique="u2", on_conflict="debounce"))
-    assert fleet.enqueue(Job("Other", "app.add", (1, 3), delay=9, unique="u2", on_conflict="replace"))
     flow = Flow("Both")
     flow.chain(Job("Parent", "app.add", (3, 4)), Job("Child", "app.add", (5, 6)))
     fleet.flows.enqueue(flow)
     after = fleet.enqueue(
         Job("After", "app.add", (1, 1), depends_on=[first], on_success=Job("Next", "app.add", (9, 9)))
     )
-    assert fleet.cancel(fleet.enqueue(Job("Later", "app.add", (1, 1), delay=3600, tags=["t"])))
     many = [one.id for one in fleet.enqueue_many(Job("Many", "app.many", (n,), queue="bulk") for n in range(60))]
     dead = fleet.enqueue(Job("Fail", "app.fail", ("no",), priority=Priority.HIGH))
     fleet.enqueue(Job("Refused", "app.refused"))
@@ -151,7 +151,18 @@ def produce(fleet: Fleet) -> dict[str, str]:
     }  # fmt: skip
 
 
-def test_a_producer_enqueues_cancels_and_waits_for_what_a_worker_runs(
+def cancel(fleet: Fleet) -> None:
+    """Cancel a waiting job and a running one, and replace the holder of a unique key."""
+    assert fleet.cancel(fleet.enqueue(Job("Later", "app.add", (1, 1), delay=3600, tags=["t"])))
+    for n, on_conflict in enumerate(("existing", "replace")):
+        assert fleet.enqueue(Job("Other", "app.add", (1, n), delay=9, unique="u3", on_conflict=on_conflict))
+    endless = fleet.enqueue(Job("Endless", "app.endless"))
+    wait_until(lambda: fleet.poll(endless).status is JobStatus.RUNNING, why="it runs")
+    assert fleet.cancel(endless)
+    assert fleet.wait(endless, timeout=60).status is JobStatus.CANCELLED
+
+
+def test_a_producer_enqueues_and_waits_for_what_a_worker_runs_and_a_canceller_cancels(
     url_of: UrlOf, registry: Registry, admin: redis.Redis
 ) -> None:
     with Fleet(url_of("operator"), registry=registry) as fleet:
@@ -165,15 +176,36 @@ def test_a_producer_enqueues_cancels_and_waits_for_what_a_worker_runs(
             assert fleet.flows.wait(jobs.pop("flow"), timeout=60).is_done
             ended = {name: fleet.wait(job_id, timeout=60).status for name, job_id in jobs.items()}
             assert [line.text for line in fleet.logs(jobs["busy"])] == ["a line"] * 2
-            endless = fleet.enqueue(Job("Endless", "app.endless"))
-            wait_until(lambda: fleet.poll(endless).status is JobStatus.RUNNING, why="it runs")
-            assert fleet.cancel(endless)
-            assert fleet.wait(endless, timeout=60).status is JobStatus.CANCELLED
+            with Fleet(url_of("canceller"), registry=registry) as canceller:
+                cancel(canceller)
 
     assert ended == {
         "busy": JobStatus.COMPLETED, "after": JobStatus.COMPLETED, "many": JobStatus.COMPLETED,
         "dead": JobStatus.FAILED, "limited": JobStatus.COMPLETED,
     }  # fmt: skip
+    assert denials(admin) == []
+
+
+async def test_a_producer_leaves_to_others_what_it_may_not_do(
+    url_of: UrlOf, registry: Registry, admin: redis.Redis
+) -> None:
+    """A job whose parent was cancelled, and the readers of a new lane's journal."""
+    async with AsyncFleet(url_of("canceller"), registry=registry) as fleet:
+        parent = await fleet.enqueue(Job("Parent", "app.add", (1, 1), delay=3600))
+        assert await fleet.cancel(parent)
+    reaper = AsyncStore(target(url_of("reaper")))
+    await reaper.run(journal.enlist(KEYS, "archive", most=100))
+    async with AsyncFleet(url_of("producer"), registry=registry) as fleet:
+        child = await fleet.enqueue(Job("Child", "app.add", (1, 1), depends_on=[parent], queue="fresh"))
+        assert (await fleet.poll(child)).status is JobStatus.BLOCKED
+    assert {line.split(" ")[0] for line in denials(admin)} == {"producer:"}
+
+    await Journal(reaper, KEYS, group="archive", consumer="one", most=100, longest=1).register()
+    await Relay(reaper, KEYS, JobConfig(url=url_of("reaper")), Tally()).turn()
+    await reaper.close()
+    async with AsyncFleet(url_of("producer"), registry=registry) as fleet:
+        assert (await fleet.poll(child)).status is JobStatus.CANCELLED
+    assert admin.hget(KEYS.lane("fresh", 0).conf, "journal") == "100"
     assert denials(admin) == []
 
 
