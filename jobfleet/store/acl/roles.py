@@ -115,7 +115,7 @@ RUNS = _named(
 )
 LEASES = _named("pause_function paused resume_function set_aside settle tick waiting")
 """What workers do, too, so that a fleet without a reaper recovers the jobs of dead workers."""
-CRON = _named("attend attendants entries fire ledger marks schedule")
+CRON = _named("attend attendants entries fire ledger marks note_times schedule")
 RELAYS = _named("dependants explain flows keep_parents outbox pending_ends precede sequences unwatch unwatch_many")
 KEEPS_UP = _named(
     """commit_samples counts deliver deliveries endings enlist gates gather history hold_samples indexes memory put_back
@@ -220,7 +220,7 @@ def _both(name: str, does: str, one: Role, other: Role) -> Role:
     )
 
 
-METERS = _named("counts entries finished fleet gates marks memory outbox queues")
+METERS = _named("counts finished fleet gates marks memory outbox queues timetable")
 
 
 def _in_table(keys: Iterable[str]) -> set[str]:

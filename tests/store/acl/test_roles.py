@@ -40,6 +40,7 @@ from jobfleet.store.calls import journal
 from jobfleet.store.journal import Journal
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.server.target import target
+from tests.store.acl.conftest import As
 from tests.support import users
 from tests.support.server import RedisServer
 from tests.support.users import UrlOf, denials
@@ -154,8 +155,8 @@ def produce(fleet: Fleet) -> dict[str, str]:
 def cancel(fleet: Fleet) -> None:
     """Cancel a waiting job and a running one, and replace the holder of a unique key."""
     assert fleet.cancel(fleet.enqueue(Job("Later", "app.add", (1, 1), delay=3600, tags=["t"])))
-    for n, on_conflict in enumerate(("existing", "replace")):
-        assert fleet.enqueue(Job("Other", "app.add", (1, n), delay=9, unique="u3", on_conflict=on_conflict))
+    assert fleet.enqueue(Job("Other", "app.add", (1, 1), delay=9, unique="u3"))
+    assert fleet.enqueue(Job("Other", "app.add", (1, 2), delay=9, unique="u3", on_conflict="replace"))
     endless = fleet.enqueue(Job("Endless", "app.endless"))
     wait_until(lambda: fleet.poll(endless).status is JobStatus.RUNNING, why="it runs")
     assert fleet.cancel(endless)
@@ -297,6 +298,40 @@ def run_all(fleet: Fleet, registry: Registry, url_of: UrlOf) -> None:
     produce(fleet)
     with Fleet(url_of("worker"), registry=registry) as worker:
         worker.run_worker(burst=True)
+
+
+def test_an_exporter_reads_no_argument(url_of: UrlOf, registry: Registry, admin: redis.Redis, as_role: As) -> None:
+    """It tries every command that reads on every key."""
+    with Fleet(url_of("operator"), registry=registry) as fleet:
+        secret = Job("Secret", "app.fail", ("my-secret",))
+        fleet.cron.add("often", "@daily", secret)
+        run_all(fleet, registry, url_of)
+        for options in ({}, {"delay": 3600}, {"queue": "bulk", "unique": "u9"}):
+            fleet.enqueue(Job("Secret", "app.fail", ("my-secret",), **options))
+        with Fleet(url_of("worker"), registry=registry) as worker:
+            worker.run_worker(burst=True, queues=("default",))
+        fleet.dead_groups()
+    asked: Any = as_role("exporter").execute_command
+    every: Any = admin.keys("*")
+
+    seen = {str(answer) for key in every for words in READS if (answer := heard(asked, [words[0], key, *words[1:]]))}
+
+    assert [text for text in seen if "my-secret" in text] == []
+    assert any("ready" not in text and "default" in text for text in seen)  # it does read something
+
+
+READS = [
+    line.split() for line in """GET|GETRANGE 0 -1|STRLEN|HGETALL|HVALS|HSCAN 0|LRANGE 0 -1|ZRANGE 0 -1|XRANGE - +
+    XREVRANGE + -|DUMP|MGET|TYPE|EXISTS|HRANDFIELD 9 WITHVALUES|ZREVRANGE 0 -1|XINFO|SMEMBERS|GETEX|OBJECT""".replace("\n", "|").split("|")
+]  # fmt: skip
+
+
+def heard(execute: Any, words: list[str]) -> Any:
+    """The reply to a command; None if the server refuses it."""
+    try:
+        return execute(*words)
+    except redis.ResponseError:
+        return None
 
 
 OPERATED = """
