@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from jobfleet.clock import monotonic
 from jobfleet.errors import JobfleetError
-from jobfleet.store.call import Call, Command
+from jobfleet.store.call import BY_SCRIPT, Call, Command
 from jobfleet.store.keys import Lane
 from jobfleet.store.link.aio import AsyncSocketLink
 from jobfleet.store.link.pool import MOST
@@ -94,7 +94,7 @@ class AsyncStore:
 
             self.link = AsyncWatchedLink(self.link, at.watcher)
         self.patience = patience
-        self._spell = speller(fake=at.fake)
+        self._spell = speller(at.spelling)
         self.detours: Detours = Detours()
         self.clock: ServerClock = ServerClock()
         self._attempt = socket_timeout
@@ -209,7 +209,7 @@ class AsyncStore:
             url=self.at.shown,
             attempt=self._attempt,
             clock=self.clock,
-            fake=self.at.fake,
+            spelling=self.at.spelling,
             detours=self.detours,
             recorder=self.recorder,
         )
@@ -250,7 +250,7 @@ class AsyncStore:
         A call of an unknown script is sent again, after the calls that follow it in its pipeline.
         """
         unknown = [script for script in scripts if self.server is None or self._taught.get(script.sha) != self.server]
-        if unknown and not self.at.fake:
+        if unknown and self.at.spelling is BY_SCRIPT:
             await self.repeat(lambda: [("SCRIPT", "LOAD", script.source) for script in unknown])
             self._taught |= {script.sha: self.server for script in unknown}
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -125,6 +125,17 @@ def entry_scripts() -> Mapping[str, str]:
 def names() -> list[str]:
     """Return the names of all scripts."""
     return sorted(entry_scripts())
+
+
+def raw_texts() -> Iterator[str]:
+    """The texts from which all scripts are made, in a fixed order."""
+    yield from (_BY_DEADLINE, _ONCE)
+    for folder in sorted(
+        (one for one in _LUA.iterdir() if one.is_dir() and one.name != "lib"), key=lambda one: one.name
+    ):
+        yield from (file.read_text("utf-8") for file in sorted(folder.iterdir(), key=lambda one: one.name))
+    for folder in sorted(_LUA.joinpath("lib").iterdir(), key=lambda one: one.name):
+        yield from (file.read_text("utf-8") for file in sorted(folder.iterdir(), key=lambda one: one.name))
 
 
 @cache

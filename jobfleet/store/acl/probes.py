@@ -6,7 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 from jobfleet.store.acl.grants import Grant, Key
 from jobfleet.store.acl.roles import Role, roles
-from jobfleet.store.acl.rules import CALLS, CALLS_READING, NOT_EVERYWHERE
+from jobfleet.store.acl.rules import CALLS, CALLS_READING, FUNCTION_OF, NOT_EVERYWHERE
 
 WORDS_AFTER_KEY = {
     1: """HDEL HEXISTS HGET HMGET HSCAN LINDEX MSET MSETNX PEXPIRE RPUSH SET XDEL XGROUP|DESTROY XINFO|CONSUMERS
@@ -49,7 +49,7 @@ def _words(grant: Grant, namespace: str) -> tuple[str, ...]:
         return ()
     name = _example(key, namespace)
     match command:
-        case verb if verb in CALLS or verb in CALLS_READING:
+        case verb if verb in CALLS or verb in CALLS_READING or verb in FUNCTION_OF.values():
             return (verb, "x", "1", name)
         case "BZPOPMIN":
             return (command, name, "0")

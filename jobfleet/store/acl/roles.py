@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from jobfleet.store.acl.grants import FLEET, LANE, TYPES, Grant, Key, answers, applies, grants_of, keys_of
-from jobfleet.store.acl.rules import CALLS, CALLS_READING, selectors, spelled
+from jobfleet.store.acl.rules import CALLS, CALLS_READING, EVALS, FUNCTION_OF, selectors, spelled
 from jobfleet.store.keys import KEPT, WORK
 from jobfleet.store.script import load, names
 
@@ -44,6 +44,7 @@ class Role:
         mends: Whether it moves unreadable keys aside; see `mending`.
         kept: Keys that it does not move aside.
         looks: Whether it looks at all keys for unreadable ones, as `doctor` does.
+        calls_functions: Whether it calls functions in place of scripts.
     """
 
     name: str
@@ -56,9 +57,24 @@ class Role:
     mends: bool = False
     kept: frozenset[str] = frozenset()
     looks: bool = False
+    calls_functions: bool = False
+
+    def with_functions(self) -> Role:
+        """Return the role as a user that calls the functions of a library, and may run no other scripts."""
+        return replace(self, commands=tuple(one for one in self.commands if one not in EVALS), calls_functions=True)
 
     def grants(self) -> frozenset[Grant]:
         """Return all commands that it needs, each with a kind of key."""
+        found = self._grants()
+        if not self.calls_functions:
+            return found
+        return frozenset(
+            grant._replace(command=FUNCTION_OF.get(grant.command, grant.command))
+            for grant in found
+            if grant.command in FUNCTION_OF or grant.command not in EVALS
+        )
+
+    def _grants(self) -> frozenset[Grant]:
         own = self.scripts - {"mend", "survey"}
         found = {grant for name in own for grant in grants_of(name)} | set(self.direct)
         found |= {grant for name in own for grant in calls_of(name)}
@@ -227,9 +243,15 @@ def _in_table(keys: Iterable[str]) -> set[str]:
     return {"ready:<p>" if key.startswith("ready:") else key for key in keys}
 
 
-def text(namespace: str) -> str:
-    """Return the users of a fleet as an ACL file has them. They have no passwords, so nobody can connect as one yet."""
-    return "".join(f"user {role.name} {' '.join(rules_of(role, namespace))}\n" for role in roles())
+def text(namespace: str, *, functions: bool = False) -> str:
+    """Return the users of a fleet as an ACL file has them. They have no passwords, so nobody can connect as one yet.
+
+    Args:
+        namespace: The namespace of the fleet.
+        functions: Whether they call functions in place of scripts.
+    """
+    users = [role.with_functions() if functions else role for role in roles()]
+    return "".join(f"user {role.name} {' '.join(rules_of(role, namespace))}\n" for role in users)
 
 
 def rules_of(role: Role, namespace: str) -> list[str]:

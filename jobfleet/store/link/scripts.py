@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from jobfleet.store.call import Argument, Command
+from jobfleet.store.functions import function_of
 from jobfleet.store.script import Script, load, names
 
-_EVALS = frozenset(("EVALSHA", "EVALSHA_RO", "EVAL", "EVAL_RO"))
+_EVALS = frozenset(("EVALSHA", "EVALSHA_RO", "EVAL", "EVAL_RO", "FCALL", "FCALL_RO"))
 _OFTEN = ("claim", "settle", "keep", "enqueue", "enqueue_plain", "status", "fleet", "renew", "beat", "tick")
 """The scripts to look at first; the others are read only if a command runs none of these."""
 _known: dict[Argument, Script] = {}
@@ -25,10 +26,10 @@ def known() -> list[Script]:
 
 
 def _found(text: Argument) -> Script | None:
-    """Find a script by its hash or by either form of its source."""
+    """Find a script by its hash, its function, or either form of its source."""
     if not _known:
         _left.extend([*(name for name in names() if name not in _OFTEN), *reversed(_OFTEN)])
     while text not in _known and _left:
         script = load(_left.pop())
-        _known.update({script.sha: script, script.source: script, script.plain: script})
+        _known.update(dict.fromkeys((script.sha, function_of(script.name), script.source, script.plain), script))
     return _known.get(text)

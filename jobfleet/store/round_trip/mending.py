@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from jobfleet.store.call import Call, Command, Reply
+from jobfleet.store.call import Call, Command, Reply, Spelling
 from jobfleet.store.damage import ASIDE, FIELDS, Damage, Place, is_lane, judge, places, places_of, tag_of
 from jobfleet.store.retention import ASIDE_MS
 from jobfleet.store.script import load
@@ -71,15 +71,16 @@ def concerned(tag: str, calls: Iterable[Call[Any]]) -> list[Place]:
     return list(looked.values())[-MOST_PLACES:]
 
 
-def repaired(broken: Mapping[int, Call[Any]], *, fake: bool) -> Generator[list[Command], list[Any] | None, list[int]]:
+def repaired(
+    broken: Mapping[int, Call[Any]], spelling: Spelling
+) -> Generator[list[Command], list[Any] | None, list[int]]:
     """Repair damage that made scripts fail, slot by slot; return the numbers of the calls to retry."""
-    spell = Call.for_fake if fake else Call.by_source
     by_tag: dict[str, list[int]] = {}
     for index, call in broken.items():
         by_tag.setdefault(tag_of(call.keys[0]), []).append(index)
     repeated: list[int] = []
     for members in by_tag.values():
-        if (yield from mending([broken[index] for index in members], spell)):
+        if (yield from mending([broken[index] for index in members], spelling.sure)):
             repeated += members
     return repeated
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from typing import Any
 
 import pytest
@@ -10,10 +11,12 @@ import redis
 
 from jobfleet.store.acl.roles import roles
 from jobfleet.store.script import names
-from tests.store.acl.conftest import FILE, ROLES, As
+from tests.store.acl.conftest import FILES, ROLES, As
 from tests.support.fleet import ROOT
+from tests.support.waiting import wait_until
 
 LANE, FLEET = "{jobfleet:mail:0}:", "{jobfleet}:"
+ENDLESS = "while\ttrue\tdo\tend"
 COMMANDS = [
     "FLUSHALL", "FLUSHDB", "KEYS *", "SCAN 0", "CONFIG GET maxmemory", "CONFIG SET maxmemory 1", "CONFIG REWRITE",
     "ACL LIST", "ACL SETUSER web +@all", "ACL GETUSER web", "MONITOR", "SCRIPT FLUSH", "SCRIPT KILL", "CLIENT LIST",
@@ -21,7 +24,7 @@ COMMANDS = [
     f"RESTORE {LANE}runs 0 x", f"RENAME {LANE}dlq {LANE}gone", f"RENAME {LANE}runs other", "SWAPDB 0 1",
     "FUNCTION LOAD x", "FUNCTION FLUSH", "FCALL f 0", "SAVE", "BGSAVE", "SLOWLOG GET", "MOVE x 1",
     "OBJECT HELP", "PSUBSCRIBE *", "GET other", "SET other 1", "GET {other:mail:0}:job:a", "HGETALL {jobfleet2}:cron",
-    f"DUMP {LANE}job:a", f"SORT {LANE}ready:2", f"APPEND {FLEET}queues x", "MULTI", "EVAL return 0",
+    f"DUMP {LANE}job:a", f"SORT {LANE}ready:2", f"APPEND {FLEET}queues x", "MULTI", "EVAL return 0", f"EVAL_RO {ENDLESS} 0",
     "PUBLISH other x", "SUBSCRIBE other", f"PUBLISH {FLEET}commands x",
 ]  # fmt: skip
 FORBIDDEN: dict[str, list[str]] = {
@@ -90,18 +93,18 @@ def refusal(client: redis.Redis, command: str) -> str:
 
 
 BY_OPERATORS = {"SCRIPT KILL", f"PUBLISH {FLEET}commands x"}
-ONLY_BY_SOME = {"EVAL return 0", "MULTI"}
-"""`EVAL` is for those who may enqueue; it grants nothing beyond their commands. See docs/howto/redis-users.md."""
+OF_VARIANTS = {"eval": {"MULTI", "EVAL return 0", f"EVAL_RO {ENDLESS} 0"}, "functions": {"MULTI", "FCALL f 0"}}
+"""A script or a function can do only what its caller can; docs/howto/redis-users.md."""
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_what_nobody_may_do(role: str, as_role: As) -> None:
+def test_what_nobody_may_do(role: str, as_role: As, variant: str) -> None:
     client = as_role(role)
 
     allowed = {
         command: answer
         for command in COMMANDS
-        if command not in ONLY_BY_SOME
+        if command not in OF_VARIANTS[variant]
         and not (role == "operator" and command in BY_OPERATORS)
         and "permission" not in (answer := refusal(client, command))
     }
@@ -134,16 +137,38 @@ def test_what_this_role_may_not_do(role: str, as_role: As) -> None:
     ],
 )
 def test_a_script_does_not_widen_what_its_caller_may_do(role: str, script: str, as_role: As) -> None:
+    """Where users call functions, they may not run it at all."""
     execute: Any = as_role(role).execute_command
 
     with pytest.raises(redis.ResponseError, match=r"[Pp]ermission|not allowed"):
         execute("EVAL_RO", script, 1, "{jobfleet}:queues")
 
 
-def test_nobody_can_connect_before_a_password_is_set() -> None:
-    lines = FILE.read_text().splitlines()
+def test_an_operator_ends_a_script_that_keeps_the_server_busy(admin: redis.Redis, as_role: As, variant: str) -> None:
+    """Any user that runs scripts of its own can stop everybody with an endless one."""
+    if variant == "functions":
+        assert "permission" in refusal(as_role("web"), f"EVAL_RO {ENDLESS} 0")
+        return
+    ended: list[str] = []
+    admin.config_set("busy-reply-threshold", 50)
+    thread = threading.Thread(target=lambda: ended.append(refusal(as_role("web"), f"EVAL_RO {ENDLESS} 0")))
+    operator = as_role("operator")
+    operator.ping()
 
-    assert [line.split(" ")[1] for line in lines] == list(ROLES)
+    thread.start()
+    wait_until(lambda: "BUSY" in refusal(operator, "PING"), why="the script runs")
+    execute: Any = operator.execute_command
+    assert execute("SCRIPT", "KILL") == b"OK"
+    thread.join(60)
+
+    assert "killed" in ended[0].lower()
+    assert operator.ping()
+
+
+def test_nobody_can_connect_before_a_password_is_set() -> None:
+    lines = [line for file in FILES.values() for line in file.read_text().splitlines()]
+
+    assert [line.split(" ")[1] for line in lines] == 2 * list(ROLES)
     assert all(line.split(" ")[2:4] == ["on", "resetpass"] and "nopass" not in line for line in lines)
     assert not any(word[0] in "#>" for line in lines for word in line.split(" "))
 

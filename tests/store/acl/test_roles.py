@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from jobfleet import AsyncFleet, Breaker, ConfigError, Fleet, Flow, Job, JobContext, JobStatus, Priority, RateLimited
 from jobfleet.archive import JobRepository
 from jobfleet.cli.main import main
-from jobfleet.config import JobConfig
+from jobfleet.config import JobConfig, load
 from jobfleet.functions.registry import Registry
 from jobfleet.metrics.exporter import Exporter
 from jobfleet.metrics.tally import Tally
@@ -39,7 +39,7 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import journal
 from jobfleet.store.journal import Journal
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.server.target import target
+from jobfleet.store.server.target import target_of
 from tests.store.acl.conftest import As
 from tests.support import users
 from tests.support.server import RedisServer
@@ -48,6 +48,11 @@ from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
 KEYS = Keyspace("jobfleet")
+
+
+def settings(url: str, **options: Any) -> JobConfig:
+    """The settings of a program, with those of the environment."""
+    return load({"url": url, **options}).config
 
 
 def add(x: int, y: int) -> int:
@@ -194,7 +199,7 @@ async def test_a_producer_leaves_to_others_what_it_may_not_do(
     async with AsyncFleet(url_of("canceller"), registry=registry) as fleet:
         parent = await fleet.enqueue(Job("Parent", "app.add", (1, 1), delay=3600))
         assert await fleet.cancel(parent)
-    reaper = AsyncStore(target(url_of("reaper")))
+    reaper = AsyncStore(target_of(settings(url_of("reaper"))))
     await reaper.run(journal.enlist(KEYS, "archive", most=100))
     async with AsyncFleet(url_of("producer"), registry=registry) as fleet:
         child = await fleet.enqueue(Job("Child", "app.add", (1, 1), depends_on=[parent], queue="fresh"))
@@ -202,7 +207,7 @@ async def test_a_producer_leaves_to_others_what_it_may_not_do(
     assert {line.split(" ")[0] for line in denials(admin)} == {"producer:"}
 
     await Journal(reaper, KEYS, group="archive", consumer="one", most=100, longest=1).register()
-    await Relay(reaper, KEYS, JobConfig(url=url_of("reaper")), Tally()).turn()
+    await Relay(reaper, KEYS, settings(url_of("reaper")), Tally()).turn()
     await reaper.close()
     async with AsyncFleet(url_of("producer"), registry=registry) as fleet:
         assert (await fleet.poll(child)).status is JobStatus.CANCELLED
@@ -220,10 +225,8 @@ async def test_a_reaper_does_all_duties_and_an_exporter_reads_the_metrics(
             fleet.enqueue(Job("Short", "app.add", (1, 1), expires_in=0.001))
 
     await asyncio.to_thread(fill)
-    config = JobConfig(
-        url=url_of("reaper"), archive_url=f"sqlite:///{tmp_path}/jobs.db", result_ttl=0.001, dead_ttl=0.001
-    )
-    store = AsyncStore(target(config.url))
+    config = settings(url_of("reaper"), archive_url=f"sqlite:///{tmp_path}/jobs.db", result_ttl=0.001, dead_ttl=0.001)
+    store = AsyncStore(target_of(config))
     tally = Tally()
     duties = [
         Leases(store, KEYS, config, tally), CronDuty(store, config, tally), Relay(store, KEYS, config, tally),
@@ -243,7 +246,7 @@ async def test_a_reaper_does_all_duties_and_an_exporter_reads_the_metrics(
     await drive(store, scale(FleetContext(config), queue, scale_rule()))  # what it answers to an autoscaler
     await store.close()
 
-    exporter = AsyncStore(target(url_of("exporter")))
+    exporter = AsyncStore(target_of(settings(url_of("exporter"))))
     await FleetGauges(exporter, config, Exporter(CollectorRegistry())).read()
     await exporter.close()
 
@@ -259,8 +262,8 @@ async def test_a_worker_does_the_duties_of_a_fleet_without_a_reaper(
             run_all(fleet, registry, url_of)
 
     await asyncio.to_thread(fill)
-    config = JobConfig(url=url_of("worker"))
-    store = AsyncStore(target(config.url))
+    config = settings(url_of("worker"))
+    store = AsyncStore(target_of(config))
     tally = Tally()
     duties = [Leases(store, KEYS, config, tally), CronDuty(store, config, tally), Relay(store, KEYS, config, tally)]
     for duty in (*duties, *duties):
