@@ -1,8 +1,9 @@
 """Messages to supervisors; each is one line of text. Pure.
 
-On the channel ``control``, cancel.lua publishes ``cancel <job> <token> <child> <by>``, and know.lua publishes ``kinds``.
-On the channel ``commands``, to which only operators may publish, each line is a command to one worker: ``<verb> <worker>
-<nonce> <by> <value>``, with ``-`` for a missing value. A message can be lost or delivered twice. Therefore the sender repeats a command, and the receiver recognizes its nonce.
+On the channel ``control``, cancel.lua publishes ``cancel <job> <token> <child> <by>``, and know.lua ``kinds``. On the
+channel ``commands``, to which only operators may publish, each line is a command to one worker: ``<verb> <worker>
+<nonce> <by> <value>``, with ``-`` for a missing value. A message can be lost or delivered twice. Therefore the sender
+repeats a command, and the receiver recognizes its nonce.
 """
 
 from __future__ import annotations

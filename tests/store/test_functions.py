@@ -15,6 +15,7 @@ from jobfleet.cli.main import main
 from jobfleet.config import JobConfig
 from jobfleet.functions.registry import Registry
 from jobfleet.store import functions
+from jobfleet.store.link.scripts import install
 from jobfleet.store.script import load, names
 from jobfleet.store.server.target import target_of
 from jobfleet.store.sync import Store
@@ -30,8 +31,9 @@ def server() -> Iterator[RedisServer]:
 
 @pytest.fixture
 def admin(server: RedisServer) -> redis.Redis:
-    client: Any = server.client()
-    client.execute_command("FUNCTION", "FLUSH")
+    client = server.client()
+    execute: Any = client.execute_command
+    execute("FUNCTION", "FLUSH")
     client.flushall()
     return client
 
@@ -82,7 +84,7 @@ def test_jobs_run_by_functions_alone_and_damage_is_repaired(admin: redis.Redis, 
 
 
 def test_each_function_has_the_flags_of_its_script(admin: redis.Redis, server: RedisServer) -> None:
-    functions.install(Store(target_of(JobConfig(url=server.url))).link)
+    install(Store(target_of(JobConfig(url=server.url))).link)
 
     (library,) = listed(admin)
     found: dict[str, set[str]] = {}
@@ -111,11 +113,12 @@ def test_the_library_of_another_revision_stays_beside_it(
 ) -> None:
     link = Store(target_of(JobConfig(url=server.url))).link
     become("another")
-    other = functions.install(link)
+    other = install(link)
     become("this one")
 
-    done = functions.install(link)
-    again = functions.install(link)
+    done = install(link)
+    again = install(link)
 
-    assert done == again == (functions.library_name(), other.functions, (other.name,))
+    assert done == again
+    assert (done.name, done.others) == (functions.library_name(), (other.name,))
     assert {row[b"library_name"].decode() for row in listed(admin)} == {done.name, other.name}

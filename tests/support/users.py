@@ -99,7 +99,7 @@ def swap_users(patch: pytest.MonkeyPatch, server: str) -> None:
     original = in_process.run_worker
 
     def run_worker(fleet: Any, **options: Any) -> None:
-        if fleet.store.at.url not in {server, url_as(server, "operator"), url_as(server, "producer")}:
+        if fleet.store.at.url not in {server, *(url_as(server, role) for role in ("operator", "producer", "canceller"))}:
             original(fleet, **options)
             return
         role = role_of_worker(fleet.config, with_reaper=options.get("with_reaper", False))

@@ -20,7 +20,7 @@ from jobfleet.operations.operation import Operation, value
 from jobfleet.store.call import Call
 from jobfleet.store.calls import cron as calls
 from jobfleet.store.calls import enqueue
-from jobfleet.store.keys import Keyspace, Lane, lane_number
+from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Entry, FleetSeen, Holder
 from jobfleet.warn import warn
 

@@ -58,10 +58,10 @@ def unblock(
                 if letter == "x":
                     cancelled.setdefault(one.parent, []).append(one.child)
             for parent, ids in cancelled.items():
-                answer = yield (control.cancel(keys, lane, ids, by=f"parent:{parent}", ttl_ms=TOMBSTONE_MS),)
-                if is_denied(answer[0]):  # a producer leaves it to the sweep of the relay
+                ended = yield (control.cancel(keys, lane, ids, by=f"parent:{parent}", ttl_ms=TOMBSTONE_MS),)
+                if is_denied(ended[0]):  # a producer leaves it to the sweep of the relay
                     continue
-                value(answer)
+                value(ended)
                 done.cancelled[lane] = done.cancelled.get(lane, 0) + len(ids)
     return done
 

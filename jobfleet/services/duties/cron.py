@@ -204,7 +204,7 @@ class Cron(Service):
         return storing(self._context.keys, entry, back_us=back_us)
 
     async def _note_times(self, now: int) -> None:
-        """Write down when new and changed entries fire, also those that the former revision stores; now and then, all."""
+        """Write down when new and changed entries fire, those of the former revision too; now and then, all."""
         known = {name: (one.stored.since, one.stored.record) for name, one in self._known.items()}
         if again := abs(now - self._noted_at) >= NOTE_TIMES * 1e6:
             self._noted_at, self._noted = now, {}

@@ -126,8 +126,8 @@ CANCELS = _named("cancel replace")
 ASKS = _named("chunks fleet flow kinds lines outcomes parents queues results server status")
 RUNS = _named(
     """acquire_lock beat bury children claim declare drop_steps emit_chunks ended_runs extend_flow gates granted keep
-    keep_stacks know leave leave_gates log note_wait pass_gates progress put_back register release_lock renew report_runs
-    shorten_kept shut_gate signal steps stop"""
+    keep_stacks know leave leave_gates log note_wait pass_gates progress put_back register release_lock renew
+    report_runs shorten_kept shut_gate signal steps stop"""
 )
 LEASES = _named("pause_function paused resume_function set_aside settle tick waiting")
 """What workers do, too, so that a fleet without a reaper recovers the jobs of dead workers."""
@@ -135,9 +135,9 @@ CRON = _named("attend attendants entries fire ledger marks note_times schedule")
 RELAYS = _named("dependants explain flows keep_parents outbox pending_ends precede sequences unwatch unwatch_many")
 KEEPS_UP = _named(
     """commit_samples counts deliver deliveries endings enlist gates gather history hold_samples indexes memory put_back
-    openings read_audit register retire run_reports sampled sweep take trim trim_journal unfiled file_letters note_groups
-    group_marks write_samples rescues rescue oldest_letters keep_letters drop_letters undo_replay plan_rescue
-    note_rescue replay letter samples points"""
+    openings read_audit register retire run_reports sampled sweep take trim trim_journal unfiled file_letters
+    note_groups group_marks write_samples rescues rescue oldest_letters keep_letters drop_letters undo_replay
+    plan_rescue note_rescue replay letter samples points"""
 )
 OPERATES = _named(
     """clean clear_lane close_queue command define_limit dismiss edit enlist file_letters forget forget_steps hold_entry

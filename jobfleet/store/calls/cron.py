@@ -161,7 +161,7 @@ def timetable(keys: Keyspace) -> Call[tuple[int, list[Scheduled]]]:
 
 
 def note_times(keys: Keyspace, times: Sequence[tuple[str, int, bytes]]) -> Call[int]:
-    """Write down when at most 50 entries fire: name, since (µs), times. Forget those that are gone; return the changes."""
+    """Write down when at most 50 entries fire (name, since in µs, times), and forget those that are gone."""
     parts = [part for one in times for part in one]
     return Call(load("note_times"), (keys.cron_times,), (keys.tag, *parts), lambda reply: int(reply[1]))
 

@@ -126,13 +126,13 @@ class RemoteCommands:
                 pass
 
     def _refuse(self, command: Command) -> None:
-        """Do not execute a command of the channel ``control``; log the first, because anyone who may cancel may send them."""
+        """Do not execute a command of the channel ``control``; log the first: whoever may cancel may send them."""
         if command.nonce in self._known or self._has_refused:
             return
         self._has_refused = True
         log.warning(
-            "worker.refused verb=%s by=%s: it came over a channel that is not for commands; further ones are not logged. "
-            "If an operator sent it: use the jobfleet of this version",
+            "worker.refused verb=%s by=%s: it came over the channel for cancellations, like any further ones; if an "
+            "operator sent it, use the jobfleet of this version",
             command.verb,
             command.by,
         )

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import redis
 
-from jobfleet.store.functions import install
+from jobfleet.store.link.scripts import install
 from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
 from tests.support import users

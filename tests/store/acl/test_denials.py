@@ -24,7 +24,8 @@ COMMANDS = [
     f"RESTORE {LANE}runs 0 x", f"RENAME {LANE}dlq {LANE}gone", f"RENAME {LANE}runs other", "SWAPDB 0 1",
     "FUNCTION LOAD x", "FUNCTION FLUSH", "FCALL f 0", "SAVE", "BGSAVE", "SLOWLOG GET", "MOVE x 1",
     "OBJECT HELP", "PSUBSCRIBE *", "GET other", "SET other 1", "GET {other:mail:0}:job:a", "HGETALL {jobfleet2}:cron",
-    f"DUMP {LANE}job:a", f"SORT {LANE}ready:2", f"APPEND {FLEET}queues x", "MULTI", "EVAL return 0", f"EVAL_RO {ENDLESS} 0",
+    f"DUMP {LANE}job:a", f"SORT {LANE}ready:2", f"APPEND {FLEET}queues x", "MULTI", "EVAL return 0",
+    f"EVAL_RO {ENDLESS} 0",
     "PUBLISH other x", "SUBSCRIBE other", f"PUBLISH {FLEET}commands x",
 ]  # fmt: skip
 FORBIDDEN: dict[str, list[str]] = {

@@ -17,10 +17,10 @@ from jobfleet.errors import ConfigError, StoreUnavailable
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call, Command
 from jobfleet.store.calls.enqueue import enqueue
-from jobfleet.store.functions import install
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.link.cluster.aio import AsyncClusterLink
 from jobfleet.store.link.cluster.sync import ClusterLink
+from jobfleet.store.link.scripts import install
 from jobfleet.store.records import Entry
 from jobfleet.store.server.target import target, target_of
 from jobfleet.store.sync import Store
