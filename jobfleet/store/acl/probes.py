@@ -37,13 +37,14 @@ def role_of(user: str) -> Role:
 
 def probes(role: Role, namespace: str) -> list[str]:
     """Return one command for each permission of a role, a word per line."""
-    found = [words for grant in role.grants() if (words := _words(grant, namespace))]
+    found = [words for grant in role.grants() if (words := words_of(grant, namespace))]
     found += [("PUBLISH", _example(key, namespace), "x") for key in role.publishes]
     found += [("SUBSCRIBE", _example(key, namespace)) for key in role.hears]
     return sorted({"\n".join(words) for words in found})
 
 
-def _words(grant: Grant, namespace: str) -> tuple[str, ...]:
+def words_of(grant: Grant, namespace: str) -> tuple[str, ...]:
+    """The words of a command that needs a permission; none if it cannot be tried."""
     command, key = grant
     if key is None or command in NOT_EVERYWHERE:
         return ()
