@@ -123,7 +123,7 @@ ENQUEUES = _named(
 )
 CANCELS = _named("cancel replace")
 """They write endings of jobs, and records of runs."""
-ASKS = _named("chunks fleet flow kinds lines outcomes parents queues results server status")
+ASKS = _named("chunks explain fleet flow kinds letter lines outcomes parents queues results server status")
 RUNS = _named(
     """acquire_lock beat bury children claim declare drop_steps emit_chunks ended_runs extend_flow gates granted keep
     keep_stacks know leave leave_gates log note_wait pass_gates progress put_back register release_lock renew

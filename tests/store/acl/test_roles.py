@@ -182,6 +182,7 @@ def test_a_producer_enqueues_and_waits_for_what_a_worker_runs_and_a_canceller_ca
             assert fleet.flows.wait(jobs.pop("flow"), timeout=60).is_done
             ended = {name: fleet.wait(job_id, timeout=60).status for name, job_id in jobs.items()}
             assert [line.text for line in fleet.logs(jobs["busy"])] == ["a line"] * 2
+            assert [fleet.details(job_id).job.status for job_id in jobs.values()] == list(ended.values())
             with Fleet(url_of("canceller"), registry=registry) as canceller:
                 cancel(canceller)
 
