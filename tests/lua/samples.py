@@ -264,6 +264,7 @@ SHARES_KEYS = {
     "group_marks", "groups", "mark_group", "note_groups",
     "extend_flow", "fleet", "flow", "flows", "gather", "history", "hold_entry", "keep_flow", "kinds", "know", "leave",
     "ledger", "memory", "open_queue", "paused", "queues", "schedule", "server", "lacking", "take", "topology",
-    "timetable", "note_times", "unschedule", "commit_samples", "hold_samples", "points", "report_runs", "run_reports", "sampled", "samples",
+    "timetable", "note_times", "unschedule",
+    "commit_samples", "hold_samples", "points", "report_runs", "run_reports", "sampled", "samples",
     "write_samples", "read_audit", "write_audit", "stacks", "keep_stacks",
 }  # fmt: skip

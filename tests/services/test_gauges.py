@@ -137,7 +137,8 @@ async def test_recurring_jobs_are_late_when_nobody_fires_them(
         _, fingerprint = head.split(b" ", 1)
         since = str(server_now(raw) - 600 * S).encode()
         raw.hset(KEYS.cron, name, since + b" " + fingerprint + b"\n" + record)
-        raw.hset(KEYS.cron_times, name, since + b"\n" + cast(bytes, raw.hget(KEYS.cron_times, name)).partition(b"\n")[2])
+        times = cast(bytes, raw.hget(KEYS.cron_times, name)).partition(b"\n")[2]
+        raw.hset(KEYS.cron_times, name, since + b"\n" + times)
     mark = server_now(raw) - 300 * S
     raw.hset(KEYS.lane("default", 0).fired, "due", f"{mark} default.0.x")
 

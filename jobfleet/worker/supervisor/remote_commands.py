@@ -1,8 +1,8 @@
 """The channels of a supervisor: requests to cancel running jobs on one, operators' commands on the other.
 
 A message may be lost. A request to cancel is also in the run's record, and arrives with the next renewal. The sender of
-a command repeats it until the worker's heartbeat shows its nonce. Whoever may cancel jobs may publish on the channel
-``control``, so a command that arrives there is not executed (docs/adr/0071).
+a command repeats it until the worker's heartbeat shows its nonce. Each user that may cancel jobs may publish on the
+channel ``control``, so a command that arrives there is not executed (docs/adr/0071).
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class RemoteCommands:
                 pass
 
     def _refuse(self, command: Command) -> None:
-        """Do not execute a command of the channel ``control``; log the first: whoever may cancel may send them."""
+        """Do not execute a command of the channel ``control``; log the first: users that may cancel can send many."""
         if command.nonce in self._known or self._has_refused:
             return
         self._has_refused = True

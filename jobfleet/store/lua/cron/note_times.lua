@@ -9,7 +9,7 @@
 -- EMITS   -
 -- COST    O(entries) if some are gone
 
-local cron, fields, known = ARGV[1] .. 'cron', {}, {}
+local cron, fields = ARGV[1] .. 'cron', {}
 for i = 2, #ARGV, 3 do
   local entry, since, text = ARGV[i], ARGV[i + 1], ARGV[i + 1] .. '\n' .. ARGV[i + 2]
   local stored = redis.call('HGET', cron, entry)
@@ -21,7 +21,7 @@ for i = 2, #ARGV, 3 do
 end
 local gone, count = {}, #fields / 2
 if redis.call('HLEN', KEYS[1]) + count > redis.call('HLEN', cron) then
-  known = redis.call('HGETALL', KEYS[1])
+  local known = redis.call('HGETALL', KEYS[1])
   for i = 1, #known, 2 do
     if redis.call('HEXISTS', cron, known[i]) == 0 then gone[#gone + 1] = known[i] end
   end
