@@ -13,6 +13,7 @@ from jobfleet.store.acl.roles import roles
 from jobfleet.store.script import names
 from tests.store.acl.conftest import FILES, ROLES, As
 from tests.support.fleet import ROOT
+from tests.support.users import UrlOf
 from tests.support.waiting import wait_until
 
 LANE, FLEET = "{jobfleet:mail:0}:", "{jobfleet}:"
@@ -164,6 +165,12 @@ def test_an_operator_ends_a_script_that_keeps_the_server_busy(admin: redis.Redis
 
     assert "killed" in ended[0].lower()
     assert operator.ping()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_each_user_may_use_another_database_of_the_server(role: str, url_of: UrlOf) -> None:
+    with redis.Redis.from_url(f"{url_of(role)}?db=1") as client:
+        assert client.ping()
 
 
 def test_nobody_can_connect_before_a_password_is_set() -> None:
