@@ -69,6 +69,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     "Settings": {
         "config": "settings:config",
         "keys": "keys:keys",
+        "acl": "keys:acl",
         "version": "settings:version",
     },
 }

@@ -39,7 +39,7 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 GLOBAL_SETTINGS = ("url", "namespace", "app_dir", "no_color", "verbose", "log_format")
 HIDDEN_SETTINGS = (
     "tls_ca_file", "tls_cert_file", "tls_key_file", "tls_check_hostname", "sentinel_username", "sentinel_password",
-    "keyring", "sign", "encrypt", "redact",
+    "scripts", "keyring", "sign", "encrypt", "redact",
 )  # fmt: skip
 """Flags that every command has, too. The help of each command would be half as long again; the reference shows them."""
 LONGEST_SENTENCE = 150

@@ -23,6 +23,7 @@ class FleetSettings(TypedDict, total=False):
     tls_check_hostname: bool | None
     sentinel_username: str | None
     sentinel_password: str | None
+    scripts: Literal["eval", "functions"] | None
     keyring: str | Path | None
     sign: Literal["off", "send", "require"] | bool | None
     encrypt: Literal["off", "send", "require"] | bool | None

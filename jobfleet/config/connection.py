@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobfleet.config.kind import FILE, FLAG, NAME, SECRET, TEXT, URL
+from jobfleet.config.kind import FILE, FLAG, NAME, SECRET, TEXT, URL, choice
 from jobfleet.config.setting import setting
 from jobfleet.config.url import DEFAULT_URL
 
@@ -35,6 +35,11 @@ class ConnectionSettings:
     sentinel_password: str | None = setting(
         SECRET, None, "Password of the Sentinels. The URL has that of the primary.", scope="all", derived="none"
     )
+    scripts: str = setting(
+        choice("eval", "functions"), "eval",
+        "How the server runs jobfleet's scripts: it is sent them, or it has the functions of 'jobfleet acl install'.",
+        scope="all",
+    )  # fmt: skip
     namespace: str = setting(
         NAME, "jobfleet", "Prefix of every key; fleets with different namespaces are independent.", scope="all"
     )

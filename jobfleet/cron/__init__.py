@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobfleet.cron.entry import Cron, CronEntry, Planned, from_us, plan, to_us
+from jobfleet.cron.entry import Cron, CronEntry, Planned, Times, from_us, plan, to_us
 from jobfleet.cron.schedule import Fire, Schedule
 from jobfleet.cron.startup import SAME_GROUP, plan_starts
 
@@ -13,6 +13,7 @@ __all__ = [
     "Fire",
     "Planned",
     "Schedule",
+    "Times",
     "from_us",
     "plan",
     "plan_starts",

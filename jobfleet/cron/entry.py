@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import string
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -139,6 +140,36 @@ class Cron:
 PLAIN = ("expression", "tz", "misfire", "misfire_window", "most", "overlap", "jitter")
 
 
+class Times(NamedTuple):
+    """When an entry fires, for those who may not read its call.
+
+    Attributes:
+        cron: Its schedule.
+        queue: The queue of its jobs.
+        place: A number that chooses their lane, modulo the number of home lanes.
+    """
+
+    cron: Cron
+    queue: str
+    place: int
+
+    def dump(self) -> dict[str, object]:
+        """Return it as plain data."""
+        return {"cron": self.cron.dump(), "queue": self.queue, "place": self.place}
+
+    @classmethod
+    def load(cls, record: Any) -> Times:
+        """Build it from the output of `dump`.
+
+        Raises:
+            InvalidJob: The record is not valid.
+        """
+        try:
+            return cls(Cron.load(record["cron"]), str(record["queue"]), int(record["place"]))
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+            raise InvalidJob(f"The times of this cron entry cannot be read: {error!r}.", field="cron") from None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CronEntry:
     """A recurring job, as stored.
@@ -196,6 +227,11 @@ class CronEntry:
             short = hashlib.sha256(self.name.encode()).hexdigest()[:16]
         part = f"{at.microsecond:06}" if at.microsecond else ""
         return f"cron:{short}:{at.astimezone(UTC):%Y%m%dT%H%M%S}{part}Z"
+
+    @property
+    def times(self) -> Times:
+        """When it fires, and where; nothing of its call."""
+        return Times(self.cron, self.queue, zlib.crc32((self.placement or self.name).encode()))
 
     def due(self, at: datetime) -> datetime:
         """Return the time at which a fire's job is due: the time of the fire plus its fixed share of the jitter."""

@@ -1,8 +1,9 @@
-"""Messages on the control channel; each is one line of text. Pure.
+"""Messages to supervisors; each is one line of text. Pure.
 
-cancel.lua publishes ``cancel <job> <token> <child> <by>``, and know.lua publishes ``kinds``. Every other line is an
-operator's command to one worker: ``<verb> <worker> <nonce> <by> <value>``, with ``-`` for a missing value. A message
-can be lost or delivered twice. Therefore the sender repeats a command, and the receiver recognizes its nonce.
+On the channel ``control``, cancel.lua publishes ``cancel <job> <token> <child> <by>``, and know.lua ``kinds``. On the
+channel ``commands``, to which only operators may publish, each line is a command to one worker: ``<verb> <worker>
+<nonce> <by> <value>``, with ``-`` for a missing value. A message can be lost or delivered twice. Therefore the sender
+repeats a command, and the receiver recognizes its nonce.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class Command(NamedTuple):
 
 
 def read_control(message: str) -> CancelRequest | Command | NewKind | None:
-    """Parse a message of the control channel; return None for a message of a later version."""
+    """Parse a message of either channel; return None for a message of a later version."""
     if message == "kinds":
         return NewKind()
     if found := _CANCEL.match(message):

@@ -20,7 +20,8 @@ from jobfleet.warn import warn
 def open_queue(context: FleetContext, queue: str, *, holds_jobs: bool = False) -> Operation[None]:
     """Open a queue, and register the journal consumers in lanes that are new to this process.
 
-    It warns if the queue did not exist, and its name resembles that of another queue.
+    A producer may not register them; workers and reapers do when they see the lanes. It warns if the queue did not
+    exist, and its name resembles that of another queue.
 
     Args:
         context: The context of the fleet.

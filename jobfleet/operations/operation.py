@@ -82,6 +82,11 @@ def value(results: list[Any]) -> Any:
     return results[0]
 
 
+def is_denied(answer: object) -> bool:
+    """Whether the value of a call is the error that the Redis user may not do this."""
+    return isinstance(answer, JobfleetError) and "(NOPERM)" in str(answer)
+
+
 async def drive(store: AsyncStore, operation: BulkOperation[T]) -> T:
     """Run an operation on a store; return its result."""
     answers: Any = None

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from jobfleet.cron import CronEntry, from_us
+from jobfleet.cron import Times, from_us
 from jobfleet.errors import EncodingError, InvalidJob, JobfleetError
 from jobfleet.metrics.exporter import Values
-from jobfleet.operations.cron.entries import entry_of, lane_of
+from jobfleet.operations.cron.entries import lane_at, times_of
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.store.call import Call
 from jobfleet.store.calls import cron as calls
@@ -28,7 +28,7 @@ class CronLateness:
 
     def __init__(self, context: FleetContext) -> None:
         self._context = context
-        self._read: dict[str, tuple[bytes, CronEntry]] = {}
+        self._read: dict[str, tuple[bytes, Times]] = {}
         self._next: dict[tuple[str, bytes, int], datetime | None] = {}
         self._asked: list[tuple[Lane, list[calls.Scheduled]]] = []
         self.names: list[str] = []
@@ -39,7 +39,7 @@ class CronLateness:
         """Return the calls that read the progress mark of each entry; pass their replies to `gauges`.
 
         Args:
-            kept: The stored entries.
+            kept: The times of the entries.
             queues: Numbers of home lanes and of lanes by queue.
         """
         by_lane: dict[Lane, list[calls.Scheduled]] = {}
@@ -47,7 +47,7 @@ class CronLateness:
             entry = self._entry(row)
             if entry is not None:
                 home = queues.get(entry.queue, (self._context.config.lanes.get(entry.queue, 1), 1))[0]
-                by_lane.setdefault(lane_of(self._context.keys, entry, home), []).append(row)
+                by_lane.setdefault(lane_at(self._context.keys, entry, home), []).append(row)
         self._asked = [
             (lane, rows[at : at + calls.CHUNK])
             for lane, rows in by_lane.items()
@@ -82,11 +82,11 @@ class CronLateness:
         self._next = following
         return {"cron_last_fire_timestamp_seconds": last, "cron_lateness_seconds": late}
 
-    def _entry(self, row: calls.Scheduled) -> CronEntry | None:
+    def _entry(self, row: calls.Scheduled) -> Times | None:
         known = self._read.get(row.name)
         if known is None or known[0] != row.record:
             try:
-                known = (row.record, entry_of(row.record))
+                known = (row.record, times_of(row.record))
             except (InvalidJob, EncodingError):
                 return None  # a later version wrote it; the cron duty logs this
             self._read[row.name] = known

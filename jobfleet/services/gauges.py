@@ -96,7 +96,7 @@ class FleetGauges:
             JobfleetError: Redis did not reply.
         """
         keys = self._context.keys
-        calls: list[Call[Any]] = [inspect.fleet(keys), inspect.memory(keys), cron_calls.entries(keys)]
+        calls: list[Call[Any]] = [inspect.fleet(keys), inspect.memory(keys), cron_calls.timetable(keys)]
         seen, memory, (now, kept) = _whole(await self._store.run_many(calls, patience=PATIENCE))
         seen = await self._reader.completed(seen, patience=PATIENCE)
         lanes = [

@@ -93,7 +93,7 @@ class AsyncStore:
 
             self.link = AsyncWatchedLink(self.link, at.watcher)
         self.patience = patience
-        self._spell = speller(fake=at.fake)
+        self._spell = speller(at.spelling)
         self.detours: Detours = Detours()
         self.clock: ServerClock = ServerClock()
         self._attempt = socket_timeout
@@ -207,7 +207,7 @@ class AsyncStore:
             url=self.at.shown,
             attempt=self._attempt,
             clock=self.clock,
-            fake=self.at.fake,
+            spelling=self.at.spelling,
             detours=self.detours,
             recorder=self.recorder,
         )

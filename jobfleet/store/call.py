@@ -83,6 +83,16 @@ class Call(NamedTuple, Generic[T]):
             return self._guarded("EVAL", self.script.plain, until)
         return ("EVAL", self.script.plain, len(self.keys), *self.keys, *self.args)
 
+    def by_function(self, until: int = 0) -> Command:
+        """Return the command for a server that has loaded the library of functions; `until` is as for `by_hash`."""
+        from jobfleet.store.functions import function_of  # few fleets use it
+
+        verb = "FCALL_RO" if self.script.read_only else "FCALL"
+        name = function_of(self.script.name, is_exempt=self.script.is_exempt)
+        if self.script.has_deadline:
+            return self._guarded(verb, name, until)
+        return (verb, name, len(self.keys), *self.keys, *self.args)
+
     def _guarded(self, verb: str, script: Argument, until: int) -> Command:
         keys = self.keys
         if self.script.is_once:
@@ -105,3 +115,20 @@ def in_order(calls: Sequence[Call[Any]]) -> list[Call[Any]]:
         ordered.append(call._replace(script=load(name, after=others)) if others else call)
         before.add(name)
     return ordered
+
+
+class Spelling(NamedTuple):
+    """How calls are written for a server.
+
+    Attributes:
+        usual: Writes a call for a server that may know its script.
+        sure: Writes it for one that may not know it.
+    """
+
+    usual: Callable[..., Command]
+    sure: Callable[..., Command]
+
+
+BY_SCRIPT = Spelling(Call.by_hash, Call.by_source)
+BY_FUNCTION = Spelling(Call.by_function, Call.by_function)
+FOR_FAKE = Spelling(Call.for_fake, Call.for_fake)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -106,6 +106,8 @@ class Script:
             reply.
         anyway: The place of the argument `anyway`, if it has one: 1 in a second attempt, in which whatever can be
             missing may fail.
+        flags: The flags of its first line.
+        is_exempt: Whether Redis runs it even if its memory is full, although its header does not say so.
     """
 
     name: str
@@ -118,6 +120,8 @@ class Script:
     has_deadline: bool = False
     is_once: bool = False
     anyway: int | None = None
+    flags: tuple[str, ...] = ()
+    is_exempt: bool = False
 
 
 @cache
@@ -130,6 +134,17 @@ def entry_scripts() -> Mapping[str, str]:
 def names() -> list[str]:
     """Return the names of all scripts."""
     return sorted(entry_scripts())
+
+
+def raw_texts() -> Iterator[str]:
+    """The texts from which all scripts are made, in a fixed order."""
+    yield from (_BY_DEADLINE, _ONCE)
+    for folder in sorted(
+        (one for one in _LUA.iterdir() if one.is_dir() and one.name != "lib"), key=lambda one: one.name
+    ):
+        yield from (file.read_text("utf-8") for file in sorted(folder.iterdir(), key=lambda one: one.name))
+    for folder in sorted(_LUA.joinpath("lib").iterdir(), key=lambda one: one.name):
+        yield from (file.read_text("utf-8") for file in sorted(folder.iterdir(), key=lambda one: one.name))
 
 
 @cache
@@ -163,6 +178,8 @@ def load(name: str, *, is_exempt: bool = False, after: tuple[str, ...] = ()) -> 
         has_deadline="deadline" in header.guards,
         is_once="once" in header.guards,
         anyway=next((field.first - 1 for field in header.argv if field.name == "anyway"), None),
+        flags=flagged,
+        is_exempt=flagged != header.flags,
     )
 
 

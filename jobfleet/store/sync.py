@@ -79,7 +79,7 @@ class Store:
 
             self.link = WatchedLink(self.link, at.watcher)
         self.patience = patience
-        self._spell = speller(fake=at.fake)
+        self._spell = speller(at.spelling)
         self.detours: Detours = Detours()
         self.clock: ServerClock = ServerClock()
         self._attempt = socket_timeout
@@ -186,7 +186,7 @@ class Store:
             url=self.at.shown,
             attempt=self._attempt,
             clock=self.clock,
-            fake=self.at.fake,
+            spelling=self.at.spelling,
             detours=self.detours,
             recorder=self.recorder,
         )

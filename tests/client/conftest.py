@@ -10,6 +10,7 @@ import pytest
 from jobfleet import AsyncFleet, Fleet, JobContext
 from jobfleet.functions.registry import Registry
 from tests.client.either import Either
+from tests.support.users import UrlOf
 
 Work = Callable[[], Awaitable[None]]
 
@@ -62,12 +63,16 @@ async def client(request: pytest.FixtureRequest, redis_url: str, registry: Regis
 
 
 @pytest.fixture
-def work(fleet: Fleet) -> Work:
-    """Let a worker do what there is to do."""
+def work(fleet: Fleet, url_of: UrlOf) -> Work:
+    """Let a worker do what there is to do; an operator sees whether that is all."""
+
+    def is_left() -> bool:
+        with Fleet(url_of("operator")) as operator:
+            return any(queue.queued for queue in operator.queues() if queue.paused is None)
 
     async def work() -> None:
         await asyncio.to_thread(fleet.run_worker, burst=True)
-        while any(queue.queued for queue in await asyncio.to_thread(fleet.queues) if queue.paused is None):
+        while await asyncio.to_thread(is_left):
             await asyncio.to_thread(fleet.run_worker, burst=True)
 
     return work

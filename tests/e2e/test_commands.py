@@ -261,8 +261,22 @@ def test_a_command_that_comes_twice_is_obeyed_once(programs: Programs, fleet: Fl
     assert only(fleet).state == "quiet"
 
 
-def publish(fleet: Fleet, line: str) -> None:
-    fleet.store.link.exchange([("PUBLISH", fleet.context.keys.control, line)])
+def publish(fleet: Fleet, line: str, channel: str = "") -> None:
+    fleet.store.link.exchange([("PUBLISH", channel or fleet.context.keys.commands, line)])
+
+
+def test_a_command_on_the_channel_for_cancellations_is_refused(programs: Programs, fleet: Fleet) -> None:
+    """Whoever may cancel a job may publish there."""
+    worker = programs.ready()
+    name = only(fleet).id
+
+    for verb, nonce in (("stop", "a1"), ("scale", "a2")):
+        publish(fleet, Command(verb, name, nonce, "mallory", 3.0).line(), fleet.context.keys.control)
+    publish(fleet, Command("quiet", name, "def", "ann").line())
+    wait_until(lambda: only(fleet).obeyed == "def", timeout=LONG, why="the operator's command was heard")
+
+    assert (only(fleet).state, worker.said.count("worker.refused verb=stop by=mallory")) == ("quiet", 1)
+    assert "worker.commanded verb=stop" not in worker.said
 
 
 async def test_the_asynchronous_client_commands_alike(programs: Programs, redis_url: str, fleet: Fleet) -> None:

@@ -213,3 +213,33 @@ def test_children_of_both_revisions_share_a_crash_loop_and_charge_the_culprit_al
 
     assert results[culprit].status is JobStatus.FAILED
     assert {results[job_id].status for job_id in innocent} == {JobStatus.COMPLETED}
+
+
+def test_commands_of_this_revision_reach_both_and_those_of_the_old_one_only_its_own_workers(
+    of: Callable[[str], Programs], fleet: Fleet
+) -> None:
+    """Producers of the old revision's users may publish where it publishes commands."""
+    of("old").ready()
+    (old,) = [one.id for one in fleet.workers()]
+    of("new").ready()
+    (new,) = [one.id for one in fleet.workers() if one.id != old]
+
+    def say(*arguments: str) -> subprocess.CompletedProcess[str]:
+        root = of("old").root
+        return subprocess.run(
+            [sys.executable, "-m", "jobfleet", "--url", fleet.config.url, "workers", *arguments],
+            cwd=root,
+            env={"PATH": os.environ["PATH"], "HOME": str(root), "PYTHONPATH": str(root), "PYTHONWARNINGS": "ignore"},
+            capture_output=True,
+            text=True,
+            timeout=LONG,
+            check=False,
+        )
+
+    said = [say("quiet", one, "--timeout", "3s") for one in (old, new)]
+    states = {one.id: one.state for one in fleet.workers()}
+    quiet = fleet.command_workers([new, old], "quiet", timeout=LONG)
+
+    assert [one.returncode for one in said] == [0, 124], [one.stderr for one in said]
+    assert states == {old: "quiet", new: "running"}
+    assert [one.is_confirmed for one in quiet] == [True, True]

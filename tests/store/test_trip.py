@@ -12,7 +12,7 @@ from redis import exceptions
 
 from jobfleet import FleetFull
 from jobfleet.errors import ConfigError, JobfleetError, ScriptContractError, StoreUnavailable
-from jobfleet.store.call import Call, Reply
+from jobfleet.store.call import FOR_FAKE, Call, Reply
 from jobfleet.store.round_trip import trip as module
 from jobfleet.store.round_trip.trip import Step, Trip, only, trip
 from jobfleet.store.script import Script, parse_header
@@ -114,7 +114,7 @@ def test_a_reader_goes_by_the_command_that_cannot_write(clock: Clock) -> None:
 
 
 def test_fakeredis_always_gets_the_plain_source(clock: Clock) -> None:
-    _, asked = drive(trip([call("a", READER)], patience=10, url="u", fake=True), clock, [AWAY], [[b"empty"]])
+    _, asked = drive(trip([call("a", READER)], patience=10, url="u", spelling=FOR_FAKE), clock, [AWAY], [[b"empty"]])
 
     plain = [("EVAL", b"source", 1, "key", "a")]
     assert asked == [plain, 0.05, plain]

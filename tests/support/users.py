@@ -31,6 +31,8 @@ from jobfleet.store.sync import Store
 from jobfleet.worker import in_process
 
 ARE_USED = os.environ.get("JOBFLEET_TEST_USERS") == "1"
+CLIENTS = ("operator", "producer", "canceller")
+"""The roles that the tests of clients play."""
 UrlOf = Callable[[str], str]
 """The URL of a server for a role."""
 BY_FOLDER = {"cli": "operator", "panels": "operator", "client": os.environ.get("JOBFLEET_TEST_CLIENT", "operator")}
@@ -99,7 +101,7 @@ def swap_users(patch: pytest.MonkeyPatch, server: str) -> None:
     original = in_process.run_worker
 
     def run_worker(fleet: Any, **options: Any) -> None:
-        if fleet.store.at.url not in {server, url_as(server, "operator"), url_as(server, "producer")}:
+        if fleet.store.at.url not in {server, *(url_as(server, role) for role in CLIENTS)}:
             original(fleet, **options)
             return
         role = role_of_worker(fleet.config, with_reaper=options.get("with_reaper", False))

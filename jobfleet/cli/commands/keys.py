@@ -1,4 +1,4 @@
-"""`jobfleet keys`."""
+"""`jobfleet keys` and `jobfleet acl`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -27,6 +28,9 @@ from jobfleet.config.keyring import (
 )
 from jobfleet.config.private import write_own
 from jobfleet.errors import ConfigError, JobfleetError
+
+if TYPE_CHECKING:
+    from jobfleet.store.link.scripts import Installed
 
 FILE = click.argument("file", required=False, type=click.Path(path_type=Path))
 
@@ -182,3 +186,26 @@ def _new(state: str) -> Key:
     now = datetime.now(UTC)
     name = f"k{now:%Y%m%d}-{secrets.token_hex(3)}"
     return Key(name, os.urandom(SECRET_BYTES), f"{now:%Y-%m-%dT%H:%M:%SZ}", state)
+
+
+@click.group(cls=Group)
+def acl() -> None:
+    """Let the Redis users of a fleet run jobfleet's own scripts alone."""
+
+
+@acl.command()
+@click.pass_obj
+def install(invocation: Invocation) -> None:
+    """Load the scripts of this version into the server, as a library of functions.
+
+    Give --url an administrator of the server: the users of the fleet may not load functions. In a cluster, each primary
+    gets the library. Then set scripts = "functions" for the programs, and load deploy/redis/users-functions.acl.
+    """
+    from jobfleet.store.link.scripts import install as load_library  # reads all scripts
+
+    with invocation.fleet() as fleet:
+        done: Installed = load_library(fleet.store.link)
+    others = f" Libraries of other versions: {', '.join(done.others)}." if done.others else ""
+    text = f"Loaded the library {done.name} with {done.functions} functions.{others}"
+    data = {"library": done.name, "functions": done.functions, "others": list(done.others)}
+    invocation.output.show(data=data, ids=[done.name], text=text)

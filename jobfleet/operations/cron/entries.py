@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from jobfleet.codec import decode, encode
-from jobfleet.cron import Cron, CronEntry, from_us
+from jobfleet.cron import Cron, CronEntry, Times, from_us
 from jobfleet.errors import DuplicateJob, EncodingError, InvalidJob, JobNotFound
 from jobfleet.functions.manifest import read_cron, read_function, read_parameters
 from jobfleet.model import Job, JobStatus, Receipt, new_suffix
@@ -20,7 +20,7 @@ from jobfleet.operations.operation import Operation, value
 from jobfleet.store.call import Call
 from jobfleet.store.calls import cron as calls
 from jobfleet.store.calls import enqueue
-from jobfleet.store.keys import Keyspace, Lane, lane_number
+from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Entry, FleetSeen, Holder
 from jobfleet.warn import warn
 
@@ -46,9 +46,30 @@ def entry_of(record: bytes) -> CronEntry:
     return CronEntry.load(decode(record))
 
 
+def times_of(record: bytes) -> Times:
+    """Decode when an entry fires.
+
+    Raises:
+        InvalidJob: The record is not valid.
+        EncodingError: The record cannot be decoded.
+    """
+    return Times.load(decode(record))
+
+
+def storing(keys: Keyspace, entry: CronEntry, *, is_new: bool = False, back_us: int = 0) -> Call[str]:
+    """The call that stores an entry; see `jobfleet.store.calls.cron.add`."""
+    record, times = encode(entry.dump()), encode(entry.times.dump())
+    return calls.add(keys, entry.name, entry.fingerprint, record, times=times, is_new=is_new, back_us=back_us)
+
+
 def lane_of(keys: Keyspace, entry: CronEntry, home: int) -> Lane:
     """The lane in which an entry fires: always the same home lane of its queue, chosen by its group or unique key."""
-    return keys.lane(entry.queue, lane_number(entry.placement or entry.name, home))
+    return lane_at(keys, entry.times, home)
+
+
+def lane_at(keys: Keyspace, times: Times, home: int) -> Lane:
+    """`lane_of` for those who know its times alone."""
+    return keys.lane(times.queue, times.place % home)
 
 
 def decorated(context: FleetContext, seen: FleetSeen) -> Iterator[Decorated | tuple[str, str]]:
@@ -112,8 +133,7 @@ def add_entry(
         meta=sent.entry.meta,
         origin=by or "-",
     )
-    record = encode(entry.dump())
-    word = value((yield (calls.add(context.keys, name, entry.fingerprint, record, is_new=is_new),)))
+    word = value((yield (storing(context.keys, entry, is_new=is_new),)))
     if word == "taken":
         remedy = "give another name, or replace it (--replace, replace=True)"
         raise InvalidJob(f"There is a cron entry {name!r} already; {remedy}.", field="name")
@@ -245,8 +265,7 @@ def edit(context: FleetContext, name: str, cron: Cron) -> Operation[str]:
         )
     if cron.doubt:
         warn(cron.doubt)
-    changed = replace(entry, cron=cron)
-    return str(value((yield (calls.add(context.keys, name, changed.fingerprint, encode(changed.dump())),))))
+    return str(value((yield (storing(context.keys, replace(entry, cron=cron)),))))
 
 
 def is_published(seen: FleetSeen, function: str) -> bool:

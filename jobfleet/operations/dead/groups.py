@@ -16,7 +16,7 @@ from jobfleet.operations.dead.filing import file_all
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.identity import identity_of
 from jobfleet.operations.lanes import lanes
-from jobfleet.operations.operation import Operation, value
+from jobfleet.operations.operation import Operation, is_denied, value
 from jobfleet.operations.results import moment
 from jobfleet.store.calls import inspect
 from jobfleet.store.calls.dead import groups as calls
@@ -162,7 +162,7 @@ def record(context: FleetContext) -> Operation[None]:
     try:
         yield from file_all(context, every)
     except JobfleetError as error:
-        if "(NOPERM)" not in str(error):
+        if not is_denied(error):
             raise
 
 

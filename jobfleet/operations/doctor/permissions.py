@@ -8,11 +8,14 @@ from jobfleet.operations.operation import Operation, batches
 from jobfleet.operations.unreadable import without_repair
 from jobfleet.store.acl.probes import probes, role_of, user_of
 from jobfleet.store.calls import doctor
+from jobfleet.store.server.target import FUNCTIONS
 
 
 def lacking_commands(context: FleetContext) -> Operation[tuple[str, tuple[str, ...] | None]]:
     """Return the role of the user, and the commands of that role that it may not run; None if nobody can tell."""
     role = role_of(user_of(context.config.url))
+    if context.config.scripts == FUNCTIONS:
+        role = role.with_functions()
     parts = list(batches(probes(role, context.config.namespace), doctor.CHUNK))
     answers = yield without_repair([doctor.lacking(context.keys, part) for part in parts])
     found: list[str] = []

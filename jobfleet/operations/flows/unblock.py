@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from jobfleet.operations.operation import Operation, batches, value
+from jobfleet.operations.operation import Operation, batches, is_denied, value
 from jobfleet.store.calls import control, flow
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.retention import TOMBSTONE_MS
@@ -58,7 +58,10 @@ def unblock(
                 if letter == "x":
                     cancelled.setdefault(one.parent, []).append(one.child)
             for parent, ids in cancelled.items():
-                value((yield (control.cancel(keys, lane, ids, by=f"parent:{parent}", ttl_ms=TOMBSTONE_MS),)))
+                ended = yield (control.cancel(keys, lane, ids, by=f"parent:{parent}", ttl_ms=TOMBSTONE_MS),)
+                if is_denied(ended[0]):  # a producer leaves it to the sweep of the relay
+                    continue
+                value(ended)
                 done.cancelled[lane] = done.cancelled.get(lane, 0) + len(ids)
     return done
 

@@ -25,8 +25,9 @@ from jobfleet.config import JobConfig
 from jobfleet.cron import SAME_GROUP, CronEntry, Planned, from_us, plan, plan_starts, to_us
 from jobfleet.errors import EncodingError, InvalidJob, JobfleetError
 from jobfleet.metrics.tally import Tally
-from jobfleet.operations.cron.entries import Decorated, decorated, entry_of, lane_of, too_many
+from jobfleet.operations.cron.entries import Decorated, decorated, entry_of, lane_of, storing, too_many
 from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.operation import batches
 from jobfleet.services.confirmations import Confirmations
 from jobfleet.services.service import Service
 from jobfleet.services.worker_starts import Starts, starts_of
@@ -42,6 +43,8 @@ from jobfleet.store.round_trip.barrier import DURABILITY, KNOWN
 log = logging.getLogger("jobfleet.reaper")
 EVERY = 1.0
 LOOK_AT_FUNCTIONS = 5.0
+NOTE_TIMES = 60.0
+"""Seconds after which the times of all entries are written down again, because others may have changed them."""
 NEVER = datetime.max.replace(tzinfo=UTC)
 STEP = timedelta(seconds=60)
 """A mark that is later than now by more than this was set before Redis's clock stepped back."""
@@ -125,6 +128,8 @@ class Cron(Service):
         self._known: dict[str, Known] = {}
         self._refused: dict[str, bytes] = {}
         self._looked = 0
+        self._noted: dict[str, tuple[int, bytes]] = {}
+        self._noted_at = 0
         self._starts: Starts = {}
 
     async def turn(self) -> float:
@@ -155,6 +160,7 @@ class Cron(Service):
             if self._known[name].mark - at > STEP and not self._known[name].entry.cron.is_startup:
                 await self._set_back(name, at)
         await self._fire_all(names, at)
+        await self._note_times(now)
         return min([EVERY, *(self._until_next(name, at) for name in names)])
 
     async def stop(self) -> None:
@@ -187,7 +193,7 @@ class Cron(Service):
                 record = encode(made.entry.dump())
                 row = stored.get(made.entry.name)
                 if row is None or row.record != record:
-                    word = await self._store.run(self._add_call(made.entry, record))
+                    word = await self._store.run(self._add_call(made.entry))
                     if word == "full":
                         self._refuse(made.entry.name, b"full", too_many(made.entry.name))
                         continue
@@ -197,10 +203,22 @@ class Cron(Service):
                 self._refuse(made[0], made[1].encode(), made[1])
         return changed
 
-    def _add_call(self, entry: CronEntry, record: bytes) -> Call[str]:
+    def _add_call(self, entry: CronEntry) -> Call[str]:
         """The call that stores an entry. A worker starts before it publishes ``@startup``, so that start counts too."""
         back_us = round(entry.cron.misfire_window * 1e6) if entry.cron.is_startup else 0
-        return calls.add(self._context.keys, entry.name, entry.fingerprint, record, back_us=back_us)
+        return storing(self._context.keys, entry, back_us=back_us)
+
+    async def _note_times(self, now: int) -> None:
+        """Write down when new and changed entries fire, those of the former revision too; now and then, all."""
+        known = {name: (one.stored.since, one.stored.record) for name, one in self._known.items()}
+        if again := abs(now - self._noted_at) >= NOTE_TIMES * 1e6:
+            self._noted_at, self._noted = now, {}
+        fresh = [name for name, kept in known.items() if self._noted.get(name) != kept]
+        if fresh or again or self._noted.keys() - known.keys():
+            for part in batches(fresh, calls.CHUNK) if fresh else [()]:
+                times = [(name, known[name][0], encode(self._known[name].entry.times.dump())) for name in part]
+                await self._store.run(calls.note_times(self._context.keys, times))
+        self._noted = known
 
     def _refuse(self, name: str, cause: bytes, why: str) -> None:
         """Log once that an entry is refused."""

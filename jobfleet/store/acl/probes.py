@@ -6,7 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 from jobfleet.store.acl.grants import Grant, Key
 from jobfleet.store.acl.roles import Role, roles
-from jobfleet.store.acl.rules import CALLS, CALLS_READING, NOT_EVERYWHERE
+from jobfleet.store.acl.rules import CALLS, CALLS_READING, FUNCTION_OF, NOT_EVERYWHERE
 
 WORDS_AFTER_KEY = {
     1: """HDEL HEXISTS HGET HMGET HSCAN LINDEX MSET MSETNX PEXPIRE RPUSH SET XDEL XGROUP|DESTROY XINFO|CONSUMERS
@@ -37,19 +37,20 @@ def role_of(user: str) -> Role:
 
 def probes(role: Role, namespace: str) -> list[str]:
     """Return one command for each permission of a role, a word per line."""
-    found = [words for grant in role.grants() if (words := _words(grant, namespace))]
+    found = [words for grant in role.grants() if (words := words_of(grant, namespace))]
     found += [("PUBLISH", _example(key, namespace), "x") for key in role.publishes]
     found += [("SUBSCRIBE", _example(key, namespace)) for key in role.hears]
     return sorted({"\n".join(words) for words in found})
 
 
-def _words(grant: Grant, namespace: str) -> tuple[str, ...]:
+def words_of(grant: Grant, namespace: str) -> tuple[str, ...]:
+    """The words of a command that needs a permission; none if it cannot be tried."""
     command, key = grant
     if key is None or command in NOT_EVERYWHERE:
         return ()
     name = _example(key, namespace)
     match command:
-        case verb if verb in CALLS or verb in CALLS_READING:
+        case verb if verb in CALLS or verb in CALLS_READING or verb in FUNCTION_OF.values():
             return (verb, "x", "1", name)
         case "BZPOPMIN":
             return (command, name, "0")

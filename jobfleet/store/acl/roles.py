@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from jobfleet.store.acl.grants import FLEET, LANE, TYPES, Grant, Key, answers, applies, grants_of, keys_of
-from jobfleet.store.acl.rules import CALLS, CALLS_READING, selectors, spelled
+from jobfleet.store.acl.rules import CALLS, CALLS_READING, EVALS, FUNCTION_OF, selectors, spelled
 from jobfleet.store.keys import KEPT, WORK
 from jobfleet.store.script import load, names
 
-CONTROL, FREED = Key(FLEET, "control"), Key(FLEET, "lock-freed:<name>")
+CONTROL, COMMANDS = Key(FLEET, "control"), Key(FLEET, "commands")
+"""Channels to supervisors: requests to cancel; operators' commands."""
+FREED = Key(FLEET, "lock-freed:<name>")
 GATE_FREED = Key(FLEET, "gate-freed:<child>")
 EVENTS, JOB_EVENTS = Key(LANE, "events"), Key(LANE, "events:<id>")
 HEARD = (EVENTS, JOB_EVENTS, Key(LANE, "chunks:<id>"))
@@ -19,6 +21,8 @@ JOURNAL, WAKE, KIND_WAKE = Key(LANE, "journal"), Key(LANE, "wake"), Key(LANE, "w
 ALWAYS = ("ASKING", "CLIENT|SETINFO", "CLUSTER|SLOTS", "INFO", "PING", "SELECT", "TIME")
 """Commands of every role. INFO tells a client that the address leads to another server; two are for clusters."""
 LISTENS = ("SUBSCRIBE", "UNSUBSCRIBE")
+KILLS = ("FUNCTION|KILL", "SCRIPT|KILL")
+"""Commands that end a script that runs too long, and has not written."""
 CONFIRMS = ("WAIT", "WAITAOF")
 """Commands that wait until replicas, or the disk, have what was written."""
 KEPT_FROM_WORKERS = frozenset({"dlq", "dead", "conf"})
@@ -45,6 +49,7 @@ class Role:
         mends: Whether it moves unreadable keys aside; see `mending`.
         kept: Keys that it does not move aside.
         looks: Whether it looks at all keys for unreadable ones, as `doctor` does.
+        calls_functions: Whether it calls functions in place of scripts.
     """
 
     name: str
@@ -57,9 +62,24 @@ class Role:
     mends: bool = False
     kept: frozenset[str] = frozenset()
     looks: bool = False
+    calls_functions: bool = False
+
+    def with_functions(self) -> Role:
+        """Return the role as a user that calls the functions of a library, and may run no other scripts."""
+        return replace(self, commands=tuple(one for one in self.commands if one not in EVALS), calls_functions=True)
 
     def grants(self) -> frozenset[Grant]:
         """Return all commands that it needs, each with a kind of key."""
+        found = self._grants()
+        if not self.calls_functions:
+            return found
+        return frozenset(
+            grant._replace(command=FUNCTION_OF.get(grant.command, grant.command))
+            for grant in found
+            if grant.command in FUNCTION_OF or grant.command not in EVALS
+        )
+
+    def _grants(self) -> frozenset[Grant]:
         own = self.scripts - {"mend", "survey"}
         found = {grant for name in own for grant in grants_of(name)} | set(self.direct)
         found |= {grant for name in own for grant in calls_of(name)}
@@ -107,25 +127,27 @@ def _named(text: str) -> frozenset[str]:
 
 
 ENQUEUES = _named(
-    """block block_many cancel consumers debounce enqueue enqueue_plain follow join keep_flow level listen mark
-    open_queue register replace steps unblock watch"""
+    """block block_many consumers debounce enqueue enqueue_plain follow join keep_flow level listen mark open_queue
+    steps unblock watch"""
 )
+CANCELS = _named("cancel replace")
+"""They write endings of jobs, and records of runs."""
 SIGNALS = _named("fleet outcomes server signal status steps")
-ASKS = _named("chunks fleet flow kinds lines outcomes parents queues results server status")
+ASKS = _named("chunks explain fleet flow kinds letter lines outcomes parents queues results server status")
 RUNS = _named(
     """acquire_lock beat bury children claim declare drop_steps emit_chunks ended_runs extend_flow gates granted keep
-    keep_stacks know leave leave_gates log note_wait pass_gates progress put_back release_lock renew report_runs
-    shorten_parents shut_gate signal steps stop"""
+    keep_stacks know leave leave_gates log note_wait pass_gates progress put_back register release_lock renew
+    report_runs shorten_parents shut_gate signal steps stop"""
 )
 LEASES = _named("pause_function paused resume_function set_aside settle tick waiting")
 """What workers do, too, so that a fleet without a reaper recovers the jobs of dead workers."""
-CRON = _named("attend attendants entries fire ledger marks schedule set_back")
+CRON = _named("attend attendants entries fire ledger marks note_times schedule set_back")
 RELAYS = _named("dependants explain flows keep_parents outbox pending_ends precede sequences unwatch unwatch_many")
 KEEPS_UP = _named(
     """commit_samples counts deliver deliveries endings enlist gates gather history hold_samples indexes memory put_back
-    openings read_audit retire run_reports sampled sweep take trim trim_journal unfiled file_letters note_groups
-    group_marks write_samples rescues rescue oldest_letters keep_letters drop_letters undo_replay plan_rescue
-    note_rescue replay letter samples points write_audit"""
+    openings read_audit register retire run_reports sampled sweep take trim trim_journal unfiled file_letters
+    note_groups group_marks write_samples rescues rescue oldest_letters keep_letters drop_letters undo_replay
+    plan_rescue note_rescue replay letter samples points write_audit"""
 )
 OPERATES = _named(
     """clean clear_lane close_queue command define_limit dismiss edit enlist file_letters forget forget_steps hold_entry
@@ -142,18 +164,18 @@ def roles() -> tuple[Role, ...]:
     worker = Role(
         "worker",
         "runs jobs, which may enqueue others; recovers jobs and fires recurring ones if no reaper does",
-        ENQUEUES | SIGNALS | ASKS | RUNS | LEASES | CRON | RELAYS,
+        ENQUEUES | CANCELS | SIGNALS | ASKS | RUNS | LEASES | CRON | RELAYS,
         commands=(*LISTENS, *CONFIRMS, "SCRIPT|LOAD"),
         direct=(Grant("BZPOPMIN", WAKE), Grant("BZPOPMIN", KIND_WAKE), *exists),
         publishes=(*HEARD, CONTROL, FREED, GATE_FREED),
-        hears=(*HEARD, CONTROL, FREED, GATE_FREED),
+        hears=(*HEARD, CONTROL, COMMANDS, FREED, GATE_FREED),
         mends=True,
         kept=KEPT_FROM_WORKERS,
     )
     reaper = Role(
         "reaper",
         "does the duties of `jobfleet reaper`: leases, cron, relay, retention, archive, notifications",
-        ENQUEUES | ASKS | LEASES | CRON | RELAYS | KEEPS_UP,
+        ENQUEUES | CANCELS | ASKS | LEASES | CRON | RELAYS | KEEPS_UP,
         commands=(*CONFIRMS, "SCRIPT|LOAD"),
         direct=(
             *(Grant(verb, JOURNAL) for verb in ("XREADGROUP", "XAUTOCLAIM", "XACK")),
@@ -165,8 +187,15 @@ def roles() -> tuple[Role, ...]:
     return (
         Role(
             "producer",
-            "enqueues jobs and flows, waits for them, and cancels them",
+            "enqueues jobs and flows, and waits for them",
             ENQUEUES | ASKS,
+            commands=(*LISTENS, *CONFIRMS),
+            hears=HEARD,
+        ),
+        Role(
+            "canceller",
+            "a producer that also cancels jobs, and replaces the holders of unique keys",
+            ENQUEUES | CANCELS | ASKS,
             commands=(*LISTENS, *CONFIRMS),
             publishes=(*HEARD, CONTROL),
             hears=HEARD,
@@ -193,9 +222,9 @@ def roles() -> tuple[Role, ...]:
         Role(
             "operator",
             "inspects and operates the fleet: the command line, and the actions of a dashboard",
-            _reading() | ENQUEUES | SIGNALS | OPERATES,
-            commands=(*LISTENS, *CONFIRMS, "CLUSTER|SHARDS"),
-            publishes=(*HEARD, CONTROL, GATE_FREED),
+            _reading() | ENQUEUES | CANCELS | SIGNALS | OPERATES,
+            commands=(*LISTENS, *CONFIRMS, "CLUSTER|SHARDS", *KILLS),
+            publishes=(*HEARD, CONTROL, COMMANDS, GATE_FREED),
             hears=HEARD,
             looks=True,
             mends=True,
@@ -220,16 +249,22 @@ def _both(name: str, does: str, one: Role, other: Role) -> Role:
     )
 
 
-METERS = _named("counts entries finished fleet gates marks memory outbox queues")
+METERS = _named("counts finished fleet gates marks memory outbox queues timetable")
 
 
 def _in_table(keys: Iterable[str]) -> set[str]:
     return {"ready:<p>" if key.startswith("ready:") else key for key in keys}
 
 
-def text(namespace: str) -> str:
-    """Return the users of a fleet as an ACL file has them. They have no passwords, so nobody can connect as one yet."""
-    return "".join(f"user {role.name} {' '.join(rules_of(role, namespace))}\n" for role in roles())
+def text(namespace: str, *, functions: bool = False) -> str:
+    """Return the users of a fleet as an ACL file has them. They have no passwords, so nobody can connect as one yet.
+
+    Args:
+        namespace: The namespace of the fleet.
+        functions: Whether they call functions in place of scripts.
+    """
+    users = [role.with_functions() if functions else role for role in roles()]
+    return "".join(f"user {role.name} {' '.join(rules_of(role, namespace))}\n" for role in users)
 
 
 def rules_of(role: Role, namespace: str) -> list[str]:

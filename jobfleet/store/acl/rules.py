@@ -13,7 +13,15 @@ from jobfleet.store.acl.grants import OF_ANY_TYPE, READING, STRINGS_WRITTEN, WHO
 Names = Callable[[Key], Sequence[str]]
 CALLS = ("EVALSHA", "EVAL")
 CALLS_READING = frozenset({"EVALSHA_RO", "EVAL_RO"})
-OF_MANY_KEYS = STRINGS_WRITTEN | CALLS_READING | {*CALLS, "EXISTS", "MGET", "DEL", "UNLINK", "RENAME", "BZPOPMIN"}
+FUNCTION_OF = {"EVALSHA": "FCALL", "EVALSHA_RO": "FCALL_RO"}
+"""The commands that call a function in place of a script."""
+EVALS = {*CALLS, *CALLS_READING, "SCRIPT|LOAD"}
+"""Commands by which a user runs any script."""
+OF_MANY_KEYS = (
+    STRINGS_WRITTEN
+    | CALLS_READING
+    | {*CALLS, *FUNCTION_OF.values(), "EXISTS", "MGET", "DEL", "UNLINK", "RENAME", "BZPOPMIN"}
+)
 """Commands whose keys may be of several kinds. One selector must allow all keys of a command."""
 NOT_EVERYWHERE = {"MSETEX": ("+@string", "-@read")}
 """Commands that older servers do not know, and would refuse in a rule; and a wider permission that includes them.
@@ -56,6 +64,6 @@ def spelled(commands: Iterable[str]) -> list[str]:
 
 
 def _access(commands: Sequence[str]) -> str:
-    if (READING | CALLS_READING).issuperset(commands):
+    if (READING | CALLS_READING | {"FCALL_RO"}).issuperset(commands):
         return "%R~"
     return "%W~" if STRINGS_WRITTEN.issuperset(commands) else "~"

@@ -1,4 +1,4 @@
-"""fire, marks, unmark, schedule, unschedule, hold_entry, entries, ledger, history."""
+"""fire, marks, unmark, schedule, unschedule, hold_entry, entries, timetable, note_times, ledger, history."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Scheduled(NamedTuple):
     Attributes:
         name: Its name.
         since: Time at which its schedule was set, or it was resumed, in µs; earlier fires do not count.
-        record: The encoded entry.
+        record: The encoded entry; in a timetable, when it fires.
         paused: Who paused it; None if it is not paused.
         paused_at: When it was paused, in µs.
     """
@@ -99,7 +99,14 @@ def unmark(lane: Lane, name: str) -> Call[int]:
 
 
 def add(
-    keys: Keyspace, name: str, fingerprint: str, record: bytes, *, is_new: bool = False, back_us: int = 0
+    keys: Keyspace,
+    name: str,
+    fingerprint: str,
+    record: bytes,
+    *,
+    times: bytes = b"",
+    is_new: bool = False,
+    back_us: int = 0,
 ) -> Call[str]:
     """Add or change an entry: added, changed or unchanged; taken if `is_new` and the name exists; full if too many.
 
@@ -108,18 +115,19 @@ def add(
         name: Its name.
         fingerprint: Hash of its schedule.
         record: The encoded entry.
+        times: When it fires, encoded, for those who may not read its call.
         is_new: Whether to refuse a name that exists.
         back_us: Microseconds before now from which a new schedule counts.
     """
     if keys.seals is not None:  # the script compares records
         record = keys.seals.value(record, "cron", name, is_stable=True)
-    args = (name, fingerprint, "add" if is_new else "put", record, MOST_ENTRIES, back_us)
-    return Call(load("schedule"), (keys.cron,), args, lambda reply: reply[2].decode())
+    args = (name, fingerprint, "add" if is_new else "put", record, MOST_ENTRIES, back_us, times)
+    return Call(load("schedule"), (keys.cron, keys.cron_times), args, lambda reply: reply[2].decode())
 
 
 def remove(keys: Keyspace, name: str) -> Call[bool]:
     """Delete an entry; False if there was none."""
-    places = (keys.cron, keys.cron_paused, keys.cron_ledger(name))
+    places = (keys.cron, keys.cron_paused, keys.cron_ledger(name), keys.cron_times)
     return Call(load("unschedule"), places, (name,), lambda reply: bool(reply[1]))
 
 
@@ -134,7 +142,8 @@ def resume(keys: Keyspace, name: str) -> Call[str]:
 
 
 def _hold_entry(keys: Keyspace, name: str, by: str) -> Call[str]:
-    return Call(load("hold_entry"), (keys.cron, keys.cron_paused), (name, by), lambda reply: reply[2].decode())
+    places = (keys.cron, keys.cron_paused, keys.cron_times)
+    return Call(load("hold_entry"), places, (name, by), lambda reply: reply[2].decode())
 
 
 def entries(keys: Keyspace) -> Call[tuple[int, list[Scheduled]]]:
@@ -149,6 +158,17 @@ def _entries(seals: Seals | None, reply: Reply) -> tuple[int, list[Scheduled]]:
     if seals is not None:
         rows = [row._replace(record=seals.open_value(row.record, "cron", row.name)) for row in rows]
     return int(reply[1]), rows
+
+
+def timetable(keys: Keyspace) -> Call[tuple[int, list[Scheduled]]]:
+    """Return Redis's time (µs), and when all entries fire; nothing of their calls."""
+    return Call(load("timetable"), (keys.cron_times,), (keys.tag,), partial(_entries, None))
+
+
+def note_times(keys: Keyspace, times: Sequence[tuple[str, int, bytes]]) -> Call[int]:
+    """Write down when at most 50 entries fire (name, since in µs, times), and forget those that are gone."""
+    parts = [part for one in times for part in one]
+    return Call(load("note_times"), (keys.cron_times,), (keys.tag, *parts), lambda reply: int(reply[1]))
 
 
 def unreadable(keys: Keyspace) -> Call[list[str]]:

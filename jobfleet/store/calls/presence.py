@@ -182,7 +182,7 @@ def command(keys: Keyspace, wanted: Command) -> Call[bool]:
     return Call(
         load("command"),
         (keys.workers,),
-        (wanted.worker, keys.control, wanted.line()),
+        (wanted.worker, keys.commands, wanted.line(), keys.control),
         lambda reply: bool(reply[0] == b"told"),
     )
 

@@ -75,7 +75,7 @@ def _exchanged(
             calls,
             pending,
             sending["clock"],
-            sending["fake"],
+            sending["spelling"],
             started,
             sending["patience"],
             sending["attempt"],

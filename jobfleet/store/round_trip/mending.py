@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from jobfleet.store.call import Call, Command, Reply
+from jobfleet.store.call import Call, Command, Reply, Spelling
 from jobfleet.store.damage import Damage, Place, is_lane, judge, places, places_of, tag_of
 from jobfleet.store.retention import ASIDE_MS
 from jobfleet.store.script import load
@@ -71,15 +71,14 @@ def concerned(tag: str, calls: Iterable[Call[Any]]) -> list[Place]:
     return list(looked.values())[-MOST_PLACES:]
 
 
-def repaired(broken: Mapping[int, Call[Any]], *, fake: bool) -> Mending:
+def repaired(broken: Mapping[int, Call[Any]], spelling: Spelling) -> Mending:
     """Repair damage that made scripts fail, slot by slot; return the calls that have moved it aside."""
-    spell = Call.for_fake if fake else Call.by_source
     by_tag: dict[str, list[int]] = {}
     for index, call in broken.items():
         by_tag.setdefault(tag_of(call.keys[0]), []).append(index)
     moved: list[Call[Any]] = []
     for members in by_tag.values():
-        moved += yield from mending([broken[index] for index in members], spell)
+        moved += yield from mending([broken[index] for index in members], spelling.sure)
     return moved
 
 

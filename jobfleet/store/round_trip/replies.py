@@ -16,6 +16,7 @@ AGAIN_WORDS = (
     "max number of clients",
 )  # fmt: skip
 NO_DATABASE = "DB index is out of range"
+NO_FUNCTION = "Function not found"
 UNKNOWN_COMMAND = "unknown command"
 UNAUTHORIZED_CODES = ("NOAUTH", "WRONGPASS", "NOPERM")
 REFUSED_WORDS = (
@@ -142,6 +143,11 @@ def translate(error: BaseException, call: Call[Any] | None = None) -> JobfleetEr
         return refused(error, UNAUTHORIZED_CODES)
     if isinstance(error, exceptions.MovedError):
         return ConfigError("Redis is a node of a cluster. Write the URL as cluster://HOST:6379,HOST:6379.")
+    if NO_FUNCTION in text:
+        return ConfigError(
+            f"The server lacks the functions of this revision of jobfleet ({NO_FUNCTION}). As its administrator, run "
+            "'jobfleet acl install', or leave out the setting scripts."
+        )
     what = f"{call.script.name}: " if call else ""
     return ScriptContractError(f"{what}{text}")
 

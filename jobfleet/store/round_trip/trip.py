@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict
 
 from jobfleet.clock import monotonic
 from jobfleet.errors import JobfleetError, ScriptContractError, StoreUnavailable
-from jobfleet.store.call import LATE, LONGER, Call, Command, Key
+from jobfleet.store.call import BY_SCRIPT, LATE, LONGER, Call, Command, Key, Spelling
 from jobfleet.store.round_trip.replies import Remedy, read, remedy, sources_once, translate, unavailable
 from jobfleet.store.server.clock import ASK, ServerClock
 
@@ -47,15 +47,14 @@ class Sending(TypedDict):
     url: str
     attempt: float
     clock: ServerClock
-    fake: bool
+    spelling: Spelling
     detours: Detours
     recorder: Recorder | None
 
 
-def speller(*, fake: bool) -> Callable[..., Command]:
+def speller(spelling: Spelling) -> Callable[..., Command]:
     """Return the function that formats a call for a server that may know its script."""
-    spell = Call.for_fake if fake else Call.by_hash
-    return guard(spell) if guard else spell
+    return guard(spelling.usual) if guard else spelling.usual
 
 
 def until(clock: ServerClock, since: float, patience: float | None, attempt: float) -> int:
@@ -173,7 +172,7 @@ def trip(
     url: str,
     attempt: float = 5.0,
     clock: ServerClock | None = None,
-    fake: bool = False,
+    spelling: Spelling = BY_SCRIPT,
     detours: Detours | None = None,
     recorder: Recorder | None = None,
     first: list[Any] | None = None,
@@ -188,7 +187,7 @@ def trip(
         url: The masked URL, for messages.
         attempt: Time limit of one exchange in seconds.
         clock: The server's clock; if a call has a deadline and the clock is unknown, it is read first.
-        fake: Whether the server is fakeredis.
+        spelling: How calls are written for this server.
         detours: Records refused fast paths.
         recorder: Learns of the trip.
         first: The replies of a first exchange.
@@ -209,7 +208,7 @@ def trip(
     mended: set[int] = set()
     wait = FIRST_WAIT
     while True:
-        replies = first or (yield from exchanged(calls, pending, clock, fake, started, patience, attempt))
+        replies = first or (yield from exchanged(calls, pending, clock, spelling, started, patience, attempt))
         first = None
         left: list[tuple[int, bool]] = []
         broken: list[int] = []
@@ -225,7 +224,7 @@ def trip(
             else:
                 results[index] = verdict.value
                 broken += [index] * verdict.is_broken
-        left += yield from _repaired(calls, broken, mended, fake=fake, recorder=recorder)
+        left += yield from _repaired(calls, broken, mended, spelling, recorder=recorder)
         if not left:
             if recorder is not None:
                 recorder.tripped(calls, monotonic() - started)
@@ -337,7 +336,7 @@ def _judged(call: Call[Any], reply: Any, detours: Detours) -> Done | Again:
 
 
 def _repaired(
-    calls: list[Call[Any]], broken: Sequence[int], mended: set[int], *, fake: bool, recorder: Recorder | None
+    calls: list[Call[Any]], broken: Sequence[int], mended: set[int], spelling: Spelling, *, recorder: Recorder | None
 ) -> Generator[Step, list[Any] | None, list[tuple[int, bool]]]:
     """Repair damage that made scripts fail; return the calls to retry, each once, also if nothing could be repaired.
 
@@ -351,7 +350,7 @@ def _repaired(
 
     mended.update(fresh)
     began = monotonic()
-    moved = yield from repaired(fresh, fake=fake)
+    moved = yield from repaired(fresh, spelling)
     if moved and recorder is not None:
         recorder.tripped(moved, monotonic() - began)
     for index in fresh:
@@ -363,7 +362,7 @@ def exchanged(
     calls: Sequence[Call[Any]],
     pending: Sequence[tuple[int, bool]],
     clock: ServerClock,
-    fake: bool,
+    spelling: Spelling,
     started: float,
     patience: float | None,
     attempt: float,
@@ -375,7 +374,7 @@ def exchanged(
         calls: The calls.
         pending: The numbers of the calls to send, and whether to send their source.
         clock: The server's clock.
-        fake: Whether the server is fakeredis.
+        spelling: How calls are written for this server.
         started: When the first attempt began, monotonic seconds.
         patience: Seconds for which calls are retried; None for ever.
         attempt: Time limit of one exchange in seconds.
@@ -387,10 +386,10 @@ def exchanged(
         if isinstance(reply, BaseException):
             return [reply] * len(pending)
         clock.learn(reply, asked)
-    spell = speller(fake=fake)
+    spell = speller(spelling)
     deadline = until(clock, started if patience is not None else monotonic(), patience, attempt)
     commands = [
-        calls[index].by_source(deadline) if is_by_source else spell(calls[index], deadline)
+        spelling.sure(calls[index], deadline) if is_by_source else spell(calls[index], deadline)
         for index, is_by_source in pending
     ]
     return (yield [*commands, *after]) or []

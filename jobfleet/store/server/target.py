@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import SplitResult, parse_qs, urlsplit
@@ -13,6 +13,7 @@ import redis
 from jobfleet.config import JobConfig, check_url, mask_url
 from jobfleet.config.url import ESCAPE, SECURE, is_misread
 from jobfleet.errors import ConfigError
+from jobfleet.store.call import BY_FUNCTION, BY_SCRIPT, FOR_FAKE, Spelling
 from jobfleet.store.server.options import Misread, Security, driver
 from jobfleet.warn import warn
 
@@ -35,6 +36,8 @@ UNNAMED = (
 
 
 NOTHING = Security()
+FUNCTIONS = "functions"
+"""The setting `scripts`: the server has loaded the library of functions."""
 TLS_FILES = {"ssl_ca_certs": "tls_ca_file", "ssl_certfile": "tls_cert_file", "ssl_keyfile": "tls_key_file"}
 _OFF = ("false", "no", "f", "n", "0")
 """Texts that redis-py reads as false."""
@@ -52,6 +55,7 @@ class Target:
         tls: Options of redis-py for TLS.
         sentinels: The Sentinel group that knows the primary, or None.
         cluster: The nodes from which the others are found, or None.
+        spelling: How calls are written for it.
         watcher: What sees each exchange with the server, for tests and for injected faults; None in production. No
             setting and no URL sets it.
     """
@@ -63,6 +67,7 @@ class Target:
     tls: Mapping[str, Any] = field(default_factory=dict)
     sentinels: SentinelGroup | None = None
     cluster: ClusterSeeds | None = None
+    spelling: Spelling = BY_SCRIPT
     watcher: Watcher | None = None
 
     def close(self) -> None:
@@ -88,7 +93,8 @@ def target_of(config: JobConfig, *, warns: bool = False) -> Target:
         raise ConfigError("tls_key_file is set without tls_cert_file; set the client's certificate too.")
     if not config.tls_check_hostname:
         tls["ssl_check_hostname"] = False
-    return target(config.url, Security(tls, config.sentinel_username, config.sentinel_password), warns=warns)
+    at = target(config.url, Security(tls, config.sentinel_username, config.sentinel_password), warns=warns)
+    return replace(at, spelling=BY_FUNCTION) if config.scripts == FUNCTIONS and not at.fake else at
 
 
 def target(url: str, security: Security = NOTHING, *, warns: bool = False) -> Target:
@@ -104,7 +110,7 @@ def target(url: str, security: Security = NOTHING, *, warns: bool = False) -> Ta
     """
     scheme = check_url(url).partition("://")[0].lower()
     if scheme == "memory":
-        return Target(url, url, fake=True)
+        return Target(url, url, fake=True, spelling=FOR_FAKE)
     if scheme == "embedded":
         from jobfleet.store.server.embedded import EmbeddedServer  # only where a server is started
 

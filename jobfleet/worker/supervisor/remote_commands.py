@@ -1,7 +1,8 @@
-"""The control channel of a supervisor: requests to cancel running jobs, and operators' commands.
+"""The channels of a supervisor: requests to cancel running jobs on one, operators' commands on the other.
 
 A message may be lost. A request to cancel is also in the run's record, and arrives with the next renewal. The sender of
-a command repeats it until the worker's heartbeat shows its nonce.
+a command repeats it until the worker's heartbeat shows its nonce. Each user that may cancel jobs may publish on the
+channel ``control``, so a command that arrives there is not executed (docs/adr/0071).
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from jobfleet.worker.supervisor.child_handle import ChildHandle
 
 log = logging.getLogger("jobfleet.worker")
 LISTENED_FOR = 5.0
-"""Seconds per read of the control channel."""
+"""Seconds per read of the channels."""
 REMEMBERED = 64
 """Number of remembered commands, so that a repeated command is not executed again."""
 ANSWERS_MOST = 4
-"""Questions for stacks that are answered at once; anyone who can publish can ask."""
+"""Questions for stacks that are answered at once."""
 
 
 class Commanded(Protocol):
@@ -47,7 +48,7 @@ class Commanded(Protocol):
 
 
 class RemoteCommands:
-    """Executes the commands on the control channel.
+    """Passes on requests to cancel, and executes commands.
 
     Args:
         at: The server.
@@ -56,7 +57,7 @@ class RemoteCommands:
         children: The current children by process id.
         commanded: Executes the commands.
         confirm: Publishes the worker's state at once.
-        scale_max: Maximum number of processes for ``scale``, because anyone who can publish can send the command.
+        scale_max: Maximum number of processes for ``scale``.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class RemoteCommands:
         self._confirm = confirm
         self._scale_max = scale_max
         self._known: deque[str] = deque(maxlen=REMEMBERED)
+        self._has_refused = False
         self._is_to_reconnect = False
         self._answers: set[asyncio.Task[None]] = set()
         self.obeyed = ""
@@ -90,7 +92,7 @@ class RemoteCommands:
     async def listen(self) -> None:
         """Receive messages until cancelled."""
         channels = AsyncChannels(self._at)
-        channels.subscribe((self._keys.control,))
+        channels.subscribe((self._keys.control, self._keys.commands))
         try:
             while True:
                 messages = await channels.read(LISTENED_FOR)
@@ -99,11 +101,11 @@ class RemoteCommands:
                     await channels.close()  # the next read connects again
                 for message in messages:
                     if message.text is not None:
-                        await self._hear(message.text)
+                        await self._hear(message.channel, message.text)
         finally:
             await channels.close()
 
-    async def _hear(self, message: str) -> None:
+    async def _hear(self, channel: str, message: str) -> None:
         match read_control(message):
             case CancelRequest(job, token, child, by):
                 for handle in self._children.values():
@@ -111,6 +113,8 @@ class RemoteCommands:
                         handle.cancel(job, token, by)
             case NewKind():
                 await self._confirm()
+            case Command(worker=self._worker) as command if channel != self._keys.commands:
+                self._refuse(command)
             case Command(worker=self._worker) as command:
                 self.obeyed = command.nonce
                 if command.nonce not in self._known:
@@ -120,6 +124,18 @@ class RemoteCommands:
                 await self._confirm()
             case _:
                 pass
+
+    def _refuse(self, command: Command) -> None:
+        """Do not execute a command of the channel ``control``; log the first: users that may cancel can send many."""
+        if command.nonce in self._known or self._has_refused:
+            return
+        self._has_refused = True
+        log.warning(
+            "worker.refused verb=%s by=%s: it came over the channel for cancellations, like any further ones; if an "
+            "operator sent it, use the jobfleet of this version",
+            command.verb,
+            command.by,
+        )
 
     def _obey(self, command: Command) -> None:
         match command:

@@ -20,6 +20,7 @@ from jobfleet.metrics.tally import Tally
 from jobfleet.operations.cron.listing import CronFire
 from jobfleet.services.duties.cron import Cron as CronDuty
 from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls.cron import timetable
 from jobfleet.store.calls.presence import beat
 from jobfleet.store.server.target import target
 from tests.support.state import server_now
@@ -293,6 +294,22 @@ async def test_an_entry_whose_times_change_begins_anew(
 
     assert word == "changed"
     assert len(await ids(fleet)) == before
+
+
+async def test_when_entries_fire_is_known_though_the_former_revision_has_written_them(
+    fleet: AsyncFleet, store: AsyncStore, redis_url: str, clock: Shifted, raw: redis.Redis
+) -> None:
+    keys = fleet.context.keys
+    for name in ("changed", "removed", "added"):
+        await fleet.cron.add(name, "@daily", job())
+    times = (await store.run(timetable(keys)))[1]
+    raw.hset(keys.cron_times, "changed", "1\nof before")
+    raw.hdel(keys.cron_times, "added")
+    raw.hdel(keys.cron, "removed")
+
+    await duty(store, redis_url, clock).turn()
+
+    assert (await store.run(timetable(keys)))[1] == [one for one in times if one.name != "removed"]
 
 
 async def test_a_removed_entry_leaves_nothing_but_its_jobs(

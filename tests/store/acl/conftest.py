@@ -1,4 +1,7 @@
-"""A server that has loaded deploy/redis/users.acl as it is; the password of each user is its name."""
+"""A server that has loaded deploy/redis/users.acl as it is, and one with users-functions.acl and its library.
+
+The password of each user is its name. On the second server, programs take the setting ``scripts`` from the environment.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +13,35 @@ from typing import Any
 import pytest
 import redis
 
+from jobfleet.store.link.scripts import install
+from jobfleet.store.server.target import target
+from jobfleet.store.sync import Store
 from tests.support import users
 from tests.support.fleet import ROOT
 from tests.support.server import RedisServer
 
-FILE = ROOT / "deploy" / "redis" / "users.acl"
-ROLES = ("producer", "approver", "worker", "reaper", "host", "web", "exporter", "operator")
+FILES = {
+    "eval": ROOT / "deploy" / "redis" / "users.acl",
+    "functions": ROOT / "deploy" / "redis" / "users-functions.acl",
+}
+ROLES = ("producer", "canceller", "approver", "worker", "reaper", "host", "web", "exporter", "operator")
 As = Callable[[str], redis.Redis]
 
 
+@pytest.fixture(scope="session", params=list(FILES))
+def variant(request: pytest.FixtureRequest) -> str:
+    """How the users run scripts."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="session")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+def guarded(variant: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """The server."""
     file: Path = tmp_path_factory.mktemp("acl") / "users.acl"
-    file.write_text(FILE.read_text())
+    file.write_text(FILES[variant].read_text())
     with RedisServer("--aclfile", str(file)) as server:
+        if variant == "functions":
+            install(Store(target(server.url)).link)
         execute: Any = server.client().execute_command
         for role in ROLES:
             execute("ACL", "SETUSER", role, f">{role}")
@@ -32,8 +49,9 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-def admin(guarded: RedisServer) -> Iterator[redis.Redis]:
+def admin(guarded: RedisServer, variant: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[redis.Redis]:
     """A client that may do anything, on the emptied server."""
+    monkeypatch.setenv("JOBFLEET_SCRIPTS", variant)
     with redis.Redis.from_url(guarded.url, protocol=2, decode_responses=True) as client:
         client.flushall()
         users.denials(client)

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 import redis
 
+from jobfleet.config import JobConfig
 from jobfleet.operations.operation import batches
 from jobfleet.store.acl.probes import probes, role_of
 from jobfleet.store.acl.roles import roles
 from jobfleet.store.calls import doctor
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.server.target import target
+from jobfleet.store.server.target import target_of
 from jobfleet.store.sync import Store
 from tests.store.acl.conftest import ROLES
 from tests.support.users import UrlOf, denials
@@ -21,10 +22,12 @@ KEYS = Keyspace("jobfleet")
 
 
 @pytest.mark.parametrize("name", ROLES)
-def test_a_user_lacks_nothing_of_its_own_role(name: str, url_of: UrlOf, admin: redis.Redis) -> None:
-    store = Store(target(url_of(name)))
+def test_a_user_lacks_nothing_of_its_own_role(name: str, url_of: UrlOf, admin: redis.Redis, variant: str) -> None:
+    config = JobConfig(url=url_of(name), scripts=variant)
+    store = Store(target_of(config))
+    role = role_of(name).with_functions() if variant == "functions" else role_of(name)
 
-    for part in batches(probes(role_of(name), "jobfleet"), doctor.CHUNK):
+    for part in batches(probes(role, "jobfleet"), doctor.CHUNK):
         assert store.run(doctor.lacking(KEYS, part)) == ()
 
     store.close()
@@ -33,7 +36,12 @@ def test_a_user_lacks_nothing_of_its_own_role(name: str, url_of: UrlOf, admin: r
 
 def test_an_example_has_as_many_words_as_its_command_takes(admin: redis.Redis) -> None:
     """Some servers refuse to judge one that they would not run."""
-    words = [probe.split("\n") for role in roles() for probe in probes(role, "jobfleet")]
+    words = [
+        probe.split("\n")
+        for one in roles()
+        for role in (one, one.with_functions())
+        for probe in probes(role, "jobfleet")
+    ]
     takes = {name: arity(admin, name) for name in {command(one) for one in words}}
 
     wrong = [one for one in words if (n := takes[command(one)]) != len(one) and (n > 0 or len(one) < -n)]

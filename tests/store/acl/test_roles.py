@@ -30,7 +30,7 @@ from jobfleet import (
 )
 from jobfleet.archive import JobRepository
 from jobfleet.cli.main import main
-from jobfleet.config import JobConfig
+from jobfleet.config import JobConfig, load
 from jobfleet.functions.registry import Registry
 from jobfleet.metrics.exporter import Exporter
 from jobfleet.metrics.tally import Tally
@@ -48,8 +48,11 @@ from jobfleet.services.duties.rescues import Rescues
 from jobfleet.services.duties.retention import Retention
 from jobfleet.services.gauges import FleetGauges
 from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls import journal
+from jobfleet.store.journal import Journal
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.server.target import target
+from jobfleet.store.server.target import target_of
+from tests.store.acl.conftest import As
 from tests.support import users
 from tests.support.server import RedisServer
 from tests.support.users import UrlOf, denials
@@ -57,6 +60,11 @@ from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
 KEYS = Keyspace("jobfleet")
+
+
+def settings(url: str, **options: Any) -> JobConfig:
+    """The settings of a program, with those of the environment."""
+    return load({"url": url, **options}).config
 
 
 @undo
@@ -145,14 +153,12 @@ def produce(fleet: Fleet) -> dict[str, str]:
     assert fleet.enqueue(busy) == first
     assert fleet.enqueue(Job("Other", "app.add", (1, 1), delay=9, unique="u2", on_conflict="debounce"))
     assert fleet.enqueue(Job("Other", "app.add", (1, 2), delay=9, unique="u2", on_conflict="debounce"))
-    assert fleet.enqueue(Job("Other", "app.add", (1, 3), delay=9, unique="u2", on_conflict="replace"))
     flow = Flow("Both")
     flow.chain(Job("Parent", "app.add", (3, 4)), Job("Child", "app.add", (5, 6)))
     fleet.flows.enqueue(flow)
     after = fleet.enqueue(
         Job("After", "app.add", (1, 1), depends_on=[first], on_success=Job("Next", "app.add", (9, 9)))
     )
-    assert fleet.cancel(fleet.enqueue(Job("Later", "app.add", (1, 1), delay=3600, tags=["t"])))
     many = [one.id for one in fleet.enqueue_many(Job("Many", "app.many", (n,), queue="bulk") for n in range(60))]
     dead = fleet.enqueue(Job("Fail", "app.fail", ("no",), priority=Priority.HIGH))
     fleet.enqueue(Job("Refused", "app.refused"))
@@ -163,7 +169,18 @@ def produce(fleet: Fleet) -> dict[str, str]:
     }  # fmt: skip
 
 
-def test_a_producer_enqueues_cancels_and_waits_for_what_a_worker_runs(
+def cancel(fleet: Fleet) -> None:
+    """Cancel a waiting job and a running one, and replace the holder of a unique key."""
+    assert fleet.cancel(fleet.enqueue(Job("Later", "app.add", (1, 1), delay=3600, tags=["t"])))
+    assert fleet.enqueue(Job("Other", "app.add", (1, 1), delay=9, unique="u3"))
+    assert fleet.enqueue(Job("Other", "app.add", (1, 2), delay=9, unique="u3", on_conflict="replace"))
+    endless = fleet.enqueue(Job("Endless", "app.endless"))
+    wait_until(lambda: fleet.poll(endless).status is JobStatus.RUNNING, why="it runs")
+    assert fleet.cancel(endless)
+    assert fleet.wait(endless, timeout=60).status is JobStatus.CANCELLED
+
+
+def test_a_producer_enqueues_and_waits_for_what_a_worker_runs_and_a_canceller_cancels(
     url_of: UrlOf, registry: Registry, admin: redis.Redis
 ) -> None:
     with Fleet(url_of("operator"), registry=registry) as fleet:
@@ -180,15 +197,37 @@ def test_a_producer_enqueues_cancels_and_waits_for_what_a_worker_runs(
             assert fleet.flows.wait(jobs.pop("flow"), timeout=60).is_done
             ended = {name: fleet.wait(job_id, timeout=60).status for name, job_id in jobs.items()}
             assert [line.text for line in fleet.logs(jobs["busy"])] == ["a line"] * 2
-            endless = fleet.enqueue(Job("Endless", "app.endless"))
-            wait_until(lambda: fleet.poll(endless).status is JobStatus.RUNNING, why="it runs")
-            assert fleet.cancel(endless)
-            assert fleet.wait(endless, timeout=60).status is JobStatus.CANCELLED
+            assert [fleet.details(job_id).job.status for job_id in jobs.values()] == list(ended.values())
+            with Fleet(url_of("canceller"), registry=registry) as canceller:
+                cancel(canceller)
 
     assert ended == {
         "busy": JobStatus.COMPLETED, "after": JobStatus.COMPLETED, "many": JobStatus.COMPLETED,
         "dead": JobStatus.FAILED, "limited": JobStatus.COMPLETED,
     }  # fmt: skip
+    assert denials(admin) == []
+
+
+async def test_a_producer_leaves_to_others_what_it_may_not_do(
+    url_of: UrlOf, registry: Registry, admin: redis.Redis
+) -> None:
+    """A job whose parent was cancelled, and the readers of a new lane's journal."""
+    async with AsyncFleet(url_of("canceller"), registry=registry) as fleet:
+        parent = await fleet.enqueue(Job("Parent", "app.add", (1, 1), delay=3600))
+        assert await fleet.cancel(parent)
+    reaper = AsyncStore(target_of(settings(url_of("reaper"))))
+    await reaper.run(journal.enlist(KEYS, "archive", most=100))
+    async with AsyncFleet(url_of("producer"), registry=registry) as fleet:
+        child = await fleet.enqueue(Job("Child", "app.add", (1, 1), depends_on=[parent], queue="fresh"))
+        assert (await fleet.poll(child)).status is JobStatus.BLOCKED
+    assert {line.split(" ")[0] for line in denials(admin)} == {"producer:"}
+
+    await Journal(reaper, KEYS, group="archive", consumer="one", most=100, longest=1).register()
+    await Relay(reaper, KEYS, settings(url_of("reaper")), Tally()).turn()
+    await reaper.close()
+    async with AsyncFleet(url_of("producer"), registry=registry) as fleet:
+        assert (await fleet.poll(child)).status is JobStatus.CANCELLED
+    assert admin.hget(KEYS.lane("fresh", 0).conf, "journal") == "100"
     assert denials(admin) == []
 
 
@@ -202,10 +241,8 @@ async def test_a_reaper_does_all_duties_and_an_exporter_reads_the_metrics(
             fleet.enqueue(Job("Short", "app.add", (1, 1), expires_in=0.001))
 
     await asyncio.to_thread(fill)
-    config = JobConfig(
-        url=url_of("reaper"), archive_url=f"sqlite:///{tmp_path}/jobs.db", result_ttl=0.001, dead_ttl=0.001
-    )
-    store = AsyncStore(target(config.url))
+    config = settings(url_of("reaper"), archive_url=f"sqlite:///{tmp_path}/jobs.db", result_ttl=0.001, dead_ttl=0.001)
+    store = AsyncStore(target_of(config))
     tally = Tally()
     duties = [
         Leases(store, KEYS, config, tally), CronDuty(store, config, tally), Relay(store, KEYS, config, tally),
@@ -225,7 +262,7 @@ async def test_a_reaper_does_all_duties_and_an_exporter_reads_the_metrics(
     await drive(store, scale(FleetContext(config), queue, scale_rule()))  # what it answers to an autoscaler
     await store.close()
 
-    exporter = AsyncStore(target(url_of("exporter")))
+    exporter = AsyncStore(target_of(settings(url_of("exporter"))))
     await FleetGauges(exporter, config, Exporter(CollectorRegistry())).read()
     await exporter.close()
 
@@ -241,8 +278,8 @@ async def test_a_worker_does_the_duties_of_a_fleet_without_a_reaper(
             run_all(fleet, registry, url_of)
 
     await asyncio.to_thread(fill)
-    config = JobConfig(url=url_of("worker"))
-    store = AsyncStore(target(config.url))
+    config = settings(url_of("worker"))
+    store = AsyncStore(target_of(config))
     tally = Tally()
     duties = [Leases(store, KEYS, config, tally), CronDuty(store, config, tally), Relay(store, KEYS, config, tally)]
     for duty in (*duties, *duties):
@@ -280,6 +317,40 @@ def run_all(fleet: Fleet, registry: Registry, url_of: UrlOf) -> None:
     produce(fleet)
     with Fleet(url_of("worker"), registry=registry) as worker:
         worker.run_worker(burst=True)
+
+
+def test_an_exporter_reads_no_argument(url_of: UrlOf, registry: Registry, admin: redis.Redis, as_role: As) -> None:
+    """It tries every command that reads on every key."""
+    with Fleet(url_of("operator"), registry=registry) as fleet:
+        secret = Job("Secret", "app.fail", ("my-secret",))
+        fleet.cron.add("often", "@daily", secret)
+        run_all(fleet, registry, url_of)
+        for options in ({}, {"delay": 3600}, {"queue": "bulk", "unique": "u9"}):
+            fleet.enqueue(Job("Secret", "app.fail", ("my-secret",), **options))
+        with Fleet(url_of("worker"), registry=registry) as worker:
+            worker.run_worker(burst=True, queues=("default",))
+        fleet.dead_groups()
+    asked: Any = as_role("exporter").execute_command
+    every: Any = admin.keys("*")
+
+    seen = {str(answer) for key in every for words in READS if (answer := heard(asked, [words[0], key, *words[1:]]))}
+
+    assert [text for text in seen if "my-secret" in text] == []
+    assert any("ready" not in text and "default" in text for text in seen)  # it does read something
+
+
+READS = [line.strip().split(" ") for line in """
+    GET|GETRANGE 0 -1|STRLEN|HGETALL|HVALS|HSCAN 0|LRANGE 0 -1|ZRANGE 0 -1|XRANGE - +|XREVRANGE + -|DUMP|MGET|TYPE
+    EXISTS|HRANDFIELD 9 WITHVALUES|ZREVRANGE 0 -1|SMEMBERS|GETEX
+""".strip().replace("\n", "|").split("|")]  # fmt: skip
+
+
+def heard(execute: Any, words: list[str]) -> Any:
+    """The reply to a command; None if the server refuses it."""
+    try:
+        return execute(*words)
+    except redis.ResponseError:
+        return None
 
 
 OPERATED = """

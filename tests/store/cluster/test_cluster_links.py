@@ -12,6 +12,7 @@ import redis
 from redis.crc import key_slot
 from redis.exceptions import ClusterDownError, ResponseError, TryAgainError
 
+from jobfleet.config import JobConfig
 from jobfleet.errors import ConfigError, StoreUnavailable
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call, Command
@@ -19,8 +20,9 @@ from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.link.cluster.aio import AsyncClusterLink
 from jobfleet.store.link.cluster.sync import ClusterLink
+from jobfleet.store.link.scripts import install
 from jobfleet.store.records import Entry
-from jobfleet.store.server.target import target
+from jobfleet.store.server.target import target, target_of
 from jobfleet.store.sync import Store
 from tests.support.cluster import ClusterServers, Node, moved_back
 from tests.support.server import ClusterNode, RedisServer, free_port
@@ -51,6 +53,17 @@ def exchange(cluster: ClusterServers, request: pytest.FixtureRequest) -> Iterato
 def added(lane: Lane, number: int = 1) -> Call[Any]:
     """The call that adds a job to a lane."""
     return enqueue(lane, [Entry(f"{lane.id_prefix}{number}", 2, "", "", b"envelope")])
+
+
+def test_each_primary_gets_the_library_of_functions(cluster: ClusterServers) -> None:
+    store = Store(target_of(JobConfig(url=cluster.url, scripts="functions")), patience=5)
+    with pytest.raises(ConfigError, match="acl install"):
+        store.run(added(LANES[0]))
+
+    install(store.link)
+
+    assert [len(store.run(added(lane))) for lane in LANES] == [1] * len(LANES)  # the call raises no error
+    store.close()
 
 
 def other(cluster: ClusterServers, key: str) -> Node:

@@ -145,7 +145,7 @@ async def test_commands_are_heard_after_one_that_failed(
     async def is_heard(what: str, seen: list[str]) -> bool:
         nonlocal number
         number += 1
-        raw.publish(KEYS.control, Command(what, worker, f"{number:x}").line())
+        raw.publish(KEYS.commands, Command(what, worker, f"{number:x}").line())
         return bool(seen)
 
     async def has_failed() -> bool:

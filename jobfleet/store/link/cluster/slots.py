@@ -14,8 +14,17 @@ ASK_SLOTS: Command = ("CLUSTER", "SLOTS")
 ALL, ANY, CALLED = -1, -2, -3
 """Instead of a slot: the command is for all primaries, for any of them, or for all that commands before it go to."""
 WAITS = frozenset(("WAIT", "WAITAOF"))
-_KEY_AT = {"EVALSHA": 3, "EVALSHA_RO": 3, "EVAL": 3, "EVAL_RO": 3, "XREADGROUP": 7}
-_KEYLESS = {"TIME": ALL, "SCRIPT": ALL, "INFO": ANY, "PING": ANY, "CLUSTER": ANY, "WAIT": CALLED, "WAITAOF": CALLED}
+_KEY_AT = {"EVALSHA": 3, "EVALSHA_RO": 3, "EVAL": 3, "EVAL_RO": 3, "FCALL": 3, "FCALL_RO": 3, "XREADGROUP": 7}
+_KEYLESS = {
+    "TIME": ALL,
+    "SCRIPT": ALL,
+    "FUNCTION": ALL,
+    "INFO": ANY,
+    "PING": ANY,
+    "CLUSTER": ANY,
+    "WAIT": CALLED,
+    "WAITAOF": CALLED,
+}
 
 
 def slot_of(command: Command) -> int:

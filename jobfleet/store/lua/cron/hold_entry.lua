@@ -2,6 +2,7 @@
 --
 -- KEYS    1 cron        hash    entry → since (µs), fingerprint, record
 --         2 cron-paused hash    entry → who paused it, and when
+--         3 cron-times  hash    entry → since (µs), times
 -- ARGV    1 entry       text    its name
 --         2 who         text    who pauses it; empty to resume
 -- FLAGS   allow-oom
@@ -17,6 +18,7 @@ local now = now_us()
 
 local known = redis.call('HGET', KEYS[1], entry)
 local paused = redis.call('HGET', KEYS[2], entry)
+local times = redis.call('HGET', KEYS[3], entry)
 if not known then return {'held', int(now), 'unknown'} end
 if (who ~= '') == (paused ~= false) then return {'held', int(now), 'already'} end
 
@@ -26,5 +28,6 @@ if who ~= '' then
 end
 redis.call('HDEL', KEYS[2], entry)
 redis.call('HSET', KEYS[1], entry, int(now) .. string.match(known, '^%d+(.*)$'))
+if times then redis.call('HSET', KEYS[3], entry, int(now) .. string.match(times, '^%d*(.*)$')) end
 
 return {'held', int(now), 'resumed'}

@@ -3,6 +3,7 @@
 -- KEYS    1 cron        hash    entry → since (µs), fingerprint, record
 --         2 cron-paused hash    entry → who paused it, and when
 --         3 cron-ledger:<entry> zset its fires by time
+--         4 cron-times  hash    entry → since (µs), times
 -- ARGV    1 entry       text    its name
 -- FLAGS   allow-oom
 -- GUARDS  deadline once
@@ -12,6 +13,7 @@
 
 local count = redis.call('HDEL', KEYS[1], ARGV[1])
 redis.call('HDEL', KEYS[2], ARGV[1])
+redis.call('HDEL', KEYS[4], ARGV[1])
 redis.call('UNLINK', KEYS[3])
 
 return {'unscheduled', count}
