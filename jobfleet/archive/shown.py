@@ -80,7 +80,7 @@ def _record(job_id: str, end: JobResultModel | None, limits: Limits, seals: Seal
     """The fields of a record, as far as they can be read; without keys, those of a sealed one except its value."""
     if end is None or not end.record:
         return {}
-    stored = end.record if seals is None else seals.open_record(job_id, end.record)
+    stored = end.record if seals is None else seals.open_record(job_id, end.record, end.status)
     try:
         return open_record(stored, limits=limits)
     except EncodingError:

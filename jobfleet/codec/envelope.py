@@ -49,10 +49,12 @@ HEADER_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "group": "group within the queue",
         "correlation_id": "id that is common to all jobs of one request",
         "kid": "id of the key that signed or encrypted the body",
+        "fleet": "namespace of the fleet, if it is signed or encrypted",
         # Set by jobfleet, or reserved.
         "trace": "trace context of the enqueue: headers of W3C Trace Context and Baggage by their names",
         "flow": "flow it is a step of",
-        "parents": "ids of the jobs that it depends on",
+        "parents": "number of the jobs that it depends on",
+        "required": "how many of these must have completed, in a fleet with keys",
         "on_success": "id of the job that runs when it completes",
         "on_failure": "id of the job that runs when it fails or expires",
         "callback": "for such a job: on_success or on_failure",

@@ -17,6 +17,8 @@ VERSION: Final = 1
 REFUSED: Final = 3
 """Added to a kind: 1 signed, 2 encrypted, 3 refused by this process (see `refused`)."""
 KID: Final = "kid"
+FLEET: Final = "fleet"
+"""The field of the header of a sealed frame that says which fleet it belongs to."""
 PAYLOAD: Final = "payload"
 """The field of a header that says where the body is, if it is stored elsewhere; see `claim_check`."""
 HEADER_LIMITS: Final = Limits(max_bytes=1 << 18, max_containers=4096, setting="")

@@ -43,6 +43,10 @@ FIELD_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "request": "as in the envelope's header",
         "trace": "W3C traceparent of the run, if it was traced",
         "payload": "store, key, length and SHA-256 of a value that is in a payload store",
+        "kid": "id of the key that signed or encrypted it",
+        "fleet": "namespace of the fleet, if it is signed or encrypted",
+        "token": "fencing token of the run, if it is signed or encrypted; 0 if there was none",
+        "status": "completed or failed, if it is signed or encrypted",
     }
 )
 """Known fields and their meaning. A field that is not set is absent. Unknown fields survive a round trip."""

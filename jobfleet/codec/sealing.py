@@ -14,7 +14,7 @@ from collections import Counter
 from functools import lru_cache
 from typing import Any, Final, NoReturn
 
-from jobfleet.codec.refused import MARK, SEALED_FORMAT
+from jobfleet.codec.refused import BOUND_FORMAT, MARK, SEALED_FORMAT
 from jobfleet.config import JobConfig
 from jobfleet.config.keyring import OFF, REQUIRE, Key, Keyring, changed_at, read_keyring
 from jobfleet.errors import BadSignature, ConfigError, UnknownKey
@@ -28,7 +28,8 @@ _HEAD: Final = struct.Struct(">BBBB")  # mark, format, algorithm, length of the 
 _LENGTH: Final = struct.Struct(">I")
 _TEXT: Final = b"jobfleet sealed 1"
 
-SEALED, OPENED = "sealed", "opened"
+SEALED, OPENED, UNBOUND = "sealed", "opened", "unbound"
+"""The uses of a key: something was sealed with it, or opened; or what was opened does not name its fleet."""
 
 
 class _Keys:
@@ -73,39 +74,50 @@ class Sealer:
         keyring: The keys.
         sign: ``off``, ``send`` or ``require``.
         encrypt: The same for encryption, which signs too.
+        bind: The same for the fleet that everything sealed belongs to; see `Seals`.
 
     Attributes:
         writes: The algorithm of what is sealed: `PLAIN`, `SIGNED` or `ENCRYPTED`.
         least: The weakest algorithm that is accepted.
+        binds: Whether values are sealed with the fleet. Revision f933da4f cannot open those.
+        is_bound: Whether only what names its fleet is accepted.
         uses: How often a key was used since `counted`: by its id, and `SEALED` or `OPENED`.
     """
 
-    def __init__(self, keyring: Keyring, *, sign: str = OFF, encrypt: str = OFF) -> None:
+    def __init__(self, keyring: Keyring, *, sign: str = OFF, encrypt: str = OFF, bind: str = OFF) -> None:
         self.writes: int = ENCRYPTED if encrypt != OFF else SIGNED if sign != OFF else PLAIN
         self.least: int = ENCRYPTED if encrypt == REQUIRE else SIGNED if sign == REQUIRE else PLAIN
+        self.binds: bool = bind != OFF
+        self.is_bound: bool = bind == REQUIRE
         self.uses: Counter[tuple[str, str]] = Counter()
         self._keys = {key.id: _Keys(key) for key in keyring.keys}
         self.primary: str = keyring.primary.id
         if self.writes == ENCRYPTED:
             _aes_gcm()  # a missing package is reported now, not with the first job
 
-    def seal(self, plain: bytes, about: tuple[str, ...], *, is_stable: bool = False) -> bytes:
+    def seal(self, plain: bytes, about: tuple[str, ...], *, is_stable: bool = False, fleet: str | None = None) -> bytes:
         """Seal bytes with the primary key; without `sign` and `encrypt` they stay as they are.
 
         Args:
             plain: The bytes.
             about: What they are about; `open` needs the same.
             is_stable: Whether the same bytes and `about` always give the same result, so that results can be compared.
+            fleet: The fleet that they belong to; None leaves them unbound.
         """
         algorithm = self.writes
         if algorithm == PLAIN:
             return plain if plain[:1] != b"\xc1" else _HEAD.pack(MARK, SEALED_FORMAT, PLAIN, 0) + plain
         kid = self.primary.encode()
-        head = _HEAD.pack(MARK, SEALED_FORMAT, algorithm, len(kid)) + kid
-        return head + self.protect(plain, joined(*about, head), is_stable=is_stable)
+        head = _HEAD.pack(MARK, SEALED_FORMAT if fleet is None else BOUND_FORMAT, algorithm, len(kid)) + kid
+        return head + self.protect(plain, joined(*about, *_bound(fleet), head), is_stable=is_stable)
 
-    def open(self, sealed: bytes, about: tuple[str, ...]) -> bytes:
+    def open(self, sealed: bytes, about: tuple[str, ...], *, fleet: str | None = None) -> bytes:
         """Check sealed bytes and return what they hold.
+
+        Args:
+            sealed: The bytes.
+            about: What they are about.
+            fleet: The fleet whose they must be if they are bound; None for bytes that are never bound.
 
         Raises:
             BadSignature: They are not what was sealed about this, or are sealed less than this process requires.
@@ -119,13 +131,18 @@ class Sealer:
             raise BadSignature(f"{what}: truncated.", what=what)
         _, version, algorithm, length = _HEAD.unpack_from(sealed)
         begin = _HEAD.size + length
-        if version != SEALED_FORMAT or algorithm > ENCRYPTED:
+        is_bound = version == BOUND_FORMAT and fleet is not None
+        if not (version == SEALED_FORMAT or is_bound) or algorithm > ENCRYPTED:
             raise BadSignature(f"{what}: sealed in an unknown way.", what=what)
         self.check_is_enough(algorithm, what)
         if algorithm == PLAIN:
             return sealed[begin:]
         head = sealed[:begin]
-        return self.checked(algorithm, _text(head[_HEAD.size :]), sealed[begin:], joined(*about, head), what)
+        kid, bound = _text(head[_HEAD.size :]), _bound(fleet if is_bound else None)
+        plain = self.checked(algorithm, kid, sealed[begin:], joined(*about, *bound, head), what)
+        if fleet is not None and not is_bound:
+            self.take_unbound(kid, what)
+        return plain
 
     def protect(self, plain: bytes, data: bytes, *, is_stable: bool = False) -> bytes:
         """Sign or encrypt bytes with the primary key.
@@ -161,6 +178,17 @@ class Sealer:
         self.uses[kid, OPENED] += 1
         return plain
 
+    def take_unbound(self, kid: str, what: str) -> None:
+        """Accept and count something that was sealed, and that does not name its fleet.
+
+        Raises:
+            BadSignature: The settings refuse it.
+        """
+        if self.is_bound:
+            text = "it does not name its fleet, and this process requires it (bind_namespace)."
+            raise BadSignature(f"{what}: {text}", what=what)
+        self.uses[kid, UNBOUND] += 1
+
     def counted(self) -> list[tuple[tuple[str, str], int]]:
         """Return the uses since the last call."""
         uses, self.uses = self.uses, Counter()
@@ -176,6 +204,10 @@ class Sealer:
             done = "signed" if algorithm == SIGNED else "neither signed nor encrypted"
             wanted = "encrypt" if self.least == ENCRYPTED else "sign"
             raise BadSignature(f"{what}: it is {done}, and this process requires it ({wanted}).", what=what)
+
+
+def _bound(fleet: str | None) -> tuple[str, ...]:
+    return () if fleet is None else ("fleet", fleet)
 
 
 def joined(*parts: str | bytes) -> bytes:
@@ -216,13 +248,13 @@ def sealer_of(config: JobConfig) -> Sealer | None:
     Raises:
         ConfigError: The keyring is missing or cannot be read, or a package is missing.
     """
-    return _sealer(config.keyring, config.sign, config.encrypt, changed_at(config.keyring))
+    return _sealer(config.keyring, config.sign, config.encrypt, config.bind_namespace, changed_at(config.keyring))
 
 
 @lru_cache(maxsize=16)
-def _sealer(keyring: str | None, sign: str, encrypt: str, _changed_at: int) -> Sealer | None:
+def _sealer(keyring: str | None, sign: str, encrypt: str, bind: str, _changed_at: int) -> Sealer | None:
     if keyring is not None:
-        return Sealer(read_keyring(keyring), sign=sign, encrypt=encrypt)
+        return Sealer(read_keyring(keyring), sign=sign, encrypt=encrypt, bind=bind)
     if sign != OFF or encrypt != OFF:
         wanted = "sign" if sign != OFF else "encrypt"
         raise ConfigError(f"{wanted} needs keys: set keyring; 'jobfleet keys generate FILE' makes one.")

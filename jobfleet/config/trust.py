@@ -30,6 +30,12 @@ class TrustSettings(ConnectionSettings):
         "Encrypt and sign what is written; with 'require', also refuse what is not encrypted.",
         scope="all",
     )
+    bind_namespace: str = setting(
+        LEVEL,
+        "off",
+        "Bind all that is sealed to the namespace; with 'require', also refuse what is not bound.",
+        scope="all",
+    )
     redact: tuple[str, ...] = setting(
         WORDS, NAMES, "Names of keys whose values are shown as ***; empty for none.", scope="all"
     )

@@ -20,6 +20,7 @@ LETTERS = {"co": JobStatus.COMPLETED, "fa": JobStatus.FAILED, "ca": JobStatus.CA
 
 _REFUSED = " refused"
 """Where the reason is noted for which a record is not accepted; no field of a record has this name."""
+BAD_SIGNATURE = "bad-signature"
 REPLACED_BY = "replaced-by:"
 """The prefix that replace.lua writes before the id of the new job, in the field that names who cancelled a job."""
 
@@ -30,6 +31,12 @@ def moment(us: int | None) -> datetime | None:
         return datetime.fromtimestamp(us / 1_000_000, UTC) if us else None
     except (OverflowError, ValueError, OSError):  # not a time that jobfleet has written
         return None
+
+
+class _Forged(str):
+    """Why a record is not accepted: its signature is wrong, or it has none."""
+
+    __slots__ = ()
 
 
 class StoredValue(NamedTuple):
@@ -140,12 +147,16 @@ def _fields_of(record: bytes, limits: Limits, *, is_checked: bool) -> Mapping[st
         fields: dict[str, Any] = {}
         with suppress(EncodingError):
             fields = read_fields(record)
-        return {**fields, _REFUSED: str(error)} if is_refused(record) else fields
+        reason = _Forged(error) if isinstance(error, BadSignature) else str(error)
+        return {**fields, _REFUSED: reason} if is_refused(record) else fields
 
 
 def _ended(job_id: str, found: Final, limits: Limits, *, is_checked: bool) -> JobResult[Any]:
     if is_record(found.body):
         fields = _fields_of(found.body, limits, is_checked=is_checked)
+        if isinstance(fields.get(_REFUSED), _Forged):  # its status is a claim, too
+            fields = {**fields, "error_class": BAD_SIGNATURE, "error_type": None, "traceback": None}
+            return _failed(job_id, fields, b"", BAD_SIGNATURE, at=found.at, token=found.token)
         if found.status == JobStatus.FAILED:
             return _failed(job_id, fields, found.progress, found.reason, at=found.at, token=found.token)
         return JobResult(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from jobfleet.errors import JobNotFound
-from jobfleet.model import split_id
+from jobfleet.model import JobStatus, split_id
 from jobfleet.store.records import RunRecord
 
 if TYPE_CHECKING:
@@ -137,10 +137,10 @@ def opened(seals: Seals, job_id: str, found: Found) -> Found:
     """Return the state of a job with its envelope, record and progress opened; what is not accepted is refused."""
     match found:
         case Final(body=body, progress=progress):
-            body, progress = seals.open_ending(job_id, body), _progress(seals, job_id, progress)
-            return replace(found, body=body, progress=progress)
+            body = seals.open_ending(job_id, found.status, found.token, found.reason, body)
+            return replace(found, body=body, progress=_progress(seals, job_id, progress))
         case Dead(record=record, progress=progress):
-            record, progress = seals.open_record(job_id, record), _progress(seals, job_id, progress)
+            record, progress = seals.open_record(job_id, record, JobStatus.FAILED), _progress(seals, job_id, progress)
             return replace(found, record=record, progress=progress)
         case InRun(envelope=envelope, progress=progress) | InWait(envelope=envelope, progress=progress):
             envelope, progress = seals.open_envelope(job_id, envelope), _progress(seals, job_id, progress)
@@ -150,13 +150,18 @@ def opened(seals: Seals, job_id: str, found: Found) -> Found:
 
 def opened_letter(seals: Seals, job_id: str, record: bytes, envelope: bytes) -> tuple[bytes, bytes]:
     """Open the record and the envelope of a dead letter."""
-    return seals.open_record(job_id, record), seals.open_envelope(job_id, envelope)
+    return seals.open_record(job_id, record, JobStatus.FAILED), seals.open_envelope(job_id, envelope)
 
 
 def opened_ending(seals: Seals, job_id: str, value: bytes) -> bytes:
-    """Open the stored ending of a job: a line of fields, and its record or envelope."""
+    """Open the stored ending of a job: a line of fields, and its record or envelope; nothing of no ending."""
+    if not value:
+        return value
     line, newline, body = value.partition(b"\n")
-    return line + newline + seals.open_ending(job_id, body) if body else value
+    words = line.decode("utf-8", "replace").split(" ")
+    status, token, proof = words[0], words[2] if len(words) > 2 else "", words[6] if len(words) > 6 else ""
+    opened = seals.open_ending(job_id, status, int(token) if token.isdecimal() else -1, proof, body)
+    return line + newline + opened
 
 
 def _progress(seals: Seals, job_id: str, record: bytes) -> bytes:

@@ -52,5 +52,5 @@ def test_a_changed_result_is_not_returned(fleet: Fleet, raw: Any) -> None:
         fleet.poll(job)
     (row,) = fleet.poll_many([job])
     assert row is not None
-    assert (row.result, row.error_class) == (None, None)
+    assert (row.result, row.error_class) == (None, "bad-signature")
     assert "its signature is wrong" in str(row.error)

@@ -17,6 +17,22 @@ LEVELS = [{}, {"sign": "require"}, {"encrypt": "require"}]
 ABOUT = ("progress", "mail.0.a")
 
 
+@pytest.mark.parametrize("sign", ["send", "require"])
+@pytest.mark.parametrize("write", ["off", "send", "require"])
+@pytest.mark.parametrize("read", ["off", "send", "require"])
+def test_what_is_bound_is_opened_by_its_fleet_alone(sign: str, write: str, read: str) -> None:
+    writer = Seals(Sealer(ring(old=OLD), sign=sign, bind=write), "live")
+    sealed, text = writer.value(b"text", *ABOUT), writer.text(b"text", *ABOUT)
+    for fleet in ("live", "staging"):
+        reader = Seals(Sealer(ring(old=OLD), sign=sign, bind=read), fleet)
+        is_open = read != "require" if write == "off" else fleet == "live"
+        assert (reader.open_value(sealed, *ABOUT) == b"text", reader.open_text(text, *ABOUT) == b"text") == (
+            is_open,
+        ) * 2
+        unbound = write == "off" and is_open
+        assert dict(reader.sealer.counted()).get(("old", "unbound"), 0) == (2 if unbound else 0)
+
+
 @pytest.mark.parametrize("levels", LEVELS, ids=str)
 @pytest.mark.parametrize("plain", [b"", b"text", b"\xc1", b"\xc1\x01\x01\x00", bytes(100_000)], ids=len)
 def test_what_is_sealed_can_be_opened(levels: dict[str, str], plain: bytes) -> None:
@@ -67,20 +83,24 @@ def test_uses_are_counted_by_key() -> None:
 
 
 def test_a_record_hides_its_error_and_shows_its_function() -> None:
-    seals = Seals(Sealer(ring(old=OLD), encrypt="require"))
+    seals = Seals(Sealer(ring(old=OLD), encrypt="require"), "live")
     plain = seal_record({"function": "f", "error": "secret", "traceback": "secret", "value": ["secret"], "duration": 5})
-    stored = seals.record("mail.0.a", plain)
+    stored = seals.record("mail.0.a", plain, 7, "completed")
     assert b"secret" not in stored
-    assert read_fields(stored) == {"function": "f", "duration": 5, "kid": "old"}
-    assert open_record(seals.open_record("mail.0.a", stored)) == {**open_record(plain), "kid": "old"}
-    with pytest.raises(BadSignature):
-        open_record(seals.open_record("mail.0.b", stored))
+    bound = {"kid": "old", "fleet": "live", "token": 7, "status": "completed"}
+    assert read_fields(stored) == {"function": "f", "duration": 5, **bound}
+    assert open_record(seals.open_record("mail.0.a", stored, "completed", 7)) == {**open_record(plain), **bound}
+    for other in (("mail.0.b", "completed", 7), ("mail.0.a", "failed", 7), ("mail.0.a", "completed", 8)):
+        with pytest.raises(BadSignature):
+            open_record(seals.open_record(other[0], stored, *other[1:]))
+    with pytest.raises(BadSignature, match="'live'"):
+        open_record(Seals(seals.sealer, "staging").open_record("mail.0.a", stored, "completed", 7))
     with pytest.raises(UnknownKey):
         open_record(stored)
 
 
 def test_a_value_that_is_not_accepted_cannot_be_decoded() -> None:
-    seals = Seals(Sealer(ring(old=OLD), sign="require"))
+    seals = Seals(Sealer(ring(old=OLD), sign="require"), "live")
     stored = seals.value(encode([1, 2]), "step", "mail.0.a", "one")
     assert decode(seals.open_value(stored, "step", "mail.0.a", "one")) == [1, 2]
     with pytest.raises(BadSignature):

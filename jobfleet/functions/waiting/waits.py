@@ -6,18 +6,24 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from jobfleet.clock import to_us
 from jobfleet.codec import decode
 from jobfleet.durations import seconds_or_text
 from jobfleet.errors import InvalidJob, SignalTimeout
 from jobfleet.functions.steps import NOW, SIGNAL, TOKEN, check_key
+from jobfleet.model.ids import suffix_time_us
 from jobfleet.model.signal_token import new_token, token_hash
 from jobfleet.model.signals import Suspended
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from jobfleet.functions.running.run_port import RunPort
     from jobfleet.functions.steps import Steps
 
-WAIT = "w:"
+WAIT, UNSEALED = "w:", "?w:"
+AHEAD_US = 300_000_000
+"""By how much the clock of a producer may be ahead of that of Redis, in µs."""
 LONGEST = 3650 * 86_400.0
 """Seconds that a wait lasts at most, and without a time-out: ten years."""
 MOST = 1000
@@ -82,14 +88,14 @@ class Waits:
         """
         for is_fresh in (False, True):
             known = await self._steps.known(fresh=is_fresh)
-            till, signal = known.get(WAIT + key), known.get(SIGNAL + name) if name else None
+            till, signal = end_of(known, self._job_id, key, delay), known.get(SIGNAL + name) if name else None
             if signal is not None:
                 at, _, record = signal.partition(b"\n")
-                if till is None or int(at) < int(till):
+                if till is None or int(at) < till:
                     return record
-            if till is not None and int(till) <= int(known[NOW]):
+            if till is not None and till <= int(known[NOW]):
                 return None
-        if WAIT + key not in known and len(known) > MOST:
+        if till is None and len(known) > MOST:
             raise InvalidJob(
                 f"{self._job_id} keeps too much: it has {MOST:,} steps, checkpoints, waits, tokens and signals, "
                 "which is the most; enqueue a job that continues, and return.",
@@ -98,6 +104,26 @@ class Waits:
         await self._steps.ready()
         self._port.suspend(Suspended(key, name, delay))
         return None  # only in a test without a worker, where a wait is over at once
+
+
+def end_of(known: Mapping[str, bytes], job_id: str, key: str, delay: float) -> int | None:
+    """Return the end of a wait, in µs, if an earlier run has begun it.
+
+    Revision f933da4f did not seal ends. One that it has stored is accepted unless it is earlier than a wait of this
+    length can end that began when the job was created.
+
+    Args:
+        known: What is kept of the job.
+        job_id: The job.
+        key: The key of the wait.
+        delay: Seconds that the wait lasts.
+    """
+    if (till := known.get(WAIT + key)) is not None:
+        return int(till)
+    former, created = known.get(UNSEALED + key, b""), suffix_time_us(job_id.split(".", 2)[-1])
+    if created is None or not former.isdigit():
+        return None
+    return int(former) if created + to_us(delay) - AHEAD_US <= int(former) else None
 
 
 def check_signal(name: object) -> str:

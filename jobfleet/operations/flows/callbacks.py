@@ -17,7 +17,7 @@ from jobfleet.graph import refuse_times
 from jobfleet.model import Job, derived_suffix
 from jobfleet.model.options.callback import CALLBACKS
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.flows.dependencies import Dependant, refuse_unique, submit_prepared
+from jobfleet.operations.flows.dependencies import Dependant, parents_in_header, refuse_unique, submit_prepared
 from jobfleet.operations.jobs.enqueue import prepare
 from jobfleet.operations.jobs.prepare import has_callbacks, resolve
 from jobfleet.operations.operation import Operation
@@ -58,9 +58,11 @@ def prepare_callbacks(
         refuse_unique(callback, "callbacks")
         refuse_times(callback)
         sent = yield from prepare(context, callback)
-        fields = {**header, "parents": 1, "callback": option, "enqueued_at": wall_us()}
+        edges = (Edge(job_id, 0, POLICIES[option]),)
+        more = parents_in_header(context.keys, edges)
+        fields = {**header, **more, "callback": option, "enqueued_at": wall_us()}
         entry = sent.entry._replace(envelope=amended(sent.entry.envelope, fields))
-        made[option] = Dependant(sent.lane, entry, (Edge(job_id, 0, POLICIES[option]),), level=sent.level)
+        made[option] = Dependant(sent.lane, entry, edges, level=sent.level)
     return made
 
 
@@ -76,9 +78,10 @@ def undo_later(context: FleetContext, job_id: str, suffix: str) -> Operation[Non
     job = Job("undo", UNDO, (job_id,), queue=queue, max_retries=UNDO_RETRIES)
     _set(job, "suffix", suffix)
     sent = yield from prepare(context, job)
-    fields = {"parents": 1, "callback": "undo", "enqueued_at": wall_us()}
+    edges = (Edge(job_id, 0, "~u"),)
+    fields = {**parents_in_header(context.keys, edges), "callback": "undo", "enqueued_at": wall_us()}
     entry = sent.entry._replace(envelope=amended(sent.entry.envelope, fields))
-    yield from submit_prepared(context, Dependant(sent.lane, entry, (Edge(job_id, 0, "~u"),), level=sent.level))
+    yield from submit_prepared(context, Dependant(sent.lane, entry, edges, level=sent.level))
 
 
 def _bare(job: Job, suffix: str) -> Job:

@@ -7,7 +7,7 @@ before all parents are registered, and a producer that dies in between has enque
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from jobfleet.codec import amended
@@ -27,11 +27,13 @@ from jobfleet.operations.jobs.uniqueness import Uniqueness
 from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.store.calls import flow, inspect
 from jobfleet.store.job_rows import Unknown
-from jobfleet.store.keys import Lane
+from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Answer, Entry, Holder
 from jobfleet.store.retention import PARENTS_KEPT_MS
 
 POLICIES = {"cancel": "c", "run": "r", "wait": "w"}
+MUST_COMPLETE = ("c", "w", "~s")
+"""The policies of parents without whose completion a job does not run; `~s` is that of `on_success`."""
 
 
 class Dependant(NamedTuple):
@@ -68,6 +70,13 @@ def edges_of(parents: Items[Any]) -> tuple[flow.Edge, ...]:
     if len(edges) > PARENTS_MOST:
         raise InvalidJob(f"depends_on holds {len(edges):,} jobs; the maximum is {PARENTS_MOST:,}.", field="depends_on")
     return tuple(edges.values())
+
+
+def parents_in_header(keys: Keyspace, edges: Sequence[flow.Edge]) -> dict[str, int]:
+    """What the header of a job says about its parents. In a fleet with keys, the worker checks how many completed."""
+    if keys.seals is None:
+        return {"parents": len(edges)}
+    return {"parents": len(edges), "required": sum(edge.policy in MUST_COMPLETE for edge in edges)}
 
 
 def submit(context: FleetContext, job: Job) -> Operation[Receipt]:
@@ -143,7 +152,7 @@ def _written(context: FleetContext, job: Job) -> Operation[Dependant]:
     sent = yield from prepare(context, job.without_parents())
     if sent.unique is not None:
         refuse_displacing(sent.unique.on_conflict, "a job that waits for others")
-    envelope = amended(sent.entry.envelope, {"parents": len(edges)})
+    envelope = amended(sent.entry.envelope, parents_in_header(context.keys, edges))
     return Dependant(sent.lane, sent.entry._replace(envelope=envelope), edges, sent.unique, sent.level)
 
 

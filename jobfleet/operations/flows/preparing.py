@@ -12,7 +12,7 @@ from jobfleet.codec import amended
 from jobfleet.graph import Flow, refuse_times
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.callbacks import prepare_callbacks
-from jobfleet.operations.flows.dependencies import POLICIES, Dependant, refuse_unique
+from jobfleet.operations.flows.dependencies import POLICIES, Dependant, parents_in_header, refuse_unique
 from jobfleet.operations.flows.label import label_of
 from jobfleet.operations.flows.record import FlowJob, Row
 from jobfleet.operations.jobs.enqueue import prepare
@@ -166,7 +166,7 @@ def prepare_jobs(
     rows: list[Row] = []
     dependants = Dependants()
     more: list[Dependant] = []
-    heads: dict[int, dict[bytes, bytes]] = {}
+    heads: dict[tuple[int, ...], dict[bytes, bytes]] = {}
     edges_of = _EdgesOf(flow, places, ids, first)
     for node in order:
         parents, otherwise, edges = edges_of(node.number)
@@ -183,13 +183,14 @@ def prepare_jobs(
             if asks_for_callbacks(context, job):
                 callbacks = yield from prepare_callbacks(context, job, sent.entry.id, header)
         job_id, band, when, meta, envelope = sent.entry
-        fields = {**header, "parents": len(edges)} if edges else header
+        about_parents = parents_in_header(context.keys, edges) if edges else {}
+        fields = {**header, **about_parents}
         if callbacks:
             fields = {**fields, **{option: one.entry.id for option, one in callbacks.items()}}
             more += callbacks.values()
             envelope = amended(envelope, fields)
         else:
-            envelope = amended(envelope, fields, heads.setdefault(len(edges), {}))
+            envelope = amended(envelope, fields, heads.setdefault(tuple(about_parents.values()), {}))
         # The status of a flow, and its retry, need the endings of all its jobs.
         entry = (job_id, band, when, _without_keep(meta) if meta else "", envelope)
         dependants.add(entry, sent.lane, edges, sent.level)

@@ -87,7 +87,7 @@ def unblock_dependants(
         if ending.state == "watched":
             return done
         parent = to
-    ends = [flow.ParentEnd(child, parent, ending.status, ending.copied) for child in left]
+    ends = [flow.ParentEnd(child, parent, ending.described, ending.copied) for child in left]
     return (yield from unblock(keys, ends, ttl_ms=ttl_ms, done=done))
 
 

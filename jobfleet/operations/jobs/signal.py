@@ -61,7 +61,7 @@ def signal(
 def has_steps(context: FleetContext, job_id: str) -> Operation[bool]:
     """Whether a job has stored more than signals: steps, checkpoints, tokens or the ends of waits."""
     found = value((yield (calls.steps(context.keys.lane_of(job_id), job_id),)))
-    return any(name and not name.startswith(calls.SIGNAL) for name in found)
+    return any(name and not name.startswith((calls.SIGNAL, calls.REFUSED)) for name in found)
 
 
 def carry_signals(context: FleetContext, job_id: str, to: str, by: str | None) -> Operation[None]:

@@ -7,7 +7,7 @@ from jobfleet.errors import InvalidJob
 from jobfleet.functions.naming import BUILT_IN
 from jobfleet.model import Job
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.flows.dependencies import edges_of, refuse_displacing
+from jobfleet.operations.flows.dependencies import edges_of, parents_in_header, refuse_displacing
 from jobfleet.operations.jobs.enqueue import check_times
 from jobfleet.operations.jobs.prepare import Resolved, has_callbacks, lane_index, resolve_in, submission
 from jobfleet.operations.outbox.packed import Order
@@ -60,7 +60,7 @@ def order_for(context: FleetContext, job: Job) -> Order:
     if edges:
         if made.unique is not None:
             refuse_displacing(made.unique.on_conflict, "a job that waits for others")
-        envelope = amended(made.entry.envelope, {"parents": len(edges)})
+        envelope = amended(made.entry.envelope, parents_in_header(context.keys, edges))
         made = made._replace(entry=made.entry._replace(envelope=envelope))
     return Order(made, place, edges)
 

@@ -185,7 +185,7 @@ class Relay(Service):
             if ending.moved_to:
                 moved.append(record)
             else:
-                status, copied = ending.status, ending.copied
+                status, copied = ending.described, ending.copied
                 notices += [flow.ParentEnd(child, job_id, status, copied) for child in ending.children]
         done = await drive(self._store, unblock(self._keys, notices, ttl_ms=self._ttl_ms))
         for _, job_id, ending in moved:

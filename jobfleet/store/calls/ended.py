@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.control import who
@@ -14,9 +15,17 @@ from jobfleet.store.keys import Lane
 from jobfleet.store.rows import number_of, sound, text_of
 from jobfleet.store.script import load
 
+if TYPE_CHECKING:
+    from jobfleet.codec.seals import Seals
+
 CHUNK = 50
 DAY_US, LOOK_US = 86_400_000_000, 600_000_000
 """By how long a cleaning is delayed at most because an index has no new entry: usually, and if results are counted."""
+
+
+def _opened(seals: Seals, job_id: str, one: Final) -> Final:
+    body = seals.open_ending(job_id, one.status, one.token, one.reason, one.body)
+    return replace(one, body=body)
 
 
 class Endings(NamedTuple):
@@ -37,7 +46,17 @@ class Endings(NamedTuple):
 
 
 def outcomes(lane: Lane, ids: Sequence[str]) -> Call[list[Final | None]]:
-    """Return the endings of at most 50 jobs without their returned values; None if there is no record."""
+    """Return the endings of at most 50 jobs without their returned values; None if there is no record.
+
+    In a fleet that requires signatures they have their values, because a signature is that of the whole record.
+    """
+    if (seals := lane.seals) is not None and seals.requires:
+
+        def read(reply: Reply) -> list[Final | None]:
+            found = [final_of(value) if value else None for value in reply[1]]
+            return [one and _opened(seals, job_id, one) for job_id, one in zip(ids, found, strict=True)]
+
+        return Call(load("results"), (lane.lane,), (lane.tag, *ids), read)
     return Call(
         load("outcomes"),
         (lane.lane,),

@@ -13,14 +13,13 @@ from jobfleet.store.call import Argument, Call, Reply
 from jobfleet.store.calls.enqueue import sealed
 from jobfleet.store.calls.index import keys_of
 from jobfleet.store.calls.inspect import final_of
+from jobfleet.store.calls.settle import BESIDE
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Answer, Entry, Holder
 from jobfleet.store.rows import Unreadable, ids_of, number_of, sound, text_of
 from jobfleet.store.script import load
 
 CHUNK = 50
-BESIDE = 64 * 1024
-"""Maximum size of a parent's ending that is copied to a dependant; a larger one is read from its own key."""
 FLOWS_LISTED = 1000
 ADDED_MOST = 20_000
 """Maximum number of jobs that a flow's own jobs may add to it."""
@@ -77,7 +76,8 @@ class ParentEnd(NamedTuple):
     Attributes:
         child: The id of the dependant.
         parent: The id of the parent; `GUARD` when all parents are recorded.
-        status: Its final status; ``gone`` if nothing is known of it any more.
+        status: Its final status; ``gone`` if nothing is known of it any more. After ``completed`` may follow the token
+            and the proof of the ending, for a record that is read later, when it may be gone.
         record: The record of its ending; empty if it is too large, and must be read from its own key.
     """
 
@@ -110,6 +110,13 @@ class Ending(NamedTuple):
         return "failed" if self.state == "dead" else "gone"
 
     @property
+    def described(self) -> str:
+        """The status as a `ParentEnd` has it."""
+        if self.is_read_later and (proof := final_of(self.result).reason):
+            return f"{self.status} {final_of(self.result).token} {proof}"
+        return self.status
+
+    @property
     def moved_to(self) -> str:
         """The id of the job in the queue that it was moved to; empty if it was not moved."""
         if self.state != "ended" or not self.result.startswith(b"cancelled "):
@@ -136,6 +143,8 @@ class ParentState(NamedTuple):
         status: Its final status; empty if it has not ended.
         record: The record of its ending; empty if it was too large.
         policy: Before its ending: c, r, w, ~s, ~f or ~u.
+        token: The token of its run, if it has a proof.
+        proof: What proves that it has completed, without its record; empty if there is none.
     """
 
     parent: str
@@ -143,6 +152,8 @@ class ParentState(NamedTuple):
     status: str
     record: bytes
     policy: str
+    token: int = 0
+    proof: str = ""
 
 
 def block(lane: Lane, entry: Entry, edges: Sequence[Edge], *, ttl_ms: int) -> Call[Answer | None]:
@@ -394,5 +405,5 @@ def _parent(name: str, value: bytes) -> ParentState:
         policy, _, place = value[1:].decode().partition(" ")
         return ParentState(name, int(place), "", b"", policy)
     line, _, record = value.partition(b"\n")
-    place, _, status = line.decode().partition(" ")
-    return ParentState(name, int(place), status, record, "")
+    place, status, token, proof, *_ = (*line.decode().split(" "), "", "", "")
+    return ParentState(name, int(place), status, record, "", int(token or 0), proof)

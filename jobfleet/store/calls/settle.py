@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from jobfleet.codec.seals import Seals
 
 CHUNK = 50
+BESIDE = 64 * 1024
+"""Maximum size of a parent's ending that is copied to a dependant; a larger one is read from its own key."""
+WAIT_END = "wait"
+"""What the end of a wait is sealed as."""
 
 TOKEN_VALID = "token"
 STILL_EXPIRED = "expired"
@@ -53,7 +57,8 @@ class BriefCompletion(NamedTuple):
         record: The sealed record of the run.
         ttl_ms: How long the id is remembered.
         duration_us: How long the run took.
-        value_ttl_ms: How long the record is kept.
+        value_ttl_ms: How long the record is kept; 0 does not store it.
+        proof: The seal of the line that stays without the record; empty without keys.
     """
 
     verb: Literal["complete_briefly"]
@@ -64,6 +69,7 @@ class BriefCompletion(NamedTuple):
     ttl_ms: int
     duration_us: int
     value_ttl_ms: int
+    proof: str = ""
 
 
 class Failure(NamedTuple):
@@ -109,6 +115,10 @@ class Wait(NamedTuple):
         name: The signal; empty for none.
         delay_us: The delay until the wait ends, if this is its first run.
         ttl_ms: How long the steps are kept after the end of the wait.
+        till: In a fleet with keys, the end in µs by the clock of Redis, as the child knows it; 0: the script decides.
+        seal: The seal of the end; empty without keys.
+        refused: The stored signal that the run could not open; empty for none. It does not end the wait.
+        again_us: When to look at it again, in µs from now; 0 deletes it.
     """
 
     verb: Literal["wait"]
@@ -119,6 +129,10 @@ class Wait(NamedTuple):
     name: str
     delay_us: int
     ttl_ms: int
+    till: int = 0
+    seal: bytes = b""
+    refused: bytes = b""
+    again_us: int = 0
 
 
 class Withholding(NamedTuple):
@@ -223,9 +237,22 @@ def release(job_id: str, token: int, *, delay_us: int = 0, tries: str = "", guar
     return Requeue("release", guard, job_id, token, delay_us, tries)
 
 
-def wait(job_id: str, token: int, *, key: str, name: str, delay_us: int, ttl_ms: int) -> Wait:
-    """Put a running job back until the end of a wait, or the signal `name`."""
-    return Wait("wait", TOKEN_VALID, job_id, token, key, name, delay_us, ttl_ms)
+def wait(
+    job_id: str,
+    token: int,
+    *,
+    key: str,
+    name: str,
+    delay_us: int,
+    ttl_ms: int,
+    till: int = 0,
+    refused: bytes = b"",
+    again_us: int = 0,
+) -> Wait:
+    """Put a running job back until the end of a wait, or the signal `name`; see `Wait`."""
+    return Wait(
+        "wait", TOKEN_VALID, job_id, token, key, name, delay_us, ttl_ms, till, refused=refused, again_us=again_us
+    )
 
 
 def park(job_id: str, token: int, *, delay_us: int, tries: str) -> Requeue:
@@ -284,9 +311,22 @@ def settle(lane: Lane, items: Sequence[Item], *, child: str = "", nonce: int = 0
 
 
 def _sealed(seals: Seals, item: Item) -> Item:
-    if not isinstance(item, Completion | BriefCompletion | Failure):
-        return item
-    return item._replace(record=seals.record(item.job_id, item.record))
+    match item:
+        case Completion():
+            item = item._replace(record=seals.record(item.job_id, item.record, item.token, "completed"))
+            if len(item.record) <= BESIDE:
+                return item
+            # Dependants read the record later, when it may be gone. They are given the proof.
+            _, *same = item
+            return BriefCompletion("complete_briefly", *same, item.ttl_ms, seals.proof(item.job_id, item.token))
+        case BriefCompletion():
+            record = seals.record(item.job_id, item.record, item.token, "completed")
+            return item._replace(record=record, proof=seals.proof(item.job_id, item.token))
+        case Failure():
+            return item._replace(record=seals.record(item.job_id, item.record, item.token, "failed"))
+        case Wait() if item.till and seals.sealer.writes:
+            return item._replace(seal=seals.value(b"%d" % item.till, WAIT_END, item.job_id, item.key))
+    return item
 
 
 def _parted(items: Sequence[Item]) -> tuple[int, Sequence[int]]:

@@ -41,6 +41,6 @@ def set_aside(lane: Lane, rows: Sequence[tuple[Spoiled, bytes]], *, ttl_ms: int)
     for row, record in rows:
         name = letter_id(lane, row.id)
         keys += (lane.job_prefix.encode() + row.id, lane.result(name))
-        sealed = record if lane.seals is None else lane.seals.record(name, record)
+        sealed = record if lane.seals is None else lane.seals.record(name, record, 0, "failed")
         args += (row.id, row.seen, int(row.is_run), name, sealed)
     return Call(load("set_aside"), tuple(keys), tuple(args), lambda reply: str(reply[2].decode()))

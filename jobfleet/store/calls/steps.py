@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
+from jobfleet.codec.refused import is_refused_value, refusal_of, refused_value
+from jobfleet.errors import BadSignature, EncodingError
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.control import who
+from jobfleet.store.calls.settle import WAIT_END
 from jobfleet.store.keys import Lane
 from jobfleet.store.script import load
+
+if TYPE_CHECKING:
+    from jobfleet.codec.seals import Seals
 
 MOST = 1000
 """Maximum number of steps and checkpoints of a job."""
 
-WAIT, SIGNAL = "w:", "x:"
-"""Prefixes of names that scripts read: the end of a wait, and a signal."""
+WAIT, SIGNAL, SEAL = "w:", "x:", "e:"
+"""Prefixes of names that scripts read or write: the end of a wait, a signal, and the seal of the end of a wait."""
+UNSEALED, REFUSED = "?w:", "!x:"
+"""Prefixes of names that readers get: the end of a wait of revision f933da4f; a signal that is not accepted."""
 
 MOST_BYTES = 4 * 1024 * 1024
 """Maximum total size in bytes of a job's steps and checkpoints."""
@@ -41,7 +50,8 @@ def shorten_kept(lane: Lane, job_id: str, token: int, *, ttl_ms: int) -> Call[st
 def steps(lane: Lane, job_id: str, name: str = "") -> Call[dict[str, bytes]]:
     """Return the stored results of a job's steps, and under the empty name Redis's time in µs.
 
-    The record of a signal is the time at which it came, in µs, a line break, and its value.
+    The record of a signal is the time at which it came, in µs, a line break, and its value. With keys, an end of
+    a wait and a signal that are not accepted are missing, but see `UNSEALED` and `refused_signal`.
 
     Args:
         lane: The lane of the job.
@@ -78,15 +88,43 @@ def signal(lane: Lane, job_id: str, name: str, record: bytes, *, by: str | None,
 
 def _steps(lane: Lane, job_id: str, reply: Reply) -> dict[str, bytes]:
     found = {reply[i].decode(): reply[i + 1] for i in range(2, len(reply), 2)}
+    if lane.seals is not None:
+        found = _opened(lane.seals, job_id, found)
     for name, record in found.items():
         if name.startswith(SIGNAL):
             head, _, value = record.partition(b"\n")
-            if lane.seals is not None:
-                value = lane.seals.open_value(value, "signal", job_id, name.removeprefix(SIGNAL))
             found[name] = head.split(b" ")[0] + b"\n" + value
-        elif lane.seals is not None and not name.startswith(WAIT):  # the scripts read the end of a wait
-            found[name] = lane.seals.open_value(record, "step", job_id, name)
     return {"": reply[1], **found}
+
+
+def _opened(seals: Seals, job_id: str, stored: dict[str, bytes]) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    for name, record in stored.items():
+        if name.startswith(SIGNAL):
+            head, _, value = record.partition(b"\n")
+            value = seals.open_value(value, "signal", job_id, name.removeprefix(SIGNAL))
+            if seals.requires and not (value and head.split(b" ")[0].isdigit()):
+                value = refused_value(BadSignature("signal: it is not signed.", what="signal"))
+            if is_refused_value(value):
+                found[REFUSED + name.removeprefix(SIGNAL)] = b"%d %b%b" % (len(value), value, record)
+            else:
+                found[name] = head + b"\n" + value
+        elif name.startswith(WAIT):
+            key = name.removeprefix(WAIT)
+            seal = stored.get(SEAL + key, b"")
+            if not seals.requires or (seal and seals.open_value(seal, WAIT_END, job_id, key) == record):
+                found[name] = record
+            elif not seal and not seals.sealer.is_bound:
+                found[UNSEALED + key] = record
+        elif not name.startswith(SEAL):
+            found[name] = seals.open_value(record, "step", job_id, name)
+    return found
+
+
+def refused_signal(record: bytes) -> tuple[EncodingError | None, bytes]:
+    """Return why a signal is not accepted, and what is stored, from a record under a name with the prefix `REFUSED`."""
+    length, _, rest = record.partition(b" ")
+    return refusal_of(rest[: int(length)], "signal"), rest[int(length) :]
 
 
 def drop_steps(lane: Lane, job_id: str, names: Sequence[str]) -> Call[bool]:

@@ -14,8 +14,10 @@ from typing import Any
 from jobfleet.codec import Limits, seal_record, seal_trusted
 from jobfleet.codec.record import DESCRIBED
 from jobfleet.config import JobConfig
-from jobfleet.errors import EncodingError, JobCancelled
+from jobfleet.errors import EncodingError, JobCancelled, UnknownKey
 from jobfleet.functions.arguments.typed_call import INVALID_ARGUMENTS, ArgumentsRefused
+from jobfleet.functions.keep_last import KEEP_LAST
+from jobfleet.functions.waiting.waits import end_of
 from jobfleet.model import suffix_time_us
 from jobfleet.model.signals import WorkerDraining, found_in, suspension_of
 from jobfleet.outcome import (
@@ -47,6 +49,7 @@ from jobfleet.retry.decision import (
 from jobfleet.retry.policy import policy_of, with_header
 from jobfleet.retry.tries import Tries
 from jobfleet.store.calls import settle
+from jobfleet.store.calls.steps import REFUSED, refused_signal
 from jobfleet.store.keys import Lane
 from jobfleet.worker.run import run_traces
 from jobfleet.worker.run.completer import Completer
@@ -64,6 +67,8 @@ from jobfleet.worker.run.writes.stored_results import StoredResults
 from jobfleet.worker.run.writes.writer import RunWriter
 
 log = logging.getLogger("jobfleet.worker")
+AGAIN_US = 60_000_000
+"""When a wait looks again at a signal that was sealed with an unknown key, in µs."""
 
 
 class Conclusions:
@@ -302,8 +307,7 @@ class Conclusions:
                 tries_text = spent.dump() if spent is not None else ""
                 return settle.release(run.id, run.token, delay_us=delay_us, tries=tries_text)
             case Suspend(key, name, delay_us):
-                ttl_ms = self._writer.step_writer.ttl_ms
-                return settle.wait(run.id, run.token, key=key, name=name, delay_us=delay_us, ttl_ms=ttl_ms)
+                return self._wait(run, key, name, delay_us)
             case Park(delay_us, tries):
                 if not run.grant.tries:
                     reason = outcome.reason if isinstance(outcome, Unrunnable) else "unrunnable"
@@ -330,16 +334,30 @@ class Conclusions:
             ttl_ms = header["result_ttl"] // 1000
         else:
             ttl_ms = handler.result_ttl_ms if handler else self._failed_ttl_ms
+        kept_ms = ttl_ms
         if ttl_ms < self._own_id_ms and ttl_ms < (kept_ms := self._id_kept_ms(run)):
-            return settle.complete_briefly(
-                run.id,
-                run.token,
-                record=record if ttl_ms else b"",
-                ttl_ms=kept_ms,
-                duration_us=duration,
-                value_ttl_ms=ttl_ms,
-            )
-        return settle.complete(run.id, run.token, record=record, ttl_ms=ttl_ms, duration_us=duration)
+            if not ttl_ms:  # with keys, the archive gets a sealed record without the value: it takes no other ending
+                self._large.discard(run.key)
+                record = b"" if run.lane.seals is None else seal_record(self._fields(run, duration))
+        elif run.lane.seals is None or handler is None or KEEP_LAST not in handler.function.given:
+            return settle.complete(run.id, run.token, record=record, ttl_ms=ttl_ms, duration_us=duration)
+        # The line may outlive the record. With keys it has a proof, so that is done for each function with `keep_last`.
+        return settle.complete_briefly(
+            run.id, run.token, record=record, ttl_ms=max(kept_ms, ttl_ms), duration_us=duration, value_ttl_ms=ttl_ms
+        )
+
+    def _wait(self, run: Run, key: str, name: str, delay_us: int) -> settle.Wait:
+        ttl_ms = self._writer.step_writer.ttl_ms
+        if run.lane.seals is None:
+            return settle.wait(run.id, run.token, key=key, name=name, delay_us=delay_us, ttl_ms=ttl_ms)
+        known = run.output.waits
+        till = end_of(known, run.id, key, delay_us / 1e6) or self._now_us() + delay_us
+        error, refused = refused_signal(known.get(REFUSED + name, b"0 "))
+        again_us = AGAIN_US if isinstance(error, UnknownKey) else 0  # the key may be about to arrive
+        return settle.wait(
+            run.id, run.token, key=key, name=name, delay_us=delay_us, ttl_ms=ttl_ms, till=till, refused=refused,
+            again_us=again_us,
+        )  # fmt: skip
 
     def _id_kept_ms(self, run: Run) -> int:
         """For how long the job's id must be refused, because it may come again."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Mapping
 from itertools import islice
+from types import MappingProxyType
 
 _numbering = threading.Lock()
 """Protects the numbers of all runs: the thread of a job and the event loop both take numbers, each in no time."""
@@ -108,12 +110,14 @@ class Output:
         log: The unsent lines of its log; None before the first one.
         chunks: The unsent chunks of its output stream; None before the first one.
         has_steps: Whether the job has read or written step results.
+        waits: In a fleet with keys, the ends of waits and the refused signals that the run has read; see `calls.steps`.
     """
 
     number = 0
     log: LogTail | None = None
     chunks: ChunkBuffer | None = None
     has_steps = False
+    waits: Mapping[str, bytes] = MappingProxyType({})
 
     def next_number(self) -> int:
         """Take the number of a further report, from any thread. No number is taken twice."""

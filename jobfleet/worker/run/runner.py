@@ -212,7 +212,11 @@ class Runner:
         """Launch a run that has waited for other jobs, once their results are known."""
         outcome: Outcome | None = None
         try:
-            found = await with_results(self._payloads, await self._parents(run.lane, run.id))
+            found = await with_results(self._payloads, await self._parents(run.lane, run.id, run.header))
+        except BadSignature as error:
+            outcome = Broken(str(error), failed_as=BAD_SIGNATURE)
+        except UnknownKey as error:
+            outcome = Unrunnable(str(error), failed_as="unknown-key")
         except Exception as error:  # noqa: BLE001 - whatever is stored there, the run must not hold its slot for ever
             log.warning("job.parents_unknown job_id=%s %s", run.id, error, extra={"run": run})
             outcome = Broken(f"how those ended that it has waited for cannot be read: {describe(error)}")

@@ -1,4 +1,5 @@
--- retire: delete the records of ended jobs before their TTL. While the id of a job may come again, its ending stays.
+-- retire: delete the records of ended jobs before their TTL. While the id of a job may come again, its ending stays; of a
+-- failed job with its record, because in a fleet with keys nothing else shows that it has failed.
 --
 -- KEYS    1 index:<name> zset   ids by enqueue time (µs)
 --     2..* result:<id> string seven keys per item: result:<id>, value:<id>, progress:<id>, reported:<id>, log:<id>, steps:<id>, chunks:<id>
@@ -37,7 +38,11 @@ end
 
 for n = 1, #items do
   local item = items[n]
-  if item.left > 0 then redis.call('SET', KEYS[item.place], item.line .. '\n', 'PX', int(item.left)) end
+  if item.left > 0 and string.sub(item.line, 1, 7) == 'failed ' then
+    redis.call('PEXPIRE', KEYS[item.place], int(item.left))
+  elseif item.left > 0 then
+    redis.call('SET', KEYS[item.place], item.line .. '\n', 'PX', int(item.left))
+  end
   redis.call('UNLINK', unpack(KEYS, item.left > 0 and item.place + 1 or item.place, item.place + 6))
   redis.call('ZREM', KEYS[1], item.id)
 end

@@ -15,7 +15,7 @@
 --         listeners     string  whether the events have a listener
 -- ARGV    1 tag         text    the lane's prefix
 --         2 ttl         int     ms that the parents are remembered after the job is due
---         3..* ending   text    per ending: parent, its status (gone: it is unknown), record, number of items; of each the dependant
+--         3..* ending   text    per ending: parent, status (gone: it is unknown) and proof, record, number of items and each item
 -- FLAGS   allow-oom
 -- RETURNS {"unblocked", now, letters}   u unblocked, b still blocked, or behind others of its
 --         sequence, d already notified, x must be cancelled, and w waits for replay, g no dependant
@@ -91,7 +91,7 @@ end
 local letters, writes, recorded = {}, {}, {}
 for i = 1, count do
   local c, from = child_of[i], ending_of[i]
-  local value, parent, status = states[c][column_of[i]], ARGV[from], ARGV[from + 1]
+  local value, parent, status = states[c][column_of[i]], ARGV[from], string.match(ARGV[from + 1], '^%a*')
   if not value or not bands[c] then
     letters[i] = 'g'
   elseif byte(value) ~= 63 or recorded[c] and recorded[c][parent] then  -- no question mark in front
@@ -108,7 +108,7 @@ for i = 1, count do
         writes[c] = write
       end
       local n = #write
-      write[2], write[n + 1], write[n + 2] = open[c], parent, place .. ' ' .. status .. '\n' .. ARGV[from + 2]
+      write[2], write[n + 1], write[n + 2] = open[c], parent, place .. ' ' .. ARGV[from + 1] .. '\n' .. ARGV[from + 2]
       if asked[c][4] then  -- several endings
         recorded[c] = recorded[c] or {}
         recorded[c][parent] = true

@@ -74,7 +74,7 @@ local ids, starts, at = {}, {}, 10 + alike
 local begin = #tag + 5  -- an id starts after the tag and "job:"
 for n = 1, alike do ids[n] = sub(KEYS[24 + n], begin) end
 local TAKES = ARGV[at]
-  and {complete = 3, complete_briefly = 4, fail = 5, retry = 2, release = 2, wait = 4, park = 2, expire = 1, move = 2, withhold = 2}
+  and {complete = 3, complete_briefly = 5, fail = 5, retry = 2, release = 2, wait = 8, park = 2, expire = 1, move = 2, withhold = 2}
 while ARGV[at] do
   local n = #ids + 1
   starts[n], ids[n] = at, ARGV[at + 2]

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from jobfleet.codec.record import is_refused, open_record
+from jobfleet.errors import BadSignature
 from jobfleet.operations.operation import batches
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import flow, inspect
+from jobfleet.store.calls.inspect import final_of
 from jobfleet.store.job_rows import opened_ending
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.worker.run.run import ParentEnd
+
+if TYPE_CHECKING:
+    from jobfleet.codec.seals import Seals
 
 TOGETHER = 50
 """The number of runs whose parents are looked up in one trip."""
@@ -35,8 +42,18 @@ class Parents:
         """Whether results are sealed; then a run is refused if that of a parent was forged."""
         return self._keys.seals is not None
 
-    async def __call__(self, lane: Lane, job_id: str) -> list[ParentEnd]:
-        """How the parents of a job ended, in order. Large results are read from their own keys."""
+    async def __call__(self, lane: Lane, job_id: str, header: Mapping[str, Any]) -> list[ParentEnd]:
+        """How the parents of a job ended, in order. Large results are read from their own keys.
+
+        Args:
+            lane: The lane of the job.
+            job_id: The job.
+            header: The header of its envelope.
+
+        Raises:
+            BadSignature: With signatures required, a parent that must have completed is not shown to have.
+            UnknownKey: The ending of a parent was sealed with a key that this process does not have.
+        """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[list[flow.ParentState]] = loop.create_future()
         if not self._asked:
@@ -55,7 +72,11 @@ class Parents:
                     rows[parent] = (parent, rows[parent][1], value)
         if (seals := self._keys.seals) is None:
             return list(rows.values())
-        return [(parent, status, opened_ending(seals, parent, value)) for parent, status, value in rows.values()]
+        opened = [(parent, status, opened_ending(seals, parent, value)) for parent, status, value in rows.values()]
+        if seals.requires:
+            proofs = {state.parent: (state.token, state.proof) for state in states}
+            _check(seals, opened, proofs, int(header.get("required", 0)))
+        return opened
 
     def _begin_trip(self) -> None:
         asked, self._asked = self._asked, []
@@ -76,3 +97,32 @@ class Parents:
                     answer.set_exception(states)
                 else:
                     answer.set_result(states)
+
+
+def _check(seals: Seals, rows: Sequence[ParentEnd], proofs: Mapping[str, tuple[int, str]], required: int) -> None:
+    """Check that all parents have ended, that nothing that is handed over is forged, and that enough have completed.
+
+    Who writes to Redis without the keys can remove and add parents, so the number comes from the header. The place of a
+    parent that was moved is taken by its new job, which may be one of the parents already.
+    """
+    completed, moved = set(), []
+    for parent, status, ending in rows:
+        value, (token, proof) = ending, proofs[parent]
+        if not value and status == "completed":  # it is deleted by now
+            value = opened_ending(seals, parent, b"completed 0 %d 0 - - %b\n" % (token, proof.encode()))
+        line, _, body = value.partition(b"\n")
+        if is_refused(body):
+            open_record(body)  # raises the error
+        if not status:
+            raise BadSignature(f"parents: {parent} has not ended.", what="parents")
+        if not value:
+            continue
+        ended = final_of(line)
+        if ended.status == "completed":
+            completed.add(parent)
+        elif ended.moved_to:
+            moved.append(ended.moved_to)
+    found = len(completed) + len(completed.intersection(moved))
+    if found < required:
+        text = f"of {required} jobs that must have completed, {found} are shown to have; the rest is missing or forged."
+        raise BadSignature(f"parents: {text}", what="parents")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from jobfleet.clock import wall_us
 from jobfleet.codec import decode
 from jobfleet.config import JobConfig
 from jobfleet.functions.steps import UNDO
@@ -27,6 +29,9 @@ from jobfleet.worker.run.writes.job_log import LEAST_MS, JobLogWriter
 from jobfleet.worker.run.writes.locks import Locks
 from jobfleet.worker.run.writes.progress import ProgressWriter
 from jobfleet.worker.run.writes.steps import StepWriter
+
+log = logging.getLogger("jobfleet.worker")
+_OF_WAITS = frozenset(name[:2] for name in (step_calls.WAIT, step_calls.UNSEALED, step_calls.REFUSED))
 
 if TYPE_CHECKING:
     from jobfleet.functions.registry import Registry
@@ -136,7 +141,19 @@ class RunWriter:
 
     async def read_steps(self, run: Run) -> Mapping[str, bytes]:
         """The encoded results of the steps that this run and earlier runs have stored."""
-        return await self.step_writer.read(run)
+        found = await self.step_writer.read(run)
+        if run.lane.seals is not None:
+            before, run.output.waits = run.output.waits, {name: found[name] for name in found if name[:2] in _OF_WAITS}
+            for name in run.output.waits.keys() - before.keys():
+                if name.startswith(step_calls.REFUSED):
+                    self._refused(run, name.removeprefix(step_calls.REFUSED), found[name])
+        return found
+
+    def _refused(self, run: Run, signal: str, record: bytes) -> None:
+        """Report a signal that is ignored, in the worker's log and in that of the job."""
+        text = f"The signal {signal!r} is ignored: {step_calls.refused_signal(record)[0]}"
+        log.warning("job.signal_refused job_id=%s %s", run.id, text, extra={"run": run})
+        self.note(run, wall_us(), logging.WARNING, text)
 
     async def keep_step(self, run: Run, key: str, record: bytes) -> None:
         """Store the encoded result of a step.

@@ -11,6 +11,7 @@ local function shorten_kept(item, ttl, is_cancelled)
   if own or is_cancelled then shorten(item.steps_key, tonumber(own or 30 * 86400000)) end
   if own then
     local most = math.max(60000, tonumber(ttl))
-    for _, key in ipairs({item.log_key, item.chunks_key, item.parents_key}) do shorten(key, most) end
+    for _, key in ipairs({item.log_key, item.chunks_key}) do shorten(key, most) end
+    shorten(item.parents_key, math.max(most, tonumber(own)))  -- a replay needs them, like the steps
   end
 end
