@@ -154,7 +154,12 @@ METRICS = (
         where="reaper",
     ),
     # Keys of the keyring.
-    _counter("key_uses_total", "What was sealed or opened with a key of the keyring: sealed, opened.", "key", "use"),
+    _counter(
+        "key_uses_total",
+        "What was sealed or opened with a key of the keyring: sealed, opened, unbound (it does not name its fleet).",
+        "key",
+        "use",
+    ),
     # Jobs of the whole fleet: totals since the fleet began, and current numbers.
     _counter("jobs_enqueued_total", "Jobs enqueued, by all producers.", "queue", where="fleet"),
     _counter("jobs_ended_total", "Jobs ended: completed, failed, cancelled, expired.", "queue", "state", where="fleet"),

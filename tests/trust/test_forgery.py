@@ -9,11 +9,13 @@ import pytest
 import redis
 
 from jobfleet import Fleet, Job, JobContext, JobStatus
-from jobfleet.codec import seal_record
+from jobfleet.codec import seal, seal_record
+from jobfleet.codec.frame import HEADER_LIMITS, decode_header, encode_header, frame, split
+from jobfleet.codec.sealing import Sealer, joined
 from jobfleet.errors import BadSignature, SignalTimeout
 from jobfleet.functions.registry import Registry
 from jobfleet.store.keys import Lane
-from tests.trust.conftest import OLD, FleetWith, spelled
+from tests.trust.conftest import OLD, FleetWith, ring, spelled
 
 KEYS = spelled(old=OLD)
 Forge = Callable[[Fleet, redis.Redis], tuple[str, bytes]]
@@ -316,3 +318,40 @@ def test_a_signal_that_nobody_with_keys_has_sent_is_ignored_and_reported(
     assert signed.signal(job_id, "objection", "mine")  # it does not take the place of a signal that can be opened
     signed.run_worker(burst=True)
     assert (signed.poll(job_id).status, approvals) == (JobStatus.COMPLETED, ["objection: mine"])
+
+
+def test_doctor_warns_until_everything_names_its_fleet(fleet_with: FleetWith, raw: redis.Redis) -> None:
+    def keys(fleet: Fleet) -> tuple[str, str]:
+        (found,) = [one for one in fleet.doctor().findings if one.check == "keys"]
+        return found.level, found.seen
+
+    former = fleet_with(keyring=KEYS, sign="require")
+    job_id = never_ran(former)
+    place = lane_of(former, job_id).job(job_id)
+    assert keys(former)[0] == "warning"
+    assert "waiting job" not in keys(former)[1]
+    raw.set(place, as_f933da4f_seals(job_id, seal({"function": "app.add"}, (1, 2), {})))
+    assert "1 waiting job" in keys(former)[1]
+    assert keys(fleet_with(keyring=KEYS, sign="require", bind_namespace="require"))[0] == "ok"
+    assert keys(fleet_with())[0] == "ok"
+
+
+@pytest.mark.parametrize(("bind", "status"), [("off", "completed"), ("send", "completed"), ("require", "failed")])
+def test_what_revision_f933da4f_has_sealed_runs_until_the_setting_refuses_it(
+    fleet_with: FleetWith, raw: redis.Redis, bind: str, status: str
+) -> None:
+    fleet = fleet_with(keyring=KEYS, sign="require", bind_namespace=bind)
+    job_id = fleet.enqueue(Job("add", "app.add", (9, 9)))
+    raw.set(lane_of(fleet, job_id).job(job_id), as_f933da4f_seals(job_id, seal({"function": "app.add"}, (1, 2), {})))
+    fleet.run_worker(burst=True)
+    result = fleet.poll(job_id)
+    assert (result.status, result.result) == (status, 3 if status == "completed" else None)
+
+
+def as_f933da4f_seals(job_id: str, plain: bytes, what: str = "envelope") -> bytes:
+    """Sign a frame as that revision does: its header names the key alone."""
+    sealer = Sealer(ring(old=OLD), sign="require")
+    begin = split(plain, plain[1], what)
+    header = decode_header(plain, begin, HEADER_LIMITS, what)
+    head = frame(plain[1] + 1, encode_header({**header, "kid": "old"}, HEADER_LIMITS, what), b"")
+    return head + sealer.protect(plain[begin:], joined(what, job_id, head))

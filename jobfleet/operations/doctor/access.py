@@ -6,6 +6,7 @@ import ipaddress
 from urllib.parse import urlsplit
 
 from jobfleet.clock import span
+from jobfleet.config.keyring import REQUIRE
 from jobfleet.operations.doctor.findings import Finding, Level, named
 from jobfleet.operations.doctor.snapshot import Checkup
 from jobfleet.operations.explain.reasons import counted
@@ -13,6 +14,7 @@ from jobfleet.operations.workers.info import WorkerInfo
 from jobfleet.store.acl.probes import DEFAULT, user_of
 
 PAGE = "docs/howto/redis-users.md"
+KEYS_PAGE = "docs/howto/signing-and-encryption.md"
 AHEAD, BEHIND = 1.0, 5.0
 """Seconds; a clock may only seem to be behind, because a heartbeat can be sent again later."""
 
@@ -48,6 +50,22 @@ def tls(seen: Checkup) -> Finding:
         return Finding("tls", Level.OK, "The server is on this machine; connections are not encrypted.")
     text = "Connections to another machine are not encrypted: who reads the network reads jobs and the password."
     return Finding("tls", Level.WARNING, text, f"Use {scheme}s://, as docs/howto/sentinel-and-tls.md describes.")
+
+
+def keys(seen: Checkup) -> Finding:
+    """Whether what is sealed must name its fleet."""
+    if seen.config.keyring is None:
+        return Finding("keys", Level.OK, "No keyring: nothing is signed or encrypted.")
+    if seen.config.bind_namespace == REQUIRE:
+        return Finding("keys", Level.OK, "What is sealed must name this fleet.")
+    unbound = sum(row.is_unbound for one in seen.lanes for row in one.waiting)
+    text = f"What is sealed need not name its fleet (bind_namespace = {seen.config.bind_namespace}): "
+    if unbound:
+        text += f"{counted(unbound, 'waiting job')} that were looked at do not, and run in each fleet with these keys."
+    else:
+        text += "jobs and values of older revisions are taken from each fleet with these keys."
+    remedy = "Once all processes are of this revision: bind_namespace = 'send' everywhere, then 'require'."
+    return Finding("keys", Level.WARNING, text, f"{remedy} See {KEYS_PAGE}.")
 
 
 def clocks(seen: Checkup) -> Finding:

@@ -36,6 +36,7 @@ CHECKS: tuple[Check, ...] = (
     access.clocks,
     access.user,
     access.tls,
+    access.keys,
     fleet.workers,
     fleet.versions,
     fleet.service,

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from jobfleet.clock import wall_us
 from jobfleet.codec import header_or_empty
+from jobfleet.codec.frame import FLEET, KID
 from jobfleet.config import JobConfig
 from jobfleet.errors import ConfigError, ScriptContractError, StoreUnavailable
 from jobfleet.functions.keep_last import keep_last_in
@@ -55,12 +56,14 @@ class InLine(NamedTuple):
         function: The name of its function; empty when it cannot be read.
         is_parked: Whether a worker claimed it and could not run it.
         has_envelope: Whether its envelope exists.
+        is_unbound: Whether its envelope is sealed and does not name its fleet.
     """
 
     id: str
     function: str
     is_parked: bool
     has_envelope: bool
+    is_unbound: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,9 +345,10 @@ def _lane(lane: Lane, now: int, counting: Sequence[str]) -> Operation[LaneSeen]:
 
 
 def _in_line(row: Waiting) -> InLine:
-    function = str(header_or_empty(row.envelope).get("function", ""))
+    header = header_or_empty(row.envelope)
     parked = bool(row.tries) and bool(Tries.parse(row.tries).parked_since)
-    return InLine(row.id, function, parked, bool(row.envelope))
+    is_unbound = KID in header and FLEET not in header
+    return InLine(row.id, str(header.get("function", "")), parked, bool(row.envelope), is_unbound)
 
 
 def _further(seen: LaneSeen) -> Operation[LaneSeen]:
