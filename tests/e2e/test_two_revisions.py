@@ -8,14 +8,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from jobfleet import Fleet, Job, JobStatus
-from tests.support.fleet import APPS, LONG, ROOT, Programs, settle_all
+from tests.support.fleet import APPS, LONG, ROOT, History, Programs, settle_all
 from tests.support.revision import CONNECTS, unpack
 from tests.support.waiting import wait_until
+from tests.trust.conftest import OLD, spelled
 
 pytestmark = CONNECTS
 
@@ -44,13 +46,13 @@ def of(redis_url: str, tmp_path: Path, previous: Path) -> Iterator[Callable[[str
             sys.stdout.write(programs.logs())
 
 
-def enqueue(root: Path, url: str, folder: Path) -> dict[str, str]:
+def enqueue(root: Path, url: str, folder: Path, **environment: str) -> dict[str, str]:
     """Run the producer of a revision; the ids of its jobs by name."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("JOBFLEET_")}
     done = subprocess.run(
         [sys.executable, str(APPS / "bilingual.py"), url, str(folder)],
         cwd=root,
-        env={**kept, "PYTHONPATH": str(root), "PYTHONWARNINGS": "ignore"},
+        env={**kept, "PYTHONPATH": str(root), "PYTHONWARNINGS": "ignore", **environment},
         capture_output=True,
         text=True,
         timeout=LONG,
@@ -85,6 +87,65 @@ def test_jobs_of_one_revision_run_on_the_other(
     }  # fmt: skip
     assert (results[ids["retried"]].retry_count, results[ids["failed"]].error_class) == (1, "ValueError")
     assert {one.id for one in fleet.dead()} == {ids["failed"], ids["retried"]}
+
+
+@pytest.fixture(scope="module")
+def unbound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package of the last revision whose frames do not name their fleet."""
+    return unpack(tmp_path_factory.mktemp("unbound"), "f933da4f")
+
+
+@pytest.mark.parametrize("encrypt", ["off", "require"])
+@pytest.mark.parametrize(("producer", "worker", "reaper"), [("old", "new", "new"), ("new", "old", "old")])
+def test_sealed_jobs_of_one_revision_run_on_the_other(
+    producer: str, worker: str, reaper: str, encrypt: str, redis_url: str, unbound: Path, tmp_path: Path
+) -> None:
+    trust = {"keyring": spelled(k1=OLD), "sign": "require", "encrypt": encrypt}
+    roots = {"old": unbound, "new": ROOT}
+    variables = {f"JOBFLEET_{name.upper()}": value for name, value in trust.items()}
+    with Fleet(redis_url, **trust) as fleet, ExitStack() as stack:
+        of = {name: Programs(redis_url, tmp_path / name, root) for name, root in roots.items()}
+        for programs in of.values():
+            programs.folder.mkdir()
+            stack.callback(programs.close)
+        of[worker].worker("histories", queues="default,urgent", **trust)
+        of[reaper].reaper(reap_interval=0.2, **trust)
+
+        ids = enqueue(roots[producer], redis_url, tmp_path, **variables)
+        wait_until(lambda: fleet.poll(ids["cancelled"]).status is JobStatus.RUNNING, timeout=LONG, why="it runs")
+        assert fleet.cancel(ids["cancelled"], by="ann") is True
+        (tmp_path / "held").touch()
+
+        results = settle_all(fleet, ids.values())
+        states = {name: results[job_id].status for name, job_id in ids.items()}
+        assert states == {
+            **dict.fromkeys(COMPLETED, JobStatus.COMPLETED),
+            "failed": JobStatus.FAILED, "retried": JobStatus.FAILED,
+            "expired": JobStatus.EXPIRED, "cancelled": JobStatus.CANCELLED,
+        }  # fmt: skip
+        assert all(fleet.poll(job_id).id == job_id for job_id in ids.values())  # each ending is accepted
+        assert {one.error_class for one in fleet.dead()} == {"ValueError", "RuntimeError"}
+
+
+def test_sealed_steps_and_waits_go_from_one_revision_to_the_other(
+    redis_url: str, unbound: Path, tmp_path: Path
+) -> None:
+    trust = {"keyring": spelled(k1=OLD), "sign": "require"}
+    with Fleet(redis_url, **trust) as fleet, ExitStack() as stack:
+        for name, root in (("old", unbound), ("new", ROOT)):
+            (tmp_path / name).mkdir()
+            programs = Programs(redis_url, tmp_path / name, root)
+            stack.callback(programs.close)
+            programs.worker("histories", slots=2, with_reaper=1, **trust)
+        jobs = [fleet.enqueue(Job("patient", "hist.patient")) for _ in range(30)]
+        for place, job_id in enumerate(jobs):
+            assert fleet.signal(job_id, "go", place)
+
+        results = settle_all(fleet, jobs)
+
+        assert [results[job_id].result for job_id in jobs] == [["kept", "kept", place] for place in range(30)]
+        runs = {name: len(History(tmp_path / name / "history").entries()) for name in ("old", "new")}
+        assert min(runs.values()) > 0
 
 
 def test_an_old_worker_reads_the_first_delay_of_a_list_and_no_bound_by_time(

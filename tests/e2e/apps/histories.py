@@ -147,6 +147,16 @@ async def steps(ctx: JobContext, values: list[float], path: str) -> str:
     return "done"
 
 
+@job(name="hist.patient")
+async def patient(ctx: JobContext) -> list[object]:
+    """Keep a step, sleep, keep another step, and wait for a signal: each wait ends the run."""
+    with noted(ctx):
+        first = await ctx.step("first", str, "kept")
+        await ctx.sleep(0.5)
+        second = await ctx.step("second", str, "kept")
+        return [first, second, await ctx.wait_for("go")]
+
+
 @job(name="hist.chatty")
 async def chatty(ctx: JobContext, times: int) -> int:
     """Report progress again and again."""
