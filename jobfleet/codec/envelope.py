@@ -29,6 +29,7 @@ HEADER_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "name": "label for people, if it differs from the function",
         "enqueued_at": "time of the enqueue, microseconds since 1970, by the producer's clock",
         "moved_from": "id in the queue that the job was moved from",
+        "origin": "first id of a job that was moved more than once",
         # Policy. If a key is absent, the value of the function, the queue or the fleet applies.
         "max_retries": "number of retries after failed runs",
         "retry_delay": "microseconds before the first retry",
@@ -54,7 +55,7 @@ HEADER_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "trace": "trace context of the enqueue: headers of W3C Trace Context and Baggage by their names",
         "flow": "flow it is a step of",
         "parents": "number of the jobs that it depends on",
-        "required": "how many of these must have completed, in a fleet with keys",
+        "required": "of those that must have completed, 6 bytes of the BLAKE2b of each id, in a fleet with keys",
         "on_success": "id of the job that runs when it completes",
         "on_failure": "id of the job that runs when it fails or expires",
         "callback": "for such a job: on_success or on_failure",

@@ -52,8 +52,8 @@ FIELD_KEYS: Final[Mapping[str, str]] = MappingProxyType(
 """Known fields and their meaning. A field that is not set is absent. Unknown fields survive a round trip."""
 
 DESCRIBED: Final = (
-    "name", "enqueued_at", "user", "session", "correlation_id", "tags", "metadata", "moved_from", "unique", "group",
-    "request",
+    "name", "enqueued_at", "user", "session", "correlation_id", "tags", "metadata", "moved_from", "origin", "unique",
+    "group", "request",
 )  # fmt: skip
 """What a record takes from the envelope's header, so that a page of finished jobs needs no envelope."""
 

@@ -46,6 +46,7 @@ ENVELOPE, RECORD, ENDING = "envelope", "result", "ending"
 COMPLETED, FAILED = "completed", "failed"
 TOKEN, STATUS = "token", "status"
 """Fields of the header of a sealed record: the run that it is of, and how that run has ended its job."""
+MOVED: Final = ("moved_from", "origin")
 PROOF: Final = "s:"
 """How the seal of a line begins, for an ending whose record may be deleted before its line."""
 HIDDEN: Final = ("error", "traceback")
@@ -127,12 +128,20 @@ class Seals:
             is_it = (status == COMPLETED) == (begin < len(opened) or PAYLOAD in header)
         return opened if is_it else refused(stored, records.KIND, reason_of(_not_signed(f"{status} by run {token}")))
 
-    def proof(self, job_id: str, token: int) -> str:
-        """Seal the line of a completed job, whose record may be deleted before its line."""
+    def proof(self, job_id: str, record: bytes, token: int) -> str:
+        """Seal the line of a completed job, whose record may be deleted before its line.
+
+        Args:
+            job_id: The job.
+            record: Its record; empty for none. The proof keeps the ids that the job had before it was moved.
+            token: The token of the run.
+        """
         if self.sealer.writes == PLAIN:
             return ""
+        fields = records.read_fields(record) if record else {}
+        kept = pack({name: fields[name] for name in MOVED if name in fields})
         about = (ENDING, job_id, str(token), COMPLETED)
-        return PROOF + base64.b64encode(self.sealer.seal(b"", about, fleet=self._fleet)).decode()
+        return PROOF + base64.b64encode(self.sealer.seal(kept, about, fleet=self._fleet)).decode()
 
     def open_ending(self, job_id: str, status: str, token: int, proof: str, body: bytes) -> bytes:
         """Open what the ending of a job has: its record, or the envelope of a job that did not run.
@@ -156,12 +165,12 @@ class Seals:
             return _refused_record(_not_signed(status))
         try:
             sealed = base64.b64decode(proof.removeprefix(PROOF), validate=True)
-            self.sealer.open(sealed, (ENDING, job_id, str(token), status), fleet=self._fleet)
+            kept = self.sealer.open(sealed, (ENDING, job_id, str(token), status), fleet=self._fleet)
         except ValueError:  # not base64
             return _refused_record(_not_signed(status))
         except (BadSignature, UnknownKey) as error:
             return _refused_record(error)
-        return b""
+        return frame(records.KIND, kept, b"")
 
     def value(self, plain: bytes, *about: str, is_stable: bool = False) -> bytes:
         """Seal any other bytes, such as progress; `about` begins with their kind."""

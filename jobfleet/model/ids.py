@@ -22,6 +22,7 @@ ID_RULE = re.compile(rf"({QUEUE_RULE.pattern})\.({LANE_RULE.pattern})\.({SUFFIX_
 NAME_RULE = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 PART_LEAST = 4
 """Least length of a part of an id that commands complete."""
+PARENT_MARK_BYTES = 6
 ID_BYTES = 112  # the longest id that the lease board holds; 32 + 64 and a lane number stay below it
 
 _FORMS = f"ids look like mail.0.0192f0c1…; commands also take its last {PART_LEAST} or more characters."
@@ -75,6 +76,11 @@ def derived_suffix(job_id: str, why: str) -> str:
     """Derive the suffix of a job from another job's id and a reason. The same input always gives the same suffix."""
     digest = hashlib.blake2b(f"{job_id} {why}".encode(), digest_size=5).hexdigest()
     return f"{split_id(job_id).suffix[:53]}.{digest}"
+
+
+def parent_mark(job_id: str) -> bytes:
+    """A short hash of an id: the header of a job names the parents that must have completed by these."""
+    return hashlib.blake2b(job_id.encode(), digest_size=PARENT_MARK_BYTES).digest()
 
 
 def added_suffix(job_id: str, name: str, number: int) -> str:

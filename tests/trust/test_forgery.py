@@ -8,13 +8,16 @@ from typing import Any
 import pytest
 import redis
 
-from jobfleet import Fleet, Job, JobContext, JobStatus
-from jobfleet.codec import seal, seal_record
+from jobfleet import Fleet, Flow, Job, JobContext, JobStatus
+from jobfleet.archive.fold import fold
+from jobfleet.codec import DEFAULT, seal, seal_record
 from jobfleet.codec.frame import HEADER_LIMITS, decode_header, encode_header, frame, split
 from jobfleet.codec.sealing import Sealer, joined
 from jobfleet.errors import BadSignature, SignalTimeout
 from jobfleet.functions.registry import Registry
+from jobfleet.store.journal import Event
 from jobfleet.store.keys import Lane
+from tests.support.waiting import wait_until
 from tests.trust.conftest import OLD, FleetWith, ring, spelled
 
 KEYS = spelled(old=OLD)
@@ -355,3 +358,100 @@ def as_f933da4f_seals(job_id: str, plain: bytes, what: str = "envelope") -> byte
     header = decode_header(plain, begin, HEADER_LIMITS, what)
     head = frame(plain[1] + 1, encode_header({**header, "kid": "old"}, HEADER_LIMITS, what), b"")
     return head + sealer.protect(plain[begin:], joined(what, job_id, head))
+
+
+def test_another_job_that_has_completed_is_not_taken_for_a_parent(
+    signed: Fleet, raw: redis.Redis, intruder: Any, ran: list[Any]
+) -> None:
+    other, line, record = ran_once(signed, raw)
+    parent = never_ran(signed)
+    child = signed.enqueue(Job("note", "app.note", ("child",), depends_on=[parent]))
+    lane = lane_of(signed, child)
+    intruder.delete(lane.parents(child))
+    intruder.hset(lane.parents(child), other, b"0 completed\n" + line + b"\n" + record)
+    wake(intruder, signed, child)
+
+    signed.run_worker(burst=True)
+
+    assert (ran, [(row.id, row.error_class) for row in signed.dead()]) == ([], [(child, "bad-signature")])
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("options", [{}, {"result_ttl": 0, "id": "m"}], ids=["kept", "not kept"])
+def test_a_parent_that_was_moved_is_known_by_its_first_id(
+    signed: Fleet, ran: list[Any], times: int, options: dict[str, Any]
+) -> None:
+    parent = signed.enqueue(Job("add", "app.add", (1, 2), **options))
+    signed.enqueue(Job("note", "app.note", ("child",), depends_on=[parent]))
+    for queue in ("one", "two")[:times]:
+        parent = signed.move(parent, queue)
+
+    def is_over() -> bool:
+        signed.run_worker(burst=True, queues=["one", "two", "default"], with_reaper=True)
+        return bool(ran or signed.dead())
+
+    wait_until(is_over, why="the child has run")
+    assert (ran, signed.dead()) == (["child"], [])
+
+
+def test_a_move_that_the_new_job_does_not_name_is_not_followed(signed: Fleet, raw: redis.Redis, intruder: Any) -> None:
+    other, *_ = ran_once(signed, raw)
+    flow = Flow("one")
+    flow.add(Job("add", "app.add", (5, 5), delay=3600))
+    info = signed.flows.enqueue(flow)
+    (job,) = info.jobs
+    intruder.set(lane_of(signed, job.id).result(job.id), f"cancelled 1 0 0 - - moved:{other}\n")
+
+    (shown,) = signed.flows.get(info.id).jobs
+
+    assert shown.result is not None
+    assert (shown.id, shown.result.status, shown.result.result) == (job.id, JobStatus.CANCELLED, None)
+
+
+def test_a_forged_completion_forbids_no_undo(signed: Fleet, registry: Registry, intruder: Any) -> None:
+    undone: list[str] = []
+    undo = registry.register(undone.append, name="app.undo")
+
+    async def pay(ctx: JobContext) -> None:
+        await ctx.step("pay", str, "card", undo=undo)
+        raise ValueError
+
+    registry.register(pay, name="app.saga")
+    job_id = signed.enqueue(Job("pay", "app.saga", max_retries=0))
+    signed.run_worker(burst=True)
+    key = lane_of(signed, job_id).result(job_id)
+    intruder.set(key, b"completed 1 7\n")
+
+    def is_over() -> bool:
+        signed.run_worker(burst=True, with_reaper=True)
+        return bool(undone)
+
+    wait_until(is_over, why="the step is undone")
+    assert undone == ["card"]
+
+
+def test_the_archive_takes_no_ending_that_is_not_signed(signed: Fleet, raw: redis.Redis) -> None:
+    done, line, record = ran_once(signed, raw)
+    token = int(line.split()[2])
+    seals = signed.context.keys.seals
+    forged = seal_record({"function": "app.add", "value": 666})
+
+    def event(number: int, kind: str, token: int, record: bytes) -> Event:
+        words = ("5",) if kind == "completed" else ("crashed", "5", "2")
+        return Event(number, kind, done, token, 1, words, record=record)
+
+    folded = {
+        name: fold([event(1, kind, number, stored)], DEFAULT, seals).results
+        for name, (kind, number, stored) in {
+            "true": ("completed", token, record),
+            "empty": ("completed", token, b""),
+            "plain": ("completed", token, forged),
+            "of another run": ("completed", 7, record),
+            "a failure": ("failed", token, record),
+        }.items()
+    }
+
+    assert {name: list(rows) for name, rows in folded.items()} == {
+        "true": [done], "empty": [], "plain": [], "of another run": [], "a failure": [],
+    }  # fmt: skip
+    assert folded["true"][done]["result"] == 3

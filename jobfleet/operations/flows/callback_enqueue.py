@@ -51,7 +51,7 @@ def submit(context: FleetContext, job: Job) -> Operation[Receipt]:
     ids = {option: one.entry.id for option, one in callbacks.items()}
     fields: dict[str, object] = {**ids}
     if edges:
-        fields |= parents_in_header(context.keys, edges)
+        fields.update(parents_in_header(context.keys, edges))
         yield from check_parents(context, [edge.parent for edge in edges])
     entry = sent.entry._replace(envelope=amended(sent.entry.envelope, fields))
     made = Dependant(sent.lane, entry, edges, sent.unique, sent.level)

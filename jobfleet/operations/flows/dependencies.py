@@ -14,6 +14,7 @@ from jobfleet.codec import amended
 from jobfleet.errors import InvalidJob, JobNotFound, UnknownParent
 from jobfleet.graph import PARENTS_MOST
 from jobfleet.model import After, Job, JobStatus, Receipt
+from jobfleet.model.ids import parent_mark
 from jobfleet.model.option_types import Items
 from jobfleet.model.options.unique import DEBOUNCE, EXISTING, RAISE, REPLACE
 from jobfleet.operations.durability import confirmed_receipt, durably
@@ -72,11 +73,12 @@ def edges_of(parents: Items[Any]) -> tuple[flow.Edge, ...]:
     return tuple(edges.values())
 
 
-def parents_in_header(keys: Keyspace, edges: Sequence[flow.Edge]) -> dict[str, int]:
-    """What the header of a job says about its parents. In a fleet with keys, the worker checks how many completed."""
+def parents_in_header(keys: Keyspace, edges: Sequence[flow.Edge]) -> dict[str, int | bytes]:
+    """What the header of a job says about its parents. In a fleet with keys, the worker checks that they completed."""
     if keys.seals is None:
         return {"parents": len(edges)}
-    return {"parents": len(edges), "required": sum(edge.policy in MUST_COMPLETE for edge in edges)}
+    required = [parent_mark(edge.parent) for edge in edges if edge.policy in MUST_COMPLETE]
+    return {"parents": len(edges), "required": b"".join(required)}
 
 
 def submit(context: FleetContext, job: Job) -> Operation[Receipt]:

@@ -166,7 +166,7 @@ def prepare_jobs(
     rows: list[Row] = []
     dependants = Dependants()
     more: list[Dependant] = []
-    heads: dict[tuple[int, ...], dict[bytes, bytes]] = {}
+    heads: dict[tuple[int | bytes, ...], dict[bytes, bytes]] = {}
     edges_of = _EdgesOf(flow, places, ids, first)
     for node in order:
         parents, otherwise, edges = edges_of(node.number)

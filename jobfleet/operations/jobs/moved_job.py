@@ -73,7 +73,10 @@ def moved_entry(context: FleetContext, job: MovingJob, queue: str) -> Operation[
     indexes = indexes_of(header) + (yield from _index_of_function(context, header))
     meta = marked("\n".join(kept), indexes)
     moved_to = lane.id_prefix + suffix
-    envelope = amended(job.envelope, {"moved_from": job.id, "enqueued_at": enqueued_at})
+    changes = {"moved_from": job.id, "enqueued_at": enqueued_at}
+    if "moved_from" in header:
+        changes["origin"] = header.get("origin", header["moved_from"])
+    envelope = amended(job.envelope, changes)
     envelope = yield from carried(context, moved_to, envelope)
     return Entry(moved_to, job.band, job.when, meta, envelope)
 

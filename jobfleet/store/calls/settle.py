@@ -317,11 +317,11 @@ def _sealed(seals: Seals, item: Item) -> Item:
             if len(item.record) <= BESIDE:
                 return item
             # Dependants read the record later, when it may be gone. They are given the proof.
-            _, *same = item
-            return BriefCompletion("complete_briefly", *same, item.ttl_ms, seals.proof(item.job_id, item.token))
+            proof = seals.proof(item.job_id, item.record, item.token)
+            return BriefCompletion("complete_briefly", *item[1:], item.ttl_ms, proof)
         case BriefCompletion():
             record = seals.record(item.job_id, item.record, item.token, "completed")
-            return item._replace(record=record, proof=seals.proof(item.job_id, item.token))
+            return item._replace(record=record, proof=seals.proof(item.job_id, item.record, item.token))
         case Failure():
             return item._replace(record=seals.record(item.job_id, item.record, item.token, "failed"))
         case Wait() if item.till and seals.sealer.writes:

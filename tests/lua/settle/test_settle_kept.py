@@ -59,9 +59,10 @@ def test_the_end_of_a_run_shortens_it(world: World, ending: str) -> None:
     letters = world.run(settle(world.lane, [items[ending]])).letters
 
     assert letters == ("c" if ending == "cancelled" else "s")
-    steps, *others = lifetimes(world)
+    steps, *others, parents = lifetimes(world)
     assert RESULT_MS < steps <= STEPS_MS
     assert 0 < min(others) <= max(others) <= RESULT_MS
+    assert 0 < parents <= (RESULT_MS if ending in ("move", "cancelled") else STEPS_MS)
 
 
 def test_the_cancellation_of_a_waiting_job_shortens_it(world: World) -> None:

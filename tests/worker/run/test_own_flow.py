@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from typing import Any
 
@@ -291,9 +291,9 @@ def test_only_a_run_that_can_ask_reads_how_its_parents_ended(
     read: list[str] = []
     look = Parents.__call__
 
-    async def noted(parents: Parents, lane: Lane, job_id: str) -> list[ParentEnd]:
+    async def noted(parents: Parents, lane: Lane, job_id: str, header: Mapping[str, Any]) -> list[ParentEnd]:
         read.append(job_id)
-        return await look(parents, lane, job_id)
+        return await look(parents, lane, job_id, header)
 
     monkeypatch.setattr(Parents, "__call__", noted)
     registry.register(give, name="test.give", fleet=fleet)

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from jobfleet.codec.record import is_refused, open_record
+from jobfleet.codec.record import is_refused, open_record, read_fields
 from jobfleet.errors import BadSignature
+from jobfleet.model.ids import PARENT_MARK_BYTES, parent_mark
 from jobfleet.operations.operation import batches
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import flow, inspect
-from jobfleet.store.calls.inspect import final_of
 from jobfleet.store.job_rows import opened_ending
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.worker.run.run import ParentEnd
@@ -75,7 +75,7 @@ class Parents:
         opened = [(parent, status, opened_ending(seals, parent, value)) for parent, status, value in rows.values()]
         if seals.requires:
             proofs = {state.parent: (state.token, state.proof) for state in states}
-            _check(seals, opened, proofs, int(header.get("required", 0)))
+            _check(seals, opened, proofs, header.get("required"))
         return opened
 
     def _begin_trip(self) -> None:
@@ -99,13 +99,13 @@ class Parents:
                     answer.set_result(states)
 
 
-def _check(seals: Seals, rows: Sequence[ParentEnd], proofs: Mapping[str, tuple[int, str]], required: int) -> None:
-    """Check that all parents have ended, that nothing that is handed over is forged, and that enough have completed.
+def _check(seals: Seals, rows: Sequence[ParentEnd], proofs: Mapping[str, tuple[int, str]], required: object) -> None:
+    """Check that all parents have ended, that nothing that is handed over is forged, and that the required completed.
 
-    Who writes to Redis without the keys can remove and add parents, so the number comes from the header. The place of a
-    parent that was moved is taken by its new job, which may be one of the parents already.
+    Who writes to Redis without the keys can remove and add parents, so the header names those that must have completed.
+    The new job of a parent that was moved names the former id.
     """
-    completed, moved = set(), []
+    completed = set()
     for parent, status, ending in rows:
         value, (token, proof) = ending, proofs[parent]
         if not value and status == "completed":  # it is deleted by now
@@ -115,14 +115,12 @@ def _check(seals: Seals, rows: Sequence[ParentEnd], proofs: Mapping[str, tuple[i
             open_record(body)  # raises the error
         if not status:
             raise BadSignature(f"parents: {parent} has not ended.", what="parents")
-        if not value:
-            continue
-        ended = final_of(line)
-        if ended.status == "completed":
-            completed.add(parent)
-        elif ended.moved_to:
-            moved.append(ended.moved_to)
-    found = len(completed) + len(completed.intersection(moved))
-    if found < required:
-        text = f"of {required} jobs that must have completed, {found} are shown to have; the rest is missing or forged."
-        raise BadSignature(f"parents: {text}", what="parents")
+        if line.startswith(b"completed "):
+            fields = read_fields(body) if body else {}
+            completed |= {parent_mark(str(name)) for name in (parent, fields.get("moved_from"), fields.get("origin"))}
+    marks = required if isinstance(required, bytes) else b""
+    size = PARENT_MARK_BYTES
+    missing = {marks[at : at + size] for at in range(0, len(marks), size)} - completed
+    if missing:
+        text = f"{len(missing)} of {len(marks) // size} jobs that must have completed are not shown to have"
+        raise BadSignature(f"parents: {text}; their endings are gone or forged.", what="parents")

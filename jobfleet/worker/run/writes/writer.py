@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jobfleet.clock import wall_us
-from jobfleet.codec import decode
+from jobfleet.codec import decode, is_refused
 from jobfleet.config import JobConfig
 from jobfleet.functions.steps import UNDO
 from jobfleet.model import JobStatus
@@ -180,7 +180,8 @@ class RunWriter:
         if not await self._store.run(step_calls.drop_steps(lane, job_id, names)):
             return None
         (found,) = (await self._store.run(inspect.status(lane, (job_id,))))[1]
-        if isinstance(found, Final) and found.status is JobStatus.COMPLETED:  # after a replay
+        is_accepted = isinstance(found, Final) and not is_refused(found.body)  # a forged completion forbids no undo
+        if is_accepted and found.status == JobStatus.COMPLETED:  # after a replay
             return {}
         return await self._store.run(step_calls.steps(lane, job_id))
 

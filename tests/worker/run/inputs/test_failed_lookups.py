@@ -79,7 +79,7 @@ class Lost:
         """Fail to find out who knows a function."""
         self._fail()
 
-    async def __call__(self, lane: Any, job_id: str) -> Any:
+    async def __call__(self, lane: Any, job_id: str, header: Any) -> Any:
         """Fail to find out how parents ended."""
         self._fail()
 
@@ -185,11 +185,11 @@ async def test_a_run_whose_parents_cannot_be_looked_up_fails() -> None:
 async def test_a_run_whose_lease_cannot_be_confirmed_ends(caplog: pytest.LogCaptureFixture) -> None:
     scene = Scene({"function": "test.abroad", "parents": 1})
 
-    async def parents(lane: Any, job_id: str) -> list[Any]:
+    async def parents(lane: Any, job_id: str, header: Any) -> list[Any]:
         return []
 
     async def lease_confirmed() -> None:
-        await scene.lost(lane=None, job_id="")
+        await scene.lost(lane=None, job_id="", header={})
 
     scene.runner._parents = cast(Any, parents)
     cast(Any, scene.run).lease_confirmed = lease_confirmed

@@ -11,7 +11,8 @@ local function shorten_kept(item, ttl, is_cancelled)
   if own or is_cancelled then shorten(item.steps_key, tonumber(own or 30 * 86400000)) end
   if own then
     local most = math.max(60000, tonumber(ttl))
-    for _, key in ipairs({item.log_key, item.chunks_key}) do shorten(key, most) end
-    shorten(item.parents_key, math.max(most, tonumber(own)))  -- a replay needs them, like the steps
+    shorten(item.log_key, most)
+    shorten(item.chunks_key, most)
+    shorten(item.parents_key, is_cancelled and most or math.max(most, tonumber(own)))  -- for a replay, like the steps
   end
 end
