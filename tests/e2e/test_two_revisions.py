@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -100,7 +101,7 @@ def unbound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_sealed_jobs_of_one_revision_run_on_the_other(
     producer: str, worker: str, reaper: str, encrypt: str, redis_url: str, unbound: Path, tmp_path: Path
 ) -> None:
-    trust = {"keyring": spelled(k1=OLD), "sign": "require", "encrypt": encrypt}
+    trust: dict[str, Any] = {"keyring": spelled(k1=OLD), "sign": "require", "encrypt": encrypt}
     roots = {"old": unbound, "new": ROOT}
     variables = {f"JOBFLEET_{name.upper()}": value for name, value in trust.items()}
     with Fleet(redis_url, **trust) as fleet, ExitStack() as stack:
@@ -130,7 +131,7 @@ def test_sealed_jobs_of_one_revision_run_on_the_other(
 def test_sealed_steps_and_waits_go_from_one_revision_to_the_other(
     redis_url: str, unbound: Path, tmp_path: Path
 ) -> None:
-    trust = {"keyring": spelled(k1=OLD), "sign": "require"}
+    trust: dict[str, Any] = {"keyring": spelled(k1=OLD), "sign": "require"}
     with Fleet(redis_url, **trust) as fleet, ExitStack() as stack:
         for name, root in (("old", unbound), ("new", ROOT)):
             (tmp_path / name).mkdir()

@@ -180,8 +180,8 @@ class RunWriter:
         if not await self._store.run(step_calls.drop_steps(lane, job_id, names)):
             return None
         (found,) = (await self._store.run(inspect.status(lane, (job_id,))))[1]
-        is_accepted = isinstance(found, Final) and not is_refused(found.body)  # a forged completion forbids no undo
-        if is_accepted and found.status == JobStatus.COMPLETED:  # after a replay
+        if isinstance(found, Final) and found.status == JobStatus.COMPLETED and not is_refused(found.body):
+            # It was replayed. A forged completion forbids no undo.
             return {}
         return await self._store.run(step_calls.steps(lane, job_id))
 
