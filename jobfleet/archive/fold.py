@@ -6,14 +6,13 @@ A row is a mapping from column to value; columns that no event of the batch sets
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jobfleet.codec import Limits, read_fields, read_header, read_record
-from jobfleet.codec.record import is_encrypted, is_refused
+from jobfleet.codec.record import is_encrypted
 from jobfleet.errors import BadSignature, EncodingError, JobNotFound, UnknownKey
 from jobfleet.model import JobStatus, split_id, suffix_time_us
 from jobfleet.model.who import NOBODY, from_word
@@ -24,7 +23,6 @@ from jobfleet.store.scores import is_blocked
 if TYPE_CHECKING:
     from jobfleet.codec.seals import Seals
 
-log = logging.getLogger("jobfleet.archive")
 Row = dict[str, Any]
 Reader = Callable[[Event], dict[str, Any]]
 """Decodes the record of an event."""
@@ -64,9 +62,7 @@ def fold(events: Iterable[Event], limits: Limits, seals: Seals | None = None) ->
             _forget(folded, event)
             continue
         apply = _APPLIERS.get(event.event)
-        if apply is not None and _is_forged(seals, event):
-            log.warning("archive.ending_refused job_id=%s event=%s: it is not signed", event.id, event.event)
-        elif apply is not None:
+        if apply is not None:
             row = folded.jobs.get(event.id)
             if row is None:
                 row = folded.jobs[event.id] = {"id": event.id, "queue": _queue(event.id)}
@@ -229,13 +225,6 @@ def _ended(folded: Folded, row: Row, event: Event, read: Reader) -> None:
         "record": event.record or None,
     }
     _attempt(folded, event, run, status=event.event, ended_at=event.at, error=error)
-
-
-def _is_forged(seals: Seals | None, event: Event) -> bool:
-    """Whether an event is about the ending of a run, and nobody with the keys has signed that ending."""
-    if seals is None or not seals.requires or event.event not in ("completed", "failed"):
-        return False
-    return is_refused(seals.open_ending(event.id, event.event, event.token, "", event.record))
 
 
 def _read(limits: Limits, seals: Seals | None, event: Event) -> dict[str, Any]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobfleet.clock import monotonic, to_us
-from jobfleet.errors import JobfleetError, StoreUnavailable
+from jobfleet.codec.record import is_refused, open_record
+from jobfleet.errors import BadSignature, EncodingError, JobfleetError, StoreUnavailable
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Command
 from jobfleet.store.calls import journal as calls
@@ -21,6 +22,9 @@ from jobfleet.store.fleet import FleetReader
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.round_trip.replies import translate
 from jobfleet.store.rows import NOT_READ, log_unreadable, shown, text_of
+
+if TYPE_CHECKING:
+    from jobfleet.codec.seals import Seals
 
 log: logging.Logger = logging.getLogger("jobfleet.journal")
 _Asked = tuple[Lane, Callable[[Lane, Any, int], list[Any]], Command]
@@ -162,7 +166,8 @@ class Journal:
             rows = self._refused(lane, reply) if isinstance(reply, Exception) else rows_of(lane, reply, count)
             rows = [row for row in rows if row and row[1]]  # an entry that was deleted meanwhile has only its id
             if rows:
-                batches.append(Batch(lane, tuple(row[0] for row in rows), list(_events(rows))))
+                events = signed(self._keys.seals, _events(rows))
+                batches.append(Batch(lane, tuple(row[0] for row in rows), events))
         return batches
 
     async def ack(self, batches: Iterable[Batch]) -> None:
@@ -296,6 +301,31 @@ async def register_all(store: AsyncStore, lanes: Sequence[Lane], groups: Mapping
 async def follow(store: AsyncStore, keys: Keyspace, lanes: Sequence[Lane]) -> None:
     """Register the journal's groups in lanes that may be new, before any event happens in them."""
     await register_all(store, lanes, await store.run(calls.consumers(keys)))
+
+
+def _is_forged(seals: Seals, event: Event) -> bool:
+    opened = seals.open_ending(event.id, event.event, event.token, "", event.record)
+    try:
+        if is_refused(opened):
+            open_record(opened)
+    except BadSignature:
+        return True
+    except EncodingError:  # sealed with a key that this process does not have
+        pass
+    return False
+
+
+def signed(seals: Seals | None, events: Iterable[Event]) -> list[Event]:
+    """Leave out what nobody with the keys has signed: with signatures required, no such event says how a run ended."""
+    if seals is None or not seals.requires:
+        return list(events)
+    kept = []
+    for event in events:
+        if event.event in ("completed", "failed") and _is_forged(seals, event):
+            log.warning("journal.ending_refused job_id=%s event=%s: it is not signed", event.id, event.event)
+        else:
+            kept.append(event)
+    return kept
 
 
 def _lanes(keys: Keyspace, queues: Any) -> list[Lane]:
