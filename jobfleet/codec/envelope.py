@@ -55,7 +55,7 @@ HEADER_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "trace": "trace context of the enqueue: headers of W3C Trace Context and Baggage by their names",
         "flow": "flow it is a step of",
         "parents": "number of the jobs that it depends on",
-        "required": "of those that must have completed, 6 bytes of the BLAKE2b of each id, in a fleet with keys",
+        "required": "of those that must have completed, 5 bytes of the BLAKE2b of each id, in a fleet with keys",
         "on_success": "id of the job that runs when it completes",
         "on_failure": "id of the job that runs when it fails or expires",
         "callback": "for such a job: on_success or on_failure",

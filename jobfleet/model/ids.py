@@ -22,7 +22,7 @@ ID_RULE = re.compile(rf"({QUEUE_RULE.pattern})\.({LANE_RULE.pattern})\.({SUFFIX_
 NAME_RULE = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 PART_LEAST = 4
 """Least length of a part of an id that commands complete."""
-PARENT_MARK_BYTES = 6
+PARENT_MARK_BYTES = 5
 ID_BYTES = 112  # the longest id that the lease board holds; 32 + 64 and a lane number stay below it
 
 _FORMS = f"ids look like mail.0.0192f0c1…; commands also take its last {PART_LEAST} or more characters."

@@ -100,7 +100,7 @@ FORGED: dict[str, Forge] = {
 
 
 @pytest.mark.parametrize("forge", FORGED.values(), ids=FORGED.keys())
-def test_what_nobody_with_keys_has_signed_is_no_result(
+def test_what_nobody_with_keys_has_signed_is_not_a_result(
     signed: Fleet, raw: Any, intruder: Any, ran: list[Any], forge: Forge
 ) -> None:
     job_id, ending = forge(signed, raw)
@@ -438,7 +438,7 @@ def test_archive_and_notices_take_no_ending_that_is_not_signed(signed: Fleet, ra
         words = ("5",) if kind == "completed" else ("crashed", "5", "2")
         return Event(number, kind, done, token, 1, words, record=record)
 
-    told = {
+    read = {
         name: [one.event for one in signed_events(seals, [event(1, kind, number, stored)])]
         for name, (kind, number, stored) in {
             "true": ("completed", token, record),
@@ -449,4 +449,4 @@ def test_archive_and_notices_take_no_ending_that_is_not_signed(signed: Fleet, ra
         }.items()
     }
 
-    assert told == {"true": ["completed"], "empty": [], "plain": [], "of another run": [], "a failure": []}
+    assert read == {"true": ["completed"], "empty": [], "plain": [], "of another run": [], "a failure": []}

@@ -202,7 +202,7 @@ def _continued(context: FleetContext, old: JobResult[Any] | None, new: JobResult
     seals = context.keys.seals
     if seals is None or not seals.requires or old is None or new is None or new.moved_from == old.id:
         return new
-    return replace(old, moved_to=None, error=f"{new.id} is said to continue it, and does not say so itself")
+    return replace(old, moved_to=None, error=f"{new.id} does not say that it continues this job")
 
 
 def listing(context: FleetContext, *, limit: int) -> Operation[list[tuple[str, datetime | None]]]:
