@@ -44,7 +44,7 @@ class AuditArchive:
     def __init__(self, engine: Engine, namespace: str, seals: Seals | None = None) -> None:
         self._engine = engine
         self._namespace = namespace
-        self._seals = seals
+        self._seals = None if seals is None else seals.of_archive()
         self._insert: Any = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
 
     def write(self, records: Sequence[AuditRecord]) -> int:

@@ -62,7 +62,7 @@ class JobRepository:
         self.engine: Engine = open_engine(database) if isinstance(database, str) else database
         self.namespace = namespace
         self._limits = limits
-        self._seals = seals
+        self._seals = None if seals is None else seals.of_archive()
 
     def __enter__(self) -> Self:
         return self

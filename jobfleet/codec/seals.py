@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import struct
 from collections.abc import Mapping
+from copy import copy
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
@@ -76,6 +77,12 @@ class Seals:
         self.hides: bool = sealer.writes == ENCRYPTED
         self.requires: bool = sealer.least > PLAIN
         self._fleet = fleet
+
+    def of_archive(self) -> Seals:
+        """Return the seals for what is in a database, where records of former revisions stay for years."""
+        sealer = copy(self.sealer)
+        sealer.is_bound = False
+        return Seals(sealer, self._fleet)
 
     def envelope(self, job_id: str, plain: bytes) -> bytes:
         """Seal an envelope."""
@@ -188,7 +195,9 @@ class Seals:
 
     def text(self, plain: bytes, *about: str) -> bytes:
         """Seal bytes to printable ones."""
-        return plain if self.sealer.writes == PLAIN else base64.b64encode(self.value(plain, *about))
+        if self.sealer.writes == PLAIN:
+            return plain
+        return base64.b64encode(self.sealer.seal(plain, about, fleet=self._fleet if self.sealer.binds else None))
 
     def open_text(self, stored: bytes, *about: str) -> bytes:
         """Open what `text` has sealed; what is not accepted becomes a note."""
