@@ -89,6 +89,11 @@ class Final:
     spent: str = ""
 
     @property
+    def proof(self) -> str:
+        """What proves that the job has completed, without its record; empty if there is none. See `Seals.proof`."""
+        return self.reason if self.reason.startswith("s:") else ""
+
+    @property
     def moved_to(self) -> str:
         """The id of the job in the queue that it was moved to; empty if it was not moved."""
         return self.reason.removeprefix("moved:") if self.reason.startswith("moved:") else ""
@@ -137,7 +142,7 @@ def opened(seals: Seals, job_id: str, found: Found) -> Found:
     """Return the state of a job with its envelope, record and progress opened; what is not accepted is refused."""
     match found:
         case Final(body=body, progress=progress):
-            body = seals.open_ending(job_id, found.status, found.token, found.reason, body)
+            body = seals.open_ending(job_id, found.status, found.token, found.proof, body)
             return replace(found, body=body, progress=_progress(seals, job_id, progress))
         case Dead(record=record, progress=progress):
             record, progress = seals.open_record(job_id, record, JobStatus.FAILED), _progress(seals, job_id, progress)

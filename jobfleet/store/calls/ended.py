@@ -24,7 +24,7 @@ DAY_US, LOOK_US = 86_400_000_000, 600_000_000
 
 
 def _opened(seals: Seals, job_id: str, one: Final) -> Final:
-    body = seals.open_ending(job_id, one.status, one.token, one.reason, one.body)
+    body = seals.open_ending(job_id, one.status, one.token, one.proof, one.body)
     return replace(one, body=body)
 
 

@@ -112,9 +112,10 @@ class Ending(NamedTuple):
     @property
     def described(self) -> str:
         """The status as a `ParentEnd` has it."""
-        if self.is_read_later and (proof := final_of(self.result).reason):
-            return f"{self.status} {final_of(self.result).token} {proof}"
-        return self.status
+        if not self.is_read_later:
+            return self.status
+        final = final_of(self.result)
+        return f"{self.status} {final.token} {final.proof}" if final.proof else self.status
 
     @property
     def moved_to(self) -> str:

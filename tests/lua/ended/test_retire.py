@@ -60,6 +60,15 @@ def test_of_a_job_whose_id_may_come_again_the_line_is_left_for_that_time(world: 
     assert world.again(retiring(world, "a", remembered_ms=HOUR_MS)) == "l"
 
 
+def test_a_failed_job_keeps_its_record_which_may_be_the_only_thing_that_is_signed(world: World) -> None:
+    ended(world, "a", line="failed {} 7 0 - - crashed")
+
+    assert world.run(retiring(world, "a", remembered_ms=HOUR_MS)) == "l"
+
+    kept = {f"result:{world.id('a')}": ("failed now-1000s 7 0 - - crashed\nrecord", 2600), f"index:{NAME}": None}
+    assert world.state() == world.moved(nothing_of(world, "a") | kept)
+
+
 def test_a_line_is_left_no_longer_than_the_result_would_have_been(world: World) -> None:
     ended(world, "a", ttl=100)
 

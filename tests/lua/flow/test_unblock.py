@@ -152,3 +152,13 @@ def test_its_parents_are_remembered_until_it_is_due_and_then_as_long_as_said(wor
 
     left = int(str(world.raw.pttl(world.lane.parents(child))))
     assert TTL + 490_000 < left <= TTL + 500_000
+
+
+def test_a_proof_stays_with_the_status_for_a_record_that_is_read_later(world: World) -> None:
+    child = waiting(world, "c", "c")
+
+    assert tell(world, child, 0, "completed 7 s:proof", b"") == "b"
+    assert tell(world, child, 1) == "u"
+
+    states = [(row.status, row.token, row.proof, row.record) for row in world.run(parents(world.lane, child))]
+    assert states == [("completed", 7, "s:proof", b""), ("completed", 0, "", b"r")]

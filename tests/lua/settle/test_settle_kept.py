@@ -75,3 +75,33 @@ def test_the_cancellation_of_a_waiting_job_shortens_it(world: World) -> None:
     steps, *others = lifetimes(world)
     assert RESULT_MS < steps <= STEPS_MS
     assert 0 < min(others) <= max(others) <= RESULT_MS
+
+
+@pytest.mark.parametrize(
+    ("stored", "refused", "again_us", "due", "left"),
+    [
+        (None, b"", 0, "till", None),
+        (b"1 n\nforged", b"1 n\nforged", 0, "till", None),  # it is deleted
+        (b"1 n\nlater", b"1 n\nlater", 60_000_000, "now+60s", b"1 n\nlater"),  # its key may arrive
+        (b"2 n\ntrue", b"1 n\nforged", 0, "now", b"2 n\ntrue"),  # it took the place of the other one
+        (b"2 n\ntrue", b"", 0, "now", b"2 n\ntrue"),
+    ],
+)  # fmt: skip
+def test_a_sealed_wait_has_the_end_that_its_run_says_and_ignores_the_signal_that_it_refused(
+    world: World, stored: bytes | None, refused: bytes, again_us: int, due: str, left: bytes | None
+) -> None:
+    job_id, lane = world.seed.running("a", 7), world.lane
+    steps, till = lane.steps(job_id), world.now + 3600 * 1_000_000
+    world.raw.hset(steps, "w:x1 go", "1")  # what somebody else has written
+    if stored is not None:
+        world.raw.hset(steps, "x:go", stored)
+    item = wait(
+        job_id, 7, key="x1 go", name="go", delay_us=5, ttl_ms=STEPS_MS, till=till, refused=refused, again_us=again_us
+    )._replace(seal=b"seal")
+
+    assert world.run(settle(lane, [item])).letters == "s"
+
+    kept = {bytes(name): bytes(value) for name, value in world.raw.hgetall(steps).items()}
+    at = {"till": str(till), "now": "now", "now+60s": "now+60s"}[due]
+    assert (kept[b"w:x1 go"], kept[b"e:x1 go"], kept.get(b"x:go")) == (str(till).encode(), b"seal", left)
+    assert world.state()["ready:2"] == {job_id: "now+3600s" if due == "till" else at}

@@ -295,25 +295,27 @@ def test_each_item_takes_what_is_its_own_wherever_it_stands(world: World, order:
     assert "runs" not in state
 
 
+@pytest.mark.parametrize(("proof", "line"), [("", ""), ("s:proof", " 0 - - s:proof")])
 @pytest.mark.parametrize(("ttl_ms", "kept"), [(0, {}), (60_000, {"value:mail.0.a": ("record", 60)})])
 def test_a_brief_completion_keeps_the_id_for_longer_than_the_record(
-    world: World, ttl_ms: int, kept: dict[str, tuple[str, int]]
+    world: World, ttl_ms: int, kept: dict[str, tuple[str, int]], proof: str, line: str
 ) -> None:
     world.seed.running("a", 7)
     item = complete_briefly(world.id("a"), 7, record=b"record", ttl_ms=600_000, duration_us=5, value_ttl_ms=ttl_ms)
+    item = item._replace(proof=proof)
 
     answer = world.run(settle(world.lane, [item]))
 
     assert answer.letters == "s"
     state = world.state()
     assert {key: value for key, value in state.items() if key.startswith(("result:", "value:"))} == {
-        "result:mail.0.a": ("completed now 7\n", 600),
+        "result:mail.0.a": (f"completed now 7{line}\n", 600),
         **kept,
     }
     assert world.again(settle(world.lane, [item])).letters == "d"
     (found,) = world.run(status(world.lane, [world.id("a")]))[1]
     assert isinstance(found, Final)
-    assert found.body == (b"record" if kept else b"")
+    assert (found.body, found.proof) == (b"record" if kept else b"", proof)
 
 
 def test_a_cancelled_job_with_a_brief_record_keeps_its_envelope_apart(world: World) -> None:
