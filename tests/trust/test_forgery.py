@@ -13,6 +13,7 @@ from jobfleet.codec.frame import HEADER_LIMITS, decode_header, encode_header, fr
 from jobfleet.codec.sealing import Sealer, joined
 from jobfleet.errors import BadSignature, SignalTimeout
 from jobfleet.functions.registry import Registry
+from jobfleet.store.calls.ended import retire
 from jobfleet.store.journal import Event
 from jobfleet.store.journal import signed as signed_events
 from jobfleet.store.keys import Lane
@@ -450,3 +451,47 @@ def test_archive_and_notices_take_no_ending_that_is_not_signed(signed: Fleet, ra
     }
 
     assert read == {"true": ["completed"], "empty": [], "plain": [], "of another run": [], "a failure": []}
+
+
+@pytest.mark.parametrize("forged", [False, True])
+def test_a_parent_whose_large_result_has_expired_is_proven_by_what_the_relay_has_passed_on(
+    signed: Fleet, raw: Any, intruder: Any, ran: list[Any], forged: bool
+) -> None:
+    large = signed.enqueue(Job("add", "app.add", ("x" * 40_000, "y" * 40_000)))
+    late = signed.enqueue(Job("add", "app.add", (1, 2), delay=3600))
+    child = signed.enqueue(Job("note", "app.note", ("child",), depends_on=[large, late]))
+    parents = lane_of(signed, child).parents(child)
+
+    def is_passed_on() -> bool:
+        signed.run_worker(burst=True, with_reaper=True)
+        return not bytes(raw.hget(parents, large)).startswith(b"?")
+
+    wait_until(is_passed_on, why="the relay has passed it on")
+    raw.delete(lane_of(signed, large).result(large), lane_of(signed, large).value(large))
+    if forged:
+        place, status, token, *_ = bytes(raw.hget(parents, large)).split()
+        intruder.hset(parents, large, b" ".join((place, status, token)) + b"\n")
+    signed.reschedule(late, delay=0)
+
+    def is_over() -> bool:
+        signed.run_worker(burst=True, with_reaper=True)
+        return signed.poll(child).status.is_final
+
+    wait_until(is_over, why="the child has ended")
+    assert (ran, [row.error_class for row in signed.dead()]) == (([], ["bad-signature"]) if forged else (["child"], []))
+
+
+def test_results_that_are_kept_by_number_leave_a_line_that_is_proven(
+    signed: Fleet, registry: Registry, raw: Any
+) -> None:
+    counted = registry.register(str, name="app.counted", keep_last=1)
+    ids = [signed.enqueue(Job("n", counted, (n,), id=f"n{n}")) for n in range(3)]
+    signed.run_worker(burst=True)
+    lane = lane_of(signed, ids[0])
+    jobs = [(job_id, 3_600_000) for job_id in ids[:2]]
+    assert [signed.poll(job_id).result for job_id in ids] == ["0", "1", "2"]
+
+    assert signed.store.run(retire(lane, "keep:app.counted", jobs, before_us=2**52)) == "ll"
+
+    assert [signed.poll(job_id).result for job_id in ids] == [None, None, "2"]
+    assert {signed.wait(job_id, timeout=5).status for job_id in ids} == {JobStatus.COMPLETED}

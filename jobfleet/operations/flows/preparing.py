@@ -184,7 +184,7 @@ def prepare_jobs(
                 callbacks = yield from prepare_callbacks(context, job, sent.entry.id, header)
         job_id, band, when, meta, envelope = sent.entry
         about_parents = parents_in_header(context.keys, edges) if edges else {}
-        fields = {**header, **about_parents}
+        fields = {**header, **about_parents} if edges else header
         if callbacks:
             fields = {**fields, **{option: one.entry.id for option, one in callbacks.items()}}
             more += callbacks.values()

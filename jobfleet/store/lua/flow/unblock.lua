@@ -46,9 +46,10 @@ for c = 1, (#KEYS - 10) / 2 do
 end
 
 -- What is read of a dependant is read once, however many of its parents have ended.
-local child_of, ending_of, column_of, asked, count, at = {}, {}, {}, {}, 0, 3
+local child_of, ending_of, column_of, asked, statuses, count, at = {}, {}, {}, {}, {}, 0, 3
 while ARGV[at] do
   local stop = at + 3 + ARGV[at + 3]
+  statuses[at] = string.match(ARGV[at + 1], '^%a*')
   for n = at + 4, stop do
     local c = tonumber(ARGV[n])
     local fields = asked[c]
@@ -91,7 +92,7 @@ end
 local letters, writes, recorded = {}, {}, {}
 for i = 1, count do
   local c, from = child_of[i], ending_of[i]
-  local value, parent, status = states[c][column_of[i]], ARGV[from], string.match(ARGV[from + 1], '^%a*')
+  local value, parent, status = states[c][column_of[i]], ARGV[from], statuses[from]
   if not value or not bands[c] then
     letters[i] = 'g'
   elseif byte(value) ~= 63 or recorded[c] and recorded[c][parent] then  -- no question mark in front
