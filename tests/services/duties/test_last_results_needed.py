@@ -110,7 +110,7 @@ async def test_a_unique_key_is_held_for_its_time_although_the_result_has_gone(
 
 async def results_of_parents(store: AsyncStore, fleet: AsyncFleet, child: str) -> dict[str, Any]:
     """The values of its parents, as a worker passes them to a job."""
-    rows = await Parents(store, KEYS)(KEYS.lane_of(child), child)
+    rows = await Parents(store, KEYS)(KEYS.lane_of(child), child, {})
     return {parent: row.result for parent, row in results_of(rows, fleet.context.limits, {}).items()}
 
 
