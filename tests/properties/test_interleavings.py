@@ -248,7 +248,7 @@ async def looking_up_parents(dice: random.Random) -> None:
     answers: list[Any] = []
 
     async def look(number: int) -> None:
-        answers.append(await parents(LANE, f"a.0.{number}"))
+        answers.append(await parents(LANE, f"a.0.{number}", {}))
 
     await several(dice, look)
     assert answers == [[]] * 24

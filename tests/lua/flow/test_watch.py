@@ -4,7 +4,8 @@ from typing import cast
 
 import pytest
 
-from jobfleet.store.calls.flow import BESIDE, Ending, watch
+from jobfleet.store.calls.flow import Ending, watch
+from jobfleet.store.calls.settle import BESIDE
 from tests.lua.world import World
 
 LARGE = "x" * BESIDE

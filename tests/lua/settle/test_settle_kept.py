@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from jobfleet.store.calls.control import cancel
@@ -101,7 +103,8 @@ def test_a_sealed_wait_has_the_end_that_its_run_says_and_ignores_the_signal_that
 
     assert world.run(settle(lane, [item])).letters == "s"
 
-    kept = {bytes(name): bytes(value) for name, value in world.raw.hgetall(steps).items()}
+    fields: Any = world.raw.hgetall(steps)
+    kept = {bytes(name): bytes(value) for name, value in fields.items()}
     at = {"till": str(till), "now": "now", "now+60s": "now+60s"}[due]
     assert (kept[b"w:x1 go"], kept[b"e:x1 go"], kept.get(b"x:go")) == (str(till).encode(), b"seal", left)
     assert world.state()["ready:2"] == {job_id: "now+3600s" if due == "till" else at}

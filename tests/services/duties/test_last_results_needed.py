@@ -11,7 +11,7 @@ import redis
 from jobfleet import AsyncFleet, Flow, Job, JobStatus
 from jobfleet.services.duties.relay import Relay
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.calls.flow import BESIDE
+from jobfleet.store.calls.settle import BESIDE
 from jobfleet.worker.run.inputs.parent_results import results_of
 from jobfleet.worker.run.inputs.parents import Parents
 from tests.services.duties.test_relay import DEFAULT, KEYS, OTHER, Player, player, relay

@@ -38,10 +38,10 @@ end
 
 for n = 1, #items do
   local item = items[n]
-  if item.left > 0 and string.sub(item.line, 1, 7) == 'failed ' then
-    redis.call('PEXPIRE', KEYS[item.place], int(item.left))
-  elseif item.left > 0 then
-    redis.call('SET', KEYS[item.place], item.line .. '\n', 'PX', int(item.left))
+  if item.left > 0 then
+    local is_failed = string.sub(item.line, 1, 7) == 'failed '
+    local kept = is_failed and redis.call('GETRANGE', KEYS[item.place], 0, -1) or item.line .. '\n'
+    redis.call('SET', KEYS[item.place], kept, 'PX', int(item.left))
   end
   redis.call('UNLINK', unpack(KEYS, item.left > 0 and item.place + 1 or item.place, item.place + 6))
   redis.call('ZREM', KEYS[1], item.id)
