@@ -33,6 +33,9 @@ from jobfleet.worker.run.writes.steps import StepWriter, shielded
 log = logging.getLogger("jobfleet.worker")
 _OF_WAITS = frozenset(name[:2] for name in (step_calls.WAIT, step_calls.UNSEALED, step_calls.REFUSED))
 
+log = logging.getLogger("jobfleet.worker")
+_OF_WAITS = frozenset(name[:2] for name in (step_calls.WAIT, step_calls.UNSEALED, step_calls.REFUSED))
+
 if TYPE_CHECKING:
     from jobfleet.functions.registry import Registry
     from jobfleet.functions.running.addition import FlowAddition
