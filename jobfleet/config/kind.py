@@ -26,6 +26,9 @@ _SIZE = re.compile(r"(.*?)\s*(B|KiB|MiB|GiB)?", re.DOTALL)
 _SIZE_UNITS = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _LANES_MOST = 1024
 _WEIGHT_MOST = 1000
+_REPLICAS_MOST = 100
+ALL_REPLICAS = "all"
+"""In place of a number of replicas: all that may take over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,6 +233,15 @@ def _show_size(value: object) -> str:
     return _show_unit(_size(value), _SIZE_UNITS, "B")
 
 
+def _replicas(value: object) -> int | str:
+    if isinstance(value, str) and value.strip().lower() == ALL_REPLICAS:
+        return ALL_REPLICAS
+    count = _number_of(value, int, "use 'all', or a whole number")
+    if not 1 <= count <= _REPLICAS_MOST:
+        raise ValueError(f"use 'all', or a whole number from 1 to {_REPLICAS_MOST}")
+    return count
+
+
 def choice(*words: str) -> Kind:
     """Make a kind whose values are a fixed set of words."""
 
@@ -261,6 +273,7 @@ PATH = Kind(name="folder", parse=_path)
 FILE = Kind(name="file", parse=_path)
 FLAG = Kind(name="true or false", parse=_flag, show=lambda value: str(value).lower())
 COUNT = Kind(name="whole number", parse=_count)
+REPLICAS = Kind(name="all, or whole number", parse=_replicas)
 RATIO = Kind(name="number", parse=_ratio)
 DURATION = Kind(name="duration", parse=read_duration, show=_show_duration)
 SIZE = Kind(name="size", parse=_size, show=_show_size)

@@ -32,7 +32,7 @@ class Confirmations:
 
     def __init__(self, store: AsyncStore, config: JobConfig, log: logging.Logger) -> None:
         self._store = store
-        self._replicas = config.durability_replicas
+        self._replicas = config.confirming_replicas
         self._timeout_ms = round(config.confirm_timeout * 1000)
         self._log = log
         self._missing: frozenset[str] = frozenset()

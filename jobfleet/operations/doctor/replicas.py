@@ -24,7 +24,7 @@ def replicas(seen: Checkup) -> Finding:
     every = list(_replicas(seen.info))
     away = [one for one in every if not _is_in_step(one)]
     text = f"{counted(len(every), 'replica')} in step." if every else "There is no replica."
-    needed = seen.config.durability_replicas
+    needed = max(1, seen.config.confirming_replicas)
     if REPLICATED in seen.levels and len(every) - len(away) < needed:
         text = f"{counted(len(every) - len(away), 'replica')} in step, but durability='replicated' needs {needed}."
         remedy = "Jobs of that durability are refused: start replicas, or lower durability_replicas."

@@ -173,16 +173,13 @@ def _debounced(reply: Reply) -> tuple[str, bool]:
     return reply[0].decode(), len(reply) > 1 and int(reply[2]) > int(reply[1])
 
 
-def mark(lane: Lane) -> Call[None]:
+def mark(lane: Lane) -> Call[str]:
     """Write once, so that a wait that follows covers all earlier writes, also those of other connections.
 
-    WAIT and WAITAOF wait for the last write of their own connection. A call that is repeated may write nothing.
+    WAIT and WAITAOF wait for the last write of their own connection. A call that is repeated may write nothing. The
+    value is the replication id of the server; it is empty if the user may not ask for it.
     """
-    return Call(load("mark"), (lane.barrier,), (), _nothing)
-
-
-def _nothing(_: Reply) -> None:
-    return None
+    return Call(load("mark"), (lane.barrier,), (), lambda reply: reply[1].decode())
 
 
 def level(lane: Lane) -> Call[str]:
