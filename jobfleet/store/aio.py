@@ -260,7 +260,7 @@ class AsyncStore:
         known, asked_at = None if is_misled else self.heirs.fresh(), monotonic()
         if known is not None:
             return known
-        named: int | Exception = 0
+        named: int | Exception | None = None
         if (group := self.at.sentinels) is not None:
             from jobfleet.store.server.sentinel import AsyncSentinels  # few fleets need it
 

@@ -222,7 +222,7 @@ class Store:
         known, asked_at = None if is_misled else self.heirs.fresh(), monotonic()
         if known is not None:
             return known
-        named: int | Exception = 0
+        named: int | Exception | None = None
         if (group := self.at.sentinels) is not None:
             from jobfleet.store.server.sentinel import Sentinels  # few fleets need it
 

@@ -47,16 +47,16 @@ class KnownHeirs:
         self._asked_at = min(self._asked_at, monotonic() - FRESH + FRESH_AFTER_FAILURE)
 
 
-def heirs_of(info: Mapping[str, str], named: int) -> Heirs:
+def heirs_of(info: Mapping[str, str], named: int | None) -> Heirs:
     """The heirs of a primary.
 
     Args:
         info: Its INFO; empty if the user may not ask.
-        named: How many replicas those name who promote; 0 if there is nobody who promotes.
+        named: How many replicas those name who promote; None if nobody does, and the primary's own count is used.
     """
     rows = (row for name, row in info.items() if name.startswith("slave") and name[5:].isdigit())
     online = sum("state=online" in row for row in rows)
-    return Heirs(max(1, named, online), info.get("master_replid", ""))
+    return Heirs(max(1, online if named is None else named), info.get("master_replid", ""))
 
 
 OF_THE_CLUSTER = Heirs(ALL)

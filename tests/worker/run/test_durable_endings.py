@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, cast
 
@@ -140,6 +140,12 @@ class Failover(AsyncSocketLink):
         self.heir = AsyncSocketLink(target(self.servers.replica.url), connect_timeout=5.0, socket_timeout=12.0)
         error = RedisConnectionError("Connection closed by server.")
         return replies + [error] * (len(commands) - len(replies))
+
+    async def greet(self, *, leaves: bool) -> Mapping[str, str] | BaseException:
+        """What the server of a new connection says of itself."""
+        if self.heir is not None:
+            return await self.heir.greet(leaves=leaves)
+        return await super().greet(leaves=leaves)
 
     async def exchange_as_made(self, parts: Iterator[Sequence[Command]]) -> list[Any]:
         """Send commands; in the first wait, the primary dies."""
