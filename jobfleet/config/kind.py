@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from jobfleet.config.url import HIDDEN, check_database_url, check_outbox_url, check_url, mask_url
+from jobfleet.config.url import HIDDEN, check_database_url, check_outbox_url, check_url, mask_store, mask_url
 from jobfleet.durations import UNITS, read_duration
 from jobfleet.errors import ConfigError
 from jobfleet.names import QUEUE_RULE
@@ -257,7 +257,7 @@ def choice(*words: str) -> Kind:
 URL = Kind(name="URL", parse=_url, show=lambda value: mask_url(str(value)), hides=True)
 DATABASE = Kind(name="URL of a database", parse=_database, show=lambda value: mask_url(str(value)), hides=True)
 OUTBOX = Kind(name="URL of a database", parse=_outbox, show=lambda value: mask_url(str(value)), hides=True)
-STORE = Kind(name="URL of a store", parse=_store, show=lambda value: mask_url(str(value)), hides=True)
+STORE = Kind(name="URL of a store", parse=_store, show=lambda value: mask_store(str(value)), hides=True)
 HOST = Kind(name="address", parse=_text)
 NAME = Kind(name="name", parse=_name)
 TEXT = Kind(name="text", parse=_text)

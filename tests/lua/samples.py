@@ -186,6 +186,8 @@ SAMPLES: dict[str, Call[Any]] = {
     "locks": doctor.locks(LANE, grace_us=1),
     "log": log.log(LANE, [log.Entry(job_id, 7, 1, 1, b"") for job_id in IDS], most_lines=9, most_bytes=9),
     "open_queue": enqueue.open_queue(KEYS, "mail", 1),
+    "found_store": enqueue.found_store(KEYS, "aa"),
+    "payload_store": enqueue.payload_store(KEYS),
     "pause": control.pause(LANE, by=None),
     "pause_group": limit.pause_group(LANE, "acme", by=None),
     "pause_function": paused.pause_function(LANE, "mail.send", by=None),
@@ -261,7 +263,7 @@ SHARES_KEYS = {
     "note_rescue", "open_rescue", "plan_rescue", "rescue", "rescues",
     "group_marks", "groups", "mark_group", "note_groups",
     "extend_flow", "fleet", "flow", "flows", "gather", "history", "hold_entry", "keep_flow", "kinds", "know", "leave",
-    "ledger", "memory", "open_queue", "paused", "queues", "schedule", "server", "lacking", "take", "topology",
+    "found_store", "ledger", "memory", "open_queue", "payload_store", "paused", "queues", "schedule", "server", "lacking", "take", "topology",
     "unschedule", "commit_samples", "hold_samples", "points", "report_runs", "run_reports", "sampled", "samples",
     "write_samples", "read_audit", "write_audit", "stacks", "keep_stacks",
 }  # fmt: skip

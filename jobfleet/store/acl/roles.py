@@ -98,10 +98,10 @@ def _named(text: str) -> frozenset[str]:
 
 
 ENQUEUES = _named(
-    """block block_many cancel consumers debounce enqueue enqueue_plain follow join keep_flow level listen mark
-    open_queue register replace signal steps unblock watch"""
+    """block block_many cancel consumers debounce enqueue enqueue_plain follow found_store join keep_flow level listen
+    mark open_queue register replace signal steps unblock watch"""
 )
-ASKS = _named("chunks fleet flow kinds lines outcomes parents queues results server status")
+ASKS = _named("chunks fleet flow kinds lines outcomes parents payload_store queues results server status")
 RUNS = _named(
     """acquire_lock beat bury children claim declare drop_steps emit_chunks ended_runs extend_flow gates granted keep
     keep_stacks know leave leave_gates log note_wait pass_gates progress put_back release_lock renew report_runs

@@ -182,6 +182,20 @@ def mark(lane: Lane) -> Call[str]:
     return Call(load("mark"), (lane.barrier,), (), lambda reply: reply[1].decode())
 
 
+def found_store(keys: Keyspace, identity: str) -> Call[str]:
+    """Record the identity of the payload store, unless one is recorded; return the one that is."""
+    return Call(load("found_store"), (keys.payload_store,), (identity,), _identity)
+
+
+def payload_store(keys: Keyspace) -> Call[str]:
+    """Return the recorded identity of the payload store; empty if there is none."""
+    return Call(load("payload_store"), (keys.payload_store,), (), _identity)
+
+
+def _identity(reply: Reply) -> str:
+    return str(reply[1].decode("utf-8", "replace"))
+
+
 def level(lane: Lane) -> Call[str]:
     """Return the durability that an operator has set for the queue of a lane; empty if there is none."""
     return Call(load("level"), (lane.conf,), (), lambda reply: reply[1].decode("utf-8", "replace"))

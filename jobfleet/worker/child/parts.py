@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from jobfleet.codec.payload import limits_of
 from jobfleet.config import JobConfig
 from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.operation import drive
+from jobfleet.operations.payloads import checked_store
 from jobfleet.services.confirmations import Confirmations
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Keyspace
@@ -114,7 +116,12 @@ def build(
     middleware = MiddlewareChain(handlers.hooks, handlers.around, places, resources)
     context = FleetContext(config, handlers.registry)
     mover = OomMover(store, context)
-    stored = StoredResults(context.payloads, inline_max=context.inline_max, redis_max=config.max_payload)
+    stored = StoredResults(
+        context.payloads,
+        lambda: drive(store, checked_store(context)),
+        inline_max=context.inline_max,
+        redis_max=config.max_payload,
+    )
     conclusions = Conclusions(
         config,
         child=child,

@@ -117,7 +117,7 @@ class Scene:
             middleware=middleware,
             writer=NOBODY,
             mover=cast(Any, self.lost),
-            stored=StoredResults(None, inline_max=1 << 30, redis_max=1 << 30),
+            stored=StoredResults(None, _nothing, inline_max=1 << 30, redis_max=1 << 30),
             completers=cast(Any, self.sent),
         )
         self.runner = Runner(
@@ -198,3 +198,7 @@ async def test_a_run_whose_lease_cannot_be_confirmed_ends(caplog: pytest.LogCapt
 
     assert await scene.ended() == ["fail mail.0.a"]
     assert "planted" in caplog.text
+
+
+async def _nothing() -> None:
+    """There is no store to check."""
