@@ -275,5 +275,5 @@ def test_the_id_of_an_access_key_is_masked(url: str, shown: str) -> None:
 
 @pytest.mark.parametrize("value", ["0", 0, 101, "some", True, 1.5])
 def test_a_number_of_replicas_is_all_or_a_number(value: object) -> None:
-    with pytest.raises(ConfigError, match="durability_replicas .* use 'all', or a whole number"):
+    with pytest.raises(ConfigError, match=r"durability_replicas .* use 'all', or a whole number"):
         JobConfig(durability_replicas=value)  # type: ignore[arg-type]  # that is the point
