@@ -343,6 +343,11 @@ class JobConfig(DatabaseSettings):
         return self.socket_timeout / 2 if self.durability_timeout is None else self.durability_timeout
 
     @property
+    def fails_over(self) -> bool:
+        """Whether a replica takes over from a primary by itself, as those decide that the URL names."""
+        return self.url.lower().startswith(("sentinel", "cluster"))
+
+    @property
     def confirming_replicas(self) -> int:
         """How many replicas confirm a write of durability 'replicated'; 0 for all that may take over."""
         return self.durability_replicas if isinstance(self.durability_replicas, int) else 0

@@ -263,7 +263,8 @@ SHARES_KEYS = {
     "note_rescue", "open_rescue", "plan_rescue", "rescue", "rescues",
     "group_marks", "groups", "mark_group", "note_groups",
     "extend_flow", "fleet", "flow", "flows", "gather", "history", "hold_entry", "keep_flow", "kinds", "know", "leave",
-    "found_store", "ledger", "memory", "open_queue", "payload_store", "paused", "queues", "schedule", "server", "lacking", "take", "topology",
+    "found_store", "ledger", "memory", "open_queue", "payload_store",
+    "paused", "queues", "schedule", "server", "lacking", "take", "topology",
     "unschedule", "commit_samples", "hold_samples", "points", "report_runs", "run_reports", "sampled", "samples",
     "write_samples", "read_audit", "write_audit", "stacks", "keep_stacks",
 }  # fmt: skip

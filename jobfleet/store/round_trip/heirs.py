@@ -61,3 +61,8 @@ def heirs_of(info: Mapping[str, str], named: int | None) -> Heirs:
 
 OF_THE_CLUSTER = Heirs(ALL)
 """The link to a cluster puts in the number of replicas of each node."""
+
+
+def is_unguarded(info: Mapping[str, str]) -> bool:
+    """Whether a primary with replicas goes on accepting writes after all of them have left it; by its INFO."""
+    return "slave0" in info and "min_slaves_good_slaves" not in info
