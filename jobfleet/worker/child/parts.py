@@ -103,13 +103,16 @@ def build(
         events=events,
         can_end_process=can_end_process,
     )
-    run_writer = RunWriter(store, config, ladder=ladder, events=events, registry=handlers.registry)
+    confirmations = Confirmations(store, config, log)
+    run_writer = RunWriter(
+        store, config, ladder=ladder, events=events, registry=handlers.registry, confirmations=confirmations
+    )
     completers = Completers(
         child,
         store,
         progress_ttl_ms=run_writer.progress_ms,
         events=events,
-        confirmations=Confirmations(store, config, log),
+        confirmations=confirmations,
     )
     places = executors(child, config, modules, handlers, board, ladder)
     quarantine = add_quarantine(places, child, config, modules, board) if with_quarantine else None
@@ -136,7 +139,7 @@ def build(
         completers=completers,
     )
     router = Router(store, keys, gone_us=round(config.gone_after * 1e6), handlers=handlers, events=events)
-    gates = ChildGates(store, keys, child=child, slots=config.slots, ladder=ladder)
+    gates = ChildGates(store, keys, child=child, slots=config.slots, ladder=ladder, confirmations=confirmations)
     router.shares = gates.shares
     runner = Runner(
         handlers,
