@@ -13,7 +13,7 @@ from jobfleet.store.round_trip.barrier import REPLICATED
 from jobfleet.store.round_trip.heirs import is_unguarded
 
 UNGUARDED = (
-    "Jobs of durability='fast' go to a primary that accepts them without its replicas. If it is cut off, it goes on, "
+    "Jobs of durability='fast' go to a primary that accepts them without its replicas. If it is cut off, it continues, "
     "and a failover loses most of what it has accepted meanwhile."
 )
 GUARD = "Set min-replicas-to-write 1 and min-replicas-max-lag 2 on all nodes."

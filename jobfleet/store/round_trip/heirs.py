@@ -64,5 +64,5 @@ OF_THE_CLUSTER = Heirs(ALL)
 
 
 def is_unguarded(info: Mapping[str, str]) -> bool:
-    """Whether a primary with replicas goes on accepting writes after all of them have left it; by its INFO."""
+    """Whether a primary with replicas continues to accept writes after all of them have left it; by its INFO."""
     return "slave0" in info and "min_slaves_good_slaves" not in info

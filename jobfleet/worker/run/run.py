@@ -271,7 +271,7 @@ class Run:
     def is_late(self) -> bool:
         """Whether the lease may have ended, so that the code must not be called yet. Asked right before each call.
 
-        The machine may have stood still since the run was started.
+        The machine may have been suspended since the run was started.
         """
         return boottime() >= self.lease.until
 
