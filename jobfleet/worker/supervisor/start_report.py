@@ -29,8 +29,8 @@ IMPORTS = ("importing", "loaded")
 SHOWN = 20
 """The number of functions that the block names."""
 UNGUARDED = (
-    "redis.unguarded url=%s accepts jobs without its replicas: a primary that is cut off continues, and a failover loses"
-    " them; set min-replicas-to-write 1 and min-replicas-max-lag 2 on all nodes, or use durability='replicated'"
+    "redis.unguarded url=%s accepts jobs without its replicas: a primary that is cut off continues, and a failover"
+    " loses them; set min-replicas-to-write 1 and min-replicas-max-lag 2 on all nodes, or use durability='replicated'"
 )
 NO_REAPER = "none seen: nobody deletes old data, archives or notifies until a 'jobfleet reaper' runs"
 
