@@ -62,5 +62,5 @@ def servers(nodes: int) -> Iterator[Servers]:
             finally:
                 server.stop()
         return
-    with ClusterServers(primaries=nodes, is_replicated=False) as cluster:
+    with ClusterServers(primaries=nodes, replicas=0) as cluster:
         yield Servers(cluster.url, [node.client() for node in cluster.nodes])

@@ -62,7 +62,7 @@ class FleetSettings(TypedDict, total=False):
     web_streams: int | None
     web_viewer_url: str | None
     durability: Durability | None
-    durability_replicas: int | None
+    durability_replicas: int | Literal["all"] | None
     durability_timeout: Duration | None
     max_payload: int | str | None
     max_depth: int | None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from jobfleet.config.url import HIDDEN, check_database_url, check_outbox_url, check_url, mask_url
+from jobfleet.config.url import HIDDEN, check_database_url, check_outbox_url, check_url, mask_store, mask_url
 from jobfleet.durations import UNITS, read_duration
 from jobfleet.errors import ConfigError
 from jobfleet.names import QUEUE_RULE
@@ -26,6 +26,9 @@ _SIZE = re.compile(r"(.*?)\s*(B|KiB|MiB|GiB)?", re.DOTALL)
 _SIZE_UNITS = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _LANES_MOST = 1024
 _WEIGHT_MOST = 1000
+_REPLICAS_MOST = 100
+ALL_REPLICAS = "all"
+"""In place of a number of replicas: all that may take over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,6 +233,15 @@ def _show_size(value: object) -> str:
     return _show_unit(_size(value), _SIZE_UNITS, "B")
 
 
+def _replicas(value: object) -> int | str:
+    if isinstance(value, str) and value.strip().lower() == ALL_REPLICAS:
+        return ALL_REPLICAS
+    count = _number_of(value, int, "use 'all', or a whole number")
+    if not 1 <= count <= _REPLICAS_MOST:
+        raise ValueError(f"use 'all', or a whole number from 1 to {_REPLICAS_MOST}")
+    return count
+
+
 def choice(*words: str) -> Kind:
     """Make a kind whose values are a fixed set of words."""
 
@@ -245,7 +257,7 @@ def choice(*words: str) -> Kind:
 URL = Kind(name="URL", parse=_url, show=lambda value: mask_url(str(value)), hides=True)
 DATABASE = Kind(name="URL of a database", parse=_database, show=lambda value: mask_url(str(value)), hides=True)
 OUTBOX = Kind(name="URL of a database", parse=_outbox, show=lambda value: mask_url(str(value)), hides=True)
-STORE = Kind(name="URL of a store", parse=_store, show=lambda value: mask_url(str(value)), hides=True)
+STORE = Kind(name="URL of a store", parse=_store, show=lambda value: mask_store(str(value)), hides=True)
 HOST = Kind(name="address", parse=_text)
 NAME = Kind(name="name", parse=_name)
 TEXT = Kind(name="text", parse=_text)
@@ -261,6 +273,7 @@ PATH = Kind(name="folder", parse=_path)
 FILE = Kind(name="file", parse=_path)
 FLAG = Kind(name="true or false", parse=_flag, show=lambda value: str(value).lower())
 COUNT = Kind(name="whole number", parse=_count)
+REPLICAS = Kind(name="all, or whole number", parse=_replicas)
 RATIO = Kind(name="number", parse=_ratio)
 DURATION = Kind(name="duration", parse=read_duration, show=_show_duration)
 SIZE = Kind(name="size", parse=_size, show=_show_size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jobfleet.config.kind import COUNT, DURATION, SIZE, STORE, choice
+from jobfleet.config.kind import ALL_REPLICAS, COUNT, DURATION, REPLICAS, SIZE, STORE, choice
 from jobfleet.config.setting import setting
 from jobfleet.config.trust import TrustSettings
 
@@ -35,14 +35,12 @@ class ProducerSettings(TrustSettings):
         "replicas, or the disk.",
         scope="producer",
     )
-    durability_replicas: int = setting(
-        COUNT,
-        1,
-        "Number of replicas that confirm a write of durability 'replicated'.",
+    durability_replicas: int | str = setting(
+        REPLICAS,
+        ALL_REPLICAS,
+        "Replicas that confirm a write of durability 'replicated': all that may take over, or a number.",
         scope="all",
         unit="replicas",
-        least=1,
-        most=100,
     )
     payload_store: str | None = setting(
         STORE, None, "Where arguments and results that are too large for Redis are stored.", scope="all",

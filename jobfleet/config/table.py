@@ -343,6 +343,16 @@ class JobConfig(DatabaseSettings):
         return self.socket_timeout / 2 if self.durability_timeout is None else self.durability_timeout
 
     @property
+    def fails_over(self) -> bool:
+        """Whether a replica takes over from a primary by itself, as those decide that the URL names."""
+        return self.url.lower().startswith(("sentinel", "cluster"))
+
+    @property
+    def confirming_replicas(self) -> int:
+        """How many replicas confirm a write of durability 'replicated'; 0 for all that may take over."""
+        return self.durability_replicas if isinstance(self.durability_replicas, int) else 0
+
+    @property
     def alive_every(self) -> float:
         """Seconds between the frames that show a supervisor's children that the supervisor is alive."""
         return min(1.0, self.lease / 10)

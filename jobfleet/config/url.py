@@ -129,6 +129,13 @@ def mask_url(url: str) -> str:
     return f"{shown}#{HIDDEN}" if fragment else shown
 
 
+def mask_store(url: str) -> str:
+    """Mask the URL of a payload store like `mask_url`, and also the user, which may be the id of an access key."""
+    scheme, separator, rest = mask_url(url).partition("://")
+    _, at, place = rest.rpartition("@")
+    return f"{scheme}{separator}{HIDDEN}@{place}" if at else f"{scheme}{separator}{rest}"
+
+
 def _login(login: str) -> str:
     """Keep the user and mask the password; a single word is masked, because it may be the password."""
     user, colon, _ = login.partition(":")

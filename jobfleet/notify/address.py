@@ -14,10 +14,12 @@ Address = IPv4Address | IPv6Address
 Resolver = Callable[[str, int], Sequence[str]]
 
 _TRANSLATED = IPv6Network("64:ff9b::/96")
-_INSIDE = (  # some versions of Python take these for public
+_INSIDE = (  # Python, or some versions of it, take these for public
+    IPv4Network("168.63.129.16/32"),  # what Azure serves each machine: its agent, DNS and health
     IPv6Network("64:ff9b:1::/48"),  # local-use translation
     IPv6Network("fec0::/10"),  # site-local, deprecated
     IPv6Network("3fff::/20"),  # documentation
+    IPv4Network("192.0.0.0/24"),  # protocol assignments; clouds serve their machines there
     IPv4Network("192.88.99.0/24"),  # 6to4 relays, deprecated
 )
 

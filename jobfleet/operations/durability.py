@@ -80,7 +80,7 @@ def _missing(context: FleetContext, level: str, lane: Lane) -> str:
             "durability='fsync' needs a server with an append-only file (appendonly yes) and WAITAOF (Redis 7.2); "
             "nothing was written. Turn it on, or use another level."
         )
-    wanted, found = context.config.durability_replicas, context.facts_of(lane).replicas
+    wanted, found = max(1, context.config.confirming_replicas), context.facts_of(lane).replicas
     return (
         f"durability={level!r} needs {wanted} connected {'replica' if wanted == 1 else 'replicas'} "
         f"(durability_replicas), and the server has {found}; nothing was written. Start a replica, or use another "
@@ -101,6 +101,8 @@ def durably(
         levels: The levels; empty for none.
         operation: The operation.
     """
+    if not levels:
+        return Confirmed((yield from operation), is_reached=True)
     barrier = context.barrier(lane, levels)
     is_reached, answers = True, None
     try:
@@ -146,7 +148,7 @@ def confirmed_receipt(context: FleetContext, level: str, done: Confirmed[Receipt
 
 def uncertain(context: FleetContext, level: str, job_id: str) -> DurabilityUncertain:
     """The error about a job whose level was not reached."""
-    whom = "no replica" if context.config.durability_replicas == 1 else "too few replicas"
+    whom = {0: "not all replicas", 1: "no replica"}.get(context.config.confirming_replicas, "too few replicas")
     whom = f"{whom} confirmed it" if level == REPLICATED else "the disk did not confirm it"
     within = span(context.config.confirm_timeout)
     return DurabilityUncertain(

@@ -190,12 +190,12 @@ class FleetContext:
             return False
         if level == FSYNC:
             return facts.has_aof is not False
-        return facts.replicas is None or facts.replicas >= self.config.durability_replicas
+        return facts.replicas is None or facts.replicas >= max(1, self.config.confirming_replicas)
 
     def barrier(self, lane: Lane, levels: Collection[str]) -> Barrier:
         """The barrier for writes to a lane."""
         timeout_ms = round(self.config.confirm_timeout * 1000)
-        replicas = self.config.durability_replicas
+        replicas = self.config.confirming_replicas
         return Barrier(mark(lane), frozenset(levels), replicas, timeout_ms, self.is_spread)
 
     def open_queue_call(self, queue: str) -> Call[calls.OpenedQueue]:

@@ -15,19 +15,49 @@ from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Blocking, Operation, value
 from jobfleet.operations.results import StoredValue
 from jobfleet.payloads.payloads import ARGUMENTS
+from jobfleet.store.calls.enqueue import found_store, payload_store
 
 T = TypeVar("T")
 
 
-def stow(context: FleetContext, job_id: str, envelope: bytes) -> Operation[bytes]:
+def stow(context: FleetContext, job_id: str, envelope: bytes, *, is_away: bool = False) -> Operation[bytes]:
     """Return an envelope as it is sent: if it is large, its body is stored first, unless it is in the store already.
 
+    Args:
+        context: The context of the fleet.
+        job_id: The job.
+        envelope: Its envelope.
+        is_away: Whether Redis is away. Then the store is used if it has an identity.
+
     Raises:
-        PayloadUnavailable: The store cannot be reached.
+        PayloadUnavailable: The store cannot be reached, or is not that of the fleet.
     """
     if context.payloads is None or len(envelope) <= context.inline_max or reference_of(envelope) is not None:
         return envelope
+    if not is_away:
+        yield from checked_store(context)
     return (yield from blocking(partial(context.payloads.stow, job_id, ARGUMENTS, envelope)))
+
+
+def checked_store(context: FleetContext) -> Operation[None]:
+    """Check, once per process, that its payload store is that of the fleet. The first process founds the store.
+
+    Redis keeps the identity: a folder whose file system is not mounted looks like a store that was never written to.
+
+    Raises:
+        PayloadUnavailable: The store cannot be reached, or the fleet has another one.
+    """
+    payloads, keys = context.payloads, context.keys
+    if payloads is None or payloads.is_checked:
+        return
+    found = yield from blocking(payloads.identity)
+    recorded: str = value((yield (payload_store(keys),)))
+    if not recorded:
+        is_new, found = not found, found or (yield from blocking(payloads.found))
+        recorded = value((yield (found_store(keys, found),)))
+        if is_new and found != recorded:  # two processes have founded it at the same time
+            found = yield from blocking(partial(payloads.found, recorded))
+    payloads.accept(found, recorded, keys.payload_store)
 
 
 def whole(context: FleetContext, data: bytes) -> Operation[bytes]:

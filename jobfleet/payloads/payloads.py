@@ -18,6 +18,7 @@ from jobfleet.codec import claim_check
 from jobfleet.codec.claim_check import Reference
 from jobfleet.codec.sealing import sealer_of
 from jobfleet.config import JobConfig
+from jobfleet.config.url import mask_store
 from jobfleet.errors import JobfleetError, PayloadLost, PayloadUnavailable
 from jobfleet.payloads.folder import Folder
 from jobfleet.payloads.store import PayloadStore, StoredObject
@@ -87,6 +88,11 @@ class Payloads:
         self._identity = ""
 
     @property
+    def is_checked(self) -> bool:
+        """Whether this process has seen that its store is the one that the fleet has recorded in Redis."""
+        return bool(self._identity)
+
+    @property
     def store(self) -> PayloadStore:
         """The store, opened on first use.
 
@@ -139,7 +145,7 @@ class Payloads:
                 "raise the setting payload_max."
             )
         try:
-            body = self.store.get(reference.key)
+            body = self.store.get(reference.key, most=reference.size)
         except FileNotFoundError as error:
             raise self._missing(reference) from error
         except JobfleetError:
@@ -164,21 +170,57 @@ class Payloads:
         except Exception as error:
             raise _away("reached", error) from error
 
+    def found(self, identity: str = "") -> str:
+        """Give the store an identity, for the first time, and return it.
+
+        Args:
+            identity: The identity; by default a new one.
+
+        Raises:
+            PayloadUnavailable: The store cannot be reached.
+        """
+        try:
+            self.store.put(IDENTITY, (identity or secrets.token_hex(8)).encode())
+            return self._read_identity()
+        except JobfleetError:
+            raise
+        except Exception as error:
+            raise _away("written", error) from error
+
+    def accept(self, found: str, recorded: str, key: str) -> None:
+        """Use the store, if it is the one of the fleet.
+
+        Args:
+            found: The identity of the store; empty if it has none.
+            recorded: The identity that the fleet has recorded in Redis.
+            key: The key that records it.
+
+        Raises:
+            PayloadUnavailable: It is another one.
+        """
+        if found != recorded:
+            raise PayloadUnavailable(
+                f"payload_store ({mask_store(self._url)}) leads this process to {_shown(found)}, and the payload store "
+                f"of the fleet is {recorded}: mount it on this machine, or correct payload_store. If the fleet has "
+                f"moved to another store for good, delete the key {key} in Redis."
+            )
+        self._identity = found
+
     def _checked_identity(self) -> str:
-        """The identity of the store for a new object. The first process that writes gives the store one.
+        """The identity of the store for a new object; see `checked_store`, which comes before this where Redis replies.
 
         It is read for each object: a folder whose file system was unmounted would take the object, and nobody else
         would find it.
         """
         found, had = self.identity(), self._identity
         if had and found != had:
-            raise PayloadUnavailable(f"payload_store led to the store {had}, and now leads to {found or 'none'}.")
+            self._identity = ""  # so that the next one asks Redis
+            raise PayloadUnavailable(f"payload_store led to the store {had}, and now leads to {_shown(found)}.")
         if not found:
-            try:
-                found = self._make_identity()
-            except Exception as error:
-                raise _away("written", error) from error
-        self._identity = found
+            raise PayloadUnavailable(
+                f"payload_store ({mask_store(self._url)}) leads to an empty store, and Redis is away, which knows "
+                "whether the fleet has another one: is the file system mounted?"
+            )
         return found
 
     def owned(self, job_id: str) -> Iterator[str]:
@@ -213,13 +255,9 @@ class Payloads:
 
     def _read_identity(self) -> str:
         try:
-            return self.store.get(IDENTITY).decode("ascii", "replace").strip()[:64]
+            return self.store.get(IDENTITY, most=64).decode("ascii", "replace").strip()[:64]
         except FileNotFoundError:
             return ""
-
-    def _make_identity(self) -> str:
-        self.store.put(IDENTITY, secrets.token_hex(8).encode())
-        return self._read_identity()
 
     def _missing(self, reference: Reference) -> JobfleetError:
         """The error for an object that is not there: gone for good, if this is the store that it was written to."""
@@ -230,7 +268,7 @@ class Payloads:
         if found != reference.store:
             return PayloadUnavailable(
                 f"The payload {reference.key} is in the store {reference.store}, and payload_store leads this process "
-                f"to {found or 'an empty one'}: give all processes the same store."
+                f"to {_shown(found)}: give all processes the same store."
             )
         return PayloadLost(f"The payload {reference.key} is gone from the payload store.")
 
@@ -238,6 +276,10 @@ class Payloads:
 def payloads_of(config: JobConfig) -> Payloads | None:
     """The payload store of a fleet; None if the settings name none."""
     return Payloads(config) if config.payload_store else None
+
+
+def _shown(identity: str) -> str:
+    return f"the store {identity}" if identity else "an empty one"
 
 
 def _described(error: Exception) -> str:

@@ -48,9 +48,9 @@ class Remote:
                 self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
         self._files.pipe_file(path, data)
 
-    def get(self, key: str) -> bytes:
-        """Read an object."""
-        return bytes(self._files.cat_file(self._path(key)))
+    def get(self, key: str, *, most: int) -> bytes:
+        """Read an object, at most one byte more than `most`."""
+        return bytes(self._files.cat_file(self._path(key), start=0, end=most + 1))
 
     def delete(self, key: str) -> None:
         """Delete an object."""
@@ -71,6 +71,8 @@ class Remote:
                 yield StoredObject(f"{prefix}/{name}", self._modified(row))
 
     def _path(self, key: str) -> str:
+        if ".." in key.split("/"):
+            raise ValueError(f"{key!r} is not the name of an object in the store")
         return f"{self._root}/{key}"
 
     def _modified(self, row: Mapping[str, Any]) -> float:

@@ -27,8 +27,8 @@ class PayloadStore(Protocol):
     def put(self, key: str, data: bytes) -> None:
         """Store an object. A reader sees all of it or nothing, and it survives a loss of power."""
 
-    def get(self, key: str) -> bytes:
-        """Return an object.
+    def get(self, key: str, *, most: int) -> bytes:
+        """Return an object; of one that is larger than `most` bytes, the first `most + 1`.
 
         Raises:
             FileNotFoundError: There is no such object.

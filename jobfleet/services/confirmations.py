@@ -6,9 +6,10 @@ are short until a confirmation comes again: otherwise a replica that is away wou
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, TypeVar
 
 from jobfleet.config import JobConfig
 from jobfleet.store.aio import AsyncStore
@@ -16,7 +17,11 @@ from jobfleet.store.call import Call
 from jobfleet.store.calls.enqueue import mark
 from jobfleet.store.keys import Lane
 from jobfleet.store.round_trip.barrier import Barrier, Confirming
+from jobfleet.store.round_trip.trip import only
 
+T = TypeVar("T")
+AGAIN = 0.2
+"""Seconds until something that must be confirmed is written once more."""
 SHORT_MS = 1
 """Time limit of a wait after one that was not confirmed."""
 
@@ -32,7 +37,7 @@ class Confirmations:
 
     def __init__(self, store: AsyncStore, config: JobConfig, log: logging.Logger) -> None:
         self._store = store
-        self._replicas = config.durability_replicas
+        self._replicas = config.confirming_replicas
         self._timeout_ms = round(config.confirm_timeout * 1000)
         self._log = log
         self._missing: frozenset[str] = frozenset()
@@ -51,15 +56,44 @@ class Confirmations:
         Raises:
             StoreUnavailable: The server was unavailable for longer than the patience of the store.
         """
+        answers, _ = await self._run(lane, calls, levels, what)
+        return answers
+
+    async def insist(
+        self, lane: Lane, call: Call[T], levels: Collection[str], *, what: str, is_over: Callable[[], bool]
+    ) -> T:
+        """Run a call, again and again until the server confirms it: what follows relies on it.
+
+        Args:
+            lane: The lane of the call.
+            call: The call; it is safe to repeat.
+            levels: The levels; empty for none.
+            what: What is written, for the log.
+            is_over: Whether nothing relies on it any more.
+
+        Raises:
+            StoreUnavailable: The server was unavailable for longer than the patience of the store.
+            JobfleetError: The call ended in this error.
+        """
+        while True:
+            answers, is_reached = await self._run(lane, (call,), levels, what)
+            answer: T = only(answers)
+            if is_reached or is_over():
+                return answer
+            await asyncio.sleep(AGAIN)
+
+    async def _run(
+        self, lane: Lane, calls: Sequence[Call[Any]], levels: Collection[str], what: str
+    ) -> tuple[list[Any], bool]:
         if not levels or self._store.at.fake:
-            return await self._store.run_many(calls)
+            return await self._store.run_many(calls), True
         wanted = frozenset(levels)
         timeout_ms = SHORT_MS if self._missing & wanted else self._timeout_ms
         is_spread = self._store.at.cluster is not None
         batch = Confirming(calls, Barrier(mark(lane), wanted, self._replicas, timeout_ms, is_spread))
         answers = await self._store.run_many(batch)
         self._note(lane, wanted, what, is_reached=batch.is_reached)
-        return answers
+        return answers, batch.is_reached
 
     def _note(self, lane: Lane, levels: frozenset[str], what: str, *, is_reached: bool) -> None:
         names = ",".join(sorted(levels))

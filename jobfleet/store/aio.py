@@ -15,7 +15,8 @@ from jobfleet.store.keys import Lane
 from jobfleet.store.link.aio import AsyncSocketLink
 from jobfleet.store.link.pool import MOST
 from jobfleet.store.link.protocol import AsyncLink
-from jobfleet.store.round_trip.barrier import Barrier, Confirming
+from jobfleet.store.round_trip.barrier import AskHeirs, Barrier, Confirming, Heirs
+from jobfleet.store.round_trip.heirs import OF_THE_CLUSTER, KnownHeirs, heirs_of
 from jobfleet.store.round_trip.replies import Remedy, read, remedy, translate, unavailable
 from jobfleet.store.round_trip.trip import (
     Detours,
@@ -96,6 +97,7 @@ class AsyncStore:
         self._spell = speller(at.spelling)
         self.detours: Detours = Detours()
         self.clock: ServerClock = ServerClock()
+        self.heirs: KnownHeirs = KnownHeirs()
         self._attempt = socket_timeout
         self._looked_at: str | None = None
         self._recorders = [recorder]  # shared with the stores of `within`
@@ -165,6 +167,9 @@ class AsyncStore:
     async def _as_made(self, calls: Making, patience: float | None) -> list[Any]:
         """Send calls while they are made; each has its own deadline."""
         asked = monotonic()
+        if self.heirs.is_used:
+            found = await self._find_heirs(is_misled=False)
+            calls.heirs = found if isinstance(found, Heirs) else None
         if not self.clock.is_known(asked):
             (reply,) = await self.link.exchange([ASK])
             if not isinstance(reply, BaseException):
@@ -199,7 +204,10 @@ class AsyncStore:
         """Return the values of calls that a barrier follows; send them if they were not sent yet."""
         from jobfleet.store.round_trip.confirm import confirmed  # few processes have durable jobs
 
-        return await self._driven(confirmed(batch, **sent, **self._sending(patience)))
+        values = await self._driven(confirmed(batch, **sent, **self._sending(patience)))
+        if not batch.is_reached:
+            self.heirs.doubt()
+        return values
 
     def _sending(self, patience: float | None) -> Sending:
         return Sending(
@@ -239,8 +247,29 @@ class AsyncStore:
             if isinstance(step, float):
                 await asyncio.sleep(step)
                 replies = None
-                step = next(steps)
-            replies = await self.link.exchange(cast("list[Command]", step))
+                continue
+            if isinstance(step, AskHeirs):
+                replies = [await self._find_heirs(is_misled=step.is_misled)]
+            else:
+                replies = await self.link.exchange(step)
+
+    async def _find_heirs(self, *, is_misled: bool) -> Heirs | BaseException:
+        """Return the heirs of the primary, or why nobody names them. Those who promote are asked before it."""
+        known, asked_at = None if is_misled else self.heirs.fresh(), monotonic()
+        if known is not None:
+            return known
+        named: int | Exception | None = None
+        if (group := self.at.sentinels) is not None:
+            from jobfleet.store.server.sentinel import AsyncSentinels  # few fleets need it
+
+            named = await AsyncSentinels(group, timeout=self._attempt).count_heirs(group.service)
+        info = await self.link.greet(leaves=is_misled)
+        if isinstance(info, BaseException):
+            return info
+        if isinstance(named, Exception):
+            return named
+        found = heirs_of(info, named) if self.at.cluster is None else OF_THE_CLUSTER
+        return self.heirs.learn(found, asked_at)
 
     async def any_exist(self, groups: Sequence[Sequence[str]]) -> list[bool]:
         """Whether at least one key of each group exists; True also if the server does not reply.

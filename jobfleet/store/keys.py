@@ -187,6 +187,7 @@ class Keyspace:
         self.consumers: str = f"{tag}consumers"
         self.audit: str = f"{tag}audit"
         self.cron_times: str = f"{tag}cron-times"
+        self.payload_store: str = f"{tag}payload-store"
         self.cron_paused: str = f"{tag}cron-paused"
         self.cron_duty: str = f"{tag}cron-duty"
         self.dead_groups: str = f"{tag}dead-groups"

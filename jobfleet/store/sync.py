@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jobfleet.clock import monotonic
 from jobfleet.store.call import Call, Command
 from jobfleet.store.link.pool import MOST
 from jobfleet.store.link.protocol import Link
 from jobfleet.store.link.sync import SocketLink
-from jobfleet.store.round_trip.barrier import Barrier, Confirming
+from jobfleet.store.round_trip.barrier import AskHeirs, Barrier, Confirming, Heirs
+from jobfleet.store.round_trip.heirs import OF_THE_CLUSTER, KnownHeirs, heirs_of
 from jobfleet.store.round_trip.trip import (
     Detours,
     Making,
@@ -82,6 +83,7 @@ class Store:
         self._spell = speller(at.spelling)
         self.detours: Detours = Detours()
         self.clock: ServerClock = ServerClock()
+        self.heirs: KnownHeirs = KnownHeirs()
         self._attempt = socket_timeout
         self.recorder = recorder
 
@@ -146,6 +148,9 @@ class Store:
     def _as_made(self, calls: Making) -> list[Any]:
         """Send calls while they are made; each has its own deadline."""
         asked = monotonic()
+        if self.heirs.is_used:
+            found = self._find_heirs(is_misled=False)
+            calls.heirs = found if isinstance(found, Heirs) else None
         if not self.clock.is_known(asked):
             (reply,) = self.link.exchange([ASK])
             if not isinstance(reply, BaseException):
@@ -178,7 +183,10 @@ class Store:
         """Return the values of calls that a barrier follows; send them if they were not sent yet."""
         from jobfleet.store.round_trip.confirm import confirmed  # few processes have durable jobs
 
-        return self._driven(confirmed(batch, **sent, **self._sending()))
+        values = self._driven(confirmed(batch, **sent, **self._sending()))
+        if not batch.is_reached:
+            self.heirs.doubt()
+        return values
 
     def _sending(self) -> Sending:
         return Sending(
@@ -203,8 +211,29 @@ class Store:
             if isinstance(step, float):
                 time.sleep(step)
                 replies = None
-                step = next(steps)
-            replies = self.link.exchange(cast("list[Command]", step))
+                continue
+            if isinstance(step, AskHeirs):
+                replies = [self._find_heirs(is_misled=step.is_misled)]
+            else:
+                replies = self.link.exchange(step)
+
+    def _find_heirs(self, *, is_misled: bool) -> Heirs | BaseException:
+        """Return the heirs of the primary, or why nobody names them. Those who promote are asked before it."""
+        known, asked_at = None if is_misled else self.heirs.fresh(), monotonic()
+        if known is not None:
+            return known
+        named: int | Exception | None = None
+        if (group := self.at.sentinels) is not None:
+            from jobfleet.store.server.sentinel import Sentinels  # few fleets need it
+
+            named = Sentinels(group, timeout=self._attempt).count_heirs(group.service)
+        info = self.link.greet(leaves=is_misled)
+        if isinstance(info, BaseException):
+            return info
+        if isinstance(named, Exception):
+            return named
+        found = heirs_of(info, named) if self.at.cluster is None else OF_THE_CLUSTER
+        return self.heirs.learn(found, asked_at)
 
     def close(self) -> None:
         """Close the connections."""

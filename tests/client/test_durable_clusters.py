@@ -11,8 +11,9 @@ import redis
 from jobfleet import AsyncFleet, DurabilityUncertain, Fleet, Job, JobStatus
 from jobfleet.functions.registry import Registry
 from jobfleet.store.keys import Keyspace
+from jobfleet.store.round_trip.heirs import KnownHeirs
 from tests.client.either import Either
-from tests.support.cluster import ClusterServers, Node, moved_back
+from tests.support.cluster import NODE_TIMEOUT_MS, ClusterServers, Node, moved_back
 from tests.support.waiting import wait_until
 
 LANES = 6
@@ -125,3 +126,26 @@ def waits_at(node: Node) -> int:
     lines = str(node.asked("INFO", "commandstats")).splitlines()
     found = next((line for line in lines if line.startswith("cmdstat_wait:")), "calls=0,")
     return int(found.partition("calls=")[2].partition(",")[0])
+
+
+@pytest.mark.parametrize("kind", [Fleet, AsyncFleet])
+async def test_each_replica_of_a_node_confirms_until_the_cluster_holds_it_for_failed(
+    registry: Registry, kind: type[Fleet | AsyncFleet]
+) -> None:
+    with ClusterServers(primaries=1, replicas=2) as three:
+        producer = Either(kind(three.url, registry=registry, durability_timeout=SHORT))
+        receipt = await producer("submit", job(1, "mail"))
+        assert all(has(node, KEYS.lane_of(receipt.id).job(receipt.id)) for node in three.nodes[1:])
+        three.nodes[0].asked("CONFIG SET", "cluster-node-timeout", 60_000)
+        three.nodes[1].pause()
+
+        with pytest.raises(DurabilityUncertain):  # the other replica has it
+            await producer("submit", job(2, "mail"))
+        three.nodes[0].asked("CONFIG SET", "cluster-node-timeout", NODE_TIMEOUT_MS)
+        wait_until(lambda: len(three.nodes[0].asked("CLUSTER SLOTS")[0]) == 4, timeout=30, why="it counts as failed")
+        producer.fleet.store.heirs = KnownHeirs()  # ask now
+        receipt = await producer("submit", job(2, "mail"))
+        three.nodes[1].resume()
+        await producer.close()
+
+        assert (receipt.created, receipt.durability) == (False, "replicated")

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from itertools import chain
 from typing import Any
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from jobfleet import DurabilityUncertain, Fleet, Job
+from jobfleet import AsyncFleet, DurabilityUnavailable, DurabilityUncertain, Fleet, Job, JobfleetError
 from jobfleet.functions.registry import Registry
 from jobfleet.model.option_types import Durability
 from jobfleet.store.call import Command
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.link.protocol import Link
+from jobfleet.store.round_trip.heirs import KnownHeirs
+from tests.client.either import Either
 from tests.support.replicated import ReplicatedServer
+from tests.support.sentinel import SERVICE, STAY_MS, SentinelServers
 from tests.support.server import RedisServer
+from tests.support.waiting import wait_until
 
 LANE = Keyspace("jobfleet").lane("default", 0)
 
@@ -51,6 +58,10 @@ class Failover:
     def exchange_as_made(self, parts: Iterator[Sequence[Command]]) -> list[Any]:
         """Send commands; lose the first wait and what follows it."""
         return self.exchange(list(chain.from_iterable(parts)))
+
+    def greet(self, *, leaves: bool) -> Mapping[str, str] | BaseException:
+        """What the server of a new connection says of itself."""
+        return self._way.greet(leaves=leaves)
 
     def close(self) -> None:
         """Close the connections."""
@@ -103,3 +114,107 @@ def test_a_replica_that_takes_over_has_all_confirmed_jobs(registry: Registry) ->
         assert len(confirmed) >= 70
         assert confirmed <= kept
         assert fast > kept & fast  # they were acknowledged, and are lost
+
+
+PRODUCERS = 6
+BEFORE, AFTER = 300, 100
+"""How many jobs are confirmed before a failover begins, and after it."""
+
+
+@pytest.mark.parametrize("how", ["planned", "frozen"])
+def test_a_failover_loses_no_confirmed_job(registry: Registry, how: str) -> None:
+    """The replica that takes over stops following first; the other one still confirms for the old primary."""
+    with SentinelServers(down_after_ms=STAY_MS if how == "planned" else 500) as group:
+        old = group.await_whole().primary
+        confirmed: list[str] = []
+        over = threading.Event()
+
+        def produce(name: int) -> None:
+            with Fleet(group.url, registry=registry, durability="replicated", durability_timeout=0.5) as fleet:
+                number = 0
+                while not over.wait(0.002):
+                    number += 1
+                    with suppress(JobfleetError):
+                        confirmed.append(fleet.enqueue(Job("Sum", "app.add", (1, 2), id=f"n{name}-{number}")))
+
+        producers = [threading.Thread(target=produce, args=(name,)) for name in range(PRODUCERS)]
+        for producer in producers:
+            producer.start()
+        try:
+            wait_until(lambda: len(confirmed) >= BEFORE, why="jobs are confirmed")
+            if how == "planned":
+                group.sentinels[0].asked("SENTINEL", "FAILOVER", SERVICE)
+            else:
+                old.pause()
+                heirs = [node.client() for node in group.nodes if node is not old]
+                wait_until(lambda: any(heir.role()[0] == b"master" for heir in heirs), timeout=30, why="one takes over")
+                old.resume()
+            group.await_other_primary(old)
+            wait_until(lambda: old.client().role()[0] == b"slave", timeout=60, why="the old primary is demoted")
+            known = len(confirmed)
+            wait_until(lambda: len(confirmed) >= known + AFTER, timeout=60, why="the new primary's jobs are confirmed")
+        finally:
+            over.set()
+            for producer in producers:
+                producer.join()
+
+        kept = group.primary.client()
+        assert [one for one in confirmed if not kept.exists(LANE.job(one))] == []
+
+
+@pytest.mark.parametrize("kind", [Fleet, AsyncFleet])
+async def test_who_still_reaches_the_old_primary_is_confirmed_nothing_and_moves(
+    registry: Registry, kind: type[Fleet | AsyncFleet]
+) -> None:
+    with SentinelServers(lines=(f"sentinel failover-timeout {SERVICE} 600000",)) as group:
+        old = group.await_whole().nodes[0]
+        producer = Either(kind(group.url, registry=registry, durability="replicated", durability_timeout=0.3))
+        first = await producer("submit", Job("Sum", "app.add", (1, 2)))
+        for node in group.nodes[1:]:  # the Sentinels can promote one, and cannot make the other one follow it
+            node.client().acl_setuser("default", enabled=True, commands=["-slaveof", "+slaveof|no"])
+        group.sentinels[0].asked("SENTINEL", "FAILOVER", SERVICE)
+        new = group.await_other_primary(old)
+        assert first.durability == "replicated"
+        assert old.client().role()[0] == b"master"
+        assert len(old.client().role()[2]) == 1  # one replica follows it still, and confirms
+
+        with pytest.raises(DurabilityUncertain):  # by what the producer knows of the heirs
+            await producer("submit", Job("Sum", "app.add", (1, 2), id="n1"))
+        producer.fleet.store.heirs = KnownHeirs()
+        with pytest.raises(DurabilityUncertain):  # by what the Sentinels say now
+            await producer("submit", Job("Sum", "app.add", (1, 2), id="n1"))
+        receipts = await producer.all("enqueue_many", [Job("Sum", "app.add", (1, 2), id="n2")])
+        await producer.close()
+
+        assert new.client().exists(LANE.job("default.0.n1"))
+        assert [type(one.error) for one in receipts] == [DurabilityUnavailable]  # nobody follows the new one
+
+
+@pytest.mark.parametrize("kind", [Fleet, AsyncFleet])
+async def test_a_silent_replica_is_waited_for_until_most_sentinels_call_it_down(
+    registry: Registry, kind: type[Fleet | AsyncFleet]
+) -> None:
+    with SentinelServers(down_after_ms=STAY_MS) as group:
+        silent = group.await_whole().nodes[1]
+        producer = Either(kind(group.url, registry=registry, durability="replicated", durability_timeout=0.3))
+        await producer("submit", Job("Sum", "app.add", (1, 2)))
+        silent.pause()
+        wanted = Job("Sum", "app.add", (1, 2), id="n1")
+
+        for sentinel in group.sentinels:
+            producer.fleet.store.heirs = KnownHeirs()  # ask now
+            if sentinel is not group.sentinels[2]:
+                with pytest.raises(DurabilityUncertain, match="not all replicas confirmed it"):
+                    await producer("submit", wanted)
+            sentinel.asked("SENTINEL", "SET", SERVICE, "down-after-milliseconds", "1000")
+            wait_until(partial(_calls_down, sentinel, silent.port), timeout=30, why="the Sentinel calls it down")
+        receipt = await producer("submit", wanted)
+        silent.resume()
+        await producer.close()
+
+        assert (receipt.created, receipt.durability) == (False, "replicated")
+
+
+def _calls_down(sentinel: Any, port: int | None) -> bool:
+    rows = [dict(zip(row[::2], row[1::2], strict=True)) for row in sentinel.asked("SENTINEL", "REPLICAS", SERVICE)]
+    return any("s_down" in row["flags"] for row in rows if row["port"] == str(port))

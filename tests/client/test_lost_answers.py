@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -54,6 +54,10 @@ class Losing:
     def exchange_as_made(self, parts: Iterator[Sequence[Command]]) -> list[Any]:
         """Likewise."""
         return self.exchange(list(chain.from_iterable(parts)))
+
+    def greet(self, *, leaves: bool) -> Mapping[str, str] | BaseException:
+        """What the server of a new connection says of itself."""
+        return self._link.greet(leaves=leaves)
 
     def close(self) -> None:
         """Let the connections go."""

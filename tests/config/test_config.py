@@ -31,7 +31,7 @@ DEFAULTS: dict[str, object] = {
     "buffer": 0,
     "on_full": "raise",
     "durability": "fast",
-    "durability_replicas": 1,
+    "durability_replicas": "all",
     "payload_store": None,
     "payload_threshold": 65_536,
     "payload_max": 64 * MIB,

@@ -258,3 +258,22 @@ def test_where_there_is_no_affinity_the_machine_is_counted(tmp_path: Path, monke
     monkeypatch.setattr(os, "cpu_count", lambda: 3)
 
     assert default_processes(cgroups=tmp_path, membership=tmp_path / "none") == 3
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("s3://AKIA123:secret@bucket/prefix", "s3://***@bucket/prefix"),
+        ("s3://AKIA123@bucket/prefix", "s3://***@bucket/prefix"),
+        ("s3://bucket/prefix?secret=x", "s3://bucket/prefix?secret=***"),
+        ("file:///srv/payloads", "file:///srv/payloads"),
+    ],
+)
+def test_the_id_of_an_access_key_is_masked(url: str, shown: str) -> None:
+    assert next(row for row in SETTINGS if row.name == "payload_store").show(url) == shown
+
+
+@pytest.mark.parametrize("value", ["0", 0, 101, "some", True, 1.5])
+def test_a_number_of_replicas_is_all_or_a_number(value: object) -> None:
+    with pytest.raises(ConfigError, match=r"durability_replicas .* use 'all', or a whole number"):
+        JobConfig(durability_replicas=value)  # type: ignore[arg-type]  # that is the point

@@ -27,7 +27,7 @@ QUEUES = ("qa", "qb", "qc", "qd", "qe")
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[ClusterServers]:
-    with ClusterServers("--appendonly", "yes", "--appendfsync", "always", is_replicated=False) as made:
+    with ClusterServers("--appendonly", "yes", "--appendfsync", "always", replicas=0) as made:
         yield made
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -105,6 +105,10 @@ class Repeating:
     def exchange_as_made(self, parts: Iterator[Sequence[Command]]) -> list[Any]:
         """Pass on as one."""
         return self.exchange(list(chain.from_iterable(parts)))
+
+    def greet(self, *, leaves: bool) -> Mapping[str, str] | BaseException:
+        """What the server of a new connection says of itself."""
+        return self._link.greet(leaves=leaves)
 
     def close(self) -> None:
         """Let the connections go."""

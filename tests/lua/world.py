@@ -56,6 +56,10 @@ class Eavesdropper:
         """Pass on as one, and listen."""
         return self.exchange(list(chain.from_iterable(parts)))
 
+    def greet(self, *, leaves: bool) -> Mapping[str, str] | BaseException:
+        """What the server of a new connection says of itself."""
+        return self._link.greet(leaves=leaves)
+
     def close(self) -> None:
         """Let the connections go."""
         self._link.close()

@@ -34,6 +34,8 @@ def channel(url: str, **options: Any) -> WebhookNotificationChannel:
         ("::127.0.0.1", False), ("2002:7f00:1::", False), ("64:ff9b::7f00:1", False), ("64:ff9b::5db8:d822", True),
         ("2001:db8::1", False), ("64:ff9b:1::7f00:1", False), ("fec0::1", False), ("feff::1", False),
         ("3fff::1", False), ("3fff:fff::1", False), ("192.88.99.1", False), ("::ffff:192.88.99.1", False),
+        ("168.63.129.16", False), ("::ffff:168.63.129.16", False), ("168.63.129.17", True),
+        ("100.100.100.200", False), ("192.0.0.192", False), ("fd00:ec2::254", False),  # metadata of other clouds
         ("3ffe::1", True), ("192.88.98.1", True),
     ],
 )  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobfleet import Fleet, Job
+from jobfleet import Fleet, Job, PayloadUnavailable
 from jobfleet.config import JobConfig
 from jobfleet.functions.registry import Registry
 from jobfleet.operations.doctor.payloads import payload_store
@@ -22,23 +22,47 @@ AWAY = "away: The payload store cannot be reached: PermissionError: no"
 
 
 @pytest.mark.parametrize(
-    ("own", "workers", "level", "text"),
+    ("own", "workers", "recorded", "level", "text"),
     [
-        ("", ["", ""], "ok", "No payload store is set; Redis holds all arguments and results."),
-        ("aa", ["aa", "pending"], "ok", "This process and 1 worker read the payload store aa."),
-        ("empty", ["empty"], "ok", "The payload store can be read; nothing was written to it yet."),
-        ("aa", ["empty"], "ok", "This process and 1 worker read the payload store aa."),
-        (AWAY, ["aa"], "fault", "The payload store cannot be reached: PermissionError: no"),
-        ("aa", ["aa", AWAY], "fault", "Workers cannot read the payload store: w1. The payload store cannot be reached"),
-        ("", ["aa"], "warning", "Workers have a payload store, and this process has none: w0."),
-        ("aa", ["aa", ""], "fault", "Workers have no payload store: w1."),
-        ("aa", ["bb", "aa"], "fault", "Workers see another payload store than this process: w0."),
+        ("aa", ["aa"], "aa", "ok", "This process and 1 worker read the payload store aa."),
+        (
+            "empty",
+            ["aa"],
+            "aa",
+            "fault",
+            "This process sees an empty payload store, and the payload store of the fleet",
+        ),
+        (
+            "bb",
+            ["bb"],
+            "aa",
+            "fault",
+            "This process sees the payload store bb, and the payload store of the fleet is aa",
+        ),
+        ("aa", ["empty", "aa"], "aa", "fault", "Workers see another payload store than aa, that of the fleet, or an"),
+        ("", ["", ""], "", "ok", "No payload store is set; Redis holds all arguments and results."),
+        ("aa", ["aa", "pending"], "", "ok", "This process and 1 worker read the payload store aa."),
+        ("empty", ["empty"], "", "ok", "The payload store can be read; nothing was written to it yet."),
+        ("aa", ["empty"], "", "ok", "This process and 1 worker read the payload store aa."),
+        (AWAY, ["aa"], "", "fault", "The payload store cannot be reached: PermissionError: no"),
+        (
+            "aa",
+            ["aa", AWAY],
+            "",
+            "fault",
+            "Workers cannot read the payload store: w1. The payload store cannot be",
+        ),
+        ("", ["aa"], "", "warning", "Workers have a payload store, and this process has none: w0."),
+        ("aa", ["aa", ""], "", "fault", "Workers have no payload store: w1."),
+        ("aa", ["bb", "aa"], "", "fault", "Workers see another payload store than this process: w0."),
     ],
 )
-def test_each_way_in_which_a_store_is_not_shared(own: str, workers: list[str], level: str, text: str) -> None:
+def test_each_way_in_which_a_store_is_not_shared(
+    own: str, workers: list[str], recorded: str, level: str, text: str
+) -> None:
     alive = tuple(WorkerInfo(f"w{number}", payloads=store) for number, store in enumerate(workers))
 
-    finding = payload_store(Checkup(JobConfig(), 0, workers=alive, payloads=own))
+    finding = payload_store(Checkup(JobConfig(), 0, workers=alive, payloads=own, payloads_recorded=recorded))
 
     assert (finding.level, finding.seen[: len(text)]) == (level, text)
     assert bool(finding.remedy) is (level != "ok")
@@ -59,5 +83,6 @@ def test_a_worker_reports_the_store_that_it_reads(
             lambda: any(one.payloads not in ("", "pending") for one in fleet.workers()), timeout=LONG, why="it reports"
         )
         assert finding(fleet).startswith("ok: payloads: This process and 1 worker read the payload store ")
-        other.enqueue(Job("j", "test.repeat", (LARGE,), delay=3600))
-        assert finding(other).startswith("fault: payloads: Workers see another payload store than this process: ")
+        with pytest.raises(PayloadUnavailable, match="leads this process to an empty one"):
+            other.enqueue(Job("j", "test.repeat", (LARGE,), delay=3600))
+        assert finding(other).startswith("fault: payloads: This process sees an empty payload store, and the payload")

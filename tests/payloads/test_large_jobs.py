@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,9 @@ from jobfleet import (
     PayloadUnavailable,
 )
 from jobfleet.functions.registry import Registry
+from jobfleet.payloads.payloads import IDENTITY
 from jobfleet.store.keys import Keyspace
+from tests.client.either import Either
 from tests.payloads.conftest import LARGE, end_of, objects
 from tests.support.fleet import LONG, Programs
 from tests.support.waiting import wait_until
@@ -229,3 +233,87 @@ def test_the_keyring_encrypts_what_is_in_the_store(
 
     assert len(objects(root)) == 4
     assert not any(b"xxxx" in (root / key).read_bytes() for key in objects(root))
+
+
+RECORDED = "{jobfleet}:payload-store"
+
+
+@pytest.mark.parametrize("kind", [Fleet, AsyncFleet])
+async def test_a_store_whose_mount_is_missing_is_not_founded_again(
+    kind: type[Fleet | AsyncFleet], fleet: Fleet, redis_url: str, registry: Registry, settings: dict[str, Any],
+    working: Working, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("jobfleet.worker.run.writes.stored_results.PAUSES", (0.01,))
+    first = await asyncio.to_thread(fleet.enqueue, Job("large", "test.repeat", (LARGE,)))
+    root.rename(tmp_path / "unmounted")
+    root.mkdir()  # the mount point
+    late = Either(kind(redis_url, registry=registry, **settings))
+    with pytest.raises(
+        PayloadUnavailable, match=r"to an empty one, and the payload store of the fleet is \w+: mount it"
+    ):
+        await late("enqueue", Job("large", "test.repeat", (LARGE,)))
+    small = await late("enqueue", Job("small", "test.repeat", ("x",), {"times": 5000}))
+    findings = await asyncio.to_thread(_in_another_program, fleet, first, small, working, registry, settings)
+    left = objects(root), list(root.iterdir())
+    root.rmdir()
+    (tmp_path / "unmounted").rename(root)
+    await late("enqueue", Job("large", "test.repeat", (LARGE,), delay=60))  # the same program
+    await late.close()
+
+    def ends() -> list[object]:
+        with working():
+            return [end_of(fleet, first).result, fleet.poll(small).result]  # the latter is in Redis
+
+    assert await asyncio.to_thread(ends) == [LARGE, LARGE]
+    assert left == ([], [])
+    assert findings[0].startswith("fault: payloads: This process sees an empty payload store, and the payload store of")
+
+
+def _in_another_program(
+    fleet: Fleet, first: str, small: str, working: Working, registry: Registry, settings: dict[str, Any]
+) -> list[str]:
+    """Start a worker; wait until it has parked the first job and run the small one. Return what `doctor` finds."""
+    with Fleet(fleet.config.url, registry=registry, **settings) as other, working(of=other):
+        end_of(other, small)
+        wait_until(lambda: fleet.poll(first).parked_since, timeout=LONG, why="it is parked")
+        return [str(one) for one in other.doctor().findings if one.check == "payloads"]
+
+
+def test_a_store_of_an_earlier_release_is_adopted_once(
+    redis_url: str, registry: Registry, settings: dict[str, Any], raw: redis.Redis, root: Path, tmp_path: Path
+) -> None:
+    root.mkdir()
+    (root / IDENTITY).write_text("0123456789abcdef")  # as earlier releases have left it, with nothing in Redis
+    with Fleet(redis_url, registry=registry, **settings) as fleet:
+        fleet.enqueue(Job("large", "test.repeat", (LARGE,)))
+    elsewhere = settings | {"payload_store": f"file://{tmp_path}/other"}
+    with Fleet(redis_url, registry=registry, **elsewhere) as fleet, pytest.raises(PayloadUnavailable) as caught:
+        fleet.enqueue(Job("large", "test.repeat", (LARGE,)))
+
+    assert raw.get(RECORDED) == b"0123456789abcdef"
+    assert f"delete the key {RECORDED} in Redis" in str(caught.value)
+    assert not (tmp_path / "other").exists()
+
+
+def test_programs_that_found_a_store_at_the_same_time_agree(
+    redis_url: str, registry: Registry, settings: dict[str, Any], raw: redis.Redis, root: Path
+) -> None:
+    count = 8
+    start = threading.Barrier(count)
+
+    def enqueue(_: int) -> str:
+        with Fleet(redis_url, registry=registry, **settings) as fleet:
+            start.wait()
+            while True:
+                try:
+                    return fleet.enqueue(Job("large", "test.repeat", (LARGE,)))
+                except PayloadUnavailable:  # another one is about to found it
+                    continue
+
+    with ThreadPoolExecutor(count) as pool:
+        ids = list(pool.map(enqueue, range(count)))
+
+    with Fleet(redis_url, registry=registry, **settings) as fleet:
+        assert {fleet.details(one).args for one in ids} == {(LARGE,)}
+    recorded = raw.get(RECORDED)
+    assert recorded == (root / IDENTITY).read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from jobfleet import AsyncFleet, BufferFull, DurabilityUnavailable, Fleet, Job, PayloadUnavailable
 from jobfleet.functions.registry import Registry
+from jobfleet.payloads.payloads import Payloads
 from tests.client.either import Either
 from tests.payloads.conftest import LARGE, objects
 from tests.support.server import RedisServer
@@ -34,6 +36,7 @@ async def producer(
     durable.flush()
     client = Either(request.param(durable.url, registry=registry, patience=0, buffer=3, **settings))
     await client("enqueue", job("small"))
+    Payloads(client.fleet.config).found()
     yield client
     await client.close()
 
@@ -87,6 +90,7 @@ async def test_a_buffer_keeps_references_and_flushes_them(producer: Either, dura
 async def test_a_job_is_not_kept_while_the_payload_store_is_away_too(
     producer: Either, durable: RedisServer, root: Path
 ) -> None:
+    shutil.rmtree(root)
     root.write_text("a file in place of the folder")
     durable.kill()
     try:

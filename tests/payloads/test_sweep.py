@@ -15,6 +15,7 @@ import pytest
 
 from jobfleet import Fleet, Job
 from jobfleet.functions.registry import Registry
+from jobfleet.payloads.payloads import Payloads
 from jobfleet.services.duties import payloads as duty
 from jobfleet.services.duties.payloads import PayloadSweep
 from jobfleet.store.aio import AsyncStore
@@ -169,7 +170,9 @@ def test_young_objects_and_other_files_stay(fleet: Fleet, root: Path) -> None:
 def test_a_turn_is_bounded_and_the_next_one_continues(
     fleet: Fleet, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fleet.context.payloads.stow("default.0.gone", "a", b"\x01\x00\x00\x00\x00\x01\x80" + b"x")  # type: ignore[union-attr]
+    payloads = Payloads(fleet.config)
+    payloads.found()
+    payloads.stow("default.0.gone", "a", b"\x01\x00\x00\x00\x00\x01\x80" + b"x")
     age(root)
     monkeypatch.setattr(duty, "MOST", 100)
 

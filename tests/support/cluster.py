@@ -1,4 +1,4 @@
-"""A cluster for tests: three primaries with a replica each, on free ports of loopback."""
+"""A cluster for tests: by default three primaries with a replica each, on free ports of loopback."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class ClusterServers:
     Args:
         arguments: Further arguments of the nodes.
         primaries: How many primaries.
-        is_replicated: Whether each has a replica.
+        replicas: How many replicas each has.
         tls: All speak TLS, with these certificates.
 
     Attributes:
@@ -72,13 +72,11 @@ class ClusterServers:
         url: Where to connect.
     """
 
-    def __init__(
-        self, *arguments: str, primaries: int = 3, is_replicated: bool = True, tls: Certificates | None = None
-    ) -> None:
+    def __init__(self, *arguments: str, primaries: int = 3, replicas: int = 1, tls: Certificates | None = None) -> None:
         self.nodes: list[Node] = []
-        self._primaries = primaries
+        self._primaries, self._replicas = primaries, replicas
         try:
-            self.nodes += [Node(*arguments, tls=tls) for _ in range(primaries * (1 + is_replicated))]
+            self.nodes += [Node(*arguments, tls=tls) for _ in range(primaries * (1 + replicas))]
             self._join()
         except BaseException:
             self.stop()
@@ -96,7 +94,7 @@ class ClusterServers:
             node.asked("CLUSTER ADDSLOTSRANGE", SLOTS * index // count, last)
         for node in self.nodes[1:]:
             self.nodes[0].asked("CLUSTER MEET", "127.0.0.1", node.port, node.bus)
-        for primary, replica in zip(primaries, replicas, strict=False):  # there may be no replicas
+        for primary, replica in zip(primaries * self._replicas, replicas, strict=True):
             wait_until(partial(_knows, replica, primary.id), timeout=NEEDS, why="the replica knows its primary")
             replica.asked("CLUSTER REPLICATE", primary.id)
         self.await_whole()
@@ -108,12 +106,11 @@ class ClusterServers:
         return self
 
     def _is_whole(self, node: Node) -> bool:
-        is_replicated = len(self.nodes) > self._primaries
         rows = node.asked("CLUSTER SLOTS")
-        if node.info()["cluster_state"] != "ok" or {len(row) for row in rows} != {3 + is_replicated}:
+        if node.info()["cluster_state"] != "ok" or {len(row) for row in rows} != {3 + self._replicas}:
             return False
         info = str(node.asked("INFO", "replication"))
-        return not is_replicated or "state=online" in info or "master_link_status:up" in info
+        return not self._replicas or info.count("state=online") == self._replicas or "master_link_status:up" in info
 
     def flush(self) -> None:
         """Delete all keys and scripts."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -79,6 +79,10 @@ class FlakyLink:
         self._faults.note(commands)
         return self._faults.withhold(commands) or self._faults.lose(self._link.exchange_as_made(iter(made)))
 
+    def greet(self, *, leaves: bool) -> Mapping[str, str] | BaseException:
+        """What the server of a new connection says of itself."""
+        return self._link.greet(leaves=leaves)
+
     def close(self) -> None:
         """Let the connections go."""
         self._link.close()
@@ -118,6 +122,10 @@ class AsyncFlakyLink:
     async def look_again(self) -> None:
         """See which server the address leads to now."""
         await self._link.look_again()
+
+    async def greet(self, *, leaves: bool) -> Mapping[str, str] | BaseException:
+        """What the server of a new connection says of itself."""
+        return await self._link.greet(leaves=leaves)
 
     async def close(self) -> None:
         """Let the connections go."""

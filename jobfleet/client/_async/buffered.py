@@ -103,7 +103,7 @@ class AsyncBuffered:
             answer = self.buffer.unkept(sent, reason)
             if answer is not None:
                 return answer
-            sent = await drive(self._client.store, stored(self._client.context, sent))
+            sent = await drive(self._client.store, stored(self._client.context, sent, is_away=True))
         return self.buffer.keep(sent, at, reason)
 
     async def _directly(self, job: Job, why: str) -> Receipt:

@@ -104,7 +104,7 @@ class Buffered:
             answer = self.buffer.unkept(sent, reason)
             if answer is not None:
                 return answer
-            sent = drive_blocking(self._client.store, stored(self._client.context, sent))
+            sent = drive_blocking(self._client.store, stored(self._client.context, sent, is_away=True))
         return self.buffer.keep(sent, at, reason)
 
     def _directly(self, job: Job, why: str) -> Receipt:

@@ -11,6 +11,7 @@ from jobfleet.operations.explain.reasons import counted
 PENDING = "pending"
 AWAY = "away: "
 EMPTY = "empty"
+MOUNT = "Mount the store on these machines, or correct payload_store there."
 REMEDY = "Give all processes the same payload_store, and mount it on every machine."
 
 
@@ -33,6 +34,13 @@ def payload_store(seen: Checkup) -> Finding:
         return Finding("payloads", Level.WARNING, text, REMEDY)
     if without := those(lambda store: not store):
         return Finding("payloads", Level.FAULT, f"Workers have no payload store: {without}.", REMEDY)
+    if recorded := seen.payloads_recorded:
+        if seen.payloads != recorded:
+            text = f"This process sees {_shown(seen.payloads)}, and the payload store of the fleet is {recorded}."
+            return Finding("payloads", Level.FAULT, text, MOUNT)
+        if other := those(lambda store: store != recorded):
+            text = f"Workers see another payload store than {recorded}, that of the fleet, or an empty one: {other}."
+            return Finding("payloads", Level.FAULT, text, MOUNT)
     if other := those(lambda store: store != seen.payloads and EMPTY not in (store, seen.payloads)):
         return Finding(
             "payloads", Level.FAULT, f"Workers see another payload store than this process: {other}.", REMEDY
@@ -41,3 +49,7 @@ def payload_store(seen: Checkup) -> Finding:
         return Finding("payloads", Level.OK, "The payload store can be read; nothing was written to it yet.")
     text = f"This process and {counted(len(workers), 'worker')} read the payload store {seen.payloads}."
     return Finding("payloads", Level.OK, text)
+
+
+def _shown(store: str) -> str:
+    return "an empty payload store" if store == EMPTY else f"the payload store {store}"

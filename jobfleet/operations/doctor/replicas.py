@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from jobfleet.model.option_types import FAST
 from jobfleet.operations.doctor.findings import Finding, Level
 from jobfleet.operations.doctor.server import ALLOW_INFO, NOT_REPORTED
 from jobfleet.operations.doctor.snapshot import Checkup
 from jobfleet.operations.explain.reasons import counted
 from jobfleet.store.round_trip.barrier import REPLICATED
+from jobfleet.store.round_trip.heirs import is_unguarded
 
+UNGUARDED = (
+    "Jobs of durability='fast' go to a primary that accepts them without its replicas. If it is cut off, it continues, "
+    "and a failover loses most of what it has accepted meanwhile."
+)
+GUARD = "Set min-replicas-to-write 1 and min-replicas-max-lag 2 on all nodes."
 SILENT = 10
 """Seconds without a word from a replica. A healthy one acknowledges every second."""
 
@@ -21,10 +28,12 @@ def replicas(seen: Checkup) -> Finding:
         return Finding("replicas", Level.NOTE, NOT_REPORTED, ALLOW_INFO)
     if role != "master":
         return Finding("replicas", Level.FAULT, "This server is a replica.", "Set --url / JOBFLEET_URL to the primary.")
+    if seen.config.fails_over and FAST in seen.levels and is_unguarded(seen.info):
+        return Finding("replicas", Level.FAULT, UNGUARDED, GUARD)
     every = list(_replicas(seen.info))
     away = [one for one in every if not _is_in_step(one)]
     text = f"{counted(len(every), 'replica')} in step." if every else "There is no replica."
-    needed = seen.config.durability_replicas
+    needed = max(1, seen.config.confirming_replicas)
     if REPLICATED in seen.levels and len(every) - len(away) < needed:
         text = f"{counted(len(every) - len(away), 'replica')} in step, but durability='replicated' needs {needed}."
         remedy = "Jobs of that durability are refused: start replicas, or lower durability_replicas."
@@ -45,11 +54,10 @@ def _watched(seen: Checkup, text: str, *, has_replicas: bool) -> Finding | None:
     if not has_replicas:
         text = "The primary has no replica, so the Sentinels cannot replace it."
         return Finding("replicas", Level.WARNING, text, "Start a replica of it.")
-    if "min_slaves_good_slaves" in seen.info:
+    if not is_unguarded(seen.info):
         return None
     text += " A primary that is cut off would accept writes that a failover drops."
-    remedy = "Set min-replicas-to-write 1 and min-replicas-max-lag 2 on all nodes."
-    return Finding("replicas", Level.NOTE, text, remedy)
+    return Finding("replicas", Level.NOTE, text, GUARD)
 
 
 def _replicas(info: Mapping[str, str]) -> Iterator[Mapping[str, str]]:

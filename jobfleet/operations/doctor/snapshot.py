@@ -34,6 +34,7 @@ from jobfleet.samples.resolution import FINE, SECOND_US
 from jobfleet.store.call import Call
 from jobfleet.store.calls import cron, doctor, inspect, journal, limit, presence, samples
 from jobfleet.store.calls.doctor import Leased, Leases, Locks, Topology, topology
+from jobfleet.store.calls.enqueue import payload_store
 from jobfleet.store.calls.paused import read_functions
 from jobfleet.store.fleet import whole
 from jobfleet.store.job_rows import Waiting
@@ -126,6 +127,7 @@ class Checkup:
         damage: What cannot be read in the keys of the fleet.
         topology: The nodes of the cluster, if it is one.
         payloads: The payload store that this process reads; see `WorkerInfo.payloads`.
+        payloads_recorded: The identity of the fleet's payload store, as Redis has it; empty if it has none.
         sql_outbox: The rows of the transactional outbox; the error if they cannot be read; None without an outbox.
         relayed: The databases whose outboxes live reapers relay, one for each relay.
         away: The lanes whose node of the cluster does not reply, by node; they are not in `lanes`.
@@ -155,6 +157,7 @@ class Checkup:
     damage: tuple[str, ...] = ()
     topology: Topology = field(default_factory=Topology)
     payloads: str = ""
+    payloads_recorded: str = ""
     sql_outbox: SqlOutbox | str | None = None
     relayed: tuple[str, ...] = ()
     away: Mapping[str, tuple[Lane, ...]] = field(default_factory=dict)
@@ -267,6 +270,7 @@ def take(context: FleetContext, *, is_open: bool | None = None) -> Operation[Che
         damage=tuple(damage),
         topology=seen_nodes,
         payloads=(yield from payloads.seen(context)),
+        payloads_recorded=value((yield (payload_store(context.keys),))),
         sql_outbox=(yield from _sql_outbox(context)),
         relayed=relayed_by(context.config, attended),
         away=away,

@@ -105,14 +105,14 @@ def _placed(context: FleetContext, sent: Submission, *, is_recurring: bool) -> O
     return (yield from stored(context, sent))
 
 
-def stored(context: FleetContext, sent: Submission) -> Operation[Submission]:
-    """Put the arguments of a prepared job into the payload store, if they are large and not there yet.
+def stored(context: FleetContext, sent: Submission, *, is_away: bool = False) -> Operation[Submission]:
+    """Put the arguments of a prepared job into the payload store, if they are large and not there yet; see `stow`.
 
     Raises:
         PayloadUnavailable: The store cannot be reached.
     """
     entry = sent.entry
-    envelope = yield from stow(context, entry.id, entry.envelope)
+    envelope = yield from stow(context, entry.id, entry.envelope, is_away=is_away)
     return sent._replace(entry=entry._replace(envelope=envelope))
 
 

@@ -6,12 +6,17 @@ import logging
 from secrets import token_hex
 
 from jobfleet.codec import decode, encode
-from jobfleet.errors import EncodingError, InvalidJob, JobNotFound
+from jobfleet.errors import DurabilityUncertain, EncodingError, InvalidJob, JobNotFound
 from jobfleet.functions.waiting.waits import check_signal
+from jobfleet.model.option_types import FAST, LEVELS
 from jobfleet.model.signal_token import job_of_token, token_hash
+from jobfleet.operations.durability import WITHOUT_LEVELS, check_level, durably
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, value
+from jobfleet.store.call import Call
 from jobfleet.store.calls import steps as calls
+from jobfleet.store.calls.enqueue import level
+from jobfleet.store.keys import Lane
 
 log: logging.Logger = logging.getLogger("jobfleet")
 TOKEN = "t:"
@@ -42,10 +47,14 @@ def signal(
         nonce: The same in each repetition; empty for a new one.
         has_token: Whether it is the signal of a token.
 
+    The signal has the durability of the queue, else of the fleet.
+
     Raises:
         JobNotFound: The job is not known.
         InvalidJob: The name is wrong, or the job keeps too much already.
         EncodingError: The value cannot be encoded.
+        DurabilityUnavailable: The server cannot provide that durability; nothing was sent.
+        DurabilityUncertain: It was sent, and not confirmed; send it again.
     """
     check_signal(name)
     record = encode(sent, limits=context.limits, what="signal")
@@ -53,7 +62,13 @@ def signal(
     ttl_ms = round(max(config.failed_result_ttl, config.dead_ttl) * 1000)
     lane, nonce = context.keys.lane_of(job_id), nonce or token_hex(8)
     call = calls.signal(lane, job_id, name, record, by=by, nonce=nonce, ttl_ms=ttl_ms, has_token=has_token)
-    letter = value((yield (call,)))
+    durable = yield from _level_of(context, lane)
+    yield from check_level(context, durable, lane)
+    done = yield from durably(context, lane, (durable,) if durable else (), _sent(call))
+    letter = done.value
+    if not done.is_reached and letter not in "um":
+        why = f"not confirmed (durability={durable!r}); send it again."
+        raise DurabilityUncertain(job_id, f"The signal {name!r} of {job_id} was sent, but {why}")
     if letter == "u":
         raise JobNotFound(job_id)
     if letter == "m":
@@ -63,6 +78,22 @@ def signal(
             field="signal",
         )
     return bool(letter == "s")
+
+
+def _sent(call: Call[str]) -> Operation[str]:
+    letter: str = value((yield (call,)))
+    return letter
+
+
+def _level_of(context: FleetContext, lane: Lane) -> Operation[str]:
+    """The durability of what is written for jobs of a lane by others than their producer; empty for ``fast``."""
+    if context.ignores_levels or context.config.url.startswith(WITHOUT_LEVELS):
+        return ""
+    if context.has_queue(lane.queue):
+        return context.levels.get(lane.queue, "")
+    found: str = value((yield (level(lane),)))
+    found = found if found in LEVELS else context.config.durability
+    return "" if found == FAST else found
 
 
 def has_steps(context: FleetContext, job_id: str) -> Operation[bool]:

@@ -24,6 +24,7 @@ from jobfleet.payloads.store import StoredObject
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls import inspect
+from jobfleet.store.calls.enqueue import payload_store
 from jobfleet.store.job_rows import Dead, Final, Found, InRun, InWait
 from jobfleet.store.keys import Keyspace, Lane
 
@@ -64,6 +65,10 @@ class PayloadSweep:
             return 0
 
     async def _sweep(self, payloads: Payloads) -> int:
+        recorded, here = await self._store.run(payload_store(self._keys)), await in_thread(payloads.identity)
+        if recorded not in ("", here):  # its jobs are those of another fleet
+            log.warning("payloads.unswept the store is %s, and that of the fleet is %s", here or "empty", recorded)
+            return 0
         old = await self._next_old(payloads)
         by_lane: dict[Lane, dict[str, list[str]]] = {}
         dead: list[str] = []

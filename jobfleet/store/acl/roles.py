@@ -127,13 +127,15 @@ def _named(text: str) -> frozenset[str]:
 
 
 ENQUEUES = _named(
-    """block block_many consumers debounce enqueue enqueue_plain follow join keep_flow level listen mark open_queue
-    steps unblock watch"""
+    """block block_many consumers debounce enqueue enqueue_plain follow found_store join keep_flow level listen mark
+    open_queue steps unblock watch"""
 )
 CANCELS = _named("cancel replace")
 """They write endings of jobs, and records of runs."""
-SIGNALS = _named("fleet outcomes server signal status steps")
-ASKS = _named("chunks explain fleet flow kinds letter lines outcomes parents queues results server status")
+SIGNALS = _named("fleet level mark outcomes payload_store server signal status steps")
+ASKS = _named(
+    "chunks explain fleet flow kinds letter lines outcomes parents payload_store queues results server status"
+)
 RUNS = _named(
     """acquire_lock beat bury children claim declare drop_steps emit_chunks ended_runs extend_flow gates granted keep
     keep_stacks know leave leave_gates log note_wait pass_gates progress put_back register release_lock renew
@@ -200,7 +202,7 @@ def roles() -> tuple[Role, ...]:
             publishes=(*HEARD, CONTROL),
             hears=HEARD,
         ),
-        Role("approver", "sends signals to jobs", SIGNALS, commands=LISTENS, hears=HEARD),
+        Role("approver", "sends signals to jobs", SIGNALS, commands=(*LISTENS, *CONFIRMS), hears=HEARD),
         worker,
         reaper,
         _both(

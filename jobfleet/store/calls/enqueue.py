@@ -173,16 +173,27 @@ def _debounced(reply: Reply) -> tuple[str, bool]:
     return reply[0].decode(), len(reply) > 1 and int(reply[2]) > int(reply[1])
 
 
-def mark(lane: Lane) -> Call[None]:
+def mark(lane: Lane) -> Call[str]:
     """Write once, so that a wait that follows covers all earlier writes, also those of other connections.
 
-    WAIT and WAITAOF wait for the last write of their own connection. A call that is repeated may write nothing.
+    WAIT and WAITAOF wait for the last write of their own connection. A call that is repeated may write nothing. The
+    value is the replication id of the server; it is empty if the user may not ask for it.
     """
-    return Call(load("mark"), (lane.barrier,), (), _nothing)
+    return Call(load("mark"), (lane.barrier,), (), lambda reply: reply[1].decode())
 
 
-def _nothing(_: Reply) -> None:
-    return None
+def found_store(keys: Keyspace, identity: str) -> Call[str]:
+    """Record the identity of the payload store, unless one is recorded; return the one that is."""
+    return Call(load("found_store"), (keys.payload_store,), (identity,), _identity)
+
+
+def payload_store(keys: Keyspace) -> Call[str]:
+    """Return the recorded identity of the payload store; empty if there is none."""
+    return Call(load("payload_store"), (keys.payload_store,), (), _identity)
+
+
+def _identity(reply: Reply) -> str:
+    return str(reply[1].decode("utf-8", "replace"))
 
 
 def level(lane: Lane) -> Call[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 from weakref import WeakSet
@@ -181,6 +181,24 @@ class AsyncSocketLink:
         except LINK_ERRORS:
             return  # the next call gets the error
         await self.pool.replace_oldest(connection)
+
+    async def greet(self, *, leaves: bool) -> Mapping[str, str] | BaseException:
+        """Return the INFO of the server that a new connection leads to; empty if the user may not ask."""
+        if leaves:
+            await self.pool.drop_idle()
+        connection = None
+        try:
+            async with asyncio.timeout(self._timeout):
+                connection = self._make()
+                await connection.connect()
+                await connection.send_command(*ASKED)
+                return info_of(await connection.read_response(disable_decoding=True))
+        except NoPermissionError:
+            return {}
+        except LINK_ERRORS as error:
+            return answered(error)
+        finally:
+            await disconnect(connection)
 
     async def _drop_broken(self, connection: Any) -> None:
         """Close a broken connection, and the idle ones, which are probably broken too."""

@@ -6,7 +6,7 @@ retry.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 from redis.exceptions import ReadOnlyError, RedisError
@@ -38,6 +38,13 @@ class Link(Protocol):
     def exchange_as_made(self, parts: Iterator[Sequence[Command]]) -> list[Any]:
         """Send each non-empty part as soon as it is made; return a reply or an exception for each command."""
 
+    def greet(self, *, leaves: bool) -> Mapping[str, str] | BaseException:
+        """Return the INFO of the server that a new connection leads to; empty without permission, or of a cluster.
+
+        Args:
+            leaves: Whether to close the idle connections, because they lead to another server.
+        """
+
     def close(self) -> None:
         """Close the connections."""
 
@@ -60,6 +67,9 @@ class AsyncLink(Protocol):
 
     async def look_again(self) -> None:
         """Check which server the address leads to now; close connections that lead to another one."""
+
+    async def greet(self, *, leaves: bool) -> Mapping[str, str] | BaseException:
+        """Return the INFO of the server that a new connection leads to; see `Link.greet`."""
 
     async def close(self) -> None:
         """Close the connections."""

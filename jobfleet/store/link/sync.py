@@ -106,6 +106,20 @@ class SocketLink:
             raise
         return connection
 
+    def greet(self, *, leaves: bool) -> Mapping[str, str] | BaseException:
+        """Return the INFO of the server that a new connection leads to; empty if the user may not ask."""
+        if leaves:
+            self.pool.close()
+        connection = self._make()
+        try:
+            connection.connect()
+            connection.send_command(*ASKED)
+            return _reply_to_greeting(connection)
+        except LINK_ERRORS as error:
+            return answered(error)
+        finally:
+            connection.disconnect()
+
     def close(self) -> None:
         """Close the connections."""
         self.pool.close()

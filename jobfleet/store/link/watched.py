@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jobfleet.errors import StoreUnavailable
@@ -37,6 +37,10 @@ class WatchedLink:
         commands: list[Command] = []
         replies = self._link.exchange_as_made(_seen(parts, commands, self._watcher))
         return self._watcher.received(commands, replies)
+
+    def greet(self, *, leaves: bool) -> Mapping[str, str] | BaseException:
+        """Return the INFO of the server that a new connection leads to."""
+        return self._link.greet(leaves=leaves)
 
     def close(self) -> None:
         """Close the connections."""
@@ -87,6 +91,10 @@ class AsyncWatchedLink:
     async def look_again(self) -> None:
         """Check which server the address leads to now; close connections that lead to another one."""
         await self._link.look_again()
+
+    async def greet(self, *, leaves: bool) -> Mapping[str, str] | BaseException:
+        """Return the INFO of the server that a new connection leads to."""
+        return await self._link.greet(leaves=leaves)
 
     async def close(self) -> None:
         """Close the connections."""

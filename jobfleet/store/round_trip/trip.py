@@ -1,23 +1,21 @@
 """One round trip as a generator: the common logic of `Store` and `AsyncStore`.
 
-It yields the next step, a list of commands to exchange or seconds to wait, and receives the replies. Every call is safe
-to repeat, so a call without a reply is sent again.
+It yields the next step (a list of commands to exchange, seconds to wait, or an inquiry) and receives the replies. Every
+call is safe to repeat, so a call without a reply is sent again.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict
+from typing import Any, NamedTuple, Protocol, TypedDict
 
 from jobfleet.clock import monotonic
 from jobfleet.errors import JobfleetError, ScriptContractError, StoreUnavailable
 from jobfleet.store.call import BY_SCRIPT, LATE, LONGER, Call, Command, Key, Spelling
+from jobfleet.store.round_trip.barrier import AskHeirs, Barrier, Heirs
 from jobfleet.store.round_trip.replies import Remedy, read, remedy, sources_once, translate, unavailable
 from jobfleet.store.server.clock import ASK, ServerClock
-
-if TYPE_CHECKING:
-    from jobfleet.store.round_trip.barrier import Barrier
 
 FIRST_WAIT = 0.05
 LONGEST_WAIT = 1.0
@@ -26,7 +24,7 @@ REMEMBERED = 1.0
 
 guard: Any = None
 """Wraps the function that formats calls, in a process that must not write; see `read_only`."""
-Step = list[Command] | float
+Step = list[Command] | float | AskHeirs
 Trip = Generator[Step, list[Any] | None, list[Any]]
 
 
@@ -109,6 +107,7 @@ class Making:
 
     Attributes:
         barrier: The barrier that was sent; None if there was none.
+        heirs: The heirs of the primary, if the store knows them; without them, the barrier is sent later.
         is_reached: Whether it was reached.
         calls: The calls that were made, without the mark of the barrier.
         since: The time of the last one.
@@ -116,7 +115,7 @@ class Making:
             have been read. Otherwise the replies would stay on the connection, and the error would look like one of it.
     """
 
-    __slots__ = ("_closing", "_source", "barrier", "calls", "error", "is_reached", "since", "took")
+    __slots__ = ("_closing", "_source", "barrier", "calls", "error", "heirs", "is_reached", "since", "took")
 
     def __init__(
         self, source: Iterator[Sequence[Call[Any]]], closing: Callable[[], Barrier | None] = lambda: None
@@ -124,6 +123,7 @@ class Making:
         self._source = source
         self._closing = closing
         self.barrier: Barrier | None = None
+        self.heirs: Heirs | None = None
         self.is_reached: bool = False
         self.took: float = 0.0
         self.calls: list[Call[Any]] = []
@@ -141,6 +141,7 @@ class Making:
                 yield commands
             self.barrier = self._closing() if self.calls else None
             if self.barrier is not None:
+                self.barrier = self.barrier._replace(heirs=self.heirs)
                 yield [*map(spell, self.barrier.marks(self.calls)), *self.barrier.waits]
         except Exception as error:  # noqa: BLE001 - `ended` raises it for the caller
             self.error = error

@@ -7,7 +7,7 @@ failover as it follows any lost connection.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import redis.asyncio.sentinel
@@ -28,6 +28,8 @@ from jobfleet.store.server.sentinel_url import MODEL, PORT, SentinelGroup
 
 _Pool: Any = redis.sentinel.SentinelConnectionPool  # redis-py types neither
 _AsyncPool: Any = redis.asyncio.sentinel.SentinelConnectionPool
+Ask = Callable[[Any, str], Any]
+"""Makes the pipeline of questions to a Sentinel."""
 SPARED = 10.0
 """Seconds for which a Sentinel that did not reply is not asked again, as long as another one replies."""
 
@@ -100,6 +102,40 @@ class Inquiry:
             return max(names).address
         raise _explained([one for one in replies if isinstance(one, Exception)], service)
 
+    def heirs(self, service: str, found: Iterable[Sequence[Any]]) -> int | Exception:
+        """How many replicas may take over from the primary: those that no majority of the Sentinels calls down.
+
+        A minority may be cut off together with the primary, so its word does not count.
+
+        Args:
+            service: The name of the primary.
+            found: The replies of the Sentinels to `_ask_heirs`.
+
+        Returns:
+            The number; an error if no Sentinel has replied.
+        """
+        total, unnamed, down = 0, 0, dict[Address, int]()
+        names: list[Named] = []
+        errors: list[Exception] = []
+        for replies in found:
+            wrong = next((one for one in replies[:2] if isinstance(one, Exception)), None)
+            group = None if wrong is not None else replies[0].get(service)
+            if group is None:
+                errors.append(wrong or _not_named(service))
+                continue
+            total = max(total, group["num-other-sentinels"] + 1)
+            names.append(Named(group["config-epoch"], replies[1]))
+            if isinstance(replies[2], Exception):  # the user may not ask for them: each of them counts
+                unnamed = max(unnamed, group["num-slaves"])
+                continue
+            for row in replies[2]:
+                address = (row["ip"], row["port"])
+                down[address] = down.get(address, 0) + row["is_sdown"]
+        if not names:
+            return _explained(errors, service)
+        down.pop(max(names).address, None)
+        return max(unnamed, sum(count <= total // 2 for count in down.values()))
+
 
 class Sentinels(Inquiry):
     """Asks the Sentinels of a group, for redis-py's pool.
@@ -112,18 +148,22 @@ class Sentinels(Inquiry):
         found: list[Named | Exception] = []
         for part in self.hosts():
             if not any(isinstance(one, Named) for one in found):
-                found += [self._named_by(host, service) for host in part]
+                found += [self.named(service, host, self._asked(host, service, _ask)) for host in part]
         return self.chosen(service, found)
 
-    def _named_by(self, host: Address, service: str) -> Named | Exception:
+    def count_heirs(self, service: str) -> int | Exception:
+        """Return how many replicas may take over from the primary; an error if no Sentinel replies."""
+        return self.heirs(service, [self._asked(host, service, _ask_heirs) for host in self.hosts()[0]])
+
+    def _asked(self, host: Address, service: str, ask: Ask) -> list[Any]:
         client = redis.Redis(host=host[0], port=host[1], retry=Retry(NoBackoff(), 0), **self._options)
         try:
-            replies: Any = _ask(client, service).execute(raise_on_error=False)
+            replies: list[Any] = ask(client, service).execute(raise_on_error=False)
         except RedisError as error:
             replies = [error]
         finally:
             client.close()
-        return self.named(service, host, replies)
+        return replies
 
 
 class AsyncSentinels(Inquiry):
@@ -134,20 +174,26 @@ class AsyncSentinels(Inquiry):
         found: list[Named | Exception] = []
         for part in self.hosts():
             if not any(isinstance(one, Named) for one in found):
-                found += await asyncio.gather(*(self._named_by(host, service) for host in part))
+                replies = await asyncio.gather(*(self._asked(host, service, _ask) for host in part))
+                found += [self.named(service, *pair) for pair in zip(part, replies, strict=True)]
         return self.chosen(service, found)
 
-    async def _named_by(self, host: Address, service: str) -> Named | Exception:
+    async def count_heirs(self, service: str) -> int | Exception:
+        """Return how many replicas may take over from the primary; an error if no Sentinel replies."""
+        asked = (self._asked(host, service, _ask_heirs) for host in self.hosts()[0])
+        return self.heirs(service, await asyncio.gather(*asked))
+
+    async def _asked(self, host: Address, service: str, ask: Ask) -> list[Any]:
         client = redis.asyncio.Redis(host=host[0], port=host[1], retry=AsyncRetry(NoBackoff(), 0), **self._options)
         pool = aborting(client.connection_pool)
         try:
-            replies: Any = await _ask(client, service).execute(raise_on_error=False)
+            replies: list[Any] = await ask(client, service).execute(raise_on_error=False)
         except RedisError as error:
             replies = [error]
         finally:  # without waiting for the Sentinel: a cancelled caller would leave the connection open
             for connection in (*pool._available_connections, *pool._in_use_connections):  # noqa: SLF001 - `aclose` waits
                 await connection.disconnect(nowait=True)
-        return self.named(service, host, replies)
+        return replies
 
 
 def _ask(client: Any, service: str) -> Any:
@@ -156,6 +202,11 @@ def _ask(client: Any, service: str) -> Any:
     asked.sentinel_masters()
     asked.sentinel_get_master_addr_by_name(service)
     return asked
+
+
+def _ask_heirs(client: Any, service: str) -> Any:
+    """A pipeline that also asks for the replicas of the primary."""
+    return _ask(client, service).sentinel_slaves(service)
 
 
 def pool_to(group: SentinelGroup, *, bound: float, **options: Any) -> Any:

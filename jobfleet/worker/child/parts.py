@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from jobfleet.codec.payload import limits_of
 from jobfleet.config import JobConfig
 from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.operation import drive
+from jobfleet.operations.payloads import checked_store
 from jobfleet.services.confirmations import Confirmations
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Keyspace
@@ -101,20 +103,28 @@ def build(
         events=events,
         can_end_process=can_end_process,
     )
-    run_writer = RunWriter(store, config, ladder=ladder, events=events, registry=handlers.registry)
+    confirmations = Confirmations(store, config, log)
+    run_writer = RunWriter(
+        store, config, ladder=ladder, events=events, registry=handlers.registry, confirmations=confirmations
+    )
     completers = Completers(
         child,
         store,
         progress_ttl_ms=run_writer.progress_ms,
         events=events,
-        confirmations=Confirmations(store, config, log),
+        confirmations=confirmations,
     )
     places = executors(child, config, modules, handlers, board, ladder)
     quarantine = add_quarantine(places, child, config, modules, board) if with_quarantine else None
     middleware = MiddlewareChain(handlers.hooks, handlers.around, places, resources)
     context = FleetContext(config, handlers.registry)
     mover = OomMover(store, context)
-    stored = StoredResults(context.payloads, inline_max=context.inline_max, redis_max=config.max_payload)
+    stored = StoredResults(
+        context.payloads,
+        lambda: drive(store, checked_store(context)),
+        inline_max=context.inline_max,
+        redis_max=config.max_payload,
+    )
     conclusions = Conclusions(
         config,
         child=child,
@@ -129,7 +139,7 @@ def build(
         completers=completers,
     )
     router = Router(store, keys, gone_us=round(config.gone_after * 1e6), handlers=handlers, events=events)
-    gates = ChildGates(store, keys, child=child, slots=config.slots, ladder=ladder)
+    gates = ChildGates(store, keys, child=child, slots=config.slots, ladder=ladder, confirmations=confirmations)
     router.shares = gates.shares
     runner = Runner(
         handlers,

@@ -61,6 +61,22 @@ class BatchCall(Run):
         self.left = set(members)
         self.interrupted_at = 0.0
 
+    @property
+    def is_late(self) -> bool:
+        """Whether the lease of one of the jobs may have ended."""
+        now = boottime()
+        return any(now >= member.run.lease.until for member in self.members)
+
+    async def before_late_call(self) -> None:
+        """Return once all the jobs may be run. If one of them may not, all go back without counting an attempt."""
+        try:
+            for member in self.members:
+                await member.run.before_late_call()
+        except JobCancelled:
+            for member in self.left:
+                member.run.stop.interrupt(Interrupted())
+            raise
+
     def note(self, at_us: int, level: int, text: str) -> None:
         """Add a log line that names none of the jobs to the logs of all of them."""
         for member in list(self.left):

@@ -53,6 +53,8 @@ async def _await(run: Run, call: Callable[..., Any], args: list[Any], kwargs: di
     if run.span is not None:
         run.span.enter()
     try:
+        if run.is_late:
+            await run.before_late_call()
         value = await call(*args, **kwargs)
     except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is an outcome
         run.task = None

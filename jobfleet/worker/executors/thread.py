@@ -109,6 +109,8 @@ def _call(run: Run, function: Callable[..., Any], args: list[Any], kwargs: dict[
     CURRENT.set(run)
     if run.span is not None:
         run.span.enter()
+    if run.is_late:
+        run.block(run.before_late_call())
     return function(*args, **kwargs)
 
 

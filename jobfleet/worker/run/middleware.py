@@ -120,6 +120,8 @@ class MiddlewareChain:
             return value
 
         async def started(*arguments: Any) -> Any:
+            if run.is_late:  # hooks may take long
+                await run.before_late_call()
             if run.passage is not None and handler.where != "batch":
                 await run.passage.before_call()
             if run.stop.interruption is not None:

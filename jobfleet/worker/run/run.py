@@ -267,6 +267,28 @@ class Run:
         while boottime() >= self.lease.until and self.stop.interruption is None:  # noqa: ASYNC110 - rare: Redis is away
             await asyncio.sleep(LEASE_CHECK_EVERY)
 
+    @property
+    def is_late(self) -> bool:
+        """Whether the lease may have ended, so that the code must not be called yet. Asked right before each call.
+
+        The machine may have been suspended since the run was started.
+        """
+        return boottime() >= self.lease.until
+
+    async def before_late_call(self) -> None:
+        """Return once the code may be called all the same: the lease is renewed, and the gates let the run through.
+
+        Raises:
+            JobCancelled: The run is to stop.
+            NotStarted: A gate has no room any more.
+        """
+        await self.lease_confirmed()
+        if self.stop.interruption is not None:
+            raise JobCancelled(f"{self.id} was not started: {self.must_stop}.", job_id=self.id)
+        if self.passage is not None:
+            self.passage.is_called = False
+            await self.passage.before_call()
+
     async def undo(self, job_id: str, names: Sequence[str]) -> Mapping[str, bytes] | None:
         """Delete records of the steps of another job that has ended; return those that are left, None if it is open."""
         return await self.backend.undo(job_id, names)

@@ -10,11 +10,13 @@ from typing import Any
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
 from jobfleet.functions.manifest import read_cron, read_function, read_limit
+from jobfleet.model.option_types import FAST
 from jobfleet.model.options.group import EVERY_GROUP
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.presence import attendants
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.server.greeting import info_of
+from jobfleet.store.round_trip.heirs import is_unguarded
+from jobfleet.store.server.greeting import ASKED, info_of
 from jobfleet.worker.ipc.kinds import DEFAULT, IDLE
 
 log = logging.getLogger("jobfleet.worker")
@@ -26,6 +28,10 @@ IMPORTS = ("importing", "loaded")
 """What a child reports about its imports."""
 SHOWN = 20
 """The number of functions that the block names."""
+UNGUARDED = (
+    "redis.unguarded url=%s accepts jobs without its replicas: a primary that is cut off continues, and a failover"
+    " loses them; set min-replicas-to-write 1 and min-replicas-max-lag 2 on all nodes, or use durability='replicated'"
+)
 NO_REAPER = "none seen: nobody deletes old data, archives or notifies until a 'jobfleet reaper' runs"
 
 
@@ -127,9 +133,11 @@ class StartReport:
         """Return the name and version of the server, and whether a reaper is hosted, was seen, or was not."""
         server, reaper = "", "hosted" if self._config.with_reaper else "none"
         try:
-            (reply,) = await store.repeat(lambda: [("INFO", "server")])
+            (reply,) = await store.repeat(lambda: [ASKED])
             info = info_of(reply) if isinstance(reply, bytes) else {}
             name = "Valkey" if info.get("valkey_version") else "Redis"
+            if self._config.fails_over and self._config.durability == FAST and is_unguarded(info):
+                log.warning(UNGUARDED, self._url)
             server = f"{name} {info.get('valkey_version') or info.get('redis_version', '')}".strip()
             if reaper == "none":
                 found = await store.run(attendants(Keyspace.of(self._config)))

@@ -16,7 +16,7 @@ from jobfleet.operations.doctor.doctor import CHECKS, diagnose
 from jobfleet.operations.doctor.endings import Endings, KeptResult
 from jobfleet.operations.doctor.findings import Finding, Level, named, size
 from jobfleet.operations.doctor.fleet import limits, samples
-from jobfleet.operations.doctor.replicas import replicas
+from jobfleet.operations.doctor.replicas import UNGUARDED, replicas
 from jobfleet.operations.doctor.server import clock, memory, persistence, results, version
 from jobfleet.operations.doctor.snapshot import Checkup, LaneSeen, ahead
 from jobfleet.store.calls.doctor import FOR_EVER, GONE, ClusterNode, Kept, Shard, Topology
@@ -171,8 +171,10 @@ LOADING = "ip=10.0.0.4,port=6379,state=wait_bgsave,offset=0,lag=0"
             "The primary has no replica, so the Sentinels cannot replace it.",
         ),
         (
-            "sentinels://h/jobs", {"role": "master", "slave0": IN_STEP}, Level.NOTE,
-            "1 replica in step. A primary that is cut off would accept writes that a failover drops.",
+            "sentinels://h/jobs", {"role": "master", "slave0": IN_STEP, "slave1": LATE}, Level.FAULT, UNGUARDED,
+        ),
+        (
+            "cluster://h", {"role": "master", "slave0": IN_STEP}, Level.FAULT, UNGUARDED,
         ),
         (
             "sentinel://h/jobs", {"role": "master", "slave0": IN_STEP, "min_slaves_good_slaves": 1}, Level.OK,
@@ -182,6 +184,13 @@ LOADING = "ip=10.0.0.4,port=6379,state=wait_bgsave,offset=0,lag=0"
 )  # fmt: skip
 def test_replicas_can_replace_the_primary(url: str, info: dict[str, Any], level: Level, text: str) -> None:
     assert told(replicas(replace(seen(info=info), config=JobConfig(url=url)))) == (level, text)
+
+
+def test_a_primary_that_may_be_cut_off_is_no_fault_where_replicas_confirm_each_job() -> None:
+    info = {"role": "master", "slave0": IN_STEP}
+    checkup = replace(seen(info=info), config=JobConfig(url="sentinel://h/jobs", durability="replicated"))
+
+    assert replicas(checkup).level is Level.NOTE
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ import tests.support.chaos.faults.processes
 import tests.support.chaos.faults.servers  # noqa: F401 - they register their faults
 from tests.support.chaos.fault import FAULTS, Fault
 
-QUICK = ("kill-child", "swallow-reply")
+QUICK = ("kill-child", "swallow-reply", "replicated-planned")
 """What the tests run each time."""
 
 LEVELS = ("fast", "replicated", "fsync")
-LEVEL_FAULTS = ("failover", "failover-lost-writes", "partition-primary")
+LEVEL_FAULTS = ("failover", "planned-failover", "wake-primary", "failover-lost-writes", "partition-primary")
 """What `--levels` runs under jobs of each durability level."""
 
 NOT_INJECTED = {

@@ -91,7 +91,7 @@ MUTANTS: dict[str, Mutant] = {
         (
             "wait-ignored", "a confirmation of no replica counts as one", "replicated-failover", {1},
             (
-                (BARRIER, "not _is_at_least(left.pop(0), self.replicas)", "not _is_at_least(left.pop(0), 0)"),
+                (BARRIER, "not _is_at_least(left.pop(0), self._least)", "not _is_at_least(left.pop(0), 0)"),
                 (CONTEXT, "return facts.replicas is None or facts.replicas >=", "return True or 0 >="),
             ),
         ),

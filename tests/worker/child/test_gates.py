@@ -77,7 +77,7 @@ class Refusing(Answering):
 def run_of(suffix: str) -> Any:
     return SimpleNamespace(
         id=f"mail.0.{suffix}", token=7, key=suffix, lane=SimpleNamespace(queue="mail"), grant=SimpleNamespace(meta=""),
-        stop=SimpleNamespace(has_limits=False, interruption=None), passage=None,
+        stop=SimpleNamespace(has_limits=False, interruption=None), passage=None, header={},
     )  # fmt: skip
 
 

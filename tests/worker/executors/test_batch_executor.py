@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+import asyncio
+from types import SimpleNamespace
+from typing import Any, Literal, cast
+
+import pytest
 
 from jobfleet.clock import boottime
 from jobfleet.config import JobConfig
+from jobfleet.errors import JobCancelled
 from jobfleet.functions.registry import Registry
+from jobfleet.outcome import Interrupted, LeaseLost
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Grant
 from jobfleet.suspicion import suspicion_of
 from jobfleet.worker.executors.batch import BatchExecutor
 from jobfleet.worker.executors.loop import LoopExecutor
+from jobfleet.worker.executors.thread import ThreadExecutor
 from jobfleet.worker.ipc.lease_board import LeaseBoard, Phase
+from jobfleet.worker.run.executor import Executor
 from jobfleet.worker.run.handlers import Handlers
 from jobfleet.worker.run.run import Run
 from jobfleet.worker.run.stop_ladder import StopLadder
@@ -22,24 +30,32 @@ from tests.support.waiting import await_until
 
 LANE = Keyspace("jobfleet").lane("default", 0)
 HOUR = 3600.0
+RunIn = Literal["async", "thread"]
 
 
 class Scene:
     """An executor, its board, and a function that notes what it is called with."""
 
-    def __init__(self, *, wait: float, size: int = 3, slots: int = 10) -> None:
+    def __init__(self, *, wait: float, size: int = 3, slots: int = 10, where: RunIn = "async") -> None:
         self.calls: list[list[int]] = []
         self.ended: dict[int, object] = {}
         self.board = LeaseBoard(None, 20)
         ladder = StopLadder(self.board, cancel_grace=1, stop_grace=1, events=QuietEvents(), can_end_process=False)
-        self.executor = BatchExecutor({"async": LoopExecutor()}, self.board, ladder, slots=slots, hard_grace=1)
+        self.backend = SimpleNamespace(loop=asyncio.get_running_loop())
+        inner: dict[str, Executor] = {"async": LoopExecutor(), "thread": ThreadExecutor()}
+        self.executor = BatchExecutor(inner, self.board, ladder, slots=slots, hard_grace=1)
         registry = Registry()
 
         async def note(numbers: list[int]) -> list[int]:
             self.calls.append(numbers)
             return numbers
 
-        registry.register(note, name="test.note", batch=size, batch_wait=wait)
+        def note_in_thread(numbers: list[int]) -> list[int]:
+            self.calls.append(numbers)
+            return numbers
+
+        function = note if where == "async" else note_in_thread
+        registry.register(function, name="test.note", batch=size, batch_wait=wait)
         self.handler = Handlers(registry, (), JobConfig()).get("test.note")
 
     def start(self, number: int, *, until: float = HOUR, tries: str = "") -> Run:
@@ -47,7 +63,7 @@ class Scene:
         job_id = f"default.0.{number}"
         grant = Grant(job_id, number + 1, 0, 2, b"", tries, "")
         place = self.board.post(job_id, number + 1)
-        run = Run(LANE, grant, place, boottime() + until, cast(Any, None))
+        run = Run(LANE, grant, place, boottime() + until, cast(Any, self.backend))
         run.suspicion = suspicion_of(tries)
         self.board.started(place)
 
@@ -142,3 +158,37 @@ async def test_a_run_that_is_stopped_while_it_is_gathered_ends_and_is_left_out()
 
     assert type(scene.ended[0]).__name__ == "JobCancelled"
     assert (scene.calls, scene.ended[1]) == ([[1]], 1)
+
+
+@pytest.mark.parametrize("where", ["async", "thread"])
+@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize("comes", ["renewal", "loss"])
+async def test_code_is_not_called_under_a_lease_that_has_ended_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, where: RunIn, size: int, comes: str
+) -> None:
+    """The machine may stand still between the start of a run and the call of its code."""
+    scene, asked = Scene(wait=0, size=size, where=where), asyncio.Event()
+    confirmed = Run.lease_confirmed
+
+    async def noted(run: Run) -> None:
+        asked.set()
+        await confirmed(run)
+
+    monkeypatch.setattr(Run, "lease_confirmed", noted)
+    runs = [scene.start(number) for number in range(size)]
+    for run in runs:
+        run.lease.until = boottime() - 1
+    await asyncio.wait_for(asked.wait(), 10)
+    before = list(scene.calls)
+    if comes == "loss":
+        runs[-1].stop.interrupt(LeaseLost())
+        scene.executor.stop(runs[-1], Stage.RAISED)
+    for run in runs:
+        run.lease.until = boottime() + HOUR
+    await scene.await_ended(size)
+
+    assert before == []
+    assert scene.calls == ([] if comes == "loss" else [list(range(size))])
+    if comes == "loss":
+        assert {type(error) for error in scene.ended.values()} == {JobCancelled}
+        assert [type(run.stop.interruption) for run in runs] == [Interrupted] * (size - 1) + [LeaseLost]

@@ -16,6 +16,7 @@ class Bare:
 
     task: asyncio.Task[None] | None = None
     span: None = None
+    is_late = False
 
 
 class Sleeper:

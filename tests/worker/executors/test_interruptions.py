@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import sys
 import threading
@@ -36,7 +37,7 @@ def handler_of(function: Callable[..., Any]) -> Handler:
 
 def run_of(number: int) -> Run:
     grant = Grant(f"default.0.{number}", number, 0, 2, b"", "", "")
-    return Run(LANE, grant, 0, 0.0, cast(Any, None))
+    return Run(LANE, grant, 0, math.inf, cast(Any, None))
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -98,7 +99,9 @@ class Stopping:
         self.noted: list[Stage] = []
         self.condemned: list[Verdict] = []
         self.board = LeaseBoard(None, 1)
-        self.run = Run(LANE, Grant("default.0.a", 1, 0, 2, b"", "", ""), self.board.post("default.0.a", 1), 0.0, NOBODY)
+        self.run = Run(
+            LANE, Grant("default.0.a", 1, 0, 2, b"", "", ""), self.board.post("default.0.a", 1), math.inf, NOBODY
+        )
         self.run.handler = handler_of(function)
         self.run.executor = self.executor
         self.ladder = StopLadder(

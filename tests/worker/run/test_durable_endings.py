@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, cast
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from jobfleet import AsyncFleet, Fleet, Job, JobStatus
+from jobfleet import AsyncFleet, DurabilityUncertain, Fleet, Job, JobContext, JobStatus
 from jobfleet.codec import seal_record
 from jobfleet.config import JobConfig
 from jobfleet.functions.registry import Registry
@@ -27,6 +28,7 @@ from jobfleet.worker.run.run import Run
 from jobfleet.worker.run.writes.writer import RunWriter
 from tests.support.replicated import ReplicatedServer
 from tests.support.run_events import QuietEvents
+from tests.support.waiting import wait_until
 
 LANE = Keyspace("jobfleet").lane("default", 0)
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
@@ -141,6 +143,12 @@ class Failover(AsyncSocketLink):
         error = RedisConnectionError("Connection closed by server.")
         return replies + [error] * (len(commands) - len(replies))
 
+    async def greet(self, *, leaves: bool) -> Mapping[str, str] | BaseException:
+        """What the server of a new connection says of itself."""
+        if self.heir is not None:
+            return await self.heir.greet(leaves=leaves)
+        return await super().greet(leaves=leaves)
+
     async def exchange_as_made(self, parts: Iterator[Sequence[Command]]) -> list[Any]:
         """Send commands; in the first wait, the primary dies."""
         return await self.exchange(list(chain.from_iterable(parts)))
@@ -171,3 +179,69 @@ async def test_an_ending_that_only_the_dead_primary_had_is_written_to_the_new_on
         assert servers.replica.client().exists(LANE.result(grant.id))
         await link.heir.close()
         await store.close()
+
+
+def test_a_step_of_a_durable_job_is_used_once_it_is_confirmed(
+    patient: Fleet, servers: ReplicatedServer, registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "jobfleet.worker")
+    used: list[bool] = []
+
+    def charge() -> int:
+        servers.replica.pause()
+        return 7
+
+    async def pay(ctx: JobContext) -> int:
+        charged = await ctx.step("charge", charge)
+        used.append(is_back.is_set())
+        return charged
+
+    def is_uncertain() -> bool:
+        return any("redis.uncertain" in one.getMessage() and "a step of" in one.getMessage() for one in caplog.records)
+
+    def bring_back() -> None:
+        wait_until(is_uncertain, why="the step is not confirmed")
+        is_back.set()
+        servers.replica.resume()
+
+    is_back = threading.Event()
+    registry.register(pay, name="app.pay")
+    job_id = patient.enqueue(Job("x", "app.pay", durability="replicated"))
+    rescuer = threading.Thread(target=bring_back)
+    rescuer.start()
+    patient.run_worker(burst=True)
+    rescuer.join()
+
+    ended = patient.poll(job_id)
+    assert (ended.status, ended.result, ended.attempt, ended.retry_count) == (JobStatus.COMPLETED, 7, 1, 0)
+    assert used == [True]
+
+
+def test_a_place_of_a_durable_job_in_a_limit_is_confirmed(
+    patient: Fleet, servers: ReplicatedServer, registry: Registry
+) -> None:
+    registry.register(lambda: 1, name="app.limited", limits=["api"])
+    patient.limits.named("api", concurrency=1)
+    waits: list[int] = []
+    for function in ("app.done", "app.done", "app.limited"):  # the server learns the scripts first
+        before = servers.calls("wait")
+        patient.enqueue(Job("x", function, durability="replicated"))
+        patient.run_worker(burst=True)
+        waits.append(servers.calls("wait") - before)
+
+    assert waits[2] == waits[1] + 1
+
+
+def test_a_signal_is_acknowledged_once_it_is_confirmed(servers: ReplicatedServer, registry: Registry) -> None:
+    registry.register(lambda: 1, name="app.wait")
+    settings: dict[str, Any] = {"durability": "replicated", "durability_timeout": 0.1}
+    with Fleet(servers.url, registry=registry, **settings) as fleet:
+        job_id = fleet.enqueue(Job("x", "app.wait", delay=60))
+        servers.replica.pause()
+        with pytest.raises(DurabilityUncertain, match=r"The signal 'go' of .* was sent, but not confirmed"):
+            fleet.signal(job_id, "go", 1)
+        with pytest.raises(DurabilityUncertain):
+            fleet.signal(job_id, "go", 1)
+        servers.replica.resume()
+        wait_until(lambda: servers.raw.wait(1, 100) == 1, why="the replica is back")
+        assert fleet.signal(job_id, "go", 1) is False  # the first one counts, and is confirmed now

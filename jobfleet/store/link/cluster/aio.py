@@ -14,7 +14,7 @@ from jobfleet.errors import ConfigError
 from jobfleet.store.call import Command
 from jobfleet.store.link.aio import AsyncSocketLink, read_reply
 from jobfleet.store.link.cluster.router import REDIRECTIONS, Router, with_asking
-from jobfleet.store.link.cluster.slots import ASK_SLOTS, SlotMap
+from jobfleet.store.link.cluster.slots import ASK_SLOTS, WAITS, SlotMap
 from jobfleet.store.link.pool import MOST
 from jobfleet.store.link.protocol import LINK_ERRORS, fill
 from jobfleet.store.server.connect import async_connections, disconnect, node_at
@@ -59,12 +59,12 @@ class AsyncClusterLink:
         except (*LINK_ERRORS, ConfigError) as error:
             return fill([], commands, error)
         parts = self.router.parts(commands, slots)
-        if len(parts) == 1 and None not in parts:  # the usual case
+        if len(parts) == 1 and None not in parts and commands[-1][0] not in WAITS:  # the usual case
             ((address, _),) = parts.items()
             replies = await self._link(address).exchange(commands)
             self.router.heard(address, replies)
         else:
-            sent = await self._sent([(one, [commands[at] for at in numbers]) for one, numbers in parts.items()])
+            sent = await self._sent([(one, slots.counted(one, commands, numbers)) for one, numbers in parts.items()])
             replies = self.router.joined(commands, parts, sent)
         for reply in replies:
             if isinstance(reply, Exception):
@@ -105,6 +105,14 @@ class AsyncClusterLink:
             await self._refresh()
         except (*LINK_ERRORS, ConfigError):
             return  # the next call gets the error
+
+    async def greet(self, *, leaves: bool) -> Mapping[str, str] | BaseException:  # noqa: ARG002 - the map tells
+        """Read the map of the slots again."""
+        try:
+            await self._refresh()
+        except (*LINK_ERRORS, ConfigError) as error:
+            return error
+        return {}
 
     async def close(self) -> None:
         """Close the connections."""

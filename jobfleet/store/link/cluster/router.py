@@ -11,7 +11,7 @@ from redis.exceptions import AskError, ClusterDownError, MovedError, ReadOnlyErr
 from jobfleet.clock import monotonic
 from jobfleet.errors import ConfigError
 from jobfleet.store.call import Command
-from jobfleet.store.link.cluster.slots import WAITS, SlotMap, merged, parts_of, slot_of
+from jobfleet.store.link.cluster.slots import WAIT_ALL, WAITS, SlotMap, merged, parts_of, slot_of
 from jobfleet.store.round_trip.replies import CONNECTION_ERRORS, set_node
 from jobfleet.store.server.cluster_url import ClusterSeeds
 from jobfleet.store.server.hosts import Address
@@ -146,10 +146,16 @@ class Router:
         for (address, numbers), part in zip(parts.items(), replies, strict=True):
             self.heard(address, part)
             for number, reply in zip(numbers, part, strict=True):
-                found[number].append(reply)
+                found[number].append(self._beyond(commands[number], address, reply))
         return [
             some[0] if len(some) == 1 else merged(command, some) for command, some in zip(commands, found, strict=True)
         ]
+
+    def _beyond(self, command: Command, address: Address | None, reply: Any) -> Any:
+        """The reply to a wait for all replicas of a node, less their number: below 0 if some have not confirmed."""
+        if command[:2] != WAIT_ALL or not isinstance(reply, int) or self.slots is None:
+            return reply
+        return reply - self.slots.heirs(address)
 
     def heard(self, address: Address | None, replies: Sequence[Any]) -> None:
         """Look for a sign that the map is outdated: a node is away, or is not a primary any more."""

@@ -8,12 +8,15 @@ from typing import Any
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
 from jobfleet.store.call import Argument, Command
+from jobfleet.store.round_trip.barrier import ALL as ALL_HEIRS
 from jobfleet.store.server.hosts import Address
 
 ASK_SLOTS: Command = ("CLUSTER", "SLOTS")
 ALL, ANY, CALLED = -1, -2, -3
 """Instead of a slot: the command is for all primaries, for any of them, or for all that commands before it go to."""
 WAITS = frozenset(("WAIT", "WAITAOF"))
+WAIT_ALL: Command = ("WAIT", ALL_HEIRS)
+"""The beginning of a wait for all replicas of each node that is called; the link puts in their number."""
 _KEY_AT = {"EVALSHA": 3, "EVALSHA_RO": 3, "EVAL": 3, "EVAL_RO": 3, "FCALL": 3, "FCALL_RO": 3, "XREADGROUP": 7}
 _KEYLESS = {
     "TIME": ALL,
@@ -53,16 +56,18 @@ class SlotMap:
         id: Identifies the set of primaries. It changes when a replica takes over, and not when a slot moves.
     """
 
-    __slots__ = ("_by_slot", "id", "primaries", "replicas")
+    __slots__ = ("_by_slot", "_heirs", "id", "primaries", "replicas")
 
     def __init__(self, reply: Any, asked: Address) -> None:
         self._by_slot: list[Address | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
         ids: dict[Address, str] = {}
         replicas: dict[Address, None] = {}
+        self._heirs: dict[Address | None, int] = {}
         for first, last, primary, *others in reply:
             address = address_of(primary, asked)
             ids[address] = bytes(primary[2]).decode() if len(primary) > 2 else f"{address[0]}:{address[1]}"
             self._by_slot[first : last + 1] = [address] * (last + 1 - first)
+            self._heirs[address] = len(others)
             replicas |= dict.fromkeys(address_of(other, asked) for other in others)
         self.primaries: tuple[Address, ...] = tuple(ids)
         self.replicas: tuple[Address, ...] = tuple(replicas)
@@ -71,6 +76,15 @@ class SlotMap:
     def __getitem__(self, slot: int) -> Address | None:
         """The address of the node that serves a slot; None if none does."""
         return self._by_slot[slot]
+
+    def heirs(self, address: Address | None) -> int:
+        """How many replicas of a primary must confirm: all that the cluster does not hold for failed; at least one."""
+        return max(1, self._heirs.get(address, 0))
+
+    def counted(self, address: Address | None, commands: Sequence[Command], numbers: Sequence[int]) -> list[Command]:
+        """Return some commands for a node, with the number of its replicas where a wait is for all of them."""
+        every = (commands[number] for number in numbers)
+        return [("WAIT", self.heirs(address), *one[2:]) if one[:2] == WAIT_ALL else one for one in every]
 
     def moved(self, slot: int, address: Address) -> None:
         """Record that another node serves a slot."""

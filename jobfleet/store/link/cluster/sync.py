@@ -12,7 +12,7 @@ from jobfleet.errors import ConfigError
 from jobfleet.store.call import Command
 from jobfleet.store.link.cluster.router import REDIRECTIONS, Router, with_asking
 from jobfleet.store.link.cluster.sending import Sending
-from jobfleet.store.link.cluster.slots import ASK_SLOTS, SlotMap
+from jobfleet.store.link.cluster.slots import ASK_SLOTS, WAITS, SlotMap
 from jobfleet.store.link.pool import MOST
 from jobfleet.store.link.protocol import LINK_ERRORS, fill
 from jobfleet.store.link.sync import SocketLink, read_reply
@@ -57,12 +57,12 @@ class ClusterLink:
         except (*LINK_ERRORS, ConfigError) as error:
             return fill([], commands, error)
         parts = self.router.parts(commands, slots)
-        if len(parts) == 1 and None not in parts:  # the usual case
+        if len(parts) == 1 and None not in parts and commands[-1][0] not in WAITS:  # the usual case
             ((address, _),) = parts.items()
             replies = self._link(address).exchange(commands)
             self.router.heard(address, replies)
         else:
-            sent = self._sent([(one, [commands[at] for at in numbers]) for one, numbers in parts.items()])
+            sent = self._sent([(one, slots.counted(one, commands, numbers)) for one, numbers in parts.items()])
             replies = self.router.joined(commands, parts, sent)
         for reply in replies:
             if isinstance(reply, Exception):
@@ -73,6 +73,14 @@ class ClusterLink:
     def exchange_as_made(self, parts: Iterator[Sequence[Command]]) -> list[Any]:
         """Make all parts, and send them to their nodes; return a reply or an exception for each command."""
         return self.exchange(list(chain.from_iterable(parts)))
+
+    def greet(self, *, leaves: bool) -> Mapping[str, str] | BaseException:  # noqa: ARG002 - the map tells
+        """Read the map of the slots again."""
+        try:
+            self._refresh()
+        except (*LINK_ERRORS, ConfigError) as error:
+            return error
+        return {}
 
     def close(self) -> None:
         """Close the connections."""

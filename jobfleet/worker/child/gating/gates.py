@@ -22,6 +22,7 @@ from jobfleet.model.gates import BREAKER, LIMIT, Demand
 from jobfleet.model.signals import Discard, ForeignError, RateLimited, Snooze, found_in, suspension_of
 from jobfleet.outcome import Broken, Outcome, Refused, TimedOut
 from jobfleet.retry.decision import describe
+from jobfleet.services.confirmations import Confirmations
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.gate import passing as calls
 from jobfleet.store.calls.gate import state
@@ -103,12 +104,22 @@ class ChildGates:
         child: The child's id.
         slots: How many runs the child has at once.
         ladder: Knows whether a run is past its time limit.
+        confirmations: Confirms the places of durable jobs.
 
     Attributes:
         on_change: Called when the shares have changed: whether a function has none any more, and whether one has more.
     """
 
-    def __init__(self, store: AsyncStore, keys: Keyspace, *, child: str, slots: int, ladder: StopLadder) -> None:
+    def __init__(
+        self,
+        store: AsyncStore,
+        keys: Keyspace,
+        *,
+        child: str,
+        slots: int,
+        ladder: StopLadder,
+        confirmations: Confirmations | None = None,
+    ) -> None:
         self._store = store
         self._keys = keys
         self._child = child
@@ -121,7 +132,9 @@ class ChildGates:
         self._short: dict[str, Short] = {}
         self._shares: dict[str, int] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._trips = GateTrips(store, keys, child=child, begin=self._begin, on_rooms=self._learn)
+        self._trips = GateTrips(
+            store, keys, child=child, begin=self._begin, on_rooms=self._learn, confirmations=confirmations
+        )
         self._refusals = Refusals(store, keys, child=child)
         self._undefined: set[str] = set()
         self._checked: dict[str, int] = {}
@@ -155,7 +168,7 @@ class ChildGates:
         for _ in range(TRIES):
             asked = monotonic()
             try:
-                seen, place = await self._trips.answer(passing)
+                seen, place = await self._trips.answer(passing, run)
             except JobfleetError as error:
                 log.error("gates.failed job_id=%s it is put back: %s", run.id, error)
                 return Refused(name, FAILED_US)

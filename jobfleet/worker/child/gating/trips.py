@@ -13,11 +13,14 @@ from typing import Any
 
 from jobfleet.errors import ScriptContractError
 from jobfleet.model.gates import BREAKER, Demand
+from jobfleet.services.confirmations import Confirmations
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call, in_order
 from jobfleet.store.calls.gate import passing as calls
 from jobfleet.store.calls.gate.passing import Leaving, Passed, Passing, Room
 from jobfleet.store.keys import Keyspace
+from jobfleet.store.round_trip.barrier import levels_in
+from jobfleet.worker.run.run import Run
 
 log = logging.getLogger("jobfleet.worker")
 HELD_US = 5_000_000
@@ -35,23 +38,35 @@ class GateTrips:
         child: The child's id.
         begin: Begins work under a name, unless work of that name is under way.
         on_rooms: Called with each answer that tells how much room gates have.
+        confirmations: Confirms the places of durable jobs, so that a failover gives them to nobody else.
     """
 
     def __init__(
-        self, store: AsyncStore, keys: Keyspace, *, child: str, begin: Begin, on_rooms: Callable[[Passed], None]
+        self,
+        store: AsyncStore,
+        keys: Keyspace,
+        *,
+        child: str,
+        begin: Begin,
+        on_rooms: Callable[[Passed], None],
+        confirmations: Confirmations | None = None,
     ) -> None:
         self._store = store
         self._keys = keys
         self._child = child
         self._begin = begin
         self._on_rooms = on_rooms
+        self._confirmations = confirmations
+        self._durable: list[Run] = []
         self._loop = asyncio.get_running_loop()
         self._asking: list[Waiting] = []
         self._leaving: list[Leaving] = []
         self._unreadable: set[str] = set()
 
-    async def answer(self, passing: Passing) -> tuple[Passed, int]:
+    async def answer(self, passing: Passing, run: Run) -> tuple[Passed, int]:
         """Ask together with the other runs that ask now; return the answer, and the place of this run in it."""
+        if levels_in((run.header,)):
+            self._durable.append(run)
         future: asyncio.Future[tuple[Passed, int]] = self._loop.create_future()
         self._asking.append((passing, future))
         self._begin("trip", self._travel)
@@ -125,6 +140,12 @@ class GateTrips:
     async def _sent(self, trip: Sequence[Call[Any]]) -> list[Any]:
         """Return the answer to each call, or the error in which it has ended."""
         try:
+            durable, self._durable = self._durable, []
+            if durable and self._confirmations is not None:
+                levels = levels_in(run.header for run in durable)
+                return await self._confirmations.run_many(
+                    durable[0].lane, in_order(trip), levels, what="a place of a limit"
+                )
             return await self._store.run_many(in_order(trip))
         except Exception as error:  # noqa: BLE001 - each run ends with it
             return [error] * len(trip)

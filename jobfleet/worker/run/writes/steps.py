@@ -8,8 +8,11 @@ from typing import Any, TypeVar
 
 from jobfleet.errors import InvalidJob, JobCancelled
 from jobfleet.functions.steps import TOKEN
+from jobfleet.services.confirmations import Confirmations
 from jobfleet.store.aio import AsyncStore
+from jobfleet.store.call import Call
 from jobfleet.store.calls import steps as calls
+from jobfleet.store.round_trip.barrier import levels_in
 from jobfleet.worker.run.events import RunEvents
 from jobfleet.worker.run.run import Run
 
@@ -32,13 +35,17 @@ class StepWriter:
         store: The connection, with endless patience: an outage must not lose the result of a step.
         ttl_ms: How long results are kept after the end of a job that has not completed: as long as it may be replayed.
         events: Receives runs that have lost their lease.
+        confirmations: Confirms the steps of durable jobs; None if they are not to be confirmed.
 
     Attributes:
         ttl_ms: How long results are kept then.
     """
 
-    def __init__(self, store: AsyncStore, *, ttl_ms: int, events: RunEvents) -> None:
+    def __init__(
+        self, store: AsyncStore, *, ttl_ms: int, events: RunEvents, confirmations: Confirmations | None = None
+    ) -> None:
         self._store = store
+        self._confirmations = confirmations
         self.ttl_ms = ttl_ms
         self._events = events
 
@@ -55,7 +62,7 @@ class StepWriter:
             JobCancelled: Another run owns the job by now.
         """
         call = calls.keep(run.lane, run.id, run.token, ttl_ms=self.ttl_ms, step=key, record=record)
-        word = await shielded(self._store.run(call))
+        word = await shielded(self._confirmed(run, call))
         if word == "lost":
             self._events.lost(run)
             raise JobCancelled(f"{run.id} is to stop: another run owns it by now.", job_id=run.id)
@@ -67,3 +74,12 @@ class StepWriter:
                 f"signals, or {calls.MOST_BYTES // 1024**2} MiB of them; enqueue a job that continues, and return.",
                 field="token" if is_token else "step",
             )
+
+    async def _confirmed(self, run: Run, call: Call[str]) -> str:
+        """Store a result. That of a durable job is used only once it is confirmed, or the run is to stop."""
+        levels = levels_in((run.header,))
+        if not levels or self._confirmations is None:
+            return await self._store.run(call)
+        return await self._confirmations.insist(
+            run.lane, call, levels, what=f"a step of {run.id}", is_over=lambda: run.stop.interruption is not None
+        )

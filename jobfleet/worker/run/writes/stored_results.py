@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 
 from jobfleet.errors import ConfigError, PayloadUnavailable
 from jobfleet.event_loop import in_thread
@@ -21,12 +22,16 @@ class StoredResults:
 
     Args:
         payloads: The store; None if the worker has none.
+        check: Checks that it is the store of the fleet.
         inline_max: The largest record, in bytes, that does not go to the store.
         redis_max: The largest record, in bytes, that Redis takes if the store is away.
     """
 
-    def __init__(self, payloads: Payloads | None, *, inline_max: int, redis_max: int) -> None:
+    def __init__(
+        self, payloads: Payloads | None, check: Callable[[], Awaitable[None]], *, inline_max: int, redis_max: int
+    ) -> None:
         self._payloads = payloads
+        self._check = check
         self._redis_max = redis_max
         self.inline_max = inline_max
 
@@ -41,6 +46,7 @@ class StoredResults:
         for pause in (0.0, *PAUSES):
             await asyncio.sleep(pause)
             try:
+                await self._check()
                 return item._replace(record=await in_thread(self._payloads.stow, run.id, RESULT, item.record))
             except (PayloadUnavailable, ConfigError) as error:
                 failure = str(error)

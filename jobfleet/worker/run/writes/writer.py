@@ -14,6 +14,7 @@ from jobfleet.functions.steps import UNDO
 from jobfleet.model import JobStatus
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import drive_own
+from jobfleet.services.confirmations import Confirmations
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls import inspect
@@ -50,6 +51,7 @@ class RunWriter:
         ladder: Extends time limits.
         events: Receives runs that have lost their lease, or are to be cancelled.
         registry: The registered functions.
+        confirmations: Confirms the steps of durable jobs.
 
     Attributes:
         loop: The child's event loop.
@@ -69,6 +71,7 @@ class RunWriter:
         ladder: StopLadder,
         events: RunEvents,
         registry: Registry,
+        confirmations: Confirmations | None = None,
     ) -> None:
         self._store = store
         self._ladder = ladder
@@ -94,7 +97,12 @@ class RunWriter:
             events=events,
         )
         # A replayed dead letter must find the steps that were done.
-        self.step_writer = StepWriter(store, ttl_ms=max(failed_ms, round(config.dead_ttl * 1000)), events=events)
+        self.step_writer = StepWriter(
+            store,
+            ttl_ms=max(failed_ms, round(config.dead_ttl * 1000)),
+            events=events,
+            confirmations=confirmations,
+        )
 
     def last(self, run: Run, item: Item) -> tuple[Report | None, Sequence[Call[Any]]]:
         """What is sent with the end of a run: the last report, and calls for its log and its output."""

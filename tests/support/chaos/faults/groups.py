@@ -10,6 +10,7 @@ import redis
 from tests.support.chaos.fault import fault
 from tests.support.chaos.servers import Group
 from tests.support.chaos.stage import Stage
+from tests.support.sentinel import SERVICE
 from tests.support.server import RedisServer
 from tests.support.waiting import wait_until
 
@@ -90,6 +91,47 @@ def freeze_primary(stage: Stage) -> None:
     group.await_other_primary(before)
     before.resume()
     _reunited(stage, before, since)
+
+
+@fault("wake-primary", "SIGSTOP to the primary, and SIGCONT in the moment in which a replica takes over: the other "
+       "replica follows the old one still", server=Group, times=1)  # fmt: skip
+def wake_primary(stage: Stage) -> None:
+    """Wake the old primary while one of its replicas still confirms its writes."""
+    group = _group(stage)
+    before = group.primary
+    since = time.time() - 1
+    heirs = [node.client() for node in group.nodes if node is not before]
+    before.pause()
+    stage.mend_at_end(before.resume)
+    wait_until(lambda: any(heir.role()[0] == b"master" for heir in heirs), timeout=60, why="a replica takes over")
+    before.resume()
+    group.await_other_primary(before)
+    _reunited(stage, before, since)
+
+
+@fault("planned-failover", "SENTINEL FAILOVER: the chosen replica stops following first", server=Group, times=1)
+def planned_failover(stage: Stage) -> None:
+    """Let an operator's command promote a replica while the primary works."""
+    group = _group(stage)
+    before = group.primary
+    since = time.time() - 1
+    group.sentinels[0].asked("SENTINEL", "FAILOVER", SERVICE)
+    group.await_other_primary(before)
+    _reunited(stage, before, since)
+
+
+@fault("replicated-planned", "the same under jobs with durability='replicated': none that was confirmed is lost",
+       server=Group, times=1, prepare=_replicated)  # fmt: skip
+def replicated_planned(stage: Stage) -> None:
+    """Promote a replica."""
+    planned_failover(stage)
+
+
+@fault("replicated-wake", "a frozen primary wakes, under jobs with durability='replicated': none that was confirmed is "
+       "lost", server=Group, times=1, prepare=_replicated)  # fmt: skip
+def replicated_wake(stage: Stage) -> None:
+    """Wake the old primary."""
+    wake_primary(stage)
 
 
 FROM_OTHERS = ("ping", "publish", "psync", "sync", "replconf")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any, NamedTuple, cast
 
 import pytest
@@ -102,7 +103,7 @@ class Scene:
         self.sent, self.lost, self.engine = Sent([]), Lost(), Engine()
         board = LeaseBoard(None, 1)
         grant = Grant("mail.0.a", 7, 0, 2, seal(header, [1], {}), "", "")
-        self.run = Run(LANE, grant, board.post("mail.0.a", 7), 0.0, NOBODY)
+        self.run = Run(LANE, grant, board.post("mail.0.a", 7), math.inf, NOBODY)
         self.run.header = header
         ladder = StopLadder(board, cancel_grace=1, stop_grace=1, events=self.engine, can_end_process=False)
         self.handlers = handlers()
@@ -117,7 +118,7 @@ class Scene:
             middleware=middleware,
             writer=NOBODY,
             mover=cast(Any, self.lost),
-            stored=StoredResults(None, inline_max=1 << 30, redis_max=1 << 30),
+            stored=StoredResults(None, _nothing, inline_max=1 << 30, redis_max=1 << 30),
             completers=cast(Any, self.sent),
         )
         self.runner = Runner(
@@ -198,3 +199,7 @@ async def test_a_run_whose_lease_cannot_be_confirmed_ends(caplog: pytest.LogCapt
 
     assert await scene.ended() == ["fail mail.0.a"]
     assert "planted" in caplog.text
+
+
+async def _nothing() -> None:
+    """There is no store to check."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import math
 import weakref
 from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
@@ -29,7 +30,7 @@ from jobfleet.worker.run.writes.writer import RunWriter
 LANE = Keyspace("jobfleet").lane("default", 0)
 
 
-def a_run(until: float = 0.0) -> Run:
+def a_run(until: float = math.inf) -> Run:
     return Run(LANE, Grant("default.0.a", 7, 0, 2, b"", "", ""), 0, until, cast(RunWriter, None))
 
 
