@@ -255,6 +255,7 @@ ARGUMENTS_AN_ITEM = {
     "outcomes": 1, "points": 1, "progress": 4, "purge": 1, "put_back": 1, "renew": 2, "replay": 3, "reschedule": 1,
     "results": 1,
     "retire": 2,
+    "shorten_parents": 2,
     "set_aside": 5, "settle": 6, "status": 1, "stop": 4, "survey": 1, "unblock": 3, "unwatch": 2,
     "unwatch_many": 3, "watch": 1, "write_samples": 2,
 }  # fmt: skip

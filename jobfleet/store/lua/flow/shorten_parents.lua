@@ -3,7 +3,7 @@
 -- KEYS    1..* parents:<id> hash parent → place and policy, or its ending
 -- READS   job:<id>      string  envelope of an open job
 -- ARGV    1 tag         text    the lane's prefix
---         2..* item     text    two per key: id, ms
+--         2..* item     text    two per item: id, ms; at most 50
 -- FLAGS   allow-oom
 -- RETURNS {"shortened", n}
 -- EMITS   -
