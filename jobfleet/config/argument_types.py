@@ -55,6 +55,10 @@ class FleetSettings(TypedDict, total=False):
     web_root_path: str | None
     web_access: str | Path | None
     web_open_role: Literal["viewer", "producer", "operator", "admin"] | None
+    web_url: str | None
+    web_open: bool | None
+    web_trusted_proxies: Items[str] | str | None
+    web_login_header: str | None
     web_proxies: Items[str] | str | None
     web_proxy_header: str | None
     web_session: Duration | None

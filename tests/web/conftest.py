@@ -47,7 +47,7 @@ def make_fleet(redis_url: str, access: AccessFile) -> Iterator[Callable[..., Fle
 
 @pytest.fixture
 def fleet(make_fleet: Callable[..., Fleet]) -> Fleet:
-    return make_fleet(web_open_role="admin")
+    return make_fleet(web_open_role="admin", web_open=True)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 
 from jobfleet import Fleet
 from jobfleet.web.app import WebApp
+from jobfleet.web.connections import Connections
 from jobfleet.web.safety.identity import Identify
 from jobfleet.web.server import bound, server_of
 from tests.support.waiting import wait_until
@@ -151,7 +152,8 @@ class Site:
         self.port: int = self._socket.getsockname()[1]
         self.application = application
         close_streams = application.dashboard.hub.close if isinstance(application, WebApp) else _nothing
-        self._server = server_of(application, close_streams)
+        trusts = application.dashboard.identity.entrance.trusts if isinstance(application, WebApp) else lambda _: False
+        self._server = server_of(application, close_streams, Connections(trusts))
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
         self._thread.start()
         wait_until(lambda: self._server.started, why="the dashboard is served")

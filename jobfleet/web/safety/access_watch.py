@@ -27,6 +27,14 @@ class AccessWatch:
         self._has_existed = self._file.path.is_file()
         self._fault = ""
 
+    @property
+    def mark(self) -> object:
+        """Another value once the file has changed."""
+        try:
+            return self._file.look()
+        except OSError:
+            return ""
+
     def read(self) -> Access:
         """The users and tokens as the file has them now.
 
