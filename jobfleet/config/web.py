@@ -36,10 +36,10 @@ class WebSettings(ProducerSettings):
     web_open_role: str = setting(
         choice("viewer", "producer", "operator", "admin"),
         "operator",
-        "Role of those who use the printed address, or 'web_open', as long as there is no user.",
+        "Role of those who use the printed address, or 'web_open_access', as long as there is no user.",
         scope="web",
     )
-    web_open: bool = setting(
+    web_open_access: bool = setting(
         FLAG, False, "Let everybody on this machine in without the printed address, as long as there is no user.",
         scope="web",
     )  # fmt: skip

@@ -81,7 +81,7 @@ OWN = {
     "cross-site": Row(403, "The request does not come from a page of the dashboard."),
     "wrong-host": Row(421, "The name of the host is neither that of web_url nor, without a user, of this machine."),
     "behind-proxy": Row(
-        403, "A proxy has forwarded the request, and web_open is set: run 'jobfleet web user add NAME'."
+        403, "A proxy has forwarded the request, and web_open_access is set: run 'jobfleet web user add NAME'."
     ),
     "too-large": Row(413, "The body of the request is too large."),
     "unsupported-body": Row(415, "The body of the request is not of the expected type."),

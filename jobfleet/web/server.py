@@ -88,8 +88,8 @@ def login_line(config: JobConfig) -> str:
     if AccessFile(path).read().users:
         return f"Users and tokens: {path}."
     who = (
-        "No login: web_open lets everybody on this machine in as"
-        if config.web_open
+        "No login: web_open_access lets everybody on this machine in as"
+        if config.web_open_access
         else "The token in this address lets one browser in as"
     )
     return f"{who} {config.web_open_role}, because {path} has no user. Add one: jobfleet web user add NAME."

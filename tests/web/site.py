@@ -61,9 +61,7 @@ class Browser:
     ) -> Answer:
         """Send a request with these headers alone, and with the cookies."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        cookies = (
-            {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())} if self.cookies else {}
-        )
+        cookies = {"Cookie": self.cookie} if self.cookies else {}
         connection.request(method, path, body, {"Host": self.host, **cookies, **(headers or {})})
         response = connection.getresponse()
         answer = Answer(response.status, response.msg, response.read())
@@ -80,6 +78,11 @@ class Browser:
     def get(self, path: str, **headers: str) -> Answer:
         """Open a page, or read from the API."""
         return self.send("GET", path, {name.replace("_", "-"): value for name, value in headers.items()})
+
+    @property
+    def cookie(self) -> str:
+        """The cookies as a header."""
+        return "; ".join(f"{name}={value}" for name, value in self.cookies.items())
 
     @property
     def origin(self) -> str:

@@ -243,13 +243,9 @@ def test_the_page_of_a_removed_user_ends_at_once(
     ann, ci, out = site.browser(), site.browser(), site.browser()
     for one in (ann, out):
         one.log_in("operator", PASSWORD)
-    cookies = [
-        {"Cookie": "; ".join(f"{key}={text}" for key, text in one.cookies.items())} for one in (browser, ann, out)
-    ]
-
     with (
-        browser.stream("/queues", **cookies[0]) as removed, ann.stream("/queues", **cookies[1]) as stays,
-        out.stream("/queues", **cookies[2]) as logged_out,
+        browser.stream("/queues", Cookie=browser.cookie) as removed, ann.stream("/queues", Cookie=ann.cookie) as stays,
+        out.stream("/queues", Cookie=out.cookie) as logged_out,
         ci.stream("/queues", Authorization=f"Bearer {tokens[Role.VIEWER]}") as revoked,
     ):  # fmt: skip
         for events in (removed, stays, logged_out, revoked):
@@ -283,7 +279,7 @@ def test_a_user_has_a_share_of_the_live_pages(
 
 
 def test_without_users_nobody_comes_in_without_the_printed_address(make_fleet: Callable[..., Fleet]) -> None:
-    with served(make_fleet()) as site:
+    with served(make_fleet(web_open_access=False)) as site:
         stranger = site.browser()
         assert stranger.get("/").headers["Location"] == "/login?next=/"
         assert stranger.get("/api/v1/queues").status == 401
@@ -294,7 +290,7 @@ def test_without_users_nobody_comes_in_without_the_printed_address(make_fleet: C
 
 
 def test_the_printed_address_lets_one_browser_in(make_fleet: Callable[..., Fleet], access: AccessFile) -> None:
-    with served(make_fleet()) as site:
+    with served(make_fleet(web_open_access=False)) as site:
         identity = site.application.dashboard.identity  # type: ignore[union-attr]  # it is the dashboard
         printed: list[tuple[str, str]] = []
         identity.on_link = lambda address, token: printed.append((address, token))

@@ -41,7 +41,7 @@ class _Web(Group):
 
 @click.group(cls=_Web, invoke_without_command=True)
 @settings_options(
-    "web_host", "web_port", "web_url", "web_root_path", "web_access", "web_open_role", "web_open",
+    "web_host", "web_port", "web_url", "web_root_path", "web_access", "web_open_role", "web_open_access",
     "web_trusted_proxies", "web_login_header", "web_proxies", "web_proxy_header", "web_session", "web_streams",
 )  # fmt: skip
 @click.pass_context

@@ -50,7 +50,7 @@ class Identity:
         self.entrance: Entrance = Entrance(config)
         self._opener = User(OPEN_NAME, Role(config.web_open_role))
         self.sessions: Sessions = Sessions(config.web_session, self._opener)
-        self._is_open = config.web_open
+        self._is_open = config.web_open_access
         self._identify = identify
         self._link = ""
         self.on_link: Callable[[str, str], None] = lambda _address, _token: None
