@@ -1,4 +1,4 @@
-"""The proxies of docs/howto/web.md: a real nginx; a stand-in that writes the headers of Traefik; the schema of an ingress."""
+"""The proxies of docs/howto/web.md: a real nginx, a stand-in that writes the headers of Traefik, and an ingress."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import trustme
-import yaml
+import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 
 from jobfleet import Fleet, Job
 from jobfleet.web.safety.caller import Role
@@ -34,7 +34,8 @@ NGINX = TOOLS / "usr" / "sbin" / "nginx"
 
 def block(language: str, number: int = 0) -> str:
     """A block of code of the page."""
-    return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(), re.DOTALL)[number]
+    found: list[str] = re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    return found[number]
 
 
 class Outside:
@@ -76,9 +77,10 @@ def authority() -> trustme.CA:
 
 @pytest.fixture
 def dashboard(make_fleet: Callable[..., Fleet], users: None) -> Iterator[Site]:
-    """A dashboard with the settings of the page."""
+    """A dashboard with the settings of the page, and with login by header: the proxies must remove that header."""
     lines = dict(re.findall(r"export JOBFLEET_(WEB_(?:URL|TRUSTED_PROXIES))=(\S+)", PAGE.read_text()))
-    with served(make_fleet(**{name.lower(): text for name, text in lines.items()}, web_open_access=False)) as site:
+    settings = {name.lower(): text for name, text in lines.items()} | {"web_login_header": "X-Forwarded-User"}
+    with served(make_fleet(**settings, web_open_access=False)) as site:
         yield site
 
 
@@ -109,7 +111,7 @@ def nginx(folder: Path, site: Site, authority: trustme.CA) -> Iterator[int]:
 
 @contextmanager
 def traefik(folder: Path, site: Site, authority: trustme.CA) -> Iterator[int]:
-    """A stand-in for Traefik, which no package has: it reads the file of the page, and writes the headers of Traefik."""
+    """A stand-in for Traefik, of which there is no package: it reads the file of the page, and writes its headers."""
     http_ = yaml.safe_load(block("yaml"))["http"]
     (router,), (service,) = http_["routers"].values(), http_["services"].values()
     assert router["rule"] == f"Host(`{NAME}`)"
@@ -143,7 +145,7 @@ def traefik(folder: Path, site: Site, authority: trustme.CA) -> Iterator[int]:
                 pass  # the browser has gone
             inner.close()
 
-        do_POST = do_GET
+        do_POST = do_GET  # noqa: N815 - http.server has such names
 
         def log_message(self, *_: Any) -> None:
             """Say nothing."""
@@ -204,8 +206,5 @@ def test_the_ingress_fits_its_schema_and_the_chart() -> None:
     (path,) = ingress["spec"]["rules"][0]["http"]["paths"]
     assert path["backend"]["service"] == {"name": "jobfleet-web", "port": {"name": "http"}}
     check([ingress])
-    (service,) = [
-        one for one in helm(*EVERYTHING) if one["kind"] == "Service" and one["metadata"]["name"].endswith("-web")
-    ]
-    assert service["metadata"]["name"] == "fleet-web", "the name of the release, and -web"
-    assert [one["name"] for one in service["spec"]["ports"]] == ["http"]
+    services = {one["metadata"]["name"]: one["spec"]["ports"] for one in helm(*EVERYTHING) if one["kind"] == "Service"}
+    assert [one["name"] for one in services["fleet-web"]] == ["http"], "the name of the release, and -web"

@@ -13,7 +13,7 @@ from jobfleet import Fleet
 from jobfleet.errors import ConfigError
 from jobfleet.web.safety.access import AccessFile
 from jobfleet.web.safety.caller import Role
-from jobfleet.web.safety.identity import is_loopback
+from jobfleet.web.safety.entrance import is_loopback
 from jobfleet.web.server import bound, check_host, login_line
 from tests.support.fleet import Programs
 from tests.web.site import Browser
