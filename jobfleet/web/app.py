@@ -52,9 +52,8 @@ class WebApp:
     def __init__(self, fleet: Fleet | AsyncFleet, identify: Identify | None = None) -> None:
         contain_handler_errors()
         self.dashboard: Dashboard = Dashboard(fleet, identify)
-        root_path_of(fleet.config.web_root_path)
         self._entrance = self.dashboard.identity.entrance
-        self._root = self._entrance.root
+        self._root = root_path_of(self._entrance.root)
         context = Context(self.dashboard)
 
         @asynccontextmanager

@@ -52,7 +52,7 @@ class Connections:
         """All connections, if there are as many as there may be."""
         if sum(map(len, self._open.values())) < self._most:
             return None
-        largest = sorted(self._open.values(), key=len, reverse=True)  # whoever has most gives way first
+        largest = sorted(self._open.values(), key=len, reverse=True)  # the address with most of them gives way first
         return {one: None for group in largest for one in group}
 
     def _make_room(self, group: dict[Protocol, None], most: int) -> bool:
