@@ -150,13 +150,13 @@ def _nothing() -> None:
 class Site:
     """A dashboard that is served in a thread of this process, at a free port if none is given."""
 
-    def __init__(self, application: ASGIApp | WebApp, port: int = 0) -> None:
+    def __init__(self, application: ASGIApp | WebApp, port: int = 0, connections: Connections | None = None) -> None:
         self._socket: socket.socket = bound("127.0.0.1", port)
         self.port: int = self._socket.getsockname()[1]
         self.application = application
         close_streams = application.dashboard.hub.close if isinstance(application, WebApp) else _nothing
         trusts = application.dashboard.identity.entrance.trusts if isinstance(application, WebApp) else lambda _: False
-        self._server = server_of(application, close_streams, Connections(trusts))
+        self._server = server_of(application, close_streams, connections or Connections(trusts))
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
         self._thread.start()
         wait_until(lambda: self._server.started, why="the dashboard is served")

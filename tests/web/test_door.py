@@ -12,6 +12,7 @@ import pytest
 from jobfleet import Fleet, Job
 from jobfleet.errors import ConfigError
 from jobfleet.web.app import WebApp
+from jobfleet.web.connections import Connections
 from jobfleet.web.safety.access import AccessFile
 from jobfleet.web.safety.caller import Role
 from tests.cli.hand import Hand
@@ -71,6 +72,36 @@ def test_health_is_answered_while_an_address_holds_every_place(site: Site, keep:
     assert browser.get("/queues").status == 503, "the others are busy"
     for one in held:
         one.close()
+
+
+@pytest.mark.parametrize("is_used", [False, True], ids=["silent", "between two requests"])
+@pytest.mark.parametrize(
+    "connections",
+    [Connections(lambda _: True, most=8, of_address=2), Connections(most=1000, of_address=8)],
+    ids=["all of a proxy", "of an address"],
+)
+def test_connections_that_wait_make_room(
+    fleet: Fleet, keep: ExitStack, connections: Connections, is_used: bool
+) -> None:
+    site = Site(WebApp(fleet), connections=connections)
+    keep.callback(site.close)
+    held = [http.client.HTTPConnection("127.0.0.1", site.port, timeout=30) for _ in range(8)]
+    for one in held:
+        keep.callback(one.close)
+        one.connect()
+        if is_used:
+            one.request("GET", "/healthz")
+            assert one.getresponse().read()
+
+    new = http.client.HTTPConnection("127.0.0.1", site.port, timeout=30)
+    keep.callback(new.close)
+    new.request("GET", "/queues")
+    answer = new.getresponse()
+
+    assert (answer.status, len(answer.read()) > 0) == (200, True)
+    assert held[0].sock.recv(1) == b"", "the oldest one was closed"
+    held[-1].request("GET", "/queues")
+    assert held[-1].getresponse().status == 200, "the others stay"
 
 
 # ------------------------------------------------------------------------------------------ bodies
