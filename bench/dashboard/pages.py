@@ -60,6 +60,7 @@ class Site:
         command = [sys.executable, "-m", "jobfleet", "web", f"--url={server.url}", f"--port={self.port}"]
         environ = {name: value for name, value in os.environ.items() if not name.startswith("JOBFLEET_")}
         environ |= {"JOBFLEET_WEB_ACCESS": str(folder / "web.json"), "JOBFLEET_WEB_OPEN_ROLE": "admin"}
+        environ |= {"JOBFLEET_WEB_OPEN_ACCESS": "true", "JOBFLEET_WEB_STREAMS": "800"}
         with (folder / "web.log").open("wb") as log:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log

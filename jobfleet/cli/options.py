@@ -21,12 +21,14 @@ from jobfleet.config.kind import (
     KEYRING,
     LANES,
     NAME,
+    NETWORKS,
     NOTIFY,
     OUTBOX,
     PATH,
     QUEUES,
     RATIO,
     SECRET,
+    SITE,
     SIZE,
     TEXT,
     URL,
@@ -51,7 +53,7 @@ HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 _METAVARS = {
     URL: "URL", HOST: "ADDRESS", NAME: "NAME", PATH: "DIR", COUNT: "N", RATIO: "N", DURATION: "TIME", SIZE: "BYTES",
     QUEUES: "NAMES", FILE: "FILE", TEXT: "TEXT", SECRET: "PASSWORD",
-    KEYRING: "FILE", WORDS: "NAMES",
+    KEYRING: "FILE", WORDS: "NAMES", NETWORKS: "ADDRESSES", SITE: "URL",
     LANES: "QUEUE=N", DATABASE: "URL", OUTBOX: "URL", NOTIFY: "JSON",
 }  # fmt: skip
 _BY_NAME = {row.name: row for row in SETTINGS}

@@ -54,8 +54,12 @@ class FleetSettings(TypedDict, total=False):
     web_host: str | None
     web_port: int | None
     web_root_path: str | None
+    web_url: str | None
     web_access: str | Path | None
     web_open_role: Literal["viewer", "producer", "approver", "operator", "admin"] | None
+    web_open_access: bool | None
+    web_trusted_proxies: Items[str] | str | None
+    web_login_header: str | None
     web_proxies: Items[str] | str | None
     web_proxy_header: str | None
     web_session: Duration | None

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TypeVar
 
@@ -79,6 +80,28 @@ def _store(value: object) -> str:
     if not re.fullmatch(r"file:///.+|(?!file:)[a-z][a-z0-9+.-]*://.+", text):
         raise ValueError("use a URL with the whole path, such as 'file:///srv/payloads' or 's3://bucket/prefix'")
     return text
+
+
+_SITE = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(:[0-9]{1,5})?(/[A-Za-z0-9_.~-]+)*/?")
+
+
+def _site(value: object) -> str:
+    scheme, _, rest = _text(value).partition("://")
+    host, slash, path = rest.partition("/")
+    site = f"{scheme.lower()}://{host.lower()}{slash}{path}"
+    if not _SITE.fullmatch(site):
+        raise ValueError("use the address in the browser, such as https://jobs.example.org or https://example.org/jobs")
+    return site.rstrip("/")
+
+
+def _networks(value: object) -> tuple[str, ...]:
+    words = _words(value)
+    for word in words:
+        try:
+            ip_network(word.strip("[]"), strict=False)
+        except ValueError:
+            raise ValueError(f"{word!r}: use an address or a network, such as 10.0.0.7 or 10.42.0.0/16") from None
+    return words
 
 
 def _name(value: object) -> str:
@@ -278,6 +301,8 @@ RATIO = Kind(name="number", parse=_ratio)
 DURATION = Kind(name="duration", parse=read_duration, show=_show_duration)
 SIZE = Kind(name="size", parse=_size, show=_show_size)
 WORDS = Kind(name="names", parse=_words, show=lambda value: ",".join(_words(value)))
+SITE = Kind(name="URL of a page", parse=_site)
+NETWORKS = Kind(name="addresses or networks", parse=_networks, show=lambda value: ",".join(_words(value)))
 QUEUES = Kind(name="names", parse=_queues, show=_show_queues)
 LANES = Kind(
     name="queue=lanes pairs",

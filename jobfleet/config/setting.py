@@ -71,8 +71,9 @@ class Setting:
 
     @property
     def flag(self) -> str:
-        """The command line flag; only `jobfleet web` has those of the web, so they need no prefix."""
-        name = self.name.removeprefix("web_") if self.scope == "web" else self.name
+        """The command line flag; only `jobfleet web` has those of the web, so they need no prefix, but for --url."""
+        is_short = self.scope == "web" and self.name != "web_url"
+        name = self.name.removeprefix("web_") if is_short else self.name
         return "--" + name.replace("_", "-")
 
     @property

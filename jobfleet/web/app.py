@@ -29,7 +29,7 @@ from jobfleet.web.errors import refusal
 from jobfleet.web.openapi import Document
 from jobfleet.web.pages.scale import SCALE
 from jobfleet.web.route import Page
-from jobfleet.web.safety.guard import Guard
+from jobfleet.web.safety.guard import HEALTH, Guard
 from jobfleet.web.safety.identity import Identify
 from jobfleet.web.table import ACTIONS, PAGES
 
@@ -52,7 +52,8 @@ class WebApp:
     def __init__(self, fleet: Fleet | AsyncFleet, identify: Identify | None = None) -> None:
         contain_handler_errors()
         self.dashboard: Dashboard = Dashboard(fleet, identify)
-        self._root = root_path_of(fleet.config.web_root_path)
+        self._entrance = self.dashboard.identity.entrance
+        self._root = root_path_of(self._entrance.root)
         context = Context(self.dashboard)
 
         @asynccontextmanager
@@ -67,10 +68,9 @@ class WebApp:
             is_api = "/api/" in request.scope["path"]
             return context.refused(request, problem, "json" if is_api else "html")
 
-        self._inner = Guard(
-            Starlette(routes=_routes(context), lifespan=lifespan, exception_handlers={HTTPException: missing}),
-            key_of=self.dashboard.identity.rate_key,
-        )
+        inner = Starlette(routes=_routes(context), lifespan=lifespan, exception_handlers={HTTPException: missing})
+        inner.router.redirect_slashes = False  # it would write the Host header into an address
+        self._inner = Guard(inner, key_of=self.dashboard.identity.rate_key)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request. With `web_root_path`, a proxy may have removed that path from the address, or not."""
@@ -84,6 +84,7 @@ class WebApp:
             scope = {**scope, **whole, "root_path": self._root}
         if scope["type"] == "http":
             scope = {**scope, "path": with_slashes(scope["path"], scope.get("raw_path") or b"")}
+            scope |= {"jobfleet.peer": scope.get("client"), "client": self._entrance.client_of(scope)}
         await self._inner(scope, receive, send)
 
 
@@ -141,7 +142,7 @@ def _routes(context: Context) -> list[BaseRoute]:
         return RedirectResponse(f"{root_of(request)}/jobs/{segment(request.query_params.get('id', ''))}", 303)
 
     routes: list[BaseRoute] = [
-        Route("/healthz", healthz),
+        Route(HEALTH, healthz),
         Route("/login", login.page(context)),
         Route("/login", login.log_in(context), methods=["POST"]),
         Route("/logout", login.log_out(context), methods=["POST"]),

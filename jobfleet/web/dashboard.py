@@ -47,8 +47,8 @@ class Dashboard:
         self._end: AsyncGenerator[None, None] | None = None
         self.config: JobConfig = fleet.config
         self.form: JsonForm = JsonForm(Redaction(fleet.config.redact))
-        self.hub: Hub = Hub(fleet.config.web_streams)
         self.identity: Identity = Identity(fleet.config, identify)
+        self.hub: Hub = Hub(fleet.config.web_streams, lambda: self.identity.changes)
         self._refusals = Refusals()
         self._outage = Outage(
             mask_url(fleet.config.url), _log, tally_for(None), meanwhile=lambda: MEANWHILE, on_loss=self._watch_return

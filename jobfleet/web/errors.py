@@ -79,17 +79,17 @@ OWN = {
     "unauthenticated": Row(401, "Log in, or send a token."),
     "forbidden": Row(403, "The role does not permit it."),
     "cross-site": Row(403, "The request does not come from a page of the dashboard."),
-    "wrong-host": Row(421, "The name of the host is not one of this machine, and there is no user."),
+    "wrong-host": Row(421, "The name of the host is neither that of web_url nor, without a user, of this machine."),
     "behind-proxy": Row(
-        403, "A proxy has forwarded the request, and there is no user: run 'jobfleet web user add NAME'."
+        403, "A proxy has forwarded the request, and web_open_access is set: run 'jobfleet web user add NAME'."
     ),
     "too-large": Row(413, "The body of the request is too large."),
     "unsupported-body": Row(415, "The body of the request is not of the expected type."),
     "invalid-request": Row(400, "A parameter is missing or wrong."),
     "too-many-requests": Row(429, "Too many requests; wait as Retry-After says."),
-    "locked-out": Row(429, "Too many failed logins; wait as Retry-After says."),
+    "locked-out": Row(429, "Too many logins of this name wait after failures; wait as Retry-After says."),
     "access-unavailable": Row(503, "The dashboard cannot read its users and tokens; its log says why."),
-    "too-many-streams": Row(503, "Too many pages are updated live; reload later."),
+    "too-many-streams": Row(503, "Too many pages are updated live, or too many of one user; reload later."),
     "internal": Row(500, "A fault of jobfleet; its log has the traceback."),
 }
 """The codes of the web itself."""

@@ -8,50 +8,22 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from jobfleet.config import JobConfig
 from jobfleet.errors import ConfigError
 from jobfleet.fleet.sync import Fleet
-from jobfleet.web.app import WebApp, root_path_of
+from jobfleet.web.app import WebApp
+from jobfleet.web.connections import Connections, Protocol
 from jobfleet.web.safety.access import AccessFile
-from jobfleet.web.safety.identity import is_loopback
+from jobfleet.web.safety.entrance import Entrance, is_loopback
 
 KEEP_ALIVE, DRAIN = 15, 3
 HEADERS_MOST = 32 * 1024
-HEADERS_WITHIN = 10.0
-"""Seconds that the headers of a request may take to arrive; at most twice as long."""
-CONNECTIONS_MOST = 1000
-"""Connections at once; more are answered with 503."""
-
-
-class _Protocol(H11Protocol):
-    """A connection that is closed if a request does not arrive in time; uvicorn waits for the rest of it for ever."""
-
-    _watch: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Begin to watch."""
-        super().connection_made(transport)
-        self._look(None)
-
-    def _look(self, before: object) -> None:
-        """Close the connection if it has waited for the same request since the last look."""
-        is_waiting = self.cycle is None or self.cycle.response_complete
-        state = (self.cycle,) if is_waiting else None
-        if state is not None and state == before:
-            self.transport.close()
-            return
-        self._watch = self.loop.call_later(HEADERS_WITHIN, self._look, state)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """End the watch."""
-        if self._watch is not None:
-            self._watch.cancel()
-        super().connection_lost(exc)
 
 
 class _Server(uvicorn.Server):
@@ -91,15 +63,15 @@ def check_host(fleet: Fleet) -> None:
     """Refuse to listen on an address that other machines reach if nobody has to log in.
 
     Raises:
-        ConfigError: There is neither a user, nor a token, nor a proxy.
+        ConfigError: There is neither a user, nor a token, nor a proxy that logs people in.
     """
     config = fleet.config
     access = AccessFile(config.web_access).read()
-    if is_loopback(config.web_host) or access.users or access.tokens or config.web_proxies:
+    if is_loopback(config.web_host) or access.users or access.tokens or Entrance(config).has_proxies:
         return
     raise ConfigError(
-        f"Other machines reach {config.web_host}, and nobody would have to log in: run 'jobfleet web user add NAME' "
-        "first, set web_proxies, or listen on 127.0.0.1."
+        f"Other machines reach {config.web_host}, and there is no user: run 'jobfleet web user add NAME' first, set "
+        "web_trusted_proxies, or listen on 127.0.0.1."
     )
 
 
@@ -113,35 +85,41 @@ def login_line(config: JobConfig) -> str:
         ConfigError: The access file cannot be used.
     """
     path = config.web_access.absolute()
-    if AccessFile(path).read().users or config.web_proxies:
+    if AccessFile(path).read().users:
         return f"Users and tokens: {path}."
-    return (
-        f"No login: {path} has no user, so everybody on this machine is {config.web_open_role}. "
-        "Add a user: jobfleet web user add NAME."
+    who = (
+        "No login: web_open_access lets everybody on this machine in as"
+        if config.web_open_access
+        else "The token in this address lets one browser in as"
     )
+    return f"{who} {config.web_open_role}, because {path} has no user. Add one: jobfleet web user add NAME."
 
 
-def server_of(application: ASGIApp, close_streams: Callable[[], None]) -> uvicorn.Server:
+def server_of(
+    application: ASGIApp, close_streams: Callable[[], None], connections: Connections | None = None
+) -> uvicorn.Server:
     """The server of a dashboard; it bounds connections, headers and idle time.
 
     Args:
         application: The dashboard.
         close_streams: Ends its live updates.
+        connections: Bounds the connections.
     """
+    protocol: Any = partial(Protocol, connections=connections or Connections())
     settings = uvicorn.Config(
         application, log_config=None, access_log=False, server_header=False, proxy_headers=False, lifespan="on",
-        ws="none", http=_Protocol, timeout_keep_alive=KEEP_ALIVE, timeout_graceful_shutdown=DRAIN,
-        limit_concurrency=CONNECTIONS_MOST, h11_max_incomplete_event_size=HEADERS_MOST,
+        ws="none", http=protocol, timeout_keep_alive=KEEP_ALIVE, timeout_graceful_shutdown=DRAIN,
+        h11_max_incomplete_event_size=HEADERS_MOST,
     )  # fmt: skip
     return _Server(settings, close_streams)
 
 
-def serve(fleet: Fleet, announce: Callable[[str, str], None]) -> None:
+def serve(fleet: Fleet, say: Callable[[str], None]) -> None:
     """Serve the dashboard of a fleet until SIGTERM or Ctrl-C.
 
     Args:
         fleet: The fleet.
-        announce: Called once it is served, with the address and a sentence on who may use it.
+        say: Called with the address and who may use it, once it is served; and with the next address for a browser.
 
     Raises:
         ConfigError: The address is in use, or would be open to other machines.
@@ -150,10 +128,19 @@ def serve(fleet: Fleet, announce: Callable[[str, str], None]) -> None:
     config = fleet.config
     web = WebApp(fleet)
     with bound(config.web_host, config.web_port) as listening:
+        identity = web.dashboard.identity
         host = f"[{config.web_host}]" if ":" in config.web_host else config.web_host
-        address = f"http://{host}:{listening.getsockname()[1]}{root_path_of(config.web_root_path)}/"
-        announce(address, login_line(config))
-        asyncio.run(server_of(web, web.dashboard.hub.close).serve(sockets=[listening]))
+        address = identity.entrance.url or f"http://{host}:{listening.getsockname()[1]}{identity.entrance.root}"
+
+        def link(token: str) -> str:
+            return f"{address}/?token={token}"
+
+        identity.on_link = lambda by, token: say(f"A browser at {by} is logged in. For another one: {link(token)}")
+        token = identity.new_link()
+        shown = link(token) if identity.login == "token" else f"{address}/"
+        say(f"The dashboard is at {shown}; Ctrl-C ends it. {login_line(config)}")
+        connections = Connections(identity.entrance.trusts)
+        asyncio.run(server_of(web, web.dashboard.hub.close, connections).serve(sockets=[listening]))
 
 
 def bound(host: str, port: int) -> socket.socket:

@@ -29,6 +29,7 @@ FILES = {
     "json": "json",
     "yaml": "yaml",
     "ini": "ini",
+    "nginx": "conf",
 }
 """Languages of blocks that are files, with the ending of their names. The first line is a comment with the name."""
 SHOWN = frozenset({"text", "mermaid"})

@@ -32,10 +32,11 @@ def access(tmp_path: Path, cheap: None) -> AccessFile:
 
 @pytest.fixture
 def make_fleet(redis_url: str, access: AccessFile) -> Iterator[Callable[..., Fleet]]:
-    """Make a fleet with settings; it is closed after the test."""
+    """Make a fleet with settings, open to this machine; it is closed after the test."""
     made: list[Fleet] = []
 
     def make(**settings: object) -> Fleet:
+        settings.setdefault("web_open_access", True)
         fleet = Fleet(redis_url, registry=Registry(), web_access=access.path, **settings)  # type: ignore[arg-type]
         made.append(fleet)
         return fleet

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 
 from jobfleet import Fleet
 from jobfleet.web.app import WebApp
+from jobfleet.web.connections import Connections
 from jobfleet.web.safety.identity import Identify
 from jobfleet.web.server import bound, server_of
 from tests.support.waiting import wait_until
@@ -60,9 +61,7 @@ class Browser:
     ) -> Answer:
         """Send a request with these headers alone, and with the cookies."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        cookies = (
-            {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())} if self.cookies else {}
-        )
+        cookies = {"Cookie": self.cookie} if self.cookies else {}
         connection.request(method, path, body, {"Host": self.host, **cookies, **(headers or {})})
         response = connection.getresponse()
         answer = Answer(response.status, response.msg, response.read())
@@ -79,6 +78,11 @@ class Browser:
     def get(self, path: str, **headers: str) -> Answer:
         """Open a page, or read from the API."""
         return self.send("GET", path, {name.replace("_", "-"): value for name, value in headers.items()})
+
+    @property
+    def cookie(self) -> str:
+        """The cookies as a header."""
+        return "; ".join(f"{name}={value}" for name, value in self.cookies.items())
 
     @property
     def origin(self) -> str:
@@ -146,12 +150,13 @@ def _nothing() -> None:
 class Site:
     """A dashboard that is served in a thread of this process, at a free port if none is given."""
 
-    def __init__(self, application: ASGIApp | WebApp, port: int = 0) -> None:
+    def __init__(self, application: ASGIApp | WebApp, port: int = 0, connections: Connections | None = None) -> None:
         self._socket: socket.socket = bound("127.0.0.1", port)
         self.port: int = self._socket.getsockname()[1]
         self.application = application
         close_streams = application.dashboard.hub.close if isinstance(application, WebApp) else _nothing
-        self._server = server_of(application, close_streams)
+        trusts = application.dashboard.identity.entrance.trusts if isinstance(application, WebApp) else lambda _: False
+        self._server = server_of(application, close_streams, connections or Connections(trusts))
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
         self._thread.start()
         wait_until(lambda: self._server.started, why="the dashboard is served")

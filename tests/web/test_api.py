@@ -256,7 +256,10 @@ def test_the_data_of_a_page_are_those_of_the_api(browser: Browser) -> None:
 
 def test_an_outage_is_a_page_and_an_answer(access: AccessFile) -> None:
     url = f"redis://127.0.0.1:{free_port()}/0"
-    with Fleet(url, registry=Registry(), patience=0.1, web_access=access.path) as away, served(away) as site:
+    with (
+        Fleet(url, registry=Registry(), patience=0.1, web_access=access.path, web_open_access=True) as away,
+        served(away) as site,
+    ):
         answer = site.browser().get("/api/v1/queues")
         page = site.browser().get("/queues")
         healthy = site.browser().get("/healthz")

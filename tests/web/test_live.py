@@ -196,7 +196,7 @@ def test_the_forms_of_a_live_part_have_the_token_of_their_browser(site: Site, fl
     found = []
     for browser in (site.browser(), site.browser()):
         csrf = browser.csrf()
-        with browser.stream("/queues", Cookie=f"jobfleet_seat={browser.cookies['jobfleet_seat']}") as events:
+        with browser.stream("/queues", Cookie=browser.cookie) as events:
             data = next(events)["data"]
         assert f'value="{csrf}"' in data
         found.append(csrf)
@@ -217,6 +217,7 @@ def test_a_connection_that_is_gone_gives_its_place_back(
     make_fleet: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jobfleet.web.endpoints.reading.BEAT", 0.05)
+    monkeypatch.setattr("jobfleet.web.live.hub.SHARE", 1)
     with served(make_fleet(web_streams=2)) as site:
         assert isinstance(site.application, WebApp)
         hub = site.application.dashboard.hub

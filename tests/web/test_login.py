@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -10,10 +11,10 @@ import pytest
 from jobfleet import Fleet
 from jobfleet.web.errors import Problem
 from jobfleet.web.safety import lockout
-from jobfleet.web.safety.access import AccessFile
+from jobfleet.web.safety.access import Access, AccessFile, User
 from jobfleet.web.safety.caller import Role
-from jobfleet.web.safety.lockout import Lockout
-from jobfleet.web.safety.sessions import FAILURES_OF_ADDRESS, FAILURES_OF_NAME, HASHING_AT_ONCE, Sessions
+from jobfleet.web.safety.lockout import Delays
+from jobfleet.web.safety.sessions import FREE, FREE_OF_MANY, HASHING_AT_ONCE, Sessions
 from tests.web.conftest import PASSWORD
 from tests.web.site import Site, served
 
@@ -62,7 +63,7 @@ def test_a_wrong_login_does_not_tell_what_was_wrong(site: Site, name: str, passw
 
     assert refused.status == 401
     assert "The name or the password is wrong." in refused.text
-    assert "jobfleet_session" not in browser.cookies
+    assert [name for name in browser.cookies if name.startswith("jobfleet_session")] == []
 
 
 def test_a_login_from_another_site_is_refused(site: Site) -> None:
@@ -78,12 +79,12 @@ def test_a_login_from_another_site_is_refused(site: Site) -> None:
 def test_a_logout_ends_the_session(site: Site) -> None:
     browser = site.browser()
     browser.log_in("viewer", PASSWORD)
-    secret = browser.cookies["jobfleet_session"]
+    secret = browser.cookies[f"jobfleet_session_{site.port}"]
     assert browser.post("/logout", None).status == 403
 
     assert browser.post("/logout", browser.csrf("/queues")).headers["Location"] == "/login"
 
-    browser.cookies["jobfleet_session"] = secret
+    browser.cookies[f"jobfleet_session_{site.port}"] = secret
     assert browser.get("/api/v1/queues").status == 401
 
 
@@ -132,48 +133,103 @@ def test_a_session_ends_by_time(make_fleet: Callable[..., Fleet], monkeypatch: p
         assert browser.get("/api/v1/queues").status == 401
 
 
-def test_failures_lock_a_name_out_for_longer_and_longer(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch)
-    for _ in range(FAILURES_OF_NAME):
-        assert site.browser().log_in("viewer", "wrong").status == 401
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What a login has waited; no time passes."""
+    found: list[float] = []
+    real = asyncio.sleep
 
-    locked = site.browser().log_in("viewer", PASSWORD)
-    assert (locked.status, locked.headers["Retry-After"]) == (429, "30")
-    assert "Too many failed logins" in locked.text
-    clock.now += 31
-    assert site.browser().log_in("viewer", "wrong").status == 401
-    assert site.browser().log_in("viewer", PASSWORD).headers["Retry-After"] == "60"
-    clock.now += 61
-    assert site.browser().log_in("viewer", PASSWORD).status == 303
+    async def sleep(seconds: float) -> None:
+        found.append(seconds)
+        await real(0)
+
+    monkeypatch.setattr("jobfleet.web.safety.sessions.asyncio.sleep", sleep)
+    return found
 
 
-async def test_failures_lock_an_address_out(access: AccessFile) -> None:
-    sessions, users = Sessions(60), access.read()
-    for number in range(FAILURES_OF_ADDRESS):
-        with pytest.raises(Problem, match="is wrong"):
-            await sessions.log_in(users, f"user{number}", "x", "192.0.2.1")
+@pytest.fixture
+def sessions() -> Sessions:
+    return Sessions(60, User("web", Role.OPERATOR))
 
-    with pytest.raises(Problem, match="Too many"):
-        await sessions.log_in(users, "viewer", PASSWORD, "192.0.2.1")
+
+async def fails(sessions: Sessions, users: Access, name: str, address: str) -> None:
+    with pytest.raises(Problem, match="is wrong"):
+        await sessions.log_in(users, name, "wrong", address)
+
+
+async def test_a_right_password_is_let_through_after_a_delay(
+    sessions: Sessions, access: AccessFile, slept: list[float]
+) -> None:
+    users = access.read()
+    for _ in range(FREE + 6):
+        await fails(sessions, users, "viewer", "192.0.2.1")
+    assert slept == [1.0, 2.0, 4.0, 8.0, 16.0, 16.0]
+
+    assert await sessions.log_in(users, "viewer", PASSWORD, "192.0.2.1")
+
+    assert slept[6:] == [16.0]
+    await fails(sessions, users, "viewer", "192.0.2.1")
+    assert slept[7:] == [], "its failures are forgotten"
+
+
+async def test_failures_of_a_name_delay_neither_others_nor_other_addresses(
+    sessions: Sessions, access: AccessFile, slept: list[float]
+) -> None:
+    users = access.read()
+    for _ in range(FREE + 1):
+        await fails(sessions, users, "viewer", "192.0.2.1")
+    slept.clear()
+
     assert await sessions.log_in(users, "viewer", PASSWORD, "192.0.2.2")
+    assert await sessions.log_in(users, "operator", PASSWORD, "192.0.2.1")
+
+    assert slept == []
 
 
-async def test_logins_at_the_same_time_do_not_evade_the_lock(access: AccessFile) -> None:
-    sessions, users = Sessions(60), access.read()
-    tries = [sessions.log_in(users, "viewer", "wrong", f"192.0.2.{number}") for number in range(4 * FAILURES_OF_NAME)]
+@pytest.mark.parametrize("is_address", [True, False], ids=["many names of one address", "many addresses of one name"])
+async def test_many_failures_delay_and_refuse_nobody(
+    sessions: Sessions, access: AccessFile, slept: list[float], is_address: bool
+) -> None:
+    users = access.read()
+    for number in range(FREE_OF_MANY):
+        one = ("nobody" * number, "192.0.2.1") if is_address else ("viewer", f"192.0.2.{number}")
+        await fails(sessions, users, *one)
+    assert slept == []
+
+    assert await sessions.log_in(users, "viewer", PASSWORD, "192.0.2.1" if is_address else "198.51.100.1")
+
+    assert slept == [1.0]
+
+
+async def test_logins_at_the_same_time_evade_no_delay(
+    sessions: Sessions, access: AccessFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobfleet.web.safety.sessions.WAITING_MOST", 0)
+    users = access.read()
+    tries = [sessions.log_in(users, "viewer", "wrong", "192.0.2.1") for _ in range(4 * FREE)]
 
     answers = await asyncio.gather(*tries, return_exceptions=True)
 
-    checked = [one for one in answers if isinstance(one, Problem) and one.code == "unauthenticated"]
-    assert len(checked) < FAILURES_OF_NAME + HASHING_AT_ONCE
-    assert {one.code for one in answers if isinstance(one, Problem)} == {"unauthenticated", "locked-out"}
-    assert len(answers) == sum(isinstance(one, Problem) for one in answers)
+    codes = Counter(one.code for one in answers if isinstance(one, Problem))
+    assert FREE <= codes["unauthenticated"] < FREE + HASHING_AT_ONCE
+    assert codes["unauthenticated"] + codes["locked-out"] == len(tries)
 
 
 def test_names_and_addresses_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lockout, "KEYS_MOST", 3)
-    kept = Lockout(1)
+    kept = Delays(1)
     for number in range(5):
         kept.failed(str(number))
 
-    assert [kept.left(str(number)) > 0 for number in range(5)] == [False, False, True, True, True]
+    assert [kept.of(str(number)) > 0 for number in range(5)] == [False, False, True, True, True]
+
+
+def test_failures_are_forgotten_after_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, kept = Clock(monkeypatch), Delays(1)
+    kept.failed("ann")
+    clock.now += lockout.FORGOTTEN_AFTER
+    assert kept.of("ann") == 1.0
+    clock.now += 1
+    assert kept.of("ann") == 0.0
+    kept.failed("ann")
+    assert kept.of("ann") == 1.0

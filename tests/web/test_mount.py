@@ -95,7 +95,7 @@ def test_a_wrong_root_path_is_refused(make_fleet: Callable[..., Fleet], path: st
 
 def test_it_takes_an_async_fleet(redis_url: str, fleet: Fleet, hand: Hand) -> None:
     fleet.enqueue(Job("x", "demo.add", id="a"))
-    site = Site(web.app(AsyncFleet(redis_url)))
+    site = Site(web.app(AsyncFleet(redis_url, web_open_access=True)))
     browser: Browser = site.browser()
     try:
         assert [one["name"] for one in browser.get("/api/v1/queues").json["queues"]] == ["default"]

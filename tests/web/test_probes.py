@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import http.client
 import logging
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
+from starlette.routing import Route
 
 from jobfleet import Fleet, Flow, Job
 from jobfleet.model.fingerprint import fingerprint_of
-from jobfleet.web.app import WebApp
+from jobfleet.web.app import API, WebApp
+from jobfleet.web.pages.scale import SCALE
 from jobfleet.web.route import Action, Page
 from jobfleet.web.safety.caller import Role
 from jobfleet.web.safety.guard import Guard
@@ -195,7 +199,7 @@ def test_a_path_cannot_forge_a_line_of_the_log(browser: Browser, caplog: pytest.
 
 @pytest.fixture
 def behind_proxy(make_fleet: Callable[..., Fleet], users: None) -> Iterator[Site]:
-    with served(make_fleet(web_proxies="127.0.0.1")) as site:
+    with served(make_fleet(web_trusted_proxies="127.0.0.1", web_login_header="X-Forwarded-User")) as site:
         yield site
 
 
@@ -211,7 +215,7 @@ def test_a_named_proxy_names_the_user_exactly(behind_proxy: Site) -> None:
 
 
 def test_the_header_of_anybody_else_does_not_count(make_fleet: Callable[..., Fleet], users: None) -> None:
-    with served(make_fleet(web_proxies="192.0.2.1")) as site:
+    with served(make_fleet(web_trusted_proxies="192.0.2.1", web_login_header="X-Forwarded-User")) as site:
         assert site.browser().get("/api/v1/queues", X_Forwarded_User="admin").status == 401
         assert site.browser().get("/api/v1/queues", X_Forwarded_For="192.0.2.1", X_Forwarded_User="admin").status == 401
 
@@ -230,23 +234,24 @@ def test_each_user_behind_a_trusted_proxy_has_a_rate(
     def statuses(site: Site, **headers: str) -> list[int]:
         return [site.browser().get("/api/v1/queues", **headers).status for _ in range(4)]
 
-    with served(make_fleet(web_proxies="127.0.0.1")) as site:
+    with served(make_fleet(web_trusted_proxies="127.0.0.1", web_login_header="X-Forwarded-User")) as site:
         assert statuses(site, X_Forwarded_User="viewer") == [200, 200, 200, 429]
         assert statuses(site, X_Forwarded_User="operator") == [200, 200, 200, 429]
         assert statuses(site, Authorization=f"Bearer {tokens[Role.VIEWER]}") == [200, 200, 200, 429]
         assert statuses(site, X_Forwarded_User="nobody") == [403, 403, 403, 429]
         assert statuses(site, X_Forwarded_User="somebody") == [429] * 4, "names that nobody has share a rate"
-    with served(make_fleet(web_proxies="192.0.2.1")) as site:
+    with served(make_fleet(web_trusted_proxies="192.0.2.1", web_login_header="X-Forwarded-User")) as site:
         assert statuses(site, X_Forwarded_User="viewer") == [401, 401, 401, 429]
         assert statuses(site, X_Forwarded_User="operator") == [429] * 4, "a header of anybody else does not count"
 
 
-def test_failed_logins_behind_a_trusted_proxy_lock_out_only_their_name(
+def test_failed_logins_behind_a_trusted_proxy_lock_nobody_out(
     behind_proxy: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("jobfleet.web.safety.lockout.LONGEST_DELAY", 0.01)
     browser = behind_proxy.browser()
     csrf = browser.csrf("/login")
-    for number in range(20):
+    for number in range(40):
         assert browser.post("/login", csrf, name=f"n{number}", password="wrong").status == 401
 
     assert browser.post("/login", csrf, name="viewer", password=PASSWORD).status == 303
@@ -255,10 +260,86 @@ def test_failed_logins_behind_a_trusted_proxy_lock_out_only_their_name(
 def test_an_address_has_a_rate(fleet: Fleet) -> None:
     site = Site(Guard(WebApp(fleet), Rate(0.01, 5)))
     try:
-        answers = [site.browser().get("/healthz") for _ in range(7)]
+        answers = [site.browser().get("/api/openapi.json") for _ in range(7)]
+        assert site.browser().get("/healthz").status == 200, "health is answered always"
     finally:
         site.close()
 
     assert [one.status for one in answers] == [200] * 5 + [429] * 2
     assert answers[-1].code == "too-many-requests"
     assert int(answers[-1].headers["Retry-After"]) > 0
+
+
+# ------------------------------------------------------------------------------------------ roles × routes
+
+PUBLIC = {"/healthz", "/login", "/logout", "/api/openapi.json", "/find", "/static"}
+"""The routes that are in no table, because they show nothing of the fleet."""
+
+
+def needed(application: WebApp) -> dict[tuple[str, str], Role | None]:
+    """The role that each route of the application needs, by method and path; None if the path has a secret."""
+    wanted: dict[tuple[str, str], Role | None] = {("GET", SCALE.path): SCALE.role}
+    for page in PAGES:
+        wanted["GET", API + page.api_path] = page.role
+        if page.template:
+            wanted |= {("GET", f"/live{page.path}"): page.role, ("GET", page.path): page.role}
+    for action in ACTIONS:
+        wanted["POST", API + action.path] = None if action.is_open else action.role
+        if action.back:
+            wanted["POST", action.path] = action.role
+    there = set()
+    for one in application._inner._app.routes:  # type: ignore[attr-defined]  # as they are, not as they should be
+        methods: set[str] = set(one.methods or ()) if isinstance(one, Route) else set()
+        there.add(("POST" if "POST" in methods else "GET", one.path))
+    assert {one for one in there if one[1] not in PUBLIC} == set(wanted), "a route that no table has"
+    return wanted
+
+
+def outcome(site: Site, method: str, path: str, browser: Browser, headers: dict[str, str]) -> str:
+    """How a request is answered: it is unknown who sends it, that is forbidden, or it is looked at."""
+    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=30)
+    sent = {"Host": browser.host, **({"Cookie": browser.cookie} if browser.cookies else {}), **headers}
+    is_form = method == "POST" and not path.startswith(API)
+    if is_form:
+        sent |= {**FORM, "Origin": browser.origin}
+    connection.request(method, path, f"csrf={browser.csrf('/')}" if is_form and browser.cookies else None, sent)
+    answer = connection.getresponse()  # of a stream, only the head
+    where = answer.headers.get("Location", "")
+    connection.close()
+    answer.close()
+    if answer.status == 401 or where.startswith("/login"):
+        return "unknown"
+    assert answer.status < 500, (method, path, answer.status)
+    return "forbidden" if answer.status == 403 else "looked at"
+
+
+@pytest.mark.usefixtures("users")
+def test_each_route_has_its_role(
+    site: Site, fleet: Fleet, tokens: dict[Role, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobfleet.web.safety.lockout.Rate.wait", lambda *_: 0.0)
+    assert isinstance(site.application, WebApp)
+    routes = needed(site.application)
+    people = {role: site.browser() for role in Role}
+    for role, browser in people.items():
+        browser.log_in(str(role), PASSWORD)
+    before, wrong, asked = state(fleet), [], 0
+    for (method, template), least in routes.items():
+        path = re.sub(r"{\w+}", "none", template)
+        is_form = method == "POST" and not path.startswith(API)
+        is_api = path.startswith((API, "/scale"))
+        for caller in (None, *Role):
+            hoped = "looked at" if least is None or (caller and caller.permits(least)) else "forbidden"
+            hoped = "unknown" if caller is None and least is not None else hoped
+            bearer = {"Authorization": f"Bearer {tokens[caller] if caller else 'jft_wrong'}"}
+            nobody, person = site.browser(), people[caller] if caller else site.browser()
+            found = {}
+            if not is_form:
+                found["token"] = outcome(site, method, path, nobody, bearer)
+            if not is_api:
+                found["cookie"] = outcome(site, method, path, person, {})
+            asked += len(found)
+            wrong += [(caller, kind, method, path, one) for kind, one in found.items() if one != hoped]
+    assert wrong == []
+    assert asked >= 674, asked
+    assert state(fleet) == before

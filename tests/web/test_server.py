@@ -13,7 +13,7 @@ from jobfleet import Fleet
 from jobfleet.errors import ConfigError
 from jobfleet.web.safety.access import AccessFile
 from jobfleet.web.safety.caller import Role
-from jobfleet.web.safety.identity import is_loopback
+from jobfleet.web.safety.entrance import is_loopback
 from jobfleet.web.server import bound, check_host, login_line
 from tests.support.fleet import Programs
 from tests.web.site import Browser
@@ -23,9 +23,9 @@ from tests.web.site import Browser
 def test_another_address_needs_somebody_to_log_in(
     make_fleet: Callable[..., Fleet], access: AccessFile, host: str
 ) -> None:
-    with pytest.raises(ConfigError, match="nobody would have to log in"):
+    with pytest.raises(ConfigError, match="and there is no user"):
         check_host(make_fleet(web_host=host))
-    check_host(make_fleet(web_host=host, web_proxies="192.0.2.7"))
+    check_host(make_fleet(web_host=host, web_trusted_proxies="192.0.2.7"))
     access.create_token("ci", Role.VIEWER)
     check_host(make_fleet(web_host=host))
 
@@ -53,17 +53,13 @@ def test_an_address_in_use_is_one_line() -> None:
 
 
 def test_the_start_line_says_who_may_use_it(make_fleet: Callable[..., Fleet], access: AccessFile) -> None:
-    config = make_fleet().config
-    assert login_line(config) == (
-        f"No login: {access.path} has no user, so everybody on this machine is operator. "
-        "Add a user: jobfleet web user add NAME."
-    )
+    config = make_fleet(web_open_access=False).config
+    remedy = f"as operator, because {access.path} has no user. Add one: jobfleet web user add NAME."
+    assert login_line(config) == f"The token in this address lets one browser in {remedy}"
     access.create_token("ci", Role.VIEWER)
-    assert login_line(config).startswith("No login: ")
+    assert login_line(make_fleet().config) == f"No login: web_open_access lets everybody on this machine in {remedy}"
     access.add_user("ann", Role.VIEWER, None)
     assert login_line(config) == f"Users and tokens: {access.path}."
-    access.remove_user("ann")
-    assert login_line(make_fleet(web_proxies="192.0.2.7").config) == f"Users and tokens: {access.path}."
 
 
 @pytest.fixture
@@ -80,21 +76,27 @@ def url_in(programs: Programs) -> Callable[..., str]:
 
 def test_the_command_serves_and_ends(programs: Programs, url_in: Callable[..., str], tmp_path: Path) -> None:
     url = url_in("--root-path", "/ops", "--access", str(tmp_path / "none.json"))
-    found = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/ops/", url)
+    found = re.fullmatch(r"http://127\.0\.0\.1:(\d+)(/ops/\?token=[A-Za-z0-9_-]{32})", url)
     assert found is not None
     browser = Browser(int(found[1]))
     assert browser.get("/ops/healthz").json["status"] == "ok"
+    assert browser.get("/ops/queues").status == 303, "without the printed address"
+    assert browser.get(found[2]).headers["Location"] == "/ops/"
     program = programs._started[-1]
-    with browser.stream("/queues") as events:
+    program.await_line("A browser at 127.0.0.1 is logged in. For another one: http://127.0.0.1:")
+    again = re.search(r"For another one: http://\S+(/ops/\?token=\S+)", program.log.read_text())
+    assert again is not None
+    assert [Browser(browser.port).get(path).status for path in (again[1], found[2])] == [303, 401]
+    with browser.stream("/queues", Cookie=browser.cookie) as events:
         next(events)
         program.send(signal.SIGTERM)
         assert list(events) == []
         assert program.exit_code() == 0
     assert "Traceback" not in program.log.read_text()
-    assert f"No login: {tmp_path / 'none.json'} has no user" in program.log.read_text()
+    assert f"{tmp_path / 'none.json'} has no user. Add one: " in program.log.read_text()
 
 
 def test_the_command_refuses_another_address(programs: Programs, tmp_path: Path) -> None:
     program = programs.start("web", "--host", "0.0.0.0", web_access=tmp_path / "none.json")
     assert program.exit_code() == 2
-    assert program.log.read_text().startswith("Other machines reach 0.0.0.0, and nobody would have to log in: ")
+    assert program.log.read_text().startswith("Other machines reach 0.0.0.0, and there is no user: ")

@@ -20,7 +20,7 @@ from tests.web.site import Site, served
 @pytest.fixture
 def hasty(make_fleet: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """A dashboard with little patience."""
-    monkeypatch.setattr("jobfleet.web.server.HEADERS_WITHIN", 0.1)
+    monkeypatch.setattr("jobfleet.web.connections.HEADERS_WITHIN", 0.1)
     monkeypatch.setattr("jobfleet.web.safety.guard.SEND_WITHIN", 0.2)
     monkeypatch.setattr("jobfleet.web.safety.checks.BODY_WITHIN", 0.1)
     with served(make_fleet()) as site:

@@ -41,14 +41,15 @@ class _Web(Group):
 
 @click.group(cls=_Web, invoke_without_command=True)
 @settings_options(
-    "web_host", "web_port", "web_root_path", "web_access", "web_open_role", "web_proxies", "web_proxy_header",
-    "web_session", "web_streams",
+    "web_host", "web_port", "web_url", "web_root_path", "web_access", "web_open_role", "web_open_access",
+    "web_trusted_proxies", "web_login_header", "web_proxies", "web_proxy_header", "web_session", "web_streams",
 )  # fmt: skip
 @click.pass_context
 def web(ctx: click.Context) -> None:
     """Serve the dashboard, or manage its users and tokens.
 
-    It listens on this machine only. Another --host needs a user, a token or a proxy.
+    It listens on this machine only; without users, it prints an address with a token that works once. Another --host
+    needs a user, a token, or a proxy that logs people in.
     """
     if ctx.invoked_subcommand is None:
         _serve(ctx.ensure_object(Invocation))
@@ -65,7 +66,7 @@ def _serve(invocation: Invocation) -> None:
     invocation.announce()
     set_up_logs(invocation.config)
     with Fleet.of(invocation.config) as fleet:
-        serve(fleet, lambda address, login: say(f"The dashboard is at {address}; Ctrl-C ends it. {login}"))
+        serve(fleet, say)
 
 
 def _file(invocation: Invocation) -> AccessFile:

@@ -1,4 +1,4 @@
-"""Log in, and log out."""
+"""Log in, with a password or with the token that the dashboard has printed, and log out."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import logging
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from jobfleet.web.endpoints.request import Context, Endpoint, address_of, root_of, set_cookie
+from jobfleet.web.endpoints.request import Context, Endpoint, address_of, root_of
 from jobfleet.web.errors import Problem, refusal
-from jobfleet.web.safety.checks import CSRF_FIELD, check_csrf, check_origin, read_form
-from jobfleet.web.safety.identity import SEAT_COOKIE, SESSION_COOKIE
+from jobfleet.web.safety.checks import CSRF_FIELD, check_csrf, read_form
+from jobfleet.web.safety.entrance import SEAT_COOKIE, SESSION_COOKIE
 
+TOKEN = "token"
+"""The name of the parameter and of the field with the token of the printed address."""
 _log = logging.getLogger("jobfleet.web")
 
 
@@ -19,56 +21,88 @@ def page(context: Context) -> Endpoint:
     """The page with the form."""
 
     async def answer(request: Request) -> Response:
-        if not context.dashboard.identity.has_login:
+        if not context.dashboard.identity.login:
             return RedirectResponse(f"{root_of(request)}/", 303)
-        return context.page(
-            request, "login.html", None, problem=None, following=_next(request.query_params.get("next"))
-        )
+        return _form(context, request, None, _next(request.query_params.get("next")))
 
     return context.handled("html", answer)
 
 
+def _form(context: Context, request: Request, problem: Problem | None, following: str) -> Response:
+    return context.page(
+        request, "login.html", None, status=problem.status if problem else 200,
+        headers=problem.headers if problem else {}, problem=problem, following=following,
+        kind=context.dashboard.identity.login,
+    )  # fmt: skip
+
+
 def log_in(context: Context) -> Endpoint:
-    """Check the password, and start a session."""
+    """Check the password or the token, and start a session."""
 
     async def answer(request: Request) -> Response:
-        check_origin(request)
+        context.entrance.check_origin(request)
         fields = await read_form(request)
-        check_csrf(request.cookies.get(SEAT_COOKIE, ""), fields.get(CSRF_FIELD, ""))
+        check_csrf(context.entrance.cookie(SEAT_COOKIE, request), fields.get(CSRF_FIELD, ""))
         following = _next(fields.get("next"))
+        if TOKEN in fields:
+            return await by_link(context, request, fields[TOKEN], following)
         name = fields.get("name", "")[:100]
         try:
             secret = await context.dashboard.identity.log_in(name, fields.get("password", ""), address_of(request))
         except Problem as problem:
             known = context.dashboard.identity.has_user(name)
             target = name if known else "a name that no user has"  # it may be a password in the wrong field
-            await context.dashboard.refused("", address_of(request), "web.login", target, problem.code)
-            _log.warning("Refused: login of %r from %s: %s", name, address_of(request), problem)
-            return context.page(
-                request, "login.html", None, status=problem.status, headers=problem.headers, problem=problem,
-                following=following,
-            )  # fmt: skip
-        _log.info("%s (%s): logged in", name, address_of(request))
-        response = RedirectResponse(f"{root_of(request)}{following}", 303)
-        set_cookie(request, response, SESSION_COOKIE, secret, context.dashboard.identity.sessions.lasts)
-        return response
+            await _refused(context, request, target, problem)
+            return _form(context, request, problem, following)
+        return _begun(context, request, secret, following, name)
 
     return context.handled("html", answer)
+
+
+async def by_link(context: Context, request: Request, token: str, following: str) -> Response:
+    """Use the token of the printed address up, and start a session. The page that follows has no token in its address.
+
+    A browser that has a session already keeps it, and a used token does not matter then.
+    """
+    identity = context.dashboard.identity
+    try:
+        if request.method == "GET" and identity.caller(request) is not None:
+            return RedirectResponse(f"{root_of(request)}{following}", 303)
+        secret = identity.use_link(token.strip(), address_of(request))
+    except Problem as problem:
+        if problem.code != "unauthenticated":
+            raise
+        await _refused(context, request, "the printed address", problem)
+        return _form(context, request, problem, following)
+    return _begun(context, request, secret, following, "The printed address")
+
+
+async def _refused(context: Context, request: Request, target: str, problem: Problem) -> None:
+    await context.dashboard.refused("", address_of(request), "web.login", target, problem.code)
+    _log.warning("Refused: login of %r from %s: %s", target, address_of(request), problem)
+
+
+def _begun(context: Context, request: Request, secret: str, following: str, name: str) -> Response:
+    _log.info("%s (%s): logged in", name, address_of(request))
+    response = RedirectResponse(f"{root_of(request)}{following}", 303)
+    lasts = context.dashboard.identity.sessions.lasts
+    context.entrance.set_cookie(request, response, SESSION_COOKIE, secret, lasts)
+    return response
 
 
 def log_out(context: Context) -> Endpoint:
     """End the session."""
 
     async def answer(request: Request) -> Response:
-        check_origin(request)
-        secret = request.cookies.get(SESSION_COOKIE, "")
+        context.entrance.check_origin(request)
+        secret = context.entrance.cookie(SESSION_COOKIE, request)
         if not secret:
             raise refusal("unauthenticated")
         fields = await read_form(request)
         check_csrf(secret, fields.get(CSRF_FIELD, ""))
         context.dashboard.identity.sessions.log_out(secret)
         response = RedirectResponse(f"{root_of(request)}/login", 303)
-        response.delete_cookie(SESSION_COOKIE, path=root_of(request) or "/")
+        context.entrance.set_cookie(request, response, SESSION_COOKIE, "", 0)
         return response
 
     return context.handled("html", answer)

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from jobfleet.output_events import END, output_events
 from jobfleet.server_stop import is_stopping
-from jobfleet.web.endpoints.reading import asked_exactly, is_known
+from jobfleet.web.endpoints.reading import asked_exactly, is_known, owner_of, until_unknown
 from jobfleet.web.endpoints.request import Context, Endpoint
 from jobfleet.web.endpoints.stream import EventStream
 from jobfleet.web.errors import problem_of
@@ -20,7 +20,7 @@ def events(context: Context, page: Page) -> Endpoint:
     """The endpoint of the API that sends the chunks of a job's output, each as an event with its position as the id."""
 
     async def answer(request: Request) -> Response:
-        _, values = asked_exactly(context, page, request)
+        caller, values = asked_exactly(context, page, request)
         seen = request.headers.get("last-event-id") or None
         if seen == END:
             return Response(status_code=204)
@@ -43,13 +43,13 @@ def events(context: Context, page: Page) -> Endpoint:
         )
 
         async def texts() -> AsyncGenerator[str, None]:
-            with hub.place():
+            with hub.place(owner_of(caller)):
                 yield ""
                 async for text in chunks:
                     yield text
 
         source = texts()
         await anext(source)  # it has its place, or is refused
-        return EventStream(source, chunks)
+        return EventStream(source, chunks, until_unknown(context, request, page))
 
     return context.handled("json", answer)

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from jobfleet.web.display import shown
 from jobfleet.web.endpoints.entered import Sent, entered_into
+from jobfleet.web.endpoints.login import TOKEN, by_link
 from jobfleet.web.endpoints.request import Context, Endpoint, json_response, path_of, root_of
 from jobfleet.web.endpoints.stream import EventStream
 from jobfleet.web.errors import Problem, refusal
@@ -69,6 +70,8 @@ def html(context: Context, page: Page) -> Endpoint:
     """The endpoint of a page."""
 
     async def answer(request: Request) -> Response:
+        if page.path == "/" and context.dashboard.identity.login == "token" and TOKEN in request.query_params:
+            return await by_link(context, request, request.query_params[TOKEN], "/")
         caller, values = _asked(context, page, request)
         data = await read(context, page, values)
         return shown_page(
@@ -136,6 +139,7 @@ def live(context: Context, page: Page) -> Endpoint:
         snapshots = hub.watch(
             key, lambda: page.read(context.dashboard.reading, values), page.every,
             seen=request.headers.get("last-event-id", ""), beat=BEAT, compared=page.compared or everything,
+            owner=owner_of(caller),
         )  # fmt: skip
         first = await anext(snapshots, None)  # too many streams are refused before the answer begins
         root = root_of(request)
@@ -147,7 +151,7 @@ def live(context: Context, page: Page) -> Endpoint:
                     return
                 yield BEAT_LINE if snapshot is None else _event(context, page, key, snapshot, root, caller)
 
-        return EventStream(events(), snapshots)
+        return EventStream(events(), snapshots, until_unknown(context, request, page))
 
     return context.handled("json", answer)
 
@@ -162,14 +166,14 @@ def events(context: Context, page: Page, ends: Callable[[dict[str, Any]], bool])
     """
 
     async def answer(request: Request) -> Response:
-        _, values = asked_exactly(context, page, request)
+        caller, values = asked_exactly(context, page, request)
         seen = request.headers.get("last-event-id", "")
         if seen == END:
             return Response(status_code=204)
         hub = context.dashboard.hub
         snapshots = hub.watch(
             ("events", *_key(page, values)), lambda: page.read(context.dashboard.reading, values), page.every,
-            seen=seen, beat=BEAT, compared=page.compared or everything,
+            seen=seen, beat=BEAT, compared=page.compared or everything, owner=owner_of(caller),
         )  # fmt: skip
         first = await anext(snapshots, None)
         if first is not None and first.problem is not None:
@@ -185,7 +189,7 @@ def events(context: Context, page: Page, ends: Callable[[dict[str, Any]], bool])
                     return
                 snapshot = await anext(snapshots, _GONE)
 
-        return EventStream(texts(), snapshots)
+        return EventStream(texts(), snapshots, until_unknown(context, request, page))
 
     return context.handled("json", answer)
 
@@ -211,6 +215,17 @@ def is_known(context: Context, request: Request, page: Page) -> bool:
     except Problem:  # its token was revoked
         return False
     return caller is not None and caller.role.permits(page.role)
+
+
+async def until_unknown(context: Context, request: Request, page: Page) -> None:
+    """Wait until who has opened a page may no longer see it. Each change of users, tokens and sessions is looked at."""
+    while is_known(context, request, page):
+        await context.dashboard.hub.access_changed()
+
+
+def owner_of(caller: Caller) -> str:
+    """Whose streams are counted together."""
+    return f"{'user' if caller.is_ambient else 'token'} {caller.name}"
 
 
 def _event(context: Context, page: Page, key: tuple[object, ...], snapshot: Snapshot, root: str, caller: Caller) -> str:

@@ -18,7 +18,8 @@ from jobfleet.web.endpoints.render import Renderer
 from jobfleet.web.errors import Problem, problem_of, refusal
 from jobfleet.web.safety.caller import Caller, Role
 from jobfleet.web.safety.checks import check_role
-from jobfleet.web.safety.identity import SEAT_COOKIE, csrf_token, new_seat
+from jobfleet.web.safety.entrance import SEAT_COOKIE, Entrance
+from jobfleet.web.safety.identity import csrf_token, new_seat
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Form = Literal["html", "json"]
@@ -39,6 +40,7 @@ class Context:
 
     def __init__(self, dashboard: Dashboard) -> None:
         self.dashboard: Dashboard = dashboard
+        self.entrance: Entrance = dashboard.identity.entrance
         self.renderer: Renderer = Renderer()
 
     def caller(self, request: Request, needed: Role) -> Caller:
@@ -51,13 +53,14 @@ class Context:
         if caller is None:
             raise refusal("unauthenticated", headers={"WWW-Authenticate": "Bearer"})
         check_role(caller, needed)
-        return caller._replace(key=caller.key or seat_of(request)) if caller.is_ambient else caller
+        return caller._replace(key=caller.key or self.seat_of(request)) if caller.is_ambient else caller
 
     def handled(self, form: Form, endpoint: Endpoint) -> Endpoint:
         """An endpoint whose refusals and errors are answered in a form."""
 
         async def serve(request: Request) -> Response:
             try:
+                self.entrance.check_host(request)
                 return await endpoint(request)
             except Problem as problem:
                 found = problem
@@ -94,7 +97,7 @@ class Context:
         if problem.code == "unauthenticated" and request.method == "GET":
             if request.headers.get("sec-fetch-site") == "cross-site":
                 return HTMLResponse(AGAIN)
-            if self.dashboard.identity.has_login:
+            if self.dashboard.identity.login:
                 return RedirectResponse(f"{root_of(request)}/login?next={quote(path_of(request))}", 303)
         headers = {name: text for name, text in problem.headers.items() if name != "WWW-Authenticate"}
         return self.page(
@@ -113,7 +116,7 @@ class Context:
         **context: Any,
     ) -> HTMLResponse:
         """A whole page. A browser without a session gets a random cookie, which its CSRF token is made of."""
-        seat = seat_of(request)
+        seat = self.seat_of(request)
         key = seat if caller is None else caller.key
         root = root_of(request)
         text = self.renderer.page(
@@ -125,29 +128,15 @@ class Context:
             **context,
         )
         response = HTMLResponse(text, status, dict(headers or {}))
-        if SEAT_COOKIE not in request.cookies:
-            set_cookie(request, response, SEAT_COOKIE, seat, None)
+        if not self.entrance.cookie(SEAT_COOKIE, request):
+            self.entrance.set_cookie(request, response, SEAT_COOKIE, seat, None)
         return response
 
-
-def seat_of(request: Request) -> str:
-    """The random value in the cookie of a browser; a new one if it has none."""
-    seat: str = request.cookies.get(SEAT_COOKIE, "") or getattr(request.state, "seat", "") or new_seat()
-    request.state.seat = seat
-    return seat
-
-
-def set_cookie(request: Request, response: Response, name: str, value: str, lasts: float | None) -> None:
-    """Set a cookie that scripts cannot read and other sites do not send."""
-    response.set_cookie(
-        name,
-        value,
-        max_age=None if lasts is None else int(lasts),
-        path=root_of(request) or "/",
-        secure=request.url.scheme == "https",
-        httponly=True,
-        samesite="strict",
-    )
+    def seat_of(self, request: Request) -> str:
+        """The random value in the cookie of a browser; a new one if it has none."""
+        seat: str = self.entrance.cookie(SEAT_COOKIE, request) or getattr(request.state, "seat", "") or new_seat()
+        request.state.seat = seat
+        return seat
 
 
 def root_of(request: Request) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from typing import Any
 
 from starlette.background import BackgroundTask
@@ -17,13 +17,17 @@ class EventStream(Response):
     Args:
         source: The texts; it is closed at the end.
         feed: What the source reads; it is closed too, also if the source has not begun.
+        end: Ends once the client may not read on; then the answer ends at once.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, source: AsyncGenerator[str, None], feed: AsyncGenerator[Any, None]) -> None:
+    def __init__(
+        self, source: AsyncGenerator[str, None], feed: AsyncGenerator[Any, None], end: Coroutine[Any, Any, None]
+    ) -> None:
         self._source = source
         self._feed = feed
+        self._end = end
         self.status_code = 200
         self.background: BackgroundTask | None = None
         self.body = b""
@@ -33,16 +37,19 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI has it
         """Send the answer."""
         sending = asyncio.ensure_future(self._send(send))
-        gone = asyncio.ensure_future(_gone(receive))
+        others = asyncio.ensure_future(_gone(receive)), asyncio.ensure_future(self._end)
         try:
-            await asyncio.wait((sending, gone), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((sending, *others), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            gone.cancel()
-            sending.cancel()
-            (outcome, _) = await asyncio.gather(sending, gone, return_exceptions=True)
+            is_cut = others[1].done() and not sending.done()
+            for task in (sending, *others):
+                task.cancel()
+            (outcome, *_) = await asyncio.gather(sending, *others, return_exceptions=True)
             await self._source.aclose()
             await self._feed.aclose()
-        if isinstance(outcome, Exception):
+        if is_cut:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        elif isinstance(outcome, Exception):
             raise outcome
 
     async def _send(self, send: Send) -> None:

@@ -20,7 +20,6 @@ from jobfleet.web.safety.checks import (
     CSRF_FIELD,
     CSRF_HEADER,
     check_csrf,
-    check_origin,
     read_form,
     read_json,
 )
@@ -46,7 +45,7 @@ def form(context: Context, action: Action) -> Endpoint:
     """The endpoint of a form. Then the page is shown again; after an error, with what was typed."""
 
     async def answer(request: Request) -> Response:
-        check_origin(request)
+        context.entrance.check_origin(request)
         caller = context.caller(request, action.role)
         fields = await read_form(request)
         check_csrf(caller.key, fields.pop(CSRF_FIELD, ""))
@@ -74,7 +73,7 @@ def api(context: Context, action: Action) -> Endpoint:
     async def answer(request: Request) -> Response:
         caller = BY_TOKEN if action.is_open else context.caller(request, action.role)
         if caller.is_ambient:
-            check_origin(request)
+            context.entrance.check_origin(request)
             check_csrf(caller.key, request.headers.get(CSRF_HEADER, ""))
         body = await read_json(request)
         action.check_fields(body)

@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import secrets
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,8 +24,10 @@ from jobfleet.web.errors import Problem, problem_of, refusal
 
 Reading = Callable[[], Awaitable[dict[str, Any]]]
 Compared = Callable[[dict[str, Any]], dict[str, Any]]
-STOP_SEEN_WITHIN = 0.25
-"""Seconds after which live updates end when the server of a host application stops."""
+SEEN_WITHIN = 0.25
+"""Seconds after which live updates notice that the server of a host application stops, or that users have changed."""
+SHARE = 4
+"""A user may have one in so many of all live pages."""
 SHARED_FOR = 0.2
 """Seconds for which requests share a read that was made for another one."""
 _log = logging.getLogger("jobfleet.web")
@@ -132,10 +135,14 @@ class Hub:
 
     Args:
         streams: The most pages that are updated live at once.
+        changes: Returns another value once a user, a token or a session may have ended.
     """
 
-    def __init__(self, streams: int) -> None:
+    def __init__(self, streams: int, changes: Callable[[], object] = lambda: None) -> None:
         self._most = streams
+        self._changes = changes
+        self._owners: Counter[str] = Counter()
+        self._access_changed = asyncio.Event()
         self._numbers = count(1)
         self._readers: dict[Hashable, Reader] = {}
         self._shared: dict[Hashable, tuple[float, asyncio.Future[dict[str, Any]]]] = {}
@@ -144,16 +151,28 @@ class Hub:
         self.is_closed: bool = False
         self._stop_watch: asyncio.Task[None] | None = None
 
-    async def _watch_stop(self) -> None:
-        """End all live updates when the server stops: it waits for open requests, and does not notify them."""
+    async def _watch_ends(self) -> None:
+        """End all live updates when the server stops: it waits for open requests, and does not notify them.
+
+        Wake those that look at their users when these have changed.
+        """
+        seen = self._changes()
         while self.streams and not self.is_closed:
             if is_stopping():
                 self.close()
-            await asyncio.sleep(STOP_SEEN_WITHIN)
+            if (now := self._changes()) != seen:
+                seen = now
+                changed, self._access_changed = self._access_changed, asyncio.Event()
+                changed.set()
+            await asyncio.sleep(SEEN_WITHIN)
+
+    async def access_changed(self) -> None:
+        """Wait until a user, a token or a session may have ended."""
+        await self._access_changed.wait()
 
     async def watch(
         self, key: Hashable, read: Reading, every: float, *, seen: str = "", beat: float = 10.0,
-        compared: Compared = everything,
+        compared: Compared = everything, owner: str = "",
     ) -> AsyncGenerator[Snapshot | None, None]:  # fmt: skip
         """Yield the present snapshot of an address, and each later one; None for each `beat` seconds without one.
 
@@ -164,19 +183,16 @@ class Hub:
             seen: The id of the last snapshot that the page has, which is not repeated.
             beat: Seconds without a snapshot after which None is yielded.
             compared: Returns the part of the data whose change makes a new snapshot.
+            owner: Who has opened the page; empty if that does not count.
 
         Raises:
-            Problem: Too many pages are updated live.
+            Problem: Too many pages are updated live, or too many of this owner.
         """
-        if self.streams >= self._most or self.is_closed:
-            raise refusal("too-many-streams", headers={"Retry-After": "30"})
+        self._take(owner)
         reader = self._readers.get(key)
         if reader is None:
             reader = self._readers[key] = Reader(read, every, self._numbers, compared)
-        self.streams += 1
         reader.watchers += 1
-        if self._stop_watch is None or self._stop_watch.done():
-            self._stop_watch = asyncio.create_task(self._watch_stop(), name="jobfleet-web-stop")
         epoch, _, number = seen.partition("-")
         last = int(number) if epoch == self.epoch and number.isdecimal() else 0
         try:
@@ -187,7 +203,7 @@ class Hub:
                 if not reader.is_closed:
                     yield snapshot
         finally:
-            self.streams -= 1
+            self._give_back(owner)
             reader.watchers -= 1
             if not reader.watchers:
                 reader.close()
@@ -195,19 +211,35 @@ class Hub:
                     del self._readers[key]
 
     @contextmanager
-    def place(self) -> Iterator[None]:
+    def place(self, owner: str) -> Iterator[None]:
         """Count a stream that reads by itself.
 
         Raises:
-            Problem: Too many pages are updated live.
+            Problem: Too many pages are updated live, or too many of this owner.
         """
-        if self.streams >= self._most or self.is_closed:
-            raise refusal("too-many-streams", headers={"Retry-After": "30"})
-        self.streams += 1
+        self._take(owner)
         try:
             yield
         finally:
-            self.streams -= 1
+            self._give_back(owner)
+
+    def _take(self, owner: str) -> None:
+        if self.streams >= self._most or self.is_closed:
+            raise refusal("too-many-streams", headers={"Retry-After": "30"})
+        share = max(1, self._most // SHARE)
+        if owner and self._owners[owner] >= share:
+            text = f"{owner} has {share} live pages open, which is the share of one; close some, or raise web_streams."
+            raise refusal("too-many-streams", text, headers={"Retry-After": "30"})
+        self.streams += 1
+        self._owners[owner] += 1
+        if self._stop_watch is None or self._stop_watch.done():
+            self._stop_watch = asyncio.create_task(self._watch_ends(), name="jobfleet-web-stop")
+
+    def _give_back(self, owner: str) -> None:
+        self.streams -= 1
+        self._owners[owner] -= 1
+        if not self._owners[owner]:
+            del self._owners[owner]
 
     async def once(self, key: Hashable, read: Reading, *, fresh_for: float = SHARED_FOR) -> dict[str, Any]:
         """Read an address, or share the read of another request that was made a moment ago.

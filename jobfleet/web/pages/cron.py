@@ -5,7 +5,6 @@ Calls of Redis: the list needs 3, and 1 for each of the 50 entries of a page; on
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +18,7 @@ from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.errors import refusal
 from jobfleet.web.route import Action, Data, Many, Page, Parameter, Shape, Values
 from jobfleet.web.safety.caller import Caller
+from jobfleet.web.safety.checks import read_text
 
 ENTRIES_SHOWN = 50
 PREVIEWED, LEDGER_SHOWN = 20, 50
@@ -144,10 +144,7 @@ def _read(name: str, given: object, kind: type[list[Any] | dict[str, Any]]) -> A
         return kind()
     found = given
     if isinstance(given, str):
-        try:
-            found = json.loads(given)
-        except (ValueError, RecursionError):
-            found = None
+        found = read_text(given, field=name)
     if not isinstance(found, kind):
         example = '[7, "eu"]' if kind is list else '{"region": "eu"}'
         raise refusal("invalid-request", f"{name}: give JSON such as {example}.", field=name)

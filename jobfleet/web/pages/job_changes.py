@@ -14,6 +14,7 @@ from jobfleet.web.pages.bulk import FIELDS, change_of, queue_of
 from jobfleet.web.pages.job import ID
 from jobfleet.web.route import Action, Data, Parameter, Values
 from jobfleet.web.safety.caller import Caller, Role
+from jobfleet.web.safety.checks import read_text
 
 TO, DELAY, PRIORITY = (next(one for one in FIELDS if one.name == name) for name in ("to", "delay", "priority"))
 LONGEST = 60_000
@@ -60,17 +61,10 @@ async def edit(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
 def _read(text: str | None, name: str, kind: type, what: str) -> Any:
     if text is None:
         return None
-    try:
-        found = json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        raise refusal("invalid-request", f"{name} is not JSON: {error}.", field=name) from None
+    found = read_text(text, field=name)
     if not isinstance(found, kind):
         raise refusal("invalid-request", f"{name}: give {what}.", field=name)
     return found
-
-
-def _refuse(word: str) -> None:
-    raise ValueError(f"{word} is not a number of JSON")
 
 
 def restored(new: Any, old: Any, form: JsonForm, place: str) -> Any:

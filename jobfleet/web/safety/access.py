@@ -99,17 +99,27 @@ class AccessFile:
             ConfigError: The file cannot be read, has another form, or other users can write it.
         """
         try:
-            found = self.path.stat()
-        except FileNotFoundError:
-            self._seen, self._access = None, Access()
-            return self._access
+            mark = self.look()
         except OSError as error:
             raise ConfigError(f"Cannot read {self.path}: {error.strerror}.") from error
-        mark = (found.st_ino, found.st_mtime_ns, found.st_size, found.st_mode, found.st_uid)
-        if mark != self._seen:
+        if mark is None:
+            self._seen, self._access = None, Access()
+        elif mark != self._seen:
             self._access = self._read()
             self._seen = mark
         return self._access
+
+    def look(self) -> tuple[int, ...] | None:
+        """What changes when the file does; None if there is none.
+
+        Raises:
+            OSError: The file cannot be looked at.
+        """
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size, found.st_mode, found.st_uid
 
     def _read(self) -> Access:
         try:

@@ -16,7 +16,7 @@ _log = logging.getLogger("jobfleet.web")
 class AccessWatch:
     """Reads the access file for each request.
 
-    A file that has existed must not disappear: without a user, everybody on this machine could use the dashboard.
+    A file that has existed must not disappear: without a user, an open dashboard would let everybody in.
 
     Args:
         path: The file; it need not exist.
@@ -26,6 +26,14 @@ class AccessWatch:
         self._file = AccessFile(path.absolute())
         self._has_existed = self._file.path.is_file()
         self._fault = ""
+
+    @property
+    def mark(self) -> object:
+        """Another value once the file has changed."""
+        try:
+            return self._file.look()
+        except OSError:
+            return ""
 
     def read(self) -> Access:
         """The users and tokens as the file has them now.
@@ -42,7 +50,7 @@ class AccessWatch:
             path = self._file.path
             raise self._refused(
                 f"The access file {path} is gone. Restore it, or run 'jobfleet web --access {path} user add NAME'. "
-                "To serve without a login, restart the dashboard."
+                "To serve without users, restart the dashboard."
             )
         self._has_existed = self._file.exists
         if self._fault:

@@ -1,15 +1,16 @@
-"""The checks of a request that writes: same origin, same site, a CSRF token, a role. And of its body."""
+"""The checks of a request that writes: a CSRF token, a role. And of its body."""
 
 from __future__ import annotations
 
 import asyncio
 import hmac
 import json
+import math
 from collections.abc import Mapping
-from typing import Any, NoReturn
-from urllib.parse import parse_qsl, urlsplit
+from typing import Any
+from urllib.parse import parse_qsl
 
-from starlette.requests import ClientDisconnect, HTTPConnection, Request
+from starlette.requests import ClientDisconnect, Request
 
 from jobfleet.web.errors import refusal
 from jobfleet.web.safety.caller import Caller, Role
@@ -27,18 +28,6 @@ def check_role(caller: Caller, needed: Role) -> None:
     """Refuse a caller whose role does not permit a request."""
     if not caller.role.permits(needed):
         raise refusal("forbidden", f"{caller.name} is {caller.role}; this needs the role {needed}.")
-
-
-def check_origin(connection: HTTPConnection) -> None:
-    """Refuse a write that a page of another site has sent."""
-    site = connection.headers.get("sec-fetch-site")
-    origin = connection.headers.get("origin")
-    if site is not None and site != "same-origin":
-        raise refusal("cross-site", f"The request comes from another site (Sec-Fetch-Site: {site:.20}).")
-    if origin is not None and urlsplit(origin).netloc.lower() != connection.headers.get("host", "").lower():
-        raise refusal("cross-site", "The request comes from a page of another origin.")
-    if origin is None and site is None:
-        raise refusal("cross-site", "Programs need a token: run 'jobfleet web token create NAME'.")
 
 
 def check_csrf(key: str, given: str) -> None:
@@ -80,8 +69,63 @@ async def read_form(request: Request) -> dict[str, str]:
     return fields
 
 
-def _refuse(word: str) -> NoReturn:
-    raise ValueError(word)  # NaN and Infinity are not JSON
+class _Twice:
+    """In place of an object of JSON that has a name twice."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | _Twice:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            return _Twice(name)
+        found[name] = value
+    return found
+
+
+def read_text(text: str | bytes, *, field: str = "") -> Any:
+    """Read JSON. What readers of JSON read in several ways, or cannot write again, is refused.
+
+    Args:
+        text: The JSON.
+        field: The field that has it; empty for the body.
+
+    Raises:
+        Problem: It is not JSON, has a number that is not finite, half of a surrogate pair, or a name twice.
+    """
+    try:
+        found = json.loads(text, object_pairs_hook=_object)
+    except (ValueError, RecursionError) as error:
+        raise refusal("invalid-request", f"{field or 'The body'} is not JSON: {error}.", field=field) from None
+    todo: list[tuple[str, Any]] = [(field, found)]
+    while todo:
+        place, value = todo.pop()
+        if isinstance(value, _Twice):
+            place = f"{place}.{value.name}" if place else value.name
+        if isinstance(value, dict):
+            for name, one in value.items():
+                within = f"{place}.{name}" if place else name
+                todo += [(within, one), (within, name)]
+        elif isinstance(value, list):
+            todo += [(f"{place}[{number}]", one) for number, one in enumerate(value)]
+        elif fault := _fault_of(value):
+            name = place or "The body"
+            shown = name.encode("ascii", "backslashreplace").decode()
+            raise refusal("invalid-request", f"{shown:.200}: {fault}", field=shown[:200] if place else "")
+    return found
+
+
+def _fault_of(value: Any) -> str:
+    """What is wrong with a value that is neither an object nor a list; empty if nothing is."""
+    if isinstance(value, _Twice):
+        return "this name is there twice; leave one out."
+    if isinstance(value, float) and not math.isfinite(value):
+        return "use a finite number."
+    if isinstance(value, str) and not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
+        return "half of a surrogate pair is not a character; send both halves."
+    return ""
 
 
 async def read_json(request: Request) -> Mapping[str, Any]:
@@ -91,10 +135,7 @@ async def read_json(request: Request) -> Mapping[str, Any]:
         return {}
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise refusal("unsupported-body", "Send application/json.")
-    try:
-        fields = json.loads(body, parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        raise refusal("invalid-request", "The body is not JSON.") from None
+    fields = read_text(body)
     if not isinstance(fields, dict):
         raise refusal("invalid-request", "The body is not an object of JSON.")
     return fields

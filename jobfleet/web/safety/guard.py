@@ -16,6 +16,7 @@ from jobfleet.web.errors import refusal
 from jobfleet.web.safety.lockout import Rate
 
 PER_SECOND, BURST = 50.0, 300
+HEALTH = "/healthz"
 SEND_WITHIN = 20.0
 """Seconds in which a client has to read what was sent to it before; then its connection is closed."""
 HEADERS = {
@@ -67,7 +68,8 @@ class Guard:
                 await send(message)
 
         client = scope.get("client")
-        if wait := self._rate.wait(self._key_of(HTTPConnection(scope))):
+        is_health = scope["path"] == f"{scope.get('root_path', '')}{HEALTH}"  # it answers always
+        if not is_health and (wait := self._rate.wait(self._key_of(HTTPConnection(scope)))):
             await _refuse(guarded, wait)
             return
         try:

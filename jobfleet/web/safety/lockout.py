@@ -1,4 +1,4 @@
-"""Limits by name or address: failed logins lock out for a time, and requests have a rate."""
+"""Limits by name or address: logins are delayed after failures, and requests have a rate."""
 
 from __future__ import annotations
 
@@ -9,41 +9,43 @@ from jobfleet.clock import monotonic
 
 KEYS_MOST = 10_000
 """Names and addresses that are remembered; beyond that, the oldest are forgotten."""
-FIRST_LOCK, LONGEST_LOCK = 30.0, 900.0
+FIRST_DELAY, LONGEST_DELAY = 1.0, 16.0
+"""Seconds that a login waits after the failures that are free, and at most."""
+FORGOTTEN_AFTER = 1800.0
+"""Seconds without a failure after which failures are forgotten."""
 
 
 @dataclass(slots=True)
 class _Failures:
     count: int = 0
-    locked_until: float = 0.0
     last: float = 0.0
 
 
-class Lockout:
-    """Locks out after failed logins, each time for twice as long.
+class Delays:
+    """Delays logins after failures, each time for twice as long. A right password is let through after the delay.
 
     Args:
-        most: Failures before the first lock.
+        free: Failures before the first delay.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, free: int) -> None:
+        self._free = free
         self._failures: OrderedDict[str, _Failures] = OrderedDict()
 
-    def left(self, key: str) -> float:
-        """Seconds until a key is no longer locked out; 0 if it is not."""
+    def of(self, key: str) -> float:
+        """Seconds that a login waits before its password is looked at."""
         found = self._failures.get(key)
-        return 0.0 if found is None else max(0.0, found.locked_until - monotonic())
+        if found is None or monotonic() - found.last > FORGOTTEN_AFTER or found.count < self._free:
+            return 0.0
+        return min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(found.count - self._free, 10))
 
     def failed(self, key: str) -> None:
-        """Record a failed login. Failures are forgotten after a time without one."""
+        """Record a failed login."""
         now = monotonic()
         found = self._failures.pop(key, None)
-        if found is None or now - found.last > 2 * LONGEST_LOCK:
+        if found is None or now - found.last > FORGOTTEN_AFTER:
             found = _Failures()
         found.count, found.last = found.count + 1, now
-        if found.count >= self._most:
-            found.locked_until = now + min(LONGEST_LOCK, FIRST_LOCK * 2 ** min(found.count - self._most, 10))
         self._failures[key] = found
         if len(self._failures) > KEYS_MOST:
             self._failures.popitem(last=False)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import secrets
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass
 
 from jobfleet.clock import monotonic
 from jobfleet.web.errors import refusal
 from jobfleet.web.safety.access import Access, User
-from jobfleet.web.safety.lockout import Lockout
+from jobfleet.web.safety.lockout import LONGEST_DELAY, Delays
 from jobfleet.web.safety.passwords import hash_password, hash_token, is_password
 
 SESSIONS_MOST = 10_000
-FAILURES_OF_ADDRESS, FAILURES_OF_NAME = 10, 5
+FREE, FREE_OF_MANY = 5, 20
+"""Failures without a delay: of a name from one address; and of an address with any name, or of a name from anywhere."""
+WAITING_MOST = 5
+"""Logins of a name from an address that are delayed at once."""
 HASHING_AT_ONCE = 2
 """Logins that are checked at once: each needs 32 MiB."""
 
@@ -25,7 +27,7 @@ class Session:
     """A login.
 
     Attributes:
-        user: The name of the user.
+        user: The name of the user; empty for a browser that has used the printed address.
         password: The hash of the password at that time; a new password ends the session.
         ends_at: When it ends, monotonic seconds.
     """
@@ -40,46 +42,72 @@ class Sessions:
 
     Args:
         lasts: Seconds that a session lasts.
+        opener: Who has used the printed address; such a session ends once there is a user.
+
+    Attributes:
+        ended: How many sessions have ended early.
     """
 
-    def __init__(self, lasts: float) -> None:
+    def __init__(self, lasts: float, opener: User) -> None:
         self.lasts = lasts
+        self.ended: int = 0
+        self._opener = opener
         self._sessions: OrderedDict[str, Session] = OrderedDict()
-        self._names = Lockout(FAILURES_OF_NAME)
-        self._addresses = Lockout(FAILURES_OF_ADDRESS)
+        self._pairs, self._many = Delays(FREE), Delays(FREE_OF_MANY)
+        self._waiting: Counter[str] = Counter()
         self._hashing: asyncio.Semaphore | None = None
         self._nobody = ""
 
     async def log_in(self, access: Access, name: str, password: str, address: str) -> str:
-        """Check a password and start a session; return its secret. An empty address is one that many users share.
+        """Check a password and start a session; return its secret. After failures, it waits first.
 
         Raises:
-            Problem: The name or the password is wrong, or there were too many failures.
+            Problem: The name or the password is wrong, or too many logins wait.
         """
         user = await self._checked(access, name, password, address)
+        return self._begin(name, user.password)
+
+    def open(self) -> str:
+        """Start the session of a browser that has used the printed address; return its secret."""
+        return self._begin("", self._opener.password)
+
+    def _begin(self, name: str, password: str) -> str:
         secret = secrets.token_urlsafe(32)
-        self._sessions[hash_token(secret)] = Session(name, user.password, monotonic() + self.lasts)
+        self._sessions[hash_token(secret)] = Session(name, password, monotonic() + self.lasts)
         if len(self._sessions) > SESSIONS_MOST:
             self._sessions.popitem(last=False)
         return secret
 
     async def _checked(self, access: Access, name: str, password: str, address: str) -> User:
-        """The user, if the password is right. Logins wait here before the lock is looked at: they count one by one."""
+        """The user, if the password is right. Delays are looked at one by one, so that logins at once evade none."""
         self._hashing = self._hashing or asyncio.Semaphore(HASHING_AT_ONCE)
-        async with self._hashing:
-            if left := max(self._names.left(name), self._addresses.left(address) if address else 0.0):
-                text = f"Too many failed logins; try again in {math.ceil(left)} s."
-                raise refusal("locked-out", text, {"Retry-After": str(math.ceil(left))})
-            user = access.users.get(name)
-            is_right = await self._is_right(user, password)
-            if user is None or not is_right:
-                self._names.failed(name)
-                if address:
-                    self._addresses.failed(address)
-                raise refusal("unauthenticated", "The name or the password is wrong.")
-            self._names.succeeded(name)
-            self._addresses.succeeded(address)
-            return user
+        pair, many, has_waited = f"{address} {name}", (f"address {address}", f"name {name}"), False
+        while True:
+            async with self._hashing:
+                delay = 0.0 if has_waited else max(self._pairs.of(pair), *map(self._many.of, many))
+                if not delay:
+                    user = access.users.get(name)
+                    if await self._is_right(user, password) and user is not None:
+                        self._pairs.succeeded(pair)
+                        return user
+                    self._pairs.failed(pair)
+                    for key in many:
+                        self._many.failed(key)
+                    raise refusal("unauthenticated", "The name or the password is wrong.")
+            await self._wait(pair, delay)
+            has_waited = True
+
+    async def _wait(self, pair: str, delay: float) -> None:
+        if self._waiting[pair] >= WAITING_MOST:
+            text = f"Too many failed logins; try again in {LONGEST_DELAY:.0f} s."
+            raise refusal("locked-out", text, {"Retry-After": f"{LONGEST_DELAY:.0f}"})
+        self._waiting[pair] += 1
+        try:
+            await asyncio.sleep(delay)
+        finally:
+            self._waiting[pair] -= 1
+            if not self._waiting[pair]:
+                del self._waiting[pair]
 
     async def _is_right(self, user: User | None, password: str) -> bool:
         """Check a password in a thread; for a user that does not exist it takes as long."""
@@ -95,11 +123,14 @@ class Sessions:
         if session is None:
             return None
         user = access.users.get(session.user)
+        if not session.user:
+            user = None if access.users else self._opener
         if session.ends_at <= monotonic() or user is None or user.password != session.password:
-            self._sessions.pop(hash_token(secret), None)
+            self.log_out(secret)
             return None
         return user
 
     def log_out(self, secret: str) -> None:
         """End a session."""
-        self._sessions.pop(hash_token(secret), None)
+        if self._sessions.pop(hash_token(secret), None) is not None:
+            self.ended += 1

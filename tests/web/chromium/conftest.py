@@ -36,7 +36,7 @@ def programs(server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> I
 @pytest.fixture(scope="module")
 def fleet(server: RedisServer, programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     access = tmp_path_factory.mktemp("access") / "web.json"
-    with Fleet(server.url, web_access=access, web_open_role="admin") as fleet:
+    with Fleet(server.url, web_access=access, web_open_role="admin", web_open_access=True) as fleet:
         yield fleet
 
 

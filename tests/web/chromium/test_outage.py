@@ -35,7 +35,9 @@ def store() -> Iterator[RedisServer]:
 def fleet(store: RedisServer, tmp_path: Path) -> Iterator[Fleet]:
     """A fleet with a queue."""
     store.flush()
-    with Fleet(store.url, registry=Registry(), web_access=tmp_path / "web.json", web_open_role="admin") as fleet:
+    with Fleet(
+        store.url, registry=Registry(), web_access=tmp_path / "web.json", web_open_role="admin", web_open_access=True
+    ) as fleet:
         fleet.enqueue(Job("x", "demo.add", queue="orders"))
         yield fleet
 
@@ -122,7 +124,9 @@ def test_a_page_that_redis_could_not_serve_loads_itself(page: Page, fleet: Fleet
 def test_a_page_that_is_refused_live_updates_keeps_what_it_showed(
     page: Page, store: RedisServer, tmp_path: Path
 ) -> None:
-    with Fleet(store.url, registry=Registry(), web_access=tmp_path / "web.json", web_streams=1) as fleet:
+    with Fleet(
+        store.url, registry=Registry(), web_access=tmp_path / "web.json", web_streams=1, web_open_access=True
+    ) as fleet:
         fleet.enqueue(Job("x", "demo.add", queue="orders"))
         with served(fleet) as site, site.browser().stream("/workers") as events:
             next(events)
