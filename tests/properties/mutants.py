@@ -7,7 +7,7 @@ MUTANTS = {
         "settle", "if not run or string.sub(run, 1, #token + 1) ~= token .. '|' then", "if not run then",
     ),
     "a claim that knows no nonce": ("claim", "if nonce == seen then", "if nonce == 0 then"),
-    "a lease that stays": ("settle", "if #batch.over > 0 then", "if #batch.over > 99 then"),
+    "a lease that stays": ("settle", "if #batch.over > 0 then skip(", "if #batch.over > 99 then skip("),
     "a renewal without the token": ("renew", "if not run or run.token ~= token then", "if not run then"),
     "a reaper that does not look again": ("settle", "> now then return 'a' end", "> 9e15 then return 'a' end"),
     "a reaper that does not hold": ("settle", "if not judging then return 'h' end", ""),
