@@ -13,7 +13,7 @@ from jobfleet.store.calls.enqueue import sealed
 from jobfleet.store.calls.index import keys_of
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Entry
-from jobfleet.store.rows import log_unreadable, number_of, shown, sound, text_of
+from jobfleet.store.rows import report, number_of, shown, sound, text_of
 from jobfleet.store.script import load
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def entries(keys: Keyspace) -> Call[tuple[int, list[Scheduled]]]:
 def _entries(seals: Seals | None, reply: Reply) -> tuple[int, list[Scheduled]]:
     paused: Mapping[bytes, bytes] = dict(zip(reply[3][::2], reply[3][1::2], strict=True))
     rows, bad = sound(sorted(zip(reply[2][::2], reply[2][1::2], strict=True)), lambda pair: _scheduled(pair, paused))
-    log_unreadable(f"cron has {shown(name)}: {shown(kept)}" for name, kept in bad)
+    report(f"cron has {shown(name)}: {shown(kept)}" for name, kept in bad)
     if seals is not None:
         rows = [row._replace(record=seals.open_value(row.record, "cron", row.name)) for row in rows]
     return int(reply[1]), rows

@@ -22,7 +22,7 @@ from jobfleet.store.rows import (
     fields,
     id_of,
     ids_of,
-    log_unreadable,
+    report,
     number_of,
     shown,
     shown_tries,
@@ -388,7 +388,7 @@ def _fleet(reply: Reply) -> FleetSeen:
     functions, nameless = fields(reply[4], bytes, "functions")
     workers, bad = sound(zip(rows[::3], rows[1::3], rows[2::3], strict=True), _worker)
     problems = tuple(f"workers has {shown(worker)}, last beat {shown(beat)}" for worker, beat, _ in bad)
-    log_unreadable(problems)
+    report(problems)
     left_out = (*strange, *nameless, *problems)
     return FleetSeen(int(reply[1]), queues, tuple(workers), functions, text_of(reply[5]), int(reply[6]), left_out)
 

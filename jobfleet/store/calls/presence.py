@@ -12,7 +12,7 @@ from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.enqueue import lanes_of
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import KindSeen, KindsSeen, Known, Present
-from jobfleet.store.rows import fields, log_unreadable, text_of
+from jobfleet.store.rows import fields, report, text_of
 from jobfleet.store.script import load
 
 REPORT_TTL_MS = 3_600_000
@@ -99,7 +99,7 @@ def sound_queues(pairs: Reply) -> tuple[dict[str, tuple[int, int]], tuple[str, .
     found, problems = fields(pairs, lanes_of, "queues")
     strange = tuple(f"queues has {name!r}, which is not a name" for name in found if not QUEUE_RULE.fullmatch(name))
     if strange:
-        log_unreadable(strange)
+        report(strange)
         found = {name: lanes for name, lanes in found.items() if QUEUE_RULE.fullmatch(name)}
     return found, (*problems, *strange)
 

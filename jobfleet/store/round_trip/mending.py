@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jobfleet.store.call import Call, Command, Reply
-from jobfleet.store.damage import ASIDE, FIELDS, Damage, Place, is_lane, judge, places, places_of, tag_of
+from jobfleet.store.damage import ASIDE, FIELDS, Damage, Place, is_lane, judge, listed_places, places, places_of, tag_of
 from jobfleet.store.retention import ASIDE_MS
 from jobfleet.store.script import load
 
@@ -94,6 +94,10 @@ def mending(calls: Sequence[Call[Any]], spell: Spell) -> Mending:
     if surveyed is None:
         return False
     found = judge(looked, surveyed.rows, surveyed.now)
+    names = {key.removeprefix(tag) for call in calls for key in call.keys if isinstance(key, str)}
+    further = listed_places(tag, looked, surveyed.rows, names)[:MOST_PLACES]
+    if further and (also := _value(survey(tag, further), (yield [spell(survey(tag, further))]))) is not None:
+        found += judge(further, also.rows, also.now)
     if not found:
         return True  # another process may have just repaired the same damage
     letters = _value(mend(tag, found), (yield [spell(mend(tag, found))])) or ""

@@ -1,9 +1,9 @@
 -- survey: the types of keys, and the contents of the small hashes among them.
 --
 -- KEYS    1..* job:<id> any     any key to check, such as job:<id>, one key per item
--- ARGV    1..* fields   text    one per key: - for its type only, * for all fields of a hash, else names of fields, one per line
+-- ARGV    1..* fields   text    one per key: - for its type only, * for all fields of a hash, @ for members or fields alone, else names of fields, one per line
 -- FLAGS   no-writes
--- RETURNS {"surveyed", now, {type, field, value, …}, …}   one per key; type: none if there is none, - without permission
+-- RETURNS {"surveyed", now, {type, field, value, …}, …}   one per key; type: none if there is none, - without permission; ; type, member, … after @; the highest 200
 -- EMITS   -
 -- COST    O(keys + fields)
 -- @include lib/base/clock
@@ -11,6 +11,11 @@
 
 local KEYS, ARGV = KEYS, ARGV  -- locals are faster in a loop
 local reply = {'surveyed', int(now_us())}
+
+local function members_of(key, kind)
+  if kind == 'zset' then return redis.pcall('ZREVRANGE', key, 0, 199) end
+  return kind == 'hash' and redis.pcall('HKEYS', key) or {}
+end
 
 local function fields_of(key, wanted)
   if wanted == '*' then return redis.pcall('HGETALL', key) end
@@ -29,7 +34,12 @@ end
 for i = 1, #KEYS do
   local answer = redis.pcall('TYPE', KEYS[i])
   local kind = answer.ok or '-'
-  local row = kind == 'hash' and ARGV[i] ~= '-' and fields_of(KEYS[i], ARGV[i]) or {}
+  local row = {}
+  if ARGV[i] == '@' then
+    row = members_of(KEYS[i], kind)
+  elseif kind == 'hash' and ARGV[i] ~= '-' then
+    row = fields_of(KEYS[i], ARGV[i])
+  end
   local facts = {kind}
   for n = 1, #row do facts[n + 1] = row[n] end
   reply[i + 2] = facts
