@@ -54,20 +54,30 @@ _GATE = {
 }  # fmt: skip
 ENTRY = re.compile(rb"\d{1,20}-\d{1,20}")
 _RESCUE = {
-    **dict.fromkeys(
-        (b"at", b"last", b"over", b"total", b"step", b"stage", b"stop_after", b"is_read", b"planned",
-         b"completed", b"failed", b"ended", b"left", b"undone", b"started"), _TIME,
-    ),
-    b"every": re.compile(rb"[1-9]\d{0,15}"), b"state": re.compile(rb"running|stopped|completed|undoing|undone"), b"canary": re.compile(rb"(?:\d{1,3}(?:,\d{1,3})*)?"),
+    **dict.fromkeys((b"at", b"last", b"over", b"total", b"step", b"stage", b"stop_after", b"is_read"), _TIME),
+    **dict.fromkeys((b"planned", b"completed", b"failed", b"ended", b"left", b"undone", b"started"), _TIME),
+    b"every": re.compile(rb"[1-9]\d{0,15}"), b"canary": re.compile(rb"(?:\d{1,3}(?:,\d{1,3})*)?"),
+    b"state": re.compile(rb"running|stopped|completed|undoing|undone"),
 }  # fmt: skip
 _DEAD_GROUP = {
     **dict.fromkeys((b"at", b"first", b"last"), _TIME),
     b"state": re.compile(rb"new|ignored|resolved|regressed"),
 }  # fmt: skip
-RULES: Mapping[str, Mapping[bytes, re.Pattern[bytes]]] = {
-    GATE: _GATE, "rescue:": _RESCUE, "dead-group:": _DEAD_GROUP,
+_TIMES = r"\d{1,17}"
+_GROUPS = {
+    b":rules": re.compile(rf"\S{{0,100}} {_TIMES}".encode()), b":rate": re.compile(rf"{_TIMES} {_TIMES}".encode()),
+    b"": re.compile(rf"\d{{1,15}}(?: {_TIMES}){{3}}\n.*".encode(), re.DOTALL),
 }  # fmt: skip
-"""The fields of hashes of which there are many, by the beginning of their names. Each may be moved aside alone."""
+_HELD = {b"": re.compile(rf"\d{{1,9}} {_TIMES} \d{{1,15}} {_TIMES} {_TIMES} [^ \n]*\n.*".encode(), re.DOTALL)}
+Rules = Mapping[bytes, re.Pattern[bytes]]
+RULES: Mapping[str, Rules] = {
+    f"{GATE}<name>": _GATE, "rescue:<rescue>": _RESCUE, "dead-group:<fp>": _DEAD_GROUP,
+    "notify:<channel>:groups": _GROUPS, "notify:<channel>:held": _HELD,
+}  # fmt: skip
+"""The fields of hashes of which there are many, by the row of the key table; the empty name is that of all others.
+
+A script that fails at such a field is repaired: the field is moved aside.
+"""
 
 
 class Place(NamedTuple):
@@ -192,8 +202,13 @@ def place_of(name: str, kind: str) -> Place:
     return Place(name, kind, ALL if _rules_of(name) is not None else NONE)
 
 
-def _rules_of(name: str) -> Mapping[bytes, re.Pattern[bytes]] | None:
-    return next((rules for begin, rules in RULES.items() if name.startswith(begin)), None)
+def _rules_of(name: str) -> Rules | None:
+    return next((rules for row, rules in RULES.items() if _pattern(row).fullmatch(name)), None)
+
+
+def _is_kept(rules: Rules, field: bytes, value: bytes) -> bool:
+    rule = rules.get(field, rules.get(b""))
+    return rule is None or rule.fullmatch(value) is not None
 
 
 def sound_fields(flat: Sequence[bytes], name: str) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -210,8 +225,7 @@ def sound_fields(flat: Sequence[bytes], name: str) -> tuple[dict[str, str], tupl
     sound: dict[str, str] = {}
     wrong: dict[str, bytes] = {}
     for field, value in zip(flat[::2], flat[1::2], strict=True):
-        rule = rules.get(field)
-        if rule is None or rule.fullmatch(value):
+        if _is_kept(rules, field, value):
             sound[text_of(field)] = text_of(value)
         else:
             wrong[text_of(field)] = value
@@ -270,7 +284,7 @@ def _is_sound(name: str, field: bytes, value: bytes, now: int) -> bool:
     if name == "dead":
         return ENTRY.fullmatch(value) is not None
     if (many := _rules_of(name)) is not None:
-        return (rule := many.get(field)) is None or rule.fullmatch(value) is not None
+        return _is_kept(many, field, value)
     rules = _LANE if name == "lane" else _CONF
     rule = rules.get(field.decode("ascii", "replace"))
     if rule is None:  # written by a later version

@@ -21,7 +21,7 @@ from jobfleet.operations.workers.info import WorkerInfo, runs_undecorated, worke
 from jobfleet.store.calls import cron as calls
 from jobfleet.store.calls import presence
 from jobfleet.store.records import FleetSeen
-from jobfleet.store.rows import sound
+from jobfleet.store.rows import kept
 
 HISTORY = 50
 
@@ -195,7 +195,7 @@ def history(context: FleetContext, name: str, *, limit: int = HISTORY) -> Operat
 
 def _fires(notes: Sequence[tuple[int, str]]) -> list[CronFire]:
     """Decode notes of the ledger of an entry; leave out those that cannot be read."""
-    return sound(notes, lambda note: _fire_of(*note))[0]
+    return kept(notes, lambda note: _fire_of(*note), "the ledger of a recurring job")
 
 
 def _fire_of(at: int, text: str) -> CronFire:

@@ -15,7 +15,7 @@ from jobfleet.store.calls.index import keys_of
 from jobfleet.store.calls.inspect import final_of
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Answer, Entry, Holder
-from jobfleet.store.rows import Unreadable, ids_of, number_of, sound, text_of
+from jobfleet.store.rows import Unreadable, ids_of, kept, number_of, sound, text_of
 from jobfleet.store.script import load
 
 CHUNK = 50
@@ -348,7 +348,9 @@ def _extended(keys: Keyspace, flow_id: str, name: str, reply: Reply) -> Addition
 def children(lane: Lane, job_id: str, *, skip: int = 0) -> Call[list[str]]:
     """Return a page of a job's dependants."""
     places = (lane.dependants(job_id),)
-    return Call(load("children"), places, (skip, CHUNK), lambda reply: sound(reply[1], bytes.decode)[0])
+    return Call(
+        load("children"), places, (skip, CHUNK), lambda reply: kept(reply[1], bytes.decode, lane.dependants(job_id))
+    )
 
 
 def join(lane: Lane, child: str, *, via: str, parents: Sequence[str], most: int) -> Call[str]:
@@ -386,7 +388,8 @@ def _parents(reply: Reply) -> list[ParentState]:
 def _sound_parents(reply: Reply) -> list[ParentState]:
     """Like `_parents`, but it skips entries that cannot be read, because one must not block a duty."""
     fields = [pair for pair in zip(reply[1][::2], reply[1][1::2], strict=True) if pair[0][:1] != b":"]
-    return sorted(sound(fields, lambda pair: _parent(pair[0].decode(), pair[1]))[0], key=lambda row: row.place)
+    rows = kept(fields, lambda pair: _parent(pair[0].decode(), pair[1]), "the parents of a job")
+    return sorted(rows, key=lambda row: row.place)
 
 
 def _parent(name: str, value: bytes) -> ParentState:

@@ -22,8 +22,9 @@ from jobfleet.store.rows import (
     fields,
     id_of,
     ids_of,
-    report,
+    kept,
     number_of,
+    report,
     shown,
     shown_tries,
     sound,
@@ -190,7 +191,7 @@ def _counts(reply: Reply) -> Counts:
         int(reply[6]),
         number_of(reply[7]),
         from_word(paused.partition("@")[0]) or None,
-        dict(sound(zip(reply[9][::2], reply[9][1::2], strict=True), lambda pair: (pair[0].decode(), int(pair[1])))[0]),
+        dict(kept(zip(reply[9][::2], reply[9][1::2], strict=True), _total, "totals")),
         int(reply[10]),
         int(reply[11]),
         int(reply[12].partition(b"-")[0] or 0) * 1000,
@@ -198,6 +199,10 @@ def _counts(reply: Reply) -> Counts:
         text_of(reply[13]),
         text_of(reply[14]),
     )
+
+
+def _total(pair: tuple[bytes, bytes]) -> tuple[str, int]:
+    return pair[0].decode(), int(pair[1])
 
 
 def waiting(
@@ -337,7 +342,7 @@ def recent(lane: Lane, *, limit: int, kinds: str = "wre", part: str = "") -> Cal
 
 def _recent(reply: Reply) -> tuple[int, dict[str, int]]:
     rows = zip(reply[2][::2], reply[2][1::2], strict=True)
-    return int(reply[1]), dict(sound(rows, lambda row: (row[0].decode(), int(row[1])))[0])
+    return int(reply[1]), dict(kept(rows, _total, "the newest jobs"))
 
 
 def dead(lane: Lane, *, before: str = "+", limit: int = CHUNK) -> Call[list[DeadLetter]]:

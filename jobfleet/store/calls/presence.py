@@ -12,7 +12,7 @@ from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.enqueue import lanes_of
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import KindSeen, KindsSeen, Known, Present
-from jobfleet.store.rows import fields, report, text_of
+from jobfleet.store.rows import fields, kept, report, text_of
 from jobfleet.store.script import load
 
 REPORT_TTL_MS = 3_600_000
@@ -234,8 +234,9 @@ def attendants(keys: Keyspace) -> Call[list[Attendant]]:
 
 def _attendants(reply: Reply) -> list[Attendant]:
     now, rows = int(reply[1]), reply[2]
-    found = []
-    for name, at in zip(rows[::2], rows[1::2], strict=True):
-        role, _, process = name.decode("utf-8", "replace").partition(":")
-        found.append(Attendant(role, process, now - int(float(at))))
-    return found
+
+    def read(row: tuple[bytes, bytes]) -> Attendant:
+        role, _, process = row[0].decode().partition(":")
+        return Attendant(role, process, now - int(float(row[1])))
+
+    return kept(zip(rows[::2], rows[1::2], strict=True), read, "cron-duty")
