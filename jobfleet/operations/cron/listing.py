@@ -21,7 +21,7 @@ from jobfleet.operations.workers.info import WorkerInfo, runs_undecorated, worke
 from jobfleet.store.calls import cron as calls
 from jobfleet.store.calls import presence
 from jobfleet.store.records import FleetSeen
-from jobfleet.store.rows import kept
+from jobfleet.store.rows import kept, report
 
 HISTORY = 50
 
@@ -144,8 +144,9 @@ def _infos(context: FleetContext, now: int, rows: Sequence[calls.Scheduled]) -> 
     for row, answer in zip(rows, lasts, strict=True):
         try:
             entry = entry_of(row.record)
-        except (InvalidJob, EncodingError):
-            continue  # a later version wrote it; the reaper logs it
+        except (InvalidJob, EncodingError) as error:  # something else, or a later version, wrote it
+            report([f"cron has {row.name:.100}: {error}"])
+            continue
         fires = _fires(value([answer]))
         infos.append(
             CronInfo(
