@@ -275,6 +275,13 @@ def noting() -> Iterator[dict[str, None]]:
             outer.update(found)
 
 
+def note(problem: str) -> None:
+    """Report something to `noting` alone, because it is logged elsewhere."""
+    noted = _noted.get()
+    if noted is not None and len(noted) < NOTED_MOST:
+        noted[problem] = None
+
+
 def report(problems: Iterable[str]) -> None:
     """Report data that cannot be read and was left out: to `noting`, and once to the log.
 
@@ -284,10 +291,8 @@ def report(problems: Iterable[str]) -> None:
     Args:
         problems: A line each, with the key and the value. The last `LOGGED_MOST` are remembered, and not logged again.
     """
-    noted = _noted.get()
     for one in problems:
-        if noted is not None and len(noted) < NOTED_MOST:
-            noted[one] = None
+        note(one)
         if one not in _logged:
             if len(_logged) >= LOGGED_MOST:
                 _logged.clear()

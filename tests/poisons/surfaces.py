@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import threading
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from itertools import product
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any, NamedTuple, cast
 
 from click.testing import CliRunner
@@ -22,7 +19,8 @@ from jobfleet.web.app import API, WebApp
 from jobfleet.web.live.hub import Hub
 from jobfleet.web.route import Page
 from jobfleet.web.table import PAGES
-from tests.poisons.world import KEYS, LANE, World
+from tests.poisons.world import KEYS, LANE, World, kind_of
+from tests.support.key_poisons import KeyPoison
 from tests.support.state import server_now
 
 BODY_MOST = 1024 * 1024
@@ -42,6 +40,22 @@ COMMANDS = (
     "archive status",
 )  # fmt: skip
 LISTS = ("/jobs", "/flows", "/rescues", "/dead", "/dead/letters", "/cron", "/workers", "/queues", "/limits", "/groups")
+
+
+_KEY = re.compile(r"\{jobfleet(?::[a-z]+:\d+)?\}:[^ \"]+")
+
+
+def _touched(monitor: Any, number: int) -> set[str]:
+    """The rows of the key table of which the server has seen a key, between two marks."""
+    keys: set[str] = set()
+    is_begun = False
+    while True:
+        command = str(monitor.next_command()["command"])
+        if command.endswith(f" end {number}"):
+            return {kind for key in keys if not (kind := kind_of(key)).startswith("unknown")}
+        if is_begun:
+            keys.update(_KEY.findall(command))
+        is_begun = is_begun or command.endswith(f" begin {number}")
 
 
 class Surface(NamedTuple):
@@ -66,17 +80,19 @@ class Surfaces:
         self.app = WebApp(world.fleet)
         cast(Any, self.app._inner)._rate.wait = lambda _: 0.0  # as if each request came from another address
         self.seen: dict[str, frozenset[str]] = {}
+        self.shown: dict[str, frozenset[str]] = {}
         self.codes: dict[str, int] = {}
         self.status: dict[str, int] = {}
 
     def paths(self) -> Iterator[tuple[Page | None, str]]:
         """An address of each page for each thing that it may show."""
         names = self.world.names
+        jobs = ("done", "dead", "parked", "held", "brief", "again", "child", "later")
         known = {
-            "/queues/{name}": ["default"], "/groups/{name}": ["acme"], "{fingerprint}": [names["group"], names["group2"]],
-            "{rescue}": self.world.rescues, "{flow}": [names["flow"], names["flow2"], names["flow3"]],
-            "{entry}": ["nightly", "weekly"], "/workers/{id}": [names["worker"]], "/scale/{name}": ["default"],
-            "/jobs/{id}": [names[one] for one in ("done", "dead", "parked", "held", "brief", "again", "child", "later")],
+            "/queues/{name}": ["default"], "/scale/{name}": ["default"], "/groups/{name}": ["acme"],
+            "{fingerprint}": [names["group"], names["group2"]], "{rescue}": self.world.rescues,
+            "{flow}": [names["flow"], names["flow2"], names["flow3"]], "{entry}": ["nightly", "weekly"],
+            "/workers/{id}": [names["worker"]], "/jobs/{id}": [names[one] for one in jobs],
         }  # fmt: skip
         for page in PAGES:
             if page.has_events:
@@ -99,7 +115,11 @@ class Surfaces:
             if page is None or page.template:
                 found.append(Surface(f"page {stable(path)}", "page", self._get(path)))
             if page is not None:
-                api = re.sub(r"\{\w+\}", path.rpartition("/")[2], page.api_path) if "{" in page.api_path else page.api_path
+                api = (
+                    re.sub(r"\{\w+\}", path.rpartition("/")[2], page.api_path)
+                    if "{" in page.api_path
+                    else page.api_path
+                )
                 if "{id}/" in page.path:
                     api = path
                 found.append(Surface(f"route {stable(api)}", "route", self._get(API + api)))
@@ -111,15 +131,42 @@ class Surfaces:
         found.append(Surface("jobs", "job", self._jobs()))
         return found
 
+    async def readers(self) -> dict[str, list[Surface]]:
+        """Which surfaces touch a key of each row of the key table, as the server sees it."""
+        found: dict[str, list[Surface]] = {}
+        watching: Any = self.world.raw
+        with watching.monitor() as monitor:
+            for number, surface in enumerate(self.all()):
+                self.world.restore()
+                self.world.raw.echo(f"begin {number}")
+                assert not (problem := await surface.read()), f"{surface.name}, without a poison: {problem}"
+                self.world.raw.echo(f"end {number}")
+                for kind in _touched(monitor, number):
+                    found.setdefault(kind, []).append(surface)
+        self.shown = dict(self.seen)
+        return found
+
+    async def problem(self, surface: Surface, poison: KeyPoison) -> str:
+        """Write a poison, and let a surface read; what is wrong then, or an empty text."""
+        self.world.restore()
+        execute: Any = self.world.raw.execute_command
+        for command in poison.commands:
+            execute(*command)
+        self.seen.clear()
+        problem = await surface.read()
+        if not problem and poison.of == "row":
+            spoken = b" ".join(part if isinstance(part, bytes) else str(part).encode() for part in poison.commands[0])
+            for path, tokens in self.seen.items():
+                hidden = sorted(one for one in self.shown[path] - tokens if one.encode() not in spoken + poison.key)
+                if hidden:
+                    return f"hides {', '.join(hidden)}"
+        return problem
+
     # ------------------------------------------------------------------ pages and routes
 
     def _get(self, path: str) -> Callable[[], Awaitable[str]]:
         async def read() -> str:
-            dashboard = self.app.dashboard
-            dashboard.hub = Hub(dashboard.config.web_streams)
-            dashboard.fleet.context.queues.clear()
-            dashboard.fleet.context.published = Published()
-            status, body = await asyncio.wait_for(asked(self.app, path), 30)
+            status, body = await self.asked(path)
             self.status[path] = status
             if status >= 500:
                 return f"{status} {body[:3000].decode('utf-8', 'replace')}"
@@ -130,6 +177,14 @@ class Surfaces:
             return ""
 
         return read
+
+    async def asked(self, path: str) -> tuple[int, bytes]:
+        """Get an address from a dashboard that has seen nothing before."""
+        dashboard = self.app.dashboard
+        dashboard.hub = Hub(dashboard.config.web_streams)
+        dashboard.fleet.context.queues.clear()
+        dashboard.fleet.context.published = Published()
+        return await asyncio.wait_for(asked(self.app, path), 30)
 
     # ------------------------------------------------------------------ duties
 
@@ -157,7 +212,10 @@ class Surfaces:
     def _command(self, line: str) -> Callable[[], Awaitable[str]]:
         async def read() -> str:
             args = line.format(**self.world.names).split()
-            env = {"JOBFLEET_URL": self.world.fleet.config.url, "JOBFLEET_ARCHIVE_URL": self.world.fleet.config.archive_url}
+            env = {
+                "JOBFLEET_URL": self.world.fleet.config.url,
+                "JOBFLEET_ARCHIVE_URL": self.world.fleet.config.archive_url,
+            }
             result = await asyncio.to_thread(CliRunner().invoke, main, args, env=env, prog_name="jobfleet")
             if result.exception is not None and not isinstance(result.exception, SystemExit):
                 return f"{type(result.exception).__name__}: {result.exception}"[:400]
@@ -176,7 +234,11 @@ class Surfaces:
 
         async def read() -> str:
             world = self.world
-            lost = [job for job in world.running if world.raw.zscore(LANE.lease, job) is not None] if world.raw.type(LANE.lease) == b"zset" else []
+            lost = (
+                [job for job in world.running if world.raw.zscore(LANE.lease, job) is not None]
+                if world.raw.type(LANE.lease) == b"zset"
+                else []
+            )
             for job in lost:
                 world.raw.zadd(LANE.lease, {job: server_now(world.raw) - 1_000_000})
             counts: dict[str, int] = {}
@@ -239,7 +301,7 @@ async def asked(app: WebApp, path: str) -> tuple[int, bytes]:
         await is_over.wait()
         return {"type": "http.disconnect"}
 
-    async def send(message: dict[str, Any]) -> None:
+    async def send(message: MutableMapping[str, Any]) -> None:
         nonlocal status, body
         if message["type"] == "http.response.start":
             status = message["status"]

@@ -23,7 +23,14 @@ VALUES: dict[str, bytes] = {
     "-1": b"-1", "0": b"0", "nil": b"\xc0", "an empty list": b"\x90", "an empty map": b"\x80", "spaces": b"a b c d e f",
     "10 MB": b"x" * LARGE,
 }  # fmt: skip
-WORDS: dict[str, bytes] = {"x": b"x", "inf": b"inf", "nan": b"nan", "2^63": b"9223372036854775808", "-1": b"-1", "": b""}
+WORDS: dict[str, bytes] = {
+    "x": b"x",
+    "inf": b"inf",
+    "nan": b"nan",
+    "2^63": b"9223372036854775808",
+    "-1": b"-1",
+    "": b"",
+}
 LEAVES: dict[str, object] = {
     "nil": None, "text": "x", "-1": -1, "inf": float("inf"), "nan": float("nan"), "2^63": 2**63, "list": [], "map": {},
     "bytes": BAD,
@@ -105,7 +112,9 @@ def _sorted_sets(raw: redis.Redis, kind: str, key: bytes) -> Iterator[KeyPoison]
     some = held[0][1] if held else 1
     for how, member in {**VALUES, **dict(spoilt(held[0][0] if held else b"1"))}.items():
         yield KeyPoison(kind, key, f"a member {how}", (("ZADD", key, repr(some), member),), "row", member)
-        yield KeyPoison(kind, key, f"a member {how} with the score inf", (("ZADD", key, "+inf", member),), "row", member)
+        yield KeyPoison(
+            kind, key, f"a member {how} with the score inf", (("ZADD", key, "+inf", member),), "row", member
+        )
 
 
 def _lists(raw: redis.Redis, kind: str, key: bytes) -> Iterator[KeyPoison]:

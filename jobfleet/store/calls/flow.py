@@ -310,8 +310,12 @@ def read_flow(keys: Keyspace, flow_id: str) -> Call[Kept]:
 
 
 def _kept(keys: Keyspace, flow_id: str, reply: Reply) -> Kept:
-    more = [(name.decode(), kept) for name, kept in zip(reply[2][::2], reply[2][1::2], strict=True) if name]
-    additions = {name: Addition(int(kept[:1]), _opened_flow(keys, kept[1:], flow_id, name)) for name, kept in more}
+    def read(row: tuple[bytes, bytes]) -> tuple[str, Addition]:
+        name, stored = row[0].decode(), row[1]
+        return name, Addition(int(stored[:1]), _opened_flow(keys, stored[1:], flow_id, name))
+
+    more = [row for row in zip(reply[2][::2], reply[2][1::2], strict=True) if row[0]]
+    additions = dict(kept(more, read, keys.flow_more(flow_id)))
     return Kept(_opened_flow(keys, bytes(reply[1]), flow_id), additions)
 
 

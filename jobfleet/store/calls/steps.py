@@ -8,6 +8,7 @@ from functools import partial
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.control import who
 from jobfleet.store.keys import Lane
+from jobfleet.store.rows import kept
 from jobfleet.store.script import load
 
 MOST = 1000
@@ -77,7 +78,8 @@ def signal(lane: Lane, job_id: str, name: str, record: bytes, *, by: str | None,
 
 
 def _steps(lane: Lane, job_id: str, reply: Reply) -> dict[str, bytes]:
-    found = {reply[i].decode(): reply[i + 1] for i in range(2, len(reply), 2)}
+    rows = zip(reply[2::2], reply[3::2], strict=True)
+    found = dict(kept(rows, lambda row: (row[0].decode(), row[1]), lane.steps(job_id)))
     for name, record in found.items():
         if name.startswith(SIGNAL):
             head, _, value = record.partition(b"\n")

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from jobfleet.store.call import Call, Command, Reply
 from jobfleet.store.damage import ASIDE, FIELDS, Damage, Place, is_lane, judge, listed_places, places, places_of, tag_of
 from jobfleet.store.retention import ASIDE_MS
+from jobfleet.store.rows import note
 from jobfleet.store.script import load
 
 log: logging.Logger = logging.getLogger("jobfleet.store")
@@ -103,10 +104,9 @@ def mending(calls: Sequence[Call[Any]], spell: Spell) -> Mending:
     letters = _value(mend(tag, found), (yield [spell(mend(tag, found))])) or ""
     for one, letter in zip(found, letters, strict=False):
         if letter == "m":
-            log.error(
-                "redis.mended tag=%s %s: moved aside, and stored for 30 days as %s%s%s",
-                tag, one, ASIDE, one.name, "" if one.is_type else FIELDS,
-            )  # fmt: skip
+            place = f"{ASIDE}{one.name}{'' if one.is_type else FIELDS}"
+            log.error("redis.mended tag=%s %s: moved aside, and stored for 30 days as %s", tag, one, place)
+            note(f"{tag}{one}: moved aside, and stored for 30 days as {place}")
     return bool(letters)
 
 
