@@ -357,3 +357,7 @@ class JobExpired(_JobEnded):
 
 class ScriptContractError(JobfleetError):
     """A script returned a reply that its contract does not name; please report this bug."""
+
+
+class UnreadableData(ScriptContractError):
+    """Something beside jobfleet has written to a key in Redis, and it cannot be read or repaired here."""

@@ -20,6 +20,8 @@ from jobfleet.store.rows import report, shown, text_of
 ASIDE = "aside:"
 GATE = "gate:"
 FIELDS = ":fields"
+UNREADABLE = b"unreadable"
+"""The field under which a script that lists hashes returns the name of a key of a wrong type."""
 ALL, NONE, MEMBERS = "*", "-", "@"
 LISTED_MOST = 200
 """Maximum number of members of one list of which the keys are checked."""
@@ -225,11 +227,14 @@ def sound_fields(flat: Sequence[bytes], name: str) -> tuple[dict[str, str], tupl
     sound: dict[str, str] = {}
     wrong: dict[str, bytes] = {}
     for field, value in zip(flat[::2], flat[1::2], strict=True):
-        if _is_kept(rules, field, value):
+        if field == UNREADABLE:
+            report([f"{text_of(value)} is of a wrong type"])
+            wrong[text_of(field)] = b""
+        elif _is_kept(rules, field, value):
             sound[text_of(field)] = text_of(value)
         else:
             wrong[text_of(field)] = value
-    report(f"{name} has {field}: {shown(value)}" for field, value in wrong.items())
+    report(f"{name} has {field}: {shown(value)}" for field, value in wrong.items() if value)
     return sound, tuple(wrong)
 
 

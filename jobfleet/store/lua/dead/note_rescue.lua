@@ -20,7 +20,10 @@ local now = int(now_us())
 
 local row = redis.call('HMGET', KEYS[2], 'state', 'stop_after', 'failed', 'is_read')
 local before = row[1]
-if not before then return {'unknown'} end
+if not before then
+  redis.call('ZREM', KEYS[1], rescue)
+  return {'unknown'}
+end
 redis.call('ZCARD', KEYS[1])
 local state, failed, counted = before, tonumber(row[3] or '0'), {}
 local flying = redis.call('ZCARD', KEYS[3])
