@@ -21,7 +21,7 @@ VALUES: dict[str, bytes] = {
     "empty": b"", "garbage": b"garbage", "not UTF-8": BAD, "zero byte": b"a\0b", "inf": b"inf", "-inf": b"-inf",
     "nan": b"nan", "2^63": b"9223372036854775808", "-2^63": b"-9223372036854775809", "400 digits": b"9" * 400,
     "-1": b"-1", "0": b"0", "nil": b"\xc0", "an empty list": b"\x90", "an empty map": b"\x80", "spaces": b"a b c d e f",
-    "10 MB": b"x" * LARGE,
+    "10 MB": b"x" * LARGE, "10 MB of digits": b"9" * LARGE, "10 MB of words": b"1 " * (LARGE // 2),
 }  # fmt: skip
 WORDS: dict[str, bytes] = {
     "x": b"x",

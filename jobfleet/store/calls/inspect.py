@@ -19,6 +19,7 @@ from jobfleet.store.keys import BANDS, Keyspace, Lane
 from jobfleet.store.records import Counts, FleetSeen, RunRecord, WorkerSeen
 from jobfleet.store.rows import (
     NOT_READ,
+    SUFFIX_MOST,
     fields,
     id_of,
     ids_of,
@@ -325,6 +326,8 @@ def _finished(reply: Reply) -> list[Finished]:
 
 def _ended(line: bytes) -> tuple[str, str, int]:
     suffix, outcome, duration = line.decode().split(" ")
+    if len(suffix) > SUFFIX_MOST:
+        raise ValueError(f"{len(suffix):,} characters are no suffix of an id")
     return suffix, outcome, int(duration)
 
 

@@ -1,9 +1,9 @@
 -- survey: the types of keys, and the contents of the small hashes among them.
 --
 -- KEYS    1..* job:<id> any     any key to check, such as job:<id>, one key per item
--- ARGV    1..* fields   text    one per key: - type only, * all fields, @ members or names of fields, else names of fields, one per line
--- FLAGS   no-writes
 -- ARGV    1..* fields   text    one per key: - type only, * all fields, @ members, else names of fields, one per line
+-- FLAGS   no-writes
+-- RETURNS {"surveyed", now, {type, field, value, …}, …}   one per key; type: none if there is none, - without permission
 -- EMITS   -
 -- COST    O(keys + fields)
 -- @include lib/base/clock
