@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from jobfleet.operations.doctor.findings import Level
 from jobfleet.store.key_table import FLEET_KEY_TABLE, KEY_TABLE
@@ -39,7 +40,8 @@ pytestmark = [
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """The fleet, built once; each read begins with a copy of its keys."""
     server = RedisServer()
-    world = World(server.url, server.client(), str(Path(tmp_path_factory.mktemp("archive")) / "archive.db"))
+    raw = redis.Redis.from_url(server.direct, protocol=2, socket_timeout=20)
+    world = World(server.url, raw, str(Path(tmp_path_factory.mktemp("archive")) / "archive.db"))
     try:
         world.build()
         logging.disable(logging.CRITICAL)  # thousands of lines about damage
@@ -105,6 +107,38 @@ def test_no_poison_stops_a_worker_or_repeats_a_job(world: World) -> None:
         ]
 
     found = asyncio.run(look(random.Random(SEED)))
+    assert not found, f"JOBFLEET_TEST_SEED={SEED}:\n" + "\n".join(found)
+
+
+LONG = (
+    "lane done",
+    "lane claim:<child>",
+    "lane conf",
+    "fleet gate:<name>",
+    "fleet consumers",
+    "fleet rescue-jobs:<rescue>",
+)
+"""Rows of the key table of which scripts search a text. A pattern that is not linear takes hours for 10 MB."""
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("kind", LONG)
+def test_a_text_of_10_mb_keeps_no_script_busy_and_is_not_sent_to_a_browser(world: World, kind: str) -> None:
+    rng = random.Random(SEED)
+
+    async def look() -> list[str]:
+        surfaces = Surfaces(world)
+        every = (await surfaces.readers())[kind]
+        ((_, poisons),) = [one for one in cases(world, rng) if one[0] == kind]
+        long = [one for one in poisons if "10 MB" in one.how]
+        return [
+            f"{poison.name} | {surface.name}: {problem[:300]}"
+            for poison in rng.sample(long, min(3, len(long)))
+            for surface in rng.sample(every, min(READERS, len(every)))
+            if (problem := await surfaces.problem(surface, poison))
+        ]
+
+    found = asyncio.run(look())  # the client of the test gives up when a script keeps the server busy
     assert not found, f"JOBFLEET_TEST_SEED={SEED}:\n" + "\n".join(found)
 
 

@@ -108,6 +108,8 @@ class World:
         self.channels.add_notification_channel(Deaf())
         self.runs: dict[str, int] = {}
         self.mute = Mute()
+        self.readers: dict[str, list[str]] = {}
+        self.shown: dict[str, frozenset[str]] = {}
         self.tokens: tuple[str, ...] = ()
         self.running: list[str] = []
         self.rescues: list[str] = []
