@@ -186,7 +186,7 @@ def _filled(name: str, member: bytes) -> str:
     try:
         return _BLANK.sub(lambda _: member.decode(), name)
     except UnicodeDecodeError:
-        return ""  # a member that is no name; its own reader reports it
+        return ""  # a member that is not a name; its own reader reports it
 
 
 def places_of(tag: str, keys: Iterable[str], ids: Iterable[str]) -> list[Place]:

@@ -327,7 +327,7 @@ def _finished(reply: Reply) -> list[Finished]:
 def _ended(line: bytes) -> tuple[str, str, int]:
     suffix, outcome, duration = line.decode().split(" ")
     if len(suffix) > SUFFIX_MOST:
-        raise ValueError(f"{len(suffix):,} characters are no suffix of an id")
+        raise ValueError(f"{len(suffix):,} characters are too many for the suffix of an id")
     return suffix, outcome, int(duration)
 
 
