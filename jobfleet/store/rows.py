@@ -27,6 +27,8 @@ NOTED_MOST = 100
 _noted: ContextVar[dict[str, None] | None] = ContextVar("noted", default=None)
 SHOWN = 80
 """Number of bytes of a value that are displayed."""
+TEXT_MOST = 128 * 1024
+"""Number of bytes of a text that are shown; nothing that jobfleet writes for people is as long."""
 _SUFFIX = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 ID_LETTERS = (string.ascii_letters + string.digits + "_.:-").encode()
 SUFFIX_MOST = 64
@@ -69,7 +71,10 @@ def shown(value: bytes) -> str:
 
 
 def text_of(value: bytes) -> str:
-    """Decode a value as text for people; bytes that are not UTF-8 are escaped."""
+    """Decode a value as text for people; bytes that are not UTF-8 are escaped, and more than `TEXT_MOST` are cut off."""
+    if len(value) > TEXT_MOST:
+        report([f"a text of {len(value):,} bytes begins with {shown(value)}"])
+        value = value[:TEXT_MOST]
     return value.decode("utf-8", "backslashreplace")
 
 
