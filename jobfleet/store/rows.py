@@ -71,7 +71,7 @@ def shown(value: bytes) -> str:
 
 
 def text_of(value: bytes) -> str:
-    """Decode a value as text for people; bytes that are not UTF-8 are escaped, and more than `TEXT_MOST` are cut off."""
+    """Decode a value as text for people; bytes that are not UTF-8 are escaped; it ends at `TEXT_MOST`."""
     if len(value) > TEXT_MOST:
         report([f"a text of {len(value):,} bytes begins with {shown(value)}"])
         value = value[:TEXT_MOST]
