@@ -145,7 +145,7 @@ def places(tag: str) -> list[Place]:
         return [*_named(FLEET_KEY_TABLE, {"conf": "functions"})]
     return [
         *[Place(f"ready:{band}", "zset") for band in range(BANDS)],
-        *_named(KEY_TABLE, {"lane": ALL, "totals": ALL, "conf": "\n".join(_CONF)}),
+        *_named(KEY_TABLE, {"lane": ALL, "totals": ALL, "conf": "\n".join(_CONF), "filing": "mark"}),
     ]
 
 
@@ -286,7 +286,7 @@ def is_sound_in_gate(field: bytes, value: bytes) -> bool:
 def _is_sound(name: str, field: bytes, value: bytes, now: int) -> bool:
     if name == "totals":
         return _COUNT.fullmatch(value) is not None and field.isascii()
-    if name == "dead":
+    if name in ("dead", "filing"):
         return ENTRY.fullmatch(value) is not None
     if (many := _rules_of(name)) is not None:
         return _is_kept(many, field, value)
