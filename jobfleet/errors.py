@@ -32,6 +32,7 @@
     ├── JobCancelled           the awaited job, or the job that runs here, was cancelled
     ├── JobExpired             the awaited job did not start in time
     └── ScriptContractError    a script returned an unknown reply: a bug of jobfleet
+        └── UnreadableData     something beside jobfleet has written what cannot be read
 
 The summary of a class's docstring is its default message. Attributes carry the details.
 """
@@ -357,3 +358,7 @@ class JobExpired(_JobEnded):
 
 class ScriptContractError(JobfleetError):
     """A script returned a reply that its contract does not name; please report this bug."""
+
+
+class UnreadableData(ScriptContractError):
+    """Something beside jobfleet has written to a key in Redis, and it cannot be read or repaired here."""

@@ -57,6 +57,17 @@ DESCRIBED: Final = (
 )  # fmt: skip
 """What a record takes from the envelope's header, so that a page of finished jobs needs no envelope."""
 
+_TYPES: Final[Mapping[str, type]] = MappingProxyType(
+    {
+        **dict.fromkeys(
+            ("error", "error_type", "error_class", "traceback", "worker", "function", "name", "user", "session",
+             "correlation_id", "moved_from", "unique", "group", "request"), str,
+        ),
+        **dict.fromkeys(("enqueued_at", "started_at", "completed_at", "duration", "attempt", "retry_count"), int),
+        "tags": list, "metadata": dict,
+    }
+)  # fmt: skip
+NUMBER_MOST: Final = 1 << 53
 _VALUE: Final = "value"
 
 
@@ -152,4 +163,17 @@ def is_refused(data: bytes) -> bool:
 
 
 def _fields(record: bytes, begin: int) -> dict[str, Any]:
-    return decode_header(record, begin, FIELDS_LIMITS, "record")
+    """Decode the fields; known ones of the wrong type or out of bounds are left out, because a record is displayed."""
+    fields = decode_header(record, begin, FIELDS_LIMITS, "record")
+    for name, kind in _TYPES.items():
+        if name in fields and not _is_of(fields[name], kind):
+            del fields[name]
+    return fields
+
+
+def _is_of(value: Any, kind: type) -> bool:
+    if kind is list:
+        return type(value) is list and all(type(one) is str for one in value)
+    if type(value) is int:
+        return kind is int and 0 <= value < NUMBER_MOST
+    return type(value) is kind

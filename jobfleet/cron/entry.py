@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 from jobfleet.cron.schedule import Fire, Schedule
 from jobfleet.errors import InvalidJob
-from jobfleet.model import seconds
+from jobfleet.model import Priority, seconds
 from jobfleet.model.option_types import SecondsField
+from jobfleet.names import QUEUE_RULE
 
 ON_TIME = timedelta(seconds=10)
 """How late a fire may be and still count as on time; reapers check once per second."""
@@ -198,7 +199,12 @@ class CronEntry:
     origin: str = "-"
 
     def __post_init__(self) -> None:
-        """Check the name, because records, keys and listings contain it."""
+        """Check the name, because records, keys and listings contain it, and the types of what a record has."""
+        texts = (self.name, self.queue, self.function, self.meta, self.origin)
+        if not all(isinstance(one, str) for one in texts) or not isinstance(self.envelope, bytes):
+            raise InvalidJob("A field of a cron entry is of the wrong type.", field="cron")
+        if not QUEUE_RULE.fullmatch(self.queue) or not isinstance(self.band, int) or not 0 <= self.band < len(Priority):
+            raise InvalidJob(f"Cron entry {self.name!r:.100} has no valid queue or priority.", field="cron")
         if not self.name or len(self.name) > NAME_MAX or not self.name.isprintable() or " " in self.name:
             raise InvalidJob(
                 f"cron entry {self.name!r}: give a name of 1 to {NAME_MAX} printable characters without spaces.",

@@ -29,7 +29,7 @@ from jobfleet.store.call import Call
 from jobfleet.store.calls.control import who
 from jobfleet.store.calls.journal import AuditRecord, read_audit, write_audit
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.rows import NOT_READ, log_unreadable, shown, sound
+from jobfleet.store.rows import NOT_READ, report, shown, sound
 
 log: logging.Logger = logging.getLogger("jobfleet.audit")
 AGAIN_AFTER = 60.0
@@ -345,7 +345,7 @@ def _ms(moment: datetime) -> int:
 def opened(records: Sequence[AuditRecord]) -> list[tuple[AuditRecord, AuditEntry]]:
     """Decode records; those that jobfleet has not written are left out, and logged."""
     pairs, bad = sound(records, lambda record: (record, entry_of(record)))
-    log_unreadable(f"audit has {shown(record.head.encode())}" for record in bad)
+    report(f"audit has {shown(record.head.encode())}" for record in bad)
     return pairs
 
 

@@ -22,7 +22,7 @@ from jobfleet.store.calls.gate import state as calls
 from jobfleet.store.calls.gate.state import GateSeen
 from jobfleet.store.calls.lock import Holder
 from jobfleet.store.records import FleetSeen
-from jobfleet.store.rows import sound
+from jobfleet.store.rows import kept
 
 OPENS_BY_HAND = 7e15
 """From this time on, in µs, a closing lasts until somebody opens the limit."""
@@ -189,7 +189,7 @@ def limit_info(row: GateSeen, now: int) -> NamedLimit:
         by=_by(fields),
         reason=fields.get("why", ""),
         is_defined="defined" in fields,
-        holders=tuple(sound(row.holders, lambda text: Holder.parse(text).job_id)[0]),
+        holders=tuple(kept(row.holders, lambda text: Holder.parse(text).job_id, f"inside:{row.name}")),
         unreadable=row.unreadable,
     )
 

@@ -7,20 +7,25 @@ from typing import Any, TypeVar
 
 from jobfleet.codec import decode, read_header
 from jobfleet.errors import EncodingError, EnvelopeTooNew, JobfleetError, ScriptContractError
-from jobfleet.operations.operation import Blocking, Operation
+from jobfleet.operations.audit import opened
+from jobfleet.operations.operation import Blocking, Operation, batches
 from jobfleet.store.call import Call
-from jobfleet.store.calls import cron, inspect, journal
+from jobfleet.store.calls import cron, flow, inspect, journal
+from jobfleet.store.calls.dead import groups, rescues
 from jobfleet.store.calls.doctor import Leases
-from jobfleet.store.damage import ASIDE, FIELDS, NONE, Place, gate_places, judge, places
+from jobfleet.store.damage import ASIDE, FIELDS, NONE, Place, gate_places, judge, listed_places, places
 from jobfleet.store.job_rows import Waiting, has_id
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import FleetSeen
 from jobfleet.store.round_trip.mending import Surveyed, survey
-from jobfleet.store.rows import SHOWN, shown, wrong_with
+from jobfleet.store.rows import SHOWN, noting, shown, wrong_with
 
+__all__ = ["noting"]
 T = TypeVar("T")
 GATES = 200
 """How many named limits and circuit breakers are checked."""
+SURVEYED = 400
+"""How many keys are checked in one call."""
 LETTERS = 10
 """How many of the newest dead letters are read."""
 
@@ -57,18 +62,25 @@ def read_or(answer: Any, instead: Any, damage: list[str]) -> Any:
 
 
 def of_keys(tag: str, further: Sequence[Place] = ()) -> Operation[list[str]]:
-    """Report the damage of the fixed keys of a lane or of the fleet, of others, and the keys that were moved aside."""
-    looked = [*places(tag), *further]
-    aside = [Place(f"{ASIDE}{place.name}{end}", "any", NONE) for place in looked for end in ("", FIELDS)]
-    (answer,) = yield without_repair([survey(tag, [*looked, *aside])])
+    """Report the damage of the fixed keys of a lane or of the fleet, of others, and the keys that were moved aside.
+
+    Keys of which there are many are found through the keys that list them; see `damage.listed_places`.
+    """
+    fixed = places(tag)
+    (answer,) = yield without_repair([survey(tag, fixed)])
     damage: list[str] = []
-    seen: Surveyed | None = read_or(answer, None, damage)
-    if seen is None:
-        return damage
-    damage += [str(one) for one in judge(looked, seen.rows[: len(looked)], seen.now)]
-    names = [
-        place.name for place, row in zip(aside, seen.rows[len(looked) :], strict=True) if row[0] not in (b"none", b"-")
-    ]
+    lists: Surveyed | None = read_or(answer, None, damage)
+    many = listed_places(tag, fixed, lists.rows, {place.name for place in fixed}) if lists is not None else []
+    names: list[str] = []
+    for part in batches(dict.fromkeys([*fixed, *further, *many]), SURVEYED):
+        aside = [Place(f"{ASIDE}{place.name}{end}", "any", NONE) for place in part for end in ("", FIELDS)]
+        (answer,) = yield without_repair([survey(tag, [*part, *aside])])
+        seen: Surveyed | None = read_or(answer, None, damage)
+        if seen is None:
+            break
+        damage += [str(one) for one in judge(part, seen.rows[: len(part)], seen.now)]
+        rows = zip(aside, seen.rows[len(part) :], strict=True)
+        names += [place.name for place, row in rows if row[0] not in (b"none", b"-")]
     return damage + ([f"moved aside: {', '.join(names)}"] if names else [])
 
 
@@ -85,6 +97,15 @@ def of_fleet(keys: Keyspace, fleet: FleetSeen, gates: Sequence[str] = ()) -> Ope
     calls: list[Call[Any]] = [cron.unreadable(keys), journal.unreadable(keys)]
     for answer in (yield without_repair(calls)):
         damage += read_or(answer, (), damage)
+    lists: list[Call[Any]] = [
+        rescues.rescues(keys),
+        groups.groups(keys),
+        flow.flows(keys, limit=1),
+        journal.read_audit(keys),
+    ]
+    answers = yield without_repair(lists)  # their readers report single rows; see `noting`
+    *_, (records, _) = [read_or(answer, ([], ""), damage) for answer in answers]
+    opened(records)
     return damage + (yield from of_keys(keys.tag, gate_places([*dict.fromkeys(gates)][:GATES])))
 
 

@@ -6,14 +6,17 @@ import asyncio
 import logging
 import random
 from abc import ABC, abstractmethod
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from math import inf
 from typing import NamedTuple
 
 from jobfleet.clock import monotonic, wall_us
+from jobfleet.errors import EncodingError, JobNotFound, ScriptContractError
 from jobfleet.metrics.tally import Tally
 from jobfleet.services.long_lived import Restarts, describe, keep_running
 from jobfleet.services.repeated_fault import RepeatedFault
+from jobfleet.store.rows import NOT_READ, report
 
 log = logging.getLogger("jobfleet.reaper")
 AFTER_ERROR = 1.0
@@ -87,6 +90,18 @@ class Service(ABC):
             self._succeeded_at, self._trouble = wall_us() / 1e6, ""
             self._faults.fine()
             await asyncio.sleep(wait * random.uniform(0.9, 1.0))
+
+    @contextmanager
+    def sparing(self, what: str) -> Iterator[None]:
+        """Go on behind a row that cannot be processed because something in Redis is damaged. It is reported once.
+
+        Args:
+            what: The row, for the report.
+        """
+        try:
+            yield
+        except (ScriptContractError, EncodingError, JobNotFound, *NOT_READ) as error:
+            report([f"the duty {self.name} cannot process {what}: {describe(error)}"])
 
     def _turn_failed(self, error: BaseException) -> None:
         self._trouble = describe(error)

@@ -8,19 +8,27 @@ be, so these tables define all. Rows are checked one by one, in `rows`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from jobfleet.model import limit
 from jobfleet.store.key_table import FLEET_KEY_TABLE, KEY_TABLE, KeyRow
 from jobfleet.store.keys import BANDS
-from jobfleet.store.rows import shown
+from jobfleet.store.rows import report, shown, text_of
 
 ASIDE = "aside:"
 GATE = "gate:"
 FIELDS = ":fields"
-ALL, NONE = "*", "-"
+UNREADABLE = b"unreadable"
+"""The field under which a script that lists hashes returns the name of a key of a wrong type."""
+ALL, NONE, MEMBERS = "*", "-", "@"
+LISTED_MOST = 200
+"""Maximum number of members of one list of which the keys are checked."""
 TYPE_ONLY = ("none", "-")
+NAME_MOST = 200
+"""Maximum length in bytes of a member that may name a key."""
+_BLANK = re.compile(r"<[a-z]+>")
 _TAG = re.compile(r"\{[^}]*\}:")
 _LANE_TAG = re.compile(r"\{.*:[A-Za-z0-9_-]{1,32}:\d{1,4}\}:")
 _COUNT = re.compile(rb"-?\d{1,17}")
@@ -52,6 +60,31 @@ _GATE = {
     b"used": re.compile(rb"(?:\d{1,16}:\d{1,15} ?)*"), b"counts": re.compile(rb"(?:\d{1,16}:\d{1,9}:\d{1,9} ?)*"),
 }  # fmt: skip
 ENTRY = re.compile(rb"\d{1,20}-\d{1,20}")
+_RESCUE = {
+    **dict.fromkeys((b"at", b"last", b"over", b"total", b"step", b"stage", b"stop_after", b"is_read"), _TIME),
+    **dict.fromkeys((b"planned", b"completed", b"failed", b"ended", b"left", b"undone", b"started"), _TIME),
+    b"every": re.compile(rb"[1-9]\d{0,15}"), b"canary": re.compile(rb"(?:\d{1,3}(?:,\d{1,3})*)?"),
+    b"state": re.compile(rb"running|stopped|completed|undoing|undone"),
+}  # fmt: skip
+_DEAD_GROUP = {
+    **dict.fromkeys((b"at", b"first", b"last"), _TIME),
+    b"state": re.compile(rb"new|ignored|resolved|regressed"),
+}  # fmt: skip
+_TIMES = r"\d{1,17}"
+_GROUPS = {
+    b":rules": re.compile(rf"\S{{0,100}} {_TIMES}".encode()), b":rate": re.compile(rf"{_TIMES} {_TIMES}".encode()),
+    b"": re.compile(rf"\d{{1,15}}(?: {_TIMES}){{3}}\n.*".encode(), re.DOTALL),
+}  # fmt: skip
+_HELD = {b"": re.compile(rf"\d{{1,9}} {_TIMES} \d{{1,15}} {_TIMES} {_TIMES} [^ \n]*\n.*".encode(), re.DOTALL)}
+Rules = Mapping[bytes, re.Pattern[bytes]]
+RULES: Mapping[str, Rules] = {
+    f"{GATE}<name>": _GATE, "rescue:<rescue>": _RESCUE, "dead-group:<fp>": _DEAD_GROUP,
+    "notify:<channel>:groups": _GROUPS, "notify:<channel>:held": _HELD,
+}  # fmt: skip
+"""The fields of hashes of which there are many, by the row of the key table; the empty name is that of all others.
+
+A script that fails at such a field is repaired: the field is moved aside.
+"""
 
 
 class Place(NamedTuple):
@@ -60,7 +93,8 @@ class Place(NamedTuple):
     Attributes:
         name: The name without the tag.
         type: The expected type.
-        fields: The fields to check: `NONE`, `ALL`, or names, one per line.
+        fields: The fields to check: `NONE`, `ALL`, or names, one per line. `MEMBERS` checks none, and returns the
+            members or fields, which are names of other keys.
     """
 
     name: str
@@ -142,14 +176,49 @@ def places(tag: str) -> list[Place]:
 
 
 def _named(rows: Sequence[KeyRow], fields: Mapping[str, str]) -> list[Place]:
-    return [Place(row.name, row.type, fields.get(row.name, NONE)) for row in rows if "<" not in row.name]
+    lists = {name for row in rows for name in row.listed.split()}
+    return [
+        Place(row.name, row.type, MEMBERS if row.name in lists else fields.get(row.name, NONE))
+        for row in rows
+        if "<" not in row.name
+    ]
+
+
+def listed_places(
+    tag: str, looked: Sequence[Place], rows: Sequence[Sequence[bytes]], among: Container[str]
+) -> list[Place]:
+    """Return the keys that the members of some surveyed lists name.
+
+    Args:
+        tag: The tag of a lane or of the fleet.
+        looked: The places that were surveyed.
+        rows: Their rows; see `judge`.
+        among: The names of the lists.
+    """
+    members = {
+        place.name: row[1 : LISTED_MOST + 1]
+        for place, row in zip(looked, rows, strict=True)
+        if place.fields == MEMBERS and place.name in among
+    }
+    found: dict[str, Place] = {}
+    for row in KEY_TABLE if is_lane(tag) else FLEET_KEY_TABLE:
+        for member in [one for name in row.listed.split() for one in members.get(name, ())]:
+            if len(member) <= NAME_MOST and (name := _filled(row.name, member)):
+                found[name] = place_of(name, row.type)
+    return list(found.values())
+
+
+def _filled(name: str, member: bytes) -> str:
+    try:
+        return _BLANK.sub(lambda _: member.decode(), name)
+    except UnicodeDecodeError:
+        return ""  # a member that is not a name; its own reader reports it
 
 
 def places_of(tag: str, keys: Iterable[str], ids: Iterable[str]) -> list[Place]:
     """Return the keys of single jobs, workers and so on: the given keys, and those of the jobs with the given ids."""
-    table = [row for row in (KEY_TABLE if is_lane(tag) else FLEET_KEY_TABLE) if row.name.endswith(">")]
-    kinds = {row.name.partition("<")[0]: row.type for row in table}
-    found = {key.removeprefix(tag): kind for key in keys if (kind := _kind(key.removeprefix(tag), kinds))}
+    table = [row for row in (KEY_TABLE if is_lane(tag) else FLEET_KEY_TABLE) if "<" in row.name]
+    found = {key.removeprefix(tag): kind for key in keys if (kind := _kind(key.removeprefix(tag), table))}
     for row in table:
         if row.name.endswith("<id>") and is_lane(tag):
             found |= {row.name.replace("<id>", job_id): row.type for job_id in ids}
@@ -158,7 +227,41 @@ def places_of(tag: str, keys: Iterable[str], ids: Iterable[str]) -> list[Place]:
 
 def place_of(name: str, kind: str) -> Place:
     """Return the place of a key, with the fields to check."""
-    return Place(name, kind, ALL if name.startswith(GATE) else NONE)
+    return Place(name, kind, ALL if _rules_of(name) is not None else NONE)
+
+
+def _rules_of(name: str) -> Rules | None:
+    return next((rules for row, rules in RULES.items() if _pattern(row).fullmatch(name)), None)
+
+
+def _is_kept(rules: Rules, field: bytes, value: bytes) -> bool:
+    rule = rules.get(field, rules.get(b""))
+    return rule is None or rule.fullmatch(value) is not None
+
+
+def sound_fields(flat: Sequence[bytes], name: str) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Decode a hash of which there are many; see `RULES`. Fields that cannot be read are left out, and reported.
+
+    Args:
+        flat: Its fields and values, alternating.
+        name: The name of the key without the tag.
+
+    Returns:
+        The sound fields as text, and the names of the other ones.
+    """
+    rules = _rules_of(name) or {}
+    sound: dict[str, str] = {}
+    wrong: dict[str, bytes] = {}
+    for field, value in zip(flat[::2], flat[1::2], strict=True):
+        if field == UNREADABLE:
+            report([f"{text_of(value)} is of a wrong type"])
+            wrong[text_of(field)] = b""
+        elif _is_kept(rules, field, value):
+            sound[text_of(field)] = text_of(value)
+        else:
+            wrong[text_of(field)] = value
+    report(f"{name} has {field}: {shown(value)}" for field, value in wrong.items() if value)
+    return sound, tuple(wrong)
 
 
 def gate_places(names: Iterable[str]) -> list[Place]:
@@ -166,8 +269,14 @@ def gate_places(names: Iterable[str]) -> list[Place]:
     return [place for name in names for place in (place_of(f"{GATE}{name}", "hash"), Place(f"inside:{name}", "zset"))]
 
 
-def _kind(name: str, kinds: Mapping[str, str]) -> str:
-    return next((kind for begin, kind in kinds.items() if name.startswith(begin) and begin != "ready:"), "")
+def _kind(name: str, table: Sequence[KeyRow]) -> str:
+    """Return the type that a key must have by its name; empty if no row has such a name."""
+    return next((row.type for row in table if row.name != "ready:<p>" and _pattern(row.name).fullmatch(name)), "")
+
+
+@cache
+def _pattern(name: str) -> re.Pattern[str]:
+    return re.compile(".+".join(map(re.escape, _BLANK.split(name))))
 
 
 def judge(looked: Sequence[Place], rows: Sequence[Sequence[bytes]], now: int) -> list[Damage]:
@@ -179,6 +288,8 @@ def judge(looked: Sequence[Place], rows: Sequence[Sequence[bytes]], now: int) ->
             found.append(Damage(place.name, place.type, b"", row[0]))
         if kind == "stream":
             found += _ended(place.name, row, now) if place.type == kind else []
+            continue
+        if place.fields == MEMBERS:
             continue
         found += [
             Damage(place.name, place.type, field, value)
@@ -236,8 +347,8 @@ def _is_sound(name: str, field: bytes, value: bytes, now: int) -> bool:
         return ENTRY.fullmatch(value) is not None and _number_of(value) <= (now + AHEAD_US) // 1000
     if name == "dead":
         return ENTRY.fullmatch(value) is not None
-    if name.startswith(GATE):
-        return is_sound_in_gate(field, value)
+    if (many := _rules_of(name)) is not None:
+        return _is_kept(many, field, value)
     rules = _LANE if name == "lane" else _CONF
     rule = rules.get(field.decode("ascii", "replace"))
     if rule is None:  # written by a later version

@@ -21,7 +21,7 @@ from jobfleet.store.calls.journal import Kept
 from jobfleet.store.fleet import FleetReader
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.round_trip.replies import translate
-from jobfleet.store.rows import NOT_READ, log_unreadable, shown, text_of
+from jobfleet.store.rows import NOT_READ, report, shown, text_of
 
 if TYPE_CHECKING:
     from jobfleet.codec.seals import Seals
@@ -343,7 +343,7 @@ def _events(rows: Iterable[Any]) -> Iterator[Event]:
         try:
             yield from parse(int(entry.partition(b"-")[0]), fields)
         except NOT_READ:  # a foreign entry; it is acknowledged with its batch
-            log_unreadable([f"a journal has the entry {text_of(entry)}: {shown(b' '.join(fields or ()))}"])
+            report([f"a journal has the entry {text_of(entry)}: {shown(b' '.join(fields or ()))}"])
 
 
 def parse(last: int, fields: Sequence[bytes]) -> list[Event]:

@@ -10,12 +10,22 @@ from typing import NamedTuple
 
 
 class KeyRow(NamedTuple):
-    """One kind of key: its content, and what limits its lifetime or size."""
+    """One kind of key: its content, and what limits its lifetime or size.
+
+    Attributes:
+        name: The name without the tag.
+        type: The type.
+        holds: The content.
+        ends: What limits its lifetime or size.
+        listed: The keys of which the members, or fields, are the names of these keys, separated by spaces. A repair,
+            and the doctor, find them there; see `damage.listed_places`.
+    """
 
     name: str
     type: str
     holds: str
     ends: str
+    listed: str = ""
 
 
 ANSWERED = KeyRow("answer:<call>", "string", "reply to a call that may be repeated", "TTL 1 min")
@@ -78,6 +88,7 @@ KEY_TABLE: tuple[KeyRow, ...] = (
         "zset",
         "ids by enqueue time; a name is tag:<t>, user:<u>, session:<s> or keep:<function>",
         "retention duty; TTL 40 d, renewed",
+        listed="indexes",
     ),
     KeyRow("indexes", "zset", "index → time of its next cleaning (µs)", "with its index"),
     KeyRow("watched", "hash", "id → 1 for jobs with dependants", "the final transition"),
@@ -129,7 +140,7 @@ FLEET_KEY_TABLE: tuple[KeyRow, ...] = (
     ),
     KeyRow("queues", "hash", "queue → home lanes, lanes", "remove_queue; max_queues"),
     KeyRow("workers", "zset", "worker ids by last beat (µs)", "trimmed by each beat"),
-    KeyRow("worker:<id>", "string", "account of a worker", "TTL"),
+    KeyRow("worker:<id>", "string", "account of a worker", "TTL", listed="workers"),
     KeyRow("functions", "hash", "function → queue and options, published by workers", "one field per function"),
     KeyRow(
         "kinds",
@@ -137,11 +148,25 @@ FLEET_KEY_TABLE: tuple[KeyRow, ...] = (
         "kinds of workers with the same functions and queues, by last beat (µs)",
         "trimmed by each beat",
     ),
-    KeyRow("kind:<kind>", "hash", "function → its queue; under the empty name the queues that the kind serves", "TTL"),
-    KeyRow("knowers:<kind>", "zset", "workers of the kind by last beat (µs)", "TTL; trimmed by each beat"),
+    KeyRow(
+        "kind:<kind>",
+        "hash",
+        "function → its queue; under the empty name the queues that the kind serves",
+        "TTL",
+        listed="kinds",
+    ),
+    KeyRow(
+        "knowers:<kind>", "zset", "workers of the kind by last beat (µs)", "TTL; trimmed by each beat", listed="kinds"
+    ),
     KeyRow("conf", "hash", "operator's settings of the fleet: functions that are paused in every queue", "few fields"),
-    KeyRow("flow:<id>", "string", "jobs of a flow, and the parents of each", "TTL 30 d"),
-    KeyRow("flow-more:<id>", "hash", "additions that jobs of a flow have made to it", "TTL 30 d; at most 20,000 jobs"),
+    KeyRow("flow:<id>", "string", "jobs of a flow, and the parents of each", "TTL 30 d", listed="flows"),
+    KeyRow(
+        "flow-more:<id>",
+        "hash",
+        "additions that jobs of a flow have made to it",
+        "TTL 30 d; at most 20,000 jobs",
+        listed="flows",
+    ),
     KeyRow("flows", "zset", "flows by creation time", "the last 1,000"),
     KeyRow(
         "consumers", "hash", "reader group of the journals → maximum number of events per lane", "one field per group"
@@ -154,7 +179,9 @@ FLEET_KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow(
         "cron-duty", "zset", "processes that fire recurring jobs, by last announcement (µs)", "TTL; trimmed by each"
     ),
-    KeyRow("cron-ledger:<entry>", "zset", "outcomes of its fires, by time", "1,000 notes; with its entry"),
+    KeyRow(
+        "cron-ledger:<entry>", "zset", "outcomes of its fires, by time", "1,000 notes; with its entry", listed="cron"
+    ),
     KeyRow(
         "lock:<name>",
         "zset",
@@ -172,18 +199,37 @@ FLEET_KEY_TABLE: tuple[KeyRow, ...] = (
         "hash",
         "a named limit or a circuit breaker",
         "30 days; a defined limit stays, and a gate that is shut until somebody opens it",
+        listed="gates",
     ),
-    KeyRow("inside:<name>", "zset", "running jobs inside a named limit, or in the trial of a breaker", "30 days"),
+    KeyRow(
+        "inside:<name>",
+        "zset",
+        "running jobs inside a named limit, or in the trial of a breaker",
+        "30 days",
+        listed="gates",
+    ),
     KeyRow("lock-wait:<id>", "string", "the lock for which a running job waits, after two seconds", "TTL 6 s; renewed"),
     KeyRow("lock-state:<name>", "hash", "number of places of a lock, its last fencing token", "TTL 30 d"),
     KeyRow("dead-groups", "zset", "groups of dead letters by the time of the last letter (µs)", "the last 1,000"),
-    KeyRow("dead-group:<fp>", "hash", "state of a group, by whom and when; times, function, error", "TTL 90 d; groups"),
+    KeyRow(
+        "dead-group:<fp>",
+        "hash",
+        "state of a group, by whom and when; times, function, error",
+        "TTL 90 d; groups",
+        listed="dead-groups",
+    ),
     KeyRow("dead-regressed", "zset", "groups by the time at which they came back (µs)", "a mark; with its group"),
     KeyRow("dead-ignored", "zset", "ignored groups by the time of that decision (µs)", "a mark; with its group"),
     KeyRow("rescues", "zset", "rescues by their begin (µs)", "the last 100"),
     KeyRow("rescuing", "zset", "rescues that are not over, by their begin (µs)", "with its last job in flight"),
-    KeyRow("rescue:<rescue>", "hash", "a rescue: state, plan, counts", "TTL 30 d"),
-    KeyRow("rescue-jobs:<rescue>", "zset", "jobs in flight, by the last look (µs)", "10,000; TTL 30 d"),
+    KeyRow("rescue:<rescue>", "hash", "a rescue: state, plan, counts", "TTL 30 d", listed="rescues rescuing"),
+    KeyRow(
+        "rescue-jobs:<rescue>",
+        "zset",
+        "jobs in flight, by the last look (µs)",
+        "10,000; TTL 30 d",
+        listed="rescues rescuing",
+    ),
     KeyRow("notify:<channel>:gathered", "zset", "marks of processed notices, by time", "100,000; TTL 7 d"),
     KeyRow("notify:<channel>:windows", "zset", "kinds of notice by the end of their window", "one per kind; TTL 7 d"),
     KeyRow("notify:<channel>:groups", "hash", "kind → collected notices; its rate", "with its window; TTL 7 d"),
@@ -198,6 +244,12 @@ FLEET_KEY_TABLE: tuple[KeyRow, ...] = (
     ),
     KeyRow("versions", "zset", "versions of workers by the time they were first seen (µs)", "the last 200"),
     KeyRow("reports", "zset", "workers by the time of their last report of runs (µs)", "trimmed by each report"),
-    KeyRow("report:<id>", "string", "counts and times of a worker's runs per queue and function", "TTL 1 h"),
+    KeyRow(
+        "report:<id>",
+        "string",
+        "counts and times of a worker's runs per queue and function",
+        "TTL 1 h",
+        listed="reports",
+    ),
     KeyRow("stacks:<nonce>", "string", "the stacks of a child that somebody has asked for", "TTL 1 min"),
 )

@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import re
 import string
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import NamedTuple, TypeVar
 
 from jobfleet.model import ID_BYTES
@@ -21,8 +23,12 @@ U = TypeVar("U")
 NOT_READ = (ValueError, TypeError, LookupError, AttributeError, OverflowError)
 LOGGED_MOST = 1000
 _logged: set[str] = set()
+NOTED_MOST = 100
+_noted: ContextVar[dict[str, None] | None] = ContextVar("noted", default=None)
 SHOWN = 80
 """Number of bytes of a value that are displayed."""
+TEXT_MOST = 128 * 1024
+"""Number of bytes of a text that are shown; nothing that jobfleet writes for people is as long."""
 _SUFFIX = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 ID_LETTERS = (string.ascii_letters + string.digits + "_.:-").encode()
 SUFFIX_MOST = 64
@@ -65,7 +71,10 @@ def shown(value: bytes) -> str:
 
 
 def text_of(value: bytes) -> str:
-    """Decode a value as text for people; bytes that are not UTF-8 are escaped."""
+    """Decode a value as text for people; bytes that are not UTF-8 are escaped; it ends at `TEXT_MOST`."""
+    if len(value) > TEXT_MOST:
+        report([f"a text of {len(value):,} bytes begins with {shown(value)}"])
+        value = value[:TEXT_MOST]
     return value.decode("utf-8", "backslashreplace")
 
 
@@ -226,19 +235,69 @@ def sound(rows: Iterable[T], read: Callable[[T], U]) -> tuple[list[U], list[T]]:
         return good, bad
 
 
+def kept(rows: Iterable[T], read: Callable[[T], U], where: str) -> list[U]:
+    """Read rows; those that cannot be read are left out, and reported: see `report`.
+
+    Args:
+        rows: The rows.
+        read: Reads one.
+        where: The key that has them.
+    """
+    good, bad = sound(rows, read)
+    if bad:
+        report(f"{where} has {_shown_row(row)}" for row in bad)
+    return good
+
+
+def _shown_row(row: object) -> str:
+    if isinstance(row, bytes):
+        return shown(row)
+    if isinstance(row, tuple | list):
+        return ": ".join(map(_shown_row, row))
+    return shown(repr(row).encode())
+
+
 def fields(flat: Sequence[bytes], read: Callable[[bytes], U], where: str) -> tuple[dict[str, U], tuple[str, ...]]:
     """Decode a hash of the fleet; fields that cannot be read are left out, and logged once."""
     if not flat:
         return {}, ()
     pairs, bad = sound(zip(flat[::2], flat[1::2], strict=True), lambda pair: (pair[0].decode(), read(pair[1])))
     problems = tuple(f"{where} has {shown(name)}: {shown(value)}" for name, value in bad)
-    log_unreadable(problems)
+    report(problems)
     return dict(pairs), problems
 
 
-def log_unreadable(problems: Iterable[str]) -> None:
-    """Log entries that were left out because they cannot be read, each once; remembers up to `LOGGED_MOST` entries."""
+@contextmanager
+def noting() -> Iterator[dict[str, None]]:
+    """Collect what readers within the block report, each thing once, up to `NOTED_MOST`."""
+    found: dict[str, None] = {}
+    before = _noted.set(found)
+    try:
+        yield found
+    finally:
+        _noted.reset(before)
+        if (outer := _noted.get()) is not None:
+            outer.update(found)
+
+
+def note(problem: str) -> None:
+    """Report something to `noting` alone, because it is logged elsewhere."""
+    noted = _noted.get()
+    if noted is not None and len(noted) < NOTED_MOST:
+        noted[problem] = None
+
+
+def report(problems: Iterable[str]) -> None:
+    """Report data that cannot be read and was left out: to `noting`, and once to the log.
+
+    Every reader of stored data calls this in place of an error, so that a damaged row costs itself alone. Pages, the
+    commands and `doctor` show what `noting` has collected.
+
+    Args:
+        problems: A line each, with the key and the value. The last `LOGGED_MOST` are remembered, and not logged again.
+    """
     for one in problems:
+        note(one)
         if one not in _logged:
             if len(_logged) >= LOGGED_MOST:
                 _logged.clear()

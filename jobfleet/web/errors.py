@@ -15,6 +15,7 @@ _STATUS: tuple[tuple[type[errors.JobfleetError], int], ...] = (
     (errors.WaitTimeout, 504),
     (errors.StoreUnavailable, 503),
     (errors.PayloadUnavailable, 503),
+    (errors.UnreadableData, 409),
     (errors.FleetFull, 507),
     (errors.DuplicateJob, 409),
     (errors.IdConflict, 409),

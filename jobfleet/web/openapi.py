@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from jobfleet.version import VERSION
 from jobfleet.web.errors import OWN
-from jobfleet.web.route import Action, Many, Page, Parameter, Shape
+from jobfleet.web.route import DAMAGED, Action, Many, Page, Parameter, Shape
 
 Schema = dict[str, Any]
 _PLAIN: dict[Any, Schema] = {
@@ -92,15 +92,18 @@ class Document:
             "responses": {
                 "200": {
                     "description": "Done.",
-                    "content": {
-                        "application/json": {
-                            "schema": _object({name: self.schema(kind) for name, kind in answer.items()})
-                        }
-                    },
+                    "content": {"application/json": {"schema": self._answer(answer, method)}},
                 },
                 "default": {"description": "Refused or failed.", "content": problem},
             },
         }
+
+    def _answer(self, answer: Mapping[str, Any], method: str) -> Schema:
+        schema = _object({name: self.schema(kind) for name, kind in answer.items()})
+        if method == "get":
+            what = "What in Redis could not be read, and is left out; absent if everything could."
+            schema["properties"][DAMAGED] = {"type": "array", "items": {"type": "string"}, "description": what}
+        return schema
 
     def schema(self, kind: Any) -> Schema:
         """The schema of the JSON form of a type."""

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
+from jobfleet.operations.unreadable import noting
 from jobfleet.web.errors import refusal
 from jobfleet.web.safety.caller import Caller, Role
 
@@ -19,6 +20,8 @@ Read = Callable[["Dashboard", Values], Awaitable[Data]]
 Act = Callable[["Dashboard", Values, Caller], Awaitable[Data]]
 BODY = ""
 """The name of the value that has all fields of a body; no parameter has it."""
+DAMAGED = "damaged"
+"""The name in the data of a page under which it has what could not be read, a line each; absent if that is nothing."""
 TEXT_MOST = 1000
 """Characters of a parameter."""
 _ESCAPED = re.compile(r"~([0-7][0-9A-Fa-f])")
@@ -133,6 +136,12 @@ class Page:
     def api_path(self) -> str:
         """The path in the API, after ``/api/v1``."""
         return self.api or self.path
+
+    async def data(self, dashboard: Dashboard, values: Values) -> Data:
+        """Read the data. What cannot be read in Redis is left out; then `DAMAGED` says what that is."""
+        with noting() as damage:
+            data = await self.read(dashboard, values)
+        return data if not damage else {**data, DAMAGED: list(damage)}
 
     def values(self, path: Mapping[str, str], query: Mapping[str, str]) -> dict[str, Any]:
         """Read the values of its parameters."""

@@ -21,7 +21,7 @@ from jobfleet.operations.workers.info import WorkerInfo, runs_undecorated, worke
 from jobfleet.store.calls import cron as calls
 from jobfleet.store.calls import presence
 from jobfleet.store.records import FleetSeen
-from jobfleet.store.rows import sound
+from jobfleet.store.rows import kept, report
 
 HISTORY = 50
 
@@ -144,8 +144,9 @@ def _infos(context: FleetContext, now: int, rows: Sequence[calls.Scheduled]) -> 
     for row, answer in zip(rows, lasts, strict=True):
         try:
             entry = entry_of(row.record)
-        except (InvalidJob, EncodingError):
-            continue  # a later version wrote it; the reaper logs it
+        except (InvalidJob, EncodingError) as error:  # something else, or a later version, wrote it
+            report([f"cron has {row.name:.100}: {error}"])
+            continue
         fires = _fires(value([answer]))
         infos.append(
             CronInfo(
@@ -195,7 +196,7 @@ def history(context: FleetContext, name: str, *, limit: int = HISTORY) -> Operat
 
 def _fires(notes: Sequence[tuple[int, str]]) -> list[CronFire]:
     """Decode notes of the ledger of an entry; leave out those that cannot be read."""
-    return sound(notes, lambda note: _fire_of(*note))[0]
+    return kept(notes, lambda note: _fire_of(*note), "the ledger of a recurring job")
 
 
 def _fire_of(at: int, text: str) -> CronFire:

@@ -35,6 +35,12 @@ IN_FLIGHT, COMPLETED, FAILED, ENDED, LEFT, UNDONE, STARTED = (
 )  # fmt: skip
 
 
+NEEDED = frozenset({"stage", "last", "every", "step", "at", "canary", "is_read", "stop_after"})
+"""The fields without which no further letter can be planned."""
+DAMAGED = "damaged record"
+"""Who has stopped a rescue of which a needed field cannot be read."""
+
+
 class Advanced(NamedTuple):
     """What one step has done.
 
@@ -53,13 +59,15 @@ def advance(context: FleetContext, rescue: str) -> Operation[Advanced]:
     """Do one step of a rescue: look at jobs in flight, and replay the next letters if it is time."""
     stored: StoredRescue = value((yield (calls.rescue(context.keys, rescue, limit=calls.PAGE),)))
     state = stored.fields.get("state", "")
-    outcomes: list[tuple[Planned, str]] = []
-    for lane, jobs in _by_lane(context, stored.jobs):
+    outcomes = [(job, LEFT) for job, _ in stored.jobs if job.raw]
+    for lane, jobs in _by_lane(context, [one for one in stored.jobs if not one[0].raw]):
         if state == "undoing":
             outcomes += yield from _undo(context, lane, [job for job, _ in jobs])
         else:
             outcomes += yield from _look(lane, jobs, rescue, is_running=state == "running")
-    noted: NotedRescue = value((yield (calls.note_rescue(context.keys, rescue, outcomes),)))
+    is_damaged = state == "running" and not stored.fields.keys() >= NEEDED
+    wish, by = ("stop", DAMAGED) if is_damaged else ("", None)
+    noted: NotedRescue = value((yield (calls.note_rescue(context.keys, rescue, outcomes, wish=wish, by=by),)))
     if noted.state != "running":
         return Advanced(noted, can_go_on=noted.state == "undoing" and noted.flying > 0)
     return Advanced(noted, (yield from _plan(context, stored, noted.flying)))

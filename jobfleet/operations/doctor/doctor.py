@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from jobfleet.operations.doctor import (
     access,
@@ -20,6 +21,7 @@ from jobfleet.operations.doctor.snapshot import Checkup, take
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation
 from jobfleet.operations.results import moment
+from jobfleet.operations.unreadable import noting
 
 Check = Callable[[Checkup], Finding]
 
@@ -76,4 +78,6 @@ def look(context: FleetContext, *, is_open: bool | None = None) -> Operation[Dia
         context: The fleet.
         is_open: Whether anybody can connect without a password; None if this is not known.
     """
-    return diagnose((yield from take(context, is_open=is_open)))
+    with noting() as noted:
+        seen = yield from take(context, is_open=is_open)
+    return diagnose(replace(seen, damage=(*dict.fromkeys([*seen.damage, *noted]),)))

@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 
 NAMED = 5
+NAME_MOST = 400
+"""Characters of a name; a foreign client may have written a longer one."""
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -77,4 +79,5 @@ def size(number: float) -> str:
 def named(names: Sequence[str]) -> str:
     """The first names, and how many more there are."""
     more = len(names) - NAMED
-    return ", ".join(names[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
+    first = (name if len(name) <= NAME_MOST else f"{name[:NAME_MOST]}…" for name in names[:NAMED])
+    return ", ".join(first) + (f" and {more:,} more" if more > 0 else "")

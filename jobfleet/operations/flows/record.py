@@ -15,6 +15,7 @@ from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.whole import RECORD
 from jobfleet.operations.operation import Operation, value
 from jobfleet.store.calls import flow as calls
+from jobfleet.store.rows import NOT_READ, report
 
 Row = tuple[str, str, str, tuple[int, ...], tuple[str, ...], int]
 """A job of a flow: its id, label, function, parents, policies and band, as in `FlowJob`."""
@@ -170,16 +171,26 @@ def read(context: FleetContext, flow_id: str) -> Operation[StoredFlow]:
         JobNotFound: The flow is not known.
     """
     kept: calls.Kept = value((yield (calls.read_flow(context.keys, flow_id),)))
+    if not kept.record:
+        raise JobNotFound(flow_id, f"No flow {flow_id!r}: never enqueued, or deleted since.")
     try:
-        fields = decode(kept.record, limits=RECORD) if kept.record else None
-        if fields is not None:
-            jobs = jobs_of(fields)
-            folded = fields.get("folded", ())
-            more = {name: decode(one.record, limits=RECORD) for name, one in kept.more.items() if name not in folded}
-            return StoredFlow(str(fields["name"]), _in_order(_merged(jobs, more)) if more else jobs, sorted(kept.more))
-    except (EncodingError, KeyError, TypeError, ValueError):
-        pass
-    raise JobNotFound(flow_id, f"No flow {flow_id!r}: never enqueued, or deleted since.")
+        return _stored(kept)
+    except (EncodingError, *NOT_READ) as error:
+        key = context.keys.flow(flow_id)
+        report([f"{key} cannot be read: {error}"])
+        raise JobNotFound(
+            flow_id,
+            f"Flow {flow_id!r} cannot be read: something beside jobfleet has written to {key!r}. Find out what. "
+            "Its jobs are not changed.",
+        ) from None
+
+
+def _stored(kept: calls.Kept) -> StoredFlow:
+    fields = decode(kept.record, limits=RECORD)
+    jobs = jobs_of(fields)
+    folded = fields.get("folded", ())
+    more = {name: decode(one.record, limits=RECORD) for name, one in kept.more.items() if name not in folded}
+    return StoredFlow(str(fields["name"]), _in_order(_merged(jobs, more)) if more else jobs, sorted(kept.more))
 
 
 def _merged(jobs: list[FlowJob], more: Mapping[str, Any]) -> list[FlowJob]:

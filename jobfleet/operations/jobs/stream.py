@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobfleet.codec import decode
-from jobfleet.errors import InvalidJob, JobNotFound
+from jobfleet.errors import EncodingError, InvalidJob, JobNotFound
 from jobfleet.model.asking import check_number
 from jobfleet.model.chunk import Chunk
 from jobfleet.operations.fleet_context import FleetContext
@@ -16,6 +16,7 @@ from jobfleet.operations.operation import Operation, value
 from jobfleet.store.calls import inspect
 from jobfleet.store.calls.log import StoredChunk, chunks
 from jobfleet.store.job_rows import InRun, InWait, Unknown
+from jobfleet.store.rows import report
 
 _POSITION = re.compile(r"(\d{1,19})-(\d{1,19})-(\d{1,19})", re.ASCII)
 HINT = "+"
@@ -73,19 +74,20 @@ class StreamReading:
         self.asks_state = not texts or any(text != HINT for text in texts)
 
     def take(self, found: Sequence[StoredChunk], *, is_more: bool) -> list[Chunk]:
-        """Convert the next chunks.
-
-        Raises:
-            EncodingError: A chunk cannot be read.
-        """
+        """Convert the next chunks. One that cannot be read is reported, and counts as a gap before the next one."""
         rows: list[Chunk] = []
         for one in found:
+            try:
+                value = decode(one.record, what="chunk")
+            except EncodingError as error:
+                report([f"chunks:{self.job_id} has {one.token}-{one.n}: {error}"])
+                continue
             # A failover may lose chunks; the next ones continue the numbers of their run, but not those of the stream.
             in_run = one.n - 1 - (self.n if one.token == self.token else 0)
             gap = 0 if self.tail and not rows else max(0, one.number - self.number - 1, in_run)
             is_restart = self.token not in (0, one.token)
             position = f"{one.token}-{one.n}-{one.number}"
-            rows.append(Chunk(decode(one.record, what="chunk"), position, one.token, one.n, is_restart, gap))
+            rows.append(Chunk(value, position, one.token, one.n, is_restart, gap))
             self.token, self.n, self.number = one.token, one.n, one.number
         self.is_more, self.tail = is_more, 0
         return rows

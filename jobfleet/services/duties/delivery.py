@@ -22,6 +22,7 @@ from jobfleet.services.side_thread import SideThread
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import notify as calls
 from jobfleet.store.keys import Keyspace
+from jobfleet.store.rows import report, shown
 
 log = logging.getLogger("jobfleet.reaper")
 EVERY = 0.5
@@ -74,6 +75,9 @@ class NotificationSender(Service):
         taken = await self._store.run(calls.take(self._keys, lease_us=lease_us, rules=self._rules))
         if taken.has_others:
             self._warn_that_rules_differ()
+        if taken.spoiled is not None:
+            await self._drop(*taken.spoiled)
+            return 0.0
         if taken.delivery is None:
             ahead = (taken.next_us - taken.now) / 1e6 if taken.next_us else EVERY
             return min(max(ahead, 0.01), EVERY)
@@ -103,6 +107,12 @@ class NotificationSender(Service):
                       LEFT_BEHIND_MOST)  # fmt: skip
         self._is_stuck = is_stuck
         return is_stuck
+
+    async def _drop(self, delivery: bytes, content: bytes) -> None:
+        """Give up a delivery that cannot be read, so that it does not come back after each lease."""
+        report([f"{self._keys.held} has {shown(delivery)}: {shown(content)}"])
+        self.tally.count("notifications_total", (self._called, "given_up"))
+        await self._store.run(calls.drop(self._keys, delivery))
 
     async def _bring(self, delivery: calls.Delivery, now_us: int) -> None:
         try:

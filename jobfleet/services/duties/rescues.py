@@ -40,7 +40,8 @@ class Rescues(Service):
         """Do a step of each rescue."""
         going = await self._store.run(rescues(self._keys, is_open=True))
         for one in going:
-            self._report(one, await drive(self._store, advance(self._context, one.id)))
+            with self.sparing(f"rescue {one.id:.100}"):
+                self._report(one, await drive(self._store, advance(self._context, one.id)))
         return EVERY if going else IDLE
 
     def _report(self, one: StoredRescue, step: Advanced) -> None:

@@ -13,7 +13,7 @@ from jobfleet.store.calls.enqueue import sealed
 from jobfleet.store.calls.index import keys_of
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Entry
-from jobfleet.store.rows import log_unreadable, number_of, shown, sound, text_of
+from jobfleet.store.rows import kept, number_of, report, shown, sound, text_of
 from jobfleet.store.script import load
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def entries(keys: Keyspace) -> Call[tuple[int, list[Scheduled]]]:
 def _entries(seals: Seals | None, reply: Reply) -> tuple[int, list[Scheduled]]:
     paused: Mapping[bytes, bytes] = dict(zip(reply[3][::2], reply[3][1::2], strict=True))
     rows, bad = sound(sorted(zip(reply[2][::2], reply[2][1::2], strict=True)), lambda pair: _scheduled(pair, paused))
-    log_unreadable(f"cron has {shown(name)}: {shown(kept)}" for name, kept in bad)
+    report(f"cron has {shown(name)}: {shown(value)}" for name, value in bad)
     if seals is not None:
         rows = [row._replace(record=seals.open_value(row.record, "cron", row.name)) for row in rows]
     return int(reply[1]), rows
@@ -198,7 +198,12 @@ def ledger(keys: Keyspace, name: str, notes: Sequence[tuple[int, str]]) -> Call[
 
 def history(keys: Keyspace, name: str, *, limit: int) -> Call[list[tuple[int, str]]]:
     """Return the last fires of an entry, newest first: µs and outcome."""
-    return Call(load("history"), (keys.cron_ledger(name),), (limit,), lambda reply: sound(reply[1], _note)[0])
+    return Call(
+        load("history"),
+        (keys.cron_ledger(name),),
+        (limit,),
+        lambda reply: kept(reply[1], _note, keys.cron_ledger(name)),
+    )
 
 
 def _note(row: bytes) -> tuple[int, str]:

@@ -12,7 +12,7 @@ from jobfleet.store.calls.index import KEEP
 from jobfleet.store.calls.inspect import final_of
 from jobfleet.store.job_rows import Final
 from jobfleet.store.keys import Lane
-from jobfleet.store.rows import number_of, sound, text_of
+from jobfleet.store.rows import kept, number_of, text_of
 from jobfleet.store.script import load
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def function_of(name: str) -> str | None:
 
 def indexes(lane: Lane) -> Call[list[str]]:
     """Return at most 50 indexes that are due for cleaning."""
-    return Call(load("indexes"), (lane.indexes,), (CHUNK,), lambda reply: sound(reply[1], bytes.decode)[0])
+    return Call(load("indexes"), (lane.indexes,), (CHUNK,), lambda reply: kept(reply[1], bytes.decode, lane.indexes))
 
 
 def sweep(lane: Lane, name: str, *, skip: int = 0) -> Call[tuple[int, int, bool]]:

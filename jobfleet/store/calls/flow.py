@@ -16,7 +16,7 @@ from jobfleet.store.calls.inspect import final_of
 from jobfleet.store.calls.settle import BESIDE
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Answer, Entry, Holder
-from jobfleet.store.rows import Unreadable, ids_of, number_of, sound, text_of
+from jobfleet.store.rows import Unreadable, ids_of, kept, number_of, sound, text_of
 from jobfleet.store.script import load
 
 CHUNK = 50
@@ -329,8 +329,12 @@ def read_flow(keys: Keyspace, flow_id: str) -> Call[Kept]:
 
 
 def _kept(keys: Keyspace, flow_id: str, reply: Reply) -> Kept:
-    more = [(name.decode(), kept) for name, kept in zip(reply[2][::2], reply[2][1::2], strict=True) if name]
-    additions = {name: Addition(int(kept[:1]), _opened_flow(keys, kept[1:], flow_id, name)) for name, kept in more}
+    def read(row: tuple[bytes, bytes]) -> tuple[str, Addition]:
+        name, stored = row[0].decode(), row[1]
+        return name, Addition(int(stored[:1]), _opened_flow(keys, stored[1:], flow_id, name))
+
+    more = [row for row in zip(reply[2][::2], reply[2][1::2], strict=True) if row[0]]
+    additions = dict(kept(more, read, keys.flow_more(flow_id)))
     return Kept(_opened_flow(keys, bytes(reply[1]), flow_id), additions)
 
 
@@ -367,7 +371,9 @@ def _extended(keys: Keyspace, flow_id: str, name: str, reply: Reply) -> Addition
 def children(lane: Lane, job_id: str, *, skip: int = 0) -> Call[list[str]]:
     """Return a page of a job's dependants."""
     places = (lane.dependants(job_id),)
-    return Call(load("children"), places, (skip, CHUNK), lambda reply: sound(reply[1], bytes.decode)[0])
+    return Call(
+        load("children"), places, (skip, CHUNK), lambda reply: kept(reply[1], bytes.decode, lane.dependants(job_id))
+    )
 
 
 def join(lane: Lane, child: str, *, via: str, parents: Sequence[str], most: int) -> Call[str]:
@@ -405,7 +411,8 @@ def _parents(reply: Reply) -> list[ParentState]:
 def _sound_parents(reply: Reply) -> list[ParentState]:
     """Like `_parents`, but it skips entries that cannot be read, because one must not block a duty."""
     fields = [pair for pair in zip(reply[1][::2], reply[1][1::2], strict=True) if pair[0][:1] != b":"]
-    return sorted(sound(fields, lambda pair: _parent(pair[0].decode(), pair[1]))[0], key=lambda row: row.place)
+    rows = kept(fields, lambda pair: _parent(pair[0].decode(), pair[1]), "the parents of a job")
+    return sorted(rows, key=lambda row: row.place)
 
 
 def _parent(name: str, value: bytes) -> ParentState:

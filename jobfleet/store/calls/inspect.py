@@ -19,11 +19,13 @@ from jobfleet.store.keys import BANDS, Keyspace, Lane
 from jobfleet.store.records import Counts, FleetSeen, RunRecord, WorkerSeen
 from jobfleet.store.rows import (
     NOT_READ,
+    SUFFIX_MOST,
     fields,
     id_of,
     ids_of,
-    log_unreadable,
+    kept,
     number_of,
+    report,
     shown,
     shown_tries,
     sound,
@@ -190,7 +192,7 @@ def _counts(reply: Reply) -> Counts:
         int(reply[6]),
         number_of(reply[7]),
         from_word(paused.partition("@")[0]) or None,
-        dict(sound(zip(reply[9][::2], reply[9][1::2], strict=True), lambda pair: (pair[0].decode(), int(pair[1])))[0]),
+        dict(kept(zip(reply[9][::2], reply[9][1::2], strict=True), _total, "totals")),
         int(reply[10]),
         int(reply[11]),
         int(reply[12].partition(b"-")[0] or 0) * 1000,
@@ -198,6 +200,10 @@ def _counts(reply: Reply) -> Counts:
         text_of(reply[13]),
         text_of(reply[14]),
     )
+
+
+def _total(pair: tuple[bytes, bytes]) -> tuple[str, int]:
+    return pair[0].decode(), int(pair[1])
 
 
 def waiting(
@@ -320,6 +326,8 @@ def _finished(reply: Reply) -> list[Finished]:
 
 def _ended(line: bytes) -> tuple[str, str, int]:
     suffix, outcome, duration = line.decode().split(" ")
+    if len(suffix) > SUFFIX_MOST:
+        raise ValueError(f"{len(suffix):,} characters are too many for the suffix of an id")
     return suffix, outcome, int(duration)
 
 
@@ -337,7 +345,7 @@ def recent(lane: Lane, *, limit: int, kinds: str = "wre", part: str = "") -> Cal
 
 def _recent(reply: Reply) -> tuple[int, dict[str, int]]:
     rows = zip(reply[2][::2], reply[2][1::2], strict=True)
-    return int(reply[1]), dict(sound(rows, lambda row: (row[0].decode(), int(row[1])))[0])
+    return int(reply[1]), dict(kept(rows, _total, "the newest jobs"))
 
 
 def dead(lane: Lane, *, before: str = "+", limit: int = CHUNK) -> Call[list[DeadLetter]]:
@@ -388,7 +396,7 @@ def _fleet(reply: Reply) -> FleetSeen:
     functions, nameless = fields(reply[4], bytes, "functions")
     workers, bad = sound(zip(rows[::3], rows[1::3], rows[2::3], strict=True), _worker)
     problems = tuple(f"workers has {shown(worker)}, last beat {shown(beat)}" for worker, beat, _ in bad)
-    log_unreadable(problems)
+    report(problems)
     left_out = (*strange, *nameless, *problems)
     return FleetSeen(int(reply[1]), queues, tuple(workers), functions, text_of(reply[5]), int(reply[6]), left_out)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jobfleet.model.audit import Position
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.rows import fields, log_unreadable, shown, sound
+from jobfleet.store.rows import fields, report, shown, sound
 from jobfleet.store.script import load
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def read_audit(
 
 def _audit(seals: Seals | None, limit: int, reply: Reply) -> tuple[list[AuditRecord], str]:
     records, bad = sound(reply[1], partial(open_audit, seals))
-    log_unreadable(f"audit has {shown(position)}" for position, _ in bad)
+    report(f"audit has {shown(position)}" for position, _ in bad)
     return records, reply[1][-1][0].decode() if len(reply[1]) == limit else ""
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.rows import number_of, sound, text_of
+from jobfleet.store.rows import kept, number_of, text_of
 from jobfleet.store.script import load
 
 TTL_MS = 30 * 86_400_000
@@ -153,6 +153,6 @@ def awaited(keys: Keyspace, job_id: str) -> Call[Awaited | None]:
 def _awaited(reply: Reply) -> Awaited | None:
     if reply[0] == b"none":
         return None
-    holders = sound(reply[5], lambda raw: Holder.parse(raw.decode()).job_id)[0]
+    holders = kept(reply[5], lambda raw: Holder.parse(raw.decode()).job_id, "the holders of a lock")
     token = number_of(reply[1].split(b" ")[0])
     return Awaited(token, int(reply[2]), int(reply[3]), text_of(reply[4]), tuple(holders))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from jobfleet.store.call import Argument, Call, Reply
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Line
+from jobfleet.store.rows import kept
 from jobfleet.store.script import load
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def lines(
 
 
 def _lines(lane: Lane, job_id: str, reply: Reply) -> list[Line]:
-    return [_line(lane, job_id, part) for part in reply[2:]]
+    return kept(reply[2:], partial(_line, lane, job_id), lane.log(job_id))
 
 
 def _line(lane: Lane, job_id: str, part: bytes) -> Line:
@@ -184,10 +185,11 @@ def chunks(
 
 
 def _page(lane: Lane, job_id: str, reply: Reply) -> tuple[list[StoredChunk], bool]:
-    return [_chunk(lane.seals, job_id, *entry) for entry in reply[2]], bool(reply[1])
+    return kept(reply[2], partial(_chunk, lane.seals, job_id), lane.chunks(job_id)), bool(reply[1])
 
 
-def _chunk(seals: Seals | None, job_id: str, entry: bytes, fields: list[bytes]) -> StoredChunk:
+def _chunk(seals: Seals | None, job_id: str, row: tuple[bytes, list[bytes]]) -> StoredChunk:
+    entry, fields = row
     place, at, record = entry.decode(), fields[1], fields[3]
     token, _, n = place.partition("-")
     if seals is not None:

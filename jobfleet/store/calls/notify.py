@@ -8,6 +8,7 @@ from typing import NamedTuple
 from jobfleet.store.call import Argument, Call, Reply
 from jobfleet.store.keys import ChannelKeys
 from jobfleet.store.retention import NOTICES_MS
+from jobfleet.store.rows import NOT_READ, kept, number_of
 from jobfleet.store.script import load
 
 CHUNK = 40
@@ -69,12 +70,14 @@ class Taken(NamedTuple):
         next_us: Time of the next action in µs; 0 if nothing waits.
         has_others: Whether another reaper has different rules.
         delivery: The taken delivery; None if none is due.
+        spoiled: The id of a taken delivery that cannot be read, and its content.
     """
 
     now: int
     next_us: int
     has_others: bool
     delivery: Delivery | None
+    spoiled: tuple[bytes, bytes] | None = None
 
 
 class Pending(NamedTuple):
@@ -123,8 +126,13 @@ def take(keys: ChannelKeys, *, lease_us: int, rules: str) -> Call[Taken]:
 
 
 def _taken(reply: Reply) -> Taken:
-    delivery = _delivery(reply[4], reply[5]) if reply[0] == b"taken" else None
-    return Taken(int(reply[1]), int(reply[2]), bool(reply[3]), delivery)
+    taken = Taken(number_of(reply[1]), number_of(reply[2]), bool(reply[3]), None)
+    if reply[0] != b"taken":
+        return taken
+    try:
+        return taken._replace(delivery=_delivery(reply[4], reply[5]))
+    except NOT_READ:
+        return taken._replace(spoiled=(reply[4], reply[5]))
 
 
 def deliver(keys: ChannelKeys, delivery: Delivery, *, delay_us: int | None = None) -> Call[bool]:
@@ -133,18 +141,20 @@ def deliver(keys: ChannelKeys, delivery: Delivery, *, delay_us: int | None = Non
     return Call(load("deliver"), (keys.due, keys.held), args, lambda reply: bool(reply[1]))
 
 
+def drop(keys: ChannelKeys, delivery: bytes) -> Call[bool]:
+    """Delete a delivery that cannot be read; False if it was not there."""
+    return Call(load("deliver"), (keys.due, keys.held), (delivery, 0, -1), lambda reply: bool(reply[1]))
+
+
 def deliveries(keys: ChannelKeys, *, limit: int = 50) -> Call[Pending]:
     """Return the pending notifications of a channel."""
     return Call(load("deliveries"), (keys.windows, keys.groups, keys.due, keys.held), (limit,), _pending)
 
 
 def _pending(reply: Reply) -> Pending:
-    held = [
-        _delivery(name, row)._replace(due_us=int(due))
-        for name, due, row in zip(reply[4][::3], reply[4][1::3], reply[4][2::3], strict=True)
-        if row
-    ]
-    gathered = sum(int(row.split(b" ", 1)[0]) for row in reply[5][2::3] if row)
+    rows = [row for row in zip(reply[4][::3], reply[4][1::3], reply[4][2::3], strict=True) if row[2]]
+    held = kept(rows, lambda row: _delivery(row[0], row[2])._replace(due_us=int(row[1])), "the held notifications")
+    gathered = sum(kept(filter(None, reply[5][2::3]), lambda row: int(row.split(b" ", 1)[0]), "gathered notices"))
     return Pending(int(reply[1]), int(reply[2]), int(reply[3]), held, gathered)
 
 

@@ -12,7 +12,7 @@ from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.enqueue import lanes_of
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import KindSeen, KindsSeen, Known, Present
-from jobfleet.store.rows import fields, log_unreadable, text_of
+from jobfleet.store.rows import fields, kept, report, shown, text_of
 from jobfleet.store.script import load
 
 REPORT_TTL_MS = 3_600_000
@@ -20,6 +20,8 @@ REPORT_TTL_MS = 3_600_000
 STACKS_TTL_MS = 60_000
 """For how long the answer of a worker that was asked for stacks is stored."""
 STACKS = "stacks"
+ONE_LANE = (1, 1)
+"""The numbers of home lanes and of lanes of a queue whose own cannot be read: its jobs must not vanish with them."""
 """The kind of body for which such an answer is sealed."""
 FIRING_MOST = 2
 """Number of workers that fire recurring jobs without a reaper: two, so that no fire is missed when one ends."""
@@ -85,8 +87,16 @@ def beat(
 
 
 def _present(serves: Sequence[str], reply: Reply) -> Present:
-    lanes = {queue: lanes_of(text) for queue, text in zip(serves, reply[3], strict=True) if text}
+    lanes = {queue: _lanes_of(queue, text) for queue, text in zip(serves, reply[3], strict=True) if text}
     return Present(int(reply[1]), int(reply[2]), lanes, bytes(reply[4]))
+
+
+def _lanes_of(queue: str, text: bytes) -> tuple[int, int]:
+    try:
+        return lanes_of(text)
+    except ValueError:
+        report([f"queues has {queue}: {shown(text)}"])
+        return ONE_LANE
 
 
 def queues_of(pairs: Reply) -> dict[str, tuple[int, int]]:
@@ -97,9 +107,12 @@ def queues_of(pairs: Reply) -> dict[str, tuple[int, int]]:
 def sound_queues(pairs: Reply) -> tuple[dict[str, tuple[int, int]], tuple[str, ...]]:
     """Like `queues_of`, with descriptions of the entries that were left out."""
     found, problems = fields(pairs, lanes_of, "queues")
+    for text in map(text_of, pairs[::2]) if problems else ():
+        if text not in found and QUEUE_RULE.fullmatch(text):
+            found[text] = ONE_LANE
     strange = tuple(f"queues has {name!r}, which is not a name" for name in found if not QUEUE_RULE.fullmatch(name))
     if strange:
-        log_unreadable(strange)
+        report(strange)
         found = {name: lanes for name, lanes in found.items() if QUEUE_RULE.fullmatch(name)}
     return found, (*problems, *strange)
 
@@ -234,8 +247,9 @@ def attendants(keys: Keyspace) -> Call[list[Attendant]]:
 
 def _attendants(reply: Reply) -> list[Attendant]:
     now, rows = int(reply[1]), reply[2]
-    found = []
-    for name, at in zip(rows[::2], rows[1::2], strict=True):
-        role, _, process = name.decode("utf-8", "replace").partition(":")
-        found.append(Attendant(role, process, now - int(float(at))))
-    return found
+
+    def read(row: tuple[bytes, bytes]) -> Attendant:
+        role, _, process = row[0].decode().partition(":")
+        return Attendant(role, process, now - int(float(row[1])))
+
+    return kept(zip(rows[::2], rows[1::2], strict=True), read, "cron-duty")

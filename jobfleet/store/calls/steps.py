@@ -12,6 +12,7 @@ from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.control import who
 from jobfleet.store.calls.settle import WAIT_END
 from jobfleet.store.keys import Lane
+from jobfleet.store.rows import kept
 from jobfleet.store.script import load
 
 if TYPE_CHECKING:
@@ -117,7 +118,8 @@ def signal(
 
 
 def _steps(lane: Lane, job_id: str, reply: Reply) -> dict[str, bytes]:
-    found = {reply[i].decode(): reply[i + 1] for i in range(2, len(reply), 2)}
+    rows = zip(reply[2::2], reply[3::2], strict=True)
+    found = dict(kept(rows, lambda row: (row[0].decode(), row[1]), lane.steps(job_id)))
     if lane.seals is not None:
         found = _opened(lane.seals, job_id, found)
     for name, record in found.items():

@@ -11,8 +11,9 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jobfleet.store.call import Call, Command, Reply, Spelling
-from jobfleet.store.damage import Damage, Place, is_lane, judge, places, places_of, tag_of
+from jobfleet.store.damage import Damage, Place, is_lane, judge, listed_places, places, places_of, tag_of
 from jobfleet.store.retention import ASIDE_MS
+from jobfleet.store.rows import note
 from jobfleet.store.script import load
 
 log: logging.Logger = logging.getLogger("jobfleet.store")
@@ -92,6 +93,10 @@ def mending(calls: Sequence[Call[Any]], spell: Spell) -> Mending:
     if surveyed is None:
         return []
     found = judge(looked, surveyed.rows, surveyed.now)
+    names = {key.removeprefix(tag) for call in calls for key in call.keys if isinstance(key, str)}
+    further = listed_places(tag, looked, surveyed.rows, names)[:MOST_PLACES]
+    if further and (also := _value(survey(tag, further), (yield [spell(survey(tag, further))]))) is not None:
+        found += judge(further, also.rows, also.now)
     calls = [mend(tag, [one]) for one in found]  # each alone, because the user may be permitted only some
     replies = (yield [spell(call) for call in calls]) if calls else []
     letters = [_value(call, [reply]) for call, reply in zip(calls, replies or [], strict=True)]
@@ -105,6 +110,7 @@ def tell(tag: str, found: Sequence[Damage], letters: Sequence[str | None]) -> No
     for one in moved:
         more = "its entries were copied" if one.is_stream else "it is kept for 30 days"
         log.error("redis.mended tag=%s %s: moved aside to %s; %s", tag, one, one.place, more)
+        note(f"{tag}{one}: moved aside to {one.place}; {more}")
 
 
 def _value(call: Call[Any], replies: list[Any] | None) -> Any:

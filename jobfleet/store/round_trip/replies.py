@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from redis import exceptions
 
-from jobfleet.errors import ConfigError, FleetFull, JobfleetError, ScriptContractError, StoreUnavailable
+from jobfleet.errors import ConfigError, FleetFull, JobfleetError, ScriptContractError, StoreUnavailable, UnreadableData
 from jobfleet.store.call import Call, Reply
 
 AGAIN_WORDS = (
@@ -149,6 +149,12 @@ def translate(error: BaseException, call: Call[Any] | None = None) -> JobfleetEr
             "'jobfleet acl install', or leave out the setting scripts."
         )
     what = f"{call.script.name}: " if call else ""
+    if "WRONGTYPE" in text:
+        key = f" {call.keys[0]!r}" if call else ""
+        return UnreadableData(
+            f"{what}{text:.300}. A client other than jobfleet has written to{key}, or to a key that it names. "
+            "'jobfleet doctor' shows which: delete it, or let a worker or a reaper move it aside."
+        )
     return ScriptContractError(f"{what}{text}")
 
 
@@ -166,7 +172,7 @@ def read(reply: Any, call: Call[Any]) -> Any:
     except JobfleetError as error:
         return error
     except Exception as error:  # noqa: BLE001 - a foreign client may have written anything into Redis
-        return ScriptContractError(
+        return UnreadableData(
             f"{call.script.name} returned a reply that cannot be read ({type(error).__name__}: {error}): a client "
             f"other than jobfleet has written to {call.keys[0]!r}. 'jobfleet doctor' shows more."
         )

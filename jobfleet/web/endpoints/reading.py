@@ -53,7 +53,7 @@ def _key(page: Page, values: dict[str, Any]) -> tuple[object, ...]:
 async def read(context: Context, page: Page, values: dict[str, Any]) -> dict[str, Any]:
     """Read the data of a page; pages with the same address share a read."""
     dashboard = context.dashboard
-    return await dashboard.hub.once(_key(page, values), lambda: page.read(dashboard.reading, values))
+    return await dashboard.hub.once(_key(page, values), lambda: page.data(dashboard.reading, values))
 
 
 def api(context: Context, page: Page) -> Endpoint:
@@ -61,7 +61,7 @@ def api(context: Context, page: Page) -> Endpoint:
 
     async def answer(request: Request) -> Response:
         _, values = asked_exactly(context, page, request)
-        return json_response(await page.read(context.dashboard.reading, values))
+        return json_response(await page.data(context.dashboard.reading, values))
 
     return context.handled("json", answer)
 
@@ -137,7 +137,7 @@ def live(context: Context, page: Page) -> Endpoint:
         caller, values = _asked(context, page, request)
         hub, key = context.dashboard.hub, _key(page, values)
         snapshots = hub.watch(
-            key, lambda: page.read(context.dashboard.reading, values), page.every,
+            key, lambda: page.data(context.dashboard.reading, values), page.every,
             seen=request.headers.get("last-event-id", ""), beat=BEAT, compared=page.compared or everything,
             owner=owner_of(caller),
         )  # fmt: skip
@@ -172,7 +172,7 @@ def events(context: Context, page: Page, ends: Callable[[dict[str, Any]], bool])
             return Response(status_code=204)
         hub = context.dashboard.hub
         snapshots = hub.watch(
-            ("events", *_key(page, values)), lambda: page.read(context.dashboard.reading, values), page.every,
+            ("events", *_key(page, values)), lambda: page.data(context.dashboard.reading, values), page.every,
             seen=seen, beat=BEAT, compared=page.compared or everything, owner=owner_of(caller),
         )  # fmt: skip
         first = await anext(snapshots, None)

@@ -18,6 +18,7 @@ from jobfleet.version import VERSION
 from jobfleet.web import charts, display, drawing
 from jobfleet.web.address import segment
 from jobfleet.web.errors import Problem
+from jobfleet.web.route import DAMAGED
 from jobfleet.web.safety.caller import Role
 from jobfleet.web.table import MENU
 
@@ -62,8 +63,11 @@ class Renderer:
         text = None if whole is None else self._fragments.get(whole)
         if text is None:
             name = f"live/{template}.html" if problem is None else "live/problem.html"
-            text = self._environment.get_template(name).render(
-                **(data or {}),
+            shown = {name: one for name, one in (data or {}).items() if name != DAMAGED}
+            damaged = (data or {}).get(DAMAGED)
+            text = self._environment.get_template("live/_damaged.html").render(damaged=damaged) if damaged else ""
+            text += self._environment.get_template(name).render(
+                **shown,
                 problem=problem,
                 is_first=key is None,
                 csrf=self._placeholder,

@@ -14,7 +14,7 @@ def test_a_step_is_planned_once(world: World) -> None:
 
     assert plan(world) is None  # another reaper, with what it saw before
     assert world.state() == before
-    assert list(before["rescue-jobs:r"]) == [job.text for job in JOBS]
+    assert list(before["rescue-jobs:r"]) == [job.member for job in JOBS]
     assert (before["rescue:r"]["step"], before["rescue:r"]["planned"]) == ("1", "2")
     assert plan(world, step=1) == 0  # both are planned
 

@@ -32,7 +32,7 @@ def open_window(world: World, kind: str, row: str, end: int) -> None:
 def test_nothing_is_there(world: World) -> None:
     taken = look(world)
 
-    assert taken[1:] == (0, False, None)
+    assert taken[1:4] == (0, False, None)
     assert world.state() == {"notify:ops:groups": {":rules": "r now"}}
 
 

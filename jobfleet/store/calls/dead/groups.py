@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from jobfleet.store.call import Argument, Call, Reply
 from jobfleet.store.calls.control import who
+from jobfleet.store.damage import sound_fields
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.rows import number_of, text_of
 from jobfleet.store.script import load
@@ -117,10 +118,10 @@ def groups(
 
 
 def _groups(reply: Reply) -> tuple[int, list[StoredGroup]]:
-    rows = [(text_of(row[0]), number_of(row[1]), [text_of(part) for part in row[2]]) for row in reply[2:]]
+    names = [text_of(row[0]) for row in reply[2:]]
     return int(reply[1]), [
-        StoredGroup(fingerprint, last, dict(zip(parts[::2], parts[1::2], strict=True)))
-        for fingerprint, last, parts in rows
+        StoredGroup(name, number_of(row[1]), sound_fields(row[2], f"dead-group:{name:.100}")[0])
+        for name, row in zip(names, reply[2:], strict=True)
     ]
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from jobfleet.errors import JobNotFound
+from jobfleet.model import split_id
 from jobfleet.model.who import NOBODY
 from jobfleet.store.call import Argument, Call, Reply
 from jobfleet.store.calls.control import who
+from jobfleet.store.damage import ENTRY, sound_fields
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.rows import number_of, text_of
+from jobfleet.store.rows import number_of, report, shown, text_of
 from jobfleet.store.script import load
 
 CHUNK = 50
@@ -26,15 +29,17 @@ class Planned(NamedTuple):
     Attributes:
         id: Its id.
         entry: The entry of its dead letter before the replay.
+        raw: The member that was read, if it is not that of a job: nobody of ours has written it.
     """
 
     id: str
     entry: str
+    raw: bytes = b""
 
     @property
-    def text(self) -> str:
+    def member(self) -> str | bytes:
         """The job as a member of the set of jobs in flight."""
-        return f"{self.id} {self.entry}"
+        return self.raw or f"{self.id} {self.entry}"
 
 
 class OldLetter(NamedTuple):
@@ -59,6 +64,7 @@ class StoredRescue(NamedTuple):
         now: Redis's time in µs.
         flying: The number of its jobs in flight.
         fields: Its fields; empty if there is no such rescue.
+        wrong: The names of fields that cannot be read, and were left out.
         jobs: Some of its jobs in flight, each with the time of the last look at it, 0 for none.
     """
 
@@ -67,6 +73,7 @@ class StoredRescue(NamedTuple):
     flying: int
     fields: Mapping[str, str]
     jobs: Sequence[tuple[Planned, int]] = ()
+    wrong: tuple[str, ...] = ()
 
 
 class NotedRescue(NamedTuple):
@@ -96,7 +103,7 @@ def _old(reply: Reply) -> list[OldLetter]:
 
 def keep_letters(lane: Lane, jobs: Sequence[Planned]) -> Call[int]:
     """Copy at most 50 dead letters, unless a job has another letter now; return how many were copied."""
-    args: list[Argument] = [part for job in jobs for part in job]
+    args: list[Argument] = [part for job in jobs for part in (job.id, job.entry)]
     keys = (lane.dlq, lane.dead, *(lane.rescued(job.id) for job in jobs))
     return Call(load("keep_letters"), keys, (COPY_MS, *args), lambda reply: int(reply[1]))
 
@@ -154,12 +161,12 @@ def rescues(keys: Keyspace, *, is_open: bool = False, limit: int = RESCUES_MOST)
 
 def _rescues(reply: Reply) -> list[StoredRescue]:
     now = int(reply[1])
-    return [StoredRescue(text_of(row[0]), now, int(row[1]), _fields(row[2])) for row in reply[2:]]
+    return [_stored(text_of(row[0]), now, int(row[1]), row[2]) for row in reply[2:]]
 
 
-def _fields(parts: Reply) -> dict[str, str]:
-    texts = [text_of(part) for part in parts]
-    return dict(zip(texts[::2], texts[1::2], strict=True))
+def _stored(rescue: str, now: int, flying: int, parts: Reply, jobs: Sequence[tuple[Planned, int]] = ()) -> StoredRescue:
+    fields, wrong = sound_fields(parts, f"rescue:{rescue:.100}")
+    return StoredRescue(rescue, now, flying, fields, jobs, wrong)
 
 
 def rescue(keys: Keyspace, rescue: str, *, limit: int = 0) -> Call[StoredRescue]:
@@ -167,15 +174,20 @@ def rescue(keys: Keyspace, rescue: str, *, limit: int = 0) -> Call[StoredRescue]
 
     def read(reply: Reply) -> StoredRescue:
         rows = zip(reply[3][::2], reply[3][1::2], strict=True)
-        jobs = [(_planned(text_of(job)), number_of(at)) for job, at in rows]
-        return StoredRescue(rescue, int(reply[1]), int(reply[2]), _fields(reply[4]), jobs)
+        jobs = [(_planned(job), number_of(at)) for job, at in rows]
+        report(f"rescue-jobs:{rescue} has {shown(job.raw)}" for job, _ in jobs if job.raw)
+        return _stored(rescue, int(reply[1]), int(reply[2]), reply[4], jobs)
 
     return Call(load("rescue"), (keys.rescue(rescue), keys.rescue_jobs(rescue)), (limit,), read)
 
 
-def _planned(text: str) -> Planned:
-    job_id, _, entry = text.partition(" ")
-    return Planned(job_id, entry)
+def _planned(raw: bytes) -> Planned:
+    job_id, _, entry = text_of(raw).partition(" ")
+    try:
+        split_id(job_id)
+    except JobNotFound:
+        return Planned("", "", raw)
+    return Planned(job_id, entry) if ENTRY.fullmatch(entry.encode()) else Planned("", "", raw)
 
 
 def plan_rescue(
@@ -193,7 +205,7 @@ def plan_rescue(
     return Call(
         load("plan_rescue"),
         (keys.rescue(rescue), keys.rescue_jobs(rescue)),
-        (step, stage, cursor, last, int(is_read), KEPT_MS, *(job.text for job in jobs)),
+        (step, stage, cursor, last, int(is_read), KEPT_MS, *(job.member for job in jobs)),
         lambda reply: int(reply[1]) if reply[0] == b"planned" else None,
     )
 
@@ -215,7 +227,7 @@ def note_rescue(
         wish: ``stop``, ``undo``, or empty.
         by: Who wishes it.
     """
-    args: list[Argument] = [part for job, outcome in outcomes for part in (job.text, outcome)]
+    args: list[Argument] = [part for job, outcome in outcomes for part in (job.member, outcome)]
     return Call(
         load("note_rescue"),
         (keys.rescuing, keys.rescue(rescue), keys.rescue_jobs(rescue)),

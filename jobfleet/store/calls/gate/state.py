@@ -9,7 +9,7 @@ from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.control import who, why
 from jobfleet.store.damage import GATE, is_sound_in_gate
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.rows import shown, text_of
+from jobfleet.store.rows import kept, report, shown, text_of
 from jobfleet.store.script import load
 
 CHUNK = 50
@@ -160,7 +160,8 @@ def openings(keys: Keyspace, *, used_us: int, opened_us: int, skip: int = 0) -> 
 
 def _openings(reply: Reply) -> Openings:
     words = [text_of(part) for part in reply[3]]
-    rows = [Opening(words[at], int(words[at + 1]), words[at + 2], words[at + 3]) for at in range(0, len(words), 4)]
+    found = [tuple(words[at : at + 4]) for at in range(0, len(words), 4)]
+    rows = kept(found, lambda row: Opening(row[0], int(row[1]), row[2], row[3]), "the openings of breakers")
     return Openings(int(reply[1]), int(reply[2]), tuple(rows))
 
 
@@ -175,6 +176,7 @@ def _seen(reply: Reply) -> tuple[int, list[GateSeen]]:
         wrong += [
             f"{GATE}{name} {text_of(field)} is {shown(one)}" for field, one in pairs if not is_sound_in_gate(field, one)
         ]
+        report(wrong)
         holders = tuple(text_of(one) for one in rows[at + 3])
         seen.append(GateSeen(name, fields, int(rows[at + 2]), holders, "; ".join(wrong)))
     return int(reply[1]), seen

@@ -8,7 +8,7 @@
 --         4 limit       int     1..50
 --         5 fp          text    only this group; empty for all
 -- FLAGS   no-writes
--- RETURNS {"groups", now, {fp, last, {field, value, …}}, …}
+-- RETURNS {"groups", now, {fp, last, {field, value, …}}, …}   a key of a wrong type is in the field "unreadable"
 -- EMITS   -
 -- COST    O(limit · log n)
 -- @include lib/base/clock
@@ -25,7 +25,8 @@ else
 end
 local reply = {'groups', int(now_us())}
 for i = 1, #found, 2 do
-  local fields = redis.call('HGETALL', tag .. 'dead-group:' .. found[i])
+  local fields = redis.pcall('HGETALL', tag .. 'dead-group:' .. found[i])  -- a damaged one must not hide the others
+  if fields.err then fields = {'unreadable', 'dead-group:' .. found[i]} end
   reply[#reply + 1] = {found[i], int(tonumber(found[i + 1])), fields}
 end
 return reply

@@ -20,7 +20,10 @@ local now = int(now_us())
 
 local row = redis.call('HMGET', KEYS[2], 'state', 'stop_after', 'failed', 'is_read')
 local before = row[1]
-if not before then return {'unknown'} end
+if not before then
+  redis.call('ZREM', KEYS[1], rescue)
+  return {'unknown'}
+end
 redis.call('ZCARD', KEYS[1])
 local state, failed, counted = before, tonumber(row[3] or '0'), {}
 local flying = redis.call('ZCARD', KEYS[3])
@@ -44,7 +47,7 @@ for i = 4, #ARGV, 2 do
 end
 if state == 'running' and (wish == 'stop' or wish == 'undo' and flying == 0) then turn_to('stopped', 'asked') end
 if wish == 'undo' and flying > 0 and (state == 'running' or state == 'stopped') then turn_to('undoing', 'asked') end
-if state == 'running' and failed >= tonumber(row[2]) then turn_to('stopped', 'failures') end
+if state == 'running' and failed >= tonumber(row[2] or '1') then turn_to('stopped', 'failures') end
 if flying == 0 then
   if state == 'running' and row[4] == '1' then turn_to('completed', '') end
   if state == 'undoing' then turn_to('undone', 'asked') end

@@ -8,7 +8,7 @@
 --         2 open        int     1 for those that are not over; 0 for all
 --         3 limit       int     maximum number
 -- FLAGS   no-writes
--- RETURNS {"rescues", now, {rescue, flying, {field, value, …}}, …}
+-- RETURNS {"rescues", now, {rescue, flying, {field, value, …}}, …}   a key of a wrong type is in the field "unreadable"
 -- EMITS   -
 -- COST    O(limit)
 -- @include lib/base/clock
@@ -23,8 +23,12 @@ else
   found = redis.call('ZREVRANGE', KEYS[1], 0, limit - 1)
 end
 local reply = {'rescues', int(now_us())}
+-- A damaged rescue must not hide the others.
 for i = 1, #found do
-  local flying = redis.call('ZCARD', tag .. 'rescue-jobs:' .. found[i])
-  reply[#reply + 1] = {found[i], flying, redis.call('HGETALL', tag .. 'rescue:' .. found[i])}
+  local row, jobs = 'rescue:' .. found[i], 'rescue-jobs:' .. found[i]
+  local fields, flying = redis.pcall('HGETALL', tag .. row), redis.pcall('ZCARD', tag .. jobs)
+  if fields.err then fields = {'unreadable', row} end
+  if type(flying) ~= 'number' then fields[#fields + 1], fields[#fields + 2], flying = 'unreadable', jobs, 0 end
+  reply[#reply + 1] = {found[i], flying, fields}
 end
 return reply

@@ -9,9 +9,13 @@
 -- COST    O(limit)
 
 local before, limit = ARGV[1], ARGV[2]
+local TEXT_MOST = 65536  -- a batch of ours is far shorter; a text of 10 MB would be sent with each page
 
 local found = redis.call('XREVRANGE', KEYS[1], before, '-', 'COUNT', limit)
 
 local reply = {'finished'}
-for i = 1, #found do reply[i + 1] = {found[i][1], found[i][2][1] == 'jobs' and found[i][2][2] or ''} end
+for i = 1, #found do
+  local name, lines = found[i][2][1], found[i][2][2]
+  reply[i + 1] = {found[i][1], name == 'jobs' and #lines <= TEXT_MOST and lines or ''}
+end
 return reply

@@ -23,7 +23,7 @@
 -- @include lib/waiting/score
 
 local tag, prefix, limit, kinds, part = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
-local PAGE = 50
+local PAGE, SUFFIX_MOST, TEXT_MOST = 50, 64, 65536  -- batches of ours are far shorter than this
 local now = now_us()
 local stamp = int(now)
 local found = {}
@@ -75,8 +75,10 @@ if string.find(kinds, 'e') then
     for i = 1, #page do
       local entry, fields = page[i][1], page[i][2]
       local at = (string.match(entry, '^%d+') or '0') .. '000'
-      for suffix in string.gmatch(fields[1] == 'jobs' and fields[2] or '', '([^ \n]+) [^\n]*') do
-        if count < limit then add(prefix .. suffix, at) end
+      local lines = fields[1] == 'jobs' and #fields[2] <= TEXT_MOST and fields[2] or ''
+      for line in string.gmatch(lines, '[^\n]+') do
+        local suffix = string.match(line, '^([^ ]+) ')
+        if suffix and #suffix <= SUFFIX_MOST and count < limit then add(prefix .. suffix, at) end
         count = count + 1
       end
       before = '(' .. entry

@@ -20,6 +20,7 @@ local before = now_us() - tonumber(ARGV[1])
 local groups, is_there = consumer_groups(KEYS[1])
 local counts = redis.call('HMGET', KEYS[2], 'journal', 'journal_low', 'journal_dropped')
 local last, low, dropped = tonumber(counts[1] or '0'), tonumber(counts[2] or '0'), tonumber(counts[3] or '0')
+low = math.min(low, last)  -- a foreign client may have written more, which would trim the whole journal
 if not is_there then return {'trimmed', int(last), int(last), int(dropped), '0'} end
 
 local upto, idle = last, {}

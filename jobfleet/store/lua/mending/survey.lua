@@ -1,7 +1,7 @@
 -- survey: the types of keys, the contents of the small hashes, and the ends of the streams among them.
 --
 -- KEYS    1..* job:<id> any     any key to check, such as job:<id>, one key per item
--- ARGV    1..* fields   text    one per key: - for its type only, * for all fields of a hash, else names of fields, one per line
+-- ARGV    1..* fields   text    one per key: - type only, * all fields, @ members, else names of fields, one per line
 -- FLAGS   no-writes
 -- RETURNS {"surveyed", now, {type, field, value, …}, …}   one per key; type: none if there is none, - without permission;
 --         the fields of a stream are last and first: its last id, even of a deleted entry, and its first entry
@@ -12,6 +12,11 @@
 
 local KEYS, ARGV = KEYS, ARGV  -- locals are faster in a loop
 local reply = {'surveyed', int(now_us())}
+
+local function members_of(key, kind)
+  if kind == 'zset' then return redis.pcall('ZREVRANGE', key, 0, 199) end
+  return kind == 'hash' and redis.pcall('HKEYS', key) or {}
+end
 
 local function fields_of(key, wanted)
   if wanted == '*' then return redis.pcall('HGETALL', key) end
@@ -40,8 +45,13 @@ for i = 1, #KEYS do
   local answer = redis.pcall('TYPE', KEYS[i])
   local kind = answer.ok or '-'
   local row = {}
-  if kind == 'hash' and ARGV[i] ~= '-' then row = fields_of(KEYS[i], ARGV[i]) end
-  if kind == 'stream' then row = ends_of(KEYS[i]) end
+  if ARGV[i] == '@' then
+    row = members_of(KEYS[i], kind)
+  elseif kind == 'hash' and ARGV[i] ~= '-' then
+    row = fields_of(KEYS[i], ARGV[i])
+  elseif kind == 'stream' then
+    row = ends_of(KEYS[i])
+  end
   local facts = {kind}
   for n = 1, #row do facts[n + 1] = row[n] end
   reply[i + 2] = facts

@@ -4,8 +4,9 @@
 -- scripts read the line in force only, so a declared limit costs them nothing.
 local function declarations_of(text)
   local found = {}
-  for line, functions, field in string.gmatch(text or '', '(%S+ %S+ %S+ %S+ %S+) (%S+) ([^\n]+)') do
-    found[field] = {line = line, functions = functions}
+  for row in string.gmatch(text or '', '[^\n]+') do
+    local line, functions, field = string.match(row, '^(%S+ %S+ %S+ %S+ %S+) (%S+) (.+)$')
+    if field then found[field] = {line = line, functions = functions} end
   end
   return found
 end

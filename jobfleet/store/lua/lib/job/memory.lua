@@ -10,9 +10,14 @@ local function recall(memory)
   local base, due_list = string.match(memory, '^%w+\n(%d+)\n(.*)$')
   local ids, tokens, dues = {}, {}, {}
   if not base then return ids, tokens, dues end
-  for id, due in string.gmatch(due_list, '(%S+) (%S+)') do
-    ids[#ids + 1] = id
-    tokens[#ids], dues[#ids] = int(tonumber(base) + #ids - 1), due
+  local id
+  for word in string.gmatch(due_list, '%S+') do  -- ids and due times in turn
+    if id then
+      ids[#ids + 1] = id
+      tokens[#ids], dues[#ids], id = int(tonumber(base) + #ids - 1), word, nil
+    else
+      id = word
+    end
   end
   return ids, tokens, dues
 end
