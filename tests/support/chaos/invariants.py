@@ -1,11 +1,11 @@
-"""The 32 invariants: how each is judged from a history, or where it is tested instead."""
+"""The 42 invariants: how each is judged from a history, or where it is tested instead."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
-from tests.support.chaos import judging
+from tests.support.chaos import features, judging
 from tests.support.chaos.case import Case
 from tests.support.chaos.trail import Breach
 
@@ -156,6 +156,36 @@ INVARIANTS: tuple[Invariant, ...] = (
     Invariant(
         32, "version skew", "elsewhere",
         "one run has one version; tests/e2e/test_two_revisions.py runs two side by side",
+    ),
+    Invariant(
+        33, "kept steps", "history", "a step whose value a run was given never runs again", features.kept_steps_stay
+    ),
+    Invariant(34, "undo", "history", "each step of a job that failed for good is undone", features.sagas_are_undone),
+    Invariant(35, "growing flows", "state", "a job that a run has added completes", features.added_jobs_end),
+    Invariant(
+        36, "signals", "history", "an acknowledged signal ends the wait of its job, with its value",
+        features.signals_arrive,
+    ),
+    Invariant(
+        37, "streams", "state", "a reader ends with all chunks of the last run, in their order",
+        features.streams_are_whole,
+    ),
+    Invariant(
+        38, "sequences", "history", "a job of a sequence starts after those before it have ended",
+        features.sequences_keep_their_order,
+    ),
+    Invariant(
+        39, "named limits", "history", "at most so many runs overlap as the limit permits", features.limits_hold
+    ),
+    Invariant(40, "payloads", "history", "an argument in the payload store arrives whole", features.payloads_are_read),
+    Invariant(
+        41, "own writes", "history",
+        "no accepted job fails, or is charged, because Redis was full or a replica away",
+        features.own_writes_fail_no_job,
+    ),
+    Invariant(
+        42, "retention", "state", "after the retentions no key of a job is left (with --retention)",
+        features.nothing_is_kept,
     ),
 )  # fmt: skip
 
