@@ -11,7 +11,7 @@ from tests.support.chaos.case import Case
 from tests.support.chaos.figures import figures
 from tests.support.chaos.history import Record
 from tests.support.chaos.invariants import INVARIANTS, judge
-from tests.support.chaos.producer import SIDE
+from tests.support.chaos.producer import BULK, SIDE
 from tests.support.chaos.trail import Happened, Trail
 
 JOB, OTHER = "default.0.aa", "default.0.bb"
@@ -36,8 +36,8 @@ def invariants(found: Case) -> set[int]:
     return {breach.invariant for breach in judge(found)}
 
 
-def test_the_33_invariants_are_each_judged_or_have_a_reason() -> None:
-    assert [one.number for one in INVARIANTS] == list(range(1, 34))
+def test_the_42_invariants_are_each_judged_or_have_a_reason() -> None:
+    assert [one.number for one in INVARIANTS] == list(range(1, 43))
     assert all(one.how for one in INVARIANTS)
     assert [one.number for one in INVARIANTS if one.source == "elsewhere"] == [31, 32]
 
@@ -71,6 +71,72 @@ def repeated(token: int, job_id: str = JOB, call: int = 7) -> Record:
     return Record(2.5, "run-2", "invoke", "run", job_id, token, {"call": call, "attempt": 1})
 
 
+def info(op: str, at: float = 2.05, job_id: str = JOB, **value: Any) -> Record:
+    return Record(at, "run-1", "info", op, job_id, 50, value)
+
+
+def signalled() -> list[Record]:
+    return [
+        Record(1.5, "producer-1", "invoke", "signal", JOB),
+        Record(1.6, "producer-1", "ok", "signal", JOB, 0, {"answer": True}),
+    ]
+
+
+def sequence() -> Case:
+    """Two jobs of a sequence; the second one starts before the first one has ended."""
+    found = case(*RUN, repeated(60, OTHER, 8), job=COMPLETED)
+    for at, job_id, call in ((1.0, JOB, 7), (1.2, OTHER, 8)):
+        found.history.append(
+            Record(at, "producer-2", "invoke", "enqueue", job_id, 0, {"call": call, "order": "seq"})
+        )  # fmt: skip
+        found.history.append(Record(at + 0.1, "producer-2", "ok", "enqueue", job_id, 0, {"answer": job_id}))
+    found.history[:2] = []
+    found.history[-5:-4] = [Record(2.05, "run-2", "invoke", "run", OTHER, 60, {"call": 8, "attempt": 1})]
+    return found
+
+
+def narrow(runs: int) -> Case:
+    """So many runs of a limit of three at once."""
+    history: list[Record] = []
+    jobs: dict[str, Any] = {}
+    for n in range(runs):
+        job_id, token = f"default.0.n{n}", 100 + n
+        facts = {"call": 100 + n, "function": "chaos.narrow"}
+        history += [
+            Record(1.0, "producer-1", "invoke", "enqueue", job_id, 0, facts),
+            Record(1.1, "producer-1", "ok", "enqueue", job_id, 0, {"answer": job_id}),
+            Record(2.0 + n / 100, "run-1", "invoke", "run", job_id, token, {"call": 100 + n, "attempt": 1}),
+            Record(3.0 + n / 100, "run-1", "ok", "run", job_id, token),
+        ]
+        jobs[job_id] = {**COMPLETED, "result": token, "fence": token}
+    return Case(history, None, {"fault": "none", "seed": 1, "seconds": 1.0}, {"jobs": jobs, "left": {}, "totals": {}})
+
+
+def streamed(chunks: list[int]) -> Case:
+    found = case(*RUN, job=COMPLETED)
+    found.history[0] = found.history[0]._replace(value={**found.history[0].value, "chunks": 3})
+    found.final["chunks"] = {JOB: chunks}
+    return found
+
+
+def kept_keys() -> Case:
+    found = case(*RUN, job=COMPLETED)
+    found.final["keys"] = {"steps": 2, "totals": 1}
+    return found
+
+
+FAILED = {**COMPLETED, "status": "failed", "error": "RuntimeError: for good"}
+
+
+def test_a_correct_history_of_the_features_violates_nothing() -> None:
+    kept = [info("step", 2.01, step=1), info("kept", 2.02, step=1, kept=50), info("kept", 2.3, step=1, kept=50)]
+    assert invariants(case(*RUN, *kept, *signalled(), info("signalled", value=7), job=COMPLETED)) == set()
+    assert invariants(case(*RUN, info("booked", step=1), info("undone", step=1), job=FAILED)) == {14}, "as it must not"
+    assert invariants(narrow(3)) == set()
+    assert invariants(streamed([0, 1, 2])) == set()
+    assert invariants(case(*RUN, info("read", length=BULK), job=COMPLETED)) == set()
+
+
 @pytest.mark.parametrize(
     ("invariant", "found"),
     [
@@ -98,6 +164,25 @@ def repeated(token: int, job_id: str = JOB, call: int = 7) -> Record:
             case(*RUN[:1], Record(2.1, "run-1", "fail", "run", JOB, 50, {"error": "DurabilityUnavailable"})),
             id="a run that was charged for a replica",
         ),
+        pytest.param(
+            34, case(*RUN, info("kept", step=1, kept=50), info("step", 2.09, step=1), job=COMPLETED), id="a step again"
+        ),
+        pytest.param(
+            34,
+            case(*RUN, info("kept", step=1, kept=50), info("kept", 2.09, step=1, kept=60), job=COMPLETED),
+            id="another value of a step",
+        ),
+        pytest.param(35, case(*RUN, info("booked", step=1), job=FAILED), id="a step that is not undone"),
+        pytest.param(36, case(*RUN, info("added", ids=[OTHER]), job=COMPLETED), id="an added job that is lost"),
+        pytest.param(
+            37, case(*RUN, *signalled(), job={**COMPLETED, "status": "scheduled"}), id="a signal that is lost"
+        ),
+        pytest.param(37, case(*RUN, info("signalled", value=8), job=COMPLETED), id="a signal of another job"),
+        pytest.param(42, kept_keys(), id="a key that is kept for ever"),
+        pytest.param(38, streamed([0, 2]), id="a gap in a stream"),
+        pytest.param(39, sequence(), id="a sequence out of order"),
+        pytest.param(40, narrow(4), id="a limit that is exceeded"),
+        pytest.param(41, case(*RUN, info("read", length=3), job=COMPLETED), id="half of a payload"),
     ],
 )
 def test_it_finds(invariant: int, found: Case) -> None:

@@ -30,6 +30,16 @@ def test_a_fault_violates_no_invariant(tmp_path: Path, fault: str) -> None:
     assert run_script(sys.executable, SCRIPT, "--check", str(tmp_path), timeout=60).returncode == 0
 
 
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("seed", range(1, 11))
+def test_a_storm_over_all_features_violates_no_invariant(seed: int) -> None:
+    options = ["--fault", "memory-full" if seed > 8 else "mixed", "--features", "--seed", str(seed), "--jobs", "100"]
+
+    run = run_script(sys.executable, SCRIPT, *options, timeout=390)
+
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("seed", [2, 3, 4])

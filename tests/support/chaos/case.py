@@ -84,6 +84,19 @@ class Case:
         return found
 
     @cached_property
+    def added(self) -> set[str]:
+        """The jobs that runs have added to their flows."""
+        return {job_id for record in self.history if record.op == "added" for job_id in record.value["ids"]}
+
+    def noted(self, op: str) -> dict[str, list[Record]]:
+        """What runs have noted of an operation, by job, in the order of time."""
+        found: dict[str, list[Record]] = defaultdict(list)
+        for record in self.history:
+            if record.op == op and record.kind == "info":
+                found[record.id].append(record)
+        return found
+
+    @cached_property
     def acknowledged(self) -> dict[str, Asked]:
         """Those whose enqueue was answered."""
         return {job_id: one for job_id, one in self.asked.items() if one.acknowledged is not None}
@@ -96,6 +109,12 @@ class Case:
             if record.op == "run" and record.kind == "invoke":
                 found[record.id].append(record)
         return found
+
+    @cached_property
+    def ends(self) -> dict[tuple[str, int], float]:
+        """When the runs that came to their end did so, by job and token."""
+        done = (one for one in self.history if one.op == "run" and one.kind == "ok")
+        return {(one.id, one.token): one.at for one in done}
 
     @cached_property
     def grants(self) -> dict[str, list[Happened]]:

@@ -75,6 +75,8 @@ def run(
     workers: int = 2,
     seconds: float | None = None,
     level: str = "",
+    has_features: bool = False,
+    retention: float | None = None,
 ) -> Verdict:
     """Run a fault under load; answer the verdict.
 
@@ -87,6 +89,8 @@ def run(
         workers: How many workers are kept up.
         seconds: How long the load takes; default by its rate.
         level: The durability of the jobs; default as the fault prepares it, else `fast`.
+        has_features: Whether half of the load uses the newer features.
+        retention: Seconds for which what has ended is kept; None for the defaults.
     """
     folder.mkdir(parents=True, exist_ok=True)
     begun = time.time()
@@ -94,7 +98,9 @@ def run(
     try:
         if one.prepare:
             one.prepare(stage)
-        stage.level = level or stage.level
+        stage.level, stage.has_features = level or stage.level, has_features
+        if retention is not None:
+            stage.keep_for(retention)
         stage.open(workers)
         length = seconds or max(6.0, jobs / RATE)
         stage.load(jobs, length)

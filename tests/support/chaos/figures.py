@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 from statistics import median
 from typing import NamedTuple
@@ -30,6 +31,7 @@ class Verdict(NamedTuple):
         breaches: What was violated.
         level: The durability of the jobs.
         outages: For each queue, the longest time in seconds without an answer to an enqueue.
+        keys: How many keys of each kind are left, after a run with short retentions.
     """
 
     fault: str
@@ -47,6 +49,7 @@ class Verdict(NamedTuple):
     breaches: list[Breach]
     level: str = "fast"
     outages: tuple[tuple[str, float], ...] = ()
+    keys: Mapping[str, int] = {}
 
     @property
     def line(self) -> str:
@@ -82,6 +85,7 @@ def figures(case: Case) -> Verdict:
         breaches=breaches,
         level=case.run.get("level", "fast"),
         outages=tuple((queue, round(seconds, 3)) for queue, seconds in sorted(case.outages.items())),
+        keys=case.final.get("keys", {}),
     )
 
 

@@ -1,11 +1,11 @@
-"""The 32 invariants: how each is judged from a history, or where it is tested instead."""
+"""The 42 invariants: how each is judged from a history, or where it is tested instead."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
-from tests.support.chaos import judging
+from tests.support.chaos import features, judging
 from tests.support.chaos.case import Case
 from tests.support.chaos.trail import Breach
 
@@ -161,6 +161,31 @@ INVARIANTS: tuple[Invariant, ...] = (
         33, "an open job goes on", "history",
         "no run fails, and no job is charged, because Redis refuses new jobs for its memory or its replicas",
         judging.goes_on,
+    ),
+    Invariant(
+        34, "kept steps", "history", "a step whose value a run was given never runs again", features.kept_steps_stay
+    ),
+    Invariant(35, "undo", "history", "each step of a job that failed for good is undone", features.sagas_are_undone),
+    Invariant(36, "growing flows", "state", "a job that a run has added completes", features.added_jobs_end),
+    Invariant(
+        37, "signals", "history", "an acknowledged signal ends the wait of its job, with its value",
+        features.signals_arrive,
+    ),
+    Invariant(
+        38, "streams", "state", "a reader ends with all chunks of the last run, in their order",
+        features.streams_are_whole,
+    ),
+    Invariant(
+        39, "sequences", "history", "a job of a sequence starts after those before it have ended",
+        features.sequences_keep_their_order,
+    ),
+    Invariant(
+        40, "named limits", "history", "at most so many runs overlap as the limit permits", features.limits_hold
+    ),
+    Invariant(41, "payloads", "history", "an argument in the payload store arrives whole", features.payloads_are_read),
+    Invariant(
+        42, "retention", "state", "after the retentions no key of a job is left (with --retention)",
+        features.nothing_is_kept,
     ),
 )  # fmt: skip
 

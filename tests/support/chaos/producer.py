@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jobfleet import Fleet, Job, JobfleetError, Priority, StoreUnavailable, WaitTimeout
+from jobfleet import Fleet, Flow, Job, JobfleetError, Priority, StoreUnavailable, WaitTimeout
 from jobfleet.errors import JobNotFound
 from tests.support.chaos.history import Recorder
 
@@ -24,6 +24,11 @@ CAP, SIDE = 2, "other"
 GROUPS = ("g", "h", "i", "j")
 """Several, so that their limits let more jobs through than producers enqueue, also while processes are killed."""
 PLAIN = {"chaos.work": 0.08, "chaos.rest": 0.08, "chaos.report": 4}
+NARROW = 3
+"""How many jobs of the named limit run at once."""
+BULK = 40_000
+"""Bytes of an argument that the payload store keeps."""
+SIGNAL_TRIES = 200
 LONG_SHARE, LONG_SECONDS = 0.07, 2.5
 """Some jobs run long, so that a frozen run of one may come back while another run of it continues."""
 
@@ -35,9 +40,10 @@ class Producer:
         fleet: The client.
         recorder: Where its history goes.
         dice: Of every choice.
+        has_features: Whether half of the load uses the newer features.
     """
 
-    def __init__(self, fleet: Fleet, recorder: Recorder, dice: random.Random) -> None:
+    def __init__(self, fleet: Fleet, recorder: Recorder, dice: random.Random, *, has_features: bool = False) -> None:
         self.fleet = fleet
         self.recorder = recorder
         self.dice = dice
@@ -46,10 +52,24 @@ class Producer:
             self.plain: 59, self.many: 6, self.later: 5, self.grouped: 3, self.flaky: 3, self.doomed: 2, self.twice: 4,
             self.unique: 3, self.child: 3, self.cancelled: 3, self.side: 10, self.paused: 2, self.result: 4,
         }  # fmt: skip
+        if has_features:
+            acts |= {
+                self.steps: 15, self.saga: 15, self.flow: 12, self.wait: 15, self.emit: 10, self.ordered: 15,
+                self.narrow: 12, self.bulky: 8,
+            }  # fmt: skip
         self._acts = [act for act, share in acts.items() for _ in range(share)]
+        self._waiting: list[tuple[str, int]] = []
 
     def run(self, first: int, jobs: int, seconds: float) -> None:
-        """Spread calls evenly over some seconds."""
+        """Spread calls evenly over some seconds. Then send the signals for which jobs wait."""
+        self._spread(first, jobs, seconds)
+        for _ in range(SIGNAL_TRIES):
+            if not self._waiting:
+                break
+            self._waiting = [row for row in self._waiting if not self._signalled(*row)]
+            time.sleep(0.1)  # the pace of the repetitions
+
+    def _spread(self, first: int, jobs: int, seconds: float) -> None:
         begun, number = time.monotonic(), first
         while number < first + jobs:
             number += self.dice.choice(self._acts)(number)
@@ -174,6 +194,60 @@ class Producer:
             self.call("cancel", job_id, lambda: self.fleet.cancel(job_id), was="waiting" if options else "any")
         return 1
 
+    def steps(self, number: int) -> int:
+        """A job with steps, which fails once in the middle."""
+        self.enqueue(number, Job(f"job-{number}", "chaos.steps", (number, 5), max_retries=5), failures=1)
+        return 1
+
+    def saga(self, number: int) -> int:
+        """A job whose steps are undone."""
+        self.enqueue(number, Job(f"job-{number}", "chaos.saga", (number, 3)), failures=99)
+        return 1
+
+    def flow(self, number: int) -> int:
+        """A job that adds jobs to its own flow."""
+        flow, job = Flow(f"flow-{number}"), Job(f"job-{number}", "chaos.grow", (number, 2))
+        flow.add(job)
+        job_id, facts = f"default.0.{job.suffix}", {"call": number, "function": job.function}
+        for _ in range(TRIES):
+            if self.call("enqueue", job_id, lambda: self.fleet.flows.enqueue(flow).jobs[0].id, **facts) is not None:
+                break
+        return 1
+
+    def wait(self, number: int) -> int:
+        """A job that sleeps, and then waits for a signal. It is sent before the wait, or after it."""
+        job_id = self.enqueue(number, Job(f"job-{number}", "chaos.wait", (number, round(self.dice.uniform(0.2, 1), 2))))
+        if job_id and (self.dice.random() < 0.5 or not self._signalled(job_id, number)):
+            self._waiting.append((job_id, number))
+        return 1
+
+    def _signalled(self, job_id: str, number: int) -> bool:
+        return self.call("signal", job_id, lambda: self.fleet.signal(job_id, "go", number)) is not None
+
+    def emit(self, number: int) -> int:
+        """A job with an output stream."""
+        self.enqueue(number, Job(f"job-{number}", "chaos.emit", (number, 30)), chunks=30)
+        return 1
+
+    def ordered(self, number: int) -> int:
+        """Jobs of a strict sequence of this producer."""
+        group = f"seq-{number // 1_000_000}"
+        for at in range(2):
+            job = Job(f"job-{number + at}", "chaos.ordered", (number + at, 0.05), group=group, order="strict")
+            self.enqueue(number + at, job, order=group)
+        return 2
+
+    def narrow(self, number: int) -> int:
+        """More jobs of a named limit than may run at once."""
+        for at in range(NARROW + 1):
+            self.enqueue(number + at, Job(f"job-{number + at}", "chaos.narrow", (number + at, 0.1)))
+        return NARROW + 1
+
+    def bulky(self, number: int) -> int:
+        """A job whose argument is in the payload store."""
+        self.enqueue(number, Job(f"job-{number}", "chaos.bulky", (number, "x" * BULK)))
+        return 1
+
     def result(self, number: int) -> int:
         """Wait for a job."""
         if self.known:
@@ -200,11 +274,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--durability", default="fast", help="of all jobs")
     parser.add_argument("--confirm", type=float, default=2.5, help="seconds to wait for a confirmation")
+    parser.add_argument("--features", action="store_true", help="half of the load uses the newer features")
+    parser.add_argument("--payloads", default=None, help="the payload store")
     given = parser.parse_args()
     recorder = Recorder(given.folder, given.name)
-    options = {"durability": given.durability, "durability_timeout": given.confirm}
+    options: dict[str, Any] = {"durability": given.durability, "durability_timeout": given.confirm}
+    if given.payloads:
+        options |= {"payload_store": given.payloads, "payload_threshold": BULK // 2}
     with Fleet(given.url, patience=PATIENCE, **options) as fleet:
-        Producer(fleet, recorder, random.Random(given.seed)).run(given.first, given.jobs, given.seconds)
+        producer = Producer(fleet, recorder, random.Random(given.seed), has_features=given.features)
+        producer.run(given.first, given.jobs, given.seconds)
     recorder.note("info", "over")
 
 

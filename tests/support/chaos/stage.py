@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -23,7 +24,7 @@ from jobfleet.store.keys import Keyspace
 from tests.support.chaos import aof
 from tests.support.chaos.case import FINAL, RUN
 from tests.support.chaos.history import Record, Recorder, read_history
-from tests.support.chaos.producer import CAP, GROUPS, SIDE
+from tests.support.chaos.producer import BULK, CAP, GROUPS, NARROW, SIDE
 from tests.support.chaos.servers import AnyServer
 from tests.support.fleet import ROOT, Program, Programs
 from tests.support.proxy import Proxy
@@ -35,6 +36,11 @@ QUEUES = ("default", SIDE)
 SETTINGS: Mapping[str, object] = {
     "processes": 1, "slots": 8, "lease": LEASE, "grace": 2, "retry_delay": 0.2, "queues": f"default,{SIDE},ticks",
 }  # fmt: skip
+RETENTIONS = ("RESULT_TTL", "FAILED_RESULT_TTL", "DEAD_TTL", "OWN_ID_WINDOW", "DEDUPE_WINDOW", "JOURNAL_TTL")
+OF_JOBS = {
+    "job", "result", "value", "progress", "reported", "log", "steps", "chunks", "parents", "dependants", "rescued",
+}  # fmt: skip
+"""The kinds of keys that belong to one job. None is left once all jobs have ended and the retentions are over."""
 MILLION = 1_000_000
 JOBS_EACH = 2500
 
@@ -58,6 +64,8 @@ class Source(subprocess.Popen[bytes]):
             "confirm": stage.confirm,
         }  # fmt: skip
         words = [word for name, value in given.items() for word in (f"--{name}", str(value))]
+        if stage.has_features:
+            words += ["--features", "--payloads", stage.payloads]
         with (stage.folder / f"producer-{number}.log").open("ab") as out:
             super().__init__(
                 [sys.executable, "-m", "tests.support.chaos.producer", *words],
@@ -85,6 +93,9 @@ class Stage:
         facts: Further facts for the checker.
         level: The durability of the jobs of producers.
         confirm: How many seconds producers wait for a confirmation.
+        has_features: Whether half of the load uses the newer features.
+        payloads: The payload store of that load.
+        retention: Seconds for which everything that has ended is kept, and jobs are remembered; None for the defaults.
     """
 
     def __init__(
@@ -106,6 +117,11 @@ class Stage:
         self.settings: dict[str, object] = dict(SETTINGS)
         self.facts: dict[str, Any] = {"caps": dict.fromkeys(GROUPS, CAP)}
         self.level, self.confirm = "fast", 2.5
+        self.has_features = False
+        self.retention: float | None = None
+        self._seen: dict[str, dict[str, Any]] = {}
+        self._is_seen = threading.Event()
+        self.payloads = f"file://{folder.resolve()}/payloads"
         self.is_over = threading.Event()
         self._mending: list[Callable[[], None]] = []
         self._made = 0
@@ -123,10 +139,19 @@ class Stage:
         with Fleet(self.url, patience=60) as fleet:
             for group in GROUPS:
                 fleet.limits.set("default", group=group, concurrency=CAP)
+            fleet.limits.named("narrow", concurrency=NARROW)
             wait_until(lambda: sum(bool(one.queues) for one in fleet.workers()) >= workers, why="the workers are ready")
+
+    def keep_for(self, seconds: float) -> None:
+        """Let all programs keep what has ended for so many seconds only."""
+        self.retention = seconds
+        for name in RETENTIONS:
+            self.programs.environment[f"JOBFLEET_{name}"] = f"{seconds}s"
 
     def start_worker(self, **settings: object) -> Program:
         """Start a worker."""
+        if self.has_features:
+            settings = {"payload_store": self.payloads, "payload_threshold": BULK // 2, **settings}
         return self.programs.worker("chaotic", **{**self.settings, **settings})
 
     def left_of(self, source: Source) -> int:
@@ -148,6 +173,21 @@ class Stage:
         producers = max(2, jobs // JOBS_EACH)
         for _ in range(producers):
             self.produce(jobs // producers, seconds)
+        if self.retention is not None:
+            threading.Thread(target=self._watch, args=(self.retention / 4,), daemon=True).start()
+
+    def _watch(self, every: float) -> None:
+        """Note how jobs have ended before they are forgotten."""
+        with Fleet(self.server.url, patience=60) as fleet:
+            while not self._is_seen.wait(every):
+                with suppress(JobfleetError):  # the server may be away
+                    self._see(fleet)
+
+    def _see(self, fleet: Fleet) -> None:
+        ids = sorted(self._asked() - self._seen.keys())
+        for one in fleet.poll_many(ids):
+            if one is not None and one.status.is_final:
+                self._seen[one.id] = _shown(one)
 
     def produce(self, jobs: int, seconds: float) -> None:
         """Start a producer."""
@@ -206,9 +246,15 @@ class Stage:
             guarded = self._guarded(waiting)
             with suppress(AssertionError):
                 wait_until(lambda: sum(self._left().values()) <= len(guarded), timeout=15, why="nothing is left")
-            final["jobs"] = {one.id: _shown(one) for one in fleet.poll_many(ids) if one is not None}
+            now = {one.id: _shown(one) for one in fleet.poll_many(ids) if one is not None}
+            final["jobs"] = {**now, **self._seen}
+            final["chunks"] = {job_id: self._chunks(fleet, job_id) for job_id in self._emitting()}
         final["guarded"] = guarded
         final["left"] = self._left()
+        if self.retention is not None:
+            with suppress(AssertionError):
+                wait_until(lambda: not of_jobs(self._keys()), timeout=3 * self.retention + 30, why="all is forgotten")
+            final["keys"] = self._keys()
         final["totals"] = {queue: self._totals(_lane(queue).totals) for queue in QUEUES}
         self._save(fault, begun, final)
 
@@ -245,9 +291,30 @@ class Stage:
     def _asked(self) -> set[str]:
         found: set[str] = set()
         for record in read_history(self.folder):
-            if record.kind == "invoke" and record.op.startswith("enqueue"):
+            if (record.kind == "invoke" and record.op.startswith("enqueue")) or record.op == "added":
                 found.update(record.value.get("ids", [record.id]))
         return found
+
+    def _keys(self) -> dict[str, int]:
+        """How many keys there are of each kind: the name after the tag, up to the id."""
+        found: Counter[str] = Counter()
+        for key in self.raw().scan_iter(count=1000):
+            name = key.decode("utf-8", "replace").rpartition("}:")[2]
+            found[name.partition(":")[0] if ":" in name else name] += 1
+        return dict(found)
+
+    def _emitting(self) -> list[str]:
+        found = (one for one in read_history(self.folder) if one.op == "enqueue" and one.kind == "invoke")
+        return sorted({one.id for one in found if one.value.get("chunks")})
+
+    def _chunks(self, fleet: Fleet, job_id: str) -> list[int]:
+        """The chunks of the last run of a job, as a reader has them in the end."""
+        seen: list[int] = []
+        with suppress(JobfleetError):  # the job was not enqueued, or is lost; others judge that
+            if fleet.poll(job_id).status.is_final:
+                for chunk in fleet.stream(job_id):
+                    seen = [chunk.value] if chunk.is_restart else [*seen, chunk.value]
+        return seen
 
     def _have_ended(self, fleet: Fleet, waiting: set[str]) -> bool:
         """Drop the jobs that have ended; whether the others are dependants that were written only in part."""
@@ -287,6 +354,7 @@ class Stage:
     def close(self) -> None:
         """End everything."""
         self.is_over.set()
+        self._is_seen.set()
         for source in self.sources:
             source.kill()
             source.wait()
@@ -309,3 +377,8 @@ def _shown(one: Any) -> dict[str, Any]:
         "status": one.status.value, "result": one.result, "fence": one.fence, "retry_count": one.retry_count,
         "error": one.error, "error_class": one.error_class,
     }  # fmt: skip
+
+
+def of_jobs(keys: Mapping[str, int]) -> dict[str, int]:
+    """Of the keys by kind, those that belong to one job."""
+    return {kind: count for kind, count in keys.items() if kind in OF_JOBS}
