@@ -33,7 +33,7 @@ def _users(text: str) -> frozenset[str]:
 AUTHORITIES: dict[str, Authority] = {
     "job": Authority(
         "job:<id>",
-        _users("producer worker reaper host operator"),
+        _users("producer canceller worker reaper host operator"),
         "producer",
         "a function with `@job`, or registered; with keys, also a valid signature",
     ),
@@ -56,8 +56,8 @@ AUTHORITIES: dict[str, Authority] = {
         "a job waits for its name; with `only_token=True` it has to come with a token",
     ),
     "command": Authority(
-        "control",
-        _users("producer worker host operator"),
+        "commands",
+        _users("operator"),
         "operator",
         "one of the commands of `jobfleet workers`",
     ),

@@ -7,7 +7,7 @@ type or on a stream that cannot go on. A new script, and a new command in one, i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from itertools import chain
@@ -125,6 +125,10 @@ class Failing:
     def exchange_as_made(self, parts: Iterator[Sequence[Command]]) -> list[Any]:
         """Send commands one by one."""
         return self.exchange(list(chain.from_iterable(parts)))
+
+    def greet(self, *, leaves: bool) -> Mapping[str, str] | BaseException:
+        """Ask the server."""
+        return self._link.greet(leaves=leaves)
 
     def close(self) -> None:
         """Close the connection."""

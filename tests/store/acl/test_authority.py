@@ -33,7 +33,7 @@ WRITES = {
     "job:<id>": f"SET {LANE.tag}job:a x",
     "steps:<id>": f"HSET {LANE.tag}steps:a u: x",
     "cron": f"HSET {KEYS.tag}cron a b",
-    "control": f"PUBLISH {KEYS.tag}control x",
+    "commands": f"PUBLISH {KEYS.tag}commands x",
 }
 """For each proof, a command that makes one up."""
 RAN: list[Any] = []
