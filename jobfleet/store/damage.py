@@ -313,7 +313,11 @@ def _number_of(entry: bytes) -> int:
 
 def _uncounted(looked: Sequence[Place], rows: Sequence[Sequence[bytes]], now: int) -> list[Damage]:
     """Return the damage of the counter of a journal that can go on: the next number must follow the last entry."""
-    found = {place.name: dict(zip(row[1::2], row[2::2], strict=True)) for place, row in zip(looked, rows, strict=True)}
+    found = {
+        place.name: dict(zip(row[1::2], row[2::2], strict=True))
+        for place, row in zip(looked, rows, strict=True)
+        if place.fields != MEMBERS
+    }
     last = _number_of(found.get("journal", {}).get(b"last", b""))
     if "totals" not in found or not 0 < last <= now + AHEAD_US:
         return []

@@ -35,7 +35,7 @@ BY_LETTER = {"H": "hash", "Z": "zset", "X": "stream"}
 READING = frozenset(
     {
         *OF_ANY_TYPE, *STRINGS_READ, "LINDEX", "LLEN", "LRANGE",
-        "HEXISTS", "HGET", "HGETALL", "HLEN", "HMGET", "HRANDFIELD", "HSCAN",
+        "HEXISTS", "HGET", "HGETALL", "HKEYS", "HLEN", "HMGET", "HRANDFIELD", "HSCAN",
         "XINFO|CONSUMERS", "XINFO|GROUPS", "XINFO|STREAM", "XLEN", "XPENDING", "XRANGE", "XREVRANGE",
         "ZCARD", "ZCOUNT", "ZLEXCOUNT", "ZRANGE", "ZRANGEBYLEX", "ZRANGEBYSCORE", "ZMSCORE", "ZRANK", "ZREVRANGE",
         "ZREVRANGEBYLEX", "ZREVRANGEBYSCORE", "ZSCORE",
@@ -54,7 +54,8 @@ ONLY: dict[str, dict[str, frozenset[str]]] = {
         "set_aside": frozenset({"XADD", "XDEL"}),
     },
     "steps:<id>": {
-        "cancel": frozenset({"PEXPIRE"}),
+        "cancel": frozenset({"HEXISTS", "PEXPIRE"}),
+        "replace": frozenset({"HEXISTS", "PEXPIRE"}),
         "signal": frozenset({"HEXISTS", "HGET", "HLEN", "HSET", "PEXPIRE"}),
     },
 }

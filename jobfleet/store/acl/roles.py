@@ -8,6 +8,7 @@ from functools import cache
 
 from jobfleet.store.acl.grants import FLEET, LANE, TYPES, Grant, Key, answers, applies, grants_of, keys_of
 from jobfleet.store.acl.rules import CALLS, CALLS_READING, EVALS, FUNCTION_OF, selectors, spelled
+from jobfleet.store.key_table import FLEET_KEY_TABLE, KEY_TABLE
 from jobfleet.store.keys import KEPT, WORK
 from jobfleet.store.script import load, names
 
@@ -29,6 +30,8 @@ KEPT_FROM_WORKERS = frozenset({"dlq", "dead", "conf"})
 """Keys that a worker does not move aside, because that deletes the key; reapers do."""
 KEPT_FROM_OPERATORS = frozenset(key.name for key in TYPES) - {"audit"}
 """Operators move aside only the audit, which no other role writes."""
+LISTS = {name for row in (*KEY_TABLE, *FLEET_KEY_TABLE) for name in row.listed.split()}
+"""Keys whose members are the names of others, which a repair looks up there."""
 MOVES = ("HGET", "HDEL", "HSET", "XADD", "XRANGE")
 COPIES = ("XADD", "XRANGE", "XINFO|GROUPS", "XPENDING", "XGROUP|CREATE")
 """Commands of the script `mend` that copy a stream."""
@@ -100,7 +103,10 @@ def calls_of(name: str) -> frozenset[Grant]:
 
 def _looks(keys: Iterable[Key]) -> set[Grant]:
     """Return what it takes to look at keys."""
+    keys = set(keys)
+    lists = {key for key in keys if key.name in LISTS}
     looked = {Grant(verb, key) for key in keys for verb in (*CALLS_READING, "TYPE")}
+    looked |= {Grant(verb, key) for key in lists for verb in ("HKEYS", "ZREVRANGE") if applies(verb, key)}
     return looked | {
         Grant(verb, key) for key in keys for verb in ("HGETALL", "HMGET", "XINFO|STREAM") if applies(verb, key)
     }

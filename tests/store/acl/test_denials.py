@@ -48,7 +48,7 @@ FORBIDDEN: dict[str, list[str]] = {
     "approver": [
         f"SET {LANE}job:a x", f"HDEL {LANE}steps:a s:charge", f"UNLINK {LANE}steps:a", f"LRANGE {LANE}log:a 0 -1",
         f"XADD {LANE}dlq * a b", f"HSET {FLEET}cron a b", f"HSET {LANE}conf a b", f"HSET {LANE}runs a b",
-        f"SET {LANE}result:a x", f"HSET {LANE}meta a b", f"PUBLISH {FLEET}control x", f"SUBSCRIBE {FLEET}control",
+        f"SET {LANE}result:a x", f"UNLINK {LANE}meta", f"PUBLISH {FLEET}control x", f"SUBSCRIBE {FLEET}control",
         f"BZPOPMIN {LANE}wake 1", f"HSET {LANE}dead a b", f"UNLINK {LANE}job:a", f"XADD {FLEET}audit * a b",
     ],
     "worker": [
