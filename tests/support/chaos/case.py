@@ -14,6 +14,8 @@ from tests.support.chaos.history import Record, read_history
 from tests.support.chaos.trail import Happened, Trail, follow
 
 RUN, FINAL = "run.json", "final.json"
+LIMITED = "chaos.narrow"
+"""The function whose jobs share a named limit."""
 TERMINAL = {"completed", "failed", "cancelled", "expired"}
 
 
@@ -57,8 +59,10 @@ class Case:
         """Read a run that was saved."""
         run = json.loads((folder / RUN).read_text())
         path = folder / FILE
-        trail = follow(path, caps=run.get("caps", {})) if path.exists() else None
-        return cls(read_history(folder), trail, run, json.loads((folder / FINAL).read_text()))
+        history = read_history(folder)
+        limited = {one.id for one in history if one.value.get("function") == LIMITED}
+        trail = follow(path, caps=run.get("caps", {}), limited=limited) if path.exists() else None
+        return cls(history, trail, run, json.loads((folder / FINAL).read_text()))
 
     @cached_property
     def asked(self) -> dict[str, Asked]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from tests.support.chaos.case import Case
+from tests.support.chaos.case import LIMITED, Case
 from tests.support.chaos.producer import BULK, NARROW
 from tests.support.chaos.stage import of_jobs
 
@@ -100,7 +100,7 @@ def limits_hold(case: Case) -> Iterator[str]:
     for job_id, runs in case.runs.items():
         fence = int(case.state_of(job_id).get("fence") or 0)
         end = case.ends.get((job_id, fence))
-        if end is not None and job_id in case.asked and case.asked[job_id].facts.get("function") == "chaos.narrow":
+        if end is not None and job_id in case.asked and case.asked[job_id].facts.get("function") == LIMITED:
             rows += [(run.at, 1) for run in runs if run.token == fence] + [(end, -1)]
     now = most = 0
     for _, change in sorted(rows):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -87,9 +87,10 @@ class _Before(NamedTuple):
 
 
 class _Follower:
-    def __init__(self, caps: dict[str, int]) -> None:
+    def __init__(self, caps: dict[str, int], limited: frozenset[str]) -> None:
         self.trail = Trail()
         self._caps = caps
+        self._limited = limited
         self._nonces: dict[str, set[str]] = defaultdict(set)
         self._tokens: dict[str, dict[int, str]] = defaultdict(dict)
         self._highest: dict[str, int] = {}
@@ -186,7 +187,8 @@ class _Follower:
         lowest = max(was.band for _, was in jobs)
         for band in range(max(lowest, 0)):
             waiting = replica.sets.get(f"{tag}ready:{band}", {})
-            urgent = next((job_id for job_id, score in waiting.items() if 0 <= score <= stamp), None)
+            due = (job_id for job_id, score in waiting.items() if 0 <= score <= stamp)
+            urgent = next((job_id for job_id in due if job_id not in self._limited), None)
             if urgent is not None:
                 self._breach(17, f"{urgent} of band {band} waited while a job of band {lowest} was granted")
         running = Counter(member.partition("\0")[0] for member in replica.sets.get(f"{tag}held", {}))
@@ -243,14 +245,15 @@ class _Follower:
         self.trail.breaches.append(Breach(invariant, f"step {self.trail.steps}: {what}"))
 
 
-def follow(path: Path, *, caps: dict[str, int] | None = None) -> Trail:
+def follow(path: Path, *, caps: dict[str, int] | None = None, limited: Collection[str] = ()) -> Trail:
     """Follow a saved append-only file.
 
     Args:
         path: The file.
         caps: The most jobs that may run at once, by group.
+        limited: The jobs of named limits: while these are full, jobs of lower priority run.
     """
-    return _Follower(caps or {}).follow(steps(path))
+    return _Follower(caps or {}, frozenset(limited)).follow(steps(path))
 
 
 def _token(run: str | None) -> int:
