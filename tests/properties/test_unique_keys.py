@@ -316,7 +316,7 @@ def test_no_history_breaks_an_invariant(play: Callable[..., None]) -> None:
     play(30)
 
 
-_FLUSHED, _FORGETFUL = "if #free > 0 then", "if false then"
+_FLUSHED, _FORGETFUL = "redis.call('HDEL', keys.unique, unpack(free))", "redis.call('EXISTS', keys.unique)"
 _ITS_OWN = "if holder == id and (tonumber(till) or 0) == 0 then"
 MUTANTS = {
     "a key that its job's end does not free": ("settle", _FLUSHED, _FORGETFUL),
