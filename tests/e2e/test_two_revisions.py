@@ -171,9 +171,9 @@ def test_an_old_worker_leaves_callbacks_to_a_new_reaper(
     of("old").ready()
     args: tuple[object, ...] = (0.01,) if function == "hist.nap" else ("no", "ValueError")
     called = Job("called", "hist.nap", (0.01,))
-    job_id = fleet.enqueue(Job("job", function, args, on_success=called, on_failure=called))
-    callbacks = fleet.details(job_id).callbacks
-    fleet.wait(job_id, timeout=LONG)
+    receipt = fleet.submit(Job("job", function, args, on_success=called, on_failure=called))
+    callbacks = receipt.callbacks
+    fleet.wait(receipt.id, timeout=LONG)
     of("new").reaper(reap_interval=0.2)
 
     wanted, other = sorted(callbacks, reverse=function == "hist.nap")
