@@ -101,7 +101,7 @@ class World:
         self.registry = Registry()
         self.fleet = Fleet(
             url, registry=self.registry, archive_url=f"sqlite:///{archive}", patience=5, lease=6,
-            web_open_role="admin", retry_delay=0.05,
+            web_open_role="admin", web_open_access=True, retry_delay=0.05,
         )  # fmt: skip
         functions(self.fleet, self.registry, lambda name: self.runs.update({name: self.runs.get(name, 0) + 1}))
         self.channels = Channels()
@@ -203,6 +203,7 @@ class World:
     def _fill(self) -> None:
         """Write what only an unlucky moment leaves."""
         raw = self.raw
+        raw.set(KEYS.payload_store, "0123456789abcdef")
         for key, value in self.presence.items():
             raw.restore(key, 0, value, replace=True)
         (worker,) = cast("list[bytes]", raw.zrange(KEYS.workers, 0, -1))
