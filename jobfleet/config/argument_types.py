@@ -27,6 +27,7 @@ class FleetSettings(TypedDict, total=False):
     keyring: str | Path | None
     sign: Literal["off", "send", "require"] | bool | None
     encrypt: Literal["off", "send", "require"] | bool | None
+    bind_namespace: Literal["off", "send", "require"] | bool | None
     redact: Items[str] | str | None
     audit_max: int | None
     buffer: int | None

@@ -68,7 +68,7 @@ _RESCUE = {
 }  # fmt: skip
 _DEAD_GROUP = {
     **dict.fromkeys((b"at", b"first", b"last"), _TIME),
-    b"state": re.compile(rb"new|ignored|resolved|regressed"),
+    b"state": re.compile(rb"new|known|ignored|resolved|regressed"),
 }  # fmt: skip
 _TIMES = r"\d{1,17}"
 _GROUPS = {

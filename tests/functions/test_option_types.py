@@ -22,6 +22,7 @@ from jobfleet.config.kind import (
     PATH,
     QUEUES,
     RATIO,
+    REPLICAS,
     SIZE,
     WORDS,
     Kind,
@@ -108,6 +109,8 @@ def test_a_fleet_takes_each_setting_by_its_type() -> None:
         elif row.kind.words and row.name in hints:
             (choice,) = (one for one in get_args(hints[row.name]) if get_origin(one) is Literal)
             assert get_args(choice) == row.kind.words, row.name
+        elif row.kind is REPLICAS:
+            assert hints[row.name] == int | Literal["all"] | None
         elif row.name in hints:
             assert str in get_args(hints[row.name]), row.name
             assert row.kind in (FILE, KEYRING, LANES, NOTIFY, PATH, QUEUES, WORDS) or hints[row.name] == str | None, (

@@ -297,7 +297,7 @@ def test_an_action_whose_record_is_refused_is_done_and_reported_once(caplog: pyt
     with RedisServer() as server:
         with server.client() as raw:
             create(raw)
-        with Fleet(url_as(server.url, "producer")) as fleet:
+        with Fleet(url_as(server.url, "canceller")) as fleet:
             job_id = fleet.enqueue(Job("Sum", "app.add", (1, 2), delay=60))
             with caplog.at_level(logging.WARNING, "jobfleet.audit"):
                 assert fleet.cancel(job_id, by="ann") is True

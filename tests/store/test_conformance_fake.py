@@ -19,6 +19,7 @@ _numbers = itertools.count()
 
 DIFFERENCES = {
     "test_a_lane_notes_which_primary_has_granted": "fakeredis has no replication, so INFO names no primary",
+    "test_the_mark_is_written_each_time_and_goes_by_itself": "likewise",
     "test_a_script_that_reads_only_cannot_write": "fakeredis knows no flags; servers show that readers do not write",
 }
 """Cases that go otherwise on fakeredis, and why that is no harm."""

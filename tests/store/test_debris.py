@@ -26,6 +26,7 @@ from jobfleet.store.calls.settle import (
     release,
     retry,
     settle,
+    with_kept,
 )
 from jobfleet.store.calls.steps import keep
 from jobfleet.store.key_table import FLEET_KEY_TABLE, KEY_TABLE
@@ -120,7 +121,7 @@ class Fleet:
         assert self.run(settle(LANE, [item], child="w.1", nonce=self.nonce)).letters == letters
 
     def complete(self, job_id: str, token: int) -> None:
-        self.settle(complete(job_id, token, record=b"record", ttl_ms=600_000, duration_us=5))
+        self.settle(with_kept(complete(job_id, token, record=b"record", ttl_ms=600_000, duration_us=5)))
 
     def fail(self, job_id: str, token: int) -> None:
         self.settle(
@@ -236,7 +237,7 @@ def held_for_a_time(fleet: Fleet) -> None:
 def buried(fleet: Fleet) -> None:
     job_id, token = fleet.start("orphaned")
     assert [held.id for held in fleet.run(bury(LANE, "w.1"))[1]] == [job_id]
-    fleet.run(settle(LANE, [complete(job_id, token, record=b"", ttl_ms=600_000, duration_us=5)]))
+    fleet.run(settle(LANE, [with_kept(complete(job_id, token, record=b"", ttl_ms=600_000, duration_us=5))]))
 
 
 ENDINGS: tuple[Callable[[Fleet], None], ...] = (

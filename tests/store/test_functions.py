@@ -71,7 +71,11 @@ def test_jobs_run_by_functions_alone_and_damage_is_repaired(admin: redis.Redis, 
     registry = Registry()
     registry.register(add, name="app.add")
     done = cli("--url", server.url, "acl", "install", "-o", "json")
-    assert json.loads(done.stdout) == {"library": functions.library_name(), "functions": len(names()), "others": []}
+    assert json.loads(done.stdout) == {
+        "library": functions.library_name(),
+        "functions": len(functions.library().functions),
+        "others": [],
+    }
     admin.set("{jobfleet:default:0}:ready:2", "not a set")
 
     with Fleet(server.url, registry=registry, scripts="functions") as fleet:
@@ -91,7 +95,8 @@ def test_each_function_has_the_flags_of_its_script(admin: redis.Redis, server: R
     for row in library[b"functions"]:
         one = row if isinstance(row, dict) else dict(zip(row[::2], row[1::2], strict=True))
         found[one[b"name"].decode()] = {flag.decode() for flag in one[b"flags"]}
-    assert found == {functions.function_of(name): set(load(name).header.flags) for name in names()}
+    forms = [load(name, is_exempt=is_exempt) for name in names() for is_exempt in (False, True)]
+    assert found == {functions.function_of(one.name, is_exempt=one.is_exempt): set(one.flags) for one in forms}
 
 
 def test_without_the_library_the_error_names_the_command(

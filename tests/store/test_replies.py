@@ -9,7 +9,7 @@ from redis import exceptions
 from redis._parsers.base import BaseParser
 
 from jobfleet import FleetFull, JobNotFound
-from jobfleet.errors import ConfigError, JobfleetError, ScriptContractError, StoreUnavailable
+from jobfleet.errors import ConfigError, JobfleetError, ScriptContractError, StoreUnavailable, UnreadableData
 from jobfleet.store.call import Call
 from jobfleet.store.calls.inspect import fleet
 from jobfleet.store.keys import Keyspace
@@ -71,6 +71,12 @@ def test_a_connection_that_broke_is_tried_again(error: BaseException) -> None:
     assert remedy(error) is Remedy.AGAIN
 
 
+DAMAGED = (
+    "fleet: WRONGTYPE Operation. A client other than jobfleet has written to '{test}:queues', or to a key that it names. "
+    "'jobfleet doctor' shows which: delete it, or let a worker or a reaper move it aside."
+)
+
+
 @pytest.mark.parametrize(
     ("error", "kind", "text"),
     [
@@ -105,9 +111,10 @@ def test_a_connection_that_broke_is_tried_again(error: BaseException) -> None:
             ConfigError,
             "Redis refuses: DB index is out of range. Check the database's number in --url / JOBFLEET_URL.",
         ),
-        (said("WRONGTYPE Operation"), ScriptContractError, "fleet: WRONGTYPE Operation"),
+        (said("ERR odd"), ScriptContractError, "fleet: odd"),
+        (said("WRONGTYPE Operation"), UnreadableData, DAMAGED),
     ],
-    ids=["OOM", "NOAUTH", "WRONGPASS", "NOPERM", "ACL", "Sentinel", "database", "other"],
+    ids=["OOM", "NOAUTH", "WRONGPASS", "NOPERM", "ACL", "Sentinel", "database", "other", "damage"],
 )
 def test_a_final_error_is_told_in_words_of_ours(error: BaseException, kind: type[JobfleetError], text: str) -> None:
     told = translate(error, CALL)

@@ -6,6 +6,7 @@
 local MONTH = 30 * 86400000
 
 local function shorten(key, most)
+  if not key then return end  -- some callers have not all keys of a job
   local left = redis.call('PTTL', key)
   if left == -1 or left > most then redis.call('PEXPIRE', key, string.format('%.0f', most)) end
 end
