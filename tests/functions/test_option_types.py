@@ -22,6 +22,7 @@ from jobfleet.config.kind import (
     PATH,
     QUEUES,
     RATIO,
+    NETWORKS,
     REPLICAS,
     SIZE,
     WORDS,
@@ -113,7 +114,7 @@ def test_a_fleet_takes_each_setting_by_its_type() -> None:
             assert hints[row.name] == int | Literal["all"] | None
         elif row.name in hints:
             assert str in get_args(hints[row.name]), row.name
-            assert row.kind in (FILE, KEYRING, LANES, NOTIFY, PATH, QUEUES, WORDS) or hints[row.name] == str | None, (
+            assert row.kind in (FILE, KEYRING, LANES, NETWORKS, NOTIFY, PATH, QUEUES, WORDS) or hints[row.name] == str | None, (
                 row.name
             )
 

@@ -72,8 +72,8 @@ def test_a_connection_that_broke_is_tried_again(error: BaseException) -> None:
 
 
 DAMAGED = (
-    "fleet: WRONGTYPE Operation. A client other than jobfleet has written to '{test}:queues', or to a key that it names. "
-    "'jobfleet doctor' shows which: delete it, or let a worker or a reaper move it aside."
+    "fleet: WRONGTYPE Operation. A client other than jobfleet has written to '{test}:queues', or to a key that it "
+    "names. 'jobfleet doctor' shows which: delete it, or let a worker or a reaper move it aside."
 )
 
 

@@ -278,7 +278,7 @@ PLANTED: list[tuple[str, Level, Plant, str]] = [
     ("paused", Level.NOTE, lambda ward: ward.fleet.pause("default", function="app.add"),
      "Paused: function app.add in default."),
     ("paused", Level.NOTE, paused_group, "Paused: group tenant-7 of default."),
-    ("damage", Level.FAULT, damaged_limit, "cannot be read: gate:limit:x is a string where a hash belongs."),
+    ("damage", Level.FAULT, damaged_limit, "cannot be read: gate:limit:x is a string where a hash belongs"),
     ("damage", Level.NOTE, lambda ward: damaged_limit(ward, "aside:"), "was moved aside: aside:gate:limit:x."),
     ("dead", Level.NOTE, lambda ward: ward.seed.dead("x"), "1 dead letter: default (1)."),
 ]  # fmt: skip
