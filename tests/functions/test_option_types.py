@@ -18,11 +18,11 @@ from jobfleet.config.kind import (
     FLAG,
     KEYRING,
     LANES,
+    NETWORKS,
     NOTIFY,
     PATH,
     QUEUES,
     RATIO,
-    NETWORKS,
     REPLICAS,
     SIZE,
     WORDS,
@@ -114,9 +114,10 @@ def test_a_fleet_takes_each_setting_by_its_type() -> None:
             assert hints[row.name] == int | Literal["all"] | None
         elif row.name in hints:
             assert str in get_args(hints[row.name]), row.name
-            assert row.kind in (FILE, KEYRING, LANES, NETWORKS, NOTIFY, PATH, QUEUES, WORDS) or hints[row.name] == str | None, (
-                row.name
-            )
+            assert (
+                row.kind in (FILE, KEYRING, LANES, NETWORKS, NOTIFY, PATH, QUEUES, WORDS)
+                or hints[row.name] == str | None
+            ), row.name
 
 
 @pytest.mark.parametrize("option", sorted(WorkerOptions.__annotations__))

@@ -50,6 +50,9 @@ def test_what_is_there_is_not_installed_again(machine: Path) -> None:
     servers.mkdir(parents=True)
     for name in ("redis-server", "valkey-server", "mariadbd", "helm", "kubectl"):
         write(servers / name, "#!/bin/sh\n")
+    nginx = machine / ".venv" / "tools" / "usr" / "sbin" / "nginx"
+    nginx.parent.mkdir(parents=True)
+    write(nginx, "#!/bin/sh\n")
     checker = machine / ".venv" / "tools" / "axe" / "axe.min.js"
     checker.parent.mkdir()
     checker.touch()

@@ -25,6 +25,17 @@ EXCEPTIONS = {
     "jobfleet.contrib.django.backend.JobfleetBackend": OF_DJANGO,
     "jobfleet.contrib.django.management.commands.jobfleet.Command": OF_DJANGO,
     "jobfleet.contrib.django.models.Dashboard": OF_DJANGO,
+    **dict.fromkeys(
+        (
+            "jobfleet.web.connections.Connections",
+            "jobfleet.web.connections.Connections.add",
+            "jobfleet.web.connections.Connections.remove",
+            "jobfleet.web.connections.Protocol",
+            "jobfleet.web.connections.Protocol.app",
+            "jobfleet.web.server.server_of",
+        ),
+        "the protocol of uvicorn's server has no types",
+    ),
     "jobfleet.notify.add_notification_channel": "an alias of a method; a declared type would hide its arguments",
     "jobfleet.notify.registry.add_notification_channel": "likewise",
 }

@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any
 
 from jobfleet.errors import JobfleetError, ScriptContractError
-from jobfleet.operations.operation import batches
 from jobfleet.services.confirmations import Confirmations
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call, in_order
@@ -111,7 +110,8 @@ class Completer:
             calls.append(settle(self._lane, items[at : at + CHUNK], child=self._child, nonce=self._nonce, chunk=number))
         if has_more:
             calls[notes:] = in_order(calls[notes:])
-        calls += [shorten_parents(self._lane, part) for part in batches(_kept_of_parents(runs, items), CHUNK)]
+        kept = _kept_of_parents(runs, items)
+        calls += [shorten_parents(self._lane, kept[at : at + CHUNK]) for at in range(0, len(kept), CHUNK)]
         try:
             levels = levels_in([run.header for run in runs])
             if levels and self._confirmations is not None:

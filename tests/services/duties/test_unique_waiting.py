@@ -41,8 +41,8 @@ class Still:
     def __init__(self) -> None:
         self.begin = self.ahead = 0
 
-    def __call__(self, _now: int) -> int:
-        return self.begin + self.ahead
+    def __call__(self, now: int) -> int:
+        return self.begin + self.ahead if self.begin else now
 
     async def start(self, store: AsyncStore) -> None:
         _, rows = await store.run(entries(KEYS))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from jobfleet import Fleet, FleetFull, Flow, Job, JobContext, JobStatus, StoreUnavailable
+from jobfleet import undo as declared
 from jobfleet.functions.registry import Registry
 from jobfleet.store.call import Call
 from jobfleet.store.script import load
@@ -54,6 +55,7 @@ def do(what: str) -> None:
     RAN.append(f"do {what}")
 
 
+@declared
 def undo(what: str) -> None:
     RAN.append(f"undo {what}")
 

@@ -135,7 +135,7 @@ def test_a_job_that_is_cancelled_while_its_undo_is_enqueued_is_undone_at_once(
 
     async def saga(ctx: JobContext) -> None:
         try:
-            await ctx.step("hotel", do, "hotel", undo=undo)
+            await ctx.step("hotel", do, "hotel", undo=undo_it)
         except asyncio.CancelledError:
             stopped.set()
             raise
