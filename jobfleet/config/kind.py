@@ -17,7 +17,7 @@ from typing import TypeVar
 from jobfleet.config.url import HIDDEN, check_database_url, check_outbox_url, check_url, mask_store, mask_url
 from jobfleet.durations import UNITS, read_duration
 from jobfleet.errors import ConfigError
-from jobfleet.names import QUEUE_RULE
+from jobfleet.names import LANES_MOST, QUEUE_RULE
 
 T = TypeVar("T", int, float)
 
@@ -25,7 +25,6 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _NAME_RULE = "use letters, digits, '_', '.' and '-', at most 100"
 _SIZE = re.compile(r"(.*?)\s*(B|KiB|MiB|GiB)?", re.DOTALL)
 _SIZE_UNITS = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
-_LANES_MOST = 1024
 _WEIGHT_MOST = 1000
 _REPLICAS_MOST = 100
 ALL_REPLICAS = "all"
@@ -185,7 +184,7 @@ def _words(value: object) -> tuple[str, ...]:
 
 
 def _lanes(value: object) -> dict[str, int]:
-    remedy = f"use queue=lanes pairs, such as 'mail=4,bulk=2', each 1 to {_LANES_MOST}"
+    remedy = f"use queue=lanes pairs, such as 'mail=4,bulk=2', each 1 to {LANES_MOST}"
     if isinstance(value, Mapping):
         pairs: list[tuple[object, object]] = list(value.items())
     elif isinstance(value, str):
@@ -195,7 +194,7 @@ def _lanes(value: object) -> dict[str, int]:
     lanes = {_queue(queue): _number_of(count, int, remedy) for queue, count in pairs}
     if len(lanes) < len(pairs):
         raise ValueError("name each queue once")
-    if not all(1 <= count <= _LANES_MOST for count in lanes.values()):
+    if not all(1 <= count <= LANES_MOST for count in lanes.values()):
         raise ValueError(remedy)
     return lanes
 

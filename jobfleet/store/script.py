@@ -44,7 +44,8 @@ _ONCE = """\
 -- @include lib/base/answer
 local once_key, once_until = table.remove(KEYS), table.remove(ARGV)
 local once_known = redis.call('GET', once_key)
-if once_known then return answer_of(once_known) end
+local once_before = once_known and answer_of(once_known)
+if once_known then return once_before or redis.error_reply('ERR the stored answer of this call is damaged') end
 if is_too_late(once_until) then return {'too-late'} end
 local function once()
 %s

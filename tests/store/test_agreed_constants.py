@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from jobfleet.names import LANES_MOST
 from jobfleet.store import damage, retention
 from jobfleet.store.script import load
 
@@ -17,9 +18,10 @@ US = 1000
     [
         ("settle", r"'cancelled', (\d+),", retention.TOMBSTONE_MS),
         ("gather", r"MARKS_LAST = 7 \* (\d+)", retention.NOTICES_MS // 7 * US),
+        ("open_queue", r"MOST_LANES = (\d+)", LANES_MOST),
         ("tick", r"bounded\(state\[3\], (\d+)\)", damage.LONGEST_US),
         ("tick", r"\.lease, (\d+)\)", damage.LONGEST_US),
     ],
 )
-def test_a_script_uses_the_period_that_python_names(script: str, pattern: str, value: int) -> None:
+def test_a_script_uses_the_number_that_python_names(script: str, pattern: str, value: int) -> None:
     assert [int(found) for found in re.findall(pattern, load(script).plain.decode())] == [value]

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from jobfleet.errors import ConfigError
+from jobfleet.names import LANES_MOST
 from jobfleet.store.call import Argument, Call, Reply
 from jobfleet.store.calls.index import keys_of
 from jobfleet.store.keys import NORMAL, Keyspace, Lane
 from jobfleet.store.records import Answer, Entry, Holder
-from jobfleet.store.rows import shown
+from jobfleet.store.rows import report, shown
 from jobfleet.store.script import load
 
 CHUNK = 50
-LANES_MOST = 10_000
-"""More than any setting allows. A larger stored number must be damage, and would make duties visit that many lanes."""
+ONE_LANE = (1, 1)
+"""The numbers of home lanes and of lanes of a queue whose own cannot be read: its jobs must not vanish with them."""
 MOST_QUEUES = 1000
 """Maximum number of queues in a fleet; the default of `max_queues`."""
 MOST_INDEXED = 100
 """Maximum number of index entries of one call, unless one job has more."""
 T = TypeVar("T")
+_LANES = re.compile(rb"(\d{1,4}):(\d{1,4})")
 _CREATED, _HELD, _HELD_BY_ONE_THAT_WAITS = b"chw"
 
 
@@ -211,7 +214,7 @@ def open_queue(keys: Keyspace, queue: str, lanes: int, *, most: int = MOST_QUEUE
 
 def _opened(queue: str, most: int, reply: Reply) -> Any:
     if reply[0] == b"opened":
-        return OpenedQueue(*lanes_of(reply[1]), bool(reply[2]))
+        return OpenedQueue(*known_lanes(queue, reply[1]), bool(reply[2]))
     return QueueNotCreated(
         f"Queue {queue!r} was not created: max_queues allows {most:,}, and there are at least as many. Remove those "
         "that are not needed with 'jobfleet queues rm QUEUE', or raise max_queues."
@@ -224,7 +227,17 @@ def lanes_of(text: bytes) -> tuple[int, int]:
     Raises:
         ValueError: The value is not valid.
     """
-    home, _, lanes = text.partition(b":")
-    if not 1 <= int(home) <= int(lanes) <= LANES_MOST:
+    found = _LANES.fullmatch(text)
+    home, lanes = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1 <= home <= lanes <= LANES_MOST:
         raise ValueError(f"{shown(text)} are not lanes; use 1 to {LANES_MOST}")
-    return int(home), int(lanes)
+    return home, lanes
+
+
+def known_lanes(queue: str, text: bytes) -> tuple[int, int]:
+    """Like `lanes_of`, but an invalid value counts as one lane, and is reported."""
+    try:
+        return lanes_of(text)
+    except ValueError:
+        report([f"queues has {queue}: {shown(text)}"])
+        return ONE_LANE

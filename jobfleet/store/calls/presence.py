@@ -9,10 +9,10 @@ from typing import Literal, NamedTuple
 from jobfleet.events import Command
 from jobfleet.names import QUEUE_RULE
 from jobfleet.store.call import Call, Reply
-from jobfleet.store.calls.enqueue import lanes_of
+from jobfleet.store.calls.enqueue import ONE_LANE, known_lanes, lanes_of
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import KindSeen, KindsSeen, Known, Present
-from jobfleet.store.rows import fields, kept, report, shown, text_of
+from jobfleet.store.rows import fields, kept, report, text_of
 from jobfleet.store.script import load
 
 REPORT_TTL_MS = 3_600_000
@@ -20,8 +20,6 @@ REPORT_TTL_MS = 3_600_000
 STACKS_TTL_MS = 60_000
 """For how long the answer of a worker that was asked for stacks is stored."""
 STACKS = "stacks"
-ONE_LANE = (1, 1)
-"""The numbers of home lanes and of lanes of a queue whose own cannot be read: its jobs must not vanish with them."""
 """The kind of body for which such an answer is sealed."""
 FIRING_MOST = 2
 """Number of workers that fire recurring jobs without a reaper: two, so that no fire is missed when one ends."""
@@ -87,16 +85,8 @@ def beat(
 
 
 def _present(serves: Sequence[str], reply: Reply) -> Present:
-    lanes = {queue: _lanes_of(queue, text) for queue, text in zip(serves, reply[3], strict=True) if text}
+    lanes = {queue: known_lanes(queue, text) for queue, text in zip(serves, reply[3], strict=True) if text}
     return Present(int(reply[1]), int(reply[2]), lanes, bytes(reply[4]))
-
-
-def _lanes_of(queue: str, text: bytes) -> tuple[int, int]:
-    try:
-        return lanes_of(text)
-    except ValueError:
-        report([f"queues has {queue}: {shown(text)}"])
-        return ONE_LANE
 
 
 def queues_of(pairs: Reply) -> dict[str, tuple[int, int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from jobfleet.store.call import Call, Reply
-from jobfleet.store.calls.enqueue import lanes_of
+from jobfleet.store.calls.enqueue import known_lanes
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.script import load
 
@@ -30,7 +30,12 @@ class Cleared(NamedTuple):
 
 def close_queue(keys: Keyspace, queue: str) -> Call[tuple[int, int] | None]:
     """Remove a queue from the fleet; return its numbers of home lanes and of lanes, None if it was unknown."""
-    return Call(load("close_queue"), (keys.queues,), (queue,), lambda reply: lanes_of(reply[1]) if reply[1] else None)
+    return Call(
+        load("close_queue"),
+        (keys.queues,),
+        (queue,),
+        lambda reply: known_lanes(queue, reply[1]) if reply[1] else None,
+    )
 
 
 def clear_lane(lane: Lane, *, drops_letters: bool) -> Call[Cleared]:

@@ -4,6 +4,9 @@ import pytest
 
 from jobfleet.errors import ConfigError
 from jobfleet.store.calls.enqueue import open_queue
+from jobfleet.store.calls.presence import queues_of
+from jobfleet.store.calls.queues import close_queue
+from jobfleet.store.rows import noting
 from tests.lua.world import World
 
 
@@ -40,3 +43,28 @@ def test_no_more_queues_are_made_than_there_may_be(world: World) -> None:
     )
     assert world.state() == {"queues": {"mail": "1:1", "bulk": "1:1"}}
     assert world.run(open_queue(world.keys, "mail", 3, most=2)) == (1, 3, False)
+
+
+@pytest.mark.parametrize("stored", ["0:0", "0:5", "5:1", "9:2", "1:1025", "1:9999", "", "x", "1:", "1_0:10", "+1:2"])
+def test_a_damaged_number_of_lanes_is_replaced(stored: str, world: World) -> None:
+    world.raw.hset(world.keys.queues, "mail", stored)
+
+    assert world.run(open_queue(world.keys, "mail", 2)) == (2, 2, False)
+    assert world.state() == {"queues": {"mail": "2:2"}}
+
+
+@pytest.mark.parametrize("stored", ["0:5", "5:1", "1:1025", "1_0:10", "x"])
+def test_lua_and_python_call_the_same_numbers_of_lanes_damaged(stored: str, world: World) -> None:
+    world.raw.hset(world.keys.queues, "mail", stored)
+
+    with noting() as problems:
+        assert queues_of([b"mail", stored.encode()]) == {"mail": (1, 1)}
+        assert world.run(close_queue(world.keys, "mail")) == (1, 1)
+    assert list(problems) == [f"queues has b'mail': {stored.encode()!r}", f"queues has mail: {stored.encode()!r}"]
+
+
+def test_the_most_lanes_are_sound(world: World) -> None:
+    world.raw.hset(world.keys.queues, "mail", "1:1024")
+
+    assert world.refused(open_queue(world.keys, "mail", 2)) == (1, 1024, False)
+    assert queues_of([b"mail", b"1:1024"]) == {"mail": (1, 1024)}

@@ -76,8 +76,7 @@ for i = 1, #jobs do
 end
 
 if #channels > 0 and is_heard(tag) then
-  local is_counted = redis.pcall('GET', tag .. 'listeners') ~= 'uncounted'
-  local counts = is_counted and redis.call('PUBSUB', 'NUMSUB', unpack(channels))
+  local counts = is_counted(tag) and redis.call('PUBSUB', 'NUMSUB', unpack(channels))
   for i = 1, #channels do
     if not counts or tonumber(counts[2 * i]) > 0 then redis.call('PUBLISH', channels[i], '+') end
   end

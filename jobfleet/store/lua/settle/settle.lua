@@ -204,7 +204,7 @@ local lines = {}
 if count_short < alike or batch.heard or batch.journal then
   for line in string.gmatch(ARGV[9], '[^\n]+') do lines[#lines + 1] = line end
 end
-local function duration_of(n) return string.match(lines[n], '%d+$') end
+local function duration_of(n) return string.match(sub(lines[n], -17), '%d+$') end
 
 if count_short > 0 then
   batch.results[ARGV[7]] = results
@@ -348,7 +348,9 @@ else
   -- What an attempt has left out that could not write everything. A failed job still needs its dead letter.
   local function finish(item)
     local result = redis.call('GET', item.result_key) or ''
-    local status, reason, record = string.match(result, '^(%a+)[^\n]* (%S+)\n(.*)$')
+    local line, record = string.match(result, '^([^\n]*)\n(.*)$')
+    local status, reason = string.match(line or '', '^%a+'), string.match(line or '', ' (%S+)$')
+    if not reason then status = nil end
     if status == 'failed' then
       local spent, left = item.tries or '0:0:0:0:0', redis.call('PTTL', item.result_key)
       fail(batch, item, record, int(math.max(left, 1000)), '0', reason, spent)

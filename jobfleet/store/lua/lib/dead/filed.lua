@@ -10,8 +10,8 @@ local function padded(entry)
 end
 
 local function entry_in(member)
-  local ms, seq, id = string.match(member, '\n0*(%d+)%-0*(%d+)\n([^\n]*)$')
-  return ms and ms .. '-' .. seq, id
+  local ms, seq, id = string.match(member, '\n(%d+)%-(%d+)\n([^\n]*)$')
+  return ms and #ms + #seq < 42 and string.match(ms, '^0*(%d+)') .. '-' .. string.match(seq, '^0*(%d+)'), id
 end
 
 local function add_members(members, id, note)

@@ -8,11 +8,16 @@ local function is_heard(lane_tag)
   return redis.call('EXISTS', lane_tag .. 'listeners') == 1
 end
 
+-- GETRANGE, because a foreign mark may be as long as memory allows.
+local function is_counted(lane_tag)
+  return redis.pcall('GETRANGE', lane_tag .. 'listeners', 0, 8) ~= 'uncounted'
+end
+
 local function emit(lane_tag, now, events)
   if #events == 0 then return end
   local channels = {lane_tag .. 'events'}
   for i = 1, #events do channels[i + 1] = lane_tag .. 'events:' .. events[i][2] end
-  local counts = redis.pcall('GET', lane_tag .. 'listeners') ~= 'uncounted' and redis.call('PUBSUB', 'NUMSUB', unpack(channels))
+  local counts = is_counted(lane_tag) and redis.call('PUBSUB', 'NUMSUB', unpack(channels))
   local all, lines = not counts or tonumber(counts[2]) > 0, {}
   for i = 1, #events do
     local one = not counts or tonumber(counts[2 * i + 2]) > 0

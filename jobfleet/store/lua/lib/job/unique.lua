@@ -2,9 +2,18 @@
 
 -- A lock on a unique key: "holder till since last". It ends at `till` (µs); with 0 it lasts as long as its holder is
 -- open, or queued; `since` is the time of the lock, `last` the latest job whose call a debounce gave to the holder.
+-- Another text is no lock. A single pattern for all four would try every way to split it, and stop the server for hours.
+local LOCK_MOST = 300  -- bytes: two ids of 112 each, and two times
+
 local function lock_of(value)
-  local id, till, since, last = string.match(value, '^(%S+) ?(%d*) ?(%d*) ?(%S*)$')
-  return {id = id or '', till = tonumber(till) or 0, since = tonumber(since) or 0, last = last or ''}
+  local id, till, since, last
+  if #value <= LOCK_MOST then
+    id, last = string.match(value, '^(%S+) ?(.*)$')
+    till, last = string.match(last or '', '^(%d*) ?(.*)$')
+    since, last = string.match(last, '^(%d*) ?(.*)$')
+  end
+  if not id or string.find(last, '%s') then return {id = '', till = 0, since = 0, last = ''} end
+  return {id = id, till = tonumber(till) or 0, since = tonumber(since) or 0, last = last}
 end
 
 -- The current lock of a key. A lock whose time is over, or whose job no longer exists, does not count.
