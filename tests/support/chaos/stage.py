@@ -239,6 +239,7 @@ class Stage:
         with Fleet(self.server.url, patience=60) as fleet:
             fleet.resume(SIDE)
             self._probe(fleet)
+            self._signal(fleet)
             ids = sorted(self._asked())
             waiting = set(ids)
             with suppress(AssertionError):  # the checker says what has not ended
@@ -287,6 +288,13 @@ class Stage:
         """A job after the faults: it must start soon."""
         at = time.time()
         self.facts["probe"] = {"id": self.enqueue(fleet, "chaos.work", 0.0), "at": at}
+
+    def _signal(self, fleet: Fleet) -> None:
+        """Send the signals that a killed producer has not sent; a second one of a job changes nothing."""
+        for record in read_history(self.folder):
+            if record.kind == "invoke" and record.value.get("function") == "chaos.wait":
+                with suppress(JobfleetError):  # it was not enqueued, or is forgotten
+                    fleet.signal(record.id, "go", record.value["call"])
 
     def _asked(self) -> set[str]:
         found: set[str] = set()

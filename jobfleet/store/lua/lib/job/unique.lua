@@ -2,7 +2,7 @@
 
 -- A lock on a unique key: "holder till since last". It ends at `till` (µs); with 0 it lasts as long as its holder is
 -- open, or queued; `since` is the time of the lock, `last` the latest job whose call a debounce gave to the holder.
--- Another text is no lock. A single pattern for all four would try every way to split it, and stop the server for hours.
+-- Another text is not a lock. A single pattern for all four would try every way to split it, and stop the server for hours.
 local LOCK_MOST = 300  -- bytes: two ids of 112 each, and two times
 
 local function lock_of(value)
