@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -108,6 +109,11 @@ def replica_is_frozen(servers: ReplicatedServer, _: Fleet) -> None:
     servers.replica.pause()
 
 
+def come_back(servers: ReplicatedServer) -> None:
+    servers.replica.resume()
+    servers.link.pass_all()
+
+
 @pytest.mark.parametrize("trouble", [memory_is_full, replica_is_away, replica_is_frozen])
 @pytest.mark.parametrize("name", ["saga", "thread", "grow"])
 def test_a_run_continues_while_new_jobs_are_refused(
@@ -123,13 +129,21 @@ def test_a_run_continues_while_new_jobs_are_refused(
         else:
             job_id = fleet.enqueue(Job("saga", f"test.{name}"))
             done = {"do pay", "undo pay"}
-        BEGIN.append(lambda: trouble(servers, fleet))
+        # A durable step waits until it is confirmed, so the replica comes back while the run goes on.
+        back = threading.Timer(1.0, come_back, (servers,))
+
+        def begin() -> None:
+            trouble(servers, fleet)
+            back.start()
+
+        BEGIN.append(begin)
 
         def ended() -> bool:
             fleet.run_worker(burst=True)
             return set(RAN) >= done
 
-        wait_until(ended, timeout=10, why=f"{done} have run")
+        wait_until(ended, timeout=30, why=f"{done} have run")
+        back.join()
         end = fleet.poll(job_id)
 
     assert sorted(RAN) == sorted(done)
