@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from jobfleet.store.calls.control import trim
 from jobfleet.store.calls.enqueue import in_full
@@ -43,6 +45,11 @@ def server() -> Iterator[RedisServer]:
     own.stop()
 
 
+def client_of(server: RedisServer) -> redis.Redis:
+    """A client that gives up after `SECONDS`, and does not try again."""
+    return redis.Redis(unix_socket_path=str(server.socket), socket_timeout=SECONDS, retry=Retry(NoBackoff(), 0))
+
+
 def nested(depth: int) -> str:
     """The text of an answer in an answer, and so on."""
     text = ""
@@ -56,7 +63,7 @@ def test_a_reader_answers_for_any_text(server: RedisServer) -> None:
         **READERS,
         "an answer nested deeply": ("base/answer", "tostring(answer_of(text))", nested(20_000), b"nil"),
     }
-    with redis.Redis(unix_socket_path=str(server.socket), socket_timeout=SECONDS) as client:
+    with client_of(server) as client:
         found = {}
         for what, (name, result, text, _) in readers.items():
             source = f"{library(name)}\nlocal text = ARGV[1]\nreturn {result}"
@@ -67,7 +74,7 @@ def test_a_reader_answers_for_any_text(server: RedisServer) -> None:
 
 def test_a_damaged_lock_holds_no_key_and_stops_no_script(server: RedisServer) -> None:
     lane = Keyspace("jf").lane("mail", 0)
-    with redis.Redis(unix_socket_path=str(server.socket), socket_timeout=SECONDS) as client:
+    with client_of(server) as client:
         client.hset(lane.unique, "k", "1" * 1200 + " b c d e")
         client.zadd(lane.locks, {"k": 0})
         store = Store(target(server.url), patience=SECONDS)
