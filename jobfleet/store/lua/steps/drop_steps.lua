@@ -20,8 +20,7 @@ local tag, id = ARGV[1], ARGV[2]
 if redis.call('EXISTS', tag .. 'job:' .. id) == 1 or redis.call('HEXISTS', tag .. 'runs', id) == 1 then return {'open'} end
 -- A foreign client may have deleted the envelope of a job that waits. What an open job has kept has no end of its own
 -- (lib/job/keep_open): whatever ends the job shortens it, unless it leaves a dead letter.
-local left = redis.call('PTTL', KEYS[1])
-if (left == -1 or left > CENTURY / 2)
+if redis.call('PTTL', KEYS[1]) > CENTURY / 2
   and redis.call('EXISTS', tag .. 'result:' .. id) == 0 and redis.call('HEXISTS', tag .. 'dead', id) == 0 then
   return {'open'}
 end
