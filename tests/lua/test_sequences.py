@@ -234,3 +234,16 @@ def test_a_rescheduled_head_stays_the_head(world: World, worker: Worker) -> None
     assert world.go(letters) == "sb"
 
     assert (standing(world), worker.claim()) == (("a", "waiting", "b"), "")
+
+
+def test_a_sequence_goes_on_however_many_places_of_no_job_a_foreign_client_writes(world: World, worker: Worker) -> None:
+    enter(world, "ab")
+    assert worker.claim() == "a"
+    for at in range(0, 9_000, 1_000):
+        false = {f"sacme\0{n:016}\0mail.0.f{n}": 0 for n in range(at, at + 1_000)}
+        world.raw.zadd(world.lane.grouped, false)
+
+    worker.end("a")
+
+    assert standing(world) == ("b", "waiting", "")
+    assert sorted(world.state()["grouped"]) == ["2acme|now|mail.0.b", "hacme|mail.0.b", "sacme|now|mail.0.b"]

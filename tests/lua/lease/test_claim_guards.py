@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from jobfleet.store.call import Call
+from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.calls.lease import claim
 from jobfleet.store.calls.settle import release, settle
-from jobfleet.store.records import Claimed
+from jobfleet.store.records import Claimed, Entry
 from tests.lua.world import World
 from tests.support.seed import S
 
@@ -86,3 +87,45 @@ def test_what_is_withheld_is_claimed_by_nobody(world: World) -> None:
         world.seed.withheld(f"{band}", band=band)
 
     assert world.run(claiming(world)).grants == ()
+
+
+@pytest.mark.parametrize("count", [1, 9])
+@pytest.mark.parametrize("meta", ["", "g acme"])
+def test_a_job_that_runs_is_not_granted_again_although_a_foreign_client_lets_it_wait(
+    world: World, meta: str, count: int
+) -> None:
+    names = [f"{n}" for n in range(count)]
+    world.go(enqueue(world.lane, [Entry(world.id(name), 2, "", meta, b"e") for name in names]))
+    first = world.go(claiming(world))
+    runs = world.state()["runs"]
+    running = [grant.id for grant in first.grants]
+    world.raw.zadd(world.lane.ready[2], dict.fromkeys(running, 0))
+    if meta:
+        world.raw.zadd(world.lane.grouped, {f"2acme\0{0:016}\0{one}": 0 for one in running})
+        world.raw.zadd(world.lane.gdue, {"2acme": 0})
+
+    granted: list[str] = []
+    for nonce in range(2, 8):
+        granted += [grant.id for grant in world.go(claiming(world, nonce=nonce)).grants]
+
+    assert sorted([*running, *granted]) == [world.id(name) for name in names]
+    state = world.state()
+    assert {one: state["runs"][one] for one in runs} == runs
+    assert ("ready:2" in state, "grouped" in state, set(state["lease"])) == (False, False, set(state["runs"]))
+
+
+def test_a_job_in_two_bands_is_granted_once(world: World) -> None:
+    world.seed.waiting("a", due=-10)
+    world.raw.zadd(world.lane.ready[1], {world.id("a"): 0})
+
+    assert world.go(claiming(world)).grants == ()
+    assert [grant.id for grant in world.go(claiming(world, nonce=2)).grants] == [world.id("a")]
+    assert world.go(claiming(world, nonce=3)).grants == ()
+
+
+def test_a_lease_without_a_run_does_not_hold_its_job_back(world: World) -> None:
+    world.seed.waiting("a", due=-10)
+    world.raw.zadd(world.lane.lease, {world.id("a"): 5})
+
+    assert len(world.go(claiming(world)).grants) == 1
+    assert world.state()["lease"] == {"mail.0.a": "now+60s"}

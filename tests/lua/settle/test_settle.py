@@ -393,3 +393,22 @@ def test_the_journal_keeps_each_end_with_all_that_goes_once(world: World) -> Non
         }
     ]  # fmt: skip
     world.again(call)
+
+
+@pytest.mark.parametrize("kept", ["@", "u:"])
+@pytest.mark.parametrize("runs", [False, True])
+def test_a_job_that_has_begun_does_not_expire_although_a_foreign_client_gives_it_an_end(
+    world: World, kept: str, runs: bool
+) -> None:
+    if runs:
+        world.seed.running("a", meta="x 1\nk 86400000")
+    else:
+        world.seed.waiting("a", meta="k 86400000", expires=-10)
+    world.raw.hset(world.lane.steps(world.id("a")), kept, "1 go")
+    item = expire(world.id("a"), 7 if runs else 0, ttl_ms=1_000, **({} if runs else {"guard": STILL_WAITING}))
+
+    assert world.run(settle(world.lane, [item])).letters == ("s" if runs else "l")
+
+    state = world.state()
+    assert (list(state["ready:2"]), "expiry" in state, "result:mail.0.a" in state) == (["mail.0.a"], False, False)
+    assert state["meta"] == {"mail.0.a": "k 86400000" if runs else "x now-10s\nk 86400000"}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jobfleet.store.calls.control import cancel
-from jobfleet.store.calls.settle import STILL_EXPIRED, Item, expire, fail, move, settle, wait
+from jobfleet.store.calls.settle import STILL_EXPIRED, Item, fail, move, settle, wait
 from tests.lua.world import World
 
 DAY_MS = 86_400_000
@@ -43,7 +43,7 @@ def woken(world: World, deadline: int = 30) -> None:
     world.seed.running("a", 9, meta=str(world.state()["meta"][job_id]), deadline=deadline)
 
 
-@pytest.mark.parametrize("ending", ["fail", "crash", "expire", "move", "cancelled"])
+@pytest.mark.parametrize("ending", ["fail", "crash", "move", "cancelled"])
 def test_the_end_of_a_run_shortens_it(world: World, ending: str) -> None:
     woken(world, deadline=-1 if ending == "crash" else 30)
     world.seed.ticked()
@@ -51,7 +51,6 @@ def test_the_end_of_a_run_shortens_it(world: World, ending: str) -> None:
     items: dict[str, Item] = {
         "fail": failed(world),
         "crash": failed(world, STILL_EXPIRED),
-        "expire": expire(job_id, 9, ttl_ms=RESULT_MS),
         "move": move(job_id, 9, to="mail.0.b", ttl_ms=RESULT_MS),
         "cancelled": failed(world),
     }

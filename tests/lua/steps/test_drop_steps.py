@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.steps import drop_steps
+from jobfleet.store.calls.steps import drop_steps, keep
 from tests.lua.world import World
 
 
@@ -31,3 +31,16 @@ def test_an_open_job_keeps_all(world: World) -> None:
         keeps(world, job_id)
 
         assert world.refused(drop_steps(world.lane, job_id, ("s:a",))) is False
+
+
+def test_a_job_whose_envelope_was_deleted_has_not_ended(world: World) -> None:
+    job_id = world.seed.running("a")
+    world.go(keep(world.lane, job_id, 7, ttl_ms=60_000, step="s:a", record=b"done"))
+    world.raw.hdel(world.lane.runs, job_id)
+    world.raw.delete(world.lane.job(job_id))
+    call = drop_steps(world.lane, job_id, ("s:a",))
+
+    assert world.refused(call) is False
+
+    world.raw.hset(world.lane.dead, job_id, "1-1")
+    assert world.run(call) is True

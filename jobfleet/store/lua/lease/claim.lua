@@ -246,7 +246,40 @@ end
 -- One list serves for both: the stored value of a job follows its id.
 local deadline = int(now + lease)
 for at = 2, 2 * count, 2 do ids_due[at] = deadline end
-add_many(KEYS[5], count, deadline, unpack(ids_due, 1, 2 * count - 1))
+-- An id that has a lease already is running, or two bands have it: a foreign client has written that. It is granted once.
+local added
+if count < MANY then
+  added = redis.call('ZADD', KEYS[5], 'NX', deadline, unpack(ids_due, 1, 2 * count - 1))
+else
+  added = redis.call('ZADD', KEYS[5], 'NX', 0, WIDE, deadline, unpack(ids_due, 1, 2 * count - 1)) - 1
+  redis.call('ZREM', KEYS[5], WIDE)
+end
+if added < count then
+  local all = ids_of(ids_due, 1, count)
+  local running, free, seen = redis.call('HMGET', KEYS[6], unpack(all)), {}, {}
+  local refused = false
+  for part = 1, #taken do
+    local band = taken[part].band
+    for i = taken[part].first, taken[part].last do
+      local id = all[i]
+      if running[i] or seen[id] then
+        refused = true
+        if running[i] or seen[id] ~= band then redis.call('ZREM', KEYS[band], id) end
+        if fair then fair.drop(band - 1, id) end
+      else
+        seen[id], free[#free + 1] = band, id
+      end
+    end
+  end
+  if refused then  -- nothing is granted; the next claim finds the others
+    if #free > 0 then redis.call('ZREM', KEYS[5], unpack(free)) end
+    redis.call('SET', KEYS[8], ARGV[3], 'PX', 3600000)
+    redis.call('ZADD', KEYS[9], 0, 'w')
+    if foreign then foreign.hand_on() end
+    return {'empty', stamp, '0', foreign and foreign.progress() or nil}
+  end
+  redis.call('ZADD', KEYS[5], 'XX', deadline, unpack(ids_due, 1, 2 * count - 1))  -- leases without a run: overwritten
+end
 -- The lease is written wide: above 64 bytes a value ends the hash's compact encoding, in which every
 -- access is a scan; that was a sixth of a job's cost on the server.
 local tail = '|' .. child .. '|' .. stamp .. '|' .. string.format('%015d', lease) .. '|'

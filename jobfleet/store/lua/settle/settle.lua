@@ -274,10 +274,20 @@ else
     return string.match(line, '^%a+ %d+ (%d+)') == item.token
   end
 
+  -- A job that has begun to wait, or has steps to undo, does not expire any more, whatever a foreign client writes.
+  local function has_begun(item)
+    local kept = redis.call('HMGET', item.steps_key, '@', 'u:')
+    return kept[1] or kept[2]
+  end
+
   -- A waiting job past its expires_at: its state, or nothing.
   local function standing(item)
     local expires = redis.call('ZSCORE', keys.expiry, item.id)
     if not expires or tonumber(expires) > now then return nil end
+    if has_begun(item) then
+      batch.expiry[#batch.expiry + 1] = item.id
+      return nil
+    end
     for band = 0, 3 do
       local score = redis.call('ZSCORE', keys['ready' .. band], item.id)
       if score then return band, score end
@@ -387,6 +397,11 @@ else
       elseif item.verb == 'fail' then
         fail(batch, item, unpack(takes))
         shorten_kept(item, takes[2])
+      elseif item.verb == 'expire' and item.ran and has_begun(item) then
+        item.meta = string.gsub(string.gsub('\n' .. (item.meta or ''), '\nx %d+', ''), '^\n', '')
+        redis.call('HSET', keys.meta, item.id, item.meta)
+        wait_again(batch, keys, item, 'released', '0', '')
+        count(batch, 'released', 1)
       elseif item.verb == 'expire' then
         write_ended(batch, item, 'expired', takes[1], '-')
         shorten_kept(item, takes[1], true)

@@ -26,21 +26,31 @@ local function advance(ended, groups, bound, prefix, now, let_wait)
     end
   end
 
-  -- The first job that stays, with its band and its score. Entries without a job are dropped.
+  -- The first job that stays, with its band and its score. Entries without a job are dropped, however many a foreign
+  -- client has written: at once, page by page, because a command takes only so many.
   local function first_of(group, over)
     local from, page = '[s' .. group .. '\0', 2  -- mostly the job that has ended, and the next one
     while true do
       local found = redis.call('ZRANGEBYLEX', bound.grouped, from, '(s' .. group .. '\1', 'LIMIT', 0, page)
+      local met, entries = {}, {}
       for i = 1, #found do
         local id = string.sub(found[i], #group + 20)
-        for n = 1, over[id] and 0 or 4 do
-          local score = redis.call('ZSCORE', bound['ready' .. LIKELY[n]], id)
-          if score then return id, LIKELY[n], score end
-        end
-        if not over[id] then gone[#gone + 1] = found[i] end
+        if not over[id] then met[#met + 1], entries[#entries + 1] = id, found[i] end
       end
+      local first, band, score = #met + 1, nil, nil
+      for n = 1, #met > 0 and 4 or 0 do
+        local scores = first > 1 and redis.call('ZMSCORE', bound['ready' .. LIKELY[n]], unpack(met, 1, first - 1)) or {}
+        for i = 1, #scores do
+          if scores[i] then
+            first, band, score = i, LIKELY[n], scores[i]
+            break
+          end
+        end
+      end
+      if first > 1 then redis.call('ZREM', bound.grouped, unpack(entries, 1, first - 1)) end
+      if band then return met[first], band, score end
       if #found < page then return nil end
-      from, page = '(' .. found[#found], 50
+      from, page = '(' .. found[#found], page == 2 and 50 or 500
     end
   end
 

@@ -257,6 +257,17 @@ local function fair_share(keys, is_set, prefix, moment, moment_text, others)
     end
   end
 
+  -- Deletes the last entry of a job in a band: it is granted already.
+  local function drop_entry(band, id)
+    for n = #entries, 1, -1 do
+      local entry = entries[n]
+      if string.byte(entry) == 48 + band and sub(entry, -#id - 1) == '\0' .. id then
+        entries[n] = ''
+        return call('ZREM', keys.grouped, entry)
+      end
+    end
+  end
+
   local function write()
     if #looked > 0 then call('ZREM', keys.gdue, unpack(looked)) end
     if #ring > 0 then add_many(keys.ring, #ring / 2, unpack(ring)) end
@@ -277,6 +288,6 @@ local function fair_share(keys, is_set, prefix, moment, moment_text, others)
     end
   end
 
-  outcome.take, outcome.first_due, outcome.rest, outcome.write = take, first_due, rest_of, write
+  outcome.take, outcome.first_due, outcome.rest, outcome.drop, outcome.write = take, first_due, rest_of, drop_entry, write
   return outcome
 end
