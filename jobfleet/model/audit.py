@@ -129,6 +129,10 @@ class Position(NamedTuple):
         return f"{self.ms}-{self.number}"
 
 
+FIRST = Position(0, 0)
+"""The place before every record."""
+
+
 def cursor_of(text: str) -> Position | None:
     """Read the cursor of an earlier page; None for the first page.
 
@@ -138,6 +142,9 @@ def cursor_of(text: str) -> Position | None:
     if text == "":
         return None
     try:
-        return Position.parse(text)
+        found = Position.parse(text)
     except (ValueError, AttributeError):
-        raise InvalidJob(f"cursor is {text!r:.100}; give the cursor of the previous page.", field="cursor") from None
+        found = FIRST
+    if found == FIRST:  # no record has that place, and Redis refuses to read before it
+        raise InvalidJob(f"cursor is {text!r:.100}; give the cursor of the previous page.", field="cursor")
+    return found

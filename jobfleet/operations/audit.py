@@ -338,8 +338,8 @@ def newer(keys: Keyspace, after: str) -> Operation[Newer]:
 
 
 def _ms(moment: datetime) -> int:
-    """A time in ms since 1970, rounded up."""
-    return -((EPOCH - moment.astimezone(UTC)) // MS)
+    """A time in ms since 1970, rounded up; at least 1, since Redis knows no place of a record before that."""
+    return max(1, -((EPOCH - moment.astimezone(UTC)) // MS))
 
 
 def opened(records: Sequence[AuditRecord]) -> list[tuple[AuditRecord, AuditEntry]]:

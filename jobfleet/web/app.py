@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -131,12 +132,18 @@ def _of_api(context: Context, page: Page) -> Endpoint:
     return reading.api(context, page) if page.ends is None else reading.events(context, page, page.ends)
 
 
+@cache
+def _document() -> bytes:
+    """The document of the API. Everybody may read it, and it never changes, so it is made once."""
+    return bytes(json_response(Document(PAGES, ACTIONS).made("v1")).body)
+
+
 def _routes(context: Context) -> list[BaseRoute]:
     async def healthz(_: Request) -> Response:
         return json_response({"status": "ok", "version": VERSION})
 
     async def document(_: Request) -> Response:
-        return json_response(Document(PAGES, ACTIONS).made("v1"))
+        return Response(_document(), media_type="application/json")
 
     async def find(request: Request) -> Response:
         return RedirectResponse(f"{root_of(request)}/jobs/{segment(request.query_params.get('id', ''))}", 303)

@@ -57,10 +57,20 @@ def test_filters_and_cursors(browser: Browser) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["since=soon", "until=2026-01-01T00:00:00", "since=1y", "cursor=odd", "since=99999999999d"]
-)
+    "query",
+    [
+        "since=soon", "until=2026-01-01T00:00:00", "since=1y", "cursor=odd", "since=99999999999d",
+        "cursor=0-0", "cursor=00-0", "cursor=0-00",
+    ],
+)  # fmt: skip
 def test_a_wrong_filter_is_refused(browser: Browser, query: str) -> None:
-    assert browser.get(f"/api/v1/audit?{query}").status == 400
+    answer = browser.get(f"/api/v1/audit?{query}")
+    assert (answer.status, answer.json["error"]["field"]) == (400, query.partition("=")[0])
+
+
+def test_a_time_before_all_entries_is_a_time(browser: Browser) -> None:
+    for since in ("1970-01-01T00:00:00Z", "1960-01-01T00:00:00Z"):
+        assert (len(rows(browser, f"?since={since}")), len(rows(browser, f"?until={since}"))) == (2, 0), since
 
 
 def test_each_refused_action_is_in_the_audit(site: Site, tokens: dict[Role, str], fleet: Fleet) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import json
 import socket
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -15,6 +17,7 @@ from jobfleet.web.app import WebApp
 from jobfleet.web.connections import Connections
 from jobfleet.web.safety.access import AccessFile
 from jobfleet.web.safety.caller import Role
+from jobfleet.web.safety.checks import read_text
 from tests.cli.hand import Hand
 from tests.web.conftest import PASSWORD
 from tests.web.site import Answer, Browser, Site, served
@@ -129,6 +132,16 @@ def test_json_that_readers_read_in_several_ways_is_refused(
         assert (answer.status, answer.code, answer.json["error"].get("field")) == (400, "invalid-request", field)
     assert [one.paused for one in fleet.queues() if one.paused] == []
     assert [one.id for one in fleet.newest()] == ["default.0.a"]
+
+
+def test_a_long_name_is_not_repeated_for_each_value_below_it() -> None:
+    body = json.dumps({"n" * 20_000: [0] * 20_000})
+    tracemalloc.start()
+    read_text(body)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert most < 20 * 2**20, "places as texts take 400 MB"
 
 
 def test_a_pair_of_surrogates_is_a_character(fleet: Fleet, site: Site, tokens: dict[Role, str]) -> None:

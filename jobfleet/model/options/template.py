@@ -16,6 +16,9 @@ from jobfleet.secret import Secret
 _PLACEHOLDER = re.compile(r"(?:[0-9]+|[^\W\d]\w*)?(?:\.[^\W\d_]\w*|\[[^\[\]]+\])*")  # no private attributes, no nesting
 
 
+WIDTH_MOST = 100
+"""The largest width and precision in a placeholder such as ``{id:>10}``; a text of that length is made."""
+_SPEC = re.compile(r"(?:.?[<>=^])?[-+ ]?z?#?(\d*)[_,]?(?:\.(\d*))?[_,]?[a-zA-Z%]?", re.DOTALL)  # of numbers and texts
 _STEP = re.compile(r"\.(\w+)|\[([^\[\]]+)\]")
 
 
@@ -86,6 +89,12 @@ def placeholders(template: str, option: str = "unique") -> tuple[str, ...]:
         if not _PLACEHOLDER.fullmatch(field) or "{" in (spec or ""):
             raise InvalidJob(
                 f"{option} holds {{{field}}}; name an argument as {{id}}, {{0}}, {{order.id}} or {{row[id]}}.",
+                field=option,
+            )
+        sizes = _SPEC.fullmatch(spec or "")
+        if sizes and any(len(size) > 4 or int(size) > WIDTH_MOST for size in sizes.groups("") if size):
+            raise InvalidJob(
+                f"{option} holds {{{field}:{spec:.20}}}; use a width and a precision of at most {WIDTH_MOST}.",
                 field=option,
             )
         found.append(re.split(r"[.\[]", field, maxsplit=1)[0])

@@ -54,7 +54,10 @@ async def page_again(
 def _candidates(request: Request, action: Action, fields: Mapping[str, str]) -> list[tuple[str, str]]:
     """The paths, decoded, and queries of pages that the form may have been sent from, the likeliest first."""
     found: list[tuple[str, str]] = []
-    came_from = urlsplit(request.headers.get("referer", ""))
+    try:
+        came_from = urlsplit(request.headers.get("referer", ""))
+    except ValueError:  # it is not an address
+        came_from = urlsplit("")
     root = root_of(request)
     if came_from.netloc == request.headers.get("host") and came_from.path.startswith(f"{root}/"):
         found.append((unquote(came_from.path.removeprefix(root)), came_from.query))

@@ -69,6 +69,11 @@ async def read_form(request: Request) -> dict[str, str]:
     return fields
 
 
+_Place = tuple[Any, str | int]
+"""Where a value is: the place around it, or None, and its name or number in there. A text of it would repeat each name
+as often as there are values below it."""
+
+
 class _Twice:
     """In place of an object of JSON that has a name twice."""
 
@@ -99,22 +104,35 @@ def read_text(text: str | bytes, *, field: str = "") -> Any:
         found = json.loads(text, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         raise refusal("invalid-request", f"{field or 'The body'} is not JSON: {error}.", field=field) from None
-    todo: list[tuple[str, Any]] = [(field, found)]
+    todo: list[tuple[_Place, Any]] = [((None, field), found)]
     while todo:
         place, value = todo.pop()
         if isinstance(value, _Twice):
-            place = f"{place}.{value.name}" if place else value.name
+            place = (place, value.name)
         if isinstance(value, dict):
             for name, one in value.items():
-                within = f"{place}.{name}" if place else name
+                within = (place, name)
                 todo += [(within, one), (within, name)]
         elif isinstance(value, list):
-            todo += [(f"{place}[{number}]", one) for number, one in enumerate(value)]
+            todo += [((place, number), one) for number, one in enumerate(value)]
         elif fault := _fault_of(value):
-            name = place or "The body"
-            shown = name.encode("ascii", "backslashreplace").decode()
-            raise refusal("invalid-request", f"{shown:.200}: {fault}", field=shown[:200] if place else "")
+            path = _path_of(place)
+            shown = (path or "The body").encode("ascii", "backslashreplace").decode()
+            raise refusal("invalid-request", f"{shown:.200}: {fault}", field=shown[:200] if path else "")
     return found
+
+
+def _path_of(place: _Place) -> str:
+    """A place as text, such as ``kwargs.rows[2]``."""
+    parts: list[str | int] = []
+    within: _Place | None = place
+    while within is not None:
+        within, part = within
+        parts.append(part)
+    text = ""
+    for part in reversed(parts):
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
 
 
 def _fault_of(value: Any) -> str:

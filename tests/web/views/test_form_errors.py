@@ -105,7 +105,16 @@ def test_what_was_typed_becomes_text(browser: Browser) -> None:
 
 @pytest.mark.parametrize(
     "referer",
-    ["http://evil.example/limits", "//", "/x", "", "/jobs/default.0.gone-for-good", "/queues/%ff", "/jobs?status=odd"],
+    [
+        "http://evil.example/limits",
+        "http://[",
+        "//",
+        "/x",
+        "",
+        "/jobs/default.0.gone-for-good",
+        "/queues/%ff",
+        "/jobs?status=odd",
+    ],
 )
 def test_another_referer_leads_to_the_page_of_the_form(browser: Browser, referer: str) -> None:
     sent = referer if referer.startswith("http") else f"{browser.origin}{referer}"
