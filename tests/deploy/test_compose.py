@@ -43,7 +43,8 @@ def services() -> dict[str, Any]:
 
 def test_there_are_two_workers_and_reapers_and_what_watches_them(services: dict[str, Any]) -> None:
     assert services.keys() == {"redis", "worker", "reaper", "web", "prometheus", "grafana"}
-    assert {name: one["deploy"]["replicas"] for name, one in services.items() if "deploy" in one} == {
+    assert all(int(one["deploy"]["resources"]["limits"]["memory"]) >= 256 * MIB for one in services.values())
+    assert {name: one["deploy"]["replicas"] for name, one in services.items() if "replicas" in one["deploy"]} == {
         "worker": 2, "reaper": 2
     }  # fmt: skip
     own = {name for name, one in services.items() if one["image"].startswith("jobfleet:")}

@@ -167,6 +167,8 @@ POD: dict[str, Any] = {
         (("metadata", "annotations", "a"), "2", False),
         (("metadata", "annotations", "b"), "2", False),
         (("metadata", "labels", "jobfleet/role"), "web", False),
+        (("metadata", "finalizers"), ["example.org/stay"], False),
+        (("metadata", "ownerReferences"), [{"kind": "Pod", "name": "gone", "uid": "0"}], False),
         (("spec", "containers"), [{"image": "evil"}], False),
     ],
 )

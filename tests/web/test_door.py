@@ -319,6 +319,16 @@ def test_a_user_has_a_share_of_the_live_pages(
         keep.close()
 
 
+@pytest.mark.parametrize(
+    "path", ["/live/workers", "/api/v1/jobs/default.0.a/events", "/api/v1/jobs/default.0.a/stream"]
+)
+def test_a_page_of_another_site_takes_no_place_of_the_live_pages(make_fleet: Callable[..., Fleet], path: str) -> None:
+    with served(make_fleet(web_open_access=True)) as site:
+        for sender in ("cross-site", "same-site"):
+            refused = site.browser().get(path, **{"Sec-Fetch-Site": sender})
+            assert (refused.status, refused.code) == (403, "cross-site")
+
+
 # ------------------------------------------------------------------------------------------ the printed address
 
 

@@ -221,6 +221,19 @@ def test_the_holder_of_a_unique_key_is_returned(producer: Producer) -> None:
     assert (refused.status, refused.code) == (409, "duplicate-job")
 
 
+def test_a_producer_replaces_no_job_of_others(producer: Producer, site: Site, tokens: dict[Role, str]) -> None:
+    """Replacing cancels the holder of the key, and a producer may cancel nothing."""
+    wanted = {"function": "shop.ship", "args": [7], "unique": "ship-{0}", "unique_for": "open", "delay": "1h"}
+    first = producer.sends(**wanted).json
+
+    refused = producer.sends(**wanted, on_conflict="replace")
+    replaced = site.browser().call("/jobs", tokens[Role.OPERATOR], **wanted, on_conflict="replace")
+
+    assert (refused.status, refused.code, refused.json["error"]["field"]) == (403, "forbidden", "on_conflict")
+    assert (replaced.status, replaced.json["created"]) == (200, True)
+    assert replaced.json["id"] != first["id"]
+
+
 WRONG: list[tuple[dict[str, Any], int, str, str, str]] = [
     ({"function": None}, 400, "invalid-job", "function", "function is missing"),
     ({"function": "shop.shop"}, 400, "invalid-job", "function", "which no worker has published; did you mean 'shop.s"),

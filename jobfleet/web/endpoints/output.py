@@ -20,6 +20,7 @@ def events(context: Context, page: Page) -> Endpoint:
     """The endpoint of the API that sends the chunks of a job's output, each as an event with its position as the id."""
 
     async def answer(request: Request) -> Response:
+        context.entrance.check_stream(request)
         caller, values = asked_exactly(context, page, request)
         seen = request.headers.get("last-event-id") or None
         if seen == END:

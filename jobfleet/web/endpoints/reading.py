@@ -134,6 +134,7 @@ def live(context: Context, page: Page) -> Endpoint:
     """
 
     async def answer(request: Request) -> Response:
+        context.entrance.check_stream(request)
         caller, values = _asked(context, page, request)
         hub, key = context.dashboard.hub, _key(page, values)
         snapshots = hub.watch(
@@ -166,6 +167,7 @@ def events(context: Context, page: Page, ends: Callable[[dict[str, Any]], bool])
     """
 
     async def answer(request: Request) -> Response:
+        context.entrance.check_stream(request)
         caller, values = asked_exactly(context, page, request)
         seen = request.headers.get("last-event-id", "")
         if seen == END:

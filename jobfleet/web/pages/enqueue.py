@@ -18,6 +18,7 @@ from jobfleet.model.option_types import LEVELS, ORDERS
 from jobfleet.model.options.unique import ON_CONFLICT, SCOPES
 from jobfleet.model.similar import similar_function
 from jobfleet.web.dashboard import Dashboard
+from jobfleet.web.errors import refusal
 from jobfleet.web.route import BODY, Action, Data, Parameter, Values
 from jobfleet.web.safety.caller import Caller, Role
 
@@ -131,9 +132,16 @@ FIELDS: dict[str, Field] = {
 }
 
 
-async def enqueue(dashboard: Dashboard, values: Values, _caller: Caller) -> Data:
+async def enqueue(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
     """Enqueue a job; with an id, the same request again returns the same job."""
     body = values[BODY]
+    if body.get("on_conflict") == "replace" and not caller.role.permits(Role.OPERATOR):
+        raise refusal(
+            "forbidden",
+            f"on_conflict is 'replace', which cancels the job that holds the key: that needs the role {Role.OPERATOR}; "
+            f"{caller.name} is {caller.role}. Use 'existing' or 'raise'.",
+            field="on_conflict",
+        )
     receipt = await dashboard.fleet.submit_by_name(job_of(body), request_hash(body))
     return {
         "id": receipt.id,

@@ -115,6 +115,16 @@ class Entrance:
             raise refusal("cross-site", f"A proxy ends TLS here: set web_url = {origin[:100]!r}.")
         raise refusal("cross-site", "The request comes from a page of another origin.")
 
+    def check_stream(self, connection: HTTPConnection) -> None:
+        """Refuse a stream that a page of another site opens: it could not read it, but would take a place.
+
+        Raises:
+            Problem: The browser says that the request is from another site.
+        """
+        site = connection.headers.get("sec-fetch-site", "none")
+        if site not in ("same-origin", "none"):
+            raise refusal("cross-site", f"The request comes from another site (Sec-Fetch-Site: {site:.20}).")
+
     # ------------------------------------------------------------------------------------------ cookies
 
     @property
