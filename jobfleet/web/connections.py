@@ -7,6 +7,7 @@ import http
 from collections.abc import Callable
 from typing import Any
 
+import h11
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -15,8 +16,12 @@ from jobfleet.web.safety.guard import HEALTH
 
 HEADERS_WITHIN = 10.0
 """Seconds that the headers of a request may take to arrive; at most twice as long."""
+HEADERS_MOST = 32 * 1024
+"""Bytes of the line and the headers of a request."""
 MOST, OF_ADDRESS = 1000, 256
 """Connections at once, and those of an address that is not a trusted proxy."""
+PARTS_MOST = 2000
+"""Parts of a body; each costs as much time as a whole request, and a chunk may have a single byte."""
 SPARE = 32
 """Connections beyond that, which get an answer to a health check alone."""
 
@@ -92,6 +97,7 @@ class Protocol(H11Protocol):
 
     def __init__(self, *, connections: Connections, **named: Any) -> None:
         super().__init__(**named)
+        self.conn = _Bounded(h11.SERVER, HEADERS_MOST)
         self._connections = connections
         self.address: str = ""
         self.is_narrow: bool = False
@@ -117,12 +123,43 @@ class Protocol(H11Protocol):
             return
         self._watch = self.loop.call_later(HEADERS_WITHIN, self._look, state)
 
+    def send_400_response(self, msg: str) -> None:
+        """Answer an invalid request and close the connection; uvicorn fails if an answer has begun."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """End the watch."""
         self._connections.remove(self)
         if self._watch is not None:
             self._watch.cancel()
         super().connection_lost(exc)
+
+
+class _Bounded(h11.Connection):
+    """What reads requests; it takes a body of too many parts as an invalid request."""
+
+    _parts = 0
+
+    def next_event(self) -> type[h11.NEED_DATA | h11.PAUSED] | h11.Event:
+        """The next event, as in h11.
+
+        Raises:
+            h11.RemoteProtocolError: The bytes are not a request, or its body has too many parts.
+        """
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self._parts = 0
+        elif isinstance(event, h11.Data):
+            self._parts += 1
+        if self._parts > PARTS_MOST:
+            raise h11.RemoteProtocolError(f"A body may have {PARTS_MOST:,} parts.")
+        return event
 
 
 def _narrow(app: ASGIApp) -> ASGIApp:

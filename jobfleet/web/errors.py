@@ -88,7 +88,7 @@ OWN = {
     "unsupported-body": Row(415, "The body of the request is not of the expected type."),
     "invalid-request": Row(400, "A parameter is missing or wrong."),
     "too-many-requests": Row(429, "Too many requests; wait as Retry-After says."),
-    "locked-out": Row(429, "Too many logins of this name wait after failures; wait as Retry-After says."),
+    "locked-out": Row(429, "Too many logins wait, or those of this name after failures; wait as Retry-After says."),
     "access-unavailable": Row(503, "The dashboard cannot read its users and tokens; its log says why."),
     "too-many-streams": Row(503, "Too many pages are updated live, or too many of one user; reload later."),
     "internal": Row(500, "A fault of jobfleet; its log has the traceback."),

@@ -23,7 +23,6 @@ from jobfleet.web.safety.access import AccessFile
 from jobfleet.web.safety.entrance import Entrance, is_loopback
 
 KEEP_ALIVE, DRAIN = 15, 3
-HEADERS_MOST = 32 * 1024
 
 
 class _Server(uvicorn.Server):
@@ -109,7 +108,6 @@ def server_of(
     settings = uvicorn.Config(
         application, log_config=None, access_log=False, server_header=False, proxy_headers=False, lifespan="on",
         ws="none", http=protocol, timeout_keep_alive=KEEP_ALIVE, timeout_graceful_shutdown=DRAIN,
-        h11_max_incomplete_event_size=HEADERS_MOST,
     )  # fmt: skip
     return _Server(settings, close_streams)
 

@@ -151,7 +151,7 @@ def test_one_thread_at_a_time_looks(link_and_looks: tuple[SocketLink, Looks], ra
     answers: list[Any] = []
     first = threading.Thread(target=lambda: answers.extend(link.exchange([("BLPOP", "list", "0")])))
     first.start()
-    wait_until(lambda: blocked(raw), why="one blocks, and looks")
+    wait_until(lambda: blocked(raw) and link.busy_poll._turn.locked(), why="one blocks, and looks")
     assert link.exchange([("PING",)]) == [b"PONG"]
     others = Looks(link.pool.idle.pop())
     link.pool.idle.append(others)

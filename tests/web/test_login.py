@@ -14,7 +14,14 @@ from jobfleet.web.safety import lockout
 from jobfleet.web.safety.access import Access, AccessFile, User
 from jobfleet.web.safety.caller import Role
 from jobfleet.web.safety.lockout import Delays
-from jobfleet.web.safety.sessions import FREE, FREE_OF_MANY, HASHING_AT_ONCE, Sessions
+from jobfleet.web.safety.sessions import (
+    FREE,
+    FREE_OF_MANY,
+    HASHING_AT_ONCE,
+    QUEUED_MOST,
+    QUEUED_OF_ADDRESS,
+    Sessions,
+)
 from tests.web.conftest import PASSWORD
 from tests.web.site import Site, served
 
@@ -213,6 +220,26 @@ async def test_logins_at_the_same_time_evade_no_delay(
     codes = Counter(one.code for one in answers if isinstance(one, Problem))
     assert FREE <= codes["unauthenticated"] < FREE + HASHING_AT_ONCE
     assert codes["unauthenticated"] + codes["locked-out"] == len(tries)
+
+
+@pytest.mark.parametrize(("most", "addresses"), [(QUEUED_OF_ADDRESS, 1), (QUEUED_MOST, QUEUED_MOST + 30)])
+async def test_logins_that_wait_for_their_check_are_bounded(
+    sessions: Sessions, access: AccessFile, slept: list[float], most: int, addresses: int
+) -> None:
+    users = access.read()
+    tries = [
+        sessions.log_in(users, f"nobody{number}", "wrong", f"192.0.2.{number % addresses}")
+        for number in range(most + 30)
+    ]
+
+    answers = await asyncio.gather(*tries, return_exceptions=True)
+
+    assert Counter(one.code for one in answers if isinstance(one, Problem)) == {
+        "unauthenticated": most,
+        "locked-out": 30,
+    }
+    assert slept == []
+    assert await sessions.log_in(users, "viewer", PASSWORD, "198.51.100.1"), "the next one is looked at again"
 
 
 def test_names_and_addresses_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

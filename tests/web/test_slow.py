@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -11,6 +13,7 @@ import pytest
 from jobfleet import Fleet, Job
 from jobfleet.store.records import Grant
 from jobfleet.web.app import WebApp
+from jobfleet.web.connections import PARTS_MOST
 from jobfleet.web.live.hub import Hub
 from tests.cli.hand import Hand
 from tests.support.waiting import wait_until
@@ -50,6 +53,33 @@ def test_a_body_has_to_arrive(hasty: Site) -> None:
     with closing(connect(hasty)) as connection:
         connection.sendall(head + b"Content-Type: application/x-www-form-urlencoded\r\n\r\nname=")
         assert b" 400 " in connection.recv(65_536)
+
+
+CHUNKED = b"Host: 127.0.0.1\r\nSec-Fetch-Site: same-origin\r\nTransfer-Encoding: chunked\r\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [(b"/login", b" 400 "), (b"/nowhere", b" 404 ")], ids=["it is read", "it is not read"]
+)
+def test_a_body_in_too_many_parts_ends_the_connection(
+    site: Site, caplog: pytest.LogCaptureFixture, path: bytes, status: bytes
+) -> None:
+    head = b"POST " + path + b" HTTP/1.1\r\n" + CHUNKED + b"Content-Type: application/x-www-form-urlencoded\r\n\r\n"
+    with closing(connect(site)) as connection:
+        connection.sendall(head + b"1\r\na\r\n")
+        if status == b" 404 ":
+            assert status in connection.recv(65_536)
+        with contextlib.suppress(ConnectionError):  # the server closes while it is sent
+            connection.sendall(b"1\r\na\r\n" * 60_000)
+            answer = connection.recv(65_536)
+            assert status in answer or not answer
+        with contextlib.suppress(ConnectionError):
+            while connection.recv(65_536):
+                pass  # until it is closed
+    assert [one.getMessage() for one in caplog.records if one.levelno >= logging.ERROR] == []
+    with closing(connect(site)) as connection:
+        connection.sendall(head + b"1\r\na\r\n" * (PARTS_MOST - 1) + b"0\r\n\r\n")
+        assert b"400" not in connection.recv(65_536).split(b"\r\n")[0]
 
 
 def test_a_page_that_reads_nothing_loses_its_place(hasty: Site, fleet: Fleet, hand: Hand) -> None:

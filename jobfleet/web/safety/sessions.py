@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
 from jobfleet.clock import monotonic
@@ -20,6 +22,19 @@ WAITING_MOST = 5
 """Logins of a name from an address that are delayed at once."""
 HASHING_AT_ONCE = 2
 """Logins that are checked at once: each needs 32 MiB."""
+QUEUED_OF_ADDRESS, QUEUED_MOST = 20, 100
+"""Logins that may wait for that check, of an address and in all: without a limit, one client would delay all others."""
+
+
+@contextlib.contextmanager
+def _counted(counts: Counter[str], key: str) -> Iterator[None]:
+    counts[key] += 1
+    try:
+        yield
+    finally:
+        counts[key] -= 1
+        if not counts[key]:
+            del counts[key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +70,7 @@ class Sessions:
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._pairs, self._many = Delays(FREE), Delays(FREE_OF_MANY)
         self._waiting: Counter[str] = Counter()
+        self._queued: Counter[str] = Counter()
         self._hashing: asyncio.Semaphore | None = None
         self._nobody = ""
 
@@ -80,10 +96,9 @@ class Sessions:
 
     async def _checked(self, access: Access, name: str, password: str, address: str) -> User:
         """The user, if the password is right. Delays are looked at one by one, so that logins at once evade none."""
-        self._hashing = self._hashing or asyncio.Semaphore(HASHING_AT_ONCE)
         pair, many, has_waited = f"{address} {name}", (f"address {address}", f"name {name}"), False
         while True:
-            async with self._hashing:
+            async with self._turn(address):
                 delay = 0.0 if has_waited else max(self._pairs.of(pair), *map(self._many.of, many))
                 if not delay:
                     user = access.users.get(name)
@@ -97,17 +112,22 @@ class Sessions:
             await self._wait(pair, delay)
             has_waited = True
 
+    @contextlib.asynccontextmanager
+    async def _turn(self, address: str) -> AsyncIterator[None]:
+        """Wait until a password may be checked; refuse a login if too many wait."""
+        self._hashing = self._hashing or asyncio.Semaphore(HASHING_AT_ONCE)
+        if self._queued[address] >= QUEUED_OF_ADDRESS or self._queued.total() >= QUEUED_MOST:
+            raise refusal("locked-out", "Too many logins at once; try again in 2 s.", {"Retry-After": "2"})
+        with _counted(self._queued, address):
+            async with self._hashing:
+                yield
+
     async def _wait(self, pair: str, delay: float) -> None:
         if self._waiting[pair] >= WAITING_MOST:
             text = f"Too many failed logins; try again in {LONGEST_DELAY:.0f} s."
             raise refusal("locked-out", text, {"Retry-After": f"{LONGEST_DELAY:.0f}"})
-        self._waiting[pair] += 1
-        try:
+        with _counted(self._waiting, pair):
             await asyncio.sleep(delay)
-        finally:
-            self._waiting[pair] -= 1
-            if not self._waiting[pair]:
-                del self._waiting[pair]
 
     async def _is_right(self, user: User | None, password: str) -> bool:
         """Check a password in a thread; for a user that does not exist it takes as long."""
