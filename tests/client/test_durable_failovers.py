@@ -146,11 +146,11 @@ def test_a_failover_loses_no_confirmed_job(registry: Registry, how: str) -> None
                 group.sentinels[0].asked("SENTINEL", "FAILOVER", SERVICE)
             else:
                 old.pause()
-                heirs = [node.client() for node in group.nodes if node is not old]
-                wait_until(lambda: any(heir.role()[0] == b"master" for heir in heirs), timeout=30, why="one takes over")
+                heirs = [node for node in group.nodes if node is not old]
+                wait_until(lambda: any(heir.role == "master" for heir in heirs), timeout=30, why="one takes over")
                 old.resume()
             group.await_other_primary(old)
-            wait_until(lambda: old.client().role()[0] == b"slave", timeout=60, why="the old primary is demoted")
+            wait_until(lambda: old.role == "slave", timeout=60, why="the old primary is demoted")
             known = len(confirmed)
             wait_until(lambda: len(confirmed) >= known + AFTER, timeout=60, why="the new primary's jobs are confirmed")
         finally:
@@ -175,7 +175,7 @@ async def test_who_still_reaches_the_old_primary_is_confirmed_nothing_and_moves(
         group.sentinels[0].asked("SENTINEL", "FAILOVER", SERVICE)
         new = group.await_other_primary(old)
         assert first.durability == "replicated"
-        assert old.client().role()[0] == b"master"
+        assert old.role == "master"
         assert len(old.client().role()[2]) == 1  # one replica follows it still, and confirms
 
         with pytest.raises(DurabilityUncertain):  # by what the producer knows of the heirs

@@ -51,6 +51,7 @@ class Job:
     watched: bool = False
     withheld: bool = False
     signalled: bool = False
+    is_kept: bool = False
     has_waited: bool = False
     envelope: str = "envelope"
     line: str = ""
@@ -123,6 +124,8 @@ class Model:
         if verb == "move":
             self.end(job, "cancelled")
             return "s"
+        if verb == "expire" and job.has_waited:  # it has begun, so it goes on, whatever a reaper asks
+            verb = "release"
         if verb in ENDS:
             self.end(job, ENDS[verb], record=f"record {token}".encode())
             self.totals["run_us"] += 0 if verb == "expire" else 5
@@ -130,7 +133,7 @@ class Model:
         self.past.append((job.id, token))
         if verb == "wait":  # it has started, so it does not expire any more
             self.totals["suspended"] += 1
-            job.may_expire, job.has_waited = False, True
+            job.may_expire, job.is_kept, job.has_waited = False, True, True
         job.expiring = verb in UNCHARGED and job.may_expire and not job.tried
         job.tried = job.tried or verb not in UNCHARGED
         job.withheld = verb == "withhold" and self.is_function_paused
@@ -152,7 +155,7 @@ class Model:
         openly = self.of(*OPEN)
         keyed = {f"key {job.id[-3:]}": job.id for job in openly if job.fancy}
         assert ids_of(found, "job:") == {job.id for job in openly}
-        assert set(found.get("meta", {})) == {*keyed.values(), *(job.id for job in openly if job.has_waited)}
+        assert set(found.get("meta", {})) == {*keyed.values(), *(job.id for job in openly if job.is_kept)}
         assert {key: lock.partition(" ")[0] for key, lock in found.get("unique", {}).items()} == keyed
         assert set(found.get("tries", {})) == {job.id for job in openly if job.tried}
         assert set(found.get("expiry", {})) == {job.id for job in openly if job.expiring}

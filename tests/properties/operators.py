@@ -146,7 +146,7 @@ class Operators(Lane):
             assert self.unmoved(call) == ("f" if job.place in ENDED else "k")
             return
         assert self.run(call) == "s"
-        job.signalled = True
+        job.signalled = job.is_kept = True
         self.totals["signalled"] += 1
         if job.id in waits:
             assert self.scores(LANE.ready[job.band])[job.id] <= server_now(self.raw)

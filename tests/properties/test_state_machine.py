@@ -22,7 +22,7 @@ from jobfleet.store.call import Call
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.calls.lease import bury, claim, renew, tick
 from jobfleet.store.calls.log import Report, progress
-from jobfleet.store.calls.settle import STILL_EXPIRED, STILL_WAITING, expire, settle
+from jobfleet.store.calls.settle import KEEPS, STILL_EXPIRED, STILL_WAITING, expire, settle, with_kept
 from jobfleet.store.records import Entry
 from jobfleet.store.script import Script, load
 from jobfleet.store.server.target import target
@@ -137,7 +137,11 @@ class LaneMachine(Operators, RuleBasedStateMachine):
             return
         self.trips[job.child] += 1
         who: dict[str, Any] = {"child": job.child, "nonce": self.trips[job.child]} if by_child else {}
-        call: Call[Any] = settle(LANE, [item_of(verb, job.id, job.token)], **who)
+        item = item_of(verb, job.id, job.token)
+        if verb == "complete" and job.is_kept:  # the child cannot know of a signal
+            assert self.unmoved(settle(LANE, [item])).letters == KEEPS
+            item = with_kept(item)
+        call: Call[Any] = settle(LANE, [item], **who)
         assert self.run(call).letters == (letter := self.settled(job, verb))
         if again and by_child:
             assert self.unmoved(call).letters == letter
@@ -250,10 +254,12 @@ def play(redis_url: str, raw: redis.Redis) -> Iterator[Callable[..., None]]:
     store.close()
 
 
+@pytest.mark.timeout(0 if "JOBFLEET_MACHINE_EXAMPLES" in os.environ else 300)
 def test_no_history_breaks_an_invariant(play: Callable[..., None]) -> None:
     asked = os.environ.get("JOBFLEET_MACHINE_EXAMPLES")
 
-    play(int(asked or 15), derandomize=not asked)
+    phases = (Phase.generate, Phase.shrink) if asked else (Phase.generate,)
+    play(int(asked or 15), derandomize=not asked, phases=phases)
 
 
 @pytest.mark.timeout(600)  # how long the search takes depends on the machine

@@ -150,9 +150,7 @@ class SentinelServers:
         """Wait until another node is the primary and says so itself; return it."""
         wait_until(lambda: self.primary is not before, timeout=NEEDS, why="the Sentinels name another primary")
         found = self.primary
-        raw = found.client()
-        wait_until(lambda: raw.role()[0] == b"master", timeout=NEEDS, why="it is the primary")
-        raw.close()
+        wait_until(lambda: found.role == "master", timeout=NEEDS, why="it is the primary")
         return found
 
     def stop(self) -> None:

@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Self, cast
 
@@ -59,6 +60,13 @@ class RedisServer:
         client = redis.Redis.from_url(self.direct, protocol=2, decode_responses=False, **driver())
         self._clients.append(client)
         return client
+
+    @property
+    def role(self) -> str:
+        """What it says it is: `master` or `slave`; empty while it cuts its clients off, as with each change of role."""
+        with redis.Redis.from_url(self.direct, protocol=2, **driver()) as client, suppress(redis.ConnectionError):
+            return cast(list[bytes], client.role())[0].decode()
+        return ""
 
     def flush(self) -> None:
         """Delete everything: keys, scripts and functions; through a plain socket, because nearly each test does it."""
