@@ -20,7 +20,7 @@ from jobfleet.functions import default_fleet
 from jobfleet.functions.registry import Registry
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.server.target import target
-from tests.support import order, topologies, users
+from tests.support import dispositions, order, topologies, users
 from tests.support.fleet import Programs
 from tests.support.server import RedisServer
 
@@ -43,8 +43,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let each server of the tests be of the chosen kind."""
+    """Let each server of the tests be of the chosen kind, and let programs begin with all signals unblocked."""
     topologies.choose(config.getoption("--on"))
+    dispositions.hand_on_defaults()
 
 
 @pytest.hookimpl(trylast=True)  # after the options -k and -m have chosen
