@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +47,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Let each server of the tests be of the chosen kind, and let programs begin with all signals unblocked."""
     topologies.choose(config.getoption("--on"))
     dispositions.hand_on_defaults()
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Leave most cases of some tests to the slow run."""
+    order.leave_to_the_slow_run(item, item.session.stash.setdefault(order.CASES, Counter()))
 
 
 @pytest.hookimpl(trylast=True)  # after the options -k and -m have chosen

@@ -57,3 +57,9 @@ def test_the_quick_items_keep_their_order() -> None:
     kept = [item for item in ITEMS if not is_slow(item)]
 
     assert [item for item in in_order(ITEMS, 4) if not is_slow(item)] == kept
+
+
+@pytest.mark.parametrize("number", range(4))
+@pytest.mark.first(2)
+def test_the_cases_after_the_first_ones_are_slow(request: pytest.FixtureRequest, number: int) -> None:
+    assert (request.node.get_closest_marker("slow") is not None) == (number >= 2)

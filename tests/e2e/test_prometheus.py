@@ -79,6 +79,7 @@ def told(fleet: Fleet, up: Found) -> Answers:
     }
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("hosts", ["apart", "together"])
 def test_prometheus_answers_what_the_fleet_itself_says(
     programs: Programs, fleet: Fleet, tmp_path: Path, hosts: str

@@ -38,6 +38,7 @@ def there(elsewhere: RedisServer, tmp_path: Path) -> Iterator[Programs]:
         sys.stdout.write(programs.logs())
 
 
+@pytest.mark.first(3)
 def test_a_fleet_does_its_work(there: Programs, tmp_path: Path) -> None:
     flow = Flow("line")
     flow.chain(*[Job(f"part {number}", "hist.rest", (0.0,)) for number in range(3)])

@@ -12,6 +12,7 @@ from tests.support.scripts import run_script
 from tests.support.sql_server import NotInstalled
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_all_that_watches_a_fleet_agrees_though_parts_of_it_are_stopped_and_killed() -> None:
     tool("prometheus")

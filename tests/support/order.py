@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
+CASES = pytest.StashKey[Counter[str]]()
+"""How many cases of a test with the mark `first` were collected."""
 E2E = Path(__file__).parents[1] / "e2e"
 T = TypeVar("T")
+
+
+def leave_to_the_slow_run(item: pytest.Item, cases: Counter[str]) -> None:
+    """Mark a case as slow if as many cases of its test run in the gate as the mark `first` says.
+
+    Args:
+        item: The case.
+        cases: How many cases of each test came before.
+    """
+    mark = item.get_closest_marker("first")
+    if mark is None:
+        return
+    name = item.nodeid.partition("[")[0]
+    cases[name] += 1
+    if cases[name] > mark.args[0]:
+        item.add_marker("slow")
 
 
 def is_slow(item: pytest.Item) -> bool:
