@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.django import DJANGO_6
+from tests.support.each import each
 from tests.support.pages import DOCS, FILES, MOVES, PAGES, ROOT, SHELL, SHOWN, STEPS, Block, blocks_of, name_of
 from tests.support.reader import Reader
 
@@ -36,7 +37,7 @@ def test_every_block_of_a_page_runs_as_it_is_printed(page: Path, tmp_path: Path)
     assert reader.count == sum(block.is_run for block in blocks)
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=str)
+@each("block", BLOCKS)
 def test_a_block_names_its_file_or_is_typed_or_is_a_fragment_with_a_reason(block: Block) -> None:
     assert block.language in {*FILES, *SHELL, *SHOWN}, f"{block} has the language {block.language!r}"
     if block.reason is not None:
@@ -53,7 +54,7 @@ def test_few_blocks_are_fragments() -> None:
     assert len(fragments) < len(CODE) / 8
 
 
-@pytest.mark.parametrize("page", RUN, ids=name_of)
+@each("page", RUN, show=name_of)
 def test_a_page_serves_the_functions_that_it_decorates(page: Path) -> None:
     """A worker runs each function of a page, or a test does; a block that only defines one would show nothing."""
     blocks = [block for block in blocks_of(page) if block.is_run]
@@ -65,7 +66,7 @@ def test_a_page_serves_the_functions_that_it_decorates(page: Path) -> None:
             assert re.search(serving, typed), f"{block}: no command serves {module}"
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.parent != DOCS / "internals"], ids=name_of)
+@each("page", [page for page in PAGES if page.parent != DOCS / "internals"], show=name_of)
 def test_a_page_names_nothing_that_only_the_repository_has(page: Path) -> None:
     found = re.findall(r"(?<![\w.])workers[./]\w+", page.read_text())
 
