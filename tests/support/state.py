@@ -80,7 +80,7 @@ def exact(raw: redis.Redis, at: int | None = None) -> dict[str, Any]:
             if at is None:
                 pipe.pttl(name)
             else:
-                pipe.execute_command("PEXPIRETIME", name)
+                cast(Any, pipe).pexpiretime(name)  # its type takes no bytes
         facts = pipe.execute()
         if at is not None:
             facts[1::2] = [ends if ends < 0 else ends - at // 1000 for ends in facts[1::2]]
