@@ -142,8 +142,8 @@ async def enqueue(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
     if displaced and not caller.role.permits(Role.OPERATOR):
         raise refusal(
             "forbidden",
-            f"on_conflict is {body['on_conflict']!r}, which {displaced} the job that holds the key: that needs the role "
-            f"{Role.OPERATOR}; {caller.name} is {caller.role}. Use 'existing' or 'raise'.",
+            f"on_conflict is {body['on_conflict']!r}, which {displaced} the job that holds the key: that needs the "
+            f"role {Role.OPERATOR}; {caller.name} is {caller.role}. Use 'existing' or 'raise'.",
             field="on_conflict",
         )
     receipt = await dashboard.fleet.submit_by_name(job_of(body), request_hash(body))
