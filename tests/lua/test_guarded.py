@@ -37,7 +37,7 @@ SAFE_WHEN_LATE = {
     "follow": "whoever waits for a moved job waits for the other one; asked again it does so already",
     "gather": "a mark for each notice, which is taken in once",
     "keep_letters": "it names the entry of the letter that it copies",
-    "keep_parents": "it only makes lifetimes longer, and those of jobs that were blocked a moment ago",
+    "keep_parents": "it only makes lifetimes longer, and leaves jobs that have ended when it runs",
     "leave": "a worker's id is never used again",
     "ledger": "the first note on a fire stands",
     "listen": "a mark of a minute, which only asks for events",
