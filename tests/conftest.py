@@ -20,7 +20,7 @@ from jobfleet.functions import default_fleet
 from jobfleet.functions.registry import Registry
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.server.target import target
-from tests.support import order, tools, topologies, users
+from tests.support import tools, topologies, users
 from tests.support.fleet import Programs
 from tests.support.server import RedisServer
 
@@ -48,21 +48,9 @@ def pytest_configure(config: pytest.Config) -> None:
     topologies.choose(config.getoption("--on"))
 
 
-@pytest.hookimpl(trylast=True)  # after the options -k and -m have chosen
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip tests of what the topology does not have. Put those last whose tools are fetched first.
-
-    Begin with the slow tests if several processes share them.
-    """
+    """Skip tests of what the topology does not have."""
     topologies.skip_foreign(config.getoption("--on"), items)
-    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    late = {item for item in items if tools.is_late(item)}
-    if processes > 1:
-        items[:] = order.ordered(
-            items, processes, is_slow=order.is_slow, file_of=order.file_of, is_late=late.__contains__
-        )
-    elif late:
-        items.sort(key=late.__contains__)
 
 
 def pytest_collection_finish() -> None:

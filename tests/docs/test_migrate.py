@@ -67,6 +67,7 @@ def test_a_page_installs_what_its_test_runs(name: str) -> None:
 
 
 @tool("peers")
+@tool("peers")
 def test_arq_and_jobfleet_want_different_clients_of_redis_and_so_two_environments() -> None:
     """If this fails because arq takes a newer client, its page may print one environment again."""
     (arq,) = distributions(name="arq", path=[str(one) for one in TOOLS.glob("arq/lib/python3*/site-packages")])

@@ -18,7 +18,7 @@ RUN = [page for page in PAGES if page not in {*MOVES, *STEPS} and any(block.is_r
 FRAGMENTS_MAX = 20
 SLOW = {"flask.md", "jupyter.md", "litestar.md", "loguru.md"}
 """Pages that the gate leaves out: `tests/contrib` runs what is theirs alone, and pages like them are run."""
-MARKS = {"django.md": tool("django"), **dict.fromkeys(SLOW, pytest.mark.slow)}
+MARKS = {"django.md": tool("django"), "http-api.md": tool("node"), **dict.fromkeys(SLOW, pytest.mark.slow)}
 FOLLOWED = [pytest.param(page, marks=MARKS.get(page.name, ())) for page in RUN]
 
 

@@ -18,8 +18,11 @@ from jobfleet.web.safety.caller import Role
 from tests.cli.hand import Hand
 from tests.support.pages import DOCS, blocks_of
 from tests.support.server import RedisServer
+from tests.support.tools import tool
 from tests.support.waiting import wait_until
 from tests.web.site import served
+
+pytestmark = tool("node")
 
 
 def ship(order: int) -> str:

@@ -19,7 +19,6 @@ from jobfleet.store.aio import AsyncStore
 from tests.support import mariadb
 from tests.support.mariadb import MariaDb
 from tests.support.postgres import Postgres
-from tests.support.tools import tool
 
 DATABASES = ("sqlite", "postgresql", "mariadb")
 Make = Callable[..., Outbox]
@@ -49,7 +48,7 @@ def database(request: pytest.FixtureRequest, kind: str, folder: Path) -> str:
     return url
 
 
-@pytest.fixture(params=[pytest.param(kind, marks=() if kind == "sqlite" else tool(kind)) for kind in DATABASES])
+@pytest.fixture(params=DATABASES)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a database of each kind, with the table."""
     return database(request, request.param, tmp_path)

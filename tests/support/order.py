@@ -32,7 +32,7 @@ def ordered(
     file_of: Callable[[T], object],
     is_late: Callable[[T], bool],
 ) -> list[T]:
-    """Return the items in as many equal parts as there are processes, each with its slow items first, its late ones last.
+    """Return the items in as many equal parts as there are processes, each with its slow items first, late ones last.
 
     `--dist worksteal` gives each process one part. A process without work gets the end of another part. If slow items
     were at the end, a few of them would remain while most processes have nothing to do.

@@ -6,6 +6,7 @@ Tests of a missing tool run last, wait until it is settled, and are skipped with
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
 import threading
@@ -18,9 +19,13 @@ from typing import Any
 
 import pytest
 
+from tests.support import order
+
 SCRIPT = Path(__file__).parents[2] / "scripts" / "tools"
-FIXTURES = {"postgres": "postgresql", "postgres_url": "postgresql", "maria": "mariadb"}
+FIXTURES = {"postgres": "postgresql", "postgres_url": "postgresql", "maria": "mariadb", "services": "compose"}
 """The tools of fixtures that are in many tests."""
+KINDS = {"postgres": "postgresql", "postgresql": "postgresql", "maria": "mariadb", "mariadb": "mariadb"}
+"""The tools of parameters: tests that run on several databases ask for a fixture by the name of one."""
 PATIENCE_S = 1800.0
 tool: Callable[..., pytest.MarkDecorator] = pytest.mark.tool
 _known: list[Tools] = []
@@ -33,7 +38,11 @@ class NotInstalled(Exception):
 def needed(item: pytest.Item) -> set[str]:
     """The tools of a test."""
     marked = {name for mark in item.iter_markers("tool") for name in mark.args}
-    return marked | {FIXTURES[name] for name in getattr(item, "fixturenames", ()) if name in FIXTURES}
+    fixtures = {FIXTURES[name] for name in getattr(item, "fixturenames", ()) if name in FIXTURES}
+    if not isinstance(item, pytest.Function) or not hasattr(item, "callspec"):
+        return marked | fixtures
+    kinds = {KINDS[one] for one in item.callspec.params.values() if isinstance(one, str) and one in KINDS}
+    return marked | fixtures | kinds
 
 
 def is_late(item: pytest.Item) -> bool:
@@ -77,6 +86,18 @@ class Tools:
     def pytest_configure_node(self, node: Any) -> None:
         """Tell a process what is missing, before it collects: all must choose the same tests in the same order."""
         node.workerinput |= {"missing": sorted(self.missing), "report": str(self._report)}
+
+    @pytest.hookimpl(trylast=True)  # after the options -k and -m have chosen
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Begin with the slow tests if several processes share them; end with those whose tools are fetched first."""
+        late = {item for item in items if is_late(item)}
+        processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+        if processes > 1:
+            items[:] = order.ordered(
+                items, processes, is_slow=order.is_slow, file_of=order.file_of, is_late=late.__contains__
+            )
+        elif late:
+            items.sort(key=late.__contains__)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Begin to fetch what the chosen tests need."""
@@ -127,6 +148,8 @@ class Tools:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> Generator[None]:
         """List what was not tested for want of a tool, and the remedy."""
         yield
+        if self._folder is None:
+            return
         skipped = terminalreporter.stats.get("skipped", [])
         counts = Counter(
             name for one in skipped for key, names in one.user_properties if key == "lacks" for name in names
