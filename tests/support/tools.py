@@ -159,11 +159,10 @@ class Tools:
         listed = subprocess.run([self._script, "--list"], stdout=subprocess.PIPE, text=True, check=True).stdout
         terminalreporter.section("not tested here")
         for line in listed.splitlines():
-            name, packages, _, purpose = line.split("|")
+            name, remedy, _, purpose = line.split("|")
             if count := counts[name]:
-                remedy = "see .venv/tools.log" if packages == "-" else f"Debian: sudo apt-get install {packages}"
                 tests = f"{count} {'test needs' if count == 1 else 'tests need'}"
-                terminalreporter.write_line(f"{tests} {name} ({purpose}). {remedy}")
+                terminalreporter.write_line(f"{tests} {name} ({purpose}): {remedy}")
 
     def pytest_sessionfinish(self) -> None:
         """Let a fetch end after the tool at hand if the run has ended before."""
