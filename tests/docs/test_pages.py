@@ -11,6 +11,7 @@ from tests.support.django import DJANGO_6
 from tests.support.each import each
 from tests.support.pages import DOCS, FILES, MOVES, PAGES, ROOT, SHELL, SHOWN, STEPS, Block, blocks_of, name_of
 from tests.support.reader import Reader
+from tests.support.tools import tool
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 CODE = [block for block in BLOCKS if block.is_code]
@@ -18,7 +19,8 @@ RUN = [page for page in PAGES if page not in {*MOVES, *STEPS} and any(block.is_r
 FRAGMENTS_MAX = 20
 SLOW = {"flask.md", "jupyter.md", "litestar.md", "loguru.md"}
 """Pages that the gate leaves out: `tests/contrib` runs what is theirs alone, and pages like them are run."""
-FOLLOWED = [pytest.param(page, marks=pytest.mark.slow) if page.name in SLOW else page for page in RUN]
+MARKS = {"django.md": tool("django"), "http-api.md": tool("node"), **dict.fromkeys(SLOW, pytest.mark.slow)}
+FOLLOWED = [pytest.param(page, marks=MARKS.get(page.name, ())) for page in RUN]
 
 
 @pytest.mark.timeout(400)  # a page starts up to twenty processes, on a machine that may be busy
@@ -28,8 +30,6 @@ def test_every_block_of_a_page_runs_as_it_is_printed(page: Path, tmp_path: Path)
     programs = None
     if page.name == "django.md":  # Django's Tasks need a later Python
         programs = DJANGO_6.parent
-        if not DJANGO_6.exists():
-            pytest.skip("there is no Django 6: scripts/tools django")
 
     with Reader(tmp_path, blocks, programs, {} if programs is None else {"PYTHONPATH": str(ROOT)}) as reader:
         reader.follow()

@@ -13,15 +13,18 @@ from jobfleet.operations.doctor.findings import Level
 from tests.support import topologies
 from tests.support.fleet import LONG, Programs, settle_all
 from tests.support.server import RedisServer
+from tests.support.tools import tool
 
-ELSEWHERE = [name for name in topologies.TOPOLOGIES if name != "here"]
+ELSEWHERE = [
+    pytest.param(name, marks=tool(topologies.tool_of(name)) if topologies.tool_of(name) else ())
+    for name in topologies.TOPOLOGIES
+    if name != "here"
+]
 
 
 @pytest.fixture(params=ELSEWHERE)
 def elsewhere(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisServer]:
     """A server of one topology, for this test alone."""
-    if reason := topologies.missing(request.param):
-        pytest.skip(reason)
     for variable, value in topologies.variables(request.param).items():
         monkeypatch.setenv(variable, value)
     with topologies.started(request.param) as server:
