@@ -184,6 +184,8 @@ class SimLoop(asyncio.BaseEventLoop):
         self._tasks = 0
         self._turns = 0
         self._graveyard: list[Any] = []
+        self._timers: list[tuple[float, int, Any]] = []
+        self._timed = 0
         self.set_task_factory(self._make_task)
         self.set_exception_handler(self._failed)
 
@@ -214,21 +216,19 @@ class SimLoop(asyncio.BaseEventLoop):
     # --- what runs -------------------------------------------------------------------------------
 
     def _run_once(self) -> None:
-        loop: Any = self  # asyncio's own queues have no public names
-        ready, scheduled = loop._ready, loop._scheduled
-        while scheduled and scheduled[0]._cancelled:
-            heapq.heappop(scheduled)._scheduled = False
+        ready, timers = self._ready, self._timers  # type: ignore[attr-defined]  # asyncio's queue has no public name
+        while timers and timers[0][2]._cancelled:
+            heapq.heappop(timers)
         if not ready:
-            if not scheduled:
+            if not timers:
                 raise StalledError("nothing is ready and nothing is due, but somebody still waits")
-            self._go(scheduled[0]._when)
+            self._go(timers[0][0])
         self._turns += 1
         if self._turns > MOST_TURNS:
-            raise StalledError(f"time stands still at {self.us} µs: somebody spins: {list(ready)[:4]} {scheduled[:2]}")
+            raise StalledError(f"time stands still at {self.us} µs: somebody spins: {list(ready)[:4]}")
         now = self.us / 1e6
-        while scheduled and scheduled[0]._when <= now:
-            handle = heapq.heappop(scheduled)
-            handle._scheduled = False
+        while timers and timers[0][0] <= now:
+            handle = heapq.heappop(timers)[2]
             if not handle._cancelled:
                 ready.append(handle)
         for _ in range(len(ready)):
@@ -243,7 +243,7 @@ class SimLoop(asyncio.BaseEventLoop):
             handle._run()
 
     def _go(self, when: float) -> None:
-        us = -int(-when * 1e6 // 1)
+        us = int(when * 1e6)
         while us / 1e6 < when:
             us += 1
         if us > self.us:
@@ -265,7 +265,7 @@ class SimLoop(asyncio.BaseEventLoop):
         self.is_over = True
         loop: Any = self
         loop._ready.clear()
-        loop._scheduled.clear()
+        self._timers.clear()
         tasks = sorted({*asyncio.all_tasks(self), *self._graveyard}, key=lambda task: task.number)
         self._graveyard.clear()
         for task in tasks:
@@ -312,6 +312,11 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> asyncio.TimerHandle:
         """Call a callback at a time; never at the end of a run."""
-        if self.is_over:
-            return asyncio.TimerHandle(when, callback, args, self, context)
-        return super().call_at(when, callback, *args, context=context)
+        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        if not self.is_over:
+            self._timed += 1
+            heapq.heappush(self._timers, (when, self._timed, handle))
+        return handle
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """Nothing: a cancelled timer goes when it is due."""

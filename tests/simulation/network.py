@@ -199,7 +199,11 @@ class Network:
     def _hits(self, fault: Armed, connection: Connection, commands: Sequence[Command]) -> bool:
         if fault.count <= 0 or (fault.actor and fault.actor != connection.machine):
             return False
-        if not fault.script and not fault.block and any(command[0] in ("BZPOPMIN", "SUBSCRIBE") for command in commands):
+        if (
+            not fault.script
+            and not fault.block
+            and any(command[0] in ("BZPOPMIN", "SUBSCRIBE") for command in commands)
+        ):
             return False
         if fault.script and all(self.server.name_of(command) != fault.script for command in commands):
             return False
@@ -256,9 +260,7 @@ class Network:
 
     def _execute(self, connection: Connection, commands: Sequence[Command], how: str = "") -> list[Any]:
         replies, names = self.server.execute(commands)
-        keys = " ".join(
-            f"{name}:{_word(reply)}" for name, reply in zip(names, replies, strict=True)
-        )
+        keys = " ".join(f"{name}:{_word(reply)}" for name, reply in zip(names, replies, strict=True))
         told = zlib.crc32(repr((commands, replies)).encode())
         self._note(f"{connection.process.name} {how}{keys} {told:08x}")
         self._wake_blocked()
