@@ -150,6 +150,13 @@ PROCESS: ContextVar[Process | None] = ContextVar("PROCESS", default=None)
 """The process whose code runs."""
 
 
+def _owned(context: Context) -> Context:
+    """Give an empty context, in which the product runs what belongs to no job, to the process whose code runs."""
+    if PROCESS not in context:
+        context.run(PROCESS.set, PROCESS.get())
+    return context
+
+
 class SimTask(asyncio.Task[Any]):
     """A task whose hash is its number, so that sets of tasks have the same order in each run."""
 
@@ -199,8 +206,10 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def _make_task(self, _: Any, coro: Any, context: Context | None = None, **options: Any) -> SimTask:
         self._tasks += 1
-        process = PROCESS.get() if context is None else context.get(PROCESS)
-        if context is not None:
+        if context is None:
+            process = PROCESS.get()
+        else:
+            process = _owned(context).get(PROCESS)
             options["context"] = context
         return SimTask(coro, loop=self, number=self._tasks, process=process, **options)
 
@@ -303,7 +312,7 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:
         """Call a callback in the next turn; nothing any more at the end of a run."""
-        handle = asyncio.Handle(callback, args, self, context)
+        handle = asyncio.Handle(callback, args, self, None if context is None else _owned(context))
         if not self.is_over:
             self._ready.append(handle)  # type: ignore[attr-defined]  # asyncio's own queue has no public name
         return handle
@@ -312,7 +321,7 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> asyncio.TimerHandle:
         """Call a callback at a time; never at the end of a run."""
-        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        handle = asyncio.TimerHandle(when, callback, args, self, None if context is None else _owned(context))
         if not self.is_over:
             self._timed += 1
             heapq.heappush(self._timers, (when, self._timed, handle))

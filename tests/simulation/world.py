@@ -76,11 +76,12 @@ class World:
         plan: What happens.
         loop: The loop.
         dice: The dice of the simulator.
-        outside: The machine of the simulator itself.
+        trace: Gets the lines.
+        quiet_for: Seconds in which nothing may be open before the end.
     """
 
-    def __init__(self, plan: Plan, loop: SimLoop, dice: Any, trace: list[str]) -> None:
-        self.plan, self.loop = plan, loop
+    def __init__(self, plan: Plan, loop: SimLoop, dice: Any, trace: list[str], quiet_for: float) -> None:
+        self.plan, self.loop, self._quiet_for = plan, loop, quiet_for
         self.trace = trace
         self.network = Network(loop, dice, self.note)
         self.machines = Machines(loop, dice)
@@ -224,7 +225,7 @@ class World:
             await asyncio.sleep(LOOK_EVERY)
             if self._pending or self._open():
                 quiet_since = self.loop.us
-            elif self.loop.us - quiet_since >= QUIET_FOR * 1e6:
+            elif self.loop.us - quiet_since >= self._quiet_for * 1e6:
                 self.is_quiet = True
                 break
 
@@ -282,7 +283,11 @@ class World:
 
 
 def simulate(
-    plan: Plan, *, mutants: Mapping[str, Script | str] | None = None, observer: Observer | None = None
+    plan: Plan,
+    *,
+    mutants: Mapping[str, Script | str] | None = None,
+    observer: Observer | None = None,
+    quiet_for: float = QUIET_FOR,
 ) -> Outcome:
     """Run a plan to its end.
 
@@ -290,6 +295,7 @@ def simulate(
         plan: What happens.
         mutants: Scripts, or texts of scripts, that replace those of a name.
         observer: Called after each script.
+        quiet_for: Seconds in which nothing may be open before the end.
 
     Raises:
         AssertionError: The simulator, or code of the product outside its error handling, has failed.
@@ -304,7 +310,7 @@ def simulate(
     gc.disable()
     try:
         with logs, reality.replaced(clocks, plan.seed) as dice:
-            world = World(plan, loop, dice, trace)
+            world = World(plan, loop, dice, trace, quiet_for)
             world.server = Server(Texts(mutants or {}), lambda: loop.us, observer, world.network.publish)
             world.server.keeps_log = any(step.args.get("lost") for step in plan.steps)
             world.server.every(COLLECTED_EVERY, gc.collect)
