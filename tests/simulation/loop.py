@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import signal
+import warnings
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -277,10 +278,11 @@ class SimLoop(asyncio.BaseEventLoop):
         self._timers.clear()
         tasks = sorted({*asyncio.all_tasks(self), *self._graveyard}, key=lambda task: task.number)
         self._graveyard.clear()
-        for task in tasks:
-            task._log_destroy_pending = False
-            with suppress(BaseException):  # a `finally` that awaits
-                task.get_coro().close()
+        with warnings.catch_warnings(action="ignore"):
+            for task in tasks:
+                task._log_destroy_pending = False
+                with suppress(BaseException):  # a `finally` that awaits
+                    task.get_coro().close()
 
     # --- what an operating system offers -----------------------------------------------------------
 

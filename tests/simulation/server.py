@@ -129,8 +129,13 @@ end
 return false
 """
 POP_SHA = hashlib.sha1(POP, usedforsecurity=False).hexdigest()
+ANYWAY = b"""\
+#!lua flags=allow-oom
+return redis.call(unpack(ARGV))
+"""
+ANYWAY_SHA = hashlib.sha1(ANYWAY, usedforsecurity=False).hexdigest()
 SWEEP_SHA = hashlib.sha1(SWEEP, usedforsecurity=False).hexdigest()
-OWN: list[Command] = [("SCRIPT", "LOAD", SWEEP), ("SCRIPT", "LOAD", POP)]
+OWN: list[Command] = [("SCRIPT", "LOAD", SWEEP), ("SCRIPT", "LOAD", POP), ("SCRIPT", "LOAD", ANYWAY)]
 HEARD = ("LPOP", PREFIX + "heard", 1000)
 PLAIN = frozenset(("EXISTS", "GET", "MGET", "HGETALL", "HGET", "ZRANGE", "ZCARD", "SCRIPT", "XRANGE", "TYPE", "STRLEN"))
 """Commands that stores send as they are, and that do not depend on time."""
@@ -353,7 +358,7 @@ class Server:
 
     def listened(self, channel: str, count: int) -> None:
         """Set how many connections are subscribed to a channel."""
-        self._raw([("HSET", PREFIX + "heard-by", channel, count)])
+        self._raw([("EVALSHA", ANYWAY_SHA, 0, "HSET", PREFIX + "heard-by", channel, count)])
 
     # --- faults ----------------------------------------------------------------------------------
 

@@ -22,8 +22,6 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import redis
-
 from jobfleet.config import JobConfig
 from jobfleet.fleet.aio import AsyncFleet
 from jobfleet.functions.context import JobContext
@@ -320,7 +318,7 @@ def simulate(
             try:
                 with world.machines.replaced(world.network):
                     loop.run_until_complete(world.main())
-                state = _state(world.server)
+                state, ends = _state(world.server)
                 exchanges = world.server.exchanges
             finally:
                 _end(loop, world.server)
@@ -331,13 +329,22 @@ def simulate(
         raise AssertionError(f"seed {plan.seed}: {loop.broken[0]!r}") from loop.broken[0]
     return Outcome(
         trace, [run.made() for run in world.runs], world.acknowledged, state, us, real_seconds() - began, exchanges,
-        world.is_quiet, logs.lines,
+        world.is_quiet, logs.lines, ends,
     )  # fmt: skip
 
 
-def _state(server: Server) -> dict[str, Any]:
-    client: redis.Redis = server.raw_client()
-    return {name: value for name, value in exact(client).items() if not name.startswith(PREFIX)}
+def _state(server: Server) -> tuple[dict[str, Any], dict[str, int | None]]:
+    """The whole state, and the virtual seconds after which each key ends."""
+    client: Any = server.raw_client()
+    state = {name: value for name, value in exact(client).items() if not name.startswith(PREFIX)}
+    now_ms = server.us() // 1000
+    ends = {}
+    for name in state:
+        at_ms = client.pexpiretime(name.encode())
+        ends[name] = None if at_ms < 0 else max(0, -(-(at_ms - now_ms) // 1000))
+        if isinstance(state[name], tuple):  # the server has counted from its own clock
+            state[name] = (state[name][0], ends[name])
+    return state, ends
 
 
 def _end(loop: SimLoop, server: Server) -> None:
