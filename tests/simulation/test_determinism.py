@@ -17,7 +17,7 @@ from tests.simulation.world import simulate
 from tests.support.fleet import ROOT
 
 SECOND = 1_000_000
-PLANS = 12
+PLANS = 8
 LENGTH = 12 * SECOND
 ACTS: tuple[list[list[Any]], ...] = (
     [["sleep", 0.3], ["effect", "x"]],

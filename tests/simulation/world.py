@@ -304,8 +304,8 @@ def simulate(
     loop = SimLoop(lambda line: trace.append(f"{loop.us} {line}"))
     clocks = reality.Clocks(loop, Machine(loop, "world"))
     logs = _Logs(loop, trace)
-    gc.collect()
     gc.disable()
+    gc.freeze()  # what was there before is not looked at by the collections of the run
     try:
         with logs, reality.replaced(clocks, plan.seed) as dice:
             world = World(plan, loop, dice, trace, quiet_for)
@@ -324,6 +324,7 @@ def simulate(
                 _end(loop, world.server)
             us = loop.us
     finally:
+        gc.unfreeze()
         gc.enable()
     if loop.broken:
         raise AssertionError(f"seed {plan.seed}: {loop.broken[0]!r}") from loop.broken[0]
@@ -339,8 +340,11 @@ def _state(server: Server) -> tuple[dict[str, Any], dict[str, int | None]]:
     state = {name: value for name, value in exact(client).items() if not name.startswith(PREFIX)}
     now_ms = server.us() // 1000
     ends = {}
-    for name in state:
-        at_ms = client.pexpiretime(name.encode())
+    with client.pipeline(transaction=False) as pipe:
+        for name in state:
+            pipe.pexpiretime(name.encode())
+        times = pipe.execute()
+    for name, at_ms in zip(state, times, strict=True):
         ends[name] = None if at_ms < 0 else max(0, -(-(at_ms - now_ms) // 1000))
         if isinstance(state[name], tuple):  # the server has counted from its own clock
             state[name] = (state[name][0], ends[name])
