@@ -62,6 +62,30 @@ local redis = (function(real)
         end
       end
       return call('SET', key, value, unpack(words, 1, n))
+    elseif name == 'MSETEX' then
+      local words, n = {value, ...}, select('#', ...) + 1
+      local at = format('%.0f', floor(now() / 1000) + floor(tonumber(words[n])))
+      words[n - 1], words[n] = 'PXAT', at
+      for i = 1, 2 * tonumber(key), 2 do real.call('ZADD', 'sim:ends', at, words[i]) end
+      return call('MSETEX', key, unpack(words, 1, n))
+    elseif name == 'RENAME' then
+      local reply = call('RENAME', key, value)
+      local at = real.call('PEXPIRETIME', value)
+      if at > 0 then real.call('ZADD', 'sim:ends', at, value) end
+      return reply
+    elseif name == 'HRANDFIELD' then
+      local step = select(1, ...) == 'WITHVALUES' and 2 or 1
+      local all, found = real.call(step == 2 and 'HGETALL' or 'HKEYS', key), {}
+      local most = math.min(math.abs(tonumber(value)), #all / step)
+      local first = #all > 0 and floor(now() / 1000) % (#all / step) or 0
+      for i = 0, most * step - 1 do found[i + 1] = all[(first * step + i) % #all + 1] end
+      return found
+    elseif name == 'PUBSUB' then
+      local reply, channels = {}, {value, ...}
+      for i, channel in ipairs(channels) do
+        reply[2 * i - 1], reply[2 * i] = channel, tonumber(real.call('HGET', 'sim:heard-by', channel) or 0)
+      end
+      return reply
     elseif name == 'XADD' then
       local words, n = {value, ...}, select('#', ...) + 1
       for i = 1, n do
@@ -82,6 +106,7 @@ local redis = (function(real)
   end
   local is_special = {
     TIME = 1, PEXPIRE = 1, EXPIRE = 1, PTTL = 1, TTL = 1, SET = 1, XADD = 1, PUBLISH = 1, INFO = 1,
+    MSETEX = 1, RENAME = 1, HRANDFIELD = 1, PUBSUB = 1,
   }
   return {
     call = function(name, ...)

@@ -28,7 +28,7 @@ from jobfleet.functions.context import JobContext
 from jobfleet.store.script import Script
 from jobfleet.store.server.target import target_of
 from tests.simulation import jobs, machines, reality
-from tests.simulation.loop import PROCESS, Machine, Process, SimLoop
+from tests.simulation.loop import PROCESS, START_US, Machine, Process, SimLoop
 from tests.simulation.machines import Machines
 from tests.simulation.network import Network
 from tests.simulation.plan import FAULTS, Outcome, Plan, Run, Step
@@ -75,11 +75,12 @@ class World:
         loop: The loop.
         dice: The dice of the simulator.
         trace: Gets the lines.
-        quiet_for: Seconds in which nothing may be open before the end.
+        quiet: Seconds in which nothing may be open before the end, and at most.
     """
 
-    def __init__(self, plan: Plan, loop: SimLoop, dice: Any, trace: list[str], quiet_for: float) -> None:
-        self.plan, self.loop, self._quiet_for = plan, loop, quiet_for
+    def __init__(self, plan: Plan, loop: SimLoop, dice: Any, trace: list[str], quiet: tuple[float, float]) -> None:
+        self.plan, self.loop = plan, loop
+        self._quiet_for, self._quiet_most = quiet
         self.trace = trace
         self.network = Network(loop, dice, self.note)
         self.machines = Machines(loop, dice)
@@ -219,7 +220,7 @@ class World:
             await asyncio.sleep(min(1.0, (self.plan.ends_us - self.loop.us) / 1e6))
         self._heal()
         quiet_since = began = self.loop.us
-        while self.loop.us - began < QUIET_MOST * 1e6:
+        while self.loop.us - began < self._quiet_most * 1e6:
             await asyncio.sleep(LOOK_EVERY)
             if self._pending or self._open():
                 quiet_since = self.loop.us
@@ -286,6 +287,7 @@ def simulate(
     mutants: Mapping[str, Script | str] | None = None,
     observer: Observer | None = None,
     quiet_for: float = QUIET_FOR,
+    quiet_most: float = QUIET_MOST,
 ) -> Outcome:
     """Run a plan to its end.
 
@@ -294,6 +296,7 @@ def simulate(
         mutants: Scripts, or texts of scripts, that replace those of a name.
         observer: Called after each script.
         quiet_for: Seconds in which nothing may be open before the end.
+        quiet_most: Seconds after which the run ends though something is open.
 
     Raises:
         AssertionError: The simulator, or code of the product outside its error handling, has failed.
@@ -308,7 +311,7 @@ def simulate(
     gc.freeze()  # what was there before is not looked at by the collections of the run
     try:
         with logs, reality.replaced(clocks, plan.seed) as dice:
-            world = World(plan, loop, dice, trace, quiet_for)
+            world = World(plan, loop, dice, trace, (quiet_for, quiet_most))
             world.server = Server(Texts(mutants or {}), lambda: loop.us, observer, world.network.publish)
             world.server.keeps_log = any(step.args.get("lost") for step in plan.steps)
             world.server.every(COLLECTED_EVERY, gc.collect)
@@ -345,6 +348,8 @@ def _state(server: Server) -> tuple[dict[str, Any], dict[str, int | None]]:
             pipe.pexpiretime(name.encode())
         times = pipe.execute()
     for name, at_ms in zip(state, times, strict=True):
+        if 0 <= at_ms < START_US // 1000:
+            raise AssertionError(f"the key {name} ends by the clock of the server")
         ends[name] = None if at_ms < 0 else max(0, -(-(at_ms - now_ms) // 1000))
         if isinstance(state[name], tuple):  # the server has counted from its own clock
             state[name] = (state[name][0], ends[name])
