@@ -1,6 +1,6 @@
 """The network of a simulated run: connections between processes and the server, and what goes wrong with them.
 
-A connection stands in for redis-py's, below the product's pools, links and channels. A request travels, is executed in
+A connection replaces that of redis-py, below the product's pools, links and channels. A request travels, is executed in
 one moment, and its reply travels back. What is on the way does not belong to the process that has sent it: it arrives
 also when that process has died.
 """
@@ -81,11 +81,11 @@ class Connection:
         """Send a command."""
         self._network.send(self, [command])
 
-    async def send_packed_command(self, commands: Sequence[Command], check_health: bool = True) -> None:  # noqa: ARG002
+    async def send_packed_command(self, commands: Sequence[Command], check_health: bool = True) -> None:
         """Send commands; the network patches `packed`, so they are not encoded."""
         self._network.send(self, commands)
 
-    async def read_response(self, disable_decoding: bool = False, disconnect_on_error: bool = True) -> Any:  # noqa: ARG002
+    async def read_response(self, disable_decoding: bool = False, disconnect_on_error: bool = True) -> Any:
         """Return the next reply."""
         while not self.inbox:
             if not self.is_open:
@@ -97,7 +97,7 @@ class Connection:
             raise reply
         return reply
 
-    async def disconnect(self, nowait: bool = False) -> None:  # noqa: ARG002
+    async def disconnect(self, nowait: bool = False) -> None:
         """Close it."""
         self._network.closed_by_client(self)
 
@@ -268,8 +268,8 @@ class Network:
     def _execute(self, connection: Connection, commands: Sequence[Command], how: str = "") -> list[Any]:
         replies, names = self.server.execute(commands)
         keys = " ".join(f"{name}:{_word(reply)}" for name, reply in zip(names, replies, strict=True))
-        told = zlib.crc32(repr((commands, replies)).encode())
-        self._note(f"{connection.process.name} {how}{keys} {told:08x}")
+        digest = zlib.crc32(repr((commands, replies)).encode())
+        self._note(f"{connection.process.name} {how}{keys} {digest:08x}")
         self._wake_blocked()
         return replies
 
@@ -361,7 +361,7 @@ class Network:
         self._subscribed.clear()
 
     def partition(self, machine: str, direction: str = "both") -> None:
-        """Cut a machine off from the server; nobody is told."""
+        """Cut a machine off from the server; nobody is notified."""
         self.cut[machine] = direction
 
     def mend(self, machine: str, *, is_reset: bool) -> None:

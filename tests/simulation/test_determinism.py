@@ -1,6 +1,6 @@
-"""Equal plans give equal traces: twice in one process, and in two processes with other hashes of texts.
+"""Equal plans give equal traces: twice in one process, and in two processes with other hashes.
 
-``python -m tests.simulation.test_determinism 100`` prints a line per plan; compare those of two runs, or of two Pythons.
+``python -m tests.simulation.test_determinism 100`` prints a line per plan; compare those of two runs, or two Pythons.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _fault(dice: random.Random) -> list[Step]:
             return [Step(at, "server", verb, {})]
 
 
-def told(outcome: Outcome) -> str:
+def digest(outcome: Outcome) -> str:
     """A hash of all that an outcome says, except the real time."""
     text = repr((outcome.trace, outcome.runs, outcome.acknowledged, outcome.state, outcome.virtual_us))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
@@ -99,8 +99,8 @@ def test_equal_plans_give_equal_outcomes_in_any_process() -> None:
     other = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONHASHSEED": "7"}
     )
-    here = [told(simulate(plan(seed), quiet_for=4.0)) for seed in range(PLANS)]
-    again = [told(simulate(plan(seed), quiet_for=4.0)) for seed in range(PLANS)]
+    here = [digest(simulate(plan(seed), quiet_for=4.0)) for seed in range(PLANS)]
+    again = [digest(simulate(plan(seed), quiet_for=4.0)) for seed in range(PLANS)]
     there, _ = other.communicate()
     assert here == again == there.split()
     assert len(set(here)) == PLANS
@@ -108,4 +108,4 @@ def test_equal_plans_give_equal_outcomes_in_any_process() -> None:
 
 if __name__ == "__main__":
     for number in range(int(sys.argv[1])):
-        print(told(simulate(plan(number), quiet_for=4.0)), flush=True)  # noqa: T201 - the output
+        print(digest(simulate(plan(number), quiet_for=4.0)), flush=True)  # noqa: T201 - the output

@@ -63,7 +63,7 @@ def test_a_lost_machine_is_noticed_by_the_end_of_its_lease() -> None:
     assert LEASE * SECOND < second.started_us < (5 + 2 * LEASE) * SECOND
 
 
-def test_a_frozen_worker_is_held_back_while_time_goes_on() -> None:
+def test_a_frozen_worker_is_held_back_while_time_passes() -> None:
     found = outcome(
         enqueue(1, "a", LONG),
         step(2, "worker.1", "freeze", whole=True),
@@ -122,9 +122,9 @@ def test_a_server_that_refuses_for_a_while_ends_nothing(fault: str) -> None:
         seconds=10,
     )
     assert ends(found, "a") == ["returned"]
-    told = found.acknowledged["default.0.b"][0][3]
+    answer = found.acknowledged["default.0.b"][0][3]
     refused = fault == "out_of_memory"
-    assert (told == "refused FleetFull") is refused
+    assert (answer == "refused FleetFull") is refused
     assert ends(found, "b") == ([] if refused else ["returned"])
 
 
