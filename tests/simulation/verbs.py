@@ -3,10 +3,11 @@
 Producers and operators (``producer.N``, ``operator``); a job is named by its own id, the one that its `enqueue` gave:
 
 - enqueue: ``id``, ``function`` (of `jobs.FUNCTIONS`, default ``work``), ``acts`` (see `jobs`). Any other argument is an
-  option of `Job`, and ``depends_on`` is a list of own ids, or of ``[own id, otherwise]``.
-- enqueue_many: ``jobs``, each as for enqueue. flow: ``name``; ``jobs`` with ``after`` (numbers) and ``otherwise``.
+  option of `Job`; ``priority`` is a name, and ``depends_on`` a list of own ids, or of ``[own id, otherwise]``.
+- enqueue_many: ``jobs``, each as for enqueue. flow: ``name``; ``jobs`` with ``after`` (numbers), ``otherwise``.
 - cron: ``name``, ``expression``, ``job`` (as for enqueue), and fields of `Cron`; or ``name``, ``remove``.
-- signal: ``job``, ``name``, ``value``. wait: ``job``, ``timeout``. cancel, forget: ``job``. purge: ``job`` or ``queue``.
+- signal: ``job``, ``name``, ``value``. wait: ``job``, ``timeout``. cancel, forget: ``job``. purge: ``job`` or
+  ``queue``.
 - pause, resume: ``queue``, ``group``, ``function``. move: ``job``, ``queue``. edit: ``job``, ``acts``. replay: ``job``.
 - rescue: options of `rescue`; the first group of dead letters. limit: ``name``, and what `limits.named` takes.
 
@@ -23,7 +24,10 @@ Machines (``worker.N``, ``reaper.N``):
   (waits and subscriptions, too).
 - delay: ``machine``, ``least_us``, ``most_us``.
 
-``server``: restart, failover: ``lost`` (writes), ``down_us``. script_flush. readonly, loading, out_of_memory: ``for_us``.
+``server``:
+
+- restart, failover: ``lost`` (writes), ``down_us``. script_flush: nothing.
+- readonly, loading, out_of_memory: ``for_us``.
 
 ``clock``: jump: ``machine`` (or ``server``), ``by_us``. drift: ``machine``, ``rate``.
 """
@@ -36,7 +40,7 @@ from typing import TYPE_CHECKING, Any
 from jobfleet.cron import Cron
 from jobfleet.errors import JobfleetError, StoreUnavailable
 from jobfleet.graph import Flow, Node
-from jobfleet.model import After, Job
+from jobfleet.model import After, Job, Priority
 from tests.simulation import jobs
 from tests.simulation.network import Armed
 from tests.simulation.plan import Step
@@ -90,6 +94,8 @@ class Client:
                 self._world.id_of(one) if isinstance(one, str) else After(self._world.id_of(one[0]), one[1])
                 for one in parents
             ]
+        if "priority" in options:
+            options["priority"] = Priority[options["priority"]]
         name = args.get("function", "work")
         return Job(name, jobs.FUNCTIONS[name], (args.get("acts", []),), **options)
 
