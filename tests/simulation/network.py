@@ -103,7 +103,7 @@ class Connection:
 
     def heard(self, replies: Iterable[Any]) -> None:
         """Replies have come."""
-        if self.is_open:
+        if self.is_open and not self.is_stuck:
             self.inbox.extend(replies)
             self._wake()
 
@@ -192,7 +192,7 @@ class Network:
     def closed_by_client(self, connection: Connection) -> None:
         """The client has closed a connection, or has died."""
         connection.is_open = False
-        if connection.is_known and not self._loop.is_over:
+        if connection.is_known and not connection.is_stuck and not self._loop.is_over:
             arrives = max(connection.arrives, self._loop.time() + self._travel(connection))
             self._at(arrives, "up", connection, lambda: self._forget(connection))
 
@@ -229,10 +229,11 @@ class Network:
         self._loop.call_at(when, happen, context=self._context)
 
     def _break(self, connection: Connection, *, is_silent: bool) -> None:
-        """End a connection: the server forgets it, and the client learns of it now, or never."""
-        self._forget(connection)
-        connection.is_stuck = True
-        if not is_silent:
+        """End a connection: both sides learn of it, or none does, as with a firewall that has forgotten it."""
+        if is_silent:
+            connection.is_stuck = True
+        else:
+            self._forget(connection)
             self._later(self._travel(connection), connection.reset)
 
     # --- the server's side -----------------------------------------------------------------------
