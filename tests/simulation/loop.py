@@ -205,7 +205,10 @@ class SimLoop(asyncio.BaseEventLoop):
         """A number for a process."""
         return 100 + len(self.processes)
 
-    def _make_task(self, _: Any, coro: Any, context: Context | None = None, **options: Any) -> SimTask:
+    def _make_task(self, _: Any, coro: Any, context: Context | None = None, **options: Any) -> Any:
+        if self.is_over:  # a `finally` that starts something
+            coro.close()
+            return self.create_future()
         self._tasks += 1
         if context is None:
             process = PROCESS.get()

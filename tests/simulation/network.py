@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import signal
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -25,11 +26,16 @@ NEAREST, FARTHEST = 100e-6, 600e-6
 """Seconds that a request or a reply travels."""
 
 
+AT_REPLIES = ("drop_reply", "kill_replied")
+"""Faults that happen when a reply leaves the server; the others when a request leaves its machine."""
+
+
 class Armed:
     """A fault that waits for an exchange.
 
     Args:
-        kind: ``drop_request``, ``drop_reply`` or ``late_request``.
+        kind: ``drop_request``, ``drop_reply`` or ``late_request``; or one that ends the process: ``kill_sending`` before
+            its request leaves, ``kill_sent`` after that, and ``kill_replied`` when the reply leaves.
         actor: The machine whose exchanges it hits; empty for all.
         script: The script, or command, that must be in the exchange; empty for any.
         count: How many exchanges it hits.
@@ -177,17 +183,21 @@ class Network:
             raise RedisConnectionError("Connection lost")
         if connection.process.is_dead or connection.is_stuck:
             return
-        for fault in self.armed:
-            if fault.kind != "drop_reply" and self._hits(fault, connection, commands):
-                self._note(f"{connection.process.name} {fault.kind} {_brief(commands)}")
-                if fault.kind == "drop_request":
-                    self._break(connection, is_silent=fault.is_silent)
-                    return
-                connection.is_stuck = True
-                self._later(fault.by_us / 1e6, self._arrive_late, connection, commands)
-                return
-        connection.arrives = max(connection.arrives, self._loop.time() + self._travel(connection))
-        self._at(connection.arrives, "up", connection, lambda: self._arrive(connection, commands))
+        ready = (one for one in self.armed if one.kind not in AT_REPLIES and self._hits(one, connection, commands))
+        fault = next(ready, None)
+        if fault is not None:
+            self._note(f"{connection.process.name} {fault.kind} {_brief(commands)}")
+        kind = "" if fault is None else fault.kind
+        if fault is not None and kind == "drop_request":
+            self._break(connection, is_silent=fault.is_silent)
+        elif fault is not None and kind == "late_request":
+            connection.is_stuck = True
+            self._later(fault.by_us / 1e6, self._arrive_late, connection, commands)
+        elif kind != "kill_sending":
+            connection.arrives = max(connection.arrives, self._loop.time() + self._travel(connection))
+            self._at(connection.arrives, "up", connection, lambda: self._arrive(connection, commands))
+        if kind.startswith("kill"):
+            connection.process.signal(signal.SIGKILL)
 
     def closed_by_client(self, connection: Connection) -> None:
         """The client has closed a connection, or has died."""
@@ -276,8 +286,11 @@ class Network:
 
     def _reply(self, connection: Connection, replies: list[Any], commands: Sequence[Command]) -> None:
         for fault in self.armed:
-            if fault.kind == "drop_reply" and self._hits(fault, connection, commands):
-                self._note(f"{connection.process.name} drop_reply {_brief(commands)}")
+            if fault.kind in AT_REPLIES and self._hits(fault, connection, commands):
+                self._note(f"{connection.process.name} {fault.kind} {_brief(commands)}")
+                if fault.kind == "kill_replied":
+                    connection.process.signal(signal.SIGKILL)
+                    return
                 self._break(connection, is_silent=fault.is_silent)
                 return
         connection.returns = max(connection.returns, self._loop.time() + self._travel(connection))

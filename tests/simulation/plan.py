@@ -17,7 +17,7 @@ WORK = (
 """The verbs of producers and operators."""
 FAULTS = (
     "kill_child", "kill_worker", "freeze", "thaw", "start_worker", "stop_worker", "partition", "mend", "drop_reply",
-    "drop_request", "late_request", "delay", "restart", "failover", "script_flush", "readonly", "loading",
+    "drop_request", "late_request", "kill_at", "delay", "restart", "failover", "script_flush", "readonly", "loading",
     "out_of_memory", "jump", "drift",
 )  # fmt: skip
 """The verbs of machines, the network, the server and clocks."""

@@ -104,6 +104,18 @@ def test_a_settle_whose_exchange_is_disturbed_counts_once(fault: str) -> None:
     assert len(settles) - 1 == (1 if fault == "drop_request" else 2)
 
 
+@pytest.mark.parametrize("when", ["sending", "sent", "replied"])
+def test_a_child_that_dies_at_its_settle_has_settled_or_runs_again(when: str) -> None:
+    found = outcome(
+        enqueue(1, "before", []),  # so that the server knows the script
+        step(2, "network", "kill_at", machine="worker.1", script="settle", when=when),
+        enqueue(3, "a", [["effect", "x"]]),
+        seconds=15,
+    )
+    assert ends(found, "a") == ["returned"] * (2 if when == "sending" else 1)
+    assert any("child.died" in line for line in found.logs)
+
+
 def test_a_failover_without_the_last_writes_loses_just_these() -> None:
     kept = [enqueue(2, "a", [["effect", "x"]], delay=30.0)]
     found = outcome(*kept, enqueue(3.0, "b", [], delay=60.0), step(3.002, "server", "failover", lost=1), seconds=6)

@@ -22,6 +22,8 @@ Machines (``worker.N``, ``reaper.N``):
 - partition: ``machine``, ``direction`` (up, down, both). mend: ``machine``, ``reset``.
 - drop_reply, drop_request, late_request: ``machine``, ``script``, ``count``, ``silent``, ``by_us``, ``blocking``
   (waits and subscriptions, too).
+- kill_at: ``machine``, ``script``, ``count``, and ``when`` the process dies: ``sending`` (before the request leaves),
+  ``sent`` (it is executed), ``replied`` (when the reply leaves).
 - delay: ``machine``, ``least_us``, ``most_us``.
 
 ``server``:
@@ -243,6 +245,9 @@ class Faults:
 
     def _late_request(self, **args: Any) -> None:
         self._arm("late_request", **args)
+
+    def _kill_at(self, when: str = "sent", **args: Any) -> None:
+        self._arm(f"kill_{when}", **args)
 
     def _arm(
         self,

@@ -173,6 +173,8 @@ class World:
 
     def effect(self, run: _Run, what: str) -> None:
         """It did something outside jobfleet."""
+        if run.process.is_dead:
+            return
         run.effects.append((self.loop.us, what))
         self.note(f"{run.process.name} effect {run.job} {what}")
 
