@@ -34,7 +34,7 @@ class Armed:
     """A fault that waits for an exchange.
 
     Args:
-        kind: ``drop_request``, ``drop_reply`` or ``late_request``; or one that ends the process: ``kill_sending`` before
+        kind: ``drop_request``, ``drop_reply``, ``late_request``; or one that ends the process: ``kill_sending`` before
             its request leaves, ``kill_sent`` after that, and ``kill_replied`` when the reply leaves.
         actor: The machine whose exchanges it hits; empty for all.
         script: The script, or command, that must be in the exchange; empty for any.
