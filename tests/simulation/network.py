@@ -313,7 +313,7 @@ class Network:
         return True
 
     def _watch(self) -> None:
-        self.server.watched = tuple(dict.fromkeys(key for keys in self._blocked.values() for key in keys))
+        self.server.watch(list(dict.fromkeys(key for keys in self._blocked.values() for key in keys)))
 
     def _wake_blocked(self) -> None:
         if not self.server.has_woken:

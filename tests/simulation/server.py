@@ -174,6 +174,7 @@ UNKNOWN = "unknown"
 PART = 400
 """Logged exchanges that are sent together when the data of a server is made again."""
 
+_NONE: frozenset[str] = frozenset()
 _server: RedisServer | None = None
 
 
@@ -263,7 +264,8 @@ class Server:
         self.refusal = ""
         self.has_memory = True
         self.watched: tuple[str, ...] = ()
-        """Keys for which pops block."""
+        self._watched = self._empty = _NONE
+        """Keys that did not exist after the last exchange."""
         self.has_woken = False
         """Whether one of them existed after the last exchange."""
         self._latest_ms = 0
@@ -311,6 +313,9 @@ class Server:
                 sent.append(changed)
             else:
                 replies[place] = known
+        if not places:  # the simulator has answered everything
+            self.has_woken = False
+            return replies, [str(command[0]) for command in commands]
         sent.append(HEARD)
         if self.watched:
             sent.append(("EXISTS", *self.watched))
@@ -318,6 +323,7 @@ class Server:
         if isinstance(answered[0], Exception):
             raise answered[0]
         self.has_woken = bool(self.watched and answered.pop())
+        self._empty = _NONE if self.has_woken else self._watched
         for place, reply in zip(places, answered[1:-1], strict=True):
             replies[place] = reply
         if self.keeps_log:
@@ -380,8 +386,14 @@ class Server:
         """The script that a command runs, or the command."""
         return self._texts.name_of(command)
 
+    def watch(self, keys: Sequence[str]) -> None:
+        """Set the keys for which pops block."""
+        self.watched, self._watched = tuple(keys), frozenset(keys)
+
     def pop(self, keys: Sequence[str]) -> list[Any] | None:
         """ZPOPMIN of the first of some keys that exists: key, member, score; None if none does."""
+        if self._empty.issuperset(keys):
+            return None
         (found,), _ = self.execute([("EVALSHA", POP_SHA, len(keys), *keys)])
         return found if isinstance(found, list) else None
 
@@ -406,6 +418,7 @@ class Server:
         The data is made again from the log of all exchanges, because a script gives the same result each time.
         """
         self.run_id = f"{int(self.run_id, 16) + 1:040x}"
+        self._empty = _NONE
         lost = min(writes, len(self._log))
         if not lost:
             self.forget_scripts()
