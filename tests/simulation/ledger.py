@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jobfleet.store.scores import due_of_score
+from jobfleet.store.script import load, names
 from tests.simulation.coverage import Coverage
 from tests.support.chaos.trail import Breach, Happened
 
@@ -45,14 +46,18 @@ class Known:
         band: Its priority; None if it is not known.
         due: When it is due, on the server's clock.
         group: Its group; empty for none.
+        policy: What becomes of the rest of its strict sequence if it fails; empty outside one.
         place: Its place in a strict sequence; None outside one.
         is_sure: Whether no fault may have lost what is known.
         has_begun: Whether it has waited in a run; then it does not expire any more.
+        is_cancelling: Whether its run was asked to stop.
         token: Of the run that owns it; 0 for none.
         child: Of that run.
         deadline: Of the lease.
         highest: The highest token ever granted for it.
         grants: How often it was granted.
+        step: The last exchange that changed it.
+        may_be_lost: Whether a fault may have lost all that is known of it.
     """
 
     id: str
@@ -71,7 +76,8 @@ class Known:
     deadline: int = 0
     highest: int = 0
     grants: int = 0
-    ended_at: int = 0
+    step: int = 0
+    may_be_lost: bool = False
 
 
 @dataclass
@@ -84,6 +90,10 @@ class Ledger:
         breaches: What was violated, with the number of the invariant (`scripts/chaos --list`).
         events: What happened to jobs, in order.
         lost_at: The exchange after which a fault may have lost writes; None if none has.
+        step: The number of exchanges so far.
+        stamp: The server's clock, µs, as it was last told; 0 if a fault has moved it since.
+        forgotten: Jobs of which an operator has erased all.
+        signals: How often signals of a name were accepted for a job.
     """
 
     coverage: Coverage = field(default_factory=Coverage)
@@ -92,6 +102,8 @@ class Ledger:
     events: list[Happened] = field(default_factory=list)
     lost_at: int | None = None
     step: int = 0
+    stamp: int = 0
+    forgotten: set[str] = field(default_factory=set)
     signals: Counter[tuple[str, str]] = field(default_factory=Counter)
     _paused: set[str] = field(default_factory=set)
     _has_limits: set[str] = field(default_factory=set)
@@ -115,6 +127,10 @@ class Ledger:
         self.coverage.scripts[script, word] += 1
         if (at := LETTERED.get(word)) is not None and len(reply) > at:
             self.coverage.letters.update((script, letter) for letter in set(text(reply[at])))
+        if script in DEADLINES and word != "too-late" and len(args) > 0:
+            self._late(script, args)
+        if word in STAMPED and len(reply) > 2:
+            self.stamp = number(reply[1])
         follow = getattr(self, f"_on_{script}", None)
         if follow is None or word == "too-late" or self._was_repeated(script, keys):
             return
@@ -129,13 +145,22 @@ class Ledger:
         self._once.add(key)
         return was
 
-    def lose(self) -> None:
-        """Note that a fault may have lost writes: what is known of jobs is uncertain from now on."""
+    def _late(self, script: str, args: Sequence[Any]) -> None:
+        """Check that the deadline of a request that was executed has not passed."""
+        deadline = number(args[-1])
+        if self.stamp and self.stamp > deadline:
+            late = (self.stamp - deadline) / 1e6
+            self._breach(43, f"a request of {script} was executed {late:.1f} s after its deadline")
+
+    def lose(self, steps: int) -> None:
+        """Note that a fault may have lost the last scripts: what is known of jobs is uncertain from now on."""
         self.lost_at = self.step
         for job in self.jobs.values():
             job.is_sure = False
+            job.may_be_lost |= job.step > self.step - steps
         self._paused.clear()
         self._gates.clear()
+        self.signals.clear()
 
     def states(self) -> list[str]:
         """The states of all jobs, as coverage names them."""
@@ -216,6 +241,7 @@ class Ledger:
         if "o" in fields:
             self._places[job.group] += 1
             job.place = self._places[job.group]
+        job.step = self.step
         self.jobs[job_id] = job
         self._happened("enqueued", job)
         self.coverage.events["-", state] += 1
@@ -368,7 +394,6 @@ class Ledger:
         if job is None:
             return
         self._move(job, state)
-        job.ended_at = at
         self._happened("ended", job, at=at, token=token, by=by, status=state)
         job.token, job.child, job.is_sure = 0, "", True
 
@@ -415,10 +440,23 @@ class Ledger:
         job = self.jobs.get(text(args[1]))
         if text(reply[2]) == "s" and job:
             self.signals[job.id, text(args[2])] += 1
+            if self.signals[job.id, text(args[2])] > 1:
+                self._breach(37, f"a second signal {text(args[2])!r} was accepted for {job.id}")
             if job.state == "sleeping":
                 job.due = 0
             job.has_begun = True
             self.coverage.events[job.state, "signalled"] += 1
+
+    def _on_forget(self, keys: list[str], args: Sequence[Any], reply: list[Any], word: str) -> None:
+        if word == "forgotten":
+            self.forgotten.add(text(args[1]))
+
+    def _on_purge(self, keys: list[str], args: Sequence[Any], reply: list[Any], word: str) -> None:
+        self.forgotten.update(map(text, args))
+
+    def _on_forget_steps(self, keys: list[str], args: Sequence[Any], reply: list[Any], word: str) -> None:
+        for key in [key for key in self.signals if key[0] == text(args[1])]:
+            del self.signals[key]
 
     def _on_pause(self, keys: list[str], args: Sequence[Any], reply: list[Any], word: str) -> None:
         self._paused.add(tag_of(keys[0]))
@@ -481,7 +519,7 @@ class Ledger:
 
     def _move(self, job: Known, state: str) -> None:
         self.coverage.events["cancelling" if job.is_cancelling else job.state, state] += 1
-        job.state = state
+        job.state, job.step = state, self.step
 
     def _happened(
         self, event: str, job: Known, *, at: int = 0, token: int | None = None, by: str = "", status: str = ""
@@ -492,10 +530,14 @@ class Ledger:
         self.breaches.append(Breach(invariant, f"exchange {self.step}: {what}"))
 
 
-ONCE = frozenset({
-    "cancel", "replay", "reschedule", "signal", "pause", "resume", "pass_gates", "leave_gates", "debounce", "replace",
-})  # fmt: skip
+ONCE = frozenset(name for name in names() if load(name).is_once)
 """Scripts that store their reply under the id of the call, their last key, and repeat it."""
+DEADLINES = frozenset(name for name in names() if load(name).has_deadline)
+"""Scripts that do nothing after a deadline, which is their last argument."""
+STAMPED = frozenset({
+    "claimed", "empty", "settled", "renewed", "ticked", "enqueued", "buried", "unblocked", "blocked", "passed", "left",
+})  # fmt: skip
+"""First words of replies whose second word is the server's time; a plain enqueue has none."""
 
 
 def text(value: Any) -> str:
