@@ -1,13 +1,17 @@
-"""A plan says what happens in a simulated run, and an outcome what came of it. A plan is JSON; equal plans give equal runs."""
+"""A plan says what happens in a simulated run, and an outcome what came of it.
+
+A plan is JSON; equal plans give equal runs.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 WORK = (
-    "enqueue", "enqueue_many", "flow", "cron", "signal", "cancel", "pause", "resume", "move", "edit", "replay", "rescue",
-    "forget", "purge",
+    "enqueue", "enqueue_many", "flow", "cron", "signal", "wait", "cancel", "pause", "resume", "move", "edit", "replay",
+    "rescue", "forget", "purge", "limit",
 )  # fmt: skip
 """The verbs of producers and operators."""
 FAULTS = (
@@ -100,14 +104,16 @@ class Outcome(NamedTuple):
     """What came of a plan.
 
     Attributes:
-        trace: A line per exchange, start and end of a run, and fault; equal for equal plans and equal code.
+        trace: A line per exchange, start and end of a run, and fault; equal for equal plans and code.
         runs: The runs of jobs' code, in the order of their starts.
-        acknowledged: What producers and operators were told, per job id: a list of ``[virtual µs, actor, verb, answer]``.
-            Steps without a job (pause …) stand under the name of what they name, such as ``queue:mail``.
+        acknowledged: What producers and operators were told, per job id: a list of ``[virtual µs, actor, verb,
+            answer]``. Steps without a job (pause …) stand under the name of what they name, such as ``queue:mail``.
         state: The whole state of Redis after a quiet period, as `tests.support.state.exact` says it.
         virtual_us: How long the run took in virtual time.
         real_s: How long it took in real time.
         exchanges: How many exchanges with the server there were.
+        is_quiet: Whether nothing was open at the end; else the time for that was over.
+        logs: What the product has logged as a warning or an error; also in the trace.
     """
 
     trace: list[str]
@@ -117,3 +123,5 @@ class Outcome(NamedTuple):
     virtual_us: int
     real_s: float
     exchanges: int
+    is_quiet: bool = True
+    logs: Sequence[str] = ()

@@ -85,6 +85,12 @@ class ChildHandle:
         self.condemned_for: float | None = None
         self.lone_since: float | None = None
         self.examining = 0
+        self._writing = asyncio.Lock()
+        self._is_closed = False
+        self._launch(capacity)
+
+    def _launch(self, capacity: int) -> None:
+        """Start the process, with its board and its pipes."""
         board, stacks = create(capacity), nameless("jobfleet-stacks")
         commands, down = os.pipe()
         up, reports = os.pipe()
@@ -101,8 +107,6 @@ class ChildHandle:
         self._down: Sender | None = Sender(down)
         self._board = LeaseBoardReader(board)
         self._stacks, self._asks = stacks, asks
-        self._writing = asyncio.Lock()
-        self._is_closed = False
 
     def hello(self, settings: Mapping[str, Any], modules: Sequence[str], app_dir: str, *, quiet: bool) -> None:
         """Send the child its id, its settings, and whether it may claim."""

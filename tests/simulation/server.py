@@ -1,0 +1,401 @@
+"""The server of a simulated run: one real Valkey on a Unix socket, in virtual time.
+
+An exchange blocks the loop, so it takes no virtual time. The text of each script is changed as `jobfleet.testing` does
+it, but all of Redis that depends on time goes through one function, which has the time of the simulator:
+
+- TIME, ids of streams and the replication id come from the simulator.
+- Lifetimes are absolute times. All clocks start in 2040, so the server itself never expires a key; before each exchange
+  a script deletes what has ended in virtual time.
+- PUBLISH leaves the message for the simulator.
+
+Pops that block are tried, and tried again after each exchange, in the order in which they came.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import hiredis
+import redis
+from redis.exceptions import RedisError
+
+from jobfleet.store.call import Command
+from jobfleet.store.link.scripts import script_of
+from jobfleet.store.script import Script
+from tests.simulation.loop import START_US
+from tests.support.server import RedisServer
+
+PREFIX = "sim:"
+"""Begins the keys of the simulator itself."""
+PRELUDE = """\
+local redis = (function(real)
+  local us, floor, format = nil, math.floor, string.format
+  local function now()
+    if not us then us = tonumber(real.call('GET', 'sim:us')) end
+    return us
+  end
+  local function ends(call, key, ms, ...)
+    local at = format('%.0f', floor(now() / 1000) + floor(tonumber(ms)))
+    real.call('ZADD', 'sim:ends', at, key)
+    return call('PEXPIREAT', key, at, ...)
+  end
+  local special = {
+    TIME = function() return {format('%.0f', floor(now() / 1000000)), format('%.0f', now() % 1000000)} end,
+    PEXPIRE = function(call, key, ms, ...) return ends(call, key, ms, ...) end,
+    EXPIRE = function(call, key, s, ...) return ends(call, key, tonumber(s) * 1000, ...) end,
+    PTTL = function(call, key)
+      local at = call('PEXPIRETIME', key)
+      return at < 0 and at or at - floor(now() / 1000)
+    end,
+    TTL = function(call, key)
+      local at = call('PEXPIRETIME', key)
+      return at < 0 and at or floor((at - floor(now() / 1000)) / 1000 + 0.5)
+    end,
+    SET = function(call, key, value, ...)
+      local words, n = {...}, select('#', ...)
+      for i = 1, n do
+        if words[i] == 'PX' or words[i] == 'EX' then
+          local ms = tonumber(words[i + 1]) * (words[i] == 'EX' and 1000 or 1)
+          words[i], words[i + 1] = 'PXAT', format('%.0f', floor(now() / 1000) + floor(ms))
+          real.call('ZADD', 'sim:ends', words[i + 1], key)
+        end
+      end
+      return call('SET', key, value, unpack(words, 1, n))
+    end,
+    XADD = function(call, key, ...)
+      local words, n = {...}, select('#', ...)
+      for i = 1, n do
+        if words[i] == '*' then words[i] = real.call('GET', 'sim:stream') .. '-*' break end
+        if words[i] ~= 'MAXLEN' and words[i] ~= '~' and words[i] ~= '=' and words[i] ~= 'MINID'
+          and words[i] ~= 'NOMKSTREAM' and words[i] ~= 'LIMIT' and not tonumber(words[i]) then break end
+      end
+      return call('XADD', key, unpack(words, 1, n))
+    end,
+    PUBLISH = function(_, channel, text)
+      real.call('RPUSH', 'sim:heard', channel, text)
+      return tonumber(real.call('HGET', 'sim:heard-by', channel) or 0)
+    end,
+    INFO = function(call, section, ...)
+      if section == 'replication' then
+        return '# Replication\\r\\nrole:master\\r\\nmaster_replid:' .. real.call('GET', 'sim:replid') .. '\\r\\n'
+      end
+      return call('INFO', section, ...)
+    end,
+  }
+  local function wrapped(call)
+    return function(name, ...)
+      local one = special[name]
+      if one then return one(call, ...) end
+      return call(name, ...)
+    end
+  end
+  return {
+    call = wrapped(real.call), pcall = wrapped(real.pcall), error_reply = real.error_reply,
+    status_reply = real.status_reply, sha1hex = real.sha1hex, log = real.log, setresp = real.setresp,
+    LOG_WARNING = real.LOG_WARNING, LOG_NOTICE = real.LOG_NOTICE,
+  }
+end)(redis)
+"""
+SWEEP = b"""\
+#!lua flags=allow-oom
+redis.call('MSET', 'sim:us', ARGV[1], 'sim:stream', ARGV[2], 'sim:replid', ARGV[3])
+local ms = string.sub(ARGV[1], 1, -4)
+for _, key in ipairs(redis.call('ZRANGEBYSCORE', 'sim:ends', '-inf', ms, 'LIMIT', 0, 1000)) do
+  local at = redis.call('PEXPIRETIME', key)
+  if at >= 0 and at > tonumber(ms) then
+    redis.call('ZADD', 'sim:ends', at, key)
+  else
+    if at >= 0 then redis.call('DEL', key) end
+    redis.call('ZREM', 'sim:ends', key)
+  end
+end
+return redis.call('LPOP', 'sim:heard', 1000)
+"""
+OPEN = """\
+local open = 0
+for _, pattern in ipairs({'{sim:*}:ready:*', '{sim:*}:lease', '{sim:*}:grouped', '{sim}:rescuing'}) do
+  for _, key in ipairs(redis.call('KEYS', pattern)) do open = open + redis.call('ZCARD', key) end
+end
+for _, key in ipairs(redis.call('KEYS', '{sim:*}:outbox')) do open = open + redis.call('XLEN', key) end
+return open
+"""
+SWEEP_SHA = hashlib.sha1(SWEEP, usedforsecurity=False).hexdigest()
+HEARD = ("LPOP", PREFIX + "heard", 1000)
+PLAIN = frozenset(("EXISTS", "GET", "MGET", "HGETALL", "HGET", "ZRANGE", "ZCARD", "SCRIPT", "XRANGE", "TYPE", "STRLEN"))
+"""Commands that stores send as they are, and that do not depend on time."""
+PART = 400
+"""Logged exchanges that are sent together when the data of a server is made again."""
+
+_server: RedisServer | None = None
+
+
+def valkey() -> RedisServer:
+    """The server of this Python process; all runs use it, one after the other."""
+    global _server  # noqa: PLW0603 - started once, ended with the process
+    if _server is None:
+        _server = RedisServer("--maxmemory-policy", "noeviction", "--appendonly", "no", *_fixed_hashes())
+        atexit.register(_server.stop)
+    return _server
+
+
+def _fixed_hashes() -> tuple[str, ...]:
+    return ("--hash-seed", "jobfleet")
+
+
+class Texts:
+    """The texts of scripts as the simulated server gets them, by those that the product sends.
+
+    Args:
+        mutants: Scripts, or texts, that replace those of a name.
+    """
+
+    def __init__(self, mutants: Mapping[str, Script | str]) -> None:
+        self._mutants = mutants
+        self._changed: dict[str, tuple[bytes, str]] = {}
+
+    def changed(self, command: Command) -> tuple[Command, Script | None]:
+        """Return a command with the changed text, and its script."""
+        script = script_of(command)
+        if script is None:
+            return command, None
+        source, sha = self._changed.get(script.sha) or self._change(script)
+        by_hash = command[1] == script.sha
+        return (command[0], sha if by_hash else source, *command[2:]), script
+
+    def _change(self, script: Script) -> tuple[bytes, str]:
+        text = script.source
+        mutant = self._mutants.get(script.name)
+        if isinstance(mutant, Script):
+            text = mutant.source
+        elif mutant is not None:
+            text = mutant.encode() if mutant.startswith("#!") else _first_line(script) + mutant.encode()
+        line, _, body = text.partition(b"\n")
+        source = line + b"\n" + PRELUDE.encode() + body
+        made = self._changed[script.sha] = source, hashlib.sha1(source, usedforsecurity=False).hexdigest()
+        return made
+
+
+def _first_line(script: Script) -> bytes:
+    return script.source.partition(b"\n")[0] + b"\n"
+
+
+class Server:
+    """Executes commands at a virtual time.
+
+    Args:
+        texts: The texts of the scripts.
+        now_us: Virtual µs since the start of the run.
+        observer: See `world.simulate`.
+        publish: Called with the messages of channels, in their order.
+
+    Attributes:
+        exchanges: Number of exchanges so far.
+        ahead_us: By how much its clock is ahead of virtual time.
+        run_id: The id of the server, and of its history.
+        refusal: What it answers to writes, or to everything (LOADING).
+    """
+
+    def __init__(
+        self,
+        texts: Texts,
+        now_us: Callable[[], int],
+        observer: Callable[[int, str, Sequence[Any], Sequence[Any], Any], None] | None,
+        publish: Callable[[bytes, bytes], None],
+    ) -> None:
+        self._texts, self._now_us, self._observer, self._publish = texts, now_us, observer, publish
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.connect(str(valkey().socket))
+        self._reader = hiredis.Reader(replyError=_error)
+        self.exchanges = 0
+        self.ahead_us = 0
+        self.run_id = f"{1:040x}"
+        self.refusal = ""
+        self.has_memory = True
+        self._latest_ms = 0
+        self._log: list[tuple[bytes, int]] = []
+        self.keeps_log = False
+        self.every(1 << 60, lambda: None)
+        self._raw([("CONFIG", "SET", "maxmemory", "0"), ("FLUSHALL",), ("SCRIPT", "FLUSH"), ("FUNCTION", "FLUSH")])
+        self._raw([("SCRIPT", "LOAD", SWEEP)])
+
+    def close(self) -> None:
+        """End the connection."""
+        if not self.has_memory:
+            self.limit_memory(is_full=False)
+        self._socket.close()
+
+    def us(self) -> int:
+        """The time of its clock."""
+        return START_US + self._now_us() + self.ahead_us
+
+    def every(self, exchanges: int, act: Callable[[], object]) -> None:
+        """Call something after each so many exchanges."""
+        self._every, self._act = exchanges, act
+
+    def count_open(self) -> int:
+        """How many jobs are open, and how many endings are still to be told to dependants."""
+        return int(self._raw([("EVAL", OPEN, 0)])[0])
+
+    def execute(self, commands: Sequence[Command]) -> tuple[list[Any], list[str]]:
+        """Execute commands of one pipeline; return a reply or an exception for each, and what each was."""
+        self.exchanges += 1
+        if self.exchanges % self._every == 0:
+            self._act()
+        us = self.us()
+        self._latest_ms = max(self._latest_ms, us // 1000)
+        sent: list[Command] = [("EVALSHA", SWEEP_SHA, 0, us, self._latest_ms, self.run_id)]
+        found: list[Script | None] = []
+        names: list[str] = []
+        replies: list[Any] = [None] * len(commands)
+        places = []
+        for place, command in enumerate(commands):
+            changed, script = self._texts.changed(command)
+            found.append(script)
+            names.append(script.name if script is not None else str(command[0]))
+            known = self._refused(command, script) or self._known(command, us)
+            if known is None:
+                places.append(place)
+                sent.append(changed)
+            else:
+                replies[place] = known
+        sent.append(HEARD)
+        packed = b"".join([hiredis.pack_command(command) for command in sent])
+        answered = self._send(packed, len(sent))
+        if isinstance(answered[0], Exception):
+            raise answered[0]
+        for place, reply in zip(places, answered[1:-1], strict=True):
+            replies[place] = reply
+        if self.keeps_log:
+            self._keep(sent, found, places, answered)
+        if self._observer is not None:
+            at = self._now_us()
+            for command, script, reply in zip(commands, found, replies, strict=True):
+                if script is not None:
+                    count = int(command[2])
+                    self._observer(at, script.name, command[3 : 3 + count], command[3 + count :], reply)
+        for heard in (answered[0], answered[-1]):
+            for channel, text in zip(heard[::2], heard[1::2], strict=True) if heard else ():
+                self._publish(channel, text)
+        return replies, names
+
+    def _keep(self, sent: list[Command], found: list[Script | None], places: list[int], answered: list[Any]) -> None:
+        """Log what has written, so that it can be done again; what failed has written nothing."""
+        kept = [
+            command
+            for command, place, reply in zip(sent[1:], places, answered[1:], strict=False)
+            if not isinstance(reply, Exception)
+            and (command[0] == "ZPOPMIN" or ((script := found[place]) is not None and not script.read_only))
+        ]
+        if kept:
+            self._log.append((b"".join([hiredis.pack_command(one) for one in (sent[0], *kept)]), 1 + len(kept)))
+
+    def _refused(self, command: Command, script: Script | None) -> Exception | None:
+        if self.refusal == "loading":
+            return _error("LOADING Redis is loading the dataset in memory")
+        if self.refusal == "readonly" and script is not None and not script.read_only:
+            return _error("READONLY You can't write against a read only replica.")
+        del command
+        return None
+
+    def _known(self, command: Command, us: int) -> Any:
+        """The reply to a command that the simulator answers itself; None for others."""
+        name = command[0]
+        if name == "TIME":
+            return [str(us // 1_000_000).encode(), str(us % 1_000_000).encode()]
+        if name == "INFO":
+            return self.info()
+        if name in ("WAIT", "WAITAOF"):
+            return 0 if name == "WAIT" else [0, 0]
+        if name == "PING":
+            return b"PONG"
+        if name not in PLAIN and not str(name).startswith(("EVAL", "FCALL", "ZPOPMIN")):
+            raise AssertionError(f"the simulated server does not know {command!r}")
+        return None
+
+    def info(self) -> bytes:
+        """The INFO that a new connection asks for."""
+        role = "slave" if self.refusal == "readonly" else "master"
+        text = f"redis_version:7.2.4\r\nrun_id:{self.run_id}\r\nrole:{role}\r\nmaster_replid:{self.run_id}\r\n"
+        return f"{text}connected_slaves:0\r\naof_enabled:0\r\n".encode()
+
+    def name_of(self, command: Command) -> str:
+        """The script that a command runs, or the command."""
+        script = script_of(command)
+        return script.name if script is not None else str(command[0])
+
+    def exist(self, keys: Sequence[str]) -> bool:
+        """Whether any of some keys exists."""
+        (count,) = self._raw([("EXISTS", *keys)])
+        return bool(count)
+
+    def listened(self, channel: str, count: int) -> None:
+        """Set how many connections are subscribed to a channel."""
+        self._raw([("HSET", PREFIX + "heard-by", channel, count)])
+
+    # --- faults ----------------------------------------------------------------------------------
+
+    def forget_scripts(self) -> None:
+        """SCRIPT FLUSH."""
+        self._raw([("SCRIPT", "FLUSH"), ("SCRIPT", "LOAD", SWEEP)])
+
+    def limit_memory(self, *, is_full: bool) -> None:
+        """Let the memory be full, or have room again."""
+        self.has_memory = not is_full
+        self._raw([("CONFIG", "SET", "maxmemory", "1" if is_full else "0")])
+
+    def lose(self, writes: int) -> int:
+        """Restart with other ids, and without the last writes; return how many were lost.
+
+        The data is made again from the log of all exchanges, because a script gives the same result each time.
+        """
+        self.run_id = f"{int(self.run_id, 16) + 1:040x}"
+        lost = min(writes, len(self._log))
+        if not lost:
+            self.forget_scripts()
+            return 0
+        del self._log[len(self._log) - lost :]
+        self._raw([("FLUSHALL",), ("SCRIPT", "FLUSH"), ("SCRIPT", "LOAD", SWEEP)])
+        for at in range(0, len(self._log), PART):
+            part = self._log[at : at + PART]
+            self._send(b"".join([packed for packed, _ in part]), sum(count for _, count in part))
+        self._raw([("DEL", PREFIX + "heard", PREFIX + "heard-by")])
+        self.forget_scripts()
+        return lost
+
+    # --- the connection --------------------------------------------------------------------------
+
+    def raw_client(self) -> redis.Redis:
+        """A plain client, to read the state at the end."""
+        return valkey().client()
+
+    def _raw(self, commands: Sequence[Command]) -> list[Any]:
+        replies = self._send(b"".join([hiredis.pack_command(one) for one in commands]), len(commands))
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        return replies
+
+    def _send(self, packed: bytes, count: int) -> list[Any]:
+        self._socket.sendall(packed)
+        replies: list[Any] = []
+        get, feed, receive = self._reader.gets, self._reader.feed, self._socket.recv
+        while len(replies) < count:
+            reply = get()
+            if reply is False:
+                feed(receive(1 << 16))
+            else:
+                replies.append(reply)
+        return replies
+
+
+def _error(text: str) -> RedisError:
+    """The exception of redis-py for an error reply."""
+    from redis._parsers.base import BaseParser  # the only place that knows them all
+
+    found: RedisError = BaseParser.parse_error(text)
+    return found
+
