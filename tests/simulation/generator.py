@@ -1,8 +1,8 @@
 """Makes a plan from a seed: what producers and operators do, and the faults, with a preference for what is rare so far.
 
 A plan consists of scenes: a few steps that belong together, such as a flow, a job that waits with the signal for it, or
-a queue that is paused and resumed. Faults come at any time, about one per ten virtual seconds, but rather while jobs are
-in a state in which few faults have met one.
+a queue that is paused and resumed. Faults come at any time, about one per ten virtual seconds, but rather while jobs
+are in a state in which few faults have met one.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from tests.simulation.plan import FAULTS, Plan, Step
 SECOND = 1_000_000
 FAULT_EVERY = 10.0
 """Virtual seconds per fault."""
+MACHINES = frozenset({"kill_child", "kill_worker", "freeze", "thaw", "start_worker", "stop_worker"})
+NETWORK = frozenset({"partition", "mend", "drop_reply", "drop_request", "late_request", "delay"})
 WORDS = (
     "claim",
     "settle",
@@ -67,13 +69,15 @@ class Generator:
             "crash": (self.crash, "running"), "unique": (self.unique, "queued"), "twice": (self.twice, "completed"),
             "urgent": (self.urgent, "queued"), "growing": (self.growing, "completed"), "lock": (self.lock, "running"),
             "edit": (self.edit, "scheduled"), "move": (self.move, "scheduled"), "cron": (self.cron, "completed"),
-            "replay": (self.replay, "failed"), "blocking": (self.blocking, "running"),
+            "replay": (self.replay, "failed"), "shares": (self.shares, "queued"), "broken": (self.broken, "retrying"),
+            "blocking": (self.blocking, "running"),
         }  # fmt: skip
 
     def plan(self) -> Plan:
         """Draw the plan."""
         need = self.coverage.states_by_need()
         weights = {name: 0.2 + need[state] / max(need.values()) for name, (_, state) in self._scenes.items()}
+        self.add(0, "operator", "limit", {"name": "api", "concurrency": self.dice.choice((1, 2, 3))})
         for _ in range(self.dice.choice((2, 4, 8, 16, 24))):
             self._scenes[drawn(self.dice, weights)][0](self.dice.randrange(self.length))
         for _ in range(max(1, round(self.length / SECOND / FAULT_EVERY))):
@@ -92,7 +96,7 @@ class Generator:
     def many(self, at: int) -> None:
         """Several jobs in one call."""
         names = [self.name() for _ in range(self.dice.randrange(2, 12))]
-        jobs = [{"id": name, "function": "work", "acts": [self.work(0.5)]} for name in names]
+        jobs = [{"id": name, "acts": [self.work(0.5)]} for name in names]
         self.add(at, self.producer(), "enqueue_many", {"jobs": jobs})
 
     def later(self, at: int) -> None:
@@ -142,24 +146,24 @@ class Generator:
     def twice(self, at: int) -> None:
         """The same job twice: one job."""
         name = self.enqueue(at, "work", [self.work(), self.effect()])
-        self.add(self.soon(at, 5), self.producer(), "enqueue", dict(self.steps[-1].args, id=name))
+        self.add(self.soon(at, 5), self.producer(), "enqueue", dict(self.steps[-1].args))
 
     def flow(self, at: int) -> None:
         """Jobs that wait for others."""
-        names = [self.name() for _ in range(self.dice.randrange(2, 7))]
         jobs: list[dict[str, Any]] = []
-        for number, name in enumerate(names):
-            parents = self.dice.sample(names[:number], min(number, self.dice.randrange(3)))
-            jobs.append({"id": name, "function": "work", "acts": [self.work(1.0)], "parents": parents})
-        self.add(at, self.producer(), "flow", {"jobs": jobs})
+        for number in range(self.dice.randrange(2, 8)):
+            after = sorted(self.dice.sample(range(number), min(number, self.dice.randrange(3))))
+            jobs.append({"id": self.name(), "acts": [self.work(1.0)], "after": after})
+        if self.dice.random() < 0.2:
+            jobs[0]["acts"].append(["fail_for_good"])
+            for one in jobs[1:]:
+                one["otherwise"] = self.dice.choice(("cancel", "run"))
+        self.add(at, self.producer(), "flow", {"name": f"f{len(self.jobs)}", "jobs": jobs})
 
     def growing(self, at: int) -> None:
         """A flow whose job adds a job."""
         acts = [self.work(0.5), ["add", [self.work(0.5), self.effect()]]]
-        self.add(
-            at, self.producer(), "flow",
-            {"jobs": [{"id": self.name(), "function": "work", "acts": acts, "parents": []}]},
-        )  # fmt: skip
+        self.add(at, self.producer(), "flow", {"name": "growing", "jobs": [{"id": self.name(), "acts": acts}]})
 
     def signal(self, at: int) -> None:
         """A job that waits for a signal, which is sent before, in time, or twice with other values."""
@@ -207,13 +211,23 @@ class Generator:
         group = self.dice.choice(GROUPS)
         for number in range(self.dice.randrange(2, 6)):
             acts = [self.work(2.0), ["fail", 1]] if self.dice.random() < 0.3 else [self.work(2.0)]
-            self.enqueue(at + 100_000 * number, "sequenced", acts, group=group)
+            self.enqueue(at + 100_000 * number, "work", acts, group=group, order="strict")
 
     def group(self, at: int) -> None:
         """More jobs of a group than may run at once."""
-        group = self.dice.choice(GROUPS)
         for number in range(self.dice.randrange(3, 9)):
-            self.enqueue(at + 1000 * number, "grouped", [self.work(3.0)], group=group)
+            self.enqueue(at + 1000 * number, "grouped", [self.work(3.0)])
+
+    def shares(self, at: int) -> None:
+        """Jobs of several groups, which take turns."""
+        for number in range(self.dice.randrange(4, 12)):
+            self.enqueue(at + 1000 * number, "work", [self.work(2.0)], group=f"tenant-{self.dice.randrange(3)}")
+
+    def broken(self, at: int) -> None:
+        """Jobs of a circuit breaker; many fail at first."""
+        for number in range(self.dice.randrange(3, 9)):
+            acts = [self.work(1.0), ["fail", 1]] if self.dice.random() < 0.6 else [self.work(1.0)]
+            self.enqueue(self.soon(at, 5) + number, "broken", acts)
 
     def few(self, at: int) -> None:
         """Jobs of a queue that runs one at once."""
@@ -223,7 +237,7 @@ class Generator:
     def expire(self, at: int) -> None:
         """Jobs that expire if they do not start soon; those behind a busy worker do."""
         for number in range(self.dice.randrange(2, 8)):
-            self.enqueue(at + number, "work", [self.work(4.0)], expires=self.seconds(0.2, 6))
+            self.enqueue(at + number, "work", [self.work(4.0)], expires_in=self.seconds(0.2, 6))
 
     def lock(self, at: int) -> None:
         """Jobs that hold one lock after the other."""
@@ -242,10 +256,9 @@ class Generator:
 
     def cron(self, at: int) -> None:
         """A cron entry."""
-        self.add(
-            at, self.producer(), "cron",
-            {"name": self.name(), "schedule": "*/1 * * * *", "function": "work", "acts": [self.work(1.0)]},
-        )  # fmt: skip
+        expression = self.dice.choice(("* * * * * */10", "* * * * * */30", "* * * * *"))
+        job = {"acts": [self.work(1.0), self.effect()]}
+        self.add(at, self.producer(), "cron", {"name": self.name(), "expression": expression, "job": job})
 
     def replay(self, at: int) -> None:
         """A dead letter, and what operators do with one."""
@@ -257,57 +270,63 @@ class Generator:
     # --- faults ----------------------------------------------------------------------------------
 
     def _fault(self) -> None:
-        dice = self.dice
-        verb = dice.choices(FAULTS, self.coverage.faults_by_need(FAULTS))[0]
+        verb = self.dice.choices(FAULTS, self.coverage.faults_by_need(FAULTS))[0]
         near = [step.at_us for step in self.steps]
-        at = self.soon(dice.choice(near), 4) if near and dice.random() < 0.7 else dice.randrange(self.length)
-        machine = dice.choice([
-            *(f"worker.{n + 1}" for n in range(self.workers)), *(f"reaper.{n + 1}" for n in range(self.reapers)),
-        ])  # fmt: skip
-        worker = f"worker.{dice.randrange(self.workers) + 1}"
-        script = dice.choice((*WORDS, ""))
-        match verb:
-            case "kill_child":
-                self.add(at, worker, verb, {"child": dice.randrange(self.children)})
-            case "kill_worker":
-                self.add(at, worker, verb, {})
-                self.add(self.soon(at, 10), worker, "start_worker", {})
-            case "stop_worker":
-                self.add(at, worker, verb, {})
-                self.add(self.soon(at + 2 * SECOND, 10), worker, "start_worker", {})
-            case "freeze" | "thaw":
-                self.add(at, machine, "freeze", {})
-                self.add(at + round(self.seconds(0.1, 20) * SECOND), machine, "thaw", {})
-            case "partition" | "mend":
-                direction = dice.choice(("both", "up", "down"))
-                self.add(at, "network", "partition", {"machine": machine, "direction": direction})
-                over = at + round(self.seconds(0.1, 15) * SECOND)
-                self.add(over, "network", "mend", {"machine": machine, "reset": dice.random() < 0.5})
-            case "drop_reply" | "drop_request":
-                self.add(at, "network", verb, {
-                    "machine": dice.choice((machine, "")), "script": script, "count": dice.choice((1, 1, 2, 5)),
-                    "silent": dice.random() < 0.3,
-                })  # fmt: skip
-            case "late_request":
-                self.add(at, "network", verb, {
-                    "machine": dice.choice((machine, "")), "script": script, "count": 1,
-                    "by_us": round(self.seconds(0.5, 90) * SECOND),
-                })  # fmt: skip
-            case "delay":
-                most = round(self.seconds(0.01, 2) * SECOND)
-                self.add(at, "network", verb, {"machine": machine, "least_us": 0, "most_us": most})
-            case "restart" | "failover":
-                lost = dice.choice((0, 0, 1, 5, 50)) if verb == "failover" else 0
-                self.add(at, "server", verb, {"lost": lost, "for_us": round(self.seconds(0, 3) * SECOND)})
-            case "readonly" | "loading" | "out_of_memory":
-                self.add(at, "server", verb, {"for_us": round(self.seconds(0.1, 8) * SECOND)})
-            case "jump":
-                of = dice.choice(("server", machine))
-                self.add(at, "clock", verb, {"of": of, "by_us": round(dice.uniform(-20, 120) * SECOND)})
-            case "drift":
-                self.add(at, "clock", verb, {"of": machine, "rate": round(dice.uniform(-0.05, 0.05), 3)})
-            case _:
-                self.add(at, "server" if verb == "script_flush" else worker, verb, {})
+        is_near = near and self.dice.random() < 0.7
+        at = self.soon(self.dice.choice(near), 4) if is_near else self.dice.randrange(self.length)
+        if verb in MACHINES:
+            self._machine_fault(verb, at)
+        elif verb in NETWORK:
+            self._network_fault(verb, at)
+        else:
+            self._server_fault(verb, at)
+
+    def _machine_fault(self, verb: str, at: int) -> None:
+        dice, worker = self.dice, f"worker.{self.dice.randrange(self.workers) + 1}"
+        child = dice.randrange(self.children + 1)
+        if verb == "kill_child":
+            self.add(at, worker, verb, {"child": child})
+        elif verb in {"freeze", "thaw"}:
+            whom: dict[str, Any] = dice.choice(({"child": child}, {}, {"whole": True}))
+            machine = worker if whom.get("child") is not None else self.machine()
+            self.add(at, machine, "freeze", {**whom, "seen": dice.random() < 0.7})
+            self.add(at + self.us(0.1, 25), machine, "thaw", whom)
+        elif verb == "kill_worker":
+            machine = self.machine()
+            self.add(at, machine, verb, {"children": dice.random() < 0.6})
+            self.add(self.soon(at, 10), machine, "start_worker", {})
+        else:
+            self.add(at, worker, "stop_worker", {})
+            self.add(self.soon(at + 2 * SECOND, 10), worker, "start_worker", {})
+
+    def _network_fault(self, verb: str, at: int) -> None:
+        dice, machine = self.dice, self.dice.choice((self.machine(), self.producer(), ""))
+        if verb in {"partition", "mend"}:
+            machine = machine or self.machine()
+            self.add(at, "network", "partition", {"machine": machine, "direction": dice.choice(("both", "up", "down"))})
+            self.add(at + self.us(0.1, 15), "network", "mend", {"machine": machine, "reset": dice.random() < 0.5})
+        elif verb == "delay":
+            self.add(at, "network", verb, {"machine": machine, "least_us": 0, "most_us": self.us(0.01, 2)})
+            self.add(at + self.us(1, 20), "network", verb, {"machine": machine})
+        else:
+            args = {"machine": machine, "script": dice.choice((*WORDS, ""))}
+            args |= {"count": dice.choice((1, 1, 1, 2, 5)), "silent": dice.random() < 0.3}
+            if verb == "late_request":
+                args["by_us"] = self.us(0.5, 90)
+            self.add(at, "network", verb, args)
+
+    def _server_fault(self, verb: str, at: int) -> None:
+        dice = self.dice
+        if verb in {"restart", "failover"}:
+            lost = dice.choice((0, 0, 1, 5, 50)) if verb == "failover" else 0
+            self.add(at, "server", verb, {"lost": lost, "down_us": self.us(0, 4)})
+        elif verb == "jump":
+            machine = dice.choice(("server", self.machine(), self.producer()))
+            self.add(at, "clock", verb, {"machine": machine, "by_us": round(dice.uniform(-20, 60) * SECOND)})
+        elif verb == "drift":
+            self.add(at, "clock", verb, {"machine": self.machine(), "rate": round(dice.uniform(-0.05, 0.05), 3)})
+        else:
+            self.add(at, "server", verb, {} if verb == "script_flush" else {"for_us": self.us(0.1, 8)})
 
     # --- parts -----------------------------------------------------------------------------------
 
@@ -330,13 +349,22 @@ class Generator:
         """One of two producers."""
         return f"producer.{self.dice.randrange(1, 3)}"
 
+    def machine(self) -> str:
+        """A worker or a reaper."""
+        number = self.dice.randrange(self.workers + self.reapers)
+        return f"worker.{number + 1}" if number < self.workers else f"reaper.{number - self.workers + 1}"
+
+    def us(self, least: float, most: float) -> int:
+        """A time in µs, more often a short one."""
+        return round(self.seconds(least, most) * SECOND)
+
     def seconds(self, least: float, most: float) -> float:
         """A time, more often a short one."""
         return round(least + (most - least) * self.dice.random() ** 2, 3)
 
     def soon(self, at: int, most: float) -> int:
         """A time soon after another one."""
-        return at + round(self.seconds(0, most) * SECOND)
+        return at + self.us(0, most)
 
     def work(self, most: float = 2.0) -> list[Any]:
         """An act that takes a while."""

@@ -180,10 +180,11 @@ class State:
 def _case(plan: Plan, outcome: Outcome, ledger: Ledger, state: State) -> Case:
     """The run as the checks of `scripts/chaos` read it."""
     history: list[Record] = []
+    flows = _parents(plan, outcome)
     for number, (job_id, answers) in enumerate(sorted(outcome.acknowledged.items())):
         for at_us, actor, verb, answer in answers:
-            if verb in {"enqueue", "enqueue_many", "flow"} and answer:
-                at, parents = at_us / 1e6, parents_of(answer)
+            if verb == "enqueue" and isinstance(answer, dict) and answer["id"] == job_id:
+                at, parents = at_us / 1e6, {"parents": flows[job_id]} if job_id in flows else {}
                 history.append(
                     Record(at, f"{actor}/{number}", "invoke", "enqueue", job_id, 0, {"call": number, **parents})
                 )
@@ -215,9 +216,18 @@ def _case(plan: Plan, outcome: Outcome, ledger: Ledger, state: State) -> Case:
     return Case(history, trail, facts, {"jobs": jobs, "left": left, "totals": totals})
 
 
-def parents_of(answer: Any) -> dict[str, Any]:
-    """The parents that an enqueue had, where the simulation says so."""
-    return {"parents": answer["parents"]} if isinstance(answer, dict) and "parents" in answer else {}
+def _parents(plan: Plan, outcome: Outcome) -> dict[str, list[str]]:
+    """The parents whose completion the jobs of flows need, where all were acknowledged."""
+    found: dict[str, list[str]] = {}
+    told = [answer for rows in outcome.acknowledged.values() for _, _, verb, answer in rows if verb == "flow"]
+    known = {answer["flow"]: answer["ids"] for answer in told if isinstance(answer, dict)}
+    by_jobs = {len(ids): ids for ids in known.values()}
+    for step in plan.steps:
+        ids = by_jobs.get(len(step.args.get("jobs", ()))) if step.verb == "flow" else None
+        for number, one in enumerate(step.args["jobs"] if ids else ()):
+            if ids and one.get("after") and one.get("otherwise", "cancel") == "cancel" and ids[number].endswith(one["id"]):
+                found[ids[number]] = [ids[at] for at in one["after"]]
+    return found
 
 
 def waits_for_a_reason(state: State, ledger: Ledger) -> Iterator[str]:
