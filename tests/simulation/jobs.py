@@ -13,7 +13,7 @@ wait          name, seconds                  waits for a signal, durably; its va
 nap           seconds                        sleeps durably
 fail          times                          raises in the first attempts
 fail_for_good                                raises what is not retried
-snooze        seconds, times                 puts itself off in the first attempts
+snooze        seconds, times                 puts itself off in the first runs
 lock          name, seconds                  holds a lock for so long, with the effects ``enter:`` and ``leave:<name>``
 add           acts                           adds a job to its flow, after itself
 enqueue       acts, id                       enqueues another job
@@ -62,6 +62,9 @@ class Stage(Protocol):
 
     def sleep(self, seconds: float) -> None:
         """Sleep in the thread of a plain function."""
+
+    def runs_of(self, job_id: str) -> int:
+        """How many runs of a job have begun."""
 
     def producer(self) -> Any:
         """A client in the process whose code runs."""
@@ -141,7 +144,7 @@ def _plain_act(ctx: JobContext, name: str, args: list[Any]) -> None:
         case "fail_for_good", []:
             raise Discard("planned")
         case "snooze", [seconds, times]:
-            if ctx.attempt <= times:
+            if stage.runs_of(ctx.job_id) <= times:
                 raise Snooze(seconds)
         case _:
             raise AssertionError(f"no act {name}{args}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from asyncio import events
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -133,6 +134,8 @@ class GreenThreads:
     def start(self, run: Run, handler: Handler, args: list[Any], kwargs: dict[str, Any], on_end: OnEnd) -> None:
         """Call the function in its greenlet."""
 
+        context = copy_context()
+
         def main() -> None:
             value, error = None, None
             try:
@@ -143,18 +146,18 @@ class GreenThreads:
             except BaseException as raised:  # noqa: BLE001 - whatever the user's code raises is an outcome
                 error = raised
             self._running.pop(id(run), None)
-            loop.call_soon(on_end, value, error)
+            loop.call_soon(on_end, value, error, context=context)
 
         loop = asyncio.get_running_loop()
-        one = self._running[id(run)] = greenlet.greenlet(main)
+        one = self._running[id(run)] = Thread(main)
         one.gr_context = copy_context()
-        loop.call_soon(one.switch)
+        loop.call_soon(one.go)
 
     def stop(self, run: Run, stage: Stage) -> None:
         """Raise `JobCancelled` where it blocks."""
         one = self._running.get(id(run))
         if stage is Stage.RAISED and one is not None:
-            asyncio.get_running_loop().call_soon(throw, one, JobCancelled)
+            asyncio.get_running_loop().call_soon(one.go, JobCancelled)
         elif stage is Stage.RAISED and run.task is not None:
             run.task.cancel()
 
@@ -165,16 +168,32 @@ class GreenThreads:
         """There are no threads."""
 
 
-def throw(one: Any, error: type[BaseException]) -> None:
-    """Raise in a greenlet, unless it has ended."""
-    if not one.dead:
-        one.throw(error)
+class Thread(greenlet.greenlet):
+    """A greenlet in which no event loop runs, as in a thread."""
+
+    def __init__(self, main: Callable[[], None]) -> None:
+        super().__init__(main)
+        self.loop = asyncio.get_running_loop()
+
+    def go(self, error: type[BaseException] | None = None) -> None:
+        """Go on, or raise where it blocks; nothing if it has ended."""
+        if self.dead:
+            return
+        events._set_running_loop(None)  # noqa: SLF001 - asyncio offers this to those who make loops
+        try:
+            if error is None:
+                self.switch()
+            elif self:
+                self.throw(error)
+        finally:
+            events._set_running_loop(self.loop)  # noqa: SLF001 - as above
 
 
 def green_sleep(seconds: float) -> None:
     """Block a greenlet for a virtual time."""
     one = greenlet.getcurrent()
-    timer = asyncio.get_running_loop().call_later(seconds, one.switch)
+    assert isinstance(one, Thread)
+    timer = one.loop.call_later(seconds, one.go)
     try:
         one.parent.switch()
     finally:
@@ -184,8 +203,9 @@ def green_sleep(seconds: float) -> None:
 def green_block(run: Run, coroutine: Coroutine[Any, Any, Any]) -> Any:
     """In place of `Run.block`: wait for a coroutine in a greenlet."""
     one = greenlet.getcurrent()
-    task = asyncio.get_running_loop().create_task(coroutine)
-    task.add_done_callback(lambda _: None if one.dead else one.switch())
+    assert isinstance(one, Thread)
+    task = one.loop.create_task(coroutine)
+    task.add_done_callback(lambda _: one.go())
     try:
         while not task.done():
             one.parent.switch()

@@ -276,33 +276,24 @@ class Network:
     def _pop(self, connection: Connection, command: Command) -> bool:
         """Pop for a connection; if there is nothing, let it wait. Return whether the command has its reply."""
         keys = [str(key) for key in command[1:-1]]
-        found = self._popped(connection, keys)
+        found = self.server.pop(keys)
         if found is None:
             if connection.wait is None:
                 connection.wait = self._loop.call_later(float(command[-1]), self._wait_over, connection)
                 self._blocked[connection] = tuple(keys)
+                self._watch()
             return False
+        self._note(f"{connection.process.name} pop {keys[0]}")
         self._unblock(connection)
         connection.queue.popleft()
         self._reply(connection, [found], [command])
         return True
 
-    def _popped(self, connection: Connection, keys: Sequence[str]) -> list[Any] | None:
-        if not self.server.exist(keys):
-            return None
-        for key in keys:
-            ((found), *_), _ = self.server.execute([("ZPOPMIN", key)])
-            if isinstance(found, Exception):
-                return None
-            if found:
-                self._note(f"{connection.process.name} pop {key}")
-                return [key.encode(), *found]
-        return None
+    def _watch(self) -> None:
+        self.server.watched = tuple(dict.fromkeys(key for keys in self._blocked.values() for key in keys))
 
     def _wake_blocked(self) -> None:
-        if not self._blocked or not self.server.exist(
-            list(dict.fromkeys(key for keys in self._blocked.values() for key in keys))
-        ):
+        if not self.server.has_woken:
             return
         for connection in list(self._blocked):
             if connection in self._blocked and self._pop(connection, connection.queue[0]):
@@ -315,7 +306,8 @@ class Network:
         self._serve(connection)
 
     def _unblock(self, connection: Connection) -> None:
-        self._blocked.pop(connection, None)
+        if self._blocked.pop(connection, None) is not None:
+            self._watch()
         if connection.wait is not None:
             connection.wait.cancel()
             connection.wait = None

@@ -123,7 +123,17 @@ end
 for _, key in ipairs(redis.call('KEYS', '{sim:*}:outbox')) do open = open + redis.call('XLEN', key) end
 return open
 """
+POP = b"""\
+#!lua flags=allow-oom
+for _, key in ipairs(KEYS) do
+  local found = redis.call('ZPOPMIN', key)
+  if found[1] then return {key, found[1], found[2]} end
+end
+return false
+"""
+POP_SHA = hashlib.sha1(POP, usedforsecurity=False).hexdigest()
 SWEEP_SHA = hashlib.sha1(SWEEP, usedforsecurity=False).hexdigest()
+OWN: list[Command] = [("SCRIPT", "LOAD", SWEEP), ("SCRIPT", "LOAD", POP)]
 HEARD = ("LPOP", PREFIX + "heard", 1000)
 PLAIN = frozenset(("EXISTS", "GET", "MGET", "HGETALL", "HGET", "ZRANGE", "ZCARD", "SCRIPT", "XRANGE", "TYPE", "STRLEN"))
 """Commands that stores send as they are, and that do not depend on time."""
@@ -215,12 +225,16 @@ class Server:
         self.run_id = f"{1:040x}"
         self.refusal = ""
         self.has_memory = True
+        self.watched: tuple[str, ...] = ()
+        """Keys for which pops block."""
+        self.has_woken = False
+        """Whether one of them existed after the last exchange."""
         self._latest_ms = 0
         self._log: list[tuple[bytes, int]] = []
         self.keeps_log = False
         self.every(1 << 60, lambda: None)
         self._raw([("CONFIG", "SET", "maxmemory", "0"), ("FLUSHALL",), ("SCRIPT", "FLUSH"), ("FUNCTION", "FLUSH")])
-        self._raw([("SCRIPT", "LOAD", SWEEP)])
+        self._raw(OWN)
 
     def close(self) -> None:
         """End the connection."""
@@ -263,10 +277,13 @@ class Server:
             else:
                 replies[place] = known
         sent.append(HEARD)
+        if self.watched:
+            sent.append(("EXISTS", *self.watched))
         packed = b"".join([hiredis.pack_command(command) for command in sent])
         answered = self._send(packed, len(sent))
         if isinstance(answered[0], Exception):
             raise answered[0]
+        self.has_woken = bool(self.watched and answered.pop())
         for place, reply in zip(places, answered[1:-1], strict=True):
             replies[place] = reply
         if self.keeps_log:
@@ -288,7 +305,7 @@ class Server:
             command
             for command, place, reply in zip(sent[1:], places, answered[1:], strict=False)
             if not isinstance(reply, Exception)
-            and (command[0] == "ZPOPMIN" or ((script := found[place]) is not None and not script.read_only))
+            and (command[1] == POP_SHA or ((script := found[place]) is not None and not script.read_only))
         ]
         if kept:
             self._log.append((b"".join([hiredis.pack_command(one) for one in (sent[0], *kept)]), 1 + len(kept)))
@@ -312,7 +329,7 @@ class Server:
             return 0 if name == "WAIT" else [0, 0]
         if name == "PING":
             return b"PONG"
-        if name not in PLAIN and not str(name).startswith(("EVAL", "FCALL", "ZPOPMIN")):
+        if name not in PLAIN and not str(name).startswith(("EVAL", "FCALL")):
             raise AssertionError(f"the simulated server does not know {command!r}")
         return None
 
@@ -327,10 +344,10 @@ class Server:
         script = script_of(command)
         return script.name if script is not None else str(command[0])
 
-    def exist(self, keys: Sequence[str]) -> bool:
-        """Whether any of some keys exists."""
-        (count,) = self._raw([("EXISTS", *keys)])
-        return bool(count)
+    def pop(self, keys: Sequence[str]) -> list[Any] | None:
+        """ZPOPMIN of the first of some keys that exists: key, member, score; None if none does."""
+        (found,), _ = self.execute([("EVALSHA", POP_SHA, len(keys), *keys)])
+        return found if isinstance(found, list) else None
 
     def listened(self, channel: str, count: int) -> None:
         """Set how many connections are subscribed to a channel."""
@@ -340,7 +357,7 @@ class Server:
 
     def forget_scripts(self) -> None:
         """SCRIPT FLUSH."""
-        self._raw([("SCRIPT", "FLUSH"), ("SCRIPT", "LOAD", SWEEP)])
+        self._raw([("SCRIPT", "FLUSH"), *OWN])
 
     def limit_memory(self, *, is_full: bool) -> None:
         """Let the memory be full, or have room again."""
@@ -358,7 +375,7 @@ class Server:
             self.forget_scripts()
             return 0
         del self._log[len(self._log) - lost :]
-        self._raw([("FLUSHALL",), ("SCRIPT", "FLUSH"), ("SCRIPT", "LOAD", SWEEP)])
+        self._raw([("FLUSHALL",), ("SCRIPT", "FLUSH"), *OWN])
         for at in range(0, len(self._log), PART):
             part = self._log[at : at + PART]
             self._send(b"".join([packed for packed, _ in part]), sum(count for _, count in part))

@@ -90,15 +90,15 @@ class Client:
 
     async def _enqueue(self, **args: Any) -> Any:
         receipt = await self.fleet.submit(self._job(args))
-        self._world.name(args.get("id"), receipt.id)
+        self._world.name(receipt.id.rpartition(".")[2], receipt.id)
         return {"id": receipt.id, "created": receipt.created}
 
     async def _enqueue_many(self, jobs: list[dict[str, Any]]) -> Any:
         told = []
-        for args, receipt in zip(jobs, await self.fleet.enqueue_many([self._job(one) for one in jobs]), strict=True):
+        for receipt in await self.fleet.enqueue_many([self._job(one) for one in jobs]):
             error = receipt.error
             answer = f"refused {type(error).__name__}" if error else {"id": receipt.id, "created": receipt.created}
-            self._world.name(args.get("id"), receipt.id)
+            self._world.name(receipt.id.rpartition(".")[2], receipt.id)
             self._world.acknowledge(receipt.id, self._actor, "enqueue", answer)
             told.append(receipt.id)
         return told
@@ -112,8 +112,8 @@ class Client:
             )
         info = await self.fleet.flows.enqueue(flow)
         ids = [str(one.id) for one in info.jobs]
-        for args, job_id in zip(jobs, ids, strict=True):
-            self._world.name(args.get("id"), job_id)
+        for job_id in ids:
+            self._world.name(job_id.rpartition(".")[2], job_id)
             self._world.acknowledge(job_id, self._actor, "enqueue", {"id": job_id, "created": True})
         return {"flow": info.id, "ids": ids}
 
@@ -155,7 +155,7 @@ class Client:
         return str(await self.fleet.replay(self._world.id_of(job)))
 
     async def _rescue(self, **options: Any) -> Any:
-        groups = (await self.fleet.dead_groups()).groups
+        groups = await self.fleet.dead_groups()
         return str(await self.fleet.rescue(groups[0].fingerprint, **options)) if groups else None
 
     async def _limit(self, name: str, **options: Any) -> Any:

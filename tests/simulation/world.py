@@ -18,8 +18,8 @@ import gc
 import logging
 import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import redis
@@ -149,10 +149,9 @@ class World:
 
     # --- ids and answers -------------------------------------------------------------------------
 
-    def name(self, own: str | None, job_id: str) -> None:
+    def name(self, own: str, job_id: str) -> None:
         """Remember the job that a plan calls by its own id."""
-        if own is not None:
-            self._ids[own] = str(job_id)
+        self._ids[own] = str(job_id)
 
     def id_of(self, own: str) -> str:
         """The id of a job that a plan has named."""
@@ -190,6 +189,10 @@ class World:
     def sleep(self, seconds: float) -> None:
         """Sleep in a plain function."""
         machines.green_sleep(seconds)
+
+    def runs_of(self, job_id: str) -> int:
+        """How many runs of a job have begun."""
+        return sum(run.job == job_id for run in self.runs)
 
     def producer(self) -> Any:
         """A client in the process whose code runs."""
@@ -338,7 +341,7 @@ def _end(loop: SimLoop, server: Server) -> None:
     try:
         loop.clear()
         server.close()
-        with suppress(RuntimeError):
+        with warnings.catch_warnings(action="ignore"):
             gc.collect()
         loop.close()
         asyncio.set_event_loop(None)
