@@ -33,8 +33,6 @@ CHECKS: tuple[tuple[int, Callable[[Case], Iterator[str]]], ...] = (
     (1, judging.nothing_is_lost),
     (4, judging.fences_grow),
     (5, judging.fences_differ),
-    (7, judging.last_grant_wins),
-    (8, judging.one_ending),
     (9, judging.counters_agree),
     (20, judging.parents_first),
     (25, judging.no_late_start),
@@ -126,6 +124,7 @@ def judged(plan: Plan, outcome: Outcome, ledger: Ledger) -> list[Breach]:
     found += [Breach(WAITING, what) for what in waits_for_a_reason(state, ledger)]
     if ledger.lost_at is None:
         found += [Breach(27, what) for what in results_are_there(outcome, ledger, state)]
+        found += [Breach(7, what) for what in judging.last_grant_wins(case)]
         found += [Breach(39, what) for what in sequences_keep_their_order(outcome, ledger)]
     return found
 
@@ -219,14 +218,13 @@ def _case(plan: Plan, outcome: Outcome, ledger: Ledger, state: State) -> Case:
 def _parents(plan: Plan, outcome: Outcome) -> dict[str, list[str]]:
     """The parents whose completion the jobs of flows need, where all were acknowledged."""
     found: dict[str, list[str]] = {}
-    told = [answer for rows in outcome.acknowledged.values() for _, _, verb, answer in rows if verb == "flow"]
-    known = {answer["flow"]: answer["ids"] for answer in told if isinstance(answer, dict)}
-    by_jobs = {len(ids): ids for ids in known.values()}
     for step in plan.steps:
-        ids = by_jobs.get(len(step.args.get("jobs", ()))) if step.verb == "flow" else None
-        for number, one in enumerate(step.args["jobs"] if ids else ()):
-            if ids and one.get("after") and one.get("otherwise", "cancel") == "cancel" and ids[number].endswith(one["id"]):
-                found[ids[number]] = [ids[at] for at in one["after"]]
+        jobs = step.args["jobs"] if step.verb == "flow" else ()
+        ids = [f"default.0.{one['id']}" for one in jobs]
+        for one, job_id in zip(jobs, ids, strict=True):
+            is_needed = one.get("otherwise", "cancel") == "cancel" and job_id in outcome.acknowledged
+            if one.get("after") and is_needed:
+                found[job_id] = [ids[at] for at in one["after"]]
     return found
 
 

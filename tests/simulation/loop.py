@@ -198,6 +198,8 @@ class SimLoop(asyncio.BaseEventLoop):
     def _make_task(self, _: Any, coro: Any, context: Context | None = None, **options: Any) -> SimTask:
         self._tasks += 1
         process = PROCESS.get() if context is None else context.get(PROCESS)
+        if context is not None and process is None and (process := PROCESS.get()) is not None:
+            context.run(PROCESS.set, process)  # an empty context, so that a task is not that of the job that begins it
         if context is not None:
             options["context"] = context
         return SimTask(coro, loop=self, number=self._tasks, process=process, **options)
