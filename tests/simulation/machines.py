@@ -29,13 +29,14 @@ from jobfleet.worker.child import main as child_main
 from jobfleet.worker.child import parts
 from jobfleet.worker.executors import all as executors_all
 from jobfleet.worker.ipc.lease_board import LeaseBoard, LeaseBoardReader
+from jobfleet.worker.ipc.usage import Usage
 from jobfleet.worker.run import run as run_module
 from jobfleet.worker.run.executor import OnEnd
 from jobfleet.worker.run.handlers import Handler
 from jobfleet.worker.run.run import Run
 from jobfleet.worker.run.stop_state import Stage
 from jobfleet.worker.run.writes.current_run import CURRENT
-from jobfleet.worker.supervisor import child_handle, children
+from jobfleet.worker.supervisor import child_handle, children, heartbeat
 from jobfleet.worker.supervisor import main as supervisor
 from tests.simulation.loop import PROCESS, Process, SimLoop
 from tests.simulation.network import Network
@@ -288,6 +289,7 @@ class Machines:
                 (child_main, "stay_on", nothing),
                 (child_main, "offer_settings", nothing),
                 (supervisor, "StartReport", QuietReport),
+                (heartbeat, "own_usage", lambda: Usage(1 << 26, 1.0)),
                 (parts, "add_quarantine", nothing),
                 (executors_all, "ThreadExecutor", GreenThreads),
                 (run_module.Run, "block", green_block),

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import atexit
 import hashlib
+import re
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -25,7 +26,7 @@ from redis.exceptions import RedisError
 
 from jobfleet.store.call import Command
 from jobfleet.store.link.scripts import script_of
-from jobfleet.store.script import Script
+from jobfleet.store.script import Script, load, names
 from tests.simulation.loop import START_US
 from tests.support.server import RedisServer
 
@@ -137,6 +138,11 @@ OWN: list[Command] = [("SCRIPT", "LOAD", SWEEP), ("SCRIPT", "LOAD", POP)]
 HEARD = ("LPOP", PREFIX + "heard", 1000)
 PLAIN = frozenset(("EXISTS", "GET", "MGET", "HGETALL", "HGET", "ZRANGE", "ZCARD", "SCRIPT", "XRANGE", "TYPE", "STRLEN"))
 """Commands that stores send as they are, and that do not depend on time."""
+_NAME = re.compile(r"^-- ([a-z_]+): ", re.MULTILINE)
+_SCRIPTS = frozenset(names())
+READERS = frozenset(name for name in _SCRIPTS if load(name).read_only)
+ORDERED = ("--hash-max-listpack-value", "1000000", "--hash-max-listpack-entries", "5000")
+"""Hashes are lists, so that their fields have the same order in each process."""
 PART = 400
 """Logged exchanges that are sent together when the data of a server is made again."""
 
@@ -147,13 +153,9 @@ def valkey() -> RedisServer:
     """The server of this Python process; all runs use it, one after the other."""
     global _server  # noqa: PLW0603 - started once, ended with the process
     if _server is None:
-        _server = RedisServer("--maxmemory-policy", "noeviction", "--appendonly", "no", *_fixed_hashes())
+        _server = RedisServer("--maxmemory-policy", "noeviction", "--appendonly", "no", *ORDERED)
         atexit.register(_server.stop)
     return _server
-
-
-def _fixed_hashes() -> tuple[str, ...]:
-    return ("--hash-seed", "jobfleet")
 
 
 class Texts:
@@ -165,32 +167,39 @@ class Texts:
 
     def __init__(self, mutants: Mapping[str, Script | str]) -> None:
         self._mutants = mutants
-        self._changed: dict[str, tuple[bytes, str]] = {}
+        self._by_sha: dict[Any, tuple[str, bytes, str]] = {}
 
-    def changed(self, command: Command) -> tuple[Command, Script | None]:
-        """Return a command with the changed text, and its script."""
-        script = script_of(command)
-        if script is None:
-            return command, None
-        source, sha = self._changed.get(script.sha) or self._change(script)
-        by_hash = command[1] == script.sha
-        return (command[0], sha if by_hash else source, *command[2:]), script
+    def changed(self, command: Command) -> tuple[Command, str]:
+        """Return a command with the changed text, and the name of its script; empty for other commands."""
+        if not str(command[0]).startswith("EVAL") or command[1] == POP_SHA:
+            return command, ""
+        by_source = not str(command[0]).startswith("EVALSHA")
+        known = self._by_sha.get(command[1]) or self._learned(command[1], by_source=by_source)
+        if known is None:
+            return command, "unknown"  # a text in another form, such as `call.in_order` makes: its source comes next
+        name, source, sha = known
+        return (command[0], source if by_source else sha, *command[2:]), name
 
-    def _change(self, script: Script) -> tuple[bytes, str]:
-        text = script.source
-        mutant = self._mutants.get(script.name)
-        if isinstance(mutant, Script):
-            text = mutant.source
-        elif mutant is not None:
-            text = mutant.encode() if mutant.startswith("#!") else _first_line(script) + mutant.encode()
+    def name_of(self, command: Command) -> str:
+        """The script that a command runs, or the command."""
+        return self.changed(command)[1] or str(command[0])
+
+    def _learned(self, text: Any, *, by_source: bool) -> tuple[str, bytes, str] | None:
+        if not by_source:
+            script = script_of(("EVALSHA", text))
+            if script is None:
+                return None
+            text = script.source
+        name = next(found for found in _NAME.findall(text.decode()) if found in _SCRIPTS)
+        mutant = self._mutants.get(name)
         line, _, body = text.partition(b"\n")
+        if mutant is not None:
+            given = mutant.source if isinstance(mutant, Script) else mutant.encode()
+            body = given.partition(b"\n")[2] if given.startswith(b"#!") else given
         source = line + b"\n" + PRELUDE.encode() + body
-        made = self._changed[script.sha] = source, hashlib.sha1(source, usedforsecurity=False).hexdigest()
+        made = name, source, hashlib.sha1(source, usedforsecurity=False).hexdigest()
+        self._by_sha[text] = self._by_sha[hashlib.sha1(text, usedforsecurity=False).hexdigest()] = made
         return made
-
-
-def _first_line(script: Script) -> bytes:
-    return script.source.partition(b"\n")[0] + b"\n"
 
 
 class Server:
@@ -262,15 +271,13 @@ class Server:
         us = self.us()
         self._latest_ms = max(self._latest_ms, us // 1000)
         sent: list[Command] = [("EVALSHA", SWEEP_SHA, 0, us, self._latest_ms, self.run_id)]
-        found: list[Script | None] = []
-        names: list[str] = []
+        found: list[str] = []
         replies: list[Any] = [None] * len(commands)
         places = []
         for place, command in enumerate(commands):
             changed, script = self._texts.changed(command)
             found.append(script)
-            names.append(script.name if script is not None else str(command[0]))
-            known = self._refused(command, script) or self._known(command, us)
+            known = self._refused(script) or self._known(command, us)
             if known is None:
                 places.append(place)
                 sent.append(changed)
@@ -291,31 +298,30 @@ class Server:
         if self._observer is not None:
             at = self._now_us()
             for command, script, reply in zip(commands, found, replies, strict=True):
-                if script is not None:
+                if script:
                     count = int(command[2])
-                    self._observer(at, script.name, command[3 : 3 + count], command[3 + count :], reply)
+                    self._observer(at, script, command[3 : 3 + count], command[3 + count :], reply)
         for heard in (answered[0], answered[-1]):
             for channel, text in zip(heard[::2], heard[1::2], strict=True) if heard else ():
                 self._publish(channel, text)
-        return replies, names
+        return replies, [script or str(command[0]) for script, command in zip(found, commands, strict=True)]
 
-    def _keep(self, sent: list[Command], found: list[Script | None], places: list[int], answered: list[Any]) -> None:
+    def _keep(self, sent: list[Command], found: list[str], places: list[int], answered: list[Any]) -> None:
         """Log what has written, so that it can be done again; what failed has written nothing."""
         kept = [
             command
             for command, place, reply in zip(sent[1:], places, answered[1:], strict=False)
             if not isinstance(reply, Exception)
-            and (command[1] == POP_SHA or ((script := found[place]) is not None and not script.read_only))
+            and (command[1] == POP_SHA or (found[place] and found[place] not in READERS))
         ]
         if kept:
             self._log.append((b"".join([hiredis.pack_command(one) for one in (sent[0], *kept)]), 1 + len(kept)))
 
-    def _refused(self, command: Command, script: Script | None) -> Exception | None:
+    def _refused(self, script: str) -> Exception | None:
         if self.refusal == "loading":
             return _error("LOADING Redis is loading the dataset in memory")
-        if self.refusal == "readonly" and script is not None and not script.read_only:
+        if self.refusal == "readonly" and script and script not in READERS:
             return _error("READONLY You can't write against a read only replica.")
-        del command
         return None
 
     def _known(self, command: Command, us: int) -> Any:
@@ -341,8 +347,7 @@ class Server:
 
     def name_of(self, command: Command) -> str:
         """The script that a command runs, or the command."""
-        script = script_of(command)
-        return script.name if script is not None else str(command[0])
+        return self._texts.name_of(command)
 
     def pop(self, keys: Sequence[str]) -> list[Any] | None:
         """ZPOPMIN of the first of some keys that exists: key, member, score; None if none does."""
