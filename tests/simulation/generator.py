@@ -265,7 +265,7 @@ class Generator:
         name = self.enqueue(at, "work", [self.work(0.5), ["fail_for_good"]])
         for verb in self.dice.sample(("replay", "rescue", "purge", "forget"), self.dice.randrange(1, 3)):
             at = self.soon(at + SECOND, 10)
-            self.add(at, "operator", verb, {"job": name})
+            self.add(at, "operator", verb, {} if verb == "rescue" else {"job": name})
 
     # --- faults ----------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from jobfleet.model.ids import split_id
 from tests.simulation.coverage import Coverage
 from tests.simulation.ledger import FINAL, Ledger
 from tests.simulation.plan import FAULTS, Outcome, Plan
-from tests.simulation.world import simulate
+from tests.simulation.world import QUIET_MOST, simulate
 from tests.support.chaos import judging
 from tests.support.chaos.case import Case
 from tests.support.chaos.history import Record
@@ -121,6 +121,8 @@ def judged(plan: Plan, outcome: Outcome, ledger: Ledger) -> list[Breach]:
     found = list(ledger.breaches)
     for number, check in CHECKS:
         found += [Breach(number, what) for what in check(case)]
+    if not outcome.is_quiet:
+        found.append(Breach(STUCK, f"it is not quiet {QUIET_MOST / 60:.0f} minutes after the last fault"))
     found += [Breach(WAITING, what) for what in waits_for_a_reason(state, ledger)]
     if ledger.lost_at is None:
         found += [Breach(27, what) for what in results_are_there(outcome, ledger, state)]

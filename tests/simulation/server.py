@@ -135,6 +135,7 @@ return false
 POP_SHA = hashlib.sha1(POP, usedforsecurity=False).hexdigest()
 SWEEP_SHA = hashlib.sha1(SWEEP, usedforsecurity=False).hexdigest()
 OWN: list[Command] = [("SCRIPT", "LOAD", SWEEP), ("SCRIPT", "LOAD", POP)]
+LISTENED = b"#!lua flags=allow-oom\nreturn redis.call('HSET', 'sim:heard-by', ARGV[1], ARGV[2])"
 HEARD = ("LPOP", PREFIX + "heard", 1000)
 PLAIN = frozenset(("EXISTS", "GET", "MGET", "HGETALL", "HGET", "ZRANGE", "ZCARD", "SCRIPT", "XRANGE", "TYPE", "STRLEN"))
 """Commands that stores send as they are, and that do not depend on time."""
@@ -356,7 +357,7 @@ class Server:
 
     def listened(self, channel: str, count: int) -> None:
         """Set how many connections are subscribed to a channel."""
-        self._raw([("HSET", PREFIX + "heard-by", channel, count)])
+        self._raw([("EVAL", LISTENED, 0, channel, count)])
 
     # --- faults ----------------------------------------------------------------------------------
 
