@@ -34,6 +34,8 @@ WORDS = (
     "beat",
 )
 """Scripts that faults of the network aim at."""
+OFTEN = ("claim", "claim", "claim", "settle", "settle", "enqueue", "enqueue")
+"""Of these, rather those on which most depends."""
 SIGNALS = ("go", "stop")
 GROUPS = ("red", "blue")
 SETTINGS: dict[str, tuple[Any, ...]] = {"slots": (1, 2, 4, 8), "lease": (6.0, 10.0, 30.0), "grace": (1.0, 5.0)}
@@ -309,7 +311,7 @@ class Generator:
             self.add(at, "network", verb, {"machine": machine, "least_us": 0, "most_us": self.us(0.01, 2)})
             self.add(at + self.us(1, 20), "network", verb, {"machine": machine})
         else:
-            args = {"machine": machine, "script": dice.choice((*WORDS, ""))}
+            args = {"machine": machine, "script": dice.choice((*WORDS, *OFTEN, ""))}
             args |= {"count": dice.choice((1, 1, 1, 2, 5)), "silent": dice.random() < 0.3}
             if verb == "late_request":
                 args["by_us"] = self.us(0.5, 90)

@@ -85,10 +85,12 @@ class Watch:
 
     Args:
         plan: The plan that runs.
+        stops: Whether to end the run with the first violation.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, *, stops: bool = False) -> None:
         self.ledger = Ledger()
+        self._stops = stops
         self._due = sorted((step for step in plan.steps if step.verb in FAULTS), key=lambda step: -step.at_us)
 
     def __call__(self, now_us: int, script: str, keys: Any, args: Any, reply: Any) -> None:
@@ -101,13 +103,27 @@ class Watch:
             if step.verb in {"jump", "drift"}:
                 self.ledger.stamp = 0
         self.ledger(now_us, script, keys, args, reply)
+        if self._stops and self.ledger.breaches:
+            raise FoundError
 
 
-def run(plan: Plan, mutants: Mapping[str, str] | None = None) -> Verdict:
-    """Run a plan, and judge it."""
-    watch = Watch(plan)
+class FoundError(KeyboardInterrupt):
+    """An invariant is violated: the run need not go on. Event loops let only this kind of exception through."""
+
+
+def run(plan: Plan, mutants: Mapping[str, str] | None = None, *, stops: bool = False) -> Verdict:
+    """Run a plan, and judge it.
+
+    Args:
+        plan: The plan.
+        mutants: The texts of scripts that have a planted bug.
+        stops: Whether to end the run with the first violation, without an outcome.
+    """
+    watch = Watch(plan, stops=stops)
     try:
         outcome = simulate(plan, mutants=mutants, observer=watch)
+    except FoundError:
+        return Verdict(plan, None, watch.ledger, watch.ledger.breaches)
     except AssertionError as error:
         stuck = Breach(STUCK, str(error).partition("\n")[0])
         return Verdict(plan, None, watch.ledger, [*watch.ledger.breaches, stuck])
@@ -124,6 +140,7 @@ def judged(plan: Plan, outcome: Outcome, ledger: Ledger) -> list[Breach]:
     if not outcome.is_quiet:
         found.append(Breach(STUCK, f"it is not quiet {QUIET_MOST / 60:.0f} minutes after the last fault"))
     found += [Breach(WAITING, what) for what in waits_for_a_reason(state, ledger)]
+    found += [Breach(2, what) for what in nothing_is_invented(plan, ledger)]
     if ledger.lost_at is None:
         found += [Breach(27, what) for what in results_are_there(outcome, ledger, state)]
         found += [Breach(7, what) for what in judging.last_grant_wins(case)]
@@ -254,6 +271,16 @@ def _reasons(state: State, ledger: Ledger, job_id: str) -> Iterator[bool]:
         for other in ledger.jobs.values()
         if known is not None and other.place is not None and known.place is not None and other.place < known.place
     )
+
+
+def nothing_is_invented(plan: Plan, ledger: Ledger) -> Iterator[str]:
+    """Every job was asked for: by a step, a cron entry, or a job that adds one, whose id then begins with its own."""
+    asked = [one for step in plan.steps for one in [step.args, *step.args.get("jobs", ())]]
+    names = {one["id"] for one in asked if "id" in one}
+    for job_id in ledger.jobs:
+        own = job_id.partition(".0.")[2].partition(".")[0]
+        if own not in names and not own.startswith("cron:"):
+            yield f"{job_id} was enqueued, and nobody had asked for it"
 
 
 def results_are_there(outcome: Outcome, ledger: Ledger, state: State) -> Iterator[str]:

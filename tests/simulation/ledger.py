@@ -110,7 +110,7 @@ class Ledger:
     _caps: dict[tuple[str, str], int] = field(default_factory=dict)
     _buried: set[str] = field(default_factory=set)
     _owners: dict[tuple[str, int], str] = field(default_factory=dict)
-    _nonces: dict[tuple[str, str], int] = field(default_factory=dict)
+    _claims: dict[tuple[str, str], tuple[int, dict[str, int]]] = field(default_factory=dict)
     _trips: set[tuple[str, str, str, str]] = field(default_factory=set)
     _once: set[str] = field(default_factory=set)
     _places: Counter[str] = field(default_factory=Counter)
@@ -249,6 +249,8 @@ class Ledger:
     # Claims and leases
 
     def _on_claim(self, keys: list[str], args: Sequence[Any], reply: list[Any], word: str) -> None:
+        if word == "empty":
+            self._repeated(text(args[0]), text(args[1]), number(args[2]), {})
         if word not in {"claimed", "guarded"}:
             return
         tag, child, nonce, now = text(args[0]), text(args[1]), number(args[2]), number(reply[1])
@@ -257,14 +259,9 @@ class Ledger:
         tokens = [int(one) for one in text(reply[3]).split()]
         if len(tokens) < len(ids):
             tokens = [tokens[0] + n for n in range(len(ids))]
-        is_repeated = self._nonces.get((tag, child)) == nonce
-        self._nonces[tag, child] = nonce
-        if is_repeated:
-            for job_id, token in zip(ids, tokens, strict=True):
-                job = self.jobs.get(job_id)
-                if job and job.is_sure and job.token != token:
-                    self._breach(10, f"claim {nonce} of {child} was executed twice: {job_id} is granted under {token}")
+        if self._repeated(tag, child, nonce, dict(zip(ids, tokens, strict=True))):
             return
+        self._claims[tag, child] = (nonce, dict(zip(ids, tokens, strict=True)))
         if child in self._buried:
             self._breach(13, f"{child} was buried, and is granted {len(ids)} jobs")
         if tag in self._paused:
@@ -275,6 +272,25 @@ class Ledger:
             job.band = int(bands[n])
         groups = {self.jobs[job_id].group for job_id in ids} - {""}
         self._claimed(tag, now, max(int(one) for one in bands), groups, has_order=bool(text(args[5]) or text(args[6])))
+
+    def _repeated(self, tag: str, child: str, nonce: int, granted: dict[str, int]) -> bool:
+        """Whether a claim was sent before; then it must grant what it granted before, as far as that is still owned."""
+        before, was = self._claims.get((tag, child), (-1, {}))
+        if before != nonce:
+            return False
+        for job_id in {**was, **granted}:
+            job = self.jobs.get(job_id)
+            owned = was.get(job_id, 0) if job and job.token == was.get(job_id) else 0
+            if job and job.is_sure and granted.get(job_id, 0) != owned:
+                answer = f"is granted under {granted[job_id]}" if job_id in granted else "is not granted again"
+                self._breach(10, f"claim {nonce} of {child} was executed twice: {job_id} {answer}")
+        return True
+
+    def _on_tick(self, keys: list[str], args: Sequence[Any], reply: list[Any], word: str) -> None:
+        for row in reply[4]:
+            job = self.jobs.get(text(row[0]))
+            if job and job.is_sure and not text(row[2]):
+                self._breach(3, f"{job.id} has a lease, but no owner, and was {job.state}")
 
     def _granted(self, job: Known, token: int, child: str, now: int, deadline: int, due: int) -> None:
         name = job.id

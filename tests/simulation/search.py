@@ -6,6 +6,7 @@ A plan depends on its seed and on what the seeds before it have met, so a failin
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from tests.simulation.coverage import Coverage
 from tests.simulation.generator import generated
 from tests.simulation.judge import NAMES, Verdict, run
 from tests.simulation.plan import Plan
+from tests.simulation.server import valkey
 from tests.simulation.shrink import Shrunk, shrink
 from tests.simulation.story import told
 from tests.support.chaos.invariants import INVARIANTS
@@ -40,7 +42,7 @@ class Report:
         runs: How many runs of jobs' code there were.
         exchanges: How many scripts were executed.
         virtual_s: How long all runs took in virtual time.
-        real_s: How long the search took.
+        real_s: How long the search took, in seconds of processors.
     """
 
     coverage: Coverage = field(default_factory=Coverage)
@@ -93,11 +95,11 @@ def search(
         most: End after so many failures; 0 never ends early.
         on_failure: Called with each failure.
     """
-    report, began = Report(), time.monotonic()
+    report, began = Report(), cpu_seconds()
     for seed in count(first):
         verdict = judged(generated(seed, report.coverage), bug)
         report.add(verdict)
-        report.real_s = time.monotonic() - began
+        report.real_s = cpu_seconds() - began
         if verdict.breaches and on_failure is not None:
             on_failure(verdict)
         if report.real_s >= seconds or (most and len(report.failures) >= most):
@@ -105,12 +107,18 @@ def search(
     raise AssertionError("there are always more seeds")
 
 
-def judged(plan: Plan, bug: Bug | None = None) -> Verdict:
-    """Run a plan, perhaps with a planted bug."""
+def judged(plan: Plan, bug: Bug | None = None, *, stops: bool = True) -> Verdict:
+    """Run a plan, perhaps with a planted bug; `stops`: only up to the first violation."""
     if bug is None:
-        return run(plan)
+        return run(plan, stops=stops)
     with bug.planted() as scripts:
-        return run(plan, scripts)
+        return run(plan, scripts, stops=stops)
+
+
+def cpu_seconds() -> float:
+    """The time that this process and its server have used of processors, which others on the machine do not change."""
+    fields = Path(f"/proc/{valkey().pid}/stat").read_text().rpartition(") ")[2].split()
+    return time.process_time() + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def smallest(verdict: Verdict, bug: Bug | None = None, *, seconds: float = 60.0) -> Shrunk:
