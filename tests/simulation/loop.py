@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import signal
+import warnings
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -150,6 +151,13 @@ PROCESS: ContextVar[Process | None] = ContextVar("PROCESS", default=None)
 """The process whose code runs."""
 
 
+def _owned(context: Context) -> Context:
+    """Give an empty context, in which the product runs what belongs to no job, to the process whose code runs."""
+    if PROCESS not in context:
+        context.run(PROCESS.set, PROCESS.get())
+    return context
+
+
 class SimTask(asyncio.Task[Any]):
     """A task whose hash is its number, so that sets of tasks have the same order in each run."""
 
@@ -184,6 +192,8 @@ class SimLoop(asyncio.BaseEventLoop):
         self._tasks = 0
         self._turns = 0
         self._graveyard: list[Any] = []
+        self._timers: list[tuple[float, int, Any]] = []
+        self._timed = 0
         self.set_task_factory(self._make_task)
         self.set_exception_handler(self._failed)
 
@@ -197,10 +207,10 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def _make_task(self, _: Any, coro: Any, context: Context | None = None, **options: Any) -> SimTask:
         self._tasks += 1
-        process = PROCESS.get() if context is None else context.get(PROCESS)
-        if context is not None and process is None and (process := PROCESS.get()) is not None:
-            context.run(PROCESS.set, process)  # an empty context, so that a task is not that of the job that begins it
-        if context is not None:
+        if context is None:
+            process = PROCESS.get()
+        else:
+            process = _owned(context).get(PROCESS)
             options["context"] = context
         return SimTask(coro, loop=self, number=self._tasks, process=process, **options)
 
@@ -216,21 +226,19 @@ class SimLoop(asyncio.BaseEventLoop):
     # --- what runs -------------------------------------------------------------------------------
 
     def _run_once(self) -> None:
-        loop: Any = self  # asyncio's own queues have no public names
-        ready, scheduled = loop._ready, loop._scheduled
-        while scheduled and scheduled[0]._cancelled:
-            heapq.heappop(scheduled)._scheduled = False
+        ready, timers = self._ready, self._timers  # type: ignore[attr-defined]  # asyncio's queue has no public name
+        while timers and timers[0][2]._cancelled:
+            heapq.heappop(timers)
         if not ready:
-            if not scheduled:
+            if not timers:
                 raise StalledError("nothing is ready and nothing is due, but somebody still waits")
-            self._go(scheduled[0]._when)
+            self._go(timers[0][0])
         self._turns += 1
         if self._turns > MOST_TURNS:
-            raise StalledError(f"time stands still at {self.us} µs: somebody spins: {list(ready)[:4]} {scheduled[:2]}")
+            raise StalledError(f"time stands still at {self.us} µs: somebody spins: {list(ready)[:4]}")
         now = self.us / 1e6
-        while scheduled and scheduled[0]._when <= now:
-            handle = heapq.heappop(scheduled)
-            handle._scheduled = False
+        while timers and timers[0][0] <= now:
+            handle = heapq.heappop(timers)[2]
             if not handle._cancelled:
                 ready.append(handle)
         for _ in range(len(ready)):
@@ -245,7 +253,7 @@ class SimLoop(asyncio.BaseEventLoop):
             handle._run()
 
     def _go(self, when: float) -> None:
-        us = -int(-when * 1e6 // 1)
+        us = int(when * 1e6)
         while us / 1e6 < when:
             us += 1
         if us > self.us:
@@ -267,13 +275,14 @@ class SimLoop(asyncio.BaseEventLoop):
         self.is_over = True
         loop: Any = self
         loop._ready.clear()
-        loop._scheduled.clear()
+        self._timers.clear()
         tasks = sorted({*asyncio.all_tasks(self), *self._graveyard}, key=lambda task: task.number)
         self._graveyard.clear()
-        for task in tasks:
-            task._log_destroy_pending = False
-            with suppress(BaseException):  # a `finally` that awaits
-                task.get_coro().close()
+        with warnings.catch_warnings(action="ignore"):
+            for task in tasks:
+                task._log_destroy_pending = False
+                with suppress(BaseException):  # a `finally` that awaits
+                    task.get_coro().close()
 
     # --- what an operating system offers -----------------------------------------------------------
 
@@ -305,7 +314,7 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:
         """Call a callback in the next turn; nothing any more at the end of a run."""
-        handle = asyncio.Handle(callback, args, self, context)
+        handle = asyncio.Handle(callback, args, self, None if context is None else _owned(context))
         if not self.is_over:
             self._ready.append(handle)  # type: ignore[attr-defined]  # asyncio's own queue has no public name
         return handle
@@ -314,6 +323,11 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> asyncio.TimerHandle:
         """Call a callback at a time; never at the end of a run."""
-        if self.is_over:
-            return asyncio.TimerHandle(when, callback, args, self, context)
-        return super().call_at(when, callback, *args, context=context)
+        handle = asyncio.TimerHandle(when, callback, args, self, None if context is None else _owned(context))
+        if not self.is_over:
+            self._timed += 1
+            heapq.heappush(self._timers, (when, self._timed, handle))
+        return handle
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """Nothing: a cancelled timer goes when it is due."""

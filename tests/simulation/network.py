@@ -12,6 +12,7 @@ import random
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextvars import Context
 from typing import Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -142,6 +143,12 @@ class Network:
         self._subscribed: dict[str, dict[Connection, None]] = {}
         self._held: dict[str, list[Callable[[], None]]] = {}
         self._count = 0
+        self._context = Context()
+        self._context.run(PROCESS.set, None)
+
+    def _later(self, seconds: float, act: Callable[..., None], *args: Any) -> asyncio.TimerHandle:
+        """Let something happen that belongs to no process."""
+        return self._loop.call_later(seconds, act, *args, context=self._context)
 
     def make(self, *_: Any, **__: Any) -> Callable[[], Connection]:
         """In place of `async_connections`."""
@@ -177,7 +184,7 @@ class Network:
                     self._break(connection, is_silent=fault.is_silent)
                     return
                 connection.is_stuck = True
-                self._loop.call_later(fault.by_us / 1e6, self._arrive_late, connection, commands)
+                self._later(fault.by_us / 1e6, self._arrive_late, connection, commands)
                 return
         connection.arrives = max(connection.arrives, self._loop.time() + self._travel(connection))
         self._at(connection.arrives, "up", connection, lambda: self._arrive(connection, commands))
@@ -199,7 +206,11 @@ class Network:
     def _hits(self, fault: Armed, connection: Connection, commands: Sequence[Command]) -> bool:
         if fault.count <= 0 or (fault.actor and fault.actor != connection.machine):
             return False
-        if not fault.script and not fault.block and any(command[0] in ("BZPOPMIN", "SUBSCRIBE") for command in commands):
+        if (
+            not fault.script
+            and not fault.block
+            and any(command[0] in ("BZPOPMIN", "SUBSCRIBE") for command in commands)
+        ):
             return False
         if fault.script and all(self.server.name_of(command) != fault.script for command in commands):
             return False
@@ -215,14 +226,14 @@ class Network:
             else:
                 act()
 
-        self._loop.call_at(when, happen)
+        self._loop.call_at(when, happen, context=self._context)
 
     def _break(self, connection: Connection, *, is_silent: bool) -> None:
         """End a connection: the server forgets it, and the client learns of it now, or never."""
         self._forget(connection)
         connection.is_stuck = True
         if not is_silent:
-            self._loop.call_later(self._travel(connection), connection.reset)
+            self._later(self._travel(connection), connection.reset)
 
     # --- the server's side -----------------------------------------------------------------------
 
@@ -256,9 +267,7 @@ class Network:
 
     def _execute(self, connection: Connection, commands: Sequence[Command], how: str = "") -> list[Any]:
         replies, names = self.server.execute(commands)
-        keys = " ".join(
-            f"{name}:{_word(reply)}" for name, reply in zip(names, replies, strict=True)
-        )
+        keys = " ".join(f"{name}:{_word(reply)}" for name, reply in zip(names, replies, strict=True))
         told = zlib.crc32(repr((commands, replies)).encode())
         self._note(f"{connection.process.name} {how}{keys} {told:08x}")
         self._wake_blocked()
@@ -279,7 +288,7 @@ class Network:
         found = self.server.pop(keys)
         if found is None:
             if connection.wait is None:
-                connection.wait = self._loop.call_later(float(command[-1]), self._wait_over, connection)
+                connection.wait = self._later(float(command[-1]), self._wait_over, connection)
                 self._blocked[connection] = tuple(keys)
                 self._watch()
             return False
@@ -297,7 +306,7 @@ class Network:
             return
         for connection in list(self._blocked):
             if connection in self._blocked and self._pop(connection, connection.queue[0]):
-                self._loop.call_soon(self._serve, connection)
+                self._loop.call_soon(self._serve, connection, context=self._context)
 
     def _wait_over(self, connection: Connection) -> None:
         self._unblock(connection)

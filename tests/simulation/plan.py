@@ -6,7 +6,8 @@ A plan is JSON; equal plans give equal runs.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 WORK = (
@@ -114,6 +115,7 @@ class Outcome(NamedTuple):
         exchanges: How many exchanges with the server there were.
         is_quiet: Whether nothing was open at the end; else the time for that was over.
         logs: What the product has logged as a warning or an error; also in the trace.
+        ends: The virtual seconds after which each key ends at the end of the run; None for a key that stays.
     """
 
     trace: list[str]
@@ -125,3 +127,4 @@ class Outcome(NamedTuple):
     exchanges: int
     is_quiet: bool = True
     logs: Sequence[str] = ()
+    ends: Mapping[str, int | None] = MappingProxyType({})

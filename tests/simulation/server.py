@@ -39,24 +39,20 @@ local redis = (function(real)
     if not us then us = tonumber(real.call('GET', 'sim:us')) end
     return us
   end
-  local function ends(call, key, ms, ...)
-    local at = format('%.0f', floor(now() / 1000) + floor(tonumber(ms)))
-    real.call('ZADD', 'sim:ends', at, key)
-    return call('PEXPIREAT', key, at, ...)
-  end
-  local special = {
-    TIME = function() return {format('%.0f', floor(now() / 1000000)), format('%.0f', now() % 1000000)} end,
-    PEXPIRE = function(call, key, ms, ...) return ends(call, key, ms, ...) end,
-    EXPIRE = function(call, key, s, ...) return ends(call, key, tonumber(s) * 1000, ...) end,
-    PTTL = function(call, key)
+  local function special(call, name, key, value, ...)
+    if name == 'TIME' then
+      return {format('%.0f', floor(now() / 1000000)), format('%.0f', now() % 1000000)}
+    elseif name == 'PEXPIRE' or name == 'EXPIRE' then
+      local ms = floor(tonumber(value) * (name == 'EXPIRE' and 1000 or 1))
+      local at = format('%.0f', floor(now() / 1000) + ms)
+      real.call('ZADD', 'sim:ends', at, key)
+      return call('PEXPIREAT', key, at, ...)
+    elseif name == 'PTTL' or name == 'TTL' then
       local at = call('PEXPIRETIME', key)
-      return at < 0 and at or at - floor(now() / 1000)
-    end,
-    TTL = function(call, key)
-      local at = call('PEXPIRETIME', key)
-      return at < 0 and at or floor((at - floor(now() / 1000)) / 1000 + 0.5)
-    end,
-    SET = function(call, key, value, ...)
+      if at < 0 then return at end
+      local ms = at - floor(now() / 1000)
+      return name == 'PTTL' and ms or floor(ms / 1000 + 0.5)
+    elseif name == 'SET' then
       local words, n = {...}, select('#', ...)
       for i = 1, n do
         if words[i] == 'PX' or words[i] == 'EX' then
@@ -66,38 +62,63 @@ local redis = (function(real)
         end
       end
       return call('SET', key, value, unpack(words, 1, n))
-    end,
-    XADD = function(call, key, ...)
-      local words, n = {...}, select('#', ...)
+    elseif name == 'MSETEX' then
+      local words, n = {value, ...}, select('#', ...) + 1
+      local at = format('%.0f', floor(now() / 1000) + floor(tonumber(words[n])))
+      words[n - 1], words[n] = 'PXAT', at
+      for i = 1, 2 * tonumber(key), 2 do real.call('ZADD', 'sim:ends', at, words[i]) end
+      return call('MSETEX', key, unpack(words, 1, n))
+    elseif name == 'RENAME' then
+      local reply = call('RENAME', key, value)
+      local at = real.call('PEXPIRETIME', value)
+      if at > 0 then real.call('ZADD', 'sim:ends', at, value) end
+      return reply
+    elseif name == 'HRANDFIELD' then
+      local step = select(1, ...) == 'WITHVALUES' and 2 or 1
+      local all, found = real.call(step == 2 and 'HGETALL' or 'HKEYS', key), {}
+      local most = math.min(math.abs(tonumber(value)), #all / step)
+      local first = #all > 0 and floor(now() / 1000) % (#all / step) or 0
+      for i = 0, most * step - 1 do found[i + 1] = all[(first * step + i) % #all + 1] end
+      return found
+    elseif name == 'PUBSUB' then
+      local reply, channels = {}, {value, ...}
+      for i, channel in ipairs(channels) do
+        reply[2 * i - 1], reply[2 * i] = channel, tonumber(real.call('HGET', 'sim:heard-by', channel) or 0)
+      end
+      return reply
+    elseif name == 'XADD' then
+      local words, n = {value, ...}, select('#', ...) + 1
       for i = 1, n do
-        if words[i] == '*' then words[i] = real.call('GET', 'sim:stream') .. '-*' break end
-        if words[i] ~= 'MAXLEN' and words[i] ~= '~' and words[i] ~= '=' and words[i] ~= 'MINID'
-          and words[i] ~= 'NOMKSTREAM' and words[i] ~= 'LIMIT' and not tonumber(words[i]) then break end
+        local word = words[i]
+        if word == '*' then words[i] = real.call('GET', 'sim:stream') .. '-*' break end
+        if word ~= 'MAXLEN' and word ~= '~' and word ~= '=' and word ~= 'MINID' and word ~= 'NOMKSTREAM'
+          and word ~= 'LIMIT' and not tonumber(word) then break end
       end
       return call('XADD', key, unpack(words, 1, n))
-    end,
-    PUBLISH = function(_, channel, text)
-      real.call('RPUSH', 'sim:heard', channel, text)
-      return tonumber(real.call('HGET', 'sim:heard-by', channel) or 0)
-    end,
-    INFO = function(call, section, ...)
-      if section == 'replication' then
-        return '# Replication\\r\\nrole:master\\r\\nmaster_replid:' .. real.call('GET', 'sim:replid') .. '\\r\\n'
-      end
-      return call('INFO', section, ...)
-    end,
-  }
-  local function wrapped(call)
-    return function(name, ...)
-      local one = special[name]
-      if one then return one(call, ...) end
-      return call(name, ...)
+    elseif name == 'PUBLISH' then
+      real.call('RPUSH', 'sim:heard', key, value)
+      return tonumber(real.call('HGET', 'sim:heard-by', key) or 0)
+    elseif key == 'replication' then
+      return '# Replication\\r\\nrole:master\\r\\nmaster_replid:' .. real.call('GET', 'sim:replid') .. '\\r\\n'
     end
+    if value == nil then return call(name, key) end
+    return call(name, key, value, ...)
   end
+  local is_special = {
+    TIME = 1, PEXPIRE = 1, EXPIRE = 1, PTTL = 1, TTL = 1, SET = 1, XADD = 1, PUBLISH = 1, INFO = 1,
+    MSETEX = 1, RENAME = 1, HRANDFIELD = 1, PUBSUB = 1,
+  }
   return {
-    call = wrapped(real.call), pcall = wrapped(real.pcall), error_reply = real.error_reply,
-    status_reply = real.status_reply, sha1hex = real.sha1hex, log = real.log, setresp = real.setresp,
-    LOG_WARNING = real.LOG_WARNING, LOG_NOTICE = real.LOG_NOTICE,
+    call = function(name, ...)
+      if is_special[name] then return special(real.call, name, ...) end
+      return real.call(name, ...)
+    end,
+    pcall = function(name, ...)
+      if is_special[name] then return special(real.pcall, name, ...) end
+      return real.pcall(name, ...)
+    end,
+    error_reply = real.error_reply, status_reply = real.status_reply, sha1hex = real.sha1hex, log = real.log,
+    setresp = real.setresp, LOG_WARNING = real.LOG_WARNING, LOG_NOTICE = real.LOG_NOTICE,
   }
 end)(redis)
 """
@@ -133,9 +154,13 @@ end
 return false
 """
 POP_SHA = hashlib.sha1(POP, usedforsecurity=False).hexdigest()
+ANYWAY = b"""\
+#!lua flags=allow-oom
+return redis.call(unpack(ARGV))
+"""
+ANYWAY_SHA = hashlib.sha1(ANYWAY, usedforsecurity=False).hexdigest()
 SWEEP_SHA = hashlib.sha1(SWEEP, usedforsecurity=False).hexdigest()
-OWN: list[Command] = [("SCRIPT", "LOAD", SWEEP), ("SCRIPT", "LOAD", POP)]
-LISTENED = b"#!lua flags=allow-oom\nreturn redis.call('HSET', 'sim:heard-by', ARGV[1], ARGV[2])"
+OWN: list[Command] = [("SCRIPT", "LOAD", SWEEP), ("SCRIPT", "LOAD", POP), ("SCRIPT", "LOAD", ANYWAY)]
 HEARD = ("LPOP", PREFIX + "heard", 1000)
 PLAIN = frozenset(("EXISTS", "GET", "MGET", "HGETALL", "HGET", "ZRANGE", "ZCARD", "SCRIPT", "XRANGE", "TYPE", "STRLEN"))
 """Commands that stores send as they are, and that do not depend on time."""
@@ -143,6 +168,7 @@ _NAME = re.compile(r"^-- ([a-z_]+): ", re.MULTILINE)
 _SCRIPTS = frozenset(names())
 READERS = frozenset(name for name in _SCRIPTS if load(name).read_only)
 ORDERED = ("--hash-max-listpack-value", "1000000", "--hash-max-listpack-entries", "5000")
+QUICK = ("--hz", "1", "--latency-tracking", "no", "--slowlog-log-slower-than", "-1")
 """Hashes are lists, so that their fields have the same order in each process."""
 PART = 400
 """Logged exchanges that are sent together when the data of a server is made again."""
@@ -154,7 +180,7 @@ def valkey() -> RedisServer:
     """The server of this Python process; all runs use it, one after the other."""
     global _server  # noqa: PLW0603 - started once, ended with the process
     if _server is None:
-        _server = RedisServer("--maxmemory-policy", "noeviction", "--appendonly", "no", *ORDERED)
+        _server = RedisServer("--maxmemory-policy", "noeviction", "--appendonly", "no", *ORDERED, *QUICK)
         atexit.register(_server.stop)
     return _server
 
@@ -357,7 +383,7 @@ class Server:
 
     def listened(self, channel: str, count: int) -> None:
         """Set how many connections are subscribed to a channel."""
-        self._raw([("EVAL", LISTENED, 0, channel, count)])
+        self._raw([("EVALSHA", ANYWAY_SHA, 0, "HSET", PREFIX + "heard-by", channel, count)])
 
     # --- faults ----------------------------------------------------------------------------------
 
@@ -421,4 +447,3 @@ def _error(text: str) -> RedisError:
 
     found: RedisError = BaseParser.parse_error(text)
     return found
-

@@ -78,7 +78,9 @@ class Client:
         return []
 
     def _job(self, args: dict[str, Any], *, in_flow: bool = False) -> Job:
-        options = {name: value for name, value in args.items() if name not in ("function", "acts", "after", "otherwise")}
+        options = {
+            name: value for name, value in args.items() if name not in ("function", "acts", "after", "otherwise")
+        }
         parents = options.pop("depends_on", None)
         if parents is not None and not in_flow:
             options["depends_on"] = [
@@ -203,7 +205,9 @@ class Faults:
     def _of(self, actor: str, child: int | None, whole: bool) -> list[Any]:
         if whole:
             return self._world.processes(actor)
-        process = self._world.mains.get(actor) if child is None else self._world.machines.children.get(f"{actor}/{child}")
+        process = (
+            self._world.mains.get(actor) if child is None else self._world.machines.children.get(f"{actor}/{child}")
+        )
         return [] if process is None else [process]
 
     def _start_worker(self, actor: str) -> None:

@@ -22,15 +22,13 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import redis
-
 from jobfleet.config import JobConfig
 from jobfleet.fleet.aio import AsyncFleet
 from jobfleet.functions.context import JobContext
 from jobfleet.store.script import Script
 from jobfleet.store.server.target import target_of
 from tests.simulation import jobs, machines, reality
-from tests.simulation.loop import PROCESS, Machine, Process, SimLoop
+from tests.simulation.loop import PROCESS, START_US, Machine, Process, SimLoop
 from tests.simulation.machines import Machines
 from tests.simulation.network import Network
 from tests.simulation.plan import FAULTS, Outcome, Plan, Run, Step
@@ -76,11 +74,13 @@ class World:
         plan: What happens.
         loop: The loop.
         dice: The dice of the simulator.
-        outside: The machine of the simulator itself.
+        trace: Gets the lines.
+        quiet: Seconds in which nothing may be open before the end, and at most.
     """
 
-    def __init__(self, plan: Plan, loop: SimLoop, dice: Any, trace: list[str]) -> None:
+    def __init__(self, plan: Plan, loop: SimLoop, dice: Any, trace: list[str], quiet: tuple[float, float]) -> None:
         self.plan, self.loop = plan, loop
+        self._quiet_for, self._quiet_most = quiet
         self.trace = trace
         self.network = Network(loop, dice, self.note)
         self.machines = Machines(loop, dice)
@@ -220,11 +220,11 @@ class World:
             await asyncio.sleep(min(1.0, (self.plan.ends_us - self.loop.us) / 1e6))
         self._heal()
         quiet_since = began = self.loop.us
-        while self.loop.us - began < QUIET_MOST * 1e6:
+        while self.loop.us - began < self._quiet_most * 1e6:
             await asyncio.sleep(LOOK_EVERY)
             if self._pending or self._open():
                 quiet_since = self.loop.us
-            elif self.loop.us - quiet_since >= QUIET_FOR * 1e6:
+            elif self.loop.us - quiet_since >= self._quiet_for * 1e6:
                 self.is_quiet = True
                 break
 
@@ -282,7 +282,12 @@ class World:
 
 
 def simulate(
-    plan: Plan, *, mutants: Mapping[str, Script | str] | None = None, observer: Observer | None = None
+    plan: Plan,
+    *,
+    mutants: Mapping[str, Script | str] | None = None,
+    observer: Observer | None = None,
+    quiet_for: float = QUIET_FOR,
+    quiet_most: float = QUIET_MOST,
 ) -> Outcome:
     """Run a plan to its end.
 
@@ -290,6 +295,8 @@ def simulate(
         plan: What happens.
         mutants: Scripts, or texts of scripts, that replace those of a name.
         observer: Called after each script.
+        quiet_for: Seconds in which nothing may be open before the end.
+        quiet_most: Seconds after which the run ends though something is open.
 
     Raises:
         AssertionError: The simulator, or code of the product outside its error handling, has failed.
@@ -300,11 +307,11 @@ def simulate(
     loop = SimLoop(lambda line: trace.append(f"{loop.us} {line}"))
     clocks = reality.Clocks(loop, Machine(loop, "world"))
     logs = _Logs(loop, trace)
-    gc.collect()
     gc.disable()
+    gc.freeze()  # what was there before is not looked at by the collections of the run
     try:
         with logs, reality.replaced(clocks, plan.seed) as dice:
-            world = World(plan, loop, dice, trace)
+            world = World(plan, loop, dice, trace, (quiet_for, quiet_most))
             world.server = Server(Texts(mutants or {}), lambda: loop.us, observer, world.network.publish)
             world.server.keeps_log = any(step.args.get("lost") for step in plan.steps)
             world.server.every(COLLECTED_EVERY, gc.collect)
@@ -314,24 +321,39 @@ def simulate(
             try:
                 with world.machines.replaced(world.network):
                     loop.run_until_complete(world.main())
-                state = _state(world.server)
+                state, ends = _state(world.server)
                 exchanges = world.server.exchanges
             finally:
                 _end(loop, world.server)
             us = loop.us
     finally:
+        gc.unfreeze()
         gc.enable()
     if loop.broken:
         raise AssertionError(f"seed {plan.seed}: {loop.broken[0]!r}") from loop.broken[0]
     return Outcome(
         trace, [run.made() for run in world.runs], world.acknowledged, state, us, real_seconds() - began, exchanges,
-        world.is_quiet, logs.lines,
+        world.is_quiet, logs.lines, ends,
     )  # fmt: skip
 
 
-def _state(server: Server) -> dict[str, Any]:
-    client: redis.Redis = server.raw_client()
-    return {name: value for name, value in exact(client).items() if not name.startswith(PREFIX)}
+def _state(server: Server) -> tuple[dict[str, Any], dict[str, int | None]]:
+    """The whole state, and the virtual seconds after which each key ends."""
+    client: Any = server.raw_client()
+    state = {name: value for name, value in exact(client).items() if not name.startswith(PREFIX)}
+    now_ms = server.us() // 1000
+    ends = {}
+    with client.pipeline(transaction=False) as pipe:
+        for name in state:
+            pipe.pexpiretime(name.encode())
+        times = pipe.execute()
+    for name, at_ms in zip(state, times, strict=True):
+        if 0 <= at_ms < START_US // 1000:
+            raise AssertionError(f"the key {name} ends by the clock of the server")
+        ends[name] = None if at_ms < 0 else max(0, -(-(at_ms - now_ms) // 1000))
+        if isinstance(state[name], tuple):  # the server has counted from its own clock
+            state[name] = (state[name][0], ends[name])
+    return state, ends
 
 
 def _end(loop: SimLoop, server: Server) -> None:

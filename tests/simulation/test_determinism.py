@@ -1,0 +1,111 @@
+"""Equal plans give equal traces: twice in one process, and in two processes with other hashes of texts.
+
+``python -m tests.simulation.test_determinism 100`` prints a line per plan; compare those of two runs, or of two Pythons.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import subprocess
+import sys
+from typing import Any
+
+from tests.simulation.plan import FAULTS, Outcome, Plan, Step
+from tests.simulation.world import simulate
+from tests.support.fleet import ROOT
+
+SECOND = 1_000_000
+PLANS = 8
+LENGTH = 12 * SECOND
+ACTS: tuple[list[list[Any]], ...] = (
+    [["sleep", 0.3], ["effect", "x"]],
+    [["fail", 1], ["effect", "y"]],
+    [["step", "a", 0.5], ["sleep", 1.0], ["step", "b", 0.5]],
+    [["wait", "go", 4]],
+    [["nap", 3], ["effect", "rested"]],
+    [["lock", "L", 0.5]],
+    [["progress", 0.5], ["emit", "hello"], ["sleep", 0.5]],
+    [["die"]],
+)
+
+
+def plan(seed: int) -> Plan:
+    """A plan of everything at once; only for this test, the search has a better generator."""
+    dice = random.Random(f"plan {seed}")
+    steps: list[Step] = [Step(SECOND, "operator", "limit", {"name": "api", "concurrency": 2})]
+    for number in range(14):
+        args: dict[str, Any] = {"id": f"j{number}", "acts": dice.choice(ACTS), "max_crashes": 2}
+        args |= dice.choice(
+            (
+                {},
+                {"function": "limited"},
+                {"function": "broken"},
+                {"group": "g", "order": "strict"},
+                {"unique": "u", "unique_for": "open"},
+                {"delay": 2.0},
+                {"function": "blocking", "acts": [["sleep", 1.0], ["effect", "blocked"]]},
+            )
+        )
+        at = dice.randrange(SECOND, LENGTH)
+        steps.append(Step(at, f"producer.{1 + number % 2}", "enqueue", args))
+        if dice.random() < 0.3:
+            verb = dice.choice(("cancel", "forget", "replay"))
+            steps.append(Step(at + dice.randrange(3 * SECOND), "operator", verb, {"job": f"j{number}"}))
+    steps.append(Step(2 * SECOND, "producer.1", "signal", {"job": "j3", "name": "go", "value": 1}))
+    for _ in range(3):
+        steps += _fault(dice)
+    return Plan(seed, 2, 1, 1, {"lease": 6.0}, tuple(steps), LENGTH)
+
+
+def _fault(dice: random.Random) -> list[Step]:
+    verb, at = dice.choice(FAULTS), dice.randrange(2 * SECOND, LENGTH)
+    worker = dice.choice(("worker.1", "worker.2"))
+    match verb:
+        case "kill_child" | "kill_worker" | "stop_worker":
+            return [Step(at, worker, verb, {}), Step(at + 3 * SECOND, worker, "start_worker", {})]
+        case "freeze" | "thaw":
+            return [Step(at, worker, "freeze", {"child": 0}), Step(at + 8 * SECOND, worker, "thaw", {"child": 0})]
+        case "partition" | "mend":
+            return [
+                Step(at, "network", "partition", {"machine": worker}),
+                Step(at + SECOND, "network", "mend", {"machine": worker}),
+            ]
+        case "drop_reply" | "drop_request" | "late_request":
+            return [Step(at, "network", verb, {"script": dice.choice(("claim", "settle", "enqueue")), "silent": True})]
+        case "delay":
+            return [Step(at, "network", verb, {"machine": worker, "least_us": 1000, "most_us": 300_000})]
+        case "restart" | "failover":
+            return [Step(at, "server", verb, {"lost": dice.randrange(5)})]
+        case "jump":
+            return [Step(at, "clock", verb, {"machine": "server", "by_us": dice.choice((-SECOND, 5 * SECOND))})]
+        case "drift":
+            return [Step(at, "clock", verb, {"machine": worker, "rate": 0.01})]
+        case "start_worker":
+            return [Step(at, "worker.3", verb, {})]
+        case _:
+            return [Step(at, "server", verb, {})]
+
+
+def told(outcome: Outcome) -> str:
+    """A hash of all that an outcome says, except the real time."""
+    text = repr((outcome.trace, outcome.runs, outcome.acknowledged, outcome.state, outcome.virtual_us))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def test_equal_plans_give_equal_outcomes_in_any_process() -> None:
+    command = [sys.executable, "-m", "tests.simulation.test_determinism", str(PLANS)]
+    other = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONHASHSEED": "7"}
+    )
+    here = [told(simulate(plan(seed), quiet_for=4.0)) for seed in range(PLANS)]
+    again = [told(simulate(plan(seed), quiet_for=4.0)) for seed in range(PLANS)]
+    there, _ = other.communicate()
+    assert here == again == there.split()
+    assert len(set(here)) == PLANS
+
+
+if __name__ == "__main__":
+    for number in range(int(sys.argv[1])):
+        print(told(simulate(plan(number), quiet_for=4.0)), flush=True)  # noqa: T201 - the output

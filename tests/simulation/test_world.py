@@ -1,0 +1,167 @@
+"""What a simulated run does: each fault acts as the real one, and time, lifetimes and processes are virtual."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.simulation.plan import Outcome, Plan, Run, Step
+from tests.simulation.world import simulate
+
+SECOND = 1_000_000
+LEASE = 6
+LONG: list[list[Any]] = [["sleep", 12.0], ["effect", "done"]]
+
+
+def outcome(*steps: Step, workers: int = 1, children: int = 1, seconds: float = 8, **options: Any) -> Outcome:
+    plan = Plan(5, workers, children, 1, {"lease": float(LEASE), "slots": 2}, steps, round(seconds * SECOND))
+    return simulate(plan, quiet_for=4.0, **options)
+
+
+def enqueue(at: float, job: str, acts: list[list[Any]], **options: Any) -> Step:
+    return Step(round(at * SECOND), "producer.1", "enqueue", {"id": job, "acts": acts, **options})
+
+
+def step(at: float, actor: str, verb: str, **args: Any) -> Step:
+    return Step(round(at * SECOND), actor, verb, args)
+
+
+def runs_of(found: Outcome, job: str) -> list[Run]:
+    return [run for run in found.runs if run.job.endswith(f".{job}")]
+
+
+def ends(found: Outcome, job: str) -> list[str]:
+    return [run.ended for run in runs_of(found, job)]
+
+
+def test_a_job_is_due_in_virtual_time_and_its_result_ends_in_it() -> None:
+    found = outcome(enqueue(1, "a", [["effect", "x"]], delay=120.0, result_ttl=60.0), seconds=200)
+    (run,) = runs_of(found, "a")
+    assert 121 * SECOND <= run.started_us < 123 * SECOND
+    assert [what for _, what in run.effects] == ["x"]
+    assert not any(":value:" in key or ":answer:" in key for key in found.state)  # they lived for a minute
+    assert found.ends["{sim:default:0}:result:default.0.a"] == pytest.approx(86_400 - 85, abs=10)  # the id, for a day
+
+
+def test_a_killed_child_writes_nothing_and_its_job_runs_again_at_once() -> None:
+    found = outcome(enqueue(1, "a", LONG), step(3, "worker.1", "kill_child", child=0))
+    first, second = runs_of(found, "a")
+    assert (first.ended, first.ended_us, first.effects) == ("died", None, ())
+    assert (second.ended, second.attempt) == ("returned", 2)
+    assert second.fence > first.fence
+    assert second.started_us < 5 * SECOND
+    assert any("child.died" in line for line in found.logs)
+
+
+def test_a_lost_machine_is_noticed_by_the_end_of_its_lease() -> None:
+    found = outcome(
+        enqueue(1, "a", LONG), step(3, "worker.1", "kill_worker"), step(3.1, "worker.2", "start_worker"), workers=1
+    )
+    first, second = runs_of(found, "a")
+    assert (first.worker, second.worker, second.ended) == ("worker.1", "worker.2", "returned")
+    assert LEASE * SECOND < second.started_us < (5 + 2 * LEASE) * SECOND
+
+
+def test_a_frozen_worker_is_held_back_while_time_goes_on() -> None:
+    found = outcome(
+        enqueue(1, "a", LONG),
+        step(2, "worker.1", "freeze", whole=True),
+        step(3, "worker.2", "start_worker"),
+        step(40, "worker.1", "thaw", whole=True),
+        seconds=45,
+    )
+    first, second = runs_of(found, "a")
+    assert (first.worker, second.worker, second.ended) == ("worker.1", "worker.2", "returned")
+    assert first.ended_us is not None
+    assert first.ended_us >= 40 * SECOND  # its code went on, and the late ending was refused
+    assert any("lease" in line or "lost" in line for line in found.logs)
+
+
+def test_a_partition_ends_no_run_and_its_machine_loses_its_jobs() -> None:
+    found = outcome(
+        enqueue(1, "a", LONG),
+        step(2, "network", "partition", machine="worker.1"),
+        step(2.5, "worker.2", "start_worker"),
+        step(30, "network", "mend", machine="worker.1", reset=True),
+        seconds=35,
+    )
+    assert {run.worker for run in runs_of(found, "a")} == {"worker.1", "worker.2"}
+    assert sum(run.ended == "returned" for run in runs_of(found, "a")) >= 1
+
+
+@pytest.mark.parametrize("fault", ["drop_reply", "late_request", "drop_request"])
+def test_a_settle_whose_exchange_is_disturbed_counts_once(fault: str) -> None:
+    found = outcome(
+        enqueue(1, "before", []),  # so that the server knows the script
+        step(2, "network", fault, script="settle", silent=True),
+        enqueue(3, "a", [["effect", "x"]]),
+        seconds=15,
+    )
+    assert ends(found, "a") == ["returned"]
+    assert any(fault in line for line in found.trace)
+    settles = [line for line in found.trace if "settle:settled" in line]
+    assert len(settles) - 1 == (1 if fault == "drop_request" else 2)
+
+
+def test_a_failover_without_the_last_writes_loses_just_these() -> None:
+    kept = [enqueue(2, "a", [["effect", "x"]], delay=30.0)]
+    found = outcome(*kept, enqueue(3.0, "b", [], delay=60.0), step(3.002, "server", "failover", lost=1), seconds=6)
+    assert ends(found, "a") == ["returned"]
+    assert ends(found, "b") == []
+    assert found.acknowledged["default.0.b"][0][3] == {"id": "default.0.b", "created": True}
+    assert any("server lost 1 writes" in line for line in found.trace)
+
+
+@pytest.mark.parametrize("fault", ["readonly", "loading", "restart", "script_flush", "out_of_memory"])
+def test_a_server_that_refuses_for_a_while_ends_nothing(fault: str) -> None:
+    found = outcome(
+        enqueue(1.5, "a", [["sleep", 4.0], ["effect", "x"]]),
+        step(3, "server", fault),
+        enqueue(3.5, "b", []),
+        seconds=10,
+    )
+    assert ends(found, "a") == ["returned"]
+    told = found.acknowledged["default.0.b"][0][3]
+    refused = fault == "out_of_memory"
+    assert (told == "refused FleetFull") is refused
+    assert ends(found, "b") == ([] if refused else ["returned"])
+
+
+def test_a_plain_function_blocks_in_virtual_time_and_is_interrupted() -> None:
+    found = outcome(
+        enqueue(1, "a", [["sleep", 2.0], ["step", "s", 1.0]], function="blocking"),
+        enqueue(1, "b", [["sleep", 1000.0]], function="blocking"),
+        step(4, "operator", "cancel", job="b"),
+    )
+    (a,), (b,) = runs_of(found, "a"), runs_of(found, "b")
+    assert [what for _, what in a.effects] == ["step:s"]
+    assert b.ended == "cancelled"
+    assert b.ended_us is not None
+    assert b.ended_us < 5.1 * SECOND
+
+
+def test_clocks_jump_and_drift_and_the_fleet_stays_right() -> None:
+    found = outcome(
+        enqueue(1, "a", LONG),
+        step(3, "clock", "jump", machine="server", by_us=600 * SECOND),
+        step(4, "clock", "jump", machine="worker.1", by_us=-3600 * SECOND),
+        step(4, "clock", "drift", machine="worker.1", rate=0.05),
+        seconds=20,
+    )
+    assert ends(found, "a") == ["returned"]
+
+
+def test_a_mutant_replaces_the_text_of_a_script() -> None:
+    seen: list[str] = []
+    found = outcome(
+        enqueue(1, "a", []),
+        seconds=3,
+        mutants={"claim": "return redis.error_reply('ERR planted')"},
+        observer=lambda _us, script, _keys, _args, _reply: seen.append(script),
+        quiet_most=10.0,
+    )
+    assert runs_of(found, "a") == []
+    assert not found.is_quiet
+    assert "claim" in seen
+    assert "settle" not in seen
