@@ -56,6 +56,10 @@ return once_answer
 """
 
 
+loaded: dict[object, Script] = {}
+"""The scripts that were read so far, by hash and by both forms of their source."""
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """One key or argument of a script.
@@ -168,7 +172,7 @@ def load(name: str, *, is_exempt: bool = False, after: tuple[str, ...] = ()) -> 
     source = f"#!lua{flags}\n".encode() + plain
     sha = hashlib.sha1(source, usedforsecurity=False).hexdigest()
     words = frozenset(word.encode() for word in re.findall(r'\{"([a-z-]+)"', "\n".join(header.returns)))
-    return Script(
+    script = Script(
         name,
         header,
         source,
@@ -182,6 +186,8 @@ def load(name: str, *, is_exempt: bool = False, after: tuple[str, ...] = ()) -> 
         flags=flagged,
         is_exempt=flagged != header.flags,
     )
+    loaded.update(dict.fromkeys((sha, source, plain), script))
+    return script
 
 
 @cache

@@ -8,7 +8,7 @@ from jobfleet.store.call import Argument, Command
 from jobfleet.store.functions import PREFIX, function_of, library
 from jobfleet.store.link.protocol import Link
 from jobfleet.store.round_trip.replies import translate
-from jobfleet.store.script import Script, load, names
+from jobfleet.store.script import Script, load, loaded, names
 
 _EVALS = frozenset(("EVALSHA", "EVALSHA_RO", "EVAL", "EVAL_RO", "FCALL", "FCALL_RO"))
 _OFTEN = ("claim", "settle", "keep", "enqueue", "enqueue_plain", "status", "fleet", "renew", "beat", "tick")
@@ -26,11 +26,13 @@ def script_of(command: Command) -> Script | None:
 
 def known() -> list[Script]:
     """Return the scripts that commands have run so far, and those that were read to find them."""
-    return [script for key, script in list(_known.items()) if key == script.sha]
+    return [script for key, script in {**_known, **loaded}.items() if key == script.sha]
 
 
 def _found(text: Argument) -> Script | None:
-    """Find a script by its hash, its function, or either form of its source."""
+    """Find a script by its hash, its function, or either form of its source; also one that names those before it."""
+    if (script := loaded.get(text)) is not None:
+        return script
     if not _known:
         _left.extend([*(name for name in names() if name not in _OFTEN), *reversed(_OFTEN)])
     while text not in _known and _left:
