@@ -1,6 +1,6 @@
 """Bugs to plant into a simulation: those of `scripts/chaos --mutants`, and some that need a rare order of events.
 
-Most change the text of a script, as the server gets it. The others replace a function of this process while a plan runs.
+Most change the text of a script, as the server gets it. The others replace a function while a plan runs.
 """
 
 from __future__ import annotations
@@ -104,8 +104,8 @@ def _renamed() -> Any:
 def _unconfirmed() -> Any:
     """A confirmation of no replica counts as one."""
     stack = ExitStack()
-    stack.enter_context(mock.patch.object(barrier, "_is_at_least", lambda count, least: True))  # noqa: ARG005 - as it is
-    stack.enter_context(mock.patch.object(FleetContext, "is_there", lambda *_: True, create=True))
+    stack.enter_context(mock.patch.object(barrier, "_is_at_least", return_value=True))
+    stack.enter_context(mock.patch.object(FleetContext, "is_there", return_value=True, create=True))
     return stack
 
 
