@@ -1,15 +1,15 @@
 """The jobs of simulated runs. Their arguments say what they do, act by act; the last value is their result.
 
-============  =============================  ==========================================================================
+============  =============================  =======================================================================
 act           arguments                      what it does
-============  =============================  ==========================================================================
+============  =============================  =======================================================================
 sleep         seconds                        takes virtual time
 effect        name                           does something outside jobfleet: it is noted in the run
 step          key, seconds                   runs a step that takes so long, with the effect ``step:<key>``
 checkpoint    key, value                     stores a value
 progress      value                          reports progress
 emit          text                           writes a chunk of output
-wait          name, seconds                  waits for a signal, durably; its value is the effect ``signal:<name>:<value>``
+wait          name, seconds                  waits durably for a signal, with the effect ``signal:<name>:<value>``
 nap           seconds                        sleeps durably
 fail          times                          raises in the first attempts
 fail_for_good                                raises what is not retried
@@ -19,7 +19,7 @@ add           acts                           adds a job to its flow, after itsel
 enqueue       acts, id                       enqueues another job
 stubborn      seconds                        ignores its cancellation for so long
 die                                          ends its process, as a segmentation fault does
-============  =============================  ==========================================================================
+============  =============================  =======================================================================
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from jobfleet.errors import JobCancelled
 from jobfleet.functions.context import JobContext
@@ -70,7 +70,8 @@ class Stage(Protocol):
         """A client in the process whose code runs."""
 
 
-stage: Stage
+stage: Stage = cast("Stage", None)
+"""What simulates now."""
 
 
 async def _acted(ctx: JobContext, function: str, acts: Acts) -> Any:
@@ -85,7 +86,7 @@ async def _acted(ctx: JobContext, function: str, acts: Acts) -> Any:
     return value
 
 
-async def _act(ctx: JobContext, run: Any, name: str, args: list[Any]) -> Any:  # noqa: PLR0911, PLR0912 - a table of acts
+async def _act(ctx: JobContext, run: Any, name: str, args: list[Any]) -> Any:
     match name, args:
         case "sleep", [seconds]:
             await asyncio.sleep(seconds)
@@ -111,6 +112,13 @@ async def _act(ctx: JobContext, run: Any, name: str, args: list[Any]) -> Any:  #
             return value
         case "nap", [seconds]:
             await ctx.sleep(seconds)
+        case _:
+            await _rarer_act(ctx, run, name, args)
+    return None
+
+
+async def _rarer_act(ctx: JobContext, run: Any, name: str, args: list[Any]) -> None:
+    match name, args:
         case "lock", [lock, seconds]:
             async with ctx.lock(lock):
                 stage.effect(run, f"enter:{lock}")
@@ -133,7 +141,6 @@ async def _act(ctx: JobContext, run: Any, name: str, args: list[Any]) -> Any:  #
             await asyncio.Event().wait()
         case _:
             _plain_act(ctx, name, args)
-    return None
 
 
 def _plain_act(ctx: JobContext, name: str, args: list[Any]) -> None:
@@ -188,7 +195,8 @@ def _named(name: str, **options: Any) -> Callable[..., Any]:
     async def function(ctx: JobContext, acts: Acts) -> Any:
         return await _acted(ctx, name, acts)
 
-    return job(name=name, **{**RETRIES, **options})(function)
+    made: Callable[..., Any] = job(name=name, **{**RETRIES, **options})(function)
+    return made
 
 
 work = _named("work")
@@ -199,10 +207,12 @@ grouped = _named("grouped", concurrency=2, group="all")
 few = _named("few", concurrency=1, queue="few")
 
 
-@job(name="blocking", **RETRIES)
-def blocking(ctx: JobContext, acts: Acts) -> None:
+def _blocking(ctx: JobContext, acts: Acts) -> None:
     """A function for a thread."""
     _acted_sync(ctx, "blocking", acts)
+
+
+blocking = job(name="blocking", **RETRIES)(_blocking)
 
 
 FUNCTIONS: dict[str, Any] = {name: registry.functions[name] for name in registry.functions}

@@ -2,7 +2,7 @@
 
 When nothing is ready, the clock jumps to the next timer; code takes no time. Each callback belongs to the process in
 whose context it was made. Callbacks of a dead process are dropped, so a process can die at any await; those of a frozen
-process are held back while time goes on.
+process are held back while time continues.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MOST_TURNS = 300_000
 
 
 class StalledError(AssertionError):
-    """Nothing is ready and nothing is due, or time stands still because somebody spins."""
+    """Nothing is ready and nothing is due, or time does not pass because somebody spins."""
 
 
 class Machine:
@@ -95,7 +95,7 @@ class Process:
             code = await main
         except (asyncio.CancelledError, GeneratorExit):
             raise
-        except BaseException as error:  # noqa: BLE001 - as the interpreter does
+        except BaseException as error:  # as the interpreter does
             self.loop.note(f"{self.name} broke {type(error).__name__}: {error}")
             self.loop.broken.append(error)
             code = 1
@@ -205,7 +205,10 @@ class SimLoop(asyncio.BaseEventLoop):
         """A number for a process."""
         return 100 + len(self.processes)
 
-    def _make_task(self, _: Any, coro: Any, context: Context | None = None, **options: Any) -> SimTask:
+    def _make_task(self, _: Any, coro: Any, context: Context | None = None, **options: Any) -> Any:
+        if self.is_over:  # a `finally` that starts something
+            coro.close()
+            return self.create_future()
         self._tasks += 1
         if context is None:
             process = PROCESS.get()
@@ -235,7 +238,7 @@ class SimLoop(asyncio.BaseEventLoop):
             self._go(timers[0][0])
         self._turns += 1
         if self._turns > MOST_TURNS:
-            raise StalledError(f"time stands still at {self.us} µs: somebody spins: {list(ready)[:4]}")
+            raise StalledError(f"time does not pass at {self.us} µs: somebody spins: {list(ready)[:4]}")
         now = self.us / 1e6
         while timers and timers[0][0] <= now:
             handle = heapq.heappop(timers)[2]
@@ -292,7 +295,7 @@ class SimLoop(asyncio.BaseEventLoop):
     def _process_events(self, event_list: Any) -> None:
         """There are none."""
 
-    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
+    def add_signal_handler(self, sig: int, callback: Any, *args: Any) -> None:  # type: ignore[override]  # looser types
         """Handle a signal of the process whose code runs."""
         process = PROCESS.get()
         if process is not None:
@@ -303,25 +306,25 @@ class SimLoop(asyncio.BaseEventLoop):
         process = PROCESS.get()
         return process is not None and process.handlers.pop(int(sig), None) is not None
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # noqa: ARG002
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]  # looser types
         """Call a function of a thread at once, on the loop."""
         future = self.create_future()
         try:
             future.set_result(func(*args))
-        except Exception as error:  # noqa: BLE001 - the caller gets it
+        except Exception as error:  # the caller gets it
             future.set_exception(error)
         return future
 
-    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:
+    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:  # type: ignore[override]  # looser types
         """Call a callback in the next turn; nothing any more at the end of a run."""
         handle = asyncio.Handle(callback, args, self, None if context is None else _owned(context))
         if not self.is_over:
             self._ready.append(handle)  # type: ignore[attr-defined]  # asyncio's own queue has no public name
         return handle
 
-    call_soon_threadsafe = call_soon
+    call_soon_threadsafe = call_soon  # type: ignore[assignment]  # looser types
 
-    def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> asyncio.TimerHandle:
+    def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> asyncio.TimerHandle:  # type: ignore[override]  # looser types
         """Call a callback at a time; never at the end of a run."""
         handle = asyncio.TimerHandle(when, callback, args, self, None if context is None else _owned(context))
         if not self.is_over:

@@ -85,7 +85,7 @@ class BoardReader(LeaseBoardReader):
     """The supervisor's side of a board in the same memory."""
 
     def __init__(self, board: LeaseBoard) -> None:
-        self._memory = board._memory  # noqa: SLF001 - what a descriptor shares between processes
+        self._memory = board._memory  # what a descriptor shares between processes
 
     def close(self) -> None:
         """Nothing: the memory goes with its board."""
@@ -116,7 +116,7 @@ class SimChildHandle(child_handle.ChildHandle):
     def usage(self) -> None:
         """Nobody knows."""
 
-    async def _write(self, ask: Callable[[], object], timeout: float) -> str:  # noqa: ARG002
+    async def _write(self, ask: Callable[[], object], timeout: float) -> str:
         return ""
 
     def close(self) -> None:
@@ -144,7 +144,7 @@ class GreenThreads:
                     raise JobCancelled
                 CURRENT.set(run)
                 value = handler.call(*args, **kwargs)
-            except BaseException as raised:  # noqa: BLE001 - whatever the user's code raises is an outcome
+            except BaseException as raised:  # whatever the user's code raises is an outcome
                 error = raised
             self._running.pop(id(run), None)
             loop.call_soon(on_end, value, error, context=context)
@@ -169,7 +169,7 @@ class GreenThreads:
         """There are no threads."""
 
 
-class Thread(greenlet.greenlet):
+class Thread(greenlet.greenlet):  # type: ignore[misc]  # it has no types
     """A greenlet in which no event loop runs, as in a thread."""
 
     def __init__(self, main: Callable[[], None]) -> None:
@@ -180,14 +180,14 @@ class Thread(greenlet.greenlet):
         """Go on, or raise where it blocks; nothing if it has ended."""
         if self.dead:
             return
-        events._set_running_loop(None)  # noqa: SLF001 - asyncio offers this to those who make loops
+        events._set_running_loop(None)  # asyncio offers this to those who make loops
         try:
             if error is None:
                 self.switch()
             elif self:
                 self.throw(error)
         finally:
-            events._set_running_loop(self.loop)  # noqa: SLF001 - as above
+            events._set_running_loop(self.loop)
 
 
 def green_sleep(seconds: float) -> None:
@@ -324,4 +324,4 @@ async def supervise(config: Any, at: Any) -> int:
 
 async def reap(config: Any) -> int:
     """The main program of a reaper."""
-    return await reaper._run(config, None)  # noqa: SLF001 - what `main` runs
+    return await reaper._run(config, None)  # what `main` runs

@@ -1,6 +1,6 @@
 """The network of a simulated run: connections between processes and the server, and what goes wrong with them.
 
-A connection stands in for redis-py's, below the product's pools, links and channels. A request travels, is executed in
+A connection replaces that of redis-py, below the product's pools, links and channels. A request travels, is executed in
 one moment, and its reply travels back. What is on the way does not belong to the process that has sent it: it arrives
 also when that process has died.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import signal
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -25,11 +26,16 @@ NEAREST, FARTHEST = 100e-6, 600e-6
 """Seconds that a request or a reply travels."""
 
 
+AT_REPLIES = ("drop_reply", "kill_replied")
+"""Faults that happen when a reply leaves the server; the others when a request leaves its machine."""
+
+
 class Armed:
     """A fault that waits for an exchange.
 
     Args:
-        kind: ``drop_request``, ``drop_reply`` or ``late_request``.
+        kind: ``drop_request``, ``drop_reply``, ``late_request``; or one that ends the process: ``kill_sending`` before
+            its request leaves, ``kill_sent`` after that, and ``kill_replied`` when the reply leaves.
         actor: The machine whose exchanges it hits; empty for all.
         script: The script, or command, that must be in the exchange; empty for any.
         count: How many exchanges it hits.
@@ -81,11 +87,11 @@ class Connection:
         """Send a command."""
         self._network.send(self, [command])
 
-    async def send_packed_command(self, commands: Sequence[Command], check_health: bool = True) -> None:  # noqa: ARG002
+    async def send_packed_command(self, commands: Sequence[Command], check_health: bool = True) -> None:
         """Send commands; the network patches `packed`, so they are not encoded."""
         self._network.send(self, commands)
 
-    async def read_response(self, disable_decoding: bool = False, disconnect_on_error: bool = True) -> Any:  # noqa: ARG002
+    async def read_response(self, disable_decoding: bool = False, disconnect_on_error: bool = True) -> Any:
         """Return the next reply."""
         while not self.inbox:
             if not self.is_open:
@@ -97,13 +103,13 @@ class Connection:
             raise reply
         return reply
 
-    async def disconnect(self, nowait: bool = False) -> None:  # noqa: ARG002
+    async def disconnect(self, nowait: bool = False) -> None:
         """Close it."""
         self._network.closed_by_client(self)
 
     def heard(self, replies: Iterable[Any]) -> None:
         """Replies have come."""
-        if self.is_open:
+        if self.is_open and not self.is_stuck:
             self.inbox.extend(replies)
             self._wake()
 
@@ -177,22 +183,26 @@ class Network:
             raise RedisConnectionError("Connection lost")
         if connection.process.is_dead or connection.is_stuck:
             return
-        for fault in self.armed:
-            if fault.kind != "drop_reply" and self._hits(fault, connection, commands):
-                self._note(f"{connection.process.name} {fault.kind} {_brief(commands)}")
-                if fault.kind == "drop_request":
-                    self._break(connection, is_silent=fault.is_silent)
-                    return
-                connection.is_stuck = True
-                self._later(fault.by_us / 1e6, self._arrive_late, connection, commands)
-                return
-        connection.arrives = max(connection.arrives, self._loop.time() + self._travel(connection))
-        self._at(connection.arrives, "up", connection, lambda: self._arrive(connection, commands))
+        ready = (one for one in self.armed if one.kind not in AT_REPLIES and self._hits(one, connection, commands))
+        fault = next(ready, None)
+        if fault is not None:
+            self._note(f"{connection.process.name} {fault.kind} {_brief(commands)}")
+        kind = "" if fault is None else fault.kind
+        if fault is not None and kind == "drop_request":
+            self._break(connection, is_silent=fault.is_silent)
+        elif fault is not None and kind == "late_request":
+            connection.is_stuck = True
+            self._later(fault.by_us / 1e6, self._arrive_late, connection, commands)
+        elif kind != "kill_sending":
+            connection.arrives = max(connection.arrives, self._loop.time() + self._travel(connection))
+            self._at(connection.arrives, "up", connection, lambda: self._arrive(connection, commands))
+        if kind.startswith("kill"):
+            connection.process.signal(signal.SIGKILL)
 
     def closed_by_client(self, connection: Connection) -> None:
         """The client has closed a connection, or has died."""
         connection.is_open = False
-        if connection.is_known and not self._loop.is_over:
+        if connection.is_known and not connection.is_stuck and not self._loop.is_over:
             arrives = max(connection.arrives, self._loop.time() + self._travel(connection))
             self._at(arrives, "up", connection, lambda: self._forget(connection))
 
@@ -229,10 +239,11 @@ class Network:
         self._loop.call_at(when, happen, context=self._context)
 
     def _break(self, connection: Connection, *, is_silent: bool) -> None:
-        """End a connection: the server forgets it, and the client learns of it now, or never."""
-        self._forget(connection)
-        connection.is_stuck = True
-        if not is_silent:
+        """End a connection: both sides learn of it, or none does, as with a firewall that has forgotten it."""
+        if is_silent:
+            connection.is_stuck = True
+        else:
+            self._forget(connection)
             self._later(self._travel(connection), connection.reset)
 
     # --- the server's side -----------------------------------------------------------------------
@@ -268,15 +279,18 @@ class Network:
     def _execute(self, connection: Connection, commands: Sequence[Command], how: str = "") -> list[Any]:
         replies, names = self.server.execute(commands)
         keys = " ".join(f"{name}:{_word(reply)}" for name, reply in zip(names, replies, strict=True))
-        told = zlib.crc32(repr((commands, replies)).encode())
-        self._note(f"{connection.process.name} {how}{keys} {told:08x}")
+        digest = zlib.crc32(repr((commands, replies)).encode())
+        self._note(f"{connection.process.name} {how}{keys} {digest:08x}")
         self._wake_blocked()
         return replies
 
     def _reply(self, connection: Connection, replies: list[Any], commands: Sequence[Command]) -> None:
         for fault in self.armed:
-            if fault.kind == "drop_reply" and self._hits(fault, connection, commands):
-                self._note(f"{connection.process.name} drop_reply {_brief(commands)}")
+            if fault.kind in AT_REPLIES and self._hits(fault, connection, commands):
+                self._note(f"{connection.process.name} {fault.kind} {_brief(commands)}")
+                if fault.kind == "kill_replied":
+                    connection.process.signal(signal.SIGKILL)
+                    return
                 self._break(connection, is_silent=fault.is_silent)
                 return
         connection.returns = max(connection.returns, self._loop.time() + self._travel(connection))
@@ -299,7 +313,7 @@ class Network:
         return True
 
     def _watch(self) -> None:
-        self.server.watched = tuple(dict.fromkeys(key for keys in self._blocked.values() for key in keys))
+        self.server.watch(list(dict.fromkeys(key for keys in self._blocked.values() for key in keys)))
 
     def _wake_blocked(self) -> None:
         if not self.server.has_woken:
@@ -361,7 +375,7 @@ class Network:
         self._subscribed.clear()
 
     def partition(self, machine: str, direction: str = "both") -> None:
-        """Cut a machine off from the server; nobody is told."""
+        """Cut a machine off from the server; nobody is notified."""
         self.cut[machine] = direction
 
     def mend(self, machine: str, *, is_reset: bool) -> None:

@@ -17,7 +17,7 @@ WORK = (
 """The verbs of producers and operators."""
 FAULTS = (
     "kill_child", "kill_worker", "freeze", "thaw", "start_worker", "stop_worker", "partition", "mend", "drop_reply",
-    "drop_request", "late_request", "delay", "restart", "failover", "script_flush", "readonly", "loading",
+    "drop_request", "late_request", "kill_at", "delay", "restart", "failover", "script_flush", "readonly", "loading",
     "out_of_memory", "jump", "drift",
 )  # fmt: skip
 """The verbs of machines, the network, the server and clocks."""
@@ -51,7 +51,7 @@ class Plan(NamedTuple):
         reapers: How many reapers there are at the start.
         settings: Settings of jobfleet that differ from the simulation's.
         steps: What happens; in any order.
-        ends_us: When the last step and fault is over. Then all faults end, and the run goes on until it is quiet.
+        ends_us: When the last step and fault is over. Then all faults end, and the run continues until it is quiet.
     """
 
     seed: int
@@ -78,7 +78,7 @@ class Run(NamedTuple):
 
     Attributes:
         job: The id of the job.
-        attempt: Its attempt, as the code was told.
+        attempt: Its attempt, as the code received it.
         worker: The worker's name in the plan, such as ``worker.1``.
         child: The child's number within the simulation, such as ``worker.1/0``.
         started_us: When its code began, virtual µs since the start.
@@ -107,7 +107,7 @@ class Outcome(NamedTuple):
     Attributes:
         trace: A line per exchange, start and end of a run, and fault; equal for equal plans and code.
         runs: The runs of jobs' code, in the order of their starts.
-        acknowledged: What producers and operators were told, per job id: a list of ``[virtual µs, actor, verb,
+        acknowledged: The answers to producers and operators, per job id: a list of ``[virtual µs, actor, verb,
             answer]``. Steps without a job (pause …) stand under the name of what they name, such as ``queue:mail``.
         state: The whole state of Redis after a quiet period, as `tests.support.state.exact` says it.
         virtual_us: How long the run took in virtual time.

@@ -69,12 +69,8 @@ def replaced(clocks: Clocks, seed: int) -> Iterator[random.Random]:
         _swap(real, virtual)
         stack.enter_context(mock.patch.object(os, "urandom", entropy.randbytes))
         stack.enter_context(mock.patch.object(_RANDOM, "_urandom", entropy.randbytes))
-        stack.enter_context(mock.patch.object(os, "getpid", lambda: process.pid if (process := PROCESS.get()) else 1))
-        stack.enter_context(
-            mock.patch.object(
-                socket, "gethostname", lambda: process.machine.name if (process := PROCESS.get()) else "world"
-            )
-        )
+        stack.enter_context(mock.patch.object(os, "getpid", _pid))
+        stack.enter_context(mock.patch.object(socket, "gethostname", _host))
         random.seed(f"product {seed}")
         _restart_ids()
         try:
@@ -83,6 +79,16 @@ def replaced(clocks: Clocks, seed: int) -> Iterator[random.Random]:
             _swap(virtual, real)
             random.setstate(before)
     _restart_ids()
+
+
+def _pid() -> int:
+    process = PROCESS.get()
+    return 1 if process is None else process.pid
+
+
+def _host() -> str:
+    process = PROCESS.get()
+    return "world" if process is None else process.machine.name
 
 
 def _restart_ids() -> None:

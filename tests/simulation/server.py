@@ -18,7 +18,7 @@ import hashlib
 import re
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import hiredis
 import redis
@@ -170,9 +170,11 @@ READERS = frozenset(name for name in _SCRIPTS if load(name).read_only)
 ORDERED = ("--hash-max-listpack-value", "1000000", "--hash-max-listpack-entries", "5000")
 QUICK = ("--hz", "1", "--latency-tracking", "no", "--slowlog-log-slower-than", "-1")
 """Hashes are lists, so that their fields have the same order in each process."""
+UNKNOWN = "unknown"
 PART = 400
 """Logged exchanges that are sent together when the data of a server is made again."""
 
+_NONE: frozenset[str] = frozenset()
 _server: RedisServer | None = None
 
 
@@ -203,7 +205,7 @@ class Texts:
         by_source = not str(command[0]).startswith("EVALSHA")
         known = self._by_sha.get(command[1]) or self._learned(command[1], by_source=by_source)
         if known is None:
-            return command, "unknown"  # a text in another form, such as `call.in_order` makes: its source comes next
+            return command, UNKNOWN  # a text in another form, such as `call.in_order` makes: its source comes next
         name, source, sha = known
         return (command[0], source if by_source else sha, *command[2:]), name
 
@@ -262,7 +264,8 @@ class Server:
         self.refusal = ""
         self.has_memory = True
         self.watched: tuple[str, ...] = ()
-        """Keys for which pops block."""
+        self._watched = self._empty = _NONE
+        """Keys that did not exist after the last exchange."""
         self.has_woken = False
         """Whether one of them existed after the last exchange."""
         self._latest_ms = 0
@@ -287,7 +290,7 @@ class Server:
         self._every, self._act = exchanges, act
 
     def count_open(self) -> int:
-        """How many jobs are open, and how many endings are still to be told to dependants."""
+        """How many jobs are open, and how many endings are not yet known to dependants."""
         return int(self._raw([("EVAL", OPEN, 0)])[0])
 
     def execute(self, commands: Sequence[Command]) -> tuple[list[Any], list[str]]:
@@ -310,28 +313,35 @@ class Server:
                 sent.append(changed)
             else:
                 replies[place] = known
+        if not places:  # the simulator has answered everything
+            self.has_woken = False
+            return replies, [str(command[0]) for command in commands]
         sent.append(HEARD)
         if self.watched:
             sent.append(("EXISTS", *self.watched))
-        packed = b"".join([hiredis.pack_command(command) for command in sent])
-        answered = self._send(packed, len(sent))
+        answered = self._send(_packed(sent), len(sent))
         if isinstance(answered[0], Exception):
             raise answered[0]
         self.has_woken = bool(self.watched and answered.pop())
+        self._empty = _NONE if self.has_woken else self._watched
         for place, reply in zip(places, answered[1:-1], strict=True):
             replies[place] = reply
         if self.keeps_log:
             self._keep(sent, found, places, answered)
         if self._observer is not None:
-            at = self._now_us()
-            for command, script, reply in zip(commands, found, replies, strict=True):
-                if script:
-                    count = int(command[2])
-                    self._observer(at, script, command[3 : 3 + count], command[3 + count :], reply)
+            self._show(commands, found, replies)
         for heard in (answered[0], answered[-1]):
             for channel, text in zip(heard[::2], heard[1::2], strict=True) if heard else ():
                 self._publish(channel, text)
         return replies, [script or str(command[0]) for script, command in zip(found, commands, strict=True)]
+
+    def _show(self, commands: Sequence[Command], found: list[str], replies: list[Any]) -> None:
+        assert self._observer is not None
+        at = self._now_us()
+        for command, script, reply in zip(commands, found, replies, strict=True):
+            if script and script != UNKNOWN:
+                count = int(command[2])
+                self._observer(at, script, command[3 : 3 + count], command[3 + count :], reply)
 
     def _keep(self, sent: list[Command], found: list[str], places: list[int], answered: list[Any]) -> None:
         """Log what has written, so that it can be done again; what failed has written nothing."""
@@ -342,7 +352,7 @@ class Server:
             and (command[1] == POP_SHA or (found[place] and found[place] not in READERS))
         ]
         if kept:
-            self._log.append((b"".join([hiredis.pack_command(one) for one in (sent[0], *kept)]), 1 + len(kept)))
+            self._log.append((_packed((sent[0], *kept)), 1 + len(kept)))
 
     def _refused(self, script: str) -> Exception | None:
         if self.refusal == "loading":
@@ -376,8 +386,14 @@ class Server:
         """The script that a command runs, or the command."""
         return self._texts.name_of(command)
 
+    def watch(self, keys: Sequence[str]) -> None:
+        """Set the keys for which pops block."""
+        self.watched, self._watched = tuple(keys), frozenset(keys)
+
     def pop(self, keys: Sequence[str]) -> list[Any] | None:
         """ZPOPMIN of the first of some keys that exists: key, member, score; None if none does."""
+        if self._empty.issuperset(keys):
+            return None
         (found,), _ = self.execute([("EVALSHA", POP_SHA, len(keys), *keys)])
         return found if isinstance(found, list) else None
 
@@ -402,6 +418,7 @@ class Server:
         The data is made again from the log of all exchanges, because a script gives the same result each time.
         """
         self.run_id = f"{int(self.run_id, 16) + 1:040x}"
+        self._empty = _NONE
         lost = min(writes, len(self._log))
         if not lost:
             self.forget_scripts()
@@ -422,7 +439,7 @@ class Server:
         return valkey().client()
 
     def _raw(self, commands: Sequence[Command]) -> list[Any]:
-        replies = self._send(b"".join([hiredis.pack_command(one) for one in commands]), len(commands))
+        replies = self._send(_packed(commands), len(commands))
         for reply in replies:
             if isinstance(reply, Exception):
                 raise reply
@@ -441,9 +458,14 @@ class Server:
         return replies
 
 
+def _packed(commands: Sequence[Command]) -> bytes:
+    pack: Callable[[Command], bytes] = cast(Any, hiredis.pack_command)
+    return b"".join([pack(command) for command in commands])
+
+
 def _error(text: str) -> RedisError:
     """The exception of redis-py for an error reply."""
     from redis._parsers.base import BaseParser  # the only place that knows them all
 
-    found: RedisError = BaseParser.parse_error(text)
+    found: RedisError = cast(Any, BaseParser).parse_error(text)
     return found

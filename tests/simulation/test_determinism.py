@@ -1,6 +1,6 @@
-"""Equal plans give equal traces: twice in one process, and in two processes with other hashes of texts.
+"""Equal plans give equal traces: twice in one process, and in two processes with other hashes.
 
-``python -m tests.simulation.test_determinism 100`` prints a line per plan; compare those of two runs, or of two Pythons.
+``python -m tests.simulation.test_determinism 100`` prints a line per plan; compare those of two runs, or two Pythons.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _fault(dice: random.Random) -> list[Step]:
             return [Step(at, "server", verb, {})]
 
 
-def told(outcome: Outcome) -> str:
+def digest(outcome: Outcome) -> str:
     """A hash of all that an outcome says, except the real time."""
     text = repr((outcome.trace, outcome.runs, outcome.acknowledged, outcome.state, outcome.virtual_us))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
@@ -97,15 +97,25 @@ def told(outcome: Outcome) -> str:
 def test_equal_plans_give_equal_outcomes_in_any_process() -> None:
     command = [sys.executable, "-m", "tests.simulation.test_determinism", str(PLANS)]
     other = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONHASHSEED": "7"}
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "PYTHONHASHSEED": "7"},
     )
-    here = [told(simulate(plan(seed), quiet_for=4.0)) for seed in range(PLANS)]
-    again = [told(simulate(plan(seed), quiet_for=4.0)) for seed in range(PLANS)]
+    here = [digest(simulate(plan(seed), quiet_for=4.0)) for seed in range(PLANS)]
+    again = [digest(simulate(plan(seed), quiet_for=4.0)) for seed in reversed(range(PLANS))]
     there, _ = other.communicate()
-    assert here == again == there.split()
+    assert here == again[::-1] == there.split()
     assert len(set(here)) == PLANS
 
 
 if __name__ == "__main__":
+    outcomes = []
     for number in range(int(sys.argv[1])):
-        print(told(simulate(plan(number), quiet_for=4.0)), flush=True)  # noqa: T201 - the output
+        outcomes.append(simulate(plan(number), quiet_for=4.0))
+        print(digest(outcomes[-1]), flush=True)  # noqa: T201 - the output
+    virtual, real = sum(one.virtual_us for one in outcomes) / SECOND, sum(one.real_s for one in outcomes)
+    counts = f"{sum(len(one.runs) for one in outcomes)} runs, {sum(one.exchanges for one in outcomes)} exchanges"
+    sys.stderr.write(f"{virtual:.0f} virtual seconds in {real:.1f} s, {virtual / real:.0f} times real time; {counts}\n")

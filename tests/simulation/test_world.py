@@ -63,7 +63,7 @@ def test_a_lost_machine_is_noticed_by_the_end_of_its_lease() -> None:
     assert LEASE * SECOND < second.started_us < (5 + 2 * LEASE) * SECOND
 
 
-def test_a_frozen_worker_is_held_back_while_time_goes_on() -> None:
+def test_a_frozen_worker_is_held_back_while_time_passes() -> None:
     found = outcome(
         enqueue(1, "a", LONG),
         step(2, "worker.1", "freeze", whole=True),
@@ -104,6 +104,18 @@ def test_a_settle_whose_exchange_is_disturbed_counts_once(fault: str) -> None:
     assert len(settles) - 1 == (1 if fault == "drop_request" else 2)
 
 
+@pytest.mark.parametrize("when", ["sending", "sent", "replied"])
+def test_a_child_that_dies_at_its_settle_has_settled_or_runs_again(when: str) -> None:
+    found = outcome(
+        enqueue(1, "before", []),  # so that the server knows the script
+        step(2, "network", "kill_at", machine="worker.1", script="settle", when=when),
+        enqueue(3, "a", [["effect", "x"]]),
+        seconds=15,
+    )
+    assert ends(found, "a") == ["returned"] * (2 if when == "sending" else 1)
+    assert any("child.died" in line for line in found.logs)
+
+
 def test_a_failover_without_the_last_writes_loses_just_these() -> None:
     kept = [enqueue(2, "a", [["effect", "x"]], delay=30.0)]
     found = outcome(*kept, enqueue(3.0, "b", [], delay=60.0), step(3.002, "server", "failover", lost=1), seconds=6)
@@ -122,9 +134,9 @@ def test_a_server_that_refuses_for_a_while_ends_nothing(fault: str) -> None:
         seconds=10,
     )
     assert ends(found, "a") == ["returned"]
-    told = found.acknowledged["default.0.b"][0][3]
+    answer = found.acknowledged["default.0.b"][0][3]
     refused = fault == "out_of_memory"
-    assert (told == "refused FleetFull") is refused
+    assert (answer == "refused FleetFull") is refused
     assert ends(found, "b") == ([] if refused else ["returned"])
 
 
@@ -150,6 +162,66 @@ def test_clocks_jump_and_drift_and_the_fleet_stays_right() -> None:
         seconds=20,
     )
     assert ends(found, "a") == ["returned"]
+
+
+def test_an_orphan_gives_its_jobs_back_and_a_stopped_worker_ends_them() -> None:
+    found = outcome(
+        enqueue(1, "a", [["sleep", 30.0]]),
+        step(3, "worker.1", "kill_worker", children=False),
+        step(3.1, "worker.2", "start_worker"),
+        enqueue(20, "b", [["sleep", 4.0]], queue="few"),
+        step(21, "worker.2", "stop_worker"),
+        seconds=50,
+    )
+    assert any("worker.orphaned" in line for line in found.logs)
+    assert ends(found, "a")[-1] == "returned"
+    assert {run.worker for run in runs_of(found, "a")} >= {"worker.1", "worker.2"}
+    assert ends(found, "b") == ["returned"]
+
+
+def test_each_verb_of_producers_and_operators_has_an_answer() -> None:
+    def by(at: float, actor: str, verb: str, **args: Any) -> Step:
+        return step(at, actor, verb, **args)
+
+    slow: list[list[Any]] = [["sleep", 1.0], ["effect", "end"]]
+    found = outcome(
+        by(1, "producer.1", "enqueue_many", jobs=[{"id": "m1"}, {"id": "m2", "priority": "HIGH"}]),
+        by(1, "producer.1", "flow", jobs=[{"id": "f1", "acts": slow}, {"id": "f2", "after": [0]}]),
+        by(1, "producer.1", "cron", name="tick", expression="@every 3s", job={"acts": slow}),
+        by(1, "operator", "limit", name="api", concurrency=1),
+        by(1, "producer.1", "enqueue", id="w", acts=[["wait", "go", 60.0]]),
+        by(2, "producer.2", "signal", job="w", name="go", value=7),
+        by(2, "producer.2", "wait", job="w", timeout=20.0),
+        *(enqueue(2, name, [], delay=100.0) for name in ("e", "c", "p", "v")),
+        by(3, "operator", "edit", job="e", acts=slow),
+        by(3, "operator", "cancel", job="c"),
+        by(3, "operator", "purge", job="p"),
+        by(3, "operator", "move", job="v", queue="other"),
+        enqueue(3, "d", [["fail_for_good"]]),
+        by(6, "operator", "replay", job="d"),
+        by(10, "operator", "rescue", canary=[1]),
+        by(12, "operator", "pause", queue="few"),
+        by(14, "operator", "resume", queue="few"),
+        by(15, "operator", "forget", job="m1"),
+        seconds=20,
+    )
+    answers = {(name, verb): answer for name, rows in found.acknowledged.items() for _, _, verb, answer in rows}
+    assert [answers["default.0.m1", "enqueue"]["created"], answers["default.0.m2", "enqueue"]["created"]] == [
+        True,
+        True,
+    ]
+    assert answers["default.0.w", "wait"] == "completed"
+    assert [what for _, what in runs_of(found, "w")[-1].effects] == ["signal:go:7"]
+    assert runs_of(found, "f2")[0].started_us > (runs_of(found, "f1")[0].ended_us or 0)
+    assert [what for run in runs_of(found, "e") for _, what in run.effects] == ["end"]
+    fired = {run.job for run in found.runs if run.job.startswith("default.") and run.job not in found.acknowledged}
+    assert 5 <= len(fired) <= 8
+    for name, verb in (("c", "cancel"), ("e", "edit"), ("w", "signal"), ("m1", "forget")):
+        assert answers[f"default.0.{name}", verb] is True
+    assert answers["default.0.v", "move"]["id"].startswith("other.0.")
+    assert answers["queue:few", "pause"] is True
+    assert len(runs_of(found, "d")) >= 2
+    assert not any(isinstance(answer, str) and answer.startswith(("unknown", "refused")) for answer in answers.values())
 
 
 def test_a_mutant_replaces_the_text_of_a_script() -> None:

@@ -2,25 +2,34 @@
 
 Producers and operators (``producer.N``, ``operator``); a job is named by its own id, the one that its `enqueue` gave:
 
-- enqueue: ``id``, ``function`` (of `jobs.FUNCTIONS`, default ``work``), ``acts`` (see `jobs`); any other argument is an
-  option of `Job`, and ``depends_on`` is a list of own ids, or of ``[own id, otherwise]``.
-- enqueue_many: ``jobs``, each as for enqueue. flow: ``name``, and ``jobs`` with ``after`` (numbers) and ``otherwise``.
+- enqueue: ``id``, ``function`` (of `jobs.FUNCTIONS`, default ``work``), ``acts`` (see `jobs`). Any other argument is an
+  option of `Job`; ``priority`` is a name, and ``depends_on`` a list of own ids, or of ``[own id, otherwise]``.
+- enqueue_many: ``jobs``, each as for enqueue. flow: ``name``; ``jobs`` with ``after`` (numbers), ``otherwise``.
 - cron: ``name``, ``expression``, ``job`` (as for enqueue), and fields of `Cron`; or ``name``, ``remove``.
-- signal: ``job``, ``name``, ``value``. wait: ``job``, ``timeout``. cancel, forget: ``job``. purge: ``job`` or ``queue``.
+- signal: ``job``, ``name``, ``value``. wait: ``job``, ``timeout``. cancel, forget: ``job``. purge: ``job`` or
+  ``queue``.
 - pause, resume: ``queue``, ``group``, ``function``. move: ``job``, ``queue``. edit: ``job``, ``acts``. replay: ``job``.
-- rescue: nothing: the first group of dead letters. limit: ``name``, and what `limits.named` takes.
+- rescue: options of `rescue`; the first group of dead letters. limit: ``name``, and what `limits.named` takes.
 
 Machines (``worker.N``, ``reaper.N``):
 
 - kill_child: ``child``. kill_worker: ``children`` (default true: as a machine that is lost).
-- freeze, thaw: ``child``, or none for the supervisor; ``seen`` (default true; false: it hangs); ``whole``: all processes.
+- freeze, thaw: ``child``, or none for the supervisor; ``seen`` (default true; false: it hangs); ``whole``: the machine.
 - start_worker, stop_worker: nothing.
 
-``network``: partition: ``machine``, ``direction`` (up, down, both). mend: ``machine``, ``reset``. drop_reply, drop_request,
-late_request: ``machine``, ``script``, ``count``, ``silent``, ``by_us``, ``blocking`` (also hit waits). delay: ``machine``,
-``least_us``, ``most_us``.
+``network``:
 
-``server``: restart, failover: ``lost`` (writes), ``down_us``. script_flush. readonly, loading, out_of_memory: ``for_us``.
+- partition: ``machine``, ``direction`` (up, down, both). mend: ``machine``, ``reset``.
+- drop_reply, drop_request, late_request: ``machine``, ``script``, ``count``, ``silent``, ``by_us``, ``blocking``
+  (waits and subscriptions, too).
+- kill_at: ``machine``, ``script``, ``count``, and ``when`` the process dies: ``sending`` (before the request leaves),
+  ``sent`` (it is executed), ``replied`` (when the reply leaves).
+- delay: ``machine``, ``least_us``, ``most_us``.
+
+``server``:
+
+- restart, failover: ``lost`` (writes), ``down_us``. script_flush: nothing.
+- readonly, loading, out_of_memory: ``for_us``.
 
 ``clock``: jump: ``machine`` (or ``server``), ``by_us``. drift: ``machine``, ``rate``.
 """
@@ -32,8 +41,8 @@ from typing import TYPE_CHECKING, Any
 
 from jobfleet.cron import Cron
 from jobfleet.errors import JobfleetError, StoreUnavailable
-from jobfleet.graph import Flow
-from jobfleet.model import After, Job
+from jobfleet.graph import Flow, Node
+from jobfleet.model import After, Job, Priority
 from tests.simulation import jobs
 from tests.simulation.network import Armed
 from tests.simulation.plan import Step
@@ -43,7 +52,7 @@ if TYPE_CHECKING:
 
 
 class Client:
-    """What producers and operators do, and what they are told.
+    """What producers and operators do, and the answers.
 
     Args:
         world: The run.
@@ -87,6 +96,8 @@ class Client:
                 self._world.id_of(one) if isinstance(one, str) else After(self._world.id_of(one[0]), one[1])
                 for one in parents
             ]
+        if "priority" in options:
+            options["priority"] = Priority[options["priority"]]
         name = args.get("function", "work")
         return Job(name, jobs.FUNCTIONS[name], (args.get("acts", []),), **options)
 
@@ -96,17 +107,18 @@ class Client:
         return {"id": receipt.id, "created": receipt.created}
 
     async def _enqueue_many(self, jobs: list[dict[str, Any]]) -> Any:
-        told = []
+        ids = []
         for receipt in await self.fleet.enqueue_many([self._job(one) for one in jobs]):
             error = receipt.error
             answer = f"refused {type(error).__name__}" if error else {"id": receipt.id, "created": receipt.created}
             self._world.name(receipt.id.rpartition(".")[2], receipt.id)
             self._world.acknowledge(receipt.id, self._actor, "enqueue", answer)
-            told.append(receipt.id)
-        return told
+            ids.append(receipt.id)
+        return ids
 
     async def _flow(self, jobs: list[dict[str, Any]], name: str = "flow") -> Any:
-        flow, nodes = Flow(name), []
+        flow = Flow(name)
+        nodes: list[Node] = []
         for args in jobs:
             after = [nodes[number] for number in args.get("after", ())]
             nodes.append(
@@ -233,6 +245,9 @@ class Faults:
 
     def _late_request(self, **args: Any) -> None:
         self._arm("late_request", **args)
+
+    def _kill_at(self, when: str = "sent", **args: Any) -> None:
+        self._arm(f"kill_{when}", **args)
 
     def _arm(
         self,

@@ -4,8 +4,8 @@ Real: the supervisor (heartbeat, renewals, burials, crash recovery, ticks, relay
 (main program, engine, claimer, gates, settling, steps, waits, streams), the reapers with all their duties, the clients,
 the stores with their pools and channels, and the scripts on a real Valkey.
 
-Replaced: processes, signals, pipes and shared memory (`machines`), connections and the network (`network`), the clock of
-the server and the ends of keys (`server`), clocks and randomness (`reality`), threads (greenlets).
+Replaced: processes, signals, pipes and shared memory (`machines`), connections and the network (`network`), the clock
+of the server and the ends of keys (`server`), clocks and randomness (`reality`), threads (greenlets).
 
 Not there: isolated and quarantine processes, imports of users' modules, signals of terminals, logs of jobs, metrics
 endpoints, the archive, notifications, the outbox of databases, Sentinel and clusters.
@@ -20,7 +20,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from jobfleet.config import JobConfig
 from jobfleet.fleet.aio import AsyncFleet
@@ -132,7 +132,7 @@ class World:
                 if actor.startswith("reaper"):
                     return await machines.reap(config)
                 return await machines.supervise(config, target_of(config))
-            except Exception as error:  # noqa: BLE001 - the server is away, for instance
+            except Exception as error:  # the server is away, for instance
                 self.note(f"{actor} failed {type(error).__name__}")
             await asyncio.sleep(1.0)
 
@@ -158,7 +158,7 @@ class World:
         return self._ids.get(own) or (own if own.count(".") >= 2 else f"default.0.{own}")
 
     def acknowledge(self, subject: str, actor: str, verb: str, answer: Any) -> None:
-        """Note what somebody was told."""
+        """Note an answer."""
         self.acknowledged.setdefault(subject, []).append([self.loop.us, actor, verb, answer])
         self.note(f"{actor} {verb} {subject} -> {answer}")
 
@@ -173,6 +173,8 @@ class World:
 
     def effect(self, run: _Run, what: str) -> None:
         """It did something outside jobfleet."""
+        if run.process.is_dead:
+            return
         run.effects.append((self.loop.us, what))
         self.note(f"{run.process.name} effect {run.job} {what}")
 
@@ -380,7 +382,7 @@ class _Logs(logging.Handler):
         self.lines: list[str] = []
         self._log = logging.getLogger("jobfleet")
 
-    def __enter__(self) -> _Logs:
+    def __enter__(self) -> Self:
         self._before = self._log.level, self._log.propagate, self._log.handlers[:]
         self._log.setLevel(logging.WARNING)
         self._log.propagate, self._log.handlers[:] = False, [self]
