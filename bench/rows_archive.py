@@ -17,7 +17,7 @@ from jobfleet import Fleet
 from jobfleet.archive import init_job_tables
 from jobfleet.store.keys import Keyspace
 from tests.support.postgres import Postgres
-from tests.support.sql_server import NotInstalled
+from tests.support.tools import NotInstalled
 
 PACE = 5_000
 PART = 250

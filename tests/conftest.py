@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ from jobfleet.functions import default_fleet
 from jobfleet.functions.registry import Registry
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.server.target import target
-from tests.support import order, topologies, users
+from tests.support import dispositions, order, tools, topologies, users
 from tests.support.fleet import Programs
 from tests.support.server import RedisServer
 
@@ -43,17 +44,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let each server of the tests be of the chosen kind."""
+    """Let servers be of the chosen kind, fetch the programs that tests need, and unblock the signals of programs."""
+    config.pluginmanager.register(tools.Tools(config))
     topologies.choose(config.getoption("--on"))
+    dispositions.hand_on_defaults()
 
 
-@pytest.hookimpl(trylast=True)  # after the options -k and -m have chosen
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Leave most cases of some tests to the slow run."""
+    order.leave_to_the_slow_run(item, item.session.stash.setdefault(order.CASES, Counter()))
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip tests of what the topology does not have. Begin with the slow tests if several processes share them."""
+    """Skip tests of what the topology does not have."""
     topologies.skip_foreign(config.getoption("--on"), items)
-    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    if processes > 1:
-        items[:] = order.ordered(items, processes, is_slow=order.is_slow, file_of=order.file_of)
 
 
 def pytest_collection_finish() -> None:

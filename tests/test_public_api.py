@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import jobfleet
+from tests.support.each import each
 
 ROOT = Path(__file__).parents[1]
 SURFACE = {
@@ -102,7 +103,7 @@ def public() -> list[tuple[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize(("name", "thing"), public(), ids=[name for name, _ in public()])
+@each("name, thing", public())
 def test_every_public_callable_is_told_in_a_docstring(name: str, thing: Any) -> None:
     doc = inspect.getdoc(thing) or ""
 
@@ -110,7 +111,7 @@ def test_every_public_callable_is_told_in_a_docstring(name: str, thing: Any) -> 
     assert not doc.startswith(f"{name}("), "a dataclass must not leave its docstring to the machine"
 
 
-@pytest.mark.parametrize("name", [name for name in jobfleet.__all__ if inspect.isclass(getattr(jobfleet, name))])
+@each("name", [name for name in jobfleet.__all__ if inspect.isclass(getattr(jobfleet, name))])
 def test_every_error_is_a_jobfleet_error(name: str) -> None:
     thing = getattr(jobfleet, name)
 

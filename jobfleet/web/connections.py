@@ -97,7 +97,7 @@ class Protocol(H11Protocol):
 
     def __init__(self, *, connections: Connections, **named: Any) -> None:
         super().__init__(**named)
-        self.conn = _Bounded(h11.SERVER, HEADERS_MOST)
+        self.conn: h11.Connection = _Bounded(h11.SERVER, HEADERS_MOST)
         self._connections = connections
         self.address: str = ""
         self.is_narrow: bool = False

@@ -128,6 +128,7 @@ def waits_at(node: Node) -> int:
     return int(found.partition("calls=")[2].partition(",")[0])
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("kind", [Fleet, AsyncFleet])
 async def test_each_replica_of_a_node_confirms_until_the_cluster_holds_it_for_failed(
     registry: Registry, kind: type[Fleet | AsyncFleet]

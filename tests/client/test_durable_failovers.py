@@ -162,6 +162,7 @@ def test_a_failover_loses_no_confirmed_job(registry: Registry, how: str) -> None
         assert [one for one in confirmed if not kept.exists(LANE.job(one))] == []
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("kind", [Fleet, AsyncFleet])
 async def test_who_still_reaches_the_old_primary_is_confirmed_nothing_and_moves(
     registry: Registry, kind: type[Fleet | AsyncFleet]
@@ -190,6 +191,7 @@ async def test_who_still_reaches_the_old_primary_is_confirmed_nothing_and_moves(
         assert [type(one.error) for one in receipts] == [DurabilityUnavailable]  # nobody follows the new one
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("kind", [Fleet, AsyncFleet])
 async def test_a_silent_replica_is_waited_for_until_most_sentinels_call_it_down(
     registry: Registry, kind: type[Fleet | AsyncFleet]

@@ -28,6 +28,7 @@ from jobfleet.client._sync.limits import Groups, Limits
 from jobfleet.client._sync.receipts import Receipts
 from jobfleet.fleet import default
 from jobfleet.model import Job, JobStatus, Receipt
+from tests.support.each import each
 
 ROOT = Path(__file__).parents[2]
 URL = "redis://localhost:1/0"
@@ -84,7 +85,7 @@ SHARED = [
     for name, method in methods(sync).items()
     if name in methods(asynchronous)
 ] + [(f"iterator.{name}", one, other) for name, one, other in ITERATORS]
-by_name = pytest.mark.parametrize(("name", "one", "other"), SHARED, ids=[name for name, *_ in SHARED])
+by_name = each("name, one, other", SHARED)
 
 
 def test_every_object_that_a_client_gives_is_a_pair() -> None:

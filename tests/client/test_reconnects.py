@@ -13,6 +13,7 @@ TIMES = 120
 """More than a pool of redis-py allows by itself."""
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("kind", [Fleet, AsyncFleet])
 async def test_a_client_goes_on_however_many_connections_it_has_lost(
     kind: type[Fleet | AsyncFleet], redis_url: str, raw: redis.Redis, registry: Registry

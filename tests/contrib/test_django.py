@@ -20,6 +20,7 @@ from jobfleet import Fleet
 from jobfleet.functions.registry import Registry
 from tests.support.django import DJANGO_6
 from tests.support.server import RedisServer
+from tests.support.tools import is_missing, tool
 from tests.support.waiting import wait_until
 
 SITE = Path(__file__).with_name("django_site")
@@ -27,16 +28,14 @@ ROOT = Path(__file__).parents[2]
 BEHAVIOURS = re.findall(r"^@behaviour\ndef (\w+)", (SITE / "behaviours.py").read_text(), re.MULTILINE)
 
 
-HERE = pytest.param("here", marks=pytest.mark.slow if DJANGO_6.exists() else ())
+HERE = pytest.param("here", marks=() if is_missing("django") else pytest.mark.slow)
 """The Django of this environment; the gate tries one Django."""
 
 
-@pytest.fixture(scope="module", params=[HERE, "django6"])
+@pytest.fixture(scope="module", params=[HERE, pytest.param("django6", marks=tool("django"))])
 def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
     """How each behaviour ended, by its name."""
     python = Path(sys.executable) if request.param == "here" else DJANGO_6
-    if not python.exists():
-        pytest.skip("there is no Django 6: scripts/tools django")
     folder = tmp_path_factory.mktemp("shop")
     with RedisServer() as server:
         environment = {

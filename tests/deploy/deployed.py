@@ -7,11 +7,10 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import pytest
-
 from jobfleet.config import JobConfig
 from jobfleet.durations import read_duration
 from tests.support.fleet import ROOT
+from tests.support.tools import NotInstalled
 
 DEPLOY = ROOT / "deploy"
 TOOLS = ROOT / ".venv" / "tools"
@@ -24,11 +23,15 @@ AFTER_GRACE = 5.0
 
 
 def program(name: str, place: str = "") -> str:
-    """A program that scripts/tools brings; without it, the test is skipped."""
+    """A program that scripts/tools brings.
+
+    Raises:
+        NotInstalled: It is not there.
+    """
     own = TOOLS / (place or f"bin/{name}")
     found = str(own) if own.exists() else shutil.which(name)
     if found is None:
-        pytest.skip(f"no {name}: scripts/tools could not bring it")
+        raise NotInstalled(f"no {name}: scripts/tools could not bring it")
     return found
 
 

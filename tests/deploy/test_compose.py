@@ -24,6 +24,7 @@ from tests.deploy.deployed import (
     silent,
     users,
 )
+from tests.support import tools
 from tests.support.scraping import tool
 
 FILE = DEPLOY / "compose" / "compose.yaml"
@@ -62,6 +63,7 @@ def test_no_container_can_write_files_or_has_a_capability(services: dict[str, An
         assert confined == (True, ["ALL"], ["no-new-privileges:true"]), name
 
 
+@tools.tool("compose")
 @pytest.mark.parametrize("missing", PASSWORDS)
 def test_nothing_starts_without_passwords(missing: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in PASSWORDS:
@@ -85,6 +87,7 @@ def test_redis_and_grafana_have_the_passwords(services: dict[str, Any]) -> None:
     assert services["grafana"]["environment"]["GF_SECURITY_ADMIN_PASSWORD"] == "grafana_password-x"
 
 
+@tools.tool("compose")
 def test_each_role_has_its_own_redis_user(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in PASSWORDS:
         monkeypatch.setenv(name, "x")
@@ -122,6 +125,7 @@ def test_each_file_that_is_mounted_exists(services: dict[str, Any]) -> None:
     assert all(path.exists() for path in binds)
 
 
+@tools.tool("compose")
 def test_the_parser_refuses_a_key_that_it_does_not_know(tmp_path: Path) -> None:
     broken = tmp_path / "compose.yaml"
     broken.write_text(FILE.read_text().replace("stop_grace_period", "stop_grace_perod"))
@@ -133,6 +137,7 @@ def test_the_parser_refuses_a_key_that_it_does_not_know(tmp_path: Path) -> None:
     assert done.returncode != 0
 
 
+@tools.tool("prometheus")
 def test_prometheus_takes_its_configuration(tmp_path: Path) -> None:
     shutil.copy(DEPLOY / "compose" / "prometheus.yml", tmp_path)
     shutil.copy(DEPLOY / "prometheus" / "rules.yml", tmp_path)

@@ -12,6 +12,7 @@ import yaml  # type: ignore[import-untyped]  # its stubs are a package of their 
 
 from jobfleet.metrics.catalog import METRICS
 from tests.deploy.deployed import DEPLOY, silent
+from tests.support import tools
 from tests.support.scraping import tool
 
 DASHBOARD: dict[str, Any] = json.loads((DEPLOY / "grafana" / "jobfleet.json").read_text())
@@ -29,6 +30,7 @@ def plain(expression: str) -> str:
     return expression
 
 
+@tools.tool("prometheus")
 def test_prometheus_reads_each_expression(tmp_path: Path) -> None:
     rules = [{"record": f"panel:{number}", "expr": plain(one)} for number, one in enumerate(EXPRESSIONS)]
     (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))

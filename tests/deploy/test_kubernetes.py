@@ -30,6 +30,7 @@ from tests.deploy.deployed import (
     variables,
 )
 from tests.support.fleet import ROOT
+from tests.support.tools import tool
 
 FOLDER = DEPLOY / "k8s"
 HERE = Path(__file__).parent / "schemas"
@@ -44,6 +45,7 @@ EVERYTHING = (
     "env.JOBFLEET_NAMESPACE=shop", "reaper.podCosts=true",
 )  # fmt: skip
 Objects = list[dict[str, Any]]
+pytestmark = tool("helm", "kubernetes_validate")
 
 
 def helm(*settings: str) -> Objects:
@@ -61,8 +63,6 @@ def everything() -> Objects:
 
 def check(objects: Objects) -> None:
     """Check objects against the schemas of Kubernetes, and those of other makers against their own."""
-    if not (TOOLS / "python" / "kubernetes_validate").exists():
-        pytest.skip("no kubernetes-validate: scripts/tools could not bring it")
     sys.path.append(str(TOOLS / "python"))
     try:
         import kubernetes_validate  # type: ignore[import-not-found]  # scripts/tools brings it

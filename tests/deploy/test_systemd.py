@@ -12,21 +12,19 @@ import pytest
 from jobfleet.cli.starter.project import contents
 from tests.deploy.deployed import DEPLOY, TOOLS, check_settings, has_time_to_drain, program, users
 from tests.support.fleet import ROOT
+from tests.support.tools import tool
 
 FOLDER = DEPLOY / "systemd"
 UNITS = sorted(path.name for path in FOLDER.glob("*.service"))
 MOST_EXPOSED = 20
 """Tenths of systemd's score of exposure, of 100."""
-ENVIRONMENT = {
-    **os.environ,
-    **({"LD_LIBRARY_PATH": ":".join(map(str, TOOLS.glob("usr/lib/*-linux-gnu*/systemd")))}
-       if (TOOLS / "usr/bin/systemd-analyze").exists() else {}),
-}  # fmt: skip
 
 
 def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [program("systemd-analyze", "usr/bin/systemd-analyze"), *arguments]
-    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    own = {"LD_LIBRARY_PATH": ":".join(map(str, TOOLS.glob("usr/lib/*-linux-gnu*/systemd")))}
+    environment = {**os.environ, **(own if (TOOLS / "usr/bin/systemd-analyze").exists() else {})}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
 def placed(folder: Path, name: str, text: str) -> Path:
@@ -36,6 +34,7 @@ def placed(folder: Path, name: str, text: str) -> Path:
     return unit
 
 
+@tool("systemd")
 def test_systemd_has_nothing_to_say(tmp_path: Path) -> None:
     assert UNITS == ["jobfleet-reaper.service", "jobfleet-web.service", "jobfleet-worker@.service"]
 
@@ -44,12 +43,14 @@ def test_systemd_has_nothing_to_say(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr, done.stdout) == (0, "", "")
 
 
+@tool("systemd")
 def test_a_key_that_systemd_does_not_know_is_noticed(tmp_path: Path) -> None:
     text = (FOLDER / UNITS[0]).read_text().replace("RestartSec=", "RestartSecs=")
 
     assert "RestartSecs" in analyze("verify", "--man=no", placed(tmp_path, UNITS[0], text)).stderr
 
 
+@tool("systemd")
 @pytest.mark.parametrize("name", UNITS)
 def test_each_unit_is_hardened(name: str) -> None:
     done = analyze("security", "--offline=true", f"--threshold={MOST_EXPOSED}", "--no-pager", FOLDER / name)
@@ -58,6 +59,7 @@ def test_each_unit_is_hardened(name: str) -> None:
     assert "Overall exposure level" in done.stdout + done.stderr
 
 
+@tool("systemd")
 @pytest.mark.parametrize("kind", ["worker", "reaper"])
 def test_the_units_of_a_new_project_are_hardened(tmp_path: Path, kind: str) -> None:
     unit = tmp_path / f"shop-{kind}.service"

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import jobfleet
+from tests.support.each import each
 from tests.support.pages import DOCS, PAGES, ROOT, blocks_of, name_of, without_blocks
 
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -51,7 +52,7 @@ def test_a_stale_page_is_named_and_written_again(tmp_path: Path) -> None:
         assert page.read_text() == (DOCS / page.relative_to(tmp_path)).read_text()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@each("page", PAGES, show=name_of)
 def test_every_relative_link_leads_somewhere(page: Path) -> None:
     for link in _LINK.findall(without_blocks(page)):
         target, _, anchor = link.partition("#")
@@ -62,14 +63,14 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(found), f"{name_of(page)} links to {link}, which has no such heading"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@each("page", PAGES, show=name_of)
 def test_every_test_that_is_named_exists(page: Path) -> None:
     for file, test in _TEST.findall(page.read_text()):
         assert (ROOT / file).exists(), f"{name_of(page)} names {file}"
         assert f"def {test}(" in (ROOT / file).read_text() if test else True, f"{name_of(page)} names {file}::{test}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@each("page", PAGES, show=name_of)
 def test_every_example_compiles(page: Path) -> None:
     for block in blocks_of(page):
         if block.language == "python":

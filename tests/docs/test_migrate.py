@@ -14,13 +14,10 @@ from packaging.specifiers import SpecifierSet
 from tests.support.pages import DOCS, MOVES, ROOT, Block, blocks_of
 from tests.support.reader import OTHERS, Reader
 from tests.support.server import RedisServer
+from tests.support.tools import tool
 
 TOOLS = ROOT / ".venv" / "tools"
 PROGRAMS = {name: TOOLS / ("arq" if name == "arq" else "peers") / "bin" for name in OTHERS}
-has_others = pytest.mark.skipif(
-    not all((folder / "python").exists() for folder in PROGRAMS.values()),
-    reason="scripts/tools peers could not install the other systems",
-)
 
 
 def is_ours(block: Block) -> bool:
@@ -33,7 +30,7 @@ def printed_by(block: Block) -> list[str]:
     return re.findall(r"^print\(.*\)  # (.+)$", block.body, re.MULTILINE)
 
 
-@has_others
+@tool("peers")
 @pytest.mark.parametrize("name", OTHERS)
 def test_both_halves_of_a_page_print_the_same(name: str, tmp_path: Path) -> None:
     """The half of jobfleet is the same text on each page, so it is run once: beside Celery, on the same server."""
@@ -69,7 +66,8 @@ def test_a_page_installs_what_its_test_runs(name: str) -> None:
     assert (len(re.findall("-m venv", text)), text.count('"$WHEEL"')) == (2 if name == "arq" else 0, 1)
 
 
-@has_others
+@tool("peers")
+@tool("peers")
 def test_arq_and_jobfleet_want_different_clients_of_redis_and_so_two_environments() -> None:
     """If this fails because arq takes a newer client, its page may print one environment again."""
     (arq,) = distributions(name="arq", path=[str(one) for one in TOOLS.glob("arq/lib/python3*/site-packages")])

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.django import DJANGO_6
+from tests.support.each import each
 from tests.support.pages import DOCS, FILES, MOVES, PAGES, ROOT, SHELL, SHOWN, STEPS, Block, blocks_of, name_of
 from tests.support.reader import Reader
+from tests.support.tools import tool
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 CODE = [block for block in BLOCKS if block.is_code]
@@ -17,7 +19,8 @@ RUN = [page for page in PAGES if page not in {*MOVES, *STEPS} and any(block.is_r
 FRAGMENTS_MAX = 20
 SLOW = {"flask.md", "jupyter.md", "litestar.md", "loguru.md"}
 """Pages that the gate leaves out: `tests/contrib` runs what is theirs alone, and pages like them are run."""
-FOLLOWED = [pytest.param(page, marks=pytest.mark.slow) if page.name in SLOW else page for page in RUN]
+MARKS = {"django.md": tool("django"), "http-api.md": tool("node"), **dict.fromkeys(SLOW, pytest.mark.slow)}
+FOLLOWED = [pytest.param(page, marks=MARKS.get(page.name, ())) for page in RUN]
 
 
 @pytest.mark.timeout(400)  # a page starts up to twenty processes, on a machine that may be busy
@@ -27,8 +30,6 @@ def test_every_block_of_a_page_runs_as_it_is_printed(page: Path, tmp_path: Path)
     programs = None
     if page.name == "django.md":  # Django's Tasks need a later Python
         programs = DJANGO_6.parent
-        if not DJANGO_6.exists():
-            pytest.skip("there is no Django 6: scripts/tools django")
 
     with Reader(tmp_path, blocks, programs, {} if programs is None else {"PYTHONPATH": str(ROOT)}) as reader:
         reader.follow()
@@ -36,7 +37,7 @@ def test_every_block_of_a_page_runs_as_it_is_printed(page: Path, tmp_path: Path)
     assert reader.count == sum(block.is_run for block in blocks)
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=str)
+@each("block", BLOCKS)
 def test_a_block_names_its_file_or_is_typed_or_is_a_fragment_with_a_reason(block: Block) -> None:
     assert block.language in {*FILES, *SHELL, *SHOWN}, f"{block} has the language {block.language!r}"
     if block.reason is not None:
@@ -53,7 +54,7 @@ def test_few_blocks_are_fragments() -> None:
     assert len(fragments) < len(CODE) / 8
 
 
-@pytest.mark.parametrize("page", RUN, ids=name_of)
+@each("page", RUN, show=name_of)
 def test_a_page_serves_the_functions_that_it_decorates(page: Path) -> None:
     """A worker runs each function of a page, or a test does; a block that only defines one would show nothing."""
     blocks = [block for block in blocks_of(page) if block.is_run]
@@ -65,7 +66,7 @@ def test_a_page_serves_the_functions_that_it_decorates(page: Path) -> None:
             assert re.search(serving, typed), f"{block}: no command serves {module}"
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.parent != DOCS / "internals"], ids=name_of)
+@each("page", [page for page in PAGES if page.parent != DOCS / "internals"], show=name_of)
 def test_a_page_names_nothing_that_only_the_repository_has(page: Path) -> None:
     found = re.findall(r"(?<![\w.])workers[./]\w+", page.read_text())
 

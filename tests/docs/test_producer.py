@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,8 +19,12 @@ from jobfleet.web.safety.caller import Role
 from tests.cli.hand import Hand
 from tests.support.pages import DOCS, blocks_of
 from tests.support.server import RedisServer
+from tests.support.tools import tool
 from tests.support.waiting import wait_until
 from tests.web.site import served
+
+pytestmark = tool("node")
+PATH = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
 
 
 def ship(order: int) -> str:
@@ -56,7 +61,7 @@ def test_an_outage_of_redis_is_reported_and_the_states_go_on(
             functions={"shop.ship": record},
         )  # fmt: skip
         hand.run(call)
-        environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "TOKEN": token}
+        environment = {"PATH": PATH, "TOKEN": token}
         environment["API"] = f"http://127.0.0.1:{site.port}/api/v1"
         with out.open("wb") as shown, errors.open("wb") as reported, subprocess.Popen(
             ["node", program], env=environment, stdout=shown, stderr=reported
@@ -78,7 +83,7 @@ def test_an_outage_of_redis_is_reported_and_the_states_go_on(
 
 @pytest.mark.parametrize(("api", "why"), [(None, "API is undefined; give an address"), ("http://a b", "Invalid URL")])
 def test_a_wrong_address_is_refused_at_once(program: Path, api: str | None, why: str) -> None:
-    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "TOKEN": "x"} | ({} if api is None else {"API": api})
+    environment = {"PATH": PATH, "TOKEN": "x"} | ({} if api is None else {"API": api})
 
     done = subprocess.run(["node", program], env=environment, capture_output=True, text=True, timeout=30, check=False)
 

@@ -11,14 +11,12 @@ import jobfleet
 from scripts import site_check, site_stage
 from tests.support.pages import DOCS, PAGES, ROOT, name_of
 from tests.support.scripts import run_script
+from tests.support.tools import tool
 
 TOOL = ROOT / ".venv" / "tools" / "docs"
-has_generator = pytest.mark.skipif(
-    not (TOOL / "vendor" / "mermaid.js").exists(), reason="scripts/tools site could not get the generator"
-)
 
 
-@has_generator
+@tool("site")
 def test_the_site_is_built_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
     done = run_script(str(ROOT / "scripts" / "docs-site"), str(tmp_path / "site"), timeout=110)
 

@@ -30,6 +30,7 @@ def test_a_fault_violates_no_invariant(tmp_path: Path, fault: str) -> None:
     assert run_script(sys.executable, SCRIPT, "--check", str(tmp_path), timeout=60).returncode == 0
 
 
+@pytest.mark.first(3)
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("seed", range(1, 11))
 def test_a_storm_over_all_features_violates_no_invariant(seed: int) -> None:

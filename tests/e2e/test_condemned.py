@@ -33,6 +33,7 @@ def whole(worker: Program, old: int, raw: redis.Redis) -> None:
     assert not raw.exists(LANE.runs, LANE.lease)
 
 
+@pytest.mark.first(1)
 @stuck
 def test_a_hard_limit_ends_whatever_runs(programs: Programs, fleet: Fleet, raw: redis.Redis, function: str) -> None:
     worker = programs.ready(**SOON)
@@ -49,6 +50,7 @@ def test_a_hard_limit_ends_whatever_runs(programs: Programs, fleet: Fleet, raw: 
     whole(worker, child, raw)
 
 
+@pytest.mark.first(1)
 @stuck
 def test_a_cancellation_ends_whatever_runs(programs: Programs, fleet: Fleet, raw: redis.Redis, function: str) -> None:
     worker = programs.ready(**SOON)

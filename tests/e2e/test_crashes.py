@@ -126,6 +126,7 @@ def test_a_child_that_is_killed_is_replaced_and_its_jobs_run_at_once(programs: P
     assert victim not in worker.children()
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("wards", [0, 2])
 def test_suspects_do_not_hold_up_a_child_that_runs_a_long_job(
     programs: Programs, fleet: Fleet, raw: redis.Redis, tmp_path: Path, wards: int

@@ -69,6 +69,7 @@ def test_the_demo_completes_every_job_and_leaves_nothing(demo: Demo, mark: str, 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_all_processes_end_with_the_demo(demo: Demo, mark: str, signum: signal.Signals) -> None:
     process = demo()

@@ -11,6 +11,7 @@ from tests.support.fleet import LONG, Programs
 from tests.support.waiting import wait_until
 
 
+@pytest.mark.first(2)
 @pytest.mark.parametrize("name", ["on_loop", "in_thread", "isolated", "isolated_async", "bare", "batch"])
 def test_a_job_goes_on_in_another_worker(programs: Programs, fleet: Fleet, name: str) -> None:
     old = programs.ready("draining", grace=600)

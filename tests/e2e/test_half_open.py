@@ -164,6 +164,7 @@ def test_an_idle_worker_notices_within_seconds_that_its_connections_are_silent(
     assert result.status is JobStatus.COMPLETED
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("how", ["alone", "a replica"])
 def test_an_old_primary_that_lives_on_is_left_alone(
     old: RedisServer, new: RedisServer, proxy: Proxy, behind: Programs, tmp_path: Path, how: str

@@ -103,6 +103,7 @@ def dies(trial: Trial, function: str, *args: object) -> JobResult[object]:
         return trial.run(f"hostile.{function}", *args, max_crashes=1)
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize(
     ("function", "args", "words"),
     [

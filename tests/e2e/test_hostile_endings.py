@@ -26,6 +26,7 @@ def enqueue(fleet: Fleet, function: str, *args: object) -> str:
     return fleet.enqueue(Job(function, f"hostile.{function}", args))
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize(
     ("function", "args"),
     [
@@ -63,6 +64,7 @@ def test_a_worker_that_ends_gives_back_what_hears_nothing(programs: Programs, fl
     assert {(result.status, result.retry_count) for result in found} == {(JobStatus.QUEUED, 0)}
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("function", ["leave_threads", "occupy_executor", "swallow_cancellation"])
 def test_a_child_that_is_to_be_replaced_leaves_whatever_a_job_has_left_behind(
     programs: Programs, fleet: Fleet, tmp_path: Path, function: str

@@ -32,6 +32,7 @@ def await_running(trial: Trial, job_id: str) -> None:
     wait_until(lambda: trial.fleet.poll(job_id).status is JobStatus.RUNNING, timeout=LONG, why=f"{job_id} runs")
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize(
     ("function", "args", "words"),
     [
@@ -67,6 +68,7 @@ def test_a_job_that_holds_the_gil_delays_nobody(trial: Trial) -> None:
     trial.check_calm()
 
 
+@pytest.mark.first(2)
 @pytest.mark.parametrize("function", ["swallow_cancellation", "swallow_exceptions", "block_signals"])
 @pytest.mark.parametrize("how", ["cancelled", "timed out"])
 def test_a_job_that_hears_nothing_is_killed(trial: Trial, tmp_path: Path, function: str, how: str) -> None:
@@ -97,6 +99,7 @@ def test_a_job_that_outgrows_its_memory_is_told_apart_from_a_crash(trial: Trial)
     trial.check_calm()
 
 
+@pytest.mark.first(2)
 @pytest.mark.parametrize(
     ("function", "args", "value"),
     [

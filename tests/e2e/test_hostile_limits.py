@@ -56,6 +56,7 @@ def check_replaced(worker: Program, child: int, raw: redis.Redis, others: dict[s
     assert raw.zcard(LANE.lease) == raw.hlen(LANE.runs) == raw.hlen(LANE.tries) == 0
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize(("function", "argument"), DEAF)
 def test_a_job_past_its_hard_limit_condemns_its_child_and_nobody_else(
     programs: Programs, fleet: Fleet, raw: redis.Redis, tmp_path: Path, function: str, argument: float | None
@@ -82,6 +83,7 @@ def cpu_of(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize(("function", "argument"), DEAF)
 def test_a_cancelled_job_that_heeds_nothing_is_cancelled_once_its_process_is_gone(
     programs: Programs, fleet: Fleet, raw: redis.Redis, tmp_path: Path, function: str, argument: float | None
@@ -105,6 +107,7 @@ def test_a_cancelled_job_that_heeds_nothing_is_cancelled_once_its_process_is_gon
     check_replaced(worker, child, raw, settle_all(fleet, near))
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize(("function", "seconds"), [("block_loop", 3.0), ("hold_gil", 4.0)])
 def test_a_hung_child_is_shown_and_keeps_its_jobs(
     programs: Programs, fleet: Fleet, function: str, seconds: float

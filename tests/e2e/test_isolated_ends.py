@@ -22,6 +22,7 @@ def worker(programs: Programs) -> Program:
     return programs.ready("cells", slots=2, queues="default,roomy")
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("function", ["cell.stubborn", "cell.hold"])
 def test_what_hears_no_interruption_is_terminated_and_its_worker_goes_on(
     programs: Programs, fleet: Fleet, tmp_path: Path, function: str

@@ -64,6 +64,7 @@ def start(tmp_path: Path) -> Iterator[Callable[[], Up]]:
         sys.stdout.write(f"--- {up.log.name}\n{up.said}")
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_the_last_up_stops_the_server(start: Callable[[], Up], tmp_path: Path, number: signal.Signals) -> None:
     first, second, third = start(), start(), start()

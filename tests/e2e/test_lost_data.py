@@ -29,6 +29,7 @@ def await_beats(fleet: Fleet) -> None:
     wait_until(lambda: len(seen.union({fleet.workers()[0].beat})) > 1, timeout=LONG, why="it has beaten")
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("how", ["flushed", "restarted"])
 def test_running_workers_publish_functions_crons_and_queues_again(
     forgetful: RedisServer, tmp_path: Path, how: str

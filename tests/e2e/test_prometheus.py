@@ -11,6 +11,7 @@ import pytest
 
 from jobfleet import Fleet, Job
 from jobfleet.metrics.catalog import METRICS
+from tests.support import tools
 from tests.support.fleet import LONG, ROOT, Program, Programs, settle_all
 from tests.support.prometheus import Prometheus
 from tests.support.scraping import port_of, scrape, tool
@@ -79,6 +80,8 @@ def told(fleet: Fleet, up: Found) -> Answers:
     }
 
 
+@pytest.mark.first(1)
+@tools.tool("prometheus")
 @pytest.mark.parametrize("hosts", ["apart", "together"])
 def test_prometheus_answers_what_the_fleet_itself_says(
     programs: Programs, fleet: Fleet, tmp_path: Path, hosts: str

@@ -171,6 +171,7 @@ def test_recycled_children_are_counted_by_reason(programs: Programs, fleet: Flee
     assert samples(worker, "child_hangs_total") == [({"namespace": "jobfleet"}, 0.0)]
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("setting", [{"max_jobs": 3}, {"max_age": 1}, {"max_memory": "1MiB"}])
 def test_a_burst_ends_nevertheless(programs: Programs, fleet: Fleet, setting: dict[str, object]) -> None:
     ids = [receipt.id for receipt in fleet.enqueue_many(Job("nap", "hist.nap", (0.1,)) for _ in range(40))]

@@ -11,6 +11,7 @@ import pytest
 from tests.support.fleet import ROOT
 
 
+@pytest.mark.first(1)
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("number", ["TERM", "KILL"])
 @pytest.mark.parametrize("seconds", [8, pytest.param(60, marks=pytest.mark.slow)])

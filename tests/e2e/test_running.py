@@ -79,6 +79,7 @@ def test_a_job_that_hears_no_cancellation_and_completes_is_completed(
     assert fleet.wait(job_id, timeout=LONG).status is JobStatus.COMPLETED
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("function", ["clutch", "block", "rest"])
 def test_a_job_longer_than_its_lease_runs_once_whatever_it_blocks(
     programs: Programs, fleet: Fleet, function: str

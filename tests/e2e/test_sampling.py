@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from jobfleet import Fleet, InvalidJob, Job
 from tests.support.fleet import LONG, Programs, settle_all
 from tests.support.waiting import wait_until
@@ -19,6 +21,7 @@ def send(number: int):
 COUNT, BAD = 20, 3
 
 
+@pytest.mark.slow
 def test_jobs_that_have_run_are_in_the_history(programs: Programs, fleet: Fleet, tmp_path: Path) -> None:
     (tmp_path / "sending.py").write_text(APP)
     programs.ready("sending", app_dir=tmp_path, with_reaper=True, beat=1)

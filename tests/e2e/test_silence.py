@@ -232,6 +232,7 @@ def be_primary(server: RedisServer) -> None:
     server.client().replicaof("NO", "ONE")
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize(
     ("begin", "end", "reason"),
     [

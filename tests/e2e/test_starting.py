@@ -140,6 +140,7 @@ def test_a_child_that_is_ended_because_another_one_cannot_start_is_not_an_error(
     assert "child.died" not in worker.said
 
 
+@pytest.mark.first(3)
 @pytest.mark.parametrize("what", ["worker", "reaper"])
 @pytest.mark.parametrize(
     ("code", "error", "line"),

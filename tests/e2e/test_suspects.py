@@ -107,6 +107,7 @@ def test_a_job_that_was_alone_runs_in_a_child_after_one_death_and_in_a_ward_afte
     assert raw.hgetall(LANE.tries) == {}
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize(
     "culprits",
     [

@@ -13,15 +13,18 @@ from jobfleet.operations.doctor.findings import Level
 from tests.support import topologies
 from tests.support.fleet import LONG, Programs, settle_all
 from tests.support.server import RedisServer
+from tests.support.tools import tool
 
-ELSEWHERE = [name for name in topologies.TOPOLOGIES if name != "here"]
+ELSEWHERE = [
+    pytest.param(name, marks=tool(topologies.tool_of(name)) if topologies.tool_of(name) else ())
+    for name in topologies.TOPOLOGIES
+    if name != "here"
+]
 
 
 @pytest.fixture(params=ELSEWHERE)
 def elsewhere(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisServer]:
     """A server of one topology, for this test alone."""
-    if reason := topologies.missing(request.param):
-        pytest.skip(reason)
     for variable, value in topologies.variables(request.param).items():
         monkeypatch.setenv(variable, value)
     with topologies.started(request.param) as server:
@@ -38,6 +41,7 @@ def there(elsewhere: RedisServer, tmp_path: Path) -> Iterator[Programs]:
         sys.stdout.write(programs.logs())
 
 
+@pytest.mark.first(3)
 def test_a_fleet_does_its_work(there: Programs, tmp_path: Path) -> None:
     flow = Flow("line")
     flow.chain(*[Job(f"part {number}", "hist.rest", (0.0,)) for number in range(3)])

@@ -6,20 +6,14 @@ import sys
 
 import pytest
 
-from tests.support.postgres import programs
-from tests.support.scraping import tool
 from tests.support.scripts import run_script
-from tests.support.sql_server import NotInstalled
+from tests.support.tools import tool
 
 
+@pytest.mark.slow
+@tool("prometheus", "postgresql")
 @pytest.mark.timeout(300)
 def test_all_that_watches_a_fleet_agrees_though_parts_of_it_are_stopped_and_killed() -> None:
-    tool("prometheus")
-    try:
-        programs()
-    except NotInstalled as reason:
-        pytest.skip(str(reason))
-
     ran = run_script(sys.executable, "scripts/verify-ops", "--jobs", "120", timeout=250)
 
     assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -30,6 +30,7 @@ REMEDY = (
 )
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("waits", ["print(add.enqueue(1, 2).result())", "add.enqueue(1, 2).wait()"])
 @pytest.mark.parametrize("command", ["worker", "reaper"])
 def test_a_module_that_waits_at_its_top_level_is_rejected_with_the_remedy(

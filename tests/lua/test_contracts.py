@@ -23,6 +23,7 @@ from tests.lua.cases import cases
 from tests.lua.permitted import Permitting
 from tests.lua.samples import ARGUMENTS_AN_ITEM, IDS, LETTERED, SAMPLES, SHARES_KEYS
 from tests.lua.world import KEYS, LANE, PASSWORD, USER, Eavesdropper, World, mutated
+from tests.support.each import each
 
 LUA = Path(scripts.__file__).parent / "lua"
 FILES = sorted(LUA.glob("**/*.lua"))
@@ -44,7 +45,7 @@ def test_every_script_has_a_sample_and_a_file_of_tests() -> None:
     assert all(cases(name) for name in names())
 
 
-@every_script
+@each("name", names())
 def test_its_header_tells_what_it_does_in_one_sentence(name: str) -> None:
     header = load(name).header
 
@@ -54,7 +55,7 @@ def test_its_header_tells_what_it_does_in_one_sentence(name: str) -> None:
     assert load(name).read_only == ("no-writes" in header.flags)
 
 
-@every_script
+@each("name", names())
 def test_keys_and_arguments_are_numbered_without_a_gap_and_only_the_last_is_open(name: str) -> None:
     for fields in (load(name).header.keys, load(name).header.argv):
         following = 1
@@ -64,7 +65,7 @@ def test_keys_and_arguments_are_numbered_without_a_gap_and_only_the_last_is_open
             following = (field.last or field.first) + 1
 
 
-@every_script
+@each("name", names())
 def test_its_body_uses_no_number_that_the_header_does_not_name(name: str) -> None:
     header, text = load(name).header, code(LUA / entry_scripts()[name] / f"{name}.lua")
 
@@ -80,7 +81,7 @@ def test_its_body_uses_no_number_that_the_header_does_not_name(name: str) -> Non
             assert open_from <= first < open_from + most
 
 
-@every_script
+@each("name", names())
 def test_its_builder_passes_as_many_keys_and_arguments_as_the_header_declares(name: str) -> None:
     header, call = load(name).header, SAMPLES[name]
 
@@ -94,7 +95,7 @@ def test_its_builder_passes_as_many_keys_and_arguments_as_the_header_declares(na
     assert bool(an_item) == any(field.last is None for field in header.argv)
 
 
-@every_script
+@each("name", names())
 def test_its_builder_passes_keys_in_the_order_of_the_header(name: str) -> None:
     header, call = load(name).header, SAMPLES[name]
     tag = KEYS.tag if name in SHARES_KEYS else LANE.tag
@@ -108,7 +109,7 @@ def test_its_builder_passes_keys_in_the_order_of_the_header(name: str) -> None:
         assert re.fullmatch(re.escape(tag) + pattern, key if isinstance(key, str) else key.decode())
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@each("path", FILES)
 def test_no_file_searches_keys_or_reads_the_clock_by_itself(path: Path) -> None:
     commands = set(re.findall(r"redis\.p?call\('([A-Za-z]+)'", code(path)))
 
@@ -184,7 +185,7 @@ def words_declared(name: str) -> set[str]:
     return words
 
 
-@every_script
+@each("name", names())
 def test_what_it_emits_the_journal_keeps(name: str) -> None:
     header = load(name).header
 

@@ -18,7 +18,7 @@ from jobfleet.store.sync import Store
 from tests.lua.cases import cases
 from tests.lua.samples import SAMPLES
 from tests.lua.world import World
-from tests.support.state import exact
+from tests.support.state import exact, server_now
 
 WRITING = [name for name in names() if not load(name).read_only]
 GUARDED = [name for name in WRITING if load(name).has_deadline]
@@ -37,7 +37,7 @@ SAFE_WHEN_LATE = {
     "follow": "whoever waits for a moved job waits for the other one; asked again it does so already",
     "gather": "a mark for each notice, which is taken in once",
     "keep_letters": "it names the entry of the letter that it copies",
-    "keep_parents": "it only makes lifetimes longer, and those of jobs that were blocked a moment ago",
+    "keep_parents": "it only makes lifetimes longer, and leaves jobs that have ended when it runs",
     "leave": "a worker's id is never used again",
     "ledger": "the first note on a fire stands",
     "listen": "a mark of a minute, which only asks for events",
@@ -81,7 +81,7 @@ def test_after_its_deadline_it_does_nothing(name: str, raw: redis.Redis) -> None
     command = call.by_source(until=1)
 
     assert raw.execute_command(*command) == [b"too-late"]  # type: ignore[no-untyped-call]
-    assert exact(raw) == {}
+    assert exact(raw, 0) == {}
 
 
 class Repeating:
@@ -98,9 +98,10 @@ class Repeating:
         replies = self._link.exchange(commands)
         for command, reply in zip(commands, replies, strict=True):
             if len(command) > 1 and command[1] in self._once and not isinstance(reply, BaseException):
-                before = exact(self._raw)
+                now = server_now(self._raw)
+                before = exact(self._raw, now)
                 assert self._link.exchange([command]) == [reply]
-                assert exact(self._raw) == before
+                assert exact(self._raw, now) == before
                 self.repeated += 1
         return replies
 

@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from jobfleet.metrics.catalog import METRICS
+from tests.support import tools
 from tests.support.fleet import ROOT
 from tests.support.scraping import tool
 
@@ -18,6 +19,7 @@ ALERTS = re.findall(r"- alert: (\w+)", RULES)
 PAGE = (ROOT / "docs" / "howto" / "metrics.md").read_text()
 
 
+@tools.tool("prometheus")
 @pytest.mark.parametrize(
     "arguments",
     [

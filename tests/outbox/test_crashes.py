@@ -8,15 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.support.outbox import crashes
-from tests.support.sql_server import NotInstalled
+from tests.support.tools import tool
 
 
+@tool("postgresql")
 @pytest.mark.timeout(400)  # servers and programs start again and again, on a machine that may be busy
 def test_killed_at_every_step_each_order_has_one_job(tmp_path: Path) -> None:
-    try:
-        report = crashes.run(tmp_path, orders=30, seed=3, share=0.08)
-    except NotInstalled as reason:
-        pytest.skip(str(reason))
+    report = crashes.run(tmp_path, orders=30, seed=3, share=0.08)
 
     assert report.faults() == []
     assert (len(report.orders), report.rolled_back) == (24, 6)

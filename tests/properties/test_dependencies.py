@@ -222,6 +222,7 @@ def test_no_history_starts_a_job_early_or_leaves_one_stuck(play: Callable[..., N
     play(int(asked or 40), derandomize=not asked)
 
 
+@pytest.mark.first(1)
 @pytest.mark.timeout(600)  # how long the search takes depends on the machine
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_the_machine_finds_a_planted_bug(mutant: str, play: Callable[..., None]) -> None:

@@ -71,6 +71,7 @@ def told(url: str) -> list[str]:
     return texts
 
 
+@pytest.mark.first(7)
 @pytest.mark.parametrize("form", FORMS)
 @given(password=passwords(), is_escaped=st.booleans())
 @example(password="Qab/Zcd", is_escaped=False)

@@ -262,6 +262,7 @@ def test_no_history_breaks_an_invariant(play: Callable[..., None]) -> None:
     play(int(asked or 15), derandomize=not asked, phases=phases)
 
 
+@pytest.mark.first(3)
 @pytest.mark.timeout(600)  # how long the search takes depends on the machine
 @pytest.mark.parametrize(
     "mutant", [pytest.param(name, marks=pytest.mark.slow) if name in RARE else name for name in MUTANTS]

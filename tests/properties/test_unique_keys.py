@@ -334,6 +334,7 @@ MUTANTS = {
 }  # fmt: skip
 
 
+@pytest.mark.first(3)
 @pytest.mark.timeout(600)  # how long the search takes depends on the machine
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_the_machine_finds_a_planted_bug(mutant: str, play: Callable[..., None]) -> None:

@@ -11,6 +11,7 @@ from bench.dashboard.__main__ import main
 from jobfleet.web.table import MENU
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:No worker has published")
 def test_each_page_has_figures(tmp_path: Path) -> None:
     path = tmp_path / "web.json"

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from bench.scale import drain
 from bench.scale.__main__ import COLUMNS, main
 
 
+@pytest.mark.slow
 def test_simulated_workers_run_all_jobs_and_each_column_has_a_figure(tmp_path: Path) -> None:
     path = tmp_path / "scale.json"
 

@@ -18,7 +18,7 @@ SECOND = 1_000_000
 FAULT_EVERY = 10.0
 """Virtual seconds per fault."""
 MACHINES = frozenset({"kill_child", "kill_worker", "freeze", "thaw", "start_worker", "stop_worker"})
-NETWORK = frozenset({"partition", "mend", "drop_reply", "drop_request", "late_request", "delay"})
+NETWORK = frozenset({"partition", "mend", "drop_reply", "drop_request", "late_request", "kill_at", "delay"})
 WORDS = (
     "claim",
     "settle",
@@ -136,7 +136,7 @@ class Generator:
     def urgent(self, at: int) -> None:
         """Jobs of several priorities, more than can run at once."""
         for number in range(self.dice.randrange(4, 20)):
-            priority = self.dice.choice((0, 1, 1, 2, 3))
+            priority = self.dice.choice(("CRITICAL", "HIGH", "NORMAL", "LOW"))
             self.enqueue(at + number * 1000, "work", [self.work(3.0)], priority=priority)
 
     def unique(self, at: int) -> None:
@@ -310,6 +310,14 @@ class Generator:
         elif verb == "delay":
             self.add(at, "network", verb, {"machine": machine, "least_us": 0, "most_us": self.us(0.01, 2)})
             self.add(at + self.us(1, 20), "network", verb, {"machine": machine})
+        elif verb == "kill_at":
+            self.add(
+                at, "network", verb,
+                {
+                    "machine": self.machine(), "script": dice.choice((*WORDS, *OFTEN, "")), "count": dice.choice((1, 1, 2, 3)),
+                    "when": dice.choice(("sending", "sent", "replied")),
+                },
+            )  # fmt: skip
         else:
             args = {"machine": machine, "script": dice.choice((*WORDS, *OFTEN, ""))}
             args |= {"count": dice.choice((1, 1, 1, 2, 5)), "silent": dice.random() < 0.3}

@@ -141,6 +141,7 @@ async def test_a_subscription_that_cannot_be_sent_loses_no_other(make: Make, raw
     await channels.close()
 
 
+@pytest.mark.first(1)
 async def test_a_server_that_reads_nothing_ends_no_reader(
     make: Make, own_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.support.sql_server import NotInstalled, SqlServer, served
+from tests.support.sql_server import SqlServer, served
+from tests.support.tools import NotInstalled
 from tests.support.waiting import wait_until
 
 

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.fleet import ROOT, Program
+from tests.support.tools import NotInstalled
 from tests.support.waiting import wait_until
 
 TOOLS = ROOT / ".venv" / "tools" / "usr" / "bin"
@@ -29,10 +29,14 @@ class Probed(NamedTuple):
 
 
 def tool(name: str) -> Path:
-    """A program that scripts/tools brings; without it, the test is skipped."""
+    """A program that scripts/tools brings.
+
+    Raises:
+        NotInstalled: It is not there.
+    """
     found = TOOLS / name if (TOOLS / name).exists() else shutil.which(name)
     if found is None:
-        pytest.skip(f"no {name}: scripts/tools prometheus could not bring it (Debian's packages prometheus, promtool)")
+        raise NotInstalled(f"no {name}: scripts/tools could not bring it")
     return Path(found)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-import pytest
+from tests.support.tools import NotInstalled
 
 ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / ".venv" / "tools" / "usr"
@@ -25,11 +25,15 @@ _ANSI = re.compile(r"\x1b[\[(][0-9;?<>=]*[A-Za-z]|\x1b[=>]|[\r\x07]")
 
 
 def shell(name: str) -> str:
-    """The path of a shell; without it, the test is skipped."""
+    """The path of a shell.
+
+    Raises:
+        NotInstalled: It is not there.
+    """
     own = TOOLS / "bin" / name
     found = str(own) if own.exists() else shutil.which(name)
     if not found:
-        pytest.skip(f"no {name}: scripts/tools {name} could not bring it (Debian's package {name})")
+        raise NotInstalled(f"no {name}: scripts/tools could not bring it")
     return found
 
 

@@ -12,15 +12,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-import pytest
 from sqlalchemy import create_engine, text
 
 S = TypeVar("S", bound="SqlServer")
 _numbers = itertools.count()
-
-
-class NotInstalled(Exception):
-    """There is no such server on this machine, and scripts/tools could not get it."""
 
 
 class SqlServer(ABC):
@@ -74,10 +69,6 @@ class SqlServer(ABC):
 
 
 def served(make: Callable[[], S]) -> Iterator[S]:
-    """A server for a fixture; where there can be none, what asks for it is skipped."""
-    try:
-        server = make()
-    except NotInstalled as reason:
-        pytest.skip(str(reason))
-    with server:
+    """A server for a fixture."""
+    with make() as server:
         yield server

@@ -65,14 +65,25 @@ def short(name: str, keyspace: Keyspace, queue: str = "mail:0") -> str:
     return rest if match.group(1) in (None, queue) else f"{match.group(1)}/{rest}"
 
 
-def exact(raw: redis.Redis) -> dict[str, Any]:
-    """Everything on the server as it is written; only how long a string still lives is rounded up to ten seconds."""
+def exact(raw: redis.Redis, at: int | None = None) -> dict[str, Any]:
+    """Everything on the server as it is written; only how long a string still lives is rounded up to ten seconds.
+
+    Args:
+        raw: A client of the server.
+        at: From when on lifetimes count, µs, so that two looks are alike however long one waits between them; None
+            means now.
+    """
     names = sorted(cast(list[bytes], raw.keys("*")))
     with raw.pipeline(transaction=False) as pipe:
         for name in names:
             pipe.type(name)
-            pipe.pttl(name)
+            if at is None:
+                pipe.pttl(name)
+            else:
+                cast(Any, pipe).pexpiretime(name)  # its type takes no bytes
         facts = pipe.execute()
+        if at is not None:
+            facts[1::2] = [ends if ends < 0 else ends - at // 1000 for ends in facts[1::2]]
         kinds = [kind.decode() for kind in facts[::2]]
         for name, kind in zip(names, kinds, strict=True):
             _ask(pipe, name, kind)

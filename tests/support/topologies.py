@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -20,7 +21,8 @@ from tests.support.sentinel import STAY_MS, SentinelServers
 from tests.support.server import RedisServer
 from tests.support.whole import PlainClient, WholeCluster
 
-TOOLS = Path(__file__).parents[2] / ".venv" / "tools" / "bin"
+ROOT = Path(__file__).parents[2]
+TOOLS = ROOT / ".venv" / "tools" / "bin"
 SERVER = "JOBFLEET_SERVER_BIN"
 """The variable that chooses the servers that tests start; programs that tests start inherit it."""
 HELP = (
@@ -107,11 +109,16 @@ TOPOLOGIES: dict[str, tuple[str, Callable[[], AbstractContextManager[RedisServer
 """The program that `scripts/tools` brings, empty for the one of the wheel, and how it is started."""
 
 
+def tool_of(name: str) -> str:
+    """The name of the program in scripts/tools; empty for the one of the wheel."""
+    return TOPOLOGIES[name][0].removesuffix("-server")
+
+
 def missing(name: str) -> str:
     """Why the tests cannot run there; empty if they can."""
     program, _ = TOPOLOGIES[name]
     if program and not (TOOLS / program).exists():
-        return f"no {program}: scripts/tools {program.removesuffix('-server')} could not bring it"
+        return f"no {program}: scripts/tools {tool_of(name)} could not bring it"
     return ""
 
 
@@ -127,6 +134,8 @@ def choose(name: str) -> None:
     Raises:
         UsageError: Its program is not there.
     """
+    if missing(name):
+        subprocess.run([ROOT / "scripts" / "tools", tool_of(name)], check=False)
     if reason := missing(name):
         raise pytest.UsageError(reason)
     os.environ.update(variables(name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable
 from typing import NoReturn, TypeVar
@@ -10,17 +11,26 @@ from typing import NoReturn, TypeVar
 T = TypeVar("T")
 
 STEP_S, STEP_MAX_S = 0.001, 0.05
+PATIENCE_MOST = 4.0
+
+
+def patience() -> float:
+    """By how much deadlines are longer now: by how many processes want each processor, more or less.
+
+    A deadline is there to end a test that hangs. It says nothing about the product, so a busy machine may take longer.
+    """
+    return min(PATIENCE_MOST, max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
 
 
 def wait_until(condition: Callable[[], T], *, timeout: float = 60.0, why: str = "the condition holds") -> T:
     """Call `condition` in steps, short ones at first, until it gives something true, and return that.
 
     Raises:
-        AssertionError: It did not within `timeout` seconds; names `why` and the last value.
+        AssertionError: It did not within `timeout` seconds, times `patience()`; names `why` and the last value.
     """
     began = time.monotonic()
     while not (value := condition()):
-        if time.monotonic() > began + timeout:
+        if time.monotonic() > began + timeout and time.monotonic() > began + timeout * patience():
             _give_up(timeout, why, value)
         time.sleep(_step(began))
     return value
@@ -36,7 +46,7 @@ async def await_until(
     """
     began = time.monotonic()
     while not (value := await condition()):
-        if time.monotonic() > began + timeout:
+        if time.monotonic() > began + timeout and time.monotonic() > began + timeout * patience():
             _give_up(timeout, why, value)
         await asyncio.sleep(_step(began))
     return value

@@ -221,17 +221,25 @@ def test_the_holder_of_a_unique_key_is_returned(producer: Producer) -> None:
     assert (refused.status, refused.code) == (409, "duplicate-job")
 
 
-def test_a_producer_replaces_no_job_of_others(producer: Producer, site: Site, tokens: dict[Role, str]) -> None:
-    """Replacing cancels the holder of the key, and a producer may cancel nothing."""
-    wanted = {"function": "shop.ship", "args": [7], "unique": "ship-{0}", "unique_for": "open", "delay": "1h"}
-    first = producer.sends(**wanted).json
+def test_a_producer_changes_no_job_of_others(
+    producer: Producer, site: Site, fleet: Fleet, tokens: dict[Role, str]
+) -> None:
+    """Replacing cancels the holder of the key, and debouncing gives it another call; a producer may do neither."""
+    wanted = {"function": "shop.ship", "args": [7], "unique": "ship", "unique_for": "open", "delay": "1h"}
+    later = {**wanted, "args": [8]}
+    first = producer.sends(**wanted).json["id"]
 
-    refused = producer.sends(**wanted, on_conflict="replace")
-    replaced = site.browser().call("/jobs", tokens[Role.OPERATOR], **wanted, on_conflict="replace")
+    for mode in ("debounce", "replace"):
+        refused = producer.sends(**later, on_conflict=mode)
+        assert (refused.status, refused.code, refused.json["error"]["field"]) == (403, "forbidden", "on_conflict")
+    assert fleet.details(first).args == (7,)
 
-    assert (refused.status, refused.code, refused.json["error"]["field"]) == (403, "forbidden", "on_conflict")
+    operator = site.browser()
+    debounced = operator.call("/jobs", tokens[Role.OPERATOR], **later, on_conflict="debounce")
+    assert (debounced.status, debounced.json["id"], fleet.details(first).args) == (200, first, (8,))
+    replaced = operator.call("/jobs", tokens[Role.OPERATOR], **wanted, on_conflict="replace")
     assert (replaced.status, replaced.json["created"]) == (200, True)
-    assert replaced.json["id"] != first["id"]
+    assert replaced.json["id"] != first
 
 
 WRONG: list[tuple[dict[str, Any], int, str, str, str]] = [

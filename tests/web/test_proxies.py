@@ -23,6 +23,7 @@ from tests.cli.hand import Hand
 from tests.deploy.deployed import TOOLS
 from tests.deploy.test_kubernetes import EVERYTHING, check, helm
 from tests.support.server import free_port
+from tests.support.tools import tool
 from tests.support.waiting import wait_until
 from tests.web.conftest import PASSWORD
 from tests.web.site import Answer, Site, served
@@ -87,8 +88,6 @@ def dashboard(make_fleet: Callable[..., Fleet], users: None) -> Iterator[Site]:
 @contextmanager
 def nginx(folder: Path, site: Site, authority: trustme.CA) -> Iterator[int]:
     """nginx with the block of the page."""
-    if not NGINX.exists():
-        pytest.skip("no nginx: scripts/tools could not bring it")
     port, pair = free_port(), authority.issue_cert(NAME)
     pair.private_key_pem.write_to_path(str(folder / "own.key"))
     pair.cert_chain_pems[0].write_to_path(str(folder / "own.pem"))
@@ -164,7 +163,7 @@ def traefik(folder: Path, site: Site, authority: trustme.CA) -> Iterator[int]:
             thread.join(30)
 
 
-@pytest.mark.parametrize("proxy", [nginx, traefik])
+@pytest.mark.parametrize("proxy", [pytest.param(nginx, marks=tool("nginx")), traefik])
 def test_the_page_shows_a_right_proxy(
     proxy: Callable[[Path, Site, trustme.CA], Any], dashboard: Site, authority: trustme.CA, tmp_path: Path,
     fleet: Fleet, hand: Hand, tokens: dict[Role, str], caplog: pytest.LogCaptureFixture,
@@ -201,6 +200,7 @@ def test_the_page_shows_a_right_proxy(
     assert [(one.paused, one.paused_reason) for one in fleet.queues()] == [("operator", "deploy")]
 
 
+@tool("helm", "kubernetes_validate")
 def test_the_ingress_fits_its_schema_and_the_chart() -> None:
     ingress = yaml.safe_load(block("yaml", 1))
     (path,) = ingress["spec"]["rules"][0]["http"]["paths"]

@@ -20,6 +20,7 @@ def replace(fleet: Fleet) -> object:
     return fleet.limits.named("api", concurrency=5, replace=True)
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize(
     "raise_it",
     [

@@ -295,9 +295,9 @@ def parents(lane: Lane, job_id: str) -> Call[list[ParentState]]:
 
 
 def keep_parents(lane: Lane, children: Sequence[str], *, ttl_ms: int) -> Call[None]:
-    """Remember the parents of at most 50 blocked jobs for at least `ttl_ms` from now on."""
+    """Remember the parents of at most 50 blocked jobs for at least `ttl_ms` from now on; ended jobs are left out."""
     keys = tuple(lane.parents(child) for child in children)
-    return Call(load("keep_parents"), keys, (ttl_ms,), lambda _: None)
+    return Call(load("keep_parents"), keys, (lane.tag, ttl_ms, *children), lambda _: None)
 
 
 def shorten_parents(lane: Lane, kept_ms: Sequence[tuple[str, int]]) -> Call[int]:

@@ -131,15 +131,19 @@ FIELDS: dict[str, Field] = {
     "durability": Field("What must be confirmed.", ONE_OF | {"enum": list(LEVELS)}),
 }
 
+_DISPLACED = {"replace": "cancels", "debounce": "gives other arguments to"}
+"""The ways of a conflict that change a job of others, and what they do to it."""
+
 
 async def enqueue(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
     """Enqueue a job; with an id, the same request again returns the same job."""
     body = values[BODY]
-    if body.get("on_conflict") == "replace" and not caller.role.permits(Role.OPERATOR):
+    displaced = _DISPLACED.get(str(body.get("on_conflict")))
+    if displaced and not caller.role.permits(Role.OPERATOR):
         raise refusal(
             "forbidden",
-            f"on_conflict is 'replace', which cancels the job that holds the key: that needs the role {Role.OPERATOR}; "
-            f"{caller.name} is {caller.role}. Use 'existing' or 'raise'.",
+            f"on_conflict is {body['on_conflict']!r}, which {displaced} the job that holds the key: that needs the "
+            f"role {Role.OPERATOR}; {caller.name} is {caller.role}. Use 'existing' or 'raise'.",
             field="on_conflict",
         )
     receipt = await dashboard.fleet.submit_by_name(job_of(body), request_hash(body))

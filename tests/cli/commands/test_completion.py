@@ -15,6 +15,7 @@ from jobfleet.cli.main import main
 from tests.cli.hand import Cli, Hand
 from tests.support.fleet import LONG
 from tests.support.shells import Prompt, prepare_zsh, shell, variables
+from tests.support.tools import tool
 from tests.support.waiting import wait_until
 
 NOWHERE = "redis://127.0.0.1:1/0"
@@ -51,6 +52,7 @@ def test_bash_completes_commands_options_and_values_of_the_fleet(fleet: Fleet, r
         prompt.until("--priority critical ")
 
 
+@tool("zsh")
 def test_zsh_completes_commands_and_values_of_the_fleet(fleet: Fleet, redis_url: str, tmp_path: Path) -> None:
     program = shell("zsh")
     prepare_zsh(tmp_path)
@@ -66,6 +68,7 @@ def test_zsh_completes_commands_and_values_of_the_fleet(fleet: Fleet, redis_url:
         prompt.until("--queue graveyard")
 
 
+@tool("fish")
 def test_fish_completes_commands_and_values_of_the_fleet(fleet: Fleet, redis_url: str, tmp_path: Path) -> None:
     lines = ["jobfleet exp", "jobfleet dead show gr", "jobfleet jobs --queue=le"]
     asked = "; ".join(f"complete -C '{line}'" for line in lines)

@@ -173,11 +173,11 @@ def test_a_dead_job_raises_again_and_redis_stays_as_it_is(
     cli: Cli, hand: Hand, raw: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     job_id = dead(hand, "shop_jobs.whole", 7)
-    before = exact(raw)
+    before = exact(raw, 0)
 
     done = cli("reproduce", job_id)
 
-    assert exact(raw) == before
+    assert exact(raw, 0) == before
     assert done.exit_code == 1
     lines = done.stderr.splitlines()
     assert lines[0] == f"Running shop_jobs.whole of {job_id} here; nothing is written to Redis."
@@ -200,23 +200,23 @@ def test_the_debugger_opens_where_the_job_raised(
 ) -> None:
     monkeypatch.setenv("JOBFLEET_URL", redis_url)
     job_id = dead(hand, "shop_jobs.whole", 7)
-    before = exact(raw)
+    before = exact(raw, 0)
 
     done = shell("reproduce", job_id, "--pdb", input="p charged\nq\n")
 
     assert "(Pdb) 'charged before'" in done.stdout
-    assert (done.returncode, exact(raw)) == (1, before)
+    assert (done.returncode, exact(raw, 0)) == (1, before)
 
 
 def test_a_waiting_job_that_returns_ends_with_zero(cli: Cli, fleet: Fleet, raw: redis.Redis) -> None:
     job_id = fleet.enqueue(Job("x", "shop_jobs.simple", (5,), delay=3600))
-    before = exact(raw)
+    before = exact(raw, 0)
 
     done = cli("reproduce", job_id)
 
     assert (done.exit_code, done.stdout) == (0, '{"n": 5, "follow": "default.0"}\n')
     assert "simulated: shop_jobs.whole enqueued as default.0." in done.stderr
-    assert exact(raw) == before
+    assert exact(raw, 0) == before
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_every_kind_of_function_runs(cli: Cli, hand: Hand, name: str, args: tupl
 
 def test_enqueues_of_many_jobs_are_simulated(cli: Cli, hand: Hand, raw: redis.Redis) -> None:
     blocking, awaited = dead(hand, "shop_jobs.many"), dead(hand, "shop_jobs.many_awaited")
-    before = exact(raw)
+    before = exact(raw, 0)
 
     answers = [cli("reproduce", job_id) for job_id in (blocking, awaited)]
 
@@ -255,17 +255,17 @@ def test_enqueues_of_many_jobs_are_simulated(cli: Cli, hand: Hand, raw: redis.Re
         [f"simulated: shop_jobs.{name}" for name in ("simple", "simple", "whole", "simple", "simple")],
         ["simulated: shop_jobs.simple"] * 4,
     ]
-    assert exact(raw) == before
+    assert exact(raw, 0) == before
 
 
 def test_damage_is_left_as_it_is(cli: Cli, hand: Hand, raw: redis.Redis) -> None:
     job_id = dead(hand, "shop_jobs.simple", 5)
     raw.set(f"{hand.fleet.context.keys.lane_of(job_id).tag}steps:{job_id}", "not a hash")
-    before = exact(raw)
+    before = exact(raw, 0)
 
     done = cli("reproduce", job_id)
 
-    assert exact(raw) == before
+    assert exact(raw, 0) == before
     assert (done.exit_code, "WRONGTYPE" in done.stderr) == (1, True), done.stderr
 
 
@@ -273,23 +273,23 @@ def test_results_of_parents_are_there(cli: Cli, hand: Hand, raw: redis.Redis) ->
     parent = hand.fleet.enqueue(Job("demo.add", "demo.add"))
     child = hand.fleet.enqueue(Job("x", "shop_jobs.after_parents", depends_on=[After(parent, "wait")]))
     hand.completes(hand.claims(parent), {"sum": 3})
-    before = exact(raw)
+    before = exact(raw, 0)
 
     done = cli("reproduce", child)
 
     assert (done.exit_code, done.stdout) == (0, '[{"sum": 3}]\n'), done.stderr
-    assert exact(raw) == before
+    assert exact(raw, 0) == before
 
 
 def test_another_fleet_in_the_code_cannot_write_either(cli: Cli, hand: Hand, redis_url: str, raw: redis.Redis) -> None:
     job_id = dead(hand, "shop_jobs.writes", redis_url)
-    before = exact(raw)
+    before = exact(raw, 0)
 
     done = cli("reproduce", job_id)
 
     assert done.exit_code == 1
     assert "is refused: 'jobfleet reproduce' writes nothing to Redis. A worker would have done it." in done.stderr
-    assert exact(raw) == before
+    assert exact(raw, 0) == before
 
 
 def test_a_result_that_cannot_be_stored_is_a_failure(cli: Cli, hand: Hand) -> None:
@@ -368,9 +368,9 @@ def test_a_completed_job_runs_with_the_arguments_that_the_archive_has(
     row = {"namespace": "jobfleet", "id": job_id, "seq": 1, "status": "completed", "queue": "default"}
     with JobRepository(url) as archive, archive.engine.begin() as connection:
         connection.execute(insert(JobModel).values(**row, function="shop_jobs.simple", envelope=grant.envelope))
-    before = exact(raw)
+    before = exact(raw, 0)
 
     done = cli("reproduce", job_id, "--archive-url", url)
 
     assert (done.exit_code, done.stdout) == (0, '{"n": 5, "follow": "default.0"}\n'), done.stderr
-    assert exact(raw) == before
+    assert exact(raw, 0) == before

@@ -115,6 +115,7 @@ def test_a_worker_is_quieted_and_resumed(page: Page, fleet: Fleet) -> None:
     expect(page.locator("table .state").first).to_have_text("running")
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_phone_shows_each_page_within_its_width(browser: Browser, site: Site, fleet: Fleet, scheme: str) -> None:
     chosen = {"light": browser.new_context, "dark": browser.new_context}[scheme](

@@ -40,6 +40,7 @@ def paths(fleet: Fleet, programs: Programs) -> dict[str, str]:
     }
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_each_page_is_within_the_width(
