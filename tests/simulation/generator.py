@@ -147,7 +147,7 @@ class Generator:
 
     def twice(self, at: int) -> None:
         """The same job twice: one job."""
-        name = self.enqueue(at, "work", [self.work(), self.effect()])
+        self.enqueue(at, "work", [self.work(), self.effect()])
         self.add(self.soon(at, 5), self.producer(), "enqueue", dict(self.steps[-1].args))
 
     def flow(self, at: int) -> None:
@@ -319,7 +319,7 @@ class Generator:
                 },
             )  # fmt: skip
         else:
-            args = {"machine": machine, "script": dice.choice((*WORDS, *OFTEN, ""))}
+            args: dict[str, Any] = {"machine": machine, "script": dice.choice((*WORDS, *OFTEN, ""))}
             args |= {"count": dice.choice((1, 1, 1, 2, 5)), "silent": dice.random() < 0.3}
             if verb == "late_request":
                 args["by_us"] = self.us(0.5, 90)

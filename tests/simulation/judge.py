@@ -1,4 +1,4 @@
-"""Judges a simulated run: the ledger after each exchange, and at the end the invariants of `scripts/chaos` and some more.
+"""Judges a simulated run: the ledger after each exchange, at the end the invariants of `scripts/chaos` and more.
 
 A fault that loses writes excuses what it may have lost: jobs that were acknowledged shortly before it, and their ends.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from jobfleet.errors import JobNotFound
@@ -313,7 +314,7 @@ def sequences_keep_their_order(outcome: Outcome, ledger: Ledger) -> Iterator[str
             ends[one.job] = one.ended_us
     for ids in groups.values():
         ids.sort(key=lambda job_id: ledger.jobs[job_id].place or 0)
-        for before, after in zip(ids, ids[1:], strict=False):
+        for before, after in pairwise(ids):
             if before in ends and after in starts and starts[after] < ends[before]:
                 yield f"the code of {after} started before that of {before} had ended"
 
