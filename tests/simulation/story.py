@@ -9,8 +9,10 @@ from tests.simulation.plan import Plan, Step
 DOES = {
     "cancel": "cancels {job}", "pause": "pauses the queue {queue}", "resume": "resumes the queue {queue}",
     "move": "moves {job} to the queue {queue}", "edit": "edits {job}", "replay": "replays {job}",
-    "rescue": "rescues the newest group of dead letters", "forget": "erases {job}", "purge": "deletes the dead letter of {job}",
-    "signal": "sends {job} the signal {name} with the value {value}", "kill_child": "loses its child {child} to SIGKILL",
+    "rescue": "rescues the newest group of dead letters", "forget": "erases {job}",
+    "purge": "deletes the dead letter of {job}",
+    "signal": "sends {job} the signal {name} with the value {value}",
+    "kill_child": "loses its child {child} to SIGKILL",
     "kill_worker": "loses all its processes to SIGKILL", "freeze": "freezes", "thaw": "continues",
     "start_worker": "starts", "stop_worker": "gets SIGTERM", "script_flush": "forgets all scripts",
 }  # fmt: skip
