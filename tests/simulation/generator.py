@@ -314,8 +314,8 @@ class Generator:
             self.add(
                 at, "network", verb,
                 {
-                    "machine": self.machine()}
-                    args["script"] = dice.choice((*WORDS, *OFTEN, "")), "count": dice.choice((1, 1, 2, 3)),
+                    "machine": self.machine(), "script": dice.choice((*WORDS, *OFTEN, "")),
+                    "count": dice.choice((1, 1, 2, 3)),
                     "when": dice.choice(("sending", "sent", "replied")),
                 },
             )  # fmt: skip
