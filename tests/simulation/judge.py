@@ -1,4 +1,4 @@
-"""Judges a simulated run: the ledger after each exchange, and at the end the invariants of `scripts/chaos` and more.
+"""Judges a simulated run: the ledger after each exchange, at the end the invariants of `scripts/chaos` and more.
 
 A fault that loses writes excuses what it may have lost: jobs that were acknowledged shortly before it, and their ends.
 """
@@ -296,7 +296,7 @@ def results_are_there(outcome: Outcome, ledger: Ledger, state: State) -> Iterato
             if job_id not in state.of(job_id).get("dead", {}):
                 yield f"{job_id} is {known.state}, and has no result"
         elif known.state in FINAL and job_id in state.endings and state.endings[job_id][0] != known.state:
-            yield f"{job_id} was told to be {known.state}, and is {state.endings[job_id][0]}"
+            yield f"{job_id} was reported as {known.state}, and is {state.endings[job_id][0]}"
 
 
 def sequences_keep_their_order(outcome: Outcome, ledger: Ledger) -> Iterator[str]:

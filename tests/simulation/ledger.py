@@ -1,7 +1,7 @@
 """Follows the exchanges of a run on a model of its jobs, and checks after each what must never be.
 
-It believes only what scripts were asked and answered: which job was granted under which token until when, what
-became of it, and who said so. It never asks the server, so it also judges a server that is wrong. The scripts come in
+It believes only what scripts were asked and answered: which job was granted under which token until when, how it
+ended, and by whose call. It never asks the server, so it also judges a server that is wrong. The scripts come in
 the order in which the server executed them. After a fault that may lose writes it trusts what it knew of a job only
 once the job is granted again; tokens must grow all the same.
 """
@@ -46,7 +46,7 @@ class Known:
         band: Its priority; None if it is not known.
         due: When it is due, on the server's clock.
         group: Its group; empty for none.
-        policy: What becomes of the rest of its strict sequence if it fails; empty outside one.
+        policy: How the rest of its strict sequence ends if it fails; empty outside one.
         place: Its place in a strict sequence; None outside one.
         is_sure: Whether no fault may have lost what is known.
         has_begun: Whether it has waited in a run; then it does not expire any more.
@@ -91,7 +91,7 @@ class Ledger:
         events: What happened to jobs, in order.
         lost_at: The exchange after which a fault may have lost writes; None if none has.
         step: The number of exchanges so far.
-        stamp: The server's clock, µs, as it was last told; 0 if a fault has moved it since.
+        stamp: The server's clock, µs, as it was last read; 0 if a fault has moved it since.
         forgotten: Jobs of which an operator has erased all.
         signals: How often signals of a name were accepted for a job.
     """

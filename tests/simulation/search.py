@@ -22,7 +22,7 @@ from tests.simulation.judge import NAMES, Verdict, run
 from tests.simulation.plan import Plan
 from tests.simulation.server import valkey
 from tests.simulation.shrink import Shrunk, shrink
-from tests.simulation.story import told
+from tests.simulation.story import sentences
 from tests.support.chaos.invariants import INVARIANTS
 
 STORIES = Path(__file__).parent / "stories"
@@ -139,10 +139,10 @@ def breaches_of(verdict: Verdict, most: int = 10) -> Iterator[str]:
 
 
 def keep(name: str, plan: Plan, breaches: list[str], bug: str = "", *, folder: Path = STORIES) -> Path:
-    """Write a plan down as a story that is told again by the tests."""
+    """Write a plan down as a story that the tests run again."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
-    fields = {"bug": bug, "violated": breaches, "story": told(plan), "plan": json.loads(plan.dumped())}
+    fields = {"bug": bug, "violated": breaches, "story": sentences(plan), "plan": json.loads(plan.dumped())}
     path.write_text(json.dumps(fields, indent=1) + "\n")
     return path
 

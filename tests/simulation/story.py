@@ -9,7 +9,7 @@ from tests.simulation.plan import Plan, Step
 DOES = {
     "cancel": "cancels {job}", "pause": "pauses the queue {queue}", "resume": "resumes the queue {queue}",
     "move": "moves {job} to the queue {queue}", "edit": "edits {job}", "replay": "replays {job}",
-    "rescue": "rescues the dead letters of the group of {job}", "forget": "erases {job}",
+    "rescue": "rescues the newest group of dead letters", "forget": "erases {job}",
     "purge": "deletes the dead letter of {job}",
     "signal": "sends {job} the signal {name} with the value {value}",
     "kill_child": "loses its child {child} to SIGKILL",
@@ -26,7 +26,7 @@ ACTS = {
 }  # fmt: skip
 
 
-def told(plan: Plan) -> list[str]:
+def sentences(plan: Plan) -> list[str]:
     """Tell a plan: its machines, what happens, when it ends."""
     machines = (
         f"{_many(plan.workers, 'worker')} with {_many(plan.children, 'child')} each, {_many(plan.reapers, 'reaper')}"
@@ -72,7 +72,7 @@ def _act(name: str, *args: Any) -> str:
 
 
 def _rest(args: dict[str, Any], used: str) -> str:
-    """The arguments that a sentence has not told."""
+    """The arguments that a sentence does not name."""
     left = {name: value for name, value in args.items() if f"{{{name}}}" not in used and value not in ("", 0, False)}
     return f" ({_listed(left)})" if left else ""
 

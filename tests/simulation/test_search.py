@@ -8,7 +8,7 @@ from tests.simulation.bugs import BUGS
 from tests.simulation.generator import generated
 from tests.simulation.search import judged, search, stories
 from tests.simulation.shrink import shrink
-from tests.simulation.story import told
+from tests.simulation.story import sentences
 
 STORIES = stories()
 
@@ -29,7 +29,7 @@ def test_a_planted_bug_is_found_and_its_story_is_short(bug: str) -> None:
 
     assert verdict.breaches
     assert judged(story.plan).breaches == []  # without the bug
-    assert len(told(story.plan)) <= 40
+    assert len(sentences(story.plan)) <= 40
 
 
 def test_a_plan_shrinks_to_what_makes_it_fail() -> None:
@@ -40,3 +40,9 @@ def test_a_plan_shrinks_to_what_makes_it_fail() -> None:
 
     assert [step.args["id"] for step in shrunk.plan.steps] == [wanted.args["id"]]
     assert (shrunk.plan.workers, shrunk.plan.children, shrunk.is_least) == (1, 1, True)
+
+
+@pytest.mark.parametrize("bug", sorted(BUGS))
+def test_each_bug_still_has_its_place_in_the_source(bug: str) -> None:
+    with BUGS[bug].planted() as scripts:
+        assert scripts or BUGS[bug].patches

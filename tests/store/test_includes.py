@@ -6,6 +6,8 @@ import pytest
 
 from jobfleet.errors import ScriptContractError
 from jobfleet.store.includes import Includes
+from jobfleet.store.link.scripts import known, script_of
+from jobfleet.store.script import load
 
 LIBS = {
     "lib/a/one": "local function one() return 1 end\n",
@@ -66,3 +68,10 @@ def test_files_that_include_each_other_are_refused() -> None:
 def test_a_file_that_leaves_a_block_open_is_refused() -> None:
     with pytest.raises(ScriptContractError, match="block"):
         expand("-- @include lib/a/open\n")
+
+
+def test_the_script_of_a_command_is_found_though_it_names_those_before_it() -> None:
+    script = load("settle", after=("log",))
+
+    assert script_of(("EVALSHA", script.sha, 0)) is script
+    assert script in known()

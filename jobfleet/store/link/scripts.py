@@ -26,7 +26,7 @@ def script_of(command: Command) -> Script | None:
 
 def known() -> list[Script]:
     """Return the scripts that commands have run so far, and those that were read to find them."""
-    return [script for key, script in {**_known, **loaded}.items() if key == script.sha]
+    return list({script.sha: script for script in (*_known.values(), *loaded.values())}.values())
 
 
 def _found(text: Argument) -> Script | None:
