@@ -137,7 +137,7 @@ def test_sealed_steps_and_waits_go_from_one_revision_to_the_other(
             (tmp_path / name).mkdir()
             programs = Programs(redis_url, tmp_path / name, root)
             stack.callback(programs.close)
-            programs.worker("histories", slots=2, with_reaper=1, **trust)
+            programs.ready("histories", slots=2, with_reaper=1, **trust)
         jobs = [fleet.enqueue(Job("patient", "hist.patient")) for _ in range(30)]
         for place, job_id in enumerate(jobs):
             assert fleet.signal(job_id, "go", place)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Self, cast
 
@@ -16,6 +19,9 @@ from jobfleet.store.server.embedded import ServerProcess, find_server
 from jobfleet.store.server.options import driver
 from tests.support.certificates import Certificates
 from tests.support.waiting import wait_until
+
+FIRST_PORT, PORTS_OF_EACH, PARTS = 12_000, 2_000, 10
+_ports = count(os.getpid() * 17)
 
 
 class RedisServer:
@@ -141,10 +147,23 @@ class ClusterNode(RedisServer):
 
 
 def free_port() -> int:
-    """Find a port of loopback nobody listens on. It is free now; who takes it must be quick."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return cast(int, probe.getsockname()[1])
+    """Find a port of loopback nobody listens on.
+
+    It lies below those from which the system takes the ports of connections, and in a part of them that belongs to this
+    process of tests, so that nobody takes it until a server listens there.
+    """
+    while True:
+        port = FIRST_PORT + _part() * PORTS_OF_EACH + next(_ports) % PORTS_OF_EACH
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+def _part() -> int:
+    """The number of this process among those that run tests; what tests start has the last part."""
+    name = os.environ.get("PYTEST_XDIST_WORKER", "")
+    is_test = "PYTEST_CURRENT_TEST" in os.environ and "pytest" in sys.modules
+    return int(name.removeprefix("gw")) % (PARTS - 1) if name and is_test else PARTS - 1
 
 
 def state_of(pid: int) -> str:
