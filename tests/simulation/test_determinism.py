@@ -95,7 +95,7 @@ def digest(outcome: Outcome) -> str:
 
 
 def test_equal_plans_give_equal_outcomes_in_any_process() -> None:
-    """In processes of their own, because other tests leave things behind in this one, such as a warning that came once."""
+    """In processes of their own, because other tests leave things in this one, such as a warning that came once."""
     seeds = [str(seed) for seed in range(PLANS)]
     others = [
         subprocess.Popen(
