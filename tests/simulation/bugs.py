@@ -17,7 +17,7 @@ from jobfleet.services.duties.unblocker import Unblocker
 from jobfleet.store.keys import Lane
 from jobfleet.store.round_trip import barrier, trip
 from jobfleet.store.script import load, names
-from tests.support.chaos.planted import CONTEXT, MUTANTS, NotPlanted
+from tests.support.chaos.planted import MUTANTS, NotPlanted
 
 LOST_WAKE_UP = "lost-wake-up"
 SIGNAL = "local known = redis.call('HGET', KEYS[5], has_token and own or field)\n"
@@ -180,4 +180,3 @@ _OWN = (
 )  # fmt: skip
 
 BUGS: dict[str, Bug] = {bug.name: bug for bug in (*_of_chaos(), *_OWN)}
-_ = CONTEXT

@@ -22,11 +22,10 @@ from tests.support.chaos.case import Case
 from tests.support.chaos.history import Record
 from tests.support.chaos.trail import Breach, Trail
 
-LATE, WAITING, KEPT, STUCK = 43, 44, 45, 46
+LATE, WAITING, STUCK = 43, 44, 46
 NAMES = {
     LATE: "late requests do nothing",
     WAITING: "what waits has a reason",
-    KEPT: "ended jobs leave no key",
     STUCK: "the run becomes quiet",
 }
 """Invariants that `scripts/chaos` does not have."""
