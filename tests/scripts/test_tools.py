@@ -96,7 +96,7 @@ def test_where_nothing_can_be_had_it_says_so_and_goes_on(machine: Path) -> None:
 
     assert done.returncode == 0
     assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["chromium skipped", "prometheus skipped"]
-    assert run(machine, "--report", "chromium", "helm").stdout == "chromium missing\nhelm missing\n"
+    assert run(machine, "--report", "chromium", "helm").stdout == "chromium missing\nhelm missing\nover -\n"
 
 
 def test_what_is_missing_is_looked_up_without_fetching_it(machine: Path) -> None:

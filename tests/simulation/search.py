@@ -161,13 +161,17 @@ class Story(NamedTuple):
     plan: Plan
 
 
+def plan_of(path: Path) -> Plan:
+    """Read a plan from a file, which may be that of a story."""
+    fields = json.loads(path.read_text())
+    return Plan.loaded(json.dumps(fields.get("plan", fields)))
+
+
 def stories(folder: Path = STORIES) -> list[Story]:
     """All stories that were kept."""
-    found = []
-    for path in sorted(folder.glob("*.json")):
-        fields = json.loads(path.read_text())
-        found.append(Story(path.stem, fields["bug"], Plan.loaded(json.dumps(fields["plan"]))))
-    return found
+    return [
+        Story(path.stem, json.loads(path.read_text())["bug"], plan_of(path)) for path in sorted(folder.glob("*.json"))
+    ]
 
 
 class Hunt(NamedTuple):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator
@@ -110,13 +109,6 @@ class Tools:
         with capture.global_and_fixture_disabled() if capture else nullcontext(), self._report.open("ab") as report:
             command = [str(self._script), "--report", *wanted]
             self._process = subprocess.Popen(command, stdout=report, start_new_session=True)
-        threading.Thread(target=self._note_the_end, args=(self._process,), daemon=True).start()
-
-    def _note_the_end(self, process: subprocess.Popen[bytes]) -> None:
-        process.wait()
-        if self._report.exists():  # the run may have ended before
-            with self._report.open("a") as report:
-                report.write("over -\n")
 
     def _settled(self) -> dict[str, str]:
         if not self._report.exists():

@@ -13,7 +13,7 @@ from jobfleet.store.script import Script, load, loaded, names
 _EVALS = frozenset(("EVALSHA", "EVALSHA_RO", "EVAL", "EVAL_RO", "FCALL", "FCALL_RO"))
 _OFTEN = ("claim", "settle", "keep", "enqueue", "enqueue_plain", "status", "fleet", "renew", "beat", "tick")
 """The scripts to look at first; the others are read only if a command runs none of these."""
-_known: dict[Argument, Script] = {}
+_functions: dict[Argument, Script] = {}
 _left: list[str] = []
 
 
@@ -25,20 +25,20 @@ def script_of(command: Command) -> Script | None:
 
 
 def known() -> list[Script]:
-    """Return the scripts that commands have run so far, and those that were read to find them."""
-    return list({script.sha: script for script in (*_known.values(), *loaded.values())}.values())
+    """Return the scripts that were read so far: to run them, or to find one."""
+    return [script for key, script in list(loaded.items()) if key == script.sha]
 
 
 def _found(text: Argument) -> Script | None:
     """Find a script by its hash, its function, or either form of its source; also one that names those before it."""
-    if (script := loaded.get(text)) is not None:
-        return script
-    if not _known:
+    if text in loaded:
+        return loaded[text]
+    if not _functions:
         _left.extend([*(name for name in names() if name not in _OFTEN), *reversed(_OFTEN)])
-    while text not in _known and _left:
+    while text not in _functions and text not in loaded and _left:
         script = load(_left.pop())
-        _known.update(dict.fromkeys((script.sha, function_of(script.name), script.source, script.plain), script))
-    return _known.get(text)
+        _functions[function_of(script.name)] = script
+    return _functions.get(text) or loaded.get(text)
 
 
 class Installed(NamedTuple):
