@@ -136,7 +136,7 @@ def serve(fleet: Fleet, say: Callable[[str], None]) -> None:
         identity.on_link = lambda by, token: say(f"A browser at {by} is logged in. For another one: {link(token)}")
         token = identity.new_link()
         shown = link(token) if identity.login == "token" else f"{address}/"
-        say(f"The dashboard is at {shown}; Ctrl-C ends it. {login_line(config)}")
+        say(f"The dashboard is at {shown} (Ctrl-C ends it). {login_line(config)}")
         connections = Connections(identity.entrance.trusts)
         asyncio.run(server_of(web, web.dashboard.hub.close, connections).serve(sockets=[listening]))
 

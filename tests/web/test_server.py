@@ -67,7 +67,7 @@ def url_in(programs: Programs) -> Callable[..., str]:
     def url_in(*arguments: str, **settings: object) -> str:
         program = programs.start("web", "--port", "0", *arguments, **settings)
         program.await_line("The dashboard is at ")
-        found = re.search(r"The dashboard is at (\S+);", program.log.read_text())
+        found = re.search(r"The dashboard is at (\S+)", program.log.read_text())
         assert found is not None
         return found[1]
 
