@@ -313,6 +313,25 @@ def test_a_run_with_a_result_is_not_run_again(world: World, guard: str) -> None:
     assert world.state() == world.moved(changes | gone)
 
 
+@pytest.mark.parametrize(
+    ("line", "event"),
+    [
+        ("completed {now} 7", {"1": "completed mail.0.a 7 0", "1r": "record"}),
+        ("cancelled {now} 7 {now} w.1 ann - {now} -", {"1": "cancelled mail.0.a 7 now w.1 ann -"}),
+        ("failed {now} 7 0 - - error", {"1": "failed mail.0.a 7 error 0 2", "1r": "record", "1t": "0:0:0:0:0"}),
+    ],
+)
+def test_the_journal_hears_of_a_run_with_a_result(world: World, line: str, event: dict[str, str]) -> None:
+    world.seed.journal()
+    job_id = world.seed.running("a", deadline=-10)
+    world.raw.set(world.lane.result(job_id), f"{line.format(now=world.now)}\nrecord", ex=1000)
+
+    item = retry(job_id, 7, delay_us=0, tries="0:1:0:0:0", guard=STILL_EXPIRED)
+    assert world.run(settle(world.lane, [item])).letters == "d"
+
+    assert world.state()["journal"] == [{"at": "now", "1e": "envelope of a", **event}]
+
+
 def test_a_failed_run_with_a_result_gets_its_dead_letter(world: World) -> None:
     job_id = world.seed.running("a", deadline=-10)
     world.raw.set(world.lane.result(job_id), f"failed {world.now} 7 0 - - error\nrecord", ex=1000)

@@ -355,7 +355,8 @@ else
     end
   end
 
-  -- What an attempt has left out that could not write everything. A failed job still needs its dead letter.
+  -- What an attempt has left out that could not write everything. A failed job still needs its dead letter, and the
+  -- journal has not heard of the ending: such an attempt writes results first.
   local function finish(item)
     local result = redis.call('GET', item.result_key) or ''
     local line, record = string.match(result, '^([^\n]*)\n(.*)$')
@@ -365,10 +366,14 @@ else
       local spent, left = item.tries or '0:0:0:0:0', redis.call('PTTL', item.result_key)
       fail(batch, item, record, int(math.max(left, 1000)), '0', reason, spent)
     else
+      status = status or 'completed'
       forget(batch, item)
-      finished(batch, item.id, sub(status or 'completed', 1, 2), '0')
+      finished(batch, item.id, sub(status, 1, 2), '0')
+      local is_completed = status == 'completed'
+      local words = is_completed and '0' or string.match(line, '^%S+ %S+ %S+ (%S+ %S+ %S+ ?%S*)') or '0 - - -'
+      note(batch, status, item.id, item.token, words, item.envelope, is_completed and record or nil, item.tries)
     end
-    count(batch, status or 'completed', 1)
+    count(batch, status, 1)
   end
 
   for n = 1, #ids do
