@@ -127,7 +127,7 @@ class Ledger:
         self.coverage.scripts[script, word] += 1
         if (at := LETTERED.get(word)) is not None and len(reply) > at:
             self.coverage.letters.update((script, letter) for letter in set(text(reply[at])))
-        if script in DEADLINES and word != "too-late" and len(args) > 0:
+        if script in DEADLINES and word != "too-late" and len(args) > 0 and not self._is_known(script, keys):
             self._late(script, args)
         if word in STAMPED and len(reply) > 2:
             self.stamp = number(reply[1])
@@ -136,13 +136,15 @@ class Ledger:
             return
         follow([text(key) for key in keys], args, reply, word)
 
+    def _is_known(self, script: str, keys: Sequence[Any]) -> bool:
+        """Whether a script has run before that only repeats its first reply then, also after its deadline."""
+        return script in ONCE and text(keys[-1]) in self._once
+
     def _was_repeated(self, script: str, keys: Sequence[Any]) -> bool:
         """Whether a script that repeats its first reply has run before."""
-        if script not in ONCE:
-            return False
-        key = text(keys[-1])
-        was = key in self._once
-        self._once.add(key)
+        was = self._is_known(script, keys)
+        if script in ONCE:
+            self._once.add(text(keys[-1]))
         return was
 
     def _late(self, script: str, args: Sequence[Any]) -> None:
