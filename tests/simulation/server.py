@@ -424,11 +424,13 @@ class Server:
             self.forget_scripts()
             return 0
         del self._log[len(self._log) - lost :]
-        self._raw([("FLUSHALL",), ("SCRIPT", "FLUSH"), *OWN])
+        room = ("CONFIG", "SET", "maxmemory", "0")  # what was written had room, though there may be none now
+        self._raw([room, ("FLUSHALL",), ("SCRIPT", "FLUSH"), *OWN])
         for at in range(0, len(self._log), PART):
             part = self._log[at : at + PART]
             self._send(b"".join([packed for packed, _ in part]), sum(count for _, count in part))
         self._raw([("DEL", PREFIX + "heard", PREFIX + "heard-by")])
+        self.limit_memory(is_full=not self.has_memory)
         self.forget_scripts()
         return lost
 
