@@ -108,7 +108,7 @@ class Ledger:
     _paused: set[str] = field(default_factory=set)
     _has_limits: set[str] = field(default_factory=set)
     _caps: dict[tuple[str, str], int] = field(default_factory=dict)
-    _buried: set[str] = field(default_factory=set)
+    _buried: set[tuple[str, str]] = field(default_factory=set)
     _owners: dict[tuple[str, int], str] = field(default_factory=dict)
     _claims: dict[tuple[str, str], tuple[int, dict[str, int]]] = field(default_factory=dict)
     _trips: set[tuple[str, str, str, str]] = field(default_factory=set)
@@ -264,7 +264,7 @@ class Ledger:
         if self._repeated(tag, child, nonce, dict(zip(ids, tokens, strict=True))):
             return
         self._claims[tag, child] = (nonce, dict(zip(ids, tokens, strict=True)))
-        if child in self._buried:
+        if (tag, child) in self._buried:
             self._breach(13, f"{child} was buried, and is granted {len(ids)} jobs")
         if tag in self._paused:
             self._breach(18, f"{len(ids)} jobs of the paused lane {tag} were granted")
@@ -348,7 +348,7 @@ class Ledger:
                 self._happened("renewed", job, at=now)
 
     def _on_bury(self, keys: list[str], args: Sequence[Any], reply: list[Any], word: str) -> None:
-        self._buried.add(text(args[1]))
+        self._buried.add((text(args[0]), text(args[1])))
 
     # The ends of runs
 
@@ -389,7 +389,7 @@ class Ledger:
             elif guard == "expired" and job.deadline > now:
                 early = (job.deadline - now) / 1e6
                 self._breach(13, f"the run {token} of {job_id} was reaped {early:.1f} s before its lease had ended")
-            elif not child and guard == "token" and job.child not in self._buried:
+            elif not child and guard == "token" and (job.lane, job.child) not in self._buried:
                 self._breach(13, f"the run {token} of {job_id} was ended by another while its child lived")
         by = "child" if child else "other"
         if verb == "expire" and job.has_begun:
