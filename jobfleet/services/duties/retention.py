@@ -14,6 +14,7 @@ from jobfleet.metrics.tally import Tally
 from jobfleet.services.duties.lanes import Lanes
 from jobfleet.services.duties.last_results import LastResults
 from jobfleet.services.duties.payloads import PayloadSweep
+from jobfleet.services.places import free_places
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.control import trim
@@ -51,7 +52,7 @@ class Retention(Service):
         self._payloads = PayloadSweep(store, keys, config)
 
     async def turn(self) -> float:
-        """Trim every lane, its results that functions keep by number, and its indexes; then the payload store."""
+        """Trim every lane, its results that functions keep by number, and its indexes; then payloads and limits."""
         seen = await self._lanes.look()
         done_before = (seen.now - round(self._config.result_ttl * 1e6)) // 1000
         dead_before = (seen.now - round(self._config.dead_ttl * 1e6)) // 1000
@@ -71,6 +72,8 @@ class Retention(Service):
                 log.warning("dead_letters.let_go queue=%s lane=%d letters=%d", lane.queue, lane.index, gone)
             await self._sweep(lane, seen)
         await self._payloads.turn()
+        if freed := await free_places(self._store, self._keys):
+            log.info("places.freed places=%d their processes died", freed)
         return EVERY
 
     async def _mend(self, tag: str) -> None:

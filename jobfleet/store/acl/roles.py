@@ -152,10 +152,10 @@ LEASES = _named("pause_function paused resume_function set_aside settle tick wai
 CRON = _named("attend attendants entries fire ledger marks note_times schedule set_back")
 RELAYS = _named("dependants explain flows keep_parents outbox pending_ends precede sequences unwatch unwatch_many")
 KEEPS_UP = _named(
-    """commit_samples counts deliver deliveries endings enlist gates gather history hold_samples indexes memory put_back
-    openings read_audit register retire run_reports sampled sweep take trim trim_journal unfiled file_letters
-    note_groups group_marks write_samples rescues rescue oldest_letters keep_letters drop_letters undo_replay
-    plan_rescue note_rescue replay letter samples points write_audit"""
+    """commit_samples counts deliver deliveries drop_letters ended_runs endings enlist file_letters gates gather
+    group_marks history hold_samples indexes keep_letters leave_gates letter memory note_groups note_rescue
+    oldest_letters openings plan_rescue points put_back read_audit register replay rescue rescues retire run_reports
+    sampled samples sweep take trim trim_journal undo_replay unfiled write_audit write_samples"""
 )
 OPERATES = _named(
     """clean clear_lane close_queue command define_limit dismiss edit enlist file_letters forget forget_steps hold_entry

@@ -23,6 +23,7 @@ from jobfleet.model.signals import Discard, ForeignError, RateLimited, Snooze, f
 from jobfleet.outcome import Broken, Outcome, Refused, TimedOut
 from jobfleet.retry.decision import describe
 from jobfleet.services.confirmations import Confirmations
+from jobfleet.services.places import DEATH, HELD_US, ended_holders
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.gate import passing as calls
 from jobfleet.store.calls.gate import state
@@ -37,7 +38,6 @@ from jobfleet.worker.run.handlers import Handler
 from jobfleet.worker.run.passage import TRIES, NotStarted, Passage
 from jobfleet.worker.run.run import Key, Run
 from jobfleet.worker.run.stop_ladder import StopLadder
-from jobfleet.worker.run.writes.locks import ended_holders
 
 log = logging.getLogger("jobfleet.worker")
 WAIT = 8.0
@@ -51,8 +51,6 @@ FAILED_US = 5_000_000
 """µs for which a job is put back whose gates cannot be asked."""
 GROUP_US = 30_000_000
 """µs for which a job of a group with an open breaker is put back at most."""
-HELD_US = 2_000_000
-"""Only a run that has held its place for so long may be that of a dead process."""
 
 
 class Inside(NamedTuple):
@@ -377,7 +375,7 @@ class ChildGates:
                 self._checked[gate] = skip + state.MOST_HELD - len(ended)
             for holder in ended:
                 demand = Demand(gate, 1, words[gate])
-                self._trips.leave(Leaving(holder, (demand,), "fail", "the death of its process", 0))
+                self._trips.leave(Leaving(holder, (demand,), "fail", DEATH, 0))
         await self._trips.look([Demand(gate, 1, words[gate]) for gate in gates])
 
     async def _hear(self) -> None:

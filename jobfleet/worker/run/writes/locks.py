@@ -14,12 +14,13 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 from jobfleet.clock import monotonic, wall_us
-from jobfleet.errors import JobfleetError, JobNotFound, LockConflict, LockTimeout
+from jobfleet.errors import JobfleetError, LockConflict, LockTimeout
+from jobfleet.services.places import ended_holders
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import lock as calls
 from jobfleet.store.calls.lock import Acquired, Holder
 from jobfleet.store.channels.aio import AsyncChannels
-from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.keys import Keyspace
 from jobfleet.worker.run.run import Key, Run
 
 POLL = 2.0
@@ -211,29 +212,3 @@ class Freed:
         finally:
             self._channels = None
             await channels.close()
-
-
-async def ended_holders(store: AsyncStore, keys: Keyspace, holders: Sequence[str]) -> list[str]:
-    """The holders whose runs do not own their jobs any more. One that cannot be read belongs to no run."""
-    ended: list[str] = []
-    by_lane: dict[Lane, dict[tuple[str, int], list[str]]] = {}
-    for text in holders:
-        try:
-            holder = Holder.parse(text)
-            lane = keys.lane_of(holder.job_id)
-        except (ValueError, JobNotFound):
-            ended.append(text)
-        else:
-            by_lane.setdefault(lane, {}).setdefault((holder.job_id, holder.token), []).append(text)
-    parts = [
-        (runs, calls.ended_runs(lane, list(runs)[at : at + calls.CHUNK]))
-        for lane, runs in by_lane.items()
-        for at in range(0, len(runs), calls.CHUNK)
-    ]
-    answers = await store.run_many([call for _, call in parts])
-    for (runs, _), answer in zip(parts, answers, strict=True):
-        if isinstance(answer, JobfleetError):
-            raise answer
-        for pair in answer:
-            ended += runs.get(pair, [])
-    return ended
