@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import redis
 
@@ -17,6 +19,12 @@ from tests.services.duties.test_relay import DEFAULT, KEYS, Player, job
 from tests.services.keeping import fleet  # noqa: F401 - a fixture
 
 API = Demand("limit:api")
+
+
+def let_time_pass(raw: redis.Redis, inside: str) -> None:
+    """Let the runs inside have passed so long ago that their processes may have died."""
+    rows: Any = raw.zrange(inside, 0, -1, withscores=True)
+    raw.zadd(inside, {holder: passed - HELD_US - 1 for holder, passed in rows})
 
 
 async def test_places_of_dead_runs_are_freed_and_those_of_live_runs_stay(
@@ -35,8 +43,7 @@ async def test_places_of_dead_runs_are_freed_and_those_of_live_runs_stay(
     alive, fresh = Passing(job_id, token, (API,)), Passing("default.0.fresh", 7, (API,))
     await store.run(pass_gates(KEYS, "c1", [alive]))
     inside = KEYS.inside(API.gate)
-    for holder, passed in raw.zrange(inside, 0, -1, withscores=True):
-        raw.zadd(inside, {holder: passed - HELD_US - 1})  # some time passes
+    let_time_pass(raw, inside)
     await store.run(pass_gates(KEYS, "c1", [fresh]))  # its run may be so new that its lease is not seen
 
     await Retention(store, KEYS, JobConfig(url=redis_url), Tally()).turn()
@@ -53,8 +60,7 @@ async def test_a_breaker_counts_the_death_of_a_run(raw: redis.Redis, store: Asyn
     await store.run(pass_gates(KEYS, "c1", [Passing("default.0.dead", 7, (breaker,))]))
     inside = KEYS.inside(breaker.gate)
     assert raw.zcard(inside) == 1
-    for holder, passed in raw.zrange(inside, 0, -1, withscores=True):
-        raw.zadd(inside, {holder: passed - HELD_US - 1})
+    let_time_pass(raw, inside)
 
     await Retention(store, KEYS, JobConfig(url=redis_url), Tally()).turn()
 
