@@ -315,7 +315,7 @@ class Relay(Service):
                 await self._look_at_guard(lane, row, now_us)
 
     async def _renew_flows(self, flows: set[str], now_us: int) -> None:
-        """Keep the records of flows that have blocked jobs; once a day is enough for each."""
+        """Keep the records of flows that have blocked jobs, each once per day."""
         if now_us - self._renewed_since >= DAY_MS * 1000:
             self._renewed_since = now_us
             self._renewed.clear()
