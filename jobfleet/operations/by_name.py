@@ -7,6 +7,9 @@ of its request: a repetition returns the same job, and another request with that
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from jobfleet.codec import header_or_empty, is_record, read_fields
 from jobfleet.errors import EncodingError, IdConflict, InvalidJob, JobNotFound
 from jobfleet.functions.published.takes import check_takes, read_takes
@@ -67,6 +70,15 @@ def _check_function(context: FleetContext, job: Job) -> Operation[None]:
         taken = read_takes(fleet.functions[needed[option]])
         if taken is not None:
             check_takes(needed[option], taken, (), {})
+
+
+def declared(context: FleetContext, name: str) -> Operation[Mapping[str, Any]]:
+    """Return the options that a function declares, as this process or the workers know it; none if nobody does."""
+    function = resolve_in(context, Job(name, name))
+    if function is None:
+        yield from published(context)
+        function = resolve_in(context, Job(name, name))
+    return {} if function is None else function.options
 
 
 def check_call(context: FleetContext, job: Job) -> Operation[None]:

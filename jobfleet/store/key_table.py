@@ -79,7 +79,10 @@ KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow("expiry", "zset", "waiting ids by expires_at, only of jobs that have one", "claim, cancel, expire"),
     KeyRow("parents:<id>", "hash", "parents of a job, and the ending of each", "TTL, renewed while it waits"),
     KeyRow(
-        "dependants:<id>", "zset", "dependants of a job", "the relay; those that read its record later: TTL of that"
+        "dependants:<id>",
+        "zset",
+        "dependants of a job",
+        "the relay; those that read its record later, or wait for a replay: TTL",
     ),
     KeyRow("unique", "hash", "key → holder's id, end, start, last debounce", "the final transition; locks"),
     KeyRow("locks", "zset", "keys held for a time, by its end (µs)", "two with each new one; retention duty"),
@@ -159,12 +162,18 @@ FLEET_KEY_TABLE: tuple[KeyRow, ...] = (
         "knowers:<kind>", "zset", "workers of the kind by last beat (µs)", "TTL; trimmed by each beat", listed="kinds"
     ),
     KeyRow("conf", "hash", "operator's settings of the fleet: functions that are paused in every queue", "few fields"),
-    KeyRow("flow:<id>", "string", "jobs of a flow, and the parents of each", "TTL 30 d", listed="flows"),
+    KeyRow(
+        "flow:<id>",
+        "string",
+        "jobs of a flow, and the parents of each",
+        "TTL: that of results and letters, from 7 d",
+        listed="flows",
+    ),
     KeyRow(
         "flow-more:<id>",
         "hash",
         "additions that jobs of a flow have made to it",
-        "TTL 30 d; at most 20,000 jobs",
+        "TTL of its flow; at most 20,000 jobs",
         listed="flows",
     ),
     KeyRow("flows", "zset", "flows by creation time", "the last 1,000"),

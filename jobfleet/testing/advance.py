@@ -43,7 +43,7 @@ TICK_US = 1_500_000
 """Time between two ticks while a job has a lease; a reaper ticks every second, and 2 s are the shortest allowed gap."""
 MOST_STOPS = 20_000
 """Most due times in one step; a step that passes more is probably a mistake, and would take minutes."""
-SWEEP_US = 20 * DAY_MS * 1000
+SWEEP_US = 5 * DAY_MS * 1000
 """Maximum step of the clock while jobs are blocked: a reaper's sweep prolongs what Redis keeps of them."""
 PAGE = 500
 

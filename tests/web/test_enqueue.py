@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from jobfleet import Fleet, Job, Priority
+from jobfleet import Fleet, Job, JobStatus, Priority
 from jobfleet.codec import encode
 from jobfleet.functions.manifest import function_record
 from jobfleet.functions.registry import Registry
@@ -28,6 +28,12 @@ def ship(order: int, region: str = "eu") -> str:
 
 
 def done() -> None: ...
+
+
+def last(key: str) -> None: ...
+
+
+def later(key: str) -> None: ...
 
 
 @dataclass
@@ -47,6 +53,16 @@ def published(fleet: Fleet, hand: Hand) -> None:
     functions = [
         registry.register(ship, name="shop.ship", queue="orders"),
         registry.register(done, name="shop.done"),
+        registry.register(last, name="shop.last", queue="orders", unique="last-{0}", on_conflict="replace"),
+        registry.register(
+            later,
+            name="shop.later",
+            queue="orders",
+            unique="later-{0}",
+            unique_for="queued",
+            on_conflict="debounce",
+            delay=5,
+        ),
         registry.register(weigh, name="shop.weigh"),
     ]
     account = encode({"queues": ["orders"], "state": "running"})
@@ -240,6 +256,32 @@ def test_a_producer_changes_no_job_of_others(
     replaced = operator.call("/jobs", tokens[Role.OPERATOR], **wanted, on_conflict="replace")
     assert (replaced.status, replaced.json["created"]) == (200, True)
     assert replaced.json["id"] != first
+
+
+def test_a_producer_chooses_no_key_for_a_function_that_replaces(
+    producer: Producer, site: Site, fleet: Fleet, tokens: dict[Role, str]
+) -> None:
+    """A function may displace the holder of the key that it declares. With another key it would reach foreign jobs."""
+    foreign = fleet.enqueue(Job("x", "shop.ship", (1,), queue="orders", unique="of others", delay=3600))
+    for function in ("shop.last", "shop.later"):
+        for field, value in {"unique": "of others", "debounce_max": "9d", "queue": "default"}.items():
+            refused = producer.sends(function=function, args=["a"], delay="1h", **{field: value})
+            assert (refused.status, refused.code, refused.json["error"]["field"]) == (403, "forbidden", field)
+        kept = producer.sends(function=function, args=["a"], unique="of others", on_conflict="existing").json
+        assert (kept["id"], kept["created"]) == (foreign, False)
+    assert fleet.details(foreign).args == (1,)
+
+    own = [producer.sends(function="shop.last", args=["a"], delay="1h").json for _ in range(2)]
+    assert [one["created"] for one in own] == [True, True]
+    assert fleet.poll(own[0]["id"]).status is JobStatus.CANCELLED
+    later = [producer.sends(function="shop.later", args=["a"], queue="orders", delay="1h").json for _ in range(2)]
+    assert later[0]["id"] == later[1]["id"]
+
+    mine = site.browser().call(
+        "/jobs", tokens[Role.OPERATOR], function="shop.last", args=["a"], unique="of others", delay="1h"
+    )
+    assert (mine.status, mine.json["created"]) == (200, True)
+    assert fleet.poll(foreign).status is JobStatus.CANCELLED
 
 
 WRONG: list[tuple[dict[str, Any], int, str, str, str]] = [

@@ -11,6 +11,7 @@ from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.payloads import kept, stow
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, inspect
+from jobfleet.store.calls.flow import shorten_parents
 from jobfleet.store.calls.steps import forget_steps
 from jobfleet.store.job_rows import DeadLetter
 from jobfleet.store.records import AS_IT_IS, Edit
@@ -23,7 +24,8 @@ def purge(context: FleetContext, job_id: str) -> Operation[bool]:
         JobNotFound: `job_id` is not a job id.
     """
     lane = context.keys.lane_of(job_id)
-    return bool(value((yield (control.purge(lane, (job_id,)),))))
+    shown = round(context.config.failed_result_ttl * 1000)  # no replay needs its parents any more
+    return bool(value((yield (control.purge(lane, (job_id,)), shorten_parents(lane, [(job_id, shown)])))))
 
 
 NO_LETTER = Edit(entry="0-0")

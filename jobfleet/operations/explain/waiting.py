@@ -97,6 +97,11 @@ def blocked(seen: Snapshot) -> Reason | None:
     more = seen.unmet_count - len(seen.unmet)
     text = f"Waits for {seen.unmet_count:,} of {counted(seen.parents, 'job')}: {named}"
     text += f" and {more:,} more." if more else "."
+    if failed := next((parent.id for parent in seen.unmet if parent.status == JobStatus.FAILED), None):
+        text += (
+            f" It waits for a replay of {failed} ('jobfleet dead replay {failed}'), and is cancelled when the dead "
+            "letter and the result of that job are gone."
+        )
     unmet: Fact = [parent.id for parent in seen.unmet]
     facts: dict[str, Fact] = {"parents": seen.parents, "unmet_count": seen.unmet_count, "unmet": unmet}
     return Reason(ReasonCode.BLOCKED, text, facts)

@@ -29,7 +29,7 @@ from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.store.calls import flow as calls
 from jobfleet.store.calls import inspect
 from jobfleet.store.job_rows import Final, Found, InRun, InWait
-from jobfleet.store.retention import PARENTS_KEPT_MS
+from jobfleet.store.retention import PARENTS_KEPT_MS, flow_ttl_ms
 from jobfleet.store.scores import is_blocked
 
 
@@ -82,9 +82,8 @@ def extend_flow(context: FleetContext, adder: str, flow_id: str, addition: FlowA
 def _note(
     context: FleetContext, flow_id: str, name: str, stage: int, count: int, record: bytes
 ) -> Operation[calls.Addition]:
-    call = calls.extend_flow(
-        context.keys, flow_id, name, stage=stage, count=count, record=record, ttl_ms=PARENTS_KEPT_MS
-    )
+    ttl_ms = flow_ttl_ms(context.config)
+    call = calls.extend_flow(context.keys, flow_id, name, stage=stage, count=count, record=record, ttl_ms=ttl_ms)
     reply: calls.Addition | int | None = value((yield (call,)))
     if reply is None:
         raise InvalidJob(

@@ -29,7 +29,7 @@ from jobfleet.operations.jobs.poll import poll_many
 from jobfleet.operations.operation import BulkOperation, Operation, T, batches, value
 from jobfleet.operations.results import moment
 from jobfleet.store.calls import flow as calls
-from jobfleet.store.retention import PARENTS_KEPT_MS
+from jobfleet.store.retention import PARENTS_KEPT_MS, flow_ttl_ms
 
 
 def enqueue(context: FleetContext, flow: Flow) -> BulkOperation[FlowInfo]:
@@ -131,7 +131,8 @@ class _Writing:
         return at
 
     def _keep(self, record: bytes) -> Operation[int]:
-        call = calls.keep_flow(self._context.keys, self._flow_id, record, ttl_ms=PARENTS_KEPT_MS)
+        ttl_ms = flow_ttl_ms(self._context.config)
+        call = calls.keep_flow(self._context.keys, self._flow_id, record, ttl_ms=ttl_ms)
         return int(value((yield (call,))))
 
 

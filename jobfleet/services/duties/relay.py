@@ -27,7 +27,7 @@ from jobfleet.store.call import Call
 from jobfleet.store.calls import control, flow, inspect
 from jobfleet.store.job_rows import InRun, InWait, Waiting
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.retention import PARENTS_KEPT_MS, TOMBSTONE_MS
+from jobfleet.store.retention import DAY_MS, PARENTS_KEPT_MS, TOMBSTONE_MS, flow_ttl_ms
 
 if TYPE_CHECKING:
     from jobfleet.store.calls.flows.batches import PendingEnd
@@ -88,7 +88,8 @@ class Relay(Service):
         self._spacing = spacing
         self._store = store.within(NODE_PATIENCE)
         self._keys = keys
-        self._ttl_ms = round(max(config.failed_result_ttl, config.result_ttl) * 1000)
+        self._flow_ttl_ms = flow_ttl_ms(config)
+        self._ttl_ms = round(max(config.failed_result_ttl, config.result_ttl, config.dead_ttl) * 1000)  # for a replay
         self._swept = 0
         self._lanes = Lanes(store, keys)
         self._touched: set[Lane] = set()
@@ -97,6 +98,8 @@ class Relay(Service):
         self._looked = 0
         self._begun: set[str] = set()
         self._young: set[str] = set()
+        self._renewed: set[str] = set()
+        self._renewed_since = 0
 
     async def turn(self) -> float:
         """Process the outboxes of all lanes; sweep from time to time."""
@@ -293,6 +296,7 @@ class Relay(Service):
             if not edge.status
         ]
         origins, being_written = {row.id: _origin(row.envelope) for row in rows}, dict[_Origin, bool]()
+        await self._renew_flows({origin.flow_id for origin in origins.values() if origin.flow_id}, now_us)
         for part in batches(edges, flow.CHUNK):
             calls = [flow.watch(self._keys.lane_of(parent), parent, [child]) for child, parent in part]
             endings = await self._many(calls)
@@ -309,6 +313,15 @@ class Relay(Service):
         for row, (is_guarded, _) in zip(rows, known, strict=True):
             if is_guarded:
                 await self._look_at_guard(lane, row, now_us)
+
+    async def _renew_flows(self, flows: set[str], now_us: int) -> None:
+        """Keep the records of flows that have blocked jobs, each once per day."""
+        if now_us - self._renewed_since >= DAY_MS * 1000:
+            self._renewed_since = now_us
+            self._renewed.clear()
+        due = sorted(flows - self._renewed)
+        await self._many([flow.renew_flow(self._keys, flow_id, ttl_ms=self._flow_ttl_ms) for flow_id in due])
+        self._renewed.update(due)
 
     async def _look_at_guard(self, lane: Lane, row: Waiting, now_us: int) -> None:
         """Lift the guard of a job whose flow is complete; cancel a job whose producer died before that."""

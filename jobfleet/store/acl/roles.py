@@ -150,7 +150,9 @@ RUNS = _named(
 LEASES = _named("pause_function paused resume_function set_aside settle tick waiting")
 """What workers do, too, so that a fleet without a reaper recovers the jobs of dead workers."""
 CRON = _named("attend attendants entries fire ledger marks note_times schedule set_back")
-RELAYS = _named("dependants explain flows keep_parents outbox pending_ends precede sequences unwatch unwatch_many")
+RELAYS = _named(
+    "dependants explain extend_flow flows keep_parents outbox pending_ends precede sequences unwatch unwatch_many"
+)
 KEEPS_UP = _named(
     """commit_samples counts deliver deliveries drop_letters ended_runs endings enlist file_letters gates gather
     group_marks history hold_samples indexes keep_letters leave_gates letter memory note_groups note_rescue
@@ -161,7 +163,8 @@ OPERATES = _named(
     """clean clear_lane close_queue command define_limit dismiss edit enlist file_letters forget forget_steps hold_entry
     mark_group note_groups open_rescue note_rescue plan_rescue keep_letters drop_letters undo_replay pause
     pause_function pause_group precede purge put_back register repair replay reschedule resume resume_function
-    resume_group retire schedule set_limit shut_gate trim unmark unpark unregister unschedule write_audit"""
+    resume_group retire schedule set_limit shorten_parents shut_gate trim unmark unpark unregister
+    unschedule write_audit"""
 )
 
 

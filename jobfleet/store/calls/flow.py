@@ -360,6 +360,12 @@ def extend_flow(
     return Call(load("extend_flow"), places, args, partial(_extended, keys, flow_id, name))
 
 
+def renew_flow(keys: Keyspace, flow_id: str, *, ttl_ms: int) -> Call[None]:
+    """Keep the record of a flow, and its additions, for `ttl_ms` from now on."""
+    nothing = ("", 0, 0, ADDED_MOST, ttl_ms, b"")
+    return Call(load("extend_flow"), (keys.flow(flow_id), keys.flow_more(flow_id)), nothing, lambda _: None)
+
+
 def _extended(keys: Keyspace, flow_id: str, name: str, reply: Reply) -> Addition | int | None:
     if reply[0] == b"full":
         return int(reply[1])

@@ -17,6 +17,8 @@ from jobfleet.model.authority import AUTHORITIES
 from jobfleet.model.option_types import LEVELS, ORDERS
 from jobfleet.model.options.unique import ON_CONFLICT, SCOPES
 from jobfleet.model.similar import similar_function
+from jobfleet.operations.by_name import declared
+from jobfleet.operations.operation import drive
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.errors import refusal
 from jobfleet.web.route import BODY, Action, Data, Parameter, Values
@@ -138,15 +140,10 @@ _DISPLACED = {"replace": "cancels", "debounce": "gives other arguments to"}
 async def enqueue(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
     """Enqueue a job; with an id, the same request again returns the same job."""
     body = values[BODY]
-    displaced = _DISPLACED.get(str(body.get("on_conflict")))
-    if displaced and not caller.role.permits(Role.OPERATOR):
-        raise refusal(
-            "forbidden",
-            f"on_conflict is {body['on_conflict']!r}, which {displaced} the job that holds the key: that needs the "
-            f"role {Role.OPERATOR}; {caller.name} is {caller.role}. Use 'existing' or 'raise'.",
-            field="on_conflict",
-        )
-    receipt = await dashboard.fleet.submit_by_name(job_of(body), request_hash(body))
+    job = job_of(body)
+    if not caller.role.permits(Role.OPERATOR):
+        await _check_displacing(dashboard, job, caller)
+    receipt = await dashboard.fleet.submit_by_name(job, request_hash(body))
     return {
         "id": receipt.id,
         "created": receipt.created,
@@ -154,6 +151,29 @@ async def enqueue(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
         "durability": receipt.durability,
         "callbacks": dict(receipt.callbacks),
     }
+
+
+async def _check_displacing(dashboard: Dashboard, job: Job, caller: Caller) -> None:
+    """Refuse a request that chooses which job is displaced, or that one is.
+
+    A function that declares ``replace`` or ``debounce`` displaces the holder of the key that it declares.
+    """
+    field, mode, own = "on_conflict", job.on_conflict, ""
+    if mode is None and (job.unique is not None or job.debounce_max is not None or job.queue is not None):
+        options = await drive(dashboard.fleet.store, declared(dashboard.fleet.context, str(job.function)))
+        mode, own = options.get("on_conflict"), f"{job.function} declares "
+        chosen = {"unique": job.unique, "debounce_max": job.debounce_max, "queue": job.queue}
+        if job.queue == options.get("queue", "default"):
+            del chosen["queue"]
+        field = next((name for name, value in chosen.items() if value is not None), "")
+    if field and (displaced := _DISPLACED.get(str(mode))):
+        choice = f"{field} is given, and {own}" if own else ""
+        raise refusal(
+            "forbidden",
+            f"{choice}on_conflict {'=' if own else 'is'} {mode!r}, which {displaced} the job that holds the key: that "
+            f"needs the role {Role.OPERATOR}; {caller.name} is {caller.role}. Use 'existing' or 'raise'.",
+            field=field,
+        )
 
 
 def job_of(values: Values) -> Job:

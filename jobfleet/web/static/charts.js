@@ -49,7 +49,7 @@
     const axis = { stroke: color("dim"), grid: { stroke: color("line"), width: 1 }, ticks: { show: false } };
     const last = figure.querySelectorAll(".last");
     return {
-      width, height: HEIGHT, legend: { show: false }, padding: [8, 6, 0, 0],
+      width, height: HEIGHT, legend: { show: false }, padding: [8, 20, 0, 0],
       cursor: { sync: { key: "charts" }, drag: { x: false, y: false }, points: { size: 6 } },
       scales: { y: { range: (plot, least, most) => [0, (most || 1) * 1.1] } },
       axes: [

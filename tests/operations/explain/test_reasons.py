@@ -91,7 +91,12 @@ BLOCKED = replace(
     unmet_count=2,
 )
 CASES = [
-    Case(ReasonCode.BLOCKED, BLOCKED, "Waits for 2 of 3 jobs: mail.0.p (running), bulk.0.q (failed)."),
+    Case(
+        ReasonCode.BLOCKED,
+        BLOCKED,
+        "Waits for 2 of 3 jobs: mail.0.p (running), bulk.0.q (failed). It waits for a replay of bulk.0.q ('jobfleet "
+        "dead replay bulk.0.q'), and is cancelled when the dead letter and the result of that job are gone.",
+    ),
     Case(
         ReasonCode.SEQUENCE,
         behind_head(InSequence("mail.0.h", "waiting", NOW + 41 * S, 4)),

@@ -24,6 +24,15 @@ COLORED = """element => {
 }"""
 """Counts the points of a chart that have a color: its lines; its grid and its texts are gray."""
 
+ROOM = """element => {
+  const canvas = element.querySelector("canvas").getBoundingClientRect();
+  const plot = element.querySelector(".u-over").getBoundingClientRect();
+  const text = document.createElement("canvas").getContext("2d");
+  text.font = "12px system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif";
+  return canvas.right - plot.right - text.measureText("00:00").width / 2;
+}"""
+"""How much wider the right margin of a chart is than half a label of its time axis, which may end there, in pixels."""
+
 
 def test_charts_are_drawn_and_their_time_is_in_the_address(page: Page, fleet: Fleet, server: RedisServer) -> None:
     with redis.Redis.from_url(server.url) as raw:
@@ -35,6 +44,7 @@ def test_charts_are_drawn_and_their_time_is_in_the_address(page: Page, fleet: Fl
     chart = page.locator("#chart-throughput .plot")
     wait_until(lambda: chart.evaluate(COLORED) > 50, timeout=LONG, why="the lines are drawn")
     assert "failed: last 2/s, at most 2/s" in str(chart.get_attribute("aria-label"))
+    assert chart.evaluate(ROOM) >= 0
     page.get_by_role("link", name="The history as a table").click()
     expect(page.get_by_role("cell", name="30", exact=True).first).to_be_visible()
 

@@ -132,9 +132,14 @@ local function due_of(c)
   return delay and now + tonumber(delay) or tonumber(when) or now
 end
 
--- A reader finds the endings of the parents until the job is due, however late that is.
-local function kept_for(due)
-  return int(tonumber(ttl) + math.max(0, due - now) / 1000)
+-- A reader finds the endings of the parents until the job is due, however late that is. Of a job that had a guard and no
+-- parents, such as the first of a flow, there is nothing to read.
+local function keep_for(c, due)
+  local key, write = KEYS[10 + 2 * c], writes[c]
+  local has_none = #write == 4 and write[3] == ':guard' and redis.call('HLEN', key) <= 3
+  redis.call('HSET', key, unpack(write))
+  redis.call('PEXPIRE', key, has_none and 60000 or int(tonumber(ttl) + math.max(0, due - now) / 1000))
+  writes[c] = nil
 end
 
 local function unblocked(c, due)
@@ -150,9 +155,7 @@ for i = 1, count do
     local meta = has_meta and redis.call('HGET', KEYS[10], ids[c]) or ''
     if meta == '' then
       local due, standing = due_of(c), ready[bands[c] + 1]
-      redis.call('HSET', KEYS[10 + 2 * c], unpack(writes[c]))
-      redis.call('PEXPIRE', KEYS[10 + 2 * c], kept_for(due))
-      writes[c] = nil
+      keep_for(c, due)
       local n = #standing
       standing[n + 1], standing[n + 2] = int(due), ids[c]
       unblocked(c, due)
@@ -169,10 +172,8 @@ for n = 1, #grouped do
   local i, meta = grouped[n][1], grouped[n][2]
   local c = child_of[i]
   local due = due_of(c)
-  redis.call('HSET', KEYS[10 + 2 * c], unpack(writes[c]))
-  writes[c] = nil
+  keep_for(c, due)
   local is_free = stand_with(KEYS[bands[c] + 1], lane, meta, bands[c], due, ids[c])
-  redis.call('PEXPIRE', KEYS[10 + 2 * c], kept_for(due))
   if is_free then unblocked(c, due) else letters[i] = 'b' end
 end
 for c = 1, #ids do

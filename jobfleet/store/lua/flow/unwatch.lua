@@ -11,10 +11,11 @@
 -- EMITS   -
 -- COST    O(children · log n)
 
-local ttl, reads = redis.call('PTTL', KEYS[3]), false
+local DAY = 86400000
+local ttl, waits, reads = redis.call('PTTL', KEYS[3]), false, false
 for i = 3, #ARGV, 2 do
   if ARGV[i + 1] == '1' or ARGV[i + 1] == '2' and ttl > 0 then
-    reads = reads or ARGV[i + 1] == '2'
+    waits, reads = waits or ARGV[i + 1] == '1', reads or ARGV[i + 1] == '2'
     redis.call('ZADD', KEYS[1], ARGV[2], ARGV[i])
   else
     redis.call('ZREM', KEYS[1], ARGV[i])
@@ -22,7 +23,8 @@ for i = 3, #ARGV, 2 do
 end
 local left = redis.call('ZCOUNT', KEYS[1], '-inf', '(' .. ARGV[2])
 if left == 0 then redis.call('XDEL', KEYS[2], ARGV[1]) end
--- Dependants that read the record stay as long as the record: while they are registered, `retire` leaves it.
-if left == 0 and reads then redis.call('PEXPIRE', KEYS[1], ttl) end
+-- Dependants that read the record stay as long as the record: while they are registered, `retire` leaves it. Those that wait
+-- for a replay stay a day at least. If it comes later, the sweep of a relay registers them again.
+if left == 0 and (waits or reads) then redis.call('PEXPIRE', KEYS[1], waits and math.max(ttl, DAY) or ttl) end
 
 return {'unwatched', left}

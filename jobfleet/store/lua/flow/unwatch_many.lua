@@ -11,7 +11,8 @@
 -- After the id of each dependant are a space, 1 if it waits for a replay, 2 if it will read the record, else 0, and a space.
 local KEYS, ARGV = KEYS, ARGV  -- locals are faster in a loop
 local count = #ARGV / 3
-local left, done, keys, read = {}, {}, {}, {}
+local DAY = 86400000
+local left, done, keys, waited, read = {}, {}, {}, {}, {}
 for i = 1, count do
   local key, ending, dependants = KEYS[2 * i], ARGV[3 * i - 1], ARGV[3 * i]
   keys[i] = key
@@ -22,7 +23,7 @@ for i = 1, count do
     local gone, stays = {}, {}
     for child, rest in string.gmatch(dependants, '(%S+) (%d) ') do
       if rest == '1' or rest == '2' and redis.call('PTTL', KEYS[1 + 2 * i]) > 0 then
-        read[i] = read[i] or rest == '2'
+        waited[i], read[i] = waited[i] or rest == '1', read[i] or rest == '2'
         stays[#stays + 1] = ending
         stays[#stays + 1] = child
       else
@@ -37,8 +38,11 @@ local any = count > 0 and redis.call('EXISTS', unpack(keys)) > 0  -- mostly none
 for i = 1, count do
   left[i] = any and redis.call('ZCOUNT', keys[i], '-inf', '(' .. ARGV[3 * i - 1]) or 0
   if left[i] == 0 then done[#done + 1] = ARGV[3 * i - 2] end
-  -- Dependants that read the record stay as long as the record: while they are registered, `retire` leaves it.
-  if left[i] == 0 and read[i] then redis.call('PEXPIRE', keys[i], redis.call('PTTL', KEYS[1 + 2 * i])) end
+  -- As in unwatch: how long those stay that read the record, or wait for a replay.
+  if left[i] == 0 and (waited[i] or read[i]) then
+    local ttl = redis.call('PTTL', KEYS[1 + 2 * i])
+    redis.call('PEXPIRE', keys[i], waited[i] and math.max(ttl, DAY) or ttl)
+  end
 end
 if #done > 0 then redis.call('XDEL', KEYS[1], unpack(done)) end
 
