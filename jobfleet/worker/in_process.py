@@ -46,7 +46,7 @@ from jobfleet.worker.run.handlers import Handlers
 from jobfleet.worker.run.writes.log_capture import start_capture, stop_capture
 from jobfleet.worker.supervisor.connection import Connection
 from jobfleet.worker.supervisor.heartbeat import Heartbeat
-from jobfleet.worker.supervisor.lease_renewer import LeaseRenewer, News
+from jobfleet.worker.supervisor.lease_renewer import MOST, LeaseRenewer, News
 from jobfleet.worker.supervisor.run_totals import RunTotals
 
 log = logging.getLogger("jobfleet.worker")
@@ -262,8 +262,9 @@ class _Inside:
         self, keys: Keyspace, engine: Engine, loop: asyncio.AbstractEventLoop, over: threading.Event
     ) -> None:
         store = self._store()
-        renewals = self._store(self._config.renewal_timeout)
-        renewer = LeaseRenewer(renewals, keys, lease_us=round(self._config.lease * 1e6))
+        timeout = self._config.renewal_timeout
+        renewals = self._store(timeout * (MOST if self._fleet.store.at.cluster is None else 1))
+        renewer = LeaseRenewer(renewals, keys, lease=self._config.lease, timeout=timeout)
         store.recorder = renewals.recorder = self._connection.outage
         runs = RunTotals(engine.runs)
         presence = Heartbeat(store, keys, self._config, self._worker, on_forgotten=self._forgotten.set, runs=runs)
