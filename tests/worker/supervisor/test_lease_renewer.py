@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from jobfleet.worker.supervisor.lease_renewer import QUICK, Pace
+import asyncio
+
+from jobfleet import Fleet
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.keys import Keyspace
+from jobfleet.worker.ipc.lease_board import Phase, Posted
+from jobfleet.worker.supervisor.lease_renewer import MOST, QUICK, LeaseRenewer, Pace
+from tests.support.proxy import Proxy
+from tests.support.server import RedisServer
 
 
 def seen(pace: Pace) -> tuple[float, float]:
@@ -40,3 +48,18 @@ def test_a_slow_reply_after_silence_keeps_the_timeout_and_lengthens_the_lease() 
     pace.answered(1.4)
 
     assert seen(pace) == (12.0, 4.0)
+
+
+async def test_a_reply_that_comes_after_the_timeout_still_counts() -> None:
+    held = [Posted(Phase.STARTED, "default.0.a", 7)]
+    with RedisServer(tcp=True) as server, Proxy(server) as proxy, Fleet(proxy.url) as fleet:
+        store = AsyncStore(fleet.store.at, patience=None, socket_timeout=MOST * 0.5)
+        renewer = LeaseRenewer(store, Keyspace("jobfleet"), lease=6.0, timeout=0.5)
+        await renewer.renew(held)
+        proxy.delay(0.4)
+
+        news = await asyncio.wait_for(renewer.renew(held), 30)
+        proxy.pass_all()
+        await store.close()
+
+    assert (news.lost, renewer.pace.lease) == ([held[0].key], 12.0)
