@@ -263,7 +263,7 @@ class _Inside:
     ) -> None:
         store = self._store()
         timeout = self._config.renewal_timeout
-        renewals = self._store(timeout * (MOST if self._fleet.store.at.cluster is None else 1))
+        renewals = self._store(timeout * MOST)
         renewer = LeaseRenewer(renewals, keys, lease=self._config.lease, timeout=timeout)
         store.recorder = renewals.recorder = self._connection.outage
         runs = RunTotals(engine.runs)
@@ -353,14 +353,16 @@ class _Inside:
     async def _renew_on(self, renewer: LeaseRenewer, engine: Engine, loop: asyncio.AbstractEventLoop) -> None:
         connection = self._connection
         while True:
+            began = monotonic()
             connection.begin_round()
             try:
-                connection.renewed(await self._renew(renewer, engine, loop))
+                for news in await self._renew(renewer, engine, loop):
+                    connection.renewed(news)
             except JobfleetError as error:
                 log.error("worker.stumbled %s", error)
                 connection.not_renewed()
             connection.end_round()
-            await connection.pause(self._config.renewal)
+            await connection.pause(max(0.0, self._config.renewal - (monotonic() - began)))
 
     async def _beat(self, presence: Heartbeat, engine: Engine, loop: asyncio.AbstractEventLoop) -> None:
         kind = self._kind
@@ -382,18 +384,21 @@ class _Inside:
         if isinstance(self._stop, Stop):
             self._stop.ready.set()
 
-    async def _renew(self, renewer: LeaseRenewer, engine: Engine, loop: asyncio.AbstractEventLoop) -> News:
+    async def _renew(self, renewer: LeaseRenewer, engine: Engine, loop: asyncio.AbstractEventLoop) -> list[News]:
         news = await renewer.renew(self._board.read())
-        if news.lost:  # a job that was settled in the meantime is not on the board any more
+        lost = [one for part in news for one in part.lost]
+        if lost:  # a job that was settled in the meantime is not on the board any more
             still = set(self._held())
-            news.lost = [one for one in news.lost if one in still]
-        loop.call_soon_threadsafe(engine.renewed, news.standing, news.until)
-        if news.lost or self._connection.outage.is_returning:
-            task = asyncio.ensure_future(self._examine(engine, news.lost, loop))
+            lost = [one for one in lost if one in still]
+        for part in news:
+            loop.call_soon_threadsafe(engine.renewed, part.standing, part.until)
+        if lost or self._connection.outage.is_returning:
+            task = asyncio.ensure_future(self._examine(engine, lost, loop))
             self._examinations.add(task)
             task.add_done_callback(self._examined)
-        for one in news.cancelled:
-            loop.call_soon_threadsafe(engine.cancel, (one.id, one.token), one.by)
+        for part in news:
+            for one in part.cancelled:
+                loop.call_soon_threadsafe(engine.cancel, (one.id, one.token), one.by)
         return news
 
     async def _examine(self, engine: Engine, lost: list[tuple[str, int]], loop: asyncio.AbstractEventLoop) -> None:

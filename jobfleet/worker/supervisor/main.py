@@ -71,7 +71,7 @@ class Supervisor:
         self._keys = Keyspace.of(config)
         self._at = at
         self._store = self._connect(config.socket_timeout)
-        self._renewing_store = self._connect(config.renewal_timeout * (MOST if at.cluster is None else 1))
+        self._renewing_store = self._connect(config.renewal_timeout * MOST)
         self._tally = tally_for(config.metrics_port)
         if self._keys.seals is not None:
             self._tally.count_keys(self._keys.seals.sealer.counted)
@@ -358,7 +358,7 @@ class Supervisor:
     def _look_at_frozen(self, handle: ChildHandle) -> None:
         if handle.stopped_at is None:
             handle.tell("alive")
-        elif boottime() - handle.stopped_at >= self._renewer.pace.lease:
+        elif boottime() - handle.stopped_at >= self._renewer.longest:
             log.error("child.killed child=%s frozen for a lease", handle.child)
             handle.kill(signal.SIGKILL)
             handle.stopped_at = None
