@@ -147,7 +147,7 @@ class LeaseRenewer:
         self._lease = lease
         self._timeout = timeout
         self._paces: dict[Address | None, Pace] = {}
-        self._late: set[asyncio.Task[News]] = set()
+        self._late: dict[asyncio.Task[News], Address | None] = {}
 
     @property
     def longest(self) -> float:
@@ -188,19 +188,16 @@ class LeaseRenewer:
 
         A slow one is waited for until the next call. Its connection stays open: to make one would take longer.
         """
-        late, self._late = self._late, set()
-        asked = [asyncio.ensure_future(self._ask(node, parts)) for node, parts in by_node.items()]
+        late, self._late = self._late, {}
+        asked = {asyncio.ensure_future(self._ask(node, parts)): node for node, parts in by_node.items()}
         if asked:
             await asyncio.wait(asked, timeout=PATIENCE_SHARE * self._lease)
-        news = []
-        for task in (*late, *asked):
-            if task.done():
-                news.append(task.result())
-            else:
-                self._late.add(task)
-        if self._late:  # perhaps another node has taken over
-            self._store.doubt_nodes()
+        self._late |= {task: node for task, node in (late | asked).items() if not task.done()}
+        news = [task.result() for task in (*late, *asked) if task not in self._late]
+        if self._late:
             news.append(News(until=boottime(), is_whole=False))
+        if any(not self._paces[node].is_slow for node in self._late.values()):  # perhaps another node has taken over
+            self._store.doubt_nodes()
         return news
 
     async def _ask(self, node: Address | None, parts: Sequence[Part]) -> News:
