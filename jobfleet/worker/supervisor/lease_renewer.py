@@ -30,7 +30,10 @@ LONGER = 2
 So the job of a dead worker is found at most one configured lease later. A tick cuts what is longer (docs/adr/0078).
 """
 MOST = 8
-"""How many times its timeout a reply to a renewal may take before its connection counts as broken."""
+"""How many times its timeout a reply to a renewal may take before its connection counts as broken.
+
+That is at most 4/3 of a lease. After that, even a longer lease would end before the next renewal.
+"""
 QUICK = 20
 """Replies in a row that must be quick before timeout or lease shrink again."""
 
