@@ -32,11 +32,11 @@ from jobfleet.store.round_trip.trip import (
     until,
 )
 from jobfleet.store.server.clock import ASK, ServerClock
-from jobfleet.store.server.hosts import Address
 from jobfleet.store.server.target import Target
 
 if TYPE_CHECKING:
     from jobfleet.store.link.cluster.aio import AsyncClusterLink
+    from jobfleet.store.server.hosts import Address
 
 log: logging.Logger = logging.getLogger("jobfleet.store")
 T = TypeVar("T")

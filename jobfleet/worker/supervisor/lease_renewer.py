@@ -7,7 +7,7 @@ import logging
 import random
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobfleet.clock import boottime, monotonic
 from jobfleet.errors import JobfleetError, JobNotFound, StoreUnavailable
@@ -17,8 +17,10 @@ from jobfleet.store.calls.lease import CHUNK, renew
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Cancelling
 from jobfleet.store.round_trip.trip import FIRST_WAIT, LONGEST_WAIT
-from jobfleet.store.server.hosts import Address
 from jobfleet.worker.ipc.lease_board import Posted
+
+if TYPE_CHECKING:
+    from jobfleet.store.server.hosts import Address
 
 log = logging.getLogger("jobfleet.worker")
 Part = tuple[Lane, list[tuple[str, int]]]
