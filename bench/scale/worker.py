@@ -78,7 +78,7 @@ class SimulatedWorker:
         self._engine = Engine(
             config, handlers, child=f"{self._id}.0", board=board, store=child, tally=Mute(), on_buried=self._buried
         )
-        self._renewer = LeaseRenewer(renewals, self._keys, lease_us=round(config.lease * 1e6))
+        self._renewer = LeaseRenewer(renewals, self._keys, lease=config.lease, timeout=config.renewal_timeout)
         self._heartbeat = Heartbeat(self._store, self._keys, config, self._id)
         self._duties = (
             Leases(self._store, self._keys, config, Mute(), spacing=self._share),
@@ -131,8 +131,8 @@ class SimulatedWorker:
             await self._store.look_again()
 
     async def _renew(self) -> None:
-        news = await self._renewer.renew(self._board.read())
-        self._engine.renewed(news.standing, news.until)
+        for news in await self._renewer.renew(self._board.read()):
+            self._engine.renewed(news.standing, news.until)
 
     async def _renew_on(self) -> None:
         while True:

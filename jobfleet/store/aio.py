@@ -36,6 +36,7 @@ from jobfleet.store.server.target import Target
 
 if TYPE_CHECKING:
     from jobfleet.store.link.cluster.aio import AsyncClusterLink
+    from jobfleet.store.server.hosts import Address
 
 log: logging.Logger = logging.getLogger("jobfleet.store")
 T = TypeVar("T")
@@ -315,6 +316,16 @@ class AsyncStore:
     def is_away(self, lane: Lane) -> bool:
         """Whether the lane is on a node of a cluster that is known not to reply; never on a single server."""
         return self.at.cluster is not None and cast("AsyncClusterLink", self.link).router.is_away(lane.lane)
+
+    def node_of(self, lane: Lane) -> Address | None:
+        """Return the node of a cluster that serves a lane; None on a single server, or if the map was not read yet."""
+        router = getattr(self.link, "router", None)  # that of a watched link is not seen
+        return router.address(lane.lane) if router is not None else None
+
+    def doubt_nodes(self) -> None:
+        """Let the map of a cluster be read again soon: a node is slow or away."""
+        if (router := getattr(self.link, "router", None)) is not None:
+            router.outdated()
 
     def within(self, patience: float) -> AsyncStore:
         """Return this store with a limited patience if it is a cluster, so that nothing waits for a node for ever.

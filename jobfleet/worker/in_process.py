@@ -46,7 +46,7 @@ from jobfleet.worker.run.handlers import Handlers
 from jobfleet.worker.run.writes.log_capture import start_capture, stop_capture
 from jobfleet.worker.supervisor.connection import Connection
 from jobfleet.worker.supervisor.heartbeat import Heartbeat
-from jobfleet.worker.supervisor.lease_renewer import LeaseRenewer, News
+from jobfleet.worker.supervisor.lease_renewer import MOST, LeaseRenewer, News
 from jobfleet.worker.supervisor.run_totals import RunTotals
 
 log = logging.getLogger("jobfleet.worker")
@@ -262,8 +262,9 @@ class _Inside:
         self, keys: Keyspace, engine: Engine, loop: asyncio.AbstractEventLoop, over: threading.Event
     ) -> None:
         store = self._store()
-        renewals = self._store(self._config.renewal_timeout)
-        renewer = LeaseRenewer(renewals, keys, lease_us=round(self._config.lease * 1e6))
+        timeout = self._config.renewal_timeout
+        renewals = self._store(timeout * MOST)
+        renewer = LeaseRenewer(renewals, keys, lease=self._config.lease, timeout=timeout)
         store.recorder = renewals.recorder = self._connection.outage
         runs = RunTotals(engine.runs)
         presence = Heartbeat(store, keys, self._config, self._worker, on_forgotten=self._forgotten.set, runs=runs)
@@ -352,14 +353,16 @@ class _Inside:
     async def _renew_on(self, renewer: LeaseRenewer, engine: Engine, loop: asyncio.AbstractEventLoop) -> None:
         connection = self._connection
         while True:
+            began = monotonic()
             connection.begin_round()
             try:
-                connection.renewed(await self._renew(renewer, engine, loop))
+                for news in await self._renew(renewer, engine, loop):
+                    connection.renewed(news)
             except JobfleetError as error:
                 log.error("worker.stumbled %s", error)
                 connection.not_renewed()
             connection.end_round()
-            await connection.pause(self._config.renewal)
+            await connection.pause(max(0.0, self._config.renewal - (monotonic() - began)))
 
     async def _beat(self, presence: Heartbeat, engine: Engine, loop: asyncio.AbstractEventLoop) -> None:
         kind = self._kind
@@ -381,18 +384,21 @@ class _Inside:
         if isinstance(self._stop, Stop):
             self._stop.ready.set()
 
-    async def _renew(self, renewer: LeaseRenewer, engine: Engine, loop: asyncio.AbstractEventLoop) -> News:
+    async def _renew(self, renewer: LeaseRenewer, engine: Engine, loop: asyncio.AbstractEventLoop) -> list[News]:
         news = await renewer.renew(self._board.read())
-        if news.lost:  # a job that was settled in the meantime is not on the board any more
+        lost = [one for part in news for one in part.lost]
+        if lost:  # a job that was settled in the meantime is not on the board any more
             still = set(self._held())
-            news.lost = [one for one in news.lost if one in still]
-        loop.call_soon_threadsafe(engine.renewed, news.standing, news.until)
-        if news.lost or self._connection.outage.is_returning:
-            task = asyncio.ensure_future(self._examine(engine, news.lost, loop))
+            lost = [one for one in lost if one in still]
+        for part in news:
+            loop.call_soon_threadsafe(engine.renewed, part.standing, part.until)
+        if lost or self._connection.outage.is_returning:
+            task = asyncio.ensure_future(self._examine(engine, lost, loop))
             self._examinations.add(task)
             task.add_done_callback(self._examined)
-        for one in news.cancelled:
-            loop.call_soon_threadsafe(engine.cancel, (one.id, one.token), one.by)
+        for part in news:
+            for one in part.cancelled:
+                loop.call_soon_threadsafe(engine.cancel, (one.id, one.token), one.by)
         return news
 
     async def _examine(self, engine: Engine, lost: list[tuple[str, int]], loop: asyncio.AbstractEventLoop) -> None:

@@ -149,6 +149,30 @@ def test_jobs_run_once_though_all_connections_go_silent(
     assert raw.hgetall(LANE.tries) == {}
 
 
+def test_a_job_runs_once_though_each_reply_takes_longer_than_a_renewal_may(
+    old: RedisServer, proxy: Proxy, behind: Programs, beside: Programs, tmp_path: Path
+) -> None:
+    raw, gate = old.client(), tmp_path / "gate"
+    worker = behind.ready(lease=LEASE, slots=3, processes=3)
+    with Fleet(old.url) as fleet:
+        ids = gated(fleet, gate, 3)
+        for job_id in ids:
+            behind.history.await_start(job_id)
+        beside.reaper(lease=LEASE)
+        beside.ready(lease=LEASE, slots=3)  # it would take over whatever expires
+
+        proxy.delay(0.6)  # each way; a renewal is given up after a second, and a connection needs more than that
+        end = int(raw.time()[0]) + 4 * LEASE
+        wait_until(lambda: int(raw.time()[0]) > end, timeout=LONG, why="four leases have passed")
+        gate.touch()
+        results = settle_all(fleet, ids)
+
+    assert {result.status for result in results.values()} == {JobStatus.COMPLETED}
+    assert behind.history.starts() == dict.fromkeys(ids, 1)
+    assert beside.history.starts() == {}
+    assert worker.said.count("leases.longer") == 1, worker.said
+
+
 def test_an_idle_worker_notices_within_seconds_that_its_connections_are_silent(
     old: RedisServer, proxy: Proxy, behind: Programs
 ) -> None:

@@ -36,7 +36,7 @@ from jobfleet.worker.supervisor.crash_recovery import CrashRecovery
 from jobfleet.worker.supervisor.hang_detector import HangDetector
 from jobfleet.worker.supervisor.hard_limits import HardLimits
 from jobfleet.worker.supervisor.heartbeat import Heartbeat
-from jobfleet.worker.supervisor.lease_renewer import LeaseRenewer
+from jobfleet.worker.supervisor.lease_renewer import MOST, LeaseRenewer
 from jobfleet.worker.supervisor.lifecycle import Lifecycle
 from jobfleet.worker.supervisor.metrics import WorkerMetrics
 from jobfleet.worker.supervisor.recycling import Recycling
@@ -71,7 +71,7 @@ class Supervisor:
         self._keys = Keyspace.of(config)
         self._at = at
         self._store = self._connect(config.socket_timeout)
-        self._renewing_store = self._connect(config.renewal_timeout)
+        self._renewing_store = self._connect(config.renewal_timeout * MOST)
         self._tally = tally_for(config.metrics_port)
         if self._keys.seals is not None:
             self._tally.count_keys(self._keys.seals.sealer.counted)
@@ -100,8 +100,11 @@ class Supervisor:
             self._tally,
             spacing=lambda: RELAY_SHARE * shared_spacing(self._heartbeat.workers, self._config.lease),
         )
+        self._renewer = LeaseRenewer(
+            self._renewing_store, self._keys, lease=config.lease, timeout=config.renewal_timeout
+        )
         self._renewals = Renewals(
-            LeaseRenewer(self._renewing_store, self._keys, lease_us=round(config.lease * 1e6)),
+            self._renewer,
             self._connection,
             children=lambda: list(self._by_pid.values()),
             every=config.renewal,
@@ -355,7 +358,7 @@ class Supervisor:
     def _look_at_frozen(self, handle: ChildHandle) -> None:
         if handle.stopped_at is None:
             handle.tell("alive")
-        elif boottime() - handle.stopped_at >= self._config.lease:
+        elif boottime() - handle.stopped_at >= self._renewer.longest:
             log.error("child.killed child=%s frozen for a lease", handle.child)
             handle.kill(signal.SIGKILL)
             handle.stopped_at = None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
+from jobfleet.clock import monotonic
 from jobfleet.errors import JobfleetError
+from jobfleet.worker.ipc.lease_board import Posted
 from jobfleet.worker.supervisor.child_handle import ChildHandle
 from jobfleet.worker.supervisor.connection import Connection
-from jobfleet.worker.supervisor.lease_renewer import LeaseRenewer
+from jobfleet.worker.supervisor.lease_renewer import LeaseRenewer, News
 
 log = logging.getLogger("jobfleet.worker")
 
@@ -39,33 +41,51 @@ class Renewals:
     async def keep_on(self) -> None:
         """Renew the leases in rounds. The leases of a frozen child expire."""
         while True:
+            began = monotonic()
             self._connection.begin_round()
-            failure: Exception | None = None
-            for handle in self._children():
-                if handle.stopped_at is None:
-                    try:
-                        await self._renew(handle)
-                    except Exception as error:  # noqa: BLE001 - raised after the round: the others need their leases
-                        failure = error
-                        self._connection.not_renewed()
+            failures: list[Exception] = []  # raised after the round: the others need their leases
+            try:
+                await self._renew(failures)
+            except (JobfleetError, ValueError) as error:
+                log.error("leases.not_renewed %s", error)
+                self._connection.not_renewed()
+            except Exception as error:  # noqa: BLE001 - see above
+                failures.append(error)
+            if failures:
+                self._connection.not_renewed()
             self._connection.end_round()
-            if failure is not None:
-                raise failure
-            await self._connection.pause(self._every)
+            if failures:
+                raise failures[0]
+            await self._connection.pause(max(0.0, self._every - (monotonic() - began)))
 
-    async def _renew(self, handle: ChildHandle) -> None:
-        try:
-            news = await self._renewer.renew(handle.posted())
-        except (JobfleetError, ValueError) as error:
-            log.error("leases.not_renewed child=%s %s", handle.child, error)
-            self._connection.not_renewed()
-            return
-        handle.tell("renewed", news.until, news.standing)
-        if news.lost:  # runs that were settled meanwhile are no longer on the board
-            still = {(one.id, one.token) for one in handle.posted()}
-            news.lost = [one for one in news.lost if one in still]
-        if news.lost or self._connection.outage.is_returning:
-            handle.examine(news.lost)
-        self._connection.renewed(news)
-        for one in news.cancelled:
-            handle.cancel(one.id, one.token, one.by)
+    async def _renew(self, failures: list[Exception]) -> None:
+        """Renew the leases of all children together: on a slow Redis, one must not wait for the others."""
+        boards: list[tuple[ChildHandle, list[Posted]]] = []
+        for handle in self._children():
+            try:
+                boards += [(handle, handle.posted())] if handle.stopped_at is None else []
+            except Exception as error:  # noqa: BLE001 - see `keep_on`
+                failures.append(error)
+        news = await self._renewer.renew([one for _, posted in boards for one in posted])
+        for handle, posted in boards:
+            own = {one.key for one in posted}
+            try:
+                self._tell(handle, [part.about(own) for part in news])
+            except Exception as error:  # noqa: BLE001 - see `keep_on`
+                failures.append(error)
+        for part in news:
+            self._connection.renewed(part)
+
+    def _tell(self, handle: ChildHandle, news: Sequence[News]) -> None:
+        for part in news:
+            if part.standing:
+                handle.tell("renewed", part.until, part.standing)
+        lost = [one for part in news for one in part.lost]
+        if lost:  # runs that were settled meanwhile are no longer on the board
+            still = {one.key for one in handle.posted()}
+            lost = [one for one in lost if one in still]
+        if lost or self._connection.outage.is_returning:
+            handle.examine(lost)
+        for part in news:
+            for one in part.cancelled:
+                handle.cancel(one.id, one.token, one.by)

@@ -27,6 +27,35 @@ def test_a_lease_past_its_deadline_that_nobody_reaped_is_extended(world: World) 
     assert world.state()["lease"] == {"mail.0.a": "now+60s"}
 
 
+def test_a_late_request_for_a_shorter_lease_does_not_cut_a_longer_one(world: World) -> None:
+    world.seed.running("a", deadline=10)
+    world.seed.running("b", deadline=10)
+    world.run(renew(world.lane, [(world.id("a"), 7)], lease_us=2 * MINUTE))
+
+    answer = world.run(renew(world.lane, [(world.id("a"), 7), (world.id("b"), 7)], lease_us=MINUTE))
+
+    assert answer.lost == ()
+    assert world.state()["lease"] == {"mail.0.a": "now+120s", "mail.0.b": "now+60s"}
+
+
+def test_a_late_renewal_does_not_bring_back_a_lease_that_was_released(world: World) -> None:
+    world.seed.running("a", deadline=10)
+    world.raw.zrem(world.lane.lease, world.id("a"))
+    world.raw.hdel(world.lane.runs, world.id("a"))
+
+    answer = world.refused(renew(world.lane, [(world.id("a"), 7)], lease_us=MINUTE))
+
+    assert answer.lost == ((world.id("a"), 7),)
+
+
+def test_a_run_whose_lease_was_deleted_gets_one_again(world: World) -> None:
+    world.seed.running("a", deadline=10)
+    world.raw.zrem(world.lane.lease, world.id("a"))
+
+    assert world.run(renew(world.lane, [(world.id("a"), 7)], lease_us=MINUTE)).lost == ()
+    assert world.state()["lease"] == {"mail.0.a": "now+60s"}
+
+
 def test_a_lease_twice_renewed_is_as_one_renewed(world: World) -> None:
     world.seed.running("a", deadline=10)
     call = renew(world.lane, [(world.id("a"), 7), (world.id("a"), 7)], lease_us=MINUTE)

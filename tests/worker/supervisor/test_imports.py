@@ -13,6 +13,8 @@ BEFORE = 157
 """Modules of this package that the supervisor of revision 1d60b3c imported."""
 NODES_BEFORE = 129_622
 """Nodes of the syntax trees of these modules. Unlike their number, it stays the same when a module is split."""
+SHARE = 0.93
+"""The share of these nodes that is left; 0.92 until leases followed the pace of each node (docs/adr/0078)."""
 PRINT = """
 import sys
 from jobfleet.worker.ipc.usage import resident_bytes
@@ -43,7 +45,7 @@ def test_a_supervisor_imports_less_than_it_did() -> None:
     modules = loaded("jobfleet.worker.supervisor.main").modules
 
     assert len(modules) < BEFORE
-    assert sum(map(nodes_of, modules)) <= 0.92 * NODES_BEFORE
+    assert sum(map(nodes_of, modules)) <= SHARE * NODES_BEFORE
 
 
 def test_a_supervisor_imports_nothing_that_runs_jobs() -> None:

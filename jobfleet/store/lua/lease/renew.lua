@@ -37,6 +37,7 @@ for i = 1, #ids do
   end
 end
 
-if #kept > 0 then redis.call('ZADD', KEYS[1], unpack(kept)) end
+-- A late request for a shorter lease must not cut what a worker was promised meanwhile.
+if #kept > 0 then redis.call('ZADD', KEYS[1], 'GT', unpack(kept)) end
 
 return {'renewed', int(now), lost, cancelled}
