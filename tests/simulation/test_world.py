@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from jobfleet.payloads.payloads import IDENTITY
+from tests.simulation.beside import OUTBOX, STORE
 from tests.simulation.plan import Outcome, Plan, Run, Step
 from tests.simulation.world import simulate
 
@@ -14,8 +16,12 @@ LEASE = 6
 LONG: list[list[Any]] = [["sleep", 12.0], ["effect", "done"]]
 
 
-def outcome(*steps: Step, workers: int = 1, children: int = 1, seconds: float = 8, **options: Any) -> Outcome:
-    plan = Plan(5, workers, children, 1, {"lease": float(LEASE), "slots": 2}, steps, round(seconds * SECOND))
+def outcome(
+    *steps: Step, workers: int = 1, children: int = 1, seconds: float = 8, settings: Any = (), **options: Any
+) -> Outcome:
+    plan = Plan(
+        5, workers, children, 1, {"lease": float(LEASE), "slots": 2, **dict(settings)}, steps, round(seconds * SECOND)
+    )
     return simulate(plan, quiet_for=4.0, **options)
 
 
@@ -237,3 +243,48 @@ def test_a_mutant_replaces_the_text_of_a_script() -> None:
     assert not found.is_quiet
     assert "claim" in seen
     assert "settle" not in seen
+
+
+def test_a_reader_that_comes_back_gets_each_chunk_of_all_runs_once() -> None:
+    found = outcome(
+        enqueue(1, "a", [["emits", 5, 0.5], ["fail", 1]]),
+        step(2, "producer.2", "read", job="a", pieces=2),
+        step(2.5, "server", "restart"),
+        seconds=12,
+    )
+    first, second = (run.fence for run in runs_of(found, "a"))
+    (reading,) = found.beside.readings
+    assert reading.is_over
+    assert [row[:3] for row in reading.rows] == [(run, n, [run, n]) for run in (first, second) for n in range(1, 6)]
+    assert [row[4] for row in reading.rows] == [False] * 5 + [True] + [False] * 4
+
+
+def test_a_large_argument_waits_for_its_store_and_goes_with_its_job() -> None:
+    found = outcome(
+        enqueue(1, "a", [["large", 3000], ["effect", "x"]], result_ttl=1.0),
+        step(1.0005, "store", "unmount", how="empty", machine="worker.1", for_us=4 * SECOND),
+        enqueue(2, "b", [["large", 10]]),
+        step(20, "operator", "forget", job="b"),
+        settings=STORE,
+        quiet_most=300.0,
+    )
+    run = runs_of(found, "a")[-1]
+    assert (run.ended, run.effects[0][1]) == ("returned", "x")
+    assert run.started_us > 5 * SECOND
+    assert list(found.beside.store.objects) == [IDENTITY]
+
+
+def test_a_committed_row_is_a_job_and_another_is_none() -> None:
+    found = outcome(
+        step(1, "producer.1", "outbox", jobs=[{"id": "before"}]),  # so that the server knows the scripts
+        step(2, "producer.1", "outbox", jobs=[{"id": "a"}, {"id": "b", "depends_on": ["a"]}]),
+        step(1, "producer.1", "outbox", jobs=[{"id": "c"}], ends="rollback"),
+        step(1, "producer.1", "outbox", jobs=[{"id": "d"}], ends="die"),
+        step(1.5, "network", "kill_at", machine="reaper.1", script="enqueue", when="sent"),
+        step(4, "reaper.1", "start_worker"),
+        step(5, "database", "close_database"),
+        settings=OUTBOX,
+    )
+    assert [ends(found, name) for name in "abcd"] == [["returned"], ["returned"], [], []]
+    assert any("kill_sent" in line for line in found.trace)
+    assert found.beside.rows == {}
