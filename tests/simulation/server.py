@@ -424,12 +424,15 @@ class Server:
             self.forget_scripts()
             return 0
         del self._log[len(self._log) - lost :]
+        is_full = not self.has_memory
+        self.limit_memory(is_full=False)
         self._raw([("FLUSHALL",), ("SCRIPT", "FLUSH"), *OWN])
         for at in range(0, len(self._log), PART):
             part = self._log[at : at + PART]
             self._send(b"".join([packed for packed, _ in part]), sum(count for _, count in part))
         self._raw([("DEL", PREFIX + "heard", PREFIX + "heard-by")])
         self.forget_scripts()
+        self.limit_memory(is_full=is_full)
         return lost
 
     # --- the connection --------------------------------------------------------------------------

@@ -141,8 +141,8 @@ class Client:
 
     async def _outbox(self, jobs: list[dict[str, Any]], ends: str = "commit") -> Any:
         database = self._world.beside.database
-        if database is None:  # a smaller plan has left its setting out
-            return "refused, there is no outbox"
+        if database is None or database.is_away:  # a smaller plan has left its setting out
+            return "refused, there is no database"
         ids = database.write([self._job(args) for args in jobs], self.fleet, ends)
         for job_id in ids if ends == "commit" else ():
             self._world.name(job_id.rpartition(".")[2], job_id)
