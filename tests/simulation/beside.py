@@ -41,6 +41,8 @@ class Store:
         objects: The objects of the store, with the virtual µs of their writing.
         away: How a machine sees it: ``away``, or ``empty``. "" are all machines.
         back_us: When it was last seen to be away.
+        can_be_empty: Whether Redis knows which store it is. If not, nobody can tell a new store from an empty folder,
+            and whoever comes first founds that one; so the store is away instead.
     """
 
     def __init__(self, now_us: Callable[[], int]) -> None:
@@ -48,6 +50,7 @@ class Store:
         self.objects: dict[str, tuple[bytes, int]] = {}
         self.away: dict[str, str] = {}
         self.back_us = 0
+        self.can_be_empty = True
         self._folders: dict[str, dict[str, tuple[bytes, int]]] = {}
 
     def _here(self) -> dict[str, tuple[bytes, int]]:
@@ -57,7 +60,7 @@ class Store:
         if not how:
             return self.objects
         self.back_us = self._now_us()
-        if how == "away":
+        if how == "away" or not self.can_be_empty or IDENTITY not in self.objects:
             raise OSError(116, "Stale file handle")
         return self._folders.setdefault(machine, {})
 

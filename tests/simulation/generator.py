@@ -377,6 +377,9 @@ class Generator:
             self.add(at, "clock", verb, {"machine": machine, "by_us": round(dice.uniform(-20, 60) * SECOND)})
         elif verb == "drift":
             self.add(at, "clock", verb, {"machine": self.machine(), "rate": round(dice.uniform(-0.05, 0.05), 3)})
+        elif verb == "unready":
+            words = ("CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "BUSY", "NOREPLICAS", "MISCONF")
+            self.add(at, "server", verb, {"word": dice.choice(words), "for_us": self.us(0.1, 8)})
         elif verb == "unmount":
             machine = dice.choice(("", self.machine(), self.producer()))
             args = {"machine": machine, "how": dice.choice(("away", "empty")), "for_us": self.us(0.5, 30)}

@@ -18,7 +18,7 @@ WORK = (
 FAULTS = (
     "kill_child", "kill_worker", "freeze", "thaw", "start_worker", "stop_worker", "partition", "mend", "drop_reply",
     "drop_request", "late_request", "kill_at", "delay", "restart", "failover", "script_flush", "readonly", "loading",
-    "out_of_memory", "jump", "drift", "unmount", "close_database",
+    "unready", "out_of_memory", "jump", "drift", "unmount", "close_database",
 )  # fmt: skip
 """The verbs of machines, the network, the server and clocks."""
 VERBS = (*WORK, *FAULTS)

@@ -9,6 +9,7 @@ import pytest
 from jobfleet.payloads.payloads import IDENTITY
 from tests.simulation.beside import OUTBOX, STORE
 from tests.simulation.plan import Outcome, Plan, Run, Step
+from tests.simulation.server import REFUSALS
 from tests.simulation.world import simulate
 
 SECOND = 1_000_000
@@ -131,11 +132,17 @@ def test_a_failover_without_the_last_writes_loses_just_these() -> None:
     assert any("server lost 1 writes" in line for line in found.trace)
 
 
-@pytest.mark.parametrize("fault", ["readonly", "loading", "restart", "script_flush", "out_of_memory"])
-def test_a_server_that_refuses_for_a_while_ends_nothing(fault: str) -> None:
+@pytest.mark.parametrize(
+    ("fault", "args"),
+    [
+        *((fault, {}) for fault in ("readonly", "loading", "restart", "script_flush", "out_of_memory")),
+        *(("unready", {"word": word.upper()}) for word in REFUSALS if word not in {"readonly", "loading"}),
+    ],
+)
+def test_a_server_that_refuses_for_a_while_ends_nothing(fault: str, args: dict[str, Any]) -> None:
     found = outcome(
         enqueue(1.5, "a", [["sleep", 4.0], ["effect", "x"]]),
-        step(3, "server", fault),
+        step(3, "server", fault, **args),
         enqueue(3.5, "b", []),
         seconds=10,
     )

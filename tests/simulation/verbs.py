@@ -31,7 +31,7 @@ Machines (``worker.N``, ``reaper.N``):
 ``server``:
 
 - restart, failover: ``lost`` (writes), ``down_us``. script_flush: nothing.
-- readonly, loading, out_of_memory: ``for_us``.
+- readonly, loading, out_of_memory: ``for_us``. unready: ``word`` (of `server.REFUSALS`), ``for_us``.
 
 ``store``: unmount: ``machine``, ``how`` (away, empty), ``for_us``. ``database``: close_database: ``for_us``.
 
@@ -308,6 +308,8 @@ class Faults:
         world.network.is_up = False
         world.network.reset_all()
         gone = world.server.lose(lost)
+        if gone and world.beside.store is not None:
+            world.beside.store.can_be_empty = False
         world.note(f"server lost {gone} writes")
         world.loop.call_later(down_us / 1e6, self._up)
 
@@ -325,6 +327,9 @@ class Faults:
 
     def _loading(self, for_us: int = 2_000_000) -> None:
         self._refuse("loading", for_us)
+
+    def _unready(self, word: str = "CLUSTERDOWN", for_us: int = 2_000_000) -> None:
+        self._refuse(word.lower(), for_us)
 
     def _refuse(self, what: str, for_us: int) -> None:
         server = self._world.server
