@@ -268,6 +268,8 @@ def stream_is_whole(reading: Reading, runs: list[Run], ledger: Ledger) -> Iterat
             yield f"{name} has got {now}-{next_number} after {epoch}-{number}, and was told of a gap of {dropped}"
         elif now == epoch and dropped != next_number - 1 - number and ledger.lost_at is None:
             yield f"{name} was told of a gap of {dropped} between {epoch}-{number} and {now}-{next_number}"
+    if rows and (rows[0][3] < rows[0][1] - 1 or rows[0][4]):
+        yield f"{name} has begun with {rows[0][0]}-{rows[0][1]}, and was told of a gap of {rows[0][3]}"
     yield from _has_all(reading, runs, ledger)
 
 

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
 
 from jobfleet.payloads.payloads import IDENTITY
-from tests.simulation.beside import OUTBOX, STORE
+from tests.simulation.beside import (
+    OUTBOX,
+    OUTBOXES,
+    PAYLOADS,
+    RETENTION,
+    STORE,
+    STREAMS,
+    Found,
+    Reading,
+    Store,
+    judged,
+)  # fmt: skip
+from tests.simulation.ledger import Known, Ledger
 from tests.simulation.plan import Outcome, Plan, Run, Step
 from tests.simulation.server import REFUSALS
 from tests.simulation.world import simulate
+from tests.support.chaos.trail import Happened
 
 SECOND = 1_000_000
 LEASE = 6
@@ -295,3 +309,29 @@ def test_a_committed_row_is_a_job_and_another_is_none() -> None:
     assert [ends(found, name) for name in "abcd"] == [["returned"], ["returned"], [], []]
     assert any("kill_sent" in line for line in found.trace)
     assert found.beside.rows == {}
+
+
+def test_the_judge_sees_what_is_wrong_beside_redis() -> None:
+    found = outcome(enqueue(1, "a", [["emits", 2, 0.1]]), step(1.1, "producer.2", "read", job="a"), seconds=4)
+    (run,) = runs_of(found, "a")
+    ledger = Ledger()
+    ledger.jobs[run.job] = Known(run.job, "", "completed")
+    ledger.events.append(Happened(1, 0, "ended", run.job, run.fence, "child", "completed"))
+    store = Store(lambda: 0)
+    lost, orphan = (f"sim/20/default.0.{name}~r{'0' * 32}" for name in "bc")
+    store.objects[orphan] = (b"", 0)
+    beside = Found(10**9, store, ["default.0.d"], [run.job], {"default.0.e": ""}, [Reading(run.job) for _ in range(4)])
+    good = (run.fence, 1, [run.fence, 1], 0, False), (run.fence, 2, [run.fence, 2], 0, False)
+    rows = [good, (good[0], good[0], good[1]), (good[1],), (good[0],)]
+    for reading, seen in zip(beside.readings, rows, strict=True):
+        reading.rows, reading.is_over = list(seen), True
+    garbled = run._replace(fence=0, effects=((0, "garbled argument"),))
+
+    breaches = [one.invariant for one in judged(beside, [run, garbled], {"key": lost}, ledger)]
+    assert [one.what for one in judged(beside._replace(readings=beside.readings[:1]), [run], {}, ledger)] == [
+        f"{run.job} is a job, though its row was rolled back",
+        "the row of default.0.d was committed, and it never became a job",
+        "the row of default.0.e still waits",
+        f"{orphan} is in the store, and nothing has referred to it for long: it is 1000 s old",
+    ]
+    assert Counter(breaches) == {STREAMS: 3, OUTBOXES: 3, PAYLOADS: 2, RETENTION: 1}
