@@ -42,7 +42,7 @@ class Store:
         away: How a machine sees it: ``away``, or ``empty``. "" are all machines.
         back_us: When it was last seen to be away.
         can_be_empty: Whether Redis knows which store it is. If not, nobody can tell a new store from an empty folder,
-            and whoever comes first founds that one; so the store is away instead.
+            and the first process founds that one; so the store is away instead.
     """
 
     def __init__(self, now_us: Callable[[], int]) -> None:
@@ -147,7 +147,7 @@ class Reading:
     Attributes:
         job_id: The job.
         rows: Per chunk: epoch, number, value, dropped, is_restart.
-        is_over: Whether it was told that the stream has ended.
+        is_over: Whether it was notified that the stream has ended.
     """
 
     def __init__(self, job_id: str) -> None:
@@ -252,7 +252,7 @@ def judged(found: Found, runs: list[Run], state: Mapping[str, Any], ledger: Ledg
 
 
 def stream_is_whole(reading: Reading, runs: list[Run], ledger: Ledger) -> Iterator[str]:
-    """A reader gets each chunk once, in order, is told of gaps, and has all when it is told the end."""
+    """A reader gets each chunk once, in order, is notified of gaps, and has all when it is notified of the end."""
     name, rows = f"a reader of {reading.job_id}", reading.rows
     for epoch, number, value, dropped, _ in rows:
         if value != [epoch, number]:
@@ -263,13 +263,13 @@ def stream_is_whole(reading: Reading, runs: list[Run], ledger: Ledger) -> Iterat
         if (now, next_number) <= (epoch, number):
             yield f"{name} has got {now}-{next_number} after {epoch}-{number}"
         elif is_restart != (now != epoch):
-            yield f"{name} was {'' if is_restart else 'not '}told of another run between {epoch} and {now}"
+            yield f"{name} was {'' if is_restart else 'not '}notified of another run between {epoch} and {now}"
         elif dropped < next_number - 1 - (number if now == epoch else 0):
-            yield f"{name} has got {now}-{next_number} after {epoch}-{number}, and was told of a gap of {dropped}"
+            yield f"{name} has got {now}-{next_number} after {epoch}-{number}, and was notified of a gap of {dropped}"
         elif now == epoch and dropped != next_number - 1 - number and ledger.lost_at is None:
-            yield f"{name} was told of a gap of {dropped} between {epoch}-{number} and {now}-{next_number}"
+            yield f"{name} was notified of a gap of {dropped} between {epoch}-{number} and {now}-{next_number}"
     if rows and (rows[0][3] < rows[0][1] - 1 or rows[0][4]):
-        yield f"{name} has begun with {rows[0][0]}-{rows[0][1]}, and was told of a gap of {rows[0][3]}"
+        yield f"{name} has begun with {rows[0][0]}-{rows[0][1]}, and was notified of a gap of {rows[0][3]}"
     yield from _has_all(reading, runs, ledger)
 
 
@@ -283,7 +283,7 @@ def _has_all(reading: Reading, runs: list[Run], ledger: Ledger) -> Iterator[str]
             emitted = sum(int(what[8:]) for _, what in run.effects if what.startswith("emitted:"))
             last = rows[-1][1] if rows and rows[-1][0] == run.fence else 0
             if emitted != last:
-                yield f"{name} was told of its end after chunk {last} of {emitted} of run {run.fence}"
+                yield f"{name} was notified of its end after chunk {last} of {emitted} of run {run.fence}"
 
 
 def rows_are_jobs(found: Found, ledger: Ledger, *, has_lost: bool) -> Iterator[str]:
