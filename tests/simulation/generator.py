@@ -11,6 +11,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+from tests.simulation.beside import OUTBOX, STORE
 from tests.simulation.coverage import Coverage, drawn
 from tests.simulation.plan import FAULTS, Plan, Step
 
@@ -36,6 +37,8 @@ WORDS = (
 """Scripts that faults of the network aim at."""
 OFTEN = ("claim", "claim", "claim", "settle", "settle", "enqueue", "enqueue")
 """Of these, rather those on which most depends."""
+NEEDS = {"unmount": "payload_store", "close_database": "outbox_url"}
+"""Settings without which a fault does nothing."""
 SIGNALS = ("go", "stop")
 GROUPS = ("red", "blue")
 SETTINGS: dict[str, tuple[Any, ...]] = {"slots": (1, 2, 4, 8), "lease": (6.0, 10.0, 30.0), "grace": (1.0, 5.0)}
@@ -56,6 +59,7 @@ class Generator:
         self.dice = Random(f"plan {seed}")
         self.seed, self.coverage = seed, coverage
         self.steps: list[Step] = []
+        self.settings: dict[str, Any] = {}
         self.jobs: list[str] = []
         self.length = self.dice.choice((20, 40, 40, 80, 80, 160)) * SECOND
         self.workers = self.dice.choice((1, 2, 2, 3, 4))
@@ -72,7 +76,8 @@ class Generator:
             "urgent": (self.urgent, "queued"), "growing": (self.growing, "completed"), "lock": (self.lock, "running"),
             "edit": (self.edit, "scheduled"), "move": (self.move, "scheduled"), "cron": (self.cron, "completed"),
             "replay": (self.replay, "failed"), "shares": (self.shares, "queued"), "broken": (self.broken, "retrying"),
-            "blocking": (self.blocking, "running"),
+            "blocking": (self.blocking, "running"), "stream": (self.stream, "running"),
+            "large": (self.large, "running"), "outbox": (self.outbox, "queued"),
         }  # fmt: skip
 
     def plan(self) -> Plan:
@@ -84,7 +89,7 @@ class Generator:
             self._scenes[drawn(self.dice, weights)][0](self.dice.randrange(self.length))
         for _ in range(max(1, round(self.length / SECOND / FAULT_EVERY))):
             self._fault()
-        settings = {name: self.dice.choice(values) for name, values in SETTINGS.items()}
+        settings = {name: self.dice.choice(values) for name, values in SETTINGS.items()} | self.settings
         steps = tuple(sorted(self.steps, key=lambda step: step.at_us))
         ends_us = max(self.length, steps[-1].at_us + SECOND)
         return Plan(self.seed, self.workers, self.children, self.reapers, settings, steps, ends_us)
@@ -269,10 +274,46 @@ class Generator:
             at = self.soon(at + SECOND, 10)
             self.add(at, "operator", verb, {} if verb == "rescue" else {"job": name})
 
+    def stream(self, at: int) -> None:
+        """A job that emits chunks, perhaps in several runs, and readers that come, go and come back."""
+        count, pause = self.dice.choice((3, 10, 40)), self.seconds(0, 0.5)
+        acts: Acts = [["emits", count, pause]]
+        if self.dice.random() < 0.4:
+            acts.append(self.dice.choice((["fail", 1], ["nap", 2.0], ["die"])))
+        name = self.enqueue(at, "work", acts, max_crashes=2)
+        for _ in range(self.dice.choice((1, 2, 3))):
+            args = {"job": name, "pieces": self.dice.choice((0, 1, 3, 10))}
+            self.add(self.soon(at + 50_000, 10), self.producer(), "read", args)
+
+    def large(self, at: int) -> None:
+        """A job whose argument or result is too large for Redis, and what may happen to it."""
+        self.settings |= STORE
+        acts: Acts = [["large", self.dice.choice((10, 3000))], self.work(), ["result", self.dice.choice((10, 5000))]]
+        if self.dice.random() < 0.3:
+            acts.insert(1, ["fail", 1])
+        name = self.enqueue(at, "work", acts, delay=self.seconds(0, 10))
+        if self.dice.random() < 0.5:
+            verb = self.dice.choice(("cancel", "forget", "edit", "move", "wait"))
+            more: Any = {"edit": {"acts": acts}, "move": {"queue": "few"}, "wait": {"timeout": 20.0}}.get(verb, {})
+            self.add(self.soon(at, 15), "operator", verb, {"job": name, **more})
+
+    def outbox(self, at: int) -> None:
+        """Jobs that are rows of a transaction; some wait for others of it."""
+        self.settings |= OUTBOX
+        jobs: list[dict[str, Any]] = []
+        for _ in range(self.dice.choice((1, 1, 2, 5))):
+            one: dict[str, Any] = {"id": self.name(), "acts": [self.work(1.0), self.effect()]}
+            if jobs and self.dice.random() < 0.4:
+                one["depends_on"] = [self.dice.choice(jobs)["id"]]
+            jobs.append(one)
+        ends = self.dice.choice(("commit", "commit", "commit", "rollback", "die"))
+        self.add(at, self.producer(), "outbox", {"jobs": jobs, "ends": ends})
+
     # --- faults ----------------------------------------------------------------------------------
 
     def _fault(self) -> None:
-        verb = self.dice.choices(FAULTS, self.coverage.faults_by_need(FAULTS))[0]
+        faults = [one for one in FAULTS if NEEDS.get(one, one) in {one, *self.settings}]
+        verb = self.dice.choices(faults, self.coverage.faults_by_need(faults))[0]
         near = [step.at_us for step in self.steps]
         is_near = near and self.dice.random() < 0.7
         at = self.soon(self.dice.choice(near), 4) if is_near else self.dice.randrange(self.length)
@@ -336,6 +377,15 @@ class Generator:
             self.add(at, "clock", verb, {"machine": machine, "by_us": round(dice.uniform(-20, 60) * SECOND)})
         elif verb == "drift":
             self.add(at, "clock", verb, {"machine": self.machine(), "rate": round(dice.uniform(-0.05, 0.05), 3)})
+        elif verb == "unready":
+            words = ("CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "BUSY", "NOREPLICAS", "MISCONF")
+            self.add(at, "server", verb, {"word": dice.choice(words), "for_us": self.us(0.1, 8)})
+        elif verb == "unmount":
+            machine = dice.choice(("", self.machine(), self.producer()))
+            args = {"machine": machine, "how": dice.choice(("away", "empty")), "for_us": self.us(0.5, 30)}
+            self.add(at, "store", verb, args)
+        elif verb == "close_database":
+            self.add(at, "database", verb, {"for_us": self.us(0.5, 20)})
         else:
             self.add(at, "server", verb, {} if verb == "script_flush" else {"for_us": self.us(0.1, 8)})
 

@@ -9,6 +9,9 @@ step          key, seconds                   runs a step that takes so long, wit
 checkpoint    key, value                     stores a value
 progress      value                          reports progress
 emit          text                           writes a chunk of output
+emits         count, seconds                 writes so many chunks, each after so long; their value is [fence, n]
+large         bytes                          has an argument of that size, and checks it
+result        bytes                          returns a value of that size
 wait          name, seconds                  waits durably for a signal, with the effect ``signal:<name>:<value>``
 nap           seconds                        sleeps durably
 fail          times                          raises in the first attempts
@@ -106,6 +109,8 @@ async def _act(ctx: JobContext, run: Any, name: str, args: list[Any]) -> Any:
             ctx.progress(value)
         case "emit", [text]:
             await ctx.emit(text)
+        case "result", [size]:
+            return "r" * size
         case "wait", [signal, seconds]:
             value = await ctx.wait_for(signal, timeout=seconds)
             stage.effect(run, f"signal:{signal}:{value}")
@@ -129,6 +134,14 @@ async def _rarer_act(ctx: JobContext, run: Any, name: str, args: list[Any]) -> N
         case "enqueue", [acts, *own_id]:
             client = stage.producer()
             await client.enqueue(Job("enqueued", work, (acts,), id=own_id[0] if own_id else None))
+        case "emits", [count, seconds]:
+            for number in range(1, count + 1):
+                await asyncio.sleep(seconds)
+                await ctx.emit([ctx.fence, number])
+            stage.effect(run, f"emitted:{count}")
+        case "large", [size, text]:
+            if text != "a" * size:
+                stage.effect(run, f"garbled argument of {len(text)} instead of {size} bytes")
         case "stubborn", [seconds]:
             until = asyncio.get_running_loop().time() + seconds
             while (left := until - asyncio.get_running_loop().time()) > 0:

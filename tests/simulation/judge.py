@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from jobfleet.errors import JobNotFound
 from jobfleet.model.ids import split_id
+from tests.simulation import beside
 from tests.simulation.coverage import Coverage
 from tests.simulation.ledger import FINAL, Ledger
 from tests.simulation.plan import FAULTS, Outcome, Plan
@@ -27,6 +28,7 @@ NAMES = {
     LATE: "late requests do nothing",
     WAITING: "what waits has a reason",
     STUCK: "the run becomes quiet",
+    **beside.NAMES,
 }
 """Invariants that `scripts/chaos` does not have."""
 CHECKS: tuple[tuple[int, Callable[[Case], Iterator[str]]], ...] = (
@@ -141,6 +143,7 @@ def judged(plan: Plan, outcome: Outcome, ledger: Ledger) -> list[Breach]:
         found.append(Breach(STUCK, f"it is not quiet {QUIET_MOST / 60:.0f} minutes after the last fault"))
     found += [Breach(WAITING, what) for what in waits_for_a_reason(state, ledger)]
     found += [Breach(2, what) for what in nothing_is_invented(plan, ledger)]
+    found += beside.judged(outcome.beside, outcome.runs, outcome.state, ledger)
     if ledger.lost_at is None:
         found += [Breach(27, what) for what in results_are_there(outcome, ledger, state)]
         found += [Breach(7, what) for what in judging.last_grant_wins(case)]

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 WORK = (
     "enqueue", "enqueue_many", "flow", "cron", "signal", "wait", "cancel", "pause", "resume", "move", "edit", "replay",
-    "rescue", "forget", "purge", "limit",
+    "rescue", "forget", "purge", "limit", "outbox", "read",
 )  # fmt: skip
 """The verbs of producers and operators."""
 FAULTS = (
     "kill_child", "kill_worker", "freeze", "thaw", "start_worker", "stop_worker", "partition", "mend", "drop_reply",
     "drop_request", "late_request", "kill_at", "delay", "restart", "failover", "script_flush", "readonly", "loading",
-    "out_of_memory", "jump", "drift",
+    "unready", "out_of_memory", "jump", "drift", "unmount", "close_database",
 )  # fmt: skip
 """The verbs of machines, the network, the server and clocks."""
 VERBS = (*WORK, *FAULTS)
@@ -116,6 +116,7 @@ class Outcome(NamedTuple):
         is_quiet: Whether nothing was open at the end; else the time for that was over.
         logs: What the product has logged as a warning or an error; also in the trace.
         ends: The virtual seconds after which each key ends at the end of the run; None for a key that stays.
+        beside: What is beside Redis at the end: a `beside.Found`.
     """
 
     trace: list[str]
@@ -128,3 +129,4 @@ class Outcome(NamedTuple):
     is_quiet: bool = True
     logs: Sequence[str] = ()
     ends: Mapping[str, int | None] = MappingProxyType({})
+    beside: Any = None

@@ -18,7 +18,8 @@ import hashlib
 import re
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from math import inf
+from typing import Any, NamedTuple, cast
 
 import hiredis
 import redis
@@ -135,7 +136,6 @@ for _, key in ipairs(redis.call('ZRANGEBYSCORE', 'sim:ends', '-inf', ms, 'LIMIT'
     redis.call('ZREM', 'sim:ends', key)
   end
 end
-return redis.call('LPOP', 'sim:heard', 1000)
 """
 OPEN = """\
 local open = 0
@@ -162,6 +162,7 @@ ANYWAY_SHA = hashlib.sha1(ANYWAY, usedforsecurity=False).hexdigest()
 SWEEP_SHA = hashlib.sha1(SWEEP, usedforsecurity=False).hexdigest()
 OWN: list[Command] = [("SCRIPT", "LOAD", SWEEP), ("SCRIPT", "LOAD", POP), ("SCRIPT", "LOAD", ANYWAY)]
 HEARD = ("LPOP", PREFIX + "heard", 1000)
+FIRST_END = ("ZRANGE", PREFIX + "ends", 0, 0, "WITHSCORES")
 PLAIN = frozenset(("EXISTS", "GET", "MGET", "HGETALL", "HGET", "ZRANGE", "ZCARD", "SCRIPT", "XRANGE", "TYPE", "STRLEN"))
 """Commands that stores send as they are, and that do not depend on time."""
 _NAME = re.compile(r"^-- ([a-z_]+): ", re.MULTILINE)
@@ -171,6 +172,32 @@ ORDERED = ("--hash-max-listpack-value", "1000000", "--hash-max-listpack-entries"
 QUICK = ("--hz", "1", "--latency-tracking", "no", "--slowlog-log-slower-than", "-1")
 """Hashes are lists, so that their fields have the same order in each process."""
 UNKNOWN = "unknown"
+
+
+class Refusal(NamedTuple):
+    """What the server answers for a while.
+
+    Attributes:
+        text: The reply.
+        is_of_writes: Whether only writes get it.
+    """
+
+    text: str
+    is_of_writes: bool = False
+
+
+REFUSALS = {
+    "loading": Refusal("LOADING Redis is loading the dataset in memory"),
+    "clusterdown": Refusal("CLUSTERDOWN The cluster is down"),
+    "tryagain": Refusal("TRYAGAIN Multiple keys request during rehashing of slot"),
+    "masterdown": Refusal("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."),
+    "busy": Refusal("BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE."),
+    "readonly": Refusal("READONLY You can't write against a read only replica.", is_of_writes=True),
+    "noreplicas": Refusal("NOREPLICAS Not enough good replicas to write.", is_of_writes=True),
+    "misconf": Refusal("MISCONF Errors writing to the AOF file: No space left on device", is_of_writes=True),
+}
+"""Replies of a server that does not serve now, by the words of plans. This is all that is simulated of a cluster: there
+is one server, and no slot of it moves."""
 PART = 400
 """Logged exchanges that are sent together when the data of a server is made again."""
 
@@ -269,6 +296,8 @@ class Server:
         self.has_woken = False
         """Whether one of them existed after the last exchange."""
         self._latest_ms = 0
+        self._ends_ms = -inf
+        """When the first key ends; unknown at first."""
         self._log: list[tuple[bytes, int]] = []
         self.keeps_log = False
         self.every(1 << 60, lambda: None)
@@ -300,7 +329,8 @@ class Server:
             self._act()
         us = self.us()
         self._latest_ms = max(self._latest_ms, us // 1000)
-        sent: list[Command] = [("EVALSHA", SWEEP_SHA, 0, us, self._latest_ms, self.run_id)]
+        begin = self._begun(us)
+        sent: list[Command] = [begin]
         found: list[str] = []
         replies: list[Any] = [None] * len(commands)
         places = []
@@ -316,7 +346,7 @@ class Server:
         if not places:  # the simulator has answered everything
             self.has_woken = False
             return replies, [str(command[0]) for command in commands]
-        sent.append(HEARD)
+        sent += (HEARD, FIRST_END)
         if self.watched:
             sent.append(("EXISTS", *self.watched))
         answered = self._send(_packed(sent), len(sent))
@@ -324,15 +354,17 @@ class Server:
             raise answered[0]
         self.has_woken = bool(self.watched and answered.pop())
         self._empty = _NONE if self.has_woken else self._watched
+        first = answered.pop()
+        self._ends_ms = float(first[1]) if first else inf
         for place, reply in zip(places, answered[1:-1], strict=True):
             replies[place] = reply
         if self.keeps_log:
-            self._keep(sent, found, places, answered)
+            self._keep(us, sent, found, places, answered)
         if self._observer is not None:
             self._show(commands, found, replies)
-        for heard in (answered[0], answered[-1]):
-            for channel, text in zip(heard[::2], heard[1::2], strict=True) if heard else ():
-                self._publish(channel, text)
+        heard = answered[-1]
+        for channel, text in zip(heard[::2], heard[1::2], strict=True) if heard else ():
+            self._publish(channel, text)
         return replies, [script or str(command[0]) for script, command in zip(found, commands, strict=True)]
 
     def _show(self, commands: Sequence[Command], found: list[str], replies: list[Any]) -> None:
@@ -343,7 +375,13 @@ class Server:
                 count = int(command[2])
                 self._observer(at, script, command[3 : 3 + count], command[3 + count :], reply)
 
-    def _keep(self, sent: list[Command], found: list[str], places: list[int], answered: list[Any]) -> None:
+    def _begun(self, us: int) -> Command:
+        """What tells the scripts the time, and deletes what has ended, if anything has."""
+        if self._ends_ms <= us // 1000 or not self.has_memory:  # MSET would be refused
+            return ("EVALSHA", SWEEP_SHA, 0, us, self._latest_ms, self.run_id)
+        return ("MSET", "sim:us", us, "sim:stream", self._latest_ms, "sim:replid", self.run_id)
+
+    def _keep(self, us: int, sent: list[Command], found: list[str], places: list[int], answered: list[Any]) -> None:
         """Log what has written, so that it can be done again; what failed has written nothing."""
         kept = [
             command
@@ -352,14 +390,14 @@ class Server:
             and (command[1] == POP_SHA or (found[place] and found[place] not in READERS))
         ]
         if kept:
-            self._log.append((_packed((sent[0], *kept)), 1 + len(kept)))
+            sweep = ("EVALSHA", SWEEP_SHA, 0, us, self._latest_ms, self.run_id)
+            self._log.append((_packed((sweep, *kept)), 1 + len(kept)))
 
     def _refused(self, script: str) -> Exception | None:
-        if self.refusal == "loading":
-            return _error("LOADING Redis is loading the dataset in memory")
-        if self.refusal == "readonly" and script and script not in READERS:
-            return _error("READONLY You can't write against a read only replica.")
-        return None
+        found = REFUSALS.get(self.refusal)
+        if found is None or (found.is_of_writes and (not script or script in READERS)):
+            return None
+        return _error(found.text)
 
     def _known(self, command: Command, us: int) -> Any:
         """The reply to a command that the simulator answers itself; None for others."""
@@ -424,14 +462,16 @@ class Server:
             self.forget_scripts()
             return 0
         del self._log[len(self._log) - lost :]
-        room = ("CONFIG", "SET", "maxmemory", "0")  # what was written had room, though there may be none now
-        self._raw([room, ("FLUSHALL",), ("SCRIPT", "FLUSH"), *OWN])
+        is_full = not self.has_memory
+        self.limit_memory(is_full=False)
+        self._raw([("FLUSHALL",), ("SCRIPT", "FLUSH"), *OWN])
         for at in range(0, len(self._log), PART):
             part = self._log[at : at + PART]
             self._send(b"".join([packed for packed, _ in part]), sum(count for _, count in part))
         self._raw([("DEL", PREFIX + "heard", PREFIX + "heard-by")])
-        self.limit_memory(is_full=not self.has_memory)
+        self._ends_ms = -inf
         self.forget_scripts()
+        self.limit_memory(is_full=is_full)
         return lost
 
     # --- the connection --------------------------------------------------------------------------

@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
 
+from jobfleet.payloads.payloads import IDENTITY
+from tests.simulation.beside import (
+    OUTBOX,
+    OUTBOXES,
+    PAYLOADS,
+    RETENTION,
+    STORE,
+    STREAMS,
+    Found,
+    Reading,
+    Store,
+    judged,
+)  # fmt: skip
+from tests.simulation.ledger import Known, Ledger
 from tests.simulation.plan import Outcome, Plan, Run, Step
+from tests.simulation.server import REFUSALS
 from tests.simulation.world import simulate
+from tests.support.chaos.trail import Happened
 
 SECOND = 1_000_000
 LEASE = 6
 LONG: list[list[Any]] = [["sleep", 12.0], ["effect", "done"]]
 
 
-def outcome(*steps: Step, workers: int = 1, children: int = 1, seconds: float = 8, **options: Any) -> Outcome:
-    plan = Plan(5, workers, children, 1, {"lease": float(LEASE), "slots": 2}, steps, round(seconds * SECOND))
+def outcome(
+    *steps: Step, workers: int = 1, children: int = 1, seconds: float = 8, settings: Any = (), **options: Any
+) -> Outcome:
+    plan = Plan(
+        5, workers, children, 1, {"lease": float(LEASE), "slots": 2, **dict(settings)}, steps, round(seconds * SECOND)
+    )
     return simulate(plan, quiet_for=4.0, **options)
 
 
@@ -125,11 +146,17 @@ def test_a_failover_without_the_last_writes_loses_just_these() -> None:
     assert any("server lost 1 writes" in line for line in found.trace)
 
 
-@pytest.mark.parametrize("fault", ["readonly", "loading", "restart", "script_flush", "out_of_memory"])
-def test_a_server_that_refuses_for_a_while_ends_nothing(fault: str) -> None:
+@pytest.mark.parametrize(
+    ("fault", "args"),
+    [
+        *((fault, {}) for fault in ("readonly", "loading", "restart", "script_flush", "out_of_memory")),
+        *(("unready", {"word": word.upper()}) for word in REFUSALS if word not in {"readonly", "loading"}),
+    ],
+)
+def test_a_server_that_refuses_for_a_while_ends_nothing(fault: str, args: dict[str, Any]) -> None:
     found = outcome(
         enqueue(1.5, "a", [["sleep", 4.0], ["effect", "x"]]),
-        step(3, "server", fault),
+        step(3, "server", fault, **args),
         enqueue(3.5, "b", []),
         seconds=10,
     )
@@ -237,3 +264,74 @@ def test_a_mutant_replaces_the_text_of_a_script() -> None:
     assert not found.is_quiet
     assert "claim" in seen
     assert "settle" not in seen
+
+
+def test_a_reader_that_comes_back_gets_each_chunk_of_all_runs_once() -> None:
+    found = outcome(
+        enqueue(1, "a", [["emits", 5, 0.5], ["fail", 1]]),
+        step(2, "producer.2", "read", job="a", pieces=2),
+        step(2.5, "server", "restart"),
+        seconds=12,
+    )
+    first, second = (run.fence for run in runs_of(found, "a"))
+    (reading,) = found.beside.readings
+    assert reading.is_over
+    assert [row[:3] for row in reading.rows] == [(run, n, [run, n]) for run in (first, second) for n in range(1, 6)]
+    assert [row[4] for row in reading.rows] == [False] * 5 + [True] + [False] * 4
+
+
+def test_a_large_argument_waits_for_its_store_and_goes_with_its_job() -> None:
+    found = outcome(
+        enqueue(1, "a", [["large", 3000], ["effect", "x"]], result_ttl=1.0),
+        step(1.0005, "store", "unmount", how="empty", machine="worker.1", for_us=4 * SECOND),
+        enqueue(2, "b", [["large", 10]]),
+        step(20, "operator", "forget", job="b"),
+        settings=STORE,
+        quiet_most=300.0,
+    )
+    run = runs_of(found, "a")[-1]
+    assert (run.ended, run.effects[0][1]) == ("returned", "x")
+    assert run.started_us > 5 * SECOND
+    assert list(found.beside.store.objects) == [IDENTITY]
+
+
+def test_a_committed_row_is_a_job_and_another_is_none() -> None:
+    found = outcome(
+        step(1, "producer.1", "outbox", jobs=[{"id": "before"}]),  # so that the server knows the scripts
+        step(2, "producer.1", "outbox", jobs=[{"id": "a"}, {"id": "b", "depends_on": ["a"]}]),
+        step(1, "producer.1", "outbox", jobs=[{"id": "c"}], ends="rollback"),
+        step(1, "producer.1", "outbox", jobs=[{"id": "d"}], ends="die"),
+        step(1.5, "network", "kill_at", machine="reaper.1", script="enqueue", when="sent"),
+        step(4, "reaper.1", "start_worker"),
+        step(5, "database", "close_database"),
+        settings=OUTBOX,
+    )
+    assert [ends(found, name) for name in "abcd"] == [["returned"], ["returned"], [], []]
+    assert any("kill_sent" in line for line in found.trace)
+    assert found.beside.rows == {}
+
+
+def test_the_judge_sees_what_is_wrong_beside_redis() -> None:
+    found = outcome(enqueue(1, "a", [["emits", 2, 0.1]]), step(1.1, "producer.2", "read", job="a"), seconds=4)
+    (run,) = runs_of(found, "a")
+    ledger = Ledger()
+    ledger.jobs[run.job] = Known(run.job, "", "completed")
+    ledger.events.append(Happened(1, 0, "ended", run.job, run.fence, "child", "completed"))
+    store = Store(lambda: 0)
+    lost, orphan = (f"sim/20/default.0.{name}~r{'0' * 32}" for name in "bc")
+    store.objects[orphan] = (b"", 0)
+    beside = Found(10**9, store, ["default.0.d"], [run.job], {"default.0.e": ""}, [Reading(run.job) for _ in range(4)])
+    good = (run.fence, 1, [run.fence, 1], 0, False), (run.fence, 2, [run.fence, 2], 0, False)
+    rows = [good, (good[0], good[0], good[1]), (good[1],), (good[0],)]
+    for reading, seen in zip(beside.readings, rows, strict=True):
+        reading.rows, reading.is_over = list(seen), True
+    garbled = run._replace(fence=0, effects=((0, "garbled argument"),))
+
+    breaches = [one.invariant for one in judged(beside, [run, garbled], {"key": lost}, ledger)]
+    assert [one.what for one in judged(beside._replace(readings=beside.readings[:1]), [run], {}, ledger)] == [
+        f"{run.job} is a job, though its row was rolled back",
+        "the row of default.0.d was committed, and it never became a job",
+        "the row of default.0.e still waits",
+        f"{orphan} is in the store, and nothing has referred to it for long: it is 1000 s old",
+    ]
+    assert Counter(breaches) == {STREAMS: 3, OUTBOXES: 3, PAYLOADS: 2, RETENTION: 1}

@@ -9,6 +9,8 @@ Producers and operators (``producer.N``, ``operator``); a job is named by its ow
 - signal: ``job``, ``name``, ``value``. wait: ``job``, ``timeout``. cancel, forget: ``job``. purge: ``job`` or
   ``queue``.
 - pause, resume: ``queue``, ``group``, ``function``. move: ``job``, ``queue``. edit: ``job``, ``acts``. replay: ``job``.
+- outbox: ``jobs``, each as for enqueue, and ``ends``: commit, rollback, die. Rows of a transaction.
+- read: ``job``, ``pieces``: follow a stream; come back after each so many chunks (0: stay).
 - rescue: options of `rescue`; the first group of dead letters. limit: ``name``, and what `limits.named` takes.
 
 Machines (``worker.N``, ``reaper.N``):
@@ -29,14 +31,18 @@ Machines (``worker.N``, ``reaper.N``):
 ``server``:
 
 - restart, failover: ``lost`` (writes), ``down_us``. script_flush: nothing.
-- readonly, loading, out_of_memory: ``for_us``.
+- readonly, loading, out_of_memory: ``for_us``. unready: ``word`` (of `server.REFUSALS`), ``for_us``.
+
+``store``: unmount: ``machine``, ``how`` (away, empty), ``for_us``. ``database``: close_database: ``for_us``.
 
 ``clock``: jump: ``machine`` (or ``server``), ``by_us``. drift: ``machine``, ``rate``.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from jobfleet.cron import Cron
@@ -44,6 +50,7 @@ from jobfleet.errors import JobfleetError, StoreUnavailable
 from jobfleet.graph import Flow, Node
 from jobfleet.model import After, Job, Priority
 from tests.simulation import jobs
+from tests.simulation.beside import Reading
 from tests.simulation.network import Armed
 from tests.simulation.plan import Step
 
@@ -99,7 +106,8 @@ class Client:
         if "priority" in options:
             options["priority"] = Priority[options["priority"]]
         name = args.get("function", "work")
-        return Job(name, jobs.FUNCTIONS[name], (args.get("acts", []),), **options)
+        acts = [[*act, "a" * act[1]] if act[0] == "large" else act for act in args.get("acts", [])]
+        return Job(name, jobs.FUNCTIONS[name], (acts,), **options)
 
     async def _enqueue(self, **args: Any) -> Any:
         receipt = await self.fleet.submit(self._job(args))
@@ -130,6 +138,33 @@ class Client:
             self._world.name(job_id.rpartition(".")[2], job_id)
             self._world.acknowledge(job_id, self._actor, "enqueue", {"id": job_id, "created": True})
         return {"flow": info.id, "ids": ids}
+
+    async def _outbox(self, jobs: list[dict[str, Any]], ends: str = "commit") -> Any:
+        database = self._world.beside.database
+        if database is None or database.is_away:  # a smaller plan has left its setting out
+            return "refused, there is no database"
+        ids = database.write([self._job(args) for args in jobs], self.fleet, ends)
+        for job_id in ids if ends == "commit" else ():
+            self._world.name(job_id.rpartition(".")[2], job_id)
+            self._world.acknowledge(job_id, self._actor, "enqueue", {"id": job_id, "created": True})
+        return {"ids": ids, "ends": ends}
+
+    async def _read(self, job: str, pieces: int = 0) -> Any:
+        reading, position = Reading(self._world.id_of(job)), None
+        self._world.beside.readings.append(reading)
+        while not reading.is_over:
+            try:
+                async with aclosing(self.fleet.stream(reading.job_id, position)) as chunks:
+                    async for one in chunks:
+                        reading.rows.append((one.epoch, one.number, one.value, one.dropped, one.is_restart))
+                        position = one.position
+                        if pieces and len(reading.rows) % pieces == 0:
+                            break
+                    else:
+                        reading.is_over = True
+            except StoreUnavailable:
+                await asyncio.sleep(1.0)
+        return [list(row) for row in reading.rows]
 
     async def _cron(self, name: str, expression: str = "", job: Any = None, remove: bool = False, **fields: Any) -> Any:
         if remove:
@@ -273,6 +308,8 @@ class Faults:
         world.network.is_up = False
         world.network.reset_all()
         gone = world.server.lose(lost)
+        if gone and world.beside.store is not None:
+            world.beside.store.can_be_empty = False
         world.note(f"server lost {gone} writes")
         world.loop.call_later(down_us / 1e6, self._up)
 
@@ -291,6 +328,9 @@ class Faults:
     def _loading(self, for_us: int = 2_000_000) -> None:
         self._refuse("loading", for_us)
 
+    def _unready(self, word: str = "CLUSTERDOWN", for_us: int = 2_000_000) -> None:
+        self._refuse(word.lower(), for_us)
+
     def _refuse(self, what: str, for_us: int) -> None:
         server = self._world.server
         server.refusal = what
@@ -304,6 +344,20 @@ class Faults:
     def _out_of_memory(self, for_us: int = 2_000_000) -> None:
         self._world.server.limit_memory(is_full=True)
         self._world.loop.call_later(for_us / 1e6, lambda: self._world.server.limit_memory(is_full=False))
+
+    # --- beside it -------------------------------------------------------------------------------
+
+    def _unmount(self, machine: str = "", how: str = "away", for_us: int = 2_000_000) -> None:
+        store = self._world.beside.store
+        if store is not None:
+            store.away[machine] = how
+            self._world.loop.call_later(for_us / 1e6, store.away.pop, machine, None)
+
+    def _close_database(self, for_us: int = 2_000_000) -> None:
+        database = self._world.beside.database
+        if database is not None:
+            database.is_away = True
+            self._world.loop.call_later(for_us / 1e6, setattr, database, "is_away", False)
 
     # --- clocks ----------------------------------------------------------------------------------
 

@@ -5,10 +5,11 @@ Real: the supervisor (heartbeat, renewals, burials, crash recovery, ticks, relay
 the stores with their pools and channels, and the scripts on a real Valkey.
 
 Replaced: processes, signals, pipes and shared memory (`machines`), connections and the network (`network`), the clock
-of the server and the ends of keys (`server`), clocks and randomness (`reality`), threads (greenlets).
+of the server and the ends of keys (`server`), the payload store and the database of the outbox (`beside`), clocks and
+randomness (`reality`), threads (greenlets).
 
 Not there: isolated and quarantine processes, imports of users' modules, signals of terminals, logs of jobs, metrics
-endpoints, the archive, notifications, the outbox of databases, Sentinel and clusters.
+endpoints, the archive, notifications, Sentinel and clusters.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from jobfleet.fleet.aio import AsyncFleet
 from jobfleet.functions.context import JobContext
 from jobfleet.store.script import Script
 from jobfleet.store.server.target import target_of
-from tests.simulation import jobs, machines, reality
+from tests.simulation import beside, jobs, machines, reality
 from tests.simulation.loop import PROCESS, START_US, Machine, Process, SimLoop
 from tests.simulation.machines import Machines
 from tests.simulation.network import Network
@@ -89,6 +90,7 @@ class World:
         self.acknowledged: dict[str, list[Any]] = {}
         self.runs: list[_Run] = []
         self._machines: dict[str, Machine] = {}
+        self.beside = beside.Beside(plan.settings, lambda: loop.us)
         self._ids: dict[str, str] = {}
         self._clients: dict[str, Client] = {}
         self._faults = Faults(self)
@@ -253,6 +255,7 @@ class World:
         for name in sorted(network.cut):
             network.mend(name, is_reset=False)
         self.server.refusal = ""
+        self.beside.heal()
         if not self.server.has_memory:
             self.server.limit_memory(is_full=False)
         for process in list(self.loop.processes.values()):
@@ -280,7 +283,7 @@ class World:
             self._perform(Step(self.loop.us, "operator", "cron", {"name": name, "remove": True}))
 
     def _open(self) -> bool:
-        return bool(self.server.count_open())
+        return bool(self.server.count_open()) or self.beside.is_open
 
 
 def simulate(
@@ -321,9 +324,11 @@ def simulate(
             jobs.stage = world
             asyncio.set_event_loop(loop)
             try:
-                with world.machines.replaced(world.network):
+                with world.beside.replaced(), world.machines.replaced(world.network):
                     loop.run_until_complete(world.main())
                 state, ends = _state(world.server)
+                found = world.beside.found()
+                world.beside.close()
                 exchanges = world.server.exchanges
             finally:
                 _end(loop, world.server)
@@ -335,7 +340,7 @@ def simulate(
         raise AssertionError(f"seed {plan.seed}: {loop.broken[0]!r}") from loop.broken[0]
     return Outcome(
         trace, [run.made() for run in world.runs], world.acknowledged, state, us, real_seconds() - began, exchanges,
-        world.is_quiet, logs.lines, ends,
+        world.is_quiet, logs.lines, ends, found,
     )  # fmt: skip
 
 
