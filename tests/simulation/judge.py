@@ -16,7 +16,8 @@ from jobfleet.model.ids import split_id
 from tests.simulation.coverage import Coverage
 from tests.simulation.ledger import FINAL, Ledger
 from tests.simulation.plan import FAULTS, Outcome, Plan
-from tests.simulation.world import QUIET_MOST, simulate
+from tests.simulation.probe import IDLE, LEASED, UNTOLD, Probe
+from tests.simulation.world import QUIET_MOST, World, simulate
 from tests.support.chaos import judging
 from tests.support.chaos.case import Case
 from tests.support.chaos.history import Record
@@ -27,6 +28,9 @@ NAMES = {
     LATE: "late requests do nothing",
     WAITING: "what waits has a reason",
     STUCK: "the run becomes quiet",
+    LEASED: "a lease is there just as long as its run",
+    IDLE: "an idle child claims at once",
+    UNTOLD: "dependants are notified at once",
 }
 """Invariants that `scripts/chaos` does not have."""
 CHECKS: tuple[tuple[int, Callable[[Case], Iterator[str]]], ...] = (
@@ -40,6 +44,8 @@ CHECKS: tuple[tuple[int, Callable[[Case], Iterator[str]]], ...] = (
     (29, judging.counters_agree_with_trail),
 )
 """What is judged as `scripts/chaos` judges it."""
+UNDISTURBING = frozenset({"jump", "drift", "kill_child", "kill_worker", "start_worker", "stop_worker", "script_flush"})
+"""Faults after which those whom they do not hit go on at once."""
 LOSING = ("restart", "failover")
 """Faults that may lose writes, as many as their argument `lost` says."""
 EXCUSED = 6
@@ -90,6 +96,7 @@ class Watch:
 
     def __init__(self, plan: Plan, *, stops: bool = False) -> None:
         self.ledger = Ledger()
+        self.probe = Probe(self.ledger)
         self._stops = stops
         self._due = sorted((step for step in plan.steps if step.verb in FAULTS), key=lambda step: -step.at_us)
 
@@ -102,7 +109,18 @@ class Watch:
                 self.ledger.lose(int(step.args["lost"]) * EXCUSED)
             if step.verb in {"jump", "drift"}:
                 self.ledger.stamp = 0
+            if step.verb not in UNDISTURBING:
+                self.probe.disturb(now_us)
         self.ledger(now_us, script, keys, args, reply)
+        self.probe.saw(script, keys, args, reply)
+
+    def begin(self, world: World) -> None:
+        """A run begins."""
+        self.probe.begin(world)
+
+    def after(self, now_us: int) -> None:
+        """Look at the server, after an exchange."""
+        self.probe.after(now_us)
         if self._stops and self.ledger.breaches:
             raise FoundError
 
