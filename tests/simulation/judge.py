@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from jobfleet.errors import JobNotFound
 from jobfleet.model.ids import split_id
+from tests.simulation.afterwards import EXPLAINED, SHARE, Afterwards, not_gone
 from tests.simulation.coverage import Coverage
 from tests.simulation.ledger import FINAL, Ledger
 from tests.simulation.plan import FAULTS, Outcome, Plan
@@ -23,13 +24,14 @@ from tests.support.chaos.case import Case
 from tests.support.chaos.history import Record
 from tests.support.chaos.trail import Breach, Trail
 
-LATE, WAITING, STUCK = 43, 44, 46
+LEFT, LATE, WAITING, STUCK = 42, 43, 44, 46
 NAMES = {
     LATE: "late requests do nothing",
     WAITING: "what waits has a reason",
     STUCK: "the run becomes quiet",
     LEASED: "a lease is there just as long as its run",
     IDLE: "an idle child claims at once",
+    EXPLAINED: "explain says why a job waits",
     UNTOLD: "dependants are notified at once",
 }
 """Invariants that `scripts/chaos` does not have."""
@@ -97,6 +99,7 @@ class Watch:
     def __init__(self, plan: Plan, *, stops: bool = False) -> None:
         self.ledger = Ledger()
         self.probe = Probe(self.ledger)
+        self.later = Afterwards(self.ledger)
         self._stops = stops
         self._due = sorted((step for step in plan.steps if step.verb in FAULTS), key=lambda step: -step.at_us)
 
@@ -113,10 +116,19 @@ class Watch:
                 self.probe.disturb(now_us)
         self.ledger(now_us, script, keys, args, reply)
         self.probe.saw(script, keys, args, reply)
+        self.later.saw(script, args, self._world.server.us())
 
     def begin(self, world: World) -> None:
         """A run begins."""
+        self._world = world
         self.probe.begin(world)
+        self.later.begin(world)
+
+    async def afterwards(self) -> None:
+        """Let the retentions of a share of runs pass, when all is quiet."""
+        self.probe.ends()
+        if self._world.is_quiet and self._world.plan.seed % SHARE == 0:
+            await self.later.age(self._world)
 
     def after(self, now_us: int) -> None:
         """Look at the server, after an exchange."""
@@ -145,7 +157,8 @@ def run(plan: Plan, mutants: Mapping[str, str] | None = None, *, stops: bool = F
     except AssertionError as error:
         stuck = Breach(STUCK, str(error).partition("\n")[0])
         return Verdict(plan, None, watch.ledger, [*watch.ledger.breaches, stuck])
-    return Verdict(plan, outcome, watch.ledger, judged(plan, outcome, watch.ledger))
+    left = [Breach(LEFT, what) for what in not_gone(watch.later.left or {})]
+    return Verdict(plan, outcome, watch.ledger, [*judged(plan, outcome, watch.ledger), *left])
 
 
 def judged(plan: Plan, outcome: Outcome, ledger: Ledger) -> list[Breach]:

@@ -165,6 +165,10 @@ class Ledger:
         self._gates.clear()
         self.signals.clear()
 
+    def is_paused(self, tag: str) -> bool:
+        """Whether a lane is paused."""
+        return tag in self._paused
+
     def is_hindered(self, tag: str) -> bool:
         """Whether something else than a free slot decides what a lane grants."""
         return tag in self._paused or tag in self._has_limits

@@ -62,6 +62,10 @@ class Probe:
         steps = [one for step in world.plan.steps for one in (step.args, *step.args.get("jobs", ()))]
         self._gated = {one["id"] for one in steps if one.get("function") in GATED}
 
+    def ends(self) -> None:
+        """What is watched is over."""
+        self._world = None
+
     def disturb(self, at_us: int) -> None:
         """A fault has come."""
         self._disturbed_us = max(self._disturbed_us, at_us)
@@ -75,6 +79,8 @@ class Probe:
 
     def after(self, us: int) -> None:
         """Look, after an exchange."""
+        if self._world is None:
+            return
         if self._touched:
             for tag in self._touched:
                 self._look_at_leases(tag)

@@ -297,7 +297,7 @@ def simulate(
         plan: What happens.
         mutants: Scripts, or texts of scripts, that replace those of a name.
         observer: Called after each script. If it has these methods, they are called, too: `begin(world)`; `after(us)`
-            after each exchange; and `afterwards(state)`, a coroutine, when all is quiet.
+            after each exchange; and `afterwards()`, a coroutine, when all is quiet.
         quiet_for: Seconds in which nothing may be open before the end.
         quiet_most: Seconds after which the run ends though something is open.
 
@@ -328,7 +328,7 @@ def simulate(
                     loop.run_until_complete(world.main())
                     state, ends = _state(world.server)
                     if (afterwards := getattr(observer, "afterwards", None)) is not None:
-                        loop.run_until_complete(afterwards(state))
+                        loop.run_until_complete(afterwards())
                 exchanges = world.server.exchanges
             finally:
                 _end(loop, world.server)
