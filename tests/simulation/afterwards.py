@@ -23,8 +23,8 @@ JUMPS = 2
 """How often time passes: what ends may leave something with a retention of its own."""
 AGE_US = 100 * DAY_US
 """Longer than every retention."""
-TURNS = 130.0
-"""Virtual seconds between two jumps: two turns of the duty `retention`, which has one a minute."""
+TURNS = 70.0
+"""Virtual seconds between two jumps: a turn of the duty `retention`, which has one a minute."""
 SHARE = 5
 """Of so many seeds, one is run on until the retentions are over."""
 STAYS: tuple[tuple[str, str], ...] = (
