@@ -138,6 +138,11 @@ def _silent() -> Any:
     return mock.patch.object(explain, "WAITING", tuple(one for one in explain.WAITING if one is not not_due))
 
 
+def _silent_child() -> Any:
+    """A child notifies no dependants; a tick or a reaper does within a second."""
+    return mock.patch.object(Unblocker, "tell", lambda self, lane: None)
+
+
 def _of_chaos() -> Iterator[Bug]:
     """The mutants of `scripts/chaos`."""
     in_python = {"retry-renamed": (_renamed,), "wait-ignored": (_unconfirmed,)}
@@ -184,6 +189,7 @@ _OWN = (
         "trip-forever", "the record of a child's last settlement never ends",
         (Edit("settle", "chunk .. ' ' .. letters, 'PX', 600000)", "chunk .. ' ' .. letters)"),),
     ),
+    Bug("news-left", "a child leaves it to others to notify the dependants of what it has ended", (), (_silent_child,)),
     Bug("explain-silent", "`explain` has no reason for a job that is due later", (), (_silent,)),
     Bug(
         "wake-forgotten", "a job that is enqueued wakes no child, which a tick mends within a second",

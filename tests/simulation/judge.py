@@ -17,7 +17,7 @@ from tests.simulation.afterwards import EXPLAINED, SHARE, Afterwards, not_gone
 from tests.simulation.coverage import Coverage
 from tests.simulation.ledger import FINAL, Ledger
 from tests.simulation.plan import FAULTS, Outcome, Plan
-from tests.simulation.probe import IDLE, LEASED, UNTOLD, Probe
+from tests.simulation.probe import IDLE, LATE_NEWS, LEASED, Probe
 from tests.simulation.world import QUIET_MOST, World, simulate
 from tests.support.chaos import judging
 from tests.support.chaos.case import Case
@@ -32,7 +32,7 @@ NAMES = {
     LEASED: "a lease is there just as long as its run",
     IDLE: "an idle child claims at once",
     EXPLAINED: "explain says why a job waits",
-    UNTOLD: "dependants are notified at once",
+    LATE_NEWS: "dependants are notified at once",
 }
 """Invariants that `scripts/chaos` does not have."""
 CHECKS: tuple[tuple[int, Callable[[Case], Iterator[str]]], ...] = (

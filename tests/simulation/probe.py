@@ -15,7 +15,7 @@ from tests.simulation.ledger import FINAL, Known, Ledger, number, tag_of, text
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-LEASED, IDLE, UNTOLD = 47, 48, 49
+LEASED, IDLE, LATE_NEWS = 47, 48, 49
 LOOK_EVERY_US = 20_000
 """Virtual µs between two looks at what waits."""
 CALM_US = 10_000_000
@@ -24,10 +24,10 @@ TELL_US = 100_000
 """Within this time the process that ended a job notifies the dependants: a stand-in looks on for `relay.WATCHED_FOR`
 (0.05 s) and takes a record that stays for a sign that nobody does, and one round trip more may be on its way."""
 CLAIM_US = 250_000
-"""Within this time an idle child claims a job that was enqueued: the marker ends its wait at once. A tick, every
+"""Within this time an idle child takes a job that was enqueued: the marker ends its wait at once. A tick, every
 second, would set a lost marker again."""
 DUE_US = 1_500_000
-"""Within this time an idle child claims a job that has become due: a child waits only up to the next due time that it
+"""Within this time an idle child takes a job that has become due: a child waits only up to the next due time that it
 knows, and for jobs that came later there is the tick, every second."""
 GATED = ("limited", "broken")
 """Functions whose jobs also wait for a named limit or a circuit breaker."""
@@ -49,7 +49,7 @@ class Probe:
         self._ledger = ledger
         self._world: World | None = None
         self._touched: dict[str, None] = {}
-        self._untold: dict[str, dict[str, int]] = {}
+        self._pending: dict[str, dict[str, int]] = {}
         self._idle: dict[str, int] = {}
         self._looked_us = self._disturbed_us = self._died_us = 0
         self._before = (0, 0)
@@ -75,7 +75,7 @@ class Probe:
         if script in WRITERS and any(text(key).endswith((":lease", ":runs")) for key in keys):
             self._touched[tag_of(text(keys[0]))] = None
         if script == "settle" and isinstance(reply, list) and text(reply[0]) == "settled" and number(reply[2]):
-            self._untold.setdefault(text(args[0]), {})
+            self._pending.setdefault(text(args[0]), {})
 
     def after(self, us: int) -> None:
         """Look, after an exchange."""
@@ -89,8 +89,8 @@ class Probe:
             self._looked_us = us
             self._look_at_disturbances(us)
             self._look_at_idle(us)
-        if self._untold:
-            self._look_at_untold(us)
+        if self._pending:
+            self._look_at_pending(us)
 
     # Leases
 
@@ -127,7 +127,11 @@ class Probe:
         """Note whether anything disturbs the fleet now, or has since the last look."""
         assert self._world is not None
         network, server, loop = self._world.network, self._world.server, self._world.loop
-        before, self._before = self._before, (sum(one.count for one in network.armed), len(loop.processes))
+        everyone = loop.processes.values()
+        before, self._before = (
+            self._before,
+            (sum(one.count for one in network.armed), sum(not one.is_dead for one in everyone)),
+        )
         if before[1] != self._before[1]:
             self._died_us = us
         if (
@@ -139,11 +143,11 @@ class Probe:
                 or server.refusal
                 or not server.has_memory
                 or network.has_stuck()
-                or any(one.is_frozen for one in loop.processes.values())
+                or any(one.is_frozen and not one.is_dead for one in everyone)
             )
             or not server.has_memory
             or network.has_stuck()
-            or any(one.is_frozen for one in loop.processes.values())
+            or any(one.is_frozen and not one.is_dead for one in everyone)
         ):
             self._disturbed_us = us
 
@@ -153,21 +157,21 @@ class Probe:
         self.looks += is_calm
         return is_calm
 
-    def _look_at_untold(self, us: int) -> None:
+    def _look_at_pending(self, us: int) -> None:
         """Endings whose dependants are not notified."""
         assert self._world is not None
-        for tag, seen in list(self._untold.items()):
+        for tag, seen in list(self._pending.items()):
             (rows,) = self._world.server.ask([("XRANGE", tag + "outbox", "-", "+", "COUNT", 100)])
             ended = [text(fields[1]) for _, fields in rows]
             begun = {name: seen.get(name, us) for name in ended if self._has_ended_by_a_child(name)}
             if not begun:
-                del self._untold[tag]
+                del self._pending[tag]
                 continue
-            self._untold[tag] = begun
+            self._pending[tag] = begun
             for name, since in begun.items():
                 if us - since > TELL_US and self._is_calm(since):
                     waited = (us - since) / 1e6
-                    self._breach(UNTOLD, f"the dependants of {name} were not notified for {waited:.2f} s")
+                    self._breach(LATE_NEWS, f"the dependants of {name} were not notified for {waited:.2f} s")
                     begun[name] = us + 10**15
 
     def _look_at_idle(self, us: int) -> None:
