@@ -140,7 +140,7 @@ def _silent() -> Any:
 
 def _silent_child() -> Any:
     """A child notifies no dependants; a tick or a reaper does within a second."""
-    return mock.patch.object(Unblocker, "tell", lambda self, lane: None)
+    return mock.patch.object(Unblocker, "tell", return_value=None)
 
 
 def _of_chaos() -> Iterator[Bug]:
