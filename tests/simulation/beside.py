@@ -25,7 +25,7 @@ from tests.support.chaos.trail import Breach
 STORE = {"payload_store": "file:///sim/payloads", "payload_threshold": 1024, "payload_grace": 40.0}
 OUTBOX = {"outbox_url": "sqlite:////sim/outbox.db", "outbox_poll": 1.0}
 """Settings of plans that have a payload store, or an outbox."""
-STREAMS, PAYLOADS, RETENTION, OUTBOXES = 38, 41, 42, 47
+STREAMS, PAYLOADS, RETENTION, OUTBOXES = 38, 41, 42, 51
 NAMES = {OUTBOXES: "a committed row is one job, and one that was rolled back is none"}
 """Invariants that `scripts/chaos` does not have."""
 SWEPT_WITHIN = 40.0 + 2 * 60.0 + 40.0 / 4 + 30.0

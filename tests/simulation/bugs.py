@@ -12,6 +12,8 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 from unittest import mock
 
+from jobfleet.operations.explain import explain
+from jobfleet.operations.explain.waiting import not_due
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.services.duties.unblocker import Unblocker
 from jobfleet.store.keys import Lane
@@ -131,6 +133,16 @@ def _forgetful() -> Any:
     return stack
 
 
+def _silent() -> Any:
+    """`explain` does not look at the time at which a job is due."""
+    return mock.patch.object(explain, "WAITING", tuple(one for one in explain.WAITING if one is not not_due))
+
+
+def _silent_child() -> Any:
+    """A child notifies no dependants; a tick or a reaper does within a second."""
+    return mock.patch.object(Unblocker, "tell", return_value=None)
+
+
 def _of_chaos() -> Iterator[Bug]:
     """The mutants of `scripts/chaos`."""
     in_python = {"retry-renamed": (_renamed,), "wait-ignored": (_unconfirmed,)}
@@ -172,6 +184,19 @@ _OWN = (
     Bug(
         "sequence-overtakes", "a job of a sequence starts though its head waits for its retry",
         (Edit("", "local n, is_head = #added, not state.has_head", "local n, is_head = #added, true"),),
+    ),
+    Bug(
+        "trip-forever", "the record of a child's last settlement never ends",
+        (Edit("settle", "chunk .. ' ' .. letters, 'PX', 600000)", "chunk .. ' ' .. letters)"),),
+    ),
+    Bug("news-left", "a child leaves it to others to notify the dependants of what it has ended", (), (_silent_child,)),
+    Bug("explain-silent", "`explain` has no reason for a job that is due later", (), (_silent,)),
+    Bug(
+        "wake-forgotten", "a job that is enqueued wakes no child, which a tick mends within a second",
+        (
+            Edit("enqueue_plain", "  redis.call('ZADD', KEYS[2], 0, 'w')\n", ""),
+            Edit("enqueue", "if due_now and not conf[1] then redis.call('ZADD', KEYS[5], 0, 'w') end", ""),
+        ),
     ),
     Bug(
         "signal-twice", "a second signal of a name replaces the first one",

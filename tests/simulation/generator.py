@@ -18,6 +18,8 @@ from tests.simulation.plan import FAULTS, Plan, Step
 SECOND = 1_000_000
 FAULT_EVERY = 10.0
 """Virtual seconds per fault."""
+CALM = 0.1
+"""The share of plans without faults: in them all that waits is judged."""
 MACHINES = frozenset({"kill_child", "kill_worker", "freeze", "thaw", "start_worker", "stop_worker"})
 NETWORK = frozenset({"partition", "mend", "drop_reply", "drop_request", "late_request", "kill_at", "delay"})
 WORDS = (
@@ -76,7 +78,7 @@ class Generator:
             "urgent": (self.urgent, "queued"), "growing": (self.growing, "completed"), "lock": (self.lock, "running"),
             "edit": (self.edit, "scheduled"), "move": (self.move, "scheduled"), "cron": (self.cron, "completed"),
             "replay": (self.replay, "failed"), "shares": (self.shares, "queued"), "broken": (self.broken, "retrying"),
-            "blocking": (self.blocking, "running"), "stream": (self.stream, "running"),
+            "blocking": (self.blocking, "running"), "comb": (self.comb, "blocked"), "stream": (self.stream, "running"),
             "large": (self.large, "running"), "outbox": (self.outbox, "queued"),
         }  # fmt: skip
 
@@ -87,7 +89,8 @@ class Generator:
         self.add(0, "operator", "limit", {"name": "api", "concurrency": self.dice.choice((1, 2, 3))})
         for _ in range(self.dice.choice((2, 4, 8, 16, 24))):
             self._scenes[drawn(self.dice, weights)][0](self.dice.randrange(self.length))
-        for _ in range(max(1, round(self.length / SECOND / FAULT_EVERY))):
+        is_calm = self.dice.random() < CALM
+        for _ in range(0 if is_calm else max(1, round(self.length / SECOND / FAULT_EVERY))):
             self._fault()
         settings = {name: self.dice.choice(values) for name, values in SETTINGS.items()} | self.settings
         steps = tuple(sorted(self.steps, key=lambda step: step.at_us))
@@ -165,6 +168,14 @@ class Generator:
             jobs[0]["acts"].append(["fail_for_good"])
             for one in jobs[1:]:
                 one["otherwise"] = self.dice.choice(("cancel", "run"))
+        self.add(at, self.producer(), "flow", {"name": f"f{len(self.jobs)}", "jobs": jobs})
+
+    def comb(self, at: int) -> None:
+        """Pairs of jobs, one after the other; the first ones end within the time of a few exchanges."""
+        jobs: list[dict[str, Any]] = []
+        for number in range(self.dice.randrange(4, 12)):
+            jobs.append({"id": self.name(), "acts": [["sleep", 0.3 + self.dice.randrange(5) / 1000]]})
+            jobs.append({"id": self.name(), "acts": [self.work(0.2)], "after": [2 * number]})
         self.add(at, self.producer(), "flow", {"name": f"f{len(self.jobs)}", "jobs": jobs})
 
     def growing(self, at: int) -> None:

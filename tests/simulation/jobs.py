@@ -216,7 +216,7 @@ work = _named("work")
 limited = _named("limited", limits=["api"])
 broken = _named("broken", breaker=Breaker(0.5, window=60, cooldown=10, minimum=3))
 elsewhere = _named("elsewhere", queue="other")
-grouped = _named("grouped", concurrency=2, group="all")
+grouped = _named("grouped", concurrency=2, group="all", queue="other")
 few = _named("few", concurrency=1, queue="few")
 
 

@@ -14,21 +14,27 @@ from typing import Any, NamedTuple
 from jobfleet.errors import JobNotFound
 from jobfleet.model.ids import split_id
 from tests.simulation import beside
+from tests.simulation.afterwards import EXPLAINED, SHARE, Afterwards, not_gone
 from tests.simulation.coverage import Coverage
 from tests.simulation.ledger import FINAL, Ledger
 from tests.simulation.plan import FAULTS, Outcome, Plan
-from tests.simulation.world import QUIET_MOST, simulate
+from tests.simulation.probe import IDLE, LATE_NEWS, LEASED, Probe
+from tests.simulation.world import QUIET_MOST, World, simulate
 from tests.support.chaos import judging
 from tests.support.chaos.case import Case
 from tests.support.chaos.history import Record
 from tests.support.chaos.trail import Breach, Trail
 
-LATE, WAITING, STUCK = 43, 44, 46
+LEFT, LATE, WAITING, STUCK = 42, 43, 44, 46
 NAMES = {
     LATE: "late requests do nothing",
     WAITING: "what waits has a reason",
     STUCK: "the run becomes quiet",
     **beside.NAMES,
+    LEASED: "a lease is there just as long as its run",
+    IDLE: "an idle child claims at once",
+    EXPLAINED: "explain says why a job waits",
+    LATE_NEWS: "dependants are notified at once",
 }
 """Invariants that `scripts/chaos` does not have."""
 CHECKS: tuple[tuple[int, Callable[[Case], Iterator[str]]], ...] = (
@@ -42,10 +48,12 @@ CHECKS: tuple[tuple[int, Callable[[Case], Iterator[str]]], ...] = (
     (29, judging.counters_agree_with_trail),
 )
 """What is judged as `scripts/chaos` judges it."""
+UNDISTURBING = frozenset({"jump", "drift", "kill_child", "kill_worker", "start_worker", "stop_worker", "script_flush"})
+"""Faults after which those whom they do not hit go on at once."""
 LOSING = ("restart", "failover")
 """Faults that may lose writes, as many as their argument `lost` says."""
 EXCUSED = 6
-"""So many times the writes that a fault has lost, in scripts, are excused: one exchange may have several scripts."""
+"""So many times the writes that a fault has lost, in scripts that write, are excused: one exchange may have several."""
 OPEN = ("lease", "runs", "tries", "meta", "unique", "expiry", "grouped", "ring", "gdue", "held")
 """Keys of a lane that are empty when nothing is open. Locks may be kept for a time."""
 _TAG = re.compile(r"^\{[^{}:]+:([^{}:]+):(\d+)\}:(.*)$", re.DOTALL)
@@ -92,6 +100,8 @@ class Watch:
 
     def __init__(self, plan: Plan, *, stops: bool = False) -> None:
         self.ledger = Ledger()
+        self.probe = Probe(self.ledger)
+        self.later = Afterwards(self.ledger)
         self._stops = stops
         self._due = sorted((step for step in plan.steps if step.verb in FAULTS), key=lambda step: -step.at_us)
 
@@ -104,7 +114,27 @@ class Watch:
                 self.ledger.lose(int(step.args["lost"]) * EXCUSED)
             if step.verb in {"jump", "drift"}:
                 self.ledger.stamp = 0
+            if step.verb not in UNDISTURBING:
+                self.probe.disturb(now_us)
         self.ledger(now_us, script, keys, args, reply)
+        self.probe.saw(script, keys, args, reply)
+        self.later.saw(script, args, self._world.server.us())
+
+    def begin(self, world: World) -> None:
+        """A run begins."""
+        self._world = world
+        self.probe.begin(world)
+        self.later.begin(world)
+
+    async def afterwards(self) -> None:
+        """Let the retentions of a share of runs pass, when all is quiet."""
+        self.probe.ends()
+        if self._world.is_quiet and self._world.plan.seed % SHARE == 0:
+            await self.later.age(self._world)
+
+    def after(self, now_us: int) -> None:
+        """Look at the server, after an exchange."""
+        self.probe.after(now_us)
         if self._stops and self.ledger.breaches:
             raise FoundError
 
@@ -129,7 +159,8 @@ def run(plan: Plan, mutants: Mapping[str, str] | None = None, *, stops: bool = F
     except AssertionError as error:
         stuck = Breach(STUCK, str(error).partition("\n")[0])
         return Verdict(plan, None, watch.ledger, [*watch.ledger.breaches, stuck])
-    return Verdict(plan, outcome, watch.ledger, judged(plan, outcome, watch.ledger))
+    left = [Breach(LEFT, what) for what in not_gone(watch.later.left or {})]
+    return Verdict(plan, outcome, watch.ledger, [*judged(plan, outcome, watch.ledger), *left])
 
 
 def judged(plan: Plan, outcome: Outcome, ledger: Ledger) -> list[Breach]:

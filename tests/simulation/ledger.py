@@ -56,8 +56,9 @@ class Known:
         deadline: Of the lease.
         highest: The highest token ever granted for it.
         grants: How often it was granted.
-        step: The last exchange that changed it.
+        written: How many scripts had written when it last changed.
         may_be_lost: Whether a fault may have lost all that is known of it.
+        by: Who has ended it: ``child``, or ``other``.
     """
 
     id: str
@@ -76,8 +77,9 @@ class Known:
     deadline: int = 0
     highest: int = 0
     grants: int = 0
-    step: int = 0
+    written: int = 0
     may_be_lost: bool = False
+    by: str = ""
 
 
 @dataclass
@@ -105,6 +107,7 @@ class Ledger:
     stamp: int = 0
     forgotten: set[str] = field(default_factory=set)
     signals: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _writes: int = 0
     _paused: set[str] = field(default_factory=set)
     _has_limits: set[str] = field(default_factory=set)
     _caps: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -120,6 +123,7 @@ class Ledger:
     def __call__(self, now_us: int, script: str, keys: Sequence[Any], args: Sequence[Any], reply: Any) -> None:
         """Take an exchange into account."""
         self.step += 1
+        self._writes += script not in READERS
         if not isinstance(reply, list) or not reply:
             self.coverage.scripts[script, type(reply).__name__] += 1
             return
@@ -127,24 +131,23 @@ class Ledger:
         self.coverage.scripts[script, word] += 1
         if (at := LETTERED.get(word)) is not None and len(reply) > at:
             self.coverage.letters.update((script, letter) for letter in set(text(reply[at])))
-        if script in DEADLINES and word != "too-late" and len(args) > 0 and not self._is_known(script, keys):
+        was_repeated = word != "too-late" and self._was_repeated(script, keys)
+        if script in DEADLINES and word != "too-late" and len(args) > 0 and not was_repeated:
             self._late(script, args)
-        if word in STAMPED and len(reply) > 2:
+        if word in STAMPED and len(reply) > 2 and not was_repeated:
             self.stamp = number(reply[1])
         follow = getattr(self, f"_on_{script}", None)
-        if follow is None or word == "too-late" or self._was_repeated(script, keys):
+        if follow is None or word == "too-late" or was_repeated:
             return
         follow([text(key) for key in keys], args, reply, word)
 
-    def _is_known(self, script: str, keys: Sequence[Any]) -> bool:
-        """Whether a script has run before that only repeats its first reply then, also after its deadline."""
-        return script in ONCE and text(keys[-1]) in self._once
-
     def _was_repeated(self, script: str, keys: Sequence[Any]) -> bool:
         """Whether a script that repeats its first reply has run before."""
-        was = self._is_known(script, keys)
-        if script in ONCE:
-            self._once.add(text(keys[-1]))
+        if script not in ONCE:
+            return False
+        key = text(keys[-1])
+        was = key in self._once
+        self._once.add(key)
         return was
 
     def _late(self, script: str, args: Sequence[Any]) -> None:
@@ -152,17 +155,25 @@ class Ledger:
         deadline = number(args[-1])
         if self.stamp and self.stamp > deadline:
             late = (self.stamp - deadline) / 1e6
-            self._breach(43, f"a request of {script} was executed {late:.1f} s after its deadline")
+            self.breach(43, f"a request of {script} was executed {late:.1f} s after its deadline")
 
-    def lose(self, steps: int) -> None:
-        """Note that a fault may have lost the last scripts: what is known of jobs is uncertain from now on."""
+    def lose(self, writes: int) -> None:
+        """Note that a fault may have lost the last scripts that wrote: what is known of jobs is uncertain from now on."""
         self.lost_at = self.step
         for job in self.jobs.values():
             job.is_sure = False
-            job.may_be_lost |= job.step > self.step - steps
+            job.may_be_lost |= job.written > self._writes - writes
         self._paused.clear()
         self._gates.clear()
         self.signals.clear()
+
+    def is_paused(self, tag: str) -> bool:
+        """Whether a lane is paused."""
+        return tag in self._paused
+
+    def is_hindered(self, tag: str) -> bool:
+        """Whether something else than a free slot decides what a lane grants."""
+        return tag in self._paused or tag in self._has_limits
 
     def states(self) -> list[str]:
         """The states of all jobs, as coverage names them."""
@@ -237,13 +248,13 @@ class Ledger:
         fields = dict(line.partition(" ")[::2] for line in meta.split("\n"))
         old = self.jobs.get(job_id)
         if old is not None and old.is_sure and old.state not in FINAL:
-            self._breach(11, f"{job_id} was enqueued again while it was {old.state}")
+            self.breach(11, f"{job_id} was enqueued again while it was {old.state}")
         job = Known(job_id, tag, state, band, due, fields.get("g", ""), fields.get("o", ""))
         job.highest = old.highest if old else 0
         if "o" in fields:
             self._places[job.group] += 1
             job.place = self._places[job.group]
-        job.step = self.step
+        job.written = self._writes
         self.jobs[job_id] = job
         self._happened("enqueued", job)
         self.coverage.events["-", state] += 1
@@ -265,9 +276,9 @@ class Ledger:
             return
         self._claims[tag, child] = (nonce, dict(zip(ids, tokens, strict=True)))
         if (tag, child) in self._buried:
-            self._breach(13, f"{child} was buried, and is granted {len(ids)} jobs")
+            self.breach(13, f"{child} was buried, and is granted {len(ids)} jobs")
         if tag in self._paused:
-            self._breach(18, f"{len(ids)} jobs of the paused lane {tag} were granted")
+            self.breach(18, f"{len(ids)} jobs of the paused lane {tag} were granted")
         for n, job_id in enumerate(ids):
             job = self.jobs.get(job_id) or self._met(job_id, tag)
             self._granted(job, tokens[n], child, now, now + number(args[3]), due_of_score(int(float(dues[n]))))
@@ -285,35 +296,35 @@ class Ledger:
             owned = was.get(job_id, 0) if job and job.token == was.get(job_id) else 0
             if job and job.is_sure and granted.get(job_id, 0) != owned:
                 answer = f"is granted under {granted[job_id]}" if job_id in granted else "is not granted again"
-                self._breach(10, f"claim {nonce} of {child} was executed twice: {job_id} {answer}")
+                self.breach(10, f"claim {nonce} of {child} was executed twice: {job_id} {answer}")
         return True
 
     def _on_tick(self, keys: list[str], args: Sequence[Any], reply: list[Any], word: str) -> None:
         for row in reply[4]:
             job = self.jobs.get(text(row[0]))
             if job and job.is_sure and not text(row[2]):
-                self._breach(3, f"{job.id} has a lease, but no owner, and was {job.state}")
+                self.breach(3, f"{job.id} has a lease, but no owner, and was {job.state}")
 
     def _granted(self, job: Known, token: int, child: str, now: int, deadline: int, due: int) -> None:
         name = job.id
         if job.is_sure:
             if job.state in FINAL:
-                self._breach(8, f"{name} was granted under {token} after it had {ended(job.state)}")
+                self.breach(8, f"{name} was granted under {token} after it had {ended(job.state)}")
             elif job.state == "blocked":
-                self._breach(20, f"{name} was granted while it was blocked")
+                self.breach(20, f"{name} was granted while it was blocked")
             elif job.token:
-                self._breach(6, f"{name} was granted under {token} while {job.token} owned it")
+                self.breach(6, f"{name} was granted under {token} while {job.token} owned it")
         if due > now:
-            self._breach(16, f"{name} was granted {(due - now) / 1e6:.1f} s before it was due")
+            self.breach(16, f"{name} was granted {(due - now) / 1e6:.1f} s before it was due")
         if token <= job.highest:
-            self._breach(4, f"{name} was granted under {token}, after {job.highest}")
+            self.breach(4, f"{name} was granted under {token}, after {job.highest}")
         if self._owners.setdefault((job.lane, token), name) != name:
-            self._breach(5, f"{token} was granted to {self._owners[job.lane, token]} and to {name}")
+            self.breach(5, f"{token} was granted to {self._owners[job.lane, token]} and to {name}")
         if job.place is not None and job.is_sure:
             for other in self.jobs.values():
                 is_earlier = other.group == job.group and other.place is not None and other.place < job.place
                 if is_earlier and other.is_sure and other.state not in FINAL:
-                    self._breach(39, f"{name} overtook {other.id} of its sequence, which was {other.state}")
+                    self.breach(39, f"{name} overtook {other.id} of its sequence, which was {other.state}")
         self._move(job, "running")
         job.token, job.child, job.deadline, job.highest = token, child, deadline, max(token, job.highest)
         job.is_sure, job.is_cancelling, job.grants = True, False, job.grants + 1
@@ -324,12 +335,12 @@ class Ledger:
         for job in self.jobs.values() if not has_order and tag not in self._has_limits else ():
             is_due = job.lane == tag and job.state in {"queued", "retrying", "scheduled"} and job.due <= now
             if is_due and job.is_sure and not job.group and job.band is not None and job.band < lowest:
-                self._breach(17, f"{job.id} of band {job.band} waited while a job of band {lowest} was granted")
+                self.breach(17, f"{job.id} of band {job.band} waited while a job of band {lowest} was granted")
         for group in groups:
             most = self._caps.get((tag, group), self._caps.get((tag, "*")))
             running = sum(one.group == group and one.token != 0 and one.is_sure for one in self.jobs.values())
             if most is not None and running > most:
-                self._breach(22, f"{running} jobs of the group {group} run, {most} may")
+                self.breach(22, f"{running} jobs of the group {group} run, {most} may")
 
     def _on_renew(self, keys: list[str], args: Sequence[Any], reply: list[Any], word: str) -> None:
         now, lease = number(reply[1]), number(args[0])
@@ -342,7 +353,7 @@ class Ledger:
                 self.coverage.letters["renew", "l"] += 1
             elif job.token != token:
                 owner = job.token or f"nobody ({job.state})"
-                self._breach(12, f"the lease of {job_id} was renewed for {token}, its owner was {owner}")
+                self.breach(12, f"the lease of {job_id} was renewed for {token}, its owner was {owner}")
             else:
                 job.deadline = now + lease
                 self._happened("renewed", job, at=now)
@@ -383,14 +394,14 @@ class Ledger:
         state = "cancelled" if letter == "c" else ENDS[verb]
         if job.is_sure and guard in {"token", "expired"}:
             if job.state in FINAL:
-                self._breach(8, f"{job_id} had {ended(job.state)}, and is {state} once more under {token}")
+                self.breach(8, f"{job_id} had {ended(job.state)}, and is {state} once more under {token}")
             elif job.token != token:
-                self._breach(7, f"{job_id} is {state} under {token}, its owner was {job.token or 'nobody'}")
+                self.breach(7, f"{job_id} is {state} under {token}, its owner was {job.token or 'nobody'}")
             elif guard == "expired" and job.deadline > now:
                 early = (job.deadline - now) / 1e6
-                self._breach(13, f"the run {token} of {job_id} was reaped {early:.1f} s before its lease had ended")
+                self.breach(13, f"the run {token} of {job_id} was reaped {early:.1f} s before its lease had ended")
             elif not child and guard == "token" and (job.lane, job.child) not in self._buried:
-                self._breach(13, f"the run {token} of {job_id} was ended by another while its child lived")
+                self.breach(13, f"the run {token} of {job_id} was ended by another while its child lived")
         by = "child" if child else "other"
         if verb == "expire" and job.has_begun:
             state = "queued"
@@ -413,7 +424,7 @@ class Ledger:
             return
         self._move(job, state)
         self._happened("ended", job, at=at, token=token, by=by, status=state)
-        job.token, job.child, job.is_sure = 0, "", True
+        job.token, job.child, job.is_sure, job.by = 0, "", True, by
 
     # Operators
 
@@ -424,7 +435,7 @@ class Ledger:
                 continue
             if letter == "c":
                 if job.is_sure and job.state not in WAITING:
-                    self._breach(19, f"{job_id} was cancelled as a waiting job, and was {job.state}")
+                    self.breach(19, f"{job_id} was cancelled as a waiting job, and was {job.state}")
                 self._end(job_id, "cancelled", 0)
             elif letter == "r":
                 job.is_cancelling = True
@@ -459,7 +470,7 @@ class Ledger:
         if text(reply[2]) == "s" and job:
             self.signals[job.id, text(args[2])] += 1
             if self.signals[job.id, text(args[2])] > 1:
-                self._breach(37, f"a second signal {text(args[2])!r} was accepted for {job.id}")
+                self.breach(37, f"a second signal {text(args[2])!r} was accepted for {job.id}")
             if job.state == "sleeping":
                 job.due = 0
             job.has_begun = True
@@ -516,7 +527,7 @@ class Ledger:
             at += 3 + 2 * demands
         for gate in gates:
             if gate in self._most and len(self._gates[gate]) > self._most[gate]:
-                self._breach(40, f"{len(self._gates[gate])} runs are inside the limit {gate}, {self._most[gate]} may")
+                self.breach(40, f"{len(self._gates[gate])} runs are inside the limit {gate}, {self._most[gate]} may")
 
     def _on_leave_gates(self, keys: list[str], args: Sequence[Any], reply: list[Any], word: str) -> None:
         count = number(args[3])
@@ -531,25 +542,27 @@ class Ledger:
     def _met(self, job_id: str, tag: str) -> Known:
         """A job that nobody was seen to enqueue."""
         if self.lost_at is None:
-            self._breach(2, f"{job_id} was granted, and nobody had enqueued it")
+            self.breach(2, f"{job_id} was granted, and nobody had enqueued it")
         self.jobs[job_id] = Known(job_id, tag, "queued", is_sure=False)
         return self.jobs[job_id]
 
     def _move(self, job: Known, state: str) -> None:
         self.coverage.events["cancelling" if job.is_cancelling else job.state, state] += 1
-        job.state, job.step = state, self.step
+        job.state, job.written = state, self._writes
 
     def _happened(
         self, event: str, job: Known, *, at: int = 0, token: int | None = None, by: str = "", status: str = ""
     ) -> None:
         self.events.append(Happened(self.step, at, event, job.id, job.token if token is None else token, by, status))
 
-    def _breach(self, invariant: int, what: str) -> None:
+    def breach(self, invariant: int, what: str) -> None:
+        """Note a violation."""
         self.breaches.append(Breach(invariant, f"exchange {self.step}: {what}"))
 
 
 ONCE = frozenset(name for name in names() if load(name).is_once)
 """Scripts that store their reply under the id of the call, their last key, and repeat it."""
+READERS = frozenset(name for name in names() if load(name).read_only)
 DEADLINES = frozenset(name for name in names() if load(name).has_deadline)
 """Scripts that do nothing after a deadline, which is their last argument."""
 STAMPED = frozenset({

@@ -368,6 +368,14 @@ class Network:
 
     # --- faults ----------------------------------------------------------------------------------
 
+    def has_stuck(self) -> bool:
+        """Whether a client uses a connection on which nothing passes."""
+        return any(one.is_stuck and one.is_open and not one.process.is_dead for one in self._connections)
+
+    def blocked(self) -> list[tuple[str, ...]]:
+        """The keys for which each pop that blocks now waits."""
+        return list(self._blocked.values())
+
     def reset_all(self) -> None:
         """End all connections, as a server does that ends."""
         for connection in list(self._connections):

@@ -374,6 +374,12 @@ class Server:
             if script and script != UNKNOWN:
                 count = int(command[2])
                 self._observer(at, script, command[3 : 3 + count], command[3 + count :], reply)
+        if (after := getattr(self._observer, "after", None)) is not None:
+            after(at)
+
+    def ask(self, commands: Sequence[Command]) -> list[Any]:
+        """Read as an observer does, who takes no part in the run."""
+        return self._raw(commands)
 
     def _begun(self, us: int) -> Command:
         """What tells the scripts the time, and deletes what has ended, if anything has."""

@@ -299,7 +299,8 @@ def simulate(
     Args:
         plan: What happens.
         mutants: Scripts, or texts of scripts, that replace those of a name.
-        observer: Called after each script.
+        observer: Called after each script. If it has these methods, they are called, too: `begin(world)`; `after(us)`
+            after each exchange; and `afterwards()`, a coroutine, when all is quiet.
         quiet_for: Seconds in which nothing may be open before the end.
         quiet_most: Seconds after which the run ends though something is open.
 
@@ -322,13 +323,17 @@ def simulate(
             world.server.every(COLLECTED_EVERY, gc.collect)
             world.network.server = world.server
             jobs.stage = world
+            if (begin := getattr(observer, "begin", None)) is not None:
+                begin(world)
             asyncio.set_event_loop(loop)
             try:
                 with world.beside.replaced(), world.machines.replaced(world.network):
                     loop.run_until_complete(world.main())
-                state, ends = _state(world.server)
-                found = world.beside.found()
-                world.beside.close()
+                    state, ends = _state(world.server)
+                    found = world.beside.found()
+                    if (afterwards := getattr(observer, "afterwards", None)) is not None:
+                        loop.run_until_complete(afterwards())
+                    world.beside.close()
                 exchanges = world.server.exchanges
             finally:
                 _end(loop, world.server)
