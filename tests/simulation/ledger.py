@@ -158,7 +158,7 @@ class Ledger:
             self.breach(43, f"a request of {script} was executed {late:.1f} s after its deadline")
 
     def lose(self, writes: int) -> None:
-        """Note that a fault may have lost the last scripts that wrote: what is known of jobs is uncertain from now on."""
+        """Note that a fault may have lost the last writes: what is known of jobs is uncertain from now on."""
         self.lost_at = self.step
         for job in self.jobs.values():
             job.is_sure = False
