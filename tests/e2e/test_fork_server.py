@@ -6,13 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support import fork_server
-from tests.support.fleet import LONG, ROOT, Program, Programs, parent_of
+from tests.support.fleet import LONG, Program, Programs, parent_of
 from tests.support.server import state_of
 from tests.support.waiting import wait_until
 
@@ -81,7 +81,7 @@ def test_a_forked_command_has_the_folder_the_variables_and_the_pipes_it_is_given
     command = [sys.executable, "-m", "jobfleet", "init", "--help"]
     environment = {**os.environ, "COLUMNS": "60"}
 
-    def said(start: type[subprocess.Popen[bytes]]) -> tuple[int, tuple[bytes, bytes]]:
+    def said(start: Callable[..., subprocess.Popen[bytes]]) -> tuple[int, tuple[bytes, bytes]]:
         process = start(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         return process.wait(), process.communicate()
 

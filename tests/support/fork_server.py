@@ -1,9 +1,9 @@
 """A process that has the package loaded, and forks programs of it that a process of the tests starts.
 
 A fresh interpreter loads some 700 modules before a worker or its child begins, which takes a third of a second of
-processor time. `install` lets `subprocess.Popen` fork instead. The kernel makes the fork a child of the process that asks
-(CLONE_PARENT), so that its id, exit code, signals and resource usage are as those of an executed program. A worker that
-was forked has a fork server of its own, which was forked before the worker began, for its children and its reaper.
+processor time. `install` lets `subprocess.Popen` fork instead. The kernel makes the fork a child of the process that
+asks (CLONE_PARENT), so that its id, exit code, signals and resource usage are as those of an executed program. A worker
+that was forked has a fork server of its own, which was forked before the worker began, for its children and its reaper.
 
 What follows from an interpreter's start cannot be seen in a fork. A test about this has the mark `fresh`.
 """
@@ -27,6 +27,7 @@ import threading
 import time
 from collections.abc import Mapping
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -97,7 +98,7 @@ class Warm(subprocess.Popen[Any]):
         request = Request(
             words=[os.fspath(word) for word in given["args"][2:]],
             environment=dict(os.environ if given["env"] is None else given["env"]),
-            folder=os.fspath(given["cwd"] or os.getcwd()),
+            folder=os.fspath(given["cwd"] or Path.cwd()),
             files=[0, 1, 2, *given["pass_fds"]],
             blocked=[*signal.pthread_sigmask(signal.SIG_BLOCK, ())],
             ignored=[number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN],
@@ -114,9 +115,8 @@ class Warm(subprocess.Popen[Any]):
             return False
         self.pid = pid
         self._child_created = True
-        self._close_pipe_fds(
-            *(given[end] for end in ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite"))
-        )  # type: ignore[attr-defined]  # private
+        pipes = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
+        self._close_pipe_fds(*(given[end] for end in pipes))  # type: ignore[attr-defined]  # private
         return True
 
 
@@ -254,7 +254,7 @@ def _become(request: Request, files: list[int]) -> None:
     for target, place in moved.items():
         os.dup2(place, target)
     kept = [-1, *sorted(request.files), os.sysconf("SC_OPEN_MAX")]
-    for low, high in zip(kept, kept[1:], strict=False):
+    for low, high in pairwise(kept):
         if low + 1 < high:
             os.closerange(low + 1, high)
     os.chdir(request.folder)
