@@ -27,18 +27,23 @@ import threading
 import time
 from collections.abc import Mapping
 from functools import cache
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[2]
+IN_TERMINAL = "tests.cli.terminal"
+"""The module that runs a command in a terminal."""
 PROGRAMS = {
+    IN_TERMINAL,
     "jobfleet",
     "jobfleet.services.main",
     "jobfleet.worker.child.main",
     "jobfleet.worker.executors.isolated.main",
 }
 """The modules that are forked."""
+SUPERVISOR = "jobfleet.worker.supervisor.main"
 NAME = "fork-server"
 """The name of the process, as the kernel shows it."""
 MOST = 1 << 20
@@ -261,7 +266,7 @@ def _become(request: Request, files: list[int]) -> None:
     os.environ.clear()
     os.environ.update(request.environment)
     time.tzset()
-    sys.stdout.reconfigure(line_buffering=os.isatty(1))  # type: ignore[union-attr]  # it is a file of texts
+    _open_streams()
     if OF_EACH in os.environ:
         faulthandler.enable()
     else:
@@ -273,6 +278,17 @@ def _become(request: Request, files: list[int]) -> None:
     sys.argv = [str(ROOT / request.words[0].replace(".", "/")) + ".py", *request.words[1:]]
     sys.orig_argv = [sys.executable, "-m", *request.words]  # a worker that restarts executes this
     sys.path[0] = request.folder
+
+
+def _open_streams() -> None:
+    """Open the standard streams as an interpreter does: a terminal's differs from a file's."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        old = getattr(sys, name)
+        new = open(  # noqa: SIM115 - it stays open until the end
+            number, "w" if number else "r", 1 if number == 2 else -1, old.encoding, old.errors, closefd=False
+        )  # fmt: skip
+        setattr(sys, name, new)
+        setattr(sys, f"__{name}__", new)
 
 
 def _show(words: list[str]) -> None:
@@ -291,13 +307,8 @@ def _call_itself(name: str) -> None:
 
 def _load() -> None:
     """Load what the programs need."""
-    import jobfleet.cli.commands.run
-    import jobfleet.cli.main
-    import jobfleet.services.main
-    import jobfleet.worker.child.main
-    import jobfleet.worker.executors.isolated.main
-    import jobfleet.worker.supervisor.main  # noqa: F401 - all are there when a program begins
-
+    for module in (*PROGRAMS - {"jobfleet"}, "jobfleet.cli.main", "jobfleet.cli.commands.run", SUPERVISOR):
+        import_module(module)
     gc.freeze()
 
 
