@@ -21,7 +21,7 @@ from jobfleet.functions import default_fleet
 from jobfleet.functions.registry import Registry
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.server.target import target
-from tests.support import dispositions, order, tools, topologies, users
+from tests.support import dispositions, fork_server, order, tools, topologies, users
 from tests.support.fleet import Programs
 from tests.support.server import RedisServer
 
@@ -48,6 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(tools.Tools(config))
     topologies.choose(config.getoption("--on"))
     dispositions.hand_on_defaults()
+    fork_server.install()
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -65,9 +66,10 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-def pytest_runtest_setup() -> None:
+def pytest_runtest_setup(item: pytest.Item) -> None:
     """No worker has offered settings in this process: those of an earlier test would be taken for a worker's."""
     default_fleet._offered = None
+    fork_server.use(is_on=item.get_closest_marker("fresh") is None)
 
 
 def pytest_sessionfinish() -> None:

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.cli.hand import ROOT
+from tests.support import fork_server
 
 PATIENCE_S = 30.0
 
@@ -57,7 +58,13 @@ class Terminal:
         self.text = ""
         self._is_closed = False
         self.process = subprocess.Popen(
-            [sys.executable, "-c", "\n".join([_OWN, _SHELL if has_shell else "", before, _MAIN]), *args],
+            [
+                sys.executable,
+                "-m",
+                fork_server.IN_TERMINAL,
+                "\n".join([_OWN, _SHELL if has_shell else "", before, _MAIN]),
+                *args,
+            ],
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
@@ -177,3 +184,6 @@ _MAIN = """
 from jobfleet.cli.main import main
 main()
 """
+
+if __name__ == "__main__":
+    exec(sys.argv.pop(1), {"__name__": "__main__"})

@@ -20,6 +20,8 @@ from tests.cli.hand import ROOT, Cli, Hand, Shell
 from tests.support import users
 from tests.support.server import free_port
 
+pytestmark = pytest.mark.fresh  # the process of the command, as users start it
+
 LEAVES = ["enqueue x", "status a.0.b", "wait a.0.b", "watch a.0.b", "cancel a.0.b", "jobs", "queues ls",
           "queues pause q", "queues resume q", "queues purge q", "workers ls", "events tail", "dead ls",
           "dead show a.0.b", "dead replay a.0.b",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.fleet import LONG, ROOT, Program, Programs
-from tests.support.fork_server import Forked
+from tests.support import fork_server
+from tests.support.fleet import LONG, Program, Programs, parent_of
 from tests.support.server import state_of
 from tests.support.waiting import wait_until
 
@@ -26,17 +28,36 @@ def both(redis_url: str, tmp_path: Path) -> Iterator[tuple[Programs, Programs]]:
         programs.close()
 
 
-def facts(program: Program) -> list[object]:
-    """What the kernel knows of a program."""
-    root = Path(f"/proc/{program.pid}")
+def is_forked(pid: int) -> bool:
+    """Whether its command line has the bytes that the fork server keeps free for it."""
+    return len(Path(f"/proc/{pid}/cmdline").read_bytes()) >= fork_server.PADDING
+
+
+def facts(pid: int, worker: Program) -> list[object]:
+    """What the kernel knows of a process of a worker."""
+    root = Path(f"/proc/{pid}")
+    lines = (line.split(":\t") for line in (root / "status").read_text().splitlines())
+    status = {name: value for name, value in lines if name in {"SigBlk", "SigIgn", "SigCgt", "Umask", "CapEff"}}
     files = [(root / "fd" / str(number)).readlink() for number in (0, 1, 2)]
-    return [(root / "cwd").readlink(), os.getsid(program.pid) == program.pid, files[0], files[1] == files[2]]
+    place = [(root / "cwd").readlink(), (root / "exe").readlink(), files[0], files[1] == files[2] == worker.log]
+    words = [word for word in (root / "cmdline").read_bytes().split(b"\0") if word and not word.isdigit()]
+    own = os.getsid(pid) == worker.pid, os.getpgid(pid) == worker.pid
+    return [status, place, own, words, (root / "comm").read_text()]
 
 
-def test_a_forked_program_has_a_session_files_and_an_end_of_its_own(both: tuple[Programs, Programs]) -> None:
+def test_a_forked_worker_and_its_child_look_to_the_kernel_as_executed_ones(both: tuple[Programs, Programs]) -> None:
+    forked, fresh = workers = [programs.ready() for programs in both]
+    (first,), (second,) = (worker.await_children(1) for worker in workers)
+
+    assert [is_forked(pid) for pid in (forked.pid, first, fresh.pid, second)] == [True, True, False, False]
+    assert facts(forked.pid, forked) == facts(fresh.pid, fresh)
+    assert facts(first, forked) == facts(second, fresh)
+    assert [parent_of(pid) for pid in (forked.pid, first)] == [os.getpid(), forked.pid]
+    assert sorted(forked.family()) == sorted([forked.pid, first])
+
+
+def test_a_forked_program_ends_as_an_executed_one(both: tuple[Programs, Programs]) -> None:
     forked, fresh = (programs.ready() for programs in both)
-    assert [type(one._process) is Forked for one in (forked, fresh)] == [True, False]
-    assert facts(forked) == facts(fresh) == [ROOT, True, Path(os.devnull), True]
 
     forked.send(signal.SIGKILL)
     fresh.send(signal.SIGTERM)
@@ -44,7 +65,8 @@ def test_a_forked_program_has_a_session_files_and_an_end_of_its_own(both: tuple[
     wait_until(lambda: state_of(forked.pid) == "Z", timeout=LONG, why="it is kept until somebody asks")
     forked.send(signal.SIGTERM)  # to one that has ended; nothing happens
     assert (forked.exit_code(), fresh.exit_code()) == (-signal.SIGKILL, 0)
-    wait_until(lambda: state_of(forked.pid) == "", timeout=LONG, why="then it is gone")
+    wait_until(lambda: forked._session() == [], timeout=LONG, why="its fork server has ended, too")
+    assert state_of(forked.pid) == ""
 
 
 def test_a_forked_program_says_the_same(both: tuple[Programs, Programs]) -> None:
@@ -53,3 +75,14 @@ def test_a_forked_program_says_the_same(both: tuple[Programs, Programs]) -> None
     assert [one.exit_code() for one in refused] == [2, 2]
     assert refused[0].said == refused[1].said
     assert "nowhere" in refused[0].said
+
+
+def test_a_forked_command_has_the_folder_the_variables_and_the_pipes_it_is_given(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "jobfleet", "init", "--help"]
+    environment = {**os.environ, "COLUMNS": "60"}
+
+    def said(start: Callable[..., subprocess.Popen[bytes]]) -> tuple[int, tuple[bytes, bytes]]:
+        process = start(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        return process.wait(), process.communicate()
+
+    assert said(subprocess.Popen) == said(fork_server.EXECUTED)

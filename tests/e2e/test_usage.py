@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from jobfleet import Fleet, Job
 from jobfleet.operations.workers.info import WorkerInfo
 from tests.support.fleet import LONG, Programs
 from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.fresh  # an executed child has memory of its own
 
 MIB = 1024**2
 APP = """

@@ -10,23 +10,19 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import redis
 
 from jobfleet import Fleet, JobResult
-from tests.support import topologies
-from tests.support.fork_server import Forked, ForkServer
+from tests.support import fork_server, topologies
 from tests.support.server import is_running, state_of
 from tests.support.users import UrlOf, role_of_command
 from tests.support.waiting import wait_until
 from tests.support.whole import info_of_each
 
 ROOT = Path(__file__).parents[2]
-FORKED = {"worker", "reaper"}
-"""The commands that the fork server has loaded."""
 
 APPS = ROOT / "tests" / "e2e" / "apps"
 LONG = 60.0
@@ -80,12 +76,6 @@ class History:
         return self.runners(job_id)
 
 
-@cache
-def fork_server() -> ForkServer:
-    """The fork server of this process of tests."""
-    return ForkServer()
-
-
 class Program:
     """A `python -m jobfleet` process.
 
@@ -110,15 +100,11 @@ class Program:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("JOBFLEET_")}
         kept |= {topologies.SERVER: os.environ[topologies.SERVER]} if topologies.SERVER in os.environ else {}
         environment = {**kept, **environment}
-        is_fresh = is_fresh or root != ROOT or arguments[0] not in FORKED or not fork_server().can_start(environment)
+        start = fork_server.EXECUTED if is_fresh else subprocess.Popen
         with log.open("ab") as out:
-            self._process: Forked | subprocess.Popen[bytes] = (
-                subprocess.Popen(
-                    [sys.executable, "-m", "jobfleet", *arguments], cwd=root, env=environment,
-                    stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
-                )
-                if is_fresh
-                else fork_server().start(arguments, environment, out.fileno())
+            self._process = start(
+                [sys.executable, "-m", "jobfleet", *arguments], cwd=root, env=environment,
+                stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
             )  # fmt: skip
         self.pid = self._process.pid
 
@@ -149,7 +135,10 @@ class Program:
         return self._process.poll() is not None
 
     def family(self) -> list[int]:
-        """The living processes of its session, it included."""
+        """The living processes of its session, it included, without its fork server."""
+        return [pid for pid in self._session() if fork_server.NAME not in _name_of(pid)]
+
+    def _session(self) -> list[int]:
         found = (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit())
         return [pid for pid in found if _session_of(pid) == self.pid]
 
@@ -177,8 +166,8 @@ class Program:
 
     def close(self) -> None:
         """Kill whatever is left of its session; what is started meanwhile, too."""
-        while family := self.family():
-            for pid in family:
+        while session := self._session():
+            for pid in session:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         self._process.kill()
@@ -311,6 +300,13 @@ def _stat_of(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ["X", "0", "0", "0"]
+
+
+def _name_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text()
+    except OSError:
+        return ""
 
 
 def _command_of(pid: int) -> str:

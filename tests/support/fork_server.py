@@ -1,193 +1,345 @@
-"""A process that has the package loaded, and forks a worker or a reaper of it on request.
+"""A process that has the package loaded, and forks programs of it that a process of the tests starts.
 
-A fresh interpreter loads some 500 modules before a worker begins, which takes a fifth of a second of processor time.
-Tests that are about this beginning start fresh interpreters: see `Programs`. The children of a worker always are.
+A fresh interpreter loads some 700 modules before a worker or its child begins, which takes a third of a second of
+processor time. `install` lets `subprocess.Popen` fork instead. The kernel makes the fork a child of the process that
+asks (CLONE_PARENT), so that its id, exit code, signals and resource usage are as those of an executed program. A worker
+that was forked has a fork server of its own, which was forked before the worker began, for its children and its reaper.
+
+What follows from an interpreter's start cannot be seen in a fork. A test about this has the mark `fresh`.
 """
 
 from __future__ import annotations
 
 import atexit
+import ctypes
 import faulthandler
 import gc
+import inspect
 import json
 import os
+import platform
 import runpy
-import select
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[2]
+IN_TERMINAL = "tests.cli.terminal"
+"""The module that runs a command in a terminal."""
+PROGRAMS = {
+    IN_TERMINAL,
+    "jobfleet",
+    "jobfleet.services.main",
+    "jobfleet.worker.child.main",
+    "jobfleet.worker.executors.isolated.main",
+}
+"""The modules that are forked."""
+SUPERVISOR = "jobfleet.worker.supervisor.main"
+NAME = "fork-server"
+"""The name of the process, as the kernel shows it."""
 MOST = 1 << 20
 """Bytes of a request."""
+FILES = 64
+"""Descriptors of a request."""
+PADDING = 1 << 10
+"""Bytes for the command line of a forked program."""
 
 OF_EACH = "PYTHONFAULTHANDLER"
 """The variable of the interpreter that a forked program may set for itself."""
-
-READ_AT_START = ("PYTHON", "LD_", "MALLOC_")
+READ_AT_START = ("PYTHON", "LD_", "MALLOC_", "LC_", "LANG")
 """Beginnings of the names of variables that an interpreter, or what loads it, reads when it starts."""
 
+EXECUTED = subprocess.Popen
+"""What `subprocess.Popen` is without a fork server."""
+SYS_CLONE = {"x86_64": 56, "aarch64": 220}
+CLONE_PARENT, CLONE_CHILD_SETTID, CLONE_CHILD_CLEARTID = 0x8000, 0x1000000, 0x200000
+PR_SET_NAME, PR_GET_TID_ADDRESS = 15, 40
 
-class Forked:
-    """A program that was forked, with what tests use of `subprocess.Popen`.
 
-    Args:
-        pid: Its process, the leader of a session.
-        ending: Tells its exit code when it has ended.
+class Request(NamedTuple):
+    """What a forked program is to be.
+
+    Attributes:
+        words: Its command line, from the name of the module on.
+        environment: All its variables.
+        folder: Its working directory.
+        files: The numbers of its descriptors, in the order in which they are sent.
+        blocked: The signals that it begins with blocked.
+        ignored: The signals that it begins with ignored.
+        has_session: Whether it leads a session.
+        group: The process group that it joins, 0 for one of its own, -1 for none.
     """
 
-    def __init__(self, pid: int, ending: socket.socket) -> None:
+    words: list[str]
+    environment: dict[str, str]
+    folder: str
+    files: list[int]
+    blocked: list[int]
+    ignored: list[int]
+    has_session: bool
+    group: int
+
+
+class Warm(subprocess.Popen[Any]):
+    """A program that is forked where this cannot be told from its execution."""
+
+    def _execute_child(self, args: Any, *others: Any) -> None:
+        given = inspect.signature(EXECUTED._execute_child).bind(self, args, *others).arguments  # type: ignore[attr-defined]  # private
+        if not (server() and _can_be_forked(given) and self._fork(given)):
+            super()._execute_child(args, *others)  # type: ignore[misc]  # private
+
+    def _fork(self, given: Mapping[str, Any]) -> bool:
+        ends = ("p2cread", "c2pwrite", "errwrite")
+        sources = [number if given[end] == -1 else given[end] for number, end in enumerate(ends)]
+        request = Request(
+            words=[os.fspath(word) for word in given["args"][2:]],
+            environment=dict(os.environ if given["env"] is None else given["env"]),
+            folder=os.fspath(given["cwd"] or Path.cwd()),
+            files=[0, 1, 2, *given["pass_fds"]],
+            blocked=[*signal.pthread_sigmask(signal.SIG_BLOCK, ())],
+            ignored=[number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN],
+            has_session=given["start_new_session"],
+            group=given.get("process_group", -1),
+        )
+        link = server()
+        assert link is not None
+        try:
+            with _Server.lock:
+                socket.send_fds(link, [json.dumps(request).encode()], [*sources, *given["pass_fds"]])
+                pid = int(link.recv(16))
+        except (OSError, ValueError):  # the server has gone
+            return False
         self.pid = pid
-        self._ending = ending
-        self._code: int | None = None
-
-    def poll(self) -> int | None:
-        """Its exit code, or the negative number of the signal that ended it; None while it runs."""
-        with suppress(subprocess.TimeoutExpired):
-            self.wait(0)
-        return self._code
-
-    def wait(self, timeout: float | None = None) -> int:
-        """Wait for its end.
-
-        Raises:
-            TimeoutExpired: It has not ended within so many seconds.
-        """
-        if self._code is None:
-            if not select.select([self._ending], [], [], timeout)[0]:
-                raise subprocess.TimeoutExpired(f"the forked program {self.pid}", timeout or 0)
-            self._code = int(self._ending.recv(16))
-            self._ending.close()
-        return self._code
-
-    def kill(self) -> None:
-        """Kill it if it runs."""
-        if self.poll() is None:
-            os.kill(self.pid, signal.SIGKILL)
+        self._child_created = True
+        pipes = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
+        self._close_pipe_fds(*(given[end] for end in pipes))  # type: ignore[attr-defined]  # private
+        return True
 
 
-class ForkServer:
-    """Starts the process that forks, and asks it."""
+class _Server:
+    """The fork server of this process.
 
-    def __init__(self) -> None:
-        self._control, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        for end in (self._control, other):
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MOST)
-        command = [sys.executable, "-m", "tests.support.fork_server", str(other.fileno())]
+    Attributes:
+        link: Where it is asked; None before the first request.
+        lock: Held from a request to its answer.
+        owner: The process that asks; a fork of it does not.
+        process: What was executed as the server.
+    """
+
+    link: socket.socket | None = None
+    lock = threading.Lock()
+    owner = 0
+    process: subprocess.Popen[bytes] | None = None
+
+
+def install() -> None:
+    """Let `subprocess.Popen` fork programs of the package, where the system can."""
+    if sys.platform == "linux" and platform.machine() in SYS_CLONE:
+        subprocess.Popen = Warm  # type: ignore[misc]
+        atexit.register(_close)
+        _started_with()
+        use(is_on=True)
+
+
+def use(*, is_on: bool) -> None:
+    """Fork programs from now on, or execute them."""
+    _Server.owner = os.getpid() if is_on and subprocess.Popen is Warm else 0
+
+
+def server() -> socket.socket | None:
+    """The link to the fork server, which is started with the first request; None if programs are executed."""
+    if _Server.owner != os.getpid():
+        return None
+    if _Server.link is None:
+        ours, theirs = _pair()
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        self._process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, pass_fds=[other.fileno()], start_new_session=True,
+        command = [sys.executable, "-m", "tests.support.fork_server", str(theirs.fileno()), " " * PADDING]
+        _Server.process = EXECUTED(
+            command, cwd=ROOT, env=environment, pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         )  # fmt: skip
-        other.close()
-        self._variables = _read_at_start(environment)
-        atexit.register(self.close)
+        theirs.close()
+        _Server.link = ours
+    return _Server.link
 
-    def close(self) -> None:
-        """End the process; programs that it has forked go on."""
-        self._control.close()
-        self._process.wait()
 
-    def can_start(self, environment: Mapping[str, str]) -> bool:
-        """Whether a program with these variables would be as if it had an interpreter of its own."""
-        return _read_at_start(environment) == self._variables
+def _close() -> None:
+    """End the fork server; programs that it has forked go on."""
+    if _Server.link is not None and _Server.owner == os.getpid() and _Server.process is not None:
+        _Server.link.close()
+        _Server.process.wait()
 
-    def start(self, arguments: Sequence[str], environment: Mapping[str, str], out: int) -> Forked:
-        """Fork `jobfleet ARGUMENT…`.
 
-        Args:
-            arguments: Of the command line.
-            environment: All its variables.
-            out: The file of its output.
-        """
-        ending, told = socket.socketpair()
-        request = json.dumps({"arguments": list(arguments), "environment": dict(environment)}).encode()
-        socket.send_fds(self._control, [request], [out, told.fileno()])
-        told.close()
-        return Forked(int(self._control.recv(16)), ending)
+def _pair() -> tuple[socket.socket, socket.socket]:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in (ours, theirs):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MOST)
+    return ours, theirs
+
+
+def _can_be_forked(given: Mapping[str, Any]) -> bool:
+    """Whether a forked program would be as if it had an interpreter of its own."""
+    command, environment = given["args"], os.environ if given["env"] is None else given["env"]
+    if isinstance(command, (str, bytes, os.PathLike)) or [*command[:2]] != [sys.executable, "-m"]:
+        return False
+    if len(command) < 3 or command[2] not in PROGRAMS or not given["close_fds"] or not given["restore_signals"]:
+        return False
+    if given["preexec_fn"] is not None or given["shell"] or given["executable"] not in {None, sys.executable}:
+        return False
+    if any(given.get(name) not in {None, -1} for name in ("gid", "uid", "gids")) or given["umask"] >= 0:
+        return False
+    folder = Path(given["cwd"] or Path.cwd())
+    if not folder.is_dir() or (folder != ROOT and (folder / "jobfleet").exists()):
+        return False
+    ours = _read_at_start({"PYTHONPATH": str(ROOT), **environment})
+    return ours == _read_at_start({**_started_with(), "PYTHONPATH": str(ROOT)})
+
+
+@cache
+def _started_with() -> dict[str, str]:
+    return _read_at_start(os.environ)
 
 
 def _read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name.startswith(READ_AT_START) and name != OF_EACH}
 
 
-def _serve(control: socket.socket) -> list[str]:
-    """Fork until nobody asks any more; return, in a forked program, the arguments of its command line.
-
-    A program that has ended stays, as one of `subprocess` does, until its test has learned its exit code.
-    """
-    woken, wakes = socket.socketpair()
-    wakes.setblocking(False)
-    signal.set_wakeup_fd(wakes.fileno())
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    running: dict[int, socket.socket] = {}
-    ended: dict[socket.socket, int] = {}
+def _serve(control: socket.socket) -> Request:
+    """Fork until nobody asks any more; return, in a forked program, what it is to be."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are for the programs
     while True:
-        ready, _, _ = select.select([control, woken, *ended], [], [])
-        if woken in ready:
-            woken.recv(4096)
-        for told in ended.keys() & set(ready):  # the other end is closed
-            os.waitpid(ended.pop(told), 0)
-            told.close()
-        for pid in list(running):
-            if found := os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-                told = running.pop(pid)
-                ended[told] = pid
-                with suppress(OSError):  # its test may have gone
-                    told.send(b"%d" % (found.si_status if found.si_code == os.CLD_EXITED else -found.si_status))
-        if control not in ready:
-            continue
-        request, files, _, _ = socket.recv_fds(control, MOST, 2)
-        if not request:
+        text, files, _, _ = socket.recv_fds(control, MOST, FILES)
+        if not text:
             os._exit(0)
-        out, told_file = files
-        pid = os.fork()
-        if pid == 0:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for one in (control, woken, wakes, *running.values(), *ended):
-                one.close()
-            os.close(told_file)
-            return _become(json.loads(request), out)
-        os.close(out)
-        running[pid] = socket.socket(fileno=told_file)
+        request = Request(*json.loads(text))
+        if (pid := _fork_for_parent()) == 0:
+            os.close(control.detach())
+            _become(request, files)
+            return request
+        for number in files:
+            os.close(number)
         control.send(b"%d" % pid)
 
 
-def _become(request: dict[str, object], out: int) -> list[str]:
-    os.setsid()
+def _fork_for_parent() -> int:
+    """Fork a child of this process's parent, otherwise as `os.fork` does."""
+    python, libc = ctypes.pythonapi, ctypes.PyDLL(None)
+    address = ctypes.c_void_p()
+    libc.prctl(PR_GET_TID_ADDRESS, ctypes.byref(address))
+    flags = CLONE_PARENT | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID
+    call = [ctypes.c_long(one) for one in (SYS_CLONE[platform.machine()], flags | signal.SIGCHLD, 0, 0)]
+    python.PyOS_BeforeFork()
+    pid = int(libc.syscall(*call, address, address))  # one machine has it here, the other one there
+    if pid:
+        python.PyOS_AfterFork_Parent()
+        assert pid > 0, "The system does not fork for a parent"
+    else:
+        python.PyOS_AfterFork_Child()
+    return pid
+
+
+def _become(request: Request, files: list[int]) -> None:
+    if request.has_session:
+        os.setsid()
+    if request.group >= 0:
+        os.setpgid(0, request.group)
+    beyond = max([*request.files, *files]) + 1
+    moved = {target: beyond + number for number, target in enumerate(request.files)}
+    for source, place in zip(files, moved.values(), strict=True):
+        os.dup2(source, place, inheritable=False)
+    for target, place in moved.items():
+        os.dup2(place, target)
+    kept = [-1, *sorted(request.files), os.sysconf("SC_OPEN_MAX")]
+    for low, high in pairwise(kept):
+        if low + 1 < high:
+            os.closerange(low + 1, high)
+    os.chdir(request.folder)
     os.environ.clear()
-    os.environ.update(request["environment"])  # type: ignore[call-overload]  # it is a mapping of texts
+    os.environ.update(request.environment)
     time.tzset()
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    for source, target in ((nothing, 0), (out, 1), (out, 2)):
-        os.dup2(source, target)
-    os.close(nothing)
-    os.close(out)
+    _open_streams()
     if OF_EACH in os.environ:
         faulthandler.enable()
-    arguments = request["arguments"]
-    assert isinstance(arguments, list)
-    return arguments
+    else:
+        faulthandler.disable()
+    for number in request.ignored:
+        if number not in {signal.SIGKILL, signal.SIGSTOP}:
+            signal.signal(number, signal.SIG_IGN)
+    _show([sys.executable, "-m", *request.words])
+    sys.argv = [str(ROOT / request.words[0].replace(".", "/")) + ".py", *request.words[1:]]
+    sys.orig_argv = [sys.executable, "-m", *request.words]  # a worker that restarts executes this
+    sys.path[0] = request.folder
+
+
+def _open_streams() -> None:
+    """Open the standard streams as an interpreter does: a terminal's differs from a file's."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        old = getattr(sys, name)
+        new = open(  # noqa: SIM115 - it stays open until the end
+            number, "w" if number else "r", 1 if number == 2 else -1, old.encoding, old.errors, closefd=False
+        )  # fmt: skip
+        setattr(sys, name, new)
+        setattr(sys, f"__{name}__", new)
+
+
+def _show(words: list[str]) -> None:
+    """Let the kernel show a command line and the interpreter's name."""
+    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    begin, end = int(fields[45]), int(fields[46])
+    text = b"".join(os.fsencode(word) + b"\0" for word in words)[: end - begin - 1]
+    ctypes.memset(begin, 0, end - begin)
+    ctypes.memmove(begin, text, len(text))
+    _call_itself(Path(sys.executable).name)
+
+
+def _call_itself(name: str) -> None:
+    ctypes.CDLL(None).prctl(PR_SET_NAME, name.encode(), 0, 0, 0)
+
+
+def _load() -> None:
+    """Load what the programs need."""
+    for module in (*PROGRAMS - {"jobfleet"}, "jobfleet.cli.main", "jobfleet.cli.commands.run", SUPERVISOR):
+        import_module(module)
+    gc.freeze()
 
 
 def main() -> None:
-    """Load what workers and reapers need, serve, and run in each forked process what was asked for."""
-    import jobfleet.cli.commands.run
-    import jobfleet.cli.main
-    import jobfleet.services.main
-    import jobfleet.worker.supervisor.main  # noqa: F401 - all four are there when a program begins
-
-    gc.freeze()
-    arguments = _serve(socket.socket(fileno=int(sys.argv[1])))
-    sys.argv = ["jobfleet", *arguments]
-    sys.orig_argv = [sys.executable, "-m", "jobfleet", *arguments]  # a worker that restarts executes this
-    runpy.run_module("jobfleet", run_name="__main__", alter_sys=True)
+    """Serve, and run in each forked process what was asked for."""
+    _load()
+    control = socket.socket(fileno=int(sys.argv[1]))
+    while True:
+        _call_itself(NAME)
+        request = _serve(control)
+        if request.words[:2] != ["jobfleet", "worker"]:
+            break
+        ours, theirs = _pair()
+        if os.fork():
+            theirs.close()
+            _Server.link = ours
+            install()
+            break
+        ours.close()
+        control = theirs
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for number in (0, 1, 2):
+            os.dup2(nothing, number)
+        os.close(nothing)
+        _show([sys.executable, "-m", "tests.support.fork_server"])
+    signal.pthread_sigmask(signal.SIG_SETMASK, request.blocked)
+    if request.words[0] != "jobfleet":  # it is loaded once more, as the main module
+        package, _, module = request.words[0].rpartition(".")
+        del sys.modules[request.words[0]]
+        delattr(sys.modules[package], module)
+    runpy.run_module(request.words[0], run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":
