@@ -8,6 +8,7 @@ its data, and the worker publishes its functions and queues again at once.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import socket
@@ -75,6 +76,7 @@ class Heartbeat:
         self._unrestored: dict[str, tuple[int, int]] = {}
         self._times_published = 0
         self._times_confirmed = NEVER
+        self._sending = asyncio.Lock()  # an older account that arrives after a newer one would look like lost data
         self.workers = 1
         """The number of workers in the fleet."""
         self.queues: Mapping[str, tuple[int, int]] = {}
@@ -119,37 +121,38 @@ class Heartbeat:
             processes: The children; of a worker inside a program, the program itself.
             more: ``state_by``, ``leaving``, ``hung``, ``obeyed``, ``undecorated``; see `WorkerInfo`.
         """
-        account = {
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "cpus": self._cpus,
-            "started": self._started,
-            "joined": self._joined,
-            "version": VERSION,
-            "label": self._label,
-            "clock": wall_us(),
-            "queues": list(queues),
-            "slots": slots,
-            "running": running,
-            "children": children,
-            "state": state,
-            **({"payloads": self._probe.look()} if self._probe else {}),
-            "chaos": self._chaos,
-            **self._loads(list(processes)),
-            **more,
-        }
-        expected = self._times_confirmed  # read before the call, because another beat may get its reply meanwhile
-        present = await self._send(account, queues)
-        if _times_published(present.before) < expected:
-            self._unpublished = {**self._functions, **self._unpublished}
-            self._unrestored = {queue: self.queues[queue] for queue in queues if queue in self.queues}
-            log.warning(
-                "worker.forgotten Redis has lost its data: publishing %d functions and %d queues again",
-                len(self._unpublished),
-                len(self._unrestored),
-            )
+        async with self._sending:
+            account = {
+                "host": socket.gethostname(),
+                "pid": os.getpid(),
+                "cpus": self._cpus,
+                "started": self._started,
+                "joined": self._joined,
+                "version": VERSION,
+                "label": self._label,
+                "clock": wall_us(),
+                "queues": list(queues),
+                "slots": slots,
+                "running": running,
+                "children": children,
+                "state": state,
+                **({"payloads": self._probe.look()} if self._probe else {}),
+                "chaos": self._chaos,
+                **self._loads(list(processes)),
+                **more,
+            }
+            expected = self._times_confirmed
             present = await self._send(account, queues)
-            self._on_forgotten()
+            if _times_published(present.before) < expected:
+                self._unpublished = {**self._functions, **self._unpublished}
+                self._unrestored = {queue: self.queues[queue] for queue in queues if queue in self.queues}
+                log.warning(
+                    "worker.forgotten Redis has lost its data: publishing %d functions and %d queues again",
+                    len(self._unpublished),
+                    len(self._unrestored),
+                )
+                present = await self._send(account, queues)
+                self._on_forgotten()
         self._joined = self._joined or present.now
         self.workers = present.workers
         self.queues = present.queues
