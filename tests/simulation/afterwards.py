@@ -29,7 +29,9 @@ SHARE = 5
 """Of so many seeds, one is run on until the retentions are over."""
 STAYS: tuple[tuple[str, str], ...] = (
     (r"\{sim\}:(queues|functions|gates|gate:limit:.*)", "a queue, a function, a limit that somebody has defined"),
-    (r"\{sim\}:(audit|dead-groups|flows)", "a list of bounded length: `audit_max`, the last 1,000"),
+    (r"\{sim\}:payload-store", "which payload store is the fleet's"),
+    (r"\{sim\}:(audit|dead-groups|flows|rescues)", "a list of bounded length: `audit_max`, the last 1,000"),
+    (r"\{sim\}:workers", "workers that have died, until the next one beats"),
     (r".*:(lane|totals|conf|filing)", "a few fields per lane: its clock and tokens, counts, settings, a mark"),
     (r".*:(done|dlq|outbox)", "a stream without entries, whose last number must not be given again"),
 )
@@ -124,7 +126,9 @@ def right_codes(job: Known, now: int, *, is_paused: bool) -> set[str]:
         return PERMITTED[job.state]
     if job.due > now:
         return LATER.get(job.state, LATER["scheduled"] | ANY)
-    return {"paused"} | HELD if is_paused and not job.group else ANY - ({"paused"} if not is_paused else set())
+    if is_paused and not job.group:
+        return {"paused"} | HELD
+    return (ANY if is_paused else ANY - {"paused"}) | ({"sequence"} if job.place is not None else set())
 
 
 def not_gone(left: Mapping[str, Any]) -> Iterator[str]:
