@@ -8,9 +8,9 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from jobfleet.errors import InvalidJob
-from jobfleet.model import Job, new_suffix
+from jobfleet.model.ids import new_suffix
 from jobfleet.model.options.checks import LABEL_LENGTH_MAX
-from jobfleet.model.spec import OTHERWISE, check_job
+from jobfleet.model.spec import OTHERWISE, Job, check_job
 
 JOBS_MOST = 20_000
 PARENTS_MOST = 10_000

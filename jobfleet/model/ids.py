@@ -12,14 +12,12 @@ import random
 import re
 import threading
 import time
-from functools import lru_cache
 from typing import NamedTuple
 
 from jobfleet.errors import InvalidJob, JobNotFound
 from jobfleet.names import LANE_RULE, QUEUE_RULE, SUFFIX_RULE
 
 ID_RULE = re.compile(rf"({QUEUE_RULE.pattern})\.({LANE_RULE.pattern})\.({SUFFIX_RULE.pattern})")
-NAME_RULE = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 PART_LEAST = 4
 """Least length of a part of an id that commands complete."""
 PARENT_MARK_BYTES = 5
@@ -27,7 +25,6 @@ ID_BYTES = 112  # the longest id that the lease board holds; 32 + 64 and a lane 
 
 _FORMS = f"ids look like mail.0.0192f0c1…; commands also take its last {PART_LEAST} or more characters."
 _COUNTER_BITS = 26
-_function_name = lru_cache(maxsize=1024)(NAME_RULE.fullmatch)  # all jobs of a function have the same name
 _UUID7_RULE = re.compile(r"[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}")
 
 
@@ -104,19 +101,3 @@ def split_id(job_id: str) -> Place:
         raise JobNotFound(job_id, f"{job_id!r} is not a job id; {_FORMS}")
     queue, lane, suffix = match.groups()
     return Place(queue, int(lane), suffix)
-
-
-def check_queue(name: object, *, field: str = "queue") -> str:
-    """Return a queue's name; raise `InvalidJob` if it is not valid."""
-    if isinstance(name, str) and QUEUE_RULE.fullmatch(name):
-        return name
-    length = len(str(name))
-    excess = f"; it has {length}" if length > 32 else ""
-    raise InvalidJob(f"{field} is {name!r}; use 1 to 32 letters, digits, '_' or '-'{excess}.", field=field)
-
-
-def check_function_name(name: object, *, field: str = "function") -> str:
-    """Return a function's name; raise `InvalidJob` if it is not valid."""
-    if isinstance(name, str) and _function_name(name):
-        return name
-    raise InvalidJob(f"{field} is {name!r}; use 1 to 128 letters, digits, '_', '.', ':' or '-'.", field=field)

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, get_args
 
 from jobfleet.errors import InvalidJob
-from jobfleet.model.ids import ID_RULE, check_function_name, new_suffix
+from jobfleet.model.ids import ID_RULE, new_suffix
 from jobfleet.model.option_types import (
     OPTIONS,
     Callback,
@@ -28,7 +28,7 @@ from jobfleet.model.option_types import (
 )
 from jobfleet.model.options.checks import CHECKS, LABEL_LENGTH_MAX, check_args, check_kwargs, check_rivals, meant
 from jobfleet.model.status import Priority
-from jobfleet.names import SUFFIX_RULE
+from jobfleet.names import SUFFIX_RULE, check_function_name
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar  # type checkers know it without a package; it gives the parameter a default

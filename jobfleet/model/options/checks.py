@@ -9,13 +9,13 @@ from typing import Any, Protocol
 
 from jobfleet.durations import delays, seconds, seconds_or_text
 from jobfleet.errors import InvalidJob
-from jobfleet.model.ids import check_queue
 from jobfleet.model.option_types import LEVELS, ORDERS, RIVALS, Items, Parents, Seconds
 from jobfleet.model.options.callback import CALLBACKS, callback_of
 from jobfleet.model.options.group import check_group
 from jobfleet.model.options.template import placeholders
 from jobfleet.model.options.unique import KEY_LENGTH_MAX, ON_CONFLICT, SCOPES
 from jobfleet.model.status import Priority
+from jobfleet.names import check_queue
 
 TAGS_MAX = 20
 TAG_LENGTH_MAX = 64

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from jobfleet.codec import read_header
 from jobfleet.errors import ConfigError, EncodingError, InvalidJob
-from jobfleet.model.ids import check_function_name
 from jobfleet.model.options.group import check_group
+from jobfleet.names import check_function_name
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.lanes import lanes, opened_lanes
 from jobfleet.operations.operation import Operation, value

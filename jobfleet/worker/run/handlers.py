@@ -17,8 +17,8 @@ from jobfleet.functions.naming import CLEANUP, UNDO, is_own, module_name
 from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.functions.steps import UNDOS
 from jobfleet.model import seconds
-from jobfleet.model.ids import NAME_RULE
 from jobfleet.model.similar import similar_function
+from jobfleet.names import NAME_RULE
 from jobfleet.retry.policy import Policy, policy_of
 from jobfleet.worker.run.typed_calls import calling
 
