@@ -29,7 +29,7 @@ from bench import (
 )
 from bench.figure import Outcome, Reading, Row, table
 from bench.setting import Setting
-from jobfleet.store.server.embedded import find_server
+from jobfleet.store.embedded import find_server
 
 ROWS: tuple[Row, ...] = (
     *rows_worker.ROWS,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 import time
 
-from jobfleet.codec.record import seal_record
+from jobfleet.codec.frames import seal_record
 from jobfleet.operations.operation import batches
 from jobfleet.store.calls import settle
 from jobfleet.store.calls.lease import claim
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
+from jobfleet.store.target import target
 
 FUNCTION = "bench.waited"
 LEASE_US = 600_000_000

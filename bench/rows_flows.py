@@ -16,7 +16,7 @@ from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
 from jobfleet.services.duties.cron import Cron as CronDuty
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.server.target import target
+from jobfleet.store.target import target
 
 PLAIN = "as many plain jobs"
 SECOND_US = 1_000_000

@@ -23,8 +23,8 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.enqueue import open_queue
 from jobfleet.store.calls.lease import claim
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
+from jobfleet.store.target import target
 
 PART = 250
 

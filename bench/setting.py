@@ -19,7 +19,7 @@ import redis
 
 from bench.functions import FOLDER, SLOT, STAMP
 from jobfleet import Fleet, Job
-from jobfleet.store.server.embedded import ServerProcess, find_server
+from jobfleet.store.embedded import ServerProcess, find_server
 
 ROOT = Path(__file__).resolve().parents[1]
 STALL_S = 30.0

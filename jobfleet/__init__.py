@@ -57,18 +57,16 @@ if TYPE_CHECKING:
     from jobfleet.fleet.sync import Fleet
     from jobfleet.functions.batch import BatchItem
     from jobfleet.functions.context import JobContext
-    from jobfleet.functions.decorator import job, register_job_function
-    from jobfleet.functions.limiting.gates import Breaker, Limit
-    from jobfleet.functions.registry import JobFunction, hooks
-    from jobfleet.functions.resources import Resource
-    from jobfleet.functions.running.run_port import ProgressCallback
+    from jobfleet.functions.injection import Resource
+    from jobfleet.functions.limiting import Breaker, Limit
+    from jobfleet.functions.port import ProgressCallback
+    from jobfleet.functions.registry import JobFunction, hooks, job, register_job_function
     from jobfleet.functions.steps import undo
-    from jobfleet.graph import Flow
     from jobfleet.handle._async.handle import AsyncJobHandle
     from jobfleet.handle._sync.handle import JobHandle
     from jobfleet.model import After, ErrorType, Job, JobId, JobResult, JobStatus, Priority, Receipt
-    from jobfleet.model.chunk import Chunk
-    from jobfleet.model.details import JobDetails
+    from jobfleet.model.flow import Flow
+    from jobfleet.model.result import Chunk, JobDetails
     from jobfleet.model.signals import Discard, RateLimited, RetryAfter, Snooze
     from jobfleet.secret import Secret
 
@@ -80,9 +78,9 @@ _HOMES = {
     "AsyncJobHandle": "jobfleet.handle._async.handle",
     "BadSignature": "jobfleet.errors",
     "BatchItem": "jobfleet.functions.batch",
-    "Breaker": "jobfleet.functions.limiting.gates",
+    "Breaker": "jobfleet.functions.limiting",
     "BufferFull": "jobfleet.errors",
-    "Chunk": "jobfleet.model.chunk",
+    "Chunk": "jobfleet.model.result",
     "ConfigError": "jobfleet.errors",
     "Cron": "jobfleet.cron",
     "Discard": "jobfleet.model.signals",
@@ -93,14 +91,14 @@ _HOMES = {
     "ErrorType": "jobfleet.model",
     "Fleet": "jobfleet.fleet.sync",
     "FleetFull": "jobfleet.errors",
-    "Flow": "jobfleet.graph",
+    "Flow": "jobfleet.model.flow",
     "IdConflict": "jobfleet.errors",
     "InvalidJob": "jobfleet.errors",
     "Job": "jobfleet.model",
     "JobCancelled": "jobfleet.errors",
     "JobConfig": "jobfleet.config",
     "JobContext": "jobfleet.functions.context",
-    "JobDetails": "jobfleet.model.details",
+    "JobDetails": "jobfleet.model.result",
     "JobExpired": "jobfleet.errors",
     "JobFailed": "jobfleet.errors",
     "JobFunction": "jobfleet.functions.registry",
@@ -111,17 +109,17 @@ _HOMES = {
     "JobResult": "jobfleet.model",
     "JobStatus": "jobfleet.model",
     "JobfleetError": "jobfleet.errors",
-    "Limit": "jobfleet.functions.limiting.gates",
+    "Limit": "jobfleet.functions.limiting",
     "LockConflict": "jobfleet.errors",
     "LockTimeout": "jobfleet.errors",
     "PayloadLost": "jobfleet.errors",
     "PayloadUnavailable": "jobfleet.errors",
     "SignalTimeout": "jobfleet.errors",
     "Priority": "jobfleet.model",
-    "ProgressCallback": "jobfleet.functions.running.run_port",
+    "ProgressCallback": "jobfleet.functions.port",
     "RateLimited": "jobfleet.model.signals",
     "Receipt": "jobfleet.model",
-    "Resource": "jobfleet.functions.resources",
+    "Resource": "jobfleet.functions.injection",
     "RetryAfter": "jobfleet.model.signals",
     "Secret": "jobfleet.secret",
     "Snooze": "jobfleet.model.signals",
@@ -139,9 +137,9 @@ _HOMES = {
     "get_job_manager": "jobfleet.compat",
     "hooks": "jobfleet.functions.registry",
     "init_job_tables": "jobfleet.archive",
-    "job": "jobfleet.functions.decorator",
+    "job": "jobfleet.functions.registry",
     "poll": "jobfleet.fleet.default",
-    "register_job_function": "jobfleet.functions.decorator",
+    "register_job_function": "jobfleet.functions.registry",
     "undo": "jobfleet.functions.steps",
     "wait": "jobfleet.fleet.default",
 }

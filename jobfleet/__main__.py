@@ -2,7 +2,7 @@
 
 import signal
 
-from jobfleet.fast_exit import exit_fast
+from jobfleet.errors import exit_fast
 
 
 def main() -> None:

@@ -10,8 +10,8 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
+from jobfleet.clock import from_timedelta
 from jobfleet.config import JobConfig
-from jobfleet.durations import from_timedelta
 from jobfleet.errors import ConfigError
 from jobfleet.fleet.default import default_fleet
 from jobfleet.fleet.sync import Fleet

@@ -39,7 +39,15 @@ The summary of a class's docstring is its default message. Attributes carry the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import atexit
+import gc
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
 
 
 class JobfleetError(Exception):
@@ -362,3 +370,59 @@ class ScriptContractError(JobfleetError):
 
 class UnreadableData(ScriptContractError):
     """Something beside jobfleet has written to a key in Redis, and it cannot be read or repaired here."""
+
+
+LIBRARY = str(Path(__file__).parent) + os.sep
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Issue a warning at the nearest line of the stack that is not in this package.
+
+    Args:
+        message: The text.
+        category: The class of the warning.
+    """
+    if sys.version_info >= (3, 12):
+        warnings.warn(message, category, skip_file_prefixes=(LIBRARY,))
+    else:
+        _, level = nearest_frame(lambda frame: not frame.f_code.co_filename.startswith(LIBRARY))
+        warnings.warn(message, category, stacklevel=level)
+
+
+def nearest_frame(is_meant: Callable[[FrameType], bool]) -> tuple[FrameType, int]:
+    """Return the nearest frame that is meant, else the outermost one, and its `stacklevel` for a call in the caller."""
+    frame, level = sys._getframe(), 0  # noqa: SLF001 - `inspect.stack` reads the source of every frame
+    while not is_meant(frame) and frame.f_back is not None:
+        frame, level = frame.f_back, level + 1
+    return frame, level
+
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_NOT_FOUND = 3
+EXIT_UNREACHABLE = 4
+EXIT_RECYCLED = 5
+"""A child that has finished its jobs and asked for a successor."""
+EXIT_TIMED_OUT = 124
+EXIT_INTERRUPTED = 130
+
+
+def how_it_died(code: int) -> str:
+    """Return the end of a process in words, given its exit code or the negative number of a signal."""
+    if code < 0:
+        try:
+            return f"its process died of {signal.Signals(-code).name}"
+        except ValueError:
+            return f"its process died of signal {-code}"
+    return f"its process exited with code {code}"
+
+
+def exit_fast() -> None:
+    """Let this process end without a search of all its objects for cycles, of which the kernel frees the memory anyway.
+
+    The search of the interpreter takes about a fifth of the processor time of a short command, and of each start and
+    end of a worker's child. Called once, by a program and not by a library: `__del__` of an object in a cycle that is
+    still there at the end is not called.
+    """
+    atexit.register(gc.freeze)

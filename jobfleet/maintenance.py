@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from jobfleet.fleet import default as _default  # noqa: F401 - provides the default fleet that it cleans
-from jobfleet.functions.naming import CLEANUP
+from jobfleet.functions.callables import CLEANUP
 from jobfleet.functions.registry import REGISTRY, JobFunction
 from jobfleet.services.cleanup import built_in
 

@@ -7,10 +7,8 @@ import re
 from collections.abc import Mapping
 
 from jobfleet.codec import DEFAULT, FIELD_KEYS, HEADER_KEYS
-from jobfleet.codec.envelope import PLAIN
 from jobfleet.codec.extensions import TABLE, Extension
-from jobfleet.codec.frame import VERSION
-from jobfleet.codec.record import KIND
+from jobfleet.codec.frames import KIND, PLAIN, VERSION
 from jobfleet.events import Event
 from jobfleet.events import wire as events
 from jobfleet.model import TRANSITIONS

@@ -8,8 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from jobfleet.store.includes import Includes
-from jobfleet.store.script import load, names
+from jobfleet.store.script import Includes, load, names
 
 LUA = Path(__file__).parents[1] / "jobfleet" / "store" / "lua"
 

@@ -20,7 +20,7 @@ from jobfleet import AsyncFleet, Fleet
 from jobfleet.functions import default_fleet
 from jobfleet.functions.registry import Registry
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.server.target import target
+from jobfleet.store.target import target
 from tests.support import dispositions, fork_server, order, tools, topologies, users
 from tests.support.fleet import Programs
 from tests.support.server import RedisServer

@@ -35,14 +35,13 @@ from jobfleet.client._sync.flows import Flows
 from jobfleet.client._sync.limits import Limits
 from jobfleet.compat import JobManager
 from jobfleet.config import SETTINGS, load
-from jobfleet.config.kind import DURATION
+from jobfleet.config.setting import DURATION
 from jobfleet.fleet import default
-from jobfleet.functions import decorator
-from jobfleet.functions.decorator import JobDecorator
-from jobfleet.functions.limiting.gates import Breaker, Limit
-from jobfleet.functions.option_types import FunctionOptions, RegisteredOptions
-from jobfleet.functions.registry import JobFunction, Registry
-from jobfleet.functions.waiting.alone import Alone
+from jobfleet.functions import registry as decorator
+from jobfleet.functions.limiting import Breaker, Limit
+from jobfleet.functions.options import FunctionOptions, RegisteredOptions
+from jobfleet.functions.registry import JobDecorator, JobFunction, Registry
+from jobfleet.functions.running import Alone
 from jobfleet.model.option_types import OPTIONS, SHARED, JobOptions, Seconds
 from jobfleet.notify.rule import NotificationRule
 from jobfleet.operations.workers.commands import Order

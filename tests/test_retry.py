@@ -36,12 +36,16 @@ from jobfleet.retry.decision import (
     Expire,
     Fail,
     Park,
+    Policy,
     Release,
     Retry,
+    backoff_us,
+    classify,
     decide,
     describe,
+    policy_of,
+    with_header,
 )
-from jobfleet.retry.policy import Policy, backoff_us, classify, policy_of, with_header
 from jobfleet.retry.tries import FRESH, Tries
 
 S = 1_000_000

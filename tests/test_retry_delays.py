@@ -12,8 +12,7 @@ from jobfleet.config import JobConfig
 from jobfleet.model import ErrorType
 from jobfleet.model.signals import ForeignError
 from jobfleet.outcome import Crashed, Outcome, Preempted, Raised, TimedOut
-from jobfleet.retry.decision import Fail, Retry, decide
-from jobfleet.retry.policy import UNBOUNDED, Policy, backoff_us, policy_of, with_header
+from jobfleet.retry.decision import UNBOUNDED, Fail, Policy, Retry, backoff_us, decide, policy_of, with_header
 from jobfleet.retry.tries import FRESH, Tries
 from tests.test_retry import NOW, PLAIN, S
 

@@ -10,10 +10,21 @@ import pytest
 from jobfleet import Discard, ErrorType, RetryAfter, Snooze
 from jobfleet.model.signals import ForeignError
 from jobfleet.outcome import Crashed, OutOfCpu, OutOfMemory, Raised, Unrunnable
-from jobfleet.retry.decision import PARK_DELAY_US, PARK_FIRST_US, Fail, Park, Release, Retry, decide, describe
-from jobfleet.retry.policy import Policy, backoff_us, classify, with_header
-from jobfleet.retry.tries import FRESH, Tries
-from jobfleet.suspicion import NO_SUSPICION
+from jobfleet.retry.decision import (
+    PARK_DELAY_US,
+    PARK_FIRST_US,
+    Fail,
+    Park,
+    Policy,
+    Release,
+    Retry,
+    backoff_us,
+    classify,
+    decide,
+    describe,
+    with_header,
+)
+from jobfleet.retry.tries import FRESH, NO_SUSPICION, Tries
 
 S = 1_000_000
 NOW = 1_700_000_000 * S

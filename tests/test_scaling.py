@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobfleet.scaling import Live, ScaleRule, Step, Steps, decide
+from jobfleet.model.scale import Live, ScaleRule, Step, Steps, decide
 
 BUSY = Step(ended=50, running=4, runs=50, spent=50.0)
 """5 jobs of 1 s per second."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from bench.autoscale.loads import LOADS, Load, recorded
 from bench.autoscale.policies import Jobfleet, Length, Policy
 from bench.autoscale.simulation import Figures, Simulation
-from jobfleet.scaling import ScaleRule
+from jobfleet.model.scale import ScaleRule
 
 SLOTS, MOST, WAIT = 4, 20, 30.0
 RECORDED = Path(__file__).with_name("recorded.json")

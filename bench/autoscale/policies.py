@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from jobfleet.scaling import Live, ScaleRule, Step, decide
+from jobfleet.model.scale import Live, ScaleRule, Step, decide
 
 STABILIZATION = 300.0
 """Seconds over which the HPA takes the largest recommendation before it removes pods; its default."""

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from bench.autoscale.loads import HOUR, RETRY_AFTER, Arrival
 from bench.autoscale.policies import Asked, Policy
-from jobfleet.scaling import STEP_S, Live, Step
+from jobfleet.model.scale import STEP_S, Live, Step
 
 POLL = 15.0
 """Seconds between two looks of the autoscaler; the HPA's default."""

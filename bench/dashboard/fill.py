@@ -16,7 +16,7 @@ from jobfleet.samples.resolution import FINE, SECOND_US
 from jobfleet.services.duties.samples import Samples
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.presence import report_runs
-from jobfleet.store.server.target import target
+from jobfleet.store.target import target
 from jobfleet.worker.supervisor.run_totals import RunTotals
 
 MODULE = "bench.dashboard.functions"

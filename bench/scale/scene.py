@@ -15,7 +15,7 @@ from jobfleet.config import JobConfig
 from jobfleet.functions.registry import Registry
 from jobfleet.store.calls.enqueue import open_queue
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.server.target import target
+from jobfleet.store.target import target
 
 QUEUE = "scale"
 TICK = 0.1

@@ -23,7 +23,7 @@ from jobfleet.services.long_lived import start
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.server.target import Target
+from jobfleet.store.target import Target
 from jobfleet.worker.child.engine import Engine
 from jobfleet.worker.in_process_duties import cancelled, listen_for_cancels
 from jobfleet.worker.ipc.ids import new_worker_id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from jobfleet.config.databases import needs_sql
+from jobfleet.config.table import needs_sql
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

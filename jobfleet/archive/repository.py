@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
@@ -11,16 +11,15 @@ from typing import Any, Self
 from sqlalchemy import ColumnElement, Engine, Select, and_, delete, func, or_, select, tuple_
 from sqlalchemy.orm import Session
 
-from jobfleet.archive.columns import as_json
-from jobfleet.archive.forget import OWNERS, forget_job
 from jobfleet.archive.models import JobAttemptModel, JobModel, JobResultModel, JobTagModel
 from jobfleet.archive.schema import open_engine
-from jobfleet.archive.shown import shown
-from jobfleet.codec import DEFAULT, Limits, seal_record
+from jobfleet.archive.writer import OWNERS, as_json, forget_job
+from jobfleet.codec import DEFAULT, Limits, is_record, open_record, seal_record
+from jobfleet.codec.frames import is_sealed
 from jobfleet.codec.seals import Seals
 from jobfleet.errors import ConfigError, EncodingError
-from jobfleet.model import STORED, JobResult, JobStatus, seconds
-from jobfleet.model.asking import check_moment, check_number, check_text, read_status
+from jobfleet.model import STORED, ErrorType, JobResult, JobStatus, seconds
+from jobfleet.model.status import check_moment, check_number, check_text, read_status
 
 FINAL = tuple(status for status in JobStatus if status.is_final)
 OPEN = tuple(status for status in STORED if not status.is_final)
@@ -393,3 +392,82 @@ def _record(value: object) -> bytes | None:
         return seal_record({"value": value})
     except EncodingError:
         return None
+
+
+_SEALED = " sealed"
+"""Marks a record that cannot be opened here; no field of a record has this name."""
+
+
+def shown(job: JobModel, end: JobResultModel | None, limits: Limits, seals: Seals | None = None) -> JobResult[Any]:
+    """A job of the archive as a `JobResult`.
+
+    Args:
+        job: The row of the job.
+        end: The row of its result; None if the job is open.
+        limits: Limits of a result's size and depth.
+        seals: Opens sealed records; None without keys.
+    """
+    status = JobStatus(job.status)
+    if end is not None and (not status.is_final or end.status != job.status):
+        end = None  # from before a replay
+    record = _read_record(job.id, end, limits, seals)
+    described: dict[str, Any] = {
+        "function": job.function or "",
+        "name": job.name or job.function or "",
+        "queue": job.queue,
+        "user": job.user_name,
+        "session": job.session_id,
+        "group": job.group_name,
+        "correlation_id": job.correlation_id,
+        "unique": job.unique_key,
+        "tags": tuple(job.tags or ()),
+        "metadata": job.job_metadata or {},
+        "moved_from": job.moved_from,
+        "moved_to": job.moved_to,
+    }
+    return JobResult(
+        id=job.id,
+        status=status,
+        result=_value(end, record) if status is JobStatus.COMPLETED and end is not None else None,
+        error=record.get("error") or job.error,
+        enqueued_at=job.enqueued_at,
+        scheduled_at=job.scheduled_at,
+        started_at=job.started_at,
+        completed_at=job.completed_at,
+        attempt=job.attempt or 0,
+        retry_count=job.retry_count or 0,
+        worker=job.worker,
+        fence=job.fence,
+        cancel_requested_by=job.cancel_requested_by,
+        **_ending(end, record),
+        **described,
+    )
+
+
+def _ending(end: JobResultModel | None, record: Mapping[str, Any]) -> dict[str, Any]:
+    if end is None:
+        return {}
+    return {
+        "error_type": ErrorType(end.error_type) if end.error_type else None,
+        "error_class": end.error_class,
+        "traceback": end.traceback or record.get("traceback"),
+        "duration": None if end.duration is None else timedelta(seconds=end.duration),
+    }
+
+
+def _read_record(job_id: str, end: JobResultModel | None, limits: Limits, seals: Seals | None) -> Mapping[str, Any]:
+    """The fields of a record, as far as they can be read; without keys, those of a sealed one except its value."""
+    if end is None or not end.record:
+        return {}
+    stored = end.record if seals is None else seals.open_record(job_id, end.record, end.status)
+    try:
+        return open_record(stored, limits=limits)
+    except EncodingError:
+        return {_SEALED: True} if is_record(end.record) and is_sealed(end.record) else {}
+
+
+def _value(end: JobResultModel, record: Mapping[str, Any]) -> object:
+    """The return value without loss if it can be decoded, else as JSON; None if it is sealed and cannot be opened."""
+    if "value" in record or _SEALED in record:
+        return record.get("value")
+    return end.result

@@ -20,7 +20,7 @@ from sqlalchemy.exc import ArgumentError, OperationalError
 
 from jobfleet.config import load, mask_url
 from jobfleet.config.layers import ARCHIVE_FILE, archive_at
-from jobfleet.config.private import make_private, open_own
+from jobfleet.config.machine import make_private, open_own
 from jobfleet.config.url import check_database_url
 from jobfleet.errors import ConfigError, StoreUnavailable
 

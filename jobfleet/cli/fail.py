@@ -22,6 +22,13 @@ import click
 
 from jobfleet.cli.output import say
 from jobfleet.errors import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_NOT_FOUND,
+    EXIT_OK,
+    EXIT_TIMED_OUT,
+    EXIT_UNREACHABLE,
+    EXIT_USAGE,
     ConfigError,
     InvalidJob,
     JobfleetError,
@@ -32,15 +39,6 @@ from jobfleet.errors import (
     UnknownQueue,
     UnknownRescue,
     WaitTimeout,
-)
-from jobfleet.exit_codes import (
-    EXIT_FAILED,
-    EXIT_INTERRUPTED,
-    EXIT_NOT_FOUND,
-    EXIT_OK,
-    EXIT_TIMED_OUT,
-    EXIT_UNREACHABLE,
-    EXIT_USAGE,
 )
 
 DONE = EXIT_OK

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobfleet.redaction import Redaction
+from jobfleet.secret import Redaction
 
 REDACTION = Redaction()
 """Hides values of arguments and results by the names of their keys; `Invocation` sets the names from the settings."""

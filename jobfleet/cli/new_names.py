@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jobfleet.model.similar import similar_function, similar_queue
+from jobfleet.model.option_checks import similar_function, similar_queue
 from jobfleet.operations.lanes import seen
 from jobfleet.operations.operation import drive_blocking
 from jobfleet.operations.workers.info import runs_undecorated, workers_of

@@ -10,8 +10,9 @@ from typing import Any, ClassVar, TypeVar
 import click
 
 from jobfleet.cli.invocation import Invocation
+from jobfleet.clock import LONGEST
 from jobfleet.config import SETTINGS, Setting
-from jobfleet.config.kind import (
+from jobfleet.config.setting import (
     COUNT,
     DATABASE,
     DURATION,
@@ -34,7 +35,6 @@ from jobfleet.config.kind import (
     URL,
     WORDS,
 )
-from jobfleet.durations import LONGEST
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobfleet.cli.hidden import REDACTION
-from jobfleet.json_form import JsonForm
+from jobfleet.client.json_form import JsonForm
 
 FORM = JsonForm(REDACTION)
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from jobfleet.cli.hidden import REDACTION
 from jobfleet.cli.output import Cell, Column, Output, age, clip, clock, from_now, plain_lines, since, to_json
 from jobfleet.cli.schema import jsonable
+from jobfleet.client.json_form import past_of
 from jobfleet.clock import span
-from jobfleet.json_form import past_of
 from jobfleet.logs.formatters import bounded
 from jobfleet.model import ErrorType, JobResult, JobStatus, split_id, suffix_time_us
 from jobfleet.secret import HIDDEN
@@ -20,7 +20,7 @@ from jobfleet.secret import HIDDEN
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from jobfleet.model.details import JobDetails
+    from jobfleet.model.result import JobDetails
 
 COLORS: dict[JobStatus, str] = {
     JobStatus.RUNNING: "cyan",

@@ -127,7 +127,7 @@ class ArchiveFallback:
         if url is None:
             return {}
         repository = self._opened(url)
-        from jobfleet.archive.samples import read_hours
+        from jobfleet.archive.copies import read_hours
 
         try:
             return read_hours(repository.engine, repository.namespace, asked.series, since=time() - asked.length)
@@ -144,7 +144,7 @@ class ArchiveFallback:
         url = self._context.config.archive_url
         if url is None:
             return []
-        from jobfleet.archive.audit import AuditArchive
+        from jobfleet.archive.copies import AuditArchive
 
         repository = self._opened(url)
         try:

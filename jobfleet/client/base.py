@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
 from jobfleet.client.archive_fallback import ArchiveFallback
-from jobfleet.clock import monotonic, span
+from jobfleet.clock import monotonic, seconds, span
 from jobfleet.config import JobConfig, Loaded, load
 from jobfleet.config.argument_types import FleetSettings
 from jobfleet.config.layers import FOUND, running_url
 from jobfleet.config.url import DEFAULT_URL
-from jobfleet.durations import seconds
 from jobfleet.errors import InvalidJob, StoreUnavailable
 from jobfleet.functions.default_fleet import offered_settings
 from jobfleet.functions.hooks import Hooks
@@ -25,8 +24,8 @@ from jobfleet.functions.registry import REGISTRY, JobFunction, Registry
 from jobfleet.model import Job
 from jobfleet.model.option_types import Seconds
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.store.round_trip.trip import Recorder
-from jobfleet.store.server.target import Target, target_of
+from jobfleet.store.target import Target, target_of
+from jobfleet.store.trip import Recorder
 
 if TYPE_CHECKING:
     from jobfleet.client.buffer import JobBuffer

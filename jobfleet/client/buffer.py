@@ -27,7 +27,7 @@ from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.prepare import Submission
 from jobfleet.operations.operation import drive_blocking
 from jobfleet.operations.results import waiting_result
-from jobfleet.store.job_rows import Waiting
+from jobfleet.store.records import Waiting
 from jobfleet.store.sync import Store
 
 log: logging.Logger = logging.getLogger("jobfleet.client")

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from jobfleet.store.connect import async_connections, connections
 from jobfleet.store.link.aio import AsyncSocketLink
-from jobfleet.store.link.protocol import LINK_ERRORS
-from jobfleet.store.link.sync import SocketLink
-from jobfleet.store.server.connect import async_connections, connections
-from jobfleet.store.server.target import Target
+from jobfleet.store.link.sync import LINK_ERRORS, SocketLink
+from jobfleet.store.target import Target
 
 if TYPE_CHECKING:
     from jobfleet.store.aio import AsyncStore

@@ -13,11 +13,10 @@ from jobfleet.errors import JobfleetError
 from jobfleet.operations.durability import note, uncertain
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.call import Call
+from jobfleet.store.call import Call, Confirming
 from jobfleet.store.calls.enqueue import CHUNK, enqueue, parted
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Answer, Entry
-from jobfleet.store.round_trip.barrier import Confirming
 
 MOST_CHUNKS = 20
 Part = Sequence[tuple[Entry, asyncio.Future[Answer]]]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from jobfleet.client.base import ClientBase
 from jobfleet.errors import StoreUnavailable
-from jobfleet.outbox.announcement import relayed_by
+from jobfleet.outbox.statements import relayed_by
 from jobfleet.store.calls.presence import attendants
-from jobfleet.store.server.target import target_of
 from jobfleet.store.sync import Store
+from jobfleet.store.target import target_of
 
 ANSWER = 1.0
 """Seconds for which Redis may connect, and then reply."""

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from jobfleet.client.base import MARK_EVERY
 from jobfleet.config import JobConfig
 from jobfleet.model import JobResult
-from jobfleet.store.channels.subscriptions import Message
+from jobfleet.store.channels import Message
 from jobfleet.store.keys import Keyspace, Lane
 
 Outcome = JobResult[Any] | Exception

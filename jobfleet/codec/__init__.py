@@ -4,30 +4,28 @@ Pure: no clock, no import by name, no pickle, and no I/O except to read time zon
 value or an `EncodingError`, in bounded memory.
 """
 
-from jobfleet.codec.envelope import (
+from jobfleet.codec.frames import (
+    FIELD_KEYS,
     HEADER_KEYS,
     OpenedEnvelope,
     amended,
     encode_head,
     header_or_empty,
+    is_record,
+    is_refused,
     open_envelope,
+    open_record,
+    read_fields,
     read_header,
+    read_record,
     recalled,
     seal,
     seal_call,
-    zones_lost,
-)
-from jobfleet.codec.payload import DEFAULT, Limits, decode, encode
-from jobfleet.codec.record import (
-    FIELD_KEYS,
-    is_record,
-    is_refused,
-    open_record,
-    read_fields,
-    read_record,
     seal_record,
     seal_trusted,
+    zones_lost,
 )
+from jobfleet.codec.values import DEFAULT, Limits, decode, encode
 
 __all__ = [
     "DEFAULT",

@@ -1,9 +1,4 @@
-"""The types that msgpack lacks: one table of extension codes with their encoding and decoding.
-
-A released code never changes its meaning; a new type gets a new code. Scalars are short ASCII text or fixed binary, so
-that a worker in another language can read them. Sequences are a nested msgpack array. Code -1, msgpack's own timestamp,
-is decoded (as UTC) but never encoded.
-"""
+"""The types that msgpack lacks: one table of extension codes. Marks for bytes that a process does not accept."""
 
 from __future__ import annotations
 
@@ -19,7 +14,15 @@ from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo, available_timezones
 
+from jobfleet.errors import BadSignature, EncodingError, UnknownKey
 from jobfleet.secret import Secret
+
+# The types that msgpack lacks: one table of extension codes with their encoding and decoding.
+#
+# A released code never changes its meaning; a new type gets a new code. Scalars are short ASCII text or fixed binary,
+# so that a worker in another language can read them. Sequences are a nested msgpack array. Code -1, msgpack's own
+# timestamp, is decoded (as UTC) but never encoded.
+
 
 MAX_EXPONENT: Final = 6144
 """The exponent range of IEEE decimal128. A larger exponent would exhaust memory when converted to an int."""
@@ -41,7 +44,7 @@ class Unreadable(ValueError):
 
 
 class Untravelable(TypeError):
-    """The value cannot be encoded; `jobfleet.codec.refusal` finds its place and the reason."""
+    """The value cannot be encoded; `jobfleet.codec.values` finds its place and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,3 +252,47 @@ ZONED_CODES: Final = frozenset(BY_TYPE[kind].code for kind in (datetime, time))
 NESTED_CODES: Final = frozenset(extension.code for extension in TABLE if extension.nested)
 SCALAR_TYPES: Final = frozenset(extension.type for extension in TABLE if not extension.nested)
 NESTED_TYPES: Final = frozenset(extension.type for extension in TABLE if extension.nested)
+
+
+# Marks for bytes that a process has read and does not accept: only the code that decodes them gets the error.
+
+
+MARK: Final = 0xC1
+"""The first byte of sealed or refused bytes. msgpack never uses it, so no plain value begins with it."""
+SEALED_FORMAT, BOUND_FORMAT = 1, 2
+"""The formats of sealed bytes: without and with the fleet in the associated data."""
+_REFUSED: Final = bytes([MARK, 0])
+SEALED: Final = (bytes([MARK, SEALED_FORMAT]), bytes([MARK, BOUND_FORMAT]))
+"""How sealed bytes begin."""
+
+
+def reason_of(error: BadSignature | UnknownKey) -> bytes:
+    """Encode an error."""
+    kid = error.kid if isinstance(error, UnknownKey) else ""
+    return f"{kid}\n{error.path}\n{error}".encode()
+
+
+def refusal(reason: bytes) -> EncodingError:
+    """Decode what `reason_of` has encoded."""
+    kid, _, rest = reason.decode("utf-8", "replace").partition("\n")
+    what, _, text = rest.partition("\n")
+    return UnknownKey(kid, what=what) if kid else BadSignature(text or None, what=what)
+
+
+def refused_value(error: BadSignature | UnknownKey) -> bytes:
+    """What a value becomes that is not accepted; no decoder reads it."""
+    return _REFUSED + reason_of(error)
+
+
+def is_refused_value(data: bytes) -> bool:
+    """Whether bytes were not accepted."""
+    return data[:2] == _REFUSED
+
+
+def refusal_of(data: bytes, what: str) -> EncodingError | None:
+    """The error for bytes that were refused, or that are still sealed; None for other bytes."""
+    if data[:2] == _REFUSED:
+        return refusal(data[2:])
+    if data[:2] in SEALED:
+        return UnknownKey(data[4 : 4 + data[3]].decode("utf-8", "replace") if len(data) > 3 else "", what=what)
+    return None

@@ -1,7 +1,7 @@
 """The settings. Flags, environment variables, keys of files and the reference are generated from one table."""
 
-from jobfleet.config.cpu import default_processes, processors
 from jobfleet.config.layers import OTHER_VARIABLES, Loaded, load
+from jobfleet.config.machine import default_processes, processors
 from jobfleet.config.setting import Duration, Scope, Setting
 from jobfleet.config.table import SETTINGS, JobConfig
 from jobfleet.config.url import SCHEMES, check_url, mask_url

@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from jobfleet.errors import ConfigError
-from jobfleet.warn import warn
+from jobfleet.errors import ConfigError, warn
 
 OFF, SEND, REQUIRE = "off", "send", "require"
 LEVELS: Final = (OFF, SEND, REQUIRE)

@@ -12,11 +12,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from jobfleet.config.private import Foreign, check_own, read_own
+from jobfleet.config.machine import Foreign, check_own, read_own
 from jobfleet.config.table import SETTINGS, JobConfig
 from jobfleet.config.url import check_url
-from jobfleet.errors import ConfigError
-from jobfleet.warn import warn
+from jobfleet.errors import ConfigError, warn
 
 OTHER_VARIABLES: Mapping[str, str] = {
     "JOBFLEET_CONFIG": "The TOML file to read in place of jobfleet.toml.",

@@ -4,37 +4,276 @@ The class `JobConfig` is the table: each attribute has its kind, default, bounds
 (``--max-jobs``), environment variables (``JOBFLEET_MAX_JOBS``), keys (``max_jobs`` in ``jobfleet.toml`` or
 ``[tool.jobfleet]``) and the reference page are generated from `SETTINGS`.
 """
+
 # ruff: noqa: RUF009  (`setting` is a `field`)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from jobfleet.config.cpu import default_processes, processors
-from jobfleet.config.databases import DatabaseSettings
-from jobfleet.config.kind import (
+from jobfleet.config.machine import default_processes, processors
+from jobfleet.config.setting import (
+    ALL_REPLICAS,
     COUNT,
+    DATABASE,
     DURATION,
+    FILE,
     FLAG,
     HOST,
+    KEYRING,
     LANES,
+    LEVEL,
+    NAME,
+    NETWORKS,
     NOTIFY,
+    OUTBOX,
     PATH,
     QUEUES,
     RATIO,
+    REPLICAS,
+    SECRET,
+    SITE,
     SIZE,
+    STORE,
     TEXT,
+    URL,
+    WORDS,
+    OptionalSeconds,
+    Seconds,
+    Setting,
+    Weights,
     choice,
+    setting,
 )
-from jobfleet.config.setting import OptionalSeconds, Seconds, Setting, Weights, setting
+from jobfleet.config.url import DEFAULT_URL
 from jobfleet.errors import ConfigError
+from jobfleet.secret import NAMES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionSettings:
+    """The settings of the connection to Redis; see `JobConfig`."""
+
+    url: str = setting(URL, DEFAULT_URL, "URL of the Redis server.", scope="all")
+    tls_ca_file: Path | None = setting(
+        FILE, None, "Certificates of the authorities that Redis's certificate is checked against.", scope="all",
+        derived="those of the system",
+    )  # fmt: skip
+    tls_cert_file: Path | None = setting(
+        FILE, None, "Certificate of this client, if Redis asks for one.", scope="all", derived="no certificate"
+    )
+    tls_key_file: Path | None = setting(
+        FILE, None, "Key of the client's certificate.", scope="all", derived="in tls_cert_file"
+    )
+    tls_check_hostname: bool = setting(
+        FLAG, True, "Check that Redis's certificate is for the host in the URL.", scope="all"
+    )
+    sentinel_username: str | None = setting(
+        TEXT, None, "User of the Sentinels, if they have users of their own.", scope="all", derived="none"
+    )
+    sentinel_password: str | None = setting(
+        SECRET, None, "Password of the Sentinels. The URL has that of the primary.", scope="all", derived="none"
+    )
+    scripts: str = setting(
+        choice("eval", "functions"), "eval",
+        "How the server runs jobfleet's scripts: it is sent them, or it has the functions of 'jobfleet acl install'.",
+        scope="all",
+    )  # fmt: skip
+    namespace: str = setting(
+        NAME, "jobfleet", "Prefix of every key; fleets with different namespaces are independent.", scope="all"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustSettings(ConnectionSettings):
+    """The settings of trust; see `JobConfig`."""
+
+    keyring: str | None = setting(
+        KEYRING,
+        None,
+        "File with the keys that sign and encrypt jobs, or the keys themselves (keys:ID=SECRET).",
+        scope="all",
+        derived="no keys",
+    )
+    sign: str = setting(
+        LEVEL, "off", "Sign what is written; with 'require', also refuse what is not signed.", scope="all"
+    )
+    encrypt: str = setting(
+        LEVEL,
+        "off",
+        "Encrypt and sign what is written; with 'require', also refuse what is not encrypted.",
+        scope="all",
+    )
+    bind_namespace: str = setting(
+        LEVEL,
+        "off",
+        "Bind all that is sealed to the namespace; with 'require', also refuse what is not bound.",
+        scope="all",
+    )
+    redact: tuple[str, ...] = setting(
+        WORDS, NAMES, "Names of keys whose values are shown as ***; empty for none.", scope="all"
+    )
+    audit_max: int = setting(
+        COUNT, 10_000, "Maximum number of actions of operators in the audit; 0 records none.", scope="all",
+        unit="actions", least=0, most=1_000_000,
+    )  # fmt: skip
+
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProducerSettings(TrustSettings):
+    """The settings of a job's way; see `JobConfig`, which has the rows with durations."""
+
+    buffer: int = setting(
+        COUNT,
+        0,
+        "Maximum number of jobs that a producer keeps in memory while Redis is unavailable; 0 keeps none.",
+        scope="producer", unit="jobs", least=0, most=1_000_000,
+    )  # fmt: skip
+    on_full: str = setting(
+        choice("raise", "drop"),
+        "raise",
+        "What a producer does with a job for which its buffer has no room: raise BufferFull, or drop the job.",
+        scope="producer",
+    )
+    durability: str = setting(
+        choice("fast", "replicated", "fsync"),
+        "fast",
+        "What must confirm that a job is stored, unless the job, its function or its queue says it: nothing more, "
+        "replicas, or the disk.",
+        scope="producer",
+    )
+    durability_replicas: int | str = setting(
+        REPLICAS,
+        ALL_REPLICAS,
+        "Replicas that confirm a write of durability 'replicated': all that may take over, or a number.",
+        scope="all",
+        unit="replicas",
+    )
+    payload_store: str | None = setting(
+        STORE, None, "Where arguments and results that are too large for Redis are stored.", scope="all",
+        derived="in Redis",
+    )  # fmt: skip
+    payload_threshold: int = setting(
+        SIZE, 64 * KIB, "Size above which arguments and results go to payload_store.", scope="all", least=KIB
+    )
+    payload_max: int = setting(
+        SIZE, 64 * MIB, "Maximum size of a payload, and of a result, if payload_store is set.", scope="all",
+        least=KIB, most=512 * MIB,
+    )  # fmt: skip
+    payload_grace: float = setting(
+        DURATION, 86_400.0, "Age from which a stored payload that no job refers to is deleted.", scope="reaper",
+        least=1.0,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebSettings(ProducerSettings):
+    """The settings of the web dashboard; see `JobConfig`, which has the row with a duration."""
+
+    web_host: str = setting(
+        HOST, "127.0.0.1", "Address that the dashboard listens on; another machine needs users, tokens or proxies.",
+        scope="web",
+    )  # fmt: skip
+    web_port: int = setting(
+        COUNT, 8765, "Port that the dashboard listens on; 0 picks a free one.", scope="web", least=0, most=65_535
+    )
+    web_root_path: str | None = setting(
+        TEXT, None, "Path under which a proxy serves the dashboard, such as /jobs.", scope="web",
+        derived="the path of web_url",
+    )  # fmt: skip
+    web_url: str | None = setting(
+        SITE, None, "Address at which browsers open the dashboard through a proxy, such as https://jobs.example.org.",
+        scope="web", derived="the address that it listens on",
+    )  # fmt: skip
+    web_access: Path = setting(
+        FILE, ".jobfleet/web.json", "File with the users and tokens of the dashboard.", scope="web"
+    )
+    web_open_role: str = setting(
+        choice("viewer", "producer", "approver", "operator", "admin"),
+        "operator",
+        "Role of those who use the printed address, or 'web_open_access', as long as there is no user.",
+        scope="web",
+    )
+    web_open_access: bool = setting(
+        FLAG, False, "Let everybody on this machine in without the printed address, as long as there is no user.",
+        scope="web",
+    )  # fmt: skip
+    web_viewer_url: str | None = setting(
+        URL, None, "URL of the same Redis with a user that can only read; all pages read through it.", scope="web",
+        derived="url",
+    )  # fmt: skip
+    web_trusted_proxies: tuple[str, ...] = setting(
+        NETWORKS, (), "Addresses or networks of the proxies whose X-Forwarded-For names the client.", scope="web"
+    )
+    web_login_header: str | None = setting(
+        TEXT, None, "Header in which a trusted proxy names the user; it must remove this header from requests.",
+        scope="web", derived="no login by a proxy",
+    )  # fmt: skip
+    web_proxies: tuple[str, ...] = setting(
+        NETWORKS, (), "The former name of web_trusted_proxies; read for one release.", scope="web"
+    )
+    web_proxy_header: str | None = setting(
+        TEXT, None, "The former name of web_login_header; read for one release.", scope="web", derived="none"
+    )
+    web_streams: int = setting(
+        COUNT, 200, "Maximum number of pages that the dashboard updates live at once.", scope="web", unit="pages",
+        least=0, most=10_000,
+    )  # fmt: skip
+
+
+EXTRA = {"alembic", "greenlet", "psycopg", "sqlalchemy"}
+"""The modules of the extra ``sql``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseSettings(WebSettings):
+    """The databases of the archive and of the outbox; see `JobConfig`, which has the rows with durations."""
+
+    archive_url: str | None = setting(
+        DATABASE,
+        None,
+        "Database of the archive, which stores every job: SQLite or PostgreSQL; needs the extra 'sql'.",
+        scope="all",
+        derived="no archive",
+    )
+    outbox_url: str | None = setting(
+        OUTBOX,
+        None,
+        "Database with the transactional outbox, whose rows reapers enqueue: PostgreSQL, SQLite, MySQL or MariaDB; "
+        "needs the extra 'sql'.",
+        scope="all",
+        derived="no outbox",
+    )
+
+
+@contextmanager
+def needs_sql(what: str) -> Iterator[None]:
+    """Turn a missing module into an error that names the extra to install.
+
+    Args:
+        what: What needs the module, such as ``archive``.
+
+    Raises:
+        ConfigError: The extra is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in EXTRA:
+            raise
+        raise ConfigError(f"The {what} needs {error.name!r}: install the extra, 'jobfleet[sql]'.") from None
+
 
 HOUR = 3600.0
 DAY = 24 * HOUR
-MIB = 1024**2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,7 +463,12 @@ class JobConfig(DatabaseSettings):
         least=1,
     )
     max_memory: int | None = setting(
-        SIZE, None, "Replace a process whose resident memory exceeds this.", scope="worker", derived="never", least=MIB
+        SIZE,
+        None,
+        "Replace a process whose resident memory exceeds this.",
+        scope="worker",
+        derived="never",
+        least=MIB,
     )
     max_age: OptionalSeconds = setting(
         DURATION, None, "Replace a process at this age.", scope="worker", derived="never", least=1.0

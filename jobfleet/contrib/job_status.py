@@ -15,16 +15,15 @@ from contextlib import suppress
 from dataclasses import fields
 from typing import Any
 
+from jobfleet.client.json_form import JsonForm
+from jobfleet.client.output_events import BEAT, BEAT_LINE, END, END_EVENT, STOP_SEEN_WITHIN, is_stopping, output_events
 from jobfleet.clock import monotonic
 from jobfleet.errors import ConfigError, InvalidJob, JobfleetError, JobNotFound
 from jobfleet.fleet.aio import AsyncFleet
-from jobfleet.json_form import JsonForm
 from jobfleet.logs import contain_handler_errors
 from jobfleet.model import JobResult
 from jobfleet.operations.rebuilt import plain_results, rebuilt_in
-from jobfleet.output_events import BEAT, BEAT_LINE, END, END_EVENT, STOP_SEEN_WITHIN, output_events
-from jobfleet.redaction import Redaction
-from jobfleet.server_stop import is_stopping
+from jobfleet.secret import Redaction
 
 _log = logging.getLogger("jobfleet.contrib")
 Allow = Callable[[Any, JobResult[Any]], bool | Awaitable[bool]]

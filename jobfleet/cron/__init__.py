@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from jobfleet.cron.entry import Cron, CronEntry, Planned, Times, from_us, plan, to_us
+from jobfleet.cron.entry import SAME_GROUP, Cron, CronEntry, Planned, Times, from_us, plan, plan_starts, to_us
 from jobfleet.cron.schedule import Fire, Schedule
-from jobfleet.cron.startup import SAME_GROUP, plan_starts
 
 __all__ = [
     "SAME_GROUP",

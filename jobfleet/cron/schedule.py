@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 from croniter.croniter import CroniterBadDateError
 
-from jobfleet.model.options.cron_expression import Expression, check_expression, zone_of
+from jobfleet.model.cron_expression import Expression, check_expression, zone_of
 
 _SECOND = timedelta(seconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

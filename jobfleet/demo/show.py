@@ -21,10 +21,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, Protocol, Self
 
-from jobfleet.config.cpu import default_processes
+from jobfleet.config.machine import default_processes
 from jobfleet.fleet.sync import Fleet
 from jobfleet.model import Job, JobResult, JobStatus
-from jobfleet.store.server import embedded
+from jobfleet.store import embedded
 
 NAMESPACE = "demo"
 MODULE = "jobfleet.demo"

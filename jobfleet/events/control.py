@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from jobfleet.model.who import NOBODY, from_word, to_word
+from jobfleet.model.audit import NOBODY, from_word, to_word
 
 VERBS = ("quiet", "resume", "stop", "dump", "scale")
 STACKS = "stacks"

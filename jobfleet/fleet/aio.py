@@ -9,7 +9,7 @@ from typing import Unpack
 
 from jobfleet.client._async.client import AsyncClient
 from jobfleet.fleet.worker_options import WorkerOptions
-from jobfleet.functions.decorator import JobDecorator
+from jobfleet.functions.registry import JobDecorator
 
 
 class AsyncFleet(AsyncClient):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Unpack
 
 from jobfleet.client._sync.client import Client
 from jobfleet.fleet.worker_options import WorkerOptions
-from jobfleet.functions.decorator import JobDecorator
+from jobfleet.functions.registry import JobDecorator
 
 if TYPE_CHECKING:
     from jobfleet.fleet.aio import AsyncFleet

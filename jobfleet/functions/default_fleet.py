@@ -5,16 +5,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from jobfleet.config import JobConfig
-from jobfleet.errors import ConfigError
+from jobfleet.errors import ConfigError, nearest_frame
 from jobfleet.model import Job
 
 if TYPE_CHECKING:
     from jobfleet.handle._async.handle import AsyncJobHandle
     from jobfleet.handle._sync.handle import JobHandle
+
 
 T = TypeVar("T")
 
@@ -99,3 +102,40 @@ def offer_settings(config: JobConfig) -> None:
 def offered_settings() -> JobConfig | None:
     """The settings that were offered last; None where no worker has offered any."""
     return _offered
+
+
+_loading: ContextVar[str] = ContextVar("jobfleet_loading", default="")
+
+
+@contextmanager
+def loading(module: str) -> Iterator[None]:
+    """Mark the import of a module.
+
+    Args:
+        module: The name of the module.
+    """
+    token = _loading.set(module)
+    try:
+        yield
+    finally:
+        _loading.reset(token)
+
+
+def check_not_loading() -> None:
+    """Refuse to wait for a job during an import: the job would wait for the process that imports.
+
+    Raises:
+        ConfigError: A worker or a reaper is importing a module.
+    """
+    module = _loading.get()
+    if module:
+        raise ConfigError(
+            f"{_line_of_import()} waits for a job while a worker loads {module!r}, and the worker runs no job before "
+            "it has loaded its modules. Move the line into another file, or under if __name__ == '__main__'."
+        )
+
+
+def _line_of_import() -> str:
+    """The line that is being imported, as ``FILE, line NUMBER``."""
+    frame, _ = nearest_frame(lambda frame: frame.f_code.co_name == "<module>")
+    return f"{frame.f_code.co_filename}, line {frame.f_lineno},"

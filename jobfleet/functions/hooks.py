@@ -9,11 +9,11 @@ from weakref import WeakSet
 
 from jobfleet.errors import InvalidJob
 from jobfleet.functions.context import JobContext
-from jobfleet.functions.running.tracing import with_trace
+from jobfleet.functions.port import with_trace
 from jobfleet.model import Job
 
 if TYPE_CHECKING:
-    from jobfleet.functions.running.tracing import Tracer
+    from jobfleet.functions.port import Tracer
     from jobfleet.outcome import Outcome  # a program that enqueues sees none
 
 Before = Callable[[JobContext], object]

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from jobfleet.codec import decode, encode
 from jobfleet.errors import EncodingError
-from jobfleet.model.options.group import EVERY_GROUP, GroupTemplate
-from jobfleet.model.options.template import placeholders
+from jobfleet.model.templates import EVERY_GROUP, GroupTemplate, placeholders
 
 if TYPE_CHECKING:  # a supervisor reads what is published, and knows no function
     from jobfleet.functions.registry import JobFunction
-    from jobfleet.model.limit import DeclaredLimit
+    from jobfleet.model.limits import DeclaredLimit
 
 PUBLISHED = (
     "queue", "priority", "delay", "expires_in", "result_ttl", "timeout", "hard_timeout", "max_retries", "retry_delay",
@@ -39,7 +38,7 @@ def function_record(function: JobFunction[..., Any, Any]) -> bytes:
         "doc": _first_line(function),
         "run_in": function.run_in,
     }
-    from jobfleet.functions.published.takes import SCHEMAS, TAKES, schemas_of, takes_of  # supervisors do not need it
+    from jobfleet.functions.published import SCHEMAS, TAKES, schemas_of, takes_of  # supervisors do not need it
 
     if (takes := takes_of(function)) is not None:
         fields[TAKES] = takes
@@ -74,7 +73,7 @@ def read_run_in(record: bytes) -> str:
 
 def read_version(record: bytes) -> int:
     """The version of the arguments of a published function."""
-    from jobfleet.functions.schema import schema_in  # supervisors do not need it
+    from jobfleet.functions.options import schema_in  # supervisors do not need it
 
     return schema_in(read_function(record))
 
@@ -84,7 +83,7 @@ def read_limit(record: bytes) -> DeclaredLimit | None:
     limit = _read(record).get("limit")
     if not isinstance(limit, dict):
         return None
-    from jobfleet.model.limit import DeclaredLimit  # few functions declare limits
+    from jobfleet.model.limits import DeclaredLimit  # few functions declare limits
 
     options = read_function(record)
     group = options.get("group")

@@ -1,36 +1,43 @@
-"""Job functions by name: `JobFunction`, and the registry that `job` fills and that workers read."""
+"""Job functions by name: `job`, which makes a function a job; `JobFunction`; and the registry that workers read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import typing
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import GenericAlias
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, Unpack, overload
 
-from jobfleet.errors import InvalidJob
-from jobfleet.functions.arguments.typed_call import TypedCall, typed_call_of
-from jobfleet.functions.batch import BATCH, Batch, batch_of
-from jobfleet.functions.coroutines import is_coroutine_function
+from jobfleet.errors import InvalidJob, warn
+from jobfleet.functions.batch import BATCH, Batch, BatchItem, T, batch_of
+from jobfleet.functions.callables import Fit, is_coroutine_function, is_same, stable_name
+from jobfleet.functions.context import JobContext
 from jobfleet.functions.default_fleet import AnyFleet, default_fleet
-from jobfleet.functions.fit import Fit
 from jobfleet.functions.hooks import AroundEnqueue, CallWrapper, Hooks, Middleware
 from jobfleet.functions.injection import Injection, injection_of, parameters_of, with_secrets
-from jobfleet.functions.isolation import LIMITS, Isolation, run_place
-from jobfleet.functions.keep_last import KEEP_LAST, keep_last_of
-from jobfleet.functions.limiting.declared_limit import DECLARED, declared_limit
-from jobfleet.functions.limiting.gates import OPTIONS as GATES
-from jobfleet.functions.limiting.gates import Gates, gates_of
-from jobfleet.functions.naming import is_same, stable_name
-from jobfleet.functions.retry_delay import RetryDelayFunction, delay_function_of
-from jobfleet.functions.schema import UPCAST, VERSION, Schema, schema_of
+from jobfleet.functions.limiting import DECLARED, Gates, declared_limit, gates_of
+from jobfleet.functions.limiting import OPTIONS as GATES
+from jobfleet.functions.options import (
+    KEEP_LAST,
+    LIMITS,
+    UPCAST,
+    VERSION,
+    FunctionOptions,
+    Isolation,
+    RegisteredOptions,
+    RetryDelayFunction,
+    Schema,
+    delay_function_of,
+    keep_last_of,
+    run_place,
+    schema_of,
+)
+from jobfleet.functions.typed_call import TypedCall, typed_call_of
 from jobfleet.model import Job, check_function_name
-from jobfleet.model.limit import DeclaredLimit
-from jobfleet.model.option_types import OPTIONS, RIVALS, SHARED, JobOptions
-from jobfleet.model.options.callback import CALLBACKS
-from jobfleet.model.options.checks import exception_classes, meant
-from jobfleet.model.options.group import GroupTemplate, check_order, group_option
-from jobfleet.model.options.template import placeholders
-from jobfleet.warn import warn
+from jobfleet.model.limits import DeclaredLimit
+from jobfleet.model.option_checks import CALLBACKS, exception_classes, meant
+from jobfleet.model.option_types import OPTIONS, RIVALS, SHARED, JobOptions, Seconds
+from jobfleet.model.templates import GroupTemplate, check_order, group_option, placeholders
 
 if TYPE_CHECKING:
     from jobfleet.cron import Cron
@@ -64,7 +71,7 @@ class JobFunction(Generic[P, R_co, C_co, Q]):
     """
 
     is_for_producers = True
-    """Whether anybody may enqueue it; see `jobfleet.model.authority`."""
+    """Whether anybody may enqueue it; see `jobfleet.model.audit`."""
 
     if not TYPE_CHECKING:
         __class_getitem__ = classmethod(GenericAlias)  # the last parameter has a default, which Python knows from 3.13
@@ -372,3 +379,145 @@ def _check_group_given(made: JobFunction[..., Any, Any]) -> None:
 REGISTRY = Registry()
 hooks: Hooks = REGISTRY.hooks
 """Hooks of the default registry."""
+
+
+R = TypeVar("R")
+
+
+class Decorator(typing.Protocol):
+    """What ``@job(...)`` returns."""
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[JobContext, P], Awaitable[R]]
+    ) -> JobFunction[P, R, Awaitable[R], Concatenate[JobContext, P]]: ...
+    @overload
+    def __call__(self, function: Callable[P, Awaitable[R]]) -> JobFunction[P, R, Awaitable[R], P]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[JobContext, P], R]
+    ) -> JobFunction[P, R, R, Concatenate[JobContext, P]]: ...
+    @overload
+    def __call__(self, function: Callable[P, R]) -> JobFunction[P, R, R, P]: ...
+
+
+class BatchDecorator(typing.Protocol):
+    """What ``@job(batch=…)`` returns."""
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[list[BatchItem[T]], ...], Awaitable[None]]
+    ) -> JobFunction[[T], Any, Awaitable[None], Concatenate[list[BatchItem[T]], ...]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[list[BatchItem[T]], ...], Awaitable[Sequence[R]]]
+    ) -> JobFunction[[T], R, Awaitable[Sequence[R]], Concatenate[list[BatchItem[T]], ...]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[list[BatchItem[T]], ...], Sequence[R]]
+    ) -> JobFunction[[T], R, Sequence[R], Concatenate[list[BatchItem[T]], ...]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[list[BatchItem[T]], ...], None]
+    ) -> JobFunction[[T], Any, None, Concatenate[list[BatchItem[T]], ...]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[list[T], ...], Awaitable[None]]
+    ) -> JobFunction[[T], None, Awaitable[None], Concatenate[list[T], ...]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[list[T], ...], Awaitable[Sequence[R]]]
+    ) -> JobFunction[[T], R, Awaitable[Sequence[R]], Concatenate[list[T], ...]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[list[T], ...], Sequence[R]]
+    ) -> JobFunction[[T], R, Sequence[R], Concatenate[list[T], ...]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[list[T], ...], None]
+    ) -> JobFunction[[T], None, None, Concatenate[list[T], ...]]: ...
+
+
+class JobDecorator:
+    """Register a function as a job function: ``@job``, ``@job(queue="mail")``, or ``@fleet.job`` for one fleet.
+
+    A parameter whose annotation names a type that JSON does not have, such as a dataclass, receives an object of it. So
+    does the caller of `JobHandle.result`, by the return annotation.
+    Called with the function itself, it returns the `JobFunction`. Called with options, it returns a decorator.
+
+    Options:
+        name: The name on the wire; default ``module.qualname``.
+        retry_on: Exceptions after which the job is retried, even if the default is not to retry.
+        discard_on: Exceptions after which the job is not retried.
+        keep_last: How many of the ended jobs keep their results, per queue (per lane if a queue has several lanes). The
+            results of jobs that ended earlier are removed after 10 to 20 minutes, before `result_ttl` is over.
+        options: Defaults of the jobs; see `Job`. Further options of the function: `run_in` (``async``, ``thread`` or
+            ``process``), and with ``process`` `memory_limit` (bytes or a text such as ``512MiB``), `cpu_limit`
+            (seconds), `nice` (0 to 19), `environment` (a mapping) and `on_oom` (a queue). With `batch` (1 to 1,000) the
+            function receives a list with the values of at most so many jobs, gathered for `batch_wait` seconds.
+            `group` may name arguments (``"{customer}"``). `concurrency` and `rate` (``"10/min"``) limit the jobs of
+            each group, or of the function's own queue; a limit that an operator sets overrides them. `limits` names
+            limits that functions of all queues share, and `breaker` is a `Breaker`. `version` numbers the shape of the
+            arguments, and `upcast` (``{1: f}``) brings those of an earlier version to the next one.
+
+    Args:
+        registry: The registry that it fills; None for the default registry.
+        fleet: The fleet that the functions enqueue to; None for the default fleet.
+    """
+
+    __slots__ = ("_fleet", "_registry")
+
+    def __init__(self, registry: Registry | None = None, fleet: AnyFleet | None = None) -> None:
+        self._registry = registry
+        self._fleet = fleet
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[JobContext, P], Awaitable[R]], /
+    ) -> JobFunction[P, R, Awaitable[R], Concatenate[JobContext, P]]: ...
+    @overload
+    def __call__(self, function: Callable[P, Awaitable[R]], /) -> JobFunction[P, R, Awaitable[R], P]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[JobContext, P], R], /
+    ) -> JobFunction[P, R, R, Concatenate[JobContext, P]]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> JobFunction[P, R, R, P]: ...
+    @overload
+    def __call__(
+        self, /, *, batch: int, batch_wait: Seconds | None = None, **options: Unpack[FunctionOptions]
+    ) -> BatchDecorator: ...
+    @overload
+    def __call__(self, /, **options: Unpack[FunctionOptions]) -> Decorator: ...
+    def __call__(self, function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+        """Register a function, or return a decorator that does; the class lists the options.
+
+        Raises:
+            InvalidJob: An option is wrong, or another function has the name.
+        """
+        if function is not None:
+            return self._register(function, options)
+        return lambda target: self._register(target, options)
+
+    def _register(self, function: Callable[..., Any], options: dict[str, Any]) -> JobFunction[..., Any, Any]:
+        registry = REGISTRY if self._registry is None else self._registry
+        return registry.register(function, fleet=self._fleet, **options)
+
+
+def register_job_function(
+    name: str, function: Callable[..., Any], **options: Unpack[RegisteredOptions]
+) -> JobFunction[..., Any, Any]:
+    """Register a function under a name that stays the same after a restart; the function may be a lambda.
+
+    Args:
+        name: The name on the wire.
+        function: The function.
+        options: See `job`.
+
+    Raises:
+        InvalidJob: An option is wrong, or another function has the name.
+    """
+    return REGISTRY.register(function, name=name, **options)
+
+
+job: JobDecorator = JobDecorator()

@@ -7,11 +7,11 @@ from dataclasses import fields, replace
 from typing import Any
 
 from jobfleet.codec import Limits, decode, encode
-from jobfleet.functions.naming import stable_name
+from jobfleet.functions.callables import stable_name
+from jobfleet.functions.port import FlowAddition
 from jobfleet.functions.registry import Registry
-from jobfleet.functions.running.addition import FlowAddition
-from jobfleet.graph import Flow
 from jobfleet.model import Job
+from jobfleet.model.flow import Flow
 
 NOT_CARRIED = ("function", "depends_on", "cron_expression", "tz", "run_in")
 CARRIED = tuple(option.name for option in fields(Job) if option.init and option.name not in NOT_CARRIED)

@@ -74,7 +74,7 @@ def is_for_terminal(config: JobConfig) -> bool:
 def _formatter(config: JobConfig, worker: str, current: Current, *, shows_day: bool) -> logging.Formatter:
     if config.log_format == "json":
         from jobfleet.logs.json_lines import JsonFormatter
-        from jobfleet.redaction import Redaction
+        from jobfleet.secret import Redaction
 
         return JsonFormatter(worker=worker, current=current, redaction=Redaction(config.redact))
     if not is_for_terminal(config):

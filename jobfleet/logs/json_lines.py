@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from jobfleet.logs.formatters import Current, error_of, is_ours, nobody, subject_of
-from jobfleet.redaction import Redaction
+from jobfleet.secret import Redaction
 
 LONGEST_VALUE = 2000
 """Maximum number of characters of a value that is not of a JSON type."""

@@ -14,7 +14,7 @@ from typing import Any
 from jobfleet.clock import monotonic
 from jobfleet.metrics.tally import Tally
 from jobfleet.store.call import Call
-from jobfleet.store.round_trip.replies import has_timed_out, node_of, reason_of, refuses_writes
+from jobfleet.store.replies import has_timed_out, node_of, reason_of, refuses_writes
 
 GRACE = 0.5
 """Seconds without a reply before an outage begins; a broken connection is restored within milliseconds."""

@@ -1,11 +1,20 @@
 """The domain types of jobfleet: ids, states, jobs and results."""
 
-from jobfleet.durations import seconds
-from jobfleet.model.ids import ID_BYTES, Place, added_suffix, derived_suffix, new_suffix, split_id, suffix_time_us
+from jobfleet.clock import seconds
+from jobfleet.model.option_checks import check_function_name, check_queue
 from jobfleet.model.result import JobId, JobResult, Receipt
-from jobfleet.model.spec import After, Job
+from jobfleet.model.spec import (
+    ID_BYTES,
+    After,
+    Job,
+    Place,
+    added_suffix,
+    derived_suffix,
+    new_suffix,
+    split_id,
+    suffix_time_us,
+)
 from jobfleet.model.status import FINAL, OPEN, STORED, TRANSITIONS, WAITING, ErrorType, JobStatus, Priority, Transition
-from jobfleet.names import check_function_name, check_queue
 
 __all__ = [
     "FINAL",

@@ -1,4 +1,4 @@
-"""The audit: what operators changed in a fleet, who did it, and how it ended. Pure."""
+"""Who acts on a fleet: their names in records, what they may ask for, and the audit of what they changed. Pure."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
+from urllib.parse import quote, unquote
 
 from jobfleet.errors import InvalidJob
-from jobfleet.model.asking import check_moment, check_text
+from jobfleet.model.status import check_moment, check_text
 
 Source = Literal["python", "cli", "web"]
 AuditOutcome = Literal["done", "unchanged", "refused", "error", "unknown"]
@@ -148,3 +149,90 @@ def cursor_of(text: str) -> Position | None:
     if found == FIRST:  # no record has that place, and Redis refuses to read before it
         raise InvalidJob(f"cursor is {text!r:.100}; give the cursor of the previous page.", field="cursor")
     return found
+
+
+NOBODY = "-"
+LENGTH_MAX = 64
+_PARTING = frozenset("%@|")
+
+
+def to_word(name: str | None) -> str:
+    """Write a name as a word, cut to 64 characters; `NOBODY` for None and for an empty name."""
+    if not name or name == NOBODY:
+        return "%2D" if name else NOBODY
+    return "".join(
+        quote(one, safe="", errors="replace") if one in _PARTING or not _is_plain(one) else one
+        for one in name[:LENGTH_MAX]
+    )
+
+
+def _is_plain(letter: str) -> bool:
+    return letter.isprintable() and not letter.isspace()
+
+
+def from_word(word: str) -> str:
+    """Read a name from its word; `NOBODY` stays as it is."""
+    return unquote(word) if "%" in word else word
+
+
+# Who may ask a fleet for what, in one table: workers, the dashboard and the Redis users follow it. Pure.
+#
+# A name in Redis becomes an object only if an import has declared it for that use. For an act that is more than a
+# job, a worker also looks for a proof: a record under a key, or a message on a channel, that only those users can
+# write who may ask for the act. It never believes the envelope or the id of a job, because each producer can write
+# both.
+
+
+class Authority(NamedTuple):
+    """Who may ask for an act.
+
+    Attributes:
+        proof: The key or the channel that a worker looks at, as `store/keys.py` spells it after the tag.
+        users: The Redis users that can write it.
+        role: The lowest role of the dashboard; None if nobody asks for it over HTTP.
+        bound: What a worker has to know besides, for people.
+    """
+
+    proof: str
+    users: frozenset[str]
+    role: str | None
+    bound: str
+
+
+def _users(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+AUTHORITIES: dict[str, Authority] = {
+    "job": Authority(
+        "job:<id>",
+        _users("producer canceller worker reaper host operator"),
+        "producer",
+        "a function with `@job`, or registered; with keys, also a valid signature",
+    ),
+    "undo": Authority(
+        "steps:<id>",
+        _users("worker reaper host operator approver"),
+        None,
+        "the steps of the other job name this very job, and each function has `@undo` or `@job`",
+    ),
+    "maintenance": Authority(
+        "cron",
+        _users("worker reaper host operator"),
+        "operator",
+        "a recurring job has the same call; ages are at least those of the settings",
+    ),
+    "signal": Authority(
+        "steps:<id>",
+        _users("worker reaper host operator approver"),
+        "approver",
+        "a job waits for its name; with `only_token=True` it has to come with a token",
+    ),
+    "command": Authority(
+        "commands",
+        _users("operator"),
+        "operator",
+        "one of the commands of `jobfleet workers`",
+    ),
+}
+"""The acts. `tests/store/acl/test_authority.py` tries each as each user and each role."""

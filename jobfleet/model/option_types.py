@@ -1,7 +1,7 @@
 """The table of all options of jobs: each name with its type. Type checkers and editors read it, and so does the code.
 
 `Job` has a field of the same type for each row of `JobOptions`. ``@job(…)`` takes `FunctionOptions`, which
-`functions/option_types.py` completes, and ``.options(…)`` takes `JobOptions`.
+`functions/options.py` completes, and ``.options(…)`` takes `JobOptions`.
 """
 
 from __future__ import annotations

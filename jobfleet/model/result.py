@@ -1,15 +1,16 @@
-"""What a caller learns about a job: the receipt of an enqueue, a snapshot of its state, and lines of its log."""
+"""What a caller learns about a job: its receipt, its state and result, its output, its details and its explanation."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 from types import MappingProxyType
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from jobfleet.errors import JobfleetError
-from jobfleet.model.status import ErrorType, JobStatus
+from jobfleet.model.status import ErrorType, JobStatus, Priority
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -154,3 +155,185 @@ class LogLine:
     level: str
     text: str
     token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One chunk of a job's output stream.
+
+    Attributes:
+        value: What the job has emitted.
+        position: Where the stream continues after this chunk: give it as `after` to another read.
+        epoch: The fencing token of the run that has emitted it. It grows with each run.
+        number: Its number among the chunks of that run, from 1.
+        is_restart: Whether a later run begins here: the chunks before it are of an earlier run, which failed, died
+            or waited.
+        dropped: The number of chunks before this one that the stream did not keep long enough for this reader, or that
+            a failover has lost.
+    """
+
+    value: Any
+    position: str
+    epoch: int
+    number: int
+    is_restart: bool = False
+    dropped: int = 0
+
+
+class Parent(NamedTuple):
+    """A job that another job waits for.
+
+    Attributes:
+        id: The id of the parent.
+        status: Its final status; empty if it has not ended.
+    """
+
+    id: str
+    status: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobDetails(Generic[T_co]):
+    """Everything that is known about a job.
+
+    Redis keeps the arguments and the options of a job until it ends; of a dead letter, until it is purged.
+
+    Attributes:
+        job: Its state, as `poll` returns it.
+        priority: Its priority; None if it has ended and is not a dead letter.
+        args: The positional arguments; None if they are not stored any more, or cannot be read.
+        kwargs: The named arguments; None likewise.
+        unknown_zones: Time zones of the arguments that this machine does not know; such times keep only their offset.
+        options: The options of the job itself, by the names that `Job` has; durations are timedeltas. The options of
+            its function are not among them.
+        max_retries: The number of retries after failed runs that applies to it; None if it has ended, or if only
+            `retry_for` bounds the number.
+        retry_for: The time from its first due time after which no retry is due; None if it has ended, or for no bound.
+        crashes: Runs whose process died while the job was alone in it; they use no retry. 0 if that is not stored any
+            more.
+        max_crashes: The number of such runs at which it fails; None if it has ended and is not a dead letter.
+        expires_at: The time at which it expires if it has not started; None for no expiry.
+        parents: The jobs that it waits for or has waited for, in the order of `depends_on`.
+        callbacks: The ids of its callbacks, by ``on_success`` and ``on_failure``.
+        schema_version: The version of its arguments, as its producer knew it.
+        function_version: The version that its function takes, as workers have published it; None if they have not.
+        callback: ``on_success`` or ``on_failure`` if it is a callback of its parent; None if it is none.
+        flow: The id of its flow; None if it is in none, or has ended and is not a dead letter.
+        history: One line per run and per replay, oldest first. A line of a run has its number, the time of its end
+            (µs since 1970) and what happened. A line of a replay has ``replayed``, the time, who asked (- for nobody
+            in particular), and ``edited`` if the arguments were changed.
+    """
+
+    job: JobResult[T_co]
+    priority: Priority | None = None
+    args: tuple[Any, ...] | None = None
+    kwargs: Mapping[str, Any] | None = None
+    unknown_zones: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    max_retries: int | None = None
+    retry_for: timedelta | None = None
+    crashes: int = 0
+    max_crashes: int | None = None
+    expires_at: datetime | None = None
+    parents: tuple[Parent, ...] = ()
+    callbacks: Mapping[str, str] = field(default_factory=dict)
+    schema_version: int = 1
+    function_version: int | None = None
+    callback: str | None = None
+    flow: str | None = None
+    history: tuple[str, ...] = ()
+
+
+Fact = int | float | str | datetime | Sequence[str] | None
+
+
+class ReasonCode(StrEnum):
+    """The code of a reason, for programs."""
+
+    UNKNOWN = "unknown"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    MOVED = "moved"
+    EXPIRED = "expired"
+    UNDOING = "undoing"
+    LOCK = "lock"
+    RUNNING = "running"
+    BLOCKING = "blocking"
+    CANCELLING = "cancelling"
+    WORKER_GONE = "worker-gone"
+    LEASE_EXPIRED = "lease-expired"
+    BLOCKED = "blocked"
+    SEQUENCE = "sequence"
+    SCHEDULED = "scheduled"
+    SLEEPING = "sleeping"
+    AWAITING_SIGNAL = "awaiting-signal"
+    RETRYING = "retrying"
+    SUSPECT = "suspect"
+    PARKED = "parked"
+    PAUSED = "paused"
+    PAUSED_FUNCTION = "paused-function"
+    GROUP_PAUSED = "group-paused"
+    GROUP_FULL = "group-full"
+    GROUP_RATE = "group-rate"
+    QUEUE_FULL = "queue-full"
+    QUEUE_RATE = "queue-rate"
+    GATE_UNREADABLE = "gate-unreadable"
+    LIMIT_CLOSED = "limit-closed"
+    LIMIT_FULL = "limit-full"
+    LIMIT_RATE = "limit-rate"
+    BREAKER_OPEN = "breaker-open"
+    UNKNOWN_FUNCTION = "unknown-function"
+    NEWER_SCHEMA = "newer-schema"
+    ELSEWHERE = "elsewhere"
+    UNSERVED = "unserved"
+    QUIET = "quiet"
+    HUNG = "hung"
+    BUSY = "busy"
+    BEHIND = "behind"
+    NEXT = "next"
+    EXPIRING = "expiring"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One reason for a job's state.
+
+    Attributes:
+        code: Its code.
+        text: One line for people, with numbers and a remedy.
+        facts: The numbers and names in the text; durations are in seconds.
+    """
+
+    code: ReasonCode
+    text: str
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a job is in its state.
+
+    Attributes:
+        id: The job's id.
+        status: Its state; None if the job is unknown.
+        function: The registered name of its function.
+        queue: Its queue.
+        at: The time of the explanation, by Redis's clock.
+        reasons: The reasons; those that block the job come first.
+        details: The job in full; None if the job is unknown.
+    """
+
+    id: str
+    status: JobStatus | None
+    reasons: tuple[Reason, ...]
+    function: str = ""
+    queue: str = ""
+    at: datetime | None = None
+    details: JobDetails[Any] | None = None
+
+    def __str__(self) -> str:
+        return "\n".join(reason.text for reason in self.reasons)

@@ -1,16 +1,35 @@
-"""`Job`: the description of a job by its producer. Frozen; an invalid option is refused at construction."""
+"""`Job`: the description of a job by its producer, and the ids of jobs, with the tokens that send them a signal."""
 
 from __future__ import annotations
 
+import hashlib
+import os
+import random
+import re
+import secrets
+import threading
+import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, get_args
 
-from jobfleet.errors import InvalidJob
-from jobfleet.model.ids import ID_RULE, new_suffix
+from jobfleet.errors import InvalidJob, JobNotFound
+from jobfleet.model.option_checks import (
+    CHECKS,
+    LABEL_LENGTH_MAX,
+    LANE_RULE,
+    QUEUE_RULE,
+    SUFFIX_RULE,
+    check_args,
+    check_function_name,
+    check_kwargs,
+    check_rivals,
+    meant,
+)
 from jobfleet.model.option_types import (
     OPTIONS,
     Callback,
@@ -26,9 +45,7 @@ from jobfleet.model.option_types import (
     Seconds,
     UniqueFor,
 )
-from jobfleet.model.options.checks import CHECKS, LABEL_LENGTH_MAX, check_args, check_kwargs, check_rivals, meant
 from jobfleet.model.status import Priority
-from jobfleet.names import SUFFIX_RULE, check_function_name
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar  # type checkers know it without a package; it gives the parameter a default
@@ -291,3 +308,123 @@ def check_job(given: object) -> None:
     """
     if not isinstance(given, Job):
         raise InvalidJob(f"job is {given!r:.100}; give a Job, or the result of send.job(…).", field="job")
+
+
+# Creation and parsing of job ids.
+#
+# An id is ``<queue>.<lane>.<suffix>``, so an id alone locates its job. The suffix is either the caller's own `id`,
+# or a UUIDv7 (RFC 9562) in 32 hex digits that increases strictly within a process.
+
+
+ID_RULE = re.compile(rf"({QUEUE_RULE.pattern})\.({LANE_RULE.pattern})\.({SUFFIX_RULE.pattern})")
+PART_LEAST = 4
+"""Least length of a part of an id that commands complete."""
+PARENT_MARK_BYTES = 5
+ID_BYTES = 112  # the longest id that the lease board holds; 32 + 64 and a lane number stay below it
+
+_FORMS = f"ids look like mail.0.0192f0c1…; commands also take its last {PART_LEAST} or more characters."
+_COUNTER_BITS = 26
+_UUID7_RULE = re.compile(r"[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}")
+
+
+class Place(NamedTuple):
+    """The location of a job: the parts of its id."""
+
+    queue: str
+    lane: int
+    suffix: str
+
+
+class _Suffixes:
+    """Makes UUIDv7 suffixes that increase strictly, even if the machine's clock steps back."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = 0
+        self.reseed()
+
+    def reseed(self) -> None:
+        """Read a new random seed, so that a forked child does not repeat its parent's suffixes."""
+        self._lock = threading.Lock()
+        self._random = random.Random(os.urandom(32)).getrandbits
+
+    def __call__(self) -> str:
+        tick = (time.time_ns() // 1_000_000) << _COUNTER_BITS
+        with self._lock:
+            if tick <= self._last:
+                tick = self._last + 1
+            self._last = tick
+            tail = self._random(48)
+        return f"{tick >> 26:012x}7{(tick >> 14 & 0xFFF) << 16 | 0x8000 | tick & 0x3FFF:07x}{tail:012x}"
+
+
+new_suffix: _Suffixes = _Suffixes()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=new_suffix.reseed)
+
+
+def suffix_time_us(suffix: str) -> int | None:
+    """The producer's time of creation in µs, from a generated suffix; None for a suffix that the caller chose."""
+    return int(suffix[:12], 16) * 1000 if _UUID7_RULE.fullmatch(suffix) else None
+
+
+def derived_suffix(job_id: str, why: str) -> str:
+    """Derive the suffix of a job from another job's id and a reason. The same input always gives the same suffix."""
+    digest = hashlib.blake2b(f"{job_id} {why}".encode(), digest_size=5).hexdigest()
+    return f"{split_id(job_id).suffix[:53]}.{digest}"
+
+
+def parent_mark(job_id: str) -> bytes:
+    """A short hash of an id: the header of a job names the parents that must have completed by these."""
+    return hashlib.blake2b(job_id.encode(), digest_size=PARENT_MARK_BYTES).digest()
+
+
+def added_suffix(job_id: str, name: str, number: int) -> str:
+    """Derive the suffix of a job that another job adds to its flow, from that job's id, a name and a number."""
+    digest = hashlib.blake2b(f"{job_id} {name}".encode(), digest_size=8).hexdigest()
+    return f"{split_id(job_id).suffix[:40]}.{digest}.{number:x}"
+
+
+def split_id(job_id: str) -> Place:
+    """Split a job id into its parts.
+
+    Raises:
+        JobNotFound: The text does not have the form of a job id, so no job can have it.
+        InvalidJob: `job_id` is not a text.
+    """
+    try:
+        match = ID_RULE.fullmatch(job_id)
+    except TypeError:
+        raise InvalidJob(f"job_id is {job_id!r:.100}; give a text, such as handle.id.", field="job_id") from None
+    if match is None:
+        raise JobNotFound(job_id, f"{job_id!r} is not a job id; {_FORMS}")
+    queue, lane, suffix = match.groups()
+    return Place(queue, int(lane), suffix)
+
+
+SECRET_BYTES = 24
+"""Nobody guesses 192 random bits, however many tokens are tried."""
+LONGEST = 600
+"""Characters of a token."""
+
+
+def new_token(job_id: str) -> str:
+    """Make a token for a signal of a job."""
+    return urlsafe_b64encode(secrets.token_bytes(SECRET_BYTES) + job_id.encode()).decode().rstrip("=")
+
+
+def token_hash(token: str) -> str:
+    """The hash under which a token is stored."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def job_of_token(token: object) -> str | None:
+    """The job that a token is for; None if the text is not a token."""
+    if not isinstance(token, str) or not token.isascii() or len(token) > LONGEST:
+        return None
+    try:
+        raw = urlsafe_b64decode(token + "=" * (-len(token) % 4))
+        job_id = raw[SECRET_BYTES:].decode()
+    except ValueError:
+        return None
+    return job_id or None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobfleet.model.fingerprint import FAILED, fingerprint_of, normalise
+from jobfleet.model.signals import FAILED, fingerprint_of, normalise
 from jobfleet.notify.notice import Notice
 
 

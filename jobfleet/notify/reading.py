@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from jobfleet.codec import read_header
-from jobfleet.codec.record import read_fields
+from jobfleet.codec.frames import read_fields
 from jobfleet.errors import EncodingError, JobNotFound
 from jobfleet.model import split_id
-from jobfleet.model.who import from_word
+from jobfleet.model.audit import from_word
 from jobfleet.notify.notice import Notice
 from jobfleet.retry.tries import Tries
 from jobfleet.store.journal import Event

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
-from jobfleet.durations import from_timedelta
+from jobfleet.clock import from_timedelta
 from jobfleet.errors import ConfigError
 from jobfleet.model.option_types import SecondsField
 from jobfleet.notify.notice import EVENTS, Notice

@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
-from jobfleet.config.kind import DURATION
-from jobfleet.config.notify import variable_of
+from jobfleet.config.setting import DURATION, variable_of
 from jobfleet.errors import ConfigError
 from jobfleet.notify.bridge import AppriseNotificationChannel
 from jobfleet.notify.channel import LogNotificationChannel, NotificationChannel

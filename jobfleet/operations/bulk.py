@@ -20,12 +20,11 @@ from jobfleet.operations.jobs.enqueue import prepare, stored
 from jobfleet.operations.jobs.prepare import Submission, asks_for_callbacks, quick
 from jobfleet.operations.operation import BulkOperation, Operation, run_ahead
 from jobfleet.operations.submit import operation_for
-from jobfleet.store.call import Call
+from jobfleet.store.call import Barrier, Call
 from jobfleet.store.calls.enqueue import CHUNK, enqueue, parted
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Answer, Entry, Holder
-from jobfleet.store.round_trip.barrier import Barrier
-from jobfleet.store.round_trip.trip import Making
+from jobfleet.store.trip import Making
 
 Placed = tuple[int, Submission]
 """The place of the receipt of a job, and the prepared job."""

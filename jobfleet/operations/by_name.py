@@ -12,10 +12,9 @@ from typing import Any
 
 from jobfleet.codec import header_or_empty, is_record, read_fields
 from jobfleet.errors import EncodingError, IdConflict, InvalidJob, JobNotFound
-from jobfleet.functions.published.takes import check_takes, read_takes
+from jobfleet.functions.published import check_takes, read_takes
 from jobfleet.model import Job, Receipt, split_id
-from jobfleet.model.options.callback import CALLBACKS
-from jobfleet.model.similar import similar_function
+from jobfleet.model.option_checks import CALLBACKS, similar_function
 from jobfleet.model.spec import with_call, with_request
 from jobfleet.operations.fleet_context import FleetContext, Published
 from jobfleet.operations.flows.dependencies import check_parents, edges_of
@@ -26,8 +25,7 @@ from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import result_of
 from jobfleet.operations.submit import operation_for
 from jobfleet.store.calls import inspect
-from jobfleet.store.job_rows import Dead, Final, Found, InRun, InWait
-from jobfleet.store.records import FleetSeen
+from jobfleet.store.records import Dead, Final, FleetSeen, Found, InRun, InWait
 
 
 def submit(context: FleetContext, job: Job, request: str) -> Operation[Receipt]:

@@ -6,14 +6,13 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Generic, NamedTuple, TypeVar
 
 from jobfleet.clock import monotonic, span
-from jobfleet.errors import DurabilityUnavailable, DurabilityUncertain
+from jobfleet.errors import DurabilityUnavailable, DurabilityUncertain, warn
 from jobfleet.model import Receipt
 from jobfleet.operations.fleet_context import FleetContext, ServerFacts
 from jobfleet.operations.operation import Operation, value
+from jobfleet.store.call import FSYNC, REPLICATED, Confirming
 from jobfleet.store.calls.doctor import server, server_of
 from jobfleet.store.keys import Lane
-from jobfleet.store.round_trip.barrier import FSYNC, REPLICATED, Confirming
-from jobfleet.warn import warn
 
 T = TypeVar("T")
 SLOW = 0.05

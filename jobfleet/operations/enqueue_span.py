@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from jobfleet.errors import InvalidJob
-from jobfleet.functions.running.tracing import EnqueueFacts, SendSpan
+from jobfleet.functions.port import EnqueueFacts, SendSpan
 from jobfleet.model import Job, Receipt
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.prepare import Resolved, queue_of, resolve_in

@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from jobfleet.clock import monotonic
 from jobfleet.codec import Limits
-from jobfleet.codec.payload import limits_of
+from jobfleet.codec.values import limits_of
 from jobfleet.config import JobConfig
 from jobfleet.model import Job
 from jobfleet.model.option_types import FAST, LEVELS
 from jobfleet.model.spec import check_job
-from jobfleet.store.call import Call
+from jobfleet.store.call import FSYNC, Barrier, Call
 from jobfleet.store.calls import enqueue as calls
 from jobfleet.store.calls import inspect, presence
 from jobfleet.store.calls.enqueue import mark
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import FleetSeen, KindsSeen
-from jobfleet.store.round_trip.barrier import FSYNC, Barrier
 
 if TYPE_CHECKING:
     from jobfleet.functions.registry import Registry

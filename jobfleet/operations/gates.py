@@ -10,17 +10,25 @@ from jobfleet.clock import to_us
 from jobfleet.errors import InvalidJob
 from jobfleet.functions.manifest import read_gates
 from jobfleet.model import seconds
-from jobfleet.model.gates import BREAKER, LIMIT, BreakerInfo, NamedLimit, adaptive_bounds, check_limit_name, named_rate
-from jobfleet.model.limit import concurrency_of
+from jobfleet.model.audit import NOBODY, from_word
+from jobfleet.model.limits import (
+    BREAKER,
+    LIMIT,
+    BreakerInfo,
+    NamedLimit,
+    adaptive_bounds,
+    check_limit_name,
+    concurrency_of,
+    named_rate,
+)
 from jobfleet.model.option_types import Seconds
-from jobfleet.model.who import NOBODY, from_word
 from jobfleet.operations.audit import Action, Change
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import moment
-from jobfleet.store.calls.gate import state as calls
-from jobfleet.store.calls.gate.state import GateSeen
-from jobfleet.store.calls.lock import Holder
+from jobfleet.store.calls import limits as calls
+from jobfleet.store.calls.limits import GateSeen
+from jobfleet.store.calls.run import Holder
 from jobfleet.store.records import FleetSeen
 from jobfleet.store.rows import kept
 

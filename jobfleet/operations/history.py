@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from jobfleet.durations import seconds_or_text
+from jobfleet.clock import seconds_or_text
 from jobfleet.errors import ConfigError, InvalidJob, JobfleetError
 from jobfleet.model import check_queue
 from jobfleet.model.history import Deploy, FunctionTimes, History, HistoryPoint, Percentiles, QueueTrend
@@ -317,7 +317,7 @@ def _check_known(context: FleetContext, queue: str | None, function: str | None)
         raise no_queue(queue, fleet.queues)
     known = {*fleet.functions, *context.registry.functions}
     if function is not None and function not in known:
-        from jobfleet.model.similar import similar_queue
+        from jobfleet.model.option_checks import similar_queue
 
         close = similar_queue(function, known)
         meant = f"; did you mean {close!r}?" if close else "."

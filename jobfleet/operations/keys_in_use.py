@@ -9,8 +9,8 @@ from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, value
 from jobfleet.store.calls import inspect
-from jobfleet.store.job_rows import DeadLetter, Running, Waiting
 from jobfleet.store.keys import Lane
+from jobfleet.store.records import DeadLetter, Running, Waiting
 
 MOST = 10_000
 """The most jobs that are read per lane, of those that wait, run, and are dead letters each."""

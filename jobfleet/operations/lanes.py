@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from jobfleet.clock import monotonic
-from jobfleet.errors import StoreUnavailable, UnknownQueue
+from jobfleet.errors import StoreUnavailable, UnknownQueue, warn
 from jobfleet.model import check_queue
 from jobfleet.model.option_types import FAST
 from jobfleet.operations.fleet_context import FleetContext
@@ -14,7 +14,6 @@ from jobfleet.store.calls import enqueue, inspect, journal
 from jobfleet.store.fleet import whole
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import FleetSeen
-from jobfleet.warn import warn
 
 
 def open_queue(context: FleetContext, queue: str, *, holds_jobs: bool = False) -> Operation[None]:
@@ -52,7 +51,7 @@ def open_queue(context: FleetContext, queue: str, *, holds_jobs: bool = False) -
 
 
 def _warn_if_misspelt(context: FleetContext, queue: str, *, holds_jobs: bool) -> Operation[None]:
-    from jobfleet.model.similar import similar_queue  # for new queues
+    from jobfleet.model.option_checks import similar_queue  # for new queues
 
     _, known = value((yield (inspect.queues(context.keys),)))  # a page: a fleet with more queues names them by program
     if meant := similar_queue(queue, known.keys() - {queue}):
@@ -99,7 +98,7 @@ def opened_lanes(context: FleetContext, queue: str | None) -> Operation[list[Lan
 
 def no_queue(queue: str, known: Iterable[str]) -> UnknownQueue:
     """Make the error about a queue that does not exist; it names the one that was probably meant."""
-    from jobfleet.model.similar import similar_queue  # for those who misspell
+    from jobfleet.model.option_checks import similar_queue  # for those who misspell
 
     names = sorted(known)
     close = similar_queue(queue, names)

@@ -14,7 +14,7 @@ from jobfleet.errors import FleetFull, JobfleetError, PayloadUnavailable, StoreU
 from jobfleet.event_loop import in_thread
 from jobfleet.model.signals import NotWritten
 from jobfleet.store.call import Call
-from jobfleet.store.round_trip.trip import Making
+from jobfleet.store.trip import Making
 
 if TYPE_CHECKING:
     from jobfleet.store.aio import AsyncStore

@@ -8,13 +8,12 @@ from functools import partial
 from typing import Any, TypeVar
 
 from jobfleet.codec import open_record
-from jobfleet.codec.claim_check import reference_of
 from jobfleet.errors import ConfigError, EncodingError, PayloadLost, PayloadUnavailable, UnknownKey
 from jobfleet.model import JobResult
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Blocking, Operation, value
 from jobfleet.operations.results import StoredValue
-from jobfleet.payloads.payloads import ARGUMENTS
+from jobfleet.payloads.payloads import ARGUMENTS, reference_of
 from jobfleet.store.calls.enqueue import found_store, payload_store
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from jobfleet.codec import header_or_empty
-from jobfleet.codec.record import is_record
+from jobfleet.codec.frames import is_record
 from jobfleet.errors import JobNotFound
 from jobfleet.model import JobResult
 from jobfleet.operations.fleet_context import FleetContext
@@ -15,9 +15,9 @@ from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.payloads import whole, with_value
 from jobfleet.operations.results import result_of
 from jobfleet.store.calls import flow, inspect
-from jobfleet.store.calls.steps import steps
-from jobfleet.store.explained import Explained
-from jobfleet.store.job_rows import DeadLetter, opened_ending
+from jobfleet.store.calls.inspect import Explained
+from jobfleet.store.calls.run import steps
+from jobfleet.store.records import DeadLetter, opened_ending
 
 ParentEnd = tuple[str, str, bytes]
 """A parent's id, its status, and the record of its end."""

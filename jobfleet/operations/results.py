@@ -9,12 +9,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from jobfleet.codec import Limits, decode, header_or_empty, is_record, is_refused, read_fields, read_record
-from jobfleet.codec.frame import PAYLOAD
+from jobfleet.codec.frames import PAYLOAD
 from jobfleet.errors import BadSignature, EncodingError, JobNotFound, UnknownKey
 from jobfleet.model import ErrorType, JobResult, JobStatus, split_id, suffix_time_us
 from jobfleet.retry.tries import Tries
-from jobfleet.store.job_rows import Dead, DeadLetter, Final, Found, InRun, InWait, Running, Unknown, Waiting
-from jobfleet.store.scores import due_of_score, is_blocked
+from jobfleet.store.keys import due_of_score, is_blocked
+from jobfleet.store.records import Dead, DeadLetter, Final, Found, InRun, InWait, Running, Unknown, Waiting
 
 LETTERS = {"co": JobStatus.COMPLETED, "fa": JobStatus.FAILED, "ca": JobStatus.CANCELLED, "ex": JobStatus.EXPIRED}
 

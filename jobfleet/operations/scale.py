@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from jobfleet.clock import seconds_or_text
 from jobfleet.codec import decode
-from jobfleet.durations import seconds_or_text
 from jobfleet.errors import EncodingError, InvalidJob
 from jobfleet.model import check_queue
-from jobfleet.model.asking import check_number
-from jobfleet.model.scale import Scale
+from jobfleet.model.scale import LONG, STEP_S, Decision, Live, Scale, ScaleRule, Step, decide
+from jobfleet.model.status import check_number
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.lanes import no_queue, seen
 from jobfleet.operations.operation import Operation, value
@@ -26,7 +26,6 @@ from jobfleet.samples import point as points
 from jobfleet.samples.buckets import bounds
 from jobfleet.samples.point import COMPLETED, FAILED, FIRST_GAUGE, GAUGES, RETRIED, RUN, Point
 from jobfleet.samples.resolution import FINE, SECOND_US
-from jobfleet.scaling import LONG, STEP_S, Decision, Live, ScaleRule, Step, decide
 from jobfleet.store.calls import inspect
 from jobfleet.store.calls import samples as calls
 from jobfleet.store.records import FleetSeen

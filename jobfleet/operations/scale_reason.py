@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from jobfleet.scaling import AHEAD, TARGET_BUSY, Decision, Demand, Live, ScaleRule
+from jobfleet.model.scale import AHEAD, TARGET_BUSY, Decision, Demand, Live, ScaleRule
 
 SHOWN = 0.005
 """The share of running jobs from which the text counts those that still run later."""

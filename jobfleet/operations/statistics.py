@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from jobfleet.model import JobResult, Priority
-from jobfleet.model.asking import check_number
+from jobfleet.model.status import check_number
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.overview import endings
 from jobfleet.operations.operation import Operation

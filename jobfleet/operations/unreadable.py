@@ -10,14 +10,22 @@ from jobfleet.errors import EncodingError, EnvelopeTooNew, JobfleetError, Script
 from jobfleet.operations.audit import opened
 from jobfleet.operations.operation import Blocking, Operation, batches
 from jobfleet.store.call import Call
-from jobfleet.store.calls import cron, flow, inspect, journal
-from jobfleet.store.calls.dead import groups, rescues
+from jobfleet.store.calls import cron, dead, flow, inspect, journal
 from jobfleet.store.calls.doctor import Leases
-from jobfleet.store.damage import ASIDE, FIELDS, NONE, Place, gate_places, judge, listed_places, places
-from jobfleet.store.job_rows import Waiting, has_id
+from jobfleet.store.damage import (
+    ASIDE,
+    FIELDS,
+    NONE,
+    Place,
+    Surveyed,
+    gate_places,
+    judge,
+    listed_places,
+    places,
+    survey,
+)
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.records import FleetSeen
-from jobfleet.store.round_trip.mending import Surveyed, survey
+from jobfleet.store.records import FleetSeen, Waiting, has_id
 from jobfleet.store.rows import SHOWN, noting, shown, wrong_with
 
 __all__ = ["noting"]
@@ -98,8 +106,8 @@ def of_fleet(keys: Keyspace, fleet: FleetSeen, gates: Sequence[str] = ()) -> Ope
     for answer in (yield without_repair(calls)):
         damage += read_or(answer, (), damage)
     lists: list[Call[Any]] = [
-        rescues.rescues(keys),
-        groups.groups(keys),
+        dead.rescues(keys),
+        dead.groups(keys),
         flow.flows(keys, limit=1),
         journal.read_audit(keys),
     ]

@@ -9,9 +9,9 @@ from __future__ import annotations
 from contextlib import closing
 from typing import Any
 
-from jobfleet.config.databases import needs_sql
+from jobfleet.config.table import needs_sql
 from jobfleet.errors import StoreUnavailable
-from jobfleet.outbox.row import Counts
+from jobfleet.outbox.statements import Counts
 
 
 def create_tables(database: Any) -> None:
@@ -25,7 +25,7 @@ def create_tables(database: Any) -> None:
         StoreUnavailable: No database answers at the URL.
     """
     with needs_sql("outbox"):
-        from jobfleet.outbox import schema
+        from jobfleet.outbox import rows as schema
     schema.create_tables(database)
 
 
@@ -39,7 +39,7 @@ def table(metadata: Any) -> Any:
         ConfigError: The extra ``sql`` is not installed.
     """
     with needs_sql("outbox"):
-        from jobfleet.outbox import schema
+        from jobfleet.outbox import rows as schema
     return schema.table(metadata)
 
 

@@ -16,9 +16,8 @@ from psycopg import AsyncConnection, sql
 from jobfleet.config import mask_url
 from jobfleet.errors import ConfigError
 from jobfleet.outbox import statements
-from jobfleet.outbox.row import Row, Verdict
-from jobfleet.outbox.rows import ERROR_LENGTH, unavailable
-from jobfleet.outbox.schema import CONNECT_TIMEOUT, open_engine
+from jobfleet.outbox.rows import CONNECT_TIMEOUT, ERROR_LENGTH, open_engine, unavailable
+from jobfleet.outbox.statements import Row, Verdict
 
 KIND = "postgresql"
 

@@ -1,10 +1,138 @@
-"""The SQL of the outbox for each kind of database. No driver is needed here."""
+"""The table of an outbox: its rows, its SQL for each kind of database, and how a relay announces it."""
 
 from __future__ import annotations
 
+import os
+import socket
+from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from pathlib import PurePath
 from types import MappingProxyType
+from typing import NamedTuple, Protocol
+from urllib.parse import urlsplit
+from uuid import uuid4
 
+from jobfleet.config import JobConfig
 from jobfleet.errors import ConfigError
+from jobfleet.store.calls.presence import Attendant
+
+
+class Row(NamedTuple):
+    """A row that is due.
+
+    Attributes:
+        seq: Its number; rows are relayed in the order of these.
+        id: The id of the job.
+        job: The job, as `jobfleet.operations.outbox.packed` has packed it.
+        tries: How often it was postponed.
+        age_us: Time since it was written, µs, by the clock of the database.
+    """
+
+    seq: int
+    id: str
+    job: bytes
+    tries: int
+    age_us: int
+
+
+class Refused(NamedTuple):
+    """A row that can never be enqueued as it is; it stays, with its error."""
+
+    seq: int
+    error: str
+
+
+class Postponed(NamedTuple):
+    """A row that is tried again after some µs."""
+
+    seq: int
+    error: str
+    pause_us: int
+
+
+@dataclass(slots=True)
+class Verdict:
+    """How claimed rows ended; those that are not named stay as they are.
+
+    Attributes:
+        done: The numbers of the rows whose jobs are in Redis; they are deleted.
+        refused: The bad rows.
+        postponed: The rows that are tried again later.
+    """
+
+    done: list[int] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    postponed: list[Postponed] = field(default_factory=list)
+
+
+class Source(Protocol):
+    """Where the relay gets rows. `finish` or `release` follows each claim that has returned rows.
+
+    Attributes:
+        notifies: Whether `wait` waits for an announcement, so that no polling is needed.
+    """
+
+    notifies: bool
+
+    async def claim(self, limit: int) -> Sequence[Row]:
+        """Return the first rows that are due, and lock them, if the database can. Raises `OutboxUnavailable`."""
+
+    async def finish(self, verdict: Verdict) -> None:
+        """Delete, mark and postpone the claimed rows, and commit. Raises `OutboxUnavailable`."""
+
+    async def waiting(self, ids: Collection[str]) -> AbstractSet[str]:
+        """Return those of some jobs that are rows which wait. It comes after a claim. Raises `OutboxUnavailable`."""
+
+    async def release(self) -> None:
+        """Unlock the claimed rows without a change."""
+
+    async def wait(self, seconds: float) -> None:
+        """Wait until rows are announced, at most for some seconds. Returns at once if the database cannot notify."""
+
+    async def close(self) -> None:
+        """Close the connection."""
+
+
+class Counts(NamedTuple):
+    """The state of an outbox.
+
+    Attributes:
+        waiting: Rows that are not relayed yet.
+        refused: Bad rows.
+        lag: Age of the oldest waiting row in seconds; 0 without one.
+        refused_for: Time since the oldest bad row was refused, in seconds; 0 without one.
+        error: The error of the oldest bad row; else that of the oldest waiting row; empty without one.
+    """
+
+    waiting: int
+    refused: int
+    lag: float
+    refused_for: float
+    error: str
+
+
+class Listed(NamedTuple):
+    """A row of the list.
+
+    Attributes:
+        seq: Its number.
+        id: The id of the job.
+        job: The packed job.
+        age: Seconds since it was written.
+        tries: How often it was tried without success.
+        is_refused: Whether it is bad.
+        error: Its last error; empty without one.
+    """
+
+    seq: int
+    id: str
+    job: bytes
+    age: float
+    tries: int
+    is_refused: bool
+    error: str
+
 
 TABLE = "jobfleet_outbox"
 CHANNEL = "jobfleet_outbox"
@@ -133,3 +261,49 @@ def postpone(kind: str, error: str, number: str, pause_us: str) -> str:
         f"UPDATE {TABLE} SET retry_us = {NOW[kind]} + {pause_us}, error = {error}, tries = tries + 1 "
         f"WHERE seq = {number}"
     )
+
+
+# How a relay announces which database it relays: beside the reapers that fire recurring jobs, as a process of its
+# own.
+#
+# The name of a database is its kind and the last part of its path, such as ``sqlite/shop.db``. Hosts, users and
+# drivers are not part of it, because a program and a reaper may reach one database in different ways.
+
+
+def name_of(vendor: str, database: object) -> str:
+    """The name of a database.
+
+    Args:
+        vendor: The name of SQLAlchemy's dialect, or of Django's vendor.
+        database: The name or the path of the database; None if it is unknown.
+
+    Raises:
+        ConfigError: The outbox does not support it.
+    """
+    return f"{kind_of(vendor)}/{PurePath(str(database or '')).name.removeprefix('file:')}"
+
+
+def name_of_url(url: str) -> str:
+    """The name of the database of a URL that `check_outbox_url` has accepted."""
+    parts = urlsplit(url)
+    vendor = parts.scheme.partition("+")[0]
+    return name_of("postgresql" if vendor == "postgres" else vendor, parts.path)
+
+
+def relay_id(name: str) -> str:
+    """A new id under which a relay of a database announces itself."""
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:6]}:{name}"
+
+
+def relayed_by(config: JobConfig, attendants: Iterable[Attendant]) -> tuple[str, ...]:
+    """The names of the databases that live relays have announced, one for each relay."""
+    gone_us = round(config.gone_after * 1e6)
+    live = (one.id for one in attendants if one.role == "relay" and one.silent <= gone_us)
+    return tuple(sorted(process.split(":", 3)[-1] for process in live))
+
+
+def is_relayed(name: str, relayed: Iterable[str]) -> bool:
+    """Whether one of some names is that of a database; an unknown path is any."""
+    kind, _, path = name.partition("/")
+    unknown = f"{kind}/"
+    return any(one in (name, unknown) or (not path and one.startswith(unknown)) for one in relayed)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from jobfleet.durations import from_timedelta
+from jobfleet.clock import from_timedelta
 from jobfleet.model.option_types import Seconds
 
 SHORTEST = 0.1

@@ -12,8 +12,8 @@ from jobfleet.errors import JobfleetError, JobNotFound, StoreUnavailable
 from jobfleet.fleet.default import default_fleet
 from jobfleet.fleet.sync import Fleet
 from jobfleet.model import JobResult
-from jobfleet.redaction import Redaction
-from jobfleet.typed.plain import plain
+from jobfleet.secret import Redaction
+from jobfleet.typed.converter import plain
 
 T = TypeVar("T")
 PATIENCE = 1.0

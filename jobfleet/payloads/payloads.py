@@ -1,27 +1,30 @@
-"""Bodies of envelopes and records in the payload store of a fleet: store, fetch and check them, and name them.
-
-The key of an object names the job that it belongs to and has 128 random bits, so it is never used twice and cannot be
-guessed. An object is written before anything refers to it, and nothing changes it.
-"""
+"""Bodies of envelopes and records in the payload store of a fleet: store, fetch and check them."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from jobfleet.codec import claim_check
-from jobfleet.codec.claim_check import Reference
-from jobfleet.codec.sealing import sealer_of
+from jobfleet.codec import frames
+from jobfleet.codec.frames import HEADER_LIMITS, PAYLOAD, decode_header, encode_header, frame, split
+from jobfleet.codec.seals import sealer_of
+from jobfleet.codec.values import Bytes, as_bytes, encode, unreadable
 from jobfleet.config import JobConfig
 from jobfleet.config.url import mask_store
 from jobfleet.errors import JobfleetError, PayloadLost, PayloadUnavailable
-from jobfleet.payloads.folder import Folder
-from jobfleet.payloads.store import PayloadStore, StoredObject
+from jobfleet.payloads.store import Folder, PayloadStore, StoredObject
+
+# Bodies of envelopes and records in the payload store of a fleet: store, fetch and check them, and name them.
+#
+# The key of an object names the job that it belongs to and has 128 random bits, so it is never used twice and cannot
+# be guessed. An object is written before anything refers to it, and nothing changes it.
+
 
 Kind = Literal["a", "r"]
 """Arguments, or a result."""
@@ -67,7 +70,7 @@ def open_store(url: str) -> PayloadStore:
     parts = urlsplit(url)
     if parts.scheme == "file":
         return Folder(Path(unquote(parts.path)))
-    from jobfleet.payloads.remote import Remote  # fsspec is for those who use it
+    from jobfleet.payloads.store import Remote  # fsspec is for those who use it
 
     return Remote(url)
 
@@ -109,19 +112,19 @@ class Payloads:
         Raises:
             PayloadUnavailable: The store cannot be reached.
         """
-        body, identity = claim_check.body_of(data), self._checked_identity()
+        body, identity = body_of(data), self._checked_identity()
         key = f"{self._folder(job_id)}/{job_id}~{kind}{secrets.token_hex(16)}"
         sealer = sealer_of(self._config)
         if sealer is not None:
             body = sealer.seal(body, (ABOUT, key))
-        reference = Reference(identity, key, len(body), claim_check.digest_of(body))
+        reference = Reference(identity, key, len(body), digest_of(body))
         try:
             self.store.put(key, body)
         except JobfleetError:
             raise
         except Exception as error:
             raise _away("written", error) from error
-        return claim_check.without_body(data, reference)
+        return without_body(data, reference)
 
     def whole(self, data: bytes) -> bytes:
         """The frame with its body, if that is in the store; else the frame as it is.
@@ -132,8 +135,8 @@ class Payloads:
             EncodingError: The bytes are not a frame, or the reference is malformed.
         BadSignature, UnknownKey: The body is sealed, and this process did not accept or could not open it.
         """
-        reference = claim_check.reference_of(data)
-        return data if reference is None else claim_check.with_body(data, self.fetch(reference))
+        reference = reference_of(data)
+        return data if reference is None else with_body(data, self.fetch(reference))
 
     def fetch(self, reference: Reference) -> bytes:
         """The body that a reference names. Raises as `whole`."""
@@ -152,7 +155,7 @@ class Payloads:
             raise
         except Exception as error:
             raise _away("read", error) from error
-        if len(body) != reference.size or claim_check.digest_of(body) != reference.digest:
+        if len(body) != reference.size or digest_of(body) != reference.digest:
             raise PayloadLost(f"The payload {reference.key} is damaged: its checksum is wrong.")
         sealer = sealer_of(self._config)
         return body if sealer is None else sealer.open(body, (ABOUT, reference.key))
@@ -289,3 +292,92 @@ def _described(error: Exception) -> str:
 
 def _away(done: str, error: Exception) -> PayloadUnavailable:
     return PayloadUnavailable(f"The payload store cannot be {done} (setting payload_store): {_described(error)}.")
+
+
+# Frames whose body is stored elsewhere: envelopes and result records keep their header, with a reference to the body.
+#
+# The reference is the field `payload` of the header. Without it, and with the body, the frame has its former bytes.
+
+
+DIGEST_BYTES: Final = 32
+PLAIN_KINDS: Final = frozenset(bytes([kind]) for kind in (frames.PLAIN, frames.KIND))
+MARK: Final = encode(PAYLOAD)
+"""How a header has the name of the field: bytes without it have no reference, and need not be decoded."""
+
+
+class Reference(NamedTuple):
+    """Where a body is stored.
+
+    Attributes:
+        store: The identity of the payload store.
+        key: The name of the body there.
+        size: The length of the body in bytes.
+        digest: The SHA-256 of the body.
+    """
+
+    store: str
+    key: str
+    size: int
+    digest: bytes
+
+
+def digest_of(body: bytes) -> bytes:
+    """The checksum of a body."""
+    return hashlib.sha256(body).digest()
+
+
+def body_of(data: bytes) -> bytes:
+    """The body of an envelope or a record."""
+    return data[split(data, data[1], "payload") :]
+
+
+def without_body(data: bytes, reference: Reference) -> bytes:
+    """The frame with a reference in place of its body."""
+    header = _header_of(data)
+    return frame(data[1], encode_header({**header, PAYLOAD: list(reference)}, HEADER_LIMITS, "header"), b"")
+
+
+def with_body(data: bytes, body: bytes) -> bytes:
+    """The frame with its body in place of the reference."""
+    header = _header_of(data)
+    del header[PAYLOAD]
+    return frame(data[1], encode_header(header, HEADER_LIMITS, "header"), body)
+
+
+def reference_of(data: Bytes) -> Reference | None:
+    """The reference in a plain envelope or record; None if its body is not stored elsewhere.
+
+    A frame that is sealed, or was not accepted, leads nowhere: what decodes it reports the reason.
+
+    Raises:
+        EncodingError: The bytes are neither, or the reference is malformed.
+    """
+    given = as_bytes(data, "payload")
+    return unchecked_reference_of(given) if given[1:2] in PLAIN_KINDS else None
+
+
+def unchecked_reference_of(data: bytes) -> Reference | None:
+    """The reference in an envelope or a record, though its signature was not checked. Raises as `reference_of`."""
+    header = _header_of(data)
+    return None if PAYLOAD not in header else reference_in(header)
+
+
+def reference_in(header: dict[str, Any]) -> Reference:
+    """The reference in a header that has one.
+
+    Raises:
+        EncodingError: The reference is malformed.
+    """
+    row = header[PAYLOAD]
+    if type(row) is not list or list(map(type, row)) != [str, str, int, bytes]:
+        raise unreadable("payload", "its reference is malformed")
+    found = Reference(*row)
+    if found.size < 0 or len(found.digest) != DIGEST_BYTES:
+        raise unreadable("payload", "its reference is malformed")
+    return found
+
+
+def _header_of(data: bytes) -> dict[str, Any]:
+    if len(data) < 2:
+        raise unreadable("payload", "truncated")
+    return decode_header(data, split(data, data[1], "payload"), HEADER_LIMITS, "header")

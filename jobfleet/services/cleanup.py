@@ -10,9 +10,9 @@ from typing import Any
 from jobfleet.codec import open_envelope
 from jobfleet.config import JobConfig, load
 from jobfleet.errors import InvalidJob
+from jobfleet.functions.callables import CLEANUP
 from jobfleet.functions.context import JobContext
 from jobfleet.functions.default_fleet import default_fleet, has_default_fleet, offered_settings
-from jobfleet.functions.naming import CLEANUP
 from jobfleet.functions.registry import JobFunction
 from jobfleet.model import JobStatus
 from jobfleet.operations import audit
@@ -22,8 +22,8 @@ from jobfleet.operations.operation import drive_blocking
 from jobfleet.store.calls.control import trim
 from jobfleet.store.calls.cron import entries
 from jobfleet.store.fleet import read_whole
-from jobfleet.store.server.target import target_of
 from jobfleet.store.sync import Store
+from jobfleet.store.target import target_of
 
 DAY_S = 86_400.0
 LONGEST = 36_500

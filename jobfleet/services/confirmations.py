@@ -13,11 +13,10 @@ from typing import Any, TypeVar
 
 from jobfleet.config import JobConfig
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.call import Call
+from jobfleet.store.call import Barrier, Call, Confirming
 from jobfleet.store.calls.enqueue import mark
 from jobfleet.store.keys import Lane
-from jobfleet.store.round_trip.barrier import Barrier, Confirming
-from jobfleet.store.round_trip.trip import only
+from jobfleet.store.trip import only
 
 T = TypeVar("T")
 AGAIN = 0.2

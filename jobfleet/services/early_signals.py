@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
-from jobfleet.exit_codes import EXIT_OK
+from jobfleet.errors import EXIT_OK
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
 from jobfleet.metrics.catalog import METRICS
 from jobfleet.metrics.exporter import Exporter, Values
-from jobfleet.model.gates import BreakerInfo, NamedLimit
+from jobfleet.model.limits import BreakerInfo, NamedLimit
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.gates import gates
 from jobfleet.operations.operation import drive

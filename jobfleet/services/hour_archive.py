@@ -8,7 +8,7 @@ from typing import Any
 from jobfleet.archive import database_errors
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig, mask_url
-from jobfleet.config.databases import needs_sql
+from jobfleet.config.table import needs_sql
 from jobfleet.errors import ConfigError
 from jobfleet.event_loop import in_thread
 from jobfleet.samples.point import Point, follow, unpack, unpack_marks
@@ -39,10 +39,10 @@ class HourArchive:
         if config.archive_url is None:
             raise ConfigError("There is no archive: set archive_url / JOBFLEET_ARCHIVE_URL.")
         with needs_sql("archive"):
-            from jobfleet.archive import samples, schema
+            from jobfleet.archive import copies, schema
         self._store, self._keys, self._url = store, keys, config.archive_url
         self._namespace = config.namespace
-        self._samples: Any = samples
+        self._samples: Any = copies
         self._engine = schema.open_engine(config.archive_url)
         self._away: tuple[type[BaseException], ...] = database_errors()
         self._hour: int | None = None

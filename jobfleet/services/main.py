@@ -19,9 +19,7 @@ import msgpack
 
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
-from jobfleet.errors import JobfleetError
-from jobfleet.exit_codes import EXIT_OK, EXIT_UNREACHABLE, EXIT_USAGE
-from jobfleet.fast_exit import exit_fast
+from jobfleet.errors import EXIT_OK, EXIT_UNREACHABLE, EXIT_USAGE, JobfleetError, exit_fast
 from jobfleet.metrics.outage import Outage
 from jobfleet.metrics.tally import Tally, tally_for
 from jobfleet.notify.registry import Channels
@@ -40,7 +38,7 @@ from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import inspect
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.server.target import target_of
+from jobfleet.store.target import target_of
 
 log = logging.getLogger("jobfleet.reaper")
 AFTER_DEATH, LONGEST_PAUSE = 0.5, 30.0

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from types import ModuleType, TracebackType
 
 from jobfleet.errors import ConfigError
-from jobfleet.functions.loading import loading
+from jobfleet.functions.default_fleet import loading
 from jobfleet.functions.registry import Registry
 
 SHOWN = 16_384

@@ -10,7 +10,7 @@ from jobfleet.errors import ConfigError
 from jobfleet.event_loop import in_thread
 from jobfleet.metrics.exporter import Values
 from jobfleet.outbox import OutboxUnavailable, read_counts
-from jobfleet.outbox.row import Counts
+from jobfleet.outbox.statements import Counts
 from jobfleet.services.repeated_fault import RepeatedFault
 
 log = logging.getLogger("jobfleet.reaper")

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jobfleet.errors import JobfleetError, JobNotFound
-from jobfleet.model.gates import Demand
+from jobfleet.model.limits import Demand
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.calls.gate import passing, state
-from jobfleet.store.calls.lock import CHUNK, Holder, ended_runs
+from jobfleet.store.calls import limits
+from jobfleet.store.calls.run import CHUNK, Holder, ended_runs
 from jobfleet.store.keys import Keyspace, Lane
 
 HELD_US = 2_000_000
@@ -55,22 +55,22 @@ async def free_places(store: AsyncStore, keys: Keyspace) -> int:
     """
     skip, freed = 0, 0
     while True:
-        _, rows = await store.run(state.gates(keys, skip=skip, held_us=HELD_US, most=state.MOST_HELD))
+        _, rows = await store.run(limits.gates(keys, skip=skip, held_us=HELD_US, most=limits.MOST_HELD))
         for row in rows:
             behind, holders = 0, row.holders
             while holders:
                 ended = await ended_holders(store, keys, holders)
                 if ended:
                     demand = Demand(row.name, 1, row.fields.get("words", ""))
-                    gone = [passing.Leaving(one, (demand,), "fail", DEATH, 0) for one in ended]
-                    for at in range(0, len(gone), passing.CHUNK):
-                        await store.run(passing.leave_gates(keys, "", gone[at : at + passing.CHUNK]))
+                    gone = [limits.Leaving(one, (demand,), "fail", DEATH, 0) for one in ended]
+                    for at in range(0, len(gone), limits.CHUNK):
+                        await store.run(limits.leave_gates(keys, "", gone[at : at + limits.CHUNK]))
                     freed += len(ended)
-                if len(holders) < state.MOST_HELD:
+                if len(holders) < limits.MOST_HELD:
                     break
                 behind += len(holders) - len(ended)
-                call = state.gates(keys, [row.name], skip=behind, held_us=HELD_US, most=state.MOST_HELD)
+                call = limits.gates(keys, [row.name], skip=behind, held_us=HELD_US, most=limits.MOST_HELD)
                 holders = (await store.run(call))[1][0].holders
-        if len(rows) < state.CHUNK:
+        if len(rows) < limits.CHUNK:
             return freed
         skip += len(rows)

@@ -14,11 +14,10 @@ from typing import Any
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
 from jobfleet.errors import InvalidJob, JobfleetError, UnknownQueue
-from jobfleet.model.scale import Scale
+from jobfleet.model.scale import Scale, ScaleRule
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import drive
 from jobfleet.operations.scale import scale, scale_rule
-from jobfleet.scaling import ScaleRule
 from jobfleet.store.aio import AsyncStore
 
 SCALE = "/scale/"

@@ -10,19 +10,29 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from jobfleet.clock import monotonic
 from jobfleet.errors import JobfleetError
-from jobfleet.store.call import Call, Command
+from jobfleet.store.call import (
+    OF_THE_CLUSTER,
+    AskHeirs,
+    Barrier,
+    Call,
+    Command,
+    Confirming,
+    Heirs,
+    KnownHeirs,
+    heirs_of,
+)
 from jobfleet.store.keys import Lane
 from jobfleet.store.link.aio import AsyncSocketLink
-from jobfleet.store.link.pool import MOST
-from jobfleet.store.link.protocol import AsyncLink
-from jobfleet.store.round_trip.barrier import AskHeirs, Barrier, Confirming, Heirs
-from jobfleet.store.round_trip.heirs import OF_THE_CLUSTER, KnownHeirs, heirs_of
-from jobfleet.store.round_trip.replies import Remedy, read, remedy, translate, unavailable
-from jobfleet.store.round_trip.trip import (
+from jobfleet.store.link.sync import MOST, AsyncLink
+from jobfleet.store.replies import Remedy, read, remedy, translate, unavailable
+from jobfleet.store.target import Target
+from jobfleet.store.trip import (
+    ASK,
     Detours,
     Making,
     Recorder,
     Sending,
+    ServerClock,
     Trip,
     only,
     repeated,
@@ -31,12 +41,10 @@ from jobfleet.store.round_trip.trip import (
     trip,
     until,
 )
-from jobfleet.store.server.clock import ASK, ServerClock
-from jobfleet.store.server.target import Target
 
 if TYPE_CHECKING:
-    from jobfleet.store.link.cluster.aio import AsyncClusterLink
-    from jobfleet.store.server.hosts import Address
+    from jobfleet.store.link.cluster_aio import AsyncClusterLink
+    from jobfleet.store.target import Address
 
 log: logging.Logger = logging.getLogger("jobfleet.store")
 T = TypeVar("T")
@@ -47,7 +55,7 @@ def _is_away(reply: Any) -> bool:
 
 
 def _cluster_link() -> type[AsyncClusterLink]:
-    from jobfleet.store.link.cluster.aio import AsyncClusterLink  # few fleets need it
+    from jobfleet.store.link.cluster_aio import AsyncClusterLink  # few fleets need it
 
     return AsyncClusterLink
 
@@ -203,7 +211,7 @@ class AsyncStore:
 
     async def _confirmed(self, batch: Confirming, patience: float | None, **sent: Any) -> list[Any]:
         """Return the values of calls that a barrier follows; send them if they were not sent yet."""
-        from jobfleet.store.round_trip.confirm import confirmed  # few processes have durable jobs
+        from jobfleet.store.trip import confirmed  # few processes have durable jobs
 
         values = await self._driven(confirmed(batch, **sent, **self._sending(patience)))
         if not batch.is_reached:
@@ -261,7 +269,7 @@ class AsyncStore:
             return known
         named: int | Exception | None = None
         if (group := self.at.sentinels) is not None:
-            from jobfleet.store.server.sentinel import AsyncSentinels  # few fleets need it
+            from jobfleet.store.connect import AsyncSentinels  # few fleets need it
 
             named = await AsyncSentinels(group, timeout=self._attempt).count_heirs(group.service)
         info = await self.link.greet(leaves=is_misled)

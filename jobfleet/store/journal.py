@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobfleet.clock import monotonic, to_us
-from jobfleet.codec.record import is_refused, open_record
+from jobfleet.codec.frames import is_refused, open_record
 from jobfleet.errors import BadSignature, EncodingError, JobfleetError, StoreUnavailable
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Command
@@ -20,7 +20,7 @@ from jobfleet.store.calls import journal as calls
 from jobfleet.store.calls.journal import Kept
 from jobfleet.store.fleet import FleetReader
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.round_trip.replies import translate
+from jobfleet.store.replies import translate
 from jobfleet.store.rows import NOT_READ, report, shown, text_of
 
 if TYPE_CHECKING:

@@ -1,8 +1,4 @@
-"""All keys and channels of jobfleet.
-
-A queue has lanes, and a lane is a hash slot: all its keys share the tag ``{<ns>:<queue>:<lane>}``. Fleet-wide keys
-share ``{<ns>}``. `key_table` lists them.
-"""
+"""All keys and channels of jobfleet, the scores of waiting jobs, and how long Redis keeps what has ended."""
 
 from __future__ import annotations
 
@@ -16,6 +12,13 @@ from jobfleet.model import split_id
 if TYPE_CHECKING:
     from jobfleet.codec.seals import Seals
     from jobfleet.config import JobConfig
+
+
+# All keys and channels of jobfleet.
+#
+# A queue has lanes, and a lane is a hash slot: all its keys share the tag ``{<ns>:<queue>:<lane>}``. Fleet-wide keys
+# share ``{<ns>}``. `key_table` lists them.
+
 
 BANDS = 4
 NORMAL = 2
@@ -332,3 +335,97 @@ class ChannelKeys:
         self.groups: str = f"{tag}groups"
         self.due: str = f"{tag}due"
         self.held: str = f"{tag}held"
+
+
+# The score of a job that waits in its band (``ready:<p>``), in µs. Pure.
+#
+# It has four regimes, so that a claim of plain jobs finds only those that it may take:
+#
+# ========  =============  ==================================================================
+# grouped   due - GROUPED  below 0; the turns of groups are kept elsewhere
+# plain     due            from 0
+# withheld  due + AGE      from `WITHHELD`; its function is paused; also a job of a group
+# blocked   BLOCKED        it waits for other jobs
+# ========  =============  ==================================================================
+#
+# ``score.lua`` and ``bounds.lua`` in ``lua/lib/waiting`` have the same numbers and functions;
+# ``tests/properties/test_scores.py`` compares the two languages.
+
+
+GROUPED = 9_000_000_000_000_000
+AGE = 5_500_000_000_000_000
+WITHHELD = 7_000_000_000_000_000
+BLOCKED = 9_000_000_000_000_000
+WITHHELD_BOUNDS = (str(WITHHELD), f"({BLOCKED}")
+"""From where to where jobs are withheld, as ZRANGEBYSCORE has it."""
+BLOCKED_BOUNDS = (str(BLOCKED), "+inf")
+"""From where to where jobs are blocked."""
+
+
+def is_blocked(score: int) -> bool:
+    """Whether a job waits for other jobs."""
+    return score >= BLOCKED
+
+
+def is_withheld(score: int) -> bool:
+    """Whether a job waits because its function is paused."""
+    return WITHHELD <= score < BLOCKED
+
+
+def grouped_score(due: int) -> int:
+    """The score of a job of a group that is due at `due`."""
+    return due - GROUPED
+
+
+def ungrouped(score: int) -> int:
+    """A score without the offset of groups: the due time of a plain job and of a job of a group."""
+    return score + GROUPED if score < 0 else score
+
+
+def due_of_score(score: int) -> int:
+    """The due time of a job in any regime; `BLOCKED` of one that is blocked."""
+    return score - AGE if is_withheld(score) else ungrouped(score)
+
+
+def plain_bounds(start: str, stop: str) -> tuple[str, str]:
+    """The scores of jobs without a group that are due between two bounds; ``-inf`` and ``+inf`` for no bound.
+
+    Withheld jobs are among them where `stop` is none: their scores are due times, an age later.
+    """
+    return "0" if start == "-inf" else start, f"({BLOCKED}" if stop == "+inf" else stop
+
+
+def grouped_bounds(start: str, stop: str) -> tuple[str, str]:
+    """The scores of jobs of groups that are due between two bounds; ``-inf`` and ``+inf`` for no bound."""
+    return _shifted(start), "(0" if stop == "+inf" else _shifted(stop)
+
+
+def _shifted(bound: str) -> str:
+    if bound == "-inf":
+        return bound
+    return f"({grouped_score(int(bound[1:]))}" if bound.startswith("(") else str(grouped_score(int(bound)))
+
+
+# How long Redis keeps what has ended or been moved aside. Periods that must agree are here once.
+#
+# The retention of results and dead letters is a setting (`result_ttl`, `dead_ttl`).
+
+
+DAY_MS = 86_400_000
+TOMBSTONE_MS = DAY_MS
+"""Milliseconds for which the end of a cancelled, replaced or moved job is known; `settle.lua` uses the same period."""
+PARENTS_KEPT_MS = 30 * DAY_MS
+"""Milliseconds for which the parents of a blocked job are kept. Sweeps renew it."""
+FLOW_LEAST_MS = 7 * DAY_MS
+"""Milliseconds for which a flow's record is kept at least: an open flow without a blocked job may still grow."""
+LAST_KEPT_MS = 600_000
+"""Milliseconds for which a result is kept even if `keep_last` later ones exist, so that all who wait for it read it."""
+ASIDE_MS = 30 * DAY_MS
+"""Milliseconds for which damaged data that was moved aside is kept."""
+NOTICES_MS = 7 * DAY_MS
+"""Milliseconds for which a channel's marks and deliveries are kept; `gather.lua` uses the same period for marks."""
+
+
+def flow_ttl_ms(config: JobConfig) -> int:
+    """Milliseconds for which a flow's record is kept: as long as its jobs. Sweeps renew it while jobs are blocked."""
+    return max(FLOW_LEAST_MS, round(max(config.result_ttl, config.failed_result_ttl, config.dead_ttl) * 1000))

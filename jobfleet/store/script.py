@@ -1,26 +1,29 @@
-"""Scripts: their Lua files, contracts and loading.
+"""Scripts: their Lua files, contracts and loading, with includes, and all of them as a library of functions.
 
-Every ``lua/<module>/<name>.lua`` belongs to the module of that name that builds its calls (``calls/<module>.py``). Its
-name is unique. It begins with a header that describes its arguments and replies; tests check body and builders against
-it. ``-- @include lib/<folder>/<name>`` lines include shared functions, each once (includes.py). Scripts are called by
-hash, so two versions of jobfleet can run side by side.
+Every ``lua/<folder>/<name>.lua`` has a unique name, and one function in ``calls/`` that builds its calls. The module
+has the name of the folder, or of its domain: control (also paused and queues), dead (spoiled), enqueue (index),
+journal (notify), limits (limit and gate), presence (stacks), run (lock, log and steps); mending belongs to
+``damage.py``. A script begins with a header that describes its arguments and replies; tests check body and builders
+against it. ``-- @include lib/<folder>/<name>`` lines include shared functions, each once (`Includes`). Scripts are
+called by hash, so two versions of jobfleet can run side by side.
 
 A header may name guards. With ``deadline``, the script does nothing after a time of Redis's clock, because a request
-may still arrive after its client has given up. With ``once``, it also stores its reply under the call's id for at least
-a minute; a repetition gets the same reply and changes nothing.
+may still arrive after its client has given up. With ``once``, it also stores its reply under the call's id for at
+least a minute; a repetition gets the same reply and changes nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+import string
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import NamedTuple
 
 from jobfleet.errors import ScriptContractError
-from jobfleet.store.includes import Includes
 
 _LUA = files("jobfleet.store").joinpath("lua")
 _SECTION = re.compile(r"^-- ([A-Z]{4,7}) +(.*)$")
@@ -262,3 +265,152 @@ def _reads(name: str, line: str) -> tuple[str, str, str]:
     if match is None:
         raise ScriptContractError(f"{name}.lua: {line!r} is not a 'name type note' line.")
     return match.group(1), match.group(2), match.group(3)
+
+
+# Including shared Lua: each ``-- @include lib/<folder>/<name>`` line becomes the text of that file, once per script.
+#
+# A file that was included inside a block (a function, a branch, a loop) is visible only there. A later include
+# of it, after that block has ended, would find its names gone, so it is refused: include the file before the block.
+
+
+# Each alternative begins with a letter of its own, not with ^ or \b, so that a search skips all other letters quickly.
+_TOKEN = re.compile(
+    r"""
+    --(?<=^--)[ ]@include[ ](?P<include>lib/[a-z_]+/[a-z_]+)\n
+    | --\[\[.*?\]\] | --[^\n]*                               # comments
+    | '(?:\\.|[^'\\\n])*' | "(?:\\.|[^"\\\n])*" | \[\[.*?\]\]  # texts
+    | function\b | do\b | if\b | repeat\b | elseif\b | else\b | end\b | until\b  # words, or the ends of longer ones
+    """,
+    re.MULTILINE | re.DOTALL | re.VERBOSE,
+)
+_LETTERS = frozenset(string.ascii_letters + string.digits + "_")
+_OPENS = frozenset({"function", "do", "if", "repeat"})
+
+
+class Includes:
+    """Expands one script.
+
+    Args:
+        name: The script, for errors.
+        read: The text of a shared file by its path, ``lib/…``.
+    """
+
+    def __init__(self, name: str, read: Callable[[str], str]) -> None:
+        self._script = name
+        self._read = read
+        self._blocks: list[int] = []  # the blocks that are open, outermost first
+        self._count = 0
+        self._seen: dict[str, tuple[int, ...]] = {}
+
+    def expand(self, text: str) -> str:
+        """Return the script with all its includes.
+
+        Raises:
+            ScriptContractError: Files include each other, or one is included after the block that has it.
+        """
+        return "".join(self._parts(text, (self._script,)))
+
+    def _parts(self, text: str, stack: tuple[str, ...]) -> Iterator[str]:
+        at, depth = 0, len(self._blocks)
+        for match in _TOKEN.finditer(text):
+            start, token = match.start(), match[0]
+            if token[0] in _LETTERS:
+                if text[start - 1 : start] not in _LETTERS:
+                    self._turn(token)
+            elif match["include"]:
+                yield text[at:start]
+                at = match.end()
+                yield from self._included(match["include"], stack)
+        if len(self._blocks) != depth:
+            raise ScriptContractError(f"{stack[-1]} leaves a block open, or ends one that it has not begun.")
+        yield text[at:]
+
+    def _turn(self, word: str) -> None:
+        """Follow a word that begins or ends a block; ``else`` ends one and begins the next."""
+        if word not in _OPENS:
+            if not self._blocks:
+                raise ScriptContractError(f"{self._script} ends a block that it has not begun.")
+            self._blocks.pop()
+        if word not in {"end", "until"}:
+            self._count += 1
+            self._blocks.append(self._count)
+
+    def _included(self, name: str, stack: tuple[str, ...]) -> Iterator[str]:
+        if name in stack:
+            raise ScriptContractError(f"Scripts include each other: {' → '.join((*stack, name))}.")
+        before = self._seen.get(name)
+        if before is None:
+            self._seen[name] = tuple(self._blocks)
+            yield from self._parts(self._read(name), (*stack, name))
+        elif before != tuple(self._blocks[: len(before)]):
+            raise ScriptContractError(
+                f"{stack[-1]} includes {name} after the block that has it; include it before that block."
+            )
+
+
+# The scripts as a library of functions, for a server whose users may run no other scripts (docs/adr/0072).
+#
+# The names of the library and of its functions end in a hash of the scripts' text, so the libraries of two revisions
+# stand side by side. An administrator loads it; a store whose target says so calls its functions.
+
+
+PREFIX = "jobfleet_"
+_FUNCTION = """\
+redis.register_function{{function_name = '{name}', flags = {{{flags}}}, callback = function(KEYS, ARGV)
+{body}
+end}}
+"""
+
+
+class Library(NamedTuple):
+    """A library of functions.
+
+    Attributes:
+        name: Its name.
+        functions: The names of its functions.
+        text: What `FUNCTION LOAD` takes.
+    """
+
+    name: str
+    functions: tuple[str, ...]
+    text: bytes
+
+
+@cache
+def mark() -> str:
+    """Hash of the text of all scripts; it reads their files, but does not expand them."""
+    return hashlib.sha256("\0".join(raw_texts()).encode()).hexdigest()[:12]
+
+
+def library_name() -> str:
+    """Return the name of this revision's library."""
+    return PREFIX + mark()
+
+
+@cache
+def function_of(script: str, *, is_exempt: bool = False) -> str:
+    """Return the name of a script's function. It names the revision: a server has each name only once.
+
+    Args:
+        script: The name of the script.
+        is_exempt: Whether it is the form that Redis runs even if its memory is full.
+    """
+    return f"{PREFIX}{script}{'_exempt' if is_exempt else ''}_{mark()}"
+
+
+def library() -> Library:
+    """Return this revision's library."""
+    parts = [f"#!lua name={library_name()}\n"]
+    functions: list[str] = []
+    for script in (one for name in names() for one in _forms(name)):
+        flags = ", ".join(f"'{flag}'" for flag in script.flags)
+        body = "\n".join(line for line in script.plain.decode().splitlines() if not line.lstrip().startswith("--"))
+        functions.append(function_of(script.name, is_exempt=script.is_exempt))
+        parts.append(_FUNCTION.format(name=functions[-1], flags=flags, body=body))
+    return Library(library_name(), tuple(functions), "".join(parts).encode())
+
+
+def _forms(name: str) -> list[Script]:
+    """A script, and for one that a full memory refuses also the form that running jobs call."""
+    usual, exempt = load(name), load(name, is_exempt=True)
+    return [usual, exempt] if exempt.is_exempt else [usual]

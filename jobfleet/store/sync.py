@@ -7,17 +7,26 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from jobfleet.clock import monotonic
-from jobfleet.store.call import Call, Command
-from jobfleet.store.link.pool import MOST
-from jobfleet.store.link.protocol import Link
-from jobfleet.store.link.sync import SocketLink
-from jobfleet.store.round_trip.barrier import AskHeirs, Barrier, Confirming, Heirs
-from jobfleet.store.round_trip.heirs import OF_THE_CLUSTER, KnownHeirs, heirs_of
-from jobfleet.store.round_trip.trip import (
+from jobfleet.store.call import (
+    OF_THE_CLUSTER,
+    AskHeirs,
+    Barrier,
+    Call,
+    Command,
+    Confirming,
+    Heirs,
+    KnownHeirs,
+    heirs_of,
+)
+from jobfleet.store.link.sync import MOST, Link, SocketLink
+from jobfleet.store.target import Target
+from jobfleet.store.trip import (
+    ASK,
     Detours,
     Making,
     Recorder,
     Sending,
+    ServerClock,
     Trip,
     only,
     speller,
@@ -25,17 +34,15 @@ from jobfleet.store.round_trip.trip import (
     trip,
     until,
 )
-from jobfleet.store.server.clock import ASK, ServerClock
-from jobfleet.store.server.target import Target
 
 if TYPE_CHECKING:
-    from jobfleet.store.link.cluster.sync import ClusterLink
+    from jobfleet.store.link.cluster_sync import ClusterLink
 
 T = TypeVar("T")
 
 
 def _cluster_link() -> type[ClusterLink]:
-    from jobfleet.store.link.cluster.sync import ClusterLink  # few fleets need it
+    from jobfleet.store.link.cluster_sync import ClusterLink  # few fleets need it
 
     return ClusterLink
 
@@ -181,7 +188,7 @@ class Store:
 
     def _confirmed(self, batch: Confirming, **sent: Any) -> list[Any]:
         """Return the values of calls that a barrier follows; send them if they were not sent yet."""
-        from jobfleet.store.round_trip.confirm import confirmed  # few processes have durable jobs
+        from jobfleet.store.trip import confirmed  # few processes have durable jobs
 
         values = self._driven(confirmed(batch, **sent, **self._sending()))
         if not batch.is_reached:
@@ -224,7 +231,7 @@ class Store:
             return known
         named: int | Exception | None = None
         if (group := self.at.sentinels) is not None:
-            from jobfleet.store.server.sentinel import Sentinels  # few fleets need it
+            from jobfleet.store.connect import Sentinels  # few fleets need it
 
             named = Sentinels(group, timeout=self._attempt).count_heirs(group.service)
         info = self.link.greet(leaves=is_misled)

@@ -29,12 +29,10 @@ from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Command
 from jobfleet.store.calls import cron as cron_calls
-from jobfleet.store.calls.gate import state as gate_calls
+from jobfleet.store.calls import limits as gate_calls
 from jobfleet.store.calls.lease import tick
 from jobfleet.store.fleet import read_whole
-from jobfleet.store.keys import Lane
-from jobfleet.store.retention import DAY_MS
-from jobfleet.store.scores import BLOCKED_BOUNDS, GROUPED, WITHHELD
+from jobfleet.store.keys import BLOCKED_BOUNDS, DAY_MS, GROUPED, WITHHELD, Lane
 from jobfleet.testing.shifted import ShiftedClock
 from jobfleet.worker.ipc.ids import new_worker_id
 from jobfleet.worker.supervisor.heartbeat import Heartbeat

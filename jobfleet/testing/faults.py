@@ -18,7 +18,7 @@ from typing import Any
 
 from jobfleet.errors import InvalidJob, StoreUnavailable
 from jobfleet.store.call import Command
-from jobfleet.store.link.scripts import script_of
+from jobfleet.store.link.watched import script_of
 from jobfleet.testing.shifted import ShiftedClock
 
 VERBS: dict[str, frozenset[str]] = {

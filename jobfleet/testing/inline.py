@@ -21,8 +21,8 @@ from jobfleet.functions.context import JobContext
 from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.handle.base import outcome_of
 from jobfleet.model import Job, JobStatus, Receipt
-from jobfleet.model.ids import split_id
 from jobfleet.model.signals import RetryAfter, Snooze, Suspended
+from jobfleet.model.spec import split_id
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.store.sync import Store
 

@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from jobfleet.clock import seconds_or_text
 from jobfleet.cron import from_us
-from jobfleet.durations import seconds_or_text
 from jobfleet.fleet.default import set_default_fleet
 from jobfleet.fleet.sync import Fleet
 from jobfleet.functions.context import JobContext

@@ -39,7 +39,7 @@ def jobfleet_url() -> Iterator[str]:
     Override this fixture to use another server; jobfleet does not empty it.
     """
     from jobfleet.errors import ConfigError
-    from jobfleet.store.server.embedded import EmbeddedServer
+    from jobfleet.store.embedded import EmbeddedServer
 
     try:
         server = EmbeddedServer.start()

@@ -14,9 +14,9 @@ from typing import Any
 
 from jobfleet import clock
 from jobfleet.store.call import Argument, Command
-from jobfleet.store.link.scripts import known, script_of
+from jobfleet.store.link.watched import known, script_of
 from jobfleet.store.script import Script
-from jobfleet.store.server.clock import ASK
+from jobfleet.store.trip import ASK
 
 _TIME = "redis.call('TIME')"
 _STREAM_ID = re.compile(r"(redis\.call\('XADD', [^\n]*?)'\*'")

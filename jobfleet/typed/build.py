@@ -25,16 +25,18 @@ from typing import Any, Final
 
 from jobfleet.secret import Secret
 from jobfleet.typed.choices import EnumConverter, LiteralConverter, UnionConverter
-from jobfleet.typed.containers import ListConverter, MapConverter, SetConverter, TupleConverter
-from jobfleet.typed.converter import Converter
-from jobfleet.typed.records import (
+from jobfleet.typed.containers import (
     DataclassConverter,
     Field,
+    ListConverter,
+    MapConverter,
     NamedTupleConverter,
     RecordConverter,
+    SetConverter,
+    TupleConverter,
     TypedDictConverter,
 )
-from jobfleet.typed.scalars import SCALARS, PathConverter, SecretConverter
+from jobfleet.typed.converter import SCALARS, Converter, PathConverter, SecretConverter
 
 ANY: Final = Converter()
 LISTS: Final = frozenset({list, Sequence, MutableSequence, Collection, Iterable})

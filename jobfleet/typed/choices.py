@@ -8,8 +8,18 @@ from enum import Enum, Flag
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from jobfleet.typed.converter import CODED, OWN, RECORD, UNFIT, Converter, Definitions, Refused, Schema, expected
-from jobfleet.typed.scalars import NoneConverter
+from jobfleet.typed.converter import (
+    CODED,
+    OWN,
+    RECORD,
+    UNFIT,
+    Converter,
+    Definitions,
+    NoneConverter,
+    Refused,
+    Schema,
+    expected,
+)
 
 _WORDS = {bool: "boolean", int: "integer", float: "number", str: "string"}
 _SHOWN_MOST = 12

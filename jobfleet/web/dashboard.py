@@ -10,14 +10,14 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from jobfleet.client.json_form import JsonForm
 from jobfleet.config import JobConfig, mask_url
 from jobfleet.errors import JobfleetError
 from jobfleet.fleet.aio import AsyncFleet, closing_with_loop
 from jobfleet.fleet.sync import Fleet
-from jobfleet.json_form import JsonForm
 from jobfleet.metrics.outage import Outage
 from jobfleet.metrics.tally import tally_for
-from jobfleet.redaction import Redaction
+from jobfleet.secret import Redaction
 from jobfleet.web.live.hub import Hub
 from jobfleet.web.safety.identity import Identify, Identity
 from jobfleet.web.safety.refusals import CODES, Refusals

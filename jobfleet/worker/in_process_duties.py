@@ -14,7 +14,7 @@ from jobfleet.metrics.tally import Mute
 from jobfleet.services.long_lived import start
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.channels.aio import AsyncChannels
+from jobfleet.store.channels import AsyncChannels
 from jobfleet.store.keys import Keyspace
 from jobfleet.worker.run.handlers import Handlers
 

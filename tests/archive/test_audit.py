@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from jobfleet import AsyncFleet, StoreUnavailable
 from jobfleet.archive import JobRepository
-from jobfleet.archive.audit import AuditArchive
+from jobfleet.archive.copies import AuditArchive
 from jobfleet.codec import encode
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally

@@ -14,7 +14,8 @@ import redis
 from sqlalchemy import text
 
 from jobfleet import AsyncFleet, Job, JobStatus
-from jobfleet.archive import JobRepository, pace
+from jobfleet.archive import JobRepository
+from jobfleet.archive import batch as pace
 from jobfleet.codec import seal_record
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally

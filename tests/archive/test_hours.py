@@ -10,7 +10,7 @@ import redis
 from sqlalchemy import text
 
 from jobfleet import AsyncFleet, Fleet, init_job_tables
-from jobfleet.archive.samples import read_hours
+from jobfleet.archive.copies import read_hours
 from jobfleet.archive.schema import open_engine
 from jobfleet.config import JobConfig
 from jobfleet.samples.point import COMPLETED, FIRST_GAUGE, TOTAL, WAIT, pack, pack_mark, queue_series

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobfleet.archive.pace import BACKLOG, BURST, BUSY, CALM, WINDOW, Pace
+from jobfleet.archive.batch import BACKLOG, BURST, BUSY, CALM, WINDOW, Pace
 
 MANY = int(BURST * WINDOW)
 FEW = MANY - 1

@@ -14,8 +14,8 @@ from jobfleet import Fleet, Job
 from jobfleet.codec import encode, seal_record
 from jobfleet.store.call import Call
 from jobfleet.store.calls.lease import claim
-from jobfleet.store.calls.log import Report, progress
 from jobfleet.store.calls.presence import beat
+from jobfleet.store.calls.run import Report, progress
 from jobfleet.store.calls.settle import complete, fail, settle
 from jobfleet.store.records import Grant
 

@@ -17,8 +17,7 @@ from jobfleet.cli.top.press import KEYS, press
 from jobfleet.cli.top.pulse import Moving
 from jobfleet.cli.top.state import Act, Kind, Page, Row, Seen, State, Verb, selected
 from jobfleet.model import JobResult, JobStatus
-from jobfleet.model.details import JobDetails
-from jobfleet.model.result import LogLine
+from jobfleet.model.result import JobDetails, LogLine
 from tests.cli.test_screen import CROWD, NOW, letter, look, queue, worker
 
 FLEET = Seen(look(

@@ -16,8 +16,7 @@ from jobfleet import AsyncFleet, Fleet, Job, JobStatus, StoreUnavailable, WaitTi
 from jobfleet.clock import boottime
 from jobfleet.functions.default_fleet import offer_settings
 from jobfleet.functions.registry import Registry
-from jobfleet.store.keys import Keyspace
-from jobfleet.store.scores import due_of_score
+from jobfleet.store.keys import Keyspace, due_of_score
 from tests.client.either import Either
 from tests.support.server import RedisServer
 from tests.support.waiting import await_until, wait_until

@@ -15,8 +15,7 @@ import pytest
 
 from jobfleet import AsyncFleet, Fleet, InvalidJob, JobNotFound, JobStatus
 from jobfleet.fleet.default import set_default_fleet
-from jobfleet.functions.decorator import job
-from jobfleet.functions.registry import Registry
+from jobfleet.functions.registry import Registry, job
 from tests.client.test_buffer import names_in_order
 from tests.client.test_buffer_refusals import add, buffer_lines
 from tests.support.proxy import Proxy

@@ -10,8 +10,8 @@ import redis
 
 from jobfleet import AsyncFleet, DurabilityUncertain, Fleet, Job, JobStatus
 from jobfleet.functions.registry import Registry
+from jobfleet.store.call import KnownHeirs
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.round_trip.heirs import KnownHeirs
 from tests.client.either import Either
 from tests.support.cluster import NODE_TIMEOUT_MS, ClusterServers, Node, moved_back
 from tests.support.waiting import wait_until

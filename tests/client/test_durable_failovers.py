@@ -15,10 +15,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from jobfleet import AsyncFleet, DurabilityUnavailable, DurabilityUncertain, Fleet, Job, JobfleetError
 from jobfleet.functions.registry import Registry
 from jobfleet.model.option_types import Durability
-from jobfleet.store.call import Command
+from jobfleet.store.call import Command, KnownHeirs
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.link.protocol import Link
-from jobfleet.store.round_trip.heirs import KnownHeirs
+from jobfleet.store.link.sync import Link
 from tests.client.either import Either
 from tests.support.replicated import ReplicatedServer
 from tests.support.sentinel import SERVICE, STAY_MS, SentinelServers

@@ -13,9 +13,9 @@ import pytest
 import redis
 
 from jobfleet import Cron, Fleet, Job, StoreUnavailable
-from jobfleet.codec.record import seal_record
+from jobfleet.codec.frames import seal_record
 from jobfleet.store.calls import lease, settle
-from jobfleet.store.calls.log import Report, progress
+from jobfleet.store.calls.run import Report, progress
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.script import load, names
 from tests.support.late import LateNetwork

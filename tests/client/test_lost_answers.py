@@ -11,14 +11,14 @@ import redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from jobfleet import Cron, Fleet, Job
-from jobfleet.codec.record import seal_record
+from jobfleet.codec.frames import seal_record
 from jobfleet.store.call import Command
 from jobfleet.store.calls import lease, settle
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.link.protocol import Link
+from jobfleet.store.link.sync import Link
 from jobfleet.store.script import load
-from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
+from jobfleet.store.target import target
 
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
 LANE = Keyspace("jobfleet").lane("default", 0)

@@ -12,7 +12,7 @@ import pytest
 from jobfleet import AsyncFleet, Fleet, Job, JobStatus, StoreUnavailable
 from jobfleet.config import JobConfig
 from jobfleet.functions.registry import Registry
-from jobfleet.store.round_trip.replies import unavailable
+from jobfleet.store.replies import unavailable
 from tests.client.either import Either
 from tests.support.server import RedisServer, free_port
 from tests.support.waiting import wait_until

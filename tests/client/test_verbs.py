@@ -24,9 +24,9 @@ from jobfleet import (
     Receipt,
     WaitTimeout,
 )
+from jobfleet.errors import LIBRARY
 from jobfleet.events import Event
 from jobfleet.store.keys import Keyspace
-from jobfleet.warn import LIBRARY
 from tests.client.either import Either
 from tests.support.waiting import wait_until
 
@@ -277,8 +277,8 @@ async def test_wait_gives_up_in_time(client: Either, timeout: float) -> None:
 async def test_wait_is_correct_though_every_message_is_lost(
     client: Either, work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobfleet.store.channels.sync.message_of", lambda _: None)
-    monkeypatch.setattr("jobfleet.store.channels.aio.message_of", lambda _: None)
+    monkeypatch.setattr("jobfleet.store.channels.message_of", lambda _: None)
+    monkeypatch.setattr("jobfleet.store.channels.message_of", lambda _: None)
     job_id = await client("enqueue", Job("Sum", "app.add", (1, 2)))
 
     waiting = asyncio.create_task(client("wait", job_id))

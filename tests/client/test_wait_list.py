@@ -7,7 +7,7 @@ import pytest
 from jobfleet import JobNotFound, JobResult, JobStatus
 from jobfleet.client.wait_list import AT_ONCE, GRID, Outcome, WaitList
 from jobfleet.config import JobConfig
-from jobfleet.store.channels.subscriptions import Message
+from jobfleet.store.channels import Message
 from jobfleet.store.keys import Keyspace
 
 KEYS = Keyspace("jobfleet")

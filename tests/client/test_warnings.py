@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from jobfleet import AsyncFleet, Fleet, Job
+from jobfleet.errors import LIBRARY
 from jobfleet.functions.registry import Registry
-from jobfleet.store.server.target import target
-from jobfleet.warn import LIBRARY
+from jobfleet.store.target import target
 
 
 def lines_of(function: Callable[..., Any]) -> range:

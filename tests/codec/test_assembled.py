@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobfleet.codec import Limits, encode
-from jobfleet.codec.assembled import encode_row, list_of, map_of
+from jobfleet.codec.values import encode_row, list_of, map_of
 from jobfleet.errors import EncodingError
 
 LIMITS = Limits(max_bytes=1 << 20, setting="")

@@ -158,7 +158,7 @@ def test_what_was_changed_meanwhile_is_refused(monkeypatch: pytest.MonkeyPatch) 
     def fail(value: object) -> bytes:
         raise RuntimeError("dictionary changed size during iteration")
 
-    monkeypatch.setattr("jobfleet.codec.payload.pack", fail)
+    monkeypatch.setattr("jobfleet.codec.values.pack", fail)
     with pytest.raises(EncodingError, match="dict cannot be packed"):
         encode({})
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jobfleet.config import SETTINGS, JobConfig, Loaded, Setting, default_processes, load, processors
-from jobfleet.config.kind import SECRET
+from jobfleet.config.setting import SECRET
 from jobfleet.secret import NAMES
 
 MIB = 1024 * 1024

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from jobfleet.config import load
-from jobfleet.config.private import Foreign, make_own, open_own, read_own, write_own
+from jobfleet.config.machine import Foreign, make_own, open_own, read_own, write_own
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to another user")
 OTHER = 65_534

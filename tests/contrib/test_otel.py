@@ -15,8 +15,8 @@ from opentelemetry import baggage, context, trace
 from jobfleet import AsyncFleet, Discard, Fleet, Flow, InvalidJob, Job, JobContext
 from jobfleet.codec import read_header
 from jobfleet.contrib.otel import TraceIds, instrument, uninstrument
+from jobfleet.functions.port import RunFacts, RunSpan
 from jobfleet.functions.registry import Registry
-from jobfleet.functions.running.tracing import RunFacts, RunSpan
 from jobfleet.retry.tries import Tries
 from jobfleet.store.calls import inspect
 from jobfleet.worker.run import run_traces

@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 
 from jobfleet import AsyncFleet, Fleet, Job, JobResult, JobStatus
+from jobfleet.client.output_events import END
 from jobfleet.codec import encode
 from jobfleet.contrib import fastapi as of_fastapi
 from jobfleet.contrib import job_status
@@ -28,8 +29,7 @@ from jobfleet.contrib import starlette as of_starlette
 from jobfleet.contrib.job_status import JobStatuses, everybody, owned_by
 from jobfleet.errors import ConfigError, StoreUnavailable
 from jobfleet.functions.registry import Registry
-from jobfleet.output_events import END
-from jobfleet.store.calls.log import Emission, emit_chunks
+from jobfleet.store.calls.run import Emission, emit_chunks
 from jobfleet.store.records import Grant
 from tests.cli.hand import Hand
 from tests.support.server import RedisServer

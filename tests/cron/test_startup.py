@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from jobfleet.cron import Cron, CronEntry, plan_starts
-from jobfleet.cron.startup import SAME_GROUP, SEEN_AT_ONCE, TOGETHER
+from jobfleet.cron.entry import SAME_GROUP, SEEN_AT_ONCE, TOGETHER
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

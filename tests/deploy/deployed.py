@@ -7,8 +7,8 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from jobfleet.clock import read_duration
 from jobfleet.config import JobConfig
-from jobfleet.durations import read_duration
 from tests.support.fleet import ROOT
 from tests.support.tools import NotInstalled
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from jobfleet.durations import read_duration
+from jobfleet.clock import read_duration
 from tests.deploy.deployed import (
     DEPLOY,
     IDLE_MIB,

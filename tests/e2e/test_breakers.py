@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from jobfleet import Fleet, InvalidJob, Job, JobStatus
-from jobfleet.model.explanation import ReasonCode
-from jobfleet.model.gates import BreakerInfo
+from jobfleet.model.limits import BreakerInfo
+from jobfleet.model.result import ReasonCode
 from tests.e2e.test_named_limits import await_reason, enqueue, seen
 from tests.support.fleet import LONG, Programs, settle_all
 from tests.support.receiver import Receiver

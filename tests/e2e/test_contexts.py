@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from jobfleet import Fleet, Job, JobStatus
-from jobfleet.store.calls.steps import steps
+from jobfleet.store.calls.run import steps
 from tests.support.fleet import LONG, Programs
 from tests.support.waiting import wait_until
 

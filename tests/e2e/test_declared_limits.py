@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from jobfleet import Fleet, Job
-from jobfleet.exit_codes import EXIT_USAGE
+from jobfleet.errors import EXIT_USAGE
 from tests.support.fleet import APPS, LONG, History, Program, Programs, settle_all
 from tests.support.revision import CONNECTS, unpack
 from tests.support.server import RedisServer

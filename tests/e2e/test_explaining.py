@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jobfleet import Fleet, Job, JobStatus, Priority
-from jobfleet.model.explanation import Reason
+from jobfleet.model.result import Reason
 from tests.support.fleet import LONG, Programs, settle_all
 from tests.support.waiting import wait_until
 

@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from jobfleet import Fleet, Job, JobStatus
-from jobfleet.model.explanation import Reason
+from jobfleet.model.result import Reason
 from jobfleet.store.keys import Keyspace
 from tests.support.fleet import LONG, History, Program, Programs, settle_all
 from tests.support.groups import faults

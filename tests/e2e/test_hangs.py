@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jobfleet import Fleet, Job, JobStatus
-from jobfleet.model.explanation import ReasonCode
+from jobfleet.model.result import ReasonCode
 from jobfleet.store.calls import inspect
 from tests.support.fleet import LONG, Program, Programs
 from tests.support.waiting import wait_until

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from jobfleet import Fleet, Job, JobStatus
-from jobfleet.store.server.embedded import ask
+from jobfleet.store.embedded import ask
 from tests.support.fleet import APPS, LONG, ROOT
 from tests.support.server import is_running
 from tests.support.waiting import wait_until

@@ -11,8 +11,7 @@ import pytest
 import redis
 
 from jobfleet import Fleet, Job, JobResult
-from jobfleet.functions.decorator import JobDecorator
-from jobfleet.functions.registry import Registry
+from jobfleet.functions.registry import JobDecorator, Registry
 from jobfleet.store.keys import Keyspace
 from tests.support.ageing import age_endings, make_due
 from tests.support.fleet import LONG, Programs, settle_all

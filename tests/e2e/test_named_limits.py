@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from jobfleet import Fleet, InvalidJob, Job, JobStatus, Priority
-from jobfleet.model.explanation import ReasonCode
-from jobfleet.model.gates import NamedLimit
+from jobfleet.model.limits import NamedLimit
+from jobfleet.model.result import ReasonCode
 from tests.support.fleet import LONG, Program, Programs, settle_all
 from tests.support.gates import Seen, costs_within, mark_kill, most_at_once, read, refilled_after, use_of_places
 from tests.support.havoc import Havoc

@@ -9,7 +9,7 @@ from pathlib import Path
 import redis
 
 from jobfleet import Fleet, Job, JobStatus
-from jobfleet.store.calls.paused import resume_function
+from jobfleet.store.calls.control import resume_function
 from jobfleet.store.keys import Keyspace
 from tests.support.fleet import LONG, Programs, settle_all
 from tests.support.groups import faults

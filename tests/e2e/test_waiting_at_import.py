@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jobfleet import AsyncFleet, ConfigError, Fleet, Job, JobStatus
-from jobfleet.functions.loading import loading
+from jobfleet.functions.default_fleet import loading
 from tests.support.fleet import Programs
 
 pytestmark = pytest.mark.fresh

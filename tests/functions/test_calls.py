@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jobfleet import Fleet, Job, JobContext, JobStatus
-from jobfleet.functions.coroutines import is_coroutine_function
+from jobfleet.functions.callables import is_coroutine_function
 from jobfleet.functions.registry import Registry
 from jobfleet.testing import Jobs
 

@@ -10,10 +10,10 @@ import pytest
 from jobfleet import InvalidJob
 from jobfleet.codec import encode
 from jobfleet.errors import ConfigError
-from jobfleet.functions.limiting.declared_limit import check_declared
+from jobfleet.functions.limiting import check_declared
 from jobfleet.functions.manifest import function_record, read_limit
 from jobfleet.functions.registry import JobFunction, Registry
-from jobfleet.model.limit import DeclaredLimit, declarations_of, rate_of
+from jobfleet.model.limits import DeclaredLimit, declarations_of, rate_of
 
 
 def work(customer: str = "acme") -> None:

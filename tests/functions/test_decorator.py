@@ -9,8 +9,8 @@ import pytest
 
 from jobfleet import InvalidJob, Priority, Resource
 from jobfleet.codec import encode
-from jobfleet.functions.keep_last import keep_last_in
 from jobfleet.functions.manifest import function_record, read_function
+from jobfleet.functions.options import keep_last_in
 from jobfleet.functions.registry import Registry
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from jobfleet import Fleet, InvalidJob, Job, JobContext
-from jobfleet.functions.fit import SHAPES_MOST
+from jobfleet.functions.callables import SHAPES_MOST
 from jobfleet.functions.registry import JobFunction, Registry
 
 Function = JobFunction[..., Any, Any]

@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 
 from jobfleet import Breaker, InvalidJob, Limit, RateLimited
-from jobfleet.functions.decorator import JobDecorator
-from jobfleet.functions.limiting.gates import gates_of
+from jobfleet.functions.limiting import gates_of
 from jobfleet.functions.manifest import function_record, read_gates
-from jobfleet.functions.registry import JobFunction, Registry
-from jobfleet.model.gates import Demand, NamedRate, adaptive_bounds, named_rate
+from jobfleet.functions.registry import JobDecorator, JobFunction, Registry
+from jobfleet.model.limits import Demand, NamedRate, adaptive_bounds, named_rate
 
 
 def declared(**options: Any) -> JobFunction[..., Any, Any]:

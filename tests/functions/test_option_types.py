@@ -11,7 +11,7 @@ import pytest
 from jobfleet import Cron, Job
 from jobfleet.config import SETTINGS
 from jobfleet.config.argument_types import FleetSettings
-from jobfleet.config.kind import (
+from jobfleet.config.setting import (
     COUNT,
     DURATION,
     FILE,
@@ -26,19 +26,17 @@ from jobfleet.config.kind import (
     REPLICAS,
     SIZE,
     WORDS,
+    Duration,
     Kind,
 )
-from jobfleet.config.setting import Duration
 from jobfleet.fleet.worker_options import WorkerOptions
 from jobfleet.functions.batch import BATCH
-from jobfleet.functions.isolation import LIMITS, PLACES
-from jobfleet.functions.limiting.declared_limit import DECLARED
-from jobfleet.functions.limiting.gates import OPTIONS as GATES
-from jobfleet.functions.limiting.gates import Breaker, Limit
-from jobfleet.functions.option_types import FunctionOptions, RegisteredOptions
+from jobfleet.functions.limiting import DECLARED, Breaker, Limit
+from jobfleet.functions.limiting import OPTIONS as GATES
+from jobfleet.functions.options import LIMITS, PLACES, UPCAST, VERSION, FunctionOptions, RegisteredOptions
 from jobfleet.functions.registry import Registry
-from jobfleet.functions.schema import UPCAST, VERSION
 from jobfleet.model import spec
+from jobfleet.model.option_checks import CHECKS, MEANT
 from jobfleet.model.option_types import (
     OPTIONS,
     SHARED,
@@ -49,8 +47,7 @@ from jobfleet.model.option_types import (
     RunIn,
     SharedOptions,
 )
-from jobfleet.model.options.checks import CHECKS, MEANT
-from jobfleet.model.options.unique import ON_CONFLICT
+from jobfleet.model.templates import ON_CONFLICT
 from jobfleet.operations.flows.dependencies import POLICIES
 from jobfleet.worker.in_process import run_worker
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jobfleet.config import JobConfig
 from jobfleet.functions.manifest import function_record, read_function
 from jobfleet.functions.registry import Registry
-from jobfleet.retry.policy import policy_of
+from jobfleet.retry.decision import policy_of
 
 
 def function() -> None: ...

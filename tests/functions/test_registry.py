@@ -13,9 +13,9 @@ import pytest
 
 from jobfleet import InvalidJob, Job, JobContext, JobFunction, Priority, RetryAfter, job, register_job_function
 from jobfleet.functions import registry as module
+from jobfleet.functions.callables import stable_name
 from jobfleet.functions.injection import Injection, injection_of
 from jobfleet.functions.manifest import function_record, parameters_of, read_function
-from jobfleet.functions.naming import stable_name
 from jobfleet.functions.registry import Registry
 from jobfleet.operations.jobs.prepare import Resolved, resolve
 

@@ -9,8 +9,8 @@ import pytest
 
 from jobfleet import InvalidJob
 from jobfleet.functions.manifest import function_record, read_function, read_version
+from jobfleet.functions.options import Schema
 from jobfleet.functions.registry import JobFunction, Registry
-from jobfleet.functions.schema import Schema
 
 
 def function(*args: object, **kwargs: object) -> None: ...

@@ -12,7 +12,7 @@ import pytest
 from jobfleet import InvalidJob, JobContext
 from jobfleet.codec import decode, encode
 from jobfleet.functions.manifest import function_record
-from jobfleet.functions.published.takes import check_takes, read_takes
+from jobfleet.functions.published import check_takes, read_takes
 from jobfleet.functions.registry import Registry
 
 Order = NewType("Order", int)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from jobfleet import InvalidJob, JobContext, SignalTimeout
-from jobfleet.functions.waiting.alone import Alone
-from jobfleet.model.signal_token import job_of_token, new_token
+from jobfleet.functions.running import Alone
 from jobfleet.model.signals import Suspended, suspension_of
+from jobfleet.model.spec import job_of_token, new_token
 
 
 def test_a_test_has_its_signals_and_sleeps_are_over_at_once() -> None:

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from jobfleet import InvalidJob, Job, JobContext
-from jobfleet.functions.decorator import JobDecorator
-from jobfleet.functions.registry import Registry
+from jobfleet.functions.registry import JobDecorator, Registry
 
 JOBS = JobDecorator(Registry())
 

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from jobfleet import InvalidJob, Job, Priority
-from jobfleet.functions.decorator import JobDecorator
-from jobfleet.functions.registry import Registry
+from jobfleet.functions.registry import JobDecorator, Registry
 
 SOON = datetime.now(UTC) + timedelta(hours=1)
 MEANT = [("retry", "max_retries"), ("retries", "max_retries"), ("prioritee", "priority"), ("countdown", "delay"),

@@ -10,7 +10,7 @@ import pytest
 
 from jobfleet import Job, JobContext
 from jobfleet.functions.registry import Registry
-from jobfleet.model.chunk import Chunk
+from jobfleet.model.result import Chunk
 from jobfleet.testing import Jobs
 from tests.support.server import RedisServer
 from tests.support.waiting import wait_until

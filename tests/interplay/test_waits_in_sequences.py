@@ -10,7 +10,7 @@ import pytest
 
 from jobfleet import Job, JobContext, JobStatus, RateLimited, undo
 from jobfleet.functions.registry import Registry
-from jobfleet.model.explanation import ReasonCode
+from jobfleet.model.result import ReasonCode
 from jobfleet.testing import Jobs
 from tests.support.server import RedisServer
 from tests.testing.kit import in_place

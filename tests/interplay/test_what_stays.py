@@ -11,7 +11,7 @@ import redis
 
 from jobfleet import After, Breaker, Flow, Job, JobContext, JobStatus, Priority, undo
 from jobfleet.functions.registry import Registry
-from jobfleet.store.retention import DAY_MS
+from jobfleet.store.keys import DAY_MS
 from jobfleet.testing import Jobs
 from tests.support.server import RedisServer
 from tests.testing.kit import in_place

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
+from jobfleet.store.target import target
 from tests.lua.world import PASSWORD, USER, World, granting
 from tests.support import topologies
 from tests.support.server import ClusterNode, RedisServer

@@ -20,7 +20,7 @@ from jobfleet.store.calls.settle import (
     wait,
     withhold,
 )
-from jobfleet.store.scores import AGE, is_withheld
+from jobfleet.store.keys import AGE, is_withheld
 from tests.support.seed import S
 
 MINUTE = 60 * S

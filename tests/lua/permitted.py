@@ -6,9 +6,7 @@ from typing import Any
 
 import redis
 
-from jobfleet.store.acl.grants import FOR_ANY_KEY, grants_of
-from jobfleet.store.acl.roles import calls_of
-from jobfleet.store.acl.rules import selectors
+from jobfleet.store.acl import FOR_ANY_KEY, calls_of, grants_of, selectors
 from jobfleet.store.call import Call
 from tests.lua.world import KEYS, PASSWORD, USER
 

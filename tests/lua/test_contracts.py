@@ -17,8 +17,8 @@ from jobfleet.store.calls import (
     inspect,
 )
 from jobfleet.store.script import Field, entry_scripts, load, names
-from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
+from jobfleet.store.target import target
 from tests.lua.cases import cases
 from tests.lua.permitted import Permitting
 from tests.lua.samples import ARGUMENTS_AN_ITEM, IDS, LETTERED, SAMPLES, SHARES_KEYS

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 import pytest
 import redis
 
-from jobfleet.store.acl.grants import KEYLESS, READING, STRINGS_WRITTEN, WHOLE
+from jobfleet.store.acl import KEYLESS, READING, STRINGS_WRITTEN, WHOLE
 from jobfleet.store.call import ANSWER, Command
-from jobfleet.store.link.protocol import Link
+from jobfleet.store.link.sync import Link
 from jobfleet.store.script import Script, load, names
-from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
+from jobfleet.store.target import target
 from tests.lua.cases import cases
 from tests.lua.world import KEYS, World
 from tests.support.state import State, server_now, state

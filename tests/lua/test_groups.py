@@ -9,8 +9,7 @@ import pytest
 
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, cron, enqueue, flow, inspect, lease, settle
-from jobfleet.store.job_rows import InWait
-from jobfleet.store.records import Entry
+from jobfleet.store.records import Entry, InWait
 from tests.lua.world import KEYS, World
 from tests.support.seed import S
 

@@ -10,11 +10,10 @@ import pytest
 import redis
 
 from jobfleet.store.call import Command
-from jobfleet.store.link.protocol import Link
-from jobfleet.store.link.sync import SocketLink
+from jobfleet.store.link.sync import Link, SocketLink
 from jobfleet.store.script import load, names
-from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
+from jobfleet.store.target import target
 from tests.lua.cases import cases
 from tests.lua.samples import SAMPLES
 from tests.lua.world import World

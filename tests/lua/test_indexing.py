@@ -9,9 +9,8 @@ import pytest
 
 from jobfleet.store.call import Call
 from jobfleet.store.calls.cron import PASS, fire
-from jobfleet.store.calls.enqueue import debounce, enqueue, parted, replace
+from jobfleet.store.calls.enqueue import debounce, enqueue, indexes_of, marked, names, parted, replace
 from jobfleet.store.calls.flow import Edge, block
-from jobfleet.store.calls.index import indexes_of, marked, names
 from jobfleet.store.records import Entry
 from tests.lua.world import World
 from tests.support.seed import S

@@ -8,8 +8,8 @@ from typing import ClassVar
 import pytest
 
 from jobfleet.store.calls import enqueue, lease
-from jobfleet.store.calls.dead.rescues import undo_replay
-from jobfleet.store.calls.limit import unpark
+from jobfleet.store.calls.dead import undo_replay
+from jobfleet.store.calls.limits import unpark
 from tests.lua.world import World
 from tests.support.sequences import Worker, cancelled, doomed, enter, entry, fail_rest, replayed, row, standing
 

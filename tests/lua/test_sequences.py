@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from jobfleet.store.calls import control, cron, enqueue, flow, settle
+from jobfleet.store.calls.control import pause_function, put_back
 from jobfleet.store.calls.inspect import explain
-from jobfleet.store.calls.paused import pause_function, put_back
 from jobfleet.store.records import Entry
 from tests.lua.world import World
 from tests.support.seed import S

@@ -20,7 +20,7 @@ from jobfleet.store.call import ANSWER, Call, Command
 from jobfleet.store.calls.control import listen
 from jobfleet.store.damage import tag_of
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.link.protocol import Link
+from jobfleet.store.link.sync import Link
 from jobfleet.store.script import Script, load, names
 from jobfleet.store.sync import Store
 from tests.support.seed import Seed

@@ -15,7 +15,7 @@ from jobfleet.store.call import Call
 from jobfleet.store.calls import inspect
 from jobfleet.store.calls.enqueue import open_queue
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.round_trip.replies import set_node
+from jobfleet.store.replies import set_node
 from tests.support.clock import Clock
 
 KEYS = Keyspace("jobfleet")

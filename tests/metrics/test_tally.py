@@ -13,7 +13,7 @@ from jobfleet.metrics.catalog import CATALOG, RUN_SECONDS, TRIP_SECONDS, WAIT_SE
 from jobfleet.metrics.tally import BATCH, UNKNOWN, Row, Tally, tally_for
 from jobfleet.store.calls import inspect
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.round_trip.trip import Recorder
+from jobfleet.store.trip import Recorder
 
 RUN = ("default", "demo.add", "completed")
 TRIP = (inspect.memory(Keyspace("test")), inspect.fleet(Keyspace("test")))

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from jobfleet.model.limit import LINE, Limit, LimitChange
+from jobfleet.model.limits import LINE, Limit, LimitChange
 
 
 @pytest.mark.parametrize(

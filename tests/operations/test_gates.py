@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from jobfleet.model.gates import BreakerInfo, NamedLimit
+from jobfleet.model.limits import BreakerInfo, NamedLimit
 from jobfleet.operations.gates import breaker_info, limit_info
-from jobfleet.store.calls.gate.state import GateSeen
+from jobfleet.store.calls.limits import GateSeen
 
 
 def test_foreign_texts_are_no_numbers() -> None:

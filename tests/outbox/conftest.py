@@ -13,7 +13,7 @@ from jobfleet import Fleet
 from jobfleet.contrib import outbox
 from jobfleet.contrib.outbox import unrelayed
 from jobfleet.metrics.tally import Tally
-from jobfleet.outbox.schema import open_engine
+from jobfleet.outbox.rows import open_engine
 from jobfleet.services.duties.outbox import Outbox
 from jobfleet.store.aio import AsyncStore
 from tests.support import mariadb

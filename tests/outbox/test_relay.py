@@ -18,8 +18,8 @@ from sqlalchemy.orm import Session
 from jobfleet import After, AsyncFleet, Fleet, Job, JobNotFound, JobStatus
 from jobfleet.contrib import outbox
 from jobfleet.operations.outbox import relay as sending
-from jobfleet.outbox.row import Verdict
 from jobfleet.outbox.rows import OutboxRows
+from jobfleet.outbox.statements import Verdict
 from jobfleet.services.duties import outbox as duty
 from jobfleet.services.duties.outbox import Outbox
 from tests.outbox.conftest import Make, counted

@@ -16,8 +16,7 @@ from jobfleet.contrib import outbox
 from jobfleet.operations.outbox import relay as sending
 from jobfleet.outbox import OutboxUnavailable
 from jobfleet.outbox.postgres import ListeningSource
-from jobfleet.outbox.rows import OutboxRows
-from jobfleet.outbox.schema import open_engine
+from jobfleet.outbox.rows import OutboxRows, open_engine
 from jobfleet.services.duties import outbox as duty
 from tests.outbox.conftest import Make, counted
 

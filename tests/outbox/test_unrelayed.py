@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from jobfleet import Fleet, Job, StoreUnavailable
 from jobfleet.contrib import outbox
 from jobfleet.contrib.outbox import unrelayed
-from jobfleet.outbox.announcement import is_relayed, name_of, name_of_url
+from jobfleet.outbox.statements import is_relayed, name_of, name_of_url
 from tests.outbox.conftest import Make
 
 EngineOf = Callable[[str], Engine]

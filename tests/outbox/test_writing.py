@@ -24,8 +24,8 @@ from jobfleet.functions.registry import Registry
 from jobfleet.model import Priority
 from jobfleet.operations.outbox.packed import unpack
 from jobfleet.outbox import OutboxUnavailable
-from jobfleet.outbox.row import Listed
 from jobfleet.outbox.rows import OutboxRows
+from jobfleet.outbox.statements import Listed
 
 EngineOf = Callable[[str], Engine]
 

@@ -14,13 +14,19 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from jobfleet import BadSignature, ConfigError, EncodingError, PayloadLost, PayloadUnavailable
 from jobfleet.codec import encode_head, open_envelope, seal, seal_record
-from jobfleet.codec.claim_check import Reference, body_of, reference_of, with_body, without_body
-from jobfleet.codec.envelope import BodyElsewhere
+from jobfleet.codec.frames import BodyElsewhere
 from jobfleet.config import JobConfig
-from jobfleet.payloads.folder import Folder
-from jobfleet.payloads.payloads import Payloads, open_store, owner_of
-from jobfleet.payloads.remote import Remote
-from jobfleet.payloads.store import PayloadStore
+from jobfleet.payloads.payloads import (
+    Payloads,
+    Reference,
+    body_of,
+    open_store,
+    owner_of,
+    reference_of,
+    with_body,
+    without_body,
+)
+from jobfleet.payloads.store import Folder, PayloadStore, Remote
 from tests.trust.conftest import OLD, spelled
 
 JOB = "mail.0.a:b"

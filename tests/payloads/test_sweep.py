@@ -19,7 +19,7 @@ from jobfleet.payloads.payloads import Payloads
 from jobfleet.services.duties import payloads as duty
 from jobfleet.services.duties.payloads import PayloadSweep
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.server.target import target_of
+from jobfleet.store.target import target_of
 from tests.payloads.conftest import LARGE, end_of, objects
 from tests.support.fleet import LONG, ROOT, Programs
 from tests.support.waiting import wait_until
@@ -28,7 +28,7 @@ from tests.worker.conftest import Working
 DIES = """
 import os, signal, sys
 from jobfleet import Fleet, Job
-from jobfleet.payloads.folder import Folder
+from jobfleet.payloads.store import Folder
 
 put = Folder.put
 

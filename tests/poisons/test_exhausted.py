@@ -20,7 +20,7 @@ from jobfleet.services.duties.retention import Retention
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import journal
 from jobfleet.store.journal import Event, parse
-from jobfleet.store.server.target import target
+from jobfleet.store.target import target
 from tests.poisons.conftest import KEYS, LANE, WAITS, Working
 from tests.support import users
 

@@ -13,9 +13,8 @@ import redis
 
 from jobfleet import Breaker, Cron, Fleet, Flow, Job, JobContext, Priority
 from jobfleet.codec import seal_record
-from jobfleet.functions.decorator import JobDecorator
 from jobfleet.functions.manifest import function_record
-from jobfleet.functions.registry import Registry
+from jobfleet.functions.registry import JobDecorator, Registry
 from jobfleet.metrics.tally import Mute
 from jobfleet.notify import Notification, NotificationChannel
 from jobfleet.notify.registry import Channels
@@ -25,7 +24,7 @@ from jobfleet.services.main import _duties
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.lease import claim
-from jobfleet.store.calls.lock import Holder
+from jobfleet.store.calls.run import Holder
 from jobfleet.store.calls.settle import complete, settle
 from jobfleet.store.key_table import FLEET_KEY_TABLE, KEY_TABLE
 from jobfleet.store.keys import Keyspace

@@ -9,10 +9,19 @@ import redis
 from hypothesis import strategies as st
 
 from jobfleet.store.call import Call
-from jobfleet.store.calls.control import cancel, edit, pause, replay, reschedule, resume
+from jobfleet.store.calls.control import (
+    cancel,
+    edit,
+    pause,
+    pause_function,
+    put_back,
+    replay,
+    reschedule,
+    resume,
+    resume_function,
+)
 from jobfleet.store.calls.ended import forget
-from jobfleet.store.calls.paused import pause_function, put_back, resume_function
-from jobfleet.store.calls.steps import signal
+from jobfleet.store.calls.run import signal
 from jobfleet.store.records import Edit
 from jobfleet.store.script import Script
 from jobfleet.store.sync import Store

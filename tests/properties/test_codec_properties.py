@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from jobfleet.codec import Limits, decode, encode, open_envelope, open_record, read_header, seal, seal_record
 from jobfleet.codec.extensions import Unreadable
-from jobfleet.codec.structure import scan
+from jobfleet.codec.values import scan
 from jobfleet.errors import EncodingError
 
 # One value of 1 MiB may cost this much while it is decoded: small objects weigh up to 40 times their bytes.

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from jobfleet import After, Fleet, Job, JobStatus
-from jobfleet.codec.record import seal_record
+from jobfleet.codec.frames import seal_record
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
 from jobfleet.model.option_types import Otherwise
@@ -31,8 +31,8 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls import lease, settle
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.round_trip.trip import Making
 from jobfleet.store.script import Script, load
+from jobfleet.store.trip import Making
 from tests.lua.world import mutated
 
 KEYS = Keyspace("jobfleet")

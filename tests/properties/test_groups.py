@@ -20,18 +20,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from jobfleet.errors import JobfleetError
-from jobfleet.model.limit import Declaration, Limit, field_of
+from jobfleet.model.limits import Declaration, Limit, field_of
 from jobfleet.store.call import Call
-from jobfleet.store.calls.control import cancel, pause, reschedule, resume
+from jobfleet.store.calls.control import cancel, pause, pause_function, put_back, reschedule, resume, resume_function
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.calls.lease import claim, tick
-from jobfleet.store.calls.limit import AS_IT_IS, declare, pause_group, resume_group, set_limit
-from jobfleet.store.calls.paused import pause_function, put_back, resume_function
+from jobfleet.store.calls.limits import AS_IT_IS, declare, pause_group, resume_group, set_limit
 from jobfleet.store.calls.settle import settle
 from jobfleet.store.records import Entry, Grant
 from jobfleet.store.script import Script, load
-from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
+from jobfleet.store.target import target
 from tests.lua.model import FUNCTION, item_of
 from tests.lua.world import KEYS, LANE, mutated
 from tests.support.groups import faults

@@ -17,13 +17,13 @@ import pytest
 from jobfleet.client.enqueue_batcher import EnqueueBatcher
 from jobfleet.config import JobConfig
 from jobfleet.errors import ScriptContractError, StoreUnavailable
-from jobfleet.functions.resources import Resource
+from jobfleet.functions.injection import Resource
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls.settle import release
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Answer, Claimed, Entry, Grant, Settled
-from jobfleet.store.server.target import target
+from jobfleet.store.target import target
 from jobfleet.worker.child.claimer import Claimer
 from jobfleet.worker.run.completer import Completer
 from jobfleet.worker.run.inputs.parents import Parents

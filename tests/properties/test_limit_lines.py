@@ -11,7 +11,7 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobfleet.model.limit import BURST_MAX, CONCURRENCY_MAX, UNLIMITED, Limit, LimitChange
+from jobfleet.model.limits import BURST_MAX, CONCURRENCY_MAX, UNLIMITED, Limit, LimitChange
 from tests.support.lua import library
 from tests.support.server import RedisServer
 

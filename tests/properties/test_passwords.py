@@ -15,7 +15,7 @@ from jobfleet import Fleet, JobConfig
 from jobfleet.archive.schema import open_engine
 from jobfleet.config import SETTINGS, mask_url
 from jobfleet.errors import ConfigError
-from jobfleet.store.server.target import target
+from jobfleet.store.target import target
 
 PIECES = st.from_regex(r"[QXZ][QXZ7]{2,6}", fullmatch=True)
 MARKS = st.sampled_from([":", "/", "?", "#", "@", "&", "=", "%", "+", " ", "\\", "[", "]", ";", ",", "℡", "\u0435"])

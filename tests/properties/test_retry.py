@@ -31,13 +31,13 @@ from jobfleet.retry.decision import (
     Expire,
     Fail,
     Park,
+    Policy,
     Release,
     Retry,
+    backoff_us,
     decide,
 )
-from jobfleet.retry.policy import Policy, backoff_us
-from jobfleet.retry.tries import FRESH, HISTORY_CHARACTERS, HISTORY_RUNS, Tries
-from jobfleet.suspicion import NO_SUSPICION
+from jobfleet.retry.tries import FRESH, HISTORY_CHARACTERS, HISTORY_RUNS, NO_SUSPICION, Tries
 
 S = 1_000_000
 counts = st.integers(0, 12)

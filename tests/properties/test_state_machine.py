@@ -21,12 +21,12 @@ from jobfleet.errors import JobfleetError
 from jobfleet.store.call import Call
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.calls.lease import bury, claim, renew, tick
-from jobfleet.store.calls.log import Report, progress
+from jobfleet.store.calls.run import Report, progress
 from jobfleet.store.calls.settle import KEEPS, STILL_EXPIRED, STILL_WAITING, expire, settle, with_kept
 from jobfleet.store.records import Entry
 from jobfleet.store.script import Script, load
-from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
+from jobfleet.store.target import target
 from tests.lua.model import MINUTE, OPEN, VERBS, Job, Model, item_of
 from tests.lua.world import LANE, mutated
 from tests.properties.mutants import MUTANTS, RARE

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobfleet.retry.tries import Tries
-from jobfleet.suspicion import NO_SUSPICION, PARTS, Suspicion, has_room, seat, suspicion_of
+from jobfleet.retry.tries import NO_SUSPICION, PARTS, Suspicion, Tries, has_room, seat, suspicion_of
 from tests.support.suspects import KINDS, MOST_DEATHS, OPENING, RESTART, Story, crowd
 
 suspicions = st.builds(Suspicion, st.integers(2, 9), st.integers(1, 200))

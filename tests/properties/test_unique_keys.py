@@ -25,8 +25,8 @@ from jobfleet.store.calls.lease import claim
 from jobfleet.store.calls.settle import STILL_EXPIRED, STILL_WAITING, expire, settle
 from jobfleet.store.records import Entry, Holder
 from jobfleet.store.script import Script, load
-from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
+from jobfleet.store.target import target
 from tests.lua.model import item_of
 from tests.lua.world import KEYS, LANE, mutated
 from tests.support.seed import S

@@ -11,7 +11,7 @@ from bench.autoscale.__main__ import HEADS, RECORDED, main, policies
 from bench.autoscale.loads import HOUR, LOADS, Arrival, recorded
 from bench.autoscale.policies import Asked, Jobfleet, Length
 from bench.autoscale.simulation import START, Figures, Simulation
-from jobfleet.scaling import Live, ScaleRule
+from jobfleet.model.scale import Live, ScaleRule
 
 
 def simulated(load: list[Arrival], seed: int = 3) -> Figures:

@@ -9,11 +9,10 @@ import pytest
 import redis
 
 from jobfleet import AsyncFleet
-from jobfleet.codec.record import seal_record
+from jobfleet.codec.frames import seal_record
 from jobfleet.config import JobConfig
-from jobfleet.functions.decorator import JobDecorator
 from jobfleet.functions.manifest import function_record
-from jobfleet.functions.registry import JobFunction, Registry
+from jobfleet.functions.registry import JobDecorator, JobFunction, Registry
 from jobfleet.metrics.tally import Tally
 from jobfleet.services.duties.retention import Retention
 from jobfleet.store.aio import AsyncStore

@@ -9,7 +9,7 @@ from typing import Any, cast
 import redis
 
 from jobfleet import AsyncFleet, Job
-from jobfleet.codec.record import seal_record
+from jobfleet.codec.frames import seal_record
 from jobfleet.notify import Notification, NotificationChannel
 from jobfleet.services.duties.notify import Notify
 from jobfleet.store.aio import AsyncStore

@@ -14,7 +14,7 @@ from jobfleet.services.metrics_endpoint import read_report
 from jobfleet.services.service import DutySeen, Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.server.target import target
+from jobfleet.store.target import target
 from tests.support.waiting import await_until
 
 KEYS = Keyspace("jobfleet")

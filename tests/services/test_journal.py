@@ -15,8 +15,8 @@ from jobfleet.store.call import Command
 from jobfleet.store.calls import inspect, lease, settle
 from jobfleet.store.journal import Batch, Event, Journal, follow
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.link.protocol import AsyncLink
-from jobfleet.store.server.target import target
+from jobfleet.store.link.sync import AsyncLink
+from jobfleet.store.target import target
 
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
 KEYS = Keyspace("jobfleet")

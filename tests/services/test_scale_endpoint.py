@@ -10,12 +10,12 @@ import redis
 
 from jobfleet import AsyncFleet
 from jobfleet.cli.hidden import REDACTION
+from jobfleet.client.json_form import JsonForm
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
-from jobfleet.json_form import JsonForm
 from jobfleet.services.scale_endpoint import KEPT, READS, ScaleAnswers
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.server.target import target
+from jobfleet.store.target import target
 from tests.support.seed import Seed
 
 
@@ -59,7 +59,7 @@ async def test_an_answer_is_repeated_for_a_second_and_few_are_kept(
 
 
 def answers_rule(number: int) -> Any:
-    from jobfleet.scaling import ScaleRule
+    from jobfleet.model.scale import ScaleRule
 
     return ScaleRule(most=1000 + number)
 

@@ -16,8 +16,9 @@ from jobfleet.operations.explain import explain
 from jobfleet.operations.explain.waiting import not_due
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.services.duties.unblocker import Unblocker
+from jobfleet.store import call as barrier
+from jobfleet.store import trip
 from jobfleet.store.keys import Lane
-from jobfleet.store.round_trip import barrier, trip
 from jobfleet.store.script import load, names
 from tests.support.chaos.planted import MUTANTS, NotPlanted
 

@@ -34,9 +34,8 @@ from typing import Any, Protocol, cast
 
 from jobfleet.errors import JobCancelled
 from jobfleet.functions.context import JobContext
-from jobfleet.functions.decorator import JobDecorator
-from jobfleet.functions.limiting.gates import Breaker
-from jobfleet.functions.registry import Registry
+from jobfleet.functions.limiting import Breaker
+from jobfleet.functions.registry import JobDecorator, Registry
 from jobfleet.model import Job
 from jobfleet.model.signals import Discard, Snooze
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from jobfleet.errors import JobNotFound
-from jobfleet.model.ids import split_id
+from jobfleet.model.spec import split_id
 from tests.simulation import beside
 from tests.simulation.afterwards import EXPLAINED, SHARE, Afterwards, not_gone
 from tests.simulation.coverage import Coverage

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobfleet.store.scores import due_of_score
+from jobfleet.store.keys import due_of_score
 from jobfleet.store.script import load, names
 from tests.simulation.coverage import Coverage
 from tests.support.chaos.trail import Breach, Happened

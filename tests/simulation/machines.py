@@ -23,7 +23,7 @@ import msgpack
 
 from jobfleet.errors import JobCancelled
 from jobfleet.services import main as reaper
-from jobfleet.store.channels import aio as channels_aio
+from jobfleet.store import channels as channels_aio
 from jobfleet.store.link import aio as link_aio
 from jobfleet.worker.child import main as child_main
 from jobfleet.worker.child import parts

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest import mock
 
-from jobfleet.model import ids
+from jobfleet.model import spec
 from tests.simulation.loop import PROCESS, SimLoop
 
 _RANDOM: Any = random
@@ -92,7 +92,7 @@ def _host() -> str:
 
 
 def _restart_ids() -> None:
-    maker: Any = ids.new_suffix
+    maker: Any = spec.new_suffix
     maker._last = 0
     maker.reseed()
 

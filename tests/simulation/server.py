@@ -26,7 +26,7 @@ import redis
 from redis.exceptions import RedisError
 
 from jobfleet.store.call import Command
-from jobfleet.store.link.scripts import script_of
+from jobfleet.store.link.watched import script_of
 from jobfleet.store.script import Script, load, names
 from tests.simulation.loop import START_US
 from tests.support.server import RedisServer

@@ -47,8 +47,8 @@ from typing import TYPE_CHECKING, Any
 
 from jobfleet.cron import Cron
 from jobfleet.errors import JobfleetError, StoreUnavailable
-from jobfleet.graph import Flow, Node
 from jobfleet.model import After, Job, Priority
+from jobfleet.model.flow import Flow, Node
 from tests.simulation import jobs
 from tests.simulation.beside import Reading
 from tests.simulation.network import Armed

@@ -27,7 +27,7 @@ from jobfleet.config import JobConfig
 from jobfleet.fleet.aio import AsyncFleet
 from jobfleet.functions.context import JobContext
 from jobfleet.store.script import Script
-from jobfleet.store.server.target import target_of
+from jobfleet.store.target import target_of
 from tests.simulation import beside, jobs, machines, reality
 from tests.simulation.loop import PROCESS, START_US, Machine, Process, SimLoop
 from tests.simulation.machines import Machines

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from jobfleet.names import LANES_MOST
-from jobfleet.store import damage, retention
+from jobfleet.model.option_checks import LANES_MOST
+from jobfleet.store import damage, keys
 from jobfleet.store.script import load
 
 US = 1000
@@ -16,8 +16,8 @@ US = 1000
 @pytest.mark.parametrize(
     ("script", "pattern", "value"),
     [
-        ("settle", r"'cancelled', (\d+),", retention.TOMBSTONE_MS),
-        ("gather", r"MARKS_LAST = 7 \* (\d+)", retention.NOTICES_MS // 7 * US),
+        ("settle", r"'cancelled', (\d+),", keys.TOMBSTONE_MS),
+        ("gather", r"MARKS_LAST = 7 \* (\d+)", keys.NOTICES_MS // 7 * US),
         ("open_queue", r"MOST_LANES = (\d+)", LANES_MOST),
         ("tick", r"bounded\(state\[3\], (\d+)\)", damage.LONGEST_US),
         ("tick", r"\.lease, (\d+)\)", damage.LONGEST_US),

@@ -12,6 +12,7 @@ import redis
 from redis import exceptions
 
 from jobfleet.errors import StoreUnavailable
+from jobfleet.store import trip
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call, Command
 from jobfleet.store.calls.control import pause, resume
@@ -20,10 +21,9 @@ from jobfleet.store.keys import Keyspace
 from jobfleet.store.link.aio import AsyncSocketLink
 from jobfleet.store.link.sync import SocketLink
 from jobfleet.store.records import Entry
-from jobfleet.store.round_trip import trip
-from jobfleet.store.round_trip.trip import Detours, Making
-from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
+from jobfleet.store.target import target
+from jobfleet.store.trip import Detours, Making
 from tests.support.faults import AsyncFlakyLink, Faults, FlakyLink
 from tests.support.waiting import wait_until
 

@@ -13,9 +13,8 @@ from redis import exceptions
 
 from jobfleet import AsyncFleet, Fleet
 from jobfleet.store.link.aio import AsyncSocketLink
-from jobfleet.store.link.busypoll import Odds
-from jobfleet.store.link.sync import SocketLink
-from jobfleet.store.server.target import target
+from jobfleet.store.link.sync import Odds, SocketLink
+from jobfleet.store.target import target
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.not_on("cluster", reason="a link to one server; tests/store/cluster has those of clusters")

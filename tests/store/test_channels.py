@@ -11,10 +11,8 @@ import pytest
 import redis
 
 from jobfleet.clock import monotonic
-from jobfleet.store.channels.aio import AsyncChannels
-from jobfleet.store.channels.subscriptions import PART, Message
-from jobfleet.store.channels.sync import Channels
-from jobfleet.store.server.target import target
+from jobfleet.store.channels import PART, AsyncChannels, Channels, Message
+from jobfleet.store.target import target
 from tests.support.server import RedisServer
 
 BAD = b"\xff\xfe"
@@ -173,7 +171,7 @@ async def test_a_server_that_refuses_subscriptions_is_asked_less_and_less_often(
     raw = own_server.client()
     raw.acl_setuser("default", enabled=True, reset_channels=True)
     now = [1000.0]
-    monkeypatch.setattr("jobfleet.store.channels.subscriptions.monotonic", lambda: now[0])
+    monkeypatch.setattr("jobfleet.store.channels.monotonic", lambda: now[0])
     channels = make(own_server.url)
     channels.subscribe(["a"])
     pauses = []
@@ -223,8 +221,8 @@ async def test_a_read_returns_in_time_though_the_server_is_frozen(make: Make, ow
 async def test_a_connection_that_went_silent_is_replaced(
     make: Make, own_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobfleet.store.channels.subscriptions.SILENCE", 0.1)
-    monkeypatch.setattr("jobfleet.store.channels.subscriptions.ANSWER", 0.1)
+    monkeypatch.setattr("jobfleet.store.channels.SILENCE", 0.1)
+    monkeypatch.setattr("jobfleet.store.channels.ANSWER", 0.1)
     channels = make(own_server.url)
     channels.subscribe(["a"])
     await heard(channels, 1)

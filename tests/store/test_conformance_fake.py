@@ -9,9 +9,9 @@ from unittest.mock import patch
 import pytest
 import redis
 
-from jobfleet.store.server import connect
-from jobfleet.store.server.target import target
+from jobfleet.store import connect
 from jobfleet.store.sync import Store
+from jobfleet.store.target import target
 from tests.lua.cases import Case, cases
 from tests.lua.world import World
 

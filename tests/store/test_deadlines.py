@@ -11,15 +11,14 @@ from redis import exceptions
 
 from jobfleet.clock import monotonic
 from jobfleet.errors import StoreUnavailable
+from jobfleet.store import trip as module
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call, Command
 from jobfleet.store.calls.control import pause, resume
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.round_trip import trip as module
-from jobfleet.store.round_trip.trip import trip
-from jobfleet.store.server.clock import ASK, FRESH, ServerClock
-from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
+from jobfleet.store.target import target
+from jobfleet.store.trip import ASK, FRESH, ServerClock, trip
 from tests.support.state import server_now
 
 LANE = Keyspace("jobfleet").lane("mail", 0)

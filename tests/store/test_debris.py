@@ -9,12 +9,12 @@ from typing import Any, cast
 import pytest
 import redis
 
-from jobfleet.store.calls import log
+from jobfleet.store.calls import run
 from jobfleet.store.calls.control import cancel, purge, replay, trim
 from jobfleet.store.calls.enqueue import debounce, enqueue, open_queue, replace
 from jobfleet.store.calls.lease import bury, claim, tick
-from jobfleet.store.calls.log import Report, progress
 from jobfleet.store.calls.presence import beat, leave
+from jobfleet.store.calls.run import Report, keep, progress
 from jobfleet.store.calls.settle import (
     STILL_EXPIRED,
     STILL_WAITING,
@@ -28,12 +28,11 @@ from jobfleet.store.calls.settle import (
     settle,
     with_kept,
 )
-from jobfleet.store.calls.steps import keep
 from jobfleet.store.key_table import FLEET_KEY_TABLE, KEY_TABLE
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Entry
-from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
+from jobfleet.store.target import target
 from tests.support.seed import S
 from tests.support.state import server_now, short
 
@@ -111,8 +110,8 @@ class Fleet:
         job_id = self.put(suffix)
         token = self.claim()
         assert self.run(progress(LANE, [Report(job_id, token, 1, b"half")], ttl_ms=600_000)) == "o"
-        line = log.Entry(job_id, token, 1, 600_000, b"5 20 half")
-        assert self.run(log.log(LANE, [line], most_lines=9, most_bytes=99)) == "o"
+        line = run.Entry(job_id, token, 1, 600_000, b"5 20 half")
+        assert self.run(run.log(LANE, [line], most_lines=9, most_bytes=99)) == "o"
         assert self.run(keep(LANE, job_id, token, ttl_ms=600_000, step="s:half", record=b"half")) == "kept"
         return job_id, token
 

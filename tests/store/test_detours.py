@@ -17,8 +17,7 @@ from jobfleet.store.calls.control import pause, resume
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Entry
-from jobfleet.store.round_trip.trip import REMEMBERED, Detours, straight, trip
-from jobfleet.store.server.clock import ServerClock
+from jobfleet.store.trip import REMEMBERED, Detours, ServerClock, straight, trip
 
 LANE = Keyspace("jobfleet").lane("default", 0)
 SHORT = enqueue(LANE, [Entry(LANE.id_prefix + "a", 2, "", "", b"x")])

@@ -14,11 +14,11 @@ from jobfleet import ConfigError, Fleet, Job
 from jobfleet.cli.main import main
 from jobfleet.config import JobConfig
 from jobfleet.functions.registry import Registry
-from jobfleet.store import functions
-from jobfleet.store.link.scripts import install
+from jobfleet.store import script
+from jobfleet.store.link.watched import install
 from jobfleet.store.script import load, names
-from jobfleet.store.server.target import target_of
 from jobfleet.store.sync import Store
+from jobfleet.store.target import target_of
 from tests.support.server import RedisServer
 
 
@@ -43,12 +43,12 @@ def become(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
     """Give the scripts another text, as another revision has."""
 
     def forget() -> None:
-        functions.mark.cache_clear()
-        functions.function_of.cache_clear()
+        script.mark.cache_clear()
+        script.function_of.cache_clear()
 
     def made(text: str) -> None:
         forget()
-        monkeypatch.setattr(functions, "raw_texts", lambda: iter([text]))
+        monkeypatch.setattr(script, "raw_texts", lambda: iter([text]))
 
     yield made
     forget()
@@ -72,8 +72,8 @@ def test_jobs_run_by_functions_alone_and_damage_is_repaired(admin: redis.Redis, 
     registry.register(add, name="app.add")
     done = cli("--url", server.url, "acl", "install", "-o", "json")
     assert json.loads(done.stdout) == {
-        "library": functions.library_name(),
-        "functions": len(functions.library().functions),
+        "library": script.library_name(),
+        "functions": len(script.library().functions),
         "others": [],
     }
     admin.set("{jobfleet:default:0}:ready:2", "not a set")
@@ -96,7 +96,7 @@ def test_each_function_has_the_flags_of_its_script(admin: redis.Redis, server: R
         one = row if isinstance(row, dict) else dict(zip(row[::2], row[1::2], strict=True))
         found[one[b"name"].decode()] = {flag.decode() for flag in one[b"flags"]}
     forms = [load(name, is_exempt=is_exempt) for name in names() for is_exempt in (False, True)]
-    assert found == {functions.function_of(one.name, is_exempt=one.is_exempt): set(one.flags) for one in forms}
+    assert found == {script.function_of(one.name, is_exempt=one.is_exempt): set(one.flags) for one in forms}
 
 
 def test_without_the_library_the_error_names_the_command(
@@ -125,5 +125,5 @@ def test_the_library_of_another_revision_stays_beside_it(
     again = install(link)
 
     assert done == again
-    assert (done.name, done.others) == (functions.library_name(), (other.name,))
+    assert (done.name, done.others) == (script.library_name(), (other.name,))
     assert {row[b"library_name"].decode() for row in listed(admin)} == {done.name, other.name}

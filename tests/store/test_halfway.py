@@ -7,22 +7,20 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from jobfleet.model.gates import Demand
+from jobfleet.model.limits import Demand
 from jobfleet.store.calls.control import replay
 from jobfleet.store.calls.cron import fire
 from jobfleet.store.calls.enqueue import enqueue, replace
-from jobfleet.store.calls.flow import Edge, block
-from jobfleet.store.calls.flows.batches import Blocked, block_many
-from jobfleet.store.calls.gate.passing import Passing, pass_gates
+from jobfleet.store.calls.flow import Blocked, Edge, block, block_many
 from jobfleet.store.calls.inspect import explain
 from jobfleet.store.calls.lease import claim
-from jobfleet.store.calls.log import Emission, emit_chunks
+from jobfleet.store.calls.limits import Passing, pass_gates
+from jobfleet.store.calls.run import Emission, emit_chunks, signal
 from jobfleet.store.calls.settle import complete, settle, wait, withhold
-from jobfleet.store.calls.steps import signal
+from jobfleet.store.keys import BLOCKED
 from jobfleet.store.records import Entry
-from jobfleet.store.scores import BLOCKED
-from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
+from jobfleet.store.target import target
 from tests.lua.world import World
 
 META = "x +5000000\nr 7\nu key\ns 60000000\ni tag:red"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from jobfleet.errors import ScriptContractError
-from jobfleet.store.includes import Includes
-from jobfleet.store.link.scripts import known, script_of
-from jobfleet.store.script import load
+from jobfleet.store.link.watched import known, script_of
+from jobfleet.store.script import Includes, load
 
 LIBS = {
     "lib/a/one": "local function one() return 1 end\n",

@@ -10,7 +10,7 @@ import pytest
 
 from jobfleet.store.link.aio import AsyncSocketLink
 from jobfleet.store.link.sync import SocketLink
-from jobfleet.store.server.target import target
+from jobfleet.store.target import target
 
 NOWHERE = "redis://127.0.0.1:1/0"
 WRONG = [("NOPE",)]

@@ -22,14 +22,14 @@ from jobfleet.operations.jobs.prepare import Resolved, submission_in
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.control import pause, resume
 from jobfleet.store.calls.enqueue import enqueue
+from jobfleet.store.connect import check_version
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.link import aio as aio_link
 from jobfleet.store.link import sync as sync_link
 from jobfleet.store.link.aio import AsyncSocketLink
 from jobfleet.store.link.sync import SocketLink
-from jobfleet.store.server.connect import check_version
-from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
+from jobfleet.store.target import target
 from tests.support.faults import AsyncFlakyLink, Faults, FlakyLink
 from tests.support.server import RedisServer
 from tests.support.waiting import await_until, wait_until

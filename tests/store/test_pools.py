@@ -14,7 +14,7 @@ from redis import exceptions
 from jobfleet.store.call import Command
 from jobfleet.store.link.aio import AsyncSocketLink
 from jobfleet.store.link.sync import SocketLink
-from jobfleet.store.server.target import target
+from jobfleet.store.target import target
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.not_on("cluster", reason="a link to one server; tests/store/cluster has those of clusters")
@@ -129,7 +129,7 @@ async def test_a_refused_connection_costs_no_place(redis_url: str) -> None:
 def test_idle_connections_are_closed_except_one(
     link: SocketLink, raw: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobfleet.store.link.pool.sync.LOOK_EVERY", 0.01)
+    monkeypatch.setattr("jobfleet.store.link.sync.LOOK_EVERY", 0.01)
     for connection in [link.pool.take() for _ in range(MOST)]:
         link.pool.give(connection)
 
@@ -142,7 +142,7 @@ def test_idle_connections_are_closed_except_one(
 async def test_idle_connections_of_a_loop_are_closed_except_one(
     redis_url: str, raw: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobfleet.store.link.pool.aio.LOOK_EVERY", 0.01)
+    monkeypatch.setattr("jobfleet.store.link.aio.LOOK_EVERY", 0.01)
     link = alink(redis_url)
     for connection in [await link.pool.take() for _ in range(MOST)]:
         await link.pool.give(connection)
@@ -179,7 +179,7 @@ def test_a_reply_is_not_lost_when_no_thread_can_be_started(link: SocketLink, mon
     link.pool.give(other)
     assert link.exchange([("PING",)]) == [b"PONG"]
     monkeypatch.undo()
-    monkeypatch.setattr("jobfleet.store.link.pool.sync.LOOK_EVERY", 0.01)
+    monkeypatch.setattr("jobfleet.store.link.sync.LOOK_EVERY", 0.01)
     assert link.exchange([("PING",)]) == [b"PONG"]
 
     wait_until(lambda: len(link.pool.idle) == 1, why="a later call has the unused one closed")

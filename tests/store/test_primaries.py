@@ -10,8 +10,8 @@ from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.calls.lease import claim
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Claimed, Entry
-from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
+from jobfleet.store.target import target
 from tests.support.server import RedisServer
 from tests.support.waiting import wait_until
 

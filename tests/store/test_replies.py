@@ -13,8 +13,7 @@ from jobfleet.errors import ConfigError, JobfleetError, ScriptContractError, Sto
 from jobfleet.store.call import Call
 from jobfleet.store.calls.inspect import fleet
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.round_trip.advice import IS_SENTINEL, RIGHTS
-from jobfleet.store.round_trip.replies import Remedy, remedy, translate, unavailable, word
+from jobfleet.store.replies import IS_SENTINEL, RIGHTS, Remedy, remedy, translate, unavailable, word
 
 CALL: Call[Any] = fleet(Keyspace("test"))
 CHECK = "Check user and password in --url / JOBFLEET_URL."

@@ -13,8 +13,8 @@ from jobfleet.store.calls.control import trim
 from jobfleet.store.calls.enqueue import in_full
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Entry
-from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
+from jobfleet.store.target import target
 from tests.support.lua import library
 from tests.support.server import RedisServer
 

@@ -12,10 +12,10 @@ from redis import exceptions
 
 from jobfleet import FleetFull
 from jobfleet.errors import ConfigError, JobfleetError, ScriptContractError, StoreUnavailable
+from jobfleet.store import trip as module
 from jobfleet.store.call import FOR_FAKE, Call, Reply
-from jobfleet.store.round_trip import trip as module
-from jobfleet.store.round_trip.trip import Step, Trip, only, trip
 from jobfleet.store.script import Script, parse_header
+from jobfleet.store.trip import Step, Trip, only, trip
 from tests.support.clock import Clock
 
 HEADER = parse_header(

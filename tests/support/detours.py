@@ -21,10 +21,10 @@ from jobfleet.metrics.tally import Mute
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.enqueue import enqueue, open_queue
 from jobfleet.store.calls.presence import know
-from jobfleet.store.channels.aio import AsyncChannels
+from jobfleet.store.channels import AsyncChannels
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Claimed, Entry, Known
-from jobfleet.store.server.target import target
+from jobfleet.store.target import target
 from jobfleet.worker.child.engine import Engine
 from jobfleet.worker.ipc.kinds import Kind, kind_of
 from jobfleet.worker.ipc.lease_board import LeaseBoard, board_capacity

@@ -10,7 +10,7 @@ from typing import Any
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from jobfleet.store.call import Command
-from jobfleet.store.link.protocol import AsyncLink, Link
+from jobfleet.store.link.sync import AsyncLink, Link
 
 
 class Faults:

@@ -7,9 +7,8 @@ from typing import Any, cast
 
 import redis
 
-from jobfleet.model.limit import Limit
-from jobfleet.store.keys import BANDS, Lane
-from jobfleet.store.scores import GROUPED, WITHHELD
+from jobfleet.model.limits import Limit
+from jobfleet.store.keys import BANDS, GROUPED, WITHHELD, Lane
 from tests.support.state import server_now
 
 REST = 4 * 10**15

@@ -9,8 +9,7 @@ from typing import Any
 
 import redis
 
-from jobfleet.store.keys import Lane
-from jobfleet.store.scores import AGE, GROUPED
+from jobfleet.store.keys import AGE, GROUPED, Lane
 from tests.support.state import server_now
 
 S = 1_000_000

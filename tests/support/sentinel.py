@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import redis
 
-from jobfleet.store.server.embedded import ServerProcess, find_server
+from jobfleet.store.embedded import ServerProcess, find_server
 from tests.support.certificates import Certificates
 from tests.support.server import RedisServer, free_port
 from tests.support.waiting import wait_until

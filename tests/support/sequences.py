@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jobfleet.store.calls import control, enqueue, lease, settle
-from jobfleet.store.calls.limit import SequenceRow, sequences
+from jobfleet.store.calls.limits import SequenceRow, sequences
 from jobfleet.store.records import Entry, Grant
 from tests.lua.world import World
 from tests.support.seed import S

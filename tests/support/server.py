@@ -15,8 +15,8 @@ from typing import Self, cast
 
 import redis
 
-from jobfleet.store.server.embedded import ServerProcess, find_server
-from jobfleet.store.server.options import driver
+from jobfleet.store.embedded import ServerProcess, find_server
+from jobfleet.store.target import driver
 from tests.support.certificates import Certificates
 from tests.support.waiting import wait_until
 

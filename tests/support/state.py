@@ -12,8 +12,7 @@ from typing import Any, cast
 
 import redis
 
-from jobfleet.store.keys import Keyspace
-from jobfleet.store.scores import GROUPED
+from jobfleet.store.keys import GROUPED, Keyspace
 
 State = dict[str, Any]
 

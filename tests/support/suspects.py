@@ -2,7 +2,7 @@
 
 Children with slots take jobs in order. A process that dies is followed by another one after a while, and what it held
 goes back to its place. Who is suspected, and who shares a process with whom, is decided by `jobfleet.retry` and
-`jobfleet.suspicion`.
+`jobfleet.retry.tries`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jobfleet.outcome import Crashed, Outcome, Witnessed
-from jobfleet.retry.decision import Fail, Retry, decide
-from jobfleet.retry.policy import Policy
-from jobfleet.retry.tries import FRESH, Tries
-from jobfleet.suspicion import Suspicion, has_room, seat, suspects
+from jobfleet.retry.decision import Fail, Policy, Retry, decide
+from jobfleet.retry.tries import FRESH, Suspicion, Tries, has_room, seat, suspects
 
 RESTART = 0.5
 """Seconds from the death of a child until its successor has its jobs."""

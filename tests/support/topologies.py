@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import pytest
 import redis
 
-from jobfleet.store.server.options import driver
+from jobfleet.store.target import driver
 from tests.support.certificates import HOST, Certificates
 from tests.support.cluster import ClusterServers
 from tests.support.sentinel import STAY_MS, SentinelServers

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jobfleet.store.call import Call
-from jobfleet.store.round_trip.trip import Detours, Making
+from jobfleet.store.trip import Detours, Making
 
 
 def calls_of(asked: Sequence[Call[Any]] | Making) -> Sequence[Call[Any]]:

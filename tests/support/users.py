@@ -23,11 +23,11 @@ from jobfleet.services.duties.leases import Leases
 from jobfleet.services.duties.notify import Notify
 from jobfleet.services.duties.relay import Relay
 from jobfleet.services.duties.retention import Retention
-from jobfleet.store.acl.roles import text
+from jobfleet.store.acl import text
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.link.aio import AsyncSocketLink
-from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
+from jobfleet.store.target import target
 from jobfleet.worker import in_process
 
 ARE_USED = os.environ.get("JOBFLEET_TEST_USERS") == "1"

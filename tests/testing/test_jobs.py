@@ -64,8 +64,8 @@ def test_what_is_awaited_is_seen(jobs):
 USERS_TESTS += """
 
 def test_pytest_leaves_the_modules_of_jobfleet_as_they_are():
-    import jobfleet.graph
-    assert "rewrite" not in type(jobfleet.graph.__loader__).__module__
+    import jobfleet.model.flow
+    assert "rewrite" not in type(jobfleet.model.flow.__loader__).__module__
 """
 
 

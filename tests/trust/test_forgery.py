@@ -9,8 +9,8 @@ import pytest
 
 from jobfleet import Fleet, Flow, Job, JobContext, JobStatus
 from jobfleet.codec import seal, seal_record
-from jobfleet.codec.frame import HEADER_LIMITS, decode_header, encode_header, frame, split
-from jobfleet.codec.sealing import Sealer, joined
+from jobfleet.codec.frames import HEADER_LIMITS, decode_header, encode_header, frame, split
+from jobfleet.codec.seals import Sealer, joined
 from jobfleet.errors import BadSignature, SignalTimeout
 from jobfleet.functions.registry import Registry
 from jobfleet.store.calls.ended import retire

@@ -18,12 +18,12 @@ from jobfleet import Fleet, Job, JobfleetError, undo
 from jobfleet.codec import decode
 from jobfleet.config import JobConfig
 from jobfleet.events import read_control
+from jobfleet.functions.callables import CLEANUP, UNDO
 from jobfleet.functions.hooks import Hooks
-from jobfleet.functions.naming import CLEANUP, UNDO
 from jobfleet.functions.registry import Registry
-from jobfleet.model.authority import AUTHORITIES
-from jobfleet.model.options.template import fill
-from jobfleet.payloads.folder import Folder
+from jobfleet.model.audit import AUTHORITIES
+from jobfleet.model.templates import fill
+from jobfleet.payloads.store import Folder
 from jobfleet.worker.run.handlers import Handlers, UnknownFunction
 from tests.support.fleet import ROOT
 
@@ -31,7 +31,7 @@ PAGE = ROOT / "docs" / "explanation" / "names.md"
 HOSTILE = (
     "subprocess.run", "os.system", "builtins.eval", "builtins.exec", "jobfleet.fleet.default.enqueue", "shop.run",
     "shop.Shop", "shop.Shop.method", "shop._private", "shop.instance.method", "shop.imported", "shop", "", "..",
-    "__main__.x", "shop.run\n", "jobfleet.worker.run.handlers.Handlers", "jobfleet.model.ids.split_id",
+    "__main__.x", "shop.run\n", "jobfleet.worker.run.handlers.Handlers", "jobfleet.model.spec.split_id",
     "jobfleet.maintenance.built_in",
 )  # fmt: skip
 LOADED = (

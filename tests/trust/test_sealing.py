@@ -8,8 +8,7 @@ import pytest
 
 from jobfleet import ConfigError, Fleet
 from jobfleet.codec import decode, encode, open_record, read_fields, seal_record
-from jobfleet.codec.sealing import Sealer, joined
-from jobfleet.codec.seals import Seals
+from jobfleet.codec.seals import Sealer, Seals, joined
 from jobfleet.errors import BadSignature, UnknownKey
 from tests.trust.conftest import NEW, OLD, ring, spelled
 

@@ -19,7 +19,7 @@ from jobfleet.codec import Limits, decode, encode, seal_record
 from jobfleet.errors import EncodingError
 from jobfleet.functions.registry import Registry
 from jobfleet.logs import JsonFormatter
-from jobfleet.redaction import Redaction
+from jobfleet.secret import Redaction
 from tests.trust.conftest import FleetWith
 
 TEXT = "hunter2"

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import pytest
 
-from jobfleet.functions.arguments.typed_call import described
-from jobfleet.functions.published.json_schema import _Check, check
-from jobfleet.typed import records
+from jobfleet.functions.published import _Check, check
+from jobfleet.functions.typed_call import described
+from jobfleet.typed import containers
 from jobfleet.typed.build import Builder
 from jobfleet.typed.converter import Refused
 
@@ -72,7 +72,7 @@ class Counted:
 
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counted]:
-    counted = Counted(monkeypatch, records.RecordConverter, "loaded")
+    counted = Counted(monkeypatch, containers.RecordConverter, "loaded")
     yield counted
     assert 0 < counted.count < MOST
 

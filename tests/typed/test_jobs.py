@@ -30,8 +30,8 @@ from jobfleet import (
 from jobfleet.archive import JobRepository, init_job_tables
 from jobfleet.codec import DEFAULT, encode
 from jobfleet.functions.manifest import function_record
+from jobfleet.functions.port import FlowAddition
 from jobfleet.functions.registry import JobFunction, Registry
-from jobfleet.functions.running.addition import FlowAddition
 from jobfleet.functions.sealed_addition import open_flow_addition, seal_flow_addition
 from jobfleet.store.calls.presence import beat
 from jobfleet.testing.inline import Inline, InlineFleet

@@ -15,8 +15,8 @@ import msgspec
 import pytest
 
 from jobfleet import Secret, TypeMismatch
-from jobfleet.functions.arguments.typed_call import ArgumentsRefused, TypedCall
 from jobfleet.functions.registry import Registry
+from jobfleet.functions.typed_call import ArgumentsRefused, TypedCall
 
 if typing.TYPE_CHECKING:
     from nowhere import Missing  # type: ignore[import-not-found]

@@ -8,14 +8,13 @@ import jsonschema
 import pytest
 
 from jobfleet import TypeMismatch
+from jobfleet.client.json_form import JsonForm
 from jobfleet.codec import decode
-from jobfleet.functions.arguments.typed_call import described
 from jobfleet.functions.manifest import function_record
-from jobfleet.functions.published.json_schema import check
-from jobfleet.functions.published.takes import check_takes, read_takes
+from jobfleet.functions.published import check, check_takes, read_takes
 from jobfleet.functions.registry import Registry
-from jobfleet.json_form import JsonForm
-from jobfleet.redaction import Redaction
+from jobfleet.functions.typed_call import described
+from jobfleet.secret import Redaction
 from jobfleet.typed.build import Builder
 from jobfleet.typed.converter import Refused
 from tests.e2e.apps.typed_kinds import KINDS, Cat, Dog, Order, Point, Struct

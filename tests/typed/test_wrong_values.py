@@ -16,8 +16,8 @@ import pydantic
 import pytest
 
 from jobfleet import InvalidJob, JobContext, TypeMismatch
-from jobfleet.functions.arguments.typed_call import ArgumentsRefused
 from jobfleet.functions.registry import JobFunction, Registry
+from jobfleet.functions.typed_call import ArgumentsRefused
 from tests.e2e.apps.typed_kinds import AT, CAT, ID, LINE, Address, Cat, Color, Dog, Line, Order, Point, Refund, Struct
 
 

@@ -13,7 +13,7 @@ import pytest
 from jobfleet import Fleet, Flow, Job, errors
 from jobfleet.cli import fail
 from jobfleet.functions.registry import Registry
-from jobfleet.model.fingerprint import fingerprint_of
+from jobfleet.model.signals import fingerprint_of
 from jobfleet.web.errors import OWN, code_of, problem_of
 from jobfleet.web.openapi import Document
 from jobfleet.web.safety.access import AccessFile

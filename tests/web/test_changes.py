@@ -14,8 +14,8 @@ import pytest
 
 from jobfleet import Fleet, Job, JobResult, JobStatus
 from jobfleet.archive import JobRepository, init_job_tables
-from jobfleet.json_form import JsonForm
-from jobfleet.redaction import Redaction
+from jobfleet.client.json_form import JsonForm
+from jobfleet.secret import Redaction
 from jobfleet.web.errors import Problem
 from jobfleet.web.pages.job_changes import restored
 from jobfleet.web.safety.caller import Role

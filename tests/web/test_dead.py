@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from jobfleet import Fleet, Job
-from jobfleet.model.fingerprint import fingerprint_of
+from jobfleet.model.signals import fingerprint_of
 from jobfleet.operations.dead.groups import GroupState
 from jobfleet.web.pages.dead import waits
 from jobfleet.web.safety.caller import Role

@@ -11,7 +11,7 @@ import redis
 
 from jobfleet import Fleet, Job
 from jobfleet.codec import encode
-from jobfleet.store.calls.log import Emission, emit_chunks
+from jobfleet.store.calls.run import Emission, emit_chunks
 from jobfleet.store.records import Grant
 from jobfleet.web.safety.caller import Role
 from tests.cli.hand import Hand
@@ -83,7 +83,7 @@ def test_the_page_of_a_job_shows_its_output(browser: Browser, fleet: Fleet, hand
 def test_a_viewer_may_read_it_and_a_revoked_token_ends_it(
     site: Site, access: Any, tokens: dict[Role, str], hand: Hand, grant: Grant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobfleet.output_events.BEAT", 0.05)
+    monkeypatch.setattr("jobfleet.client.output_events.BEAT", 0.05)
     emits(hand, grant, "a")
     path = f"/jobs/{grant.id}/stream"
     assert site.browser().get(f"/api/v1{path}", Authorization="Bearer wrong").code == "unauthenticated"
@@ -96,7 +96,7 @@ def test_a_viewer_may_read_it_and_a_revoked_token_ends_it(
 def test_streams_are_bounded_and_give_their_place_back(
     make_fleet: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobfleet.output_events.BEAT", 0.05)
+    monkeypatch.setattr("jobfleet.client.output_events.BEAT", 0.05)
     fleet = make_fleet(web_streams=1)
     hand = Hand(fleet)
     hand.knows("demo.add")
@@ -113,7 +113,7 @@ def test_streams_are_bounded_and_give_their_place_back(
 def test_an_outage_is_one_problem_and_the_stream_continues(
     browser: Browser, hand: Hand, grant: Grant, raw: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobfleet.output_events.AGAIN_AFTER", 0.05)
+    monkeypatch.setattr("jobfleet.client.output_events.AGAIN_AFTER", 0.05)
     emits(hand, grant, "a")
     with browser.stream(f"/jobs/{grant.id}/stream", "/api/v1") as stream:
         next(stream)

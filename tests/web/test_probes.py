@@ -11,7 +11,7 @@ import pytest
 from starlette.routing import Route
 
 from jobfleet import Fleet, Flow, Job
-from jobfleet.model.fingerprint import fingerprint_of
+from jobfleet.model.signals import fingerprint_of
 from jobfleet.web.app import API, WebApp
 from jobfleet.web.pages.scale import SCALE
 from jobfleet.web.route import Action, Page

@@ -13,7 +13,7 @@ import pytest
 from jobfleet import Fleet
 from jobfleet.functions.registry import Registry
 from jobfleet.services.duties import notify
-from jobfleet.store.channels.aio import AsyncChannels
+from jobfleet.store.channels import AsyncChannels
 from jobfleet.worker.child.claimer import Claimer
 from jobfleet.worker.child.main import Child
 from jobfleet.worker.ipc.lease_board import LeaseBoard

@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from jobfleet import Fleet, Job, JobContext, JobStatus
-from jobfleet.codec.envelope import seal
+from jobfleet.codec.frames import seal
 from jobfleet.config import JobConfig
 from jobfleet.functions.registry import Registry
 from jobfleet.metrics.tally import Tally
@@ -19,7 +19,7 @@ from jobfleet.services.duties.leases import Leases
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.enqueue import open_queue
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.server.target import target
+from jobfleet.store.target import target
 from tests.support.seed import Seed
 from tests.support.waiting import await_until, wait_until
 from tests.worker.conftest import Working

@@ -13,9 +13,9 @@ import redis
 from jobfleet import AsyncFleet, Fleet, JobContext, JobStatus, Priority, Snooze
 from jobfleet.clock import boottime
 from jobfleet.errors import InvalidJob
-from jobfleet.functions.limiting.gates import Breaker
+from jobfleet.functions.limiting import Breaker
 from jobfleet.functions.registry import Registry
-from jobfleet.model.explanation import ReasonCode
+from jobfleet.model.result import ReasonCode
 from jobfleet.notify import JobNotificationManager, Notification, NotificationChannel, NotificationRule
 from jobfleet.notify.registry import managers
 from jobfleet.store.keys import Keyspace

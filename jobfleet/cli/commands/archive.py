@@ -18,7 +18,7 @@ from jobfleet.cli.output import agreed, clock, count, say
 from jobfleet.client._sync.audit import audited
 from jobfleet.clock import iso
 from jobfleet.config import mask_url
-from jobfleet.config.databases import needs_sql
+from jobfleet.config.table import needs_sql
 from jobfleet.errors import ConfigError, StoreUnavailable
 from jobfleet.model import STORED, JobStatus
 from jobfleet.operations.actions.fleet import detach_archive

@@ -16,7 +16,7 @@ from jobfleet.cli.schema import breaker_data, named_limit_data
 from jobfleet.clock import span
 
 if TYPE_CHECKING:
-    from jobfleet.model.gates import BreakerInfo, NamedLimit
+    from jobfleet.model.limits import BreakerInfo, NamedLimit
 
 COLORS = {"open": "red", "half-open": "yellow", "closed": "green"}
 reason_option = click.option("--reason", metavar="TEXT", help="The reason, for the record.")

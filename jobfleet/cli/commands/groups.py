@@ -15,7 +15,7 @@ from jobfleet.cli.schema import sequence_data
 from jobfleet.clock import local
 
 if TYPE_CHECKING:
-    from jobfleet.model.sequence import SequenceInfo
+    from jobfleet.model.limits import SequenceInfo
 
 COLORS = {"open": "green", "parked": "yellow", "failing": "red"}
 name_argument = click.argument("name", metavar="GROUP")

@@ -26,11 +26,11 @@ from jobfleet.config.keyring import (
     read_keyring,
     show_keyring,
 )
-from jobfleet.config.private import write_own
+from jobfleet.config.machine import write_own
 from jobfleet.errors import ConfigError, JobfleetError
 
 if TYPE_CHECKING:
-    from jobfleet.store.link.scripts import Installed
+    from jobfleet.store.link.watched import Installed
 
 FILE = click.argument("file", required=False, type=click.Path(path_type=Path))
 
@@ -201,7 +201,7 @@ def install(invocation: Invocation) -> None:
     Give --url an administrator of the server: the users of the fleet may not load functions. In a cluster, each primary
     gets the library. Then set scripts = "functions" for the programs, and load deploy/redis/users-functions.acl.
     """
-    from jobfleet.store.link.scripts import install as load_library  # reads all scripts
+    from jobfleet.store.link.watched import install as load_library  # reads all scripts
 
     with invocation.fleet() as fleet:
         done: Installed = load_library(fleet.store.link)

@@ -13,10 +13,10 @@ from jobfleet.cli.options import TIME, Group, by_option
 from jobfleet.cli.output import Cell, Column, paused_by, say
 from jobfleet.cli.schema import limit_data
 from jobfleet.clock import span
-from jobfleet.model.limit import declared_text
+from jobfleet.model.limits import declared_text
 
 if TYPE_CHECKING:
-    from jobfleet.model.limit import LimitInfo
+    from jobfleet.model.limits import LimitInfo
 
 NONE = "none"
 

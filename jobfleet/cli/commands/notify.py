@@ -37,7 +37,7 @@ def ls(invocation: Invocation, modules: tuple[str, ...]) -> None:
 
     The channels are those of the settings and of the given modules.
     """
-    from jobfleet.store.calls.notify import deliveries
+    from jobfleet.store.calls.journal import deliveries
 
     channels = _channels(invocation, modules)
     if not channels.channels and invocation.form == "table":
@@ -129,7 +129,7 @@ async def _unregister(config: JobConfig) -> None:
     from jobfleet.store.aio import AsyncStore
     from jobfleet.store.journal import Journal
     from jobfleet.store.keys import Keyspace
-    from jobfleet.store.server.target import target_of
+    from jobfleet.store.target import target_of
 
     at = target_of(config)
     store = AsyncStore(at, patience=PATIENCE_S, connect_timeout=CONNECT_S)

@@ -71,9 +71,9 @@ def _flags(root: click.Context) -> Iterator[str]:
 @click.pass_obj
 def check(invocation: Invocation) -> None:
     """Check the settings. Exit code 2, and a remedy, if one is wrong."""
-    from jobfleet.codec.sealing import sealer_of
+    from jobfleet.codec.seals import sealer_of
     from jobfleet.notify.settings import configured
-    from jobfleet.store.server.target import target_of
+    from jobfleet.store.target import target_of
 
     configured(invocation.config.notify, os.environ)
     sealer_of(invocation.config)

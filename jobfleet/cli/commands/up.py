@@ -22,7 +22,7 @@ from jobfleet.cli.options import Command, settings, yes_option
 from jobfleet.cli.output import agreed, plain, say
 from jobfleet.config import SETTINGS, mask_url
 from jobfleet.config.layers import UP_FILE
-from jobfleet.config.private import Foreign, make_own, make_private, read_own, write_own
+from jobfleet.config.machine import Foreign, make_own, make_private, read_own, write_own
 from jobfleet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _ended(child: subprocess.Popen[bytes], tend: Callable[[], None]) -> int:
 
 def _tied(command: Sequence[str]) -> list[str]:
     """Make the kernel end the worker if this process is killed."""
-    from jobfleet.store.server import embedded
+    from jobfleet.store import embedded
 
     if sys.platform != "linux":
         return list(command)
@@ -177,7 +177,7 @@ class _Place(contextlib.AbstractContextManager["_Place"]):
     """
 
     def __init__(self, path: Path) -> None:
-        from jobfleet.store.server.embedded import EmbeddedServer
+        from jobfleet.store.embedded import EmbeddedServer
 
         make_own(Path(UP_FILE).parent)  # first: the data folder may be in it
         self._path = path
@@ -187,7 +187,7 @@ class _Place(contextlib.AbstractContextManager["_Place"]):
 
     def tend(self) -> None:
         """If the server of another `up` has ended, start it again and write the file again."""
-        from jobfleet.store.server.embedded import EmbeddedServer, ask
+        from jobfleet.store.embedded import EmbeddedServer, ask
 
         if not self.server.owner and ask(self.server.socket) is None:
             try:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 from jobfleet.cli.output import plain, say, to_json
 from jobfleet.cli.schema import jsonable
 from jobfleet.codec import decode
-from jobfleet.functions.running.addition import FlowAddition
+from jobfleet.functions.port import FlowAddition
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Grant
 from jobfleet.worker.run.run import Run, RunBackend

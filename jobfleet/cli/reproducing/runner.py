@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from jobfleet.cli.reproducing.local_run import LocalRun
 from jobfleet.codec import encode, open_envelope
-from jobfleet.codec.envelope import OpenedEnvelope
-from jobfleet.codec.payload import limits_of
+from jobfleet.codec.frames import OpenedEnvelope
+from jobfleet.codec.values import limits_of
 from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError
 from jobfleet.functions.batch import BatchItem

@@ -24,8 +24,8 @@ from jobfleet.client._sync.mapped import Mapped
 from jobfleet.client.base import check_many
 from jobfleet.fleet.aio import AsyncFleet, closing_with_loop
 from jobfleet.fleet.sync import Fleet
-from jobfleet.graph import Flow
 from jobfleet.model import Job, Receipt
+from jobfleet.model.flow import Flow
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.info import FlowInfo
 

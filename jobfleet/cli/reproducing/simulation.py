@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from jobfleet.cli.output import plain, say
 from jobfleet.errors import InvalidJob, JobfleetError, JobNotFound
-from jobfleet.graph import Flow, refuse_times
 from jobfleet.model import Job, JobStatus, Receipt
+from jobfleet.model.flow import Flow, refuse_times
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.dependencies import refuse_unique
 from jobfleet.operations.flows.info import FlowInfo

@@ -9,7 +9,7 @@ from jobfleet.cli.top.pulse import Look, Pulse
 from jobfleet.cli.top.state import Act, Page, Seen, State, Verb
 from jobfleet.errors import JobfleetError, JobNotFound, StoreUnavailable
 from jobfleet.model import JobStatus
-from jobfleet.model.details import JobDetails
+from jobfleet.model.result import JobDetails
 from jobfleet.operations.audit import whoami
 
 if TYPE_CHECKING:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobfleet.cli.top.pulse import Look
 from jobfleet.model import JobResult
-from jobfleet.model.details import JobDetails
-from jobfleet.model.result import LogLine
+from jobfleet.model.result import JobDetails, LogLine
 
 if TYPE_CHECKING:
     from jobfleet.operations.workers.info import WorkerInfo

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Generic, TypeVar
 
-from jobfleet.store.channels.aio import AsyncChannels
+from jobfleet.store.channels import AsyncChannels
 
 T = TypeVar("T")
 AsyncAct = Callable[[], Awaitable[T]]

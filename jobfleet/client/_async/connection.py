@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from jobfleet.client._async.listener import AsyncSharedListener
 from jobfleet.client.base import CLOSING, ClientBase, ClientRecorder
 from jobfleet.client.enqueue_batcher import DurableBatcher, EnqueueBatcher
-from jobfleet.clock import monotonic
+from jobfleet.clock import monotonic, seconds
 from jobfleet.config import JobConfig
-from jobfleet.durations import seconds
+from jobfleet.errors import warn
 from jobfleet.functions.registry import Registry
 from jobfleet.model import Job, JobResult, Receipt
 from jobfleet.model.option_types import Seconds
@@ -25,11 +25,10 @@ from jobfleet.operations.jobs.prepare import Submission, asks_for_callbacks, qui
 from jobfleet.operations.operation import BulkOperation, T, drive
 from jobfleet.operations.submit import operation_for
 from jobfleet.store.aio import AsyncStore
+from jobfleet.store.connect import default_is_open
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Holder
-from jobfleet.store.server.openness import default_is_open
-from jobfleet.store.server.target import Target
-from jobfleet.warn import warn
+from jobfleet.store.target import Target
 
 if TYPE_CHECKING:
     from jobfleet.client._async.buffered import AsyncBuffered

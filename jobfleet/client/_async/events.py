@@ -13,9 +13,8 @@ from jobfleet.client._async.waiting import AsyncWaiting
 from jobfleet.client.base import MARK_EVERY, Marking
 from jobfleet.clock import monotonic
 from jobfleet.events import Event, read_events
-from jobfleet.model.asking import check_number
-from jobfleet.model.chunk import Chunk
-from jobfleet.model.result import LogLine
+from jobfleet.model.result import Chunk, LogLine
+from jobfleet.model.status import check_number
 from jobfleet.operations.jobs import poll as jobs_poll
 from jobfleet.operations.jobs.logs import Reading, read
 from jobfleet.operations.jobs.stream import StreamReading, read_stream

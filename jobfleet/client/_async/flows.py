@@ -10,8 +10,8 @@ from jobfleet.client._async.endings import AsyncEndings, why_open
 from jobfleet.client._async.part import AsyncPart
 from jobfleet.client.base import Deadline
 from jobfleet.errors import InvalidJob, WaitTimeout
-from jobfleet.graph import Flow
 from jobfleet.model import JobResult, JobStatus
+from jobfleet.model.flow import Flow
 from jobfleet.model.option_types import Seconds
 from jobfleet.operations.actions import jobs as actions
 from jobfleet.operations.enqueue_span import enqueue_span

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from jobfleet.client._async.part import AsyncPart
-from jobfleet.model.gates import BreakerInfo, NamedLimit
-from jobfleet.model.limit import LimitChange, LimitInfo
+from jobfleet.model.limits import BreakerInfo, LimitChange, LimitInfo, NamedLimit, SequenceInfo
 from jobfleet.model.option_types import Seconds
-from jobfleet.model.sequence import SequenceInfo
 from jobfleet.operations import gates
 from jobfleet.operations.actions import queues as actions
 from jobfleet.operations.queues import limits as operations

@@ -11,12 +11,12 @@ from jobfleet.client._async.connection import AsyncConnection
 from jobfleet.client._async.endings import AsyncEndings, value_of
 from jobfleet.client.base import Deadline
 from jobfleet.client.wait_list import Outcome
+from jobfleet.errors import warn
 from jobfleet.model import Job
 from jobfleet.model.option_types import Seconds
 from jobfleet.operations.bulk import submit_many
 from jobfleet.operations.enqueue_span import enqueue_span
 from jobfleet.operations.operation import drive
-from jobfleet.warn import warn
 
 T = TypeVar("T")
 

@@ -13,8 +13,8 @@ from jobfleet.errors import WaitTimeout
 from jobfleet.functions.registry import JobFunction
 from jobfleet.handle.base import HandleBase
 from jobfleet.model import JobId, JobResult, Receipt
-from jobfleet.model.asking import check_number
 from jobfleet.model.option_types import Seconds
+from jobfleet.model.status import check_number
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
-from jobfleet.store.channels.sync import Channels
+from jobfleet.store.channels import Channels
 
 T = TypeVar("T")
 LONGEST = 3600.0

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from jobfleet.client._sync.listener import SharedListener
 from jobfleet.client.base import CLOSING, ClientBase, ClientRecorder
-from jobfleet.clock import monotonic
+from jobfleet.clock import monotonic, seconds
 from jobfleet.config import JobConfig
-from jobfleet.durations import seconds
+from jobfleet.errors import warn
 from jobfleet.event_loop import running_loop
 from jobfleet.functions.registry import Registry
 from jobfleet.model import Job, JobResult, Receipt
@@ -24,11 +24,10 @@ from jobfleet.operations.jobs.prepare import Submission, quick
 from jobfleet.operations.operation import BulkOperation, T, drive_blocking
 from jobfleet.operations.submit import operation_for
 from jobfleet.store.calls.enqueue import enqueue
+from jobfleet.store.connect import default_is_open
 from jobfleet.store.records import Holder
-from jobfleet.store.server.openness import default_is_open
-from jobfleet.store.server.target import Target
 from jobfleet.store.sync import Store
-from jobfleet.warn import warn
+from jobfleet.store.target import Target
 
 if TYPE_CHECKING:
     from jobfleet.client._sync.buffered import Buffered

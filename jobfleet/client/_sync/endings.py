@@ -12,14 +12,13 @@ from jobfleet.client._sync.listener import Watch
 from jobfleet.client.base import Deadline, still_buffered, still_running
 from jobfleet.client.wait_list import Outcome
 from jobfleet.clock import monotonic
-from jobfleet.errors import JobfleetError, JobNotFound, StoreUnavailable, WaitTimeout
-from jobfleet.functions.loading import check_not_loading
+from jobfleet.errors import JobfleetError, JobNotFound, StoreUnavailable, WaitTimeout, warn
+from jobfleet.functions.default_fleet import check_not_loading
 from jobfleet.handle.base import outcome_of
 from jobfleet.model import JobResult
 from jobfleet.operations.jobs.poll import poll_ended
 from jobfleet.operations.operation import batches, drive_blocking
 from jobfleet.store.keys import Lane
-from jobfleet.warn import warn
 
 AT_ONCE = 1000
 """Jobs that are read in one pipeline."""

@@ -13,8 +13,8 @@ from jobfleet.model.option_types import Seconds
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
-    from jobfleet.model.explanation import Explanation
     from jobfleet.model.history import FunctionTimes, History, QueueTrend
+    from jobfleet.model.result import Explanation
     from jobfleet.model.scale import Scale
     from jobfleet.operations.doctor.findings import Diagnosis
     from jobfleet.operations.jobs.counting import Matching

@@ -16,7 +16,7 @@ from jobfleet.operations.jobs import cancel as jobs_cancel
 from jobfleet.operations.jobs import poll as jobs_poll
 
 if TYPE_CHECKING:
-    from jobfleet.model.details import JobDetails
+    from jobfleet.model.result import JobDetails
 
 T = TypeVar("T")
 
@@ -123,7 +123,7 @@ class Jobs(Audit):
         Raises:
             JobNotFound: Neither Redis nor the archive knows the job.
         """
-        from jobfleet.model.details import JobDetails
+        from jobfleet.model.result import JobDetails
         from jobfleet.operations.jobs import details as jobs_details
 
         try:

@@ -17,7 +17,7 @@ from jobfleet.errors import JobfleetError, StoreUnavailable
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.poll import poll_ended
 from jobfleet.operations.operation import Driver
-from jobfleet.store.server.target import Target
+from jobfleet.store.target import Target
 
 IDLE = 10.0
 """Seconds without any wait after which the task ends and closes its connection."""

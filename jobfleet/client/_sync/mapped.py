@@ -12,12 +12,12 @@ from jobfleet.client._sync.connection import Connection
 from jobfleet.client._sync.endings import Endings, value_of
 from jobfleet.client.base import Deadline
 from jobfleet.client.wait_list import Outcome
+from jobfleet.errors import warn
 from jobfleet.model import Job
 from jobfleet.model.option_types import Seconds
 from jobfleet.operations.bulk import submit_many
 from jobfleet.operations.enqueue_span import enqueue_span
 from jobfleet.operations.operation import drive_blocking
-from jobfleet.warn import warn
 
 T = TypeVar("T")
 

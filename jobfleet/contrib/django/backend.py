@@ -21,7 +21,7 @@ from jobfleet.errors import InvalidJob, JobNotFound
 from jobfleet.fleet.default import default_fleet
 from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.model import Job, Priority
-from jobfleet.names import check_queue
+from jobfleet.model.option_checks import check_queue
 
 URGENT = 50
 """From this priority on, a task is CRITICAL; from 1 HIGH, below 0 LOW."""

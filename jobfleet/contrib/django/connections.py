@@ -9,7 +9,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.db import close_old_connections
 
-from jobfleet.functions.coroutines import is_coroutine_function
+from jobfleet.functions.callables import is_coroutine_function
 
 
 def closing_old_connections(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -25,8 +25,8 @@ from jobfleet.contrib.django.tasks_api import (
     task_finished,
     task_started,
 )
+from jobfleet.functions.callables import Fit
 from jobfleet.functions.context import JobContext
-from jobfleet.functions.fit import Fit
 from jobfleet.functions.registry import REGISTRY, JobFunction
 
 _tasks: dict[str, Any] = {}

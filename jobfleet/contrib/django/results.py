@@ -15,8 +15,8 @@ from django.utils import timezone
 from jobfleet.contrib.django.tasks_api import InvalidTask, TaskError, TaskResult, TaskResultStatus
 from jobfleet.functions.context import JobContext
 from jobfleet.model import Job, JobResult, JobStatus
-from jobfleet.model.details import JobDetails
-from jobfleet.model.ids import split_id, suffix_time_us
+from jobfleet.model.result import JobDetails
+from jobfleet.model.spec import split_id, suffix_time_us
 
 MARK = "django"
 """The key of the metadata that has the priority and the time of a task, which a job keeps in another form."""

@@ -16,7 +16,7 @@ from jobfleet.contrib.job_status import SHOWN, shown_of
 from jobfleet.errors import ConfigError, JobNotFound
 from jobfleet.fleet.default import configure, default_fleet
 from jobfleet.fleet.sync import Fleet
-from jobfleet.functions.coroutines import is_coroutine_function
+from jobfleet.functions.callables import is_coroutine_function
 from jobfleet.functions.default_fleet import offered_settings
 from jobfleet.model import JobResult
 from jobfleet.operations.rebuilt import plain_results, rebuilt_in

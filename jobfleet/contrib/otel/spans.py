@@ -13,7 +13,7 @@ from opentelemetry.context import Context
 from jobfleet.contrib.otel import names
 from jobfleet.contrib.otel.containment import contained, current
 from jobfleet.contrib.otel.propagation import traceparent_of
-from jobfleet.functions.running.tracing import RunSpan
+from jobfleet.functions.port import RunSpan
 from jobfleet.model.signals import ForeignError
 from jobfleet.outcome import Cancelled, Raised, TimedOut
 

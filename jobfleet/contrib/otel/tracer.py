@@ -13,7 +13,7 @@ from jobfleet.contrib.otel import names
 from jobfleet.contrib.otel.containment import contained, current
 from jobfleet.contrib.otel.propagation import Propagation, linked
 from jobfleet.contrib.otel.spans import JobSpan
-from jobfleet.functions.running.tracing import Carrier, EnqueueFacts, RunFacts, RunSpan, SendSpan
+from jobfleet.functions.port import Carrier, EnqueueFacts, RunFacts, RunSpan, SendSpan
 from jobfleet.model import Receipt
 
 

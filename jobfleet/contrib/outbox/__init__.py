@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from jobfleet.contrib.outbox.connections import write
 from jobfleet.contrib.outbox.unrelayed import warn_if_unrelayed, warn_if_unrelayed_awaited
+from jobfleet.errors import warn
 from jobfleet.model import Job, JobId
 from jobfleet.operations.outbox.packed import pack
 from jobfleet.operations.outbox.prepare import order_for
 from jobfleet.outbox import create_tables, table
 from jobfleet.outbox.statements import ddl
-from jobfleet.warn import warn
 
 if TYPE_CHECKING:
     from jobfleet.contrib.outbox.connections import AwaitedConnection, BlockingConnection

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobfleet.errors import ConfigError
 from jobfleet.outbox import OutboxUnavailable
-from jobfleet.outbox.announcement import name_of
-from jobfleet.outbox.statements import TABLE, insert, kind_of
+from jobfleet.outbox.statements import TABLE, insert, kind_of, name_of
 
 if TYPE_CHECKING:
     from typing import Protocol, TypeAlias

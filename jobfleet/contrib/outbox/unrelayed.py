@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from jobfleet.client.base import ClientBase
 from jobfleet.client.outbox_relays import outbox_relays
-from jobfleet.errors import JobfleetError
+from jobfleet.errors import JobfleetError, warn
 from jobfleet.event_loop import in_thread
-from jobfleet.outbox.announcement import is_relayed
-from jobfleet.warn import warn
+from jobfleet.outbox.statements import is_relayed
 
 _asked: set[tuple[str, str]] = set()
 """The namespaces and databases about which Redis was asked."""

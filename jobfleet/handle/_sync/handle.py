@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from jobfleet.events import Event
 from jobfleet.handle.base import HandleBase, T_co, outcome_of
 from jobfleet.model import JobResult, Priority, Receipt
-from jobfleet.model.chunk import Chunk
 from jobfleet.model.option_types import Seconds
-from jobfleet.model.result import LogLine
+from jobfleet.model.result import Chunk, LogLine
 
 if TYPE_CHECKING:
-    from jobfleet.model.details import JobDetails
-    from jobfleet.model.explanation import Explanation
+    from jobfleet.model.result import Explanation, JobDetails
 
 
 class HandleClient(Protocol):

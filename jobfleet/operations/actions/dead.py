@@ -12,7 +12,7 @@ from jobfleet.operations.dead.groups import GroupState, group
 from jobfleet.operations.dead.rescue import status
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation
-from jobfleet.store.calls.dead.rescues import NotedRescue
+from jobfleet.store.calls.dead import NotedRescue
 
 FILTERS = ("queue", "function", "fingerprint", "tag", "user", "since", "until")
 VERBS = {GroupState.RESOLVED: "resolve", GroupState.IGNORED: "ignore", GroupState.KNOWN: "reopen"}

@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from jobfleet.durations import from_timedelta
+from jobfleet.clock import from_timedelta
 from jobfleet.model import JobStatus, Priority
 from jobfleet.model.option_types import Seconds
 from jobfleet.operations.audit import Action, Change, Outcome
@@ -18,7 +18,7 @@ from jobfleet.operations.jobs.reschedule import Change as Rescheduling
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import moment, result_of
 from jobfleet.store.calls import inspect
-from jobfleet.store.job_rows import InWait
+from jobfleet.store.records import InWait
 
 FILTERS = ("queue", "function", "tags", "user", "session", "status", "group", "since", "until")
 NO_VALUES: Mapping[str, Any] = {}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from jobfleet.operations.audit import Action
 from jobfleet.operations.outbox.packed import function_of
-from jobfleet.outbox.row import Listed
+from jobfleet.outbox.statements import Listed
 
 SHOWN = 50
 """Rows whose values a record has; its count is that of all rows."""

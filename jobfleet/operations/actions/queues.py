@@ -7,15 +7,14 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from jobfleet.model.limit import LimitChange, LimitInfo
-from jobfleet.model.sequence import SequenceInfo
+from jobfleet.model.limits import LimitChange, LimitInfo, SequenceInfo
 from jobfleet.operations.audit import Action, Change, Outcome
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.queues.limits import listing
 from jobfleet.operations.queues.pause import Place
-from jobfleet.store.calls import inspect, limit
-from jobfleet.store.calls.paused import Pause, paused, read_functions, read_pause
+from jobfleet.store.calls import inspect, limits
+from jobfleet.store.calls.control import Pause, paused, read_functions, read_pause
 
 LIMITS = ("concurrency", "rate", "burst", "weight", "aging")
 
@@ -62,7 +61,7 @@ def _pause_of(context: FleetContext, place: Place) -> Operation[Pause | None]:
         return read_functions(value((yield (paused(context.keys),)))).get(str(function))
     lane = context.keys.lane(queue, 0)
     if group is not None:
-        text = value((yield (limit.limits(lane),))).fields.get(f"{limit.PAUSED}{group}", "")
+        text = value((yield (limits.limits(lane),))).fields.get(f"{limits.PAUSED}{group}", "")
         return read_pause(text) if text else None
     counts = value((yield (inspect.counts(lane),)))
     if function is not None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from jobfleet.codec import decode, encode
 from jobfleet.cron import Cron, CronEntry, Times, from_us
-from jobfleet.errors import DuplicateJob, EncodingError, InvalidJob, JobNotFound
+from jobfleet.errors import DuplicateJob, EncodingError, InvalidJob, JobNotFound, warn
 from jobfleet.functions.manifest import read_cron, read_function, read_parameters
 from jobfleet.model import Job, JobStatus, Receipt, new_suffix
 from jobfleet.model.spec import check_job
@@ -22,7 +22,6 @@ from jobfleet.store.calls import cron as calls
 from jobfleet.store.calls import enqueue
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Entry, FleetSeen, Holder
-from jobfleet.warn import warn
 
 DECORATOR = "decorator"
 TAKEN_OVER_S = 6

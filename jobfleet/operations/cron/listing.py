@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from jobfleet.cron import Cron, Fire, from_us
 from jobfleet.errors import EncodingError, InvalidJob, JobNotFound
+from jobfleet.functions.callables import CLEANUP
 from jobfleet.functions.manifest import read_cron
-from jobfleet.functions.naming import CLEANUP
-from jobfleet.model.asking import check_number
-from jobfleet.model.similar import similar_function
+from jobfleet.model.option_checks import similar_function
+from jobfleet.model.status import check_number
 from jobfleet.operations.cron.entries import DECORATOR, entry_of, find, is_published
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, value

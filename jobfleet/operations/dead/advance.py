@@ -19,12 +19,10 @@ from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.store.calls import control, inspect
-from jobfleet.store.calls.dead import rescues as calls
-from jobfleet.store.calls.dead.filing import group_name
-from jobfleet.store.calls.dead.rescues import NotedRescue, Planned, StoredRescue
-from jobfleet.store.job_rows import Dead, DeadLetter, Final, Found, InRun, InWait
+from jobfleet.store.calls import dead as calls
+from jobfleet.store.calls.dead import NotedRescue, Planned, StoredRescue, group_name
 from jobfleet.store.keys import Lane
-from jobfleet.store.records import Edit
+from jobfleet.store.records import Dead, DeadLetter, Edit, Final, Found, InRun, InWait
 
 FLYING_MOST = 10_000
 """The most jobs of a rescue in flight; further ones wait for them."""

@@ -12,10 +12,9 @@ from typing import NamedTuple
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.identity import Identity, identity_of
 from jobfleet.operations.operation import Operation, batches, value
-from jobfleet.store.calls.dead.filing import CHUNK, Filing, Unfiled, file_letters, names_of, unfiled
-from jobfleet.store.calls.dead.groups import GroupSeen, note_groups
-from jobfleet.store.job_rows import DeadLetter, has_id
+from jobfleet.store.calls.dead import CHUNK, Filing, GroupSeen, Unfiled, file_letters, names_of, note_groups, unfiled
 from jobfleet.store.keys import Lane
+from jobfleet.store.records import DeadLetter, has_id
 
 LANES_AT_ONCE = 200
 

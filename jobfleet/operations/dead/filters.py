@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any, TypedDict
 
 from jobfleet.errors import InvalidJob
-from jobfleet.model.asking import check_moment, check_text
-from jobfleet.model.fingerprint import check_fingerprint
+from jobfleet.model.signals import check_fingerprint
+from jobfleet.model.status import check_moment, check_text
 from jobfleet.operations.jobs.identity import identity_of
-from jobfleet.store.calls.dead.filing import group_name
-from jobfleet.store.job_rows import DeadLetter
+from jobfleet.store.calls.dead import group_name
+from jobfleet.store.records import DeadLetter
 
 
 class DeadFilters(TypedDict, total=False):

@@ -9,19 +9,19 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from jobfleet.errors import ConfigError, JobfleetError, UnknownGroup
-from jobfleet.model.asking import check_number
-from jobfleet.model.fingerprint import check_fingerprint
-from jobfleet.model.who import NOBODY, from_word
+from jobfleet.model.audit import NOBODY, from_word
+from jobfleet.model.signals import check_fingerprint
+from jobfleet.model.status import check_number
 from jobfleet.operations.dead.filing import file_all
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.identity import identity_of
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, is_denied, value
 from jobfleet.operations.results import moment
+from jobfleet.store.calls import dead as calls
 from jobfleet.store.calls import inspect
-from jobfleet.store.calls.dead import groups as calls
-from jobfleet.store.calls.dead.filing import count_letters, group_name
-from jobfleet.store.job_rows import DeadLetter
+from jobfleet.store.calls.dead import count_letters, group_name
+from jobfleet.store.records import DeadLetter
 
 NEW_FOR = timedelta(days=1)
 """How long a group is new, unless somebody decides about it."""

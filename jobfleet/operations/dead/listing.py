@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jobfleet.model import JobResult
-from jobfleet.model.asking import check_number
+from jobfleet.model.status import check_number
 from jobfleet.operations.dead.filters import DeadFilter
 from jobfleet.operations.dead.pages import Position, Row, page, read_cursor
 from jobfleet.operations.fleet_context import FleetContext
@@ -15,10 +15,9 @@ from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import letter_result
 from jobfleet.store.calls import control, inspect
-from jobfleet.store.calls.dead.filing import CHUNK
-from jobfleet.store.job_rows import has_id
+from jobfleet.store.calls.dead import CHUNK
 from jobfleet.store.keys import Lane
-from jobfleet.store.records import Edit
+from jobfleet.store.records import Edit, has_id
 
 
 class DeadLetters(list[JobResult[Any]]):

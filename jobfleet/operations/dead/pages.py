@@ -10,9 +10,9 @@ from typing import NamedTuple
 from jobfleet.errors import ConfigError
 from jobfleet.operations.dead.filters import DeadFilter
 from jobfleet.operations.operation import Operation, value
-from jobfleet.store.calls.dead.filing import CHUNK, NEWEST, find_letters
-from jobfleet.store.job_rows import DeadLetter
+from jobfleet.store.calls.dead import CHUNK, NEWEST, find_letters
 from jobfleet.store.keys import Lane
+from jobfleet.store.records import DeadLetter
 
 ROUNDS = 20
 """The most rounds of calls per 1,000 letters of a page. A page of letters that match rarely is short, not late."""

@@ -12,9 +12,8 @@ from jobfleet.operations.payloads import kept, stow
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, inspect
 from jobfleet.store.calls.flow import shorten_parents
-from jobfleet.store.calls.steps import forget_steps
-from jobfleet.store.job_rows import DeadLetter
-from jobfleet.store.records import AS_IT_IS, Edit
+from jobfleet.store.calls.run import forget_steps
+from jobfleet.store.records import AS_IT_IS, DeadLetter, Edit
 
 
 def purge(context: FleetContext, job_id: str) -> Operation[bool]:

@@ -8,16 +8,16 @@ from datetime import datetime
 from secrets import token_hex
 
 from jobfleet.errors import ConfigError, InvalidJob, UnknownGroup, UnknownRescue
-from jobfleet.model.asking import check_number
-from jobfleet.model.fingerprint import FINGERPRINT, check_fingerprint
-from jobfleet.model.limit import rate_of
-from jobfleet.model.who import NOBODY, from_word
+from jobfleet.model.audit import NOBODY, from_word
+from jobfleet.model.limits import rate_of
+from jobfleet.model.signals import FINGERPRINT, check_fingerprint
+from jobfleet.model.status import check_number
 from jobfleet.operations.dead.groups import group
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import moment
-from jobfleet.store.calls.dead import rescues as calls
-from jobfleet.store.calls.dead.groups import groups
+from jobfleet.store.calls import dead as calls
+from jobfleet.store.calls.dead import groups
 
 RATE_MOST = 1000.0
 """The most jobs per second. A reaper looks at a rescue five times a second, and replays at most 200 jobs each time."""

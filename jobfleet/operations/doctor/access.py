@@ -11,7 +11,7 @@ from jobfleet.operations.doctor.findings import Finding, Level, named
 from jobfleet.operations.doctor.snapshot import Checkup
 from jobfleet.operations.explain.reasons import counted
 from jobfleet.operations.workers.info import WorkerInfo
-from jobfleet.store.acl.probes import DEFAULT, user_of
+from jobfleet.store.acl import DEFAULT, user_of
 
 PAGE = "docs/howto/redis-users.md"
 KEYS_PAGE = "docs/howto/signing-and-encryption.md"

@@ -6,7 +6,7 @@ from jobfleet.clock import span
 from jobfleet.operations.doctor.findings import Finding, Level
 from jobfleet.operations.doctor.snapshot import Checkup
 from jobfleet.operations.explain.reasons import counted
-from jobfleet.outbox.announcement import is_relayed, name_of_url
+from jobfleet.outbox.statements import is_relayed, name_of_url
 
 NAME = "database"
 LATE = 60.0

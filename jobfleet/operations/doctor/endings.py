@@ -12,8 +12,8 @@ from jobfleet.operations import unreadable
 from jobfleet.operations.operation import Operation
 from jobfleet.store.calls import doctor, ended, inspect
 from jobfleet.store.calls.doctor import Kept
-from jobfleet.store.job_rows import Final, Finished
 from jobfleet.store.keys import Lane
+from jobfleet.store.records import Final, Finished
 
 BATCHES = 50
 ENDED_PAGES = 4

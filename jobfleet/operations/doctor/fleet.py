@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from jobfleet.clock import span
-from jobfleet.functions.naming import BUILT_IN
+from jobfleet.functions.callables import BUILT_IN
 from jobfleet.operations.cron.listing import fired_by
 from jobfleet.operations.doctor.endings import HOUR
 from jobfleet.operations.doctor.findings import Finding, Level, named

@@ -6,9 +6,9 @@ from jobfleet.errors import JobfleetError
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, batches
 from jobfleet.operations.unreadable import without_repair
-from jobfleet.store.acl.probes import probes, role_of, user_of
+from jobfleet.store.acl import probes, role_of, user_of
 from jobfleet.store.calls import doctor
-from jobfleet.store.server.target import FUNCTIONS
+from jobfleet.store.target import FUNCTIONS
 
 
 def lacking_commands(context: FleetContext) -> Operation[tuple[str, tuple[str, ...] | None]]:

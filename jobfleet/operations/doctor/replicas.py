@@ -9,8 +9,7 @@ from jobfleet.operations.doctor.findings import Finding, Level
 from jobfleet.operations.doctor.server import ALLOW_INFO, NOT_REPORTED
 from jobfleet.operations.doctor.snapshot import Checkup
 from jobfleet.operations.explain.reasons import counted
-from jobfleet.store.round_trip.barrier import REPLICATED
-from jobfleet.store.round_trip.heirs import is_unguarded
+from jobfleet.store.call import REPLICATED, is_unguarded
 
 UNGUARDED = (
     "Jobs of durability='fast' go to a primary that accepts them without its replicas. If it is cut off, it continues, "

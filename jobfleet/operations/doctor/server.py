@@ -7,9 +7,9 @@ from jobfleet.operations.doctor.endings import HOUR, Endings, KeptResult
 from jobfleet.operations.doctor.findings import Finding, Level, size
 from jobfleet.operations.doctor.snapshot import Checkup
 from jobfleet.operations.explain.reasons import counted
-from jobfleet.store.round_trip.barrier import FSYNC
+from jobfleet.store.call import FSYNC
+from jobfleet.store.connect import OLDEST
 from jobfleet.store.script import names
-from jobfleet.store.server.connect import OLDEST
 
 CLOSE, FULL = 0.8, 0.95
 """Shares of the memory that the server may use."""

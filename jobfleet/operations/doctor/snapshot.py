@@ -9,13 +9,12 @@ from typing import Any, NamedTuple
 
 from jobfleet.clock import wall_us
 from jobfleet.codec import header_or_empty
-from jobfleet.codec.frame import FLEET, KID
+from jobfleet.codec.frames import FLEET, KID
 from jobfleet.config import JobConfig
 from jobfleet.errors import ConfigError, ScriptContractError, StoreUnavailable
-from jobfleet.functions.keep_last import keep_last_in
 from jobfleet.functions.manifest import read_function, read_gates, read_limit
-from jobfleet.model.gates import BREAKER, LIMIT, BreakerInfo, NamedLimit
-from jobfleet.model.limit import DeclaredLimit
+from jobfleet.functions.options import keep_last_in
+from jobfleet.model.limits import BREAKER, LIMIT, BreakerInfo, DeclaredLimit, NamedLimit
 from jobfleet.operations import payloads, unreadable
 from jobfleet.operations.cron.listing import firing, recurring
 from jobfleet.operations.doctor.ended_jobs import ended_in_hour
@@ -27,19 +26,19 @@ from jobfleet.operations.operation import EachLane, Operation, value
 from jobfleet.operations.queues.info import QueueInfo, queue_info
 from jobfleet.operations.workers.info import WorkerInfo, workers_of
 from jobfleet.outbox import OutboxUnavailable, read_counts
-from jobfleet.outbox.announcement import relayed_by
-from jobfleet.outbox.row import Counts as SqlOutbox
+from jobfleet.outbox.statements import Counts as SqlOutbox
+from jobfleet.outbox.statements import relayed_by
 from jobfleet.retry.tries import Tries
 from jobfleet.samples.resolution import FINE, SECOND_US
 from jobfleet.store.call import Call
-from jobfleet.store.calls import cron, doctor, inspect, journal, limit, presence, samples
+from jobfleet.store.calls import cron, doctor, inspect, journal, presence, samples
+from jobfleet.store.calls import limits as limit
+from jobfleet.store.calls.control import read_functions
 from jobfleet.store.calls.doctor import Leased, Leases, Locks, Topology, topology
 from jobfleet.store.calls.enqueue import payload_store
-from jobfleet.store.calls.paused import read_functions
 from jobfleet.store.fleet import whole
-from jobfleet.store.job_rows import Waiting
 from jobfleet.store.keys import BANDS, Lane
-from jobfleet.store.records import Counts, FleetSeen, KindSeen
+from jobfleet.store.records import Counts, FleetSeen, KindSeen, Waiting
 
 PAGES = 20
 """Pages of leases per lane: at most 500 leases."""

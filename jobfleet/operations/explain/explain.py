@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from jobfleet.errors import JobNotFound
 from jobfleet.model import JobStatus, split_id
-from jobfleet.model.explanation import Explanation, Reason, ReasonCode
+from jobfleet.model.result import Explanation, Reason, ReasonCode
 from jobfleet.operations.explain.gates import (
     breaker_open,
     gate_unreadable,

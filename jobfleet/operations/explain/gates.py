@@ -6,14 +6,14 @@ import math
 
 from jobfleet.clock import span
 from jobfleet.functions.manifest import read_gates
-from jobfleet.model.explanation import Fact, Reason, ReasonCode
-from jobfleet.model.gates import BREAKER, LIMIT, BreakerInfo, NamedLimit
+from jobfleet.model.limits import BREAKER, LIMIT, BreakerInfo, NamedLimit
+from jobfleet.model.result import Fact, Reason, ReasonCode
 from jobfleet.operations.explain.reasons import because, listed
 from jobfleet.operations.explain.snapshot import Snapshot
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.gates import breaker_info, limit_info, repair
 from jobfleet.operations.operation import Operation, value
-from jobfleet.store.calls.gate import state as calls
+from jobfleet.store.calls import limits as calls
 
 
 def gates_of(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jobfleet.clock import span
-from jobfleet.model.explanation import Reason, ReasonCode
+from jobfleet.model.result import Reason, ReasonCode
 from jobfleet.operations.explain.held import HUNG
 from jobfleet.operations.explain.reasons import NAMED_WORKERS, listed
 from jobfleet.operations.explain.snapshot import Snapshot
 from jobfleet.operations.explain.waiting import able
 from jobfleet.operations.workers.info import ChildInfo, WorkerInfo
-from jobfleet.store.job_rows import InRun
+from jobfleet.store.records import InRun
 
 
 def blocking(seen: Snapshot) -> Reason | None:

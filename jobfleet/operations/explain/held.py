@@ -11,9 +11,8 @@ from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.operations.workers.info import WorkerInfo
 from jobfleet.store.calls import inspect
-from jobfleet.store.job_rows import InRun, Running
 from jobfleet.store.keys import Lane
-from jobfleet.store.records import FleetSeen
+from jobfleet.store.records import FleetSeen, InRun, Running
 
 Held = Mapping[str, tuple[str, ...]]
 """By the id of a child that hangs: the ids of its jobs that may block its event loop, the first claimed one first.

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from shlex import quote
 
 from jobfleet.clock import span
-from jobfleet.model.explanation import Fact, Reason, ReasonCode
+from jobfleet.model.result import Fact, Reason, ReasonCode
 from jobfleet.operations.explain.reasons import asked_by, because, counted, listed
 from jobfleet.operations.explain.snapshot import Snapshot
-from jobfleet.store.explained import Grouped, Limited
+from jobfleet.store.calls.inspect import Grouped, Limited
 
 
 def group_paused(seen: Snapshot) -> Reason | None:

@@ -6,10 +6,10 @@ from typing import Any
 
 from jobfleet.clock import span
 from jobfleet.model import JobResult, JobStatus
-from jobfleet.model.explanation import Fact, Reason, ReasonCode
+from jobfleet.model.result import Fact, Reason, ReasonCode
 from jobfleet.operations.explain.reasons import asked_by, counted, listed
 from jobfleet.operations.explain.snapshot import Snapshot
-from jobfleet.store.job_rows import InRun
+from jobfleet.store.records import InRun
 
 UNREADABLE = ("bad-signature", "payload-lost", "unreadable")
 """Error classes of jobs of which nothing is left that could be run."""

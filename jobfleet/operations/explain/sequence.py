@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from shlex import quote
 
 from jobfleet.clock import local, span
-from jobfleet.model.explanation import Fact, Reason, ReasonCode
+from jobfleet.model.result import Fact, Reason, ReasonCode
 from jobfleet.operations.explain.reasons import counted
 from jobfleet.operations.explain.snapshot import Snapshot
 

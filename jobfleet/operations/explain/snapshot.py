@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from jobfleet.codec import header_or_empty
 from jobfleet.errors import JobNotFound
 from jobfleet.model import JobResult, JobStatus
-from jobfleet.model.details import JobDetails
-from jobfleet.model.gates import BreakerInfo, NamedLimit
+from jobfleet.model.limits import BreakerInfo, NamedLimit
+from jobfleet.model.result import JobDetails
 from jobfleet.operations.explain.held import Held, held_by_hung
 from jobfleet.operations.explain.undo import Undo, undo_of
 from jobfleet.operations.fleet_context import FleetContext
@@ -19,16 +19,13 @@ from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.payloads import readable
 from jobfleet.operations.results import result_of
 from jobfleet.operations.workers.info import WorkerInfo, workers_of
-from jobfleet.retry.policy import Policy
+from jobfleet.retry.decision import Policy
 from jobfleet.retry.tries import FRESH, Tries
-from jobfleet.store.calls import flow, inspect, lock
-from jobfleet.store.calls.lock import Awaited
-from jobfleet.store.calls.log import chunks
-from jobfleet.store.explained import Explained
-from jobfleet.store.job_rows import InRun, InWait
-from jobfleet.store.keys import Lane
-from jobfleet.store.records import FleetSeen, KindSeen, KindsSeen
-from jobfleet.store.scores import due_of_score, is_blocked, is_withheld
+from jobfleet.store.calls import flow, inspect, run
+from jobfleet.store.calls.inspect import Explained
+from jobfleet.store.calls.run import Awaited, chunks
+from jobfleet.store.keys import Lane, due_of_score, is_blocked, is_withheld
+from jobfleet.store.records import FleetSeen, InRun, InWait, KindSeen, KindsSeen
 
 SHOWN = 5
 """How many parents are named."""
@@ -173,7 +170,7 @@ def take(context: FleetContext, job_id: str) -> Operation[Snapshot]:
 
 def _of_run(context: FleetContext, lane: Lane, job_id: str, found: InRun) -> Operation[tuple[Awaited | None, int]]:
     """The lock for which the code of a run waits, and how many chunks of output the run has stored."""
-    answers = yield (lock.awaited(context.keys, job_id), chunks(lane, job_id, tail=1))
+    answers = yield (run.awaited(context.keys, job_id), chunks(lane, job_id, tail=1))
     last, _ = value(answers[1:])
     return value(answers[:1]), last[-1].n if last and last[-1].token == found.run.token else 0
 

@@ -12,7 +12,7 @@ from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.poll import poll_many
 from jobfleet.operations.operation import Operation
 from jobfleet.operations.unreadable import read_or
-from jobfleet.store.calls import steps
+from jobfleet.store.calls import run
 from jobfleet.store.records import FleetSeen
 
 GONE = "gone"
@@ -45,7 +45,7 @@ def undo_of(context: FleetContext, job: JobResult[Any] | None, fleet: FleetSeen)
     if job is None or not job.status.is_final or job.status is JobStatus.COMPLETED or job.moved_to:
         return None
     lane = context.keys.lane_of(job.id)
-    (answer,) = yield (steps.steps(lane, job.id, UNDO)._replace(mends=False),)
+    (answer,) = yield (run.steps(lane, job.id, UNDO)._replace(mends=False),)
     kept = read_or(answer, {}, [])
     if UNDO not in kept:
         return None

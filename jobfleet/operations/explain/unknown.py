@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
-from jobfleet.functions.naming import BUILT_IN
-from jobfleet.model.similar import similar_function
+from jobfleet.functions.callables import BUILT_IN
+from jobfleet.model.option_checks import similar_function
 from jobfleet.operations.explain.reasons import did_you_mean
 from jobfleet.operations.workers.info import WorkerInfo, runs_undecorated
 from jobfleet.store.records import KindSeen

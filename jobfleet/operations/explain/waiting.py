@@ -6,10 +6,10 @@ import shlex
 from datetime import UTC, datetime
 
 from jobfleet.clock import local, span, to_us
-from jobfleet.functions.schema import newer
+from jobfleet.functions.options import newer
 from jobfleet.model import JobStatus
-from jobfleet.model.explanation import Fact, Reason, ReasonCode
-from jobfleet.model.similar import similar_function
+from jobfleet.model.option_checks import similar_function
+from jobfleet.model.result import Fact, Reason, ReasonCode
 from jobfleet.operations.explain.reasons import asked_by, because, counted, did_you_mean, listed
 from jobfleet.operations.explain.sequence import is_behind
 from jobfleet.operations.explain.snapshot import Snapshot
@@ -18,10 +18,10 @@ from jobfleet.operations.flows.whole import GUARD, LOOK_EVERY
 from jobfleet.operations.jobs.details import expiry_in
 from jobfleet.operations.results import moment
 from jobfleet.operations.workers.info import WorkerInfo
-from jobfleet.store.calls.paused import read_functions
-from jobfleet.store.calls.steps import BY_TOKEN
-from jobfleet.store.job_rows import InWait
-from jobfleet.store.scores import is_blocked
+from jobfleet.store.calls.control import read_functions
+from jobfleet.store.calls.run import BY_TOKEN
+from jobfleet.store.keys import is_blocked
+from jobfleet.store.records import InWait
 
 LATER = (JobStatus.SCHEDULED, JobStatus.RETRYING)
 

@@ -11,11 +11,11 @@ from dataclasses import replace
 
 from jobfleet.clock import wall_us
 from jobfleet.codec import amended
-from jobfleet.functions.naming import UNDO
-from jobfleet.functions.running.tracing import trace_of, with_trace
-from jobfleet.graph import refuse_times
+from jobfleet.functions.callables import UNDO
+from jobfleet.functions.port import trace_of, with_trace
 from jobfleet.model import Job, derived_suffix
-from jobfleet.model.options.callback import CALLBACKS
+from jobfleet.model.flow import refuse_times
+from jobfleet.model.option_checks import CALLBACKS
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.dependencies import Dependant, parents_in_header, refuse_unique, submit_prepared
 from jobfleet.operations.jobs.enqueue import prepare

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 from jobfleet.codec import amended
 from jobfleet.errors import InvalidJob, JobNotFound, UnknownParent
-from jobfleet.graph import PARENTS_MOST
 from jobfleet.model import After, Job, JobStatus, Receipt
-from jobfleet.model.ids import parent_mark
+from jobfleet.model.flow import PARENTS_MOST
 from jobfleet.model.option_types import Items
-from jobfleet.model.options.unique import DEBOUNCE, EXISTING, RAISE, REPLACE
+from jobfleet.model.spec import parent_mark
+from jobfleet.model.templates import DEBOUNCE, EXISTING, RAISE, REPLACE
 from jobfleet.operations.durability import confirmed_receipt, durably
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.unblock import unblock, unblock_dependants
@@ -27,10 +27,8 @@ from jobfleet.operations.jobs.prepare import is_later
 from jobfleet.operations.jobs.uniqueness import Uniqueness
 from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.store.calls import flow, inspect
-from jobfleet.store.job_rows import Unknown
-from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.records import Answer, Entry, Holder
-from jobfleet.store.retention import PARENTS_KEPT_MS
+from jobfleet.store.keys import PARENTS_KEPT_MS, Keyspace, Lane
+from jobfleet.store.records import Answer, Entry, Holder, Unknown
 
 POLICIES = {"cancel": "c", "run": "r", "wait": "w"}
 MUST_COMPLETE = ("c", "w", "~s")

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 
 from jobfleet.codec import header_or_empty, read_header
 from jobfleet.errors import EncodingError, InvalidJob, JobNotFound
-from jobfleet.functions.running.addition import FlowAddition
-from jobfleet.graph import PARENTS_MOST
+from jobfleet.functions.port import FlowAddition
 from jobfleet.model import JobStatus, added_suffix
+from jobfleet.model.flow import PARENTS_MOST
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.dependencies import Dependant
 from jobfleet.operations.flows.flow import lift
@@ -28,9 +28,8 @@ from jobfleet.operations.jobs.precedence import is_ordered, precede, waiting_for
 from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.store.calls import flow as calls
 from jobfleet.store.calls import inspect
-from jobfleet.store.job_rows import Final, Found, InRun, InWait
-from jobfleet.store.retention import PARENTS_KEPT_MS, flow_ttl_ms
-from jobfleet.store.scores import is_blocked
+from jobfleet.store.keys import PARENTS_KEPT_MS, flow_ttl_ms, is_blocked
+from jobfleet.store.records import Final, Found, InRun, InWait
 
 
 def extend_flow(context: FleetContext, adder: str, flow_id: str, addition: FlowAddition) -> Operation[list[str]]:

@@ -13,9 +13,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from jobfleet.graph import Flow
 from jobfleet.model import JobResult
-from jobfleet.model.asking import check_number
+from jobfleet.model.flow import Flow
+from jobfleet.model.status import check_number
 from jobfleet.operations.durability import durably, uncertain
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.dependencies import Dependant
@@ -29,7 +29,7 @@ from jobfleet.operations.jobs.poll import poll_many
 from jobfleet.operations.operation import BulkOperation, Operation, T, batches, value
 from jobfleet.operations.results import moment
 from jobfleet.store.calls import flow as calls
-from jobfleet.store.retention import PARENTS_KEPT_MS, flow_ttl_ms
+from jobfleet.store.keys import PARENTS_KEPT_MS, flow_ttl_ms
 
 
 def enqueue(context: FleetContext, flow: Flow) -> BulkOperation[FlowInfo]:

@@ -9,7 +9,7 @@ from typing import NamedTuple, overload
 
 from jobfleet.clock import monotonic
 from jobfleet.codec import amended
-from jobfleet.graph import Flow, refuse_times
+from jobfleet.model.flow import Flow, refuse_times
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.callbacks import prepare_callbacks
 from jobfleet.operations.flows.dependencies import POLICIES, Dependant, parents_in_header, refuse_unique
@@ -19,7 +19,7 @@ from jobfleet.operations.jobs.enqueue import prepare
 from jobfleet.operations.jobs.prepare import asks_for_callbacks, quick
 from jobfleet.operations.operation import Operation
 from jobfleet.store.calls import flow as calls
-from jobfleet.store.calls.index import KEEP
+from jobfleet.store.calls.enqueue import KEEP
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Entry
 

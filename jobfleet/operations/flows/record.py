@@ -8,7 +8,7 @@ from graphlib import TopologicalSorter
 from typing import Any, NamedTuple
 
 from jobfleet.codec import decode, encode
-from jobfleet.codec.assembled import encode_row, list_of, map_of
+from jobfleet.codec.values import encode_row, list_of, map_of
 from jobfleet.errors import EncodingError, JobNotFound
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.operations.fleet_context import FleetContext

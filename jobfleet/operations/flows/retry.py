@@ -24,9 +24,8 @@ from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.operations.payloads import carried
 from jobfleet.store.calls import flow as calls
 from jobfleet.store.calls import inspect
-from jobfleet.store.job_rows import Final
-from jobfleet.store.records import Entry
-from jobfleet.store.retention import PARENTS_KEPT_MS
+from jobfleet.store.keys import PARENTS_KEPT_MS
+from jobfleet.store.records import Entry, Final
 
 BECAUSE = "cancelled by parent:"
 

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 
 from jobfleet.operations.operation import Operation, batches, is_denied, value
 from jobfleet.store.calls import control, flow
-from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.retention import TOMBSTONE_MS
+from jobfleet.store.keys import TOMBSTONE_MS, Keyspace, Lane
 
 AT_ONCE = 20
 """Maximum number of calls in one trip."""

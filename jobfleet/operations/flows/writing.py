@@ -17,10 +17,9 @@ from jobfleet.operations.flows.unblock import unblock_dependants
 from jobfleet.operations.operation import BulkOperation, Operation, T, batches, value
 from jobfleet.store.call import Call
 from jobfleet.store.calls import flow as calls
-from jobfleet.store.calls.flows.batches import EXISTS, LINKS_MOST, Blocked, block_many
-from jobfleet.store.keys import Lane
-from jobfleet.store.retention import PARENTS_KEPT_MS
-from jobfleet.store.round_trip.trip import Making
+from jobfleet.store.calls.flow import EXISTS, LINKS_MOST, Blocked, block_many
+from jobfleet.store.keys import PARENTS_KEPT_MS, Lane
+from jobfleet.store.trip import Making
 
 AT_ONCE = 100
 """Maximum number of calls in one trip."""

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from jobfleet.codec import Limits, amended, open_envelope, read_header, recalled, zones_lost
 from jobfleet.errors import EncodingError, InvalidJob
+from jobfleet.functions.options import newer
 from jobfleet.functions.registry import JobFunction, Registry
-from jobfleet.functions.schema import newer
 from jobfleet.model import Job
 
 

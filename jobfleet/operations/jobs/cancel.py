@@ -9,9 +9,8 @@ from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.store.calls import control, inspect
-from jobfleet.store.job_rows import has_id
-from jobfleet.store.keys import Lane
-from jobfleet.store.retention import TOMBSTONE_MS
+from jobfleet.store.keys import TOMBSTONE_MS, Lane
+from jobfleet.store.records import has_id
 
 
 def cancel(context: FleetContext, job_id: str, by: str | None) -> Operation[bool]:

@@ -12,14 +12,13 @@ from typing import Any, NamedTuple
 
 from jobfleet.errors import DuplicateJob, JobfleetError, ScriptContractError
 from jobfleet.model import JobStatus, Receipt
-from jobfleet.model.options.unique import DEBOUNCE, RAISE, REPLACE
+from jobfleet.model.templates import DEBOUNCE, RAISE, REPLACE
 from jobfleet.operations.jobs.prepare import Submission
 from jobfleet.operations.jobs.uniqueness import Uniqueness
 from jobfleet.store.call import Call
 from jobfleet.store.calls.enqueue import debounce, enqueue, replace
-from jobfleet.store.keys import Lane
+from jobfleet.store.keys import TOMBSTONE_MS, Lane
 from jobfleet.store.records import Holder
-from jobfleet.store.retention import TOMBSTONE_MS
 
 
 class Conflict(NamedTuple):

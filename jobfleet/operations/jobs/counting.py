@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from jobfleet.model import JobResult, JobStatus, Priority, check_queue
-from jobfleet.model.asking import check_number
 from jobfleet.model.option_types import Seconds
+from jobfleet.model.status import check_number
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.matching.filters import Seen, Stream, read, smallest
 from jobfleet.operations.jobs.matching.selection import RUNNING, Selection, page_of
 from jobfleet.operations.jobs.reschedule import change_of
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation
-from jobfleet.store.job_rows import InWait
 from jobfleet.store.keys import BANDS, Lane
+from jobfleet.store.records import InWait
 
 LEAST_PER_PAGE = 10
 """What a page of an index counts for at least: it may have many entries of jobs that were removed."""

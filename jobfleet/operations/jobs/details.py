@@ -11,21 +11,20 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError
 from jobfleet.functions.manifest import read_function, read_version
 from jobfleet.model import JobResult, Priority
-from jobfleet.model.details import JobDetails, Parent
-from jobfleet.model.options.callback import CALLBACKS
+from jobfleet.model.option_checks import CALLBACKS
+from jobfleet.model.result import JobDetails, Parent
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.prepare import durations_in
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.payloads import readable, with_value
 from jobfleet.operations.rebuilt import rebuilt_in
 from jobfleet.operations.results import moment, result_of
-from jobfleet.retry.policy import Policy, policy_of, with_header
+from jobfleet.retry.decision import Policy, policy_of, with_header
 from jobfleet.retry.tries import FRESH, Tries
 from jobfleet.store.calls import flow, inspect
 from jobfleet.store.calls.flow import ParentState
-from jobfleet.store.explained import Explained
-from jobfleet.store.job_rows import DeadLetter, Final, InRun, InWait
-from jobfleet.store.records import FleetSeen
+from jobfleet.store.calls.inspect import Explained
+from jobfleet.store.records import DeadLetter, Final, FleetSeen, InRun, InWait
 
 PLAIN_OPTIONS = ("max_retries", "retry_backoff", "retry_jitter", "max_crashes")
 

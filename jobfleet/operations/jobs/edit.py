@@ -11,7 +11,7 @@ from jobfleet.operations.jobs.arguments import Arguments, arguments_of, complete
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.payloads import kept, stow
 from jobfleet.store.calls import control, inspect
-from jobfleet.store.job_rows import InWait, Unknown
+from jobfleet.store.records import InWait, Unknown
 
 
 def new_arguments(args: Sequence[object] | None, kwargs: Mapping[str, object] | None) -> Arguments:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from jobfleet.clock import monotonic, span
-from jobfleet.errors import DurabilityUnavailable, EncodingError, InvalidJob, StoreUnavailable
-from jobfleet.functions.naming import BUILT_IN, CLEANUP, UNDO
+from jobfleet.errors import DurabilityUnavailable, EncodingError, InvalidJob, StoreUnavailable, warn
+from jobfleet.functions.callables import BUILT_IN, CLEANUP, UNDO
 from jobfleet.model import Job, Receipt
+from jobfleet.model.option_checks import similar_function
 from jobfleet.model.option_types import FAST
-from jobfleet.model.similar import similar_function
 from jobfleet.operations.durability import check_level, confirmed_receipt, durably
 from jobfleet.operations.fleet_context import REMEMBERED, FleetContext, Published
 from jobfleet.operations.jobs import conflicts
@@ -25,7 +25,6 @@ from jobfleet.operations.operation import EachLane, Operation, value
 from jobfleet.operations.payloads import stow
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.records import FleetSeen, Holder
-from jobfleet.warn import warn
 
 
 def prepare(
@@ -74,7 +73,7 @@ def prepare(
 
 
 def _check_built_in(name: str, *, is_recurring: bool, is_undo: bool) -> None:
-    """Refuse what no worker would run: see `jobfleet.model.authority`."""
+    """Refuse what no worker would run: see `jobfleet.model.audit`."""
     if name == UNDO and not is_undo:
         raise InvalidJob(f"{UNDO!r} is enqueued by a run whose steps have undo=, not by a producer.", field="function")
     if name == CLEANUP and not is_recurring:

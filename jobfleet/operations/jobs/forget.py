@@ -14,8 +14,8 @@ from jobfleet.operations.jobs.poll import poll_many
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import result_of
 from jobfleet.store.calls import ended, flow, inspect
-from jobfleet.store.calls.index import indexes_of, keep_index
-from jobfleet.store.job_rows import Dead, DeadLetter, Final, Found, InRun, InWait
+from jobfleet.store.calls.enqueue import indexes_of, keep_index
+from jobfleet.store.records import Dead, DeadLetter, Final, Found, InRun, InWait
 
 TURNS = 3
 """The number of attempts if the job changes between the look and the script."""

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from jobfleet.codec import header_or_empty, read_fields
 from jobfleet.errors import EncodingError
-from jobfleet.model.fingerprint import fingerprint_of, normalise
-from jobfleet.store.job_rows import DeadLetter
+from jobfleet.model.signals import fingerprint_of, normalise
+from jobfleet.store.records import DeadLetter
 
 
 class Identity(NamedTuple):

@@ -14,7 +14,7 @@ from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import result_of
 from jobfleet.store.calls import inspect
-from jobfleet.store.calls.log import PAGE, lines
+from jobfleet.store.calls.run import PAGE, lines
 from jobfleet.store.records import Line
 
 EVERYTHING = 1_000_000

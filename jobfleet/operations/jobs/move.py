@@ -25,9 +25,8 @@ from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import result_of
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, inspect
-from jobfleet.store.job_rows import InWait
-from jobfleet.store.retention import TOMBSTONE_MS
-from jobfleet.store.scores import due_of_score
+from jobfleet.store.keys import TOMBSTONE_MS, due_of_score
+from jobfleet.store.records import InWait
 
 HOLD_US = 60 * SECOND_US
 """For how long a moving job is kept from starting in its old queue, µs."""

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from jobfleet.codec import amended, read_header
 from jobfleet.errors import DuplicateJob, EncodingError
-from jobfleet.functions.keep_last import keep_last_in
 from jobfleet.functions.manifest import read_function
+from jobfleet.functions.options import keep_last_in
 from jobfleet.model import derived_suffix, split_id, suffix_time_us
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.enqueue import published
@@ -21,11 +21,9 @@ from jobfleet.operations.lanes import open_queue
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.payloads import carried
 from jobfleet.store.calls import inspect
-from jobfleet.store.calls.enqueue import enqueue
-from jobfleet.store.calls.index import indexes_of, keep_index, marked
-from jobfleet.store.job_rows import Unknown
+from jobfleet.store.calls.enqueue import enqueue, indexes_of, keep_index, marked
 from jobfleet.store.keys import lane_number
-from jobfleet.store.records import Entry, Holder
+from jobfleet.store.records import Entry, Holder, Unknown
 from jobfleet.store.rows import Unreadable, meta_of
 
 

@@ -6,15 +6,15 @@ from typing import Any
 
 from jobfleet.clock import to_us
 from jobfleet.model import JobResult, seconds
-from jobfleet.model.asking import check_number
 from jobfleet.model.option_types import Seconds
+from jobfleet.model.status import check_number
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.operations.results import result_of, waiting_result
 from jobfleet.store.calls import ended, inspect
-from jobfleet.store.job_rows import has_id
 from jobfleet.store.keys import BANDS, Lane
+from jobfleet.store.records import has_id
 
 BATCHES = 10
 """Finishing batches per read; each holds up to 50 jobs."""

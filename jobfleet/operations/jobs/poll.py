@@ -14,8 +14,8 @@ from jobfleet.operations.payloads import with_value, with_values
 from jobfleet.operations.rebuilt import rebuilt_in
 from jobfleet.operations.results import result_of
 from jobfleet.store.calls import control, inspect
-from jobfleet.store.job_rows import Found, InRun, InWait
 from jobfleet.store.keys import Lane
+from jobfleet.store.records import Found, InRun, InWait
 
 
 def by_lane(jobs: Iterable[tuple[Lane, str]]) -> list[tuple[Lane, list[str]]]:

@@ -14,10 +14,9 @@ from jobfleet.errors import JobNotFound
 from jobfleet.model import split_id
 from jobfleet.operations.operation import Operation, T, batches, value
 from jobfleet.store.call import Call
-from jobfleet.store.calls import flow, inspect, limit
-from jobfleet.store.job_rows import InWait
-from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.scores import is_blocked
+from jobfleet.store.calls import flow, inspect, limits
+from jobfleet.store.keys import Keyspace, Lane, is_blocked
+from jobfleet.store.records import InWait
 
 WALKED_MOST = 10_000
 """Maximum number of jobs that one search visits."""
@@ -64,13 +63,13 @@ def precede(keys: Keyspace, dependants: Sequence[str], ids: Sequence[str]) -> Op
     there = _by_lane(keys, dependants)
     for lane, rows in _by_lane(keys, ids).items():
         calls: list[Call[int]] = []
-        for some in batches(there.get(lane, ()), limit.CHUNK - 1):
+        for some in batches(there.get(lane, ()), limits.CHUNK - 1):
             later: list[str] = []
-            for part in reversed(list(batches(rows, limit.CHUNK))):
-                calls.append(limit.precede(lane, [*some, *later], part, starts=False))
+            for part in reversed(list(batches(rows, limits.CHUNK))):
+                calls.append(limits.precede(lane, [*some, *later], part, starts=False))
                 later = [part[0]]
         if calls:
-            calls += [limit.precede(lane, (), part) for part in batches(rows, limit.CHUNK)]
+            calls += [limits.precede(lane, (), part) for part in batches(rows, limits.CHUNK)]
             yield from _run(calls)
 
 
@@ -86,7 +85,7 @@ def free_sequences(keys: Keyspace, lane: Lane, after: str) -> Operation[tuple[st
         lane: The lane.
         after: The last sequence of the call before; empty to begin.
     """
-    rows: list[limit.SequenceRow] = value((yield (limit.sequences(lane, after=after, limit=limit.CHUNK),)))[1]
+    rows: list[limits.SequenceRow] = value((yield (limits.sequences(lane, after=after, limit=limits.CHUNK),)))[1]
     walked = 0
     for row in rows:
         if row.state == "blocked" and row.waiting and _is_id(row.head):
@@ -96,12 +95,12 @@ def free_sequences(keys: Keyspace, lane: Lane, after: str) -> Operation[tuple[st
             yield from precede(keys, [row.head], (yield from _by_place(lane, mine)))
         if walked > WALKED_AT_ONCE:
             return row.group, True
-    return rows[-1].group if len(rows) == limit.CHUNK else "", False
+    return rows[-1].group if len(rows) == limits.CHUNK else "", False
 
 
 def _by_place(lane: Lane, ids: Sequence[str]) -> Operation[Sequence[str]]:
     """The jobs in the order of their places. One call of `precede` sorts its jobs itself."""
-    if len(ids) <= limit.CHUNK:
+    if len(ids) <= limits.CHUNK:
         return ids
     seen = yield from _run([inspect.explain(lane, job_id) for job_id in ids])
     places = [int(found[1]) if (found := PLACE.search(one.meta)) else 0 for one in seen]
@@ -129,7 +128,7 @@ def _awaited(keys: Keyspace, head: str) -> Operation[list[str]]:
 
 def _blocked_heads(keys: Keyspace, ids: Sequence[str]) -> Operation[list[str]]:
     """The blocked heads behind which some jobs without open parents wait."""
-    parts = [(lane, part) for lane, rows in _by_lane(keys, ids).items() for part in batches(rows, limit.CHUNK)]
+    parts = [(lane, part) for lane, rows in _by_lane(keys, ids).items() for part in batches(rows, limits.CHUNK)]
     pages = yield from _run([inspect.status(lane, part) for lane, part in parts])
     behind = [
         (lane, job_id)

@@ -11,19 +11,19 @@ from typing import Any, NamedTuple
 from jobfleet.clock import moment_us, to_us, wall_us
 from jobfleet.codec import Limits, encode, encode_head, seal_call
 from jobfleet.errors import InvalidJob
-from jobfleet.functions.arguments.typed_call import TypedCall
+from jobfleet.functions.callables import BUILT_IN, stable_name
 from jobfleet.functions.injection import injection_of, parameters_of
 from jobfleet.functions.manifest import read_function, read_parameters
-from jobfleet.functions.naming import BUILT_IN, stable_name
+from jobfleet.functions.options import VERSION, schema_in
+from jobfleet.functions.port import trace_of
 from jobfleet.functions.registry import JobFunction, Registry
-from jobfleet.functions.running.tracing import trace_of
-from jobfleet.functions.schema import VERSION, schema_in
+from jobfleet.functions.typed_call import TypedCall
 from jobfleet.model import Job, JobStatus, Priority, seconds, split_id
 from jobfleet.model.option_types import FAST, Items
-from jobfleet.model.options.group import GroupTemplate, check_order, group_name
+from jobfleet.model.templates import GroupTemplate, check_order, group_name
 from jobfleet.operations.fleet_context import REMEMBERED, FleetContext
 from jobfleet.operations.jobs.uniqueness import Uniqueness, named_arguments, uniqueness
-from jobfleet.store.calls.index import keep_index, marked, names
+from jobfleet.store.calls.enqueue import keep_index, marked, names
 from jobfleet.store.keys import Lane, lane_number
 from jobfleet.store.records import Entry
 

@@ -9,8 +9,8 @@ from typing import Any
 from jobfleet.clock import moment_us, to_us
 from jobfleet.errors import InvalidJob, JobNotFound
 from jobfleet.model import JobResult, Priority, seconds
+from jobfleet.model.option_checks import LATEST
 from jobfleet.model.option_types import Seconds
-from jobfleet.model.options.checks import LATEST
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.matching.filters import Stream, smallest
 from jobfleet.operations.jobs.matching.selection import Selection
@@ -18,8 +18,8 @@ from jobfleet.operations.jobs.waiting import Acted, is_free, walk_index, walk_se
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, value
 from jobfleet.store.calls import control, inspect
-from jobfleet.store.job_rows import InWait
 from jobfleet.store.keys import BANDS, Lane
+from jobfleet.store.records import InWait
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,14 @@ from secrets import token_hex
 
 from jobfleet.codec import decode, encode
 from jobfleet.errors import DurabilityUncertain, EncodingError, InvalidJob, JobNotFound
-from jobfleet.functions.waiting.waits import check_signal
+from jobfleet.functions.steps import check_signal
 from jobfleet.model.option_types import FAST, LEVELS
-from jobfleet.model.signal_token import job_of_token, token_hash
+from jobfleet.model.spec import job_of_token, token_hash
 from jobfleet.operations.durability import WITHOUT_LEVELS, check_level, durably
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, value
 from jobfleet.store.call import Call
-from jobfleet.store.calls import steps as calls
+from jobfleet.store.calls import run as calls
 from jobfleet.store.calls.enqueue import level
 from jobfleet.store.keys import Lane
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from jobfleet.codec import decode
 from jobfleet.errors import EncodingError, InvalidJob, JobNotFound
-from jobfleet.model.asking import check_number
-from jobfleet.model.chunk import Chunk
+from jobfleet.model.result import Chunk
+from jobfleet.model.status import check_number
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, value
 from jobfleet.store.calls import inspect
-from jobfleet.store.calls.log import StoredChunk, chunks
-from jobfleet.store.job_rows import InRun, InWait, Unknown
+from jobfleet.store.calls.run import StoredChunk, chunks
+from jobfleet.store.records import InRun, InWait, Unknown
 from jobfleet.store.rows import report
 
 _POSITION = re.compile(r"(\d{1,19})-(\d{1,19})-(\d{1,19})", re.ASCII)

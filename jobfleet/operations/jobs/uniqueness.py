@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from jobfleet.clock import to_us
 from jobfleet.errors import InvalidJob
 from jobfleet.model import Job, seconds
-from jobfleet.model.options.unique import EXISTING, OPEN, QUEUED, check_key, format_key
+from jobfleet.model.templates import EXISTING, OPEN, QUEUED, check_key, format_key
 
 Parameters = Sequence[inspect.Parameter]
 

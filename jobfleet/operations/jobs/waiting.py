@@ -11,8 +11,8 @@ from jobfleet.operations.jobs.matching.filters import Seen, Stream, go_through
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import waiting_result
 from jobfleet.store.calls import inspect
-from jobfleet.store.job_rows import InWait, has_id
 from jobfleet.store.keys import Lane
+from jobfleet.store.records import InWait, has_id
 
 
 class Acted(NamedTuple):

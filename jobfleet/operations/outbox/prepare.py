@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jobfleet.codec import amended
 from jobfleet.errors import InvalidJob
-from jobfleet.functions.naming import BUILT_IN
+from jobfleet.functions.callables import BUILT_IN
 from jobfleet.model import Job
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.dependencies import edges_of, parents_in_header, refuse_displacing

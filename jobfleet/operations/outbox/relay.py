@@ -24,7 +24,7 @@ from jobfleet.errors import (
     UnknownParent,
 )
 from jobfleet.model.option_types import FAST
-from jobfleet.model.options.unique import RAISE
+from jobfleet.model.templates import RAISE
 from jobfleet.operations.buffer.flush import Kept, aged, flush
 from jobfleet.operations.durability import check_level, durably
 from jobfleet.operations.fleet_context import FleetContext

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from jobfleet.errors import ConfigError
-from jobfleet.model.limit import Declaration, DeclaredLimit, field_of
+from jobfleet.model.limits import Declaration, DeclaredLimit, field_of
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.queues.setting import set_in_lanes
-from jobfleet.store.calls import limit as calls
-from jobfleet.store.calls.limit import AS_IT_IS, Declared
+from jobfleet.store.calls import limits as calls
+from jobfleet.store.calls.limits import AS_IT_IS, Declared
 from jobfleet.store.keys import Lane
 
 

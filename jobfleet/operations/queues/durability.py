@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from jobfleet.model.options.checks import check_level
+from jobfleet.model.option_checks import check_level
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.lanes import opened_lanes
 from jobfleet.operations.operation import Operation
 from jobfleet.operations.queues.setting import set_in_lanes
-from jobfleet.store.round_trip.barrier import DURABILITY
+from jobfleet.store.call import DURABILITY
 
 
 def set_durability(context: FleetContext, queue: str, level: str | None) -> Operation[bool]:

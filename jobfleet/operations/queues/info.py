@@ -14,7 +14,7 @@ from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import EachLane, Operation, value
 from jobfleet.operations.results import moment
 from jobfleet.store.calls import inspect
-from jobfleet.store.calls.paused import read_functions
+from jobfleet.store.calls.control import read_functions
 from jobfleet.store.keys import BANDS
 from jobfleet.store.records import Counts
 

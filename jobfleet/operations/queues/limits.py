@@ -7,9 +7,9 @@ from typing import Any
 from jobfleet.clock import to_us
 from jobfleet.errors import InvalidJob
 from jobfleet.model import seconds
-from jobfleet.model.limit import LIMIT, Limit, LimitChange, LimitInfo, field_of
-from jobfleet.model.options.group import EVERY_GROUP, check_group
-from jobfleet.model.who import from_word
+from jobfleet.model.audit import from_word
+from jobfleet.model.limits import LIMIT, Limit, LimitChange, LimitInfo, field_of
+from jobfleet.model.templates import EVERY_GROUP, check_group
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.lanes import lanes, opened_lanes
 from jobfleet.operations.operation import Operation, batches, value
@@ -17,9 +17,9 @@ from jobfleet.operations.queues.declared import remove_declared
 from jobfleet.operations.queues.setting import set_in_lanes
 from jobfleet.operations.results import moment
 from jobfleet.store.call import Call
-from jobfleet.store.calls import limit as calls
-from jobfleet.store.calls.limit import AGING, PAUSED, Settings, Used
-from jobfleet.store.calls.paused import read_pause
+from jobfleet.store.calls import limits as calls
+from jobfleet.store.calls.control import read_pause
+from jobfleet.store.calls.limits import AGING, PAUSED, Settings, Used
 from jobfleet.store.keys import Lane
 
 

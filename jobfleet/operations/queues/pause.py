@@ -13,17 +13,16 @@ from typing import Any, NamedTuple
 
 from jobfleet.codec import read_header
 from jobfleet.errors import ConfigError, EncodingError, InvalidJob
-from jobfleet.model.options.group import check_group
-from jobfleet.names import check_function_name
+from jobfleet.model.option_checks import check_function_name
+from jobfleet.model.templates import check_group
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.lanes import lanes, opened_lanes
 from jobfleet.operations.operation import Operation, value
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, inspect
-from jobfleet.store.calls.paused import pause_function, paused, put_back, read_functions, resume_function
-from jobfleet.store.job_rows import has_id
-from jobfleet.store.keys import BANDS, Lane
-from jobfleet.store.scores import WITHHELD_BOUNDS
+from jobfleet.store.calls.control import pause_function, paused, put_back, read_functions, resume_function
+from jobfleet.store.keys import BANDS, WITHHELD_BOUNDS, Lane
+from jobfleet.store.records import has_id
 
 PASSES = 20
 """The most passes. The second finds the jobs that the first missed because others left meanwhile; the third finds
@@ -75,7 +74,7 @@ def pause(context: FleetContext, place: Place, by: str | None, reason: str | Non
         ConfigError: The place is incomplete, or too many functions or groups are paused.
         InvalidJob: `function` or `group` is not a valid name, or `reason` is not one short line.
     """
-    from jobfleet.store.calls import limit  # a reaper and a supervisor only finish pauses
+    from jobfleet.store.calls import limits  # a reaper and a supervisor only finish pauses
 
     place.check("paused")
     _check_reason(reason)
@@ -86,7 +85,7 @@ def pause(context: FleetContext, place: Place, by: str | None, reason: str | Non
     every = yield from opened_lanes(context, queue)
     calls: list[Call[Any]]
     if group is not None:
-        calls = [limit.pause_group(lane, group, by=by, reason=reason) for lane in every]
+        calls = [limits.pause_group(lane, group, by=by, reason=reason) for lane in every]
     elif function is not None:
         calls = [pause_function(lane, function, by=by, reason=reason) for lane in every]
     else:
@@ -95,7 +94,7 @@ def pause(context: FleetContext, place: Place, by: str | None, reason: str | Non
     changed += [value([answer]) for answer in answers]  # every answer is read, so that no error is lost
     if None in changed and group is not None:
         raise ConfigError(
-            f"Group {group!r} was not paused: {limit.MOST_GROUPS:,} groups of the queue are paused or have limits, "
+            f"Group {group!r} was not paused: {limits.MOST_GROUPS:,} groups of the queue are paused or have limits, "
             "which is the most. Resume some, or pause the queue."
         )
     if None in changed:
@@ -118,13 +117,13 @@ def resume(context: FleetContext, place: Place) -> Operation[bool]:
             `place` names one queue.
         InvalidJob: `function` or `group` is not a valid name.
     """
-    from jobfleet.store.calls import limit  # see `pause`
+    from jobfleet.store.calls import limits  # see `pause`
 
     place.check("resumed")
     queue, group, function = place
     if function is None:
         every = yield from lanes(context, queue)
-        calls = [control.resume(lane) if group is None else limit.resume_group(lane, group) for lane in every]
+        calls = [control.resume(lane) if group is None else limits.resume_group(lane, group) for lane in every]
         answers = yield calls
         changed = [value([answer]) for answer in answers]  # every answer is read, so that no error is lost
         return any(changed)

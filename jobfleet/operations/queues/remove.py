@@ -14,8 +14,8 @@ from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.queues.info import queue_info
 from jobfleet.operations.workers.info import workers_of
 from jobfleet.store.calls import cron, inspect
+from jobfleet.store.calls.control import Cleared, clear_lane, close_queue
 from jobfleet.store.calls.enqueue import open_queue
-from jobfleet.store.calls.queues import Cleared, clear_lane, close_queue
 from jobfleet.store.fleet import whole
 
 SHOWN = 5

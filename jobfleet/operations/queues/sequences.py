@@ -6,17 +6,17 @@ from typing import Any, NamedTuple
 
 from jobfleet.errors import ConfigError, UnknownGroup
 from jobfleet.model import JobResult
-from jobfleet.model.asking import check_number
-from jobfleet.model.options.group import check_group
-from jobfleet.model.sequence import SequenceInfo
+from jobfleet.model.limits import SequenceInfo
+from jobfleet.model.status import check_number
+from jobfleet.model.templates import check_group
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.cancel import cancel
 from jobfleet.operations.jobs.poll import poll_many
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import moment
-from jobfleet.store.calls import limit as calls
-from jobfleet.store.calls.limit import SequenceRow
+from jobfleet.store.calls import limits as calls
+from jobfleet.store.calls.limits import SequenceRow
 from jobfleet.store.keys import Lane
 
 SHOWN = 20

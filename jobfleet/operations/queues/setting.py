@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from jobfleet.errors import InvalidJob
 from jobfleet.operations.operation import Operation, value
-from jobfleet.store.calls import limit as calls
+from jobfleet.store.calls import limits as calls
 from jobfleet.store.keys import Lane
 
 

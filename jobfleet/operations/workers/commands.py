@@ -11,12 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from jobfleet.clock import monotonic
-from jobfleet.durations import from_timedelta
+from jobfleet.clock import from_timedelta, monotonic
 from jobfleet.errors import ConfigError
 from jobfleet.events.control import VERBS, Command
+from jobfleet.model.audit import NOBODY
 from jobfleet.model.option_types import Seconds
-from jobfleet.model.who import NOBODY
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.workers.info import WorkerInfo, workers

@@ -9,13 +9,12 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, replace
 
-from jobfleet.clock import monotonic
+from jobfleet.clock import from_timedelta, monotonic
 from jobfleet.codec import decode
-from jobfleet.durations import from_timedelta
 from jobfleet.errors import ConfigError, EncodingError
 from jobfleet.events.control import STACKS, Command
+from jobfleet.model.audit import NOBODY
 from jobfleet.model.option_types import Seconds
-from jobfleet.model.who import NOBODY
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.workers.commands import AGAIN, LONGEST, PAUSES

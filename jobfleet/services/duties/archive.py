@@ -14,16 +14,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from jobfleet.archive import database_errors
-from jobfleet.archive.pace import PATIENCE, Pace
+from jobfleet.archive.batch import PATIENCE, Pace
 from jobfleet.clock import monotonic, to_us, wall_us
-from jobfleet.codec.payload import limits_of
+from jobfleet.codec.values import limits_of
 from jobfleet.config import JobConfig, mask_url
-from jobfleet.config.databases import needs_sql
+from jobfleet.config.table import needs_sql
 from jobfleet.errors import ConfigError
 from jobfleet.event_loop import CalmThread, in_thread
 from jobfleet.metrics.tally import Tally
 from jobfleet.model import JobStatus
-from jobfleet.redaction import Redaction
+from jobfleet.secret import Redaction
 from jobfleet.services.duties.audit_copy import AuditCopy
 from jobfleet.services.repeated_fault import RepeatedFault
 from jobfleet.services.service import Service

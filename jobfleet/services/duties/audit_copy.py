@@ -31,7 +31,7 @@ class AuditCopy:
     """
 
     def __init__(self, store: AsyncStore, keys: Keyspace, engine: Any, config: JobConfig) -> None:
-        from jobfleet.archive.audit import AuditArchive
+        from jobfleet.archive.copies import AuditArchive
 
         self._store = store
         self._archive = AuditArchive(engine, config.namespace, keys.seals)

@@ -32,13 +32,12 @@ from jobfleet.services.confirmations import Confirmations
 from jobfleet.services.service import Service
 from jobfleet.services.worker_starts import Starts, starts_of
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.call import Call
+from jobfleet.store.call import DURABILITY, KNOWN, Call
 from jobfleet.store.calls import cron as calls
 from jobfleet.store.calls import enqueue, inspect
 from jobfleet.store.calls.presence import attend, kinds
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Entry, FleetSeen
-from jobfleet.store.round_trip.barrier import DURABILITY, KNOWN
 
 log = logging.getLogger("jobfleet.reaper")
 EVERY = 1.0

@@ -20,7 +20,7 @@ from jobfleet.notify.text import one_line
 from jobfleet.services.service import Service
 from jobfleet.services.side_thread import SideThread
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.calls import notify as calls
+from jobfleet.store.calls import journal as calls
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.rows import report, shown
 

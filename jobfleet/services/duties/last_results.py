@@ -9,8 +9,7 @@ from jobfleet.errors import JobNotFound
 from jobfleet.model import split_id, suffix_time_us
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.ended import CHUNK, endings, retire
-from jobfleet.store.keys import Lane
-from jobfleet.store.retention import LAST_KEPT_MS
+from jobfleet.store.keys import LAST_KEPT_MS, Lane
 
 
 class LastResults:

@@ -26,8 +26,8 @@ from jobfleet.services.duties.unreadable import Unreadables
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import settle
+from jobfleet.store.calls.control import read_resuming, stopped
 from jobfleet.store.calls.lease import CHUNK, NEAR_US, tick
-from jobfleet.store.calls.paused import read_resuming, stopped
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Held, Ticked
 

@@ -17,8 +17,8 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError, JobNotFound
 from jobfleet.metrics.tally import Tally
 from jobfleet.model import split_id
-from jobfleet.model.gates import BREAKER
-from jobfleet.model.who import NOBODY, from_word
+from jobfleet.model.audit import NOBODY, from_word
+from jobfleet.model.limits import BREAKER
 from jobfleet.notify.fingerprint import fingerprint, group_of
 from jobfleet.notify.notice import Notice
 from jobfleet.notify.reading import notice_of
@@ -29,9 +29,9 @@ from jobfleet.services.duties.delivery import NotificationSender
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import cron
-from jobfleet.store.calls import notify as calls
-from jobfleet.store.calls.dead.groups import GroupMarks, Returned, group_marks
-from jobfleet.store.calls.gate.state import LOOKED, Opening, openings
+from jobfleet.store.calls import journal as calls
+from jobfleet.store.calls.dead import GroupMarks, Returned, group_marks
+from jobfleet.store.calls.limits import LOOKED, Opening, openings
 from jobfleet.store.journal import Batch, Journal
 from jobfleet.store.keys import Keyspace
 

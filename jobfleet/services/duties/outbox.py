@@ -17,15 +17,14 @@ from typing import Literal
 
 from jobfleet.clock import monotonic, span, to_us
 from jobfleet.config import JobConfig
-from jobfleet.config.databases import needs_sql
+from jobfleet.config.table import needs_sql
 from jobfleet.errors import ConfigError, FleetFull, JobfleetError, StoreUnavailable
 from jobfleet.metrics.tally import Tally
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import drive
 from jobfleet.operations.outbox.relay import Fate, Outcome, Packed, relay
 from jobfleet.outbox import OutboxUnavailable
-from jobfleet.outbox.announcement import name_of_url, relay_id
-from jobfleet.outbox.row import Postponed, Refused, Row, Source, Verdict
+from jobfleet.outbox.statements import Postponed, Refused, Row, Source, Verdict, name_of_url, relay_id
 from jobfleet.services.long_lived import describe
 from jobfleet.services.repeated_fault import RepeatedFault
 from jobfleet.services.service import Service
@@ -242,7 +241,7 @@ def source_of(url: str, namespace: str) -> Source:
             from jobfleet.outbox.postgres import ListeningSource
 
             return ListeningSource(url, namespace)
-        from jobfleet.outbox.shared import PolledSource
+        from jobfleet.outbox.rows import PolledSource
 
         return PolledSource(url, namespace)
 

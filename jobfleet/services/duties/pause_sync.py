@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from jobfleet.operations.operation import drive
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.calls.paused import pause_function, paused, read_functions, resume_function
+from jobfleet.store.calls.control import pause_function, paused, read_functions, resume_function
 from jobfleet.store.keys import Keyspace, Lane
 
 

@@ -13,20 +13,18 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from jobfleet.clock import monotonic, wall_us
-from jobfleet.codec.claim_check import unchecked_reference_of
 from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError, JobfleetError, JobNotFound
 from jobfleet.event_loop import in_thread
 from jobfleet.operations.operation import batches
-from jobfleet.payloads.folder import PARTIAL
-from jobfleet.payloads.payloads import SHARDS, Payloads, owner_of, payloads_of
-from jobfleet.payloads.store import StoredObject
+from jobfleet.payloads.payloads import SHARDS, Payloads, owner_of, payloads_of, unchecked_reference_of
+from jobfleet.payloads.store import PARTIAL, StoredObject
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls import inspect
 from jobfleet.store.calls.enqueue import payload_store
-from jobfleet.store.job_rows import Dead, Final, Found, InRun, InWait
 from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.records import Dead, Final, Found, InRun, InWait
 
 log = logging.getLogger("jobfleet.reaper")
 MOST = 1000

@@ -25,12 +25,11 @@ from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, flow, inspect
-from jobfleet.store.job_rows import InRun, InWait, Waiting
-from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.retention import DAY_MS, PARENTS_KEPT_MS, TOMBSTONE_MS, flow_ttl_ms
+from jobfleet.store.keys import DAY_MS, PARENTS_KEPT_MS, TOMBSTONE_MS, Keyspace, Lane, flow_ttl_ms
+from jobfleet.store.records import InRun, InWait, Waiting
 
 if TYPE_CHECKING:
-    from jobfleet.store.calls.flows.batches import PendingEnd
+    from jobfleet.store.calls.flow import PendingEnd
 
 log = logging.getLogger("jobfleet.reaper")
 T = TypeVar("T")
@@ -167,7 +166,7 @@ class Relay(Service):
         Returns:
             Whether the outbox is empty.
         """
-        from jobfleet.store.calls.flows.batches import pending_ends  # a supervisor has few flows
+        from jobfleet.store.calls.flow import pending_ends  # a supervisor has few flows
 
         records = await self._store.run(pending_ends(lane))
         while records:
@@ -179,7 +178,7 @@ class Relay(Service):
 
     async def _tell_page(self, lane: Lane, records: Sequence[PendingEnd]) -> Page:
         """Notify the dependants of some endings, at most 100 dependants per ending."""
-        from jobfleet.store.calls.flows.batches import pending_ends
+        from jobfleet.store.calls.flow import pending_ends
 
         notices: list[flow.ParentEnd] = []
         moved: list[PendingEnd] = []
@@ -361,7 +360,7 @@ class Relay(Service):
 
 def _unwatching(lane: Lane, records: Sequence[PendingEnd], done: Unblocked) -> list[Call[Any]]:
     """The calls that record which dependants of some endings were notified."""
-    from jobfleet.store.calls.flows.batches import Notified, unwatch_many
+    from jobfleet.store.calls.flow import Notified, unwatch_many
 
     items: list[Notified] = []
     more: list[Call[Any]] = []

@@ -11,7 +11,7 @@ from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import drive
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.calls.dead.rescues import StoredRescue, rescues
+from jobfleet.store.calls.dead import StoredRescue, rescues
 from jobfleet.store.keys import Keyspace
 
 log = logging.getLogger("jobfleet.reaper")

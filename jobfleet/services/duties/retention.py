@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 
 from jobfleet.config import JobConfig
-from jobfleet.functions.keep_last import keep_last_in
 from jobfleet.functions.manifest import read_function
+from jobfleet.functions.options import keep_last_in
 from jobfleet.metrics.tally import Tally
 from jobfleet.services.duties.lanes import Lanes
 from jobfleet.services.duties.last_results import LastResults
@@ -19,10 +19,9 @@ from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.control import trim
 from jobfleet.store.calls.ended import function_of, indexes, sweep
-from jobfleet.store.damage import judge, places
+from jobfleet.store.damage import judge, mend, places, survey, tell
 from jobfleet.store.keys import KEPT, Keyspace, Lane
 from jobfleet.store.records import FleetSeen
-from jobfleet.store.round_trip.mending import mend, survey, tell
 
 log = logging.getLogger("jobfleet.reaper")
 EVERY = 60.0

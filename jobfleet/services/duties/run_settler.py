@@ -12,23 +12,21 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jobfleet.codec import header_or_empty, seal_record
-from jobfleet.codec.record import DESCRIBED
+from jobfleet.codec.frames import DESCRIBED
 from jobfleet.config import JobConfig
 from jobfleet.functions.manifest import read_function
 from jobfleet.metrics.tally import Tally
 from jobfleet.model import ErrorType
 from jobfleet.outcome import Cancelled, Crashed, Outcome, Preempted, TimedOut, Witnessed
-from jobfleet.retry.decision import Fail, Park, Release, Retry, decide
-from jobfleet.retry.policy import Policy, policy_of, with_header
+from jobfleet.retry.decision import Fail, Park, Policy, Release, Retry, decide, policy_of, with_header
 from jobfleet.retry.tries import Tries
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.call import Call
+from jobfleet.store.call import Call, levels_in
 from jobfleet.store.calls import settle
 from jobfleet.store.calls.settle import Item
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Doomed, Held, Settled
-from jobfleet.store.round_trip.barrier import levels_in
-from jobfleet.store.round_trip.trip import only
+from jobfleet.store.trip import only
 
 if TYPE_CHECKING:
     from jobfleet.services.confirmations import Confirmations

@@ -16,7 +16,7 @@ from jobfleet.errors import JobfleetError
 from jobfleet.metrics.tally import Tally
 from jobfleet.model import ErrorType
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.calls.spoiled import CHUNK, REASON, letter_id, set_aside
+from jobfleet.store.calls.dead import CHUNK, REASON, letter_id, set_aside
 from jobfleet.store.keys import Lane
 from jobfleet.store.rows import Spoiled, shown
 

@@ -1,15 +1,19 @@
-"""Calls of operators and duties: cancel, stop, reschedule, edit, replay, purge, pause, resume and trim."""
+"""Calls of operators to jobs, queues and functions: cancel, stop, edit, purge, pause, resume, remove and more."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from types import MappingProxyType
+from typing import NamedTuple
 
 from jobfleet.errors import InvalidJob
-from jobfleet.model.who import to_word
+from jobfleet.model.audit import from_word, to_word
 from jobfleet.store.call import Argument, Call, Reply
+from jobfleet.store.calls.enqueue import known_lanes
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import AS_IT_IS, Edit
+from jobfleet.store.rows import number_of, text_of
 from jobfleet.store.script import load
 
 CHUNK = 50
@@ -185,3 +189,134 @@ def trim(lane: Lane, *, done_before_ms: int, dead_before_ms: int, dead_max: int)
         (done_before_ms, dead_before_ms, dead_max),
         lambda reply: (int(reply[1]), int(reply[2]), bool(reply[3])),
     )
+
+
+OVER = "~"
+"""The prefix of a function that is being resumed."""
+
+
+class Pause(NamedTuple):
+    """The pause of a function.
+
+    Attributes:
+        by: Who requested it; None if unknown.
+        at: Time of the pause in µs.
+        reason: The reason; may be empty.
+    """
+
+    by: str | None
+    at: int
+    reason: str = ""
+
+
+def read_pause(text: str) -> Pause:
+    """Parse ``who@at reason``."""
+    by, _, rest = text.partition("@")
+    at, _, reason = rest.partition(" ")
+    return Pause(None if by in ("", "-") else from_word(by), number_of(at), reason)
+
+
+def read_functions(text: str) -> dict[str, Pause]:
+    """Return the paused functions, without those that are being resumed."""
+    lines = (line.partition(" ") for line in text.split("\n") if line and not line.startswith(OVER))
+    return {name: read_pause(rest) for name, _, rest in lines}
+
+
+def read_resuming(text: str) -> list[str]:
+    """Return the functions that are being resumed."""
+    return [line.partition(" ")[0][1:] for line in text.split("\n") if line.startswith(OVER)]
+
+
+@lru_cache(maxsize=256)
+def stopped(text: str) -> frozenset[str]:
+    """Return the names of the paused functions."""
+    return frozenset(read_functions(text))
+
+
+def pause_function(
+    where: Lane | Keyspace, name: str, *, by: str | None, reason: str | None = None
+) -> Call[bool | None]:
+    """Stop starts of a function's jobs; False if it was already paused, None if too many functions are.
+
+    Workers obey the setting of their lane; the setting of the fleet is copied to new lanes.
+    """
+    return Call(
+        load("pause_function"),
+        (where.conf,),
+        (name, who(by), why(reason)),
+        lambda reply: bool(reply[1]) if len(reply) > 1 else None,
+    )
+
+
+def resume_function(where: Lane | Keyspace, name: str, *, is_done: bool = False) -> Call[bool]:
+    """Allow starts of a paused function's jobs again; `is_done` after all withheld jobs were put back.
+
+    Returns False if there was nothing to do.
+    """
+    step = "end" if is_done else "begin"
+    return Call(load("resume_function"), (where.conf,), (name, step), lambda reply: bool(reply[1]))
+
+
+def paused(keys: Keyspace) -> Call[str]:
+    """Return the functions that are paused in every queue, one line each."""
+    return Call(load("paused"), (keys.conf,), (), lambda reply: text_of(reply[1]))
+
+
+def put_back(lane: Lane, ids: Sequence[str]) -> Call[int]:
+    """Put at most 50 withheld jobs back to their old position; return the number of moved jobs."""
+    return Call(
+        load("put_back"),
+        (*lane.ready, lane.wake, lane.grouped, lane.gdue),
+        (lane.tag, *ids),
+        lambda reply: int(reply[1]),
+    )
+
+
+class Cleared(NamedTuple):
+    """The result of clearing a lane.
+
+    Attributes:
+        is_done: Whether it was cleared; otherwise the following fields show why not.
+        letters: Number of its dead letters.
+        waiting: Number of its waiting jobs.
+        running: Number of its running jobs.
+        unrelayed: Number of endings of which dependants are still to be notified.
+    """
+
+    is_done: bool
+    letters: int
+    waiting: int = 0
+    running: int = 0
+    unrelayed: int = 0
+
+
+def close_queue(keys: Keyspace, queue: str) -> Call[tuple[int, int] | None]:
+    """Remove a queue from the fleet; return its numbers of home lanes and of lanes, None if it was unknown."""
+    return Call(
+        load("close_queue"),
+        (keys.queues,),
+        (queue,),
+        lambda reply: known_lanes(queue, reply[1]) if reply[1] else None,
+    )
+
+
+def clear_lane(lane: Lane, *, drops_letters: bool) -> Call[Cleared]:
+    """Delete the permanent data of an idle lane.
+
+    Args:
+        lane: The lane.
+        drops_letters: Whether to delete dead letters too; otherwise they prevent it.
+    """
+    keys = (
+        *lane.ready, lane.lease, lane.outbox, lane.dlq, lane.dead, lane.done, lane.totals, lane.conf, lane.lane,
+        lane.journal, lane.fired, lane.unique, lane.locks, lane.indexes, lane.rates, lane.gdue, lane.wake,
+        lane.filed, lane.filing,
+    )  # fmt: skip
+    return Call(load("clear_lane"), keys, (int(drops_letters),), _cleared)
+
+
+def _cleared(reply: Reply) -> Cleared:
+    if reply[0] == b"cleared":
+        return Cleared(is_done=True, letters=int(reply[1]))
+    waiting, running, unrelayed, letters = map(int, reply[1:])
+    return Cleared(is_done=False, letters=letters, waiting=waiting, running=running, unrelayed=unrelayed)

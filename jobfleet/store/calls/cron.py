@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from jobfleet.model.who import from_word
+from jobfleet.model.audit import from_word
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.control import who
-from jobfleet.store.calls.enqueue import sealed
-from jobfleet.store.calls.index import keys_of
+from jobfleet.store.calls.enqueue import keys_of, sealed
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Entry
 from jobfleet.store.rows import kept, number_of, report, shown, sound, text_of

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.control import who
-from jobfleet.store.calls.index import KEEP
+from jobfleet.store.calls.enqueue import KEEP
 from jobfleet.store.calls.inspect import final_of
-from jobfleet.store.job_rows import Final
 from jobfleet.store.keys import Lane
+from jobfleet.store.records import Final
 from jobfleet.store.rows import kept, number_of, text_of
 from jobfleet.store.script import load
 

@@ -3,20 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
+from jobfleet.model.audit import from_word
 from jobfleet.model.status import FINAL
-from jobfleet.model.who import from_word
-from jobfleet.store import job_rows
+from jobfleet.store import records
 from jobfleet.store.call import Call, Reply
-from jobfleet.store.calls.paused import read_pause
+from jobfleet.store.calls.control import read_pause
 from jobfleet.store.calls.presence import queues_of, sound_queues
-from jobfleet.store.explained import Explained, Grouped, InSequence, Limited
-from jobfleet.store.job_rows import Dead, DeadLetter, Final, Finished, Found, InRun, InWait, Running, Unknown, Waiting
-from jobfleet.store.keys import BANDS, Keyspace, Lane
-from jobfleet.store.records import Counts, FleetSeen, RunRecord, WorkerSeen
+from jobfleet.store.keys import (
+    BANDS,
+    BLOCKED,
+    BLOCKED_BOUNDS,
+    GROUPED,
+    Keyspace,
+    Lane,
+    due_of_score,
+    grouped_bounds,
+    plain_bounds,
+    ungrouped,
+)
+from jobfleet.store.records import (
+    Counts,
+    Dead,
+    DeadLetter,
+    Final,
+    Finished,
+    FleetSeen,
+    Found,
+    InRun,
+    InWait,
+    Running,
+    RunRecord,
+    Unknown,
+    Waiting,
+    WorkerSeen,
+)
 from jobfleet.store.rows import (
     NOT_READ,
     SUFFIX_MOST,
@@ -32,7 +57,6 @@ from jobfleet.store.rows import (
     text_of,
     tries_of,
 )
-from jobfleet.store.scores import BLOCKED, BLOCKED_BOUNDS, GROUPED, grouped_bounds, plain_bounds, ungrouped
 from jobfleet.store.script import load
 
 CHUNK = 50
@@ -79,7 +103,7 @@ def _opened_states(lane: Lane, ids: Sequence[str], reply: Reply) -> tuple[int, l
 def found_of(lane: Lane, job_id: str, row: Reply) -> Found:
     """Parse the state of a job, and open what it has."""
     found = _found(row)
-    return found if lane.seals is None else job_rows.opened(lane.seals, job_id, found)
+    return found if lane.seals is None else records.opened(lane.seals, job_id, found)
 
 
 def _found(row: Reply) -> Found:
@@ -356,7 +380,7 @@ def dead(lane: Lane, *, before: str = "+", limit: int = CHUNK) -> Call[list[Dead
 def letter_of(lane: Lane, row: Reply) -> DeadLetter:
     """Parse a row of a dead letter, and open what it has."""
     entry, job_id, reason, meta = (text_of(row[place]) for place in (0, 1, 2, 5))
-    record, envelope = row[6:8] if lane.seals is None else job_rows.opened_letter(lane.seals, job_id, *row[6:8])
+    record, envelope = row[6:8] if lane.seals is None else records.opened_letter(lane.seals, job_id, *row[6:8])
     return DeadLetter(entry, job_id, reason, number_of(row[3], 2), shown_tries(row[4]), meta, record, envelope)
 
 
@@ -406,3 +430,122 @@ def _worker(row: tuple[bytes, bytes, bytes]) -> WorkerSeen:
     if not 0 < beat < LATEST_US:
         raise ValueError(f"{row[1]!r} is not a time")
     return WorkerSeen(row[0].decode(), beat, row[2])
+
+
+# What the start of a job depends on: its state, its limits and its group.
+
+
+class Limited(NamedTuple):
+    """Limits and their usage.
+
+    Attributes:
+        most: Maximum number of concurrent jobs; 0 for no limit.
+        running: Number of running jobs.
+        token: Time at which the rate limit allows the next start, in µs; 0 if it does now.
+        most_by: The functions that declare `most` in code; none if an operator has set it.
+        rate_by: The functions that declare the rate.
+    """
+
+    most: int
+    running: int
+    token: int
+    most_by: tuple[str, ...] = ()
+    rate_by: tuple[str, ...] = ()
+
+
+class Grouped(NamedTuple):
+    """A job's group in its lane.
+
+    Attributes:
+        name: Its name.
+        paused_by: Who paused it; empty if it is not paused.
+        paused_at: When it was paused, in µs.
+        paused_reason: The reason, if one was given.
+        limit: Its limits.
+        holders: At most five of its running jobs.
+        ahead: Number of its jobs before this one.
+        turns: Number of groups that take turns in its band.
+    """
+
+    name: str
+    paused_by: str
+    paused_at: int
+    paused_reason: str
+    limit: Limited
+    holders: tuple[str, ...]
+    ahead: int
+    turns: int
+
+
+class InSequence(NamedTuple):
+    """The place of a job in its strict sequence.
+
+    Attributes:
+        head: The id of the head.
+        state: The state of the head: running, waiting, sleeping, blocked, withheld, parked or failing.
+        due: When the head is due, in µs; 0 unless it waits.
+        before: Number of jobs before this one.
+        signal: The signal that a sleeping head waits for; empty if it only sleeps.
+    """
+
+    head: str
+    state: str
+    due: int
+    before: int
+    signal: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> InSequence | None:
+        """Parse the text that the script writes; None for an empty one."""
+        if not text:
+            return None
+        known, _, head = text.partition("\n")  # a foreign head may have any characters
+        state, due, before, signal = known.split(" ", 3)
+        return cls(head, state, int(due), int(before), signal)
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """Everything that the start of one job depends on in its lane, read at one moment.
+
+    Attributes:
+        now: Redis's time, µs.
+        found: The job's state.
+        meta: Its clear record.
+        paused_by: Who paused the lane; None if it is not paused.
+        paused_at: When it was paused, in µs.
+        reason: The reason.
+        functions: The functions that are paused or being resumed, one line each.
+        deadline: The end of the lease of its run, in µs; 0 outside of a run.
+        hold: The time until which the lane's leases are not reaped, in µs; 0 if they are.
+        due: Number of claimable jobs of the lane, per band.
+        rank: Number of jobs before it in its band, while it waits.
+        watched: Whether the job has dependants.
+        limit: The lane's own limits; None if it has none.
+        group: Its group; None if it has none.
+        last_wait: The end of the last wait of a job that waits again, in µs, and its signal, if it has one.
+        sequence: Its place in a strict sequence; None if it is in none.
+    """
+
+    now: int
+    found: Found
+    meta: str = ""
+    paused_by: str | None = None
+    paused_at: int = 0
+    reason: str = ""
+    functions: str = ""
+    deadline: int = 0
+    hold: int = 0
+    due: tuple[int, ...] = (0, 0, 0, 0)
+    rank: int = 0
+    watched: bool = False
+    limit: Limited | None = None
+    group: Grouped | None = None
+    last_wait: str = ""
+    sequence: InSequence | None = None
+
+    @property
+    def wait(self) -> str | None:
+        """The signal that the job waits for since a run, empty if it only sleeps; None for a job that does neither."""
+        till, _, signal = self.last_wait.partition(" ")
+        return signal if isinstance(self.found, InWait) and str(due_of_score(self.found.due)) == till else None

@@ -8,9 +8,9 @@ from itertools import count, repeat
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
-from jobfleet.model.who import from_word
+from jobfleet.model.audit import from_word
 from jobfleet.store.call import Call, Reply
-from jobfleet.store.calls.paused import stopped
+from jobfleet.store.calls.control import stopped
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import (
     NO_FUNCTIONS,

@@ -7,8 +7,7 @@ from collections.abc import AsyncGenerator
 from starlette.requests import Request
 from starlette.responses import Response
 
-from jobfleet.output_events import END, output_events
-from jobfleet.server_stop import is_stopping
+from jobfleet.client.output_events import END, is_stopping, output_events
 from jobfleet.web.endpoints.reading import asked_exactly, is_known, owner_of, until_unknown
 from jobfleet.web.endpoints.request import Context, Endpoint
 from jobfleet.web.endpoints.stream import EventStream

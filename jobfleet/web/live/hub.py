@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+from jobfleet.client.output_events import is_stopping
 from jobfleet.clock import monotonic
 from jobfleet.errors import JobfleetError
-from jobfleet.server_stop import is_stopping
 from jobfleet.web.errors import Problem, problem_of, refusal
 
 Reading = Callable[[], Awaitable[dict[str, Any]]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from jobfleet.durations import read_duration
+from jobfleet.clock import read_duration
 from jobfleet.model.audit import AuditEntry
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.errors import refusal

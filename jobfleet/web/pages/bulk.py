@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from jobfleet.durations import seconds_or_text
+from jobfleet.clock import seconds_or_text
 from jobfleet.errors import DuplicateJob, InvalidJob, JobNotFound
 from jobfleet.fleet.aio import AsyncFleet
 from jobfleet.model import JobStatus, Priority

@@ -8,15 +8,14 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from jobfleet.durations import delays, seconds_or_text
+from jobfleet.clock import delays, seconds_or_text
 from jobfleet.errors import InvalidJob
-from jobfleet.functions.published.json_schema import WORDS
-from jobfleet.functions.published.takes import kind_of
+from jobfleet.functions.published import WORDS, kind_of
 from jobfleet.model import Job, Priority, check_function_name
-from jobfleet.model.authority import AUTHORITIES
+from jobfleet.model.audit import AUTHORITIES
+from jobfleet.model.option_checks import similar_function
 from jobfleet.model.option_types import LEVELS, ORDERS
-from jobfleet.model.options.unique import ON_CONFLICT, SCOPES
-from jobfleet.model.similar import similar_function
+from jobfleet.model.templates import ON_CONFLICT, SCOPES
 from jobfleet.operations.by_name import declared
 from jobfleet.operations.operation import drive
 from jobfleet.web.dashboard import Dashboard

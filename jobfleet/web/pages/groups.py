@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from jobfleet.errors import ConfigError
-from jobfleet.model.sequence import SequenceInfo
+from jobfleet.model.limits import SequenceInfo
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.errors import refusal
 from jobfleet.web.route import Action, Data, Page, Parameter, Values

@@ -8,10 +8,7 @@ from typing import Any
 
 from jobfleet.errors import JobNotFound
 from jobfleet.model import JobResult, JobStatus
-from jobfleet.model.chunk import Chunk
-from jobfleet.model.details import JobDetails, Parent
-from jobfleet.model.explanation import Reason
-from jobfleet.model.result import LogLine
+from jobfleet.model.result import Chunk, JobDetails, LogLine, Parent, Reason
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.route import Action, Data, Many, Page, Parameter, Shape, Values
 from jobfleet.web.safety.caller import Caller

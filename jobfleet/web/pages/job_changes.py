@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jobfleet.json_form import JsonForm
+from jobfleet.client.json_form import JsonForm
 from jobfleet.secret import HIDDEN
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.errors import refusal

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from jobfleet.json_form import JsonForm
+from jobfleet.client.json_form import JsonForm
 from jobfleet.model import STORED, JobResult, JobStatus
 from jobfleet.operations.jobs.matching.listing import Page as JobPage
 from jobfleet.web.dashboard import Dashboard

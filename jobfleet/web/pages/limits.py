@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jobfleet.model.gates import BreakerInfo, NamedLimit
-from jobfleet.model.limit import LimitInfo
+from jobfleet.model.limits import BreakerInfo, LimitInfo, NamedLimit
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.errors import refusal
 from jobfleet.web.route import Action, Data, Page, Parameter, Values

@@ -6,7 +6,7 @@ from typing import Any
 
 from jobfleet.model import JobStatus
 from jobfleet.model.history import History, QueueTrend
-from jobfleet.model.limit import LimitInfo
+from jobfleet.model.limits import LimitInfo
 from jobfleet.operations.lanes import no_queue
 from jobfleet.operations.queues.info import QueueInfo
 from jobfleet.web.dashboard import Dashboard

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jobfleet.model.authority import AUTHORITIES
+from jobfleet.model.audit import AUTHORITIES
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.errors import refusal
 from jobfleet.web.pages.job import ID

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from jobfleet.clock import iso
-from jobfleet.config.private import check_own_folder, make_private, open_own, read_own, write_own
+from jobfleet.config.machine import check_own_folder, make_private, open_own, read_own, write_own
 from jobfleet.errors import ConfigError
 from jobfleet.web.safety.caller import Role
 from jobfleet.web.safety.passwords import hash_password, hash_token, new_token

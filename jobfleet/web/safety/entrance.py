@@ -10,8 +10,7 @@ from urllib.parse import urlsplit
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
-from jobfleet.errors import ConfigError
-from jobfleet.warn import warn
+from jobfleet.errors import ConfigError, warn
 from jobfleet.web.errors import refusal
 
 if TYPE_CHECKING:

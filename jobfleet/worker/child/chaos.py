@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from jobfleet.store.call import Command
-from jobfleet.store.link.scripts import script_of
+from jobfleet.store.link.watched import script_of
 
 KILL = "kill"
 CALLS: frozenset[str] = frozenset(("claim", "settle", "keep"))

@@ -14,6 +14,7 @@ from contextlib import suppress
 from jobfleet.clock import boottime, monotonic
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
+from jobfleet.retry.tries import NO_SUSPICION, suspicion_of
 from jobfleet.services.duties.relay import Relay
 from jobfleet.services.duties.unblocker import Unblocker
 from jobfleet.services.duties.unreadable import Unreadables
@@ -22,7 +23,6 @@ from jobfleet.store.calls.control import stop
 from jobfleet.store.calls.settle import COMPLETED, REQUEUED, Completion, Item
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Claimed
-from jobfleet.suspicion import NO_SUSPICION, suspicion_of
 from jobfleet.worker.child import paused_functions
 from jobfleet.worker.child.parts import build
 from jobfleet.worker.ipc.kinds import Kind

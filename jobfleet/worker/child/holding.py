@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from jobfleet.clock import boottime
 from jobfleet.model.signals import Snooze
 from jobfleet.outcome import Interrupted, Raised
-from jobfleet.suspicion import Suspicion, has_room
+from jobfleet.retry.tries import Suspicion, has_room
 from jobfleet.worker.child.claim_ahead import ClaimAhead
 from jobfleet.worker.executors.quarantine import QuarantineExecutor
 from jobfleet.worker.run.conclusion import Conclusions

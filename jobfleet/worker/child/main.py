@@ -20,9 +20,7 @@ from typing import Any
 
 from jobfleet.clock import boottime
 from jobfleet.config import JobConfig
-from jobfleet.errors import ConfigError, JobfleetError
-from jobfleet.exit_codes import EXIT_RECYCLED, EXIT_USAGE
-from jobfleet.fast_exit import exit_fast
+from jobfleet.errors import EXIT_RECYCLED, EXIT_USAGE, ConfigError, JobfleetError, exit_fast
 from jobfleet.functions.default_fleet import offer_settings
 from jobfleet.functions.hooks import Hooks
 from jobfleet.functions.manifest import function_record
@@ -35,7 +33,7 @@ from jobfleet.services.long_lived import start
 from jobfleet.services.modules import load_modules, traceback_of
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.server.target import Target, target_of
+from jobfleet.store.target import Target, target_of
 from jobfleet.worker.child.engine import Engine
 from jobfleet.worker.child.process import flush, keep_from_jobs, run_loop
 from jobfleet.worker.child.recycling import ChildAge

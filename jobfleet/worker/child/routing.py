@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from jobfleet.errors import JobfleetError
-from jobfleet.names import NAME_RULE
+from jobfleet.model.option_checks import NAME_RULE
 from jobfleet.outcome import KnownElsewhere, Outcome, Unrunnable
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.lease import leave_to

@@ -10,7 +10,7 @@ from typing import Any
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
 from jobfleet.errors import StoreUnavailable
-from jobfleet.functions.limiting.declared_limit import check_declared
+from jobfleet.functions.limiting import check_declared
 from jobfleet.functions.registry import JobFunction
 from jobfleet.model import check_queue
 from jobfleet.operations.operation import drive

@@ -13,9 +13,8 @@ from functools import partial
 from typing import Any
 
 from jobfleet.config import JobConfig
-from jobfleet.errors import InvalidJob, JobCancelled
-from jobfleet.exit_codes import how_it_died
-from jobfleet.functions.isolation import Isolation, size_text
+from jobfleet.errors import InvalidJob, JobCancelled, how_it_died
+from jobfleet.functions.options import Isolation, size_text
 from jobfleet.outcome import Crashed, OutOfCpu, OutOfMemory
 from jobfleet.worker.executors.isolated.isolated_process import IsolatedProcess
 from jobfleet.worker.executors.isolated.pool import Pool

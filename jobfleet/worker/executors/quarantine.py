@@ -14,12 +14,11 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from jobfleet.codec.payload import limits_of
+from jobfleet.codec.values import limits_of
 from jobfleet.config import JobConfig
-from jobfleet.errors import JobCancelled
-from jobfleet.exit_codes import how_it_died
+from jobfleet.errors import JobCancelled, how_it_died
 from jobfleet.outcome import Crashed, Interrupted, Witnessed
-from jobfleet.suspicion import Suspicion, seat
+from jobfleet.retry.tries import Suspicion, seat
 from jobfleet.worker.executors.isolated.isolated_process import IsolatedProcess
 from jobfleet.worker.executors.isolated.pool import LEAVING, dismiss_all, greeting
 from jobfleet.worker.executors.isolated.pulse import Pulse

@@ -7,7 +7,7 @@ import itertools
 from typing import Any, Generic, TypeVar
 
 from jobfleet.codec import decode
-from jobfleet.codec.payload import limits_of
+from jobfleet.codec.values import limits_of
 from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError
 from jobfleet.functions.sealed_addition import open_flow_addition

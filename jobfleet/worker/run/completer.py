@@ -16,12 +16,11 @@ from typing import Any
 from jobfleet.errors import JobfleetError, ScriptContractError
 from jobfleet.services.confirmations import Confirmations
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.call import Call, in_order
+from jobfleet.store.call import Call, in_order, levels_in
 from jobfleet.store.calls.flow import shorten_parents
-from jobfleet.store.calls.log import Report, progress
+from jobfleet.store.calls.run import Report, progress
 from jobfleet.store.calls.settle import CHUNK, KEEPS, BriefCompletion, Completion, Item, settle, with_kept
 from jobfleet.store.keys import Lane
-from jobfleet.store.round_trip.barrier import levels_in
 from jobfleet.worker.run.events import RunEvents
 from jobfleet.worker.run.run import Run
 from jobfleet.worker.run.writes.job_log import LEAST_MS

@@ -12,12 +12,12 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from jobfleet.codec import Limits, seal_record, seal_trusted
-from jobfleet.codec.record import DESCRIBED
+from jobfleet.codec.frames import DESCRIBED
 from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError, JobCancelled, UnknownKey
-from jobfleet.functions.arguments.typed_call import INVALID_ARGUMENTS, ArgumentsRefused
-from jobfleet.functions.keep_last import KEEP_LAST
-from jobfleet.functions.waiting.waits import end_of
+from jobfleet.functions.options import KEEP_LAST
+from jobfleet.functions.steps import end_of
+from jobfleet.functions.typed_call import INVALID_ARGUMENTS, ArgumentsRefused
 from jobfleet.model import suffix_time_us
 from jobfleet.model.signals import NotWritten, WorkerDraining, found_in, suspension_of
 from jobfleet.outcome import (
@@ -45,11 +45,12 @@ from jobfleet.retry.decision import (
     Retry,
     Suspend,
     decide,
+    policy_of,
+    with_header,
 )
-from jobfleet.retry.policy import policy_of, with_header
 from jobfleet.retry.tries import Tries
 from jobfleet.store.calls import settle
-from jobfleet.store.calls.steps import REFUSED, refused_signal
+from jobfleet.store.calls.run import REFUSED, refused_signal
 from jobfleet.store.keys import Lane
 from jobfleet.worker.run import run_traces
 from jobfleet.worker.run.completer import Completer

@@ -13,13 +13,12 @@ from typing import Any
 
 from jobfleet.codec import header_or_empty
 from jobfleet.config import JobConfig
-from jobfleet.functions.naming import CLEANUP, UNDO, is_own, module_name
+from jobfleet.functions.callables import CLEANUP, UNDO, is_own, module_name
 from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.functions.steps import UNDOS
 from jobfleet.model import seconds
-from jobfleet.model.similar import similar_function
-from jobfleet.names import NAME_RULE
-from jobfleet.retry.policy import Policy, policy_of
+from jobfleet.model.option_checks import NAME_RULE, similar_function
+from jobfleet.retry.decision import Policy, policy_of
 from jobfleet.worker.run.typed_calls import calling
 
 KNOWN_MOST = 1024

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jobfleet.event_loop import in_thread
-from jobfleet.functions.coroutines import is_coroutine_function
+from jobfleet.functions.callables import is_coroutine_function
 
 
 async def called(call: Callable[..., Any], *arguments: Any) -> None:

@@ -16,7 +16,7 @@ from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import drive_own
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import control, settle
-from jobfleet.store.retention import TOMBSTONE_MS
+from jobfleet.store.keys import TOMBSTONE_MS
 from jobfleet.worker.run.run import Run
 
 log = logging.getLogger("jobfleet.worker")

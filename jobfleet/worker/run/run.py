@@ -14,17 +14,15 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from jobfleet.clock import boottime
 from jobfleet.errors import JobCancelled
 from jobfleet.model.signals import Suspended
-from jobfleet.retry.tries import Tries
+from jobfleet.retry.tries import NO_SUSPICION, Tries
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Grant
-from jobfleet.suspicion import NO_SUSPICION
 from jobfleet.worker.run.output import Output
 from jobfleet.worker.run.stop_state import Stage, StopState
 
 if TYPE_CHECKING:
     from jobfleet.functions.context import JobContext
-    from jobfleet.functions.running.addition import FlowAddition
-    from jobfleet.functions.running.tracing import RunSpan
+    from jobfleet.functions.port import FlowAddition, RunSpan
     from jobfleet.store.calls.settle import Item
     from jobfleet.worker.run.handlers import Handler
     from jobfleet.worker.run.passage import Passage

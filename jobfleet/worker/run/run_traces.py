@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jobfleet.clock import to_seconds
-from jobfleet.codec.record import is_record, read_fields
+from jobfleet.codec.frames import is_record, read_fields
 from jobfleet.errors import EncodingError
-from jobfleet.functions.running.tracing import NOTHING, Carrier, RunFacts, RunSpan, Tracer
+from jobfleet.functions.port import NOTHING, Carrier, RunFacts, RunSpan, Tracer
 from jobfleet.outcome import Outcome
 from jobfleet.retry.decision import Decision, Fail, Retry
 from jobfleet.retry.tries import Tries

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from jobfleet.codec import Limits, open_envelope
-from jobfleet.codec.envelope import BodyElsewhere, OpenedEnvelope
+from jobfleet.codec.frames import BodyElsewhere, OpenedEnvelope
 from jobfleet.errors import BadSignature, EncodingError, EnvelopeTooNew, UnknownKey
 from jobfleet.outcome import Broken, Outcome, Overdue, Unrunnable
 from jobfleet.payloads.payloads import Payloads

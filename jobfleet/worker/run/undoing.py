@@ -17,12 +17,12 @@ from typing import Any
 from jobfleet.clock import wall_us
 from jobfleet.codec import decode
 from jobfleet.errors import InvalidJob
+from jobfleet.functions.callables import UNDO as NAME
 from jobfleet.functions.context import JobContext
-from jobfleet.functions.naming import UNDO as NAME
 from jobfleet.functions.registry import JobFunction
 from jobfleet.functions.steps import STEP, UNDO
-from jobfleet.model.ids import split_id
 from jobfleet.model.signals import Snooze
+from jobfleet.model.spec import split_id
 
 log = logging.getLogger("jobfleet.worker")
 OPEN_AGAIN = 30.0

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from jobfleet.clock import boottime
 from jobfleet.config import JobConfig, processors
-from jobfleet.errors import JobfleetError
-from jobfleet.exit_codes import EXIT_OK, EXIT_RECYCLED, EXIT_USAGE, how_it_died
+from jobfleet.errors import EXIT_OK, EXIT_RECYCLED, EXIT_USAGE, JobfleetError, how_it_died
 from jobfleet.outcome import Cancelled, TimedOut
 from jobfleet.services.duties.run_settler import listed
 from jobfleet.services.long_lived import start
 from jobfleet.store.keys import Lane
-from jobfleet.store.server.target import Target
+from jobfleet.store.target import Target
 from jobfleet.worker.ipc.frames import frames
 from jobfleet.worker.ipc.kinds import Kind
 from jobfleet.worker.ipc.lease_board import board_capacity

@@ -1,8 +1,8 @@
 """Immediate recovery of the runs of a dead child.
 
 A job is charged with the death only if its code ran alone in the process. If several jobs ran, each has witnessed the
-death and runs again at once, uncounted (`jobfleet/suspicion.py`). A job that was only claimed, had returned, or ran in
-another process is released. If the process was ended because of a run that nothing else could end, that run gets the
+death and runs again at once, uncounted (`jobfleet/retry/tries.py`). A job that was only claimed, had returned, or ran
+in another process is released. If the process was ended because of a run that nothing else could end, that run gets the
 outcome for which it was condemned.
 """
 
@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from jobfleet.errors import JobNotFound
 from jobfleet.outcome import Crashed, Interrupted, Outcome, Witnessed
-from jobfleet.retry.tries import Tries
+from jobfleet.retry.tries import Tries, suspects
 from jobfleet.services.duties.run_settler import RunSettler
 from jobfleet.services.duties.unreadable import Unreadables
 from jobfleet.store.aio import AsyncStore
@@ -22,7 +22,6 @@ from jobfleet.store.calls.lease import CHUNK, bury
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Held
 from jobfleet.store.script import load
-from jobfleet.suspicion import suspects
 from jobfleet.worker.ipc.lease_board import Phase, Posted
 
 NODE_PATIENCE = 1.0

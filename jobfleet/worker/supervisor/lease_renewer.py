@@ -16,11 +16,11 @@ from jobfleet.store.call import Call
 from jobfleet.store.calls.lease import CHUNK, renew
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Cancelling
-from jobfleet.store.round_trip.trip import FIRST_WAIT, LONGEST_WAIT
+from jobfleet.store.trip import FIRST_WAIT, LONGEST_WAIT
 from jobfleet.worker.ipc.lease_board import Posted
 
 if TYPE_CHECKING:
-    from jobfleet.store.server.hosts import Address
+    from jobfleet.store.target import Address
 
 log = logging.getLogger("jobfleet.worker")
 Part = tuple[Lane, list[tuple[str, int]]]

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobfleet.clock import boottime
 from jobfleet.config import JobConfig
-from jobfleet.errors import JobfleetError
-from jobfleet.exit_codes import EXIT_OK, EXIT_USAGE
+from jobfleet.errors import EXIT_OK, EXIT_USAGE, JobfleetError
 from jobfleet.logs import is_for_terminal, set_up_logs
 from jobfleet.metrics.tally import tally_for
 from jobfleet.services.duties.cron_standin import CronStandin
@@ -27,7 +26,7 @@ from jobfleet.services.duties.unreadable import Unreadables
 from jobfleet.services.long_lived import for_each, start
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.server.target import Target, target_of
+from jobfleet.store.target import Target, target_of
 from jobfleet.worker.ipc.ids import new_worker_id
 from jobfleet.worker.supervisor.child_handle import ChildHandle
 from jobfleet.worker.supervisor.children import AFTER_GRACE, Children

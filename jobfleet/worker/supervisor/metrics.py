@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
-from jobfleet.exit_codes import how_it_died
+from jobfleet.errors import how_it_died
 from jobfleet.metrics.tally import Tally
 from jobfleet.version import VERSION
 from jobfleet.worker.ipc.usage import Meter, own_usage, total

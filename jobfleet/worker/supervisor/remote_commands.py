@@ -14,9 +14,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from jobfleet.events import CancelRequest, Command, NewKind, read_control
-from jobfleet.store.channels.aio import AsyncChannels
+from jobfleet.store.channels import AsyncChannels
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.server.target import Target
+from jobfleet.store.target import Target
 from jobfleet.worker.supervisor.child_handle import ChildHandle
 
 log = logging.getLogger("jobfleet.worker")

@@ -11,7 +11,7 @@ from jobfleet.errors import JobfleetError
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.presence import keep_stacks
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.server.target import Target
+from jobfleet.store.target import Target
 from jobfleet.worker.ipc.stacks import bounded
 from jobfleet.worker.supervisor.child_handle import ChildHandle
 

@@ -11,12 +11,12 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
 from jobfleet.functions.manifest import read_cron, read_function, read_limit
 from jobfleet.model.option_types import FAST
-from jobfleet.model.options.group import EVERY_GROUP
+from jobfleet.model.templates import EVERY_GROUP
 from jobfleet.store.aio import AsyncStore
+from jobfleet.store.call import is_unguarded
 from jobfleet.store.calls.presence import attendants
+from jobfleet.store.connect import ASKED, info_of
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.round_trip.heirs import is_unguarded
-from jobfleet.store.server.greeting import ASKED, info_of
 from jobfleet.worker.ipc.kinds import DEFAULT, IDLE
 
 log = logging.getLogger("jobfleet.worker")
@@ -170,7 +170,7 @@ def misspelt(functions: Mapping[str, bytes], queues: Sequence[str]) -> dict[str,
     unserved = named.difference(queues)
     if not unserved:
         return {}
-    from jobfleet.model.similar import similar_queue  # for those who misspell
+    from jobfleet.model.option_checks import similar_queue  # for those who misspell
 
     found = {queue: similar_queue(queue, unserved) for queue in queues if queue not in named}
     return {queue: meant for queue, meant in found.items() if meant is not None}

@@ -17,7 +17,7 @@ from jobfleet import Fleet, Job, JobStatus
 from jobfleet.cli.view import history_of
 from jobfleet.codec import open_envelope
 from jobfleet.store.calls.inspect import status
-from jobfleet.store.job_rows import InWait
+from jobfleet.store.records import InWait
 from tests.cli.hand import Cli, Hand
 from tests.cli.terminal import Terminal
 from tests.support.server import RedisServer

@@ -8,7 +8,7 @@ import re
 import redis
 
 from jobfleet import Fleet, Flow, Job
-from jobfleet.functions.running.addition import FlowAddition
+from jobfleet.functions.port import FlowAddition
 from jobfleet.operations.flows.extend import extend_flow
 from tests.cli.hand import AsRole, Cli, Hand
 

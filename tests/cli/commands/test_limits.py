@@ -7,8 +7,8 @@ import json
 import pytest
 
 from jobfleet import Fleet, Job
-from jobfleet.model.limit import Declaration, DeclaredLimit
-from jobfleet.store.calls.limit import declare
+from jobfleet.model.limits import Declaration, DeclaredLimit
+from jobfleet.store.calls.limits import declare
 from tests.cli.hand import Cli, Hand
 
 

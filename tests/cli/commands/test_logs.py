@@ -13,7 +13,7 @@ import redis
 
 from jobfleet import Fleet, Job
 from jobfleet.operations.jobs.logs import Reading, read
-from jobfleet.store.calls.log import Entry, log
+from jobfleet.store.calls.run import Entry, log
 from jobfleet.store.records import Grant
 from tests.cli.hand import Cli, Hand, local_day
 from tests.support.waiting import wait_until

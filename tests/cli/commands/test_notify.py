@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from jobfleet.notify import registry
-from jobfleet.store.calls.notify import Item, gather
+from jobfleet.store.calls.journal import Item, gather
 from jobfleet.store.keys import Keyspace
 from tests.cli.hand import AsRole, Cli
 from tests.support.receiver import Receiver, says

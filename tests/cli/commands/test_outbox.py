@@ -17,7 +17,7 @@ from jobfleet.operations.audit import whoami
 from jobfleet.services.duties.outbox import Outbox
 from jobfleet.services.outbox_gauges import OutboxGauges
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.server.target import target
+from jobfleet.store.target import target
 from tests.cli.hand import Cli
 from tests.support.server import free_port
 

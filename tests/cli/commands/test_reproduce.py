@@ -17,8 +17,8 @@ from jobfleet.archive import JobRepository, init_job_tables
 from jobfleet.archive.models import JobModel
 from jobfleet.codec import encode
 from jobfleet.functions.registry import REGISTRY
-from jobfleet.store.calls.steps import keep
-from jobfleet.store.round_trip.read_only import WriteRefused, refuse_writes
+from jobfleet.store.calls.run import keep
+from jobfleet.store.trip import WriteRefused, refuse_writes
 from tests.cli.hand import Cli, Hand, Shell
 from tests.support.state import exact
 

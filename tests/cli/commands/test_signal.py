@@ -8,7 +8,7 @@ import pytest
 
 from jobfleet import Fleet, Job
 from jobfleet.codec import decode
-from jobfleet.store.calls.steps import steps
+from jobfleet.store.calls.run import steps
 from tests.cli.hand import Cli
 
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")

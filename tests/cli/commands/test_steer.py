@@ -9,7 +9,7 @@ from dataclasses import fields
 import pytest
 
 from jobfleet import Fleet, Job, JobStatus
-from jobfleet.model.explanation import Explanation, Reason
+from jobfleet.model.result import Explanation, Reason
 from tests.cli.hand import Cli, Hand
 
 ONE, TWO = "default.0.a", "default.0.b"

@@ -12,7 +12,7 @@ import redis
 from jobfleet import Fleet, Job
 from jobfleet.cli.output import harmless
 from jobfleet.codec import encode
-from jobfleet.store.calls.log import Emission, emit_chunks
+from jobfleet.store.calls.run import Emission, emit_chunks
 from jobfleet.store.records import Grant
 from tests.cli.hand import Cli, Hand
 from tests.support.waiting import wait_until

@@ -7,7 +7,7 @@ from jobfleet.store.calls.control import cancel, stop
 from jobfleet.store.calls.inspect import status
 from jobfleet.store.calls.lease import renew
 from jobfleet.store.calls.settle import release, settle
-from jobfleet.store.job_rows import Final, InRun
+from jobfleet.store.records import Final, InRun
 from tests.lua.world import World
 from tests.support.seed import S
 

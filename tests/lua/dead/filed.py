@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from jobfleet.store.calls.dead.filing import NEVER, Filing, file_letters
+from jobfleet.store.calls.dead import NEVER, Filing, file_letters
 from tests.lua.world import World
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from jobfleet.store.call import Call
-from jobfleet.store.calls.dead.groups import note_groups
-from jobfleet.store.calls.dead.rescues import Planned, open_rescue, plan_rescue
+from jobfleet.store.calls.dead import Planned, note_groups, open_rescue, plan_rescue
 from tests.lua.dead.test_note_groups import seen
 from tests.lua.world import World
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.dead.filing import count_letters
+from jobfleet.store.calls.dead import count_letters
 from tests.lua.dead.filed import bury
 from tests.lua.world import World
 

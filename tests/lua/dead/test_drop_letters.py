@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.dead.rescues import Planned, drop_letters, keep_letters
+from jobfleet.store.calls.dead import Planned, drop_letters, keep_letters
 from tests.lua.dead.filed import entries
 from tests.lua.world import World
 

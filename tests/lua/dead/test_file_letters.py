@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from jobfleet.store.calls.control import purge, replay
-from jobfleet.store.calls.dead.filing import NEVER, Filing, count_letters, file_letters
+from jobfleet.store.calls.dead import NEVER, Filing, count_letters, file_letters
 from jobfleet.store.calls.ended import forget
 from tests.lua.dead.filed import bury, entries
 from tests.lua.world import World

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobfleet.store.calls.dead.filing import find_letters
+from jobfleet.store.calls.dead import find_letters
 from tests.lua.dead.filed import bury, entries
 from tests.lua.world import World
 

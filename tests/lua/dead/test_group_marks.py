@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.dead.groups import Returned, group_marks, mark_group, note_groups
+from jobfleet.store.calls.dead import Returned, group_marks, mark_group, note_groups
 from tests.lua.dead.test_note_groups import seen
 from tests.lua.world import World
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobfleet.store.calls.dead.groups import mark_group, note_groups
+from jobfleet.store.calls.dead import mark_group, note_groups
 from tests.lua.dead.test_note_groups import seen
 from tests.lua.world import World
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from jobfleet.store.calls.dead import groups
-from jobfleet.store.calls.dead.groups import GroupSeen, mark_group, note_groups
+from jobfleet.store.calls import dead
+from jobfleet.store.calls.dead import GroupSeen, mark_group, note_groups
 from tests.lua.world import World
 
 
@@ -29,7 +29,7 @@ def test_times_and_versions_are_merged(world: World) -> None:
 
     assert world.go(note_groups(world.keys, [seen(world, age=9, version="2")])) == "k"
 
-    _, ((stored),) = world.go(groups.groups(world.keys))
+    _, ((stored),) = world.go(dead.groups(world.keys))
     assert (stored.last, int(stored.fields["first"])) == (world.now - 5_000_000, world.now - 9_000_000)
     assert (stored.fields["versions"], stored.fields["example"]) == ("1\n2", "mail.0.5")
 
@@ -48,7 +48,7 @@ def test_a_resolved_group_comes_back_once(world: World, state: str, answer: str,
 
 
 def test_only_the_groups_with_the_newest_letters_are_kept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(groups, "GROUPS_MOST", 2)
+    monkeypatch.setattr(dead, "GROUPS_MOST", 2)
 
     world.go(note_groups(world.keys, [seen(world, f"f{age}", age=age) for age in (1, 2, 3)]))
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from jobfleet.store.calls.dead.rescues import NotedRescue, note_rescue
+from jobfleet.store.calls.dead import NotedRescue, note_rescue
 from tests.lua.dead.rescuing import JOBS, begin, group, plan
 from tests.lua.world import World
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.dead.rescues import oldest_letters
+from jobfleet.store.calls.dead import oldest_letters
 from tests.lua.dead.filed import bury, entries
 from tests.lua.world import World
 

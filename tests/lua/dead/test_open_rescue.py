@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from jobfleet.store.calls.dead import rescues
-from jobfleet.store.calls.dead.rescues import note_rescue
+from jobfleet.store.calls import dead
+from jobfleet.store.calls.dead import note_rescue
 from tests.lua.dead.rescuing import begin, group, open_call, plan
 from tests.lua.world import World
 
@@ -34,7 +34,7 @@ def test_a_group_has_one_rescue_at_a_time(world: World) -> None:
 
 
 def test_the_last_rescues_are_kept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rescues, "RESCUES_MOST", 1)
+    monkeypatch.setattr(dead, "RESCUES_MOST", 1)
     group(world)
     begin(world)
     plan(world)

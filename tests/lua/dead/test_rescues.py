@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.dead.rescues import note_rescue, rescues
+from jobfleet.store.calls.dead import note_rescue, rescues
 from tests.lua.dead.rescuing import begin, group, plan
 from tests.lua.world import World
 

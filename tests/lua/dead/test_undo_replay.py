@@ -5,7 +5,7 @@ from typing import Any, cast
 import pytest
 
 from jobfleet.store.calls.control import replay
-from jobfleet.store.calls.dead.rescues import Planned, keep_letters, undo_replay
+from jobfleet.store.calls.dead import Planned, keep_letters, undo_replay
 from tests.lua.dead.filed import entries
 from tests.lua.world import World
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.dead.filing import NEVER, unfiled
+from jobfleet.store.calls.dead import NEVER, unfiled
 from tests.lua.dead.filed import bury, entries
 from tests.lua.world import World
 

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 from jobfleet.codec import encode_head, seal_call, seal_record
-from jobfleet.codec.record import read_fields
+from jobfleet.codec.frames import read_fields
 from jobfleet.store.calls.ended import outcomes
-from jobfleet.store.job_rows import Final
+from jobfleet.store.records import Final
 from tests.lua.world import World
 
 

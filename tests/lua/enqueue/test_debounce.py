@@ -4,8 +4,8 @@ import pytest
 
 from jobfleet.store.call import Call
 from jobfleet.store.calls.enqueue import debounce
+from jobfleet.store.keys import BLOCKED
 from jobfleet.store.records import Entry
-from jobfleet.store.scores import BLOCKED
 from tests.lua.world import World
 from tests.support.seed import PAST_REPLACING, S
 

@@ -6,8 +6,8 @@ import pytest
 
 from jobfleet.store.call import Call
 from jobfleet.store.calls.enqueue import enqueue
+from jobfleet.store.keys import BLOCKED
 from jobfleet.store.records import Answer, Entry, Holder
-from jobfleet.store.scores import BLOCKED
 from tests.lua.world import World
 from tests.support.seed import S
 

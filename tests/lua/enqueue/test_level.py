@@ -1,8 +1,8 @@
 from __future__ import annotations
 
+from jobfleet.store.call import DURABILITY
 from jobfleet.store.calls.enqueue import level
-from jobfleet.store.calls.limit import set_limit
-from jobfleet.store.round_trip.barrier import DURABILITY
+from jobfleet.store.calls.limits import set_limit
 from tests.lua.world import World
 
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from jobfleet.errors import ConfigError
+from jobfleet.store.calls.control import close_queue
 from jobfleet.store.calls.enqueue import open_queue
 from jobfleet.store.calls.presence import queues_of
-from jobfleet.store.calls.queues import close_queue
 from jobfleet.store.rows import noting
 from tests.lua.world import World
 

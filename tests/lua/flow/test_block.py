@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from jobfleet.store.calls.flow import Edge, block
+from jobfleet.store.keys import BLOCKED
 from jobfleet.store.records import Entry, Holder
-from jobfleet.store.scores import BLOCKED
 from tests.lua.enqueue.test_enqueue_guards import HELD
 from tests.lua.world import World
 

@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 
-from jobfleet.store.calls.flow import GUARD, Edge, ParentEnd, block, unblock
-from jobfleet.store.calls.flows.batches import Blocked, block_many
+from jobfleet.store.calls.flow import GUARD, Blocked, Edge, ParentEnd, block, block_many, unblock
+from jobfleet.store.keys import BLOCKED
 from jobfleet.store.records import Entry
-from jobfleet.store.scores import BLOCKED
 from tests.lua.world import World
 
 A, B = Edge("mail.0.a", 0, "c"), Edge("other.0.b", 1, "w")

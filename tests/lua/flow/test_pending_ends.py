@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jobfleet.store.calls.flows.batches import PendingEnd, pending_ends
+from jobfleet.store.calls.flow import PendingEnd, pending_ends
 from tests.lua.world import World
 
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from jobfleet.store.calls.flow import GUARD, Edge, ParentEnd, block, parents, unblock
+from jobfleet.store.keys import BLOCKED
 from jobfleet.store.records import Entry
-from jobfleet.store.scores import BLOCKED
 from tests.lua.world import World
 
 TTL = 60_000

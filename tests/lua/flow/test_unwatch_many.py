@@ -2,8 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jobfleet.store.calls.flow import NOTIFIED, READS, WAITS
-from jobfleet.store.calls.flows.batches import Notified, unwatch_many
+from jobfleet.store.calls.flow import NOTIFIED, READS, WAITS, Notified, unwatch_many
 from tests.lua.world import World
 
 

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from jobfleet.model.gates import Demand
-from jobfleet.store.calls.gate.passing import Passing, pass_gates
-from jobfleet.store.calls.gate.state import MOST_LIMITS, define_limit
+from jobfleet.model.limits import Demand
+from jobfleet.store.calls.limits import MOST_LIMITS, Passing, define_limit, pass_gates
 from tests.lua.world import World
 
 HOUR_US = 3_600_000_000

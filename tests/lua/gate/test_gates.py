@@ -2,9 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from jobfleet.model.gates import Demand
-from jobfleet.store.calls.gate.passing import Leaving, Passing, leave_gates, pass_gates
-from jobfleet.store.calls.gate.state import define_limit, gates
+from jobfleet.model.limits import Demand
+from jobfleet.store.calls.limits import Leaving, Passing, define_limit, gates, leave_gates, pass_gates
 from tests.lua.world import World
 
 

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-from jobfleet.model.gates import Demand
-from jobfleet.store.calls.gate import state
-from jobfleet.store.calls.gate.passing import Leaving, leave_gates
-from jobfleet.store.calls.gate.state import FOREVER, Opening, define_limit, openings, shut_gate
+from jobfleet.model.limits import Demand
+from jobfleet.store.calls import limits
+from jobfleet.store.calls.limits import FOREVER, Leaving, Opening, define_limit, leave_gates, openings, shut_gate
 from tests.lua.world import World
 
 WORDS = "0.5 1 1 60000000 1000000"
@@ -38,14 +37,14 @@ def test_breakers_that_have_opened_are_returned_however_they_did(world: World) -
 
 
 def test_open_breakers_come_before_others_that_were_used_and_a_damaged_one_hides_none(world: World) -> None:
-    used = {f"breaker:group:mail:{number}": world.now + number for number in range(state.LOOKED)}
+    used = {f"breaker:group:mail:{number}": world.now + number for number in range(limits.LOOKED)}
     world.raw.zadd(world.keys.gates, used)
     world.raw.set(world.keys.gate("breaker:group:mail:7"), "no hash")
     world.run(shut_gate(world.keys, "breaker:function:f", 60_000_000, by="ann"))
 
     seen = world.refused(openings(world.keys, used_us=world.now - 5, opened_us=0))
 
-    assert ([one.name for one in seen.rows], seen.looked) == (["breaker:function:f"], state.LOOKED)
+    assert ([one.name for one in seen.rows], seen.looked) == (["breaker:function:f"], limits.LOOKED)
     assert names(world, skip=1) == []
 
 

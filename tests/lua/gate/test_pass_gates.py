@@ -2,9 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from jobfleet.model.gates import Demand
-from jobfleet.store.calls.gate.passing import Leaving, Passed, Passing, Room, leave_gates, pass_gates
-from jobfleet.store.calls.gate.state import define_limit, shut_gate
+from jobfleet.model.limits import Demand
+from jobfleet.store.calls.limits import Leaving, Passed, Passing, Room, define_limit, leave_gates, pass_gates, shut_gate
 from tests.lua.world import World
 
 YEAR_US = 365 * 86_400_000_000

@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from jobfleet.model.gates import Demand
-from jobfleet.store.calls.gate.passing import Passing, pass_gates
-from jobfleet.store.calls.gate.state import FOREVER, MOST_LIMITS, define_limit, shut_gate
+from jobfleet.model.limits import Demand
+from jobfleet.store.calls.limits import FOREVER, MOST_LIMITS, Passing, define_limit, pass_gates, shut_gate
 from tests.lua.world import World
 
 BREAKER = "breaker:function:f"

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.index import Mark, indexed
+from jobfleet.store.calls.enqueue import Mark, indexed
 from tests.lua.world import World
 from tests.support.seed import S
 

@@ -2,9 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from jobfleet.store.calls.inspect import explain, status
-from jobfleet.store.explained import Explained
-from jobfleet.store.job_rows import InWait, Unknown
+from jobfleet.store.calls.inspect import Explained, explain, status
+from jobfleet.store.records import InWait, Unknown
 from tests.lua.world import World
 from tests.support.seed import S
 

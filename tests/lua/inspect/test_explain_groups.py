@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from jobfleet.model.limit import Declaration, DeclaredLimit
-from jobfleet.store.calls.inspect import explain
+from jobfleet.model.limits import Declaration, DeclaredLimit
+from jobfleet.store.calls.inspect import Grouped, Limited, explain
 from jobfleet.store.calls.lease import claim
-from jobfleet.store.calls.limit import declare, set_limit
-from jobfleet.store.explained import Grouped, Limited
+from jobfleet.store.calls.limits import declare, set_limit
 from tests.lua.world import World
 from tests.support.seed import S
 

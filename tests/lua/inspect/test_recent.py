@@ -4,7 +4,7 @@ import pytest
 
 from jobfleet.store.calls.inspect import recent
 from jobfleet.store.calls.settle import complete, settle
-from jobfleet.store.scores import BLOCKED
+from jobfleet.store.keys import BLOCKED
 from tests.lua.world import World
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from jobfleet.store.calls.inspect import status
-from jobfleet.store.job_rows import Dead, Final, Found, InRun, InWait, Unknown
+from jobfleet.store.records import Dead, Final, Found, InRun, InWait, Unknown
 from tests.lua.world import World
 from tests.support.seed import S
 

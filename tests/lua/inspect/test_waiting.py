@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from jobfleet.store.calls.inspect import waiting
-from jobfleet.store.job_rows import Waiting
+from jobfleet.store.records import Waiting
 from tests.lua.world import World
 from tests.support.seed import S
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from jobfleet.model.limit import Declaration, DeclaredLimit, field_of
-from jobfleet.store.calls.limit import AS_IT_IS, MOST_GROUPS, Declared, declare, set_limit
+from jobfleet.model.limits import Declaration, DeclaredLimit, field_of
+from jobfleet.store.calls.limits import AS_IT_IS, MOST_GROUPS, Declared, declare, set_limit
 from tests.lua.world import World
 
 EVERY = field_of("*")

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.limit import Used, limits
+from jobfleet.store.calls.limits import Used, limits
 from tests.lua.world import World
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.limit import MOST_GROUPS, pause_group
+from jobfleet.store.calls.limits import MOST_GROUPS, pause_group
 from tests.lua.world import World
 
 

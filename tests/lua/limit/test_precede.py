@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from jobfleet.store.calls import flow
-from jobfleet.store.calls.limit import precede
+from jobfleet.store.calls.limits import precede
 from tests.lua.world import World
 from tests.support.sequences import Worker, enter, entry, row, standing
 

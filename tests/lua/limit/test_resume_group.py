@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.limit import resume_group
+from jobfleet.store.calls.limits import resume_group
 from tests.lua.world import World
 
 

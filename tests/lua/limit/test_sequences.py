@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.limit import SequenceRow, sequences
+from jobfleet.store.calls.limits import SequenceRow, sequences
 from jobfleet.store.calls.settle import settle, wait
 from tests.lua.world import World
 from tests.support.sequences import Worker, enter

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from jobfleet.model.limit import field_of
-from jobfleet.store.calls.limit import AGING, MOST_GROUPS, set_limit
-from jobfleet.store.round_trip.barrier import DURABILITY
+from jobfleet.model.limits import field_of
+from jobfleet.store.call import DURABILITY
+from jobfleet.store.calls.limits import AGING, MOST_GROUPS, set_limit
 from tests.lua.world import World
 
 

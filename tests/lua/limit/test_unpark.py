@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobfleet.store.calls.limit import unpark
+from jobfleet.store.calls.limits import unpark
 from tests.lua.world import World
 from tests.support.sequences import Worker, enter, standing
 

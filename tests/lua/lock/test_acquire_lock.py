@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobfleet.store.calls.lock import TTL_MS, Acquired, Holder, acquire
+from jobfleet.store.calls.run import TTL_MS, Acquired, Holder, acquire
 from tests.lua.world import World
 
 A, B, C = (Holder(7, 1, f"mail.0.{suffix}") for suffix in "abc")

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.lock import Awaited, Holder, acquire, awaited, note_wait
+from jobfleet.store.calls.run import Awaited, Holder, acquire, awaited, note_wait
 from tests.lua.world import World
 from tests.support.seed import S
 from tests.support.state import server_now

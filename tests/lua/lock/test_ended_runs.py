@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.lock import ended_runs
+from jobfleet.store.calls.run import ended_runs
 from tests.lua.world import World
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.lock import Holder, end_wait, note_wait
+from jobfleet.store.calls.run import Holder, end_wait, note_wait
 from tests.lua.world import World
 from tests.support.seed import S
 

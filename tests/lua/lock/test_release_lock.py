@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jobfleet.store.calls.lock import Holder, acquire, release
+from jobfleet.store.calls.run import Holder, acquire, release
 from tests.lua.world import World
 
 A, B = Holder(7, 1, "mail.0.a"), Holder(7, 2, "mail.0.a")

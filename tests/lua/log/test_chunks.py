@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from jobfleet.store.calls import log as calls
-from jobfleet.store.calls.log import chunks
+from jobfleet.store.calls import run as calls
+from jobfleet.store.calls.run import chunks
 from tests.lua.world import World
 
 

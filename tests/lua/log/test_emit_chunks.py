@@ -5,7 +5,7 @@ from typing import Any
 
 from jobfleet.store.call import Call
 from jobfleet.store.calls.control import listen
-from jobfleet.store.calls.log import Emission, emit_chunks
+from jobfleet.store.calls.run import Emission, emit_chunks
 from tests.lua.world import World
 
 TEN_MINUTES = 600_000

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobfleet.store.calls.log import lines
+from jobfleet.store.calls.run import lines
 from jobfleet.store.records import Line
 from tests.lua.world import World
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.log import Entry, lines, log
+from jobfleet.store.calls.run import Entry, lines, log
 from tests.lua.world import World
 
 TEN_MINUTES = 600_000

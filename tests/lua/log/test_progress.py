@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.log import Report, progress
+from jobfleet.store.calls.run import Report, progress
 from tests.lua.world import World
 
 

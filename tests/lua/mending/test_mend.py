@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from jobfleet.store.calls.journal import register
-from jobfleet.store.damage import Damage, judge, places
-from jobfleet.store.round_trip.mending import mend, survey
+from jobfleet.store.damage import Damage, judge, mend, places, survey
 from tests.lua.world import World
 
 MONTH = 30 * 86400

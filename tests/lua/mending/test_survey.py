@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.damage import ALL, Place
-from jobfleet.store.round_trip.mending import survey
+from jobfleet.store.damage import ALL, Place, survey
 from tests.lua.world import World
 
 

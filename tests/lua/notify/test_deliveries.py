@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.notify import Delivery, deliveries
+from jobfleet.store.calls.journal import Delivery, deliveries
 from tests.lua.world import World
 
 

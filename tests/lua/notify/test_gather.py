@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.notify import Item, gather
+from jobfleet.store.calls.journal import Item, gather
 from tests.lua.world import World
 
 MIN = 60_000_000

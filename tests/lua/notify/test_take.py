@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobfleet.store.calls.notify import Delivery, Taken, take
+from jobfleet.store.calls.journal import Delivery, Taken, take
 from tests.lua.world import World
 
 MIN = 60_000_000

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.paused import Pause, pause_function, read_functions, read_resuming
+from jobfleet.store.calls.control import Pause, pause_function, read_functions, read_resuming
 from tests.lua.world import World
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.paused import pause_function, paused, read_functions
+from jobfleet.store.calls.control import pause_function, paused, read_functions
 from tests.lua.world import World
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobfleet.store.calls.paused import put_back
+from jobfleet.store.calls.control import put_back
 from tests.lua.world import World
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobfleet.store.calls.paused import resume_function
+from jobfleet.store.calls.control import resume_function
 from tests.lua.world import World
 
 

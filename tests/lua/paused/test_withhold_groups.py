@@ -11,13 +11,11 @@ from jobfleet.codec import Limits
 from jobfleet.model import JobStatus
 from jobfleet.operations.results import result_of
 from jobfleet.store.call import Call
-from jobfleet.store.calls.control import cancel, reschedule
-from jobfleet.store.calls.enqueue import debounce, enqueue, replace
+from jobfleet.store.calls.control import cancel, put_back, reschedule
+from jobfleet.store.calls.enqueue import debounce, enqueue, marked, names, replace
 from jobfleet.store.calls.flow import GUARD, Edge, ParentEnd, block, unblock
-from jobfleet.store.calls.index import marked, names
 from jobfleet.store.calls.inspect import counts, explain, status
 from jobfleet.store.calls.lease import claim, tick
-from jobfleet.store.calls.paused import put_back
 from jobfleet.store.calls.settle import STILL_WAITING, expire, settle, withhold
 from jobfleet.store.records import Entry, Holder
 from tests.lua.world import World

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.queues import Cleared, clear_lane
+from jobfleet.store.calls.control import Cleared, clear_lane
 from tests.lua.world import World
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.queues import close_queue
+from jobfleet.store.calls.control import close_queue
 from tests.lua.world import World
 
 

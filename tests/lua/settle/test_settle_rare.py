@@ -18,7 +18,7 @@ from jobfleet.store.calls.settle import (
     retry,
     settle,
 )
-from jobfleet.store.job_rows import Final
+from jobfleet.store.records import Final
 from tests.lua.world import World
 from tests.support.seed import S
 

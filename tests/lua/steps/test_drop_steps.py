@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.steps import drop_steps, keep
+from jobfleet.store.calls.run import drop_steps, keep
 from tests.lua.world import World
 
 

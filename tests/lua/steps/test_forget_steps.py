@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from jobfleet.store.calls.control import replay
-from jobfleet.store.calls.steps import forget_steps
+from jobfleet.store.calls.run import forget_steps
 from tests.lua.world import World
 
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from jobfleet.store.calls import steps as calls
-from jobfleet.store.calls.steps import keep, steps
+from jobfleet.store.calls import run as calls
+from jobfleet.store.calls.run import keep, steps
 from tests.lua.world import World
 
 TEN_MINUTES, DECADE = 600_000, 3650 * 86_400_000

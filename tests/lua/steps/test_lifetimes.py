@@ -9,9 +9,9 @@ import pytest
 
 from jobfleet.codec import seal
 from jobfleet.store.calls import control, settle
-from jobfleet.store.calls.dead.rescues import Planned, keep_letters, undo_replay
+from jobfleet.store.calls.dead import Planned, keep_letters, undo_replay
 from jobfleet.store.calls.enqueue import replace
-from jobfleet.store.calls.steps import keep, signal
+from jobfleet.store.calls.run import keep, signal
 from jobfleet.store.records import Entry
 from tests.lua.dead.filed import entries
 from tests.lua.world import World

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from jobfleet.store.call import Call
-from jobfleet.store.calls import steps as calls
+from jobfleet.store.calls import run as calls
 from jobfleet.store.calls.control import reschedule
 from jobfleet.store.calls.settle import settle, wait
 from tests.lua.world import World

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jobfleet.store.calls.steps import steps
+from jobfleet.store.calls.run import steps
 from tests.lua.world import World
 
 

@@ -10,7 +10,7 @@ import redis
 
 from jobfleet import Fleet, Job
 from jobfleet.codec import encode
-from jobfleet.functions.naming import CLEANUP
+from jobfleet.functions.callables import CLEANUP
 from jobfleet.functions.registry import Registry
 from jobfleet.operations.doctor.findings import Diagnosis, Level
 from jobfleet.store.calls.lease import tick

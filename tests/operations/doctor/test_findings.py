@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from jobfleet.config import JobConfig
-from jobfleet.model.limit import DeclaredLimit
+from jobfleet.model.limits import DeclaredLimit
 from jobfleet.operations.doctor.cluster import cluster
 from jobfleet.operations.doctor.doctor import CHECKS, diagnose
 from jobfleet.operations.doctor.endings import Endings, KeptResult

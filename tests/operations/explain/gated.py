@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from jobfleet.model.explanation import ReasonCode
-from jobfleet.model.gates import BreakerInfo, NamedLimit
+from jobfleet.model.limits import BreakerInfo, NamedLimit
+from jobfleet.model.result import ReasonCode
 from jobfleet.operations.explain.undo import Undo
 
 OPENED = datetime(2026, 11, 25, 13, 59, 52, tzinfo=UTC)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from jobfleet.model.explanation import ReasonCode
-from jobfleet.store.explained import Limited
+from jobfleet.model.result import ReasonCode
+from jobfleet.store.calls.inspect import Limited
 from tests.operations.explain.test_reasons import NOW, S, reasons, replace_group, waiting
 
 LIMITING = (ReasonCode.GROUP_FULL, ReasonCode.GROUP_RATE, ReasonCode.QUEUE_FULL, ReasonCode.QUEUE_RATE)

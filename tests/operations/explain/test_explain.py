@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from jobfleet import Job, JobStatus, Priority
-from jobfleet.model.explanation import ReasonCode
+from jobfleet.model.result import ReasonCode
 from tests.client.either import Either, finished
 from tests.client.lines import wait_in_line
 

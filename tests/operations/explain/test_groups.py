@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from jobfleet.model.explanation import ReasonCode
-from jobfleet.store.explained import InSequence, Limited
+from jobfleet.model.result import ReasonCode
+from jobfleet.store.calls.inspect import InSequence, Limited
 from tests.operations.explain.test_reasons import ID, NOW, PAGE, behind_head, reasons, replace_group, waiting
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from jobfleet import Fleet, Job
 from jobfleet.codec import encode
-from jobfleet.model.explanation import ReasonCode
+from jobfleet.model.result import ReasonCode
 from jobfleet.operations.explain import held
 from jobfleet.operations.workers.info import ChildInfo
 from jobfleet.store.calls import inspect

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from jobfleet.model.explanation import ReasonCode
+from jobfleet.model.result import ReasonCode
 from jobfleet.store.records import KindSeen
 from tests.operations.explain.test_reasons import W1, W2, reasons, texts, waiting
 

@@ -10,17 +10,15 @@ from typing import Any, NamedTuple
 import pytest
 
 from jobfleet import JobResult, JobStatus
-from jobfleet.model.details import JobDetails
-from jobfleet.model.explanation import Reason, ReasonCode
+from jobfleet.model.result import JobDetails, Reason, ReasonCode
 from jobfleet.operations.explain.explain import RUNNING, WAITING, explain
 from jobfleet.operations.explain.snapshot import Snapshot, UnmetParent
 from jobfleet.operations.workers.info import ChildInfo, WorkerInfo
-from jobfleet.retry.policy import Policy
+from jobfleet.retry.decision import Policy
 from jobfleet.retry.tries import Tries
-from jobfleet.store.calls.lock import Awaited
-from jobfleet.store.explained import Explained, Grouped, InSequence, Limited
-from jobfleet.store.job_rows import InRun, InWait, Unknown
-from jobfleet.store.records import KindSeen, RunRecord
+from jobfleet.store.calls.inspect import Explained, Grouped, InSequence, Limited
+from jobfleet.store.calls.run import Awaited
+from jobfleet.store.records import InRun, InWait, KindSeen, RunRecord, Unknown
 from tests.operations.explain.gated import GATED, QUEUE_RATE, UNDO, UNDO_TEXT
 
 pytestmark = pytest.mark.usefixtures("in_utc")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from jobfleet import JobStatus
-from jobfleet.model.explanation import ReasonCode
-from jobfleet.store.calls.lock import Awaited
+from jobfleet.model.result import ReasonCode
+from jobfleet.store.calls.run import Awaited
 from tests.operations.explain.test_reasons import NOW, S, ended, reasons, running, texts, waiting
 
 

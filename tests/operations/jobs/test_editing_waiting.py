@@ -17,7 +17,7 @@ import redis
 from jobfleet import EncodingError, Fleet, InvalidJob, Job, JobContext, JobNotFound, JobStatus, Priority
 from jobfleet.codec import read_header
 from jobfleet.functions.registry import Registry
-from jobfleet.model.details import JobDetails
+from jobfleet.model.result import JobDetails
 from jobfleet.store.keys import Keyspace
 from tests.client.conftest import Work
 from tests.client.either import Either, finished

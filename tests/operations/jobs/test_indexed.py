@@ -17,7 +17,7 @@ from jobfleet.metrics.tally import Tally
 from jobfleet.services.duties.retention import Retention
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.server.target import target
+from jobfleet.store.target import target
 from tests.client.conftest import Work
 from tests.client.either import Either, finished
 

@@ -10,7 +10,7 @@ import redis
 
 from jobfleet import Fleet, Job, JobStatus, Priority
 from jobfleet.errors import DuplicateJob, EncodingError, FleetFull, InvalidJob, JobNotFound
-from jobfleet.model.explanation import ReasonCode
+from jobfleet.model.result import ReasonCode
 from jobfleet.operations.jobs import move
 from jobfleet.operations.operation import Operation
 from jobfleet.store.call import Call

@@ -10,11 +10,11 @@ import redis
 
 from jobfleet import InvalidJob, Job, JobStatus, Priority
 from jobfleet.errors import ConfigError
-from jobfleet.store.calls.index import CHUNK
+from jobfleet.store.calls.enqueue import CHUNK
 from jobfleet.store.calls.lease import claim
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
+from jobfleet.store.target import target
 from tests.client.either import Either
 
 LANE = Keyspace("jobfleet").lane("default", 0)

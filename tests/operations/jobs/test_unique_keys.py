@@ -14,7 +14,7 @@ from jobfleet.codec import read_header
 from jobfleet.config import JobConfig
 from jobfleet.functions.manifest import function_record, read_function, read_parameters
 from jobfleet.functions.registry import JobFunction, Registry
-from jobfleet.model.options.unique import format_key
+from jobfleet.model.templates import format_key
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.prepare import Resolved, Submission, lane_index, resolve, submission_in
 

@@ -15,7 +15,7 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import ConfigError
 from jobfleet.functions.manifest import function_record
 from jobfleet.functions.registry import Registry
-from jobfleet.model.limit import LimitInfo
+from jobfleet.model.limits import LimitInfo
 from jobfleet.operations.cron.entries import Decorated, decorated
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.store.keys import Keyspace

@@ -9,7 +9,7 @@ import redis
 
 from jobfleet import Fleet, Job, JobStatus, Priority
 from jobfleet.errors import ConfigError, DuplicateJob, InvalidJob
-from jobfleet.model.explanation import ReasonCode
+from jobfleet.model.result import ReasonCode
 from jobfleet.store.keys import Keyspace
 from tests.client.either import Either
 from tests.operations.queues.test_pausing import run_once

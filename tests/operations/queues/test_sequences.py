@@ -8,7 +8,7 @@ import pytest
 
 from jobfleet import Fleet, InvalidJob, Job, JobStatus
 from jobfleet.errors import ConfigError, UnknownGroup
-from jobfleet.model.explanation import ReasonCode
+from jobfleet.model.result import ReasonCode
 
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
 

@@ -22,7 +22,7 @@ from jobfleet.services.duties.cron import Cron as CronDuty
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.cron import timetable
 from jobfleet.store.calls.presence import beat
-from jobfleet.store.server.target import target
+from jobfleet.store.target import target
 from tests.support.state import server_now
 
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")

@@ -10,11 +10,11 @@ import redis
 from jobfleet import AsyncFleet
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
-from jobfleet.model.gates import Demand
+from jobfleet.model.limits import Demand
 from jobfleet.services.duties.retention import Retention
 from jobfleet.services.places import HELD_US
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.calls.gate.passing import Passing, pass_gates
+from jobfleet.store.calls.limits import Passing, pass_gates
 from tests.services.duties.test_relay import DEFAULT, KEYS, Player, job
 from tests.services.keeping import fleet  # noqa: F401 - a fixture
 

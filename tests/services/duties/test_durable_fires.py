@@ -17,7 +17,7 @@ from jobfleet.metrics.tally import Tally
 from jobfleet.services.duties.cron import Cron as CronDuty
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.server.target import target
+from jobfleet.store.target import target
 from tests.support.replicated import ReplicatedServer
 
 LANE = Keyspace("jobfleet").lane("default", 0)

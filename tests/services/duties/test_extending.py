@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jobfleet import AsyncFleet, Flow, InvalidJob
-from jobfleet.functions.running.addition import FlowAddition
+from jobfleet.functions.port import FlowAddition
 from jobfleet.operations.flows.extend import extend_flow
 from jobfleet.operations.flows.info import FlowInfo
 from jobfleet.services.duties.relay import Relay

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from jobfleet import AsyncFleet, Flow, InvalidJob, JobNotFound
-from jobfleet.functions.running.addition import FlowAddition
+from jobfleet.functions.port import FlowAddition
 from jobfleet.operations.flows import flow as verbs
 from jobfleet.operations.flows import retry as flows_retry
 from jobfleet.operations.flows.extend import extend_flow

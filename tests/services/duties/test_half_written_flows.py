@@ -18,7 +18,7 @@ from jobfleet.operations.flows.whole import RECORD
 from jobfleet.services.duties.relay import Relay
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import flow as calls
-from jobfleet.store.server.target import target
+from jobfleet.store.target import target
 
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
 LATE_US = 9 * 10**15

@@ -10,9 +10,8 @@ import redis
 
 from jobfleet import AsyncFleet, Job, JobNotFound
 from jobfleet.codec import encode
-from jobfleet.codec.record import seal_record
-from jobfleet.functions.decorator import JobDecorator
-from jobfleet.functions.registry import Registry
+from jobfleet.codec.frames import seal_record
+from jobfleet.functions.registry import JobDecorator, Registry
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import settle
 from tests.services.duties.test_relay import DEFAULT, KEYS, OTHER, Player, player

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 import redis
 
-from jobfleet.codec.envelope import seal
+from jobfleet.codec.frames import seal
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
 from jobfleet.services.duties.leases import Leases, shared_spacing
@@ -18,7 +18,7 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.enqueue import open_queue
 from jobfleet.store.calls.presence import beat
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.server.target import target
+from jobfleet.store.target import target
 from tests.support.seed import Seed
 from tests.support.waiting import await_until
 

@@ -8,7 +8,7 @@ import redis
 
 from jobfleet import Fleet
 from jobfleet.codec import encode
-from jobfleet.codec.envelope import seal
+from jobfleet.codec.frames import seal
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
 from jobfleet.services.duties.lanes import FEW, SLICE

@@ -11,14 +11,14 @@ import pytest
 import redis
 
 from jobfleet import AsyncFleet, Job
-from jobfleet.codec.record import seal_record
+from jobfleet.codec.frames import seal_record
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
 from jobfleet.services.duties import notify
 from jobfleet.services.duties.cron import Cron as CronDuty
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import cron, settle
-from jobfleet.store.calls.gate.state import LOOKED
+from jobfleet.store.calls.limits import LOOKED
 from tests.services.telling import KEYS, LANE, Made, Recorder, begin, bring, fail, failing, make_due
 from tests.support.state import server_now
 from tests.support.waiting import await_until

@@ -13,9 +13,9 @@ from jobfleet.metrics.tally import Tally
 from jobfleet.services.duties.leases import Leases
 from jobfleet.services.duties.pause_sync import catch_up
 from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls.control import pause_function, read_functions, resume_function
 from jobfleet.store.calls.enqueue import open_queue
 from jobfleet.store.calls.lease import claim
-from jobfleet.store.calls.paused import pause_function, read_functions, resume_function
 from jobfleet.store.calls.settle import settle, withhold
 from jobfleet.store.keys import Keyspace
 

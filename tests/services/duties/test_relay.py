@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from jobfleet import After, AsyncFleet, InvalidJob, Job, JobStatus, UnknownParent
-from jobfleet.codec.record import seal_record
+from jobfleet.codec.frames import seal_record
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
 from jobfleet.model.option_types import Otherwise

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from jobfleet import AsyncFleet, ConfigError, InvalidJob, JobStatus, UnknownGroup, UnknownRescue
-from jobfleet.codec.record import seal_record
+from jobfleet.codec.frames import seal_record
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
 from jobfleet.notify.registry import Channels

@@ -10,8 +10,7 @@ import pytest
 from jobfleet import After, AsyncFleet, Flow
 from jobfleet.services.duties.relay import Relay
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.calls.flow import outbox
-from jobfleet.store.calls.flows.batches import pending_ends
+from jobfleet.store.calls.flow import outbox, pending_ends
 from tests.services.duties.test_relay import DEFAULT, OTHER, Player, finish, job, player, relay, status
 
 __all__ = ["player", "relay"]

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import redis
 
-from jobfleet.store.link.scripts import install
-from jobfleet.store.server.target import target
+from jobfleet.store.link.watched import install
 from jobfleet.store.sync import Store
+from jobfleet.store.target import target
 from tests.support import users
 from tests.support.fleet import ROOT
 from tests.support.server import RedisServer

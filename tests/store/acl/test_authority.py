@@ -1,4 +1,4 @@
-"""Who may ask a fleet for what: the table of `jobfleet.model.authority`, tried as each user, and the attacks on it."""
+"""Who may ask a fleet for what: the table of `jobfleet.model.audit`, tried as each user, and the attacks on it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import redis
 from jobfleet import Fleet, InvalidJob, Job, JobContext, JobResult, JobStatus, undo
 from jobfleet.codec import encode, seal
 from jobfleet.fleet.default import set_default_fleet
-from jobfleet.functions.naming import CLEANUP, UNDO
+from jobfleet.functions.callables import CLEANUP, UNDO
 from jobfleet.functions.registry import Registry
 from jobfleet.functions.steps import UNDOS
-from jobfleet.model.authority import AUTHORITIES
-from jobfleet.store.acl.roles import roles
+from jobfleet.model.audit import AUTHORITIES
+from jobfleet.store.acl import roles
 from jobfleet.store.keys import Keyspace
 from tests.store.acl.conftest import ROLES, As
 from tests.store.acl.test_denials import refusal

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import redis
 
-from jobfleet.store.acl.roles import roles
+from jobfleet.store.acl import roles
 from jobfleet.store.script import names
 from tests.store.acl.conftest import FILES, ROLES, As
 from tests.support.fleet import ROOT

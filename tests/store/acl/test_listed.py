@@ -9,10 +9,7 @@ from typing import Any
 import pytest
 import redis
 
-from jobfleet.store.acl.grants import READING, STRINGS_WRITTEN, TYPES, WHOLE, Grant
-from jobfleet.store.acl.probes import words_of
-from jobfleet.store.acl.roles import roles
-from jobfleet.store.acl.rules import NOT_EVERYWHERE
+from jobfleet.store.acl import NOT_EVERYWHERE, READING, STRINGS_WRITTEN, TYPES, WHOLE, Grant, roles, words_of
 from tests.store.acl.conftest import FILES, ROLES
 from tests.support.fleet import ROOT
 

@@ -9,12 +9,11 @@ import redis
 
 from jobfleet.config import JobConfig
 from jobfleet.operations.operation import batches
-from jobfleet.store.acl.probes import probes, role_of
-from jobfleet.store.acl.roles import roles
+from jobfleet.store.acl import probes, role_of, roles
 from jobfleet.store.calls import doctor
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.server.target import target_of
 from jobfleet.store.sync import Store
+from jobfleet.store.target import target_of
 from tests.store.acl.conftest import ROLES
 from tests.support.users import UrlOf, denials
 

@@ -51,7 +51,7 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import journal
 from jobfleet.store.journal import Journal
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.server.target import target_of
+from jobfleet.store.target import target_of
 from tests.store.acl.conftest import As
 from tests.support import users
 from tests.support.server import RedisServer

@@ -9,9 +9,8 @@ import pytest
 
 from jobfleet import Fleet, Job
 from jobfleet.store.calls.control import listen
-from jobfleet.store.channels.subscriptions import Message
-from jobfleet.store.channels.sync import Channels
-from jobfleet.store.server.target import Target
+from jobfleet.store.channels import Channels, Message
+from jobfleet.store.target import Target
 from tests.support.cluster import ClusterServers, Node
 from tests.support.waiting import wait_until
 

@@ -18,12 +18,12 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call, Command
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.link.cluster.aio import AsyncClusterLink
-from jobfleet.store.link.cluster.sync import ClusterLink
-from jobfleet.store.link.scripts import install
+from jobfleet.store.link.cluster_aio import AsyncClusterLink
+from jobfleet.store.link.cluster_sync import ClusterLink
+from jobfleet.store.link.watched import install
 from jobfleet.store.records import Entry
-from jobfleet.store.server.target import target, target_of
 from jobfleet.store.sync import Store
+from jobfleet.store.target import target, target_of
 from tests.support.cluster import ClusterServers, Node, moved_back
 from tests.support.server import ClusterNode, RedisServer, free_port
 from tests.support.waiting import wait_until

@@ -6,9 +6,7 @@ import pytest
 
 from jobfleet.config import mask_url
 from jobfleet.errors import ConfigError
-from jobfleet.store.server.cluster_url import ClusterSeeds
-from jobfleet.store.server.options import Security
-from jobfleet.store.server.target import target
+from jobfleet.store.target import ClusterSeeds, Security, target
 
 MODEL = "cluster://HOST:6379,HOST:6379"
 NO_HOST = f"a host is not valid; write the hosts as {MODEL}"

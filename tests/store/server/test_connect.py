@@ -13,8 +13,8 @@ from jobfleet.errors import ConfigError, StoreUnavailable
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.control import resume
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.server.target import target
 from jobfleet.store.sync import Store
+from jobfleet.store.target import target
 from tests.support.server import RedisServer
 
 LANE = Keyspace("test").lane("mail", 0)

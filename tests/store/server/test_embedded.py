@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from jobfleet.errors import ConfigError
-from jobfleet.store.server.embedded import EmbeddedServer, ServerProcess, find_server
+from jobfleet.store.embedded import EmbeddedServer, ServerProcess, find_server
 from tests.support.server import is_running
 from tests.support.waiting import wait_until
 
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[3]
 STARTER = """
 import sys
 from pathlib import Path
-from jobfleet.store.server.embedded import EmbeddedServer
+from jobfleet.store.embedded import EmbeddedServer
 print("ready", flush=True)
 sys.stdin.readline()
 with EmbeddedServer.start(Path(sys.argv[1]) if sys.argv[1] else None) as server:
@@ -35,7 +35,7 @@ with EmbeddedServer.start(Path(sys.argv[1]) if sys.argv[1] else None) as server:
 
 FORKER = """
 import os
-from jobfleet.store.server.embedded import EmbeddedServer, ask
+from jobfleet.store.embedded import EmbeddedServer, ask
 with EmbeddedServer.start() as server:
     fork = os.fork()
     if fork == 0:
@@ -282,8 +282,8 @@ def test_a_server_that_does_not_answer_is_killed_and_reported(
 ) -> None:
     program = fake("Redis server v=8.0.0 sha=0")
     program.write_text(program.read_text().replace("exit 3", "trap '' TERM; exec sleep 600"))
-    monkeypatch.setattr("jobfleet.store.server.embedded.PATIENCE_S", 0.2)
-    monkeypatch.setattr("jobfleet.store.server.embedded.GRACE_S", 0.2)
+    monkeypatch.setattr("jobfleet.store.embedded.PATIENCE_S", 0.2)
+    monkeypatch.setattr("jobfleet.store.embedded.GRACE_S", 0.2)
 
     with pytest.raises(ConfigError, match="ended with status -9"):
         EmbeddedServer.start(tmp_path / "data")
@@ -295,7 +295,7 @@ def test_a_server_that_holds_the_folder_and_does_not_answer_is_reported(
     with EmbeddedServer.start(tmp_path) as server:
         pid = pid_of(server.url)
         os.kill(pid, signal.SIGSTOP)
-        monkeypatch.setattr("jobfleet.store.server.embedded.PATIENCE_S", 0.2)
+        monkeypatch.setattr("jobfleet.store.embedded.PATIENCE_S", 0.2)
 
         with pytest.raises(ConfigError, match=r"does not answer; see .*server\.log"):
             EmbeddedServer.start(tmp_path)

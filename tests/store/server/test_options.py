@@ -8,9 +8,8 @@ import pytest
 import redis
 
 from jobfleet.store.call import Command
-from jobfleet.store.server.connect import connections
-from jobfleet.store.server.options import driver
-from jobfleet.store.server.target import Target, target
+from jobfleet.store.connect import connections
+from jobfleet.store.target import Target, driver, target
 
 INFO: Command = ("CLIENT", "INFO")
 

@@ -13,11 +13,9 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from jobfleet import AsyncFleet, Fleet, Job, JobStatus
 from jobfleet.config import mask_url
 from jobfleet.errors import ConfigError, StoreUnavailable
+from jobfleet.store.connect import Inquiry, Named
 from jobfleet.store.link.sync import SocketLink
-from jobfleet.store.server.options import Security
-from jobfleet.store.server.sentinel import Inquiry, Named
-from jobfleet.store.server.sentinel_url import SentinelGroup
-from jobfleet.store.server.target import target
+from jobfleet.store.target import Security, SentinelGroup, target
 from tests.support.fleet import LONG, Programs
 from tests.support.sentinel import SERVICE, STAY_MS, SentinelServer, SentinelServers
 from tests.support.server import RedisServer

@@ -17,8 +17,7 @@ import trustme
 from jobfleet import AsyncFleet, Fleet, Job, JobStatus
 from jobfleet.errors import ConfigError, StoreUnavailable
 from jobfleet.store.link.aio import AsyncSocketLink
-from jobfleet.store.server.options import Security
-from jobfleet.store.server.target import target
+from jobfleet.store.target import Security, target
 from tests.support.fleet import LONG, Programs
 from tests.support.proxy import Proxy
 from tests.support.server import RedisServer

@@ -12,7 +12,7 @@ from tests.support.chaos.figures import Verdict
 from tests.support.fleet import ROOT
 
 CLAIM, RENEW, TICK = (f"store/lua/lease/{name}.lua" for name in ("claim", "renew", "tick"))
-SETTLE, TRIP, BARRIER = "store/lua/settle/settle.lua", "store/round_trip/trip.py", "store/round_trip/barrier.py"
+SETTLE, TRIP, BARRIER = "store/lua/settle/settle.lua", "store/trip.py", "store/call.py"
 CONTEXT = "operations/fleet_context.py"
 
 ALL_LEASES = "ids = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', '+inf',"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from jobfleet.store.server.embedded import ServerProcess, find_server
+from jobfleet.store.embedded import ServerProcess, find_server
 from tests.support.chaos.aof import ARGUMENTS
 from tests.support.cluster import ClusterServers
 from tests.support.sentinel import SentinelServers

@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from jobfleet.store.keys import BANDS
-from jobfleet.store.scores import BLOCKED, WITHHELD, due_of_score
+from jobfleet.store.keys import BANDS, BLOCKED, WITHHELD, due_of_score
 from tests.support.chaos.aof import Step, steps
 from tests.support.chaos.replica import Replica, text
 

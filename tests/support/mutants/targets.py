@@ -11,7 +11,7 @@ TARGETS: Mapping[str, Sequence[str]] = {
         "tests/cron/test_cron.py",
         "tests/cron/test_startup.py",
     ),
-    "jobfleet/model/options/cron_expression.py": (
+    "jobfleet/model/cron_expression.py": (
         "tests/cron/test_intervals.py",
         "tests/cron/test_times.py",
         "tests/cron/test_cron.py",
@@ -24,7 +24,6 @@ TARGETS: Mapping[str, Sequence[str]] = {
         "tests/test_retry_delays.py",
         "tests/test_retry_elsewhere.py",
     ),
-    "jobfleet/retry/policy.py": ("tests/test_retry_edges.py", "tests/test_retry.py", "tests/test_retry_delays.py"),
     "jobfleet/retry/tries.py": ("tests/test_tries.py", "tests/test_retry_edges.py"),
     "jobfleet/worker/run/stop_ladder.py": (
         "tests/worker/run/test_ladder_times.py",

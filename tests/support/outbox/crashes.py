@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from jobfleet import Fleet
 from jobfleet.contrib import outbox
-from jobfleet.outbox.schema import open_engine
+from jobfleet.outbox.rows import open_engine
 from tests.support.outbox.producer import EVERY_ROLLED_BACK
 from tests.support.postgres import Postgres
 from tests.support.server import RedisServer

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, create_engine, text
 
 from jobfleet import Fleet
 from jobfleet.contrib import outbox
-from jobfleet.outbox.schema import open_engine
+from jobfleet.outbox.rows import open_engine
 from tests.support.fleet import Programs
 from tests.support.outbox.jobs import order
 from tests.support.postgres import Postgres

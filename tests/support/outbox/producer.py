@@ -11,7 +11,7 @@ from sqlalchemy.pool import NullPool
 
 from jobfleet import Fleet, Job
 from jobfleet.contrib import outbox
-from jobfleet.outbox.schema import open_engine
+from jobfleet.outbox.rows import open_engine
 from tests.support.outbox.killing import Killer
 from tests.support.waiting import wait_until
 

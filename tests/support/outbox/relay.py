@@ -11,10 +11,10 @@ from pathlib import Path
 
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Mute
-from jobfleet.outbox.row import Row, Source, Verdict
+from jobfleet.outbox.statements import Row, Source, Verdict
 from jobfleet.services.duties.outbox import Outbox
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.server.target import target_of
+from jobfleet.store.target import target_of
 from tests.support.outbox.killing import Killer
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from jobfleet.store.calls.lease import claim
+from jobfleet.store.calls.run import keep
 from jobfleet.store.calls.settle import Completion, settle
-from jobfleet.store.calls.steps import keep
 from jobfleet.store.keys import Keyspace
 from jobfleet.worker.child.chaos import Chaos
 

@@ -13,7 +13,7 @@ import redis
 
 from jobfleet import ConfigError, Fleet, Job, JobStatus
 from jobfleet.functions.registry import JobFunction, Registry
-from jobfleet.model.limit import LimitInfo
+from jobfleet.model.limits import LimitInfo
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Working
 

@@ -11,12 +11,11 @@ from typing import Any, cast
 import pytest
 
 from jobfleet.errors import ScriptContractError
-from jobfleet.functions.limiting.gates import Breaker, Gates, Limit
+from jobfleet.functions.limiting import Breaker, Gates, Limit
 from jobfleet.model.signals import Suspended
 from jobfleet.outcome import Broken, Cancelled, Refused, TimedOut
 from jobfleet.store.call import Call
-from jobfleet.store.calls.gate.passing import Passed, Room
-from jobfleet.store.calls.gate.state import GateSeen
+from jobfleet.store.calls.limits import GateSeen, Passed, Room
 from jobfleet.store.keys import Keyspace
 from jobfleet.worker.child.gating.gates import ChildGates
 from jobfleet.worker.run.passage import NotStarted

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 import redis
 
-from jobfleet.functions.limiting.gates import Breaker, Gates, Limit
-from jobfleet.model.gates import Demand
+from jobfleet.functions.limiting import Breaker, Gates, Limit
+from jobfleet.model.limits import Demand
 from jobfleet.outcome import Refused
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.calls.gate import passing, state
-from jobfleet.store.calls.gate.passing import Leaving
+from jobfleet.store.calls import limits
+from jobfleet.store.calls.limits import Leaving
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.server.target import target
+from jobfleet.store.target import target
 from jobfleet.worker.child.gating.gates import ChildGates
 from tests.worker.child.test_gates import run_of
 
@@ -45,17 +45,17 @@ def handler_of(gates: Gates) -> Any:
 async def test_a_run_that_passes_again_keeps_its_place_although_many_runs_leave(
     store: AsyncStore, raw: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await store.run(state.define_limit(KEYS, LIMIT, most=200, count=1_000_000, period_us=1_000_000, rate="1000000/1s"))
+    await store.run(limits.define_limit(KEYS, LIMIT, most=200, count=1_000_000, period_us=1_000_000, rate="1000000/1s"))
     gates = made(store)
-    in_time, hand_out = passing.RUN_IN_US, gates._trips._passed
-    monkeypatch.setattr(passing, "RUN_IN_US", 1e-9)  # the first answers come too late
+    in_time, hand_out = limits.RUN_IN_US, gates._trips._passed
+    monkeypatch.setattr(limits, "RUN_IN_US", 1e-9)  # the first answers come too late
     old = [Leaving(f"1 0 mail.0.old{n}", (Demand(LIMIT),), "ok", "", 0) for n in range(60)]
 
     def late(asked: Any, answer: Any) -> None:
         hand_out(asked, answer)
         while old:  # these runs end in the same turn of the event loop
             gates._trips.leave(old.pop())
-            asyncio.get_running_loop().call_later(0, setattr, passing, "RUN_IN_US", in_time * 1e9)
+            asyncio.get_running_loop().call_later(0, setattr, limits, "RUN_IN_US", in_time * 1e9)
 
     monkeypatch.setattr(gates._trips, "_passed", late)
     handler = handler_of(Gates((Limit("x"),)))
@@ -70,7 +70,7 @@ async def test_a_run_that_passes_again_keeps_its_place_although_many_runs_leave(
 async def test_the_place_of_a_dead_run_is_freed_behind_a_thousand_older_runs(
     store: AsyncStore, raw: redis.Redis
 ) -> None:
-    await store.run(state.define_limit(KEYS, LIMIT, most=1002))
+    await store.run(limits.define_limit(KEYS, LIMIT, most=1002))
     ids = [f"{LANE.id_prefix}live{n}" for n in range(1001)]
     raw.hset(LANE.runs, mapping=dict.fromkeys(ids, "7|2|0|c|"))
     raw.zadd(KEYS.inside(LIMIT), {f"7 0 {job_id}": 1000 + n for n, job_id in enumerate(ids)})

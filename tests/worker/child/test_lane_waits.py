@@ -10,7 +10,7 @@ import redis
 
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.server.target import target
+from jobfleet.store.target import target
 from jobfleet.worker.child.lanes import lane_waits
 from jobfleet.worker.child.lanes.lane_waits import MOST, LaneWaits
 from tests.support.waiting import await_until

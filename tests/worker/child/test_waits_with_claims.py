@@ -18,7 +18,7 @@ from jobfleet.metrics.tally import Mute
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.control import pause, resume
 from jobfleet.store.calls.lease import bury, claim
-from jobfleet.store.server.target import target
+from jobfleet.store.target import target
 from jobfleet.worker.child import claimer as claimer_module
 from jobfleet.worker.child.engine import Engine
 from jobfleet.worker.ipc.lease_board import LeaseBoard, board_capacity

@@ -13,9 +13,9 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import JobCancelled
 from jobfleet.functions.registry import Registry
 from jobfleet.outcome import Interrupted, LeaseLost
+from jobfleet.retry.tries import suspicion_of
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Grant
-from jobfleet.suspicion import suspicion_of
 from jobfleet.worker.executors.batch import BatchExecutor
 from jobfleet.worker.executors.loop import LoopExecutor
 from jobfleet.worker.executors.thread import ThreadExecutor

@@ -17,8 +17,7 @@ from jobfleet.functions.registry import Registry
 from jobfleet.model import ErrorType
 from jobfleet.model.signals import ForeignError
 from jobfleet.outcome import OutOfCpu, OutOfMemory, Raised
-from jobfleet.retry.decision import Fail, Retry, decide, describe
-from jobfleet.retry.policy import Policy, classify
+from jobfleet.retry.decision import Fail, Policy, Retry, classify, decide, describe
 from jobfleet.retry.tries import Tries
 from jobfleet.worker.executors.isolated.channel import ChannelEnd, ReceivedFrames, unpacker
 from jobfleet.worker.executors.isolated.remote_error import describe_error, error_of
@@ -43,7 +42,7 @@ def test_a_process_of_its_own_starts_without_redis_and_without_what_other_kinds_
     mine = [
         "jobfleet.worker.executors.isolated.main",
         f"jobfleet.worker.executors.isolated.{kind}",
-        "jobfleet.functions.decorator",
+        "jobfleet.functions.registry",
     ]
     needless = {"redis", "jobfleet.fleet.sync", "jobfleet.store.aio", f"jobfleet.worker.executors.isolated.{other}"}
     code = f"import sys, {', '.join(mine)}; sys.exit(' '.join({needless} & sys.modules.keys()) or 0)"

@@ -21,9 +21,9 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import StoreUnavailable
 from jobfleet.functions.registry import REGISTRY, Registry
 from jobfleet.outcome import Cancelled, Crashed, Interrupted, LeaseLost, Outcome, Witnessed
+from jobfleet.retry.tries import Suspicion
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Grant
-from jobfleet.suspicion import Suspicion
 from jobfleet.worker.executors.quarantine import QuarantineExecutor
 from jobfleet.worker.ipc.lease_board import LeaseBoard, Phase
 from jobfleet.worker.run.executor import Died

@@ -13,7 +13,7 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.settle import Item, release
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Grant
-from jobfleet.store.server.target import target
+from jobfleet.store.target import target
 from jobfleet.worker.child.engine import Engine
 from jobfleet.worker.ipc.lease_board import LeaseBoard, board_capacity
 from jobfleet.worker.run.completer import Completer

@@ -22,7 +22,7 @@ from jobfleet.store.calls.lease import claim
 from jobfleet.store.calls.settle import complete
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.link.aio import AsyncSocketLink
-from jobfleet.store.server.target import target
+from jobfleet.store.target import target
 from jobfleet.worker.run.completer import Completer
 from jobfleet.worker.run.run import Run
 from jobfleet.worker.run.writes.writer import RunWriter

@@ -10,7 +10,7 @@ import pytest
 
 from jobfleet import Fleet, Job, JobContext, JobHandle, JobStatus
 from jobfleet.functions.registry import Registry
-from jobfleet.model.explanation import ReasonCode
+from jobfleet.model.result import ReasonCode
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Working
 

@@ -14,7 +14,7 @@ import pytest
 from jobfleet import Fleet, InvalidJob, Job, JobContext, JobStatus, undo
 from jobfleet.functions.registry import Registry
 from jobfleet.functions.steps import UNDOS
-from jobfleet.model.explanation import ReasonCode
+from jobfleet.model.result import ReasonCode
 from jobfleet.store.aio import AsyncStore
 from jobfleet.worker.run import undoing
 from tests.support.waiting import wait_until

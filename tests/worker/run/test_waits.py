@@ -10,8 +10,8 @@ import pytest
 
 from jobfleet import Fleet, InvalidJob, Job, JobContext, JobNotFound, JobStatus, SignalTimeout
 from jobfleet.functions.registry import Registry
-from jobfleet.model.explanation import ReasonCode
-from jobfleet.model.signal_token import new_token
+from jobfleet.model.result import ReasonCode
+from jobfleet.model.spec import new_token
 
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
 RAN: list[str] = []

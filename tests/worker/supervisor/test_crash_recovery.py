@@ -6,9 +6,9 @@ import pytest
 import redis
 
 from jobfleet.codec import Limits, read_record
-from jobfleet.codec.envelope import seal
+from jobfleet.codec.frames import seal
 from jobfleet.config import JobConfig
-from jobfleet.exit_codes import how_it_died
+from jobfleet.errors import how_it_died
 from jobfleet.metrics.tally import Tally
 from jobfleet.outcome import Cancelled, Outcome, TimedOut
 from jobfleet.services.duties.run_settler import RunSettler

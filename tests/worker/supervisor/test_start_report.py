@@ -6,7 +6,7 @@ import pytest
 
 from jobfleet.config import JobConfig
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.server.target import target_of
+from jobfleet.store.target import target_of
 from jobfleet.worker.supervisor.start_report import StartReport
 from tests.support.sentinel import STAY_MS, SentinelServers
 

@@ -22,7 +22,7 @@ from jobfleet.errors import InvalidJob, JobfleetError
 from jobfleet.model import JobResult, JobStatus
 
 if TYPE_CHECKING:
-    from jobfleet.model.details import JobDetails
+    from jobfleet.model.result import JobDetails
     from jobfleet.operations.jobs.matching.listing import Letter
 
 fresh_option = click.option("--fresh", is_flag=True, help="Repeat the completed steps, too.")

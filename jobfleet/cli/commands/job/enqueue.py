@@ -20,7 +20,7 @@ from jobfleet.cli.schema import job_data, jsonable
 from jobfleet.errors import JobfleetError
 from jobfleet.model import Job, JobStatus, Priority, Receipt, split_id
 from jobfleet.model.option_types import ORDERS
-from jobfleet.model.options.unique import ON_CONFLICT, SCOPES
+from jobfleet.model.templates import ON_CONFLICT, SCOPES
 from jobfleet.operations.by_name import check_call
 from jobfleet.operations.operation import drive_blocking
 

@@ -18,7 +18,7 @@ from jobfleet.cli.selection import chosen, filters, given
 from jobfleet.cli.view import PARKED, full_details, job_table
 from jobfleet.errors import JobNotFound
 from jobfleet.model import OPEN, STORED, JobResult, JobStatus, split_id
-from jobfleet.model.details import JobDetails
+from jobfleet.model.result import JobDetails
 from jobfleet.operations.explain.hindrances import misplaced
 from jobfleet.operations.jobs.matching.listing import Page
 from jobfleet.operations.operation import drive_blocking

@@ -19,7 +19,7 @@ from jobfleet.cli.selection import chosen, filters
 from jobfleet.cli.view import PARKED, explained_details
 from jobfleet.errors import DuplicateJob, InvalidJob, JobNotFound
 from jobfleet.model import WAITING, JobStatus, Priority, check_queue
-from jobfleet.model.explanation import ReasonCode
+from jobfleet.model.result import ReasonCode
 from jobfleet.operations.jobs.reschedule import change_of
 
 if TYPE_CHECKING:

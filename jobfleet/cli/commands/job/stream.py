@@ -9,7 +9,7 @@ from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import Command
 from jobfleet.cli.output import Output, count, harmless, plain, say, to_json
 from jobfleet.cli.schema import chunk_data, jsonable
-from jobfleet.model.chunk import Chunk
+from jobfleet.model.result import Chunk
 
 
 @click.command(cls=Command)

@@ -16,18 +16,18 @@ from jobfleet.cli.output import Cell, Column, age, agreed, count, say
 from jobfleet.client._sync.audit import audited
 from jobfleet.client.outbox_relays import outbox_relays
 from jobfleet.config import mask_url
-from jobfleet.config.databases import needs_sql
+from jobfleet.config.table import needs_sql
 from jobfleet.errors import ConfigError, InvalidJob, JobfleetError
 from jobfleet.operations.actions.outbox import SHOWN, drop_rows, retry_rows
 from jobfleet.operations.operation import drive_blocking
 from jobfleet.operations.outbox.packed import function_of
 from jobfleet.outbox import create_tables
-from jobfleet.outbox.announcement import is_relayed, name_of_url
+from jobfleet.outbox.statements import is_relayed, name_of_url
 
 if TYPE_CHECKING:
     from jobfleet.operations.audit import Action
-    from jobfleet.outbox.row import Listed
     from jobfleet.outbox.rows import OutboxRows
+    from jobfleet.outbox.statements import Listed
 
 NAMED = 3
 """Rows that a question names."""

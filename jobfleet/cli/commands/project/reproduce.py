@@ -50,7 +50,7 @@ def reproduce(invocation: Invocation, id: str, modules: tuple[str, ...], has_pdb
     Exit code 0 if the function returns, 1 if it raises, 2 if its module or function is not found here, 3 if the job or
     its arguments are not stored any more.
     """
-    from jobfleet.store.round_trip.read_only import refuse_writes
+    from jobfleet.store.trip import refuse_writes
 
     put_first(invocation.config.app_dir)
     refuse_writes(REFUSED)

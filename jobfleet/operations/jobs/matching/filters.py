@@ -11,16 +11,16 @@ from typing import Any, NamedTuple, TypedDict
 
 from jobfleet.errors import ConfigError, InvalidJob, JobNotFound
 from jobfleet.model import JobResult, JobStatus, split_id
-from jobfleet.model.asking import check_moment, check_text, read_status
+from jobfleet.model.status import check_moment, check_text, read_status
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.poll import poll_many
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import result_of
 from jobfleet.store.call import Call
-from jobfleet.store.calls.index import CHUNK, Mark, indexed, names
+from jobfleet.store.calls.enqueue import CHUNK, Mark, indexed, names
 from jobfleet.store.calls.inspect import status
-from jobfleet.store.job_rows import Found, Unknown
 from jobfleet.store.keys import Lane
+from jobfleet.store.records import Found, Unknown
 
 
 class Rows(NamedTuple):

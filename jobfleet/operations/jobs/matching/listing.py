@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from jobfleet.errors import ConfigError, JobNotFound
 from jobfleet.model import JobResult, JobStatus
-from jobfleet.model.asking import check_number
+from jobfleet.model.status import check_number
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.details import call_of
 from jobfleet.operations.jobs.identity import identity_of
@@ -21,9 +21,8 @@ from jobfleet.operations.payloads import readable
 from jobfleet.operations.results import LETTERS, letter_result, running_result, waiting_result
 from jobfleet.retry.tries import Tries
 from jobfleet.store.calls import inspect
-from jobfleet.store.job_rows import has_id
-from jobfleet.store.keys import BANDS, Lane
-from jobfleet.store.scores import WITHHELD_BOUNDS
+from jobfleet.store.keys import BANDS, WITHHELD_BOUNDS, Lane
+from jobfleet.store.records import has_id
 
 
 @dataclass(frozen=True, slots=True)

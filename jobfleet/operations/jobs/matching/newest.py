@@ -8,8 +8,8 @@ from typing import Any
 
 from jobfleet.errors import InvalidJob, JobNotFound
 from jobfleet.model import JobResult, JobStatus, split_id, suffix_time_us
-from jobfleet.model.asking import check_number
-from jobfleet.model.ids import PART_LEAST
+from jobfleet.model.spec import PART_LEAST
+from jobfleet.model.status import check_number
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.matching.filters import Filter
 from jobfleet.operations.jobs.poll import poll_many

@@ -19,9 +19,8 @@ from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import running_result, waiting_result
 from jobfleet.store.calls import control, inspect
-from jobfleet.store.job_rows import has_id
-from jobfleet.store.keys import Lane
-from jobfleet.store.retention import TOMBSTONE_MS
+from jobfleet.store.keys import TOMBSTONE_MS, Lane
+from jobfleet.store.records import has_id
 
 PASSES = 5
 """The most passes over the lanes. Jobs move during a pass, and a further pass finds the jobs that it missed."""

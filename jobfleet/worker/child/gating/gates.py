@@ -17,18 +17,18 @@ from typing import Any, NamedTuple
 
 from jobfleet.clock import monotonic, to_us
 from jobfleet.errors import InvalidJob, JobCancelled, JobfleetError
-from jobfleet.functions.limiting.gates import Breaker
-from jobfleet.model.gates import BREAKER, LIMIT, Demand
+from jobfleet.functions.limiting import Breaker
+from jobfleet.model.limits import BREAKER, LIMIT, Demand
 from jobfleet.model.signals import Discard, ForeignError, RateLimited, Snooze, found_in, suspension_of
 from jobfleet.outcome import Broken, Outcome, Refused, TimedOut
 from jobfleet.retry.decision import describe
 from jobfleet.services.confirmations import Confirmations
 from jobfleet.services.places import DEATH, HELD_US, ended_holders
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.calls.gate import passing as calls
-from jobfleet.store.calls.gate import state
-from jobfleet.store.calls.gate.passing import Leaving, Passed, Passing
-from jobfleet.store.channels.aio import AsyncChannels
+from jobfleet.store.calls import limits
+from jobfleet.store.calls import limits as calls
+from jobfleet.store.calls.limits import Leaving, Passed, Passing
+from jobfleet.store.channels import AsyncChannels
 from jobfleet.store.keys import Keyspace
 from jobfleet.worker.child.gating.refusals import Refusals
 from jobfleet.worker.child.gating.trips import GateTrips
@@ -361,7 +361,7 @@ class ChildGates:
         skips = [self._checked.pop(gate, 0) for gate in gates]
         rows = await self._store.run_many(
             [
-                state.gates(self._keys, [gate], skip=skip, held_us=HELD_US, most=state.MOST_HELD)
+                limits.gates(self._keys, [gate], skip=skip, held_us=HELD_US, most=limits.MOST_HELD)
                 for gate, skip in zip(gates, skips, strict=True)
             ]
         )
@@ -371,8 +371,8 @@ class ChildGates:
             row = answer[1][0]
             words[gate] = words.get(gate) or row.fields.get("words", "")
             ended = await ended_holders(self._store, self._keys, row.holders) if row.holders else []
-            if len(row.holders) == state.MOST_HELD:  # go on behind them the next time
-                self._checked[gate] = skip + state.MOST_HELD - len(ended)
+            if len(row.holders) == limits.MOST_HELD:  # go on behind them the next time
+                self._checked[gate] = skip + limits.MOST_HELD - len(ended)
             for holder in ended:
                 demand = Demand(gate, 1, words[gate])
                 self._trips.leave(Leaving(holder, (demand,), "fail", DEATH, 0))

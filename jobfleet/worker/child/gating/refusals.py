@@ -7,10 +7,10 @@ import logging
 from collections.abc import Sequence
 
 from jobfleet.clock import to_us
-from jobfleet.model.gates import LIMIT
+from jobfleet.model.limits import LIMIT
 from jobfleet.model.signals import RateLimited
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.calls.gate import state
+from jobfleet.store.calls import limits
 from jobfleet.store.keys import Keyspace
 from jobfleet.worker.run.run import Run
 
@@ -47,7 +47,7 @@ class Refusals:
         for gate in gates:
             if gate not in own:
                 await self._warn_if_undefined(run, gate, own)
-            call = state.shut_gate(
+            call = limits.shut_gate(
                 self._keys, gate, to_us(error.delay), by=self._child, reason=f"RateLimited in {run.id}", since=since
             )
             if await self._store.run(call):
@@ -58,10 +58,10 @@ class Refusals:
         if gate in self._unknown or len(self._unknown) >= WARNED_MOST:
             return
         self._unknown.add(gate)
-        _, (row,) = await self._store.run(state.gates(self._keys, [gate]))
+        _, (row,) = await self._store.run(limits.gates(self._keys, [gate]))
         if "defined" in row.fields:
             return
-        _, rows = await self._store.run(state.gates(self._keys))
+        _, rows = await self._store.run(limits.gates(self._keys))
         known = {*map(_name, own), *(_name(one.name) for one in rows if "defined" in one.fields)}
         close = difflib.get_close_matches(_name(gate), sorted(known), n=3)
         log.warning(

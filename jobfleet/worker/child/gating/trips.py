@@ -12,14 +12,13 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from jobfleet.errors import ScriptContractError
-from jobfleet.model.gates import BREAKER, Demand
+from jobfleet.model.limits import BREAKER, Demand
 from jobfleet.services.confirmations import Confirmations
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.call import Call, in_order
-from jobfleet.store.calls.gate import passing as calls
-from jobfleet.store.calls.gate.passing import Leaving, Passed, Passing, Room
+from jobfleet.store.call import Call, in_order, levels_in
+from jobfleet.store.calls import limits as calls
+from jobfleet.store.calls.limits import Leaving, Passed, Passing, Room
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.round_trip.barrier import levels_in
 from jobfleet.worker.run.run import Run
 
 log = logging.getLogger("jobfleet.worker")

@@ -16,10 +16,10 @@ from typing import Any
 
 from jobfleet.clock import boottime
 from jobfleet.codec import encode, open_envelope
-from jobfleet.codec.payload import limits_of
+from jobfleet.codec.values import limits_of
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobCancelled
-from jobfleet.functions.isolation import size_text
+from jobfleet.functions.options import size_text
 from jobfleet.model import split_id
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Grant

@@ -15,7 +15,7 @@ import socket
 import sys
 
 from jobfleet.config import JobConfig
-from jobfleet.fast_exit import exit_fast
+from jobfleet.errors import exit_fast
 from jobfleet.worker.executors.isolated.channel import ChannelEnd, ReceivedFrames
 from jobfleet.worker.executors.isolated.loading import load
 from jobfleet.worker.executors.isolated.process_group import end_group, tie

@@ -13,10 +13,10 @@ import time
 from collections.abc import Iterable, Sequence
 
 from jobfleet.clock import monotonic
-from jobfleet.codec.payload import limits_of
+from jobfleet.codec.values import limits_of
 from jobfleet.config import JobConfig
-from jobfleet.exit_codes import how_it_died
-from jobfleet.functions.isolation import Isolation
+from jobfleet.errors import how_it_died
+from jobfleet.functions.options import Isolation
 from jobfleet.worker.executors.isolated.isolated_process import IsolatedProcess
 
 log = logging.getLogger("jobfleet.worker")

@@ -15,7 +15,7 @@ from typing import Any
 
 from jobfleet.clock import boottime
 from jobfleet.codec import encode, open_envelope
-from jobfleet.codec.payload import limits_of
+from jobfleet.codec.values import limits_of
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobCancelled
 from jobfleet.model import split_id

@@ -7,7 +7,7 @@ from typing import Any
 
 from jobfleet.codec import Limits, decode
 from jobfleet.errors import EncodingError, InvalidJob, JobCancelled, TypeMismatch
-from jobfleet.functions.arguments.typed_call import ArgumentsRefused
+from jobfleet.functions.typed_call import ArgumentsRefused
 from jobfleet.model import ErrorType
 from jobfleet.model.signals import (
     Discard,
@@ -20,8 +20,7 @@ from jobfleet.model.signals import (
     suspension_of,
 )
 from jobfleet.outcome import OutOfMemory
-from jobfleet.retry.decision import describe
-from jobfleet.retry.policy import Policy, classify, with_header
+from jobfleet.retry.decision import Policy, classify, describe, with_header
 from jobfleet.retry.tries import Tries
 from jobfleet.worker.run.executor import Died
 from jobfleet.worker.run.failure import traceback_text

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import jobfleet.errors
 from jobfleet.codec import Limits, encode
 from jobfleet.errors import JobfleetError
+from jobfleet.functions.port import FlowAddition, Tracer
 from jobfleet.functions.registry import REGISTRY
-from jobfleet.functions.running.addition import FlowAddition
-from jobfleet.functions.running.tracing import Tracer
 from jobfleet.functions.sealed_addition import seal_flow_addition
 from jobfleet.model.signals import NotWritten
 from jobfleet.store.keys import Lane

@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from jobfleet.codec.record import is_refused, open_record, read_fields
+from jobfleet.codec.frames import is_refused, open_record, read_fields
 from jobfleet.errors import BadSignature
-from jobfleet.model.ids import PARENT_MARK_BYTES, parent_mark
+from jobfleet.model.spec import PARENT_MARK_BYTES, parent_mark
 from jobfleet.operations.operation import batches
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import flow, inspect
-from jobfleet.store.job_rows import opened_ending
 from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.records import opened_ending
 from jobfleet.worker.run.run import ParentEnd
 
 if TYPE_CHECKING:

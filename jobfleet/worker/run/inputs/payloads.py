@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from jobfleet.codec.claim_check import MARK, reference_of
 from jobfleet.errors import BadSignature, ConfigError, EncodingError, PayloadLost, PayloadUnavailable, UnknownKey
 from jobfleet.event_loop import in_thread
 from jobfleet.outcome import Broken, Outcome, Unrunnable
-from jobfleet.payloads.payloads import Payloads
+from jobfleet.payloads.payloads import MARK, Payloads, reference_of
 from jobfleet.worker.run.run import ParentEnd
 
 UNAVAILABLE = "payload-unavailable"

@@ -11,8 +11,7 @@ from typing import Any
 
 from jobfleet.clock import monotonic
 from jobfleet.event_loop import in_thread
-from jobfleet.functions.injection import needs_of
-from jobfleet.functions.resources import NOTHING, Factory, Resource, overridden
+from jobfleet.functions.injection import NOTHING, Factory, Resource, needs_of, overridden
 from jobfleet.retry.decision import describe
 
 CLOSING = 3.0

@@ -9,8 +9,7 @@ from math import inf
 from typing import Any
 
 from jobfleet.clock import monotonic
-from jobfleet.functions.injection import needs_of
-from jobfleet.functions.resources import NOTHING, Factory, Resource, overridden
+from jobfleet.functions.injection import NOTHING, Factory, Resource, needs_of, overridden
 from jobfleet.worker.run.inputs.resources import CLOSING, Life, Resources
 
 

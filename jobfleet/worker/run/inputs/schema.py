@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 
 from jobfleet.codec import Limits, amended, recalled
-from jobfleet.codec.envelope import OpenedEnvelope
+from jobfleet.codec.frames import OpenedEnvelope
 from jobfleet.errors import EncodingError, InvalidJob
-from jobfleet.functions.schema import UPCAST, newer
+from jobfleet.functions.options import UPCAST, newer
 from jobfleet.outcome import Broken, Unrunnable
 from jobfleet.worker.run.handlers import Handler
 from jobfleet.worker.run.run import Run

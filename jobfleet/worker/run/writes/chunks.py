@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from jobfleet.errors import JobCancelled, JobfleetError
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
-from jobfleet.store.calls.log import CHUNKS, EMITTING_JOBS, Emission, emit_chunks
+from jobfleet.store.calls.run import CHUNKS, EMITTING_JOBS, Emission, emit_chunks
 from jobfleet.store.keys import Lane
 from jobfleet.worker.run.events import RunEvents
 from jobfleet.worker.run.output import ChunkBuffer

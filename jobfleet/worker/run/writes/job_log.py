@@ -8,7 +8,7 @@ import threading
 from jobfleet.errors import JobfleetError
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
-from jobfleet.store.calls.log import Entry, log
+from jobfleet.store.calls.run import Entry, log
 from jobfleet.store.keys import Lane
 from jobfleet.worker.run.events import RunEvents
 from jobfleet.worker.run.output import LogTail

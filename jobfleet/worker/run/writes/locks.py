@@ -17,9 +17,9 @@ from jobfleet.clock import monotonic, wall_us
 from jobfleet.errors import JobfleetError, LockConflict, LockTimeout
 from jobfleet.services.places import ended_holders
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.calls import lock as calls
-from jobfleet.store.calls.lock import Acquired, Holder
-from jobfleet.store.channels.aio import AsyncChannels
+from jobfleet.store.calls import run as calls
+from jobfleet.store.calls.run import Acquired, Holder
+from jobfleet.store.channels import AsyncChannels
 from jobfleet.store.keys import Keyspace
 from jobfleet.worker.run.run import Key, Run
 

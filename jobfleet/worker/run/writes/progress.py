@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from jobfleet.codec import encode
 from jobfleet.errors import JobfleetError
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.calls.log import Report, progress
+from jobfleet.store.calls.run import Report, progress
 from jobfleet.store.keys import Lane
 from jobfleet.worker.run.events import RunEvents
 from jobfleet.worker.run.run import Run

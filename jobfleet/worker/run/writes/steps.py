@@ -10,9 +10,8 @@ from jobfleet.errors import InvalidJob, JobCancelled
 from jobfleet.functions.steps import TOKEN
 from jobfleet.services.confirmations import Confirmations
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.call import Call
-from jobfleet.store.calls import steps as calls
-from jobfleet.store.round_trip.barrier import levels_in
+from jobfleet.store.call import Call, levels_in
+from jobfleet.store.calls import run as calls
 from jobfleet.worker.run.events import RunEvents
 from jobfleet.worker.run.run import Run
 

@@ -18,10 +18,10 @@ from jobfleet.services.confirmations import Confirmations
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls import inspect
-from jobfleet.store.calls import steps as step_calls
-from jobfleet.store.calls.log import Report
+from jobfleet.store.calls import run as step_calls
+from jobfleet.store.calls.run import Report
 from jobfleet.store.calls.settle import Item
-from jobfleet.store.job_rows import Final
+from jobfleet.store.records import Final
 from jobfleet.worker.run.events import RunEvents
 from jobfleet.worker.run.run import Run
 from jobfleet.worker.run.stop_ladder import StopLadder
@@ -38,8 +38,8 @@ log = logging.getLogger("jobfleet.worker")
 _OF_WAITS = frozenset(name[:2] for name in (step_calls.WAIT, step_calls.UNSEALED, step_calls.REFUSED))
 
 if TYPE_CHECKING:
+    from jobfleet.functions.port import FlowAddition
     from jobfleet.functions.registry import Registry
-    from jobfleet.functions.running.addition import FlowAddition
 
 
 class RunWriter:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import redis
 
-from jobfleet.store.server.embedded import ServerProcess
+from jobfleet.store.embedded import ServerProcess
 from tests.support.chaos import aof
 from tests.support.chaos.fault import fault
 from tests.support.chaos.faults.clock import MovableClock

@@ -11,7 +11,7 @@ import pytest
 from jobfleet.errors import JobCancelled, ScriptContractError
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
-from jobfleet.store.calls.log import CHUNKS
+from jobfleet.store.calls.run import CHUNKS
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Grant
 from jobfleet.worker.run.run import Run

@@ -14,7 +14,7 @@ from jobfleet import AsyncFleet, Chunk, EncodingError, Fleet, InvalidJob, JobCon
 from jobfleet.codec import encode
 from jobfleet.functions.registry import Registry
 from jobfleet.operations.jobs.stream import StreamReading
-from jobfleet.store.calls.log import StoredChunk
+from jobfleet.store.calls.run import StoredChunk
 from jobfleet.store.keys import Keyspace
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Working

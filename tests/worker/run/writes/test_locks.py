@@ -13,8 +13,8 @@ import redis
 from jobfleet import ErrorType, Fleet, JobCancelled, JobContext, JobStatus
 from jobfleet.errors import InvalidJob, LockConflict, LockTimeout
 from jobfleet.functions.registry import Registry
-from jobfleet.retry.policy import Policy, classify
-from jobfleet.store.calls.lock import Holder, acquire
+from jobfleet.retry.decision import Policy, classify
+from jobfleet.store.calls.run import Holder, acquire
 from jobfleet.store.keys import Keyspace
 from jobfleet.worker.run.writes import locks
 from tests.support.waiting import wait_until

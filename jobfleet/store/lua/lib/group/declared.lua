@@ -1,5 +1,5 @@
 -- Limits that functions declare in code. `conf` has them in `declared`, one line per place: "most every burst weight rate",
--- the functions with commas between them, and the field of the limit (in Python: model/limit.py). At such a place
+-- the functions with commas between them, and the field of the limit (in Python: model/limits.py). At such a place
 -- the field of the limit has the line in force, and own… the line that an operator has set, if there is one. All other
 -- scripts read the line in force only, so a declared limit costs them nothing.
 local function declarations_of(text)

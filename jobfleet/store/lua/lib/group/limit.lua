@@ -1,5 +1,5 @@
 -- The only reader of limits. `conf` stores a limit as a line of words, one per field: "most every burst weight rate" (in
--- Python: model/limit.py). `most` jobs run at once. One token per `every` µs goes into a bucket that holds `burst`. The
+-- Python: model/limits.py). `most` jobs run at once. One token per `every` µs goes into a bucket that holds `burst`. The
 -- value 0 means no limit. A - means not set, and then the limit of all groups (*) applies.
 local NO_LIMIT = {most = 0, every = 0, burst = 1, weight = 1}
 

@@ -1,4 +1,4 @@
--- The score of a job that waits in its band (`ready:<p>`). It has four regimes; store/scores.py has the same, and a test
+-- The score of a job that waits in its band (`ready:<p>`). It has four regimes; store/keys.py has the same, and a test
 -- compares the two. A file of its own, because claim needs no more than this, and creating functions takes time.
 --   grouped    due - GROUPED   below FIRST_PLAIN: no claim of plain jobs looks there, the turns of groups are in `ring`
 --   plain      due             from FIRST_PLAIN

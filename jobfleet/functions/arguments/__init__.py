@@ -1,1 +1,0 @@
-"""Typed arguments and results of functions."""

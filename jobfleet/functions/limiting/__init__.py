@@ -1,1 +1,0 @@
-"""The limits that functions declare: of their groups and queues, and named ones with circuit breakers. Pure."""

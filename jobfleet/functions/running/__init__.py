@@ -1,1 +1,0 @@
-"""What a running job can do through its worker: extend its flow, and take locks."""

@@ -1,1 +1,0 @@
-"""Which values the options of a job may have, option by option."""

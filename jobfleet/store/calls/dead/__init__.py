@@ -1,1 +1,0 @@
-"""Calls for dead letters: their names, their groups, and rescues."""

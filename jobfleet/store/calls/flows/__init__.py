@@ -1,1 +1,0 @@
-"""Calls for many jobs of flows at once."""

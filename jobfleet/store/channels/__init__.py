@@ -1,1 +1,0 @@
-"""One connection for the subscriptions of a whole client. Messages may be lost; they are only hints."""
