@@ -6,11 +6,11 @@ import inspect
 import re
 from collections.abc import Mapping
 
+from jobfleet import events
 from jobfleet.codec import DEFAULT, FIELD_KEYS, HEADER_KEYS
 from jobfleet.codec.extensions import TABLE, Extension
 from jobfleet.codec.frames import KIND, PLAIN, VERSION
 from jobfleet.events import Event
-from jobfleet.events import wire as events
 from jobfleet.model import TRANSITIONS
 from jobfleet.store.script import load, names
 

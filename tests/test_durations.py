@@ -43,7 +43,7 @@ from jobfleet.functions.options import FunctionOptions, RegisteredOptions
 from jobfleet.functions.registry import JobDecorator, JobFunction, Registry
 from jobfleet.functions.running import Alone
 from jobfleet.model.option_types import OPTIONS, SHARED, JobOptions, Seconds
-from jobfleet.notify.rule import NotificationRule
+from jobfleet.notify.registry import NotificationRule
 from jobfleet.operations.workers.commands import Order
 
 HALF_HOUR = timedelta(minutes=30)

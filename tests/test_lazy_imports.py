@@ -10,7 +10,7 @@ from pathlib import Path
 import jobfleet
 from jobfleet.functions.callables import BUILT_IN
 from jobfleet.services import cleanup
-from jobfleet.worker.run.undoing import undoing
+from jobfleet.worker.run.handlers import undoing
 
 PACKAGE = Path(jobfleet.__file__).parent
 ROOTS = {"__init__.py", "cli/main.py"}

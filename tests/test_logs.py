@@ -14,8 +14,7 @@ import pytest
 
 import jobfleet
 from jobfleet.config import JobConfig
-from jobfleet.logs import JsonFormatter, PlainFormatter, TerminalFormatter, set_up_logs
-from jobfleet.logs.contained import OWN
+from jobfleet.logs import OWN, JsonFormatter, PlainFormatter, TerminalFormatter, set_up_logs
 from jobfleet.model import ErrorType
 from jobfleet.model.signals import ForeignError
 

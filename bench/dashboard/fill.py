@@ -11,13 +11,12 @@ from functools import partial
 from bench.setting import Server, Trouble, fill
 from jobfleet import AsyncFleet, Fleet, Flow, Job
 from jobfleet.metrics.tally import Mute
-from jobfleet.samples.point import COMPLETED, RUN, STARTED, WAIT
-from jobfleet.samples.resolution import FINE, SECOND_US
+from jobfleet.samples import COMPLETED, FINE, RUN, SECOND_US, STARTED, WAIT
 from jobfleet.services.duties.samples import Samples
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.presence import report_runs
 from jobfleet.store.target import target
-from jobfleet.worker.supervisor.run_totals import RunTotals
+from jobfleet.worker.supervisor.heartbeat import RunTotals
 
 MODULE = "bench.dashboard.functions"
 QUEUES = ("orders", "mail", "reports")

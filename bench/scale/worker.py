@@ -25,13 +25,12 @@ from jobfleet.store.call import Call
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.target import Target
 from jobfleet.worker.child.engine import Engine
-from jobfleet.worker.in_process_duties import cancelled, listen_for_cancels
-from jobfleet.worker.ipc.ids import new_worker_id
-from jobfleet.worker.ipc.kinds import kind_of
+from jobfleet.worker.in_process import cancelled, listen_for_cancels
 from jobfleet.worker.ipc.lease_board import LeaseBoard, board_capacity
+from jobfleet.worker.ipc.protocol import kind_of, new_worker_id
 from jobfleet.worker.run.handlers import Handlers
 from jobfleet.worker.supervisor.heartbeat import Heartbeat
-from jobfleet.worker.supervisor.lease_renewer import LeaseRenewer
+from jobfleet.worker.supervisor.leases import LeaseRenewer
 
 log = logging.getLogger("bench.scale")
 RELAY_SHARE = 5

@@ -17,8 +17,7 @@ from jobfleet.archive.writer import as_json, clean
 from jobfleet.codec import decode
 from jobfleet.errors import EncodingError
 from jobfleet.model.audit import UNKNOWN, AuditFilter, Position
-from jobfleet.samples.point import Point, pack, unpack_point
-from jobfleet.samples.resolution import HOUR_S
+from jobfleet.samples import HOUR_S, Point, pack, unpack_point
 from jobfleet.store.calls.journal import AuditRecord, sealed_audit
 from jobfleet.store.rows import NOT_READ
 

@@ -19,7 +19,7 @@ from weakref import WeakSet
 
 from jobfleet.clock import boottime, monotonic, span
 from jobfleet.errors import BufferFull, ConfigError, FleetFull, JobfleetError, JobNotFound, StoreUnavailable
-from jobfleet.logs.contained import contain_handler_errors
+from jobfleet.logs import contain_handler_errors
 from jobfleet.model import JobResult, JobStatus, Receipt
 from jobfleet.operations.buffer.flush import Kept, Refusals, flush
 from jobfleet.operations.buffer.offline import UNCONFIRMED, NotBuffered

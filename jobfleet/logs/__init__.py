@@ -9,34 +9,40 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 from typing import TYPE_CHECKING, Any
 
 from jobfleet.config import JobConfig
-from jobfleet.logs.contained import contain_handler_errors
 from jobfleet.logs.formatters import FORMAT, Current, PlainFormatter, nobody
 
 if TYPE_CHECKING:
-    from jobfleet.logs.job_logger import JobLogger
-    from jobfleet.logs.json_lines import JsonFormatter
-    from jobfleet.logs.terminal import TerminalFormatter
+    from jobfleet.logs.formatters import JobLogger
+    from jobfleet.logs.lines import JsonFormatter, TerminalFormatter
 
 __all__ = [
     "FORMAT", "JobLogger", "JsonFormatter", "PlainFormatter", "TerminalFormatter", "contain_handler_errors",
     "is_for_terminal", "set_up_logs",
 ]  # fmt: skip
 
+OWN = (
+    "jobfleet.archive", "jobfleet.audit", "jobfleet.client", "jobfleet.contrib", "jobfleet.day", "jobfleet.functions",
+    "jobfleet.journal", "jobfleet.metrics", "jobfleet.notify", "jobfleet.outbox", "jobfleet.reaper", "jobfleet.store",
+    "jobfleet.web", "jobfleet.worker",
+)  # fmt: skip
+"""The loggers of jobfleet's own lines. A job learns of what its own line raises, so its loggers are not among them."""
+
 
 def __getattr__(name: str) -> Any:
     if name == "JobLogger":  # these are imported on use, because most processes do not need them
-        from jobfleet.logs.job_logger import JobLogger
+        from jobfleet.logs.formatters import JobLogger
 
         return JobLogger
     if name == "JsonFormatter":
-        from jobfleet.logs.json_lines import JsonFormatter
+        from jobfleet.logs.lines import JsonFormatter
 
         return JsonFormatter
     if name == "TerminalFormatter":
-        from jobfleet.logs.terminal import TerminalFormatter
+        from jobfleet.logs.lines import TerminalFormatter
 
         return TerminalFormatter
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -73,13 +79,13 @@ def is_for_terminal(config: JobConfig) -> bool:
 
 def _formatter(config: JobConfig, worker: str, current: Current, *, shows_day: bool) -> logging.Formatter:
     if config.log_format == "json":
-        from jobfleet.logs.json_lines import JsonFormatter
+        from jobfleet.logs.lines import JsonFormatter
         from jobfleet.secret import Redaction
 
         return JsonFormatter(worker=worker, current=current, redaction=Redaction(config.redact))
     if not is_for_terminal(config):
         return PlainFormatter(current=current)
-    from jobfleet.logs.terminal import TerminalFormatter
+    from jobfleet.logs.lines import TerminalFormatter
 
     return TerminalFormatter.of(config, current=current, shows_day=shows_day)
 
@@ -99,3 +105,33 @@ class _RootRelay(logging.Handler):
             stream = getattr(handler, "stream", None)
             if record.levelno >= handler.level and stream not in (sys.stderr, sys.stdout):
                 handler.handle(record)
+
+
+def contain_handler_errors() -> None:
+    """Let lines of jobfleet raise nothing in this process.
+
+    `logging` catches errors of its own handlers only. A handler or filter of the user that raises would otherwise end
+    the task that logs, such as the one that settles runs.
+    """
+    for name in OWN:
+        logger = logging.getLogger(name)
+        if not isinstance(logger.handle, _Contained):
+            vars(logger)["handle"] = _Contained(logger)
+
+
+class _Contained:
+    """`Logger.handle`, except that it prints an error, as `logging` prints those of its own handlers.
+
+    Args:
+        logger: The logger.
+    """
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._handle = logger.handle
+
+    def __call__(self, record: logging.LogRecord) -> None:
+        try:
+            self._handle(record)
+        except Exception:  # noqa: BLE001 - the user's handler may raise anything
+            if logging.raiseExceptions:
+                traceback.print_exc()

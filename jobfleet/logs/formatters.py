@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from datetime import datetime
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 from jobfleet.model.signals import ForeignError
 
@@ -120,3 +120,12 @@ class PlainFormatter(logging.Formatter):
     def formatException(self, ei: ExcInfo) -> str:  # noqa: N802 - the library's name
         """Format a traceback as continuation lines."""
         return "    " + printable(traceback_of(ei))
+
+
+class JobLogger(logging.LoggerAdapter[logging.Logger]):
+    """`ctx.log`: adds the job's id to a call's `extra`; the standard adapter would replace that `extra`."""
+
+    def process(self, msg: object, kwargs: MutableMapping[str, Any]) -> tuple[object, MutableMapping[str, Any]]:
+        """Add the job's id to a call."""
+        kwargs["extra"] = {**(kwargs.get("extra") or {}), **(self.extra or {})}
+        return msg, kwargs

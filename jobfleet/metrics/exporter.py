@@ -13,7 +13,7 @@ from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
 
 from jobfleet.metrics.catalog import CATALOG, METRICS, Metric
-from jobfleet.metrics.labels import GAUGE_SETS, LABEL_SETS, Labels, LabelSets
+from jobfleet.metrics.tally import GAUGE_SETS, LABEL_SETS, Labels, LabelSets
 from jobfleet.version import VERSION
 
 Values = dict[Labels, float]

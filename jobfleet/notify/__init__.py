@@ -3,14 +3,17 @@
 The reaper's notify duty sends them, once per fleet. The process that adds a channel sends nothing.
 """
 
-from jobfleet.notify.bridge import AppriseNotificationChannel
-from jobfleet.notify.channel import DeliveryRefused, LogNotificationChannel, NotDelivered, NotificationChannel
+from jobfleet.notify.channel import (
+    AppriseNotificationChannel,
+    DeliveryRefused,
+    LogNotificationChannel,
+    NotDelivered,
+    NotificationChannel,
+)
 from jobfleet.notify.mail import EmailNotificationChannel
 from jobfleet.notify.notice import EVENTS, Notice, Notification
-from jobfleet.notify.registry import JobNotificationManager, add_notification_channel
-from jobfleet.notify.rule import NotificationRule
-from jobfleet.notify.signature import SignatureRefused, verify_webhook
-from jobfleet.notify.webhook import WebhookNotificationChannel
+from jobfleet.notify.registry import JobNotificationManager, NotificationRule, add_notification_channel
+from jobfleet.notify.webhook import SignatureRefused, WebhookNotificationChannel, verify_webhook
 
 __all__ = [
     "EVENTS",

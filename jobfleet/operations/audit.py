@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from jobfleet.clock import monotonic
 from jobfleet.codec import decode, encode
 from jobfleet.errors import EncodingError, JobfleetError
-from jobfleet.logs.contained import contain_handler_errors
+from jobfleet.logs import contain_handler_errors
 from jobfleet.model.audit import UNKNOWN, AuditEntry, AuditFilter, AuditOutcome, AuditPage, Position, cursor_of
 from jobfleet.model.status import check_number
 from jobfleet.operations.fleet_context import FleetContext

@@ -17,27 +17,32 @@ from jobfleet.model.history import Deploy, FunctionTimes, History, HistoryPoint,
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.lanes import no_queue, seen
 from jobfleet.operations.operation import Operation, value
-from jobfleet.samples.buckets import quantiles
-from jobfleet.samples.point import (
+from jobfleet.samples import (
+    ARCHIVED_S,
+    COARSE,
     COMPLETED,
     COUNTS,
     FAILED,
+    FINE,
     FIRST_GAUGE,
     GAUGES,
+    HOUR_S,
     OLDEST,
     RETRIED,
     RUN,
+    SECOND_US,
     STARTED,
     TOTAL,
     WAIT,
     Point,
+    Resolution,
     follow,
     function_series,
+    quantiles,
     queue_series,
     unpack,
     unpack_marks,
 )
-from jobfleet.samples.resolution import ARCHIVED_S, COARSE, FINE, HOUR_S, SECOND_US, Resolution
 from jobfleet.store.calls import samples as calls
 
 STEPS = (10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from jobfleet import samples as points
 from jobfleet.clock import seconds_or_text
 from jobfleet.codec import decode
 from jobfleet.errors import EncodingError, InvalidJob
@@ -22,10 +23,7 @@ from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.queues.info import QueueInfo, queue_info
 from jobfleet.operations.scale_reason import reason_of
 from jobfleet.operations.workers.info import WorkerInfo, workers_of
-from jobfleet.samples import point as points
-from jobfleet.samples.buckets import bounds
-from jobfleet.samples.point import COMPLETED, FAILED, FIRST_GAUGE, GAUGES, RETRIED, RUN, Point
-from jobfleet.samples.resolution import FINE, SECOND_US
+from jobfleet.samples import COMPLETED, FAILED, FINE, FIRST_GAUGE, GAUGES, RETRIED, RUN, SECOND_US, Point, bounds
 from jobfleet.store.calls import inspect
 from jobfleet.store.calls import samples as calls
 from jobfleet.store.records import FleetSeen

@@ -9,29 +9,35 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from threading import Lock
 from typing import Any
 
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
-from jobfleet.errors import JobfleetError
+from jobfleet.cron import Times, from_us
+from jobfleet.errors import ConfigError, EncodingError, InvalidJob, JobfleetError
+from jobfleet.event_loop import in_thread
 from jobfleet.metrics.catalog import METRICS
 from jobfleet.metrics.exporter import Exporter, Values
 from jobfleet.model.limits import BreakerInfo, NamedLimit
+from jobfleet.operations.cron.entries import lane_at, times_of
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.gates import gates
 from jobfleet.operations.operation import drive
 from jobfleet.operations.queues.info import QueueInfo, queue_info
 from jobfleet.operations.workers.info import WorkerInfo, workers_of
-from jobfleet.services.cron_lateness import CronLateness
-from jobfleet.services.mean_duration import MeanDuration
-from jobfleet.services.outbox_gauges import OutboxGauges
+from jobfleet.outbox import OutboxUnavailable, read_counts
+from jobfleet.outbox.statements import Counts as OutboxCounts
+from jobfleet.services.long_lived import RepeatedFault
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls import cron as cron_calls
 from jobfleet.store.calls import inspect
 from jobfleet.store.fleet import FleetReader
+from jobfleet.store.keys import Lane
 from jobfleet.store.records import Counts
 
 log = logging.getLogger("jobfleet.reaper")
@@ -223,3 +229,157 @@ def _gates(limits: Sequence[NamedLimit], breakers: Sequence[BreakerInfo]) -> dic
         "limit_closed": {(one.name,): float(one.closed_for > 0) for one in limits},
         "breaker_state": {(one.name,): BREAKER_STATES[one.state] for one in few},
     }
+
+
+# The lateness of recurring jobs, as seen by a process that does not fire them.
+
+
+class CronLateness:
+    """Computes the last fire and the lateness of each entry.
+
+    Args:
+        context: The fleet's names and settings.
+
+    Attributes:
+        names: The entries of the last reading.
+    """
+
+    def __init__(self, context: FleetContext) -> None:
+        self._context = context
+        self._read: dict[str, tuple[bytes, Times]] = {}
+        self._next: dict[tuple[str, bytes, int], datetime | None] = {}
+        self._asked: list[tuple[Lane, list[cron_calls.Scheduled]]] = []
+        self.names: list[str] = []
+
+    def questions(
+        self, kept: Iterable[cron_calls.Scheduled], queues: Mapping[str, tuple[int, int]]
+    ) -> list[Call[list[tuple[int, str]]]]:
+        """Return the calls that read the progress mark of each entry; pass their replies to `gauges`.
+
+        Args:
+            kept: The times of the entries.
+            queues: Numbers of home lanes and of lanes by queue.
+        """
+        by_lane: dict[Lane, list[cron_calls.Scheduled]] = {}
+        for row in kept:
+            entry = self._entry(row)
+            if entry is not None:
+                home = queues.get(entry.queue, (self._context.config.lanes.get(entry.queue, 1), 1))[0]
+                by_lane.setdefault(lane_at(self._context.keys, entry, home), []).append(row)
+        self._asked = [
+            (lane, rows[at : at + cron_calls.CHUNK])
+            for lane, rows in by_lane.items()
+            for at in range(0, len(rows), cron_calls.CHUNK)
+        ]
+        self.names = [row.name for _, rows in self._asked for row in rows]
+        for name in self._read.keys() - set(self.names):
+            del self._read[name]
+        return [cron_calls.marks(lane, [row.name for row in rows]) for lane, rows in self._asked]
+
+    def gauges(self, answers: Sequence[Any], now_us: int) -> dict[str, Values]:
+        """Return the time of the last fire, and the seconds for which a fire has been due, by entry.
+
+        Args:
+            answers: The replies to `questions`, in the same order.
+            now_us: Redis's time in µs.
+        """
+        last: Values = {}
+        late: Values = {}
+        following: dict[tuple[str, bytes, int], datetime | None] = {}
+        for (_, rows), answer in zip(self._asked, answers, strict=True):
+            if isinstance(answer, JobfleetError):
+                continue
+            for row, (mark, _) in zip(rows, answer, strict=True):
+                if mark:
+                    last[row.name,] = mark / 1e6
+                begin = max(mark, row.since)
+                key = (row.name, row.record, begin)
+                due = following[key] = self._next[key] if key in self._next else self._following(row, begin)
+                is_due = due is not None and row.paused is None
+                late[row.name,] = max(0.0, now_us / 1e6 - due.timestamp()) if is_due and due is not None else 0.0
+        self._next = following
+        return {"cron_last_fire_timestamp_seconds": last, "cron_lateness_seconds": late}
+
+    def _entry(self, row: cron_calls.Scheduled) -> Times | None:
+        known = self._read.get(row.name)
+        if known is None or known[0] != row.record:
+            try:
+                known = (row.record, times_of(row.record))
+            except (InvalidJob, EncodingError):
+                return None  # a later version wrote it; the cron duty logs this
+            self._read[row.name] = known
+        return known[1]
+
+    def _following(self, row: cron_calls.Scheduled, begin_us: int) -> datetime | None:
+        fire = self._read[row.name][1].cron.next(from_us(begin_us))
+        return None if fire is None else fire.at
+
+
+# The recent mean duration of a queue's runs, computed from increasing counters.
+
+
+WINDOW = 300.0
+APART = 10.0
+
+
+class MeanDuration:
+    """Keeps samples of the queues' counters over a window.
+
+    Args:
+        clock: Returns monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._marks: dict[str, deque[tuple[float, int, float]]] = {}
+
+    def mean(self, queue: QueueInfo) -> float | None:
+        """Return the mean duration of recent runs in seconds, else of all runs; None if there is none."""
+        now = self._clock()
+        ended, spent = queue.totals["completed"] + queue.totals["failed"], queue.run_time.total_seconds()
+        marks = self._marks.setdefault(queue.name, deque())
+        if not marks or now - marks[-1][0] >= APART:
+            marks.append((now, ended, spent))
+        while len(marks) > 1 and now - marks[0][0] > WINDOW:
+            marks.popleft()
+        _, before, spent_before = marks[0]
+        if ended > before and spent >= spent_before:
+            return (spent - spent_before) / (ended - before)
+        return spent / ended if ended else None
+
+
+# The metrics of the transactional outbox, read from its database.
+
+
+DATABASE_ANSWER = 2.0
+"""Seconds for which a scrape waits for the database."""
+
+
+class OutboxGauges:
+    """Counts the rows of the outbox, if the settings name one. While its database is away, it has no values.
+
+    Args:
+        config: The settings.
+    """
+
+    def __init__(self, config: JobConfig) -> None:
+        self._config = config
+        self._fault = RepeatedFault(log, "metrics.outbox", began="not_read", ended="read")
+
+    async def gauges(self) -> dict[str, Values]:
+        """Read the values of the metrics."""
+        counts = await self._counts(self._config.outbox_url) if self._config.outbox_url is not None else None
+        if counts is None:
+            return {"sql_outbox_rows": {}, "sql_outbox_lag_seconds": {}}
+        states: Values = {("waiting",): counts.waiting, ("refused",): counts.refused}
+        return {"sql_outbox_rows": states, "sql_outbox_lag_seconds": {(): counts.lag}}
+
+    async def _counts(self, url: str) -> OutboxCounts | None:
+        try:
+            async with asyncio.timeout(DATABASE_ANSWER):
+                counts = await in_thread(read_counts, url, self._config.namespace)
+        except (OutboxUnavailable, ConfigError, TimeoutError) as error:
+            self._fault.failed(str(error) or "the database did not answer in time")
+            return None
+        self._fault.fine()
+        return counts

@@ -1,20 +1,25 @@
-"""The wrapper of every task that lives as long as its process: an error restarts the task.
-
-Such a task ends with its process only. Without the wrapper, one unexpected error would end it for good and in silence:
-leases would not be renewed any more, or commands would not be heard.
-"""
+"""What processes that live long need: tasks that restart after errors, rare logs of a repeated fault, early signals."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from math import inf
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, NoReturn, TypeVar
 
 from jobfleet.clock import monotonic
-from jobfleet.errors import JobfleetError
-from jobfleet.services.repeated_fault import RepeatedFault
+from jobfleet.errors import EXIT_OK, JobfleetError
+
+# The wrapper of every task that lives as long as its process: an error restarts the task.
+#
+# Such a task ends with its process only. Without the wrapper, one unexpected error would end it for good and in
+# silence: leases would not be renewed any more, or commands would not be heard.
+
 
 T = TypeVar("T")
 
@@ -120,3 +125,101 @@ def for_each(things: Iterable[T], act: Callable[[T], None]) -> None:
             failure = failure or error
     if failure is not None:
         raise failure
+
+
+# The log of a repeated fault: one line at its beginning, one per minute while it lasts, and one at its end.
+
+
+AGAIN = 60.0
+"""Seconds between the lines of one fault."""
+
+
+class RepeatedFault:
+    """Logs the faults of an action that is retried.
+
+    Args:
+        log: The logger.
+        name: The name of the action; it begins each line.
+        began: What follows the name in the lines of the fault.
+        ended: What follows it in the line at the end.
+    """
+
+    def __init__(self, log: logging.Logger, name: str, *, began: str = "stumbled", ended: str = "recovered") -> None:
+        self._log = log
+        self._beginning = f"{name}.{began}"
+        self._end = f"{name}.{ended}"
+        self._began: float | None = None
+        self._spoke_at = 0.0
+        self._text = ""
+        self._times = 0
+
+    def failed(self, text: str, *, level: int = logging.WARNING, error: BaseException | None = None) -> None:
+        """Record a failure; the same text within a minute is only counted.
+
+        Args:
+            text: The reason.
+            level: The level of the log line.
+            error: The exception, if its traceback is to be logged.
+        """
+        now = monotonic()
+        self._times += 1
+        if self._began is None:
+            self._began = now
+        elif text == self._text and now - self._spoke_at < AGAIN:
+            return
+        self._text, self._spoke_at = text, now
+        more = f" (failed {self._times} times in {now - self._began:.0f} s)" if self._times > 1 else ""
+        self._log.log(level, "%s %s%s", self._beginning, text, more, exc_info=error)
+
+    def fine(self) -> None:
+        """Record a success."""
+        if self._began is not None:
+            seconds, times = monotonic() - self._began, self._times
+            self._began, self._times, self._text = None, 0, ""
+            self._log.info("%s after=%.1fs failures=%d", self._end, seconds, times)
+
+
+# The signals of a process that has just been started.
+#
+# Python needs some tenths of a second to import what such a process runs. Until then, Ctrl-C would end it with a
+# traceback.
+
+
+@contextmanager
+def held_back(numbers: Collection[signal.Signals]) -> Iterator[None]:
+    """Block signals in this thread. A process that is started in the block begins with them blocked.
+
+    Args:
+        numbers: The signals. The process must pass them to `ignore` or `leave_on`.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def ignore(numbers: Collection[signal.Signals]) -> None:
+    """Ignore signals from now on, with those that were held back."""
+    for number in numbers:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+
+
+def leave_on(number: signal.Signals) -> None:
+    """End this process at once when a signal arrives, also if it was held back. Nothing is lost before it has begun."""
+    signal.signal(number, _leave)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (number,))
+
+
+def stay_on(number: signal.Signals) -> None:
+    """Ignore a signal that `leave_on` has handled. A handler that the user's module has installed meanwhile stays."""
+    if signal.getsignal(number) is _leave:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _leave(_number: int, _frame: object) -> NoReturn:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # the signal may have interrupted a write to it
+            stream.flush()
+    os._exit(EXIT_OK)

@@ -24,15 +24,13 @@ from jobfleet.metrics.outage import Outage
 from jobfleet.metrics.tally import Tally, tally_for
 from jobfleet.notify.registry import Channels
 from jobfleet.services.duties.cron import Cron
-from jobfleet.services.duties.dead import Dead
+from jobfleet.services.duties.dead import Dead, Rescues
 from jobfleet.services.duties.leases import Leases
 from jobfleet.services.duties.notify import Notify, channels_of
 from jobfleet.services.duties.relay import Relay
-from jobfleet.services.duties.rescues import Rescues
 from jobfleet.services.duties.retention import Retention
 from jobfleet.services.duties.samples import Samples
-from jobfleet.services.early_signals import held_back, ignore
-from jobfleet.services.long_lived import start
+from jobfleet.services.long_lived import held_back, ignore, start
 from jobfleet.services.modules import load_modules
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
@@ -91,11 +89,11 @@ async def _run(config: JobConfig, parent: int | None, reports: int | None = None
     duties = _duties(store, keys, config, tally, channels)
     endpoint = reporting = None
     if config.metrics_port is not None and parent is None:
-        from jobfleet.services.metrics_endpoint import MetricsEndpoint
+        from jobfleet.services.endpoint import MetricsEndpoint
 
         endpoint = MetricsEndpoint(config.metrics_port, config, store, duties, tally, outage)
     elif reports is not None:
-        from jobfleet.services.metrics_endpoint import report_on
+        from jobfleet.services.endpoint import report_on
 
         reporting = start(partial(report_on, reports, duties, tally), log, "reports")
     over = asyncio.Event()
@@ -140,8 +138,10 @@ def _duties(store: AsyncStore, keys: Keyspace, config: JobConfig, tally: Tally, 
             Samples(store, keys, config, tally, process=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:6]}")
         )
     if config.pod_costs and "KUBERNETES_SERVICE_HOST" in os.environ:
-        from jobfleet.services.duties.pod_costs import PodCosts  # for those in a cluster
-        from jobfleet.services.kubernetes import Kubernetes
+        from jobfleet.services.duties.pod_costs import (
+            Kubernetes,
+            PodCosts,  # for those in a cluster
+        )
 
         if (kubernetes := Kubernetes.here()) is not None:
             duties.append(PodCosts(store, config, tally, kubernetes))

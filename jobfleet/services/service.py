@@ -14,8 +14,7 @@ from typing import NamedTuple
 from jobfleet.clock import monotonic, wall_us
 from jobfleet.errors import EncodingError, JobNotFound, ScriptContractError
 from jobfleet.metrics.tally import Tally
-from jobfleet.services.long_lived import Restarts, describe, keep_running
-from jobfleet.services.repeated_fault import RepeatedFault
+from jobfleet.services.long_lived import RepeatedFault, Restarts, describe, keep_running
 from jobfleet.store.rows import NOT_READ, report
 
 log = logging.getLogger("jobfleet.reaper")

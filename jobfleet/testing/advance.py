@@ -20,10 +20,9 @@ from jobfleet.metrics.tally import Mute
 from jobfleet.operations.cron.entries import entry_of
 from jobfleet.operations.gates import BUCKETS, OPENS_BY_HAND, SPAN
 from jobfleet.services.duties.cron import Cron
-from jobfleet.services.duties.dead import Dead
+from jobfleet.services.duties.dead import Dead, Rescues
 from jobfleet.services.duties.leases import Leases
 from jobfleet.services.duties.relay import Relay
-from jobfleet.services.duties.rescues import Rescues
 from jobfleet.services.duties.retention import Retention
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
@@ -34,7 +33,7 @@ from jobfleet.store.calls.lease import tick
 from jobfleet.store.fleet import read_whole
 from jobfleet.store.keys import BLOCKED_BOUNDS, DAY_MS, GROUPED, WITHHELD, Lane
 from jobfleet.testing.shifted import ShiftedClock
-from jobfleet.worker.ipc.ids import new_worker_id
+from jobfleet.worker.ipc.protocol import new_worker_id
 from jobfleet.worker.supervisor.heartbeat import Heartbeat
 
 TICK_US = 1_500_000

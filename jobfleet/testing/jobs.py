@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+import os
+import traceback
+import warnings
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from difflib import SequenceMatcher
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobfleet.clock import seconds_or_text
 from jobfleet.cron import from_us
@@ -14,13 +19,16 @@ from jobfleet.fleet.default import set_default_fleet
 from jobfleet.fleet.sync import Fleet
 from jobfleet.functions.context import JobContext
 from jobfleet.functions.registry import JobFunction
+from jobfleet.functions.steps import STEP, Steps
 from jobfleet.model import Job, JobResult
 from jobfleet.operations.jobs.prepare import resolve_in
-from jobfleet.testing.kit import Kit
-from jobfleet.testing.near import Seen, near_misses
+from jobfleet.store.link.watched import WatchedLink
+from jobfleet.testing.faults import Effects, Faults
+from jobfleet.testing.shifted import ShiftedClock
 
 if TYPE_CHECKING:
     from jobfleet.testing.advance import Advance
+
 
 PAGE = 500
 
@@ -318,3 +326,148 @@ class Jobs:
 
     def _listed(self, jobs: list[Job]) -> str:
         return f"these were: {', '.join(map(self._shown, jobs))}." if jobs else "nothing was."
+
+
+SHOWN = 3
+"""How many jobs a message shows."""
+
+
+class Seen(NamedTuple):
+    """A job as an assertion compares it.
+
+    Attributes:
+        function: The name of its function.
+        arguments: Its arguments, by name if the function is known, otherwise by position.
+        options: The options to compare.
+    """
+
+    function: str
+    arguments: Mapping[str, Any]
+    options: Mapping[str, Any]
+
+    def differs_from(self, other: Seen) -> list[str]:
+        """The fields in which this job differs from the expected one, each as ``name: value, not expected``."""
+        found = [] if self.function == other.function else [f"function: {self.function}, not {other.function}"]
+        for mine, theirs in ((self.arguments, other.arguments), (self.options, other.options)):
+            for name in dict.fromkeys((*theirs, *mine)):
+                if name not in mine or name not in theirs or mine[name] != theirs[name]:
+                    has = f"{mine[name]!r}" if name in mine else "not given"
+                    wants = f"{theirs[name]!r}" if name in theirs else "none"
+                    found.append(f"{name}: {has}, not {wants}")
+        return found
+
+
+def near_misses(expected: Seen, jobs: list[tuple[str, Seen]]) -> str:
+    """Describe the jobs that are closest to the expected one, the closest first, one per line; empty for no jobs.
+
+    Args:
+        expected: The job that was asserted.
+        jobs: The enqueued jobs, each with its call as text.
+    """
+    ranked = sorted(jobs, key=lambda job: _distance(expected, job[1]))[:SHOWN]
+    lines = [f"  {call} differs in {'; '.join(seen.differs_from(expected))}" for call, seen in ranked]
+    return "\nThe closest:\n" + "\n".join(lines) if lines else ""
+
+
+def _distance(expected: Seen, seen: Seen) -> tuple[int, float]:
+    """Other functions come last; among jobs of one function, few differing fields and similar texts come first."""
+    alike = SequenceMatcher(None, repr(expected), repr(seen), autojunk=False).ratio() if len(repr(seen)) < 2000 else 0.0
+    is_other = seen.function != expected.function
+    return (len(seen.differs_from(expected)) + 100 * is_other, -alike)
+
+
+class WatchedSteps(Steps):
+    """Steps before which a worker may be killed."""
+
+    def __init__(self, ctx: JobContext, faults: Faults) -> None:
+        super().__init__(ctx.port, ctx.job_id)
+        self._faults = faults
+
+    def _traced(self, key: str) -> AbstractContextManager[object]:
+        """The span of a step, which is entered right before its function is called."""
+        self._faults.reach(f"before-step:{key.removeprefix(STEP)}")
+        return super()._traced(key)
+
+
+class Kit:
+    """What a test does to a fleet.
+
+    Args:
+        fleet: The fleet. From now on its connections are watched.
+
+    Attributes:
+        clock: The clock.
+        faults: The kill points and lost replies.
+        effects: The effects of jobs.
+        explores: Whether every kill point is to be seen, not only those that are set.
+    """
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self.clock: ShiftedClock = ShiftedClock(f"{fleet.context.keys.tag}kit-clock")
+        self.faults: Faults = Faults(self.clock)
+        self.effects: Effects = Effects(self.faults)
+        self.explores: bool = False
+        store = fleet.store
+        fleet.target = store.at = replace(store.at, watcher=self.faults)
+        store.link = WatchedLink(store.link, self.faults)
+
+    def work(self, queues: Sequence[str], *, process: bool) -> None:
+        """Run a worker until no job is due, or until it is killed.
+
+        Args:
+            queues: The queues to serve.
+            process: Whether it is a process of its own, which a kill point ends with SIGKILL.
+        """
+        with self._observed():
+            if process:
+                self._work_in_process(queues)
+            else:
+                with self.faults.working():
+                    self._fleet.run_worker(queues=queues, burst=True, stop=self.faults.stop)
+
+    def _work_in_process(self, queues: Sequence[str]) -> None:
+        reports, report_to = os.pipe()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 and later warn if there are threads
+            child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                self.faults.report_to = report_to
+                with self.faults.working():
+                    self._fleet.run_worker(queues=queues, burst=True)
+                code = 0
+            except BaseException:  # noqa: BLE001 - a fork must not go on with the test
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+        os.close(report_to)
+        with os.fdopen(reports, "rb") as report:
+            point = report.read().decode()
+        _, status = os.waitpid(child, 0)
+        if os.WIFEXITED(status) and os.WEXITSTATUS(status):
+            raise RuntimeError("the process of the worker has failed; its traceback is above")
+        self.faults.killed(point)
+
+    @contextmanager
+    def _observed(self) -> Iterator[None]:
+        """Let each run pass through this kit, if kill points or effects are asked for."""
+        if not (self.explores or self.faults.is_armed):
+            yield
+            return
+        around = self._fleet.context.registry.around_run
+        around.append(self._around)
+        try:
+            yield
+        finally:
+            around.remove(self._around)
+
+    async def _around(self, ctx: JobContext, call_next: Callable[[], Awaitable[Any]]) -> Any:
+        self.effects.started(ctx.job_id, ctx.fence)
+        ctx._held["steps"] = WatchedSteps(ctx, self.faults)  # noqa: SLF001 - the steps of a context have no other place
+        return await call_next()
+
+    def close(self) -> None:
+        """Give this process its own clock back."""
+        self.clock.forget()

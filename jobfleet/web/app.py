@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 from jobfleet.errors import ConfigError
 from jobfleet.fleet.aio import AsyncFleet
 from jobfleet.fleet.sync import Fleet
-from jobfleet.logs.contained import contain_handler_errors
+from jobfleet.logs import contain_handler_errors
 from jobfleet.version import VERSION
 from jobfleet.web.address import segment, with_slashes
 from jobfleet.web.dashboard import Dashboard

@@ -13,9 +13,8 @@ from jobfleet import AsyncFleet, Fleet, init_job_tables
 from jobfleet.archive.copies import read_hours
 from jobfleet.archive.schema import open_engine
 from jobfleet.config import JobConfig
-from jobfleet.samples.point import COMPLETED, FIRST_GAUGE, TOTAL, WAIT, pack, pack_mark, queue_series
-from jobfleet.samples.resolution import COARSE, HOUR_S
-from jobfleet.services.hour_archive import BACK, HourArchive
+from jobfleet.samples import COARSE, COMPLETED, FIRST_GAUGE, HOUR_S, TOTAL, WAIT, pack, pack_mark, queue_series
+from jobfleet.services.duties.samples import BACK, HourArchive
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Keyspace
 from tests.support.state import server_now

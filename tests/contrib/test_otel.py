@@ -19,7 +19,7 @@ from jobfleet.functions.port import RunFacts, RunSpan
 from jobfleet.functions.registry import Registry
 from jobfleet.retry.tries import Tries
 from jobfleet.store.calls import inspect
-from jobfleet.worker.run import run_traces
+from jobfleet.worker.run import telemetry
 from jobfleet.worker.run.run import Run
 from tests.support.spans import KINDS, Spans, id_of, links, named_as, own, within
 
@@ -373,13 +373,13 @@ def test_baggage_is_a_list_of_keys() -> None:
 def test_a_traceparent_is_stored_as_numbers(end: str) -> None:
     traceparent = f"00-00000000000000000000000000000001-ffffffffffffffff-{end}"
 
-    assert run_traces.traceparent_of(run_traces.numbers_of(traceparent)) == traceparent
-    numbers = run_traces.numbers_of(traceparent)
+    assert telemetry.traceparent_of(telemetry.numbers_of(traceparent)) == traceparent
+    numbers = telemetry.numbers_of(traceparent)
     assert re.fullmatch(r"\d{1,18}(:\d{1,18}){3}", numbers)  # as the check of tries asks
     tries = Tries(failures=1, history=("1 2 no luck",))
-    assert run_traces.noted(tries.dump(), traceparent) == f"1:0:0:0:0:0:0:{numbers}\n1 2 no luck"
-    assert Tries.parse(run_traces.noted(tries.dump(), traceparent)) == tries
-    assert run_traces.previous(run_traces.noted(tries.dump(), traceparent)) == traceparent
-    assert run_traces.noted(tries.dump(), "") == tries.dump()
-    assert run_traces.previous(tries.dump()) == run_traces.previous("") == ""
-    assert [run_traces.traceparent_of(text) for text in ("99:x", "1:2:3", f"1:2:3:{1 << 56}")] == [""] * 3
+    assert telemetry.with_traceparent(tries.dump(), traceparent) == f"1:0:0:0:0:0:0:{numbers}\n1 2 no luck"
+    assert Tries.parse(telemetry.with_traceparent(tries.dump(), traceparent)) == tries
+    assert telemetry.traceparent_in(telemetry.with_traceparent(tries.dump(), traceparent)) == traceparent
+    assert telemetry.with_traceparent(tries.dump(), "") == tries.dump()
+    assert telemetry.traceparent_in(tries.dump()) == telemetry.traceparent_in("") == ""
+    assert [telemetry.traceparent_of(text) for text in ("99:x", "1:2:3", f"1:2:3:{1 << 56}")] == [""] * 3

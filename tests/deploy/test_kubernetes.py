@@ -16,8 +16,8 @@ import jsonschema
 import pytest
 import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 
-from jobfleet.services.kubernetes import Kubernetes
-from jobfleet.services.scale_endpoint import SCALE, rule_of
+from jobfleet.services.duties.pod_costs import Kubernetes
+from jobfleet.services.endpoint import SCALE, rule_of
 from tests.deploy.deployed import (
     DEPLOY,
     IDLE_MIB,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jobfleet import Fleet, Job
 from jobfleet.metrics.catalog import CATALOG
-from jobfleet.metrics.labels import LABEL_SETS
+from jobfleet.metrics.tally import LABEL_SETS
 from tests.support.fleet import LONG, Program, Programs, settle_all
 from tests.support.scraping import probe, samples, value
 from tests.support.server import RedisServer

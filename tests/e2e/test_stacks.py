@@ -17,7 +17,7 @@ from jobfleet import Fleet, Job
 from jobfleet.cli.main import main
 from jobfleet.codec import encode
 from jobfleet.store.calls.presence import beat
-from jobfleet.worker.ipc.stacks import MOST_BYTES
+from jobfleet.worker.ipc.protocol import MOST_BYTES
 from tests.support.fleet import LONG, Program, Programs
 from tests.support.waiting import wait_until
 from tests.trust.conftest import OLD, spelled

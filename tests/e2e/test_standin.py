@@ -13,7 +13,7 @@ import pytest
 
 from jobfleet import Fleet, Job
 from jobfleet.cron import to_us
-from jobfleet.services.worker_starts import starts_of
+from jobfleet.services.duties.cron import starts_of
 from jobfleet.store.calls import inspect
 from jobfleet.store.calls.cron import marks
 from jobfleet.store.calls.presence import kinds

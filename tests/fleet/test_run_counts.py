@@ -9,8 +9,7 @@ import redis
 
 from jobfleet import Fleet
 from jobfleet.functions.registry import Registry
-from jobfleet.samples.point import COMPLETED, FAILED, RETRIED, RUN, STARTED, WAIT
-from jobfleet.samples.report import read_report
+from jobfleet.samples import COMPLETED, FAILED, RETRIED, RUN, STARTED, WAIT, read_report
 
 
 @pytest.mark.parametrize("samples", [True, False])

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from jobfleet.metrics.catalog import CATALOG, METRICS, Metric
-from jobfleet.metrics.labels import LabelSets
+from jobfleet.metrics.tally import LabelSets
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobfleet.events.control import CancelRequest, Command, read_control
+from jobfleet.events import CancelRequest, Command, read_control
 from jobfleet.model.audit import LENGTH_MAX, NOBODY, from_word, to_word
 from jobfleet.store.calls.control import read_pause
 from jobfleet.store.records import RunRecord

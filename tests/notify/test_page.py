@@ -11,8 +11,8 @@ import pytest
 
 from jobfleet.config import load
 from jobfleet.notify import EVENTS, registry
-from jobfleet.notify.settings import _OPTIONS, configured
-from jobfleet.notify.signature import sign
+from jobfleet.notify.registry import _OPTIONS, configured
+from jobfleet.notify.webhook import sign
 from tests.support.notices import notice, notification
 
 PAGE = (Path(__file__).parents[2] / "docs" / "howto" / "notifications.md").read_text()
@@ -45,7 +45,7 @@ def test_the_code_runs(untouched: registry.JobNotificationManager, monkeypatch: 
     assert namespace["seen"] == set()
     headers = {"webhook-id": "d1", "webhook-timestamp": "1", "webhook-signature": "v1,x"}
     assert namespace["receive"](headers, b"{}") == 401
-    monkeypatch.setattr("jobfleet.notify.signature.wall_us", lambda: 1_000_000)
+    monkeypatch.setattr("jobfleet.notify.webhook.wall_us", lambda: 1_000_000)
     headers["webhook-signature"] = sign(SECRET.encode(), id="d1", timestamp=1, body=b"{}")
     assert namespace["receive"](headers, b"{}") == 204
     assert namespace["seen"] == {"d1"}

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from jobfleet.errors import ConfigError
+from jobfleet.model.signals import normalise
 from jobfleet.notify import (
     EVENTS,
     LogNotificationChannel,
@@ -16,8 +17,7 @@ from jobfleet.notify import (
     NotificationChannel,
     NotificationRule,
 )
-from jobfleet.notify.fingerprint import fingerprint, normalise
-from jobfleet.notify.notice import REST
+from jobfleet.notify.notice import REST, fingerprint
 from jobfleet.notify.registry import Channels
 from jobfleet.notify.text import as_data, as_html, as_text, headline
 from tests.support.notices import AT, notice, notification

@@ -17,7 +17,7 @@ from jobfleet.notify import (
     NotDelivered,
     WebhookNotificationChannel,
 )
-from jobfleet.notify.settings import configured
+from jobfleet.notify.registry import configured
 from tests.support.notices import notification
 from tests.support.receiver import Receiver, says
 

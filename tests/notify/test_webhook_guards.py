@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from jobfleet.notify import NotDelivered, WebhookNotificationChannel
-from jobfleet.notify.address import is_public
+from jobfleet.notify.webhook import is_public
 from tests.support.notices import notification
 from tests.support.receiver import Receiver
 
@@ -80,7 +80,7 @@ def test_of_several_addresses_only_those_that_may_be_connected_to_are(
     receiver_of: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = receiver_of()
-    monkeypatch.setattr("jobfleet.notify.address.is_public", lambda address: address == "127.0.0.1")
+    monkeypatch.setattr("jobfleet.notify.webhook.is_public", lambda address: address == "127.0.0.1")
     both = {"resolver": lambda host, port: ["127.0.0.2", "127.0.0.1"], "allow_private": False}
 
     channel(f"http://hooks.example.com:{server.port}/", **both).send(notification())

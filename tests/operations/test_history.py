@@ -13,8 +13,17 @@ from jobfleet import Fleet, UnknownQueue
 from jobfleet.errors import ConfigError, InvalidJob
 from jobfleet.operations.history import read, window
 from jobfleet.operations.operation import drive_blocking
-from jobfleet.samples.point import COMPLETED, FAILED, FIRST_GAUGE, function_series, pack, pack_mark, queue_series
-from jobfleet.samples.resolution import COARSE, FINE
+from jobfleet.samples import (
+    COARSE,
+    COMPLETED,
+    FAILED,
+    FINE,
+    FIRST_GAUGE,
+    function_series,
+    pack,
+    pack_mark,
+    queue_series,
+)
 from tests.support.sampled import store_samples
 
 NOW = 1_799_971_200

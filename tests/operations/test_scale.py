@@ -12,8 +12,7 @@ from jobfleet import Fleet, UnknownQueue
 from jobfleet.codec import encode
 from jobfleet.errors import InvalidJob
 from jobfleet.model.scale import Scale
-from jobfleet.samples.buckets import bounds, bucket_of
-from jobfleet.samples.point import COMPLETED, FIRST_GAUGE, RUN, queue_series
+from jobfleet.samples import COMPLETED, FIRST_GAUGE, RUN, bounds, bucket_of, queue_series
 from jobfleet.store.calls.presence import beat
 from tests.support.sampled import store_samples
 from tests.support.seed import S, Seed

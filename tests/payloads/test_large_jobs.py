@@ -207,7 +207,7 @@ def test_a_result_that_is_gone_is_an_error_and_not_none(
 def test_a_result_stays_in_redis_if_the_store_is_away_and_it_fits(
     fleet: Fleet, registry: Registry, working: Working, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobfleet.worker.run.writes.stored_results.PAUSES", (0.01,))
+    monkeypatch.setattr("jobfleet.worker.run.endings.PAUSES", (0.01,))
     root.write_text("a file in place of the folder")
     fits = fleet.enqueue(Job("fits", "test.repeat", ("x",), {"times": 5000}))
     large = fleet.enqueue(Job("large", "test.repeat", ("x",), {"times": 2_000_000}, max_retries=1))
@@ -243,7 +243,7 @@ async def test_a_store_whose_mount_is_missing_is_not_founded_again(
     kind: type[Fleet | AsyncFleet], fleet: Fleet, redis_url: str, registry: Registry, settings: dict[str, Any],
     working: Working, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("jobfleet.worker.run.writes.stored_results.PAUSES", (0.01,))
+    monkeypatch.setattr("jobfleet.worker.run.endings.PAUSES", (0.01,))
     first = await asyncio.to_thread(fleet.enqueue, Job("large", "test.repeat", (LARGE,)))
     root.rename(tmp_path / "unmounted")
     root.mkdir()  # the mount point

@@ -16,8 +16,8 @@ import pytest
 from jobfleet import Fleet, Job
 from jobfleet.functions.registry import Registry
 from jobfleet.payloads.payloads import Payloads
-from jobfleet.services.duties import payloads as duty
-from jobfleet.services.duties.payloads import PayloadSweep
+from jobfleet.services.duties import retention as duty
+from jobfleet.services.duties.retention import PayloadSweep
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.target import target_of
 from tests.payloads.conftest import LARGE, end_of, objects

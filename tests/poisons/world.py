@@ -19,7 +19,7 @@ from jobfleet.metrics.tally import Mute
 from jobfleet.notify import Notification, NotificationChannel
 from jobfleet.notify.registry import Channels
 from jobfleet.operations.fleet_context import Published
-from jobfleet.samples.point import COMPLETED, FAILED, FIRST_GAUGE, RUN, TOTAL, WAIT
+from jobfleet.samples import COMPLETED, FAILED, FIRST_GAUGE, RUN, TOTAL, WAIT
 from jobfleet.services.main import _duties
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore

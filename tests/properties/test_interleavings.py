@@ -25,13 +25,12 @@ from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Answer, Claimed, Entry, Grant, Settled
 from jobfleet.store.target import target
 from jobfleet.worker.child.claimer import Claimer
-from jobfleet.worker.run.completer import Completer
-from jobfleet.worker.run.inputs.parents import Parents
-from jobfleet.worker.run.inputs.resources import Resources
+from jobfleet.worker.run.conclusion import Completer
+from jobfleet.worker.run.reports import JobLogWriter, ProgressWriter
+from jobfleet.worker.run.resources import Resources
 from jobfleet.worker.run.run import Run
-from jobfleet.worker.run.writes.job_log import JobLogWriter
-from jobfleet.worker.run.writes.progress import ProgressWriter
-from jobfleet.worker.run.writes.writer import RunWriter
+from jobfleet.worker.run.runner import Parents
+from jobfleet.worker.run.writer import RunWriter
 from tests.support.interleaving import interleaved, turns
 from tests.support.run_events import QuietEvents
 

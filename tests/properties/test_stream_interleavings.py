@@ -8,8 +8,8 @@ from typing import Any, cast
 
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
+from jobfleet.worker.run.reports import ChunkWriter
 from jobfleet.worker.run.run import Run
-from jobfleet.worker.run.writes.chunks import ChunkWriter
 from tests.properties.test_interleavings import Paced, a_run, several
 from tests.support.interleaving import interleaved, turns
 from tests.support.run_events import QuietEvents

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobfleet.samples.buckets import BUCKETS, bounds, bucket_of, quantiles
+from jobfleet.samples import BUCKETS, bounds, bucket_of, quantiles
 
 
 @given(st.integers(0, 2**50))

@@ -7,21 +7,23 @@ from typing import Any
 import msgpack
 import pytest
 
-from jobfleet.samples.point import (
+from jobfleet.samples import (
     COMPLETED,
     FIRST_GAUGE,
     OLDEST,
     WAIT,
     Point,
+    Report,
+    difference,
     follow,
     join,
     pack,
     pack_mark,
+    read_report,
     unpack,
     unpack_marks,
     unpack_point,
 )
-from jobfleet.samples.report import Report, difference, read_report
 
 WAITING, RUNNING = FIRST_GAUGE, FIRST_GAUGE + 3
 

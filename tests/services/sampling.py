@@ -12,12 +12,12 @@ from jobfleet.metrics.tally import Mute
 from jobfleet.model.history import History
 from jobfleet.operations.history import read
 from jobfleet.operations.operation import drive
-from jobfleet.samples.point import Point
+from jobfleet.samples import Point
 from jobfleet.services.duties.samples import Samples
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Command
 from jobfleet.store.calls.presence import report_runs
-from jobfleet.worker.supervisor.run_totals import RunTotals
+from jobfleet.worker.supervisor.heartbeat import RunTotals
 
 S = 1_000_000
 BEGIN = 1_799_971_200

@@ -18,8 +18,7 @@ from jobfleet.config import JobConfig
 from jobfleet.metrics.catalog import CATALOG, METRICS
 from jobfleet.metrics.exporter import Exporter
 from jobfleet.operations.queues.info import QueueInfo
-from jobfleet.services.gauges import FleetGauges
-from jobfleet.services.mean_duration import MeanDuration
+from jobfleet.services.gauges import FleetGauges, MeanDuration
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls.enqueue import open_queue

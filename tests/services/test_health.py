@@ -9,8 +9,7 @@ import time
 import pytest
 
 from jobfleet.metrics.tally import Tally
-from jobfleet.services.health import Heart, late_duties, ready, shown_duties
-from jobfleet.services.metrics_endpoint import read_report
+from jobfleet.services.endpoint import Heart, late_duties, read_report, ready, shown_duties
 from jobfleet.services.service import DutySeen, Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Keyspace
@@ -95,7 +94,7 @@ async def test_redis_that_is_away_does_not() -> None:
 
 
 async def test_a_loop_that_is_stuck_is_told_by_a_thread(store: AsyncStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobfleet.services.health.TURN", 0.1)
+    monkeypatch.setattr("jobfleet.services.endpoint.TURN", 0.1)
     heart, told = Heart(store, KEYS), []
     asking = threading.Thread(target=lambda: told.append(ready(heart)))
     asking.start()

@@ -10,8 +10,7 @@ import pytest
 
 from jobfleet.errors import ConfigError
 from jobfleet.logs import contain_handler_errors
-from jobfleet.services.long_lived import Restarts, for_each, keep_running
-from jobfleet.services.repeated_fault import RepeatedFault
+from jobfleet.services.long_lived import RepeatedFault, Restarts, for_each, keep_running
 from tests.support.waiting import await_until
 
 AT_ONCE = Restarts(first=0.0, longest=0.0, steady=0.0)

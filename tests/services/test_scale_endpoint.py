@@ -13,7 +13,7 @@ from jobfleet.cli.hidden import REDACTION
 from jobfleet.client.json_form import JsonForm
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
-from jobfleet.services.scale_endpoint import KEPT, READS, ScaleAnswers
+from jobfleet.services.endpoint import KEPT, READS, ScaleAnswers
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.target import target
 from tests.support.seed import Seed

@@ -8,9 +8,9 @@ import pytest
 
 from jobfleet.errors import ConfigError
 from jobfleet.metrics.tally import Tally
-from jobfleet.services import repeated_fault as module
+from jobfleet.services import long_lived as module
 from jobfleet.services import service as service_module
-from jobfleet.services.repeated_fault import RepeatedFault
+from jobfleet.services.long_lived import RepeatedFault
 from jobfleet.services.service import Service
 from tests.support.clock import Clock
 from tests.support.waiting import await_until

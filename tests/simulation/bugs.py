@@ -15,7 +15,7 @@ from unittest import mock
 from jobfleet.operations.explain import explain
 from jobfleet.operations.explain.waiting import not_due
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.services.duties.unblocker import Unblocker
+from jobfleet.services.duties.relay import Unblocker
 from jobfleet.store import call as barrier
 from jobfleet.store import trip
 from jobfleet.store.keys import Lane

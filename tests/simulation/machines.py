@@ -25,17 +25,16 @@ from jobfleet.errors import JobCancelled
 from jobfleet.services import main as reaper
 from jobfleet.store import channels as channels_aio
 from jobfleet.store.link import aio as link_aio
+from jobfleet.worker.child import engine
+from jobfleet.worker.child import engine as executors_all
 from jobfleet.worker.child import main as child_main
-from jobfleet.worker.child import parts
-from jobfleet.worker.executors import all as executors_all
 from jobfleet.worker.ipc.lease_board import LeaseBoard, LeaseBoardReader
 from jobfleet.worker.ipc.usage import Usage
 from jobfleet.worker.run import run as run_module
-from jobfleet.worker.run.executor import OnEnd
 from jobfleet.worker.run.handlers import Handler
-from jobfleet.worker.run.run import Run
-from jobfleet.worker.run.stop_state import Stage
-from jobfleet.worker.run.writes.current_run import CURRENT
+from jobfleet.worker.run.interfaces import OnEnd
+from jobfleet.worker.run.log_capture import CURRENT
+from jobfleet.worker.run.run import Run, Stage
 from jobfleet.worker.supervisor import child_handle, children, heartbeat
 from jobfleet.worker.supervisor import main as supervisor
 from tests.simulation.loop import PROCESS, Process, SimLoop
@@ -290,7 +289,7 @@ class Machines:
                 (child_main, "offer_settings", nothing),
                 (supervisor, "StartReport", QuietReport),
                 (heartbeat, "own_usage", lambda: Usage(1 << 26, 1.0)),
-                (parts, "add_quarantine", nothing),
+                (engine, "add_quarantine", nothing),
                 (executors_all, "ThreadExecutor", GreenThreads),
                 (run_module.Run, "block", green_block),
             ):

@@ -26,8 +26,8 @@ from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Claimed, Entry, Known
 from jobfleet.store.target import target
 from jobfleet.worker.child.engine import Engine
-from jobfleet.worker.ipc.kinds import Kind, kind_of
 from jobfleet.worker.ipc.lease_board import LeaseBoard, board_capacity
+from jobfleet.worker.ipc.protocol import Kind, kind_of
 from jobfleet.worker.run.handlers import Handlers
 
 KEYS = Keyspace("detours")

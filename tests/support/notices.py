@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jobfleet.notify.fingerprint import fingerprint
-from jobfleet.notify.notice import Notice, Notification
+from jobfleet.notify.notice import Notice, Notification, fingerprint
 
 AT = 1_700_000_000_000_000
 

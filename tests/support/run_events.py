@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from jobfleet.store.calls.settle import Item
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Claimed
-from jobfleet.worker.run.events import RunEvents, Verdict
-from jobfleet.worker.run.run import Run
-from jobfleet.worker.run.stop_state import Stage
+from jobfleet.worker.run.interfaces import RunEvents, Verdict
+from jobfleet.worker.run.run import Run, Stage
 
 
 class QuietEvents(RunEvents):

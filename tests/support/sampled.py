@@ -8,8 +8,7 @@ from typing import Any
 import redis
 
 from jobfleet import Fleet
-from jobfleet.samples.point import pack, pack_mark
-from jobfleet.samples.resolution import FINE
+from jobfleet.samples import FINE, pack, pack_mark
 
 
 def store_samples(raw: redis.Redis, fleet: Fleet, rows: Mapping[str, Mapping[int, Any]], *, ago: int) -> None:

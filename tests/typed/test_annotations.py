@@ -17,7 +17,7 @@ import pytest
 from jobfleet import BatchItem, EncodingError, InvalidJob, JobContext
 from jobfleet.codec import encode
 from jobfleet.functions.registry import JobFunction, Registry
-from jobfleet.worker.run.typed_calls import calling
+from jobfleet.worker.run.handlers import calling
 from tests.e2e.apps.typed_kinds import Cat
 
 if typing.TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from jobfleet import Fleet, Job
-from jobfleet.samples.point import COMPLETED, FAILED, FIRST_GAUGE, RUN, STARTED, TOTAL, function_series, queue_series
+from jobfleet.samples import COMPLETED, FAILED, FIRST_GAUGE, RUN, STARTED, TOTAL, function_series, queue_series
 from jobfleet.web import charts
 from tests.cli.hand import Hand
 from tests.support.sampled import store_samples

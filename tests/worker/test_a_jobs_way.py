@@ -12,7 +12,7 @@ from tests.worker.tracing import PACKAGE, Event, traced
 PAGE = PACKAGE.parent / "docs" / "internals" / "a-jobs-way.md"
 TOOLS = re.compile(r"(codec|model|store(?!/calls))/|clock\.py")
 """Files that many steps use. The page lists them apart, in no order."""
-BESIDE = {"worker/in_process.py", "worker/child/served_queues.py", "services/long_lived.py"}
+BESIDE = {"worker/in_process.py", "worker/child/lanes.py", "services/long_lived.py"}
 """The loops around the engine: they check every 20 ms whether the worker is to stop, and restart tasks that fail."""
 BACKGROUND = {"jobfleet-keeper", "jobfleet-listener"}
 """The threads of the worker's duties, and of the client that waits."""

@@ -16,8 +16,8 @@ import redis
 from jobfleet import Fleet, JobHandle
 from jobfleet.functions.registry import Registry
 from jobfleet.store.keys import Keyspace
-from jobfleet.worker.child import claim_ahead
-from jobfleet.worker.child.claim_ahead import BRIEF, STREAK, ClaimAhead
+from jobfleet.worker.child import holding
+from jobfleet.worker.child.holding import BRIEF, STREAK, ClaimAhead
 from jobfleet.worker.run.run import Run
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Working
@@ -41,8 +41,8 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     """A child that takes all jobs for short ones, however slow the machine is."""
     seen = Seen()
     hold, put_back = ClaimAhead.hold, ClaimAhead._put_back
-    monkeypatch.setattr(claim_ahead, "SHORT", 60.0)
-    monkeypatch.setattr(claim_ahead, "WAIT", 60.0)
+    monkeypatch.setattr(holding, "SHORT", 60.0)
+    monkeypatch.setattr(holding, "WAIT", 60.0)
 
     def held(self: ClaimAhead, run: Run) -> None:
         seen.held.append(run.id)
@@ -129,7 +129,7 @@ def test_jobs_that_wait_behind_long_ones_go_back_to_their_places(
     seen: Seen,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(claim_ahead, "WAIT", 0.5)
+    monkeypatch.setattr(holding, "WAIT", 0.5)
     with full_of_long_jobs(fleet, registry, working, seen) as (later, go_on, _):
         wait_until(lambda: waiting(raw) == (SLOTS, LATER), why="the others are ready again")
         order = ready(raw)
@@ -182,7 +182,7 @@ def made(slots: int) -> tuple[ClaimAhead, Events, Callable[..., None]]:
 
 
 async def test_only_a_streak_of_full_claims_of_short_jobs_claims_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claim_ahead, "SHORT", 60.0)
+    monkeypatch.setattr(holding, "SHORT", 60.0)
     ahead, events, admit = made(10)
     ahead._since = asyncio.get_running_loop().time()
     admit(STREAK - 1)
@@ -200,7 +200,7 @@ async def test_only_a_streak_of_full_claims_of_short_jobs_claims_ahead(monkeypat
     admit(STREAK)
     assert (ahead.extra, events.changes) == (0, 2)
 
-    monkeypatch.setattr(claim_ahead, "SHORT", 0.0)
+    monkeypatch.setattr(holding, "SHORT", 0.0)
     slow, _, admit = made(10)
     admit(2 * STREAK)
     assert slow.extra == 0
@@ -210,7 +210,7 @@ async def test_only_a_streak_of_full_claims_of_short_jobs_claims_ahead(monkeypat
 async def test_a_child_never_holds_more_than_one_claim_can_return(
     monkeypatch: pytest.MonkeyPatch, slots: int, extra: int
 ) -> None:
-    monkeypatch.setattr(claim_ahead, "SHORT", 60.0)
+    monkeypatch.setattr(holding, "SHORT", 60.0)
     ahead, _, admit = made(slots)
     ahead._since = asyncio.get_running_loop().time()
     admit(STREAK)
@@ -218,7 +218,7 @@ async def test_a_child_never_holds_more_than_one_claim_can_return(
 
 
 async def test_while_no_job_waits_long_a_child_claims_more_and_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claim_ahead, "SHORT", 60.0)
+    monkeypatch.setattr(holding, "SHORT", 60.0)
     ahead, _, admit = made(2)
     ahead._since = asyncio.get_running_loop().time()
     admit(STREAK)

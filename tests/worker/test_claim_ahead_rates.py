@@ -8,14 +8,14 @@ import pytest
 
 from jobfleet import Fleet
 from jobfleet.functions.registry import Registry
-from jobfleet.worker.child import claim_ahead
+from jobfleet.worker.child import holding
 from tests.worker.conftest import Working
 
 
 def test_jobs_that_were_claimed_ahead_and_put_back_cost_nothing_of_the_rate(
     fleet: Fleet, registry: Registry, working: Working, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claim_ahead, "SHORT", 60.0)
+    monkeypatch.setattr(holding, "SHORT", 60.0)
     ran: list[int] = []
 
     async def job(n: int) -> None:

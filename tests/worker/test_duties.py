@@ -18,7 +18,7 @@ from jobfleet.worker.child.claimer import Claimer
 from jobfleet.worker.child.main import Child
 from jobfleet.worker.ipc.lease_board import LeaseBoard
 from jobfleet.worker.supervisor.heartbeat import Heartbeat
-from jobfleet.worker.supervisor.lease_renewer import LeaseRenewer
+from jobfleet.worker.supervisor.leases import LeaseRenewer
 from tests.support.waiting import await_until, wait_until
 from tests.worker.conftest import Working
 

@@ -20,7 +20,7 @@ from jobfleet.notify import JobNotificationManager, Notification, NotificationCh
 from jobfleet.notify.registry import managers
 from jobfleet.store.keys import Keyspace
 from jobfleet.worker.child import claimer
-from jobfleet.worker.run.process_hooks import StartHookFailed
+from jobfleet.worker.run.hooks import StartHookFailed
 from tests.support.server import RedisServer
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Working

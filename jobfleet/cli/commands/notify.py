@@ -163,7 +163,7 @@ def _trial(invocation: Invocation, channels: Channels, name: str) -> str | None:
     from jobfleet.clock import span, wall_us
     from jobfleet.notify import Notice, Notification
     from jobfleet.notify.text import one_line
-    from jobfleet.services.side_thread import SideThread
+    from jobfleet.services.duties.notify import SideThread
 
     now = wall_us()
     notice = Notice(event="failed", job_id="-", at_us=now, error="nothing has happened")

@@ -72,7 +72,7 @@ def _flags(root: click.Context) -> Iterator[str]:
 def check(invocation: Invocation) -> None:
     """Check the settings. Exit code 2, and a remedy, if one is wrong."""
     from jobfleet.codec.seals import sealer_of
-    from jobfleet.notify.settings import configured
+    from jobfleet.notify.registry import configured
     from jobfleet.store.target import target_of
 
     configured(invocation.config.notify, os.environ)

@@ -113,7 +113,7 @@ def _attend(command: Sequence[str], tend: Callable[[], None]) -> int:
     Returns:
         The exit code; 128 and the signal's number if a signal ended the worker.
     """
-    from jobfleet.services.early_signals import held_back
+    from jobfleet.services.long_lived import held_back
 
     arrived: list[int] = []
     child: subprocess.Popen[bytes] | None = None

@@ -19,17 +19,15 @@ from jobfleet.operations.reproduction import ParentEnd
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Grant
 from jobfleet.worker.executors.batch import dumped, loaded, results_of
-from jobfleet.worker.executors.loop import LoopExecutor
-from jobfleet.worker.executors.thread import ThreadExecutor
-from jobfleet.worker.run import process_hooks
-from jobfleet.worker.run.executor import Executor, OnEnd
+from jobfleet.worker.executors.local import LoopExecutor, ThreadExecutor
+from jobfleet.worker.run import hooks
+from jobfleet.worker.run.context import context_of
 from jobfleet.worker.run.handlers import Handler, Handlers
-from jobfleet.worker.run.inputs.context import context_of
-from jobfleet.worker.run.inputs.resources import Resources
-from jobfleet.worker.run.inputs.schema import at_version
+from jobfleet.worker.run.interfaces import Executor, OnEnd
 from jobfleet.worker.run.middleware import MiddlewareChain
-from jobfleet.worker.run.run import Run
-from jobfleet.worker.run.stop_state import Stage
+from jobfleet.worker.run.resources import Resources
+from jobfleet.worker.run.run import Run, Stage
+from jobfleet.worker.run.runner import at_version
 
 CLOSING = 5.0
 CHILD = "reproduce"
@@ -133,13 +131,13 @@ async def reproduce(
     def on_end(value: Any, error: BaseException | None) -> None:
         ended.set_result((value, error))
 
-    await process_hooks.start(handlers.hooks)
+    await hooks.start(handlers.hooks)
     run.executor = executors["async"]
     call = partial(chain.call, run, handler, context)
     executors["async"].start(run, replace(handler, call=call), [opened.args, opened.kwargs], {}, on_end)
     value, error = await ended
     await resources.close(CLOSING)
-    await process_hooks.stop(handlers.hooks, CLOSING)
+    await hooks.stop(handlers.hooks, CLOSING)
     if error is None:
         try:
             encode(value, limits=limits, what="result")

@@ -6,8 +6,7 @@ from jobfleet.operations import unreadable
 from jobfleet.operations.doctor.endings import HOUR
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation
-from jobfleet.samples.point import CANCELLED, COMPLETED, EXPIRED, FAILED, TOTAL, unpack, unpack_marks
-from jobfleet.samples.resolution import FINE, SECOND_US
+from jobfleet.samples import CANCELLED, COMPLETED, EXPIRED, FAILED, FINE, SECOND_US, TOTAL, unpack, unpack_marks
 from jobfleet.store.calls import samples
 
 ENDED = (COMPLETED, FAILED, CANCELLED, EXPIRED)

@@ -29,7 +29,7 @@ from jobfleet.outbox import OutboxUnavailable, read_counts
 from jobfleet.outbox.statements import Counts as SqlOutbox
 from jobfleet.outbox.statements import relayed_by
 from jobfleet.retry.tries import Tries
-from jobfleet.samples.resolution import FINE, SECOND_US
+from jobfleet.samples import FINE, SECOND_US
 from jobfleet.store.call import Call
 from jobfleet.store.calls import cron, doctor, inspect, journal, presence, samples
 from jobfleet.store.calls import limits as limit

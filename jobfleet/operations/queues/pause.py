@@ -3,7 +3,7 @@
 A worker that receives a job of a paused function sets the job aside, so the other jobs of the lane still run. A resume
 marks the function in the lane, then puts the jobs back, page by page. If the process dies in between, the leases duty
 finds the mark and finishes. A function that is paused in every queue is also recorded for the fleet, so that new lanes
-pause it too (services/duties/pause_sync.py).
+pause it too (services/duties/lanes.py).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from jobfleet.clock import from_timedelta, monotonic
 from jobfleet.errors import ConfigError
-from jobfleet.events.control import VERBS, Command
+from jobfleet.events import VERBS, Command
 from jobfleet.model.audit import NOBODY
 from jobfleet.model.option_types import Seconds
 from jobfleet.operations.fleet_context import FleetContext

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from jobfleet.clock import from_timedelta, monotonic
 from jobfleet.codec import decode
 from jobfleet.errors import ConfigError, EncodingError
-from jobfleet.events.control import STACKS, Command
+from jobfleet.events import STACKS, Command
 from jobfleet.model.audit import NOBODY
 from jobfleet.model.option_types import Seconds
 from jobfleet.operations.fleet_context import FleetContext

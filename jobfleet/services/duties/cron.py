@@ -20,7 +20,7 @@ from itertools import islice
 from typing import Literal, NamedTuple
 
 from jobfleet.clock import monotonic
-from jobfleet.codec import amended, encode, header_or_empty
+from jobfleet.codec import amended, decode, encode, header_or_empty
 from jobfleet.config import JobConfig
 from jobfleet.cron import SAME_GROUP, CronEntry, Planned, from_us, plan, plan_starts, to_us
 from jobfleet.errors import EncodingError, InvalidJob, JobfleetError
@@ -30,14 +30,15 @@ from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import batches
 from jobfleet.services.confirmations import Confirmations
 from jobfleet.services.service import Service
-from jobfleet.services.worker_starts import Starts, starts_of
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import DURABILITY, KNOWN, Call
 from jobfleet.store.calls import cron as calls
 from jobfleet.store.calls import enqueue, inspect
+from jobfleet.store.calls.inspect import LATEST_US
 from jobfleet.store.calls.presence import attend, kinds
 from jobfleet.store.keys import Lane
-from jobfleet.store.records import Entry, FleetSeen
+from jobfleet.store.records import Entry, FleetSeen, KindsSeen
+from jobfleet.store.rows import number_of
 
 log = logging.getLogger("jobfleet.reaper")
 EVERY = 1.0
@@ -410,3 +411,43 @@ def _report(entry: CronEntry, outcome: str, fires: Sequence[datetime]) -> None:
     first, last = (at.astimezone().isoformat() for at in (fires[0], fires[-1]))
     more = f" last={last} fires={len(fires)}" if len(fires) > 1 else ""
     log.warning("cron.%s entry=%s planned=%s%s", outcome, entry.name, first, more)
+
+
+# When the live workers have started, by the functions that they know.
+
+
+Starts = Mapping[str, list[datetime]]
+
+
+def starts_of(fleet: FleetSeen, kinds: KindsSeen, *, gone_us: int) -> Starts:
+    """Return the starts of live workers by function, by Redis's clock.
+
+    A worker of an older version does not report its start, and is left out.
+
+    Args:
+        fleet: A reading of the fleet.
+        kinds: The kinds of its workers.
+        gone_us: Silence in µs after which a worker counts as gone.
+    """
+    functions = {row.kind: row.functions for row in kinds.kinds}
+    starts: dict[str, list[datetime]] = {}
+    for worker in fleet.workers:
+        if fleet.now - worker.beat > gone_us:
+            continue
+        joined, known = _account(worker.account)
+        if joined:
+            for function in {name for kind in known for name in functions.get(kind, {}) if name}:
+                starts.setdefault(function, []).append(from_us(joined))
+    return starts
+
+
+def _account(account: bytes) -> tuple[int, list[str]]:
+    """Read from an account when its worker has joined the fleet (µs; 0 if unknown), and the kinds of its children."""
+    try:
+        fields = decode(account) if account else None
+    except EncodingError:
+        fields = None
+    if not isinstance(fields, dict):
+        return 0, []
+    joined, kinds = number_of(fields.get("joined", 0)), fields.get("kinds")
+    return joined if 0 < joined < LATEST_US else 0, [str(kind) for kind in kinds] if isinstance(kinds, list) else []

@@ -11,7 +11,7 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
 from jobfleet.functions.manifest import read_cron
 from jobfleet.metrics.tally import Tally
-from jobfleet.services.repeated_fault import RepeatedFault
+from jobfleet.services.long_lived import RepeatedFault
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.presence import Attended, attend

@@ -1,4 +1,4 @@
-"""The lanes that a duty handles in a turn: all lanes of a small fleet, otherwise the lanes that have work."""
+"""The lanes that a duty handles in a turn, and the pauses of functions that newer lanes have to learn."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from itertools import islice
 
 from jobfleet.codec import decode
 from jobfleet.errors import EncodingError
+from jobfleet.operations.operation import drive
 from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls.control import pause_function, paused, read_functions, resume_function
 from jobfleet.store.fleet import FleetReader
 from jobfleet.store.keys import WORK, Keyspace, Lane
 from jobfleet.store.records import FleetSeen
+
+# The lanes that a duty handles in a turn: all lanes of a small fleet, otherwise the lanes that have work.
+
 
 FEW = 200
 """Up to this number of lanes, each turn handles all of them, empty or not."""
@@ -106,3 +111,26 @@ def _queues_of(account: bytes) -> Iterable[str]:
         return ()
     queues = fields.get("queues") if isinstance(fields, dict) else None
     return [queue for queue in queues if isinstance(queue, str)] if isinstance(queues, list) else ()
+
+
+# Applies the paused functions of all queues to lanes that were created later.
+
+
+async def catch_up(store: AsyncStore, keys: Keyspace, lanes: Iterable[Lane]) -> None:
+    """Pause in some lanes the functions that are paused everywhere; a concurrent resume takes effect here too."""
+    functions = read_functions(await store.run(paused(keys)))
+    fresh = [
+        (lane, name)
+        for lane in (lanes if functions else ())
+        for name, pause in functions.items()
+        if await store.run(pause_function(lane, name, by=pause.by, reason=pause.reason))
+    ]
+    if not fresh:
+        return
+    from jobfleet.operations.queues.pause import finish  # for fleets with paused functions
+
+    still = read_functions(await store.run(paused(keys)))
+    for lane, name in fresh:
+        if name not in still:
+            await store.run(resume_function(lane, name))
+            await drive(store, finish(lane, (name,)))

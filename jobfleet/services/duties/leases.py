@@ -17,12 +17,17 @@ from jobfleet.metrics.tally import Tally
 from jobfleet.operations.operation import drive
 from jobfleet.outcome import Crashed, Outcome, Preempted, Witnessed
 from jobfleet.retry.tries import Tries
-from jobfleet.services.duties.lanes import Lanes
-from jobfleet.services.duties.pause_sync import catch_up
-from jobfleet.services.duties.relay import Relay
-from jobfleet.services.duties.run_settler import Published, RunSettler, fail_rest, is_in_caller, listed, worker_of
-from jobfleet.services.duties.unblocker import Unblocker
-from jobfleet.services.duties.unreadable import Unreadables
+from jobfleet.services.duties.lanes import Lanes, catch_up
+from jobfleet.services.duties.relay import Relay, Unblocker
+from jobfleet.services.duties.run_settler import (
+    Published,
+    RunSettler,
+    Unreadables,
+    fail_rest,
+    is_in_caller,
+    listed,
+    worker_of,
+)
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import settle

@@ -1,31 +1,30 @@
-"""The notify duty: matches the events of the journal with rules, and stores deliveries, each event once.
-
-It reads the journal as one consumer of a group, so any number of reapers share the work. A mark in Redis prevents a
-second delivery of an event that is read twice. Senders then send the stored deliveries.
-"""
+"""The notify duty: matches the events of the journal with rules, stores deliveries, and sends them per channel."""
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import random
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from hashlib import blake2b
+from typing import Any, TypeVar
 
-from jobfleet.clock import monotonic, wall_us
+from jobfleet.clock import monotonic, span, wall_us
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError, JobNotFound
 from jobfleet.metrics.tally import Tally
 from jobfleet.model import split_id
 from jobfleet.model.audit import NOBODY, from_word
 from jobfleet.model.limits import BREAKER
-from jobfleet.notify.fingerprint import fingerprint, group_of
-from jobfleet.notify.notice import Notice
-from jobfleet.notify.reading import notice_of
-from jobfleet.notify.registry import Channels, added
-from jobfleet.notify.settings import configured
+from jobfleet.notify.channel import DeliveryRefused, NotDelivered, NotificationChannel, name_of
+from jobfleet.notify.notice import Notice, Notification, fingerprint, group_of, notice_of
+from jobfleet.notify.registry import Channels, added, configured
+from jobfleet.notify.text import one_line
 from jobfleet.operations.results import moment
-from jobfleet.services.duties.delivery import NotificationSender
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import cron
@@ -34,6 +33,13 @@ from jobfleet.store.calls.dead import GroupMarks, Returned, group_marks
 from jobfleet.store.calls.limits import LOOKED, Opening, openings
 from jobfleet.store.journal import Batch, Journal
 from jobfleet.store.keys import Keyspace
+from jobfleet.store.rows import report, shown
+
+# The notify duty: matches the events of the journal with rules, and stores deliveries, each event once.
+#
+# It reads the journal as one consumer of a group, so any number of reapers share the work. A mark in Redis prevents a
+# second delivery of an event that is read twice. Senders then send the stored deliveries.
+
 
 log = logging.getLogger("jobfleet.reaper")
 EVERY = 0.5
@@ -266,3 +272,215 @@ def digest(channels: Channels) -> str:
 def delivery_id(namespace: str, channel: str, mark: str) -> str:
     """Derive the id of a delivery for one event, equal in every process."""
     return blake2b(f"{namespace}\0{channel}\0{mark}".encode(), digest_size=16).hexdigest()
+
+
+# The sender of one notification channel: sends deliveries one by one, each at least once.
+#
+# Every reaper has a sender per channel; Redis decides which sender takes a delivery. If a sender dies with a
+# delivery, another one sends it under the same id after the lease.
+
+
+LEASE_MARGIN = 30.0
+LEFT_BEHIND_MOST = 3
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 300.0
+STOP_GRACE = 3.0
+LOG_EVERY = 60.0
+
+
+def pause_after(attempt: int, *, asked: float = 0.0) -> float:
+    """Return the seconds before a retry: doubled each time, with jitter, and at least what the receiver asked for."""
+    pause = min(FIRST_PAUSE * 2.0 ** min(attempt - 1, 20), LONGEST_PAUSE)
+    return max(pause * random.uniform(0.5, 1.0), asked)
+
+
+class NotificationSender(Service):
+    """Sends the deliveries of one channel.
+
+    Args:
+        store: The connection to Redis.
+        keys: The fleet's keys.
+        channel: The channel.
+        tally: Counts the metrics.
+        rules: A digest of all channels and rules of this reaper.
+    """
+
+    name = "courier"
+
+    def __init__(
+        self, store: AsyncStore, keys: Keyspace, channel: NotificationChannel, tally: Tally, *, rules: str
+    ) -> None:
+        super().__init__(tally)
+        self._store = store
+        self._channel = channel
+        self._called = name_of(channel)
+        self._namespace = keys.namespace
+        self._keys = keys.channel(self._called)
+        self._aside = SideThread(f"jobfleet-notify-{self._called}")
+        self._rules = rules
+        self._logged_at = float("-inf")
+        self._is_stuck = False
+        self._in_hand: asyncio.Future[None] | None = None
+
+    async def turn(self) -> float:
+        """Send one delivery, if one is due."""
+        if self._is_clogged():
+            return EVERY
+        lease_us = round((self._channel.timeout + LEASE_MARGIN) * 1e6)
+        taken = await self._store.run(calls.take(self._keys, lease_us=lease_us, rules=self._rules))
+        if taken.has_others:
+            self._warn_that_rules_differ()
+        if taken.spoiled is not None:
+            await self._drop(*taken.spoiled)
+            return 0.0
+        if taken.delivery is None:
+            ahead = (taken.next_us - taken.now) / 1e6 if taken.next_us else EVERY
+            return min(max(ahead, 0.01), EVERY)
+        self._in_hand = asyncio.ensure_future(self._bring(taken.delivery, taken.now))
+        await asyncio.shield(self._in_hand)
+        return 0.0
+
+    async def stop(self) -> None:
+        """Stop; a send in progress may still finish within a grace time, so that no other reaper sends it again."""
+        await super().stop()
+        if self._in_hand is not None and not self._in_hand.done():
+            await asyncio.wait((self._in_hand,), timeout=STOP_GRACE)
+            self._in_hand.cancel()
+            with suppress(asyncio.CancelledError, JobfleetError):
+                await self._in_hand
+
+    def _warn_that_rules_differ(self) -> None:
+        if monotonic() - self._logged_at >= LOG_EVERY:
+            self._logged_at = monotonic()
+            log.warning("notify.rules_differ channel=%s another reaper has different channels or rules", self._called)
+
+    def _is_clogged(self) -> bool:
+        """Whether too many sends hang to start another one; logged once."""
+        is_stuck = self._aside.left_behind >= LEFT_BEHIND_MOST
+        if is_stuck and not self._is_stuck:
+            log.error("notify.stuck channel=%s %d sends hang; no send starts until one ends", self._called,
+                      LEFT_BEHIND_MOST)  # fmt: skip
+        self._is_stuck = is_stuck
+        return is_stuck
+
+    async def _drop(self, delivery: bytes, content: bytes) -> None:
+        """Give up a delivery that cannot be read, so that it does not come back after each lease."""
+        report([f"{self._keys.held} has {shown(delivery)}: {shown(content)}"])
+        self.tally.count("notifications_total", (self._called, "given_up"))
+        await self._store.run(calls.drop(self._keys, delivery))
+
+    async def _bring(self, delivery: calls.Delivery, now_us: int) -> None:
+        try:
+            await self._aside.call(self._channel.send, self._notification(delivery), timeout=self._channel.timeout)
+        except Exception as error:  # noqa: BLE001 - a channel may be user code
+            await self._failed(delivery, error, now_us)
+            return
+        self.tally.count("notifications_total", (self._called, "sent"))
+        log.info("notify.sent channel=%s id=%s count=%d", self._called, delivery.id, delivery.events)
+        await self._store.run(calls.deliver(self._keys, delivery))
+
+    def _notification(self, delivery: calls.Delivery) -> Notification:
+        return Notification(
+            id=delivery.id,
+            channel=self._called,
+            namespace=self._namespace,
+            count=delivery.events,
+            since_us=delivery.first_us,
+            until_us=delivery.last_us,
+            made_us=delivery.made_us,
+            fingerprint=delivery.kind,
+            notice=Notice.load(delivery.notice),
+            attempt=delivery.attempt,
+        )
+
+    async def _failed(self, delivery: calls.Delivery, error: Exception, now_us: int) -> None:
+        late = f"it took more than {span(self._channel.timeout)}" if isinstance(error, TimeoutError) else ""
+        reason = one_line(str(error) or late or type(error).__name__, 300)
+        asked = error.retry_after if isinstance(error, NotDelivered) else 0.0
+        pause = pause_after(delivery.attempt, asked=asked)
+        age = (now_us - delivery.made_us) / 1e6
+        if isinstance(error, DeliveryRefused) or age + pause > self._channel.give_up_after:
+            self.tally.count("notifications_total", (self._called, "given_up"))
+            log.error(
+                "notify.given_up channel=%s id=%s count=%d attempts=%d %s",
+                self._called, delivery.id, delivery.events, delivery.attempt, reason,
+            )  # fmt: skip
+            await self._store.run(calls.deliver(self._keys, delivery))
+            return
+        self.tally.count("notifications_total", (self._called, "failed"))
+        log.warning(
+            "notify.not_delivered channel=%s id=%s attempt=%d again_in=%s %s",
+            self._called, delivery.id, delivery.attempt, span(round(pause, 1)), reason,
+        )  # fmt: skip
+        await self._store.run(calls.deliver(self._keys, delivery, delay_us=round(pause * 1e6)))
+
+
+# Calls of code that may block or hang, each in its own thread with a time limit.
+
+
+T = TypeVar("T")
+
+
+class SideThread:
+    """Makes one call at a time, each in its own thread. It abandons threads that hang, and counts them.
+
+    Args:
+        name: The name of the threads.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._left: list[threading.Thread] = []
+
+    @property
+    def left_behind(self) -> int:
+        """The number of abandoned threads that still hang."""
+        self._left = [thread for thread in self._left if thread.is_alive()]
+        return len(self._left)
+
+    async def call(self, function: Callable[[T], Any], argument: T, *, timeout: float) -> None:
+        """Call a function, and await its result if it is awaitable.
+
+        Args:
+            function: The function; it may hang.
+            argument: Its argument.
+            timeout: Time limit in seconds.
+
+        Raises:
+            TimeoutError: The limit was exceeded; the thread is abandoned.
+            BaseException: The function raised it.
+        """
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+
+        def settle(error: BaseException | None) -> None:
+            if done.done():
+                return
+            if error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(error)
+
+        def work() -> None:
+            error: BaseException | None = None
+            try:
+                answer = function(argument)
+                if inspect.isawaitable(answer):
+                    asyncio.run(_awaited(answer))
+            except BaseException as raised:  # noqa: BLE001 - user code may raise anything; the caller gets the error
+                error = raised if isinstance(raised, Exception) else RuntimeError(repr(raised))
+            with suppress(RuntimeError):  # the loop is closed, so no one waits for the result
+                loop.call_soon_threadsafe(settle, error)
+
+        thread = threading.Thread(target=work, name=self._name, daemon=True)
+        thread.start()
+        try:
+            async with asyncio.timeout(timeout):
+                await done
+        except TimeoutError:
+            if done.cancelled() and thread.is_alive():
+                self._left.append(thread)
+            raise
+
+
+async def _awaited(answer: Any) -> None:
+    await answer

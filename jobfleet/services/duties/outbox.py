@@ -25,8 +25,7 @@ from jobfleet.operations.operation import drive
 from jobfleet.operations.outbox.relay import Fate, Outcome, Packed, relay
 from jobfleet.outbox import OutboxUnavailable
 from jobfleet.outbox.statements import Postponed, Refused, Row, Source, Verdict, name_of_url, relay_id
-from jobfleet.services.long_lived import describe
-from jobfleet.services.repeated_fault import RepeatedFault
+from jobfleet.services.long_lived import RepeatedFault, describe
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.presence import attend

@@ -9,38 +9,300 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
+import msgpack
+
+from jobfleet.archive import database_errors
+from jobfleet.clock import monotonic
 from jobfleet.codec import decode
-from jobfleet.config import JobConfig
-from jobfleet.errors import EncodingError, JobfleetError
+from jobfleet.config import JobConfig, mask_url
+from jobfleet.config.table import needs_sql
+from jobfleet.errors import ConfigError, EncodingError, JobfleetError
 from jobfleet.event_loop import in_thread
 from jobfleet.metrics.tally import Tally
 from jobfleet.operations.operation import batches
-from jobfleet.samples.point import (
+from jobfleet.samples import (
+    ARCHIVED_S,
+    CANCELLED,
+    COARSE,
+    COMPLETED,
+    ENQUEUED,
+    EXPIRED,
+    FAILED,
+    FINE,
     FIRST_GAUGE,
+    HOUR_S,
     OLDEST,
+    RETRIED,
     RUN,
+    SECOND_US,
     STARTED,
     TOTAL,
     WAIT,
+    Name,
     Point,
+    Points,
+    Report,
+    Resolution,
+    difference,
+    follow,
     function_series,
     join,
+    pack,
+    pack_mark,
     queue_series,
+    read_report,
+    unpack,
+    unpack_marks,
 )
-from jobfleet.samples.resolution import FINE, SECOND_US
 from jobfleet.services.duties.lanes import Lanes
-from jobfleet.services.sample_counters import Counters
-from jobfleet.services.sample_writer import MOST_SERIES, SampleWriter, whole
+from jobfleet.services.long_lived import RepeatedFault
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import inspect
 from jobfleet.store.calls import samples as calls
 from jobfleet.store.keys import WORK, Keyspace, Lane
 from jobfleet.store.records import Counts, FleetSeen, WorkerSeen
+from jobfleet.store.rows import number_of
+
+# The counters of lanes and workers at the last sample of a fleet, and what was counted since.
+
+
+TOTALS = {
+    "enqueued": ENQUEUED, "completed": COMPLETED, "failed": FAILED, "retried": RETRIED, "cancelled": CANCELLED,
+    "expired": EXPIRED,
+}  # fmt: skip
+"""The counts of a lane, and the fields of a point for them."""
+LANE, WORKER, READ_AT = "lane ", "worker ", "read"
+FORGOTTEN = 360
+"""Samples after which the counters of a worker that is gone, and reports nothing, are deleted."""
+
+
+class Counters:
+    """The counters at the last sample. They are stored with each sample, so that any process can take over.
+
+    Attributes:
+        read_at: When the reports of workers were last read, in µs of Redis's clock.
+    """
+
+    def __init__(self) -> None:
+        self.read_at = 0
+        self._lanes: dict[str, list[int]] = {}
+        self._reports: dict[str, Report] = {}
+        self._silent: dict[str, int] = {}  # worker → samples since its last report
+        self._changed: dict[str, bytes] = {}
+
+    def load(self, values: Mapping[str, bytes]) -> None:
+        """Take the stored counters in place of those in memory. What cannot be read is left out."""
+        self.read_at = number_of(values.get(READ_AT, b"0"))
+        for kept in (self._lanes, self._reports, self._silent, self._changed):
+            kept.clear()
+        for name, value in values.items():
+            if name.startswith(WORKER) and (report := read_report(value)) is not None:
+                self._reports[name.removeprefix(WORKER)] = report
+            elif name.startswith(LANE) and (counts := _counts(value)) is not None:
+                self._lanes[name.removeprefix(LANE)] = counts
+
+    def lane(self, lane: Lane, totals: Mapping[str, int]) -> Point:
+        """Return what a lane has counted since the last sample, and remember its counters.
+
+        A lane that is new has counted all of it. A counter that fell by less than half has lost its last writes in a
+        failover; one that fell further began again, as after the loss of all data.
+        """
+        name = f"{lane.queue}:{lane.index}"
+        now = [max(0, totals.get(word, 0)) for word in TOTALS]
+        before = self._lanes.get(name)
+        if now != before:
+            self._lanes[name] = now
+            self._changed[LANE + name] = msgpack.packb(now)
+        grown = now if before is None else [_grown(*pair) for pair in zip(now, before, strict=True)]
+        return {field: count for field, count in zip(TOTALS.values(), grown, strict=True) if count}
+
+    def report(self, worker: str, encoded: bytes) -> dict[Name, Point]:
+        """Return what a worker has counted since the last sample, by queue and function, and remember its report."""
+        report, before = read_report(encoded), self._reports.get(worker)
+        self._silent[worker] = 0
+        if report is None or report == before:
+            return {}
+        if before is None:
+            is_new = report.first == 0 or report.first >= self.read_at
+            new = report.rows if is_new else {}  # it was counted before its counters were lost
+        else:
+            new = {}
+            for name, row in report.rows.items():
+                if (grown := difference(row, before.rows.get(name, {}))) is None:
+                    return {}  # an older report that came late
+                if grown:
+                    new[name] = grown
+        self._reports[worker] = report
+        self._changed[WORKER + worker] = encoded
+        return new
+
+    def end(self, lanes: Collection[tuple[str, int]], workers: Collection[str]) -> dict[str, bytes]:
+        """Return the counters that have changed; an empty value deletes one.
+
+        Args:
+            lanes: Queue and index of the lanes that exist.
+            workers: The live workers.
+        """
+        places = {f"{queue}:{index}" for queue, index in lanes}
+        for name in [name for name in self._lanes if name not in places]:
+            del self._lanes[name]
+            self._changed[LANE + name] = b""
+        for worker in list(self._reports):
+            silent = self._silent[worker] = 0 if worker in workers else self._silent.get(worker, 0) + 1
+            if silent > FORGOTTEN:
+                del self._reports[worker], self._silent[worker]
+                self._changed[WORKER + worker] = b""
+        changed, self._changed = self._changed, {}
+        return {**changed, READ_AT: b"%d" % self.read_at}
+
+
+def _grown(now: int, before: int) -> int:
+    if now >= before:
+        return now - before
+    return 0 if before < 2 * now else now
+
+
+def _counts(value: bytes) -> list[int] | None:
+    try:
+        given = msgpack.unpackb(value)
+    except Exception:  # noqa: BLE001 - msgpack raises many kinds
+        return None
+    is_whole = isinstance(given, list) and len(given) == len(TOTALS) and all(type(one) is int for one in given)
+    return given if is_whole else None
+
+
+# Writes the points of a fleet's samples: steps of ten seconds, and minutes as soon as they are over.
+#
+# With thousands of series, packing and merging takes longer than other duties of the process can wait, so it is done
+# in threads.
+
+
+MOST_SERIES = 10_000
+"""Maximum number of series in a chunk. A series that has something in each step takes about 200 kB."""
+AT_ONCE = 20
+"""Writes per round trip."""
+STEPS = COARSE.step // FINE.step
+"""Steps of ten seconds in a minute."""
+NOTHING = (b"", 1)
+
+
+class SampleWriter:
+    """Writes points, and remembers those of the last chunk.
+
+    Args:
+        store: The connection to Redis.
+        keys: The fleet's keys.
+        process: The id of the process that has the duty.
+        most: Maximum number of series.
+    """
+
+    def __init__(self, store: AsyncStore, keys: Keyspace, process: str, *, most: int = MOST_SERIES) -> None:
+        self._store, self._keys, self._process, self._most = store, keys, process, most
+        self._part = ""
+        self._points: dict[str, Points] = {}
+        self._marks: dict[int, int] = {}
+        self._is_full = False
+
+    async def load(self, last: int | None) -> None:
+        """Read the chunk of the last step, which another process may have written."""
+        self._part, self._points, self._marks = "" if last is None else FINE.place(last)[0], {}, {}
+        if self._part:
+            values = await whole(self._store, self._keys, self._part)
+            self._marks = unpack_marks(values.pop("", b""))
+            marks = self._marks
+            self._points = await in_thread(
+                lambda: {name: points for name, value in values.items() if (points := unpack(value, marks))}
+            )
+
+    async def write(self, index: int, epoch: int, series: Mapping[str, Point]) -> bool:
+        """Write the points of a step; False if another process has the duty by now."""
+        part, step = FINE.place(index)
+        if part != self._part:
+            self._part, self._points, self._marks = part, {}, {}
+        if step in self._marks:  # the clock of Redis was set back
+            for points in self._points.values():
+                points.pop(step, None)
+        for name, point in series.items():
+            if point and self._has_room(name):
+                self._points.setdefault(name, {})[step] = point
+        self._marks[step] = epoch
+        rows = [(name, points[step]) for name, points in self._points.items() if step in points]
+        return await self._write(FINE, part, await in_thread(_packed, rows, step, epoch))
+
+    def mark(self, index: int, epoch: int) -> tuple[str, bytes, int]:
+        """Return the chunk of a step, its mark, and the lifetime of the chunk, for the commit."""
+        part, step = FINE.place(index)
+        return part, pack_mark(step, epoch), FINE.ttl_ms
+
+    async def write_minute(self, last: int | None, index: int, epoch: int) -> tuple[str, bytes, int] | None:
+        """Write the points of the minute of the last step, if the minute is over.
+
+        Returns its chunk, its mark and the lifetime of the chunk, for the commit; None if another process has the duty.
+        """
+        if last is None or last // STEPS >= index // STEPS:
+            return (COARSE.place(index // STEPS)[0], *NOTHING)
+        part, minute = COARSE.place(last // STEPS)
+        _, step = FINE.place(last)
+        steps = range(step - step % STEPS, step - step % STEPS + STEPS)
+        if not any(one in self._marks for one in steps):
+            return (part, *NOTHING)
+        rows = await in_thread(lambda: _packed(self._merged(steps), minute, epoch))
+        if not await self._write(COARSE, part, rows):
+            return None
+        return part, pack_mark(minute, epoch), COARSE.ttl_ms
+
+    def _merged(self, steps: Iterable[int]) -> Iterable[tuple[str, Point]]:
+        for name, points in self._points.items():
+            merged: Point = {}
+            for step in steps:
+                if step in self._marks:  # a step without a point is one in which nothing was counted or seen
+                    follow(merged, points.get(step, {}))
+            if merged:
+                yield name, merged
+
+    async def _write(self, resolution: Resolution, part: str, rows: list[tuple[str, bytes]]) -> bool:
+        made = [
+            calls.write_samples(self._keys, self._process, part, page, ttl_ms=resolution.ttl_ms)
+            for page in batches(rows, calls.SERIES)
+        ]
+        for some in batches(made, AT_ONCE):
+            answers: list[Any] = await self._store.run_many(some)
+            for answer in answers:
+                if isinstance(answer, JobfleetError):
+                    raise answer
+            if not all(answers):
+                return False
+        return True
+
+    def _has_room(self, name: str) -> bool:
+        if name == TOTAL or name in self._points or len(self._points) < self._most:
+            return True
+        if not self._is_full:
+            self._is_full = True
+            log.warning("samples.full series=%d: further queues and functions have no history", self._most)
+        return False
+
+
+def _packed(rows: Iterable[tuple[str, Point]], step: int, epoch: int) -> list[tuple[str, bytes]]:
+    return [(name, pack(step, epoch, point)) for name, point in rows]
+
+
+async def whole(store: AsyncStore, keys: Keyspace, part: str) -> dict[str, bytes]:
+    """Read all series of a chunk, or all counters."""
+    values: dict[str, bytes] = {}
+    cursor = b"0"
+    while True:
+        page = await store.run(calls.sampled(keys, part, cursor))
+        values |= page.values
+        cursor = page.cursor
+        if cursor == b"0":
+            return values
+
 
 log = logging.getLogger("jobfleet.reaper")
 LEASE_US = 25 * SECOND_US
@@ -87,8 +349,6 @@ class Samples(Service):
         self._versions: set[str] = set()
         self._hours: Any = None
         if config.archive_url is not None:
-            from jobfleet.services.hour_archive import HourArchive  # for those with an archive
-
             self._hours = HourArchive(store, keys, config)
 
     async def turn(self) -> float:
@@ -226,3 +486,93 @@ def _version(worker: WorkerSeen) -> str:
     if not isinstance(fields, dict):
         return ""
     return str(fields.get("label") or fields.get("version") or "")[:LABEL_MAX]
+
+
+# Writes the samples of hours into the archive, from the minutes in Redis, which are kept for two days.
+
+
+archive_log = logging.getLogger("jobfleet.archive")
+BACK = COARSE.kept // HOUR_S - 2
+"""Hours that are still in Redis as a whole."""
+WRITTEN_AFTER = 2 * COARSE.step
+"""Seconds after an hour until its last minute is written."""
+PAUSE = 60.0
+
+
+class HourArchive:
+    """Writes one hour after the other. While the database is away, the minutes in Redis wait.
+
+    Args:
+        store: The connection to Redis.
+        keys: The fleet's keys.
+        config: The settings, with the URL of the archive.
+    """
+
+    def __init__(self, store: AsyncStore, keys: Keyspace, config: JobConfig) -> None:
+        if config.archive_url is None:
+            raise ConfigError("There is no archive: set archive_url / JOBFLEET_ARCHIVE_URL.")
+        with needs_sql("archive"):
+            from jobfleet.archive import copies, schema
+        self._store, self._keys, self._url = store, keys, config.archive_url
+        self._namespace = config.namespace
+        self._samples: Any = copies
+        self._engine = schema.open_engine(config.archive_url)
+        self._away: tuple[type[BaseException], ...] = database_errors()
+        self._hour: int | None = None
+        self._failed_at = float("-inf")
+        self._faults = RepeatedFault(archive_log, "samples", began="not_archived", ended="archived")
+
+    def last(self, stored: int | None) -> int | None:
+        """Return the last archived hour; `stored` is what another process may have archived."""
+        if stored is not None and (self._hour is None or stored > self._hour):
+            self._hour = stored
+        return self._hour
+
+    async def archive(self, now_us: int) -> None:
+        """Write the next hour, if one is over."""
+        over = (now_us // SECOND_US - WRITTEN_AFTER) // HOUR_S - 1
+        hour = over - BACK if self._hour is None else max(self._hour + 1, over - BACK)
+        if hour > over or monotonic() - self._failed_at < PAUSE:
+            return
+        series = await self._read(hour)
+        try:
+            await in_thread(self._write, hour, series)
+        except self._away as error:
+            self._failed_at = monotonic()
+            reason = str(error).split("\n", 1)[0]
+            self._faults.failed(f"{mask_url(self._url)}: {reason}", level=logging.ERROR)
+            return
+        self._faults.fine()
+        self._hour = hour
+
+    async def _read(self, hour: int) -> dict[str, Point] | None:
+        """Merge the minutes of an hour by series; None if there are none."""
+        part, first = COARSE.place(hour * HOUR_S // COARSE.step)
+        minutes = range(first, first + HOUR_S // COARSE.step)
+        values = await whole(self._store, self._keys, part)
+        return await in_thread(self._merged, values, minutes)
+
+    def _merged(self, values: dict[str, bytes], minutes: range) -> dict[str, Point] | None:
+        marks = {minute: epoch for minute, epoch in unpack_marks(values.pop("", b"")).items() if minute in minutes}
+        if not marks:
+            return None
+        series: dict[str, Point] = {}
+        for name, value in values.items():
+            points = unpack(value, marks)
+            if not points:
+                continue
+            merged: Point = {}
+            for minute in sorted(marks):
+                follow(merged, points.get(minute, {}))
+            if merged:
+                series[name] = merged
+        return series
+
+    def _write(self, hour: int, series: dict[str, Point] | None) -> None:
+        if series is not None:
+            self._samples.write_hour(self._engine, self._namespace, hour, series)
+            self._samples.prune_hours(self._engine, self._namespace, before=hour - ARCHIVED_S // HOUR_S)
+
+    async def close(self) -> None:
+        """Close the database connections."""
+        await in_thread(self._engine.dispose)

@@ -15,25 +15,101 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from jobfleet.clock import boottime
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError, StoreUnavailable
 from jobfleet.services.long_lived import start
 from jobfleet.store.aio import AsyncStore
+from jobfleet.store.call import Call
 from jobfleet.store.calls.lease import CHUNK, NEAR_US, claim, granted
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import NOTHING, Claimed, Grant
-from jobfleet.worker.child.asked import Asked
-from jobfleet.worker.child.claim_size import ClaimSize
-from jobfleet.worker.child.due_timers import DueTimers
-from jobfleet.worker.child.lanes.away_lanes import PATIENCE as AWAY
-from jobfleet.worker.child.lanes.away_lanes import AwayLanes, give_back, in_time, parted
-from jobfleet.worker.child.lanes.lane_order import Priorities, queues_of
-from jobfleet.worker.child.lanes.lane_waits import LaneWaits
-from jobfleet.worker.child.lookahead import Lookahead
-from jobfleet.worker.child.routing import Router
-from jobfleet.worker.run.events import RunEvents
+from jobfleet.worker.child.lanes import AWAY_AFTER as AWAY
+from jobfleet.worker.child.lanes import AwayLanes, LaneWaits, Priorities, give_back, in_time, parted, queues_of
+from jobfleet.worker.child.routing import Lookahead, Router
+from jobfleet.worker.run.interfaces import RunEvents
+
+
+class Asked(NamedTuple):
+    """A claim in flight.
+
+    Attributes:
+        call: The call.
+        nonce: Its nonce.
+        limit: The maximal number of jobs.
+        since: When its nonce was first sent (boot-time clock). Its leases did not begin earlier.
+        doubts: The number of doubts when it was sent.
+        is_repeat: Whether its nonce was sent before, so that the answer may be outdated.
+    """
+
+    call: Call[Claimed]
+    nonce: int
+    limit: int
+    since: float
+    doubts: int
+    is_repeat: bool
+
+
+# Limits the number of jobs per claim by the size of the last envelopes.
+#
+# Redis serves no other client while it returns envelopes, so a claim should return at most 4 MiB. Only Redis knows
+# the size of the next envelopes, and asking costs each claim about as much as a job. So a child begins with a few
+# jobs per lane and doubles the number as long as the envelopes are small.
+
+
+FEW = 8
+"""The number of jobs in the first claims of a lane."""
+MOST_BYTES = 4 * 1024 * 1024
+"""The maximal size of the envelopes of one claim in bytes."""
+
+
+class ClaimSize:
+    """Limits the number of jobs per claim, lane by lane."""
+
+    def __init__(self) -> None:
+        self._most: dict[Lane, int] = {}
+
+    def of(self, lane: Lane, limit: int) -> int:
+        """How many jobs to claim, at most `limit`."""
+        return min(limit, self._most.get(lane, FEW))
+
+    def took(self, lane: Lane, claimed: Claimed) -> None:
+        """Adjust the limit to what a claim has returned."""
+        count, most = len(claimed.grants), self._most.get(lane, FEW)
+        if not count or (most == CHUNK and count <= FEW):
+            return
+        size = sum([len(grant.envelope) for grant in claimed.grants])
+        self._most[lane] = max(1, min(CHUNK, 2 * most, count * MOST_BYTES // max(1, size)))
+
+
+class DueTimers:
+    """At most one timer per lane.
+
+    Args:
+        loop: The event loop.
+        due: Receives a lane when its time has come.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, due: Callable[[Lane], None]) -> None:
+        self._loop = loop
+        self._due = due
+        self._timers: dict[Lane, asyncio.TimerHandle] = {}
+
+    def set(self, lane: Lane, seconds: float | None) -> None:
+        """Replace the timer of a lane; None for no timer."""
+        timer = self._timers.pop(lane, None)
+        if timer is not None:
+            timer.cancel()
+        if seconds is not None:
+            self._timers[lane] = self._loop.call_later(seconds + 0.001, self._due, lane)
+
+    def cancel(self) -> None:
+        """Cancel all timers."""
+        for timer in self._timers.values():
+            timer.cancel()
+
 
 log = logging.getLogger("jobfleet.worker")
 

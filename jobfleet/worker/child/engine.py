@@ -8,34 +8,51 @@ all runs (`RunEvents`). In the life of a plain run they come in this order: `adm
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Sequence
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 from jobfleet.clock import boottime, monotonic
+from jobfleet.codec import header_or_empty
+from jobfleet.codec.values import limits_of
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
+from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.operation import drive
+from jobfleet.operations.payloads import checked_store
 from jobfleet.retry.tries import NO_SUSPICION, suspicion_of
-from jobfleet.services.duties.relay import Relay
-from jobfleet.services.duties.unblocker import Unblocker
-from jobfleet.services.duties.unreadable import Unreadables
+from jobfleet.services.confirmations import Confirmations
+from jobfleet.services.duties.relay import Relay, Unblocker
+from jobfleet.services.duties.run_settler import Unreadables
 from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls import settle
 from jobfleet.store.calls.control import stop
 from jobfleet.store.calls.settle import COMPLETED, REQUEUED, Completion, Item
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.records import Claimed
-from jobfleet.worker.child import paused_functions
-from jobfleet.worker.child.parts import build
-from jobfleet.worker.ipc.kinds import Kind
+from jobfleet.store.records import Claimed, Grant
+from jobfleet.worker.child.claimer import Claimer
+from jobfleet.worker.child.gates import ChildGates
+from jobfleet.worker.child.holding import Cancellations, ClaimAhead, HeldRuns
+from jobfleet.worker.child.routing import Router
+from jobfleet.worker.executors.batch import BatchExecutor, warn_narrow
+from jobfleet.worker.executors.local import LoopExecutor, ThreadExecutor
+from jobfleet.worker.executors.process import ProcessExecutor
+from jobfleet.worker.executors.quarantine import QuarantineExecutor
 from jobfleet.worker.ipc.lease_board import LeaseBoard
-from jobfleet.worker.run.events import RunEvents, Verdict
+from jobfleet.worker.ipc.protocol import Kind
+from jobfleet.worker.run import telemetry
+from jobfleet.worker.run.conclusion import Completers, Conclusions
+from jobfleet.worker.run.endings import OomMover, StoredResults
 from jobfleet.worker.run.handlers import Handlers
-from jobfleet.worker.run.inputs.resources import CLOSING
-from jobfleet.worker.run.run import Key, Run
-from jobfleet.worker.run.stop_state import Stage
-from jobfleet.worker.run.waits import any_of
-from jobfleet.worker.run.writes import event_log
-from jobfleet.worker.run.writes.metrics import Counting
-from jobfleet.worker.run.writes.run_counts import RunCounts
+from jobfleet.worker.run.interfaces import Executor, RunEvents, Verdict
+from jobfleet.worker.run.middleware import MiddlewareChain
+from jobfleet.worker.run.resources import CLOSING, Resources
+from jobfleet.worker.run.run import Key, Run, Stage
+from jobfleet.worker.run.runner import Parents, Runner
+from jobfleet.worker.run.stop_ladder import StopLadder
+from jobfleet.worker.run.telemetry import Counting, RunCounts
+from jobfleet.worker.run.writer import RunWriter
 
 UNKNOWN_USER = "-"
 SENDING = 5.0
@@ -90,7 +107,7 @@ class Engine(RunEvents):
         self._on_spent: Callable[[], None] = lambda: None
         self._clock_offset: tuple[int, float] = (0, 0.0)
         self._is_draining, self._ended = False, asyncio.Event()
-        self._job_level = event_log.level_of_jobs(config)
+        self._job_level = telemetry.level_of_jobs(config)
         self._counting = Counting(tally, self.now_us)
         self.runs = RunCounts(self._runs.values, self.now_us) if config.samples else None
         self._unreadables = Unreadables(store, config, tally)
@@ -190,7 +207,7 @@ class Engine(RunEvents):
         for grant in claimed.grants:
             run = Run(lane, grant, self._board.post(grant.id, grant.token), until, self._run_writer)
             self._runs[run.key] = run
-            if claimed.functions and (item := paused_functions.withheld(grant, claimed)):
+            if claimed.functions and (item := withheld(grant, claimed)):
                 self._conclusions.put_back(run, item)
             elif grant.tries and (suspicion := suspicion_of(grant.tries)).is_suspect:
                 run.suspicion, run.handler = suspicion, self._handlers.peek(grant.envelope)
@@ -246,10 +263,10 @@ class Engine(RunEvents):
             if item.__class__ is not Completion or self._is_burst:
                 self._settled_otherwise(run, item, letter)
             if letter not in "sdc":
-                event_log.lost(run, f"its late finish was refused ({letter})")
+                telemetry.log_lost(run, f"its late finish was refused ({letter})")
                 self._on_lost(run.key)
             elif self._job_level is not None and run.started_us:
-                event_log.ended(run, self._job_level, item, letter)
+                telemetry.log_ended(run, self._job_level, item, letter)
             if self._counting.is_on:
                 self._counting.settled(run, letter)
         finally:
@@ -398,3 +415,223 @@ class Engine(RunEvents):
     def count_starts(self) -> None:
         """Count the starts of running jobs. A job that starts and ends between two calls is counted at its end."""
         self._counting.started(self._runs.values())
+
+
+# Builds the parts of a child's engine, in the order in which they need each other.
+
+
+log = logging.getLogger("jobfleet.worker")
+
+
+@dataclass(slots=True)
+class Parts:
+    """The parts of an engine. Each is described where its class is defined."""
+
+    resources: Resources
+    ladder: StopLadder
+    run_writer: RunWriter
+    completers: Completers
+    executors: Mapping[str, Executor]
+    mover: OomMover
+    conclusions: Conclusions
+    router: Router
+    gates: ChildGates
+    runner: Runner
+    held_runs: HeldRuns
+    cancellations: Cancellations
+    claimer: Claimer
+
+
+def build(
+    config: JobConfig,
+    handlers: Handlers,
+    *,
+    child: str,
+    board: LeaseBoard,
+    store: AsyncStore,
+    modules: Sequence[str],
+    runs: Mapping[Key, Run],
+    events: RunEvents,
+    now_us: Callable[[], int],
+    free: Callable[[], int],
+    may_run: Callable[[], bool],
+    with_quarantine: bool,
+    can_end_process: bool,
+) -> Parts:
+    """Build all parts, on the running event loop.
+
+    Args:
+        config: The settings.
+        handlers: The functions.
+        child: The child's id.
+        board: The child's lease board.
+        store: The connection, with endless patience.
+        modules: What isolated processes load.
+        runs: The runs of the child.
+        events: Receives the events of all runs.
+        now_us: Returns Redis's time in µs.
+        free: Returns how many more jobs may be claimed.
+        may_run: Returns whether a slot is free for a job.
+        with_quarantine: Whether suspects may run in quarantine processes.
+        can_end_process: Whether this process may be ended because of one run.
+    """
+    keys = Keyspace.of(config)
+    limits = limits_of(config)
+    resources = Resources()
+    ladder = StopLadder(
+        board,
+        cancel_grace=config.cancel_grace,
+        stop_grace=config.stop_grace,
+        events=events,
+        can_end_process=can_end_process,
+    )
+    confirmations = Confirmations(store, config, log)
+    run_writer = RunWriter(
+        store, config, ladder=ladder, events=events, registry=handlers.registry, confirmations=confirmations
+    )
+    completers = Completers(
+        child,
+        store,
+        progress_ttl_ms=run_writer.progress_ms,
+        events=events,
+        confirmations=confirmations,
+    )
+    places = executors(child, config, modules, handlers, board, ladder)
+    quarantine = add_quarantine(places, child, config, modules, board) if with_quarantine else None
+    middleware = MiddlewareChain(handlers.hooks, handlers.around, places, resources)
+    context = FleetContext(config, handlers.registry)
+    mover = OomMover(store, context)
+    stored = StoredResults(
+        context.payloads,
+        lambda: drive(store, checked_store(context)),
+        inline_max=context.inline_max,
+        redis_max=config.max_payload,
+    )
+    conclusions = Conclusions(
+        config,
+        child=child,
+        limits=limits,
+        now_us=now_us,
+        events=events,
+        ladder=ladder,
+        middleware=middleware,
+        writer=run_writer,
+        mover=mover,
+        stored=stored,
+        completers=completers,
+    )
+    router = Router(store, keys, gone_us=round(config.gone_after * 1e6), handlers=handlers, events=events)
+    gates = ChildGates(store, keys, child=child, slots=config.slots, ladder=ladder, confirmations=confirmations)
+    router.shares = gates.shares
+    runner = Runner(
+        handlers,
+        places,
+        ladder,
+        middleware=middleware,
+        conclusions=conclusions,
+        parents=Parents(store, keys),
+        routes=router,
+        gates=gates,
+        child=child,
+        payloads=context.payloads,
+        limits=limits,
+        job_level=telemetry.level_of_jobs(config),
+        hard_grace=config.hard_grace,
+    )
+    held_runs = HeldRuns(
+        patience=config.renewal,
+        runs=runs,
+        conclusions=conclusions,
+        events=events,
+        quarantine=quarantine,
+        # In a burst, any ending may make room under a limit.
+        ahead=ClaimAhead(0 if config.burst else config.slots, may_run=may_run, conclusions=conclusions, events=events),
+    )
+    cancellations = Cancellations(runs, ladder, held_runs, conclusions=conclusions, events=events)
+    claimer = Claimer(store, config, child=child, free=free, events=events, routes=router)
+
+    def shares_changed(is_open: bool, has_more: bool) -> None:
+        router.lists.clear()
+        if is_open or has_more:
+            claimer.relearn(is_whole=is_open)
+
+    gates.on_change = shares_changed
+    return Parts(
+        resources=resources,
+        ladder=ladder,
+        run_writer=run_writer,
+        completers=completers,
+        executors=places,
+        mover=mover,
+        conclusions=conclusions,
+        router=router,
+        gates=gates,
+        runner=runner,
+        held_runs=held_runs,
+        cancellations=cancellations,
+        claimer=claimer,
+    )
+
+
+# All executors of a child, by the place where they run functions.
+
+
+def executors(
+    child: str, config: JobConfig, modules: Sequence[str], handlers: Handlers, board: LeaseBoard, ladder: StopLadder
+) -> dict[str, Executor]:
+    """Create the executors, on the running event loop.
+
+    Args:
+        child: The child they belong to.
+        config: The settings.
+        modules: What isolated processes load.
+        handlers: The functions.
+        board: The child's lease board.
+        ladder: The child's stop ladder.
+    """
+    warn_narrow(handlers.batched, config.slots, lambda queue: not config.queues or queue in config.queues)
+    made: dict[str, Executor] = {
+        "async": LoopExecutor(),
+        "thread": ThreadExecutor(),
+        "process": ProcessExecutor(child, config, modules, board, is_wanted=bool(handlers.isolated)),
+    }
+    made["batch"] = BatchExecutor(made, board, ladder, slots=config.slots, hard_grace=config.hard_grace)
+    return made
+
+
+def add_quarantine(
+    made: dict[str, Executor], child: str, config: JobConfig, modules: Sequence[str], board: LeaseBoard
+) -> QuarantineExecutor | None:
+    """Add the executor of suspects under the name ``quarantine``. Returns None if the settings allow none.
+
+    Args:
+        made: The executors of the child.
+        child: The child they belong to.
+        config: The settings.
+        modules: What the processes load.
+        board: The child's lease board.
+    """
+    if not config.suspect_processes:
+        return None
+    quarantine = made["quarantine"] = QuarantineExecutor(child, config, modules, board)
+    return quarantine
+
+
+# Jobs of paused functions: they go back without a start, to a place that claims do not read.
+
+
+def withheld(grant: Grant, claimed: Claimed) -> settle.Item | None:
+    """What settles a job whose function is paused; None for a job that may start."""
+    function = header_or_empty(grant.envelope).get("function")  # the runner reports a header that cannot be read
+    if not isinstance(function, str) or function not in claimed.functions:
+        return None
+    log.debug("job.withheld job_id=%s function=%s it is paused", grant.id, function)
+    return settle.withhold(grant.id, grant.token, due=grant.due, function=function)
+
+
+async def any_of(events: Iterable[asyncio.Event | None], timeout: float | None) -> None:
+    """Wait until one of the events is set, for at most `timeout` seconds. None is an event that is never set."""
+    waits = [asyncio.ensure_future(event.wait()) for event in events if event is not None]
+    await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()

@@ -10,9 +10,11 @@ import asyncio
 import faulthandler
 import logging
 import os
+import random
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from types import ModuleType
@@ -28,31 +30,163 @@ from jobfleet.functions.registry import REGISTRY, Registry
 from jobfleet.logs import set_up_logs
 from jobfleet.metrics.tally import Mute, Tally, tally_for
 from jobfleet.outcome import Cancelled, TimedOut
-from jobfleet.services.early_signals import ignore, leave_on, stay_on
-from jobfleet.services.long_lived import start
+from jobfleet.services.long_lived import ignore, leave_on, start, stay_on
 from jobfleet.services.modules import load_modules, traceback_of
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.target import Target, target_of
 from jobfleet.worker.child.engine import Engine
-from jobfleet.worker.child.process import flush, keep_from_jobs, run_loop
-from jobfleet.worker.child.recycling import ChildAge
-from jobfleet.worker.child.served_queues import ServedQueues
+from jobfleet.worker.child.lanes import ServedQueues
 from jobfleet.worker.child.stacks import write_on_request
-from jobfleet.worker.child.supervisor_watch import SupervisorWatch
-from jobfleet.worker.ipc.frames import Sender, frames
-from jobfleet.worker.ipc.kinds import kind_of
 from jobfleet.worker.ipc.lease_board import LeaseBoard
-from jobfleet.worker.ipc.signals import END_LOADING, NOT_FOR_CHILDREN
-from jobfleet.worker.ipc.usage import IS_SHOWN, own_usage
-from jobfleet.worker.run import process_hooks
-from jobfleet.worker.run.events import Verdict
+from jobfleet.worker.ipc.protocol import END_LOADING, NOT_FOR_CHILDREN, Sender, frames, kind_of
+from jobfleet.worker.ipc.usage import IS_SHOWN, own_usage, resident_bytes
+from jobfleet.worker.run import hooks as process_hooks
 from jobfleet.worker.run.handlers import Handlers
+from jobfleet.worker.run.interfaces import Verdict
+from jobfleet.worker.run.log_capture import CURRENT, keep_capturing, start_capture
 from jobfleet.worker.run.run import Key, Run
-from jobfleet.worker.run.writes.current_run import CURRENT
-from jobfleet.worker.run.writes.log_capture import keep_capturing, start_capture
+
+# The process of a child: its event loop, its standard streams, and what the processes of its jobs must not inherit.
+
 
 log = logging.getLogger("jobfleet.worker")
+
+
+def run_loop(main: Coroutine[Any, Any, int]) -> int:
+    """Run a coroutine on the fastest event loop that is installed.
+
+    If a job has stopped the loop, the process ends at once. A clean shutdown would cancel the other jobs, and their
+    ends would be charged to them.
+    """
+    factory = None
+    with suppress(ImportError):
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        try:
+            return runner.run(main)
+        except JobfleetError:
+            raise
+        except BaseException:
+            log.exception("worker.broken its event loop has ended")
+            flush()
+            os._exit(1)
+
+
+def flush() -> None:
+    """Flush the standard streams, which a job may have closed."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(ValueError, OSError, AttributeError):
+            stream.flush()
+
+
+def keep_from_jobs(*descriptors: int) -> None:
+    """Keep pipes and memory out of processes that jobs start: the supervisor waits until all holders have ended."""
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
+    os.register_at_fork(after_in_child=partial(_close, descriptors))
+
+
+def _close(descriptors: tuple[int, ...]) -> None:
+    for descriptor in descriptors:
+        with suppress(OSError):
+            os.close(descriptor)
+
+
+# When a child asks for a successor: after a number of jobs, at a memory size, or at an age.
+
+
+EARLY = 0.9
+"""The share of its jobs after which a child asks for a successor, which needs time to load the modules."""
+JITTER = 0.1
+
+
+class ChildAge:
+    """How worn a child is.
+
+    Args:
+        config: Its limits.
+        engine: Counts its jobs.
+    """
+
+    def __init__(self, config: JobConfig, engine: Engine) -> None:
+        self._engine = engine
+        self._max_jobs = config.max_jobs
+        self._max_memory = config.max_memory
+        self._max_age = config.max_age
+        if self._max_age is not None:  # children start together, and must not be replaced together
+            self._max_age *= random.uniform(1 - JITTER, 1 + JITTER)
+        self._born = boottime()
+
+    @property
+    def reason(self) -> str:
+        """Why it is time to go: jobs, memory or age; empty when it is not."""
+        if self._max_jobs is not None and self._engine.taken >= self._max_jobs * EARLY:
+            return "jobs"
+        if self._max_age is not None and boottime() - self._born >= self._max_age:
+            return "age"
+        if self._max_memory is not None and resident_bytes() > self._max_memory:
+            return "memory"
+        return ""
+
+
+# Notices a silent supervisor: a supervisor that is frozen or hangs does not renew leases.
+
+
+CHECKS = 4
+"""The number of checks within the allowed silence."""
+
+
+class SupervisorWatch:
+    """Notices when the supervisor falls silent, and when it sends frames again.
+
+    The supervisor sends several frames per renewal interval, even if Redis is away. A child without a frame for a whole
+    interval must not claim, because the leases of new jobs would end.
+
+    Args:
+        after: The allowed silence in seconds.
+        on_change: Called with False when the supervisor is silent, and with True when it sends frames again.
+    """
+
+    def __init__(self, after: float, *, on_change: Callable[[bool], None]) -> None:
+        self._after = after
+        self._on_change = on_change
+        self._loop = asyncio.get_running_loop()
+        self._heard_at = boottime()
+        self._is_silent = False
+        self._check_later()
+
+    def heard(self) -> None:
+        """A frame from the supervisor has arrived."""
+        self._heard_at = boottime()
+        if self._is_silent:
+            self._is_silent = False
+            log.info("worker.heard its supervisor is there again: claiming")
+            self._on_change(True)
+
+    def stop(self) -> None:
+        """Stop the checks."""
+        self._timer.cancel()
+
+    def _check_later(self) -> None:
+        self._due_at = boottime() + self._after / CHECKS
+        self._timer = self._loop.call_later(self._after / CHECKS, self._check)
+
+    def _check(self) -> None:
+        now = boottime()
+        # If this event loop was blocked, frames may be waiting: the supervisor was not silent then.
+        is_on_time = now - self._due_at < self._after / CHECKS
+        if is_on_time and not self._is_silent and now - self._heard_at > self._after:
+            self._is_silent = True
+            log.warning(
+                "worker.unheard its supervisor is silent for %.1fs: claiming no more until it is heard", self._after
+            )
+            self._on_change(False)
+        self._check_later()
+
+
 STATE_EVERY = 1.0
 ORPHAN_SHARE = 0.6
 """The share of a lease that an orphaned child still has for sure: the last renewal may be a third of a lease ago."""
@@ -155,7 +289,7 @@ class Child:
         at, rate = target_of(self._config), self._config.chaos
         if not rate:
             return at
-        from jobfleet.worker.child.chaos import Chaos  # for staging
+        from jobfleet.worker.ipc.chaos import Chaos  # for staging
 
         chaos = Chaos(
             rate,

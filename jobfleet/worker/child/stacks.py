@@ -20,10 +20,10 @@ from types import CodeType, FrameType
 from typing import Any
 
 from jobfleet.worker.executors.batch import BatchCall
-from jobfleet.worker.executors.thread import runs_in_threads
-from jobfleet.worker.ipc.stacks import bounded
+from jobfleet.worker.executors.local import runs_in_threads
+from jobfleet.worker.ipc.protocol import bounded
+from jobfleet.worker.run.log_capture import CURRENT, CurrentRun
 from jobfleet.worker.run.run import Run
-from jobfleet.worker.run.writes.current_run import CURRENT, CurrentRun
 
 FRAMES_MOST = 60
 """Frames of a stack; of a longer one the outermost are left out."""

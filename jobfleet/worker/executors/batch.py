@@ -20,14 +20,12 @@ from jobfleet.functions.registry import JobFunction
 from jobfleet.model.signals import suspension_of
 from jobfleet.outcome import Interrupted, Outcome
 from jobfleet.worker.ipc.lease_board import LeaseBoard
-from jobfleet.worker.run import run_traces
-from jobfleet.worker.run.executor import Executor, OnEnd
+from jobfleet.worker.run import telemetry
 from jobfleet.worker.run.handlers import Handler
-from jobfleet.worker.run.passage import NotStarted
-from jobfleet.worker.run.run import Run
+from jobfleet.worker.run.interfaces import Executor, OnEnd
+from jobfleet.worker.run.log_capture import CurrentRun
+from jobfleet.worker.run.run import NotStarted, Run, Stage
 from jobfleet.worker.run.stop_ladder import StopLadder, limits_of
-from jobfleet.worker.run.stop_state import Stage
-from jobfleet.worker.run.writes.current_run import CurrentRun
 
 log = logging.getLogger("jobfleet.worker")
 RELEASE_DELAY = 0.1
@@ -233,7 +231,7 @@ class BatchExecutor:
             soft, hard = limits_of(run.header, handler, self._hard_grace)
             if soft or hard:
                 self._ladder.limit(run, soft, hard)
-        call.span = run_traces.span_of_batch([member.run for member in members], handler.function.name)
+        call.span = telemetry.span_of_batch([member.run for member in members], handler.function.name)
         elements = [member.element for member in members]
         on_end = partial(self._ended, handler.function.name, call)
         self._inner[handler.function.run_in].start(call, handler, [elements], members[0].kwargs, on_end)

@@ -19,16 +19,13 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import JobCancelled, how_it_died
 from jobfleet.outcome import Crashed, Interrupted, Witnessed
 from jobfleet.retry.tries import Suspicion, seat
-from jobfleet.worker.executors.isolated.isolated_process import IsolatedProcess
-from jobfleet.worker.executors.isolated.pool import LEAVING, dismiss_all, greeting
-from jobfleet.worker.executors.isolated.pulse import Pulse
-from jobfleet.worker.executors.isolated.remote_error import EndReport
-from jobfleet.worker.executors.remote import LOOK_EVERY, RemoteExecutor, RemoteRun
+from jobfleet.worker.executors.isolated.channel import EndReport
+from jobfleet.worker.executors.isolated.processes import LEAVING, IsolatedProcess, dismiss_all, greeting
+from jobfleet.worker.executors.process import LOOK_EVERY, RemoteExecutor, RemoteRun
 from jobfleet.worker.ipc.lease_board import LeaseBoard
-from jobfleet.worker.run.executor import Died, OnEnd
 from jobfleet.worker.run.handlers import Handler
-from jobfleet.worker.run.run import Key, Run
-from jobfleet.worker.run.stop_state import Stage
+from jobfleet.worker.run.interfaces import Died, OnEnd
+from jobfleet.worker.run.run import Key, Run, Stage
 
 log = logging.getLogger("jobfleet.worker")
 IDLE = 10.0
@@ -263,3 +260,39 @@ class QuarantineExecutor(RemoteExecutor[_Suspect]):
         if self._is_usable:
             log.error("ward.not_started child=%s %s; suspects share the worker's process", self._child, why)
         self._is_usable = False
+
+
+# Whether the event loop of a quarantine process is alive. Its child checks this regularly.
+
+
+class Pulse:
+    """Counts for how long no sign of life has arrived.
+
+    Time is counted in looks: a child that was itself frozen or blocked accuses nobody.
+
+    Args:
+        after: Seconds without a turn of the loop after which a process hangs.
+
+    Attributes:
+        still: Seconds since the loop turned last.
+        is_hung: Whether it hangs.
+    """
+
+    def __init__(self, after: float) -> None:
+        self._after = after
+        self._has_begun = False
+        self.still = 0.0
+        self.is_hung = False
+
+    def turned(self) -> None:
+        """A sign of life has arrived. Before the first one the process loads modules, which may take any time."""
+        self._has_begun = True
+        self.still = 0.0
+        self.is_hung = False
+
+    def look(self, passed: float) -> bool:
+        """Check again, so many seconds after the last check. Returns whether the process hangs since this check."""
+        if self._has_begun:
+            self.still += passed
+        was_hung, self.is_hung = self.is_hung, self.still >= self._after
+        return self.is_hung and not was_hung

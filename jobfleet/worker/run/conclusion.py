@@ -1,4 +1,4 @@
-"""How a run ends: name the outcome, decide what it leads to, write the record, and hand it to the completer.
+"""How a run ends: name the outcome, decide what it leads to, write the record, and send it in a group commit.
 
 `Conclusions.conclude` is the only way to end a run that is settled. The policy decides (`jobfleet.retry.decision`).
 """
@@ -8,13 +8,15 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextvars import Context
+from functools import partial
 from typing import Any
 
 from jobfleet.codec import Limits, seal_record, seal_trusted
 from jobfleet.codec.frames import DESCRIBED
 from jobfleet.config import JobConfig
-from jobfleet.errors import EncodingError, JobCancelled, UnknownKey
+from jobfleet.errors import EncodingError, JobCancelled, JobfleetError, ScriptContractError, UnknownKey
 from jobfleet.functions.options import KEEP_LAST
 from jobfleet.functions.steps import end_of
 from jobfleet.functions.typed_call import INVALID_ARGUMENTS, ArgumentsRefused
@@ -49,23 +51,24 @@ from jobfleet.retry.decision import (
     with_header,
 )
 from jobfleet.retry.tries import Tries
+from jobfleet.services.confirmations import Confirmations
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.call import Call, in_order, levels_in
 from jobfleet.store.calls import settle
-from jobfleet.store.calls.run import REFUSED, refused_signal
+from jobfleet.store.calls.flow import shorten_parents
+from jobfleet.store.calls.run import REFUSED, Report, progress, refused_signal
+from jobfleet.store.calls.settle import CHUNK, KEEPS, BriefCompletion, Completion, Item, with_kept
+from jobfleet.store.calls.settle import settle as settle_call
 from jobfleet.store.keys import Lane
-from jobfleet.worker.run import run_traces
-from jobfleet.worker.run.completer import Completer
-from jobfleet.worker.run.events import RunEvents
-from jobfleet.worker.run.executor import Died
+from jobfleet.worker.run import telemetry
+from jobfleet.worker.run.endings import OomMover, StoredResults, larger_queue
 from jobfleet.worker.run.failure import class_of, error_fields, unwritable, with_function
+from jobfleet.worker.run.interfaces import Died, RunEvents
 from jobfleet.worker.run.middleware import MiddlewareChain
-from jobfleet.worker.run.oom_move import OomMover, larger_queue
-from jobfleet.worker.run.passage import NotStarted
-from jobfleet.worker.run.run import Key, Run
+from jobfleet.worker.run.reports import LEAST_MS
+from jobfleet.worker.run.run import Key, NotStarted, Run, Stage
 from jobfleet.worker.run.stop_ladder import StopLadder
-from jobfleet.worker.run.stop_state import Stage
-from jobfleet.worker.run.writes import event_log
-from jobfleet.worker.run.writes.stored_results import StoredResults
-from jobfleet.worker.run.writes.writer import RunWriter
+from jobfleet.worker.run.writer import RunWriter
 
 log = logging.getLogger("jobfleet.worker")
 AGAIN_US = 60_000_000
@@ -270,7 +273,7 @@ class Conclusions:
         """The outcome and the decision that hooks and the span get, and what settles the run."""
         found = self._judged(run, outcome)
         if run.span is not None:
-            run_traces.conclude(run.span, found[0], found[1])
+            telemetry.end_span(run.span, found[0], found[1])
         return found
 
     def _judged(self, run: Run, outcome: Outcome) -> tuple[Outcome, Decision, settle.Item | None]:
@@ -305,10 +308,10 @@ class Conclusions:
             case Complete(value):
                 return self._complete(run, value)
             case Retry(delay_us, tries):
-                event_log.retried(run, tries, outcome, delay_us)
+                telemetry.log_retried(run, tries, outcome, delay_us)
                 return settle.retry(run.id, run.token, delay_us=delay_us, tries=_dumped(run, tries, outcome))
             case Release(delay_us, spent):
-                event_log.refused(run, outcome)
+                telemetry.log_refused(run, outcome)
                 tries_text = spent.dump() if spent is not None else ""
                 return settle.release(run.id, run.token, delay_us=delay_us, tries=tries_text)
             case Suspend(key, name, delay_us):
@@ -316,7 +319,7 @@ class Conclusions:
             case Park(delay_us, tries):
                 if not run.grant.tries:
                     reason = outcome.reason if isinstance(outcome, Unrunnable) else "unrunnable"
-                    event_log.parked(run, reason, self._default_policy.unknown_grace)
+                    telemetry.log_parked(run, reason, self._default_policy.unknown_grace)
                 return settle.park(run.id, run.token, delay_us=delay_us, tries=tries.dump())
             case PutBack(function, tries):
                 if tries is not None:
@@ -403,7 +406,7 @@ class Conclusions:
                 **({} if run.span is None else {"trace": run.span.traceparent}),
             }
         )
-        event_log.failed(run, decision.tries, outcome, decision.reason)
+        telemetry.log_failed(run, decision.tries, outcome, decision.reason)
         return settle.fail(
             run.id,
             run.token,
@@ -420,4 +423,208 @@ def _dumped(run: Run, tries: Tries, outcome: Outcome) -> str:
     seals = run.lane.seals
     if seals is not None and seals.hides and isinstance(outcome, Raised) and tries.history:
         tries = tries.hiding(class_of(outcome.error))
-    return tries.dump() if run.span is None else run_traces.noted(tries.dump(), run.span.traceparent)
+    return tries.dump() if run.span is None else telemetry.with_traceparent(tries.dump(), run.span.traceparent)
+
+
+# Group commit of endings: endings that arrive during one trip are sent in the next one.
+#
+# An idle lane sends an ending at once. A busy lane sends hundreds in one trip. One trip per lane is in flight at a
+# time. A repeated trip carries the same nonce, so nothing is counted twice.
+
+
+MOST_CHUNKS = 10
+
+
+class Completer:
+    """Settles the runs of one lane.
+
+    Args:
+        lane: The lane.
+        child: The child that ran them.
+        store: The connection. It must have endless patience: an outage must not lose an ending.
+        progress_ttl_ms: How long a last report is kept.
+        events: Receives the answers.
+        confirmations: Confirms the endings of durable jobs; None if they are not to be confirmed.
+    """
+
+    def __init__(
+        self,
+        lane: Lane,
+        child: str,
+        store: AsyncStore,
+        *,
+        progress_ttl_ms: int,
+        events: RunEvents,
+        confirmations: Confirmations | None = None,
+    ) -> None:
+        self._lane = lane
+        self._child = child
+        self._store = store
+        self._ttl_ms = progress_ttl_ms
+        self._events = events
+        self._confirmations = confirmations
+        self._loop = asyncio.get_running_loop()
+        self._context = Context()  # not that of the job whose ending is the first to be sent
+        self._nonce = 0
+        self._items: list[Item] = []
+        self._runs: list[Run] = []
+        self._reports: list[Report] = []
+        self._calls_before: list[Call[Any]] = []
+        self._notes: list[Call[Any]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def add(self, run: Run, item: Item, report: Report | None = None, ahead: Sequence[Call[Any]] = ()) -> None:
+        """Send the ending of a run, after the calls that must come first in the same trip."""
+        self._items.append(item)
+        self._runs.append(run)
+        if report is not None:
+            self._reports.append(report)
+        if ahead:
+            self._calls_before.extend(ahead)
+        if self._task is None:
+            self._task = self._loop.create_task(self._send(), context=self._context)
+
+    def note(self, call: Call[Any]) -> None:
+        """Send a call about a run that has not ended."""
+        self._notes.append(call)
+        if self._task is None:
+            self._task = self._loop.create_task(self._send(), context=self._context)
+
+    async def _send(self) -> None:
+        try:
+            while self._items or self._notes:
+                await self._trip()
+        finally:
+            self._task = None
+
+    async def _trip(self) -> None:
+        most = CHUNK * MOST_CHUNKS
+        items, self._items = self._items[:most], self._items[most:]
+        runs, self._runs = self._runs[:most], self._runs[most:]
+        reports, self._reports = self._reports, []
+        self._nonce += 1
+        calls: list[Any] = [*self._notes, *self._calls_before]
+        notes = len(self._notes)
+        self._notes, self._calls_before = [], []
+        calls += [
+            progress(self._lane, reports[at : at + CHUNK], ttl_ms=self._ttl_ms) for at in range(0, len(reports), CHUNK)
+        ]
+        first = len(calls)
+        has_more = first > notes
+        for number, at in enumerate(range(0, len(items), CHUNK), start=1):
+            calls.append(
+                settle_call(self._lane, items[at : at + CHUNK], child=self._child, nonce=self._nonce, chunk=number)
+            )
+        if has_more:
+            calls[notes:] = in_order(calls[notes:])
+        kept = _kept_of_parents(runs, items)
+        calls += [shorten_parents(self._lane, kept[at : at + CHUNK]) for at in range(0, len(kept), CHUNK)]
+        try:
+            levels = levels_in([run.header for run in runs])
+            if levels and self._confirmations is not None:
+                answers = await self._confirmations.run_many(self._lane, calls, levels, what=_named(runs))
+            else:
+                answers = await self._store.run_many(calls)
+        except Exception:  # it must not block the slots of these jobs, nor later endings
+            log.exception("worker.unsent lane=%s jobs=%d their leases run out", self._lane.tag, len(runs))
+            answers = [ScriptContractError("the trip of these endings failed")] * len(calls)
+        at = 0
+        answers = answers[first : first + -(-len(items) // CHUNK)]
+        if any(answer.watched for answer in answers if not isinstance(answer, JobfleetError)):
+            self._events.dependants_ready(self._lane)
+        for answer in answers:
+            part: Sequence[Run] = runs[at : at + CHUNK]
+            letters = "?" * len(part) if isinstance(answer, JobfleetError) or answer.is_stale else answer.letters
+            settled: Sequence[Item] = items[at : at + CHUNK]
+            if KEEPS in letters:
+                part, settled, letters = self._without_kept(part, settled, letters)
+            self._answer(part, settled, letters)
+            at += CHUNK
+
+    def _without_kept(
+        self, runs: Sequence[Run], items: Sequence[Item], letters: str
+    ) -> tuple[Sequence[Run], Sequence[Item], str]:
+        """Send again the endings of jobs that keep something of which their runs do not know; return the others."""
+        rows = list(zip(runs, items, letters, strict=True))
+        for run, item, letter in rows:
+            if letter == KEEPS:
+                self._items.append(with_kept(item))
+                self._runs.append(run)
+        others = [row for row in rows if row[2] != KEEPS]
+        return [row[0] for row in others], [row[1] for row in others], "".join(row[2] for row in others)
+
+    def _answer(self, runs: Sequence[Run], items: Sequence[Item], letters: str) -> None:
+        """Hand out the answers to the endings of a chunk. An error must not cost the other runs of the trip theirs."""
+        for run, letter in zip(runs, letters, strict=True):
+            try:
+                self._events.settled(run, letter)
+            except Exception:
+                log.exception("job.unanswered job_id=%s letter=%s", run.id, letter, extra={"run": run})
+        try:
+            self._events.answered(runs, items, letters)
+        except Exception:
+            log.exception("jobs.uncounted lane=%s jobs=%d", self._lane.tag, len(runs))
+
+    async def drained(self, timeout: float) -> bool:
+        """Wait until everything is sent; False if that takes longer than `timeout` seconds, because Redis is away."""
+        if self._task is None:
+            return True
+        _, left = await asyncio.wait((self._task,), timeout=timeout)
+        for task in left:
+            task.cancel()
+        return not left
+
+
+def _kept_of_parents(runs: Sequence[Run], items: Sequence[Item]) -> list[tuple[str, int]]:
+    """The jobs that have completed and have parents, and for how many ms these are kept: as long as the result."""
+    return [
+        (run.id, max(LEAST_MS, item.value_ttl_ms if isinstance(item, BriefCompletion) else item.ttl_ms))
+        for run, item in zip(runs, items, strict=True)
+        if "parents" in run.header and isinstance(item, Completion | BriefCompletion)
+    ]
+
+
+def _named(runs: Sequence[Run]) -> str:
+    more = f" and {len(runs) - 1:,} more" if len(runs) > 1 else ""
+    return f"the ending of {runs[0].id}{more}"
+
+
+class Completers(dict[Lane, Completer]):
+    """The completers of a child by lane, each created on first use.
+
+    Args:
+        child: The child that runs the jobs.
+        store: The connection, with endless patience.
+        progress_ttl_ms: How long a last report is kept.
+        events: Receives the answers.
+        confirmations: Confirms the endings of durable jobs.
+    """
+
+    def __init__(
+        self,
+        child: str,
+        store: AsyncStore,
+        *,
+        progress_ttl_ms: int,
+        events: RunEvents,
+        confirmations: Confirmations,
+    ) -> None:
+        super().__init__()
+        self._make = partial(
+            Completer,
+            child=child,
+            store=store,
+            progress_ttl_ms=progress_ttl_ms,
+            events=events,
+            confirmations=confirmations,
+        )
+
+    def __missing__(self, lane: Lane) -> Completer:
+        made = self[lane] = self._make(lane)
+        return made
+
+    async def drained(self, timeout: float) -> None:
+        """Wait until everything is sent, for at most `timeout` seconds per lane."""
+        for completer in list(self.values()):
+            if not await completer.drained(timeout):
+                log.error("worker.unsent Redis is away: endings that it did not receive are settled when leases expire")

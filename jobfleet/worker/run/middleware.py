@@ -16,13 +16,11 @@ from jobfleet.functions.context import JobContext
 from jobfleet.functions.hooks import Hook, Hooks, Middleware
 from jobfleet.outcome import Outcome, Raised, TimedOut
 from jobfleet.retry.decision import Decision, Fail, Retry, describe
-from jobfleet.worker.run.executor import Executor, OnEnd
+from jobfleet.worker.run.context import context_of, inject
 from jobfleet.worker.run.handlers import Handler
-from jobfleet.worker.run.hook_calls import called
-from jobfleet.worker.run.inputs.arguments import inject
-from jobfleet.worker.run.inputs.context import context_of
-from jobfleet.worker.run.inputs.resources import Resources
-from jobfleet.worker.run.inputs.run_resources import RunResources
+from jobfleet.worker.run.hooks import called
+from jobfleet.worker.run.interfaces import Executor, OnEnd
+from jobfleet.worker.run.resources import Resources, RunResources
 from jobfleet.worker.run.run import Run
 
 log = logging.getLogger("jobfleet.worker")

@@ -1,31 +1,35 @@
 """`Run`: one claimed job on its way through a child.
 
 `Run` holds the identity of the job. Its parts have one owner each: the engine keeps the lease, the stop ladder the
-stop state, the conclusion the ending, and the writers the output.
+stop state, the gates the passage, the conclusion the ending, and the writers the output.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import wait
+from enum import IntEnum
+from itertools import islice
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from jobfleet.clock import boottime
+from jobfleet.clock import boottime, monotonic
 from jobfleet.errors import JobCancelled
 from jobfleet.model.signals import Suspended
+from jobfleet.outcome import Cancelled, Interrupted, LeaseLost, Outcome, TimedOut
 from jobfleet.retry.tries import NO_SUSPICION, Tries
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Grant
-from jobfleet.worker.run.output import Output
-from jobfleet.worker.run.stop_state import Stage, StopState
 
 if TYPE_CHECKING:
     from jobfleet.functions.context import JobContext
     from jobfleet.functions.port import FlowAddition, RunSpan
     from jobfleet.store.calls.settle import Item
     from jobfleet.worker.run.handlers import Handler
-    from jobfleet.worker.run.passage import Passage
+
 
 T = TypeVar("T")
 LEASE_CHECK_EVERY = 0.05
@@ -311,3 +315,249 @@ class Run:
                     raise JobCancelled(f"{self.id} is to stop: {why}.", job_id=self.id)
         finally:
             future.cancel()
+
+
+Interruption = Cancelled | LeaseLost | TimedOut | Interrupted
+
+
+class Stage(IntEnum):
+    """One step of the attempt to stop a run. Each step is taken after the grace period of the previous one."""
+
+    ASKED = 1
+    RAISED = 2
+    TERMINATED = 3
+    KILLED = 4
+
+
+class StopState:
+    """What stops a run. Only the stop ladder changes it, and `interrupt`.
+
+    Attributes:
+        interruption: Why the run is to stop; None while it is not. The first reason is kept.
+        cancel_by: The person or program that cancelled the run; None when nobody did.
+        limits: The soft and the hard time limit in seconds; 0 for none.
+        soft_at: When the run is interrupted (monotonic clock), if it has a soft limit.
+        hard_at: When the run is ended by force, if it has a hard limit.
+        has_limits: Whether the run was given a time limit.
+        timer: Fires at the next time limit or at the next stage.
+        stage: The last stage that was tried; 0 before the first one.
+        next_at: When the next stage is due (monotonic clock).
+        was_raised_again: Whether the interruption was repeated.
+        is_overdue: Whether the hard limit was acted upon.
+        is_condemned: Whether only the end of this process can end the run.
+        is_past_code: Whether the code of the run has ended and only its hooks run.
+    """
+
+    # The defaults are on the class: most runs never set any of these.
+    interruption: Interruption | None = None
+    cancel_by: str | None = None
+    limits: tuple[float, float] = (0.0, 0.0)
+    soft_at = 0.0
+    hard_at = 0.0
+    has_limits = False
+    timer: asyncio.TimerHandle | None = None
+    stage: Stage | int = 0
+    next_at = 0.0
+    was_raised_again = False
+    is_overdue = False
+    is_condemned = False
+    is_past_code = False
+
+    @property
+    def reason(self) -> str | None:
+        """Why the run is to stop, in words for the job; None when it is not."""
+        match self.interruption:
+            case None:
+                return None
+            case Cancelled(by):
+                return f"cancelled by {by}"
+            case TimedOut(limit):
+                return f"timed out after {limit:g} s"
+            case LeaseLost():
+                return "another run owns it by now"
+            case Interrupted():
+                return "its worker stops"
+
+    def interrupt(self, why: Interruption) -> None:
+        """Record that the run is to stop. A job that checks its context sees this; the stop ladder does the rest."""
+        if self.interruption is None:
+            self.interruption = why
+        if isinstance(why, Cancelled) and self.cancel_by is None:
+            self.cancel_by = why.by
+
+
+# The pass of a run through its gates, which counts only if the function is called soon enough.
+
+
+TRIES = 5
+"""How many times a run passes again whose call comes too late each time."""
+Again = Callable[[], Awaitable[Outcome | None]]
+
+
+class NotStarted(BaseException):  # not an Exception: `except Exception` in middleware must not swallow it
+    """The gates of a run have refused it right before the call of its function."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+        super().__init__("its limits have no room any more; it is put back")
+
+
+class Passage:
+    """The pass of a run through its gates. Whatever delays the call asks for a new one when this one is too old.
+
+    Args:
+        until: When the function must be called at the latest (monotonic clock); infinite without a rate.
+        again: Lets the run pass again; returns None, or the outcome of a run that may not start.
+        refusal: The outcome of a run whose new passes are too old each time.
+
+    Attributes:
+        is_called: Whether the function was called.
+    """
+
+    def __init__(self, until: float, again: Again, refusal: Outcome) -> None:
+        self.until = until
+        self.is_called = False
+        self._again = again
+        self._refusal = refusal
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the run must pass again before the function is called. A second call of a run pays nothing."""
+        return not self.is_called and monotonic() > self.until
+
+    async def renewed(self) -> Outcome | None:
+        """Pass again if it is too late for a call; return None, or the outcome of a run that may not start."""
+        for _ in range(TRIES):
+            if not self.is_late:
+                return None
+            if (outcome := await self._again()) is not None:
+                return outcome
+        return self._refusal if self.is_late else None
+
+    async def before_call(self) -> None:
+        """Note the call of the function, which follows at once.
+
+        Raises:
+            NotStarted: The run may not start.
+        """
+        if self.is_late and (outcome := await self.renewed()) is not None:
+            raise NotStarted(outcome)
+        self.is_called = True
+
+
+_numbering = threading.Lock()
+"""Protects the numbers of all runs: the thread of a job and the event loop both take numbers, each in no time."""
+
+
+class LogTail:
+    """The unsent lines of one run's log. A gap in the numbers shows that lines were dropped.
+
+    Attributes:
+        lines: Number and text of each line, the oldest first.
+        bytes: The size of all these lines.
+        n: The number of the last line.
+    """
+
+    __slots__ = ("bytes", "lines", "n")
+
+    def __init__(self) -> None:
+        self.lines: deque[tuple[int, bytes]] = deque()
+        self.bytes = 0
+        self.n = 0
+
+    def add(self, text: bytes, most_lines: int, most_bytes: int) -> None:
+        """Add a line. The oldest lines are dropped when there are too many."""
+        self.n += 1
+        self.lines.append((self.n, text))
+        self.bytes += len(text)
+        while len(self.lines) > most_lines or (self.bytes > most_bytes and len(self.lines) > 1):
+            self.bytes -= len(self.lines.popleft()[1])
+
+    def take(self) -> list[tuple[int, bytes]]:
+        """Remove all lines and return them."""
+        taken = list(self.lines)
+        self.lines.clear()
+        self.bytes = 0
+        return taken
+
+
+class ChunkBuffer:
+    """The chunks of one run that Redis has not confirmed, in order. The first ones may be in flight.
+
+    Attributes:
+        records: The encoded chunks.
+        n: The number of the first of them, from 1 in each run.
+        sent: How many of them are in flight.
+        bytes: The size of those that are not in flight.
+        failure: Why no more chunks are taken; None if they are.
+    """
+
+    __slots__ = ("bytes", "failure", "n", "records", "sent")
+
+    def __init__(self) -> None:
+        self.records: deque[bytes] = deque()
+        self.n = 1
+        self.sent = 0
+        self.bytes = 0
+        self.failure: Exception | None = None
+
+    @property
+    def waiting(self) -> int:
+        """The number of chunks that are not in flight."""
+        return len(self.records) - self.sent
+
+    @property
+    def emitted(self) -> int:
+        """The number of chunks that the run has emitted so far."""
+        return self.n - 1 + len(self.records)
+
+    def add(self, record: bytes) -> None:
+        """Add a chunk."""
+        self.records.append(record)
+        self.bytes += len(record)
+
+    def send(self, most: int) -> list[bytes]:
+        """Return the first chunks, at most `most`; they are in flight now."""
+        sending, already = list(islice(self.records, most)), self.sent
+        self.sent = len(sending)
+        self.bytes -= sum(map(len, sending[already:]))
+        return sending
+
+    def confirm(self) -> None:
+        """Remove the chunks that are in flight."""
+        for _ in range(self.sent):
+            self.records.popleft()
+        self.n += self.sent
+        self.sent = 0
+
+    def take(self) -> list[bytes]:
+        """Remove all chunks, also those in flight, and return them."""
+        taken = list(self.records)
+        self.n += len(taken)
+        self.records.clear()
+        self.sent = self.bytes = 0
+        return taken
+
+
+class Output:
+    """What a run has written. The writers change it.
+
+    Attributes:
+        number: The number of the last report about the run. It grows with each progress report and each stop stage.
+        log: The unsent lines of its log; None before the first one.
+        chunks: The unsent chunks of its output stream; None before the first one.
+        has_steps: Whether the job has read or written step results.
+        waits: In a fleet with keys, the ends of waits and the refused signals that the run has read; see `calls.steps`.
+    """
+
+    number = 0
+    log: LogTail | None = None
+    chunks: ChunkBuffer | None = None
+    has_steps = False
+    waits: Mapping[str, bytes] = MappingProxyType({})
+
+    def next_number(self) -> int:
+        """Take the number of a further report, from any thread. No number is taken twice."""
+        with _numbering:
+            self.number += 1
+            return self.number

@@ -1,4 +1,4 @@
-"""Starts one run: open the envelope, find the function, set the time limits, and call the function."""
+"""Starts one run: open the envelope, find the function, read what it needs, set the time limits, and call it."""
 
 from __future__ import annotations
 
@@ -6,27 +6,43 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from jobfleet.codec import Limits, open_envelope
-from jobfleet.codec.frames import BodyElsewhere, OpenedEnvelope
-from jobfleet.errors import BadSignature, EncodingError, EnvelopeTooNew, UnknownKey
+from jobfleet.codec import Limits, amended, open_envelope, recalled
+from jobfleet.codec.frames import BodyElsewhere, OpenedEnvelope, is_refused, open_record, read_fields
+from jobfleet.errors import (
+    BadSignature,
+    ConfigError,
+    EncodingError,
+    EnvelopeTooNew,
+    InvalidJob,
+    PayloadLost,
+    PayloadUnavailable,
+    UnknownKey,
+)
+from jobfleet.event_loop import in_thread
+from jobfleet.functions.options import UPCAST, newer
+from jobfleet.model.spec import PARENT_MARK_BYTES, parent_mark
+from jobfleet.operations.operation import batches
 from jobfleet.outcome import Broken, Outcome, Overdue, Unrunnable
-from jobfleet.payloads.payloads import Payloads
+from jobfleet.payloads.payloads import MARK, Payloads, reference_of
 from jobfleet.retry.decision import describe
-from jobfleet.worker.run import run_traces
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls import flow, inspect
+from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.records import opened_ending
+from jobfleet.worker.run import telemetry
 from jobfleet.worker.run.conclusion import Conclusions
-from jobfleet.worker.run.executor import Executor, OnEnd
+from jobfleet.worker.run.context import context_of
 from jobfleet.worker.run.handlers import Handler, Handlers, UnknownFunction
-from jobfleet.worker.run.inputs.context import context_of
-from jobfleet.worker.run.inputs.parents import Parents
-from jobfleet.worker.run.inputs.payloads import fetched, with_results
-from jobfleet.worker.run.inputs.schema import at_version
+from jobfleet.worker.run.interfaces import Executor, OnEnd
 from jobfleet.worker.run.middleware import MiddlewareChain
-from jobfleet.worker.run.passage import NotStarted
-from jobfleet.worker.run.run import Run
+from jobfleet.worker.run.run import NotStarted, ParentEnd, Run
 from jobfleet.worker.run.stop_ladder import StopLadder, limits_of
-from jobfleet.worker.run.writes import event_log
+
+if TYPE_CHECKING:
+    from jobfleet.codec.seals import Seals
+
 
 BAD_SIGNATURE = "bad-signature"
 """The reason for which a job is a dead letter whose envelope, or a parent's result, is not what was sealed."""
@@ -279,9 +295,9 @@ class Runner:
             if soft or hard:
                 self._ladder.limit(run, soft, hard)
         if self._job_level is not None:
-            event_log.started(run, self._job_level)  # before the code's own lines
+            telemetry.log_started(run, self._job_level)  # before the code's own lines
         if (tracer := self._middleware.tracer) is not None:
-            run.span = run_traces.begun(tracer, run, self._child)
+            run.span = telemetry.begin_span(tracer, run, self._child)
         on_end: OnEnd = partial(self._conclusions.code_ended, run)
         if handler.function.gates is not None:
             on_end = self._gates.watched(run, on_end)
@@ -320,3 +336,217 @@ def _is_expired(meta: str, now_us: int) -> bool:
         if line.startswith("x "):
             return int(line[2:]) <= now_us
     return False
+
+
+# Brings the arguments of a job to the version that its function takes; a job of a later version is parked.
+
+
+NEWER = "newer-schema"
+
+
+def at_version(
+    run: Run, handler: Handler, opened: OpenedEnvelope, limits: Limits
+) -> OpenedEnvelope | Broken | Unrunnable:
+    """The call with the arguments of the function's version, or the outcome of the run if there is none.
+
+    A process of its own opens the envelope itself, so the run then has an envelope with these arguments.
+
+    Args:
+        run: The run.
+        handler: Its function.
+        opened: Its envelope, with this or another version.
+        limits: The limits of arguments.
+    """
+    function, version = handler.function, opened.header.get("schema", 1)
+    if version == handler.version:
+        return opened
+    if version > handler.version:
+        return Unrunnable(newer(function.name, version, f"this worker has {handler.version}"), failed_as=NEWER)
+    try:
+        args, kwargs = function.schema.upcast(function.name, version, opened.args, opened.kwargs)
+        function.fit.check((len(args), *kwargs), args, kwargs)
+        if handler.where == "process" or run.is_quarantined:
+            envelope = amended(run.grant.envelope, {"schema": handler.version})
+            run.grant = run.grant._replace(envelope=recalled(envelope, args, kwargs, limits=limits))
+    except EncodingError as error:
+        return Broken(f"The upcasts of {function.name} from schema version {version}: {error}", failed_as=UPCAST)
+    except InvalidJob as error:
+        log.error("job.not_upcast job_id=%s %s", run.id, error, exc_info=error.__cause__, extra={"run": run})
+        text = str(error)
+        if error.field != UPCAST:
+            text = (
+                f"The upcasts of {function.name} from schema version {version} to {handler.version} do not fit: {text}"
+            )
+        return Broken(text, failed_as=UPCAST)
+    return opened._replace(args=list(args), kwargs=kwargs)
+
+
+# Reads arguments, and the results of parents, from the payload store of the fleet.
+
+
+UNAVAILABLE = "payload-unavailable"
+LOST = "payload-lost"
+NO_STORE = "The payload is in a payload store, and this worker has none: set payload_store."
+
+
+async def fetched(payloads: Payloads | None, data: bytes) -> bytes | Outcome:
+    """An envelope or a record with its body, or the outcome of a run that cannot have it.
+
+    Args:
+        payloads: The payload store; None if this worker has none.
+        data: The envelope or the record; its body may be in the store.
+    """
+    if payloads is None:
+        return Unrunnable(NO_STORE, failed_as=UNAVAILABLE)
+    try:
+        return await in_thread(payloads.whole, data)
+    except UnknownKey as error:
+        return Unrunnable(str(error), failed_as="unknown-key")
+    except (PayloadUnavailable, ConfigError) as error:
+        return Unrunnable(str(error), failed_as=UNAVAILABLE)
+    except PayloadLost as error:
+        return Broken(str(error), failed_as=LOST)
+    except BadSignature as error:
+        return Broken(str(error), failed_as="bad-signature")
+    except EncodingError as error:
+        return Broken(f"its payload cannot be read: {error}")
+
+
+async def with_results(payloads: Payloads | None, rows: list[ParentEnd]) -> list[ParentEnd] | Outcome:
+    """The ends of parents with their results, or the outcome of a run if the store is away.
+
+    A result that the store does not have any more counts as deleted, as at the end of its time.
+    """
+    if not any(MARK in value for _, _, value in rows):  # nearly always
+        return rows
+    found = []
+    for parent, status, value in rows:
+        line, _, record = value.partition(b"\n")
+        if is_stored(record):
+            body = await fetched(payloads, record)
+            if isinstance(body, Unrunnable):
+                return body
+            found.append((parent, status, line + b"\n" + body if isinstance(body, bytes) else b""))
+        else:
+            found.append((parent, status, value))
+    return found
+
+
+def is_stored(record: bytes) -> bool:
+    """Whether the value of a record is in a payload store; False for other bytes."""
+    if MARK not in record:
+        return False
+    try:
+        return reference_of(record) is not None
+    except EncodingError:
+        return False
+
+
+# Looks up how the parents of a run ended: the jobs that it has waited for.
+
+
+TOGETHER = 50
+"""The number of runs whose parents are looked up in one trip."""
+
+
+class Parents:
+    """Looks up how the parents of runs ended. Look-ups that begin at the same moment share a trip.
+
+    Args:
+        store: The connection.
+        keys: The keys of the fleet.
+    """
+
+    def __init__(self, store: AsyncStore, keys: Keyspace) -> None:
+        self._store = store
+        self._keys = keys
+        self._asked: list[tuple[Lane, str, asyncio.Future[list[flow.ParentState]]]] = []
+        self._trips: set[asyncio.Task[None]] = set()
+
+    @property
+    def are_sealed(self) -> bool:
+        """Whether results are sealed; then a run is refused if that of a parent was forged."""
+        return self._keys.seals is not None
+
+    async def __call__(self, lane: Lane, job_id: str, header: Mapping[str, Any]) -> list[ParentEnd]:
+        """How the parents of a job ended, in order. Large results are read from their own keys.
+
+        Args:
+            lane: The lane of the job.
+            job_id: The job.
+            header: The header of its envelope.
+
+        Raises:
+            BadSignature: With signatures required, a parent that must have completed is not shown to have.
+            UnknownKey: The ending of a parent was sealed with a key that this process does not have.
+        """
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[list[flow.ParentState]] = loop.create_future()
+        if not self._asked:
+            loop.call_soon(self._begin_trip)
+        self._asked.append((lane, job_id, answer))
+        states = await answer
+        rows = {state.parent: (state.parent, state.status, state.record) for state in states}
+        by_lane: dict[Lane, list[str]] = {}
+        for state in states:
+            if not state.record and state.status not in ("", "gone"):
+                by_lane.setdefault(self._keys.lane_of(state.parent), []).append(state.parent)
+        for there, ids in by_lane.items():
+            for part in batches(ids, inspect.CHUNK):
+                values = await self._store.run(flow.results(there, part))
+                for parent, value in zip(part, values, strict=True):
+                    rows[parent] = (parent, rows[parent][1], value)
+        if (seals := self._keys.seals) is None:
+            return list(rows.values())
+        opened = [(parent, status, opened_ending(seals, parent, value)) for parent, status, value in rows.values()]
+        if seals.requires:
+            proofs = {state.parent: (state.token, state.proof) for state in states}
+            _check(seals, opened, proofs, header.get("required"))
+        return opened
+
+    def _begin_trip(self) -> None:
+        asked, self._asked = self._asked, []
+        task = asyncio.get_running_loop().create_task(self._look_up(asked))
+        self._trips.add(task)
+        task.add_done_callback(self._trips.discard)
+
+    async def _look_up(self, asked: Sequence[tuple[Lane, str, asyncio.Future[list[flow.ParentState]]]]) -> None:
+        for part in batches(asked, TOGETHER):
+            try:
+                found = await self._store.run_many([flow.parents(lane, job_id) for lane, job_id, _ in part])
+            except Exception as error:  # noqa: BLE001 - each of these runs ends with the error, or it would wait for ever
+                found = [error] * len(part)
+            for (_, _, answer), states in zip(part, found, strict=True):
+                if answer.done():
+                    continue  # its run was stopped in the meantime
+                if isinstance(states, Exception):
+                    answer.set_exception(states)
+                else:
+                    answer.set_result(states)
+
+
+def _check(seals: Seals, rows: Sequence[ParentEnd], proofs: Mapping[str, tuple[int, str]], required: object) -> None:
+    """Check that all parents have ended, that nothing that is handed over is forged, and that the required completed.
+
+    Who writes to Redis without the keys can remove and add parents, so the header names those that must have completed.
+    The new job of a parent that was moved names the former id.
+    """
+    completed = set()
+    for parent, status, ending in rows:
+        value, (token, proof) = ending, proofs[parent]
+        if not value and status == "completed":  # it is deleted by now
+            value = opened_ending(seals, parent, b"completed 0 %d 0 - - %b\n" % (token, proof.encode()))
+        line, _, body = value.partition(b"\n")
+        if is_refused(body):
+            open_record(body)  # raises the error
+        if not status:
+            raise BadSignature(f"parents: {parent} has not ended.", what="parents")
+        if line.startswith(b"completed "):
+            fields = read_fields(body) if body else {}
+            completed |= {parent_mark(str(name)) for name in (parent, fields.get("moved_from"), fields.get("origin"))}
+    marks = required if isinstance(required, bytes) else b""
+    size = PARENT_MARK_BYTES
+    missing = {marks[at : at + size] for at in range(0, len(marks), size)} - completed
+    if missing:
+        text = f"{len(missing)} of {len(marks) // size} jobs that must have completed are not shown to have"
+        raise BadSignature(f"parents: {text}; their endings are gone or forged.", what="parents")

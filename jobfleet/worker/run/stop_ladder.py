@@ -21,10 +21,9 @@ from jobfleet.clock import SECOND_US, monotonic
 from jobfleet.model import seconds
 from jobfleet.outcome import Cancelled, TimedOut
 from jobfleet.worker.ipc.lease_board import LeaseBoard
-from jobfleet.worker.run.events import RunEvents, Verdict
 from jobfleet.worker.run.handlers import Handler
-from jobfleet.worker.run.run import Run
-from jobfleet.worker.run.stop_state import Interruption, Stage
+from jobfleet.worker.run.interfaces import RunEvents, Verdict
+from jobfleet.worker.run.run import Interruption, Run, Stage
 
 log = logging.getLogger("jobfleet.worker")
 

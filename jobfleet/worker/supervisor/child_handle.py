@@ -13,11 +13,9 @@ from typing import Any
 
 from jobfleet.clock import boottime, monotonic
 from jobfleet.outcome import Cancelled, TimedOut
-from jobfleet.services.early_signals import held_back
-from jobfleet.worker.ipc.frames import Sender
-from jobfleet.worker.ipc.kinds import Kind
+from jobfleet.services.long_lived import held_back
 from jobfleet.worker.ipc.lease_board import LeaseBoardReader, Posted, create, nameless
-from jobfleet.worker.ipc.signals import END_LOADING, NOT_FOR_CHILDREN
+from jobfleet.worker.ipc.protocol import END_LOADING, NOT_FOR_CHILDREN, Kind, Sender
 from jobfleet.worker.ipc.usage import IS_SHOWN, Usage, usage_of
 
 

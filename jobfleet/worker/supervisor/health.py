@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from jobfleet.clock import boottime
 from jobfleet.metrics.server import Verdict
-from jobfleet.services.health import late_duties, shown_duties
+from jobfleet.services.endpoint import late_duties, shown_duties
 
 if TYPE_CHECKING:
-    from jobfleet.services.health import Heart
+    from jobfleet.services.endpoint import Heart
     from jobfleet.services.service import DutySeen
     from jobfleet.worker.supervisor.child_handle import ChildHandle
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -21,33 +23,25 @@ from jobfleet.metrics.tally import tally_for
 from jobfleet.services.duties.cron_standin import CronStandin
 from jobfleet.services.duties.leases import Leases, shared_spacing
 from jobfleet.services.duties.relay import Relay
-from jobfleet.services.duties.run_settler import RunSettler
-from jobfleet.services.duties.unreadable import Unreadables
+from jobfleet.services.duties.run_settler import RunSettler, Unreadables
 from jobfleet.services.long_lived import for_each, start
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.target import Target, target_of
-from jobfleet.worker.ipc.ids import new_worker_id
+from jobfleet.worker.ipc.protocol import new_worker_id
 from jobfleet.worker.supervisor.child_handle import ChildHandle
-from jobfleet.worker.supervisor.children import AFTER_GRACE, Children
-from jobfleet.worker.supervisor.connection import Connection
-from jobfleet.worker.supervisor.crash_recovery import CrashRecovery
-from jobfleet.worker.supervisor.hang_detector import HangDetector
-from jobfleet.worker.supervisor.hard_limits import HardLimits
-from jobfleet.worker.supervisor.heartbeat import Heartbeat
-from jobfleet.worker.supervisor.lease_renewer import MOST, LeaseRenewer
-from jobfleet.worker.supervisor.lifecycle import Lifecycle
+from jobfleet.worker.supervisor.children import AFTER_GRACE, Children, CrashRecovery, Keep, Recycling
+from jobfleet.worker.supervisor.heartbeat import Heartbeat, RunTotals
+from jobfleet.worker.supervisor.leases import MOST, Connection, LeaseRenewer, Renewals
 from jobfleet.worker.supervisor.metrics import WorkerMetrics
-from jobfleet.worker.supervisor.recycling import Recycling
 from jobfleet.worker.supervisor.remote_commands import RemoteCommands
-from jobfleet.worker.supervisor.renewals import Renewals
-from jobfleet.worker.supervisor.run_totals import RunTotals
-from jobfleet.worker.supervisor.signals import Signals
 from jobfleet.worker.supervisor.start_report import StartReport
+from jobfleet.worker.supervisor.watchdog import HangDetector, HardLimits, show_stacks
 
 if TYPE_CHECKING:
     from jobfleet.services.main import HostedReaper
     from jobfleet.services.service import Service
+
 
 log = logging.getLogger("jobfleet.worker")
 
@@ -183,7 +177,7 @@ class Supervisor:
         """Run until stopped; return the exit code."""
         self._metrics.start(self._store, self._child_processes, self._duties, self._connection.outage)
         if is_for_terminal(self._config):
-            from jobfleet.logs.terminal import announce_days  # most supervisors have no terminal
+            from jobfleet.logs.lines import announce_days  # most supervisors have no terminal
 
             self._keep(announce_days())
         self._start_report.connecting()
@@ -397,3 +391,195 @@ async def _supervise(
     if hosted is not None:
         hosted.tell(supervisor.hear_reaper)
     return await supervisor.run(signals), supervisor.is_restarting
+
+
+# The states of a worker: running, quiet and stopping. Signals and remote commands change them.
+
+
+class Lifecycle:
+    """Carries out the commands to a worker.
+
+    Args:
+        child_processes: The worker's children.
+        grace: Seconds that running jobs may take when the worker stops.
+        keep: Runs a coroutine as a task of the worker.
+        on_change: Called to publish a new state.
+        on_stopping: Called when the worker stops, because there may be nothing to wait for.
+
+    Attributes:
+        state_by: Who requested the current state by a remote command; otherwise empty.
+        is_restarting: Whether the process will restart after all children have ended.
+    """
+
+    def __init__(
+        self,
+        child_processes: Children,
+        *,
+        grace: float,
+        keep: Keep,
+        on_change: Callable[[], object],
+        on_stopping: Callable[[], None],
+    ) -> None:
+        self._child_processes = child_processes
+        self._grace = grace
+        self._keep = keep
+        self._on_change = on_change
+        self._on_stopping = on_stopping
+        self.state_by = ""
+        self.is_restarting = False
+
+    def handlers(self, signals: Signals) -> Mapping[signal.Signals, Callable[[], None]]:
+        """Return the handler of each signal."""
+        return {
+            signal.SIGTERM: self._end,
+            signal.SIGINT: self._end,
+            signal.SIGQUIT: self._end_now,
+            signal.SIGHUP: self._end if signals.has_terminal() else self._restart,
+            signal.SIGTSTP: self.quiet,
+            signal.SIGCONT: self.resume,
+            signal.SIGUSR1: self.dump,
+        }
+
+    def _end(self) -> None:
+        """Drain; on a second signal, stop at once. If a restart is pending, the first signal only cancels it."""
+        if self._child_processes.state == "stopping" and not self.is_restarting:
+            self._hurry()
+        else:
+            self.stop()
+
+    def _end_now(self) -> None:
+        self.stop(grace=0.0)
+        self._hurry()
+
+    def _restart(self) -> None:
+        if self._child_processes.state == "stopping":
+            self._hurry()
+        else:
+            self.stop()
+            self.is_restarting = True
+
+    def _hurry(self) -> None:
+        log.warning("worker.hurrying releases its running jobs at once")
+        self._child_processes.hurry()
+
+    def stop(self, by: str = "", grace: float | None = None) -> None:
+        """Drain and leave. If the worker is already stopping, only a new grace has an effect.
+
+        Args:
+            by: Who requested it by a remote command; otherwise empty.
+            grace: Seconds that running jobs may take; default as in the settings.
+        """
+        self.is_restarting = False
+        if self._child_processes.state == "stopping" and grace is None:
+            return
+        grace = self._grace if grace is None else grace
+        self._enter("stopping", by)
+        if self._child_processes.refusal is None:
+            shown = f"Stopping: running jobs have {grace:g} s to end. Signal again (Ctrl-C) to stop at once."
+            log.info("worker.stopping grace=%gs (signal again to stop at once)", grace, extra={"_shown": shown})
+        for handle in self._child_processes.by_pid.values():
+            self._child_processes.drain(handle, grace)
+        self._on_stopping()
+
+    def quiet(self, by: str = "") -> None:
+        """Claim nothing more, and finish the running jobs."""
+        if self._child_processes.state != "stopping":
+            self._enter("quiet", by)
+            log.info("worker.quiet claims no more")
+            self._child_processes.tell("quiet")
+
+    def resume(self, by: str = "") -> None:
+        """Claim again."""
+        if self._child_processes.state == "quiet":
+            self._enter("running", by)
+            log.info("worker.resumed claims again")
+            self._child_processes.tell("resume")
+
+    def scale(self, by: str, size: int) -> None:
+        """Set the number of children."""
+        if self._child_processes.state != "stopping":
+            log.info("worker.scaled children=%d by=%s", size, by)
+            self._child_processes.scale(size)
+            self._on_change()
+
+    def dump(self) -> None:
+        """Log the jobs that the children hold, and the stacks of their threads."""
+        for handle in self._child_processes.by_pid.values():
+            held = ", ".join(f"{one.id}:{one.phase.name.lower()}" for one in handle.posted()) or "nothing"
+            log.warning("child.dump child=%s pid=%d holds %s", handle.child, handle.pid, held)
+            self._keep(show_stacks(handle))
+
+    def _enter(self, state: str, by: str) -> None:
+        self._child_processes.state, self.state_by = state, by
+        self._on_change()
+
+
+# A supervisor's signals: their effects, and how none is lost during a restart.
+#
+# ======  ======================================================================================
+# signal  effect
+# ======  ======================================================================================
+# TERM    drain within the grace, release the rest, exit with 0; a second one: stop at once
+# INT     the same
+# QUIT    release everything at once, and exit
+# HUP     drain as for TERM, then restart: same pid, arguments and environment, new code
+# TSTP    claim nothing more
+# CONT    claim again
+# USR1    log the jobs that the children hold, and the stacks of their threads
+# ======  ======================================================================================
+
+
+HANDLED = (
+    signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTSTP, signal.SIGCONT, signal.SIGUSR1,
+)  # fmt: skip
+LATER = (signal.SIGHUP, signal.SIGUSR1)
+"""Signals whose default action ends the process; a worker that has not started yet ignores them."""
+ALWAYS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
+"""Signals that end a worker even if they were ignored when the process began.
+
+A shell without job control starts a background job (`jobfleet worker … &` in a script) with INT and QUIT ignored. That
+is not intended, and the worker could only be killed.
+"""
+
+
+class Signals:
+    """The signal handlers of this process, from before its first child to its last.
+
+    Except for those in `ALWAYS`, a signal that was ignored when the process began stays ignored, as `nohup` intends. A
+    worker with a terminal handles HUP like TERM, because its terminal is gone.
+    """
+
+    def __init__(self) -> None:
+        self._ignored = {number for number in HANDLED if signal.getsignal(number) is signal.SIG_IGN} - ALWAYS
+        for number in LATER:
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)  # `restart` blocked them
+
+    def install(self, handlers: Mapping[signal.Signals, Callable[[], None]]) -> None:
+        """Install handlers on the running loop."""
+        loop = asyncio.get_running_loop()
+        for number, handler in handlers.items():
+            if number not in self._ignored:
+                loop.add_signal_handler(number, handler)
+
+    @staticmethod
+    def has_terminal() -> bool:
+        """Whether a user's terminal is attached to this process."""
+        return any(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
+
+    def restart(self) -> int:
+        """Replace this process by a new one with the same pid, arguments and environment; return 1 if that fails.
+
+        Signals that arrive in between are delivered to the new process.
+        """
+        log.info("worker.restarting pid=%d", os.getpid())
+        logging.shutdown()
+        sys.stdout.flush()
+        signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+        for number in set(LATER) - self._ignored:
+            signal.signal(number, signal.SIG_DFL)
+        try:
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - there is no shell
+        except OSError as error:
+            log.error("worker.not_restarted %s", error)
+            return 1

@@ -71,8 +71,8 @@ class WorkerMetrics:
             return
         from jobfleet.metrics.exporter import Exporter
         from jobfleet.metrics.server import MetricsServer
+        from jobfleet.services.endpoint import Heart
         from jobfleet.services.gauges import FleetGauges
-        from jobfleet.services.health import Heart
         from jobfleet.store.keys import Keyspace
         from jobfleet.worker.supervisor.health import Health
 
@@ -81,7 +81,7 @@ class WorkerMetrics:
         self._exporter.begin("child_hangs_total", [()])
         lookups: dict[str, Lookup] = {}
         if config.with_reaper:
-            from jobfleet.services.scale_endpoint import SCALE, ScaleAnswers
+            from jobfleet.services.endpoint import SCALE, ScaleAnswers
 
             self._fleet = FleetGauges(store, config, self._exporter)
             lookups[SCALE] = ScaleAnswers(store, config)
@@ -111,7 +111,7 @@ class WorkerMetrics:
 
     def hear_reaper(self, report: object) -> None:
         """Add the counts of the hosted reaper, and remember the state of its duties."""
-        from jobfleet.services.metrics_endpoint import read_report
+        from jobfleet.services.endpoint import read_report
 
         read = read_report(report)
         if read is not None:

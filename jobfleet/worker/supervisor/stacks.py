@@ -12,7 +12,7 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.presence import keep_stacks
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.target import Target
-from jobfleet.worker.ipc.stacks import bounded
+from jobfleet.worker.ipc.protocol import bounded
 from jobfleet.worker.supervisor.child_handle import ChildHandle
 
 log = logging.getLogger("jobfleet.worker")

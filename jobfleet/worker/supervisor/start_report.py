@@ -17,7 +17,7 @@ from jobfleet.store.call import is_unguarded
 from jobfleet.store.calls.presence import attendants
 from jobfleet.store.connect import ASKED, info_of
 from jobfleet.store.keys import Keyspace
-from jobfleet.worker.ipc.kinds import DEFAULT, IDLE
+from jobfleet.worker.ipc.protocol import DEFAULT, IDLE
 
 log = logging.getLogger("jobfleet.worker")
 SLOW_CONNECT = 1.0

@@ -15,7 +15,7 @@ from jobfleet.contrib.outbox import unrelayed
 from jobfleet.metrics.tally import Tally
 from jobfleet.operations.audit import whoami
 from jobfleet.services.duties.outbox import Outbox
-from jobfleet.services.outbox_gauges import OutboxGauges
+from jobfleet.services.gauges import OutboxGauges
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.target import target
 from tests.cli.hand import Cli

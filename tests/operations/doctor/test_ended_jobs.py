@@ -7,8 +7,7 @@ import redis
 from jobfleet import Fleet
 from jobfleet.operations.doctor.ended_jobs import ended_in_hour
 from jobfleet.operations.operation import drive_blocking
-from jobfleet.samples.point import COMPLETED, FAILED, STARTED, TOTAL
-from jobfleet.samples.resolution import FINE, SECOND_US
+from jobfleet.samples import COMPLETED, FAILED, FINE, SECOND_US, STARTED, TOTAL
 from tests.support.sampled import store_samples
 from tests.support.state import server_now
 

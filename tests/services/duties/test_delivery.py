@@ -12,7 +12,7 @@ import redis
 from jobfleet import AsyncFleet
 from jobfleet.notify import DeliveryRefused, NotDelivered, Notification
 from jobfleet.notify.registry import Channels
-from jobfleet.services.duties import delivery
+from jobfleet.services.duties import notify
 from jobfleet.store.aio import AsyncStore
 from tests.services.telling import KEYS, Made, Recorder, bring, counted, fail
 from tests.support.waiting import await_until
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarn
 async def test_what_does_not_get_through_is_tried_again_under_the_same_id(
     store: AsyncStore, fleet: AsyncFleet, duty: Made, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(delivery, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(notify, "FIRST_PAUSE", 0.001)
     fates = iter([NotDelivered("busy"), ValueError("no\nluck"), None])
 
     def fate(_: Notification) -> None:

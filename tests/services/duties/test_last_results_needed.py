@@ -12,8 +12,8 @@ from jobfleet import AsyncFleet, Flow, Job, JobStatus
 from jobfleet.services.duties.relay import Relay
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.settle import BESIDE
-from jobfleet.worker.run.inputs.parent_results import results_of
-from jobfleet.worker.run.inputs.parents import Parents
+from jobfleet.worker.run.context import results_of
+from jobfleet.worker.run.runner import Parents
 from tests.services.duties.test_relay import DEFAULT, KEYS, OTHER, Player, player, relay
 from tests.services.keeping import (
     LONG_AGO,

@@ -10,8 +10,8 @@ import redis
 from jobfleet import AsyncFleet, Job, JobStatus
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
+from jobfleet.services.duties.lanes import catch_up
 from jobfleet.services.duties.leases import Leases
-from jobfleet.services.duties.pause_sync import catch_up
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.control import pause_function, read_functions, resume_function
 from jobfleet.store.calls.enqueue import open_queue

@@ -15,8 +15,7 @@ from jobfleet import AsyncFleet
 from jobfleet.codec import encode
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Mute
-from jobfleet.services.duties.pod_costs import AFTER_REFUSAL, COST, EVERY, PodCosts
-from jobfleet.services.kubernetes import Kubernetes, KubernetesError
+from jobfleet.services.duties.pod_costs import AFTER_REFUSAL, COST, EVERY, Kubernetes, KubernetesError, PodCosts
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.presence import beat
 from tests.support.apiserver import NAMESPACE, ApiServer

@@ -15,8 +15,8 @@ from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
 from jobfleet.notify.registry import Channels
 from jobfleet.operations.dead import advance
+from jobfleet.services.duties.dead import Rescues
 from jobfleet.services.duties.notify import Notify
-from jobfleet.services.duties.rescues import Rescues
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import lease, settle
 from tests.services.telling import KEYS, LANE, Recorder, bring, fail, failing, nonces

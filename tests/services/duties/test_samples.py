@@ -9,9 +9,8 @@ import redis
 
 from jobfleet import AsyncFleet, Job
 from jobfleet.model.history import Deploy, HistoryPoint, Percentiles
-from jobfleet.samples.point import COMPLETED, RUN, STARTED, WAIT
-from jobfleet.samples.resolution import COARSE, FINE
-from jobfleet.services.sample_writer import whole
+from jobfleet.samples import COARSE, COMPLETED, FINE, RUN, STARTED, WAIT
+from jobfleet.services.duties.samples import whole
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.presence import beat
 from jobfleet.store.calls.samples import hold_samples

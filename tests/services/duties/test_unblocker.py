@@ -8,8 +8,7 @@ from types import SimpleNamespace
 from typing import cast
 
 from jobfleet.errors import ScriptContractError
-from jobfleet.services.duties.relay import Relay
-from jobfleet.services.duties.unblocker import Unblocker
+from jobfleet.services.duties.relay import Relay, Unblocker
 from jobfleet.store.keys import Keyspace, Lane
 from tests.support.interleaving import interleaved, turns
 

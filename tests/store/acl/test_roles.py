@@ -41,10 +41,9 @@ from jobfleet.operations.operation import drive
 from jobfleet.operations.scale import scale, scale_rule
 from jobfleet.services.duties.archive import Archive
 from jobfleet.services.duties.cron import Cron as CronDuty
-from jobfleet.services.duties.dead import Dead
+from jobfleet.services.duties.dead import Dead, Rescues
 from jobfleet.services.duties.leases import Leases
 from jobfleet.services.duties.relay import Relay
-from jobfleet.services.duties.rescues import Rescues
 from jobfleet.services.duties.retention import Retention
 from jobfleet.services.gauges import FleetGauges
 from jobfleet.store.aio import AsyncStore

@@ -6,7 +6,7 @@ import redis
 from playwright.sync_api import Page, expect
 
 from jobfleet import Fleet, Job, JobStatus
-from jobfleet.samples.point import COMPLETED, FAILED, FIRST_GAUGE, TOTAL
+from jobfleet.samples import COMPLETED, FAILED, FIRST_GAUGE, TOTAL
 from tests.support.fleet import LONG
 from tests.support.sampled import store_samples
 from tests.support.server import RedisServer

@@ -12,7 +12,7 @@ from jobfleet.store.calls.lease import claim
 from jobfleet.store.calls.run import keep
 from jobfleet.store.calls.settle import Completion, settle
 from jobfleet.store.keys import Keyspace
-from jobfleet.worker.child.chaos import Chaos
+from jobfleet.worker.ipc.chaos import Chaos
 
 LANE = Keyspace("ns").lane("q", 0)
 IDS = ["q.0.a", "q.0.b"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Claimed, Grant
-from jobfleet.worker.child.claim_size import MOST_BYTES, ClaimSize
+from jobfleet.worker.child.claimer import MOST_BYTES, ClaimSize
 
 LANE, OTHER = (Keyspace("jobfleet").lane(queue, 0) for queue in ("default", "other"))
 

@@ -12,7 +12,7 @@ import redis
 from jobfleet import Fleet, Job, JobResult, JobStatus
 from jobfleet.functions.registry import Registry
 from jobfleet.store.keys import Keyspace
-from jobfleet.worker.ipc.kinds import kind_of
+from jobfleet.worker.ipc.protocol import kind_of
 from tests.support.fleet import LONG, settle_all
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Working

@@ -17,8 +17,8 @@ from jobfleet.outcome import Broken, Cancelled, Refused, TimedOut
 from jobfleet.store.call import Call
 from jobfleet.store.calls.limits import GateSeen, Passed, Room
 from jobfleet.store.keys import Keyspace
-from jobfleet.worker.child.gating.gates import ChildGates
-from jobfleet.worker.run.passage import NotStarted
+from jobfleet.worker.child.gates import ChildGates
+from jobfleet.worker.run.run import NotStarted
 
 KEYS = Keyspace("jf")
 NEVER_IN_TIME = 1

@@ -18,7 +18,7 @@ from jobfleet.store.calls import limits
 from jobfleet.store.calls.limits import Leaving
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.target import target
-from jobfleet.worker.child.gating.gates import ChildGates
+from jobfleet.worker.child.gates import ChildGates
 from tests.worker.child.test_gates import run_of
 
 KEYS = Keyspace("jf-gates")

@@ -9,7 +9,7 @@ import pytest
 
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Grant
-from jobfleet.worker.child.lanes.lane_order import Priorities, Queues, Shares, queues_of
+from jobfleet.worker.child.lanes import Priorities, Queues, Shares, queues_of
 
 KEYS = Keyspace("jobfleet")
 A, B, C = (KEYS.lane(queue, 0) for queue in "abc")

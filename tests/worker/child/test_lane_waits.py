@@ -11,8 +11,8 @@ import redis
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.target import target
-from jobfleet.worker.child.lanes import lane_waits
-from jobfleet.worker.child.lanes.lane_waits import MOST, LaneWaits
+from jobfleet.worker.child import lanes as lane_waits
+from jobfleet.worker.child.lanes import MOST, LaneWaits
 from tests.support.waiting import await_until
 
 MANY = 3 * MOST - 8

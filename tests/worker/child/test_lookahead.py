@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobfleet.store.keys import Keyspace
-from jobfleet.worker.child.lookahead import Lookahead
+from jobfleet.worker.child.routing import Lookahead
 from tests.support.clock import Clock
 
 LANE, OTHER = (Keyspace("jf").lane("mail", index) for index in (0, 1))

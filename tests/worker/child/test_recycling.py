@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from jobfleet.config import JobConfig
-from jobfleet.worker.child.recycling import JITTER, ChildAge
+from jobfleet.worker.child.main import JITTER, ChildAge
 from jobfleet.worker.ipc.usage import resident_bytes
 
 MIB = 1024**2

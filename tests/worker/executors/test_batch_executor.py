@@ -17,14 +17,12 @@ from jobfleet.retry.tries import suspicion_of
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Grant
 from jobfleet.worker.executors.batch import BatchExecutor
-from jobfleet.worker.executors.loop import LoopExecutor
-from jobfleet.worker.executors.thread import ThreadExecutor
+from jobfleet.worker.executors.local import LoopExecutor, ThreadExecutor
 from jobfleet.worker.ipc.lease_board import LeaseBoard, Phase
-from jobfleet.worker.run.executor import Executor
 from jobfleet.worker.run.handlers import Handlers
-from jobfleet.worker.run.run import Run
+from jobfleet.worker.run.interfaces import Executor
+from jobfleet.worker.run.run import Run, Stage
 from jobfleet.worker.run.stop_ladder import StopLadder
-from jobfleet.worker.run.stop_state import Stage
 from tests.support.run_events import QuietEvents
 from tests.support.waiting import await_until
 

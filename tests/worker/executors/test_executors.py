@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
-from jobfleet.worker.executors.loop import LoopExecutor
+from jobfleet.worker.executors.local import LoopExecutor
 from jobfleet.worker.run.handlers import Handler
-from jobfleet.worker.run.run import Run
-from jobfleet.worker.run.stop_state import Stage
+from jobfleet.worker.run.run import Run, Stage
 
 
 class Bare:

@@ -11,9 +11,9 @@ from typing import Any
 import msgpack
 import pytest
 
-from jobfleet.worker.executors.isolated import inbox as module
+from jobfleet.worker.executors.isolated import job_host as module
 from jobfleet.worker.executors.isolated.channel import ReceivedFrames
-from jobfleet.worker.executors.isolated.inbox import Inbox
+from jobfleet.worker.executors.isolated.job_host import Inbox
 from tests.support.waiting import wait_until
 
 OVER = ["over"]

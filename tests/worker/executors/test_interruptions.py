@@ -18,11 +18,9 @@ from jobfleet.functions.registry import Registry
 from jobfleet.outcome import Cancelled
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Grant
-from jobfleet.worker.executors.loop import LoopExecutor
-from jobfleet.worker.executors.thread import ThreadExecutor
+from jobfleet.worker.executors.local import LoopExecutor, ThreadExecutor
 from jobfleet.worker.run.handlers import Handler, Handlers
-from jobfleet.worker.run.run import Run
-from jobfleet.worker.run.stop_state import Stage
+from jobfleet.worker.run.run import Run, Stage
 
 LANE = Keyspace("jobfleet").lane("default", 0)
 JOBS = 4000

@@ -19,9 +19,8 @@ from jobfleet.model.signals import ForeignError
 from jobfleet.outcome import OutOfCpu, OutOfMemory, Raised
 from jobfleet.retry.decision import Fail, Policy, Retry, classify, decide, describe
 from jobfleet.retry.tries import Tries
-from jobfleet.worker.executors.isolated.channel import ChannelEnd, ReceivedFrames, unpacker
-from jobfleet.worker.executors.isolated.remote_error import describe_error, error_of
-from jobfleet.worker.executors.isolated.rlimits import oom_kills
+from jobfleet.worker.executors.isolated.channel import ChannelEnd, ReceivedFrames, describe_error, error_of, unpacker
+from jobfleet.worker.executors.isolated.confinement import oom_kills
 from tests.support.server import is_running
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Working

@@ -25,10 +25,9 @@ from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Grant
 from jobfleet.worker.executors.process import ProcessExecutor
 from jobfleet.worker.ipc.lease_board import HEADER, LeaseBoard
-from jobfleet.worker.run.executor import Died
 from jobfleet.worker.run.handlers import Handlers
-from jobfleet.worker.run.run import Run
-from jobfleet.worker.run.stop_state import Stage
+from jobfleet.worker.run.interfaces import Died
+from jobfleet.worker.run.run import Run, Stage
 from tests.support.server import is_running, state_of
 from tests.support.waiting import await_until
 
@@ -177,7 +176,7 @@ async def test_a_run_stopped_before_its_process_is_ready_never_starts(cellar: Ce
 async def test_a_kill_that_nobody_here_sent_is_told_by_what_the_kernel_has_counted(
     cellar: Cellar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: int, after: int, outcome: object
 ) -> None:
-    monkeypatch.setattr("jobfleet.worker.executors.isolated.isolated_process.oom_kills", lambda: before)
+    monkeypatch.setattr("jobfleet.worker.executors.isolated.processes.oom_kills", lambda: before)
     path = tmp_path / "pid"
     _, future = cellar.start("cell.stubborn", str(path))
     await await_until(lambda: exists(path), timeout=30, why="it runs")
@@ -225,7 +224,7 @@ async def replaced(executor: ProcessExecutor, dead: list[Any]) -> bool:
 
 
 async def test_a_process_that_has_nothing_to_do_is_let_go(cellar: Cellar, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobfleet.worker.executors.isolated.pool.IDLE", 0.05)
+    monkeypatch.setattr("jobfleet.worker.executors.isolated.processes.IDLE", 0.05)
     _, future = cellar.start("cell.add", 1, 2)
 
     assert await future == 3

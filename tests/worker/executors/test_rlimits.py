@@ -13,7 +13,7 @@ from tests.support.fleet import ROOT
 
 BEFORE = """
     import resource
-    from jobfleet.worker.executors.isolated import rlimits as limits
+    from jobfleet.worker.executors.isolated import confinement as limits
 
     def tried(kind):
         try:

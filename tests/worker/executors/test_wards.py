@@ -26,10 +26,9 @@ from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Grant
 from jobfleet.worker.executors.quarantine import QuarantineExecutor
 from jobfleet.worker.ipc.lease_board import LeaseBoard, Phase
-from jobfleet.worker.run.executor import Died
 from jobfleet.worker.run.handlers import Handlers
-from jobfleet.worker.run.run import Run
-from jobfleet.worker.run.stop_state import Stage
+from jobfleet.worker.run.interfaces import Died
+from jobfleet.worker.run.run import Run, Stage
 from tests.support.fleet import APPS
 from tests.support.waiting import await_until
 

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobfleet.worker.ipc.frames import Sender, frames
+from jobfleet.worker.ipc.protocol import Sender, frames
 
 WORDS = st.lists(
     st.one_of(st.integers(-(2**63), 2**63), st.text(), st.binary(), st.floats(allow_nan=False)), max_size=5

@@ -16,12 +16,10 @@ from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Grant
 from jobfleet.worker.ipc.lease_board import LeaseBoard, overdue
 from jobfleet.worker.run import stop_ladder as ladder_module
-from jobfleet.worker.run.events import Verdict
-from jobfleet.worker.run.executor import OnEnd
 from jobfleet.worker.run.handlers import Handler, Handlers
-from jobfleet.worker.run.run import Run
+from jobfleet.worker.run.interfaces import OnEnd, Verdict
+from jobfleet.worker.run.run import Run, Stage
 from jobfleet.worker.run.stop_ladder import StopLadder
-from jobfleet.worker.run.stop_state import Stage
 from tests.support.run_events import QuietEvents
 from tests.support.waiting import await_until
 

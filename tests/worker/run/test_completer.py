@@ -16,10 +16,10 @@ from jobfleet.store.records import Grant
 from jobfleet.store.target import target
 from jobfleet.worker.child.engine import Engine
 from jobfleet.worker.ipc.lease_board import LeaseBoard, board_capacity
-from jobfleet.worker.run.completer import Completer
+from jobfleet.worker.run.conclusion import Completer
 from jobfleet.worker.run.handlers import Handlers
 from jobfleet.worker.run.run import Run
-from jobfleet.worker.run.writes.writer import RunWriter
+from jobfleet.worker.run.writer import RunWriter
 from tests.support.run_events import QuietEvents
 
 LANE = Keyspace("jobfleet").lane("default", 0)

@@ -23,9 +23,9 @@ from jobfleet.store.calls.settle import complete
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.link.aio import AsyncSocketLink
 from jobfleet.store.target import target
-from jobfleet.worker.run.completer import Completer
+from jobfleet.worker.run.conclusion import Completer
 from jobfleet.worker.run.run import Run
-from jobfleet.worker.run.writes.writer import RunWriter
+from jobfleet.worker.run.writer import RunWriter
 from tests.support.replicated import ReplicatedServer
 from tests.support.run_events import QuietEvents
 from tests.support.waiting import wait_until

@@ -11,7 +11,7 @@ import pytest
 
 from jobfleet.outcome import Cancelled, Interrupted, LeaseLost, TimedOut
 from jobfleet.worker.ipc.lease_board import overdue
-from jobfleet.worker.run.stop_state import Stage
+from jobfleet.worker.run.run import Stage
 from tests.worker.run.stopping import ALL, SOFT, Entry, Hand, Timed, looking, plain
 
 RAISED, TERMINATED, KILLED, ASKED = Stage.RAISED, Stage.TERMINATED, Stage.KILLED, Stage.ASKED

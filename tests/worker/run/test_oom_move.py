@@ -20,7 +20,7 @@ from jobfleet.store.calls.lease import claim
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Entry
 from jobfleet.store.target import target
-from jobfleet.worker.run.oom_move import OomMover
+from jobfleet.worker.run.endings import OomMover
 from jobfleet.worker.run.run import Run
 from tests.support.groups import faults
 

@@ -13,8 +13,8 @@ from jobfleet import Fleet, Flow, InvalidJob, Job, JobContext, JobStatus
 from jobfleet.functions.registry import Registry
 from jobfleet.operations.flows.info import FlowInfo
 from jobfleet.store.keys import Lane
-from jobfleet.worker.run.inputs.parents import Parents
 from jobfleet.worker.run.run import ParentEnd
+from jobfleet.worker.run.runner import Parents
 
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
 RAN: list[str] = []

@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from jobfleet.functions.hooks import Hooks
-from jobfleet.worker.run import process_hooks
+from jobfleet.worker.run import hooks as process_hooks
 
 
 async def test_a_time_out_inside_a_hook_is_logged_as_its_error(caplog: pytest.LogCaptureFixture) -> None:

@@ -13,9 +13,9 @@ from jobfleet.clock import boottime
 from jobfleet.errors import InvalidJob
 from jobfleet.outcome import Cancelled, Interrupted, LeaseLost, TimedOut
 from jobfleet.worker.ipc.lease_board import overdue
-from jobfleet.worker.run.events import Verdict
+from jobfleet.worker.run.interfaces import Verdict
+from jobfleet.worker.run.run import Interruption, Stage
 from jobfleet.worker.run.stop_ladder import limits_of
-from jobfleet.worker.run.stop_state import Interruption, Stage
 from tests.support.waiting import await_until
 from tests.worker.run.stopping import ALL, SOFT, Stopping, handler_of, looking, plain
 

@@ -16,7 +16,7 @@ from jobfleet.functions.registry import Registry
 from jobfleet.functions.steps import UNDOS
 from jobfleet.model.result import ReasonCode
 from jobfleet.store.aio import AsyncStore
-from jobfleet.worker.run import undoing
+from jobfleet.worker.run import handlers
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
@@ -189,7 +189,7 @@ def test_an_undo_whose_function_is_not_here_waits_uncharged_for_a_worker_that_ha
     exec("def back(what): RAN.append('undo ' + what)", vars(module))
     vars(module)["RAN"] = RAN
     monkeypatch.setitem(sys.modules, "elsewhere", module)
-    monkeypatch.setattr(undoing, "ELSEWHERE", 0.05)
+    monkeypatch.setattr(handlers, "ELSEWHERE", 0.05)
     monkeypatch.setitem(UNDOS, "elsewhere.back", module.back)
 
     async def other(ctx: JobContext) -> None:

@@ -11,15 +11,14 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import how_it_died
 from jobfleet.metrics.tally import Tally
 from jobfleet.outcome import Cancelled, Outcome, TimedOut
-from jobfleet.services.duties.run_settler import RunSettler
-from jobfleet.services.duties.unreadable import Unreadables
+from jobfleet.services.duties.run_settler import RunSettler, Unreadables
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import inspect
 from jobfleet.store.calls.lease import claim
 from jobfleet.store.keys import Keyspace
 from jobfleet.worker.ipc.lease_board import Phase, Posted
 from jobfleet.worker.supervisor.child_handle import ChildHandle
-from jobfleet.worker.supervisor.crash_recovery import CrashRecovery
+from jobfleet.worker.supervisor.children import CrashRecovery
 from tests.support.seed import Seed
 
 KEYS = Keyspace("jobfleet")

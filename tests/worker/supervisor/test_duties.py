@@ -16,8 +16,8 @@ from jobfleet.config import JobConfig
 from jobfleet.events import Command
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.target import target
-from jobfleet.worker.ipc.kinds import kind_of
 from jobfleet.worker.ipc.lease_board import Phase, Posted
+from jobfleet.worker.ipc.protocol import kind_of
 from jobfleet.worker.ipc.usage import Usage
 from jobfleet.worker.supervisor.main import Supervisor
 from tests.support.seed import Seed

@@ -13,9 +13,9 @@ from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
 from jobfleet.worker.child.main import Child
 from jobfleet.worker.ipc.lease_board import LeaseBoard
-from jobfleet.worker.supervisor import hang_detector
-from jobfleet.worker.supervisor.hang_detector import HangDetector
+from jobfleet.worker.supervisor import watchdog
 from jobfleet.worker.supervisor.metrics import WorkerMetrics
+from jobfleet.worker.supervisor.watchdog import HangDetector
 from tests.support.waiting import await_until
 
 
@@ -37,7 +37,7 @@ class Still:
 
 async def test_a_machine_that_slept_accuses_no_child(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(ahead=0.0)
-    monkeypatch.setattr(hang_detector, "boottime", lambda: boottime() + clock.ahead)
+    monkeypatch.setattr(watchdog, "boottime", lambda: boottime() + clock.ahead)
     child: Any = Still()
     hangs = HangDetector(
         {1: child}, after=30.0, kill=False, metrics=WorkerMetrics(JobConfig(processes=1), "w", Tally())

@@ -17,7 +17,7 @@ from jobfleet.store.target import target
 from jobfleet.worker.ipc.lease_board import LeaseBoard
 from jobfleet.worker.supervisor.child_handle import ChildHandle
 from jobfleet.worker.supervisor.children import Children
-from jobfleet.worker.supervisor.hard_limits import LOOK_EVERY, PATIENCE, SLACK, STAGES, HardLimits
+from jobfleet.worker.supervisor.watchdog import LOOK_EVERY, PATIENCE, SLACK, STAGES, HardLimits
 from tests.support.seed import Seed
 from tests.support.waiting import await_until
 

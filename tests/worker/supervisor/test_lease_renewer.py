@@ -8,7 +8,7 @@ from jobfleet import Fleet
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Keyspace
 from jobfleet.worker.ipc.lease_board import Phase, Posted
-from jobfleet.worker.supervisor.lease_renewer import MOST, QUICK, LeaseRenewer, Pace
+from jobfleet.worker.supervisor.leases import MOST, QUICK, LeaseRenewer, Pace
 from tests.support.cluster import ClusterServers
 from tests.support.proxy import Proxy
 from tests.support.seed import S, Seed

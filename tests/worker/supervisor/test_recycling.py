@@ -8,8 +8,8 @@ from typing import Any, cast
 from jobfleet.clock import boottime
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
+from jobfleet.worker.supervisor.children import YOUNG, Recycling
 from jobfleet.worker.supervisor.metrics import WorkerMetrics
-from jobfleet.worker.supervisor.recycling import YOUNG, Recycling
 
 
 class Children:

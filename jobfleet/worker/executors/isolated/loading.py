@@ -15,12 +15,10 @@ from jobfleet.functions.default_fleet import offer_settings
 from jobfleet.functions.registry import REGISTRY, JobFunction
 from jobfleet.logs import set_up_logs
 from jobfleet.services.modules import load_modules, traceback_of
-from jobfleet.worker.executors.isolated.channel import ChannelEnd
-from jobfleet.worker.executors.isolated.remote_error import EndReport
-from jobfleet.worker.run import process_hooks
+from jobfleet.worker.executors.isolated.channel import ChannelEnd, EndReport
+from jobfleet.worker.run import hooks
 from jobfleet.worker.run.handlers import Handler, Handlers, UnknownFunction
-from jobfleet.worker.run.writes.current_run import CURRENT
-from jobfleet.worker.run.writes.log_capture import start_capture
+from jobfleet.worker.run.log_capture import CURRENT, start_capture
 
 log = logging.getLogger("jobfleet.worker")
 
@@ -44,8 +42,8 @@ def load(talker: ChannelEnd, child: str, config: JobConfig, modules: list[str], 
 async def warm_up(handlers: Handlers, talker: ChannelEnd) -> bool:
     """Call the `on_start` hooks and report that the process is ready, or why it is not. Returns whether it is ready."""
     try:
-        await process_hooks.start(handlers.hooks)
-    except process_hooks.StartHookFailed as failed:
+        await hooks.start(handlers.hooks)
+    except hooks.StartHookFailed as failed:
         log.error("isolated.refused %s", traceback_of(failed.__cause__ or failed))
         talker.send("refused", str(failed))
         return False

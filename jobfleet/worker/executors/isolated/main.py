@@ -17,9 +17,8 @@ import sys
 from jobfleet.config import JobConfig
 from jobfleet.errors import exit_fast
 from jobfleet.worker.executors.isolated.channel import ChannelEnd, ReceivedFrames
+from jobfleet.worker.executors.isolated.confinement import end_group, offer_for_memory, tie
 from jobfleet.worker.executors.isolated.loading import load
-from jobfleet.worker.executors.isolated.process_group import end_group, tie
-from jobfleet.worker.executors.isolated.rlimits import offer_for_memory
 
 
 def main() -> None:

@@ -22,19 +22,17 @@ from jobfleet.model import split_id
 from jobfleet.outcome import Interrupted
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Grant
-from jobfleet.worker.executors.isolated.channel import ChannelEnd
+from jobfleet.worker.executors.isolated.channel import ChannelEnd, EndReport, describe_ending
+from jobfleet.worker.executors.isolated.confinement import end_group
 from jobfleet.worker.executors.isolated.loading import find, flush, loop_factory, missing, warm_up
-from jobfleet.worker.executors.isolated.process_group import end_group
-from jobfleet.worker.executors.isolated.remote_error import EndReport, describe_ending
 from jobfleet.worker.executors.isolated.remote_run import IsolatedRun
-from jobfleet.worker.executors.loop import LoopExecutor
-from jobfleet.worker.executors.thread import ThreadExecutor
-from jobfleet.worker.run import process_hooks
-from jobfleet.worker.run.executor import Executor
+from jobfleet.worker.executors.local import LoopExecutor, ThreadExecutor
+from jobfleet.worker.run import hooks
 from jobfleet.worker.run.handlers import Handler, Handlers
-from jobfleet.worker.run.inputs.resources import CLOSING, Resources
+from jobfleet.worker.run.interfaces import Executor
 from jobfleet.worker.run.middleware import MiddlewareChain
-from jobfleet.worker.run.stop_state import Stage
+from jobfleet.worker.run.resources import CLOSING, Resources
+from jobfleet.worker.run.run import Stage
 
 log = logging.getLogger("jobfleet.worker")
 
@@ -85,7 +83,7 @@ class QuarantineHost:
         threading.Thread(target=self._read, name="jobfleet-reader", daemon=True).start()
         await self._over.wait()
         await resources.close(CLOSING)
-        await process_hooks.stop(self._handlers.hooks, CLOSING)
+        await hooks.stop(self._handlers.hooks, CLOSING)
 
     def _turn(self) -> None:
         """Show the child that the event loop is alive. No run has the number 0."""

@@ -17,14 +17,14 @@ from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Grant
 from jobfleet.worker.ipc.lease_board import LeaseBoard
 from jobfleet.worker.run.conclusion import Conclusions
-from jobfleet.worker.run.executor import Died
+from jobfleet.worker.run.endings import StoredResults
 from jobfleet.worker.run.handlers import Handler, Handlers
-from jobfleet.worker.run.inputs.resources import Resources
+from jobfleet.worker.run.interfaces import Died
 from jobfleet.worker.run.middleware import MiddlewareChain
+from jobfleet.worker.run.resources import Resources
 from jobfleet.worker.run.run import Run
 from jobfleet.worker.run.runner import Runner
 from jobfleet.worker.run.stop_ladder import StopLadder
-from jobfleet.worker.run.writes.stored_results import StoredResults
 from tests.support.run_events import QuietEvents
 from tests.support.waiting import await_until
 

@@ -16,7 +16,7 @@ from jobfleet import Fleet, JobContext, JobStatus, Resource
 from jobfleet.errors import InvalidJob
 from jobfleet.functions.manifest import parameters_of
 from jobfleet.functions.registry import Registry
-from jobfleet.worker.run.inputs.resources import Resources
+from jobfleet.worker.run.resources import Resources
 
 EVENTS: list[str] = []
 

@@ -14,9 +14,9 @@ from jobfleet.store.call import Call
 from jobfleet.store.calls.run import CHUNKS
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Grant
+from jobfleet.worker.run.reports import MOST_BYTES, MOST_WAITING, ChunkWriter
 from jobfleet.worker.run.run import Run
-from jobfleet.worker.run.writes.chunks import MOST_BYTES, MOST_WAITING, ChunkWriter
-from jobfleet.worker.run.writes.writer import RunWriter
+from jobfleet.worker.run.writer import RunWriter
 from tests.support.run_events import QuietEvents
 
 LANE = Keyspace("jobfleet").lane("default", 0)

@@ -19,13 +19,11 @@ from jobfleet.functions.registry import Registry
 from jobfleet.outcome import Interrupted
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Grant
-from jobfleet.worker.executors.loop import LoopExecutor
-from jobfleet.worker.executors.thread import JobThread
+from jobfleet.worker.executors.local import JobThread, LoopExecutor
 from jobfleet.worker.run.handlers import Handler
+from jobfleet.worker.run.log_capture import CURRENT, JOB_LOGGER, LogCapture, keep_capturing, start_capture, stop_capture
 from jobfleet.worker.run.run import Run
-from jobfleet.worker.run.writes.current_run import CURRENT
-from jobfleet.worker.run.writes.log_capture import JOB_LOGGER, LogCapture, keep_capturing, start_capture, stop_capture
-from jobfleet.worker.run.writes.writer import RunWriter
+from jobfleet.worker.run.writer import RunWriter
 
 LANE = Keyspace("jobfleet").lane("default", 0)
 

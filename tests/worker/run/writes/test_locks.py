@@ -16,7 +16,7 @@ from jobfleet.functions.registry import Registry
 from jobfleet.retry.decision import Policy, classify
 from jobfleet.store.calls.run import Holder, acquire
 from jobfleet.store.keys import Keyspace
-from jobfleet.worker.run.writes import locks
+from jobfleet.worker.run import writer
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Working
 
@@ -85,7 +85,7 @@ styles = pytest.mark.parametrize("style", ["async", "sync"])
 @pytest.fixture
 def no_poll(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the announcements of releases wake jobs that wait."""
-    monkeypatch.setattr(locks, "POLL", 300.0)
+    monkeypatch.setattr(writer, "POLL", 300.0)
 
 
 def test_no_more_jobs_are_inside_than_the_limit_and_tokens_only_grow(
@@ -126,7 +126,7 @@ def test_explain_and_the_log_name_the_lock_for_which_each_job_waits(
     fleet: Fleet, jobs: dict[str, Any], seen: Seen, style: str, raw: redis.Redis, working: Working,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(locks, "NOTED_AFTER", 0.05)
+    monkeypatch.setattr(writer, "NOTED_AFTER", 0.05)
     with working(slots=3):
         holder = jobs["async"].enqueue()
         wait_until(seen.entered.is_set, timeout=30, why="the lock is held")

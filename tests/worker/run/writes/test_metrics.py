@@ -9,8 +9,8 @@ import pytest
 
 from jobfleet.metrics.tally import Tally
 from jobfleet.store.calls import settle
-from jobfleet.worker.run.output import ChunkBuffer, Output
-from jobfleet.worker.run.writes.metrics import Counting
+from jobfleet.worker.run.run import ChunkBuffer, Output
+from jobfleet.worker.run.telemetry import Counting
 
 NOW = 1_000_000
 COMPLETE = settle.complete("q.0.a", 7, record=b"", ttl_ms=1, duration_us=250)

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from jobfleet.samples.buckets import bucket_of
-from jobfleet.samples.point import CANCELLED, COMPLETED, RETRIED, RUN, STARTED, WAIT
+from jobfleet.samples import CANCELLED, COMPLETED, RETRIED, RUN, STARTED, WAIT, bucket_of
 from jobfleet.store.calls.settle import CHUNK, BriefCompletion, Completion, retry
 from jobfleet.store.keys import Keyspace
-from jobfleet.worker.run.writes.run_counts import EXACT, FunctionRuns, RunCounts
+from jobfleet.worker.run.telemetry import EXACT, FunctionRuns, RunCounts
 
 LANE = Keyspace("jobfleet").lane("mail", 0)
 DONE = Completion("complete", "", "mail.0.x", 1, b"", 1, 1_000)

@@ -12,12 +12,9 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Grant
-from jobfleet.worker.run.output import LogTail, Output
-from jobfleet.worker.run.run import Run
-from jobfleet.worker.run.writes.job_log import JobLogWriter
-from jobfleet.worker.run.writes.progress import ProgressWriter
-from jobfleet.worker.run.writes.steps import StepWriter
-from jobfleet.worker.run.writes.writer import RunWriter
+from jobfleet.worker.run.reports import JobLogWriter, ProgressWriter
+from jobfleet.worker.run.run import LogTail, Output, Run
+from jobfleet.worker.run.writer import RunWriter, StepWriter
 from tests.support.run_events import QuietEvents
 
 LANE = Keyspace("jobfleet").lane("default", 0)
