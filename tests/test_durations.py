@@ -44,7 +44,7 @@ from jobfleet.functions.registry import JobDecorator, JobFunction, Registry
 from jobfleet.functions.running import Alone
 from jobfleet.model.option_types import OPTIONS, SHARED, JobOptions, Seconds
 from jobfleet.notify.registry import NotificationRule
-from jobfleet.operations.workers.commands import Order
+from jobfleet.operations.workers import Order
 
 HALF_HOUR = timedelta(minutes=30)
 SECONDS = 1800.0

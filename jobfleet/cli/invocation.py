@@ -1,4 +1,4 @@
-"""One run of the command line: the given flags, the settings, the fleet and the output."""
+"""One run of the command line: the given flags, the settings, the fleet, the output, and what it hides."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from jobfleet.cli.hidden import REDACTION
 from jobfleet.cli.output import Output, say
 from jobfleet.config import JobConfig, Loaded, load, mask_url
 from jobfleet.config.layers import UP_FILE
 from jobfleet.errors import ConfigError
+from jobfleet.secret import Redaction
 
 if TYPE_CHECKING:
     from jobfleet.fleet.sync import Fleet
+
 
 OUTPUT_VARIABLE = "JOBFLEET_OUTPUT"
 PATIENCE_S = 1.0
@@ -86,3 +87,7 @@ class Invocation:
             warnings.showwarning = lambda message, *_: say(str(message))
             fleet.context.source = "cli"
             yield fleet
+
+
+REDACTION = Redaction()
+"""Hides values of arguments and results by the names of their keys; `Invocation` sets the names from the settings."""

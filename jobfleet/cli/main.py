@@ -13,7 +13,7 @@ from typing import IO, Any, ClassVar, NoReturn
 import click
 
 from jobfleet.cli import fail
-from jobfleet.cli.completion.scripts import VARIABLE
+from jobfleet.cli.commands.completion import VARIABLE
 from jobfleet.cli.options import HELP, Chooser, Command, absorb, global_options
 from jobfleet.version import VERSION
 
@@ -27,44 +27,44 @@ SECTIONS: dict[str, dict[str, str]] = {
         "bench": "run:bench",
     },
     "Jobs": {
-        "enqueue": "job.enqueue:enqueue",
-        "status": "job.jobs:status",
-        "wait": "job.jobs:wait",
-        "watch": "job.jobs:watch",
-        "logs": "job.logs:logs",
-        "stream": "job.stream:stream",
-        "explain": "job.steer:explain",
-        "cancel": "job.jobs:cancel",
-        "reschedule": "job.steer:reschedule",
-        "signal": "job.signal:signal",
-        "move": "job.steer:move",
-        "edit": "job.edit:edit_waiting",
-        "forget": "job.steer:forget",
-        "jobs": "job.jobs:jobs",
+        "enqueue": "enqueue:enqueue",
+        "status": "jobs:status",
+        "wait": "jobs:wait",
+        "watch": "jobs:watch",
+        "logs": "jobs:logs",
+        "stream": "jobs:stream",
+        "explain": "steer:explain",
+        "cancel": "jobs:cancel",
+        "reschedule": "steer:reschedule",
+        "signal": "steer:signal",
+        "move": "steer:move",
+        "edit": "edit:edit_waiting",
+        "forget": "steer:forget",
+        "jobs": "jobs:jobs",
         "flow": "flow:flow",
     },
     "Fleet": {
         "queues": "queues:queues",
         "workers": "workers:workers",
-        "dead": "dead.letters:dead",
+        "dead": "dead:dead",
         "cron": "cron:cron",
-        "limits": "gates:limits",
-        "groups": "groups:groups",
-        "breakers": "gates:breakers",
+        "limits": "limits:limits",
+        "groups": "limits:groups",
+        "breakers": "limits:breakers",
         "events": "events:events",
         "audit": "events:audit",
         "top": "top:top",
         "stats": "stats:stats",
-        "scale": "scale:scale",
+        "scale": "stats:scale",
         "archive": "archive:archive",
-        "outbox": "outbox.rows:outbox",
+        "outbox": "outbox:outbox",
         "notify": "notify:notify",
         "doctor": "doctor:doctor",
     },
     "Project": {
-        "init": "project.init:init",
-        "reproduce": "project.reproduce:reproduce",
-        "completion": "project.completion:completion",
+        "init": "init:init",
+        "reproduce": "reproduce:reproduce",
+        "completion": "completion:completion",
     },
     "Settings": {
         "config": "settings:config",
@@ -105,9 +105,9 @@ class Main(Chooser):
     def main(self, *args: Any, **named: Any) -> NoReturn:
         """Run a command, and exit with the code of `fail.run`. The arguments are those of click."""
         if VARIABLE in os.environ:  # a shell asks for candidates
-            from jobfleet.cli.completion import answer
+            from jobfleet.cli import completion
 
-            sys.exit(answer.main(self, os.environ))
+            sys.exit(completion.main(self, os.environ))
         for stream in (sys.stdout, sys.stderr):
             _never_refuse(stream)
         named = {"prog_name": "jobfleet", **named, "standalone_mode": False}

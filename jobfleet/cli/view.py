@@ -1,4 +1,4 @@
-"""Jobs as text: rows of a table, and all fields of one job."""
+"""Jobs as text: rows of a table, and all fields of one job. And the form of all JSON output."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from jobfleet.cli.hidden import REDACTION
+from jobfleet.cli.invocation import REDACTION
 from jobfleet.cli.output import Cell, Column, Output, age, clip, clock, from_now, plain_lines, since, to_json
-from jobfleet.cli.schema import jsonable
-from jobfleet.client.json_form import past_of
+from jobfleet.client.json_form import JsonForm, past_of
 from jobfleet.clock import span
 from jobfleet.logs.formatters import bounded
 from jobfleet.model import ErrorType, JobResult, JobStatus, split_id, suffix_time_us
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from jobfleet.model.result import JobDetails
+
 
 COLORS: dict[JobStatus, str] = {
     JobStatus.RUNNING: "cyan",
@@ -265,3 +265,30 @@ def _when(moment: datetime | None) -> str:
         return ""
     gone = (datetime.now(UTC) - moment).total_seconds()
     return f"{clock(moment)}  ({f'in {span(-gone)}' if gone < 0 else f'{age(gone)} ago'})"
+
+
+FORM = JsonForm(REDACTION)
+
+job_data = FORM.job
+details_data = FORM.details
+letter_data = FORM.letter
+queue_data = FORM.queue
+history_data = FORM.history
+scale_data = FORM.scale
+limit_data = FORM.limit
+sequence_data = FORM.sequence
+named_limit_data = FORM.named_limit
+breaker_data = FORM.breaker
+worker_data = FORM.worker
+explanation_data = FORM.explanation
+diagnosis_data = FORM.diagnosis
+group_data = FORM.group
+rescue_data = FORM.rescue
+repair_data = FORM.repair
+confirmation_data = FORM.confirmation
+cron_data = FORM.cron
+fire_data = FORM.fire
+audit_data = FORM.audit
+chunk_data = FORM.chunk
+stacks_data = FORM.stacks
+jsonable = FORM.value

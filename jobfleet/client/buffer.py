@@ -21,8 +21,7 @@ from jobfleet.clock import boottime, monotonic, span
 from jobfleet.errors import BufferFull, ConfigError, FleetFull, JobfleetError, JobNotFound, StoreUnavailable
 from jobfleet.logs import contain_handler_errors
 from jobfleet.model import JobResult, JobStatus, Receipt
-from jobfleet.operations.buffer.flush import Kept, Refusals, flush
-from jobfleet.operations.buffer.offline import UNCONFIRMED, NotBuffered
+from jobfleet.operations.buffer import UNCONFIRMED, Kept, NotBuffered, Refusals, flush
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.prepare import Submission
 from jobfleet.operations.operation import drive_blocking

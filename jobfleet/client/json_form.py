@@ -25,16 +25,14 @@ if TYPE_CHECKING:
     from jobfleet.model.limits import BreakerInfo, LimitInfo, NamedLimit, SequenceInfo
     from jobfleet.model.result import Chunk, Explanation, JobDetails, LogLine
     from jobfleet.model.scale import Scale
-    from jobfleet.operations.cron.listing import CronFire, CronInfo
-    from jobfleet.operations.dead.groups import DeadGroup
-    from jobfleet.operations.dead.rescue import RescueStatus
+    from jobfleet.operations.cron import CronFire, CronInfo
+    from jobfleet.operations.dead_groups import DeadGroup
+    from jobfleet.operations.doctor.doctor import Repair
     from jobfleet.operations.doctor.findings import Diagnosis
-    from jobfleet.operations.doctor.repair import Repair
-    from jobfleet.operations.jobs.matching.listing import Letter
-    from jobfleet.operations.queues.info import QueueInfo
-    from jobfleet.operations.workers.commands import Confirmation
-    from jobfleet.operations.workers.info import WorkerInfo
-    from jobfleet.operations.workers.stacks import ChildStacks
+    from jobfleet.operations.jobs.listing import Letter
+    from jobfleet.operations.queues import QueueInfo
+    from jobfleet.operations.rescues import RescueStatus
+    from jobfleet.operations.workers import ChildStacks, Confirmation, WorkerInfo
 
 
 US_DIGITS = 16

@@ -11,7 +11,7 @@ import inspect
 import json
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import fields
 from typing import Any
 
@@ -20,9 +20,11 @@ from jobfleet.client.output_events import BEAT, BEAT_LINE, END, END_EVENT, STOP_
 from jobfleet.clock import monotonic
 from jobfleet.errors import ConfigError, InvalidJob, JobfleetError, JobNotFound
 from jobfleet.fleet.aio import AsyncFleet
+from jobfleet.fleet.default import default_fleet
+from jobfleet.fleet.sync import Fleet
 from jobfleet.logs import contain_handler_errors
 from jobfleet.model import JobResult
-from jobfleet.operations.rebuilt import plain_results, rebuilt_in
+from jobfleet.operations.jobs.poll import plain_results, rebuilt_in
 from jobfleet.secret import Redaction
 
 _log = logging.getLogger("jobfleet.contrib")
@@ -354,3 +356,17 @@ async def _follow(fleet: AsyncFleet, job_id: str, heard: asyncio.Event) -> None:
     except JobfleetError:  # without an event, or it would be asked again at once
         return
     heard.set()
+
+
+@asynccontextmanager
+async def loop_fleet(fleet: Fleet | AsyncFleet | None) -> AsyncGenerator[AsyncFleet, None]:
+    """Yield the fleet for the running loop, and close its connections at the end.
+
+    Args:
+        fleet: The fleet; None for the default fleet.
+    """
+    opened = (default_fleet() if fleet is None else fleet).for_running_loop()
+    try:
+        yield opened
+    finally:
+        await opened.aclose()

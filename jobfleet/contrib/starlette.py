@@ -22,10 +22,10 @@ from jobfleet.contrib.job_status import (
     Refusal,
     everybody,
     failed_request,
+    loop_fleet,
     owned_by,
     refuse_query,
 )
-from jobfleet.contrib.loop_fleet import loop_fleet
 from jobfleet.errors import ConfigError
 from jobfleet.fleet.aio import AsyncFleet
 from jobfleet.fleet.sync import Fleet

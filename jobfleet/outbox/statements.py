@@ -24,7 +24,7 @@ class Row(NamedTuple):
     Attributes:
         seq: Its number; rows are relayed in the order of these.
         id: The id of the job.
-        job: The job, as `jobfleet.operations.outbox.packed` has packed it.
+        job: The job, as `jobfleet.operations.outbox` has packed it.
         tries: How often it was postponed.
         age_us: Time since it was written, µs, by the clock of the database.
     """

@@ -1,7 +1,8 @@
-"""The dashboard: counts, queues, running jobs and the jobs that ended last."""
+"""The dashboard and the jobs of one user: counts, queues, and tables of jobs."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import streamlit as st
@@ -10,10 +11,8 @@ from jobfleet.clock import span
 from jobfleet.fleet.sync import Fleet
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.model.option_types import Seconds
-from jobfleet.panels.fragment import refreshing
-from jobfleet.panels.reading import ask
-from jobfleet.panels.table import job_table
-from jobfleet.panels.words import headline, plain, under_bar
+from jobfleet.panels.reading import ask, refreshing
+from jobfleet.panels.words import headline, plain, row_of, under_bar
 
 REFRESH = 2.0
 RUNNING_SHOWN = 10
@@ -108,3 +107,63 @@ def _draw_running(seen: Overview) -> None:
 def _queue_row(name: str, row: dict[str, Any]) -> dict[str, object]:
     shown = ("queued", "scheduled", "blocked", "retrying", "running", "completed", "failed", "cancelled")
     return {"queue": name, **{word: row[word] for word in shown}}
+
+
+USER_REFRESH = 1.0
+
+
+def render_user_jobs(user: str, limit: int = 20, refresh: Seconds = USER_REFRESH) -> None:
+    """Show the jobs of a user: progress bars of the open jobs, a table of the ended ones.
+
+    The panel refreshes without rerunning the page.
+
+    Args:
+        user: The user, as in ``Job(user=…)``.
+        limit: Most jobs to show, newest first; default 20.
+        refresh: Seconds between two refreshes, at least 0.1; default 1.
+    """
+
+    def draw() -> bool:
+        seen = ask(lambda fleet: fleet.jobs(user=user, limit=limit).jobs)
+        if seen.value is None:
+            st.warning(plain(seen.problem))
+        elif not seen.value:
+            st.info(plain(f"No jobs of {user}."))
+        else:
+            _draw_of_user(seen.value, user)
+        return False
+
+    refreshing(draw, every=refresh, is_over=False)
+
+
+def _draw_of_user(jobs: list[JobResult[Any]], user: str) -> None:
+    still_open = [job for job in jobs if not job.status.is_final]
+    ended = [job for job in jobs if job.status.is_final]
+    for job in still_open:
+        st.progress(min(max(job.progress, 0.0), 1.0), text=f"{headline(job)} · {under_bar(job)}")
+    if ended:
+        job_table(ended, key=f"jobfleet-user-{user}", without="user")
+
+
+COLUMNS = ("job", "status", "progress", "message", "queue", "user", "started", "took", "id")
+
+
+def job_table(jobs: Iterable[JobResult[Any]], *, key: str, without: str = "") -> None:
+    """Show jobs in a table.
+
+    Args:
+        jobs: The jobs, one per row.
+        key: Unique key of the table within the page.
+        without: Name of a column to leave out, for example because all rows have the same value.
+    """
+    st.dataframe(
+        [row_of(job) for job in jobs],
+        hide_index=True,
+        key=key,
+        column_order=[name for name in COLUMNS if name != without],
+        column_config={
+            "progress": st.column_config.ProgressColumn(min_value=0.0, max_value=1.0, format="percent"),
+            "message": st.column_config.TextColumn(width="medium"),
+            "id": st.column_config.TextColumn(width="small"),
+        },
+    )

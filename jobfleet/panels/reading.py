@@ -1,4 +1,4 @@
-"""Reads for panels. They give up early, so that the page is not blocked, and return a message in place of an error."""
+"""Reads for panels, and parts of a page that refresh. Reads give up early, so that the page is not blocked."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
-from jobfleet.clock import monotonic
+import streamlit as st
+
+from jobfleet.clock import from_timedelta, monotonic
 from jobfleet.errors import JobfleetError, JobNotFound, StoreUnavailable
 from jobfleet.fleet.default import default_fleet
 from jobfleet.fleet.sync import Fleet
 from jobfleet.model import JobResult
+from jobfleet.model.option_types import Seconds
 from jobfleet.secret import Redaction
 from jobfleet.typed.converter import plain
 
@@ -93,3 +96,23 @@ def read_job(job_id: str) -> Answer[JobResult[Any]]:
 def redacted(value: object) -> object:
     """Hide parts of a value, as the settings of the default fleet say."""
     return Redaction(default_fleet().config.redact)(plain(value))
+
+
+SHORTEST = 0.1
+
+
+def refreshing(draw: Callable[[], bool], *, every: Seconds, is_over: bool) -> None:
+    """Draw one part of the page repeatedly, without rerunning the rest of the page.
+
+    Args:
+        draw: Draws the part. Returns True if its state is final, so that it will not change any more.
+        every: Seconds between two drawings, at least 0.1.
+        is_over: Whether the state is final already; the part is then drawn once. When the state becomes final
+            later, the page reruns once: this part stops refreshing, and the rest of the page sees the final state.
+    """
+
+    def part() -> None:
+        if draw() and not is_over:
+            st.rerun()
+
+    st.fragment(part, run_every=None if is_over else max(SHORTEST, from_timedelta(every)))()

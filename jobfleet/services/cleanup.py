@@ -16,7 +16,7 @@ from jobfleet.functions.default_fleet import default_fleet, has_default_fleet, o
 from jobfleet.functions.registry import JobFunction
 from jobfleet.model import JobStatus
 from jobfleet.operations import audit
-from jobfleet.operations.cron.entries import entry_of
+from jobfleet.operations.cron import entry_of
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import drive_blocking
 from jobfleet.store.calls.control import trim

@@ -23,12 +23,12 @@ from jobfleet.event_loop import in_thread
 from jobfleet.metrics.catalog import METRICS
 from jobfleet.metrics.exporter import Exporter, Values
 from jobfleet.model.limits import BreakerInfo, NamedLimit
-from jobfleet.operations.cron.entries import lane_at, times_of
+from jobfleet.operations.cron import lane_at, times_of
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.gates import gates
 from jobfleet.operations.operation import drive
-from jobfleet.operations.queues.info import QueueInfo, queue_info
-from jobfleet.operations.workers.info import WorkerInfo, workers_of
+from jobfleet.operations.queues import QueueInfo, queue_info
+from jobfleet.operations.workers import WorkerInfo, workers_of
 from jobfleet.outbox import OutboxUnavailable, read_counts
 from jobfleet.outbox.statements import Counts as OutboxCounts
 from jobfleet.services.long_lived import RepeatedFault

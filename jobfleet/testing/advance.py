@@ -17,7 +17,7 @@ from jobfleet.errors import ConfigError, EncodingError, InvalidJob
 from jobfleet.fleet.sync import Fleet
 from jobfleet.functions.manifest import function_record
 from jobfleet.metrics.tally import Mute
-from jobfleet.operations.cron.entries import entry_of
+from jobfleet.operations.cron import entry_of
 from jobfleet.operations.gates import BUCKETS, OPENS_BY_HAND, SPAN
 from jobfleet.services.duties.cron import Cron
 from jobfleet.services.duties.dead import Dead, Rescues

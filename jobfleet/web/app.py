@@ -22,14 +22,13 @@ from jobfleet.fleet.aio import AsyncFleet
 from jobfleet.fleet.sync import Fleet
 from jobfleet.logs import contain_handler_errors
 from jobfleet.version import VERSION
-from jobfleet.web.address import segment, with_slashes
 from jobfleet.web.dashboard import Dashboard
-from jobfleet.web.endpoints import login, output, reading, writing
+from jobfleet.web.endpoints import login, reading, writing
 from jobfleet.web.endpoints.request import Context, Endpoint, json_response, root_of
 from jobfleet.web.errors import refusal
 from jobfleet.web.openapi import Document
-from jobfleet.web.pages.scale import SCALE
-from jobfleet.web.route import Page
+from jobfleet.web.pages.queues import SCALE
+from jobfleet.web.route import Page, segment, with_slashes
 from jobfleet.web.safety.guard import HEALTH, Guard
 from jobfleet.web.safety.identity import Identify
 from jobfleet.web.table import ACTIONS, PAGES
@@ -128,7 +127,7 @@ class _Assets(StaticFiles):
 
 def _of_api(context: Context, page: Page) -> Endpoint:
     if page.is_output:
-        return output.events(context, page)
+        return reading.job_output(context, page)
     return reading.api(context, page) if page.ends is None else reading.events(context, page, page.ends)
 
 

@@ -18,9 +18,9 @@ from jobfleet.fleet.sync import Fleet
 from jobfleet.metrics.outage import Outage
 from jobfleet.metrics.tally import tally_for
 from jobfleet.secret import Redaction
-from jobfleet.web.live.hub import Hub
+from jobfleet.web.live import Hub
+from jobfleet.web.safety.guard import CODES, Refusals
 from jobfleet.web.safety.identity import Identify, Identity
-from jobfleet.web.safety.refusals import CODES, Refusals
 
 PATIENCE, CONNECT_TIMEOUT, SOCKET_TIMEOUT = 1.0, 1.0, 2.0
 """Time limits of the reads of a page, in seconds: a person waits for it."""

@@ -1,15 +1,234 @@
-"""The graph of a flow as places on a plane: layers from left to right. Pure.
-
-In a flow with many jobs, jobs of the same name in the same layer are one node, which counts them. So a graph is small
-even if the flow is large.
-"""
+"""Drawings that need no script: the charts of a history and the graph of a flow. Pure."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, NamedTuple
+
+from markupsafe import Markup
+
+from jobfleet.clock import span
+
+# Charts of a history: their lines, their words and a drawing in SVG that needs no script. Pure.
+#
+# The page's script draws the same lines with uPlot, from the numbers in an attribute of the figure. The words of a
+# chart are for a reader who does not see it.
+
+
+WIDTH, HEIGHT = 300, 60
+SPARK_WIDTH, SPARK_HEIGHT = 120, 24
+Point = Mapping[str, Any]
+Value = Callable[[Point, float], float | None]
+
+
+class Line(NamedTuple):
+    """A line of a chart.
+
+    Attributes:
+        label: Its name.
+        look: Its color and its dashes, by the name of a class.
+        value: The value of a point, of a step of so many seconds.
+    """
+
+    label: str
+    look: str
+    value: Value
+
+
+class Chart(NamedTuple):
+    """A chart.
+
+    Attributes:
+        name: Its name in the page.
+        title: Its title.
+        unit: ``rate``, ``count`` or ``time``.
+        lines: Its lines.
+    """
+
+    name: str
+    title: str
+    unit: str
+    lines: tuple[Line, ...]
+
+
+class Drawn(NamedTuple):
+    """A line of a chart with its numbers.
+
+    Attributes:
+        label: Its name.
+        look: Its color and its dashes.
+        last: The last number, as text.
+        most: The largest number, as text.
+    """
+
+    label: str
+    look: str
+    last: str
+    most: str
+
+
+class Figure(NamedTuple):
+    """A chart with its numbers.
+
+    Attributes:
+        name: Its name in the page.
+        title: Its title.
+        lines: Its lines.
+        words: The chart in words.
+        numbers: The numbers for the page's script, as JSON.
+        svg: The drawing.
+    """
+
+    name: str
+    title: str
+    lines: Sequence[Drawn]
+    words: str
+    numbers: str
+    svg: Markup
+
+
+def _rate(name: str) -> Value:
+    return lambda point, step: None if point[name] is None else point[name] / step
+
+
+def _of(name: str) -> Value:
+    return lambda point, _: point[name]
+
+
+def _share(name: str, share: str) -> Value:
+    return lambda point, _: None if point[name] is None else point[name][share]
+
+
+def backlog(point: Point, step: float) -> float | None:
+    """In how many seconds the waiting jobs are done at the rate of the step; None if that is not known."""
+    if point["waiting"] is None:
+        return None
+    ended = (point["completed"] or 0) + (point["failed"] or 0)
+    if not point["waiting"]:
+        return 0.0
+    return point["waiting"] * step / ended if ended else None
+
+
+def _shares(name: str, title: str) -> Chart:
+    looks = (("p50", "good"), ("p95", "warn"), ("p99", "bad"))
+    return Chart(name, title, "time", tuple(Line(share, look, _share(name, share)) for share, look in looks))
+
+
+THROUGHPUT = Chart(
+    "throughput", "Jobs per second", "rate",
+    (
+        Line("enqueued", "calm", _rate("enqueued")),
+        Line("completed", "good", _rate("completed")),
+        Line("failed", "bad", _rate("failed")),
+    ),
+)  # fmt: skip
+DEPTH = Chart(
+    "depth", "Waiting and running", "count",
+    (Line("waiting", "warn", _of("waiting")), Line("running", "good", _of("running"))),
+)  # fmt: skip
+OLDEST = Chart("oldest", "Oldest wait", "time", (Line("oldest wait", "bad", _of("oldest_wait")),))
+BACKLOG = Chart("backlog", "Time to empty the backlog", "time", (Line("at the present rate", "warn", backlog),))
+WAIT, RUN = _shares("wait", "Wait until started"), _shares("run", "Run time")
+RUNS = THROUGHPUT._replace(lines=THROUGHPUT.lines[1:])
+
+
+def figures(history: Mapping[str, Any]) -> list[Figure]:
+    """The charts of a history in its JSON form."""
+    charts = (RUNS, WAIT, RUN) if history["function"] is not None else (THROUGHPUT, DEPTH, OLDEST, BACKLOG, WAIT, RUN)
+    times = [_seconds(point["at"]) for point in history["points"]]
+    marks = [[_seconds(one["at"]), one["version"]] for one in history["deploys"]]
+    return [_figure(chart, history["points"], history["step"], times, marks) for chart in charts]
+
+
+def _figure(chart: Chart, points: Sequence[Point], step: float, times: list[int], marks: list[Any]) -> Figure:
+    rows = [[line.value(point, step) for point in points] for line in chart.lines]
+    known = [[value for value in row if value is not None] for row in rows]
+    whole = [[None if value is None else float(f"{value:.4g}") for value in row] for row in rows]
+    lines = [
+        Drawn(line.label, line.look, written(row[-1] if row else None, chart.unit), written(_most(row), chart.unit))
+        for line, row in zip(chart.lines, known, strict=True)
+    ]
+    words = "; ".join(f"{one.label}: last {one.last}, at most {one.most}" for one in lines)
+    numbers = {"unit": chart.unit, "looks": [one.look for one in lines], "marks": marks, "data": [times, *whole]}
+    return Figure(
+        chart.name,
+        chart.title,
+        lines,
+        f"{chart.title}. {words}." if any(known) else f"{chart.title}. No samples in this time.",
+        json.dumps(numbers, separators=(",", ":")),
+        _svg(chart, whole, times, marks),
+    )
+
+
+def sparkline(trend: Mapping[str, Any]) -> Markup:
+    """The last hour of a queue as a small drawing: what ended, and what waited, each up to its own maximum."""
+    words, paths = [], []
+    for name, label, look in (("ended", "ended per minute", "good"), ("waiting", "waiting", "warn")):
+        known = [value for value in trend[name] if value is not None]
+        if not known:
+            return Markup("")
+        words.append(f"{label}: last {known[-1]:,}, at most {max(known):,}")
+        path = _path(trend[name], max(known) or 1, SPARK_WIDTH, SPARK_HEIGHT)
+        paths.append(Markup('<path class="line {}" d="{}"/>').format(look, path))
+    text = f"The last hour. {'; '.join(words)}."
+    head = Markup('<svg class="spark" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">')
+    title = Markup("<title>{}</title>").format(text)
+    return Markup("").join([head.format(SPARK_WIDTH, SPARK_HEIGHT, text), title, *paths, Markup("</svg>")])
+
+
+def _path(row: Sequence[float | None], top: float, width: int, height: int) -> str:
+    """The line of a row; a gap interrupts it."""
+    across = width / max(1, len(row) - 1)
+    path, is_on = [], False
+    for place, value in enumerate(row):
+        if value is not None:
+            y = height - 1 - (height - 2) * value / top
+            path.append(f"{'L' if is_on else 'M'}{place * across:.1f} {y:.1f}")
+        is_on = value is not None
+    return "".join(path)
+
+
+def _most(row: Sequence[float]) -> float | None:
+    return max(row, default=None)
+
+
+def written(value: float | None, unit: str) -> str:
+    """A number of a chart as text."""
+    if value is None:
+        return "–"
+    if unit == "time":
+        return f"{value * 1000:.2g} ms" if 0 < value < 0.01 else span(value)
+    if unit == "count":
+        return f"{value:,.0f}"
+    return f"{value:,.0f}/s" if value >= 100 else f"{value:.3g}/s"
+
+
+def _svg(chart: Chart, rows: Sequence[Sequence[float | None]], times: Sequence[int], marks: Sequence[Any]) -> Markup:
+    """The drawing; its colors come from the stylesheet."""
+    top = max((value for row in rows for value in row if value is not None), default=0) or 1
+    parts = [Markup('<svg viewBox="0 0 {} {}" preserveAspectRatio="none" aria-hidden="true">').format(WIDTH, HEIGHT)]
+    length = max(1, times[-1] - times[0]) if times else 1
+    for at, _ in marks:
+        x = f"{WIDTH * (at - times[0]) / length:.1f}"
+        parts.append(Markup('<path class="mark" d="M{} 0V{}"/>').format(x, HEIGHT))
+    for line, row in zip(chart.lines, rows, strict=True):
+        parts.append(Markup('<path class="line {}" d="{}"/>').format(line.look, _path(row, top, WIDTH, HEIGHT)))
+    return Markup("").join([*parts, Markup("</svg>")])
+
+
+def _seconds(at: str) -> int:
+    return round(datetime.fromisoformat(at).timestamp())
+
+
+# The graph of a flow as places on a plane: layers from left to right. Pure.
+#
+# In a flow with many jobs, jobs of the same name in the same layer are one node, which counts them. So a graph is
+# small even if the flow is large.
+
 
 SINGLE_MOST = 40
 """The most jobs of which each is a node of its own."""
@@ -69,7 +288,7 @@ class Node:
         return EDGE + self.row * (HIGH + GAP_Y)
 
 
-class Line(NamedTuple):
+class EdgeLine(NamedTuple):
     """An edge.
 
     Attributes:
@@ -94,7 +313,7 @@ class Drawing(NamedTuple):
     """
 
     nodes: Sequence[Node]
-    lines: Sequence[Line]
+    lines: Sequence[EdgeLine]
     width: int
     height: int
     is_cut: bool
@@ -134,7 +353,7 @@ def drawn(jobs: Sequence[Mapping[str, Any]]) -> Drawing:
     shown = set(map(id, kept))
     pairs = [edge for (left, right), edge in edges.items() if left in shown and right in shown]
     _order(kept, [(left, right) for left, right, _ in pairs])
-    lines = [Line(_path(left, right), kind) for left, right, kind in pairs]
+    lines = [EdgeLine(_edge_path(left, right), kind) for left, right, kind in pairs]
     width = max((node.x for node in kept), default=0) + WIDE + EDGE
     height = max((node.y for node in kept), default=0) + HIGH + EDGE
     return Drawing(kept, lines, width, height, len(nodes) > len(kept), is_grouped)
@@ -158,7 +377,7 @@ def _middle(nodes: Sequence[Node]) -> float:
     return sum(node.row for node in nodes) / len(nodes) if nodes else 0.0
 
 
-def _path(left: Node, right: Node) -> str:
+def _edge_path(left: Node, right: Node) -> str:
     """A curve from the right end of a node to the left end of another one."""
     x1, y1, x2, y2 = left.x + WIDE, left.y + HIGH // 2, right.x, right.y + HIGH // 2
     bend = max(GAP_X // 2, (x2 - x1) // 3)

@@ -2,26 +2,7 @@
 
 from __future__ import annotations
 
-from jobfleet.web.pages import (
-    audit,
-    bulk,
-    cron,
-    dead,
-    enqueue,
-    fleet,
-    flows,
-    groups,
-    history,
-    job,
-    job_changes,
-    jobs,
-    limits,
-    queues,
-    rescues,
-    scale,
-    signals,
-    workers,
-)
+from jobfleet.web.pages import cron, dead, fleet, flows, job, jobs, limits, queues
 from jobfleet.web.route import Action, Page
 
 PAGES: tuple[Page, ...] = (
@@ -30,31 +11,31 @@ PAGES: tuple[Page, ...] = (
     *jobs.PAGES,
     *job.PAGES,
     *dead.PAGES,
-    *rescues.PAGES,
+    *dead.RESCUE_PAGES,
     *flows.PAGES,
     *cron.PAGES,
-    *workers.PAGES,
-    *history.PAGES,
-    scale.SCALE,
-    *audit.PAGES,
+    *fleet.WORKER_PAGES,
+    *fleet.HISTORY_PAGES,
+    queues.SCALE,
+    *fleet.AUDIT_PAGES,
     *limits.PAGES,
-    *groups.PAGES,
+    *limits.GROUP_PAGES,
     *fleet.PAGES,
 )
 ACTIONS: tuple[Action, ...] = (
     *queues.ACTIONS,
-    *bulk.ACTIONS,
-    *enqueue.ACTIONS,
+    *jobs.ACTIONS,
+    *job.ENQUEUE_ACTIONS,
     *job.ACTIONS,
-    *job_changes.ACTIONS,
-    *signals.ACTIONS,
+    *job.CHANGE_ACTIONS,
+    *job.SIGNAL_ACTIONS,
     *dead.ACTIONS,
-    *rescues.ACTIONS,
+    *dead.RESCUE_ACTIONS,
     *flows.ACTIONS,
     *cron.ACTIONS,
-    *workers.ACTIONS,
+    *fleet.ACTIONS,
     *limits.ACTIONS,
-    *groups.ACTIONS,
+    *limits.GROUP_ACTIONS,
 )
 KEYS: dict[str, str] = {
     "/": "o",

@@ -71,7 +71,7 @@ def test_a_signal_that_nobody_expects_restores_the_terminal(name: str, environ: 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_an_error_restores_the_terminal(command: tuple[str, ...], environ: dict[str, str]) -> None:
-    module = "jobfleet.cli.commands.top" if command[0] == "top" else "jobfleet.cli.commands.dead.triage"
+    module = "jobfleet.cli.commands.top" if command[0] == "top" else "jobfleet.cli.commands.dead_triage"
     breaks = f"import {module}\n{module}.press = lambda *_: 1 / 0"
 
     with Terminal(*command, environ=environ, before=breaks) as terminal:

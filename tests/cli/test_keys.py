@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobfleet.cli.output import Cell, Output, width
-from jobfleet.cli.terminal.keys import KeyReader
-from jobfleet.cli.terminal.lines import cropped, folded, foot_lines, hints, page_of, window
+from jobfleet.cli.terminal import KeyReader, cropped, folded, foot_lines, hints, page_of, window
 
 RED, END = "\x1b[31m", "\x1b[0m"
 

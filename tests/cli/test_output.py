@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from jobfleet.cli.output import Cell, Column, Output, age, clip, plain, to_json, width
-from jobfleet.cli.schema import jsonable
+from jobfleet.cli.view import jsonable
 from jobfleet.clock import span
 
 

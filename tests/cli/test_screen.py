@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from jobfleet.cli.output import Output, width
-from jobfleet.cli.top.pulse import Look, Moving, _Count, rate
-from jobfleet.cli.top.screen import pace, screen, shares, short, tables
+from jobfleet.cli.top_screen import pace, screen, shares, short, tables
+from jobfleet.cli.top_state import Look, Moving, _Count, rate
 from jobfleet.model import JobResult, JobStatus
-from jobfleet.operations.queues.info import FunctionPause, QueueInfo
-from jobfleet.operations.workers.info import WorkerInfo
+from jobfleet.operations.queues import FunctionPause, QueueInfo
+from jobfleet.operations.workers import WorkerInfo
 
 SOME = timedelta(seconds=75)
 NOW = datetime(2026, 11, 25, 14, 0, tzinfo=UTC)

@@ -11,11 +11,9 @@ from typing import Any
 import pytest
 
 from jobfleet.cli.output import Output, width
-from jobfleet.cli.terminal.frame import Extent, Frame
-from jobfleet.cli.top.pages import Around, frame
-from jobfleet.cli.top.press import KEYS, press
-from jobfleet.cli.top.pulse import Moving
-from jobfleet.cli.top.state import Act, Kind, Page, Row, Seen, State, Verb, selected
+from jobfleet.cli.terminal import Extent, Frame
+from jobfleet.cli.top_screen import Around, frame
+from jobfleet.cli.top_state import KEYS, Act, Kind, Moving, Page, Row, Seen, State, Verb, press, selected
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.model.result import JobDetails, LogLine
 from tests.cli.test_screen import CROWD, NOW, letter, look, queue, worker

@@ -8,14 +8,12 @@ from typing import Any
 
 import pytest
 
+from jobfleet.cli.commands.dead_triage import KEYS, Act, Outcome, Seen, State, Verb, ended, frame, press, summary
 from jobfleet.cli.output import Output, width
-from jobfleet.cli.terminal.frame import Extent, Frame
-from jobfleet.cli.triage.page import frame
-from jobfleet.cli.triage.press import KEYS, press
-from jobfleet.cli.triage.state import Act, Outcome, Seen, State, Verb, ended, summary
+from jobfleet.cli.terminal import Extent, Frame
 from jobfleet.model import JobResult, JobStatus
-from jobfleet.operations.dead.groups import DeadGroup, GroupState
-from jobfleet.operations.jobs.matching.listing import Letter
+from jobfleet.operations.dead_groups import DeadGroup, GroupState
+from jobfleet.operations.jobs.listing import Letter
 from tests.cli.test_screen import NOW
 
 FIRST, SECOND = "1" * 16, "2" * 16

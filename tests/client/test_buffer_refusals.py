@@ -11,7 +11,7 @@ import pytest
 
 from jobfleet import BufferFull, DuplicateJob, Fleet, Job, JobNotFound, JobStatus, StoreUnavailable
 from jobfleet.functions.registry import Registry
-from jobfleet.operations.buffer.flush import aged, ascending
+from jobfleet.operations.buffer import aged, ascending
 from jobfleet.store.records import Entry
 from tests.support.server import RedisServer
 from tests.support.waiting import wait_until

@@ -19,13 +19,13 @@ from jobfleet.client._async.events import reading as async_reading
 from jobfleet.client._async.events import streaming as async_streaming
 from jobfleet.client._async.events import tail as async_tail
 from jobfleet.client._async.flows import AsyncFlows
+from jobfleet.client._async.jobs import AsyncReceipts
 from jobfleet.client._async.limits import AsyncGroups, AsyncLimits
-from jobfleet.client._async.receipts import AsyncReceipts
 from jobfleet.client._sync.cron import CronEntries
 from jobfleet.client._sync.events import reading, streaming, tail
 from jobfleet.client._sync.flows import Flows
+from jobfleet.client._sync.jobs import Receipts
 from jobfleet.client._sync.limits import Groups, Limits
-from jobfleet.client._sync.receipts import Receipts
 from jobfleet.fleet import default
 from jobfleet.model import Job, JobStatus, Receipt
 from tests.support.each import each

@@ -11,7 +11,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 
 from jobfleet import Fleet, Job, JobContext, JobStatus
-from jobfleet.contrib.otel import containment, instrument
+from jobfleet.contrib.otel import instrument, tracer
 from jobfleet.functions.registry import Registry
 
 
@@ -32,7 +32,7 @@ class Raising(SpanProcessor):
 
 @pytest.fixture
 def processor(monkeypatch: pytest.MonkeyPatch) -> Raising:
-    monkeypatch.setattr(containment, "_logged", set())
+    monkeypatch.setattr(tracer, "_logged", set())
     return Raising("")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobfleet.cli.starter.project import contents
+from jobfleet.cli.commands.init import contents
 from tests.deploy.deployed import DEPLOY, TOOLS, check_settings, has_time_to_drain, program, users
 from tests.support.fleet import ROOT
 from tests.support.tools import tool

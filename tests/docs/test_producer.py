@@ -14,8 +14,7 @@ from jobfleet.codec import encode
 from jobfleet.functions.manifest import function_record
 from jobfleet.functions.registry import Registry
 from jobfleet.store.calls.presence import beat
-from jobfleet.web.safety.access import AccessFile
-from jobfleet.web.safety.caller import Role
+from jobfleet.web.safety.access import AccessFile, Role
 from tests.cli.hand import Hand
 from tests.support.pages import DOCS, blocks_of
 from tests.support.server import RedisServer

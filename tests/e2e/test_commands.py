@@ -17,7 +17,7 @@ from jobfleet.codec import encode
 from jobfleet.config import processors
 from jobfleet.errors import ConfigError
 from jobfleet.events import Command
-from jobfleet.operations.workers.info import WorkerInfo
+from jobfleet.operations.workers import WorkerInfo
 from jobfleet.store.calls.presence import beat
 from tests.support.fleet import LONG, Programs, settle_all
 from tests.support.waiting import wait_until

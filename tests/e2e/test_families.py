@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jobfleet import After, Fleet, Flow, Job, JobStatus
-from jobfleet.operations.flows.info import FlowInfo
+from jobfleet.operations.flows.record import FlowInfo
 from tests.support.fleet import LONG, Programs, settle_all
 from tests.support.waiting import wait_until
 

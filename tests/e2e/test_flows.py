@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from jobfleet import Fleet, Flow, Job
-from jobfleet.operations.flows.info import FlowInfo
+from jobfleet.operations.flows.record import FlowInfo
 from tests.support.fleet import LONG, Program, Programs
 from tests.support.server import ClusterNode
 from tests.support.waiting import wait_until

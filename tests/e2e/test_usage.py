@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jobfleet import Fleet, Job
-from jobfleet.operations.workers.info import WorkerInfo
+from jobfleet.operations.workers import WorkerInfo
 from tests.support.fleet import LONG, Programs
 from tests.support.waiting import wait_until
 

@@ -9,7 +9,7 @@ import pytest
 
 from jobfleet import InvalidJob, Job, JobContext
 from jobfleet.functions.registry import Registry
-from jobfleet.operations.jobs.move import move
+from jobfleet.operations.jobs.steer import move
 from jobfleet.testing import Jobs
 from tests.support.server import RedisServer
 from tests.testing.kit import in_place

@@ -12,8 +12,8 @@ import redis
 from jobfleet import AsyncFleet, Fleet, InvalidJob, Job, JobStatus, Priority, Receipt
 from jobfleet.functions.registry import Registry
 from jobfleet.model.option_checks import similar_function
-from jobfleet.operations.bulk import TOGETHER
 from jobfleet.operations.jobs import enqueue as enqueue_one
+from jobfleet.operations.submit import TOGETHER
 from jobfleet.store.call import Call
 from jobfleet.store.calls.control import pause
 from jobfleet.store.calls.enqueue import CHUNK

@@ -8,7 +8,7 @@ import redis
 from jobfleet import AsyncFleet, Cron, Fleet, InvalidJob, Job, JobNotFound, JobStatus
 from jobfleet.codec import encode
 from jobfleet.functions.registry import Registry
-from jobfleet.operations.cron.entries import Decorated, decorated
+from jobfleet.operations.cron import Decorated, decorated
 from jobfleet.store.calls import cron as calls
 from jobfleet.store.calls.presence import beat
 from tests.cli.hand import Hand

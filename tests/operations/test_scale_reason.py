@@ -7,7 +7,7 @@ import re
 import pytest
 
 from jobfleet.model.scale import Live, ScaleRule, Step, decide
-from jobfleet.operations.scale_reason import reason_of
+from jobfleet.operations.scale import reason_of
 
 RARE = [*([Step()] * 24), Step(ended=1, runs=1, spent=10.5), *([Step()] * 4), Step(running=1), Step(ended=1, runs=1,
         spent=10.5)]  # fmt: skip

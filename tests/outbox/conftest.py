@@ -11,7 +11,6 @@ from sqlalchemy import Engine, create_engine
 
 from jobfleet import Fleet
 from jobfleet.contrib import outbox
-from jobfleet.contrib.outbox import unrelayed
 from jobfleet.metrics.tally import Tally
 from jobfleet.outbox.rows import open_engine
 from jobfleet.services.duties.outbox import Outbox
@@ -28,7 +27,7 @@ Make = Callable[..., Outbox]
 def unasked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test but those of the hint asks whether a reaper relays its rows."""
     if "asked" not in request.fixturenames:
-        monkeypatch.setattr(unrelayed, "_is_first", lambda *_: False)
+        monkeypatch.setattr(outbox, "_is_first", lambda *_: False)
 
 
 @pytest.fixture(scope="session")

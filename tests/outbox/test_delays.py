@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 
 from jobfleet import Fleet, Job
 from jobfleet.contrib import outbox
-from jobfleet.operations.outbox import relay as sending
-from jobfleet.operations.outbox.relay import Fate, Outcome
+from jobfleet.operations import outbox as sending
+from jobfleet.operations.outbox import Fate, Outcome
 from jobfleet.outbox.rows import OutboxRows
 from jobfleet.services.duties import outbox as duty
 from tests.outbox.conftest import Make

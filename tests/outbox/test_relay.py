@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from jobfleet import After, AsyncFleet, Fleet, Job, JobNotFound, JobStatus
 from jobfleet.contrib import outbox
-from jobfleet.operations.outbox import relay as sending
+from jobfleet.operations import outbox as sending
 from jobfleet.outbox.rows import OutboxRows
 from jobfleet.outbox.statements import Verdict
 from jobfleet.services.duties import outbox as duty

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from jobfleet import Fleet, Job, JobStatus, StoreUnavailable
 from jobfleet.contrib import outbox
-from jobfleet.operations.outbox import relay as sending
+from jobfleet.operations import outbox as sending
 from jobfleet.outbox import OutboxUnavailable
 from jobfleet.outbox.postgres import ListeningSource
 from jobfleet.outbox.rows import OutboxRows, open_engine

@@ -12,7 +12,6 @@ from sqlalchemy.orm import Session
 
 from jobfleet import Fleet, Job, StoreUnavailable
 from jobfleet.contrib import outbox
-from jobfleet.contrib.outbox import unrelayed
 from jobfleet.outbox.statements import is_relayed, name_of, name_of_url
 from tests.outbox.conftest import Make
 
@@ -25,7 +24,7 @@ NOBODY = r"No live reaper has announced that it relays the outbox in sqlite/outb
 def asked(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, str]]:
     """Nothing was asked in this process yet."""
     found: set[tuple[str, str]] = set()
-    monkeypatch.setattr(unrelayed, "_asked", found)
+    monkeypatch.setattr(outbox, "_asked", found)
     return found
 
 

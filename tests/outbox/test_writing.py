@@ -22,7 +22,7 @@ from jobfleet import ConfigError, EncodingError, Fleet, InvalidJob, Job
 from jobfleet.contrib import outbox
 from jobfleet.functions.registry import Registry
 from jobfleet.model import Priority
-from jobfleet.operations.outbox.packed import unpack
+from jobfleet.operations.outbox import unpack
 from jobfleet.outbox import OutboxUnavailable
 from jobfleet.outbox.rows import OutboxRows
 from jobfleet.outbox.statements import Listed

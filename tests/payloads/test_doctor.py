@@ -10,9 +10,9 @@ import pytest
 from jobfleet import Fleet, Job, PayloadUnavailable
 from jobfleet.config import JobConfig
 from jobfleet.functions.registry import Registry
-from jobfleet.operations.doctor.payloads import payload_store
 from jobfleet.operations.doctor.snapshot import Checkup
-from jobfleet.operations.workers.info import WorkerInfo
+from jobfleet.operations.doctor.storage import payload_store
+from jobfleet.operations.workers import WorkerInfo
 from tests.payloads.conftest import LARGE
 from tests.support.fleet import LONG
 from tests.support.waiting import wait_until

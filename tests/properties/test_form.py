@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jobfleet.cli import form
-from jobfleet.cli.form import Misread
+from jobfleet.cli.commands import edit
+from jobfleet.cli.commands.edit import Misread
 from jobfleet.codec import decode, encode
 from tests.properties.test_codec_properties import TEXT_MAPS, VALUES, same
 
@@ -21,7 +21,7 @@ JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from([one.name for one in form.TYPES]) | st.text(max_size=3), inner, max_size=2)
+        | st.dictionaries(st.sampled_from([one.name for one in edit.TYPES]) | st.text(max_size=3), inner, max_size=2)
     ),
     max_leaves=12,
 )
@@ -32,10 +32,10 @@ JSON = st.recursive(
 def test_what_travels_survives_an_edit_of_something_else(args: list[Any], kwargs: dict[str, Any]) -> None:
     args, kwargs = decode(encode([args, kwargs]))  # as a letter has it
 
-    text = form.shown(args, kwargs)
+    text = edit.shown(args, kwargs)
 
-    assert same(list(form.read(text)), [args, kwargs])
-    assert form.shown(*form.read(text)) == text
+    assert same(list(edit.read(text)), [args, kwargs])
+    assert edit.shown(*edit.read(text)) == text
 
 
 @quick
@@ -44,14 +44,14 @@ def test_whatever_json_is_written_is_read_or_refused(args: list[Any], kwargs: di
     text = json.dumps({"args": args, "kwargs": kwargs})
 
     with suppress(Misread):
-        assert len(form.read(text)[0]) == len(args)
+        assert len(edit.read(text)[0]) == len(args)
 
 
 @pytest.mark.parametrize("word", ["nan", "inf", "-inf"])
 def test_a_float_that_json_lacks_has_a_mark(word: str) -> None:
-    text = form.shown([float(word)], {})
+    text = edit.shown([float(word)], {})
 
-    ((value,), _) = form.read(text)
+    ((value,), _) = edit.read(text)
 
     assert f'{{"$float": "{word}"}}' in " ".join(text.split()).replace("{ ", "{").replace(" }", "}")
     assert math.isnan(value) if word == "nan" else value == float(word)
@@ -60,7 +60,7 @@ def test_a_float_that_json_lacks_has_a_mark(word: str) -> None:
 def test_a_dict_that_looks_like_a_mark_is_none() -> None:
     call = ([{"$set": [1]}, {"$x": 1}, {"$set": [1], "more": 2}], {"$tuple": [1]})
 
-    assert form.read(form.shown(*call)) == call
+    assert edit.read(edit.shown(*call)) == call
 
 
 @pytest.mark.parametrize(
@@ -85,6 +85,6 @@ def test_a_dict_that_looks_like_a_mark_is_none() -> None:
 )
 def test_what_cannot_be_read_is_refused_with_where_and_why(text: str, line: str) -> None:
     with pytest.raises(Misread) as refused:
-        form.read(text)
+        edit.read(text)
 
     assert str(refused.value).startswith(line)

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import pytest
 
-from jobfleet.client.enqueue_batcher import EnqueueBatcher
+from jobfleet.client._async.connection import EnqueueBatcher
 from jobfleet.config import JobConfig
 from jobfleet.errors import ScriptContractError, StoreUnavailable
 from jobfleet.functions.injection import Resource

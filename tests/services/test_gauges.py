@@ -17,7 +17,7 @@ from jobfleet.codec import encode
 from jobfleet.config import JobConfig
 from jobfleet.metrics.catalog import CATALOG, METRICS
 from jobfleet.metrics.exporter import Exporter
-from jobfleet.operations.queues.info import QueueInfo
+from jobfleet.operations.queues import QueueInfo
 from jobfleet.services.gauges import FleetGauges, MeanDuration
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call

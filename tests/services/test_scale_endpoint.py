@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from jobfleet import AsyncFleet
-from jobfleet.cli.hidden import REDACTION
+from jobfleet.cli.invocation import REDACTION
 from jobfleet.client.json_form import JsonForm
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig

@@ -9,8 +9,8 @@ import redis
 
 from jobfleet import Job, JobStatus
 from jobfleet.functions.registry import Registry
-from jobfleet.operations.dead.advance import advance
 from jobfleet.operations.operation import drive_blocking
+from jobfleet.operations.rescues import advance
 from tests.trust.conftest import OLD, FleetWith, spelled
 
 WORD = "turnip"

@@ -126,7 +126,7 @@ def maintenance(_shop: ModuleType) -> dict[str, object]:
 def classes_of_errors(_shop: ModuleType) -> dict[str, object]:
     pytest.importorskip("django")
     from jobfleet import JobResult, JobStatus
-    from jobfleet.contrib.django.results import _class_path
+    from jobfleet.contrib.django.backend import _class_path
 
     def path(name: str) -> str | None:
         own = name.rpartition(".")[2]
@@ -243,8 +243,7 @@ LOOKS_UP = {
     "__init__.py": "public names of the package, by a table",
     "archive/__init__.py": "public names of the package, by a table",
     "cli/main.py": "the table of commands",
-    "contrib/django/registration.py": "the class of a task backend in the settings of Django",
-    "contrib/django/results.py": "classes that are loaded; the row 'class of an error'",
+    "contrib/django/backend.py": "classes of task backends in the settings; classes that are loaded, as an error",
     "services/modules.py": "modules of the command line",
     "worker/run/handlers.py": "rows 'function of a job' and 'undo function'",
     "worker/executors/isolated/loading.py": "the place where the worker's process has found the function",

@@ -27,11 +27,11 @@ EXCEPTIONS = {
     "jobfleet.contrib.django.models.Dashboard": OF_DJANGO,
     **dict.fromkeys(
         (
-            "jobfleet.web.connections.Connections",
-            "jobfleet.web.connections.Connections.add",
-            "jobfleet.web.connections.Connections.remove",
-            "jobfleet.web.connections.Protocol",
-            "jobfleet.web.connections.Protocol.app",
+            "jobfleet.web.server.Connections",
+            "jobfleet.web.server.Connections.add",
+            "jobfleet.web.server.Connections.remove",
+            "jobfleet.web.server.Protocol",
+            "jobfleet.web.server.Protocol.app",
             "jobfleet.web.server.server_of",
         ),
         "the protocol of uvicorn's server has no types",

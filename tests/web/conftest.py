@@ -9,9 +9,8 @@ import pytest
 
 from jobfleet import Fleet
 from jobfleet.functions.registry import Registry
-from jobfleet.web.safety import passwords
-from jobfleet.web.safety.access import AccessFile
-from jobfleet.web.safety.caller import Role
+from jobfleet.web.safety import access as passwords
+from jobfleet.web.safety.access import AccessFile, Role
 from tests.cli.hand import Hand
 from tests.web.site import Browser, Site, served
 

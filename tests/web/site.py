@@ -17,9 +17,8 @@ from starlette.types import ASGIApp
 
 from jobfleet import Fleet
 from jobfleet.web.app import WebApp
-from jobfleet.web.connections import Connections
 from jobfleet.web.safety.identity import Identify
-from jobfleet.web.server import bound, server_of
+from jobfleet.web.server import Connections, bound, server_of
 from tests.support.waiting import wait_until
 
 

@@ -7,10 +7,8 @@ import stat
 import pytest
 
 from jobfleet.errors import ConfigError
-from jobfleet.web.safety import passwords
-from jobfleet.web.safety.access import AccessFile
-from jobfleet.web.safety.caller import Role
-from jobfleet.web.safety.passwords import hash_password, is_password
+from jobfleet.web.safety import access as passwords
+from jobfleet.web.safety.access import AccessFile, Role, hash_password, is_password
 
 
 def test_only_hashes_are_stored_and_only_the_owner_can_read_them(access: AccessFile) -> None:

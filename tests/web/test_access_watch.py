@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from jobfleet.web.safety.access import AccessFile
-from jobfleet.web.safety.caller import Role
+from jobfleet.web.safety.access import AccessFile, Role
 from tests.web.site import Site
 
 GONE, FOREIGN, CORRUPT = "is gone", "run 'chmod go-w", "is not an access file of jobfleet"

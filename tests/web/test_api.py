@@ -16,8 +16,7 @@ from jobfleet.functions.registry import Registry
 from jobfleet.model.signals import fingerprint_of
 from jobfleet.web.errors import OWN, code_of, problem_of
 from jobfleet.web.openapi import Document
-from jobfleet.web.safety.access import AccessFile
-from jobfleet.web.safety.caller import Role
+from jobfleet.web.safety.access import AccessFile, Role
 from jobfleet.web.table import ACTIONS, PAGES
 from tests.cli.hand import Hand
 from tests.support.server import free_port

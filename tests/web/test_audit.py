@@ -12,9 +12,9 @@ import pytest
 
 from jobfleet import Fleet, Job
 from jobfleet.clock import monotonic
-from jobfleet.web.safety import refusals
-from jobfleet.web.safety.caller import Role
-from jobfleet.web.safety.refusals import Refusals
+from jobfleet.web.safety import guard
+from jobfleet.web.safety.access import Role
+from jobfleet.web.safety.guard import Refusals
 from tests.cli.hand import Hand
 from tests.web.site import Browser, Site, served
 
@@ -112,7 +112,7 @@ def test_a_flood_leaves_few_entries_and_they_count_it(
 
     assert [one.count for one in fleet.audit(by="of-viewer").entries] == [1]
     assert len(fleet.audit(by="ann").entries) == 1
-    monkeypatch.setattr("jobfleet.web.safety.lockout.monotonic", _in_a_minute)
+    monkeypatch.setattr("jobfleet.web.safety.guard.monotonic", _in_a_minute)
     viewer.call("/queues/default/pause", tokens[Role.VIEWER])
     assert [one.count for one in fleet.audit(by="of-viewer").entries] == [30, 1]
 
@@ -125,7 +125,7 @@ def test_strangers_share_a_bound_whatever_their_address_and_users_have_their_own
     found = Refusals()
     strangers = [found.count("", f"198.51.100.{number}") for number in range(200)]
 
-    assert sum(one > 0 for one in strangers) == refusals.PER_HOUR
+    assert sum(one > 0 for one in strangers) == guard.PER_HOUR
     assert found.count("ann", "192.0.2.1") == 1
     assert found.count("ann", "192.0.2.2") == 0
     assert found.count("bob", "192.0.2.1") == 1

@@ -17,8 +17,8 @@ from jobfleet.archive import JobRepository, init_job_tables
 from jobfleet.client.json_form import JsonForm
 from jobfleet.secret import Redaction
 from jobfleet.web.errors import Problem
-from jobfleet.web.pages.job_changes import restored
-from jobfleet.web.safety.caller import Role
+from jobfleet.web.pages.job import restored
+from jobfleet.web.safety.access import Role
 from tests.cli.hand import Hand
 from tests.web.site import Answer, Browser, Site, served
 

@@ -11,7 +11,7 @@ import redis
 
 from jobfleet import Fleet, Job
 from jobfleet.samples import COMPLETED, FAILED, FIRST_GAUGE, RUN, STARTED, TOTAL, function_series, queue_series
-from jobfleet.web import charts
+from jobfleet.web import drawing
 from tests.cli.hand import Hand
 from tests.support.sampled import store_samples
 from tests.web.site import Browser
@@ -33,7 +33,7 @@ def history(*points: dict[str, object], function: str | None = None, deploys: ob
 
 
 def test_a_chart_has_rates_gaps_and_words() -> None:
-    found = {one.name: one for one in charts.figures(history(FULL, EMPTY, {**FULL, "completed": 5}))}
+    found = {one.name: one for one in drawing.figures(history(FULL, EMPTY, {**FULL, "completed": 5}))}
 
     numbers = json.loads(found["throughput"].numbers)
     assert numbers["data"] == [[1_000_000, 1_000_010, 1_000_020], [2, None, 2], [1, None, 0.5], [0, None, 0]]
@@ -48,13 +48,13 @@ def test_a_chart_has_rates_gaps_and_words() -> None:
 
 
 def test_the_backlog_of_a_queue_that_does_not_move_is_not_known() -> None:
-    assert charts.backlog({"waiting": 5, "completed": 0, "failed": 0}, 10) is None
-    assert charts.backlog({"waiting": 0, "completed": 0, "failed": 0}, 10) == 0
+    assert drawing.backlog({"waiting": 5, "completed": 0, "failed": 0}, 10) is None
+    assert drawing.backlog({"waiting": 0, "completed": 0, "failed": 0}, 10) == 0
 
 
 def test_a_function_has_no_depth_and_a_version_is_marked() -> None:
     at = datetime.fromtimestamp(1_000_010, UTC).isoformat()
-    found = charts.figures(history(FULL, FULL, FULL, function="f", deploys=[{"at": at, "version": "<2>"}]))
+    found = drawing.figures(history(FULL, FULL, FULL, function="f", deploys=[{"at": at, "version": "<2>"}]))
 
     assert [one.name for one in found] == ["throughput", "wait", "run"]
     assert json.loads(found[0].numbers)["marks"] == [[1_000_010, "<2>"]]
@@ -125,7 +125,7 @@ def test_the_list_of_queues_shows_the_last_hour_of_each(
 
 
 def test_a_queue_without_samples_has_no_drawing() -> None:
-    assert charts.sparkline({"ended": [None, None], "waiting": [None, None]}) == ""
+    assert drawing.sparkline({"ended": [None, None], "waiting": [None, None]}) == ""
 
 
 def test_the_first_page_counts_due_jobs_as_waiting_and_others_as_later(

@@ -13,7 +13,7 @@ import redis
 from jobfleet import Cron, Fleet, Job
 from jobfleet.store.calls.cron import ledger
 from jobfleet.web.pages.cron import preview
-from jobfleet.web.safety.caller import Role
+from jobfleet.web.safety.access import Role
 from tests.cli.hand import Hand
 from tests.web.site import Answer, Browser
 

@@ -11,9 +11,9 @@ import redis
 
 from jobfleet import Fleet, Job
 from jobfleet.model.signals import fingerprint_of
-from jobfleet.operations.dead.groups import GroupState
+from jobfleet.operations.dead_groups import GroupState
 from jobfleet.web.pages.dead import waits
-from jobfleet.web.safety.caller import Role
+from jobfleet.web.safety.access import Role
 from tests.cli.hand import Hand
 from tests.support.waiting import next_millisecond
 from tests.web.site import Answer, Browser

@@ -14,10 +14,9 @@ import pytest
 from jobfleet import Fleet, Job
 from jobfleet.errors import ConfigError
 from jobfleet.web.app import WebApp
-from jobfleet.web.connections import Connections
-from jobfleet.web.safety.access import AccessFile
-from jobfleet.web.safety.caller import Role
+from jobfleet.web.safety.access import AccessFile, Role
 from jobfleet.web.safety.checks import read_text
+from jobfleet.web.server import Connections
 from tests.cli.hand import Hand
 from tests.web.conftest import PASSWORD
 from tests.web.site import Answer, Browser, Site, served

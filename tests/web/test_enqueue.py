@@ -16,8 +16,8 @@ from jobfleet.codec import encode
 from jobfleet.functions.manifest import function_record
 from jobfleet.functions.registry import Registry
 from jobfleet.store.calls.presence import beat
-from jobfleet.web.pages.enqueue import FIELDS
-from jobfleet.web.safety.caller import Role
+from jobfleet.web.pages.job import ENQUEUE_FIELDS as FIELDS
+from jobfleet.web.safety.access import Role
 from tests.cli.hand import Hand
 from tests.support.waiting import wait_until
 from tests.web.site import Answer, Browser, Site

@@ -10,7 +10,7 @@ import redis
 
 from jobfleet import Fleet, Flow, InvalidJob, Job
 from jobfleet.web.pages import flows
-from jobfleet.web.safety.caller import Role
+from jobfleet.web.safety.access import Role
 from tests.cli.hand import Hand
 from tests.web.site import Answer, Browser
 

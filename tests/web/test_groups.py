@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobfleet import Fleet, Job, JobContext
-from jobfleet.web.safety.caller import Role
+from jobfleet.web.safety.access import Role
 from tests.web.site import Browser
 
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobfleet import Fleet
-from jobfleet.web.safety.caller import Role
+from jobfleet.web.safety.access import Role
 from tests.web.site import Browser
 
 

@@ -14,9 +14,8 @@ from jobfleet import Fleet, Job
 from jobfleet.errors import StoreUnavailable
 from jobfleet.web.app import WebApp
 from jobfleet.web.errors import Problem
-from jobfleet.web.live.hub import Hub, Snapshot
-from jobfleet.web.safety.access import AccessFile
-from jobfleet.web.safety.caller import Role
+from jobfleet.web.live import Hub, Snapshot
+from jobfleet.web.safety.access import AccessFile, Role
 from tests.cli.hand import Hand
 from tests.support.waiting import await_until, wait_until
 from tests.web.site import Browser, Site, served
@@ -217,7 +216,7 @@ def test_a_connection_that_is_gone_gives_its_place_back(
     make_fleet: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jobfleet.web.endpoints.reading.BEAT", 0.05)
-    monkeypatch.setattr("jobfleet.web.live.hub.SHARE", 1)
+    monkeypatch.setattr("jobfleet.web.live.SHARE", 1)
     with served(make_fleet(web_streams=2)) as site:
         assert isinstance(site.application, WebApp)
         hub = site.application.dashboard.hub

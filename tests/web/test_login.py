@@ -10,18 +10,10 @@ import pytest
 
 from jobfleet import Fleet
 from jobfleet.web.errors import Problem
-from jobfleet.web.safety import lockout
-from jobfleet.web.safety.access import Access, AccessFile, User
-from jobfleet.web.safety.caller import Role
-from jobfleet.web.safety.lockout import Delays
-from jobfleet.web.safety.sessions import (
-    FREE,
-    FREE_OF_MANY,
-    HASHING_AT_ONCE,
-    QUEUED_MOST,
-    QUEUED_OF_ADDRESS,
-    Sessions,
-)
+from jobfleet.web.safety import guard
+from jobfleet.web.safety.access import Access, AccessFile, Role, User
+from jobfleet.web.safety.guard import Delays
+from jobfleet.web.safety.identity import FREE, FREE_OF_MANY, HASHING_AT_ONCE, QUEUED_MOST, QUEUED_OF_ADDRESS, Sessions
 from tests.web.conftest import PASSWORD
 from tests.web.site import Site, served
 
@@ -33,7 +25,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        for module in (lockout, "jobfleet.web.safety.sessions"):
+        for module in (guard, "jobfleet.web.safety.identity"):
             name = module if isinstance(module, str) else module.__name__
             monkeypatch.setattr(f"{name}.monotonic", lambda: self.now)
 
@@ -150,7 +142,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         found.append(seconds)
         await real(0)
 
-    monkeypatch.setattr("jobfleet.web.safety.sessions.asyncio.sleep", sleep)
+    monkeypatch.setattr("jobfleet.web.safety.identity.asyncio.sleep", sleep)
     return found
 
 
@@ -211,7 +203,7 @@ async def test_many_failures_delay_and_refuse_nobody(
 async def test_logins_at_the_same_time_evade_no_delay(
     sessions: Sessions, access: AccessFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobfleet.web.safety.sessions.WAITING_MOST", 0)
+    monkeypatch.setattr("jobfleet.web.safety.identity.WAITING_MOST", 0)
     users = access.read()
     tries = [sessions.log_in(users, "viewer", "wrong", "192.0.2.1") for _ in range(4 * FREE)]
 
@@ -243,7 +235,7 @@ async def test_logins_that_wait_for_their_check_are_bounded(
 
 
 def test_names_and_addresses_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lockout, "KEYS_MOST", 3)
+    monkeypatch.setattr(guard, "KEYS_MOST", 3)
     kept = Delays(1)
     for number in range(5):
         kept.failed(str(number))
@@ -254,7 +246,7 @@ def test_names_and_addresses_are_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_failures_are_forgotten_after_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, kept = Clock(monkeypatch), Delays(1)
     kept.failed("ann")
-    clock.now += lockout.FORGOTTEN_AFTER
+    clock.now += guard.FORGOTTEN_AFTER
     assert kept.of("ann") == 1.0
     clock.now += 1
     assert kept.of("ann") == 0.0

@@ -13,7 +13,7 @@ from jobfleet import Fleet, Job
 from jobfleet.codec import encode
 from jobfleet.store.calls.run import Emission, emit_chunks
 from jobfleet.store.records import Grant
-from jobfleet.web.safety.caller import Role
+from jobfleet.web.safety.access import Role
 from tests.cli.hand import Hand
 from tests.support.waiting import wait_until
 from tests.web.site import Browser, Site, served

@@ -13,11 +13,10 @@ from starlette.routing import Route
 from jobfleet import Fleet, Flow, Job
 from jobfleet.model.signals import fingerprint_of
 from jobfleet.web.app import API, WebApp
-from jobfleet.web.pages.scale import SCALE
+from jobfleet.web.pages.queues import SCALE
 from jobfleet.web.route import Action, Page
-from jobfleet.web.safety.caller import Role
-from jobfleet.web.safety.guard import Guard
-from jobfleet.web.safety.lockout import Rate
+from jobfleet.web.safety.access import Role
+from jobfleet.web.safety.guard import Guard, Rate
 from jobfleet.web.table import ACTIONS, PAGES
 from tests.cli.hand import Hand
 from tests.web.conftest import PASSWORD
@@ -248,7 +247,7 @@ def test_each_user_behind_a_trusted_proxy_has_a_rate(
 def test_failed_logins_behind_a_trusted_proxy_lock_nobody_out(
     behind_proxy: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobfleet.web.safety.lockout.LONGEST_DELAY", 0.01)
+    monkeypatch.setattr("jobfleet.web.safety.guard.LONGEST_DELAY", 0.01)
     browser = behind_proxy.browser()
     csrf = browser.csrf("/login")
     for number in range(40):
@@ -317,7 +316,7 @@ def outcome(site: Site, method: str, path: str, browser: Browser, headers: dict[
 def test_each_route_has_its_role(
     site: Site, fleet: Fleet, tokens: dict[Role, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobfleet.web.safety.lockout.Rate.wait", lambda *_: 0.0)
+    monkeypatch.setattr("jobfleet.web.safety.guard.Rate.wait", lambda *_: 0.0)
     assert isinstance(site.application, WebApp)
     routes = needed(site.application)
     people = {role: site.browser() for role in Role}

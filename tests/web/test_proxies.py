@@ -18,7 +18,7 @@ import trustme
 import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 
 from jobfleet import Fleet, Job
-from jobfleet.web.safety.caller import Role
+from jobfleet.web.safety.access import Role
 from tests.cli.hand import Hand
 from tests.deploy.deployed import TOOLS
 from tests.deploy.test_kubernetes import EVERYTHING, check, helm

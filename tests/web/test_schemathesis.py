@@ -17,7 +17,7 @@ from schemathesis.core.result import Ok
 from jobfleet import Fleet, Job
 from jobfleet.web.app import API
 from jobfleet.web.openapi import Document
-from jobfleet.web.safety.caller import Role
+from jobfleet.web.safety.access import Role
 from jobfleet.web.table import ACTIONS, PAGES
 from tests.cli.hand import Hand
 from tests.web.site import Site
@@ -32,7 +32,7 @@ LEFT_OUT = "positive_data_acceptance"
 @pytest.fixture
 def world(fleet: Fleet, hand: Hand, site: Site, users: None, monkeypatch: pytest.MonkeyPatch) -> Site:
     """Some jobs, users, and no limit of the rate."""
-    monkeypatch.setattr("jobfleet.web.safety.lockout.Rate.wait", lambda *_: 0.0)
+    monkeypatch.setattr("jobfleet.web.safety.guard.Rate.wait", lambda *_: 0.0)
     fleet.enqueue(Job("Run", "demo.add", (1, 2), id="run", tags=["eu"]))
     hand.reports(hand.claims("default.0.run"), 0.25, "a quarter")
     hand.buries("dead", queue="other")

@@ -11,8 +11,7 @@ import pytest
 
 from jobfleet import Fleet
 from jobfleet.errors import ConfigError
-from jobfleet.web.safety.access import AccessFile
-from jobfleet.web.safety.caller import Role
+from jobfleet.web.safety.access import AccessFile, Role
 from jobfleet.web.safety.entrance import is_loopback
 from jobfleet.web.server import bound, check_host, login_line
 from tests.support.fleet import Programs

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from jobfleet import Fleet, Job, JobContext
-from jobfleet.web.safety.caller import Role
+from jobfleet.web.safety.access import Role
 from tests.web.site import Answer, Site
 
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")

@@ -13,8 +13,8 @@ import pytest
 from jobfleet import Fleet, Job
 from jobfleet.store.records import Grant
 from jobfleet.web.app import WebApp
-from jobfleet.web.connections import PARTS_MOST
-from jobfleet.web.live.hub import Hub
+from jobfleet.web.live import Hub
+from jobfleet.web.server import PARTS_MOST
 from tests.cli.hand import Hand
 from tests.support.waiting import wait_until
 from tests.web.site import Site, served
@@ -23,7 +23,7 @@ from tests.web.site import Site, served
 @pytest.fixture
 def hasty(make_fleet: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """A dashboard with little patience."""
-    monkeypatch.setattr("jobfleet.web.connections.HEADERS_WITHIN", 0.1)
+    monkeypatch.setattr("jobfleet.web.server.HEADERS_WITHIN", 0.1)
     monkeypatch.setattr("jobfleet.web.safety.guard.SEND_WITHIN", 0.2)
     monkeypatch.setattr("jobfleet.web.safety.checks.BODY_WITHIN", 0.1)
     with served(make_fleet()) as site:

@@ -10,7 +10,7 @@ import pytest
 from jobfleet import Fleet, Job
 from jobfleet.codec import encode
 from jobfleet.store.calls.presence import beat
-from jobfleet.web.safety.caller import Role
+from jobfleet.web.safety.access import Role
 from tests.cli.hand import Hand
 from tests.web.site import Browser, Site
 

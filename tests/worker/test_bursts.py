@@ -10,7 +10,7 @@ import pytest
 
 from jobfleet import Fleet, Flow, Job, JobStatus
 from jobfleet.functions.registry import Registry
-from jobfleet.operations.workers.info import WorkerInfo
+from jobfleet.operations.workers import WorkerInfo
 from jobfleet.store.aio import AsyncStore
 from tests.support.waiting import wait_until
 

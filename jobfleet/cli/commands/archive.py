@@ -11,7 +11,7 @@ import click
 
 from jobfleet.archive import database_errors, init_job_tables
 from jobfleet.cli import fail
-from jobfleet.cli.commands.job.jobs import show_jobs
+from jobfleet.cli.commands.jobs import show_jobs
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Group, by_option, read_past, settings, yes_option
 from jobfleet.cli.output import agreed, clock, count, say

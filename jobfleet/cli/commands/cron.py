@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jobfleet.cli import fail
-from jobfleet.cli.commands.job.enqueue import (
+from jobfleet.cli.commands.enqueue import (
     PRIORITIES,
     UNIQUE_FOR_HELP,
     EnqueueCommand,
@@ -23,7 +23,7 @@ from jobfleet.cli.commands.job.enqueue import (
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Group, by_option, yes_option
 from jobfleet.cli.output import Cell, Column, Output, agreed, clock, from_now, paused_by, say
-from jobfleet.cli.schema import cron_data, fire_data
+from jobfleet.cli.view import cron_data, fire_data
 from jobfleet.clock import iso
 from jobfleet.model import Job, Priority
 from jobfleet.model.option_types import UniqueFor
@@ -31,7 +31,7 @@ from jobfleet.model.option_types import UniqueFor
 if TYPE_CHECKING:
     from jobfleet.cron import Cron, Fire
     from jobfleet.fleet.sync import Fleet
-    from jobfleet.operations.cron.listing import CronInfo
+    from jobfleet.operations.cron import CronInfo
 
 _COLORS = {"fired": "green", "late": "yellow", "skipped": "yellow", "overlapped": "yellow", "missed": "red"}
 name_argument = click.argument("name", metavar="NAME")
@@ -63,8 +63,7 @@ def ls(invocation: Invocation) -> None:
 
 def _say_pending(fleet: Fleet) -> bool:
     """Print which schedules a worker has published and no reaper has stored yet; return whether there are any."""
-    from jobfleet.operations.cron.entries import SOON
-    from jobfleet.operations.cron.listing import pending
+    from jobfleet.operations.cron import SOON, pending
     from jobfleet.operations.operation import drive_blocking
 
     names = drive_blocking(fleet.store, pending(fleet.context))
@@ -74,7 +73,7 @@ def _say_pending(fleet: Fleet) -> bool:
 
 
 def _fired_by(names: Sequence[str]) -> str:
-    from jobfleet.operations.cron.listing import fired_by
+    from jobfleet.operations.cron import fired_by
 
     if names:
         return f"Fired by {fired_by(names)}."

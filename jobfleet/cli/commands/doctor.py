@@ -10,13 +10,13 @@ from jobfleet.cli import fail
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import Command, by_option
 from jobfleet.cli.output import Output, count, plain
-from jobfleet.cli.schema import diagnosis_data, repair_data
+from jobfleet.cli.view import diagnosis_data, repair_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from jobfleet.operations.doctor.doctor import Repair
     from jobfleet.operations.doctor.findings import Diagnosis, Finding
-    from jobfleet.operations.doctor.repair import Repair
 
 WORDS = {"ok": ("ok", "green"), "note": ("note", "cyan"), "warning": ("WARN", "yellow"), "fault": ("FAULT", "red")}
 

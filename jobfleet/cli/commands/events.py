@@ -13,7 +13,7 @@ import click
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import Command, Group, read_past
 from jobfleet.cli.output import Cell, Column, Hours, Output, clock, plain, say, to_json
-from jobfleet.cli.schema import audit_data
+from jobfleet.cli.view import audit_data
 from jobfleet.clock import iso, monotonic
 from jobfleet.events import Event
 from jobfleet.model.audit import AuditEntry, AuditFilter

@@ -18,8 +18,7 @@ from jobfleet.clock import iso
 from jobfleet.errors import JobNotFound
 
 if TYPE_CHECKING:
-    from jobfleet.operations.flows.info import FlowInfo
-    from jobfleet.operations.flows.record import FlowJob
+    from jobfleet.operations.flows.record import FlowInfo, FlowJob
 
 COLORS = {
     "completed": "green", "running": "cyan", "failed": "red", "cancelled": "yellow", "expired": "yellow",

@@ -10,17 +10,20 @@ import click
 
 from jobfleet.cli import fail
 from jobfleet.cli.invocation import Invocation
-from jobfleet.cli.new_names import new_names
 from jobfleet.cli.options import Group, by_option, yes_option
 from jobfleet.cli.output import Cell, Column, Output, age, agreed, count, paused_by, say
-from jobfleet.cli.schema import queue_data
+from jobfleet.cli.view import queue_data
 from jobfleet.clock import span
+from jobfleet.model.option_checks import similar_function, similar_queue
 from jobfleet.model.option_types import LEVELS, Durability
-from jobfleet.operations.lanes import no_queue
+from jobfleet.operations.lanes import no_queue, seen
+from jobfleet.operations.operation import drive_blocking
+from jobfleet.operations.workers import runs_undecorated, workers_of
 
 if TYPE_CHECKING:
     from jobfleet.fleet.sync import Fleet
-    from jobfleet.operations.queues.info import QueueInfo
+    from jobfleet.operations.queues import QueueInfo
+
 
 TITLES = ("QUEUED", "SCHEDULED", "BLOCKED", "RETRYING", "RUNNING", "DEAD", "COMPLETED", "FAILED", "OLDEST")
 NARROW_TITLES = ("QUEUED", "SCHED", "BLOCKED", "RETRY", "RUN", "DEAD", "DONE", "FAILED", "OLDEST")
@@ -272,3 +275,23 @@ def _named(fleet: Fleet, name: str) -> QueueInfo:
     if name not in every:
         raise no_queue(name, every)
     return every[name]
+
+
+def new_names(fleet: Fleet, queue: str | None, function: str | None = None) -> list[str]:
+    """Return one line per name that is new. Ask before the command changes something, and print them afterwards.
+
+    A new queue with the name of another one, but for a few letters, is left out: its creation warns.
+
+    Args:
+        fleet: The fleet.
+        queue: The queue that the command may create.
+        function: The function that it names.
+    """
+    known, lines = drive_blocking(fleet.store, seen(fleet.context)), []
+    if queue is not None and queue not in known.queues and similar_queue(queue, known.queues) is None:
+        lines.append(f"Queue {queue!r} is new.")
+    is_run = function is None or function in known.functions
+    if function is not None and not is_run and not runs_undecorated(workers_of(fleet.context, known), function):
+        meant = similar_function(function, known.functions)
+        lines.append(f"No worker has published {function!r}{f'; did you mean {meant!r}?' if meant else '.'}")
+    return lines

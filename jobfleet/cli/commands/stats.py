@@ -1,8 +1,9 @@
-"""`jobfleet stats`."""
+"""`jobfleet stats` and `jobfleet scale`."""
 
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from operator import attrgetter
@@ -12,13 +13,13 @@ import click
 
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import Command
-from jobfleet.cli.output import Cell, Column, Output, clock, say
-from jobfleet.cli.schema import history_data
-from jobfleet.cli.sparkline import drawable, sparkline
+from jobfleet.cli.output import Cell, Column, Output, clock, count, say
+from jobfleet.cli.view import history_data, scale_data
 from jobfleet.clock import iso, span
 
 if TYPE_CHECKING:
     from jobfleet.model.history import History, HistoryPoint, Percentiles
+
 
 COUNTS = ("enqueued", "started", "completed", "failed", "retried", "cancelled", "expired")
 GAUGES = ("waiting", "scheduled", "blocked", "running", "dead")
@@ -119,3 +120,69 @@ def _span(time: timedelta) -> str:
     """A duration; below 10 ms with fractions of a millisecond."""
     ms = time.total_seconds() * 1000
     return f"{ms:.2g} ms" if 0 < ms < 10 else span(time.total_seconds())
+
+
+BARS = "▁▂▃▄▅▆▇█"
+PLAIN_BARS = "_.:-=+*#"
+"""For a terminal whose encoding lacks `BARS`."""
+GAP, PLAIN_GAP = "·", " "
+"""For a step without a sample."""
+
+
+def sparkline(values: Sequence[float | None], room: int, *, bars: str = BARS, gap: str = GAP) -> str:
+    """Draw numbers from 0 to their maximum. The lowest bar is 0, and only 0.
+
+    Args:
+        values: The numbers; None for a gap.
+        room: The largest number of bars. Several numbers share a bar if there are more; it has the highest of them.
+        bars: The bars, from the lowest to the highest.
+        gap: What stands for a gap.
+    """
+    shown = fitted(values, room)
+    most = max((value for value in shown if value is not None), default=0) or 1
+    return "".join(gap if value is None else bars[_height(value / most, len(bars))] for value in shown)
+
+
+def fitted(values: Sequence[float | None], room: int) -> list[float | None]:
+    """Return at most `room` numbers, each the maximum of as many neighbours as the others."""
+    share = -(-len(values) // max(1, room))
+    groups = [values[at : at + share] for at in range(0, len(values), max(1, share))]
+    return [max((value for value in group if value is not None), default=None) for group in groups]
+
+
+def _height(part: float, bars: int) -> int:
+    return 0 if part <= 0 else max(1, min(bars - 1, round(part * (bars - 1))))
+
+
+def drawable() -> dict[str, str]:
+    """Return the bars and the gap that the encoding of stdout has, as arguments of `sparkline`."""
+    try:
+        (BARS + GAP).encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return {"bars": PLAIN_BARS, "gap": PLAIN_GAP}
+    return {"bars": BARS, "gap": GAP}
+
+
+@click.command(cls=Command)
+@click.argument("queue", metavar="QUEUE")
+@click.option("--least", type=int, default=0, show_default=True, metavar="N", help="Smallest number of workers.")
+@click.option("--most", type=int, default=100, show_default=True, metavar="N", help="Largest number of workers.")
+@click.option("--wait", default="15s", show_default=True, metavar="TIME", help="Time within which due jobs start.")
+@click.option("--hold", default="5m", show_default=True, metavar="TIME", help="Time for which workers are kept.")
+@click.pass_obj
+def scale(invocation: Invocation, queue: str, least: int, most: int, wait: str, hold: str) -> None:
+    """Show how many workers a queue needs, why, and which ones to remove.
+
+    It changes nothing. A reaper answers the same to an autoscaler: GET /scale/QUEUE on its metrics port.
+    """
+    with invocation.fleet() as fleet:
+        found = fleet.scale(queue, least=least, most=most, wait=wait, hold=hold)
+    lines = [f"{queue}: {count(found.workers, 'worker')}; now {found.current:,}.", found.reason]
+    lines += [f"Remove {worker}: jobfleet workers stop {worker}" for worker in found.remove]
+    invocation.output.show(data=scale_data(found), ids=list(found.remove), text="\n".join(lines))
+    if found.workers > found.current and invocation.form == "table":
+        more = count(found.workers - found.current, "worker")
+        if found.waiting:
+            say(f"Start {more} more.")
+        else:
+            say(f"No job waits. Start {more} more if jobs that arrive are not to wait for a start.")

@@ -100,7 +100,7 @@ def add(invocation: Invocation, name: str, role: str, no_password: bool) -> None
 
     The password is read from the terminal, or from the first line of the standard input.
     """
-    from jobfleet.web.safety.caller import Role
+    from jobfleet.web.safety.access import Role
 
     file = _file(invocation)
     file.check()  # before somebody types a password
@@ -161,7 +161,7 @@ def token() -> None:
 @click.pass_obj
 def create(invocation: Invocation, name: str, role: str) -> None:
     """Create a token and print it. It cannot be shown again."""
-    from jobfleet.web.safety.caller import Role
+    from jobfleet.web.safety.access import Role
 
     file = _file(invocation)
     text = file.create_token(name, Role(role))

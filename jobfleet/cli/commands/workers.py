@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jobfleet.cli import fail
-from jobfleet.cli.commands.job.jobs import full_id
-from jobfleet.cli.confirmations import confirmed, not_confirmed
+from jobfleet.cli.commands.jobs import full_id
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Decorated, Group, by_option, yes_option
 from jobfleet.cli.output import Cell, Column, agreed, count, plain_lines, say, since
-from jobfleet.cli.schema import confirmation_data, job_data, stacks_data, worker_data
-from jobfleet.cli.top.screen import NO_WORKERS, WORKER_COLORS
+from jobfleet.cli.top_screen import NO_WORKERS, WORKER_COLORS
+from jobfleet.cli.view import confirmation_data, job_data, stacks_data, worker_data
+from jobfleet.clock import span
 from jobfleet.config import processors
 from jobfleet.errors import ConfigError, InvalidJob, JobNotFound
 from jobfleet.model import JobResult, JobStatus
@@ -24,8 +24,8 @@ from jobfleet.operations.doctor.findings import size
 
 if TYPE_CHECKING:
     from jobfleet.fleet.sync import Fleet
-    from jobfleet.operations.workers.commands import Confirmation
-    from jobfleet.operations.workers.info import ChildInfo, WorkerInfo
+    from jobfleet.operations.workers import ChildInfo, Confirmation, WorkerInfo
+
 
 CROWD = 4
 """Processes per CPU above which `scale` asks for confirmation: each loads the modules and needs memory for them."""
@@ -363,3 +363,28 @@ class _Command:
 
 def _fits(worker: WorkerInfo, name: str) -> bool:
     return name in (worker.host, worker.id) or (":" in name and worker.id.startswith(name))
+
+
+def confirmed(verb: str, one: Confirmation) -> str:
+    """What a worker that has executed a command does now."""
+    if verb == "scale":
+        return f"{one.worker} has {one.children} {'child' if one.children == 1 else 'children'}."
+    if verb == "dump":
+        return f"{one.worker} writes to its log."
+    return f"{one.worker} is {one.state}."
+
+
+def not_confirmed(one: Confirmation, *, timeout: float) -> str:
+    """Why a worker has not executed a command.
+
+    Args:
+        one: Its answer.
+        timeout: How long the command waited, in seconds.
+    """
+    if one.state == "stopping":
+        return f"{one.worker} is stopping, which cannot be undone."
+    if one.refusal:
+        return f"{one.worker} {one.refusal}"
+    if one.state in {"gone", "unknown"}:
+        return f"{one.worker} has gone."
+    return f"{one.worker} has not confirmed within {span(timeout)}; it may still do so."

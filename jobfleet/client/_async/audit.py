@@ -1,4 +1,4 @@
-"""Actions of operators with their records, and `fleet.audit`."""
+"""Actions of operators with their records, `fleet.audit`, and the base of the parts of a client."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from jobfleet.client._async.background import AsyncAct, T
 from jobfleet.client._async.connection import AsyncConnection
 from jobfleet.errors import JobfleetError, StoreUnavailable
 from jobfleet.operations import audit
+from jobfleet.operations.audit import Action
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import AsyncDriver, Operation, run_ahead
 
@@ -128,3 +129,19 @@ class AsyncAudit(AsyncConnection):
             if len(records) < limit:
                 break
         return found.page
+
+
+class AsyncPart:
+    """Operations of a client under a name of their own.
+
+    Args:
+        context: The names and settings of the fleet.
+        do: Runs an operation.
+    """
+
+    def __init__(self, context: FleetContext, do: AsyncDriver) -> None:
+        self._context = context
+        self._do = do
+
+    async def _audited(self, action: Action, work: Operation[T], by: str | None) -> T:
+        return await audited_operation(self._context, self._do, action, work, by=by)

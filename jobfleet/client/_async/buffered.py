@@ -10,13 +10,12 @@ from jobfleet.client.buffer import JobBuffer
 from jobfleet.clock import boottime, monotonic
 from jobfleet.errors import DurabilityUnavailable, DurabilityUncertain, JobfleetError, JobNotFound, StoreUnavailable
 from jobfleet.model import Job, JobResult, JobStatus, Receipt
-from jobfleet.operations.buffer.offline import NotBuffered, needs_redis, not_buffered, prepare_offline
-from jobfleet.operations.bulk import Chunk, submit_chunk
+from jobfleet.operations.buffer import NotBuffered, needs_redis, not_buffered, prepare_offline
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.enqueue import prepare, stored
 from jobfleet.operations.jobs.prepare import Submission
 from jobfleet.operations.operation import drive
-from jobfleet.operations.submit import operation_for
+from jobfleet.operations.submit import Chunk, operation_for, submit_chunk
 from jobfleet.store.aio import AsyncStore
 
 LOOK_EVERY = 0.01

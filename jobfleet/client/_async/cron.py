@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from jobfleet.client._async.part import AsyncPart
+from jobfleet.client._async.audit import AsyncPart
 from jobfleet.cron import Cron
 from jobfleet.model import Job
+from jobfleet.operations import cron as entries
+from jobfleet.operations import cron as listing
 from jobfleet.operations.actions import fleet as actions
-from jobfleet.operations.cron import entries, listing
-from jobfleet.operations.cron.listing import CronFire, CronInfo
+from jobfleet.operations.cron import CronFire, CronInfo
 
 
 def cron_of(cron: Cron | str, tz: str | None) -> Cron:

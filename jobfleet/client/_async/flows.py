@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from jobfleet.client._async.audit import AsyncPart
 from jobfleet.client._async.connection import AsyncConnection
 from jobfleet.client._async.endings import AsyncEndings, why_open
-from jobfleet.client._async.part import AsyncPart
 from jobfleet.client.base import Deadline
 from jobfleet.errors import InvalidJob, WaitTimeout
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.model.flow import Flow
 from jobfleet.model.option_types import Seconds
 from jobfleet.operations.actions import jobs as actions
-from jobfleet.operations.enqueue_span import enqueue_span
+from jobfleet.operations.flows import flow as flows_retry
 from jobfleet.operations.flows import flow as operations
-from jobfleet.operations.flows import retry as flows_retry
-from jobfleet.operations.flows.frontier import frontier
-from jobfleet.operations.flows.info import FlowInfo, FlowPart
+from jobfleet.operations.flows.record import FlowInfo, FlowPart, frontier
 from jobfleet.operations.operation import AsyncDriver
+from jobfleet.operations.submit import enqueue_span
 
 LISTED = 50
 LOOK_EVERY = 2.0

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from jobfleet.client._async.part import AsyncPart
+from jobfleet.client._async.audit import AsyncPart
 from jobfleet.model.limits import BreakerInfo, LimitChange, LimitInfo, NamedLimit, SequenceInfo
 from jobfleet.model.option_types import Seconds
-from jobfleet.operations import gates
-from jobfleet.operations.actions import queues as actions
-from jobfleet.operations.queues import limits as operations
-from jobfleet.operations.queues import sequences
+from jobfleet.operations import gates, limits
+from jobfleet.operations import limits as operations
+from jobfleet.operations.actions import fleet as actions
 
 
 class AsyncGates(AsyncPart):
@@ -183,7 +182,7 @@ class AsyncGroups(AsyncPart):
             InvalidJob: `limit` is not a whole number from 1.
             UnknownQueue: There is no such queue.
         """
-        return await self._do(sequences.listing(self._context, queue, limit))
+        return await self._do(limits.list_sequences(self._context, queue, limit))
 
     async def show(self, group: str, *, queue: str | None = None) -> SequenceInfo:
         """Return a sequence with the first 20 jobs behind its head.
@@ -198,7 +197,7 @@ class AsyncGroups(AsyncPart):
             UnknownGroup: It has no open job and is not parked.
             UnknownQueue: There is no such queue.
         """
-        return await self._do(sequences.show(self._context, group, queue))
+        return await self._do(limits.show_sequence(self._context, group, queue))
 
     async def skip(self, group: str, *, queue: str | None = None, by: str | None = None) -> str | None:
         """End the head of a sequence, so that the next job follows.
@@ -221,7 +220,7 @@ class AsyncGroups(AsyncPart):
             UnknownQueue: There is no such queue.
         """
         seen = await self.show(group, queue=queue)
-        work = sequences.skip(self._context, group, seen.queue, by)
+        work = limits.skip_head(self._context, group, seen.queue, by)
         return await self._audited(actions.skip_head(seen), work, by)
 
     async def resume(self, group: str, *, queue: str | None = None, by: str | None = None) -> bool:
@@ -244,7 +243,7 @@ class AsyncGroups(AsyncPart):
             UnknownQueue: There is no such queue.
         """
         seen = await self.show(group, queue=queue)
-        work = sequences.resume(self._context, group, seen.queue)
+        work = limits.resume_sequence(self._context, group, seen.queue)
         return await self._audited(actions.resume_sequence(seen), work, by)
 
 

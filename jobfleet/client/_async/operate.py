@@ -2,17 +2,91 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar, Unpack, overload
 
-from jobfleet.client._async.workers import AsyncWorkers
+from jobfleet.client._async.audit import AsyncAudit, audited
+from jobfleet.client._async.background import sleep
 from jobfleet.model import JobId, Priority
 from jobfleet.model.option_types import Durability, Seconds
 from jobfleet.operations.jobs import cancel
 
 if TYPE_CHECKING:
-    from jobfleet.operations.doctor.repair import Repair
-    from jobfleet.operations.jobs.matching.filters import JobFilters
+    from jobfleet.operations import workers
+    from jobfleet.operations.doctor.doctor import Repair
+    from jobfleet.operations.jobs.matching import JobFilters
+
+
+class AsyncWorkers(AsyncAudit):
+    """Operations of a client on workers."""
+
+    async def command_workers(
+        self,
+        ids: Sequence[str],
+        command: str,
+        *,
+        processes: int | None = None,
+        grace: Seconds | None = None,
+        timeout: Seconds = 10.0,
+        by: str | None = None,
+    ) -> list[workers.Confirmation]:
+        """Send a command to workers, wait until their heartbeats confirm it, and return the state of each.
+
+        Args:
+            ids: The workers.
+            command: ``quiet``, ``resume``, ``stop``, ``scale`` or ``dump``.
+            processes: The number of children per worker, for ``scale``.
+            grace: Seconds that running jobs may take to end, for ``stop``; default the setting of each worker.
+            timeout: Seconds to wait. A worker may confirm later.
+            by: The person or program that gives the command, for the record.
+
+        Raises:
+            ConfigError: There is no such command, or an argument is missing or wrong.
+        """
+        from jobfleet.operations import workers
+        from jobfleet.operations.actions import fleet as actions
+
+        order = workers.Order(ids, command, processes=processes, grace=grace, timeout=timeout, by=by)
+        action = actions.command_workers(self.context, ids, command, processes=processes, grace=order.grace)
+        return await audited(self.context, self._do, action, lambda: self._confirmed(order), by=by)
+
+    async def _confirmed(self, order: workers.Order) -> list[workers.Confirmation]:
+        while True:
+            confirmations = await self._do(order.turn(self.context))
+            if order.is_over:
+                return confirmations
+            await sleep(order.pause)
+
+    async def child_stacks(self, child: str, *, timeout: Seconds = 10.0, by: str | None = None) -> workers.ChildStacks:
+        """Ask for the stacks of a child: of its threads and asyncio tasks, each with the job that it works for.
+
+        A child whose event loop is blocked answers, too. A job in a process of its own shows only that the child waits
+        for it.
+
+        Args:
+            child: The id of the child; `WorkerInfo.processes` has it, and a running job has it as `worker`.
+            timeout: Seconds to wait for the answer.
+            by: The person or program that asks, for the record.
+
+        Returns:
+            The stacks, or with `refusal` why there are none.
+
+        Raises:
+            ConfigError: An argument is wrong.
+        """
+        from jobfleet.operations import workers
+        from jobfleet.operations.actions import fleet as actions
+
+        question = workers.Question(child, timeout=timeout, by=by)
+        action = actions.child_stacks(child)
+        return await audited(self.context, self._do, action, lambda: self._answered(question), by=by)
+
+    async def _answered(self, question: workers.Question) -> workers.ChildStacks:
+        while (found := await self._do(question.turn(self.context))) is None:
+            await sleep(question.pause)
+        return found
+
 
 T = TypeVar("T")
 
@@ -46,8 +120,8 @@ class AsyncOperate(AsyncWorkers):
             ConfigError: Nothing is named, or what is named cannot be paused together.
             InvalidJob: The name of the function or the group, or the reason, is not valid.
         """
-        from jobfleet.operations.actions import queues as actions
-        from jobfleet.operations.queues import pause as queues_pause
+        from jobfleet.operations import pause as queues_pause
+        from jobfleet.operations.actions import fleet as actions
 
         place = queues_pause.Place(queue, group, function)
         work = queues_pause.pause(self.context, place, by, reason)
@@ -79,8 +153,8 @@ class AsyncOperate(AsyncWorkers):
             ConfigError: Nothing is named, what is named cannot be resumed together, or there is no such queue.
             InvalidJob: The name of the function or the group is not valid.
         """
-        from jobfleet.operations.actions import queues as actions
-        from jobfleet.operations.queues import pause as queues_pause
+        from jobfleet.operations import pause as queues_pause
+        from jobfleet.operations.actions import fleet as actions
 
         place = queues_pause.Place(queue, group, function)
         work = queues_pause.resume(self.context, place)
@@ -103,8 +177,8 @@ class AsyncOperate(AsyncWorkers):
             ConfigError: The queue is new, and there are too many queues.
             InvalidJob: The level or the name of the queue is not valid.
         """
-        from jobfleet.operations.actions import queues as actions
-        from jobfleet.operations.queues import durability as queues_durability
+        from jobfleet.operations import queues as queues_durability
+        from jobfleet.operations.actions import fleet as actions
 
         work = queues_durability.set_durability(self.context, queue, durability)
         action = actions.set_durability(self.context, queue, durability)
@@ -118,7 +192,7 @@ class AsyncOperate(AsyncWorkers):
             by: The person or program that repairs, for the audit.
         """
         from jobfleet.operations.actions import fleet as actions
-        from jobfleet.operations.doctor import repair as doctor_repair  # for those who ask
+        from jobfleet.operations.doctor import doctor as doctor_repair  # for those who ask
 
         work = doctor_repair.repair(self.context, dry_run=dry_run)
         if dry_run:
@@ -135,7 +209,7 @@ class AsyncOperate(AsyncWorkers):
         Raises:
             ConfigError: There is no such queue.
         """
-        from jobfleet.operations.actions import queues as actions
+        from jobfleet.operations.actions import fleet as actions
 
         work = cancel.purge_queue(self.context, queue, by)
         return await self._audited(actions.purge(queue), work, by)
@@ -159,10 +233,10 @@ class AsyncOperate(AsyncWorkers):
                 entry puts jobs there; readers of its journal have not read all.
             InvalidJob: The name of the queue is not valid.
         """
-        from jobfleet.operations.actions import queues as actions
-        from jobfleet.operations.queues import remove
+        from jobfleet.operations import queues
+        from jobfleet.operations.actions import fleet as actions
 
-        work = remove.remove_queue(self.context, queue, purge=purge, by=by, dry_run=dry_run)
+        work = queues.remove_queue(self.context, queue, purge=purge, by=by, dry_run=dry_run)
         if dry_run:
             return await self._do(work)
         return await self._audited(actions.remove(queue, purge=purge), work, by)
@@ -184,9 +258,9 @@ class AsyncOperate(AsyncWorkers):
             InvalidJob: `older_than` is not a duration.
         """
         from jobfleet.operations.actions import jobs as actions
-        from jobfleet.operations.jobs import overview
+        from jobfleet.operations.jobs import listing
 
-        work = overview.clean(self.context, older_than, queue)
+        work = listing.clean(self.context, older_than, queue)
         return await self._audited(actions.clean(older_than, queue), work, by)
 
     async def cancel_many(self, *, by: str | None = None, **filters: Unpack[JobFilters]) -> int:
@@ -207,7 +281,7 @@ class AsyncOperate(AsyncWorkers):
             InvalidJob: A filter has a wrong value.
         """
         from jobfleet.operations.actions import jobs as actions
-        from jobfleet.operations.jobs.matching.selection import Selection, cancel_many
+        from jobfleet.operations.jobs.matching import Selection, cancel_many
 
         chosen = Selection(**filters)
         work = cancel_many(self.context, chosen, by)
@@ -215,7 +289,7 @@ class AsyncOperate(AsyncWorkers):
 
     async def count_open(self, **filters: Unpack[JobFilters]) -> int:
         """Count the open jobs that `cancel_many` would cancel now. The filters and the errors are the same."""
-        from jobfleet.operations.jobs.matching.selection import Selection, count_open
+        from jobfleet.operations.jobs.matching import Selection, count_open
 
         return await self._do(count_open(self.context, Selection(**filters)))
 
@@ -242,7 +316,7 @@ class AsyncOperate(AsyncWorkers):
             InvalidJob: No change is given, or a value is not valid.
         """
         from jobfleet.operations.actions import jobs as actions
-        from jobfleet.operations.jobs import reschedule as jobs_reschedule
+        from jobfleet.operations.jobs import steer as jobs_reschedule
 
         change = jobs_reschedule.change_of(at, delay, priority)
         work = jobs_reschedule.reschedule(self.context, job_id, change, by)
@@ -281,8 +355,8 @@ class AsyncOperate(AsyncWorkers):
             ConfigError: No filter is given, or there is no such queue.
         """
         from jobfleet.operations.actions import jobs as actions
-        from jobfleet.operations.jobs import reschedule as jobs_reschedule
-        from jobfleet.operations.jobs.matching.selection import Selection
+        from jobfleet.operations.jobs import steer as jobs_reschedule
+        from jobfleet.operations.jobs.matching import Selection
 
         change, chosen = jobs_reschedule.change_of(at, delay, priority), Selection(**filters)
         work = jobs_reschedule.reschedule_many(self.context, chosen, change, by, dry_run=dry_run)
@@ -310,7 +384,7 @@ class AsyncOperate(AsyncWorkers):
             FleetFull: Redis has no memory left.
         """
         from jobfleet.operations.actions import jobs as actions
-        from jobfleet.operations.jobs import move as jobs_move
+        from jobfleet.operations.jobs import steer as jobs_move
 
         work = jobs_move.move(self.context, job_id, queue, by)
         action = actions.move(self.context, job_id, queue)
@@ -341,8 +415,8 @@ class AsyncOperate(AsyncWorkers):
             InvalidJob: A filter has a wrong value, or `to` is not the name of a queue.
         """
         from jobfleet.operations.actions import jobs as actions
-        from jobfleet.operations.jobs import move as jobs_move
-        from jobfleet.operations.jobs.matching.selection import Selection
+        from jobfleet.operations.jobs import steer as jobs_move
+        from jobfleet.operations.jobs.matching import Selection
 
         chosen = Selection(**filters)
         work = jobs_move.move_many(self.context, chosen, to, by, dry_run=dry_run)

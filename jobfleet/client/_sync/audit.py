@@ -1,5 +1,5 @@
 # Made by scripts/unasync from jobfleet/client/_async/audit.py. Change that, and run scripts/unasync.
-"""Actions of operators with their records, and `fleet.audit`."""
+"""Actions of operators with their records, `fleet.audit`, and the base of the parts of a client."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from jobfleet.client._sync.background import Act, T
 from jobfleet.client._sync.connection import Connection
 from jobfleet.errors import JobfleetError, StoreUnavailable
 from jobfleet.operations import audit
+from jobfleet.operations.audit import Action
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Driver, Operation, run_ahead
 
@@ -127,3 +128,19 @@ class Audit(Connection):
             if len(records) < limit:
                 break
         return found.page
+
+
+class Part:
+    """Operations of a client under a name of their own.
+
+    Args:
+        context: The names and settings of the fleet.
+        do: Runs an operation.
+    """
+
+    def __init__(self, context: FleetContext, do: Driver) -> None:
+        self._context = context
+        self._do = do
+
+    def _audited(self, action: Action, work: Operation[T], by: str | None) -> T:
+        return audited_operation(self._context, self._do, action, work, by=by)

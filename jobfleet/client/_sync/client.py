@@ -1,21 +1,374 @@
 # Made by scripts/unasync from jobfleet/client/_async/client.py. Change that, and run scripts/unasync.
-"""`Client`: all operations of a client; it has no worker."""
+"""`Client`: all operations of a client; it has no worker. Here are those that read jobs, queues and workers."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
+from jobfleet.client._sync.connection import Connection
 from jobfleet.client._sync.dead import Dead
 from jobfleet.client._sync.events import Events
-from jobfleet.client._sync.inspect import Inspect
 from jobfleet.client._sync.operate import Operate
 from jobfleet.handle._sync.handle import JobHandle
-from jobfleet.model import Job
+from jobfleet.model import Job, JobResult, JobStatus, Priority
+from jobfleet.model.option_types import Seconds
 
 if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
     from jobfleet.client._sync.cron import CronEntries
     from jobfleet.client._sync.flows import Flows
     from jobfleet.client._sync.limits import Breakers, Groups, Limits
+    from jobfleet.model.history import FunctionTimes, History, QueueTrend
+    from jobfleet.model.result import Explanation
+    from jobfleet.model.scale import Scale
+    from jobfleet.operations import queues as info
+    from jobfleet.operations import queues as spread_info
+    from jobfleet.operations import workers as workers_info
+    from jobfleet.operations.doctor.findings import Diagnosis
+    from jobfleet.operations.jobs import listing
+    from jobfleet.operations.jobs.matching import JobFilters
+    from jobfleet.operations.jobs.steer import Matching
+
+
+class Inspect(Connection):
+    """Operations that read jobs, queues and workers."""
+
+    def letter(self, job_id: str) -> listing.Letter:
+        """Return one dead letter with its history and arguments.
+
+        Raises:
+            JobNotFound: The job has no dead letter.
+        """
+        from jobfleet.operations.jobs import listing
+
+        return self._do(listing.letter(self.context, job_id))
+
+    def count_matching(
+        self,
+        act: Literal["cancel", "reschedule", "move"],
+        *,
+        most: int = 5000,
+        to: str | None = None,
+        delay: Seconds | None = None,
+        priority: Priority | None = None,
+        **filters: Unpack[JobFilters],
+    ) -> Matching:
+        """Count the jobs that `cancel_many`, `reschedule_many` or `move_many` would change now; read a bounded number.
+
+        With tags, a user or a session only their index is read; otherwise every open job is, up to `most`.
+
+        Args:
+            act: What would be done.
+            most: About how many jobs to read at most; then the count is a lower bound.
+            to: The queue that jobs would move to.
+            delay: The due time that jobs would get, in seconds from now.
+            priority: The priority that jobs would get.
+            filters: Which jobs; see `JobFilters`: `tags`, `queue`, `function`, `user`, `session`, `status`, `group`,
+                `since`, `until`.
+
+        Raises:
+            ConfigError: No filter is given, or there is no such queue.
+            InvalidJob: A filter or a value has a wrong value, or `most` is not a whole number from 1.
+        """
+        from jobfleet.operations.jobs.matching import Selection
+        from jobfleet.operations.jobs.steer import count_matching, planned
+
+        wanted = planned(act, to=to, delay=delay, priority=priority)
+        return self._do(count_matching(self.context, Selection(**filters), wanted, most=most))
+
+    def key_uses(self) -> dict[str, int]:
+        """Count the open jobs and dead letters by the id of the key that sealed them; the empty id stands for none.
+
+        At most 10,000 jobs of each state and priority are read per lane.
+        """
+        from jobfleet.operations import statistics
+
+        return self._do(statistics.count_uses(self.context))
+
+    def full_ids(self, texts: Sequence[str]) -> list[str]:
+        """Complete ids of which only a part is given: the beginning or the end of its last part.
+
+        A part has at least 4 characters, and may begin with the queue and the lane. It is looked up among the jobs of
+        all queues that are due first and last, that run, and that ended last. A complete id, and a text that fits no
+        job, stays as it is.
+
+        Args:
+            texts: Ids, or parts of ids.
+
+        Raises:
+            InvalidJob: A part fits several jobs. The message names some of them.
+        """
+        from jobfleet.operations.jobs import listing as jobs_newest
+
+        return self._do(jobs_newest.full_ids(self.context, texts))
+
+    def newest(
+        self,
+        *,
+        function: str | None = None,
+        status: JobStatus | None = None,
+        queue: str | None = None,
+        group: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 50,
+    ) -> list[JobResult[Any]]:
+        """Return the jobs that were enqueued last, in whatever state, newest first across queues.
+
+        At most the newest 1,000 jobs of each kind (waiting per priority, running, ended) are read per lane. `jobs`
+        reads all of them, a page at a time.
+
+        Args:
+            function: The registered name of their function.
+            status: Their status.
+            queue: Their queue.
+            group: Their group.
+            since: They were enqueued at this time or later; a naive time is in this machine's local zone.
+            until: They were enqueued before this time.
+            limit: The largest number of jobs.
+
+        Raises:
+            ConfigError: There is no such queue.
+            InvalidJob: `limit` is not a whole number from 1.
+        """
+        from jobfleet.operations.jobs import listing as jobs_newest
+        from jobfleet.operations.jobs.matching import Filter
+
+        chosen = Filter(queue=queue, function=function, status=status, group=group, since=since, until=until)
+        return self._do(jobs_newest.newest(self.context, chosen, limit=limit))
+
+    def jobs(self, *, limit: int = 50, cursor: str = "", **filters: Unpack[JobFilters]) -> listing.Page:
+        """Return a page of the jobs that match all given filters.
+
+        With tags, a user or a session the newest jobs come first, in any state. Only the smallest of these indexes is
+        read. Otherwise running jobs come first, then waiting jobs by urgency, then finished jobs, newest first, and
+        every job is read until the page is full.
+
+        Args:
+            limit: The largest number of rows.
+            cursor: `Page.cursor` of the previous page.
+            filters: Which jobs; see `JobFilters`: `tags`, `queue`, `function`, `user`, `session`, `status`, `group`,
+                `since`, `until`.
+
+        Raises:
+            ConfigError: There is no such queue, or the cursor is not from such a page.
+            InvalidJob: A filter has a wrong value.
+        """
+        from jobfleet.operations.jobs import listing
+        from jobfleet.operations.jobs.matching import Filter
+
+        return self._do(listing.jobs(self.context, Filter(**filters), limit=limit, cursor=cursor))
+
+    def archived(
+        self,
+        text: str | None = None,
+        *,
+        queue: str | None = None,
+        function: str | None = None,
+        tag: str | None = None,
+        user: str | None = None,
+        session: str | None = None,
+        group: str | None = None,
+        status: JobStatus | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 50,
+    ) -> list[JobResult[Any]]:
+        """Return the jobs in the archive that match all given conditions, newest first.
+
+        Args:
+            text: A part of their id, their name or their error. The database reads all jobs of the time for it.
+            queue: Their queue.
+            function: The registered name of their function.
+            tag: A tag.
+            user: Their user.
+            session: Their session.
+            group: Their group.
+            status: Their status.
+            since: They were enqueued at this time or later; a naive time is in this machine's local zone.
+            until: They were enqueued before this time.
+            limit: The largest number of jobs.
+
+        Raises:
+            ConfigError: There is no archive.
+            InvalidJob: A condition is not valid; `field` names it.
+            StoreUnavailable: The archive did not answer.
+        """
+        asked = {
+            "text": text, "queue": queue, "function": function, "tag": tag, "user": user, "session": session,
+            "group": group, "status": status, "since": since, "until": until, "limit": limit,
+        }  # fmt: skip
+        return self._searched_in_archive(asked)
+
+    def queues(self) -> list[info.QueueInfo]:
+        """Return the state of every queue."""
+        from jobfleet.operations import queues as info
+
+        return self._do(info.queues(self.context))
+
+    def spread(self, queue: str | None = None) -> list[spread_info.LaneInfo]:
+        """Return the lanes of a queue, or of all, with the cluster node that serves each.
+
+        Args:
+            queue: The name of the queue.
+
+        Raises:
+            UnknownQueue: There is no such queue.
+        """
+        from jobfleet.operations import queues as spread_info
+
+        return self._do(spread_info.spread(self.context, queue))
+
+    def workers(self) -> list[workers_info.WorkerInfo]:
+        """Return the workers with a recent heartbeat."""
+        from jobfleet.operations import workers as workers_info
+
+        return self._do(workers_info.workers(self.context))
+
+    def statistics(self, *, sample: int = 0) -> dict[str, Any]:
+        """Count the jobs of the fleet and of each queue, and the last `sample` ended jobs by function and user.
+
+        Args:
+            sample: How many of the last ended jobs to read; default 0, which leaves out functions and users.
+
+        Raises:
+            InvalidJob: `sample` is not a whole number from 0.
+        """
+        from jobfleet.operations import statistics as operations_statistics
+
+        return self._do(operations_statistics.statistics(self.context, sample=sample))
+
+    def history(
+        self,
+        queue: str | None = None,
+        function: str | None = None,
+        *,
+        since: float | timedelta | str | datetime = "1h",
+        step: float | timedelta | str | None = None,
+    ) -> History:
+        """Return what was counted in each step of the past, from the samples that a reaper takes every 10 seconds.
+
+        Steps of 10 s are kept for 2 hours, minutes for 48 hours, and hours for 90 days where there is an archive. A
+        step in which no reaper ran has None in place of numbers.
+
+        Args:
+            queue: A queue; None for all.
+            function: A function, in all its queues; None for all. Give a queue or a function, not both.
+            since: How far back: seconds, a timedelta, a text such as ``"24h"``, or a time.
+            step: The duration of a step; by default at most 60 steps.
+
+        Raises:
+            UnknownQueue: There is no such queue.
+            InvalidJob: A value is not valid; or no worker knows the function, and it has not run in this time.
+            ConfigError: The samples are not kept for so long, or not in such small steps.
+            StoreUnavailable: The archive did not answer.
+        """
+        from jobfleet.operations import history as operations_history
+
+        asked = operations_history.window(self.context, queue, function, since, step)
+        hours = self._hours_from_archive(asked)
+        return self._do(operations_history.read(self.context, queue, function, since=since, step=step, hours=hours))
+
+    def busiest(self, *, limit: int = 20) -> list[FunctionTimes]:
+        """Return the functions with the most runs in the last hour, with their wait and run times.
+
+        Of a fleet with more than 50 functions only the first 50 by name are read.
+
+        Args:
+            limit: The most functions to return.
+        """
+        from jobfleet.operations import history as operations_history
+
+        return self._do(operations_history.busiest(self.context, limit=limit))
+
+    def trends(self, queues: Sequence[str]) -> list[QueueTrend]:
+        """Return how many jobs of queues ended, and how many waited, in each whole minute of the last hour.
+
+        Only the first 50 queues are read. A queue without samples has only gaps.
+
+        Args:
+            queues: The names of the queues.
+        """
+        from jobfleet.operations import history as operations_history
+
+        return self._do(operations_history.trends(self.context, queues))
+
+    def scale(
+        self,
+        queue: str,
+        *,
+        least: int = 0,
+        most: int = 100,
+        wait: float | timedelta | str = "15s",
+        hold: float | timedelta | str = "5m",
+    ) -> Scale:
+        """Compute how many workers a queue needs now, and which ones to remove if there are too many.
+
+        It follows from the waiting jobs, from the rate at which jobs become due, and from the mean duration of a run.
+        It only reads; an autoscaler or an operator starts and stops the workers.
+
+        Args:
+            queue: The queue.
+            least: The smallest number of workers.
+            most: The largest number of workers, up to 10,000.
+            wait: Within which time due jobs should start once the workers are there: seconds, a timedelta, or a text
+                such as ``"15s"``.
+            hold: How long workers are kept after the demand was larger, up to an hour.
+
+        Raises:
+            UnknownQueue: There is no such queue.
+            InvalidJob: A value is not valid; `field` names it.
+        """
+        from jobfleet.operations import scale as operations_scale
+
+        rule = operations_scale.scale_rule(least, most, wait, hold)
+        return self._do(operations_scale.scale(self.context, queue, rule))
+
+    def doctor(self) -> Diagnosis:
+        """Check the server, the workers and a bounded part of each lane. Return the faults with their remedies.
+
+        It only reads. `Diagnosis.is_sound` is true if there is no fault.
+        """
+        from jobfleet.operations.doctor import doctor  # for those who ask
+
+        return self._do(doctor.look(self.context, is_open=self._default_is_open()))
+
+    def pending(self, queue: str | None = None, *, limit: int = 100) -> list[JobResult[Any]]:
+        """Return waiting jobs, the most urgent first.
+
+        Args:
+            queue: A queue; None for all.
+            limit: The most jobs to return; default 100.
+
+        Raises:
+            ConfigError: There is no such queue.
+            InvalidJob: `limit` is not a whole number from 0.
+        """
+        from jobfleet.operations.jobs import listing
+
+        return self._do(listing.pending(self.context, queue, limit=limit))
+
+    def ended(self, *, limit: int = 50) -> list[JobResult[Any]]:
+        """Return the jobs that ended last and whose results are stored, newest first, without their return values.
+
+        Args:
+            limit: The most jobs to return; default 50.
+
+        Raises:
+            InvalidJob: `limit` is not a whole number from 0.
+        """
+        from jobfleet.operations.jobs import listing
+
+        return self._do(listing.endings(self.context, limit=limit))
+
+    def explain(self, job_id: str) -> Explanation:
+        """Explain why a job is not running, or how it ended; an unknown job is explained as such."""
+        from jobfleet.operations.explain import explain  # for those who ask
+
+        return self._do(explain.look(self.context, job_id))
+
 
 T = TypeVar("T")
 

@@ -17,12 +17,11 @@ from jobfleet.event_loop import running_loop
 from jobfleet.functions.registry import Registry
 from jobfleet.model import Job, JobResult, Receipt
 from jobfleet.model.option_types import Seconds
-from jobfleet.operations.enqueue_span import enqueue_span
 from jobfleet.operations.jobs import enqueue as jobs_enqueue
-from jobfleet.operations.jobs.conflicts import settle_one
-from jobfleet.operations.jobs.prepare import Submission, quick
+from jobfleet.operations.jobs.enqueue import settle_one
+from jobfleet.operations.jobs.prepare import Submission, quick, receipt
 from jobfleet.operations.operation import BulkOperation, T, drive_blocking
-from jobfleet.operations.submit import operation_for
+from jobfleet.operations.submit import enqueue_span, operation_for
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.connect import default_is_open
 from jobfleet.store.records import Holder
@@ -179,9 +178,7 @@ class Connection(ClientBase):
             answer = self._do(jobs_enqueue.send(self.context, sent))
         else:  # nothing has to be looked up first
             new = self.store.run(enqueue(sent.lane, (sent.entry,)))[0]
-            answer = (
-                self._do(settle_one(sent, new)) if isinstance(new, Holder) else jobs_enqueue.receipt(sent, created=new)
-            )
+            answer = self._do(settle_one(sent, new)) if isinstance(new, Holder) else receipt(sent, created=new)
         if self.recorder is not None:
             self.recorder.counted("enqueued", 1)
         return answer
@@ -193,7 +190,7 @@ class Connection(ClientBase):
             self.counted("enqueued", 1)
             return answer
         new = self.store.run(enqueue(sent.lane, (sent.entry,)))[0]
-        answer = self._do(settle_one(sent, new)) if isinstance(new, Holder) else jobs_enqueue.receipt(sent, created=new)
+        answer = self._do(settle_one(sent, new)) if isinstance(new, Holder) else receipt(sent, created=new)
         self.counted("enqueued", 1)
         return answer
 

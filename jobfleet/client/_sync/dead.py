@@ -1,19 +1,19 @@
 # Made by scripts/unasync from jobfleet/client/_async/dead.py. Change that, and run scripts/unasync.
-"""Operations on dead letters and their groups."""
+"""Operations on dead letters and their groups, and `Rescue`: the rescue of a group."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Unpack
 
-from jobfleet.client._sync.audit import Audit
-from jobfleet.client._sync.rescue import Rescue
+from jobfleet.client._sync.audit import Audit, Part
 
 if TYPE_CHECKING:
-    from jobfleet.operations.dead.filters import DeadFilters
-    from jobfleet.operations.dead.groups import DeadGroup, DeadGroups, GroupState
-    from jobfleet.operations.dead.listing import DeadLetters
-    from jobfleet.operations.dead.rescue import RescueStatus
+    from jobfleet.operations.dead_groups import DeadGroup, DeadGroups, GroupState
+    from jobfleet.operations.dead_letters import DeadFilters, DeadLetters
+    from jobfleet.operations.fleet_context import FleetContext
+    from jobfleet.operations.operation import Driver
+    from jobfleet.operations.rescues import RescueStatus
 
 
 class Dead(Audit):
@@ -37,17 +37,17 @@ class Dead(Audit):
             ConfigError: There is no such queue, or the cursor is not from such a page.
             InvalidJob: A filter has a wrong value, or `limit` is not a whole number from 0.
         """
-        from jobfleet.operations.dead import listing
-        from jobfleet.operations.dead.filters import DeadFilter
+        from jobfleet.operations import dead_letters
+        from jobfleet.operations.dead_letters import DeadFilter
 
-        return self._do(listing.dead(self.context, DeadFilter(queue=queue, **filters), limit=limit, cursor=cursor))
+        return self._do(dead_letters.dead(self.context, DeadFilter(queue=queue, **filters), limit=limit, cursor=cursor))
 
     def count_dead(self, queue: str | None = None, **filters: Unpack[DeadFilters]) -> int:
         """Count the dead letters that `replay_many` would replay now. The filters and the errors are the same."""
-        from jobfleet.operations.dead import listing
-        from jobfleet.operations.dead.filters import DeadFilter
+        from jobfleet.operations import dead_letters
+        from jobfleet.operations.dead_letters import DeadFilter
 
-        return self._do(listing.count(self.context, DeadFilter(queue=queue, **filters)))
+        return self._do(dead_letters.count(self.context, DeadFilter(queue=queue, **filters)))
 
     def replay_many(self, queue: str | None = None, *, by: str | None = None, **filters: Unpack[DeadFilters]) -> int:
         """Put the dead jobs that match all given filters back into their queues, in bounded batches.
@@ -67,12 +67,12 @@ class Dead(Audit):
             ConfigError: There is no such queue.
             InvalidJob: A filter has a wrong value.
         """
+        from jobfleet.operations import dead_letters
         from jobfleet.operations.actions import dead as actions
-        from jobfleet.operations.dead import listing
-        from jobfleet.operations.dead.filters import DeadFilter
+        from jobfleet.operations.dead_letters import DeadFilter
 
         chosen = DeadFilter(queue=queue, **filters)
-        return self._audited(actions.of_many("replay", chosen), listing.replay_many(self.context, chosen, by), by)
+        return self._audited(actions.of_many("replay", chosen), dead_letters.replay_many(self.context, chosen, by), by)
 
     def dead_groups(self, queue: str | None = None, *, limit: int = 50, cursor: str = "") -> DeadGroups:
         """Return a page of the groups of dead letters, those with the newest letters first.
@@ -89,9 +89,9 @@ class Dead(Audit):
             ConfigError: There is no such queue, or the cursor is not from such a page.
             InvalidJob: `limit` is not a whole number from 1.
         """
-        from jobfleet.operations.dead import groups
+        from jobfleet.operations import dead_groups
 
-        return self._do(groups.groups(self.context, queue, limit=limit, cursor=cursor))
+        return self._do(dead_groups.groups(self.context, queue, limit=limit, cursor=cursor))
 
     def dead_group(self, fingerprint: str) -> DeadGroup:
         """Return one group of dead letters.
@@ -100,9 +100,9 @@ class Dead(Audit):
             UnknownGroup: There is no such group.
             InvalidJob: The text is not a fingerprint.
         """
-        from jobfleet.operations.dead import groups
+        from jobfleet.operations import dead_groups
 
-        return self._do(groups.group(self.context, fingerprint))
+        return self._do(dead_groups.group(self.context, fingerprint))
 
     def resolve(self, fingerprint: str, *, by: str | None = None) -> bool:
         """Declare the cause of a group of dead letters removed. Return False if it was resolved before.
@@ -118,7 +118,7 @@ class Dead(Audit):
             UnknownGroup: There is no such group.
             InvalidJob: The text is not a fingerprint.
         """
-        from jobfleet.operations.dead.groups import GroupState
+        from jobfleet.operations.dead_groups import GroupState
 
         return self._decide(fingerprint, GroupState.RESOLVED, by)
 
@@ -133,7 +133,7 @@ class Dead(Audit):
             UnknownGroup: There is no such group.
             InvalidJob: The text is not a fingerprint.
         """
-        from jobfleet.operations.dead.groups import GroupState
+        from jobfleet.operations.dead_groups import GroupState
 
         return self._decide(fingerprint, GroupState.IGNORED, by)
 
@@ -148,15 +148,15 @@ class Dead(Audit):
             UnknownGroup: There is no such group.
             InvalidJob: The text is not a fingerprint.
         """
-        from jobfleet.operations.dead.groups import GroupState
+        from jobfleet.operations.dead_groups import GroupState
 
         return self._decide(fingerprint, GroupState.KNOWN, by)
 
     def _decide(self, fingerprint: str, state: GroupState, by: str | None) -> bool:
+        from jobfleet.operations import dead_groups
         from jobfleet.operations.actions import dead as actions
-        from jobfleet.operations.dead import groups
 
-        work = groups.decide(self.context, fingerprint, state, by)
+        work = dead_groups.decide(self.context, fingerprint, state, by)
         return self._audited(actions.decide(self.context, fingerprint, state), work, by)
 
     def rescue(
@@ -184,10 +184,10 @@ class Dead(Audit):
             ConfigError: The group has no dead letters, or a rescue of it is not over.
             InvalidJob: An argument is not valid.
         """
+        from jobfleet.operations import rescues
         from jobfleet.operations.actions import dead as actions
-        from jobfleet.operations.dead import rescue
 
-        work = rescue.start(self.context, fingerprint, rate=rate, canary=canary, stop_after=stop_after, by=by)
+        work = rescues.start(self.context, fingerprint, rate=rate, canary=canary, stop_after=stop_after, by=by)
         action = actions.rescue(self.context, fingerprint, rate=rate, canary=canary, stop_after=stop_after)
         return Rescue(self.context, self._do, self._audited(action, work, by))
 
@@ -200,9 +200,9 @@ class Dead(Audit):
         Raises:
             InvalidJob: `limit` is not a whole number from 1.
         """
-        from jobfleet.operations.dead import rescue
+        from jobfleet.operations import rescues
 
-        return self._do(rescue.listing(self.context, limit=limit))
+        return self._do(rescues.listing(self.context, limit=limit))
 
     def rescue_of(self, rescue: str) -> Rescue:
         """Return a rescue by its id, or the last one of a group by the fingerprint.
@@ -210,6 +210,70 @@ class Dead(Audit):
         Raises:
             UnknownRescue: There is no such rescue.
         """
-        from jobfleet.operations.dead import rescue as rescue_calls
+        from jobfleet.operations import rescues as rescue_calls
 
         return Rescue(self.context, self._do, self._do(rescue_calls.find(self.context, rescue)))
+
+
+class Rescue(Part):
+    """The rescue of a group of dead letters, which the reapers carry out.
+
+    Args:
+        context: The context of the client.
+        do: Runs an operation.
+        rescue: The id of the rescue.
+
+    Attributes:
+        id: The id of the rescue.
+    """
+
+    def __init__(self, context: FleetContext, do: Driver, rescue: str) -> None:
+        super().__init__(context, do)
+        self.id = rescue
+
+    def __str__(self) -> str:
+        return self.id
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.id!r})"
+
+    def status(self) -> RescueStatus:
+        """Return the state of the rescue, with the counts of its jobs.
+
+        Raises:
+            UnknownRescue: The rescue is not kept any more.
+        """
+        from jobfleet.operations import rescues
+
+        return self._do(rescues.status(self._context, self.id))
+
+    def stop(self, *, by: str | None = None) -> bool:
+        """Replay no further letter. Return False if the rescue was not running.
+
+        Args:
+            by: The person or program that stops it, for the record.
+
+        Raises:
+            UnknownRescue: The rescue is not kept any more.
+        """
+        from jobfleet.operations import rescues
+        from jobfleet.operations.actions import dead as actions
+
+        return self._audited(actions.stop_rescue(self._context, self.id), rescues.stop(self._context, self.id, by), by)
+
+    def undo(self, *, by: str | None = None) -> int:
+        """Stop the rescue, and make dead letters again of its jobs that have not started.
+
+        They get their old error and history. Return how many there were, in all calls. Repeating the call is safe.
+
+        Args:
+            by: The person or program that undoes it, for the record.
+
+        Raises:
+            UnknownRescue: The rescue is not kept any more.
+        """
+        from jobfleet.operations import rescues
+        from jobfleet.operations.actions import dead as actions
+
+        self._audited(actions.undo_rescue(self._context, self.id), rescues.undo(self._context, self.id, by), by)
+        return (self.status()).undone

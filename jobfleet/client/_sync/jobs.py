@@ -3,20 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from jobfleet.client._sync.audit import Audit, audited
-from jobfleet.client._sync.connection import ReceiptIterator
-from jobfleet.client._sync.receipts import Receipts
+from jobfleet.client._sync.connection import Connection, ReceiptIterator, ReceiptsBase
+from jobfleet.client.base import check_many
 from jobfleet.errors import JobNotFound
 from jobfleet.model import Job, JobId, JobResult, Receipt
-from jobfleet.operations.enqueue_span import enqueue_span
 from jobfleet.operations.jobs import cancel as jobs_cancel
 from jobfleet.operations.jobs import poll as jobs_poll
+from jobfleet.operations.operation import batches, drive_blocking
+from jobfleet.operations.submit import enqueue_span, submit_many
 
 if TYPE_CHECKING:
     from jobfleet.model.result import JobDetails
+
 
 T = TypeVar("T")
 
@@ -259,9 +261,9 @@ class Jobs(Audit):
             DuplicateJob: Another job holds its unique key.
             EncodingError: An argument cannot be encoded, or the original cannot be read. Nothing is changed.
         """
+        from jobfleet.operations import dead_letters as dead_replay
         from jobfleet.operations.actions import jobs as actions
-        from jobfleet.operations.dead import replay as dead_replay
-        from jobfleet.operations.jobs.arguments import arguments_of
+        from jobfleet.operations.jobs.edit import arguments_of
 
         wanted = arguments_of(args, kwargs)
         work = dead_replay.replay(self.context, job_id, by, wanted=wanted, fresh=fresh)
@@ -275,8 +277,8 @@ class Jobs(Audit):
             job_id: The job.
             by: The person or program that deletes it, for the audit.
         """
+        from jobfleet.operations import dead_letters as dead_replay
         from jobfleet.operations.actions import jobs as actions
-        from jobfleet.operations.dead import replay as dead_replay
 
         work = dead_replay.purge(self.context, job_id)
         return self._audited(actions.purge(self.context, job_id), work, by)
@@ -304,8 +306,45 @@ class Jobs(Audit):
         return audited(self.context, self._do, actions.forget(job_id), lambda: self._forgotten(job_id, by), by=by)
 
     def _forgotten(self, job_id: str, by: str | None) -> bool:
-        from jobfleet.operations.jobs import forget as jobs_forget
+        from jobfleet.operations.jobs import cancel as jobs_forget
 
         archived = self._look_in_archive(job_id)
         was_known = self._do(jobs_forget.forget(self.context, job_id, by, archived))
         return self._forget_in_archive(job_id) or was_known
+
+
+class Receipts(ReceiptsBase):
+    """The receipts of `enqueue_many`; iterating them is what enqueues.
+
+    Args:
+        client: The client.
+        jobs: The jobs.
+        chunk: How many jobs are confirmed together.
+
+    Raises:
+        InvalidJob: `jobs` is not iterable, or `chunk` is not a whole number.
+    """
+
+    def __init__(self, client: Connection, jobs: Iterable[Job], chunk: int) -> None:
+        check_many(jobs, chunk)
+        self._client = client
+        self._parts = batches(jobs, max(1, chunk))
+        self._ready: Iterator[Receipt] = iter(())
+        self._touched = False
+
+    def __next__(self) -> Receipt:
+        self._touch()
+        while True:
+            for receipt in self._ready:
+                return receipt
+            part = next(self._parts, None)
+            if part is None:
+                raise StopIteration
+            with enqueue_span(self._client.context, part) as span:
+                if self._client.buffering is not None:
+                    receipts = self._client.buffering.submit_many(part)
+                else:
+                    receipts = drive_blocking(self._client.store, submit_many(self._client.context, part))
+                    self._client.counted("enqueued", len(receipts))
+                span.answered(receipts)
+            self._ready = iter(receipts)

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-from jobfleet.client._sync.part import Part
+from jobfleet.client._sync.audit import Part
 from jobfleet.model.limits import BreakerInfo, LimitChange, LimitInfo, NamedLimit, SequenceInfo
 from jobfleet.model.option_types import Seconds
-from jobfleet.operations import gates
-from jobfleet.operations.actions import queues as actions
-from jobfleet.operations.queues import limits as operations
-from jobfleet.operations.queues import sequences
+from jobfleet.operations import gates, limits
+from jobfleet.operations import limits as operations
+from jobfleet.operations.actions import fleet as actions
 
 
 class Gates(Part):
@@ -182,7 +181,7 @@ class Groups(Part):
             InvalidJob: `limit` is not a whole number from 1.
             UnknownQueue: There is no such queue.
         """
-        return self._do(sequences.listing(self._context, queue, limit))
+        return self._do(limits.list_sequences(self._context, queue, limit))
 
     def show(self, group: str, *, queue: str | None = None) -> SequenceInfo:
         """Return a sequence with the first 20 jobs behind its head.
@@ -197,7 +196,7 @@ class Groups(Part):
             UnknownGroup: It has no open job and is not parked.
             UnknownQueue: There is no such queue.
         """
-        return self._do(sequences.show(self._context, group, queue))
+        return self._do(limits.show_sequence(self._context, group, queue))
 
     def skip(self, group: str, *, queue: str | None = None, by: str | None = None) -> str | None:
         """End the head of a sequence, so that the next job follows.
@@ -220,7 +219,7 @@ class Groups(Part):
             UnknownQueue: There is no such queue.
         """
         seen = self.show(group, queue=queue)
-        work = sequences.skip(self._context, group, seen.queue, by)
+        work = limits.skip_head(self._context, group, seen.queue, by)
         return self._audited(actions.skip_head(seen), work, by)
 
     def resume(self, group: str, *, queue: str | None = None, by: str | None = None) -> bool:
@@ -243,7 +242,7 @@ class Groups(Part):
             UnknownQueue: There is no such queue.
         """
         seen = self.show(group, queue=queue)
-        work = sequences.resume(self._context, group, seen.queue)
+        work = limits.resume_sequence(self._context, group, seen.queue)
         return self._audited(actions.resume_sequence(seen), work, by)
 
 

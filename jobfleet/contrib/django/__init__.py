@@ -5,6 +5,6 @@ settings of jobfleet, such as ``{"URL": "redis://…"}``.
 """
 
 from jobfleet.contrib.django.backend import JobfleetBackend
-from jobfleet.contrib.django.transactions import enqueue_on_commit
+from jobfleet.contrib.django.connections import enqueue_on_commit
 
 __all__ = ["JobfleetBackend", "enqueue_on_commit"]

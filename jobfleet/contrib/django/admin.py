@@ -7,8 +7,8 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
+from jobfleet.contrib.django.apps import dashboard_url
 from jobfleet.contrib.django.models import Dashboard
-from jobfleet.contrib.django.settings import dashboard_url
 
 
 class DashboardAdmin(admin.ModelAdmin):  # type: ignore[misc]  # Django has no types

@@ -1,10 +1,13 @@
-"""The application: it makes the default fleet from Django's settings."""
+"""The application: it makes the default fleet from Django's setting `JOBFLEET`, a dictionary of its settings."""
 
 from __future__ import annotations
 
-from django.apps import AppConfig
+from typing import Any
 
-from jobfleet.contrib.django.settings import given_settings
+from django.apps import AppConfig
+from django.conf import settings
+
+from jobfleet.errors import ConfigError
 from jobfleet.fleet.default import configure
 from jobfleet.functions.default_fleet import offered_settings
 
@@ -25,3 +28,32 @@ class JobfleetConfig(AppConfig):  # type: ignore[misc]  # Django has no types
         """
         if offered_settings() is None and (settings := given_settings()):
             configure(**settings)
+
+
+DASHBOARD = "dashboard_url"
+"""The one key that is not a setting of jobfleet: where the link in the admin leads."""
+
+
+def _all_settings() -> dict[str, Any]:
+    given = getattr(settings, "JOBFLEET", {})
+    if not isinstance(given, dict):
+        raise ConfigError(f"JOBFLEET is {given!r:.100}; give a dictionary such as {{'URL': 'redis://…'}}.")
+    return {str(key).lower(): value for key, value in given.items()}
+
+
+def given_settings() -> dict[str, Any]:
+    """The settings of jobfleet that the project gives, by their names.
+
+    Raises:
+        ConfigError: `JOBFLEET` is not a dictionary.
+    """
+    return {name: value for name, value in _all_settings().items() if name != DASHBOARD}
+
+
+def dashboard_url() -> str:
+    """Where the dashboard is; empty if the project does not say so.
+
+    Raises:
+        ConfigError: `JOBFLEET` is not a dictionary.
+    """
+    return str(_all_settings().get(DASHBOARD) or "")

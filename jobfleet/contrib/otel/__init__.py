@@ -16,8 +16,7 @@ try:
 except ImportError as _missing:
     raise ConfigError("Tracing needs the package opentelemetry-api; install jobfleet[otel].") from _missing
 
-from jobfleet.contrib.otel.logs import TraceIds
-from jobfleet.contrib.otel.tracer import JobTracer
+from jobfleet.contrib.otel.tracer import JobTracer, TraceIds
 from jobfleet.version import VERSION
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from functools import partial
 from typing import Any
 
 from jobfleet.operations.audit import Action, Change, Outcome
-from jobfleet.operations.dead.filters import DeadFilter
-from jobfleet.operations.dead.groups import GroupState, group
-from jobfleet.operations.dead.rescue import status
+from jobfleet.operations.dead_groups import GroupState, group
+from jobfleet.operations.dead_letters import DeadFilter
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation
+from jobfleet.operations.rescues import status
 from jobfleet.store.calls.dead import NotedRescue
 
 FILTERS = ("queue", "function", "fingerprint", "tag", "user", "since", "until")

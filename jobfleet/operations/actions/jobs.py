@@ -12,9 +12,9 @@ from jobfleet.model import JobStatus, Priority
 from jobfleet.model.option_types import Seconds
 from jobfleet.operations.audit import Action, Change, Outcome
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.jobs.arguments import Arguments
-from jobfleet.operations.jobs.matching.filters import Filter
-from jobfleet.operations.jobs.reschedule import Change as Rescheduling
+from jobfleet.operations.jobs.edit import Arguments
+from jobfleet.operations.jobs.matching import Filter
+from jobfleet.operations.jobs.steer import Change as Rescheduling
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import moment, result_of
 from jobfleet.store.calls import inspect

@@ -8,37 +8,128 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from jobfleet.clock import wall_us
-from jobfleet.codec import header_or_empty
+from jobfleet.codec import header_or_empty, is_record, read_fields
 from jobfleet.codec.frames import FLEET, KID
 from jobfleet.config import JobConfig
-from jobfleet.errors import ConfigError, ScriptContractError, StoreUnavailable
+from jobfleet.errors import ConfigError, EncodingError, JobfleetError, ScriptContractError, StoreUnavailable
 from jobfleet.functions.manifest import read_function, read_gates, read_limit
 from jobfleet.functions.options import keep_last_in
 from jobfleet.model.limits import BREAKER, LIMIT, BreakerInfo, DeclaredLimit, NamedLimit
 from jobfleet.operations import payloads, unreadable
-from jobfleet.operations.cron.listing import firing, recurring
-from jobfleet.operations.doctor.ended_jobs import ended_in_hour
-from jobfleet.operations.doctor.endings import Endings, endings_of
-from jobfleet.operations.doctor.permissions import lacking_commands
+from jobfleet.operations.cron import firing, recurring
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.gates import gates
-from jobfleet.operations.operation import EachLane, Operation, value
-from jobfleet.operations.queues.info import QueueInfo, queue_info
-from jobfleet.operations.workers.info import WorkerInfo, workers_of
+from jobfleet.operations.operation import EachLane, Operation, batches, value
+from jobfleet.operations.queues import QueueInfo, queue_info
+from jobfleet.operations.unreadable import without_repair
+from jobfleet.operations.workers import WorkerInfo, workers_of
 from jobfleet.outbox import OutboxUnavailable, read_counts
 from jobfleet.outbox.statements import Counts as SqlOutbox
 from jobfleet.outbox.statements import relayed_by
 from jobfleet.retry.tries import Tries
-from jobfleet.samples import FINE, SECOND_US
+from jobfleet.samples import CANCELLED, COMPLETED, EXPIRED, FAILED, FINE, SECOND_US, TOTAL, unpack, unpack_marks
+from jobfleet.store.acl import probes, role_of, user_of
 from jobfleet.store.call import Call
-from jobfleet.store.calls import cron, doctor, inspect, journal, presence, samples
+from jobfleet.store.calls import cron, doctor, ended, inspect, journal, presence, samples
 from jobfleet.store.calls import limits as limit
 from jobfleet.store.calls.control import read_functions
-from jobfleet.store.calls.doctor import Leased, Leases, Locks, Topology, topology
+from jobfleet.store.calls.doctor import Kept, Leased, Leases, Locks, Topology, topology
 from jobfleet.store.calls.enqueue import payload_store
 from jobfleet.store.fleet import whole
 from jobfleet.store.keys import BANDS, Lane
-from jobfleet.store.records import Counts, FleetSeen, KindSeen, Waiting
+from jobfleet.store.records import Counts, Final, Finished, FleetSeen, KindSeen, Waiting
+from jobfleet.store.target import FUNCTIONS
+
+BATCHES = 50
+ENDED_PAGES = 4
+HOUR = 3600.0
+
+
+class KeptResult(NamedTuple):
+    """The result of an ended job.
+
+    Attributes:
+        job_id: The id of the job.
+        kept: The size and the TTL of the result.
+        age: Seconds since the job ended.
+        is_counted: Whether its function keeps only the last results, so that it may be removed before its TTL.
+    """
+
+    job_id: str
+    kept: Kept
+    age: float
+    is_counted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Endings:
+    """The recent endings of a lane.
+
+    Attributes:
+        number: How many jobs ended.
+        seconds: In how many seconds they ended; at most an hour.
+        kept: The results of the last of these jobs.
+    """
+
+    number: int = 0
+    seconds: float = HOUR
+    kept: tuple[KeptResult, ...] = ()
+
+
+def endings_of(lane: Lane, now: int, counting: Sequence[str]) -> Operation[Endings]:
+    """Count the jobs that ended within the last hour, or within the batches that are read.
+
+    Args:
+        lane: The lane.
+        now: The time of Redis, µs since 1970.
+        counting: The functions that keep only their last results.
+    """
+    since = now - HOUR * 1e6
+    rows: list[Finished] = []
+    seconds, before = HOUR, "+"
+    for _ in range(ENDED_PAGES):
+        (answer,) = yield unreadable.without_repair([inspect.finished(lane, before=before, limit=BATCHES)])
+        page: list[Finished] = unreadable.read_or(answer, [], [])
+        rows += [row for row in page if _at(row) >= since and row.outcome != inspect.NO_OUTCOME]
+        if not page or _at(page[-1]) < since:
+            break
+        before = f"({page[-1].entry}"
+    else:
+        seconds = max(1.0, (now - _at(page[-1])) / 1e6)
+    last = {lane.id_prefix + row.suffix: (now - _at(row)) / 1e6 for row in rows[: doctor.CHUNK]}
+    if not last:
+        return Endings()
+    (answer,) = yield unreadable.without_repair([doctor.kept(lane, list(last))])
+    kept: Sequence[Kept] = unreadable.read_or(answer, [Kept(0, 0)] * len(last), [])
+    counted = yield from _counted(lane, list(last), counting)
+    results = [KeptResult(job_id, one, last[job_id], job_id in counted) for job_id, one in zip(last, kept, strict=True)]
+    return Endings(len(rows), seconds, tuple(results))
+
+
+def _counted(lane: Lane, ids: Sequence[str], counting: Sequence[str]) -> Operation[set[str]]:
+    """Return those of some jobs whose results may be removed because their function keeps only the last ones."""
+    if not counting:
+        return set()
+    (answer,) = yield unreadable.without_repair([ended.outcomes(lane, ids)])
+    finals: Sequence[Final | None] = unreadable.read_or(answer, [None] * len(ids), [])
+    return {
+        job_id
+        for job_id, final in zip(ids, finals, strict=True)
+        if final is not None and is_record(final.body) and _function_in(final.body) in counting
+    }
+
+
+def _function_in(record: bytes) -> str:
+    try:
+        return str(read_fields(record).get("function", ""))
+    except EncodingError:
+        return ""
+
+
+def _at(row: Finished) -> int:
+    """When a job ended, µs since 1970."""
+    return int(row.entry.partition("-")[0]) * 1000
+
 
 PAGES = 20
 """Pages of leases per lane: at most 500 leases."""
@@ -363,3 +454,48 @@ def _further(seen: LaneSeen) -> Operation[LaneSeen]:
     for answer in (yield unreadable.without_repair([doctor.runs(seen.lane, skip=skip) for skip in skips])):
         rows |= {row.id: row for row in value([answer]).rows}
     return replace(seen, rows=tuple(rows.values()))
+
+
+ENDED = (COMPLETED, FAILED, CANCELLED, EXPIRED)
+LATE_US = 60 * SECOND_US
+"""µs after which the last sample no longer tells what has ended in the last hour."""
+
+
+def ended_in_hour(context: FleetContext, last: int | None, now: int) -> Operation[int | None]:
+    """Return how many jobs of the fleet have ended in the hour before the last sample; None without a recent sample.
+
+    It costs one trip of at most seven commands.
+
+    Args:
+        context: The context of the fleet.
+        last: The number of the last step of ten seconds that was sampled.
+        now: The time of Redis, µs since 1970.
+    """
+    if last is None or now - (last + 1) * FINE.step * SECOND_US > LATE_US:
+        return None
+    first = last + 1 - int(HOUR) // FINE.step
+    chunks = range(first // FINE.length, last // FINE.length + 1)
+    asked = [samples.points(context.keys, f"{FINE.name}:{chunk}", ["", TOTAL]) for chunk in chunks]
+    answers = yield unreadable.without_repair(asked)
+    number = 0
+    for chunk, answer in zip(chunks, answers, strict=True):
+        rows = unreadable.read_or(answer, {"": b"", TOTAL: b""}, [])
+        for step, point in unpack(rows[TOTAL], unpack_marks(rows[""])).items():
+            if first <= chunk * FINE.length + step <= last:
+                number += sum(count for field in ENDED if isinstance(count := point.get(field, 0), int))
+    return number
+
+
+def lacking_commands(context: FleetContext) -> Operation[tuple[str, tuple[str, ...] | None]]:
+    """Return the role of the user, and the commands of that role that it may not run; None if nobody can tell."""
+    role = role_of(user_of(context.config.url))
+    if context.config.scripts == FUNCTIONS:
+        role = role.with_functions()
+    parts = list(batches(probes(role, context.config.namespace), doctor.CHUNK))
+    answers = yield without_repair([doctor.lacking(context.keys, part) for part in parts])
+    found: list[str] = []
+    for part, answer in zip(parts, answers, strict=True):
+        if answer is None or isinstance(answer, JobfleetError):
+            return role.name, None
+        found += [part[number] for number in answer]
+    return role.name, tuple(found)

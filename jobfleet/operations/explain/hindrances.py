@@ -1,17 +1,18 @@
-"""What hinders jobs: no live worker serves their queue, knows their function, or does both."""
+"""What hinders jobs: no live worker serves their queue, knows their function, or does both; how reasons are worded."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, NamedTuple
 
+from jobfleet.functions.callables import BUILT_IN
 from jobfleet.model import JobResult
-from jobfleet.operations.explain.unknown import known_elsewhere, unknown
+from jobfleet.model.option_checks import similar_function
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.poll import poll_many
 from jobfleet.operations.operation import Operation, value
-from jobfleet.operations.workers.info import workers_of
-from jobfleet.store.records import FleetSeen, KindsSeen
+from jobfleet.operations.workers import WorkerInfo, runs_undecorated, workers_of
+from jobfleet.store.records import FleetSeen, KindSeen, KindsSeen
 
 READ_MOST = 1000
 """Jobs whose functions are read."""
@@ -74,3 +75,116 @@ def misplaced(context: FleetContext, jobs: Sequence[JobResult[Any]]) -> Operatio
         for job in waiting
         if (found := pairs[job.function, job.queue]) is not None
     }
+
+
+class UnknownFunction(NamedTuple):
+    """A function that no live worker knows.
+
+    Attributes:
+        text: What is wrong.
+        meant: The function that was probably meant; None when none resembles it.
+    """
+
+    text: str
+    meant: str | None = None
+
+
+class Elsewhere(NamedTuple):
+    """A function that live workers know, none of which serves the queue of a job.
+
+    Attributes:
+        workers: One worker per kind that knows the function.
+        queue: A queue that one of them serves; empty if none of them serves any.
+    """
+
+    workers: list[str]
+    queue: str
+
+    def remedy(self, job_id: str, queue: str) -> str:
+        """What can be done about a job in `queue`."""
+        start = f"start a worker with its module and '-Q {queue}'."
+        move = f"'jobfleet move {job_id} --to {self.queue}' moves the job; or "
+        return f"{move}{start}" if self.queue else f"{start[0].upper()}{start[1:]}"
+
+
+def known_elsewhere(
+    function: str, queue: str, kinds: Iterable[KindSeen], workers: Sequence[WorkerInfo]
+) -> Elsewhere | None:
+    """Return the workers that know a function if none of them serves a queue, though others do; else None.
+
+    Args:
+        function: The name of the function.
+        queue: The queue of a job.
+        kinds: The kinds of live workers.
+        workers: The workers whose heartbeat is remembered.
+    """
+    knowers = [kind for kind in kinds if function in kind.functions]
+    if not knowers or any(queue in _queues(kind) for kind in knowers):
+        return None
+    serving = [worker for worker in workers if not worker.is_gone and queue in worker.queues]
+    if not serving or not all(worker.kinds for worker in serving) or runs_undecorated(serving, function):
+        return None  # an earlier version does not report its functions
+    own = [kind.functions[function] for kind in knowers if kind.functions[function] in _queues(kind)]
+    served = [name for kind in knowers for name in _queues(kind)]
+    return Elsewhere([kind.worker for kind in knowers], next(iter([*own, *served]), ""))
+
+
+def _queues(kind: KindSeen) -> list[str]:
+    return kind.functions.get("", "").split()
+
+
+def unknown(
+    function: str, published: Collection[str], kinds: Iterable[KindSeen], workers: Sequence[WorkerInfo]
+) -> UnknownFunction | None:
+    """Say that no live worker knows a function; None if one knows it, or may know it.
+
+    Args:
+        function: The name of the function.
+        published: The functions that workers have published, also those that have left.
+        kinds: The kinds of live workers.
+        workers: The workers whose heartbeat is remembered.
+    """
+    if function in BUILT_IN or any(function in kind.functions for kind in kinds):
+        return None  # every worker knows the cleanup function, and none publishes it
+    if runs_undecorated(workers, function):
+        return None
+    if function not in published:
+        meant = similar_function(function, published)
+        text = f"No worker has published {function!r}{did_you_mean(meant)} The job is parked until one does."
+        return UnknownFunction(text, meant)
+    alive = [worker for worker in workers if not worker.is_gone]
+    if not alive or not all(worker.kinds for worker in alive):  # an earlier version does not report its functions
+        return None
+    return UnknownFunction(
+        f"No live worker knows {function!r}; one that has left did: start a worker with its module. "
+        "The job is parked until one knows it."
+    )
+
+
+NAMED_WORKERS = 5
+
+
+def asked_by(who: str | None) -> str:
+    """The phrase for the author; empty for nobody in particular."""
+    return f" by {who}" if who and who != "-" else ""
+
+
+def because(reason: str) -> str:
+    """The phrase for the reason of a pause; empty when none was given."""
+    return f" ({reason.removesuffix('.')})" if reason else ""
+
+
+def did_you_mean(name: str | None) -> str:
+    """The end of a sentence about an unknown name; a full stop when no name resembles it."""
+    return f"; did you mean {name!r}?" if name else "."
+
+
+def counted(number: int, thing: str) -> str:
+    """A number with its noun in the singular or plural."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = len(names) - NAMED_WORKERS
+    return ", ".join(names[:NAMED_WORKERS]) + (f" and {more} more" if more > 0 else "")

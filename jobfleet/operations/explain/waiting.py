@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import shlex
 from datetime import UTC, datetime
+from shlex import quote
 
 from jobfleet.clock import local, span, to_us
 from jobfleet.functions.options import newer
 from jobfleet.model import JobStatus
 from jobfleet.model.option_checks import similar_function
 from jobfleet.model.result import Fact, Reason, ReasonCode
-from jobfleet.operations.explain.reasons import asked_by, because, counted, did_you_mean, listed
-from jobfleet.operations.explain.sequence import is_behind
+from jobfleet.operations.explain.hindrances import (
+    asked_by,
+    because,
+    counted,
+    did_you_mean,
+    known_elsewhere,
+    listed,
+    unknown,
+)
 from jobfleet.operations.explain.snapshot import Snapshot
-from jobfleet.operations.explain.unknown import known_elsewhere, unknown
-from jobfleet.operations.flows.whole import GUARD, LOOK_EVERY
+from jobfleet.operations.flows.unblock import GUARD, LOOK_EVERY
 from jobfleet.operations.jobs.details import expiry_in
 from jobfleet.operations.results import moment
-from jobfleet.operations.workers.info import WorkerInfo
+from jobfleet.operations.workers import WorkerInfo
 from jobfleet.store.calls.control import read_functions
 from jobfleet.store.calls.run import BY_TOKEN
 from jobfleet.store.keys import is_blocked
@@ -295,3 +302,52 @@ def expiring(seen: Snapshot) -> Reason | None:
     else:
         text = f"Expires in {span(left)} unless it has started by then."
     return Reason(ReasonCode.EXPIRING, text, {"expires_in": left, "expires": moment(at)})
+
+
+def is_behind(seen: Snapshot) -> bool:
+    """Whether another job is the head of its sequence."""
+    return seen.lane.sequence is not None and seen.lane.sequence.head != seen.id
+
+
+def in_sequence(seen: Snapshot) -> Reason | None:
+    """Another job is the head of its strict sequence."""
+    place, group = seen.lane.sequence, seen.lane.group
+    if place is None or group is None or seen.job is None or not is_behind(seen):
+        return None
+    text = f"Waits behind {place.head}, the head of its sequence {group.name!r}, which {_state(seen)}"
+    more = place.before - (place.state not in ("parked", "failing"))
+    text += f"; {counted(more, 'job')} between them." if more > 0 else "."
+    if place.state == "parked":
+        flag = f"{quote(group.name)} --queue {seen.job.queue}"
+        text += (
+            f" 'jobfleet groups resume {flag}' continues behind it; 'jobfleet dead replay {place.head}' runs it again, "
+            "unless it was forgotten."
+        )
+    facts: dict[str, Fact] = {"sequence": group.name, "head": place.head, "state": place.state, "before": place.before}
+    return Reason(ReasonCode.SEQUENCE, text, facts)
+
+
+def _state(seen: Snapshot) -> str:
+    """What the head does, as a clause."""
+    place = seen.lane.sequence
+    assert place is not None  # noqa: S101 - the caller has one
+    match place.state:
+        case "running":
+            return "runs"
+        case "blocked":
+            return "waits for its parents"
+        case "withheld":
+            return "waits until its function is resumed"
+        case "parked":
+            return "has failed, so the sequence is parked"
+        case "failing":
+            return "has failed, so the jobs behind it fail"
+        case _ if place.due > seen.lane.now:
+            at = local(datetime.fromtimestamp(place.due // 1_000_000, UTC))
+            left = span((place.due - seen.lane.now) / 1e6)
+            if place.state == "sleeping":
+                what = f"waits for signal {place.signal}" if place.signal else "sleeps"
+                return f"{what} until {at}, for {left} more"
+            return f"is due at {at}, in {left}"
+        case _:
+            return "is queued"

@@ -20,11 +20,9 @@ from jobfleet.model.templates import DEBOUNCE, EXISTING, RAISE, REPLACE
 from jobfleet.operations.durability import confirmed_receipt, durably
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.unblock import unblock, unblock_dependants
-from jobfleet.operations.jobs.conflicts import answer
-from jobfleet.operations.jobs.enqueue import prepare
+from jobfleet.operations.jobs.enqueue import answer, prepare
 from jobfleet.operations.jobs.poll import by_lane
-from jobfleet.operations.jobs.prepare import is_later
-from jobfleet.operations.jobs.uniqueness import Uniqueness
+from jobfleet.operations.jobs.prepare import Uniqueness, is_later
 from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.store.calls import flow, inspect
 from jobfleet.store.keys import PARENTS_KEPT_MS, Keyspace, Lane

@@ -21,8 +21,7 @@ from jobfleet.operations.flows.dependencies import Dependant
 from jobfleet.operations.flows.flow import lift
 from jobfleet.operations.flows.preparing import prepare_jobs
 from jobfleet.operations.flows.record import read, seal_addition
-from jobfleet.operations.flows.unblock import unblock_dependants
-from jobfleet.operations.flows.whole import addition_name, ids_of
+from jobfleet.operations.flows.unblock import addition_name, ids_of, unblock_dependants
 from jobfleet.operations.flows.writing import guarded, put_all, run_all
 from jobfleet.operations.jobs.precedence import is_ordered, precede, waiting_for
 from jobfleet.operations.operation import Operation, batches, value

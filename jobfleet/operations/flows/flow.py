@@ -1,35 +1,52 @@
-"""Enqueue, read, list and cancel flows.
-
-The jobs that wait for no other job of the flow are written with guards (`writing`). When all jobs are written, the
-record of the flow is marked as whole, and the guards are lifted. If a producer dies in between, the sweep of the relay
-reads the record: it lifts the guards of a whole flow. Of a flow that is not whole no job has started; it cancels the
-guarded jobs, and with them the others.
-"""
+"""Enqueue, read, list, cancel and retry flows; enqueue a job with its callbacks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from jobfleet.model import JobResult
+from jobfleet.codec import amended
+from jobfleet.model import Job, JobResult, JobStatus, Receipt, new_suffix
 from jobfleet.model.flow import Flow
 from jobfleet.model.status import check_number
-from jobfleet.operations.durability import durably, uncertain
+from jobfleet.operations.dead_letters import replay
+from jobfleet.operations.durability import confirmed_receipt, durably, uncertain
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.flows.dependencies import Dependant
-from jobfleet.operations.flows.info import FlowInfo, FlowPart
-from jobfleet.operations.flows.preparing import prepare_jobs
-from jobfleet.operations.flows.record import FlowJob, StoredFlow, read, row_of, seal_flow
-from jobfleet.operations.flows.unblock import unblock
-from jobfleet.operations.flows.writing import guarded, put_ahead, put_all
+from jobfleet.operations.flows.dependencies import (
+    POLICIES,
+    Dependant,
+    block,
+    check_parents,
+    edges_of,
+    held_by,
+    parents_in_header,
+    receipt_of,
+    refuse_displacing,
+    start,
+)
+from jobfleet.operations.flows.preparing import prepare_callbacks, prepare_jobs
+from jobfleet.operations.flows.record import FlowInfo, FlowJob, FlowPart, StoredFlow, read, row_of, seal_flow
+from jobfleet.operations.flows.unblock import unblock, unblock_dependants
+from jobfleet.operations.flows.writing import guarded, put_ahead, put_all, run_all
 from jobfleet.operations.jobs.cancel import cancel_ids
+from jobfleet.operations.jobs.enqueue import prepare
 from jobfleet.operations.jobs.poll import poll_many
 from jobfleet.operations.operation import BulkOperation, Operation, T, batches, value
+from jobfleet.operations.payloads import carried
 from jobfleet.operations.results import moment
 from jobfleet.store.calls import flow as calls
+from jobfleet.store.calls import inspect
 from jobfleet.store.keys import PARENTS_KEPT_MS, flow_ttl_ms
+from jobfleet.store.records import Entry, Final, Holder
+
+# Enqueue, read, list and cancel flows.
+#
+# The jobs that wait for no other job of the flow are written with guards (`writing`). When all jobs are written, the
+# record of the flow is marked as whole, and the guards are lifted. If a producer dies in between, the sweep of the
+# relay reads the record: it lifts the guards of a whole flow. Of a flow that is not whole no job has started; it
+# cancels the guarded jobs, and with them the others.
 
 
 def enqueue(context: FleetContext, flow: Flow) -> BulkOperation[FlowInfo]:
@@ -234,3 +251,152 @@ def cancel(context: FleetContext, flow_id: str, by: str | None) -> Operation[int
     # The last job is cancelled first, so that no cancellation has to unblock a dependant.
     count: int = yield from cancel_ids(context, reversed(open_ones), by)
     return count
+
+
+# Retry a flow: replay its failed jobs, and enqueue again the jobs that were cancelled because of them.
+#
+# The dependants of a failed job are cancelled page by page, by the process that ended it. A retry may come before
+# that is over. Therefore it first cancels the remaining ones itself: a job that is cancelled after the failed job was
+# replayed would stay cancelled.
+
+
+BECAUSE = "cancelled by parent:"
+
+
+def retry(context: FleetContext, flow_id: str, by: str | None) -> Operation[int]:
+    """Retry a flow; return how many jobs run again.
+
+    A cancelled job stays cancelled; a job with a new id takes its place in the flow.
+
+    Raises:
+        JobNotFound: The flow is not known.
+    """
+    stored, info = yield from _read(context, flow_id)
+    before: dict[str, list[str]] = {}
+    while (doomed := _doomed(info)) and doomed != before:  # their dependants are doomed then
+        yield from _cancel(context, doomed)
+        before = doomed
+        stored, info = yield from _read(context, flow_id)
+    jobs, made = list(info.jobs), []
+    for place, job in enumerate(info.jobs):
+        if job.result is None or not (job.result.error or "").startswith(BECAUSE):
+            continue
+        entry = yield from _entry_again(context, job)
+        if entry is None:
+            continue
+        edges = tuple(
+            calls.Edge(jobs[parent].id, number, POLICIES[job.otherwise[number]])
+            for number, parent in enumerate(job.parents)
+        )
+        jobs[place] = replace(job, id=entry.id, result=None)
+        made.append(Dependant(context.keys.lane_of(entry.id), entry, edges))
+    count = 0
+    for job in info.jobs:
+        if job.status == JobStatus.FAILED:
+            count += bool((yield from replay(context, job.id, by)))
+    if made:
+        yield from write(context, flow_id, info.name, jobs, made, stored.additions)
+    return count + len(made)
+
+
+class _Seen(NamedTuple):
+    """A flow at one moment: as it is stored, and with the results of its jobs.
+
+    Both are of one read. Otherwise an addition could be marked as folded although its jobs are missing.
+    """
+
+    stored: StoredFlow
+    info: FlowInfo
+
+
+def _read(context: FleetContext, flow_id: str) -> Operation[_Seen]:
+    stored = yield from read(context, flow_id)
+    return _Seen(stored, (yield from with_results(context, flow_id, stored)))
+
+
+def _doomed(info: FlowInfo) -> dict[str, list[str]]:
+    """Return the blocked jobs of which a parent did not complete, by that parent."""
+    doomed: dict[str, list[str]] = {}
+    for job in info.jobs:
+        parent = _failed_parent(job, info) if job.status == JobStatus.BLOCKED else None
+        if parent is not None:
+            doomed.setdefault(parent, []).append(job.id)
+    return doomed
+
+
+def _cancel(context: FleetContext, doomed: Mapping[str, Sequence[str]]) -> Operation[None]:
+    """Notify dependants of the ending of a parent, as the process that ended it does."""
+    pairs = [(parent, part) for parent, children in doomed.items() for part in batches(children, calls.CHUNK)]
+    endings = yield from run_all([calls.watch(context.keys.lane_of(parent), parent, part) for parent, part in pairs])
+    for (parent, part), ending in zip(pairs, endings, strict=True):
+        if ending.state != "watched":
+            yield from unblock_dependants(context.keys, parent, ending, part, ttl_ms=PARENTS_KEPT_MS)
+
+
+def _failed_parent(job: FlowJob, info: FlowInfo) -> str | None:
+    """Return the id of the first parent that ended in a way that cancels the job."""
+    for parent, otherwise in zip(job.parents, job.otherwise, strict=True):
+        if otherwise == "cancel" and info.jobs[parent].has_stopped:
+            return info.jobs[parent].id
+    return None
+
+
+def _entry_again(context: FleetContext, job: FlowJob) -> Operation[Entry | None]:
+    """The entry of a cancelled job under a new id; None when its envelope is not stored any more."""
+    lane = context.keys.lane_of(job.id)
+    found = value((yield (inspect.status(lane, (job.id,)),)))[1][0]
+    if not isinstance(found, Final) or not found.body:
+        return None
+    new_id = lane.id_prefix + new_suffix()
+    return Entry(new_id, job.band, "", "", (yield from carried(context, new_id, found.body)))
+
+
+# Enqueue a job with its callbacks.
+#
+# The job is written with a guard, an extra edge that blocks it. Then its callbacks are written and registered, and
+# the guard is lifted last. So the job cannot start before its callbacks are known, and a producer that dies in
+# between has enqueued nothing: the sweep of the relay cancels the job, and with it the callbacks.
+
+
+def submit_with_callbacks(context: FleetContext, job: Job) -> Operation[Receipt]:
+    """Enqueue a job with callbacks, which may wait for other jobs.
+
+    Raises:
+        UnknownParent: A parent is not known.
+        InvalidJob: A callback is wrong, or `on_conflict` is ``replace`` or ``debounce``.
+        DuplicateJob: Another job holds its unique key, and the job has ``on_conflict="raise"``.
+        EncodingError: An argument, or metadata, cannot travel.
+        DurabilityUnavailable: The server cannot provide the job's durability; nothing was written.
+        DurabilityUncertain: The level was not reached.
+    """
+    edges = edges_of(job.depends_on or ())
+    sent = yield from prepare(context, job.without_parents())
+    if sent.unique is not None:
+        refuse_displacing(sent.unique.on_conflict, "a job with callbacks")
+    callbacks = yield from prepare_callbacks(context, job, sent.entry.id, {})
+    ids = {option: one.entry.id for option, one in callbacks.items()}
+    fields: dict[str, object] = {**ids}
+    if edges:
+        fields.update(parents_in_header(context.keys, edges))
+        yield from check_parents(context, [edge.parent for edge in edges])
+    entry = sent.entry._replace(envelope=amended(sent.entry.envelope, fields))
+    made = Dependant(sent.lane, entry, edges, sent.unique, sent.level)
+    if not made.level:
+        return (yield from _send(context, made, callbacks))
+    done = yield from durably(context, made.lane, (made.level,), _send(context, made, callbacks))
+    return confirmed_receipt(context, made.level, done)
+
+
+def _send(context: FleetContext, made: Dependant, callbacks: Mapping[str, Dependant]) -> Operation[Receipt]:
+    ids = {option: one.entry.id for option, one in callbacks.items()}
+    created = yield from block(made)
+    if created is None:
+        return receipt_of(made, "g", created=False)._replace(callbacks=ids)
+    if isinstance(created, Holder):
+        return held_by(made, created)
+    made_after = list(callbacks.values())
+    guards = guarded(made_after)
+    yield from put_all(context, made_after, guards)
+    yield from lift(context, guards)
+    letter = yield from start(context, made)
+    return receipt_of(made, letter, created=created)._replace(callbacks=ids)

@@ -1,18 +1,21 @@
-"""Read and write the record of a flow: its jobs, and the jobs that they have added."""
+"""The record of a flow: its jobs, the jobs that they have added, and `FlowInfo`, the flow at one moment."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from graphlib import TopologicalSorter
 from typing import Any, NamedTuple
 
 from jobfleet.codec import decode, encode
 from jobfleet.codec.values import encode_row, list_of, map_of
 from jobfleet.errors import EncodingError, JobNotFound
-from jobfleet.model import JobResult, JobStatus
+from jobfleet.model import Job, JobResult, JobStatus
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.flows.whole import RECORD
+from jobfleet.operations.flows.unblock import RECORD
 from jobfleet.operations.operation import Operation, value
 from jobfleet.store.calls import flow as calls
 from jobfleet.store.rows import NOT_READ, report
@@ -224,3 +227,144 @@ def _in_order(jobs: Sequence[FlowJob]) -> list[FlowJob]:
     order = list(TopologicalSorter({place: job.parents for place, job in enumerate(jobs)}).static_order())
     places = {place: number for number, place in enumerate(order)}
     return [replace(jobs[place], parents=tuple(places[parent] for parent in jobs[place].parents)) for place in order]
+
+
+FAILED = "failed"
+FAILING = "failing"
+_ORDER = ("running", "retrying", "queued", "scheduled", "blocked", "cancelled", "expired", "gone")
+
+
+@dataclass(frozen=True, slots=True)
+class FlowPart:
+    """Some jobs of a flow at one moment. A flow may have 20,000 jobs, and to read all of them takes long.
+
+    Attributes:
+        id: The id of the flow.
+        name: The label of the flow.
+        ids: The ids of all its jobs, each after the jobs that it waits for.
+        begin: The number of the first job of the part.
+        jobs: The jobs of the part with their states, but without results that are in the payload store.
+    """
+
+    id: str
+    name: str
+    ids: tuple[str, ...]
+    begin: int
+    jobs: tuple[FlowJob, ...]
+
+    @property
+    def whole(self) -> FlowInfo | None:
+        """The flow, if the part has all of its jobs."""
+        return FlowInfo(self.id, self.name, None, self.jobs) if len(self.jobs) == len(self.ids) else None
+
+
+@dataclass(frozen=True, slots=True)
+class FlowInfo:
+    """A flow at one moment.
+
+    Attributes:
+        id: The id of the flow.
+        name: The label of the flow.
+        made: When it was enqueued; None when that is not known.
+        jobs: Its jobs, each after the jobs that it waits for.
+        is_read: Whether the states of the jobs were read; False in the answer to an enqueue.
+    """
+
+    id: str
+    name: str
+    made: datetime | None
+    jobs: tuple[FlowJob, ...]
+    is_read: bool = True
+
+    @property
+    def status(self) -> str:
+        """Its status in a word: the worst status of its jobs.
+
+        ``failing`` if a job has failed and others have not ended yet, then ``failed``. ``completed`` if all jobs have
+        completed.
+        """
+        if not self.is_read:
+            return str(JobStatus.QUEUED)
+        found = {job.status for job in self.jobs}
+        if FAILED in found:
+            return FAILED if self.is_done else FAILING
+        return next((word for word in _ORDER if word in found), "completed")
+
+    @property
+    def is_done(self) -> bool:
+        """Whether no job will run any more, unless the flow is retried or one of its jobs is replayed.
+
+        A job that waits for the replay of a failed parent does not count as open.
+        """
+        return next(self.open_places(), None) is None
+
+    def open_places(self) -> Iterator[int]:
+        """Yield the numbers of the jobs that have not ended, except those that wait for a replay."""
+        held: set[int] = set()
+        for place, job in enumerate(self.jobs):
+            if self.is_read and (job.result is None or job.result.status.is_final):
+                continue
+            if job.status == JobStatus.BLOCKED and self._waits_for_replay(job, held):
+                held.add(place)
+            else:
+                yield place
+
+    def _waits_for_replay(self, job: FlowJob, held: set[int]) -> bool:
+        for parent, otherwise in zip(job.parents, job.otherwise, strict=True):
+            if parent in held or (otherwise == "wait" and self.jobs[parent].has_stopped):
+                return True
+        return False
+
+
+LONGEST = 60
+VALUE_LONGEST = 24
+_SECRET = re.compile(r"pass|secret|token|key|credential|auth", re.IGNORECASE)
+_PLAIN = (str, int, float, bool, type(None))
+
+
+def labelled(rows: Sequence[FlowJob], jobs: Sequence[Job]) -> list[FlowJob]:
+    """Return the rows of a flow; those that share a name have their arguments as their label.
+
+    Args:
+        rows: The rows.
+        jobs: The job of each row.
+    """
+    shared = Counter(row.name for row in rows)
+    return [
+        replace(row, label=label_of(job)) if shared[row.name] > 1 else row for row, job in zip(rows, jobs, strict=True)
+    ]
+
+
+def label_of(job: Job) -> str:
+    """Return the arguments of a job as a short text; values under names of secrets are left out."""
+    parts = [_shown(value) for value in job.args]
+    parts += [f"{name}={'***' if _SECRET.search(name) else _shown(value)}" for name, value in job.kwargs.items()]
+    return _cut(", ".join(parts), LONGEST)
+
+
+def _shown(value: object) -> str:
+    """A plain value as it is; of another value only the type, because its text may be long or costly."""
+    if isinstance(value, str):
+        return _cut(repr(value[: VALUE_LONGEST + 1]), VALUE_LONGEST)
+    return repr(value) if type(value) in _PLAIN else type(value).__name__
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def frontier(info: FlowInfo) -> list[str]:
+    """Return the ids of the open jobs after whose end a flow may be over.
+
+    These are the jobs that no open job waits for, and those whose failure makes another job wait for a replay. For
+    the other jobs it need not be known when they end.
+    """
+    places = list(info.open_places())
+    awaited = {parent for place in places for parent in info.jobs[place].parents}
+    decisive = {
+        parent
+        for job in info.jobs
+        for parent, otherwise in zip(job.parents, job.otherwise, strict=True)
+        if otherwise == "wait"
+    }
+    return [info.jobs[place].id for place in places if place not in awaited or place in decisive]

@@ -14,10 +14,10 @@ from jobfleet.model import JobResult, Priority
 from jobfleet.model.option_checks import CALLBACKS
 from jobfleet.model.result import JobDetails, Parent
 from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.jobs.poll import rebuilt_in
 from jobfleet.operations.jobs.prepare import durations_in
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.payloads import readable, with_value
-from jobfleet.operations.rebuilt import rebuilt_in
 from jobfleet.operations.results import moment, result_of
 from jobfleet.retry.decision import Policy, policy_of, with_header
 from jobfleet.retry.tries import FRESH, Tries

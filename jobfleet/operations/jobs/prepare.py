@@ -1,9 +1,9 @@
-"""Prepare a `Job`: convert its names, options and arguments to the entry for Redis. Pure."""
+"""Prepare a `Job`: convert its names, options, arguments and unique key to the entry for Redis. Pure."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -18,11 +18,11 @@ from jobfleet.functions.options import VERSION, schema_in
 from jobfleet.functions.port import trace_of
 from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.functions.typed_call import TypedCall
-from jobfleet.model import Job, JobStatus, Priority, seconds, split_id
+from jobfleet.model import Job, JobStatus, Priority, Receipt, seconds, split_id
 from jobfleet.model.option_types import FAST, Items
-from jobfleet.model.templates import GroupTemplate, check_order, group_name
+from jobfleet.model.templates import EXISTING, OPEN, GroupTemplate, check_key, check_order, format_key, group_name
+from jobfleet.model.templates import QUEUED as WHILE_QUEUED
 from jobfleet.operations.fleet_context import REMEMBERED, FleetContext
-from jobfleet.operations.jobs.uniqueness import Uniqueness, named_arguments, uniqueness
 from jobfleet.store.calls.enqueue import keep_index, marked, names
 from jobfleet.store.keys import Lane, lane_number
 from jobfleet.store.records import Entry
@@ -62,6 +62,11 @@ class Submission(NamedTuple):
     status: JobStatus
     unique: Uniqueness | None = None
     level: str = ""
+
+
+def receipt(sent: Submission, *, created: bool) -> Receipt:
+    """The receipt of one prepared job that was written and, if it has a level, confirmed."""
+    return Receipt(sent.entry.id, created, sent.status, sent.level or FAST)
 
 
 class Resolved(NamedTuple):
@@ -382,3 +387,92 @@ def submission_in(context: FleetContext, job: Job, function: Resolved) -> Submis
         return context.keys.lane(queue, lane_index(job, queue, known.home, known.total, key, group))
 
     return submission(job, function, lane_for, limits=context.limits, windows=context.windows, levels=context.levels)
+
+
+Parameters = Sequence[inspect.Parameter]
+
+
+class Uniqueness(NamedTuple):
+    """The unique key of a job.
+
+    Attributes:
+        key: The key.
+        scope: Its scope in the clear record: ``q`` while queued, a number of µs, or empty while open.
+        on_conflict: ``existing``, ``raise``, ``replace`` or ``debounce``.
+        longest_us: The longest postponement after the first enqueue, µs; None for ten times the delay.
+    """
+
+    key: str
+    scope: str
+    on_conflict: str
+    longest_us: int | None
+
+    @property
+    def meta(self) -> list[str]:
+        """Its lines in the clear record."""
+        return [f"u {self.key}", f"s {self.scope}"] if self.scope else [f"u {self.key}"]
+
+
+def uniqueness(job: Job, name: str, options: Mapping[str, Any], parameters: Parameters) -> Uniqueness | None:
+    """Make the unique key of a job; None when it has none.
+
+    Args:
+        job: The job.
+        name: The name of its function.
+        options: The options of the function.
+        parameters: The parameters that a caller gives, as far as this process knows them.
+
+    Raises:
+        InvalidJob: The key cannot be made, or an option that needs a key is given without one.
+    """
+    unique = job.unique if job.unique is not None else options.get("unique")
+    if unique is None:
+        if job.unique_for is not None or job.on_conflict is not None or job.debounce_max is not None:
+            raise _lacks_key(job)
+        return None
+    if unique is True:
+        raise InvalidJob(
+            f"unique of {name} is a function that only its own programs have; give the key yourself.", field="unique"
+        )
+    if callable(unique):
+        key = check_key(unique(*job.args, **job.kwargs))
+    else:
+        key = format_key(unique, job.args, named_arguments(job, parameters))
+    longest = _option(job, options, "debounce_max")
+    return Uniqueness(
+        key,
+        _scope(_option(job, options, "unique_for")),
+        _option(job, options, "on_conflict") or EXISTING,
+        None if longest is None else to_us(seconds(longest, field="debounce_max")),
+    )
+
+
+def _lacks_key(job: Job) -> InvalidJob:
+    options = ("unique_for", "on_conflict", "debounce_max")
+    option = next(option for option in options if getattr(job, option) is not None)
+    return InvalidJob(f"{option} is given, but no key; give unique too, or leave it out.", field=option)
+
+
+def _option(job: Job, options: Mapping[str, Any], option: str) -> Any:
+    value = getattr(job, option)
+    return value if value is not None else options.get(option)
+
+
+def _scope(unique_for: Any) -> str:
+    if unique_for in (None, OPEN):
+        return ""
+    return "q" if unique_for == WHILE_QUEUED else str(to_us(seconds(unique_for, field="unique_for")))
+
+
+def named_arguments(job: Job, parameters: Parameters) -> dict[str, object]:
+    """The arguments by name: defaults, then positional arguments, then named arguments."""
+    named: dict[str, object] = {}
+    by_position = iter(job.args)
+    for parameter in parameters:
+        if parameter.default is not parameter.empty:
+            named[parameter.name] = parameter.default
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            for argument in by_position:
+                named[parameter.name] = argument
+                break
+    return {**named, **job.kwargs}

@@ -25,7 +25,7 @@ from jobfleet.config import JobConfig
 from jobfleet.cron import SAME_GROUP, CronEntry, Planned, from_us, plan, plan_starts, to_us
 from jobfleet.errors import EncodingError, InvalidJob, JobfleetError
 from jobfleet.metrics.tally import Tally
-from jobfleet.operations.cron.entries import Decorated, decorated, entry_of, lane_of, storing, too_many
+from jobfleet.operations.cron import Decorated, decorated, entry_of, lane_of, storing, too_many
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import batches
 from jobfleet.services.confirmations import Confirmations

@@ -6,10 +6,10 @@ import logging
 
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
-from jobfleet.operations.dead.advance import Advanced, advance
-from jobfleet.operations.dead.filing import Change, file_all
+from jobfleet.operations.dead_groups import Change, file_all
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import drive
+from jobfleet.operations.rescues import Advanced, advance
 from jobfleet.services.duties.lanes import Lanes
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore

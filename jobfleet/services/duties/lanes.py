@@ -127,7 +127,7 @@ async def catch_up(store: AsyncStore, keys: Keyspace, lanes: Iterable[Lane]) -> 
     ]
     if not fresh:
         return
-    from jobfleet.operations.queues.pause import finish  # for fleets with paused functions
+    from jobfleet.operations.pause import finish  # for fleets with paused functions
 
     still = read_functions(await store.run(paused(keys)))
     for lane, name in fresh:

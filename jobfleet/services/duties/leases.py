@@ -187,7 +187,7 @@ class Leases(Service):
         if not self._paused <= stopped(ticked.functions):
             await catch_up(self._store, self._keys, [lane])
         if resuming := read_resuming(ticked.functions):
-            from jobfleet.operations.queues.pause import finish  # for fleets with paused functions
+            from jobfleet.operations.pause import finish  # for fleets with paused functions
 
             await drive(self._store, finish(lane, resuming))
             log.info("leases.resumed lane=%s functions=%s all jobs are put back", lane.tag, ",".join(resuming))

@@ -22,7 +22,7 @@ from jobfleet.errors import ConfigError, FleetFull, JobfleetError, StoreUnavaila
 from jobfleet.metrics.tally import Tally
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import drive
-from jobfleet.operations.outbox.relay import Fate, Outcome, Packed, relay
+from jobfleet.operations.outbox import Fate, Outcome, Packed, relay
 from jobfleet.outbox import OutboxUnavailable
 from jobfleet.outbox.statements import Postponed, Refused, Row, Source, Verdict, name_of_url, relay_id
 from jobfleet.services.long_lived import RepeatedFault, describe

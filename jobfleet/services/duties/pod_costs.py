@@ -24,7 +24,7 @@ from jobfleet.event_loop import in_thread
 from jobfleet.metrics.tally import Tally
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.scale import code_first_seen
-from jobfleet.operations.workers.info import workers_of
+from jobfleet.operations.workers import workers_of
 from jobfleet.services.long_lived import RepeatedFault
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore

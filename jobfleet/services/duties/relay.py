@@ -18,8 +18,16 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError, JobNotFound, StoreUnavailable
 from jobfleet.metrics.tally import Tally
 from jobfleet.model import suffix_time_us
-from jobfleet.operations.flows.unblock import Unblocked, unblock, unblock_dependants
-from jobfleet.operations.flows.whole import GUARD, LOOK_EVERY, addition_name, ids_of_whole, is_whole
+from jobfleet.operations.flows.unblock import (
+    GUARD,
+    LOOK_EVERY,
+    Unblocked,
+    addition_name,
+    ids_of_whole,
+    is_whole,
+    unblock,
+    unblock_dependants,
+)
 from jobfleet.operations.operation import batches, drive, value
 from jobfleet.services.duties.lanes import Lanes
 from jobfleet.services.service import Service

@@ -1,23 +1,26 @@
-"""Pages, their live updates, and reads of the API."""
+"""Pages, their live updates, reads of the API, and the output stream of a job."""
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any
 
+from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
+from jobfleet.client.output_events import END as OUTPUT_END
+from jobfleet.client.output_events import is_stopping, output_events
 from jobfleet.web.display import shown
-from jobfleet.web.endpoints.entered import Sent, entered_into
 from jobfleet.web.endpoints.login import TOKEN, by_link
-from jobfleet.web.endpoints.request import Context, Endpoint, json_response, path_of, root_of
-from jobfleet.web.endpoints.stream import EventStream
-from jobfleet.web.errors import Problem, refusal
-from jobfleet.web.live.hub import Snapshot, everything
+from jobfleet.web.endpoints.request import Context, Endpoint, Sent, entered_into, json_response, path_of, root_of
+from jobfleet.web.errors import Problem, problem_of, refusal
+from jobfleet.web.live import Snapshot, everything
 from jobfleet.web.route import Page
-from jobfleet.web.safety.caller import Caller
+from jobfleet.web.safety.access import Caller
 from jobfleet.web.safety.identity import csrf_token, signed
 
 BEAT_LINE = ": beat\n\n"
@@ -240,3 +243,100 @@ def _event(context: Context, page: Page, key: tuple[object, ...], snapshot: Snap
     )  # fmt: skip
     lines = "\n".join(f"data: {line}" for line in text.split("\n"))
     return f"id: {number}\n{lines}\n\n"
+
+
+# The output stream of a job, as server-sent events of the API.
+
+
+def job_output(context: Context, page: Page) -> Endpoint:
+    """The endpoint of the API that sends the chunks of a job's output, each as an event with its position as the id."""
+
+    async def answer(request: Request) -> Response:
+        context.entrance.check_stream(request)
+        caller, values = asked_exactly(context, page, request)
+        seen = request.headers.get("last-event-id") or None
+        if seen == OUTPUT_END:
+            return Response(status_code=204)
+        dashboard, hub = context.dashboard.reading, context.dashboard.hub
+        # A wrong request is refused before the answer begins.
+        begun = await page.read(dashboard, {"id": values["id"], "tail": 1, "after": seen})
+
+        async def may_go_on() -> bool:
+            return is_known(context, request, page)
+
+        chunks = output_events(
+            lambda position: dashboard.fleet.stream(
+                begun["id"], position, tail=values["tail"] if position == seen else None
+            ),
+            seen,
+            shown=dashboard.form.chunk,
+            may_go_on=may_go_on,
+            is_stopping=lambda: hub.is_closed or is_stopping(),
+            problem=lambda error: problem_of(error).data,
+        )
+
+        async def texts() -> AsyncGenerator[str, None]:
+            with hub.place(owner_of(caller)):
+                yield ""
+                async for text in chunks:
+                    yield text
+
+        source = texts()
+        await anext(source)  # it has its place, or is refused
+        return EventStream(source, chunks, until_unknown(context, request, page))
+
+    return context.handled("json", answer)
+
+
+class EventStream(Response):
+    """Sends texts as they come, until the source or the connection ends.
+
+    Args:
+        source: The texts; it is closed at the end.
+        feed: What the source reads; it is closed too, also if the source has not begun.
+        end: Ends once the client may not read on; then the answer ends at once.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self, source: AsyncGenerator[str, None], feed: AsyncGenerator[Any, None], end: Coroutine[Any, Any, None]
+    ) -> None:
+        self._source = source
+        self._feed = feed
+        self._end = end
+        self.status_code = 200
+        self.background: BackgroundTask | None = None
+        self.body = b""
+        self.init_headers({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        del self.headers["content-length"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI has it
+        """Send the answer."""
+        sending = asyncio.ensure_future(self._send(send))
+        others = asyncio.ensure_future(_gone(receive)), asyncio.ensure_future(self._end)
+        try:
+            await asyncio.wait((sending, *others), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            is_cut = others[1].done() and not sending.done()
+            for task in (sending, *others):
+                task.cancel()
+            (outcome, *_) = await asyncio.gather(sending, *others, return_exceptions=True)
+            await self._source.aclose()
+            await self._feed.aclose()
+        if is_cut:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        elif isinstance(outcome, Exception):
+            raise outcome
+
+    async def _send(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        async for text in self._source:
+            await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _gone(receive: Receive) -> None:
+    """Wait until the client has closed the connection."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

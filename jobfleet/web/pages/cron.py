@@ -13,11 +13,11 @@ from jobfleet.clock import iso
 from jobfleet.cron import Cron, Fire
 from jobfleet.cron.entry import MISFIRE, OVERLAP
 from jobfleet.model import Job
-from jobfleet.operations.cron.listing import CronFire
+from jobfleet.operations.cron import CronFire
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.errors import refusal
 from jobfleet.web.route import Action, Data, Many, Page, Parameter, Shape, Values
-from jobfleet.web.safety.caller import Caller
+from jobfleet.web.safety.access import Caller
 from jobfleet.web.safety.checks import read_text
 
 ENTRIES_SHOWN = 50

@@ -1,27 +1,29 @@
-"""Dead letters: their groups, one group with its letters, and all letters that match; decide, and replay.
-
-Calls of Redis for L lanes: the groups need at most 4 + 2·L, 1 + L more for each further 50 groups, and 1 + 20·L more
-with a filter that only letters have; one group needs at most 8 + 22·L, and a page of letters 1 + 20·L. Only the count
-reads all letters that match, when somebody asks for it.
-"""
+"""Dead letters: their groups, one group with its letters, and all letters that match; decide, replay, and rescue."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_type_hints
 
 from jobfleet.clock import iso
 from jobfleet.errors import JobNotFound, UnknownRescue
-from jobfleet.operations.dead.filters import DeadFilters
-from jobfleet.operations.dead.groups import DeadGroup, GroupState
-from jobfleet.operations.dead.rescue import RescueStatus
+from jobfleet.operations.dead_groups import DeadGroup, GroupState
+from jobfleet.operations.dead_letters import DeadFilters
+from jobfleet.operations.rescues import RescueStatus
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.errors import refusal
 from jobfleet.web.pages.jobs import JOB, LIMIT, job_row, moment_of
 from jobfleet.web.route import Action, Data, Many, Page, Parameter, Shape, Values
-from jobfleet.web.safety.caller import Caller
+from jobfleet.web.safety.access import Caller
+
+# Dead letters: their groups, one group with its letters, and all letters that match; decide, and replay.
+#
+# Calls of Redis for L lanes: the groups need at most 4 + 2·L, 1 + L more for each further 50 groups, and 1 + 20·L
+# more with a filter that only letters have; one group needs at most 8 + 22·L, and a page of letters 1 + 20·L. Only
+# the count reads all letters that match, when somebody asks for it.
+
 
 GROUPS_SHOWN = 100
 GROUPS_MOST = 1000
@@ -265,5 +267,106 @@ ACTIONS = (
         path="/dead/{fingerprint}/replay", summary="Put all dead letters of a group back into their queues.",
         act=replay_group, answer={"replayed": int}, note=replayed_note, back="/dead/{fingerprint}",
         parameters=(FINGERPRINT,),
+    ),
+)  # fmt: skip
+
+
+# Rescues of groups of dead letters: begin one, see how it goes, stop and undo it.
+#
+# Commands of Redis: the list needs 1 per 50 rescues, and one rescue at most 3.
+
+
+RESCUE = Parameter(
+    name="rescue", help="The id of the rescue, or the fingerprint of a group for its last one.", place="path"
+)
+RESCUE_LIMIT = Parameter(name="limit", help="The most rescues.", least=1, most=100, default=50)
+
+
+async def read_rescues(dashboard: Dashboard, values: Values) -> Data:
+    """The last rescues, the newest first."""
+    found = await dashboard.fleet.rescues(limit=values["limit"])
+    return {"rescues": [dashboard.form.rescue(one) for one in found]}
+
+
+async def read_rescue(dashboard: Dashboard, values: Values) -> Data:
+    """One rescue."""
+    found = await dashboard.fleet.rescue_of(values["rescue"])
+    status = await found.status()
+    return {"rescue": dashboard.form.rescue(status), "is_waiting": waits(status)}
+
+
+async def start(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
+    """Begin the rescue of a group."""
+    begun = await dashboard.fleet.rescue(
+        values["fingerprint"], rate=values["rate"], canary=_canary(values["canary"]),
+        stop_after=values["stop_after"], by=caller.name,
+    )  # fmt: skip
+    return dashboard.form.rescue(await begun.status())
+
+
+def _canary(text: str) -> Sequence[int]:
+    if text == "none":
+        return ()
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise refusal("invalid-request", "canary: give numbers such as 1,10, or none.", field="canary") from None
+
+
+async def stop(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
+    """Replay no further letter."""
+    found = await dashboard.fleet.rescue_of(values["rescue"])
+    await found.stop(by=caller.name)
+    return dashboard.form.rescue(await found.status())
+
+
+async def undo(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
+    """Stop it, and make dead letters again of its jobs that have not started."""
+    found = await dashboard.fleet.rescue_of(values["rescue"])
+    await found.undo(by=caller.name)
+    return dashboard.form.rescue(await found.status())
+
+
+def _note(data: Data) -> str:
+    if data["state"] == "undone":
+        return f"The rescue is undone: {data['undone']:,} are dead letters again, {data['started']:,} had started."
+    return f"The rescue is {data['state']}."
+
+
+ANSWER = get_type_hints(RescueStatus)
+RESCUE_PAGES = (
+    Page(
+        path="/rescues", title="Rescues", summary="List the last rescues of groups of dead letters.", read=read_rescues,
+        answer={"rescues": list[RescueStatus]}, template="rescues", parameters=(RESCUE_LIMIT,),
+    ),
+    Page(
+        path="/rescues/{rescue}", title="Rescue", summary="Show one rescue.", read=read_rescue,
+        answer={"rescue": RescueStatus, "is_waiting": bool}, template="rescue", every=0.5, parameters=(RESCUE,),
+    ),
+)  # fmt: skip
+RESCUE_ACTIONS = (
+    Action(
+        path="/dead/{fingerprint}/rescue", summary="Replay a group in steps: a canary, then the rest at a rate.",
+        act=start, answer=ANSWER, note=_note, back="/dead/{fingerprint}",
+        parameters=(
+            FINGERPRINT,
+            Parameter(name="rate", help="Jobs per time after the canary, such as 10/s.", place="body", default="10/s"),
+            Parameter(
+                name="canary", help="Numbers of jobs to replay first, or none.", place="body", default="1,10"
+            ),
+            Parameter(
+                name="stop_after", help="Failures after which it stops.", place="body", least=1, most=1_000_000,
+                default=1,
+            ),
+        ),
+    ),
+    Action(
+        path="/rescues/{rescue}/stop", summary="Stop a rescue: no further letter is replayed.", act=stop,
+        answer=ANSWER, note=_note, back="/rescues/{rescue}", parameters=(RESCUE,),
+    ),
+    Action(
+        path="/rescues/{rescue}/undo",
+        summary="Stop a rescue, and make dead letters again of its jobs that have not started.", act=undo,
+        answer=ANSWER, note=_note, back="/rescues/{rescue}", parameters=(RESCUE,),
     ),
 )  # fmt: skip

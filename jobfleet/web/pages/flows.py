@@ -15,11 +15,10 @@ from datetime import datetime
 
 from jobfleet.clock import iso
 from jobfleet.errors import JobNotFound
-from jobfleet.operations.flows.info import FAILED, FAILING, FlowPart
-from jobfleet.operations.flows.record import FlowJob
+from jobfleet.operations.flows.record import FAILED, FAILING, FlowJob, FlowPart
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.route import Action, Data, Many, Page, Parameter, Shape, Values
-from jobfleet.web.safety.caller import Caller
+from jobfleet.web.safety.access import Caller
 
 FLOWS_SHOWN = 10
 FLOWS_KEPT = 1000

@@ -1,17 +1,36 @@
-"""One job: state, progress, attempts, logs, arguments and result, and why it is not running; cancel and retry."""
+"""One job: enqueue it by the name of its function, see its state and why it is not running, change and signal it."""
 
 from __future__ import annotations
 
+import json
 from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from hashlib import sha256
+from typing import Any, NamedTuple
 
-from jobfleet.errors import JobNotFound
-from jobfleet.model import JobResult, JobStatus
+from jobfleet.client.json_form import JsonForm
+from jobfleet.clock import delays, seconds_or_text
+from jobfleet.errors import InvalidJob, JobNotFound
+from jobfleet.functions.published import WORDS, kind_of
+from jobfleet.model import Job, JobResult, JobStatus, Priority, check_function_name
+from jobfleet.model.audit import AUTHORITIES
+from jobfleet.model.option_checks import similar_function
+from jobfleet.model.option_types import LEVELS, ORDERS
 from jobfleet.model.result import Chunk, JobDetails, LogLine, Parent, Reason
+from jobfleet.model.templates import ON_CONFLICT, SCOPES
+from jobfleet.operations.by_name import declared
+from jobfleet.operations.operation import drive
+from jobfleet.secret import HIDDEN
 from jobfleet.web.dashboard import Dashboard
-from jobfleet.web.route import Action, Data, Many, Page, Parameter, Shape, Values
-from jobfleet.web.safety.caller import Caller
+from jobfleet.web.errors import refusal
+from jobfleet.web.pages.jobs import FIELDS, change_of, queue_of
+from jobfleet.web.route import BODY, Action, Data, Many, Page, Parameter, Shape, Values
+from jobfleet.web.safety.access import Caller, Role
+from jobfleet.web.safety.checks import read_text
+
+# One job: state, progress, attempts, logs, arguments and result, and why it is not running; cancel and retry.
+
 
 LOG_SHOWN = 200
 """Lines of the log that the page shows, from its end."""
@@ -162,3 +181,357 @@ ACTIONS = (
         answer={"id": str, "retried": bool}, note=_retry_note, back="/jobs/{id}", parameters=(ID,),
     ),
 )  # fmt: skip
+
+
+# Changes of one job: reschedule, move, edit its arguments, and delete its dead letter.
+
+
+TO, DELAY, PRIORITY = (next(one for one in FIELDS if one.name == name) for name in ("to", "delay", "priority"))
+LONGEST = 60_000
+ARGS = Parameter(
+    name="args", help="All positional arguments, as a JSON list.", place="body", longest=LONGEST,
+)  # fmt: skip
+KWARGS = Parameter(
+    name="kwargs", help="All named arguments, as a JSON object.", place="body", longest=LONGEST,
+)  # fmt: skip
+
+
+async def reschedule(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
+    """Change the due time or the priority of a waiting job."""
+    job_id = values["id"]
+    return {"id": job_id, "changed": await dashboard.fleet.reschedule(job_id, by=caller.name, **change_of(values))}
+
+
+async def move(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
+    """Move a waiting job to another queue; `id` is that of the new job."""
+    return {"id": await dashboard.fleet.move(values["id"], queue_of(values), by=caller.name), "was": values["id"]}
+
+
+async def purge(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
+    """Delete a dead letter for good."""
+    return {"id": values["id"], "deleted": await dashboard.fleet.purge(values["id"], by=caller.name)}
+
+
+async def edit(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
+    """Give a waiting job other arguments; or a dead one, and put it back into its queue."""
+    if values["args"] is None and values["kwargs"] is None:
+        raise refusal("invalid-request", "Give args, kwargs or both.")
+    job_id, fleet = values["id"], dashboard.fleet
+    details = await fleet.details(job_id)
+    args = _read(values["args"], "args", list, "a JSON list")
+    kwargs = _read(values["kwargs"], "kwargs", dict, "a JSON object")
+    given: dict[str, Any] = {
+        "args": None if args is None else restored(args, details.args, dashboard.form, "args"),
+        "kwargs": None if kwargs is None else restored(kwargs, details.kwargs, dashboard.form, "kwargs"),
+    }
+    act = fleet.replay if details.job.status.is_final else fleet.edit
+    return {"id": job_id, "changed": await act(job_id, by=caller.name, **given)}
+
+
+def _read(text: str | None, name: str, kind: type, what: str) -> Any:
+    if text is None:
+        return None
+    found = read_text(text, field=name)
+    if not isinstance(found, kind):
+        raise refusal("invalid-request", f"{name}: give {what}.", field=name)
+    return found
+
+
+def restored(new: Any, old: Any, form: JsonForm, place: str) -> Any:
+    """Return new arguments with the old values where the page has hidden them, or where nothing was changed.
+
+    A value that is unchanged keeps its type, such as a time, which JSON lacks.
+
+    Raises:
+        Problem: A value is hidden, and the old one is not known.
+    """
+    if new == HIDDEN and old is None:
+        raise refusal("invalid-request", f"{place} is hidden here: write its value.")
+    if new == HIDDEN or json.dumps(new) == json.dumps(form.value(old)):
+        return old
+    if isinstance(new, dict):
+        before = old if isinstance(old, Mapping) else {}
+        return {key: restored(item, before.get(key), form, f"{place}.{key}") for key, item in new.items()}
+    if isinstance(new, list):
+        is_same = isinstance(old, Sequence) and not isinstance(old, str | bytes) and len(old) == len(new)
+        parts = old if is_same else [None] * len(new)
+        return [restored(item, parts[n], form, f"{place}[{n}]") for n, item in enumerate(new)]
+    return new
+
+
+def _changed(data: Data) -> str:
+    return "It was changed." if data["changed"] else "Nothing was changed: it runs, or has ended."
+
+
+CHANGED: dict[str, Any] = {"id": str, "changed": bool}
+CHANGE_ACTIONS = (
+    Action(
+        path="/jobs/{id}/reschedule", summary="Change the due time or the priority of a waiting job.", act=reschedule,
+        answer=CHANGED, note=_changed, back="/jobs/{id}", parameters=(ID, DELAY, PRIORITY),
+    ),
+    Action(
+        path="/jobs/{id}/move", summary="Move a waiting job to another queue, as a new job.", act=move,
+        answer={"id": str, "was": str}, note=lambda data: f"This job continues {data['was']}.", back="/jobs/{id}",
+        parameters=(ID, TO),
+    ),
+    Action(
+        path="/jobs/{id}/edit", summary="Give a waiting job other arguments, or a dead one, and replay it.", act=edit,
+        answer=CHANGED, note=_changed, back="/jobs/{id}", parameters=(ID, ARGS, KWARGS),
+    ),
+    Action(
+        path="/jobs/{id}/purge", summary="Delete a dead letter for good.", act=purge,
+        answer={"id": str, "deleted": bool}, back="/jobs", parameters=(ID,), role=Role.ADMIN,
+        note=lambda data: "The dead letter was deleted." if data["deleted"] else "It has no dead letter.",
+    ),
+)  # fmt: skip
+
+
+# Signals for jobs that wait: by a program with a role, or by anybody with a token that the job has made.
+
+
+NAME = Parameter(name="name", help="The name of the signal.", place="body", is_required=True, schema={"type": "string"})
+VALUE = Parameter(
+    name="value", help="What ctx.wait_for returns.", place="body",
+    schema={"type": ["object", "array", "string", "number", "boolean", "null"]},
+)  # fmt: skip
+TOKEN = Parameter(name="signal_token", help="A token of ctx.token. It is a secret, and the authority.", place="path")
+OWN = frozenset(parameter.name for parameter in (NAME, VALUE))
+
+
+async def signal(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
+    """Send a signal to a job."""
+    if unknown := sorted(values[BODY].keys() - OWN):
+        raise refusal("invalid-request", f"There is no field {unknown[0]!r:.100}.", field=unknown[0])
+    if values["name"] is None:
+        raise refusal("invalid-request", "name is missing; give the name of the signal.", field="name")
+    sent = await dashboard.fleet.signal(values["id"], values["name"], values["value"], by=caller.name)
+    return {"id": values["id"], "signalled": sent}
+
+
+async def signal_by_token(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
+    """Send the signal of a token. Its value is the body, whatever fields that has."""
+    value: dict[str, Any] | None = dict(values[BODY]) or None
+    return {"signalled": await dashboard.fleet.signal_by_token(values[TOKEN.name], value, by=caller.name)}
+
+
+SIGNAL_ACTIONS = (
+    Action(
+        path="/jobs/{id}/signals", summary="Send a signal to a job that waits for it, or will.", act=signal,
+        answer={"id": str, "signalled": bool}, parameters=(ID, NAME, VALUE), role=Role(str(AUTHORITIES["signal"].role)),
+    ),
+    Action(
+        path="/signals/{signal_token}", summary="Send the signal of a token; the body is its value.",
+        act=signal_by_token, answer={"signalled": bool}, parameters=(TOKEN,), is_open=True,
+    ),
+)  # fmt: skip
+
+
+# Enqueue a job by the name of its function: `POST /api/v1/jobs`.
+
+
+PRIORITIES = [priority.name.lower() for priority in reversed(Priority)]
+TIME: dict[str, Any] = {"type": ["number", "string"], "minimum": 0, "examples": [30, "90s", "24h"]}
+COUNT: dict[str, Any] = {"type": "integer", "minimum": 0}
+TEXT: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 200}
+TEXTS: dict[str, Any] = {"type": "array", "items": {"type": "string"}}
+ONE_OF: dict[str, Any] = {"type": "string"}
+
+
+def _time(name: str, value: Any) -> float:
+    return seconds_or_text(value, field=name)
+
+
+def _scope(name: str, value: Any) -> str | float:
+    return value if value in SCOPES else _time(name, value)
+
+
+def _priority(name: str, value: Any) -> Priority:
+    if value not in PRIORITIES:
+        raise InvalidJob(f"{name} is {value!r:.100}; use {', '.join(PRIORITIES)}.", field=name)
+    return Priority[value.upper()]
+
+
+def _moment(name: str, value: Any) -> datetime:
+    remedy = "give an ISO time with a zone, such as 2026-11-25T14:00:00Z."
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise InvalidJob(f"{name} is {value!r:.100}; {remedy}", field=name) from None
+    if moment.tzinfo is None:
+        raise InvalidJob(f"{name} is {value!r:.100}, which has no zone; {remedy}", field=name)
+    return moment
+
+
+def _texts(name: str, value: Any) -> list[str]:
+    if not all(isinstance(one, str) for one in value):
+        raise InvalidJob(f"{name} holds something other than a text; give a list of texts.", field=name)
+    return list(value)
+
+
+def _callback(name: str, value: Any) -> Job:
+    return Job(check_function_name(value, field=name), value)
+
+
+def _delays(name: str, value: Any) -> Any:
+    return delays(value, field=name)
+
+
+class Field(NamedTuple):
+    """A field of the body.
+
+    Attributes:
+        help: What it is.
+        schema: Its schema in the document. A value of another type is refused.
+        convert: Converts the value, from the name and the value; None if the job takes it as it is.
+        option: The option of the job, if it has another name.
+    """
+
+    help: str
+    schema: Mapping[str, Any]
+    convert: Callable[[str, Any], Any] | None = None
+    option: str = ""
+
+
+ENQUEUE_FIELDS: dict[str, Field] = {
+    "function": Field("The name of a function that workers have published.", TEXT | {"maxLength": 128}),
+    "args": Field("The positional arguments.", {"type": "array"}),
+    "kwargs": Field("The named arguments.", {"type": "object"}),
+    "id": Field(
+        "Your own id: the same request again makes no second job.",
+        {"type": "string", "pattern": "^[A-Za-z0-9_.:-]{1,64}$"},
+    ),
+    "name": Field("A label to show; default the name of the function.", TEXT),
+    "queue": Field("A queue that exists; default that of the function.", TEXT | {"maxLength": 32}),
+    "priority": Field("The priority.", ONE_OF | {"enum": PRIORITIES}, _priority),
+    "delay": Field("Do not start the job before this time from now.", TIME, _time),
+    "at": Field(
+        "Do not start the job before this time.", {"type": "string", "format": "date-time"}, _moment, "scheduled_at"
+    ),
+    "max_retries": Field("Most retries after failed runs.", COUNT),
+    "retry_delay": Field(
+        "Delay before the first retry, or before each retry.", {"type": ["number", "string", "array"]}, _delays
+    ),
+    "retry_for": Field("No retry is due later than this after the first run was due.", TIME, _time),
+    "retry_backoff": Field("Factor by which the delay grows.", {"type": "number", "minimum": 1, "maximum": 100}),
+    "retry_jitter": Field("Whether delays have jitter.", {"type": "boolean"}),
+    "max_crashes": Field("Crashes of its worker after which the job fails.", COUNT | {"minimum": 1}),
+    "timeout": Field("Longest time of a run.", TIME, _time),
+    "hard_timeout": Field("Time after which a run is ended by force.", TIME, _time),
+    "expires_in": Field("The job expires if it has not started within this time.", TIME, _time),
+    "tags": Field("At most 20 tags.", TEXTS | {"maxItems": 20}, _texts),
+    "metadata": Field("Data to store with the job.", {"type": "object"}),
+    "user": Field("The user of the job.", TEXT),
+    "session": Field("The session of the job.", TEXT),
+    "correlation_id": Field("Correlation id for logs and the job's context.", TEXT),
+    "result_ttl": Field("How long to keep the result.", TIME, _time),
+    "unique": Field("A key that one job holds at a time; {0} is its first argument.", TEXT),
+    "unique_for": Field("How long the job holds its key: queued, open or a time.", TIME, _scope),
+    "on_conflict": Field("What to do if another job holds the key.", ONE_OF | {"enum": list(ON_CONFLICT)}),
+    "debounce_max": Field("Longest time that debounce delays a job.", TIME, _time),
+    "depends_on": Field("Ids of jobs that must complete first.", TEXTS | {"minItems": 1, "maxItems": 1000}, _texts),
+    "on_success": Field("A function to run when the job completes.", TEXT | {"maxLength": 128}, _callback),
+    "on_failure": Field(
+        "A function to run when the job fails for good or expires.", TEXT | {"maxLength": 128}, _callback
+    ),
+    "group": Field("The group of the job, for fair shares and limits.", TEXT),
+    "order": Field("Run the jobs of the group one at a time, in this order.", ONE_OF | {"enum": list(ORDERS)}),
+    "durability": Field("What must be confirmed.", ONE_OF | {"enum": list(LEVELS)}),
+}
+
+_DISPLACED = {"replace": "cancels", "debounce": "gives other arguments to"}
+"""The ways of a conflict that change a job of others, and what they do to it."""
+
+
+async def enqueue(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
+    """Enqueue a job; with an id, the same request again returns the same job."""
+    body = values[BODY]
+    job = job_of(body)
+    if not caller.role.permits(Role.OPERATOR):
+        await _check_displacing(dashboard, job, caller)
+    receipt = await dashboard.fleet.submit_by_name(job, request_hash(body))
+    return {
+        "id": receipt.id,
+        "created": receipt.created,
+        "status": str(receipt.status),
+        "durability": receipt.durability,
+        "callbacks": dict(receipt.callbacks),
+    }
+
+
+async def _check_displacing(dashboard: Dashboard, job: Job, caller: Caller) -> None:
+    """Refuse a request that chooses which job is displaced, or that one is.
+
+    A function that declares ``replace`` or ``debounce`` displaces the holder of the key that it declares.
+    """
+    field, mode, own = "on_conflict", job.on_conflict, ""
+    if mode is None and (job.unique is not None or job.debounce_max is not None or job.queue is not None):
+        options = await drive(dashboard.fleet.store, declared(dashboard.fleet.context, str(job.function)))
+        mode, own = options.get("on_conflict"), f"{job.function} declares "
+        chosen = {"unique": job.unique, "debounce_max": job.debounce_max, "queue": job.queue}
+        if job.queue == options.get("queue", "default"):
+            del chosen["queue"]
+        field = next((name for name, value in chosen.items() if value is not None), "")
+    if field and (displaced := _DISPLACED.get(str(mode))):
+        choice = f"{field} is given, and {own}" if own else ""
+        raise refusal(
+            "forbidden",
+            f"{choice}on_conflict {'=' if own else 'is'} {mode!r}, which {displaced} the job that holds the key: that "
+            f"needs the role {Role.OPERATOR}; {caller.name} is {caller.role}. Use 'existing' or 'raise'.",
+            field=field,
+        )
+
+
+def job_of(values: Values) -> Job:
+    """Make the job that a body describes.
+
+    Raises:
+        InvalidJob: A field is missing, unknown or wrong; `field` names it.
+    """
+    given = {name: value for name, value in values.items() if value is not None}
+    options: dict[str, Any] = {}
+    for name, value in given.items():
+        field = ENQUEUE_FIELDS.get(name)
+        if field is None:
+            close = similar_function(name, ENQUEUE_FIELDS)
+            raise InvalidJob(
+                f"There is no field {name!r:.100}{f'; did you mean {close!r}?' if close else '.'}", field=name
+            )
+        _check_kind(name, value, field.schema["type"])
+        options[field.option or name] = value if field.convert is None else field.convert(name, value)
+    if "function" not in options:
+        raise InvalidJob(
+            "function is missing; give the name of a function that workers have published.", field="function"
+        )
+    if "delay" in options and "scheduled_at" in options:
+        raise InvalidJob("delay and at are both given; give one.", field="at")
+    function = options.pop("function")
+    check_function_name(function)
+    return Job(options.pop("name", function), function, options.pop("args", ()), options.pop("kwargs", {}), **options)
+
+
+def _check_kind(name: str, value: object, wanted: str | list[str]) -> None:
+    kinds = [wanted] if isinstance(wanted, str) else wanted
+    kind = kind_of(value)
+    if kind not in kinds and not (kind == "integer" and "number" in kinds):
+        raise InvalidJob(f"{name} is {WORDS[kind]}; give {' or '.join(WORDS[one] for one in kinds)}.", field=name)
+
+
+def request_hash(values: Values) -> str:
+    """A hash of a body, in which the order of the fields and fields of null do not count."""
+    given = {name: value for name, value in values.items() if value is not None}
+    return sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()
+
+
+ENQUEUE_ACTIONS = (
+    Action(
+        path="/jobs",
+        summary="Enqueue a job of a published function; with an id, once per request.",
+        act=enqueue,
+        answer={"id": str, "created": bool, "status": str, "durability": str, "callbacks": dict[str, str]},
+        parameters=tuple(
+            Parameter(name=name, help=field.help, place="body", schema=field.schema, is_required=name == "function")
+            for name, field in ENQUEUE_FIELDS.items()
+        ),
+        role=Role(str(AUTHORITIES["job"].role)),
+    ),
+)

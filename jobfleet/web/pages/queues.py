@@ -1,20 +1,24 @@
-"""The queues, and one queue: what waits, who has paused it and why, limits and groups; pause and resume."""
+"""The queues, and one queue: what waits, who has paused it and why, and how many workers it needs; pause and resume."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_type_hints
 
 from jobfleet.model import JobStatus
 from jobfleet.model.history import History, QueueTrend
 from jobfleet.model.limits import LimitInfo
+from jobfleet.model.scale import Scale
 from jobfleet.operations.lanes import no_queue
-from jobfleet.operations.queues.info import QueueInfo
+from jobfleet.operations.queues import QueueInfo
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.errors import refusal
-from jobfleet.web.pages.history import SINCE, history_of, trends_of
+from jobfleet.web.pages.fleet import SINCE, history_of, trends_of
 from jobfleet.web.pages.jobs import JOB, job_row
 from jobfleet.web.route import Action, Data, Many, Page, Parameter, Values
-from jobfleet.web.safety.caller import Caller
+from jobfleet.web.safety.access import Caller
+
+# The queues, and one queue: what waits, who has paused it and why, limits and groups; pause and resume.
+
 
 RUNNING_SHOWN = 20
 NAME = Parameter(name="name", help="The queue.", place="path")
@@ -104,4 +108,29 @@ ACTIONS = (
         path="/queues/{name}/resume", summary="Resume a paused queue, group or function.", act=resume, answer=CHANGE,
         note=_note, back="/queues/{name}", parameters=(NAME, GROUP, FUNCTION),
     ),
+)  # fmt: skip
+
+
+# How many workers a queue needs, for autoscalers.
+
+
+MOST = 10_000
+LEAST_WORKERS = Parameter(name="least", help="The smallest number of workers.", least=0, most=MOST, default=0)
+MOST_WORKERS = Parameter(name="most", help="The largest number of workers.", least=1, most=MOST, default=100)
+WAIT = Parameter(
+    name="wait", help="Within which time due jobs should start: seconds, or a duration such as 15s.", default="15s"
+)
+HOLD = Parameter(name="hold", help="How long workers are kept after the demand was larger.", default="5m")
+
+
+async def read_scale(dashboard: Dashboard, values: Values) -> Data:
+    """How many workers a queue needs."""
+    rule = {name: values[name] for name in ("least", "most", "wait", "hold")}
+    return dashboard.form.scale(await dashboard.fleet.scale(values["name"], **rule))
+
+
+SCALE = Page(
+    path="/scale/{name}", title="Scale", read=read_scale, answer=get_type_hints(Scale),
+    summary="Compute how many workers a queue needs, why, and which ones to remove.",
+    parameters=(NAME, LEAST_WORKERS, MOST_WORKERS, WAIT, HOLD),
 )  # fmt: skip

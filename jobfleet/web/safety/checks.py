@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 from starlette.requests import ClientDisconnect, Request
 
 from jobfleet.web.errors import refusal
-from jobfleet.web.safety.caller import Caller, Role
+from jobfleet.web.safety.access import Caller, Role
 from jobfleet.web.safety.identity import csrf_token
 
 BODY_MOST = 64 * 1024

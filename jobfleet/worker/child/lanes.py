@@ -15,8 +15,8 @@ from jobfleet.errors import JobfleetError, StoreUnavailable
 from jobfleet.functions.limiting import check_declared
 from jobfleet.functions.registry import JobFunction
 from jobfleet.model import check_queue
+from jobfleet.operations.limits import declare
 from jobfleet.operations.operation import drive
-from jobfleet.operations.queues.declared import declare
 from jobfleet.services.duties.lanes import catch_up
 from jobfleet.services.long_lived import start
 from jobfleet.store.aio import AsyncStore

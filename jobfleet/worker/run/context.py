@@ -13,8 +13,8 @@ from jobfleet.functions.context import JobContext
 from jobfleet.functions.injection import Injection, with_secrets
 from jobfleet.logs import JobLogger
 from jobfleet.model import Job, JobResult, JobStatus, suffix_time_us
+from jobfleet.operations.jobs.poll import Functions, rebuilt
 from jobfleet.operations.jobs.prepare import durations_in
-from jobfleet.operations.rebuilt import Functions, rebuilt
 from jobfleet.operations.results import moment, result_of
 from jobfleet.retry.tries import Tries
 from jobfleet.store.calls.inspect import final_of

@@ -54,7 +54,7 @@ class OomMover:
         Raises:
             NotWritten: Nothing can be written now.
         """
-        from jobfleet.operations.jobs.moved_job import MovingJob, enqueue_in  # most children never move a job
+        from jobfleet.operations.jobs.steer import MovingJob, enqueue_in  # most children never move a job
 
         grant = run.grant
         job = MovingJob(run.id, grant.band, "", grant.meta, grant.envelope, has_started=True)

@@ -170,7 +170,7 @@ class RunWriter:
         """
         await self.step_writer.keep(run, key, record)
         if key == UNDO:  # the name of the job that undoes the steps, which is to be there before they start
-            from jobfleet.operations.flows.callbacks import undo_later
+            from jobfleet.operations.flows.preparing import undo_later
 
             work = undo_later(self._context, run.id, decode(record, what="undo"))
             await shielded(drive_own(self._store, work))  # half-written, it would stay blocked until a sweep

@@ -9,7 +9,7 @@ import pytest
 
 from jobfleet import Fleet
 from jobfleet.codec import encode
-from jobfleet.operations.cron.entries import TAKEN_OVER_S
+from jobfleet.operations.cron import TAKEN_OVER_S
 from jobfleet.services.duties.cron import EVERY, LOOK_AT_FUNCTIONS
 from jobfleet.store.calls.cron import ledger
 from jobfleet.store.calls.presence import beat

@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from jobfleet import Fleet, JobStatus
-from jobfleet.cli.commands.job import enqueue
+from jobfleet.cli.commands import enqueue
 from jobfleet.codec import encode, open_envelope
 from jobfleet.store.calls.presence import beat
 from tests.cli.hand import Cli, Hand

@@ -12,7 +12,8 @@ import pytest
 import redis
 
 from jobfleet import Fleet, Job
-from jobfleet.operations.jobs.logs import Reading, read
+from jobfleet.operations.jobs.poll import LogReading as Reading
+from jobfleet.operations.jobs.poll import read_log as read
 from jobfleet.store.calls.run import Entry, log
 from jobfleet.store.records import Grant
 from tests.cli.hand import Cli, Hand, local_day

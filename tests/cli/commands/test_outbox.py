@@ -11,7 +11,6 @@ from sqlalchemy import create_engine, text
 from jobfleet import Fleet, Job
 from jobfleet.config import JobConfig
 from jobfleet.contrib import outbox
-from jobfleet.contrib.outbox import unrelayed
 from jobfleet.metrics.tally import Tally
 from jobfleet.operations.audit import whoami
 from jobfleet.services.duties.outbox import Outbox
@@ -27,7 +26,7 @@ URL = "sqlite:///shop.db"
 @pytest.fixture(autouse=True)
 def url(here: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("JOBFLEET_OUTBOX_URL", URL)
-    monkeypatch.setattr(unrelayed, "_is_first", lambda *_: False)  # tests/outbox has the tests of it
+    monkeypatch.setattr(outbox, "_is_first", lambda *_: False)  # tests/outbox has the tests of it
     return URL
 
 

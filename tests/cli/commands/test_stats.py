@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from jobfleet import Fleet
-from jobfleet.cli.sparkline import BARS, PLAIN_BARS, PLAIN_GAP, fitted, sparkline
+from jobfleet.cli.commands.stats import BARS, PLAIN_BARS, PLAIN_GAP, fitted, sparkline
 from jobfleet.samples import COMPLETED, ENQUEUED, FAILED, FINE, FIRST_GAUGE, RUN, TOTAL, pack, pack_mark, queue_series
 from tests.cli.hand import Cli, Hand
 from tests.support.state import server_now

@@ -11,7 +11,7 @@ from unittest.mock import patch
 import pytest
 
 from jobfleet import Fleet, Job
-from jobfleet.cli.top.pulse import Pulse
+from jobfleet.cli.top_state import Pulse
 from tests.cli.hand import Cli, Hand
 from tests.cli.terminal import Terminal
 from tests.support.faults import Faults, FlakyLink
@@ -130,7 +130,7 @@ def test_rates_come_with_the_second_look(fleet: Fleet, hand: Hand) -> None:
 def test_rates_are_of_the_last_seconds_alone(fleet: Fleet, hand: Hand) -> None:
     pulse, clock = Pulse(fleet), iter([0.0, 1.0, 2.0, 6.0, 20.0])
     rates = []
-    with patch("jobfleet.cli.top.pulse.monotonic", lambda: next(clock)):
+    with patch("jobfleet.cli.top_state.monotonic", lambda: next(clock)):
         for _ in range(5):
             hand.completes(hand.claims(fleet.enqueue(Job("x", "demo.add"))), 3)
             rates.append(pulse.look().queues[0].completed)

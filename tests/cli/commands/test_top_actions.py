@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from jobfleet import Fleet, Job
-from jobfleet.cli.top.act import do
-from jobfleet.cli.top.state import Act, Verb
+from jobfleet.cli.commands.top import do
+from jobfleet.cli.top_state import Act, Verb
 from tests.cli.hand import ROOT, Hand
 from tests.cli.terminal import Terminal
 from tests.support.server import RedisServer
@@ -168,7 +168,7 @@ def test_a_worker_is_made_quiet_resumed_and_stopped(
 def test_a_worker_that_does_not_answer_is_shown_as_such(
     fleet: Fleet, hand: Hand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobfleet.cli.top.act.COMMAND_S", 0.1)
+    monkeypatch.setattr("jobfleet.cli.commands.top.COMMAND_S", 0.1)
 
     told = do(fleet, Act(Verb.QUIET, "w1", is_for_worker=True), "ann")
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from jobfleet.web.safety import passwords
+from jobfleet.web.safety import access
 from jobfleet.web.safety.access import AccessFile
 from tests.cli.hand import Cli
 
 
 def test_users_are_added_listed_and_removed(cli: Cli, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passwords, "N", 2**10)
+    monkeypatch.setattr(access, "N", 2**10)
     assert cli("web", "user", "ls").stderr == "No users; add one with 'jobfleet web user add NAME'.\n"
     added = cli("web", "user", "add", "ann", "--role", "operator", input="correct horse\n")
     file = here / ".jobfleet" / "web.json"

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from jobfleet.errors import ConfigError, UnknownGroup
-from jobfleet.operations.dead.advance import advance
 from jobfleet.operations.operation import drive_blocking
+from jobfleet.operations.rescues import advance
 from tests.client.either import Either, finished
 from tests.operations.dead.conftest import Bury
 from tests.operations.dead.test_filters import mails

@@ -11,7 +11,7 @@ from unittest.mock import patch
 import pytest
 
 from jobfleet import ConfigError, Fleet, InvalidJob, Job
-from jobfleet.operations.dead.pages import ROUNDS
+from jobfleet.operations.dead_letters import ROUNDS
 from tests.client.either import Either
 from tests.operations.dead.conftest import Bury
 

@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from jobfleet import Fleet, Job, UnknownGroup
-from jobfleet.operations.dead.groups import GroupState
+from jobfleet.operations.dead_groups import GroupState
 from tests.client.either import Either
 from tests.operations.dead.conftest import Bury
 from tests.operations.dead.test_filters import mails

@@ -12,9 +12,8 @@ from jobfleet.clock import wall_us
 from jobfleet.codec import encode
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
-from jobfleet.operations.doctor.access import tls, user
 from jobfleet.operations.doctor.findings import Finding, Level
-from jobfleet.operations.doctor.server import scripts
+from jobfleet.operations.doctor.server import scripts, tls, user
 from jobfleet.operations.doctor.snapshot import Checkup
 from jobfleet.store.calls.presence import attend, beat
 from jobfleet.store.calls.samples import hold_samples

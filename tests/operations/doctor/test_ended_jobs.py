@@ -5,7 +5,7 @@ from __future__ import annotations
 import redis
 
 from jobfleet import Fleet
-from jobfleet.operations.doctor.ended_jobs import ended_in_hour
+from jobfleet.operations.doctor.snapshot import ended_in_hour
 from jobfleet.operations.operation import drive_blocking
 from jobfleet.samples import COMPLETED, FAILED, FINE, SECOND_US, STARTED, TOTAL
 from tests.support.sampled import store_samples

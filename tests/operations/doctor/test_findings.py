@@ -11,14 +11,10 @@ import pytest
 
 from jobfleet.config import JobConfig
 from jobfleet.model.limits import DeclaredLimit
-from jobfleet.operations.doctor.cluster import cluster
-from jobfleet.operations.doctor.doctor import CHECKS, diagnose
-from jobfleet.operations.doctor.endings import Endings, KeptResult
+from jobfleet.operations.doctor.doctor import CHECKS, diagnose, limits, samples
 from jobfleet.operations.doctor.findings import Finding, Level, named, size
-from jobfleet.operations.doctor.fleet import limits, samples
-from jobfleet.operations.doctor.replicas import UNGUARDED, replicas
-from jobfleet.operations.doctor.server import clock, memory, persistence, results, version
-from jobfleet.operations.doctor.snapshot import Checkup, LaneSeen, ahead
+from jobfleet.operations.doctor.server import UNGUARDED, clock, cluster, memory, persistence, replicas, results, version
+from jobfleet.operations.doctor.snapshot import Checkup, Endings, KeptResult, LaneSeen, ahead
 from jobfleet.store.calls.doctor import FOR_EVER, GONE, ClusterNode, Kept, Shard, Topology
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Counts

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from jobfleet.model.limits import BreakerInfo, NamedLimit
 from jobfleet.model.result import ReasonCode
-from jobfleet.operations.explain.undo import Undo
+from jobfleet.operations.explain.snapshot import Undo
 
 OPENED = datetime(2026, 11, 25, 13, 59, 52, tzinfo=UTC)
 QUEUE_RATE = "Queue 'mail' has used up its rate: the next job may start in 100 ms."

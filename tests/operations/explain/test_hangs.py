@@ -10,8 +10,8 @@ import pytest
 from jobfleet import Fleet, Job
 from jobfleet.codec import encode
 from jobfleet.model.result import ReasonCode
-from jobfleet.operations.explain import held
-from jobfleet.operations.workers.info import ChildInfo
+from jobfleet.operations.explain import snapshot
+from jobfleet.operations.workers import ChildInfo
 from jobfleet.store.calls import inspect
 from jobfleet.store.calls.lease import claim
 from jobfleet.store.calls.presence import beat
@@ -107,7 +107,7 @@ def claimed(fleet: Fleet, child: str, count: int, *, lease_us: int) -> list[str]
 
 
 def test_the_job_that_blocks_is_found_behind_many_others(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(held, "ROWS_READ", 20)
+    monkeypatch.setattr(snapshot, "ROWS_READ", 20)
     hung(fleet, running=1, queues=["default"])
     claimed(fleet, "w2.0", 55, lease_us=60_000_000)
     (culprit,) = claimed(fleet, "w1.0", 1, lease_us=90_000_000)
@@ -128,7 +128,7 @@ def test_nobody_is_named_while_jobs_of_the_child_are_not_found(fleet: Fleet, mon
         return found[ReasonCode.HUNG].facts["jobs"]
 
     assert named() == [known]  # all lanes were read: there is no other one
-    monkeypatch.setattr(held, "LANES_READ", 1)
+    monkeypatch.setattr(snapshot, "LANES_READ", 1)
     assert named() == []
     hung(fleet, running=1, queues=["default", "bulk"])
     assert named() == [known]

@@ -13,7 +13,7 @@ from jobfleet import JobResult, JobStatus
 from jobfleet.model.result import JobDetails, Reason, ReasonCode
 from jobfleet.operations.explain.explain import RUNNING, WAITING, explain
 from jobfleet.operations.explain.snapshot import Snapshot, UnmetParent
-from jobfleet.operations.workers.info import ChildInfo, WorkerInfo
+from jobfleet.operations.workers import ChildInfo, WorkerInfo
 from jobfleet.retry.decision import Policy
 from jobfleet.retry.tries import Tries
 from jobfleet.store.calls.inspect import Explained, Grouped, InSequence, Limited

@@ -13,7 +13,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from jobfleet import EncodingError, Fleet, InvalidJob, Job, JobNotFound, JobStatus
 from jobfleet.codec import extensions, read_header
-from jobfleet.operations.jobs.matching.listing import Letter
+from jobfleet.operations.jobs.listing import Letter
 from jobfleet.store.calls.inspect import letter
 from tests.client.conftest import Work
 from tests.client.either import Either

@@ -15,7 +15,7 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError
 from jobfleet.functions.manifest import function_record, read_function, read_parameters
 from jobfleet.functions.registry import JobFunction, Registry
-from jobfleet.operations.cron.entries import Decorated, decorated
+from jobfleet.operations.cron import Decorated, decorated
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.prepare import Resolved, resolve, submission_in
 from jobfleet.store.calls.presence import beat

@@ -11,7 +11,7 @@ import redis
 from jobfleet import Fleet, Job, JobStatus, Priority
 from jobfleet.errors import DuplicateJob, EncodingError, FleetFull, InvalidJob, JobNotFound
 from jobfleet.model.result import ReasonCode
-from jobfleet.operations.jobs import move
+from jobfleet.operations.jobs import steer
 from jobfleet.operations.operation import Operation
 from jobfleet.store.call import Call
 from jobfleet.store.keys import Keyspace
@@ -103,7 +103,7 @@ async def test_a_move_that_was_cut_in_the_middle_is_finished_by_the_next(
     client: Either, fleet: Fleet, raw: redis.Redis
 ) -> None:
     [job_id] = await wait_in_line(client, "a")
-    drive(fleet, move.move(fleet.context, job_id, "bulk", "ann"), "cancel", lambda _: END)  # all but the last step
+    drive(fleet, steer.move(fleet.context, job_id, "bulk", "ann"), "cancel", lambda _: END)  # all but the last step
     assert bands(raw, "bulk") != {}
     assert (await client("poll", job_id)).status is JobStatus.SCHEDULED  # held back
 
@@ -124,7 +124,7 @@ async def test_every_step_of_a_move_may_run_twice(client: Either, fleet: Fleet, 
         seen.append(call.script.name)
         fleet.store.run(call)
 
-    moved = drive(fleet, move.move(fleet.context, job_id, "bulk", "ann"), script, run)
+    moved = drive(fleet, steer.move(fleet.context, job_id, "bulk", "ann"), script, run)
 
     assert script in seen
     assert (await client("poll", job_id)).moved_to == moved
@@ -136,7 +136,7 @@ async def test_a_job_that_is_started_in_that_moment_stays(client: Either, fleet:
     [job_id] = await wait_in_line(client, "a")
 
     with pytest.raises(InvalidJob, match="was started, or ended, in this very moment; it was not moved"):
-        drive(fleet, move.move(fleet.context, job_id, "bulk", "ann"), "reschedule", lambda _: start(fleet, job_id))
+        drive(fleet, steer.move(fleet.context, job_id, "bulk", "ann"), "reschedule", lambda _: start(fleet, job_id))
 
     assert (await client("poll", job_id)).status is JobStatus.RUNNING
     assert bands(raw, "bulk") == {}
@@ -152,7 +152,7 @@ async def test_a_job_that_starts_when_the_hold_is_over_is_asked_to_stop(
         fleet.reschedule(job_id, delay=0)
         start(fleet, job_id)
 
-    moved = drive(fleet, move.move(fleet.context, job_id, "bulk", "ann"), "cancel", hold_ends)
+    moved = drive(fleet, steer.move(fleet.context, job_id, "bulk", "ann"), "cancel", hold_ends)
 
     assert (await client("poll", job_id)).cancel_requested_by == "ann"
     assert (await client("poll", moved)).status is JobStatus.QUEUED
@@ -210,7 +210,7 @@ async def test_a_job_that_somebody_cancels_in_that_moment_is_not_revived(client:
         fleet.cancel(job_id, by="bob")
 
     with pytest.raises(InvalidJob, match=r"default\.0\.a is cancelled"):
-        drive(fleet, move.move(fleet.context, job_id, "bulk", "ann"), "enqueue", bob_cancels)
+        drive(fleet, steer.move(fleet.context, job_id, "bulk", "ann"), "enqueue", bob_cancels)
 
     assert (await client("poll", job_id)).error == "cancelled by bob"
     assert (await client("poll", made[0])).status is JobStatus.CANCELLED
@@ -249,7 +249,7 @@ async def test_a_job_that_the_other_queue_does_not_take_stays(client: Either, fl
         return [[False]]  # as it answers when another job holds the unique key
 
     with pytest.raises(DuplicateJob, match="was not moved: a job of 'bulk' holds its unique key"):
-        drive(fleet, move.move(fleet.context, job_id, "bulk", "ann"), "enqueue", held)
+        drive(fleet, steer.move(fleet.context, job_id, "bulk", "ann"), "enqueue", held)
 
     assert await client("poll", job_id) == before
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobfleet import Fleet, InvalidJob, Job, JobStatus, Priority, UnknownQueue
-from jobfleet.operations.jobs.matching import newest as module
+from jobfleet.operations.jobs import listing as module
 from tests.cli.hand import Hand
 from tests.support.waiting import next_millisecond
 

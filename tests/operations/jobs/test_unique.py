@@ -15,7 +15,7 @@ from jobfleet.clock import monotonic
 from jobfleet.codec import encode
 from jobfleet.functions.manifest import function_record
 from jobfleet.functions.registry import Registry
-from jobfleet.operations.jobs import conflicts
+from jobfleet.operations.jobs import enqueue
 from jobfleet.operations.jobs.prepare import quick
 from jobfleet.store import records
 from jobfleet.store.calls.lease import claim
@@ -276,12 +276,12 @@ async def test_concurrent_replacements_leave_one_holder(redis_url: str, registry
 
 
 @pytest.mark.parametrize("mode", ["replace", "debounce"])
-@pytest.mark.parametrize("overtaken", [0, 1, conflicts.ATTEMPTS])
+@pytest.mark.parametrize("overtaken", [0, 1, enqueue.ATTEMPTS])
 def test_whoever_is_overtaken_begins_anew_within_bounds(fleet: Fleet, mode: str, overtaken: int) -> None:
     fleet.submit(keyed("a"))
     sent = quick(fleet.context, keyed("b", on_conflict=mode, delay=60), monotonic())
     assert sent is not None
-    trips = conflicts.settle_one(sent, records.Holder(job_id("a"), "queued", has_started=False))
+    trips = enqueue.settle_one(sent, records.Holder(job_id("a"), "queued", has_started=False))
     answers: Any = None
     receipt = None
     for number in itertools.count():
@@ -294,9 +294,9 @@ def test_whoever_is_overtaken_begins_anew_within_bounds(fleet: Fleet, mode: str,
             fleet.submit(keyed(f"x{number // 2}", on_conflict="replace"))
         answers = fleet.store.run_many(calls)
 
-    assert number == min(2 * overtaken + 1, 2 * conflicts.ATTEMPTS)
+    assert number == min(2 * overtaken + 1, 2 * enqueue.ATTEMPTS)
     holder = f"x{overtaken - 1}" if overtaken else "a"
-    if overtaken == conflicts.ATTEMPTS:
+    if overtaken == enqueue.ATTEMPTS:
         assert receipt == Receipt(id=job_id(holder), created=False, status=JobStatus.QUEUED)
     elif mode == "replace":
         assert receipt == Receipt(id=job_id("b"), created=True, status=JobStatus.SCHEDULED)
@@ -308,7 +308,7 @@ def test_whoever_finds_the_key_free_at_last_takes_it(fleet: Fleet) -> None:
     fleet.submit(keyed("a"))
     sent = quick(fleet.context, keyed("b", on_conflict="replace"), monotonic())
     assert sent is not None
-    trips = conflicts.settle_one(sent, records.Holder(job_id("a"), "queued", has_started=False))
+    trips = enqueue.settle_one(sent, records.Holder(job_id("a"), "queued", has_started=False))
     calls = next(trips)
     fleet.cancel(job_id("a"))
     calls = trips.send(fleet.store.run_many(calls))

@@ -78,7 +78,7 @@ def test_a_key_is_formatted_from_the_arguments(template: str, args: Any, kwargs:
 
 
 def _key_only(job: Job, function: Resolved) -> str:
-    from jobfleet.operations.jobs.uniqueness import uniqueness
+    from jobfleet.operations.jobs.prepare import uniqueness
 
     unique = uniqueness(job, function.name, function.options, function.parameters)
     assert unique is not None

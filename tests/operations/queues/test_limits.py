@@ -16,7 +16,7 @@ from jobfleet.errors import ConfigError
 from jobfleet.functions.manifest import function_record
 from jobfleet.functions.registry import Registry
 from jobfleet.model.limits import LimitInfo
-from jobfleet.operations.cron.entries import Decorated, decorated
+from jobfleet.operations.cron import Decorated, decorated
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import FleetSeen

@@ -14,7 +14,7 @@ from jobfleet import Fleet, Job, JobStatus, Priority
 from jobfleet.errors import ConfigError
 from jobfleet.functions.registry import Registry
 from jobfleet.model import STORED
-from jobfleet.operations.queues.info import QueueInfo
+from jobfleet.operations.queues import QueueInfo
 from tests.client.either import Either
 
 Work = Callable[[], Awaitable[None]]

@@ -4,7 +4,7 @@ import pytest
 
 from jobfleet import Fleet, Job
 from jobfleet.errors import UnknownQueue
-from jobfleet.operations.queues.spread import is_hot
+from jobfleet.operations.queues import is_hot
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from jobfleet import Fleet
 from jobfleet.codec import encode
-from jobfleet.operations.workers.info import ChildInfo
+from jobfleet.operations.workers import ChildInfo
 from jobfleet.store.calls.presence import beat
 
 

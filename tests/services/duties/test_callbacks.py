@@ -8,7 +8,7 @@ import pytest
 
 from jobfleet import AsyncFleet, Job, JobStatus
 from jobfleet.model import derived_suffix
-from jobfleet.operations.flows import callback_enqueue
+from jobfleet.operations.flows import flow
 from jobfleet.services.duties.relay import GUARD_US, Relay
 from tests.services.duties.test_relay import DEFAULT, Player, player, relay
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarn
 
 async def begun(fleet: AsyncFleet, job: Job, script: str) -> list[str]:
     """Enqueue a job up to a script, which is not run; return the ids of all that is written."""
-    operation: Any = callback_enqueue.submit(fleet.context, job)
+    operation: Any = flow.submit_with_callbacks(fleet.context, job)
     answers = None
     while (calls := operation.send(answers))[0].script.name != script:
         answers = await fleet.store.run_many(list(calls))

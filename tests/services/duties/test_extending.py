@@ -9,7 +9,7 @@ import pytest
 from jobfleet import AsyncFleet, Flow, InvalidJob
 from jobfleet.functions.port import FlowAddition
 from jobfleet.operations.flows.extend import extend_flow
-from jobfleet.operations.flows.info import FlowInfo
+from jobfleet.operations.flows.record import FlowInfo
 from jobfleet.services.duties.relay import Relay
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import flow as calls

@@ -11,10 +11,10 @@ import redis
 
 from jobfleet import AsyncFleet, Flow, InvalidJob, JobNotFound
 from jobfleet.functions.port import FlowAddition
+from jobfleet.operations.flows import flow as flows_retry
 from jobfleet.operations.flows import flow as verbs
-from jobfleet.operations.flows import retry as flows_retry
 from jobfleet.operations.flows.extend import extend_flow
-from jobfleet.operations.flows.info import FlowInfo
+from jobfleet.operations.flows.record import FlowInfo
 from jobfleet.services.duties.relay import GUARD_US, Relay
 from jobfleet.store.aio import AsyncStore
 from tests.services.duties.test_relay import DEFAULT, OTHER, Player, finish, job, player, relay

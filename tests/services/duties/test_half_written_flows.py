@@ -14,7 +14,7 @@ from jobfleet import Fleet, Flow, Job
 from jobfleet.codec import decode, encode
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Mute
-from jobfleet.operations.flows.whole import RECORD
+from jobfleet.operations.flows.unblock import RECORD
 from jobfleet.services.duties.relay import Relay
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import flow as calls

@@ -14,7 +14,7 @@ from jobfleet.codec.frames import seal_record
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
 from jobfleet.notify.registry import Channels
-from jobfleet.operations.dead import advance
+from jobfleet.operations import rescues
 from jobfleet.services.duties.dead import Rescues
 from jobfleet.services.duties.notify import Notify
 from jobfleet.store.aio import AsyncStore
@@ -253,7 +253,7 @@ async def test_a_step_that_ends_anywhere_is_carried_on(
     group, ids = await bury(store, fleet, 5)
     rescue = await fleet.rescue(group, canary=(1,))
     for _ in range(2):
-        step = advance.advance(fleet.context, rescue.id)
+        step = rescues.advance(fleet.context, rescue.id)
         answers: Any = None
         for _ in range(after):
             try:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from jobfleet import AsyncFleet, Flow, InvalidJob, JobNotFound, WaitTimeout
-from jobfleet.operations.flows.frontier import frontier
+from jobfleet.operations.flows.record import frontier
 from jobfleet.services.duties.relay import Relay
 from tests.services.duties.test_relay import DEFAULT, OTHER, Player, finish, job, player, relay
 

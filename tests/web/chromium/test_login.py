@@ -11,8 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 from jobfleet import Fleet, Job
 from jobfleet.functions.registry import Registry
 from jobfleet.web.app import WebApp
-from jobfleet.web.safety.access import AccessFile
-from jobfleet.web.safety.caller import Role
+from jobfleet.web.safety.access import AccessFile, Role
 from tests.support.fleet import LONG
 from tests.support.server import RedisServer
 from tests.web.chromium.seen import Complaints, barriers, picture
@@ -76,7 +75,7 @@ def test_the_printed_address_opens_the_dashboard_and_leaves_no_token(browser: Br
 def test_a_user_logs_in_with_a_password_and_a_removed_one_is_shown_the_door(
     browser: Browser, closed: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobfleet.web.safety.passwords.N", 2**10)
+    monkeypatch.setattr("jobfleet.web.safety.access.N", 2**10)
     assert isinstance(closed.application, WebApp)
     access = AccessFile(closed.application.dashboard.config.web_access)
     access.add_user("ann", Role.OPERATOR, PASSWORD)

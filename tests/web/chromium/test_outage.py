@@ -12,8 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from jobfleet import Fleet, Job
 from jobfleet.functions.registry import Registry
 from jobfleet.web.app import WebApp
-from jobfleet.web.safety.access import AccessFile
-from jobfleet.web.safety.caller import Role
+from jobfleet.web.safety.access import AccessFile, Role
 from tests.support.fleet import LONG
 from tests.support.server import RedisServer
 from tests.web.chromium.seen import barriers, picture
@@ -74,7 +73,7 @@ def test_a_page_says_that_the_dashboard_is_away_and_is_live_again_after_its_rest
 
 
 def test_a_page_says_that_its_login_has_ended(page: Page, fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobfleet.web.safety.passwords.N", 2**10)
+    monkeypatch.setattr("jobfleet.web.safety.access.N", 2**10)
     assert fleet.config.web_access is not None
     AccessFile(fleet.config.web_access).add_user("ann", Role.OPERATOR, PASSWORD)
     with served(fleet) as site:

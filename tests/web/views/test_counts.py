@@ -10,8 +10,8 @@ import pytest
 import redis
 
 from jobfleet import Fleet, Job, Priority
-from jobfleet.web.pages import bulk
-from jobfleet.web.safety.caller import Role
+from jobfleet.web.pages import jobs as bulk
+from jobfleet.web.safety.access import Role
 from tests.cli.hand import Hand
 from tests.web.site import Answer, Browser
 

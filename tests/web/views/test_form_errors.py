@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from jobfleet import Fleet, Job
-from jobfleet.web.safety.caller import Role
+from jobfleet.web.safety.access import Role
 from tests.cli.hand import Hand
 from tests.web.conftest import PASSWORD
 from tests.web.site import Answer, Browser, Site

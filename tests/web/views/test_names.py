@@ -13,8 +13,8 @@ from starlette.routing import Mount
 
 from jobfleet import Fleet, Job
 from jobfleet.web import app
-from jobfleet.web.address import segment
-from jobfleet.web.safety.caller import Role
+from jobfleet.web.route import segment
+from jobfleet.web.safety.access import Role
 from tests.cli.hand import Hand
 from tests.web.site import Browser, Site
 

@@ -12,7 +12,7 @@ from jobfleet.codec import read_header, seal
 from jobfleet.config import JobConfig
 from jobfleet.functions.registry import Registry
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.jobs.moved_job import MovingJob, moved_entry
+from jobfleet.operations.jobs.steer import MovingJob, moved_entry
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import control, journal, settle
 from jobfleet.store.calls.enqueue import enqueue

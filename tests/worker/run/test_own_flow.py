@@ -11,7 +11,7 @@ import redis
 
 from jobfleet import Fleet, Flow, InvalidJob, Job, JobContext, JobStatus
 from jobfleet.functions.registry import Registry
-from jobfleet.operations.flows.info import FlowInfo
+from jobfleet.operations.flows.record import FlowInfo
 from jobfleet.store.keys import Lane
 from jobfleet.worker.run.run import ParentEnd
 from jobfleet.worker.run.runner import Parents

@@ -13,7 +13,7 @@ import pytest
 from jobfleet import AsyncFleet, Chunk, EncodingError, Fleet, InvalidJob, JobContext, JobNotFound, JobStatus
 from jobfleet.codec import encode
 from jobfleet.functions.registry import Registry
-from jobfleet.operations.jobs.stream import StreamReading
+from jobfleet.operations.jobs.poll import StreamReading
 from jobfleet.store.calls.run import StoredChunk
 from jobfleet.store.keys import Keyspace
 from tests.support.waiting import wait_until

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from django.core.management.base import BaseCommand, CommandError
+from django.utils.module_loading import autodiscover_modules
 
-from jobfleet.contrib.django.queues import queues_of_project
-from jobfleet.contrib.django.settings import given_settings
+from jobfleet.contrib.django.apps import given_settings
+from jobfleet.contrib.django.backend import JobfleetBackend
 from jobfleet.contrib.program import QUEUES, arguments_of, become, environment_of, finish, is_set
+from jobfleet.functions.registry import REGISTRY
 
 MODULE = "jobfleet.contrib.django.worker"
 
@@ -57,3 +59,21 @@ def _program(words: list[str], program: Path | None = None) -> tuple[list[str], 
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     return arguments, environment
+
+
+try:
+    from django.tasks import task_backends
+except ModuleNotFoundError:
+    from django_tasks import task_backends
+
+
+def queues_of_project() -> list[str]:
+    """The queues of all backends, and those of the job functions in the modules ``jobs`` of all applications.
+
+    A task may go to any queue of its backend, although its decorator names another one.
+    """
+    autodiscover_modules("tasks")
+    autodiscover_modules("jobs")
+    ours = [backend for backend in task_backends.all() if isinstance(backend, JobfleetBackend)]
+    of_functions = {str(one.given.get("queue") or "default") for one in REGISTRY.functions.values()}
+    return sorted(of_functions.union(*(backend.queues for backend in ours)))

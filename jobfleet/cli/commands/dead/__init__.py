@@ -1,1 +1,0 @@
-"""`jobfleet dead`: dead letters, their groups and rescues."""

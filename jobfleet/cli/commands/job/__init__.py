@@ -1,1 +1,0 @@
-"""The commands for jobs: enqueue them, show them, and change them."""

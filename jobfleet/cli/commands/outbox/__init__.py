@@ -1,1 +1,0 @@
-"""`jobfleet outbox`: the rows of the transactional outbox."""

@@ -1,1 +1,0 @@
-"""Completion of the command line in shells: their scripts, and the answers to them."""

@@ -1,1 +1,0 @@
-"""The whole terminal as a screen with keys. Other modules decide what it shows."""

@@ -1,1 +1,0 @@
-"""`jobfleet dead triage`: walk through the groups of dead letters, and decide about each."""

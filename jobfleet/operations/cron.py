@@ -1,0 +1,503 @@
+"""Recurring jobs: add, edit, remove, pause, resume, run and list the cron entries of a fleet; read their ledgers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import NamedTuple
+
+from jobfleet.codec import decode, encode
+from jobfleet.cron import Cron, CronEntry, Fire, Times, from_us
+from jobfleet.errors import DuplicateJob, EncodingError, InvalidJob, JobNotFound, warn
+from jobfleet.functions.callables import CLEANUP
+from jobfleet.functions.manifest import read_cron, read_function, read_parameters
+from jobfleet.model import Job, JobStatus, Receipt, new_suffix
+from jobfleet.model.option_checks import similar_function
+from jobfleet.model.spec import check_job
+from jobfleet.model.status import check_number
+from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.flows.dependencies import refuse_displacing
+from jobfleet.operations.jobs.enqueue import prepare
+from jobfleet.operations.jobs.prepare import Resolved, submission
+from jobfleet.operations.operation import Operation, value
+from jobfleet.operations.results import moment
+from jobfleet.operations.workers import WorkerInfo, runs_undecorated, workers_of
+from jobfleet.store.call import Call
+from jobfleet.store.calls import cron as calls
+from jobfleet.store.calls import enqueue, presence
+from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.records import Entry, FleetSeen, Holder
+from jobfleet.store.rows import kept, report
+
+DECORATOR = "decorator"
+TAKEN_OVER_S = 6
+"""Seconds within which a reaper stores the entry of a decorator that a worker has published: its look and its turn."""
+SOON = f"not there yet: a worker has published it, and a reaper takes it over within {TAKEN_OVER_S} seconds."
+
+
+class Decorated(NamedTuple):
+    """A recurring job that is defined by the decorator of its function."""
+
+    entry: CronEntry
+
+
+def entry_of(record: bytes) -> CronEntry:
+    """Decode a stored entry.
+
+    Raises:
+        InvalidJob: The record is not an entry.
+        EncodingError: The record cannot be decoded.
+    """
+    return CronEntry.load(decode(record))
+
+
+def times_of(record: bytes) -> Times:
+    """Decode when an entry fires.
+
+    Raises:
+        InvalidJob: The record is not valid.
+        EncodingError: The record cannot be decoded.
+    """
+    return Times.load(decode(record))
+
+
+def storing(keys: Keyspace, entry: CronEntry, *, is_new: bool = False, back_us: int = 0) -> Call[str]:
+    """The call that stores an entry; see `jobfleet.store.calls.cron.add`."""
+    record, times = encode(entry.dump()), encode(entry.times.dump())
+    return calls.add(keys, entry.name, entry.fingerprint, record, times=times, is_new=is_new, back_us=back_us)
+
+
+def lane_of(keys: Keyspace, entry: CronEntry, home: int) -> Lane:
+    """The lane in which an entry fires: always the same home lane of its queue, chosen by its group or unique key."""
+    return lane_at(keys, entry.times, home)
+
+
+def lane_at(keys: Keyspace, times: Times, home: int) -> Lane:
+    """`lane_of` for those who know its times alone."""
+    return keys.lane(times.queue, times.place % home)
+
+
+def decorated(context: FleetContext, seen: FleetSeen) -> Iterator[Decorated | tuple[str, str]]:
+    """The entries of published functions; for an entry that cannot be made, the name of the function and the reason."""
+    for name, record in seen.functions.items():
+        schedule = read_cron(record)
+        if schedule is None:
+            continue
+        options = read_function(record)
+        try:
+            function = Resolved(name, options, read_parameters(record))
+            sent = submission(
+                Job(name, name), function, _first_lane(context), limits=context.limits, windows=context.windows
+            )
+            entry = CronEntry(
+                name=name,
+                cron=Cron.load(schedule),
+                queue=sent.lane.queue,
+                function=name,
+                envelope=sent.entry.envelope,
+                band=sent.entry.band,
+                meta=sent.entry.meta,
+                origin=DECORATOR,
+            )
+        except (InvalidJob, EncodingError, KeyError, TypeError, ValueError) as error:
+            yield name, str(error)
+        else:
+            yield Decorated(entry)
+
+
+def _first_lane(context: FleetContext) -> Callable[[str, Job, str | None, str | None], Lane]:
+    """The lane does not matter here: `lane_of` chooses it for each fire."""
+    return lambda queue, _job, _key, _group: context.keys.lane(queue, 0)
+
+
+def add_entry(
+    context: FleetContext, name: str, cron: Cron, job: Job, *, by: str | None, is_new: bool = False
+) -> Operation[str]:
+    """Add or change a recurring job; return added, changed or unchanged. No hook runs on the job.
+
+    Raises:
+        InvalidJob: The name is wrong, `is_new` is set and the name exists, there are too many entries, or the job has a
+            time or an id.
+    """
+    check_job(job)
+    for option in ("scheduled_at", "delay", "id", "expires_at"):
+        if getattr(job, option) is not None:
+            raise InvalidJob(f"{option} is not for recurring jobs: each fire has its own time and id.", field=option)
+    refuse_displacing(job.on_conflict or "", "a recurring job")
+    if cron.doubt:
+        warn(cron.doubt)
+    # The copy carries no trace context: each fire begins a trace of its own, and repeating the call changes nothing.
+    sent = yield from prepare(context, replace(job, cron_expression=None, tz=None), is_recurring=True)
+    entry = CronEntry(
+        name=name,
+        cron=cron,
+        queue=sent.lane.queue,
+        function=str(getattr(job.function, "name", job.function)),
+        envelope=sent.entry.envelope,
+        band=sent.entry.band,
+        meta=sent.entry.meta,
+        origin=by or "-",
+    )
+    word = value((yield (storing(context.keys, entry, is_new=is_new),)))
+    if word == "taken":
+        remedy = "give another name, or replace it (--replace, replace=True)"
+        raise InvalidJob(f"There is a cron entry {name!r} already; {remedy}.", field="name")
+    if word == "full":
+        raise InvalidJob(too_many(name), field="name")
+    return str(word)
+
+
+def too_many(name: str) -> str:
+    """The message for an entry that exceeds the limit of a fleet."""
+    return (
+        f"Cron entry {name!r} was not kept: there are {calls.MOST_ENTRIES:,}, which is the most. Remove some with "
+        "'jobfleet cron rm NAME', or let one entry's job enqueue the others."
+    )
+
+
+def add(context: FleetContext, name: str, cron: Cron, job: Job, *, by: str | None, is_new: bool) -> Operation[str]:
+    """Add a recurring job, after the `around_enqueue` hooks have run on it; return added, changed or unchanged.
+
+    Args:
+        context: The context of the fleet.
+        name: The name of the entry.
+        cron: The schedule.
+        job: The job that each fire enqueues.
+        by: Who adds it; None for nobody in particular.
+        is_new: Refuse a name that exists; otherwise the entry of that name is changed.
+
+    Raises:
+        InvalidJob: As `add_entry`.
+    """
+    return (yield from add_entry(context, name, cron, context.apply_hooks(job), by=by, is_new=is_new))
+
+
+def submit(context: FleetContext, job: Job, by: str | None = None) -> Operation[Receipt]:
+    """Add the entry of a job with a `cron_expression`; the receipt names the job of the next fire.
+
+    The name of a job is a label that may have spaces. The entry has the same name with hyphens for spaces.
+
+    Raises:
+        InvalidJob: As `add_entry`.
+    """
+    cron = Cron(str(job.cron_expression), job.tz or "UTC")
+    name = "-".join(job.name.split())
+    word = yield from add_entry(context, name, cron, job, by=by or job.user)
+    found = yield from find(context, name)
+    entry = entry_of(found.row.record)
+    home = value((yield (context.open_queue_call(entry.queue),))).home
+    fire = cron.next(from_us(found.now))
+    suffix = entry.suffix(fire.at) if fire is not None else job.suffix
+    lane = lane_of(context.keys, entry, home)
+    return Receipt(id=lane.id_prefix + suffix, created=word == "added", status=JobStatus.SCHEDULED)
+
+
+class FoundEntry(NamedTuple):
+    """A stored entry.
+
+    Attributes:
+        row: The entry as it is stored.
+        now: The time of Redis, µs since 1970.
+    """
+
+    row: calls.Scheduled
+    now: int
+
+
+def find(context: FleetContext, name: str) -> Operation[FoundEntry]:
+    """Read an entry.
+
+    Raises:
+        JobNotFound: No entry has this name, or no reaper has stored yet what a worker has published.
+    """
+    now, rows = value((yield (calls.entries(context.keys),)))
+    for row in rows:
+        if row.name == name:
+            return FoundEntry(row, now)
+    if is_published(value((yield (context.fleet_call(),))), name):
+        raise JobNotFound(name, f"Cron entry {name!r} is {SOON} Then repeat this.")
+    raise no_entry(name, [row.name for row in rows])
+
+
+def no_entry(name: str, known: Sequence[str]) -> JobNotFound:
+    """The error for a name that no entry has.
+
+    Args:
+        name: The name.
+        known: The names of all entries; the message has the first ten.
+    """
+    return JobNotFound(name, f"No cron entry {name!r}; there are: {', '.join(known[:10]) or 'none yet'}.")
+
+
+def remove(context: FleetContext, name: str) -> Operation[None]:
+    """Remove an entry and its history; also an entry that cannot be read.
+
+    Raises:
+        JobNotFound: No entry has this name.
+        InvalidJob: The decorator of a published function defines the entry, so the entry would come back.
+    """
+    record = (yield from find(context, name)).row.record
+    try:
+        entry = entry_of(record)
+    except (InvalidJob, EncodingError):  # no process fires it, so it has no mark either
+        value((yield (calls.remove(context.keys, name),)))
+        return
+    seen = value((yield (context.fleet_call(),)))
+    if entry.origin == DECORATOR and is_published(seen, name):
+        raise InvalidJob(
+            f"{name!r} comes from the decorator of its function and would return; pause it, or remove the decorator.",
+            field="name",
+        )
+    home = value((yield (context.open_queue_call(entry.queue),))).home
+    value((yield (calls.remove(context.keys, name),)))
+    value((yield (calls.unmark(lane_of(context.keys, entry, home), name),)))
+
+
+def edit(context: FleetContext, name: str, cron: Cron) -> Operation[str]:
+    """Give an entry another schedule, and keep its job; return changed or unchanged.
+
+    Raises:
+        JobNotFound: No entry has this name.
+        InvalidJob: The decorator of a published function defines the entry, so workers would set its schedule again.
+        EncodingError: The entry cannot be read.
+    """
+    entry = entry_of((yield from find(context, name)).row.record)
+    seen = value((yield (context.fleet_call(),)))
+    if entry.origin == DECORATOR and is_published(seen, name):
+        raise InvalidJob(
+            f"{name!r} comes from the decorator of its function, which sets its schedule again; change the decorator.",
+            field="name",
+        )
+    if cron.doubt:
+        warn(cron.doubt)
+    return str(value((yield (storing(context.keys, replace(entry, cron=cron)),))))
+
+
+def is_published(seen: FleetSeen, function: str) -> bool:
+    """Whether a function has been published with a schedule."""
+    record = seen.functions.get(function)
+    return record is not None and read_cron(record) is not None
+
+
+def pause(context: FleetContext, name: str, by: str | None) -> Operation[bool]:
+    """Pause an entry; False when it was paused before.
+
+    Raises:
+        JobNotFound: No entry has this name.
+    """
+    return (yield from _has_changed(context, name, calls.pause(context.keys, name, by=by)))
+
+
+def resume(context: FleetContext, name: str) -> Operation[bool]:
+    """Resume an entry; False when it was not paused.
+
+    Raises:
+        JobNotFound: No entry has this name.
+    """
+    return (yield from _has_changed(context, name, calls.resume(context.keys, name)))
+
+
+def _has_changed(context: FleetContext, name: str, call: Call[str]) -> Operation[bool]:
+    word = value((yield (call,)))
+    if word == "unknown":
+        yield from find(context, name)
+    return bool(word != "already")
+
+
+def run(context: FleetContext, name: str) -> Operation[str]:
+    """Enqueue the job of an entry at once, in addition to its fires; return the id of the job.
+
+    Raises:
+        JobNotFound: No entry has this name.
+        DuplicateJob: Another job holds its unique key.
+    """
+    entry = entry_of((yield from find(context, name)).row.record)
+    home = value((yield (context.open_queue_call(entry.queue),))).home
+    lane = lane_of(context.keys, entry, home)
+    job_id = lane.id_prefix + new_suffix()
+    (answer,) = value((yield (enqueue.enqueue(lane, (Entry(job_id, entry.band, "", entry.meta, entry.envelope),)),)))
+    if isinstance(answer, Holder):
+        raise DuplicateJob(answer.id, f"{name} was not run: {answer.id} holds its unique key; it is {answer.status}.")
+    return job_id
+
+
+HISTORY = 50
+
+
+class CronFire(NamedTuple):
+    """The outcome of one planned fire.
+
+    Attributes:
+        at: The planned time.
+        outcome: fired, late, skipped, missed or overlapped.
+        job_id: The job of the fire; for ``overlapped`` the job that was still open.
+        nominal: The local time of the schedule, as an instant.
+        note: How a change of the clocks moved it; may be empty.
+    """
+
+    at: datetime
+    outcome: str
+    job_id: str | None
+    nominal: datetime
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class CronInfo:
+    """A recurring job at one moment.
+
+    Attributes:
+        name: The name of the entry.
+        cron: The schedule.
+        queue: The queue of its jobs.
+        function: The function of its jobs.
+        origin: ``decorator``, or who added the entry.
+        is_orphaned: Whether it came from a decorator that no worker publishes any more.
+        paused: Who paused it; None when it is not paused.
+        paused_at: When it was paused.
+        last: The outcome of its last fire; None when it has not fired.
+        next: Its next fire; None when it has none, or is paused.
+        fired_by: The live processes that have announced that they fire recurring jobs, as ``reaper ID`` or ``worker
+            ID``. Empty when there is none; a reaper of an older version does not announce itself.
+        doubt: That no worker has published its function; empty if one has.
+    """
+
+    name: str
+    cron: Cron
+    queue: str
+    function: str
+    origin: str
+    is_orphaned: bool
+    paused: str | None
+    paused_at: datetime | None
+    last: CronFire | None
+    next: Fire | None
+    fired_by: tuple[str, ...] = ()
+    doubt: str = ""
+
+
+def firing(context: FleetContext, attendants: Iterable[presence.Attendant]) -> tuple[str, ...]:
+    """The live processes that fire recurring jobs, as ``reaper ID`` or ``worker ID``."""
+    gone_us = round(context.config.gone_after * 1e6)
+    return tuple(sorted(f"{one.role} {one.id}" for one in attendants if one.silent <= gone_us and one.role != "relay"))
+
+
+def fired_by(names: Sequence[str]) -> str:
+    """`CronInfo.fired_by` as text; it must not be empty."""
+    reapers = [name for name in names if name.startswith("reaper ")]
+    return ", ".join(reapers) if reapers else f"{', '.join(names)}, since no reaper is alive"
+
+
+def recurring(seen: FleetSeen) -> list[str]:
+    """The names of the published functions that have a schedule."""
+    return sorted(name for name, record in seen.functions.items() if read_cron(record) is not None)
+
+
+def listing(context: FleetContext, *, limit: int | None = None, after: str = "") -> Operation[list[CronInfo]]:
+    """List entries by name.
+
+    Args:
+        context: The context of the fleet.
+        limit: The most entries; None for all.
+        after: Only entries whose names come after this one.
+
+    Raises:
+        InvalidJob: `limit` is not a whole number from 1.
+    """
+    if limit is not None:
+        check_number(limit)
+    now, rows = value((yield (calls.entries(context.keys),)))
+    chosen = [row for row in rows if row.name > after] if after else rows
+    return (yield from _infos(context, now, chosen[:limit]))
+
+
+def pending(context: FleetContext) -> Operation[list[str]]:
+    """Return the names of the published schedules that no reaper has stored yet."""
+    answers = yield (context.fleet_call(), calls.entries(context.keys))
+    seen, (_, rows) = value(answers[:1]), value(answers[1:])
+    return sorted(set(recurring(seen)) - {row.name for row in rows})
+
+
+def get(context: FleetContext, name: str) -> Operation[CronInfo]:
+    """Read one entry.
+
+    Raises:
+        JobNotFound: No entry has this name, or a later version wrote it.
+    """
+    found = yield from find(context, name)
+    infos = yield from _infos(context, found.now, [found.row])
+    if not infos:
+        raise JobNotFound(name, f"Cron entry {name!r} cannot be read: a later version of jobfleet wrote it.")
+    return infos[0]
+
+
+def _infos(context: FleetContext, now: int, rows: Sequence[calls.Scheduled]) -> Operation[list[CronInfo]]:
+    if not rows:
+        return []
+    answers = yield (context.fleet_call(), presence.attendants(context.keys))
+    seen, by = value(answers[:1]), firing(context, value(answers[1:]))
+    workers = workers_of(context, seen)
+    lasts = yield [calls.history(context.keys, row.name, limit=1) for row in rows]
+    infos = []
+    for row, answer in zip(rows, lasts, strict=True):
+        try:
+            entry = entry_of(row.record)
+        except (InvalidJob, EncodingError) as error:  # something else, or a later version, wrote it
+            report([f"cron has {row.name:.100}: {error}"])
+            continue
+        fires = _fires(value([answer]))
+        infos.append(
+            CronInfo(
+                name=row.name,
+                cron=entry.cron,
+                queue=entry.queue,
+                function=entry.function,
+                origin=entry.origin,
+                is_orphaned=entry.origin == DECORATOR and not is_published(seen, row.name),
+                paused=row.paused,
+                paused_at=moment(row.paused_at) if row.paused else None,
+                last=fires[0] if fires else None,
+                next=entry.cron.next(from_us(now)) if row.paused is None else None,
+                fired_by=by,
+                doubt=_doubt(entry.function, seen, workers),
+            )
+        )
+    return infos
+
+
+def _doubt(function: str, seen: FleetSeen, workers: Sequence[WorkerInfo]) -> str:
+    if function == CLEANUP or function in seen.functions or runs_undecorated(workers, function):
+        return ""
+    meant = similar_function(function, seen.functions)
+    close = f"; did you mean {meant!r}?" if meant else "."
+    return f"No worker has published {function!r}{close} The job is parked until one does."
+
+
+def history(context: FleetContext, name: str, *, limit: int = HISTORY) -> Operation[list[CronFire]]:
+    """List the outcomes of the last fires of an entry, newest first.
+
+    Args:
+        context: The context of the fleet.
+        name: The name of the entry.
+        limit: The most fires to return; 1,000 are kept.
+
+    Raises:
+        InvalidJob: `limit` is not a whole number from 0.
+        JobNotFound: No entry has this name.
+    """
+    check_number(limit, least=0)
+    yield from find(context, name)
+    if not limit:
+        return []
+    return _fires(value((yield (calls.history(context.keys, name, limit=limit),))))
+
+
+def _fires(notes: Sequence[tuple[int, str]]) -> list[CronFire]:
+    """Decode notes of the ledger of an entry; leave out those that cannot be read."""
+    return kept(notes, lambda note: _fire_of(*note), "the ledger of a recurring job")
+
+
+def _fire_of(at: int, text: str) -> CronFire:
+    outcome, job_id, nominal, *note = text.split(" ", 3)
+    return CronFire(from_us(at), outcome, None if job_id == "-" else job_id, from_us(int(nominal)), "".join(note))

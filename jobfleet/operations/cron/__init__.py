@@ -1,1 +1,0 @@
-"""Recurring jobs of a fleet."""

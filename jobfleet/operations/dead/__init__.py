@@ -1,1 +1,0 @@
-"""Operations on dead letters: find, replay, group and rescue them."""

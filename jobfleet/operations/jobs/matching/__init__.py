@@ -1,1 +1,0 @@
-"""Find the jobs that match a filter: list them, select them."""

@@ -1,0 +1,380 @@
+"""The limits of queues and groups: set, clear, list and declare them; and strict sequences, to let one go on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from jobfleet.clock import to_us
+from jobfleet.errors import ConfigError, InvalidJob, UnknownGroup
+from jobfleet.model import JobResult, seconds
+from jobfleet.model.audit import from_word
+from jobfleet.model.limits import (
+    LIMIT,
+    Declaration,
+    DeclaredLimit,
+    Limit,
+    LimitChange,
+    LimitInfo,
+    SequenceInfo,
+    field_of,
+)
+from jobfleet.model.status import check_number
+from jobfleet.model.templates import EVERY_GROUP, check_group
+from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.jobs.cancel import cancel
+from jobfleet.operations.jobs.poll import poll_many
+from jobfleet.operations.lanes import lanes, opened_lanes
+from jobfleet.operations.operation import Operation, batches, value
+from jobfleet.operations.results import moment
+from jobfleet.store.call import Call
+from jobfleet.store.calls import limits as calls
+from jobfleet.store.calls.control import read_pause
+from jobfleet.store.calls.limits import AGING, AS_IT_IS, PAUSED, Declared, SequenceRow, Settings, Used
+from jobfleet.store.keys import Lane
+
+
+def named_group(group: str | None) -> str | None:
+    """Check the group of a limit: a group name, ``*`` for the default of all groups, or None for the queue.
+
+    Raises:
+        InvalidJob: It is none of these.
+    """
+    return group if group is None or group == EVERY_GROUP else check_group(group)
+
+
+def set_limit(
+    context: FleetContext, queue: str, group: str | None, wanted: LimitChange, *, replace: bool = False
+) -> Operation[bool]:
+    """Change the limits of a queue or of a group; False when they were so before.
+
+    Args:
+        context: The context of the fleet.
+        queue: The queue.
+        group: A group of it, ``*`` for the default of all groups, or None for the queue as a whole.
+        wanted: The limits to change.
+        replace: Remove the limits that are not among `wanted`; otherwise these stay. A wrong value changes nothing.
+
+    Raises:
+        ConfigError: There are too many queues to create this one.
+        InvalidJob: A value is wrong, does not apply to a queue, or does not apply to a group; or a limit of the whole
+            queue is given and the queue has several lanes.
+    """
+    wanted.check(group)
+    named_group(group)
+    limit = wanted.limit()
+    every = yield from opened_lanes(context, queue)
+    if group is None and len(every) > 1 and wanted.counted is not None:
+        raise InvalidJob(
+            f"{queue} has {len(every)} lanes, which count by themselves: a limit of the whole queue needs one lane. "
+            "Give its jobs groups, and limit those.",
+            field=wanted.counted,
+        )
+    if limit.burst is not None and limit.every_us is None:
+        yield from _check_rate(every[0], queue, group, replace=replace)
+    has_changed = (yield from _clear(every, group)) if replace else False
+    if limit != Limit():
+        has_changed = (yield from set_in_lanes(every, field_of(group), limit.change())) or has_changed
+    if wanted.aging is not None:
+        us = to_us(seconds(wanted.aging, field="aging"))
+        has_changed = (yield from set_in_lanes(every, AGING, str(us) if us else "")) or has_changed
+    return has_changed
+
+
+def _check_rate(lane: Lane, queue: str, group: str | None, *, replace: bool) -> Operation[None]:
+    seen: Settings = value((yield (calls.limits(lane),)))
+    if replace or not seen.limit_of(group).every_us:
+        raise InvalidJob(f"burst is for a rate, and {queue} has none there; give rate too.", field="burst")
+
+
+def clear(context: FleetContext, queue: str, group: str | None, *, declared: bool = False) -> Operation[bool]:
+    """Remove the limits that are set for a queue, also its aging, or for a group; False when there were none.
+
+    Args:
+        context: The context of the fleet.
+        queue: The queue.
+        group: A group of it, ``*`` for the default of all groups, or None for the queue as a whole.
+        declared: Remove the limit that functions declare there too.
+
+    Raises:
+        ConfigError: The queue does not exist.
+        InvalidJob: `group` is not a group name.
+    """
+    named_group(group)
+    every = yield from lanes(context, queue)
+    has_changed = yield from _clear(every, group)
+    return ((yield from remove_declared(every, group)) if declared else False) or has_changed
+
+
+def _clear(every: list[Lane], group: str | None) -> Operation[bool]:
+    has_changed = yield from set_in_lanes(every, field_of(group), "")
+    if group is None:
+        has_changed = (yield from set_in_lanes(every, AGING, "")) or has_changed
+    return has_changed
+
+
+def listing(context: FleetContext, queue: str | None = None) -> Operation[list[LimitInfo]]:
+    """List the limits of a queue or of all queues: first the limit of the queue, then those of its groups by name.
+
+    Raises:
+        ConfigError: The queue does not exist.
+    """
+    by_queue: dict[str, list[Lane]] = {}
+    for lane in (yield from lanes(context, queue)):
+        by_queue.setdefault(lane.queue, []).append(lane)
+    rows: list[LimitInfo] = []
+    for every in by_queue.values():
+        rows += yield from _rows(every)
+    return rows
+
+
+def _rows(every: list[Lane]) -> Operation[list[LimitInfo]]:
+    queue = every[0].queue
+    seen: list[Settings] = [value([answer]) for answer in (yield [calls.limits(lane) for lane in every])]
+    fields = seen[0].fields
+    groups = sorted({name.partition(":")[2] for name in fields if name.startswith(("limit:", PAUSED))})
+    used = yield from _used(every, [group for group in groups if group != EVERY_GROUP])
+    rows = [_info(queue, group, seen[0], used.get(group, Used(0, 0))) for group in groups]
+    if LIMIT in fields or AGING in fields:
+        whole = Used(sum(one.used.running for one in seen), seen[0].used.full)
+        rows.insert(0, _info(queue, None, seen[0], whole))
+    return rows
+
+
+def _used(every: list[Lane], groups: list[str]) -> Operation[dict[str, Used]]:
+    found: dict[str, Used] = {}
+    for part in batches(groups, calls.CHUNK):
+        asked: list[Call[Any]] = [calls.limits(lane, part) for lane in every]
+        for answer in (yield asked):
+            for group, one in value([answer]).groups.items():
+                before = found.get(group, Used(0, 0))
+                found[group] = Used(before.running + one.running, max(before.full, one.full))
+    return found
+
+
+def _info(queue: str, group: str | None, seen: Settings, used: Used) -> LimitInfo:
+    limit = seen.limit_of(group)
+    paused = seen.fields.get(f"{PAUSED}{group}", "")
+    pause = read_pause(paused)
+    aging = seen.fields.get(AGING) if group is None else None
+    declared = seen.declared.get(field_of(group))
+    most = None if declared is None else declared.limit.concurrency
+    return LimitInfo(
+        queue,
+        group,
+        **limit.shown(),
+        aging=int(aging) / 1e6 if aging else None,
+        running=used.running,
+        next_token=limit.next_token(used.full, seen.now),
+        paused=from_word(paused.partition("@")[0]) or None,
+        paused_at=moment(pause.at),
+        paused_reason=pause.reason,
+        declared_concurrency=None if most is None else int(most),
+        declared_rate=None if declared is None else declared.limit.rate,
+        declared_by=() if declared is None else declared.functions,
+    )
+
+
+def set_in_lanes(every: Sequence[Lane], field: str, text: str) -> Operation[bool]:
+    """Set or clear a field; return whether it changed.
+
+    Args:
+        every: The lanes.
+        field: See `field_of`, or `AGING`.
+        text: The value; empty to clear it.
+
+    Raises:
+        InvalidJob: Too many groups have limits of their own.
+    """
+    has_changed = False
+    for lane in every:
+        count, skip = calls.CHUNK, 0
+        while count == calls.CHUNK:
+            answer = value((yield (calls.set_limit(lane, field, text, skip=skip),)))
+            if answer is None:
+                raise InvalidJob(
+                    f"{calls.MOST_GROUPS:,} groups of {lane.queue} have limits of their own, which is the most; set "
+                    "the default of all groups, '*', instead.",
+                    field="group",
+                )
+            changed, count = answer
+            has_changed, skip = has_changed or changed, skip + count
+    return has_changed
+
+
+def declare(
+    every: Sequence[Lane],
+    limits: Mapping[str, DeclaredLimit],
+    functions: Iterable[str],
+    *,
+    only: Collection[Lane] | None = None,
+) -> Operation[dict[str, tuple[str, ...]]]:
+    """Store the limits that the functions of a process declare for a queue; remove what they declared before.
+
+    Args:
+        every: The lanes of the queue.
+        limits: The limits by the name of the function.
+        functions: The names of all functions of the process.
+        only: The lanes in which to store them now; by default all.
+
+    Returns:
+        Where other functions declared another limit, which is replaced: these functions by the name of one that
+        declares the new limit.
+
+    Raises:
+        ConfigError: A limit of the whole queue is declared, and the queue has several lanes; or too many groups have
+            limits.
+    """
+    wanted: dict[str, Declaration] = {}
+    for name, declared in limits.items():
+        if declared.group is None and len(every) > 1:
+            raise ConfigError(
+                f"{name} declares {declared} for {declared.place}, which has {len(every)} lanes, which count by "
+                "themselves; give the function a group, to limit each group."
+            )
+        field = field_of(declared.group)
+        before = wanted.get(field)
+        also = before.functions if before is not None and before.limit == declared.limit else ()
+        wanted[field] = Declaration(declared.limit, (*also, name))
+    names = tuple(functions)
+    replaced: dict[str, tuple[str, ...]] = {}
+    for lane in every if only is None else [lane for lane in every if lane in only]:
+        answer: Declared | None = value((yield (calls.declare(lane, wanted, names),)))
+        if answer is None:
+            raise ConfigError(
+                f"{calls.MOST_GROUPS:,} groups of {lane.queue} have limits of their own, which is the most; declare a "
+                "limit of each group in place of limits of single groups."
+            )
+        for field in answer.changed:
+            yield from set_in_lanes([lane], field, AS_IT_IS)
+        replaced |= {wanted[field].functions[0]: others for field, others in answer.replaced.items()}
+    return replaced
+
+
+def remove_declared(every: Sequence[Lane], group: str | None) -> Operation[bool]:
+    """Remove a declared limit of a queue, or of a group; return whether there was one.
+
+    A worker whose functions still declare it stores it again when it starts.
+    """
+    declared = value((yield (calls.limits(every[0]),))).declared.get(field_of(group))
+    if declared is None:
+        return False
+    yield from declare(every, {}, declared.functions)
+    return True
+
+
+SHOWN = 20
+"""How many of the jobs behind the head are named."""
+LISTED_MOST = 10_000
+ENDED: dict[str, Any] = {"parked": "parked", "failing": "failing"}
+
+
+class FoundSequence(NamedTuple):
+    """A sequence and its lane."""
+
+    lane: Lane
+    info: SequenceInfo
+
+
+def list_sequences(context: FleetContext, queue: str | None, limit: int) -> Operation[list[SequenceInfo]]:
+    """List the sequences of a queue, or of all queues, by name.
+
+    Raises:
+        UnknownQueue: The queue does not exist.
+        InvalidJob: `limit` is not a whole number from 1.
+    """
+    check_number(limit)
+    most = min(limit, LISTED_MOST)
+    found: list[SequenceInfo] = []
+    for lane in (yield from lanes(context, queue)):
+        after = ""
+        while len(found) < most:
+            now, rows = value((yield (calls.sequences(lane, after=after, limit=min(calls.CHUNK, most - len(found))),)))
+            found += yield from _infos(context, lane, now, rows)
+            if len(rows) < calls.CHUNK:
+                break
+            after = rows[-1].group
+    return sorted(found, key=lambda one: (one.queue, one.group))
+
+
+def find_sequence(context: FleetContext, group: str, queue: str | None) -> Operation[FoundSequence]:
+    """Find a sequence by its name.
+
+    Raises:
+        InvalidJob: The name is not a name of a group.
+        UnknownQueue: The queue does not exist.
+        UnknownGroup: No sequence of this name has open jobs or is parked.
+        ConfigError: Several queues have such a sequence, and none is given.
+    """
+    check_group(group)
+    every = yield from lanes(context, queue)
+    answers = (yield [calls.sequences(lane, group, limit=SHOWN) for lane in every]) if every else []
+    pages: list[tuple[int, list[SequenceRow]]] = [value([answer]) for answer in answers]
+    found = [(lane, now, rows) for lane, (now, rows) in zip(every, pages, strict=True) if rows]
+    if not found:
+        where = f" in {queue!r}" if queue else ""
+        text = f"No strict sequence {group!r}{where} has open jobs or is parked; 'jobfleet groups ls' lists them."
+        raise UnknownGroup(group, text)
+    if len(found) > 1:
+        names = ", ".join(sorted(lane.queue for lane, _, _ in found))
+        raise ConfigError(f"Several queues have a sequence {group!r}: {names}. Give the queue, as --queue or queue.")
+    lane, now, rows = found[0]
+    (info,) = yield from _infos(context, lane, now, rows)
+    return FoundSequence(lane, info)
+
+
+def _infos(context: FleetContext, lane: Lane, now: int, rows: list[SequenceRow]) -> Operation[list[SequenceInfo]]:
+    heads: list[JobResult[Any] | None] = (yield from poll_many(context, [row.head for row in rows])) if rows else []
+    return [_sequence_info(lane.queue, now, row, head) for row, head in zip(rows, heads, strict=True)]
+
+
+def _sequence_info(queue: str, now: int, row: SequenceRow, head: JobResult[Any] | None) -> SequenceInfo:
+    return SequenceInfo(
+        queue,
+        row.group,
+        ENDED.get(row.state, "open"),
+        row.head,
+        None if head is None else head.status,
+        moment(row.due) if row.due > now else None,
+        None if head is None else head.error,
+        row.waiting,
+        row.ids[:SHOWN],
+        row.signal or None,
+    )
+
+
+def show_sequence(context: FleetContext, group: str, queue: str | None) -> Operation[SequenceInfo]:
+    """Return a sequence with the first jobs behind its head.
+
+    Raises:
+        InvalidJob, UnknownQueue, UnknownGroup, ConfigError: As in `find`.
+    """
+    return (yield from find_sequence(context, group, queue)).info
+
+
+def resume_sequence(context: FleetContext, group: str, queue: str | None) -> Operation[bool]:
+    """Let a parked sequence go on behind its head; False if it is not parked.
+
+    Raises:
+        InvalidJob, UnknownQueue, UnknownGroup, ConfigError: As in `find`.
+    """
+    lane, info = yield from find_sequence(context, group, queue)
+    if info.state == "open":
+        return False
+    return bool(value((yield (calls.unpark(lane, group, info.head),))))
+
+
+def skip_head(context: FleetContext, group: str, queue: str | None, by: str | None) -> Operation[str | None]:
+    """End the head of a sequence, so that the next job follows; return its id, or None if it has ended meanwhile.
+
+    A head that waits is cancelled, and one that runs is asked to stop. Of a parked sequence, the head has ended before.
+
+    Raises:
+        InvalidJob, UnknownQueue, UnknownGroup, ConfigError: As in `find`.
+    """
+    lane, info = yield from find_sequence(context, group, queue)
+    if info.state == "open":
+        has_acted = yield from cancel(context, info.head, by)
+    else:
+        has_acted = value((yield (calls.unpark(lane, group, info.head),)))
+    return info.head if has_acted else None

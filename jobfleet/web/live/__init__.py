@@ -1,1 +1,0 @@
-"""Live updates: any number of open pages share one reader per page."""
