@@ -132,10 +132,15 @@ class Shrinker:
         return self.plan._replace(steps=(*steps[:at], step, *steps[at + 1 :]))
 
 
+IDENTITY = ("id", "name")
+"""Arguments that stay: without the id that it knows, the judge takes a job for one that nobody has enqueued."""
+
+
 def _simpler(args: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Arguments that are simpler than these, each in one respect."""
     for name, value in sorted(args.items()):
-        yield {key: kept for key, kept in args.items() if key != name}
+        if name not in IDENTITY:
+            yield {key: kept for key, kept in args.items() if key != name}
         for smaller in _smaller(value):
             yield {**args, name: smaller}
 

@@ -301,7 +301,7 @@ def test_a_committed_row_is_a_job_and_another_is_none() -> None:
         step(2, "producer.1", "outbox", jobs=[{"id": "a"}, {"id": "b", "depends_on": ["a"]}]),
         step(1, "producer.1", "outbox", jobs=[{"id": "c"}], ends="rollback"),
         step(1, "producer.1", "outbox", jobs=[{"id": "d"}], ends="die"),
-        step(1.5, "network", "kill_at", machine="reaper.1", script="enqueue", when="sent"),
+        step(1.5, "network", "kill_at", machine="reaper.1", script="enqueue_plain", when="sent"),
         step(4, "reaper.1", "start_worker"),
         step(5, "database", "close_database"),
         settings=OUTBOX,
