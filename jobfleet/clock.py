@@ -57,6 +57,14 @@ def moment_us(moment: datetime) -> int:
     return max(0, round(moment.timestamp() * SECOND_US))
 
 
+def moment(us: int | None) -> datetime | None:
+    """Convert microseconds since 1970 to a time; None for 0 and for a number outside the calendar."""
+    try:
+        return datetime.fromtimestamp(us / 1_000_000, UTC) if us else None
+    except (OverflowError, ValueError, OSError):  # not a time that jobfleet has written
+        return None
+
+
 def to_seconds(us: int) -> float:
     """Convert internal integer microseconds to public seconds."""
     return us / SECOND_US

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 
+from jobfleet.clock import moment
 from jobfleet.codec import decode, encode
 from jobfleet.cron import Cron, CronEntry, Fire, Times, from_us
 from jobfleet.errors import DuplicateJob, EncodingError, InvalidJob, JobNotFound, warn
@@ -21,7 +22,6 @@ from jobfleet.operations.flows.dependencies import refuse_displacing
 from jobfleet.operations.jobs.enqueue import prepare
 from jobfleet.operations.jobs.prepare import Resolved, submission
 from jobfleet.operations.operation import Operation, value
-from jobfleet.operations.results import moment
 from jobfleet.operations.workers import WorkerInfo, runs_undecorated, workers_of
 from jobfleet.store.call import Call
 from jobfleet.store.calls import cron as calls

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
+from jobfleet.clock import moment
 from jobfleet.errors import ConfigError, JobfleetError, UnknownGroup
 from jobfleet.model.audit import NOBODY, from_word
 from jobfleet.model.signals import check_fingerprint
@@ -17,7 +18,6 @@ from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.listing import Identity, identity_of
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, batches, is_denied, value
-from jobfleet.operations.results import moment
 from jobfleet.store.calls import dead as calls
 from jobfleet.store.calls import inspect
 from jobfleet.store.calls.dead import (

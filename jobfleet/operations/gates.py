@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
-from jobfleet.clock import to_us
+from jobfleet.clock import moment, to_us
 from jobfleet.errors import InvalidJob
 from jobfleet.functions.manifest import read_gates
 from jobfleet.model import seconds
@@ -25,7 +25,6 @@ from jobfleet.model.option_types import Seconds
 from jobfleet.operations.audit import Action, Change
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, value
-from jobfleet.operations.results import moment
 from jobfleet.store.calls import limits as calls
 from jobfleet.store.calls.limits import GateSeen
 from jobfleet.store.calls.run import Holder

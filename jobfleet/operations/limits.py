@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from jobfleet.clock import to_us
+from jobfleet.clock import moment, to_us
 from jobfleet.errors import ConfigError, InvalidJob, UnknownGroup
 from jobfleet.model import JobResult, seconds
 from jobfleet.model.audit import from_word
@@ -26,7 +26,6 @@ from jobfleet.operations.jobs.cancel import cancel
 from jobfleet.operations.jobs.poll import poll_many
 from jobfleet.operations.lanes import lanes, opened_lanes
 from jobfleet.operations.operation import Operation, batches, value
-from jobfleet.operations.results import moment
 from jobfleet.store.call import Call
 from jobfleet.store.calls import limits as calls
 from jobfleet.store.calls.control import read_pause

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from jobfleet.clock import moment
 from jobfleet.errors import ConfigError, EncodingError, InvalidJob, StoreUnavailable
 from jobfleet.model import Priority, check_queue
 from jobfleet.model.option_checks import check_level
@@ -15,7 +16,6 @@ from jobfleet.operations.jobs.cancel import purge_queue
 from jobfleet.operations.lanes import lanes, no_queue, opened_lanes
 from jobfleet.operations.limits import set_in_lanes
 from jobfleet.operations.operation import EachLane, Operation, value
-from jobfleet.operations.results import moment
 from jobfleet.operations.workers import workers_of
 from jobfleet.store.call import DURABILITY
 from jobfleet.store.calls import cron, inspect

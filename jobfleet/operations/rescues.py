@@ -8,6 +8,7 @@ from datetime import datetime
 from secrets import token_hex
 from typing import NamedTuple
 
+from jobfleet.clock import moment
 from jobfleet.errors import ConfigError, InvalidJob, UnknownGroup, UnknownRescue
 from jobfleet.model import JobStatus
 from jobfleet.model.audit import NOBODY, from_word
@@ -19,7 +20,6 @@ from jobfleet.operations.dead_letters import NO_POSITION, Position, read_cursor
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, batches, value
-from jobfleet.operations.results import moment
 from jobfleet.store.calls import control, inspect
 from jobfleet.store.calls import dead as calls
 from jobfleet.store.calls.dead import NotedRescue, Planned, StoredRescue, group_name, groups

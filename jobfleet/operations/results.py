@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, NamedTuple
 
+from jobfleet.clock import moment
 from jobfleet.codec import Limits, decode, header_or_empty, is_record, is_refused, read_fields, read_record
 from jobfleet.codec.frames import PAYLOAD
 from jobfleet.errors import BadSignature, EncodingError, JobNotFound, UnknownKey
@@ -23,14 +24,6 @@ _REFUSED = " refused"
 BAD_SIGNATURE = "bad-signature"
 REPLACED_BY = "replaced-by:"
 """The prefix that replace.lua writes before the id of the new job, in the field that names who cancelled a job."""
-
-
-def moment(us: int | None) -> datetime | None:
-    """Convert microseconds since 1970 to a time; None for 0 and for a number outside the calendar."""
-    try:
-        return datetime.fromtimestamp(us / 1_000_000, UTC) if us else None
-    except (OverflowError, ValueError, OSError):  # not a time that jobfleet has written
-        return None
 
 
 class _Forged(str):

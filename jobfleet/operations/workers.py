@@ -9,7 +9,7 @@ from datetime import datetime
 from math import inf
 from typing import NamedTuple
 
-from jobfleet.clock import from_timedelta, monotonic
+from jobfleet.clock import from_timedelta, moment, monotonic
 from jobfleet.codec import decode
 from jobfleet.errors import ConfigError, EncodingError
 from jobfleet.events import STACKS, VERBS, Command
@@ -17,7 +17,6 @@ from jobfleet.model.audit import NOBODY
 from jobfleet.model.option_types import Seconds
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, value
-from jobfleet.operations.results import moment
 from jobfleet.store.calls.presence import command, stacks
 from jobfleet.store.records import FleetSeen
 from jobfleet.store.rows import number_of

@@ -90,10 +90,10 @@ def test_a_program_prints_its_own_line(redis_url: str, tmp_path: Path) -> None:
 
 
 def test_the_library_is_the_folder_of_the_package() -> None:
-    assert Path(LIBRARY, "warn.py").exists()
+    assert Path(LIBRARY, "errors.py").exists()
 
 
 def test_every_warning_is_issued_by_the_one_function() -> None:
     found = [path for path in Path(LIBRARY).rglob("*.py") if "warnings.warn(" in path.read_text(encoding="utf-8")]
 
-    assert [path.name for path in found] == ["warn.py"]
+    assert [path.name for path in found] == ["errors.py"]

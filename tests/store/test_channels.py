@@ -143,8 +143,7 @@ async def test_a_subscription_that_cannot_be_sent_loses_no_other(make: Make, raw
 async def test_a_server_that_reads_nothing_ends_no_reader(
     make: Make, own_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for kind in ("sync", "aio"):
-        monkeypatch.setattr(f"jobfleet.store.channels.{kind}.BOUND", 0.2)
+    monkeypatch.setattr("jobfleet.store.channels.BOUND", 0.2)
     channels = make(own_server.url)
     channels.subscribe(["a"])
     assert await heard(channels, 1) == [("a", None)]

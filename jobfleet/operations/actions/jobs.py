@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from jobfleet.clock import from_timedelta
+from jobfleet.clock import from_timedelta, moment
 from jobfleet.model import JobStatus, Priority
 from jobfleet.model.option_types import Seconds
 from jobfleet.operations.audit import Action, Change, Outcome
@@ -16,7 +16,7 @@ from jobfleet.operations.jobs.edit import Arguments
 from jobfleet.operations.jobs.matching import Filter
 from jobfleet.operations.jobs.steer import Change as Rescheduling
 from jobfleet.operations.operation import Operation, value
-from jobfleet.operations.results import moment, result_of
+from jobfleet.operations.results import result_of
 from jobfleet.store.calls import inspect
 from jobfleet.store.records import InWait
 

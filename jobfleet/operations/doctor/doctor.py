@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from jobfleet.clock import span
+from jobfleet.clock import moment, span
 from jobfleet.functions.callables import BUILT_IN
 from jobfleet.operations.cron import fired_by
 from jobfleet.operations.doctor import server, storage
@@ -16,7 +16,6 @@ from jobfleet.operations.explain.hindrances import Elsewhere, counted, known_els
 from jobfleet.operations.explain.snapshot import HUNG
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, batches, value
-from jobfleet.operations.results import moment
 from jobfleet.operations.unreadable import noting
 from jobfleet.operations.workers import runs_undecorated
 from jobfleet.store.calls import doctor

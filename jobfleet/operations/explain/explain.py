@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from jobfleet.clock import span
+from jobfleet.clock import moment, span
 from jobfleet.errors import JobNotFound
 from jobfleet.model import JobResult, JobStatus, split_id
 from jobfleet.model.result import Explanation, Fact, Reason, ReasonCode
@@ -49,7 +49,6 @@ from jobfleet.operations.explain.waiting import (
 )
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation
-from jobfleet.operations.results import moment
 from jobfleet.operations.workers import ChildInfo, WorkerInfo
 from jobfleet.store.records import InRun
 

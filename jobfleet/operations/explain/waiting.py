@@ -6,7 +6,7 @@ import shlex
 from datetime import UTC, datetime
 from shlex import quote
 
-from jobfleet.clock import local, span, to_us
+from jobfleet.clock import local, moment, span, to_us
 from jobfleet.functions.options import newer
 from jobfleet.model import JobStatus
 from jobfleet.model.option_checks import similar_function
@@ -23,7 +23,6 @@ from jobfleet.operations.explain.hindrances import (
 from jobfleet.operations.explain.snapshot import Snapshot
 from jobfleet.operations.flows.unblock import GUARD, LOOK_EVERY
 from jobfleet.operations.jobs.details import expiry_in
-from jobfleet.operations.results import moment
 from jobfleet.operations.workers import WorkerInfo
 from jobfleet.store.calls.control import read_functions
 from jobfleet.store.calls.run import BY_TOKEN

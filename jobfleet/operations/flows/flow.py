@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from jobfleet.clock import moment
 from jobfleet.codec import amended
 from jobfleet.model import Job, JobResult, JobStatus, Receipt, new_suffix
 from jobfleet.model.flow import Flow
@@ -35,7 +36,6 @@ from jobfleet.operations.jobs.enqueue import prepare
 from jobfleet.operations.jobs.poll import poll_many
 from jobfleet.operations.operation import BulkOperation, Operation, T, batches, value
 from jobfleet.operations.payloads import carried
-from jobfleet.operations.results import moment
 from jobfleet.store.calls import flow as calls
 from jobfleet.store.calls import inspect
 from jobfleet.store.keys import PARENTS_KEPT_MS, flow_ttl_ms

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
+from jobfleet.clock import moment
 from jobfleet.codec import Limits, header_or_empty, open_envelope, zones_lost
 from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError
@@ -18,7 +19,7 @@ from jobfleet.operations.jobs.poll import rebuilt_in
 from jobfleet.operations.jobs.prepare import durations_in
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.payloads import readable, with_value
-from jobfleet.operations.results import moment, result_of
+from jobfleet.operations.results import result_of
 from jobfleet.retry.decision import Policy, policy_of, with_header
 from jobfleet.retry.tries import FRESH, Tries
 from jobfleet.store.calls import flow, inspect

@@ -13,7 +13,7 @@ from contextlib import suppress
 from hashlib import blake2b
 from typing import Any, TypeVar
 
-from jobfleet.clock import monotonic, span, wall_us
+from jobfleet.clock import moment, monotonic, span, wall_us
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError, JobNotFound
 from jobfleet.metrics.tally import Tally
@@ -24,7 +24,6 @@ from jobfleet.notify.channel import DeliveryRefused, NotDelivered, NotificationC
 from jobfleet.notify.notice import Notice, Notification, fingerprint, group_of, notice_of
 from jobfleet.notify.registry import Channels, added, configured
 from jobfleet.notify.text import one_line
-from jobfleet.operations.results import moment
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import cron

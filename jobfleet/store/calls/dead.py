@@ -13,7 +13,6 @@ from jobfleet.model.audit import NOBODY
 from jobfleet.store.call import Argument, Call, Key, Reply
 from jobfleet.store.calls.control import who
 from jobfleet.store.calls.inspect import letter_of
-from jobfleet.store.damage import ENTRY, sound_fields
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import DeadLetter
 from jobfleet.store.rows import Spoiled, Unreadable, id_of, number_of, report, shown, text_of
@@ -238,6 +237,8 @@ def groups(
 
 
 def _groups(reply: Reply) -> tuple[int, list[StoredGroup]]:
+    from jobfleet.store.damage import sound_fields  # supervisors load this module, and read no letters
+
     names = [text_of(row[0]) for row in reply[2:]]
     return int(reply[1]), [
         StoredGroup(name, number_of(row[1]), sound_fields(row[2], f"dead-group:{name:.100}")[0])
@@ -416,6 +417,8 @@ def _rescues(reply: Reply) -> list[StoredRescue]:
 
 
 def _stored(rescue: str, now: int, flying: int, parts: Reply, jobs: Sequence[tuple[Planned, int]] = ()) -> StoredRescue:
+    from jobfleet.store.damage import sound_fields  # supervisors load this module, and read no letters
+
     fields, wrong = sound_fields(parts, f"rescue:{rescue:.100}")
     return StoredRescue(rescue, now, flying, fields, jobs, wrong)
 
@@ -433,6 +436,8 @@ def rescue(keys: Keyspace, rescue: str, *, limit: int = 0) -> Call[StoredRescue]
 
 
 def _planned(raw: bytes) -> Planned:
+    from jobfleet.store.damage import ENTRY  # supervisors load this module, and read no letters
+
     job_id, _, entry = text_of(raw).partition(" ")
     try:
         split_id(job_id)

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jobfleet.clock import to_seconds
+from jobfleet.clock import moment, to_seconds
 from jobfleet.codec import Limits
 from jobfleet.errors import JobNotFound
 from jobfleet.functions.context import JobContext
 from jobfleet.functions.injection import Injection, with_secrets
 from jobfleet.logs import JobLogger
 from jobfleet.model import Job, JobResult, JobStatus, suffix_time_us
-from jobfleet.operations.jobs.poll import Functions, rebuilt
 from jobfleet.operations.jobs.prepare import durations_in
-from jobfleet.operations.results import moment, result_of
 from jobfleet.retry.tries import Tries
 from jobfleet.store.calls.inspect import final_of
 from jobfleet.worker.run.run import ParentEnd, Run
+
+if TYPE_CHECKING:
+    from jobfleet.operations.jobs.poll import Functions
 
 LIMITS = Limits(max_bytes=512 << 20, max_depth=128)
 """The limits for data from Redis, which was within its own limits when it was written."""
@@ -91,11 +92,15 @@ def results_of(rows: Sequence[ParentEnd], limits: Limits, functions: Functions) 
         limits: The limits of a result.
         functions: The functions that this process knows, which say what their results become.
     """
+    from jobfleet.operations.jobs.poll import rebuilt  # isolated processes start without what most runs do not need
+
     return {parent: rebuilt(functions, _result(parent, status, value, limits)) for parent, status, value in rows}
 
 
 def _result(parent: str, status: str, value: bytes, limits: Limits) -> JobResult[Any]:
     if value:
+        from jobfleet.operations.results import result_of
+
         try:
             return result_of(parent, final_of(value), 0, limits=limits, is_checked=True)
         except JobNotFound:
