@@ -23,8 +23,27 @@ from jobfleet.outbox.statements import TABLE, ddl, insert, is_relayed, kind_of, 
 __all__ = ["create_tables", "ddl", "enqueue", "enqueue_many", "table"]
 
 if TYPE_CHECKING:
+    from typing import Protocol, TypeAlias
+
+    from sqlalchemy import Connection, TextClause
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
+    from sqlalchemy.orm import Session, scoped_session
+
     from jobfleet.fleet.aio import AsyncFleet
     from jobfleet.fleet.sync import Fleet
+
+    class DjangoConnection(Protocol):
+        """A connection of Django."""
+
+        @property
+        def vendor(self) -> str:
+            """The kind of database."""
+
+        def cursor(self) -> Any:
+            """Open a cursor."""
+
+    BlockingConnection: TypeAlias = Session | scoped_session[Any] | Connection | DjangoConnection
+    AwaitedConnection: TypeAlias = AsyncSession | async_scoped_session[Any] | AsyncConnection
 
 
 T = TypeVar("T")
@@ -141,26 +160,6 @@ class Unwritten(Awaitable[T], Generic[T]):
 
 # Write rows of the outbox with the connection of the program, which has imported SQLAlchemy or Django.
 
-
-if TYPE_CHECKING:
-    from typing import Protocol, TypeAlias
-
-    from sqlalchemy import Connection, TextClause
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
-    from sqlalchemy.orm import Session, scoped_session
-
-    class DjangoConnection(Protocol):
-        """A connection of Django."""
-
-        @property
-        def vendor(self) -> str:
-            """The kind of database."""
-
-        def cursor(self) -> Any:
-            """Open a cursor."""
-
-    BlockingConnection: TypeAlias = Session | scoped_session[Any] | Connection | DjangoConnection
-    AwaitedConnection: TypeAlias = AsyncSession | async_scoped_session[Any] | AsyncConnection
 
 Row = tuple[str, str, bytes]
 """The namespace, the id of the job, and the packed job."""

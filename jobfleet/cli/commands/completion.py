@@ -1,4 +1,9 @@
-"""`jobfleet completion`, and the scripts that shells load. They ask the program for candidates."""
+"""`jobfleet completion`, and the scripts that shells load.
+
+The scripts ask the program for candidates, and discard whatever it writes to stderr. A candidate is a line of a kind
+(``plain``, ``file`` or ``dir``), a value and a help text, with tabs between them. bash passes the line up to the
+cursor, because it splits words at ``:`` and ``=``; the others pass the words.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +14,6 @@ from typing import Final
 import click
 
 from jobfleet.cli.options import Command
-
-# The scripts that shells load. They ask the program for candidates, and discard whatever it writes to stderr.
-#
-# A candidate is a line of a kind (``plain``, ``file`` or ``dir``), a value and a help text, with tabs between them.
-# bash passes the line up to the cursor, because it splits words at ``:`` and ``=``; the others pass the words.
-
 
 VARIABLE: Final = "_JOBFLEET_COMPLETE"
 """The variable that asks for candidates; its value is the name of the shell."""

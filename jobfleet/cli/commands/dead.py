@@ -30,7 +30,7 @@ from jobfleet.cli.view import (
 from jobfleet.client._sync.audit import audited
 from jobfleet.errors import DuplicateJob, JobNotFound
 from jobfleet.model import JobResult
-from jobfleet.operations import dead_letters as dead_replay
+from jobfleet.operations import dead_letters
 from jobfleet.operations.actions.dead import of_many
 from jobfleet.operations.audit import outcome_of
 from jobfleet.operations.dead_letters import DeadFilter
@@ -369,7 +369,7 @@ def replay(
             return _act(invocation, named, "replayed", otherwise, partial(fleet.replay, by=by, fresh=fresh))
 
         def again(job_id: str) -> bool:
-            return drive_blocking(fleet.store, dead_replay.replay(fleet.context, job_id, by, fresh=fresh))
+            return drive_blocking(fleet.store, dead_letters.replay(fleet.context, job_id, by, fresh=fresh))
 
         many = _Many(fleet, "replay", queue, filters, by)
         return many.act(lambda chosen, act: _act(invocation, chosen, "replayed", otherwise, act), again)
@@ -410,7 +410,7 @@ def purge(
             )
 
         def away(job_id: str) -> bool:
-            return _purged(job_id, drive_blocking(fleet.store, dead_replay.purge(fleet.context, job_id)))
+            return _purged(job_id, drive_blocking(fleet.store, dead_letters.purge(fleet.context, job_id)))
 
         many = _Many(fleet, "purge", queue, filters, by)
         return many.act(lambda chosen, act: _act(invocation, chosen, "purged", "", act), away)

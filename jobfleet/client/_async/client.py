@@ -22,13 +22,12 @@ if TYPE_CHECKING:
     from jobfleet.model.history import FunctionTimes, History, QueueTrend
     from jobfleet.model.result import Explanation
     from jobfleet.model.scale import Scale
-    from jobfleet.operations import queues as info
-    from jobfleet.operations import queues as spread_info
-    from jobfleet.operations import workers as workers_info
     from jobfleet.operations.doctor.findings import Diagnosis
     from jobfleet.operations.jobs import listing
     from jobfleet.operations.jobs.matching import JobFilters
     from jobfleet.operations.jobs.steer import Matching
+    from jobfleet.operations.queues import LaneInfo, QueueInfo
+    from jobfleet.operations.workers import WorkerInfo
 
 
 class AsyncInspect(AsyncConnection):
@@ -99,9 +98,9 @@ class AsyncInspect(AsyncConnection):
         Raises:
             InvalidJob: A part fits several jobs. The message names some of them.
         """
-        from jobfleet.operations.jobs import listing as jobs_newest
+        from jobfleet.operations.jobs import listing
 
-        return await self._do(jobs_newest.full_ids(self.context, texts))
+        return await self._do(listing.full_ids(self.context, texts))
 
     async def newest(
         self,
@@ -132,11 +131,11 @@ class AsyncInspect(AsyncConnection):
             ConfigError: There is no such queue.
             InvalidJob: `limit` is not a whole number from 1.
         """
-        from jobfleet.operations.jobs import listing as jobs_newest
+        from jobfleet.operations.jobs import listing
         from jobfleet.operations.jobs.matching import Filter
 
         chosen = Filter(queue=queue, function=function, status=status, group=group, since=since, until=until)
-        return await self._do(jobs_newest.newest(self.context, chosen, limit=limit))
+        return await self._do(listing.newest(self.context, chosen, limit=limit))
 
     async def jobs(self, *, limit: int = 50, cursor: str = "", **filters: Unpack[JobFilters]) -> listing.Page:
         """Return a page of the jobs that match all given filters.
@@ -201,13 +200,13 @@ class AsyncInspect(AsyncConnection):
         }  # fmt: skip
         return await self._searched_in_archive(asked)
 
-    async def queues(self) -> list[info.QueueInfo]:
+    async def queues(self) -> list[QueueInfo]:
         """Return the state of every queue."""
-        from jobfleet.operations import queues as info
+        from jobfleet.operations import queues
 
-        return await self._do(info.queues(self.context))
+        return await self._do(queues.queues(self.context))
 
-    async def spread(self, queue: str | None = None) -> list[spread_info.LaneInfo]:
+    async def spread(self, queue: str | None = None) -> list[LaneInfo]:
         """Return the lanes of a queue, or of all, with the cluster node that serves each.
 
         Args:
@@ -216,15 +215,15 @@ class AsyncInspect(AsyncConnection):
         Raises:
             UnknownQueue: There is no such queue.
         """
-        from jobfleet.operations import queues as spread_info
+        from jobfleet.operations import queues
 
-        return await self._do(spread_info.spread(self.context, queue))
+        return await self._do(queues.spread(self.context, queue))
 
-    async def workers(self) -> list[workers_info.WorkerInfo]:
+    async def workers(self) -> list[WorkerInfo]:
         """Return the workers with a recent heartbeat."""
-        from jobfleet.operations import workers as workers_info
+        from jobfleet.operations import workers
 
-        return await self._do(workers_info.workers(self.context))
+        return await self._do(workers.workers(self.context))
 
     async def statistics(self, *, sample: int = 0) -> dict[str, Any]:
         """Count the jobs of the fleet and of each queue, and the last `sample` ended jobs by function and user.
@@ -235,9 +234,9 @@ class AsyncInspect(AsyncConnection):
         Raises:
             InvalidJob: `sample` is not a whole number from 0.
         """
-        from jobfleet.operations import statistics as operations_statistics
+        from jobfleet.operations import statistics
 
-        return await self._do(operations_statistics.statistics(self.context, sample=sample))
+        return await self._do(statistics.statistics(self.context, sample=sample))
 
     async def history(
         self,
@@ -264,13 +263,11 @@ class AsyncInspect(AsyncConnection):
             ConfigError: The samples are not kept for so long, or not in such small steps.
             StoreUnavailable: The archive did not answer.
         """
-        from jobfleet.operations import history as operations_history
+        from jobfleet.operations import history
 
-        asked = operations_history.window(self.context, queue, function, since, step)
+        asked = history.window(self.context, queue, function, since, step)
         hours = await self._hours_from_archive(asked)
-        return await self._do(
-            operations_history.read(self.context, queue, function, since=since, step=step, hours=hours)
-        )
+        return await self._do(history.read(self.context, queue, function, since=since, step=step, hours=hours))
 
     async def busiest(self, *, limit: int = 20) -> list[FunctionTimes]:
         """Return the functions with the most runs in the last hour, with their wait and run times.
@@ -280,9 +277,9 @@ class AsyncInspect(AsyncConnection):
         Args:
             limit: The most functions to return.
         """
-        from jobfleet.operations import history as operations_history
+        from jobfleet.operations import history
 
-        return await self._do(operations_history.busiest(self.context, limit=limit))
+        return await self._do(history.busiest(self.context, limit=limit))
 
     async def trends(self, queues: Sequence[str]) -> list[QueueTrend]:
         """Return how many jobs of queues ended, and how many waited, in each whole minute of the last hour.
@@ -292,9 +289,9 @@ class AsyncInspect(AsyncConnection):
         Args:
             queues: The names of the queues.
         """
-        from jobfleet.operations import history as operations_history
+        from jobfleet.operations import history
 
-        return await self._do(operations_history.trends(self.context, queues))
+        return await self._do(history.trends(self.context, queues))
 
     async def scale(
         self,
@@ -322,10 +319,10 @@ class AsyncInspect(AsyncConnection):
             UnknownQueue: There is no such queue.
             InvalidJob: A value is not valid; `field` names it.
         """
-        from jobfleet.operations import scale as operations_scale
+        from jobfleet.operations import scale
 
-        rule = operations_scale.scale_rule(least, most, wait, hold)
-        return await self._do(operations_scale.scale(self.context, queue, rule))
+        rule = scale.scale_rule(least, most, wait, hold)
+        return await self._do(scale.scale(self.context, queue, rule))
 
     async def doctor(self) -> Diagnosis:
         """Check the server, the workers and a bounded part of each lane. Return the faults with their remedies.

@@ -6,7 +6,6 @@ from jobfleet.client._async.audit import AsyncPart
 from jobfleet.cron import Cron
 from jobfleet.model import Job
 from jobfleet.operations import cron as entries
-from jobfleet.operations import cron as listing
 from jobfleet.operations.actions import fleet as actions
 from jobfleet.operations.cron import CronFire, CronInfo
 
@@ -29,7 +28,7 @@ class AsyncCronEntries(AsyncPart):
         Raises:
             InvalidJob: `limit` is not a whole number from 1.
         """
-        return await self._do(listing.listing(self._context, limit=limit, after=after))
+        return await self._do(entries.listing(self._context, limit=limit, after=after))
 
     async def add(
         self,
@@ -67,7 +66,7 @@ class AsyncCronEntries(AsyncPart):
         Raises:
             JobNotFound: There is no entry of that name.
         """
-        return await self._do(listing.get(self._context, name))
+        return await self._do(entries.get(self._context, name))
 
     async def edit(self, name: str, cron: Cron | str, *, tz: str | None = None, by: str | None = None) -> str:
         """Give a recurring job another schedule, and keep its job. Return ``changed`` or ``unchanged``.
@@ -124,7 +123,7 @@ class AsyncCronEntries(AsyncPart):
         work = entries.run(self._context, name)
         return await self._audited(actions.run_cron(name), work, by)
 
-    async def history(self, name: str, *, limit: int = listing.HISTORY) -> list[CronFire]:
+    async def history(self, name: str, *, limit: int = entries.HISTORY) -> list[CronFire]:
         """Return the last fires of an entry with their outcomes, newest first.
 
         Args:
@@ -135,4 +134,4 @@ class AsyncCronEntries(AsyncPart):
             InvalidJob: `limit` is not a whole number from 0.
             JobNotFound: There is no entry of that name.
         """
-        return await self._do(listing.history(self._context, name, limit=limit))
+        return await self._do(entries.history(self._context, name, limit=limit))

@@ -215,9 +215,9 @@ class AsyncDead(AsyncAudit):
         Raises:
             UnknownRescue: There is no such rescue.
         """
-        from jobfleet.operations import rescues as rescue_calls
+        from jobfleet.operations import rescues
 
-        return AsyncRescue(self.context, self._do, await self._do(rescue_calls.find(self.context, rescue)))
+        return AsyncRescue(self.context, self._do, await self._do(rescues.find(self.context, rescue)))
 
 
 class AsyncRescue(AsyncPart):

@@ -21,7 +21,7 @@ from jobfleet.model import JobId, JobResult, Receipt
 from jobfleet.model.option_types import Seconds
 from jobfleet.model.result import Chunk, LogLine
 from jobfleet.model.status import check_number
-from jobfleet.operations.jobs import poll as jobs_poll
+from jobfleet.operations.jobs import poll
 from jobfleet.operations.jobs.poll import LogReading as Reading
 from jobfleet.operations.jobs.poll import StreamReading, read_stream
 from jobfleet.operations.jobs.poll import read_log as read
@@ -256,7 +256,7 @@ class AsyncEvents(AsyncWaiting):
             is_over = False
             while not is_over:
                 if marking.is_due:
-                    await self._do(jobs_poll.listen(self.context, job_id))
+                    await self._do(poll.listen(self.context, job_id))
                 result = await self.poll(job_id)
                 is_over = result.status.is_final
                 texts = await (listener.rest() if is_over else listener.some(POLL_EVERY))
@@ -333,7 +333,7 @@ async def _followed(
             await listener.subscribed()
         while True:
             if listener is not None and marking.is_due:
-                await drive(client.store, jobs_poll.listen(client.context, how_far.job_id))
+                await drive(client.store, poll.listen(client.context, how_far.job_id))
             for one in await drive(client.store, found()):
                 yield one
             if how_far.is_more:

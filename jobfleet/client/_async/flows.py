@@ -14,7 +14,6 @@ from jobfleet.model import JobResult, JobStatus
 from jobfleet.model.flow import Flow
 from jobfleet.model.option_types import Seconds
 from jobfleet.operations.actions import jobs as actions
-from jobfleet.operations.flows import flow as flows_retry
 from jobfleet.operations.flows import flow as operations
 from jobfleet.operations.flows.record import FlowInfo, FlowPart, frontier
 from jobfleet.operations.operation import AsyncDriver
@@ -160,5 +159,5 @@ class AsyncFlows(AsyncPart):
             JobNotFound: The flow is unknown.
         """
         flow_id = id_of(flow)
-        work = flows_retry.retry(self._context, flow_id, by)
+        work = operations.retry(self._context, flow_id, by)
         return await self._audited(actions.retry_flow(flow_id), work, by)

@@ -10,8 +10,7 @@ from jobfleet.client._async.connection import AsyncConnection, AsyncReceiptItera
 from jobfleet.client.base import check_many
 from jobfleet.errors import JobNotFound
 from jobfleet.model import Job, JobId, JobResult, Receipt
-from jobfleet.operations.jobs import cancel as jobs_cancel
-from jobfleet.operations.jobs import poll as jobs_poll
+from jobfleet.operations.jobs import cancel, poll
 from jobfleet.operations.operation import batches, drive
 from jobfleet.operations.submit import enqueue_span, submit_many
 
@@ -95,7 +94,7 @@ class AsyncJobs(AsyncAudit):
         if self.buffering is not None and (kept := self.buffering.look(job_id)) is not None:
             return kept
         try:
-            return await self._do(jobs_poll.poll(self.context, job_id))
+            return await self._do(poll.poll(self.context, job_id))
         except JobNotFound:
             return await self.from_archive(job_id)
 
@@ -110,7 +109,7 @@ class AsyncJobs(AsyncAudit):
         if kept and all(job_id in kept for job_id in ids):
             found: list[JobResult[Any] | None] = [None] * len(ids)
         else:
-            found = await self._filled_from_archive(ids, await self._do(jobs_poll.poll_many(self.context, ids)))
+            found = await self._filled_from_archive(ids, await self._do(poll.poll_many(self.context, ids)))
         for place, job_id in enumerate(ids) if kept else ():
             one = kept.get(job_id)
             found[place] = one if isinstance(one, JobResult) else found[place]
@@ -125,10 +124,10 @@ class AsyncJobs(AsyncAudit):
             JobNotFound: Neither Redis nor the archive knows the job.
         """
         from jobfleet.model.result import JobDetails
-        from jobfleet.operations.jobs import details as jobs_details
+        from jobfleet.operations.jobs import details
 
         try:
-            return await self._do(jobs_details.details(self.context, job_id))
+            return await self._do(details.details(self.context, job_id))
         except JobNotFound:
             return JobDetails(job=await self.from_archive(job_id))
 
@@ -146,10 +145,10 @@ class AsyncJobs(AsyncAudit):
         if self.buffering is not None:
             await self.buffering.left((job_id,))
         if by is None and self.context.source == "python":
-            return await self._do(jobs_cancel.cancel(self.context, job_id, by))
+            return await self._do(cancel.cancel(self.context, job_id, by))
         from jobfleet.operations.actions import jobs as actions
 
-        work = jobs_cancel.cancel(self.context, job_id, by)
+        work = cancel.cancel(self.context, job_id, by)
         return await self._audited(actions.cancel(self.context, job_id), work, by)
 
     async def signal(self, job_id: str, name: str, value: object = None, *, by: str | None = None) -> bool:
@@ -171,9 +170,9 @@ class AsyncJobs(AsyncAudit):
             StoreUnavailable: Redis did not answer within `patience` seconds. Repeating the call is safe.
         """
         from jobfleet.operations.actions import jobs as actions
-        from jobfleet.operations.jobs import signal as jobs_signal
+        from jobfleet.operations.jobs import signal
 
-        work = jobs_signal.signal(self.context, job_id, name, value, by)
+        work = signal.signal(self.context, job_id, name, value, by)
         if by is None and self.context.source == "python":
             return await self._do(work)
         return await self._audited(actions.signal(self.context, job_id, name), work, by)
@@ -195,10 +194,10 @@ class AsyncJobs(AsyncAudit):
             EncodingError: The value cannot be encoded.
         """
         from jobfleet.operations.actions import jobs as actions
-        from jobfleet.operations.jobs import signal as jobs_signal
+        from jobfleet.operations.jobs import signal
 
-        job_id, name = await self._do(jobs_signal.signal_of_token(self.context, token))
-        work = jobs_signal.signal_by_token(self.context, token, value, by)
+        job_id, name = await self._do(signal.signal_of_token(self.context, token))
+        work = signal.signal_by_token(self.context, token, value, by)
         if by is None and self.context.source == "python":
             return await self._do(work)
         return await self._audited(actions.signal(self.context, job_id, name), work, by)
@@ -229,10 +228,10 @@ class AsyncJobs(AsyncAudit):
             FleetFull: Redis has no memory left.
         """
         from jobfleet.operations.actions import jobs as actions
-        from jobfleet.operations.jobs import edit as jobs_edit
+        from jobfleet.operations.jobs import edit
 
-        wanted = jobs_edit.new_arguments(args, kwargs)
-        work = jobs_edit.edit(self.context, job_id, wanted, by)
+        wanted = edit.new_arguments(args, kwargs)
+        work = edit.edit(self.context, job_id, wanted, by)
         action = actions.edit(self.context, job_id, wanted)
         return await self._audited(action, work, by)
 
@@ -260,12 +259,12 @@ class AsyncJobs(AsyncAudit):
             DuplicateJob: Another job holds its unique key.
             EncodingError: An argument cannot be encoded, or the original cannot be read. Nothing is changed.
         """
-        from jobfleet.operations import dead_letters as dead_replay
+        from jobfleet.operations import dead_letters
         from jobfleet.operations.actions import jobs as actions
         from jobfleet.operations.jobs.edit import arguments_of
 
         wanted = arguments_of(args, kwargs)
-        work = dead_replay.replay(self.context, job_id, by, wanted=wanted, fresh=fresh)
+        work = dead_letters.replay(self.context, job_id, by, wanted=wanted, fresh=fresh)
         action = actions.replay(self.context, job_id, wanted, fresh=fresh)
         return await self._audited(action, work, by)
 
@@ -276,10 +275,10 @@ class AsyncJobs(AsyncAudit):
             job_id: The job.
             by: The person or program that deletes it, for the audit.
         """
-        from jobfleet.operations import dead_letters as dead_replay
+        from jobfleet.operations import dead_letters
         from jobfleet.operations.actions import jobs as actions
 
-        work = dead_replay.purge(self.context, job_id)
+        work = dead_letters.purge(self.context, job_id)
         return await self._audited(actions.purge(self.context, job_id), work, by)
 
     async def forget(self, job_id: str, *, by: str | None = None) -> bool:
@@ -305,10 +304,10 @@ class AsyncJobs(AsyncAudit):
         return await audited(self.context, self._do, actions.forget(job_id), lambda: self._forgotten(job_id, by), by=by)
 
     async def _forgotten(self, job_id: str, by: str | None) -> bool:
-        from jobfleet.operations.jobs import cancel as jobs_forget
+        from jobfleet.operations.jobs import cancel
 
         archived = await self._look_in_archive(job_id)
-        was_known = await self._do(jobs_forget.forget(self.context, job_id, by, archived))
+        was_known = await self._do(cancel.forget(self.context, job_id, by, archived))
         return await self._forget_in_archive(job_id) or was_known
 
 

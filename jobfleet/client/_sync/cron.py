@@ -7,7 +7,6 @@ from jobfleet.client._sync.audit import Part
 from jobfleet.cron import Cron
 from jobfleet.model import Job
 from jobfleet.operations import cron as entries
-from jobfleet.operations import cron as listing
 from jobfleet.operations.actions import fleet as actions
 from jobfleet.operations.cron import CronFire, CronInfo
 
@@ -30,7 +29,7 @@ class CronEntries(Part):
         Raises:
             InvalidJob: `limit` is not a whole number from 1.
         """
-        return self._do(listing.listing(self._context, limit=limit, after=after))
+        return self._do(entries.listing(self._context, limit=limit, after=after))
 
     def add(
         self,
@@ -68,7 +67,7 @@ class CronEntries(Part):
         Raises:
             JobNotFound: There is no entry of that name.
         """
-        return self._do(listing.get(self._context, name))
+        return self._do(entries.get(self._context, name))
 
     def edit(self, name: str, cron: Cron | str, *, tz: str | None = None, by: str | None = None) -> str:
         """Give a recurring job another schedule, and keep its job. Return ``changed`` or ``unchanged``.
@@ -125,7 +124,7 @@ class CronEntries(Part):
         work = entries.run(self._context, name)
         return self._audited(actions.run_cron(name), work, by)
 
-    def history(self, name: str, *, limit: int = listing.HISTORY) -> list[CronFire]:
+    def history(self, name: str, *, limit: int = entries.HISTORY) -> list[CronFire]:
         """Return the last fires of an entry with their outcomes, newest first.
 
         Args:
@@ -136,4 +135,4 @@ class CronEntries(Part):
             InvalidJob: `limit` is not a whole number from 0.
             JobNotFound: There is no entry of that name.
         """
-        return self._do(listing.history(self._context, name, limit=limit))
+        return self._do(entries.history(self._context, name, limit=limit))

@@ -210,9 +210,9 @@ class Dead(Audit):
         Raises:
             UnknownRescue: There is no such rescue.
         """
-        from jobfleet.operations import rescues as rescue_calls
+        from jobfleet.operations import rescues
 
-        return Rescue(self.context, self._do, self._do(rescue_calls.find(self.context, rescue)))
+        return Rescue(self.context, self._do, self._do(rescues.find(self.context, rescue)))
 
 
 class Rescue(Part):

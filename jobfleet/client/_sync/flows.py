@@ -15,7 +15,6 @@ from jobfleet.model import JobResult, JobStatus
 from jobfleet.model.flow import Flow
 from jobfleet.model.option_types import Seconds
 from jobfleet.operations.actions import jobs as actions
-from jobfleet.operations.flows import flow as flows_retry
 from jobfleet.operations.flows import flow as operations
 from jobfleet.operations.flows.record import FlowInfo, FlowPart, frontier
 from jobfleet.operations.operation import Driver
@@ -161,5 +160,5 @@ class Flows(Part):
             JobNotFound: The flow is unknown.
         """
         flow_id = id_of(flow)
-        work = flows_retry.retry(self._context, flow_id, by)
+        work = operations.retry(self._context, flow_id, by)
         return self._audited(actions.retry_flow(flow_id), work, by)

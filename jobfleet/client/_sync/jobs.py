@@ -11,8 +11,7 @@ from jobfleet.client._sync.connection import Connection, ReceiptIterator, Receip
 from jobfleet.client.base import check_many
 from jobfleet.errors import JobNotFound
 from jobfleet.model import Job, JobId, JobResult, Receipt
-from jobfleet.operations.jobs import cancel as jobs_cancel
-from jobfleet.operations.jobs import poll as jobs_poll
+from jobfleet.operations.jobs import cancel, poll
 from jobfleet.operations.operation import batches, drive_blocking
 from jobfleet.operations.submit import enqueue_span, submit_many
 
@@ -96,7 +95,7 @@ class Jobs(Audit):
         if self.buffering is not None and (kept := self.buffering.look(job_id)) is not None:
             return kept
         try:
-            return self._do(jobs_poll.poll(self.context, job_id))
+            return self._do(poll.poll(self.context, job_id))
         except JobNotFound:
             return self.from_archive(job_id)
 
@@ -111,7 +110,7 @@ class Jobs(Audit):
         if kept and all(job_id in kept for job_id in ids):
             found: list[JobResult[Any] | None] = [None] * len(ids)
         else:
-            found = self._filled_from_archive(ids, self._do(jobs_poll.poll_many(self.context, ids)))
+            found = self._filled_from_archive(ids, self._do(poll.poll_many(self.context, ids)))
         for place, job_id in enumerate(ids) if kept else ():
             one = kept.get(job_id)
             found[place] = one if isinstance(one, JobResult) else found[place]
@@ -126,10 +125,10 @@ class Jobs(Audit):
             JobNotFound: Neither Redis nor the archive knows the job.
         """
         from jobfleet.model.result import JobDetails
-        from jobfleet.operations.jobs import details as jobs_details
+        from jobfleet.operations.jobs import details
 
         try:
-            return self._do(jobs_details.details(self.context, job_id))
+            return self._do(details.details(self.context, job_id))
         except JobNotFound:
             return JobDetails(job=self.from_archive(job_id))
 
@@ -147,10 +146,10 @@ class Jobs(Audit):
         if self.buffering is not None:
             self.buffering.left((job_id,))
         if by is None and self.context.source == "python":
-            return self._do(jobs_cancel.cancel(self.context, job_id, by))
+            return self._do(cancel.cancel(self.context, job_id, by))
         from jobfleet.operations.actions import jobs as actions
 
-        work = jobs_cancel.cancel(self.context, job_id, by)
+        work = cancel.cancel(self.context, job_id, by)
         return self._audited(actions.cancel(self.context, job_id), work, by)
 
     def signal(self, job_id: str, name: str, value: object = None, *, by: str | None = None) -> bool:
@@ -172,9 +171,9 @@ class Jobs(Audit):
             StoreUnavailable: Redis did not answer within `patience` seconds. Repeating the call is safe.
         """
         from jobfleet.operations.actions import jobs as actions
-        from jobfleet.operations.jobs import signal as jobs_signal
+        from jobfleet.operations.jobs import signal
 
-        work = jobs_signal.signal(self.context, job_id, name, value, by)
+        work = signal.signal(self.context, job_id, name, value, by)
         if by is None and self.context.source == "python":
             return self._do(work)
         return self._audited(actions.signal(self.context, job_id, name), work, by)
@@ -196,10 +195,10 @@ class Jobs(Audit):
             EncodingError: The value cannot be encoded.
         """
         from jobfleet.operations.actions import jobs as actions
-        from jobfleet.operations.jobs import signal as jobs_signal
+        from jobfleet.operations.jobs import signal
 
-        job_id, name = self._do(jobs_signal.signal_of_token(self.context, token))
-        work = jobs_signal.signal_by_token(self.context, token, value, by)
+        job_id, name = self._do(signal.signal_of_token(self.context, token))
+        work = signal.signal_by_token(self.context, token, value, by)
         if by is None and self.context.source == "python":
             return self._do(work)
         return self._audited(actions.signal(self.context, job_id, name), work, by)
@@ -230,10 +229,10 @@ class Jobs(Audit):
             FleetFull: Redis has no memory left.
         """
         from jobfleet.operations.actions import jobs as actions
-        from jobfleet.operations.jobs import edit as jobs_edit
+        from jobfleet.operations.jobs import edit
 
-        wanted = jobs_edit.new_arguments(args, kwargs)
-        work = jobs_edit.edit(self.context, job_id, wanted, by)
+        wanted = edit.new_arguments(args, kwargs)
+        work = edit.edit(self.context, job_id, wanted, by)
         action = actions.edit(self.context, job_id, wanted)
         return self._audited(action, work, by)
 
@@ -261,12 +260,12 @@ class Jobs(Audit):
             DuplicateJob: Another job holds its unique key.
             EncodingError: An argument cannot be encoded, or the original cannot be read. Nothing is changed.
         """
-        from jobfleet.operations import dead_letters as dead_replay
+        from jobfleet.operations import dead_letters
         from jobfleet.operations.actions import jobs as actions
         from jobfleet.operations.jobs.edit import arguments_of
 
         wanted = arguments_of(args, kwargs)
-        work = dead_replay.replay(self.context, job_id, by, wanted=wanted, fresh=fresh)
+        work = dead_letters.replay(self.context, job_id, by, wanted=wanted, fresh=fresh)
         action = actions.replay(self.context, job_id, wanted, fresh=fresh)
         return self._audited(action, work, by)
 
@@ -277,10 +276,10 @@ class Jobs(Audit):
             job_id: The job.
             by: The person or program that deletes it, for the audit.
         """
-        from jobfleet.operations import dead_letters as dead_replay
+        from jobfleet.operations import dead_letters
         from jobfleet.operations.actions import jobs as actions
 
-        work = dead_replay.purge(self.context, job_id)
+        work = dead_letters.purge(self.context, job_id)
         return self._audited(actions.purge(self.context, job_id), work, by)
 
     def forget(self, job_id: str, *, by: str | None = None) -> bool:
@@ -306,10 +305,10 @@ class Jobs(Audit):
         return audited(self.context, self._do, actions.forget(job_id), lambda: self._forgotten(job_id, by), by=by)
 
     def _forgotten(self, job_id: str, by: str | None) -> bool:
-        from jobfleet.operations.jobs import cancel as jobs_forget
+        from jobfleet.operations.jobs import cancel
 
         archived = self._look_in_archive(job_id)
-        was_known = self._do(jobs_forget.forget(self.context, job_id, by, archived))
+        was_known = self._do(cancel.forget(self.context, job_id, by, archived))
         return self._forget_in_archive(job_id) or was_known
 
 

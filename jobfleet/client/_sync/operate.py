@@ -121,11 +121,11 @@ class Operate(Workers):
             ConfigError: Nothing is named, or what is named cannot be paused together.
             InvalidJob: The name of the function or the group, or the reason, is not valid.
         """
-        from jobfleet.operations import pause as queues_pause
+        from jobfleet.operations import pause
         from jobfleet.operations.actions import fleet as actions
 
-        place = queues_pause.Place(queue, group, function)
-        work = queues_pause.pause(self.context, place, by, reason)
+        place = pause.Place(queue, group, function)
+        work = pause.pause(self.context, place, by, reason)
         action = actions.pause(self.context, place, reason)
         return self._audited(action, work, by)
 
@@ -154,11 +154,11 @@ class Operate(Workers):
             ConfigError: Nothing is named, what is named cannot be resumed together, or there is no such queue.
             InvalidJob: The name of the function or the group is not valid.
         """
-        from jobfleet.operations import pause as queues_pause
+        from jobfleet.operations import pause
         from jobfleet.operations.actions import fleet as actions
 
-        place = queues_pause.Place(queue, group, function)
-        work = queues_pause.resume(self.context, place)
+        place = pause.Place(queue, group, function)
+        work = pause.resume(self.context, place)
         return self._audited(actions.resume(self.context, place), work, by)
 
     def set_durability(self, queue: str, durability: Durability | None, *, by: str | None = None) -> bool:
@@ -178,10 +178,10 @@ class Operate(Workers):
             ConfigError: The queue is new, and there are too many queues.
             InvalidJob: The level or the name of the queue is not valid.
         """
-        from jobfleet.operations import queues as queues_durability
+        from jobfleet.operations import queues
         from jobfleet.operations.actions import fleet as actions
 
-        work = queues_durability.set_durability(self.context, queue, durability)
+        work = queues.set_durability(self.context, queue, durability)
         action = actions.set_durability(self.context, queue, durability)
         return self._audited(action, work, by)
 
@@ -193,9 +193,9 @@ class Operate(Workers):
             by: The person or program that repairs, for the audit.
         """
         from jobfleet.operations.actions import fleet as actions
-        from jobfleet.operations.doctor import doctor as doctor_repair  # for those who ask
+        from jobfleet.operations.doctor import doctor  # for those who ask
 
-        work = doctor_repair.repair(self.context, dry_run=dry_run)
+        work = doctor.repair(self.context, dry_run=dry_run)
         if dry_run:
             return self._do(work)
         return self._audited(actions.repair(), work, by)
@@ -315,10 +315,10 @@ class Operate(Workers):
             InvalidJob: No change is given, or a value is not valid.
         """
         from jobfleet.operations.actions import jobs as actions
-        from jobfleet.operations.jobs import steer as jobs_reschedule
+        from jobfleet.operations.jobs import steer
 
-        change = jobs_reschedule.change_of(at, delay, priority)
-        work = jobs_reschedule.reschedule(self.context, job_id, change, by)
+        change = steer.change_of(at, delay, priority)
+        work = steer.reschedule(self.context, job_id, change, by)
         action = actions.reschedule(self.context, job_id, change)
         return self._audited(action, work, by)
 
@@ -354,11 +354,11 @@ class Operate(Workers):
             ConfigError: No filter is given, or there is no such queue.
         """
         from jobfleet.operations.actions import jobs as actions
-        from jobfleet.operations.jobs import steer as jobs_reschedule
+        from jobfleet.operations.jobs import steer
         from jobfleet.operations.jobs.matching import Selection
 
-        change, chosen = jobs_reschedule.change_of(at, delay, priority), Selection(**filters)
-        work = jobs_reschedule.reschedule_many(self.context, chosen, change, by, dry_run=dry_run)
+        change, chosen = steer.change_of(at, delay, priority), Selection(**filters)
+        work = steer.reschedule_many(self.context, chosen, change, by, dry_run=dry_run)
         if dry_run:
             return self._do(work)
         action = actions.reschedule_many(chosen, change)
@@ -383,9 +383,9 @@ class Operate(Workers):
             FleetFull: Redis has no memory left.
         """
         from jobfleet.operations.actions import jobs as actions
-        from jobfleet.operations.jobs import steer as jobs_move
+        from jobfleet.operations.jobs import steer
 
-        work = jobs_move.move(self.context, job_id, queue, by)
+        work = steer.move(self.context, job_id, queue, by)
         action = actions.move(self.context, job_id, queue)
         return self._audited(action, work, by)
 
@@ -414,11 +414,11 @@ class Operate(Workers):
             InvalidJob: A filter has a wrong value, or `to` is not the name of a queue.
         """
         from jobfleet.operations.actions import jobs as actions
-        from jobfleet.operations.jobs import steer as jobs_move
+        from jobfleet.operations.jobs import steer
         from jobfleet.operations.jobs.matching import Selection
 
         chosen = Selection(**filters)
-        work = jobs_move.move_many(self.context, chosen, to, by, dry_run=dry_run)
+        work = steer.move_many(self.context, chosen, to, by, dry_run=dry_run)
         if dry_run:
             return self._do(work)
         return self._audited(actions.move_many(chosen, to), work, by)

@@ -1,4 +1,10 @@
-"""Enqueue, read, list, cancel and retry flows; enqueue a job with its callbacks."""
+"""Enqueue, read, list, cancel and retry flows; enqueue a job with its callbacks.
+
+The jobs that wait for no other job of the flow are written with guards (`writing`). When all jobs are written, the
+record of the flow is marked as whole, and the guards are lifted. If a producer dies in between, the sweep of the relay
+reads the record: it lifts the guards of a whole flow. Of a flow that is not whole no job has started; it cancels the
+guarded jobs, and with them the others.
+"""
 
 from __future__ import annotations
 
@@ -40,13 +46,6 @@ from jobfleet.store.calls import flow as calls
 from jobfleet.store.calls import inspect
 from jobfleet.store.keys import PARENTS_KEPT_MS, flow_ttl_ms
 from jobfleet.store.records import Entry, Final, Holder
-
-# Enqueue, read, list and cancel flows.
-#
-# The jobs that wait for no other job of the flow are written with guards (`writing`). When all jobs are written, the
-# record of the flow is marked as whole, and the guards are lifted. If a producer dies in between, the sweep of the
-# relay reads the record: it lifts the guards of a whole flow. Of a flow that is not whole no job has started; it
-# cancels the guarded jobs, and with them the others.
 
 
 def enqueue(context: FleetContext, flow: Flow) -> BulkOperation[FlowInfo]:

@@ -1,4 +1,9 @@
-"""Unblock dependants: record in each of them how a parent ended, or under which id the parent runs again."""
+"""Unblock dependants: record in each of them how a parent ended, or under which id the parent runs again.
+
+Each step may run twice. For a moved parent, the dependants first wait for the new job, then watch it; if it has ended
+in between, the watch returns its ending at once. Here is also what a supervisor, which relays endings, needs to know
+of the record of a flow: whether it is whole.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +13,18 @@ from dataclasses import dataclass, field
 from jobfleet.codec import Limits, decode
 from jobfleet.errors import EncodingError
 from jobfleet.operations.operation import Operation, batches, is_denied, value
-from jobfleet.store.calls import control, flow
+from jobfleet.store.calls import control
 from jobfleet.store.calls import flow as calls
 from jobfleet.store.keys import TOMBSTONE_MS, Keyspace, Lane
 
-# Unblock dependants: record in each of them how a parent ended, or under which id the parent continues.
-#
-# Each step may run twice. For a moved parent, the dependants first wait for the new job, then watch it; if it has
-# ended in between, the watch returns its ending at once.
-
-
 AT_ONCE = 20
 """Maximum number of calls in one trip."""
+RECORD = Limits(max_bytes=16 << 20, max_containers=1 << 17, setting="")
+"""The limits of a record that is read: it may be larger than the arguments of a job."""
+LOOK_EVERY = 10.0
+"""Seconds between a reaper's searches for flows that are written but not started because their producer died."""
+GUARD = 600.0
+"""Seconds until a flow that its producer never finished writing is cancelled; no job of it has started."""
 
 
 @dataclass(slots=True)
@@ -37,7 +42,7 @@ class Unblocked:
 
 
 def unblock(
-    keys: Keyspace, ends: Iterable[flow.ParentEnd], *, ttl_ms: int, done: Unblocked | None = None
+    keys: Keyspace, ends: Iterable[calls.ParentEnd], *, ttl_ms: int, done: Unblocked | None = None
 ) -> Operation[Unblocked]:
     """Record endings of parents in their dependants; cancel the dependants whose policy is to cancel.
 
@@ -48,12 +53,12 @@ def unblock(
         done: The result to add to; None for a new one.
     """
     done = done or Unblocked()
-    by_lane: dict[Lane, list[flow.ParentEnd]] = {}
+    by_lane: dict[Lane, list[calls.ParentEnd]] = {}
     for one in ends:
         by_lane.setdefault(keys.lane_of(one.child), []).append(one)
-    parts = [(lane, part) for lane, rows in by_lane.items() for part in batches(rows, flow.CHUNK)]
+    parts = [(lane, part) for lane, rows in by_lane.items() for part in batches(rows, calls.CHUNK)]
     for some in batches(parts, AT_ONCE):
-        answers = yield [flow.unblock(lane, part, ttl_ms=ttl_ms) for lane, part in some]
+        answers = yield [calls.unblock(lane, part, ttl_ms=ttl_ms) for lane, part in some]
         for (lane, part), answer in zip(some, answers, strict=True):
             letters = value([answer])
             cancelled: dict[str, list[str]] = {}
@@ -71,7 +76,7 @@ def unblock(
 
 
 def unblock_dependants(
-    keys: Keyspace, parent: str, ending: flow.Ending, children: Sequence[str], *, ttl_ms: int
+    keys: Keyspace, parent: str, ending: calls.Ending, children: Sequence[str], *, ttl_ms: int
 ) -> Operation[Unblocked]:
     """Record the ending of a parent in at most 50 dependants; if the parent was moved, have them wait for the new job.
 
@@ -85,16 +90,16 @@ def unblock_dependants(
     done, left = Unblocked(), list(children)
     while left and (to := ending.moved_to):
         same = yield from _follow(keys, parent, to, left, done)
-        ends = [flow.ParentEnd(child, parent, "completed", ending.copied) for child in same]
+        ends = [calls.ParentEnd(child, parent, "completed", ending.copied) for child in same]
         yield from unblock(keys, ends, ttl_ms=ttl_ms, done=done)
         left = [child for child in left if child not in same]
         if not left:
             return done
-        ending = value((yield (flow.watch(keys.lane_of(to), to, left),)))
+        ending = value((yield (calls.watch(keys.lane_of(to), to, left),)))
         if ending.state == "watched":
             return done
         parent = to
-    ends = [flow.ParentEnd(child, parent, ending.described, ending.copied) for child in left]
+    ends = [calls.ParentEnd(child, parent, ending.described, ending.copied) for child in left]
     return (yield from unblock(keys, ends, ttl_ms=ttl_ms, done=done))
 
 
@@ -105,20 +110,10 @@ def _follow(keys: Keyspace, parent: str, to: str, children: Iterable[str], done:
         by_lane.setdefault(keys.lane_of(child), []).append(child)
     same: set[str] = set()
     for lane, part in by_lane.items():
-        letters = value((yield (flow.follow(lane, part, parent=parent, to=to),)))
+        letters = value((yield (calls.follow(lane, part, parent=parent, to=to),)))
         done.letters |= {(child, parent): "f" for child in part}
         same |= {child for child, letter in zip(part, letters, strict=True) if letter == "s"}
     return same
-
-
-# Whether the record of a flow is whole: all that a supervisor, which relays endings, needs to know of a record.
-
-
-RECORD = Limits(max_bytes=16 << 20, max_containers=1 << 17, setting="")
-LOOK_EVERY = 10.0
-"""Seconds between a reaper's searches for flows that are written but not started because their producer died."""
-GUARD = 600.0
-"""Seconds until a flow that its producer never finished writing is cancelled; no job of it has started."""
 
 
 def addition_name(adder: str, name: str) -> str:
