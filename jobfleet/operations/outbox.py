@@ -1,4 +1,9 @@
-"""The transactional outbox: prepare and pack the jobs of its rows, and enqueue those that are committed."""
+"""The transactional outbox: prepare and pack the jobs of its rows, and enqueue those that are committed.
+
+The call is sealed by the program that writes the row, so the database holds what Redis would hold: with a keyring,
+the arguments are signed or encrypted there, too. The relay opens the call, which proves that a holder of a key has
+written it. Options are in clear text, as in Redis.
+"""
 
 from __future__ import annotations
 
@@ -55,13 +60,6 @@ from jobfleet.store.calls.enqueue import QueueNotCreated
 from jobfleet.store.calls.flow import Edge
 from jobfleet.store.keys import BANDS, Lane, lane_number
 from jobfleet.store.records import Entry
-
-# The form of a job in a row of the outbox. Pure.
-#
-# The call is sealed by the program that writes the row, so the database holds what Redis would hold: with a keyring,
-# the arguments are signed or encrypted there, too. The relay opens the call, which proves that a holder of a key has
-# written it. Options are in clear text, as in Redis.
-
 
 VERSION = 1
 

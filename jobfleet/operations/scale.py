@@ -1,4 +1,7 @@
-"""Compute the number of workers that a queue needs, from its samples, counts and workers, and say why."""
+"""Compute the number of workers that a queue needs, from its samples, counts and workers, and say why.
+
+It costs two round trips, and a command per lane of the queue and per ten minutes of samples.
+"""
 
 from __future__ import annotations
 
@@ -35,11 +38,6 @@ from jobfleet.samples import COMPLETED, FAILED, FINE, FIRST_GAUGE, GAUGES, RETRI
 from jobfleet.store.calls import inspect
 from jobfleet.store.calls import samples as calls
 from jobfleet.store.records import FleetSeen
-
-# Read the samples, counts and workers of a queue, and compute the number of workers that it needs.
-#
-# It costs two round trips, and a command per lane of the queue and per ten minutes of samples.
-
 
 MOST_WORKERS = 10_000
 LONGEST_HOLD = 3600.0

@@ -1,4 +1,8 @@
-"""Drawings that need no script: the charts of a history and the graph of a flow. Pure."""
+"""Drawings that need no script: the charts of a history and the graph of a flow. Pure.
+
+The page's script draws the same lines with uPlot, from the numbers in an attribute of the figure. The words of a
+chart are for a reader who does not see it.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +16,6 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from jobfleet.clock import span
-
-# Charts of a history: their lines, their words and a drawing in SVG that needs no script. Pure.
-#
-# The page's script draws the same lines with uPlot, from the numbers in an attribute of the figure. The words of a
-# chart are for a reader who does not see it.
-
 
 WIDTH, HEIGHT = 300, 60
 SPARK_WIDTH, SPARK_HEIGHT = 120, 24

@@ -1,4 +1,9 @@
-"""Dead letters: their groups, one group with its letters, and all letters that match; decide, replay, and rescue."""
+"""Dead letters: their groups, one group with its letters, and all letters that match; decide, replay, and rescue.
+
+Calls of Redis for L lanes: the groups need at most 4 + 2·L, 1 + L more for each further 50 groups, and 1 + 20·L
+more with a filter that only letters have; one group needs at most 8 + 22·L, and a page of letters 1 + 20·L. Only
+the count reads all letters that match, when somebody asks for it.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +22,6 @@ from jobfleet.web.errors import refusal
 from jobfleet.web.pages.jobs import JOB, LIMIT, job_row, moment_of
 from jobfleet.web.route import Action, Data, Many, Page, Parameter, Shape, Values
 from jobfleet.web.safety.access import Caller
-
-# Dead letters: their groups, one group with its letters, and all letters that match; decide, and replay.
-#
-# Calls of Redis for L lanes: the groups need at most 4 + 2·L, 1 + L more for each further 50 groups, and 1 + 20·L
-# more with a filter that only letters have; one group needs at most 8 + 22·L, and a page of letters 1 + 20·L. Only
-# the count reads all letters that match, when somebody asks for it.
-
 
 GROUPS_SHOWN = 100
 GROUPS_MOST = 1000

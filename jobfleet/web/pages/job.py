@@ -29,9 +29,6 @@ from jobfleet.web.route import BODY, Action, Data, Many, Page, Parameter, Shape,
 from jobfleet.web.safety.access import Caller, Role
 from jobfleet.web.safety.checks import read_text
 
-# One job: state, progress, attempts, logs, arguments and result, and why it is not running; cancel and retry.
-
-
 LOG_SHOWN = 200
 """Lines of the log that the page shows, from its end."""
 ID = Parameter(name="id", help="The id of the job.", place="path")

@@ -19,9 +19,6 @@ from jobfleet.web.errors import refusal
 from jobfleet.web.route import Action, Data, Many, Page, Parameter, Shape, Values
 from jobfleet.web.safety.access import Caller
 
-# Jobs in a list: by state, queue, function, tag, user or session, a page at a time.
-
-
 TIME_REMEDY = "give a time such as 2026-11-28T14:00, which is in UTC, or 2026-11-28T15:00+01:00 (%2B in an address)."
 LARGE = ("result", "traceback", "progress_details", "metadata")
 """Fields that a list leaves out: each may have a megabyte."""

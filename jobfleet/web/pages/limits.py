@@ -1,4 +1,7 @@
-"""The limits of queues and groups, named limits, breakers and strict sequences: see them, and change them."""
+"""The limits of queues and groups, named limits, breakers and strict sequences: see them, and change them.
+
+Calls of Redis for L lanes: those of queues and groups need at most 2 + L.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,6 @@ from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.errors import refusal
 from jobfleet.web.route import Action, Data, Page, Parameter, Values
 from jobfleet.web.safety.access import Caller
-
-# The limits of queues and groups: see how much of each is used, set them, and clear them.
-#
-# Calls of Redis for L lanes: at most 2 + L.
-
 
 QUEUE = Parameter(name="queue", help="The queue; it is created if it does not exist.", place="body")
 GROUP = Parameter(name="group", help="One of its groups; * for all without limits of their own.", place="body")

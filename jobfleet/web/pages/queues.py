@@ -17,9 +17,6 @@ from jobfleet.web.pages.jobs import JOB, job_row
 from jobfleet.web.route import Action, Data, Many, Page, Parameter, Values
 from jobfleet.web.safety.access import Caller
 
-# The queues, and one queue: what waits, who has paused it and why, limits and groups; pause and resume.
-
-
 RUNNING_SHOWN = 20
 NAME = Parameter(name="name", help="The queue.", place="path")
 GROUP = Parameter(name="group", help="Only this group of the queue.", place="body")
