@@ -20,6 +20,36 @@ from jobfleet.model import Receipt
 from jobfleet.model.signals import ForeignError
 from jobfleet.outcome import Cancelled, Raised, TimedOut
 
+# The names of attributes: those of the conventions for messaging, and those of jobfleet within them.
+
+SYSTEM: Final = "messaging.system"
+OPERATION_NAME: Final = "messaging.operation.name"
+OPERATION_TYPE: Final = "messaging.operation.type"
+DESTINATION: Final = "messaging.destination.name"
+MESSAGE_ID: Final = "messaging.message.id"
+CONVERSATION_ID: Final = "messaging.message.conversation_id"
+ENVELOPE_SIZE: Final = "messaging.message.envelope.size"
+BATCH_COUNT: Final = "messaging.batch.message_count"
+CLIENT_ID: Final = "messaging.client.id"
+ERROR_TYPE: Final = "error.type"
+
+FUNCTION: Final = "messaging.jobfleet.function"
+ATTEMPT: Final = "messaging.jobfleet.attempt"
+FENCE: Final = "messaging.jobfleet.fence"
+FLOW: Final = "messaging.jobfleet.flow.id"
+STEP: Final = "messaging.jobfleet.step"
+OUTCOME: Final = "messaging.jobfleet.outcome"
+REASON: Final = "messaging.jobfleet.reason"
+RETRY_DELAY: Final = "messaging.jobfleet.retry_delay"
+CREATED: Final = "messaging.jobfleet.created"
+LINK: Final = "messaging.jobfleet.link"
+"""What a link leads to: ``enqueue``, ``previous_attempt``, ``parent`` or ``batch``."""
+
+JOBFLEET: Final = "jobfleet"
+SEND, PROCESS = "send", "process"
+"""Types of operations of the conventions; the operations of jobfleet are ``enqueue`` and ``process``."""
+ENQUEUE: Final = "enqueue"
+
 
 class _Sending:
     """The span of an enqueue."""
@@ -352,38 +382,6 @@ def current(make: Callable[[], AbstractContextManager[trace.Span]], call: str) -
     if manager is not None:
         with contained(f"{call}.end"):
             manager.__exit__(None, None, None)
-
-
-# The names of attributes: those of the conventions for messaging, and those of jobfleet within them.
-
-
-SYSTEM: Final = "messaging.system"
-OPERATION_NAME: Final = "messaging.operation.name"
-OPERATION_TYPE: Final = "messaging.operation.type"
-DESTINATION: Final = "messaging.destination.name"
-MESSAGE_ID: Final = "messaging.message.id"
-CONVERSATION_ID: Final = "messaging.message.conversation_id"
-ENVELOPE_SIZE: Final = "messaging.message.envelope.size"
-BATCH_COUNT: Final = "messaging.batch.message_count"
-CLIENT_ID: Final = "messaging.client.id"
-ERROR_TYPE: Final = "error.type"
-
-FUNCTION: Final = "messaging.jobfleet.function"
-ATTEMPT: Final = "messaging.jobfleet.attempt"
-FENCE: Final = "messaging.jobfleet.fence"
-FLOW: Final = "messaging.jobfleet.flow.id"
-STEP: Final = "messaging.jobfleet.step"
-OUTCOME: Final = "messaging.jobfleet.outcome"
-REASON: Final = "messaging.jobfleet.reason"
-RETRY_DELAY: Final = "messaging.jobfleet.retry_delay"
-CREATED: Final = "messaging.jobfleet.created"
-LINK: Final = "messaging.jobfleet.link"
-"""What a link leads to: ``enqueue``, ``previous_attempt``, ``parent`` or ``batch``."""
-
-JOBFLEET: Final = "jobfleet"
-SEND, PROCESS = "send", "process"
-"""Types of operations of the conventions; the operations of jobfleet are ``enqueue`` and ``process``."""
-ENQUEUE: Final = "enqueue"
 
 
 class TraceIds(logging.Filter):

@@ -245,9 +245,6 @@ def _event(context: Context, page: Page, key: tuple[object, ...], snapshot: Snap
     return f"id: {number}\n{lines}\n\n"
 
 
-# The output stream of a job, as server-sent events of the API.
-
-
 def job_output(context: Context, page: Page) -> Endpoint:
     """The endpoint of the API that sends the chunks of a job's output, each as an event with its position as the id."""
 
