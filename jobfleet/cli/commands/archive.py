@@ -21,7 +21,7 @@ from jobfleet.config import mask_url
 from jobfleet.config.table import needs_sql
 from jobfleet.errors import ConfigError, StoreUnavailable
 from jobfleet.model import STORED, JobStatus
-from jobfleet.operations.actions.fleet import detach_archive
+from jobfleet.operations.actions import detach_archive
 from jobfleet.operations.operation import drive_blocking
 from jobfleet.services.duties.archive import GROUP
 from jobfleet.store.calls.journal import dismiss, unregister

@@ -31,7 +31,7 @@ from jobfleet.client._sync.audit import audited
 from jobfleet.errors import DuplicateJob, JobNotFound
 from jobfleet.model import JobResult
 from jobfleet.operations import dead_letters
-from jobfleet.operations.actions.dead import of_many
+from jobfleet.operations.actions import of_many
 from jobfleet.operations.audit import outcome_of
 from jobfleet.operations.dead_letters import DeadFilter
 from jobfleet.operations.lanes import no_queue

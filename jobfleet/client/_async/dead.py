@@ -70,8 +70,7 @@ class AsyncDead(AsyncAudit):
             ConfigError: There is no such queue.
             InvalidJob: A filter has a wrong value.
         """
-        from jobfleet.operations import dead_letters
-        from jobfleet.operations.actions import dead as actions
+        from jobfleet.operations import actions, dead_letters
         from jobfleet.operations.dead_letters import DeadFilter
 
         chosen = DeadFilter(queue=queue, **filters)
@@ -158,8 +157,7 @@ class AsyncDead(AsyncAudit):
         return await self._decide(fingerprint, GroupState.KNOWN, by)
 
     async def _decide(self, fingerprint: str, state: GroupState, by: str | None) -> bool:
-        from jobfleet.operations import dead_groups
-        from jobfleet.operations.actions import dead as actions
+        from jobfleet.operations import actions, dead_groups
 
         work = dead_groups.decide(self.context, fingerprint, state, by)
         return await self._audited(actions.decide(self.context, fingerprint, state), work, by)
@@ -189,8 +187,7 @@ class AsyncDead(AsyncAudit):
             ConfigError: The group has no dead letters, or a rescue of it is not over.
             InvalidJob: An argument is not valid.
         """
-        from jobfleet.operations import rescues
-        from jobfleet.operations.actions import dead as actions
+        from jobfleet.operations import actions, rescues
 
         work = rescues.start(self.context, fingerprint, rate=rate, canary=canary, stop_after=stop_after, by=by)
         action = actions.rescue(self.context, fingerprint, rate=rate, canary=canary, stop_after=stop_after)
@@ -261,8 +258,7 @@ class AsyncRescue(AsyncPart):
         Raises:
             UnknownRescue: The rescue is not kept any more.
         """
-        from jobfleet.operations import rescues
-        from jobfleet.operations.actions import dead as actions
+        from jobfleet.operations import actions, rescues
 
         return await self._audited(
             actions.stop_rescue(self._context, self.id), rescues.stop(self._context, self.id, by), by
@@ -279,8 +275,7 @@ class AsyncRescue(AsyncPart):
         Raises:
             UnknownRescue: The rescue is not kept any more.
         """
-        from jobfleet.operations import rescues
-        from jobfleet.operations.actions import dead as actions
+        from jobfleet.operations import actions, rescues
 
         await self._audited(actions.undo_rescue(self._context, self.id), rescues.undo(self._context, self.id, by), by)
         return (await self.status()).undone

@@ -146,7 +146,7 @@ class AsyncJobs(AsyncAudit):
             await self.buffering.left((job_id,))
         if by is None and self.context.source == "python":
             return await self._do(cancel.cancel(self.context, job_id, by))
-        from jobfleet.operations.actions import jobs as actions
+        from jobfleet.operations import actions
 
         work = cancel.cancel(self.context, job_id, by)
         return await self._audited(actions.cancel(self.context, job_id), work, by)
@@ -169,7 +169,7 @@ class AsyncJobs(AsyncAudit):
             EncodingError: The value cannot be encoded.
             StoreUnavailable: Redis did not answer within `patience` seconds. Repeating the call is safe.
         """
-        from jobfleet.operations.actions import jobs as actions
+        from jobfleet.operations import actions
         from jobfleet.operations.jobs import signal
 
         work = signal.signal(self.context, job_id, name, value, by)
@@ -193,7 +193,7 @@ class AsyncJobs(AsyncAudit):
             InvalidJob: The job keeps too much already.
             EncodingError: The value cannot be encoded.
         """
-        from jobfleet.operations.actions import jobs as actions
+        from jobfleet.operations import actions
         from jobfleet.operations.jobs import signal
 
         job_id, name = await self._do(signal.signal_of_token(self.context, token))
@@ -227,7 +227,7 @@ class AsyncJobs(AsyncAudit):
             EncodingError: An argument cannot be encoded, or the present ones cannot be read. Nothing is changed.
             FleetFull: Redis has no memory left.
         """
-        from jobfleet.operations.actions import jobs as actions
+        from jobfleet.operations import actions
         from jobfleet.operations.jobs import edit
 
         wanted = edit.new_arguments(args, kwargs)
@@ -259,8 +259,7 @@ class AsyncJobs(AsyncAudit):
             DuplicateJob: Another job holds its unique key.
             EncodingError: An argument cannot be encoded, or the original cannot be read. Nothing is changed.
         """
-        from jobfleet.operations import dead_letters
-        from jobfleet.operations.actions import jobs as actions
+        from jobfleet.operations import actions, dead_letters
         from jobfleet.operations.jobs.edit import arguments_of
 
         wanted = arguments_of(args, kwargs)
@@ -275,8 +274,7 @@ class AsyncJobs(AsyncAudit):
             job_id: The job.
             by: The person or program that deletes it, for the audit.
         """
-        from jobfleet.operations import dead_letters
-        from jobfleet.operations.actions import jobs as actions
+        from jobfleet.operations import actions, dead_letters
 
         work = dead_letters.purge(self.context, job_id)
         return await self._audited(actions.purge(self.context, job_id), work, by)
@@ -299,7 +297,7 @@ class AsyncJobs(AsyncAudit):
             InvalidJob: The job has not ended, so cancel it first; or other jobs wait for it.
             StoreUnavailable: Redis or the archive did not answer. The message says what is left to do.
         """
-        from jobfleet.operations.actions import jobs as actions
+        from jobfleet.operations import actions
 
         return await audited(self.context, self._do, actions.forget(job_id), lambda: self._forgotten(job_id, by), by=by)
 

@@ -44,8 +44,7 @@ class AsyncWorkers(AsyncAudit):
         Raises:
             ConfigError: There is no such command, or an argument is missing or wrong.
         """
-        from jobfleet.operations import workers
-        from jobfleet.operations.actions import fleet as actions
+        from jobfleet.operations import actions, workers
 
         order = workers.Order(ids, command, processes=processes, grace=grace, timeout=timeout, by=by)
         action = actions.command_workers(self.context, ids, command, processes=processes, grace=order.grace)
@@ -75,8 +74,7 @@ class AsyncWorkers(AsyncAudit):
         Raises:
             ConfigError: An argument is wrong.
         """
-        from jobfleet.operations import workers
-        from jobfleet.operations.actions import fleet as actions
+        from jobfleet.operations import actions, workers
 
         question = workers.Question(child, timeout=timeout, by=by)
         action = actions.child_stacks(child)
@@ -120,8 +118,7 @@ class AsyncOperate(AsyncWorkers):
             ConfigError: Nothing is named, or what is named cannot be paused together.
             InvalidJob: The name of the function or the group, or the reason, is not valid.
         """
-        from jobfleet.operations import pause
-        from jobfleet.operations.actions import fleet as actions
+        from jobfleet.operations import actions, pause
 
         place = pause.Place(queue, group, function)
         work = pause.pause(self.context, place, by, reason)
@@ -153,8 +150,7 @@ class AsyncOperate(AsyncWorkers):
             ConfigError: Nothing is named, what is named cannot be resumed together, or there is no such queue.
             InvalidJob: The name of the function or the group is not valid.
         """
-        from jobfleet.operations import pause
-        from jobfleet.operations.actions import fleet as actions
+        from jobfleet.operations import actions, pause
 
         place = pause.Place(queue, group, function)
         work = pause.resume(self.context, place)
@@ -177,8 +173,7 @@ class AsyncOperate(AsyncWorkers):
             ConfigError: The queue is new, and there are too many queues.
             InvalidJob: The level or the name of the queue is not valid.
         """
-        from jobfleet.operations import queues
-        from jobfleet.operations.actions import fleet as actions
+        from jobfleet.operations import actions, queues
 
         work = queues.set_durability(self.context, queue, durability)
         action = actions.set_durability(self.context, queue, durability)
@@ -191,7 +186,7 @@ class AsyncOperate(AsyncWorkers):
             dry_run: Only look for them.
             by: The person or program that repairs, for the audit.
         """
-        from jobfleet.operations.actions import fleet as actions
+        from jobfleet.operations import actions
         from jobfleet.operations.doctor import doctor  # for those who ask
 
         work = doctor.repair(self.context, dry_run=dry_run)
@@ -209,10 +204,10 @@ class AsyncOperate(AsyncWorkers):
         Raises:
             ConfigError: There is no such queue.
         """
-        from jobfleet.operations.actions import fleet as actions
+        from jobfleet.operations import actions
 
         work = cancel.purge_queue(self.context, queue, by)
-        return await self._audited(actions.purge(queue), work, by)
+        return await self._audited(actions.purge_queue(queue), work, by)
 
     async def remove_queue(
         self, queue: str, *, purge: bool = False, by: str | None = None, dry_run: bool = False
@@ -233,8 +228,7 @@ class AsyncOperate(AsyncWorkers):
                 entry puts jobs there; readers of its journal have not read all.
             InvalidJob: The name of the queue is not valid.
         """
-        from jobfleet.operations import queues
-        from jobfleet.operations.actions import fleet as actions
+        from jobfleet.operations import actions, queues
 
         work = queues.remove_queue(self.context, queue, purge=purge, by=by, dry_run=dry_run)
         if dry_run:
@@ -257,7 +251,7 @@ class AsyncOperate(AsyncWorkers):
             ConfigError: There is no such queue.
             InvalidJob: `older_than` is not a duration.
         """
-        from jobfleet.operations.actions import jobs as actions
+        from jobfleet.operations import actions
         from jobfleet.operations.jobs import listing
 
         work = listing.clean(self.context, older_than, queue)
@@ -280,7 +274,7 @@ class AsyncOperate(AsyncWorkers):
             ConfigError: No filter is given, or there is no such queue.
             InvalidJob: A filter has a wrong value.
         """
-        from jobfleet.operations.actions import jobs as actions
+        from jobfleet.operations import actions
         from jobfleet.operations.jobs.matching import Selection, cancel_many
 
         chosen = Selection(**filters)
@@ -315,7 +309,7 @@ class AsyncOperate(AsyncWorkers):
             JobNotFound: The job is unknown.
             InvalidJob: No change is given, or a value is not valid.
         """
-        from jobfleet.operations.actions import jobs as actions
+        from jobfleet.operations import actions
         from jobfleet.operations.jobs import steer
 
         change = steer.change_of(at, delay, priority)
@@ -354,7 +348,7 @@ class AsyncOperate(AsyncWorkers):
             InvalidJob: No change is given, or a value is not valid.
             ConfigError: No filter is given, or there is no such queue.
         """
-        from jobfleet.operations.actions import jobs as actions
+        from jobfleet.operations import actions
         from jobfleet.operations.jobs import steer
         from jobfleet.operations.jobs.matching import Selection
 
@@ -383,7 +377,7 @@ class AsyncOperate(AsyncWorkers):
             DuplicateJob: A job of that queue holds its unique key.
             FleetFull: Redis has no memory left.
         """
-        from jobfleet.operations.actions import jobs as actions
+        from jobfleet.operations import actions
         from jobfleet.operations.jobs import steer
 
         work = steer.move(self.context, job_id, queue, by)
@@ -414,7 +408,7 @@ class AsyncOperate(AsyncWorkers):
             ConfigError: No filter is given, or there is no such queue to move from.
             InvalidJob: A filter has a wrong value, or `to` is not the name of a queue.
         """
-        from jobfleet.operations.actions import jobs as actions
+        from jobfleet.operations import actions
         from jobfleet.operations.jobs import steer
         from jobfleet.operations.jobs.matching import Selection
 

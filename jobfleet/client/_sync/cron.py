@@ -6,8 +6,8 @@ from __future__ import annotations
 from jobfleet.client._sync.audit import Part
 from jobfleet.cron import Cron
 from jobfleet.model import Job
+from jobfleet.operations import actions
 from jobfleet.operations import cron as entries
-from jobfleet.operations.actions import fleet as actions
 from jobfleet.operations.cron import CronFire, CronInfo
 
 

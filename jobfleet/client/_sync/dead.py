@@ -67,8 +67,7 @@ class Dead(Audit):
             ConfigError: There is no such queue.
             InvalidJob: A filter has a wrong value.
         """
-        from jobfleet.operations import dead_letters
-        from jobfleet.operations.actions import dead as actions
+        from jobfleet.operations import actions, dead_letters
         from jobfleet.operations.dead_letters import DeadFilter
 
         chosen = DeadFilter(queue=queue, **filters)
@@ -153,8 +152,7 @@ class Dead(Audit):
         return self._decide(fingerprint, GroupState.KNOWN, by)
 
     def _decide(self, fingerprint: str, state: GroupState, by: str | None) -> bool:
-        from jobfleet.operations import dead_groups
-        from jobfleet.operations.actions import dead as actions
+        from jobfleet.operations import actions, dead_groups
 
         work = dead_groups.decide(self.context, fingerprint, state, by)
         return self._audited(actions.decide(self.context, fingerprint, state), work, by)
@@ -184,8 +182,7 @@ class Dead(Audit):
             ConfigError: The group has no dead letters, or a rescue of it is not over.
             InvalidJob: An argument is not valid.
         """
-        from jobfleet.operations import rescues
-        from jobfleet.operations.actions import dead as actions
+        from jobfleet.operations import actions, rescues
 
         work = rescues.start(self.context, fingerprint, rate=rate, canary=canary, stop_after=stop_after, by=by)
         action = actions.rescue(self.context, fingerprint, rate=rate, canary=canary, stop_after=stop_after)
@@ -256,8 +253,7 @@ class Rescue(Part):
         Raises:
             UnknownRescue: The rescue is not kept any more.
         """
-        from jobfleet.operations import rescues
-        from jobfleet.operations.actions import dead as actions
+        from jobfleet.operations import actions, rescues
 
         return self._audited(actions.stop_rescue(self._context, self.id), rescues.stop(self._context, self.id, by), by)
 
@@ -272,8 +268,7 @@ class Rescue(Part):
         Raises:
             UnknownRescue: The rescue is not kept any more.
         """
-        from jobfleet.operations import rescues
-        from jobfleet.operations.actions import dead as actions
+        from jobfleet.operations import actions, rescues
 
         self._audited(actions.undo_rescue(self._context, self.id), rescues.undo(self._context, self.id, by), by)
         return (self.status()).undone

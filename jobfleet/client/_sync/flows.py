@@ -14,7 +14,7 @@ from jobfleet.errors import InvalidJob, WaitTimeout
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.model.flow import Flow
 from jobfleet.model.option_types import Seconds
-from jobfleet.operations.actions import jobs as actions
+from jobfleet.operations import actions
 from jobfleet.operations.flows import flow as operations
 from jobfleet.operations.flows.record import FlowInfo, FlowPart, frontier
 from jobfleet.operations.operation import Driver

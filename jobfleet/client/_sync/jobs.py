@@ -147,7 +147,7 @@ class Jobs(Audit):
             self.buffering.left((job_id,))
         if by is None and self.context.source == "python":
             return self._do(cancel.cancel(self.context, job_id, by))
-        from jobfleet.operations.actions import jobs as actions
+        from jobfleet.operations import actions
 
         work = cancel.cancel(self.context, job_id, by)
         return self._audited(actions.cancel(self.context, job_id), work, by)
@@ -170,7 +170,7 @@ class Jobs(Audit):
             EncodingError: The value cannot be encoded.
             StoreUnavailable: Redis did not answer within `patience` seconds. Repeating the call is safe.
         """
-        from jobfleet.operations.actions import jobs as actions
+        from jobfleet.operations import actions
         from jobfleet.operations.jobs import signal
 
         work = signal.signal(self.context, job_id, name, value, by)
@@ -194,7 +194,7 @@ class Jobs(Audit):
             InvalidJob: The job keeps too much already.
             EncodingError: The value cannot be encoded.
         """
-        from jobfleet.operations.actions import jobs as actions
+        from jobfleet.operations import actions
         from jobfleet.operations.jobs import signal
 
         job_id, name = self._do(signal.signal_of_token(self.context, token))
@@ -228,7 +228,7 @@ class Jobs(Audit):
             EncodingError: An argument cannot be encoded, or the present ones cannot be read. Nothing is changed.
             FleetFull: Redis has no memory left.
         """
-        from jobfleet.operations.actions import jobs as actions
+        from jobfleet.operations import actions
         from jobfleet.operations.jobs import edit
 
         wanted = edit.new_arguments(args, kwargs)
@@ -260,8 +260,7 @@ class Jobs(Audit):
             DuplicateJob: Another job holds its unique key.
             EncodingError: An argument cannot be encoded, or the original cannot be read. Nothing is changed.
         """
-        from jobfleet.operations import dead_letters
-        from jobfleet.operations.actions import jobs as actions
+        from jobfleet.operations import actions, dead_letters
         from jobfleet.operations.jobs.edit import arguments_of
 
         wanted = arguments_of(args, kwargs)
@@ -276,8 +275,7 @@ class Jobs(Audit):
             job_id: The job.
             by: The person or program that deletes it, for the audit.
         """
-        from jobfleet.operations import dead_letters
-        from jobfleet.operations.actions import jobs as actions
+        from jobfleet.operations import actions, dead_letters
 
         work = dead_letters.purge(self.context, job_id)
         return self._audited(actions.purge(self.context, job_id), work, by)
@@ -300,7 +298,7 @@ class Jobs(Audit):
             InvalidJob: The job has not ended, so cancel it first; or other jobs wait for it.
             StoreUnavailable: Redis or the archive did not answer. The message says what is left to do.
         """
-        from jobfleet.operations.actions import jobs as actions
+        from jobfleet.operations import actions
 
         return audited(self.context, self._do, actions.forget(job_id), lambda: self._forgotten(job_id, by), by=by)
 

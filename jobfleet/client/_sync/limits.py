@@ -6,9 +6,8 @@ from __future__ import annotations
 from jobfleet.client._sync.audit import Part
 from jobfleet.model.limits import BreakerInfo, LimitChange, LimitInfo, NamedLimit, SequenceInfo
 from jobfleet.model.option_types import Seconds
-from jobfleet.operations import gates, limits
+from jobfleet.operations import actions, gates, limits
 from jobfleet.operations import limits as operations
-from jobfleet.operations.actions import fleet as actions
 
 
 class Gates(Part):

@@ -45,8 +45,7 @@ class Workers(Audit):
         Raises:
             ConfigError: There is no such command, or an argument is missing or wrong.
         """
-        from jobfleet.operations import workers
-        from jobfleet.operations.actions import fleet as actions
+        from jobfleet.operations import actions, workers
 
         order = workers.Order(ids, command, processes=processes, grace=grace, timeout=timeout, by=by)
         action = actions.command_workers(self.context, ids, command, processes=processes, grace=order.grace)
@@ -76,8 +75,7 @@ class Workers(Audit):
         Raises:
             ConfigError: An argument is wrong.
         """
-        from jobfleet.operations import workers
-        from jobfleet.operations.actions import fleet as actions
+        from jobfleet.operations import actions, workers
 
         question = workers.Question(child, timeout=timeout, by=by)
         action = actions.child_stacks(child)
@@ -121,8 +119,7 @@ class Operate(Workers):
             ConfigError: Nothing is named, or what is named cannot be paused together.
             InvalidJob: The name of the function or the group, or the reason, is not valid.
         """
-        from jobfleet.operations import pause
-        from jobfleet.operations.actions import fleet as actions
+        from jobfleet.operations import actions, pause
 
         place = pause.Place(queue, group, function)
         work = pause.pause(self.context, place, by, reason)
@@ -154,8 +151,7 @@ class Operate(Workers):
             ConfigError: Nothing is named, what is named cannot be resumed together, or there is no such queue.
             InvalidJob: The name of the function or the group is not valid.
         """
-        from jobfleet.operations import pause
-        from jobfleet.operations.actions import fleet as actions
+        from jobfleet.operations import actions, pause
 
         place = pause.Place(queue, group, function)
         work = pause.resume(self.context, place)
@@ -178,8 +174,7 @@ class Operate(Workers):
             ConfigError: The queue is new, and there are too many queues.
             InvalidJob: The level or the name of the queue is not valid.
         """
-        from jobfleet.operations import queues
-        from jobfleet.operations.actions import fleet as actions
+        from jobfleet.operations import actions, queues
 
         work = queues.set_durability(self.context, queue, durability)
         action = actions.set_durability(self.context, queue, durability)
@@ -192,7 +187,7 @@ class Operate(Workers):
             dry_run: Only look for them.
             by: The person or program that repairs, for the audit.
         """
-        from jobfleet.operations.actions import fleet as actions
+        from jobfleet.operations import actions
         from jobfleet.operations.doctor import doctor  # for those who ask
 
         work = doctor.repair(self.context, dry_run=dry_run)
@@ -210,10 +205,10 @@ class Operate(Workers):
         Raises:
             ConfigError: There is no such queue.
         """
-        from jobfleet.operations.actions import fleet as actions
+        from jobfleet.operations import actions
 
         work = cancel.purge_queue(self.context, queue, by)
-        return self._audited(actions.purge(queue), work, by)
+        return self._audited(actions.purge_queue(queue), work, by)
 
     def remove_queue(self, queue: str, *, purge: bool = False, by: str | None = None, dry_run: bool = False) -> int:
         """Remove a queue that no worker serves and that has no open jobs. Return how many dead letters were deleted.
@@ -232,8 +227,7 @@ class Operate(Workers):
                 entry puts jobs there; readers of its journal have not read all.
             InvalidJob: The name of the queue is not valid.
         """
-        from jobfleet.operations import queues
-        from jobfleet.operations.actions import fleet as actions
+        from jobfleet.operations import actions, queues
 
         work = queues.remove_queue(self.context, queue, purge=purge, by=by, dry_run=dry_run)
         if dry_run:
@@ -256,7 +250,7 @@ class Operate(Workers):
             ConfigError: There is no such queue.
             InvalidJob: `older_than` is not a duration.
         """
-        from jobfleet.operations.actions import jobs as actions
+        from jobfleet.operations import actions
         from jobfleet.operations.jobs import listing
 
         work = listing.clean(self.context, older_than, queue)
@@ -279,7 +273,7 @@ class Operate(Workers):
             ConfigError: No filter is given, or there is no such queue.
             InvalidJob: A filter has a wrong value.
         """
-        from jobfleet.operations.actions import jobs as actions
+        from jobfleet.operations import actions
         from jobfleet.operations.jobs.matching import Selection, cancel_many
 
         chosen = Selection(**filters)
@@ -314,7 +308,7 @@ class Operate(Workers):
             JobNotFound: The job is unknown.
             InvalidJob: No change is given, or a value is not valid.
         """
-        from jobfleet.operations.actions import jobs as actions
+        from jobfleet.operations import actions
         from jobfleet.operations.jobs import steer
 
         change = steer.change_of(at, delay, priority)
@@ -353,7 +347,7 @@ class Operate(Workers):
             InvalidJob: No change is given, or a value is not valid.
             ConfigError: No filter is given, or there is no such queue.
         """
-        from jobfleet.operations.actions import jobs as actions
+        from jobfleet.operations import actions
         from jobfleet.operations.jobs import steer
         from jobfleet.operations.jobs.matching import Selection
 
@@ -382,7 +376,7 @@ class Operate(Workers):
             DuplicateJob: A job of that queue holds its unique key.
             FleetFull: Redis has no memory left.
         """
-        from jobfleet.operations.actions import jobs as actions
+        from jobfleet.operations import actions
         from jobfleet.operations.jobs import steer
 
         work = steer.move(self.context, job_id, queue, by)
@@ -413,7 +407,7 @@ class Operate(Workers):
             ConfigError: No filter is given, or there is no such queue to move from.
             InvalidJob: A filter has a wrong value, or `to` is not the name of a queue.
         """
-        from jobfleet.operations.actions import jobs as actions
+        from jobfleet.operations import actions
         from jobfleet.operations.jobs import steer
         from jobfleet.operations.jobs.matching import Selection
 

@@ -1,1 +1,0 @@
-"""The actions of operators as the audit records them: their names, targets and values."""
