@@ -7,7 +7,7 @@
 -- n in the order of their turns were skipped.
 local LOOKS, HEAD = 200, 159
 
--- The function in the head of an envelope (frame.py, envelope.py: a map, and its first key); nil if it cannot
+-- The function in the head of an envelope (codec/frames.py: a map, and its first key); nil if it cannot
 -- be read, which the claiming child must report.
 local function function_of(head)
   local at_byte, sub = string.byte, string.sub
