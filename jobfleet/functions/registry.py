@@ -40,13 +40,11 @@ from jobfleet.model.option_types import OPTIONS, RIVALS, SHARED, JobOptions, Sec
 from jobfleet.model.templates import GroupTemplate, check_order, group_option, placeholders
 
 if TYPE_CHECKING:
+    from typing_extensions import ParamSpec as ParamSpecWithDefault  # only type checkers need the default
+
     from jobfleet.cron import Cron
     from jobfleet.handle._async.handle import AsyncJobHandle
     from jobfleet.handle._sync.handle import JobHandle
-
-
-if TYPE_CHECKING:
-    from typing_extensions import ParamSpec as ParamSpecWithDefault  # only type checkers need the default
 
     Q = ParamSpecWithDefault("Q", default=...)
 else:

@@ -472,12 +472,10 @@ def similar_queue(queue: str, known: Iterable[str]) -> str | None:
 
     ``shard-1`` and ``shard-2``, or ``reports-eu`` and ``reports-us``, are names of a series: they do not resemble.
     """
-    import difflib  # for those who misspell
-
     names = sorted(known)
     if queue in names:
         return None
-    close = difflib.get_close_matches(queue, names, n=5, cutoff=0.7)
+    close = get_close_matches(queue, names, n=5, cutoff=0.7)
     return next((one for one in close if _is_misspelt(queue, one)), None)
 
 
@@ -491,6 +489,4 @@ def _is_misspelt(queue: str, meant: str) -> bool:
 
 
 def _close(name: str, known: Iterable[str], cutoff: float) -> str | None:
-    import difflib  # for those who misspell
-
-    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)), None)
+    return next(iter(get_close_matches(name, list(known), n=1, cutoff=cutoff)), None)

@@ -25,8 +25,8 @@ def create_tables(database: Any) -> None:
         StoreUnavailable: No database answers at the URL.
     """
     with needs_sql("outbox"):
-        from jobfleet.outbox import rows as schema
-    schema.create_tables(database)
+        from jobfleet.outbox import rows
+    rows.create_tables(database)
 
 
 def table(metadata: Any) -> Any:
@@ -39,8 +39,8 @@ def table(metadata: Any) -> Any:
         ConfigError: The extra ``sql`` is not installed.
     """
     with needs_sql("outbox"):
-        from jobfleet.outbox import rows as schema
-    return schema.table(metadata)
+        from jobfleet.outbox import rows
+    return rows.table(metadata)
 
 
 def read_counts(url: str, namespace: str) -> Counts:

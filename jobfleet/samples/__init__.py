@@ -7,9 +7,6 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-# The samples of a fleet's counters: histograms, points in time, and the chunks in which they are stored. Pure.
-
-
 # The resolutions in which samples are kept, and the chunks of their steps.
 #
 # A chunk has the points of all series for a span of time, in one hash: ten minutes of ten seconds, or four hours of

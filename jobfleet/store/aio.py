@@ -34,6 +34,7 @@ from jobfleet.store.trip import (
     Sending,
     ServerClock,
     Trip,
+    confirmed,
     only,
     repeated,
     speller,
@@ -211,8 +212,6 @@ class AsyncStore:
 
     async def _confirmed(self, batch: Confirming, patience: float | None, **sent: Any) -> list[Any]:
         """Return the values of calls that a barrier follows; send them if they were not sent yet."""
-        from jobfleet.store.trip import confirmed  # few processes have durable jobs
-
         values = await self._driven(confirmed(batch, **sent, **self._sending(patience)))
         if not batch.is_reached:
             self.heirs.doubt()

@@ -8,7 +8,7 @@ from secrets import token_hex
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from jobfleet.clock import monotonic
-from jobfleet.store.script import Script, load
+from jobfleet.store.script import Script, function_of, load
 
 T = TypeVar("T")
 Argument = str | bytes | int
@@ -87,8 +87,6 @@ class Call(NamedTuple, Generic[T]):
 
     def by_function(self, until: int = 0) -> Command:
         """Return the command for a server that has loaded the library of functions; `until` is as for `by_hash`."""
-        from jobfleet.store.script import function_of  # few fleets use it
-
         verb = "FCALL_RO" if self.script.read_only else "FCALL"
         name = function_of(self.script.name, is_exempt=self.script.is_exempt)
         if self.script.has_deadline:

@@ -25,9 +25,7 @@ from redis.retry import Retry
 from jobfleet.clock import monotonic
 from jobfleet.errors import ConfigError
 from jobfleet.store.call import Command
-from jobfleet.store.target import SENTINEL_MODEL as MODEL
-from jobfleet.store.target import SENTINEL_PORT as PORT
-from jobfleet.store.target import Address, SentinelGroup, Target, driver
+from jobfleet.store.target import SENTINEL_MODEL, SENTINEL_PORT, Address, SentinelGroup, Target, driver
 
 if TYPE_CHECKING:
     import fakeredis
@@ -398,7 +396,9 @@ def _explained(errors: Sequence[Exception], service: str) -> Exception:
             "Set sentinel_password, and sentinel_username if they have users."
         )
     if any("unknown command" in str(one) for one in errors):
-        return ConfigError(f"A host of the URL is not a Sentinel. Write the URL as {MODEL}; the usual port is {PORT}.")
+        return ConfigError(
+            f"A host of the URL is not a Sentinel. Write the URL as {SENTINEL_MODEL}; the usual port is {SENTINEL_PORT}."
+        )
     refused = next((one for one in errors if not isinstance(one, RedisConnectionError | RedisTimeoutError)), None)
     return refused or _not_named(service)
 

@@ -28,6 +28,7 @@ from jobfleet.store.trip import (
     Sending,
     ServerClock,
     Trip,
+    confirmed,
     only,
     speller,
     straight,
@@ -188,8 +189,6 @@ class Store:
 
     def _confirmed(self, batch: Confirming, **sent: Any) -> list[Any]:
         """Return the values of calls that a barrier follows; send them if they were not sent yet."""
-        from jobfleet.store.trip import confirmed  # few processes have durable jobs
-
         values = self._driven(confirmed(batch, **sent, **self._sending()))
         if not batch.is_reached:
             self.heirs.doubt()

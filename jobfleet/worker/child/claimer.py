@@ -26,8 +26,16 @@ from jobfleet.store.call import Call
 from jobfleet.store.calls.lease import CHUNK, NEAR_US, claim, granted
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import NOTHING, Claimed, Grant
-from jobfleet.worker.child.lanes import AWAY_AFTER as AWAY
-from jobfleet.worker.child.lanes import AwayLanes, LaneWaits, Priorities, give_back, in_time, parted, queues_of
+from jobfleet.worker.child.lanes import (
+    AWAY_AFTER,
+    AwayLanes,
+    LaneWaits,
+    Priorities,
+    give_back,
+    in_time,
+    parted,
+    queues_of,
+)
 from jobfleet.worker.child.routing import Lookahead, Router
 from jobfleet.worker.run.interfaces import RunEvents
 
@@ -317,7 +325,7 @@ class Claimer:
             try:
                 if self._waits is None or len(self._queues.lanes) == 1:
                     await self._claim_once(lane, free)
-                elif not await in_time(self._claim_once(lane, free, patience=AWAY)) and lane in self._unanswered:
+                elif not await in_time(self._claim_once(lane, free, patience=AWAY_AFTER)) and lane in self._unanswered:
                     self._away.add(lane)
             except Exception:
                 log.exception("claim.failed lane=%s", lane.tag)  # a child that cannot claim must not look alive

@@ -21,8 +21,7 @@ from jobfleet.services.places import ended_holders
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call, levels_in
 from jobfleet.store.calls import inspect
-from jobfleet.store.calls import run as lock_calls
-from jobfleet.store.calls import run as step_calls
+from jobfleet.store.calls import run as run_calls
 from jobfleet.store.calls.run import Acquired, Holder, Report
 from jobfleet.store.calls.settle import Item
 from jobfleet.store.channels import AsyncChannels
@@ -34,7 +33,7 @@ from jobfleet.worker.run.run import Key, Run
 from jobfleet.worker.run.stop_ladder import StopLadder
 
 log = logging.getLogger("jobfleet.worker")
-_OF_WAITS = frozenset(name[:2] for name in (step_calls.WAIT, step_calls.UNSEALED, step_calls.REFUSED))
+_OF_WAITS = frozenset(name[:2] for name in (run_calls.WAIT, run_calls.UNSEALED, run_calls.REFUSED))
 
 
 if TYPE_CHECKING:
@@ -150,13 +149,13 @@ class RunWriter:
         if run.lane.seals is not None:
             before, run.output.waits = run.output.waits, {name: found[name] for name in found if name[:2] in _OF_WAITS}
             for name in run.output.waits.keys() - before.keys():
-                if name.startswith(step_calls.REFUSED):
-                    self._refused(run, name.removeprefix(step_calls.REFUSED), found[name])
+                if name.startswith(run_calls.REFUSED):
+                    self._refused(run, name.removeprefix(run_calls.REFUSED), found[name])
         return found
 
     def _refused(self, run: Run, signal: str, record: bytes) -> None:
         """Report a signal that is ignored, in the worker's log and in that of the job."""
-        text = f"The signal {signal!r} is ignored: {step_calls.refused_signal(record)[0]}"
+        text = f"The signal {signal!r} is ignored: {run_calls.refused_signal(record)[0]}"
         log.warning("job.signal_refused job_id=%s %s", run.id, text, extra={"run": run})
         self.note(run, wall_us(), logging.WARNING, text)
 
@@ -188,13 +187,13 @@ class RunWriter:
     async def undo(self, job_id: str, names: Sequence[str]) -> Mapping[str, bytes] | None:
         """Delete records of the steps of an ended job, and return those that are left; None if the job is open."""
         lane = self._context.keys.lane_of(job_id)
-        if not await self._store.run(step_calls.drop_steps(lane, job_id, names)):
+        if not await self._store.run(run_calls.drop_steps(lane, job_id, names)):
             return None
         (found,) = (await self._store.run(inspect.status(lane, (job_id,))))[1]
         if isinstance(found, Final) and found.status == JobStatus.COMPLETED and not is_refused(found.body):
             # It was replayed. A forged completion forbids no undo.
             return {}
-        return await self._store.run(step_calls.steps(lane, job_id))
+        return await self._store.run(run_calls.steps(lane, job_id))
 
     async def acquire_lock(self, run: Run, name: str, number: int, limit: int, timeout: float | None) -> int:
         """Take a lock, or wait for it; return the fencing token.
@@ -253,7 +252,7 @@ class StepWriter:
     async def read(self, run: Run) -> dict[str, bytes]:
         """The results that earlier runs and this one have stored."""
         run.output.has_steps = True
-        return await self._store.run(step_calls.steps(run.lane, run.id))
+        return await self._store.run(run_calls.steps(run.lane, run.id))
 
     async def keep(self, run: Run, key: str, record: bytes) -> None:
         """Store a result, even if the awaiting task is cancelled.
@@ -262,7 +261,7 @@ class StepWriter:
             InvalidJob: The job has stored too much.
             JobCancelled: Another run owns the job by now.
         """
-        call = step_calls.keep(run.lane, run.id, run.token, ttl_ms=self.ttl_ms, step=key, record=record)
+        call = run_calls.keep(run.lane, run.id, run.token, ttl_ms=self.ttl_ms, step=key, record=record)
         word = await shielded(self._confirmed(run, call))
         if word == "lost":
             self._events.lost(run)
@@ -271,8 +270,8 @@ class StepWriter:
             is_token = key.startswith(TOKEN)
             what = "its token" if is_token else repr(key[2:])
             raise InvalidJob(
-                f"{run.id} keeps too much: {what} is beyond {step_calls.MOST:,} steps, checkpoints, waits, tokens and "
-                f"signals, or {step_calls.MOST_BYTES // 1024**2} MiB of them; enqueue a job that continues, "
+                f"{run.id} keeps too much: {what} is beyond {run_calls.MOST:,} steps, checkpoints, waits, tokens and "
+                f"signals, or {run_calls.MOST_BYTES // 1024**2} MiB of them; enqueue a job that continues, "
                 "and return.",
                 field="token" if is_token else "step",
             )
@@ -379,14 +378,14 @@ class Locks:
             while True:
                 waited_us = round((monotonic() - began) * 1e6)
                 with suppress(JobfleetError):
-                    await self._store.run(lock_calls.note_wait(self._keys, name, holder, limit, waited_us=waited_us))
+                    await self._store.run(run_calls.note_wait(self._keys, name, holder, limit, waited_us=waited_us))
                 await asyncio.sleep(NOTED_AFTER)
         finally:
             self._start(self._end_note(holder))
 
     async def _end_note(self, holder: Holder) -> None:
         with suppress(JobfleetError):
-            await self._store.run(lock_calls.end_wait(self._keys, holder))
+            await self._store.run(run_calls.end_wait(self._keys, holder))
 
     @asynccontextmanager
     async def _turn(self, name: str) -> AsyncIterator[None]:
@@ -417,7 +416,7 @@ class Locks:
         return found.fence
 
     async def _try(self, name: str, holder: Holder, limit: int, ended: Sequence[str] = ()) -> Acquired:
-        call = lock_calls.acquire(self._keys, name, holder, limit, ended=ended)
+        call = run_calls.acquire(self._keys, name, holder, limit, ended=ended)
         task = asyncio.ensure_future(self._store.run(call))
         try:
             return await asyncio.shield(task)
@@ -434,7 +433,7 @@ class Locks:
             if after is not None:
                 with suppress(JobfleetError):
                     await after
-            await self._store.run(lock_calls.release(self._keys, name, holder))
+            await self._store.run(run_calls.release(self._keys, name, holder))
 
         return self._start(given_back())
 
