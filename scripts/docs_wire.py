@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from jobfleet import events
 from jobfleet.codec import DEFAULT, FIELD_KEYS, HEADER_KEYS
 from jobfleet.codec.extensions import TABLE, Extension
-from jobfleet.codec.frames import KIND, PLAIN, VERSION
+from jobfleet.codec.frames import ENVELOPE_KIND, RECORD_KIND, VERSION
 from jobfleet.events import Event
 from jobfleet.model import TRANSITIONS
 from jobfleet.store.script import load, names
@@ -75,8 +75,8 @@ def facts() -> dict[str, str]:
         "event_version": str(events.VERSION),
         "last": f"{events.LAST:,}",
         "frame_version": str(VERSION),
-        "plain": f"{PLAIN:#04x}",
-        "record": f"{KIND:#04x}",
+        "plain": f"{ENVELOPE_KIND:#04x}",
+        "record": f"{RECORD_KIND:#04x}",
         "bytes": f"{DEFAULT.max_bytes >> 20} MiB",
         "depth": str(DEFAULT.max_depth),
     }

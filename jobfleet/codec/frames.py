@@ -153,7 +153,7 @@ def is_frame(data: bytes, kind: int) -> bool:
 # is plain. Other algorithms are reserved for signed and encrypted envelopes; result records use 0x52.
 
 
-PLAIN: Final = 0
+ENVELOPE_KIND: Final = 0
 REMEMBERED_BYTES: Final = 256
 ENVELOPE_HEADER_LIMITS: Final = Limits(max_bytes=1 << 16, max_containers=4096, setting="")
 
@@ -271,7 +271,7 @@ def encode_head(header: Mapping[str, object]) -> bytes:
     Raises:
         EncodingError: A value of the header cannot be encoded.
     """
-    return frame(PLAIN, encode_header(header, ENVELOPE_HEADER_LIMITS, "header"), b"")
+    return frame(ENVELOPE_KIND, encode_header(header, ENVELOPE_HEADER_LIMITS, "header"), b"")
 
 
 def seal_call(
@@ -307,7 +307,7 @@ def read_header(envelope: Bytes) -> dict[str, Any]:
         EncodingError: The bytes are not an envelope.
     """
     data = envelope if type(envelope) is bytes else as_bytes(envelope, "envelope")
-    return dict(_header_of(data, split_head(data, PLAIN, "envelope")))
+    return dict(_header_of(data, split_head(data, ENVELOPE_KIND, "envelope")))
 
 
 def header_or_empty(envelope: Bytes) -> dict[str, Any]:
@@ -331,7 +331,7 @@ def amended(envelope: Bytes, changes: Mapping[str, object], known: dict[bytes, b
         EncodingError: The bytes are not an envelope, or a field cannot be encoded.
     """
     data = as_bytes(envelope, "envelope")
-    begin = split(data, PLAIN, "envelope")
+    begin = split(data, ENVELOPE_KIND, "envelope")
     head = data[:begin]
     new = known.get(head) if known is not None else None
     if new is None:
@@ -351,7 +351,7 @@ def recalled(
         EncodingError: The header cannot be decoded, or a value cannot be encoded; `path` is as in `seal`.
     """
     data = as_bytes(envelope, "envelope")
-    begin = split(data, PLAIN, "envelope")
+    begin = split(data, ENVELOPE_KIND, "envelope")
     header = _header_of(data, begin)
     if PAYLOAD in header:
         return seal({name: field for name, field in header.items() if name != PAYLOAD}, args, kwargs, limits=limits)
@@ -364,7 +364,7 @@ def zones_lost(envelope: Bytes) -> tuple[str, ...]:
     `open_envelope` must have read the envelope before.
     """
     data = as_bytes(envelope, "envelope")
-    return lost_in(data[split(data, PLAIN, "envelope") :])
+    return lost_in(data[split(data, ENVELOPE_KIND, "envelope") :])
 
 
 def open_envelope(envelope: Bytes, *, limits: Limits = DEFAULT) -> OpenedEnvelope:
@@ -377,7 +377,7 @@ def open_envelope(envelope: Bytes, *, limits: Limits = DEFAULT) -> OpenedEnvelop
         BadSignature, UnknownKey: They are sealed, and this process did not accept or could not open them.
     """
     data = envelope if type(envelope) is bytes else as_bytes(envelope, "envelope")
-    begin = split(data, PLAIN, "envelope")
+    begin = split(data, ENVELOPE_KIND, "envelope")
     header = _header_of(data, begin)
     try:
         body = decode_at(data[begin:], limits.max_depth + _FRAMING_LEVELS, limits, "envelope body")
@@ -436,7 +436,7 @@ def _blame_argument(error: EncodingError) -> EncodingError:
 # jobs needs the headers only. A traceback is text; no exception is ever rebuilt from a record.
 
 
-KIND: Final = 0x52
+RECORD_KIND: Final = 0x52
 FIELDS_LIMITS: Final = Limits(max_bytes=1 << 18, max_containers=4096, setting="")
 
 FIELD_KEYS: Final[Mapping[str, str]] = MappingProxyType(
@@ -500,10 +500,10 @@ def seal_record(fields: Mapping[str, object], *, limits: Limits = DEFAULT) -> by
         EncodingError: A value cannot be encoded; `path` is `result['df']` for the returned value.
     """
     if _VALUE not in fields:
-        return frame(KIND, encode_header(fields, FIELDS_LIMITS, "record"), b"")
+        return frame(RECORD_KIND, encode_header(fields, FIELDS_LIMITS, "record"), b"")
     rest = dict(fields)
     body = encode_at(rest.pop(_VALUE), limits.max_depth, limits, "result")
-    return frame(KIND, encode_header(rest, FIELDS_LIMITS, "record"), body)
+    return frame(RECORD_KIND, encode_header(rest, FIELDS_LIMITS, "record"), body)
 
 
 def seal_trusted(fields: Mapping[str, object], value: object, *, limits: Limits = DEFAULT) -> bytes:
@@ -512,7 +512,7 @@ def seal_trusted(fields: Mapping[str, object], value: object, *, limits: Limits 
     Raises:
         EncodingError: The value cannot be encoded; `path` is `result['df']`.
     """
-    return frame(KIND, pack(fields), encode_at(value, limits.max_depth, limits, "result"))
+    return frame(RECORD_KIND, pack(fields), encode_at(value, limits.max_depth, limits, "result"))
 
 
 def read_fields(data: Bytes) -> dict[str, Any]:
@@ -523,7 +523,7 @@ def read_fields(data: Bytes) -> dict[str, Any]:
         EncodingError: The bytes are not a result record.
     """
     record = as_bytes(data, "record")
-    return _fields(record, split_head(record, KIND, "record"))
+    return _fields(record, split_head(record, RECORD_KIND, "record"))
 
 
 def open_record(data: Bytes, *, limits: Limits = DEFAULT) -> dict[str, Any]:
@@ -535,7 +535,7 @@ def open_record(data: Bytes, *, limits: Limits = DEFAULT) -> dict[str, Any]:
         BadSignature, UnknownKey: It is sealed, and this process did not accept or could not open it.
     """
     record = as_bytes(data, "record")
-    begin = split(record, KIND, "record")
+    begin = split(record, RECORD_KIND, "record")
     fields = _fields(record, begin)
     if begin < len(record):
         fields[_VALUE] = decode_at(record[begin:], limits.max_depth, limits, "result")
@@ -563,22 +563,22 @@ def read_record(data: Bytes, *, limits: Limits = DEFAULT) -> dict[str, Any]:
 
 def is_record(data: Bytes) -> bool:
     """Whether bytes are a result record, of this version or a later one."""
-    return is_frame(as_bytes(data, "record"), KIND)
+    return is_frame(as_bytes(data, "record"), RECORD_KIND)
 
 
 def is_sealed(data: bytes) -> bool:
     """Whether a record is signed or encrypted."""
-    return len(data) > 1 and KIND < data[1] < KIND + REFUSED
+    return len(data) > 1 and RECORD_KIND < data[1] < RECORD_KIND + REFUSED
 
 
 def is_encrypted(data: bytes) -> bool:
     """Whether a record is encrypted."""
-    return data[1:2] == bytes([KIND + 2])
+    return data[1:2] == bytes([RECORD_KIND + 2])
 
 
 def is_refused(data: bytes) -> bool:
     """Whether a record was read from Redis and not accepted."""
-    return data[1:2] == bytes([KIND + REFUSED])
+    return data[1:2] == bytes([RECORD_KIND + REFUSED])
 
 
 def _fields(record: bytes, begin: int) -> dict[str, Any]:

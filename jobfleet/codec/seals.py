@@ -13,18 +13,21 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, NoReturn
 
-from jobfleet.codec import frames
 from jobfleet.codec.extensions import BOUND_FORMAT, MARK, SEALED_FORMAT, reason_of, refused_value
 from jobfleet.codec.extensions import SEALED as SEALED_MARKS
 from jobfleet.codec.frames import (
+    ENVELOPE_KIND,
     FLEET,
     HEADER_LIMITS,
     KID,
     PAYLOAD,
     PREFIX_BYTES,
+    RECORD_KIND,
     decode_header,
     encode_header,
     frame,
+    is_record,
+    read_fields,
     refused,
     split,
     split_head,
@@ -307,7 +310,7 @@ HIDDEN: Final = ("error", "traceback")
 """Fields of a record that encryption hides, because they may quote what a job works with."""
 REMEMBERED_BYTES: Final = 256
 NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
-_KINDS: Final = {ENVELOPE: frames.PLAIN, RECORD: frames.KIND}
+_KINDS: Final = {ENVELOPE: ENVELOPE_KIND, RECORD: RECORD_KIND}
 
 
 class Seals:
@@ -356,11 +359,11 @@ class Seals:
         bound: dict[str, object] = {TOKEN: token, STATUS: status}
         if not self.hides or not plain:
             return self._sealed(RECORD, job_id, plain, bound)
-        begin = split(plain, frames.KIND, "record")
+        begin = split(plain, RECORD_KIND, "record")
         header = decode_header(plain, begin, HEADER_LIMITS, "record")
         hidden = pack({name: header.pop(name) for name in HIDDEN if name in header})
         body = _LENGTH.pack(len(hidden)) + hidden + plain[begin:]
-        return self._sealed(RECORD, job_id, frame(frames.KIND, pack(header), body), bound)
+        return self._sealed(RECORD, job_id, frame(RECORD_KIND, pack(header), body), bound)
 
     def open_record(self, job_id: str, stored: bytes, status: str, token: int | None = None) -> bytes:
         """Return a plain record, or a refused one.
@@ -374,18 +377,18 @@ class Seals:
         opened, header = self._opened(RECORD, job_id, stored)
         if header is None:
             return opened
-        begin = split(opened, frames.KIND, "record")
-        if stored[1] == frames.KIND + ENCRYPTED:
+        begin = split(opened, RECORD_KIND, "record")
+        if stored[1] == RECORD_KIND + ENCRYPTED:
             (length,) = _LENGTH.unpack_from(opened, begin)
             middle = begin + _LENGTH.size
             header = {**header, **decode(opened[middle : middle + length])}
             encoded = encode_header(header, HEADER_LIMITS, "record")
-            opened, begin = frame(frames.KIND, encoded, opened[middle + length :]), PREFIX_BYTES + len(encoded)
+            opened, begin = frame(RECORD_KIND, encoded, opened[middle + length :]), PREFIX_BYTES + len(encoded)
         if STATUS in header:
             is_it = header[STATUS] == status and token in (None, header.get(TOKEN))
         else:  # of revision f933da4f, in which only a job that has completed has a value
             is_it = (status == COMPLETED) == (begin < len(opened) or PAYLOAD in header)
-        return opened if is_it else refused(stored, frames.KIND, reason_of(_not_signed(f"{status} by run {token}")))
+        return opened if is_it else refused(stored, RECORD_KIND, reason_of(_not_signed(f"{status} by run {token}")))
 
     def proof(self, job_id: str, record: bytes, token: int) -> str:
         """Seal the line of a completed job, whose record may be deleted before its line.
@@ -397,7 +400,7 @@ class Seals:
         """
         if self.sealer.writes == PLAIN:
             return ""
-        fields = frames.read_fields(record) if record else {}
+        fields = read_fields(record) if record else {}
         kept = pack({name: fields[name] for name in MOVED if name in fields})
         about = (ENDING, job_id, str(token), COMPLETED)
         return PROOF + base64.b64encode(self.sealer.seal(kept, about, fleet=self._fleet)).decode()
@@ -416,9 +419,9 @@ class Seals:
             body: The record or the envelope.
         """
         is_of_run = status in (COMPLETED, FAILED)
-        if frames.is_record(body) and (is_of_run or not self.requires):
+        if is_record(body) and (is_of_run or not self.requires):
             return self.open_record(job_id, body, status, token)
-        if not self.requires or not (is_of_run or frames.is_record(body)):
+        if not self.requires or not (is_of_run or is_record(body)):
             return self.open_envelope(job_id, body)
         if body or status == FAILED or not proof.startswith(PROOF):
             return _refused_record(_not_signed(status))
@@ -429,7 +432,7 @@ class Seals:
             return _refused_record(_not_signed(status))
         except (BadSignature, UnknownKey) as error:
             return _refused_record(error)
-        return frame(frames.KIND, kept, b"")
+        return frame(RECORD_KIND, kept, b"")
 
     def value(self, plain: bytes, *about: str, is_stable: bool = False) -> bytes:
         """Seal any other bytes, such as progress; `about` begins with their kind."""
@@ -525,7 +528,7 @@ def _not_signed(status: str) -> BadSignature:
 
 def _refused_record(error: BadSignature | UnknownKey) -> bytes:
     """A refused record in place of one that is not there."""
-    return refused(frame(frames.KIND, encode_header({}, HEADER_LIMITS, "record"), b""), frames.KIND, reason_of(error))
+    return refused(frame(RECORD_KIND, encode_header({}, HEADER_LIMITS, "record"), b""), RECORD_KIND, reason_of(error))
 
 
 def _from_base64(stored: bytes) -> bytes | None:

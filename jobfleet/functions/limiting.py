@@ -99,7 +99,7 @@ def _check_pair(one: LimitedFunction, limit: DeclaredLimit, other: LimitedFuncti
 # The named limits and the circuit breaker of a function: ``@job(limits=["github"], breaker=Breaker(0.5))``. Pure.
 
 
-OPTIONS = ("limits", "breaker")
+GATES = ("limits", "breaker")
 """The options of `Gates`."""
 MOST = 10
 """Most limits of a function."""

@@ -15,8 +15,7 @@ from jobfleet.functions.context import JobContext
 from jobfleet.functions.default_fleet import AnyFleet, default_fleet
 from jobfleet.functions.hooks import AroundEnqueue, CallWrapper, Hooks, Middleware
 from jobfleet.functions.injection import Injection, injection_of, parameters_of, with_secrets
-from jobfleet.functions.limiting import DECLARED, Gates, declared_limit, gates_of
-from jobfleet.functions.limiting import OPTIONS as GATES
+from jobfleet.functions.limiting import DECLARED, GATES, Gates, declared_limit, gates_of
 from jobfleet.functions.options import (
     KEEP_LAST,
     LIMITS,

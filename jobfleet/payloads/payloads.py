@@ -300,7 +300,7 @@ def _away(done: str, error: Exception) -> PayloadUnavailable:
 
 
 DIGEST_BYTES: Final = 32
-PLAIN_KINDS: Final = frozenset(bytes([kind]) for kind in (frames.PLAIN, frames.KIND))
+PLAIN_KINDS: Final = frozenset(bytes([kind]) for kind in (frames.ENVELOPE_KIND, frames.RECORD_KIND))
 MARK: Final = encode(PAYLOAD)
 """How a header has the name of the field: bytes without it have no reference, and need not be decoded."""
 

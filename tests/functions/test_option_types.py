@@ -31,8 +31,7 @@ from jobfleet.config.setting import (
 )
 from jobfleet.fleet.worker_options import WorkerOptions
 from jobfleet.functions.batch import BATCH
-from jobfleet.functions.limiting import DECLARED, Breaker, Limit
-from jobfleet.functions.limiting import OPTIONS as GATES
+from jobfleet.functions.limiting import DECLARED, GATES, Breaker, Limit
 from jobfleet.functions.options import LIMITS, PLACES, UPCAST, VERSION, FunctionOptions, RegisteredOptions
 from jobfleet.functions.registry import Registry
 from jobfleet.model import spec

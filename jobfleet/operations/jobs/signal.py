@@ -73,8 +73,8 @@ def signal(
         raise JobNotFound(job_id)
     if letter == "m":
         raise InvalidJob(
-            f"{job_id} keeps too much: the signal {name!r} is beyond {calls.MOST:,} records, "
-            f"or {calls.MOST_BYTES // 1024**2} MiB of them. Send fewer signals of other names, or smaller values.",
+            f"{job_id} keeps too much: the signal {name!r} is beyond {calls.MOST_STEPS:,} records, "
+            f"or {calls.MOST_STEP_BYTES // 1024**2} MiB of them. Send fewer signals of other names, or smaller values.",
             field="signal",
         )
     return bool(letter == "s")

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger("jobfleet.reaper")
+log_of_worker = logging.getLogger("jobfleet.worker")
 T = TypeVar("T")
 EVERY = 1.0
 SWEEP_EVERY = 60.0
@@ -422,14 +423,10 @@ def _origin(envelope: bytes) -> _Origin:
             return _Origin(flow_id, enqueued_at=at if isinstance(at, int) else None)
 
 
-# Notifies dependants immediately after a parent ends; the leases duty is the fallback if this process dies.
-
-
-log_of_worker = logging.getLogger("jobfleet.worker")
-
-
 class Unblocker:
-    """Notifies the dependants of jobs in some lanes, with one task per lane that has pending endings.
+    """Notifies the dependants of jobs in some lanes immediately, with one task per lane that has pending endings.
+
+    If this process dies, the leases duty notifies them.
 
     Args:
         relay: Sends the notifications.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # Calls for the locks of running jobs: acquire_lock, release_lock, ended_runs, note_wait and awaited_lock.
 
 
-TTL_MS = 30 * 86_400_000
+LOCK_TTL_MS = 30 * 86_400_000
 """How long the keys of a lock are kept after their last use."""
 CHUNK = 50
 NOTE_MS = 6000
@@ -102,7 +102,7 @@ def acquire(keys: Keyspace, name: str, holder: Holder, limit: int, *, ended: Seq
         limit: The number of its places.
         ended: Holders whose runs have ended.
     """
-    args: tuple[str | int, ...] = (holder.text(), limit, TTL_MS, *ended)
+    args: tuple[str | int, ...] = (holder.text(), limit, LOCK_TTL_MS, *ended)
     return Call(load("acquire_lock"), (keys.lock(name), keys.lock_state(name)), args, _acquired)
 
 
@@ -174,7 +174,7 @@ def _awaited(reply: Reply) -> Awaited | None:
 # Calls for the steps and signals of a job: keep, steps, signal, drop_steps and forget_steps.
 
 
-MOST = 1000
+MOST_STEPS = 1000
 """Maximum number of steps and checkpoints of a job."""
 
 WAIT, SIGNAL, SEAL = "w:", "x:", "e:"
@@ -185,7 +185,7 @@ UNSEALED, REFUSED = "?w:", "!x:"
 BY_TOKEN = "\x1f"
 """What begins the name of a signal that only tokens send. No name that a caller gives has it."""
 
-MOST_BYTES = 4 * 1024 * 1024
+MOST_STEP_BYTES = 4 * 1024 * 1024
 """Maximum total size in bytes of a job's steps and checkpoints."""
 
 
@@ -205,7 +205,7 @@ def keep(lane: Lane, job_id: str, token: int, *, ttl_ms: int, step: str, record:
     return Call(
         load("keep"),
         (lane.runs, lane.steps(job_id), lane.meta),
-        (job_id, token, ttl_ms, MOST, MOST_BYTES, step, record),
+        (job_id, token, ttl_ms, MOST_STEPS, MOST_STEP_BYTES, step, record),
         lambda reply: reply[0].decode(),
     )
 
@@ -268,7 +268,7 @@ def signal(
             lane.totals,
             lane.meta,
         ),
-        (lane.tag, job_id, name, record, who(by), nonce, ttl_ms, MOST, MOST_BYTES, proven),
+        (lane.tag, job_id, name, record, who(by), nonce, ttl_ms, MOST_STEPS, MOST_STEP_BYTES, proven),
         lambda reply: reply[2].decode(),
     )
 

@@ -270,8 +270,8 @@ class StepWriter:
             is_token = key.startswith(TOKEN)
             what = "its token" if is_token else repr(key[2:])
             raise InvalidJob(
-                f"{run.id} keeps too much: {what} is beyond {run_calls.MOST:,} steps, checkpoints, waits, tokens and "
-                f"signals, or {run_calls.MOST_BYTES // 1024**2} MiB of them; enqueue a job that continues, "
+                f"{run.id} keeps too much: {what} is beyond {run_calls.MOST_STEPS:,} steps, checkpoints, waits, tokens "
+                f"and signals, or {run_calls.MOST_STEP_BYTES // 1024**2} MiB of them; enqueue a job that continues, "
                 "and return.",
                 field="token" if is_token else "step",
             )

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobfleet.store.calls.run import TTL_MS, Acquired, Holder, acquire
+from jobfleet.store.calls.run import LOCK_TTL_MS, Acquired, Holder, acquire
 from tests.lua.world import World
 
 A, B, C = (Holder(7, 1, f"mail.0.{suffix}") for suffix in "abc")
@@ -18,7 +18,7 @@ def test_a_place_is_taken_with_a_token_of_its_own(world: World) -> None:
     assert world.raw.zrange(world.keys.lock("crm"), 0, -1, withscores=True) == [(b"7 1 mail.0.a", first.fence)]
     assert world.raw.hgetall(world.keys.lock_state("crm")) == {b"limit": b"2", b"last": b"%d" % first.fence}
     for key in (world.keys.lock("crm"), world.keys.lock_state("crm")):
-        assert 0 < int(str(world.raw.pttl(key))) <= TTL_MS
+        assert 0 < int(str(world.raw.pttl(key))) <= LOCK_TTL_MS
     assert world.again(call) == first
     assert world.run(acquire(world.keys, "crm", B, 2)).fence > first.fence
 

@@ -42,8 +42,8 @@ def test_a_run_that_was_overtaken_keeps_nothing(world: World) -> None:
 
 @pytest.mark.parametrize(("most", "bytes_"), [(2, 1000), (1000, 2)])
 def test_no_more_is_kept_than_may_be(world: World, most: int, bytes_: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calls, "MOST", most)
-    monkeypatch.setattr(calls, "MOST_BYTES", bytes_)
+    monkeypatch.setattr(calls, "MOST_STEPS", most)
+    monkeypatch.setattr(calls, "MOST_STEP_BYTES", bytes_)
     job_id = world.seed.running("a")
     for step in ("s:a", "s:b"):
         assert world.run(keep(world.lane, job_id, 7, ttl_ms=TEN_MINUTES, step=step, record=b"x")) == "kept"
@@ -54,7 +54,7 @@ def test_no_more_is_kept_than_may_be(world: World, most: int, bytes_: int, monke
 
 def test_a_full_job_keeps_no_more(world: World) -> None:
     job_id = world.seed.running("a")
-    large = b"x" * (calls.MOST_BYTES + 1)
+    large = b"x" * (calls.MOST_STEP_BYTES + 1)
 
     assert world.refused(keep(world.lane, job_id, 7, ttl_ms=TEN_MINUTES, step="s:c", record=large)) == "full"
 

@@ -105,7 +105,7 @@ def test_a_job_that_has_ended_or_is_unknown_gets_none(world: World) -> None:
 
 def test_a_job_that_keeps_too_much_gets_none(world: World) -> None:
     job_id = world.seed.running("a")
-    world.raw.hset(world.lane.steps(job_id), mapping={"": calls.MOST_BYTES})
+    world.raw.hset(world.lane.steps(job_id), mapping={"": calls.MOST_STEP_BYTES})
 
     assert world.refused(sent(world, "a")) == "m"
 
