@@ -209,9 +209,6 @@ def _check_order(function: Callable[..., Any], parameters: Iterable[inspect.Para
             )
 
 
-# `Resource`: an object that a worker opens once per process and passes to the parameter of a job function.
-
-
 Factory = Callable[..., Any]
 Scope = Literal["process", "run"]
 

@@ -16,9 +16,6 @@ from jobfleet.config import JobConfig
 from jobfleet.logs.formatters import Current, ExcInfo, error_of, is_ours, nobody, printable, subject_of, traceback_of
 from jobfleet.secret import Redaction
 
-# Log lines for people at a terminal.
-
-
 ID_SHOWN = 8
 """The number of characters of an id that are shown; the commands accept the end of an id in place of all of it."""
 _RED, _YELLOW, _DIM, _END = "\x1b[31m", "\x1b[33m", "\x1b[2m", "\x1b[0m"
@@ -99,9 +96,6 @@ async def announce_days() -> None:
         midnight = datetime.combine(now.date() + timedelta(days=1), datetime.min.time()).astimezone()
         await asyncio.sleep(max(1.0, (midnight - now).total_seconds()))
         log.info("day.changed")
-
-
-# Log lines as JSON: one object per line.
 
 
 LONGEST_VALUE = 2000

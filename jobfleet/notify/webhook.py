@@ -206,9 +206,6 @@ def _resolved(host: str, port: int, timeout: float, resolver: Resolver) -> Seque
     return answer
 
 
-# `WebhookNotificationChannel`: a signed POST of JSON.
-
-
 RETRY_AFTER_MOST = 3600.0
 _OWN_HEADERS = {"content-length", "content-type", "connection", "host", "transfer-encoding", "user-agent"}
 

@@ -48,15 +48,12 @@ class PayloadStore(Protocol):
         """List the objects in a folder, in any order; objects that are deleted meanwhile may be missing."""
 
 
-# A payload store in a folder, which all machines mount.
-
-
 PARTIAL: Final = ".partial-"
 """The beginning of the names of files that are being written. A writer that dies leaves one, which is debris."""
 
 
 class Folder:
-    """A payload store in a folder.
+    """A payload store in a folder, which all machines mount.
 
     Args:
         root: The folder. It is created with the first object.
@@ -118,9 +115,6 @@ def _sync_folder(path: Path) -> None:
             os.fsync(number)
         finally:
             os.close(number)
-
-
-# A payload store behind fsspec: S3, Google Cloud Storage, Azure, SFTP and others.
 
 
 MODIFIED: Final = ("LastModified", "last_modified", "mtime", "updated", "created")

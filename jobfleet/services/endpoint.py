@@ -34,15 +34,12 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import inspect
 from jobfleet.store.keys import Keyspace
 
-# The HTTP endpoint of a reaper for metrics, health and scaling. A hosted reaper reports to its worker instead.
-
-
 log = logging.getLogger("jobfleet.reaper")
 REPORT_EVERY = 1.0
 
 
 class MetricsEndpoint:
-    """Serves the metrics and the health of a reaper.
+    """Serves the metrics, the health and the scaling answers of a reaper. A hosted one reports to its worker instead.
 
     Args:
         port: The port to serve on.

@@ -231,11 +231,8 @@ def _gates(limits: Sequence[NamedLimit], breakers: Sequence[BreakerInfo]) -> dic
     }
 
 
-# The lateness of recurring jobs, as seen by a process that does not fire them.
-
-
 class CronLateness:
-    """Computes the last fire and the lateness of each entry.
+    """Computes the last fire and the lateness of each entry, in a process that does not fire them.
 
     Args:
         context: The fleet's names and settings.
@@ -315,15 +312,12 @@ class CronLateness:
         return None if fire is None else fire.at
 
 
-# The recent mean duration of a queue's runs, computed from increasing counters.
-
-
 WINDOW = 300.0
 APART = 10.0
 
 
 class MeanDuration:
-    """Keeps samples of the queues' counters over a window.
+    """Computes the recent mean duration of the runs of queues, from samples of their counters over a window.
 
     Args:
         clock: Returns monotonic seconds.

@@ -127,15 +127,12 @@ def for_each(things: Iterable[T], act: Callable[[T], None]) -> None:
         raise failure
 
 
-# The log of a repeated fault: one line at its beginning, one per minute while it lasts, and one at its end.
-
-
 AGAIN = 60.0
 """Seconds between the lines of one fault."""
 
 
 class RepeatedFault:
-    """Logs the faults of an action that is retried.
+    """Logs the faults of an action that is retried: one line first, one per minute while they last, one at the end.
 
     Args:
         log: The logger.

@@ -348,12 +348,6 @@ class Includes:
             )
 
 
-# The scripts as a library of functions, for a server whose users may run no other scripts (docs/adr/0072).
-#
-# The names of the library and of its functions end in a hash of the scripts' text, so the libraries of two revisions
-# stand side by side. An administrator loads it; a store whose target says so calls its functions.
-
-
 PREFIX = "jobfleet_"
 _FUNCTION = """\
 redis.register_function{{function_name = '{name}', flags = {{{flags}}}, callback = function(KEYS, ARGV)
@@ -363,7 +357,10 @@ end}}
 
 
 class Library(NamedTuple):
-    """A library of functions.
+    """A library of functions: the scripts, for a server whose users may run no other scripts (docs/adr/0072).
+
+    The names of the library and of its functions end in a hash of the scripts' text, so the libraries of two revisions
+    stand side by side. An administrator loads it; a store whose target says so calls its functions.
 
     Attributes:
         name: Its name.

@@ -235,18 +235,15 @@ class Archive(Service):
 _FINAL = frozenset(status for status in JobStatus if status.is_final)
 
 
-# Copies the audit from Redis into the archive; a part of the archive duty.
-#
-# Every reaper copies what it has not read yet, from the last record in the database. A record that is written twice
-# changes nothing, so reapers need not agree.
-
-
 EVERY = 1.0
 """Seconds between looks at the audit."""
 
 
 class AuditCopy:
-    """Copies new records of the audit.
+    """Copies new records of the audit from Redis into the archive; a part of the archive duty.
+
+    Every reaper copies what it has not read yet, from the last record in the database. A record that is written twice
+    changes nothing, so reapers need not agree.
 
     Args:
         store: The connection to Redis.

@@ -16,9 +16,6 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.dead import StoredRescue, rescues
 from jobfleet.store.keys import Keyspace
 
-# The dead duty: files new dead letters, records them in their groups, and reports groups that are new or come back.
-
-
 log = logging.getLogger("jobfleet.reaper")
 EVERY = 1.0
 NODE_PATIENCE = 2.0
@@ -27,7 +24,7 @@ SIGNS = ("dlq",)
 
 
 class Dead(Service):
-    """Files the dead letters of every lane.
+    """Files the dead letters of every lane, records them in their groups, and reports groups that are new or come back.
 
     Args:
         store: The connection to Redis.
@@ -62,14 +59,11 @@ def _report(change: Change) -> None:
     )  # fmt: skip
 
 
-# The rescues duty: carries out the rescues of dead letters, a step at a time.
-
-
 RESCUE_EVERY, RESCUE_IDLE = 0.2, 1.0
 
 
 class Rescues(Service):
-    """Carries out all rescues that are not over.
+    """Carries out all rescues of dead letters that are not over, a step at a time.
 
     Args:
         store: The connection to Redis.

@@ -15,9 +15,6 @@ from jobfleet.store.fleet import FleetReader
 from jobfleet.store.keys import WORK, Keyspace, Lane
 from jobfleet.store.records import FleetSeen
 
-# The lanes that a duty handles in a turn: all lanes of a small fleet, otherwise the lanes that have work.
-
-
 FEW = 200
 """Up to this number of lanes, each turn handles all of them, empty or not."""
 SLICE = 500
@@ -26,7 +23,7 @@ Place = tuple[str, int]
 
 
 class Lanes:
-    """The lanes of a fleet, for a duty.
+    """The lanes of a fleet that a duty handles in a turn: all lanes of a small one, otherwise those that have work.
 
     Up to `FEW` lanes, each turn handles all of them. In a larger fleet, a turn handles the lanes that live workers
     serve, and the lanes that have work. The remaining lanes are checked in turns for any content, which costs a

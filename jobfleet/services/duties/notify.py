@@ -34,12 +34,6 @@ from jobfleet.store.journal import Batch, Journal
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.rows import report, shown
 
-# The notify duty: matches the events of the journal with rules, and stores deliveries, each event once.
-#
-# It reads the journal as one consumer of a group, so any number of reapers share the work. A mark in Redis prevents a
-# second delivery of an event that is read twice. Senders then send the stored deliveries.
-
-
 log = logging.getLogger("jobfleet.reaper")
 EVERY = 0.5
 AT_ONCE = 20
@@ -69,7 +63,10 @@ def channels_of(config: JobConfig) -> Channels:
 
 
 class Notify(Service):
-    """Matches events with rules, and runs the senders.
+    """Matches the events of the journal with rules, each event once, stores deliveries, and runs the senders.
+
+    It reads the journal as one consumer of a group, so any number of reapers share the work. A mark in Redis prevents a
+    second delivery of an event that is read twice. Senders then send the stored deliveries.
 
     Args:
         store: The connection to Redis.
@@ -273,12 +270,6 @@ def delivery_id(namespace: str, channel: str, mark: str) -> str:
     return blake2b(f"{namespace}\0{channel}\0{mark}".encode(), digest_size=16).hexdigest()
 
 
-# The sender of one notification channel: sends deliveries one by one, each at least once.
-#
-# Every reaper has a sender per channel; Redis decides which sender takes a delivery. If a sender dies with a
-# delivery, another one sends it under the same id after the lease.
-
-
 LEASE_MARGIN = 30.0
 LEFT_BEHIND_MOST = 3
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 300.0
@@ -293,7 +284,10 @@ def pause_after(attempt: int, *, asked: float = 0.0) -> float:
 
 
 class NotificationSender(Service):
-    """Sends the deliveries of one channel.
+    """Sends the deliveries of one channel one by one, each at least once.
+
+    Every reaper has a sender per channel; Redis decides which sender takes a delivery. If a sender dies with a
+    delivery, another one sends it under the same id after the lease.
 
     Args:
         store: The connection to Redis.
@@ -411,9 +405,6 @@ class NotificationSender(Service):
             self._called, delivery.id, delivery.attempt, span(round(pause, 1)), reason,
         )  # fmt: skip
         await self._store.run(calls.deliver(self._keys, delivery, delay_us=round(pause * 1e6)))
-
-
-# Calls of code that may block or hang, each in its own thread with a time limit.
 
 
 T = TypeVar("T")

@@ -101,9 +101,6 @@ class PodCosts(Service):
         return {host: number.bit_length() * PER_LOAD + rank[code[host]] for host, number in running.items()}
 
 
-# Annotates pods through the API server of Kubernetes, with the service account that a pod is given.
-
-
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 TIMEOUT = 5.0
 POD_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
@@ -123,7 +120,7 @@ class KubernetesError(Exception):
 
 
 class Kubernetes(NamedTuple):
-    """The API server as a pod sees it.
+    """The API server as a pod sees it, with the service account that the pod is given.
 
     Attributes:
         host: Its host.

@@ -109,11 +109,8 @@ class Retention(Service):
                     skip += remaining
 
 
-# Removes the results of functions with `keep_last` before their TTL; a part of the retention duty.
-
-
 class LastResults:
-    """Removes all results of a function but the last ones, lane by lane.
+    """Removes all results of a function but the last ones, before their TTL, lane by lane.
 
     Args:
         store: The connection to Redis.
@@ -167,13 +164,6 @@ class LastResults:
         return self._generated_ms if is_generated else self._own_ms
 
 
-# Deletes objects of the payload store that no job refers to; a part of the retention duty.
-#
-# An object is written before its job, and it may be one of several of the job: an edit writes another one, and so
-# does each attempt to store a result. So an object is deleted if it is older than `payload_grace` and its job, which
-# its key names, does not refer to it: the job is not known, or refers to others.
-
-
 MOST = 1000
 """The most objects that one turn looks at. A list of a folder counts as `LIST_COST` of them."""
 LIST_COST = 10
@@ -182,7 +172,11 @@ PAUSE = 3600.0
 
 
 class PayloadSweep:
-    """Deletes objects that no job refers to.
+    """Deletes objects of the payload store that no job refers to.
+
+    An object is written before its job, and it may be one of several of the job: an edit writes another one, and so
+    does each attempt to store a result. So an object is deleted if it is older than `payload_grace` and its job, which
+    its key names, does not refer to it: the job is not known, or refers to others.
 
     Args:
         store: The connection to Redis.

@@ -31,13 +31,6 @@ if TYPE_CHECKING:
     from jobfleet.services.confirmations import Confirmations
 
 
-# Settles runs on behalf of others: runs with an expired lease, and runs of a dead child.
-#
-# It uses the same pure `decide` as the worker and settles with the token of the run. The policy comes from the job's
-# header, then from the function's published record, then from the settings. The header is plain text, so no key is
-# needed.
-
-
 log = logging.getLogger("jobfleet.reaper")
 
 OutcomeOf = Callable[[Held], Outcome]
@@ -49,6 +42,10 @@ SHOWN = 3
 
 class RunSettler:
     """Settles runs whose worker no longer can.
+
+    It uses the same pure `decide` as the worker and settles with the token of the run. The policy comes from the job's
+    header, then from the function's published record, then from the settings. The header is plain text, so no key is
+    needed.
 
     Args:
         store: The connection to Redis.
@@ -266,14 +263,11 @@ class Published:
         return beat is not None and now_us - beat <= gone_us
 
 
-# Unreadable rows: moved out of the way, stored as dead letters, counted and logged once.
-#
-# Any component that meets such a row handles it: a child that claimed it, a supervisor that cleans up after a child,
-# or a process that ticks the lane.
-
-
 class Unreadables:
-    """Removes unreadable rows from lanes.
+    """Removes unreadable rows from lanes: they become dead letters, counted and logged once.
+
+    Any component that meets such a row handles it: a child that claimed it, a supervisor that cleans up after a child,
+    or a process that ticks the lane.
 
     Args:
         store: The connection to Redis.

@@ -176,12 +176,6 @@ def _counts(value: bytes) -> list[int] | None:
     return given if is_whole else None
 
 
-# Writes the points of a fleet's samples: steps of ten seconds, and minutes as soon as they are over.
-#
-# With thousands of series, packing and merging takes longer than other duties of the process can wait, so it is done
-# in threads.
-
-
 MOST_SERIES = 10_000
 """Maximum number of series in a chunk. A series that has something in each step takes about 200 kB."""
 AT_ONCE = 20
@@ -192,7 +186,10 @@ NOTHING = (b"", 1)
 
 
 class SampleWriter:
-    """Writes points, and remembers those of the last chunk.
+    """Writes points: steps of ten seconds, and minutes as soon as they are over. Remembers those of the last chunk.
+
+    With thousands of series, packing and merging takes longer than other duties of the process can wait, so it is done
+    in threads.
 
     Args:
         store: The connection to Redis.
@@ -486,9 +483,6 @@ def _version(worker: WorkerSeen) -> str:
     if not isinstance(fields, dict):
         return ""
     return str(fields.get("label") or fields.get("version") or "")[:LABEL_MAX]
-
-
-# Writes the samples of hours into the archive, from the minutes in Redis, which are kept for two days.
 
 
 archive_log = logging.getLogger("jobfleet.archive")

@@ -60,13 +60,6 @@ class Asked(NamedTuple):
     is_repeat: bool
 
 
-# Limits the number of jobs per claim by the size of the last envelopes.
-#
-# Redis serves no other client while it returns envelopes, so a claim should return at most 4 MiB. Only Redis knows
-# the size of the next envelopes, and asking costs each claim about as much as a job. So a child begins with a few
-# jobs per lane and doubles the number as long as the envelopes are small.
-
-
 FEW = 8
 """The number of jobs in the first claims of a lane."""
 MOST_BYTES = 4 * 1024 * 1024
@@ -74,7 +67,12 @@ MOST_BYTES = 4 * 1024 * 1024
 
 
 class ClaimSize:
-    """Limits the number of jobs per claim, lane by lane."""
+    """Limits the number of jobs per claim, lane by lane, by the size of the last envelopes.
+
+    Redis serves no other client while it returns envelopes, so a claim should return at most 4 MiB. Only Redis knows
+    the size of the next envelopes, and asking costs each claim about as much as a job. So a child begins with a few
+    jobs per lane and doubles the number as long as the envelopes are small.
+    """
 
     def __init__(self) -> None:
         self._most: dict[Lane, int] = {}

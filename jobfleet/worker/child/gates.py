@@ -416,9 +416,6 @@ def _group_of(run: Run) -> str | None:
     return next((line[2:] for line in (run.grant.meta or "").split("\n") if line.startswith("g ")), None)
 
 
-# Runs that a service has refused: the limits that they name close.
-
-
 WARNED_MOST = 100
 """Unknown limits of which a child warns; their names may be made from data."""
 

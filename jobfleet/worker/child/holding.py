@@ -22,11 +22,9 @@ from jobfleet.worker.run.interfaces import RunEvents
 from jobfleet.worker.run.run import Key, Run
 from jobfleet.worker.run.stop_ladder import StopLadder
 
-# Runs that were claimed and cannot start yet: suspects, and runs whose lease has to be renewed first.
-
 
 class HeldRuns:
-    """Holds the runs of a child until they may start.
+    """Holds the runs of a child until they may start: suspects, and runs whose lease has to be renewed first.
 
     A suspect runs in a quarantine process. If its function cannot run in one, the suspect shares this process with a
     few other suspects: the fewer jobs were suspected with it, the fewer may run beside it. The only suspect of a death
@@ -168,19 +166,6 @@ def _can_leave(run: Run) -> bool:
     return run.handler is not None and run.handler.where != "process"
 
 
-# Claims more jobs than there are slots while all jobs are very short, so that trips and jobs overlap.
-#
-# A child with few slots would otherwise wait for Redis between any two handfuls of jobs: with ten slots, two thirds
-# of the time. Jobs beyond the slots wait in this process, claimed but not started, until slots are free. No more jobs
-# than slots ever run.
-#
-# Nothing may wait here behind a long job while another worker is idle. So a child claims ahead only after several
-# claims in a row whose jobs had all ended within milliseconds, and stops as soon as a claim does not fill the slots,
-# or a job has waited for `WAIT`. What waits then goes back to its place in the lane, without a start and without an
-# attempt. While no job waits for as long as `BRIEF`, it claims more from time to time, because a trip for many jobs
-# costs little more than one for few.
-
-
 log = logging.getLogger("jobfleet.worker")
 
 TIMES = 5
@@ -197,6 +182,16 @@ BRIEF = 0.005
 
 class ClaimAhead:
     """Holds the jobs of a child that wait for a slot, and decides how many there may be.
+
+    A child with few slots would otherwise wait for Redis between any two handfuls of jobs: with ten slots, two thirds
+    of the time. Jobs beyond the slots wait in this process, claimed but not started, until slots are free. No more jobs
+    than slots ever run.
+
+    Nothing may wait here behind a long job while another worker is idle. So a child claims ahead only after several
+    claims in a row whose jobs had all ended within milliseconds, and stops as soon as a claim does not fill the slots,
+    or a job has waited for `WAIT`. What waits then goes back to its place in the lane, without a start and without an
+    attempt. While no job waits for as long as `BRIEF`, it claims more from time to time, because a trip for many jobs
+    costs little more than one for few.
 
     Args:
         slots: The slots of the child.

@@ -283,13 +283,6 @@ def queues_of(order: str, weights: Mapping[str, int]) -> Queues:
     return RoundRobinQueues() if order == "round-robin" else Queues()
 
 
-# Waits for the markers of lanes in several slots of a cluster, where one command cannot wait for all of them.
-#
-# Each lane has a wait of its own, on a connection of its own. When one ends, the others continue, also while the
-# child is busy: to end them would cost each lane a claim, because an ended wait may have taken a marker. A marker
-# that comes meanwhile is reported at once, so that the child claims, or puts the marker back if it has no free slot.
-
-
 MOST = 16
 """The maximal number of waits, and so of connections, at a time."""
 TURN = 0.25
@@ -297,7 +290,11 @@ TURN = 0.25
 
 
 class LaneWaits:
-    """The waits of one child.
+    """Waits for the markers of lanes in several slots of a cluster, where one command cannot wait for all of them.
+
+    Each lane has a wait of its own, on a connection of its own. When one ends, the others continue, also while the
+    child is busy: to end them would cost each lane a claim, because an ended wait may have taken a marker. A marker
+    that comes meanwhile is reported at once, so that the child claims, or puts the marker back if it has no free slot.
 
     Args:
         store: The connection.
@@ -358,13 +355,6 @@ class LaneWaits:
             self._taken(lane)
 
 
-# Lanes whose cluster node does not reply: their claims are repeated beside the claims of other lanes.
-#
-# A claim without a reply may have run. It is repeated under the same nonce until it is answered. No slots are
-# reserved for it, because one node would keep the child from the jobs of all others. If the claim had brought more
-# jobs than there are free slots when its answer comes, the child gives the surplus back.
-
-
 AWAY_AFTER = 0.5
 """Seconds for which a claim is retried before its lane counts as away, if there are other lanes."""
 
@@ -394,7 +384,11 @@ async def give_back(store: AsyncStore, lane: Lane, surplus: Sequence[Grant]) -> 
 
 
 class AwayLanes:
-    """The lanes that are away from one child.
+    """Lanes whose cluster node does not reply: their claims are repeated beside the claims of other lanes.
+
+    A claim without a reply may have run. It is repeated under the same nonce until it is answered. No slots are
+    reserved for it, because one node would keep the child from the jobs of all others. If the claim had brought more
+    jobs than there are free slots when its answer comes, the child gives the surplus back.
 
     Args:
         repeat: Repeats the claim of a lane, without jobs of its own. Returns whether it was answered.

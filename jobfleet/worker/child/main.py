@@ -95,16 +95,13 @@ def _close(descriptors: tuple[int, ...]) -> None:
             os.close(descriptor)
 
 
-# When a child asks for a successor: after a number of jobs, at a memory size, or at an age.
-
-
 EARLY = 0.9
 """The share of its jobs after which a child asks for a successor, which needs time to load the modules."""
 JITTER = 0.1
 
 
 class ChildAge:
-    """How worn a child is.
+    """When a child asks for a successor: after a number of jobs, at a memory size, or at an age.
 
     Args:
         config: Its limits.
@@ -130,9 +127,6 @@ class ChildAge:
         if self._max_memory is not None and resident_bytes() > self._max_memory:
             return "memory"
         return ""
-
-
-# Notices a silent supervisor: a supervisor that is frozen or hangs does not renew leases.
 
 
 CHECKS = 4

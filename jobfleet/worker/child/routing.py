@@ -21,13 +21,6 @@ from jobfleet.worker.run.handlers import Handlers
 from jobfleet.worker.run.interfaces import RunEvents
 from jobfleet.worker.run.run import Run
 
-# Which functions other live workers know: jobs of functions that are unknown here are left to them.
-#
-# Children that know the same functions and serve the same queues are of one kind. The heartbeat of each worker
-# contains its kind, so one short answer shows a child which functions live workers know. A child looks up a single
-# job only if neither it nor any known kind knows the function.
-
-
 log = logging.getLogger("jobfleet.worker")
 MOST_LEFT = 1000
 """The maximal number of functions per queue that a child leaves to others. Each claim carries their names."""
@@ -49,6 +42,10 @@ class Knower(NamedTuple):
 
 class Router:
     """Decides which jobs a child leaves to other workers.
+
+    Children that know the same functions and serve the same queues are of one kind. The heartbeat of each worker
+    contains its kind, so one short answer shows a child which functions live workers know. A child looks up a single
+    job only if neither it nor any known kind knows the function.
 
     Args:
         store: The connection, with endless patience.
@@ -195,13 +192,6 @@ class Router:
         return KnownElsewhere(name, knower.worker)
 
 
-# How far claims have read that leave jobs to other workers.
-#
-# A claim checks a limited number of jobs. If it leaves all of them to others, the next claim starts behind them,
-# until the end of the lane is reached. From then on claims check only the jobs behind those that were passed over.
-# From time to time a child starts again at the beginning, because jobs that it can run may have been put back there.
-
-
 LEAST = 1.0
 A_SECOND = 1000
 """A pass that left this many jobs is repeated after one second, and longer passes proportionally later."""
@@ -227,7 +217,11 @@ class Pass(NamedTuple):
 
 
 class Lookahead:
-    """The passes of a child.
+    """How far a child's claims have read that leave jobs to other workers.
+
+    A claim checks a limited number of jobs. If it leaves all of them to others, the next claim starts behind them,
+    until the end of the lane is reached. From then on claims check only the jobs behind those that were passed over.
+    From time to time a child starts again at the beginning, because jobs that it can run may have been put back there.
 
     Args:
         clock: Returns the time in seconds.

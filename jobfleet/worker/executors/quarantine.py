@@ -262,11 +262,8 @@ class QuarantineExecutor(RemoteExecutor[_Suspect]):
         self._is_usable = False
 
 
-# Whether the event loop of a quarantine process is alive. Its child checks this regularly.
-
-
 class Pulse:
-    """Counts for how long no sign of life has arrived.
+    """Counts for how long no sign of life has arrived from the event loop of a quarantine process.
 
     Time is counted in looks: a child that was itself frozen or blocked accuses nobody.
 

@@ -20,12 +20,6 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Command
 from jobfleet.store.link.watched import script_of
 
-# Faults on purpose, for staging: a child with ``--chaos`` loses replies of Redis, and kills itself.
-#
-# It watches the exchanges of its store. A reply of a claim, a settle or a step is lost after Redis has executed the
-# call, as if the connection had broken. A child dies before or after it settles a job. It reports each fault first.
-
-
 KILL = "kill"
 CALLS: frozenset[str] = frozenset(("claim", "settle", "keep"))
 """The scripts whose replies may be lost."""
@@ -35,7 +29,10 @@ Report = Callable[[str, list[str]], None]
 
 
 class Chaos:
-    """Injects the faults of one child.
+    """Injects the faults of one child with ``--chaos``: it loses replies of Redis, and kills the process.
+
+    It watches the exchanges of its store. A reply of a claim, a settle or a step is lost after Redis has executed the
+    call, as if the connection had broken. A child dies before or after it settles a job. It reports each fault first.
 
     Args:
         rate: The share of settled jobs whose child is killed, and of calls whose reply is lost.
@@ -108,9 +105,6 @@ def _granted(reply: Any) -> list[str]:
     return [raw.decode(errors="replace") for raw in bytes(reply[IDS_DUE]).split()[::2]]
 
 
-# The faults of a worker with ``--chaos``, and how the jobs ended that they hit; logged when the worker ends.
-
-
 log = logging.getLogger("jobfleet.worker")
 MOST = 10_000
 """The most jobs that are followed; later faults are counted only."""
@@ -121,7 +115,7 @@ UNKNOWN = "(forgotten)"
 
 
 class ChaosReport:
-    """Collects the faults of a worker's children.
+    """Collects the faults of a worker's children, and how the jobs ended that they hit; logged when the worker ends.
 
     Args:
         config: The settings.

@@ -426,17 +426,14 @@ def _dumped(run: Run, tries: Tries, outcome: Outcome) -> str:
     return tries.dump() if run.span is None else telemetry.with_traceparent(tries.dump(), run.span.traceparent)
 
 
-# Group commit of endings: endings that arrive during one trip are sent in the next one.
-#
-# An idle lane sends an ending at once. A busy lane sends hundreds in one trip. One trip per lane is in flight at a
-# time. A repeated trip carries the same nonce, so nothing is counted twice.
-
-
 MOST_CHUNKS = 10
 
 
 class Completer:
-    """Settles the runs of one lane.
+    """Settles the runs of one lane by group commit: endings that arrive during one trip are sent in the next one.
+
+    An idle lane sends an ending at once. A busy lane sends hundreds in one trip. One trip per lane is in flight at a
+    time. A repeated trip carries the same nonce, so nothing is counted twice.
 
     Args:
         lane: The lane.

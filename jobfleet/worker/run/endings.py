@@ -18,17 +18,14 @@ from jobfleet.store.calls.settle import BriefCompletion, Completion
 from jobfleet.store.keys import TOMBSTONE_MS
 from jobfleet.worker.run.run import Run
 
-# Moves a job that ran out of memory to another queue, the `on_oom` of its function.
-#
-# The new job is enqueued first, then the old one is closed as cancelled. The new id derives from the old one, so
-# there is exactly one new job, even if a process dies in between.
-
-
 log = logging.getLogger("jobfleet.worker")
 
 
 class OomMover:
-    """Moves jobs to other queues.
+    """Moves jobs that ran out of memory to another queue, the `on_oom` of their function.
+
+    The new job is enqueued first, then the old one is closed as cancelled. The new id derives from the old one, so
+    there is exactly one new job, even if a process dies in between.
 
     Args:
         store: The connection.

@@ -84,15 +84,12 @@ class PeriodicSender:
             log.exception("worker.unsent %s", self._name)  # one failed round must not stop the following ones
 
 
-# Progress reports: the last report of each job is sent ten times per second, and always before the job ends.
-
-
 CHUNK = 50
 DETAIL_WORDS = 500
 
 
 class ProgressWriter:
-    """Sends the progress of a child's jobs.
+    """Sends the progress of a child's jobs: the last report of each ten times per second, and before the job ends.
 
     Args:
         store: The connection.
@@ -172,9 +169,6 @@ class ProgressWriter:
         return Report(run.id, run.token, latest[1], latest[2]) if latest else None
 
 
-# The logs of jobs: lines are sent a few times per second, and always before the job ends.
-
-
 JOBS_PER_CALL = 50
 LOG_INTERVAL_S = 0.25
 LEAST_MS = 60_000
@@ -182,7 +176,7 @@ LEAST_MS = 60_000
 
 
 class JobLogWriter:
-    """Sends the logs of a child's jobs.
+    """Sends the logs of a child's jobs: lines go a few times per second, and always before the job ends.
 
     Args:
         store: The connection.
@@ -282,9 +276,6 @@ class JobLogWriter:
         return [Entry(run.id, run.token, n, ttl_ms, line) for n, line in lines]
 
 
-# The output streams of jobs: chunks are sent in batches, and always before the run's end is settled.
-
-
 CHUNK_INTERVAL_S = 0.002
 """Seconds between two sends. The first chunk after a pause is sent at once."""
 MOST_WAITING = 1000
@@ -293,7 +284,7 @@ MOST_BYTES = 256 * 1024
 
 
 class ChunkWriter:
-    """Sends the output streams of a child's jobs.
+    """Sends the output streams of a child's jobs in batches, and always before the run's end is settled.
 
     A run has at most one request in flight, so that no chunk overtakes another. What a request has brought is removed
     when Redis has answered; until then the end of the run sends it again, and Redis skips what it has.

@@ -442,9 +442,6 @@ def is_stored(record: bytes) -> bool:
         return False
 
 
-# Looks up how the parents of a run ended: the jobs that it has waited for.
-
-
 TOGETHER = 50
 """The number of runs whose parents are looked up in one trip."""
 

@@ -265,9 +265,6 @@ def _trace_in(ending: bytes) -> str:
     return found if isinstance(found, str) else ""
 
 
-# Counts the runs of a child: their starts, and their endings as Redis has answered them.
-
-
 SETTLED = "sd"
 LONGEST = 200
 """The maximal length of an unregistered name, because any client may have put it into a job."""
@@ -335,14 +332,6 @@ def function_of(run: Run) -> str:
     if run.handler is None and not (isinstance(name, str) and 0 < len(name) <= LONGEST):
         return "?"
     return cast(str, name)
-
-
-# Counts the runs of a child by queue and function, with histograms of their wait and run time, for the samples.
-#
-# This is on by default, so an ending costs as little as possible: the runs that one trip has settled are counted
-# together, and a share of the completed ones goes into two buckets. A function that completes up to `EXACT` runs per
-# second has every run in its histograms. Above that rate, every second run is taken and counts twice, or every
-# fourth, and so on: percentiles need no more.
 
 
 EXACT = 200
@@ -422,7 +411,12 @@ class FunctionRuns:
 
 
 class RunCounts:
-    """Counts the runs of a child.
+    """Counts the runs of a child by queue and function, with histograms of wait and run time, for the samples.
+
+    This is on by default, so an ending costs as little as possible: the runs that one trip has settled are counted
+    together, and a share of the completed ones goes into two buckets. A function that completes up to `EXACT` runs per
+    second has every run in its histograms. Above that rate, every second run is taken and counts twice, or every
+    fourth, and so on: percentiles need no more.
 
     Args:
         running: Returns the runs that have not ended.

@@ -286,13 +286,6 @@ class StepWriter:
         )
 
 
-# The locks of running jobs. A run holds a place of a lock for as long as it holds the lease of its job.
-#
-# A place has no lease of its own: a run that finds all places taken asks whether the runs that hold them still own
-# their jobs, and takes the place of one that does not. So the renewal of a job's lease also renews its locks, in any
-# kind of process.
-
-
 POLL = 2.0
 """Seconds between two attempts to take a lock that nobody announces as free, such as that of a run that has crashed."""
 NOTED_AFTER = 2.0
@@ -300,7 +293,11 @@ NOTED_AFTER = 2.0
 
 
 class Locks:
-    """Takes and releases the locks of the runs of a child.
+    """Takes and releases the locks of the runs of a child. A run holds a place for as long as the lease of its job.
+
+    A place has no lease of its own: a run that finds all places taken asks whether the runs that hold them still own
+    their jobs, and takes the place of one that does not. So the renewal of a job's lease also renews its locks, in any
+    kind of process.
 
     Per lock, one run of the child asks Redis at a time, in the order of their calls. The others wait for their turn.
 

@@ -402,20 +402,17 @@ class Children:
             handle.tell(*frame)
 
 
-# Immediate recovery of the runs of a dead child.
-#
-# A job is charged with the death only if its code ran alone in the process. If several jobs ran, each has witnessed
-# the death and runs again at once, uncounted (`jobfleet/retry/tries.py`). A job that was only claimed, had returned,
-# or ran in another process is released. If the process was ended because of a run that nothing else could end, that
-# run gets the outcome for which it was condemned.
-
-
 NODE_PATIENCE = 1.0
 """Seconds to wait for a node of a cluster before the runs on other nodes are settled."""
 
 
 class CrashRecovery:
-    """Settles the runs of a worker's dead children.
+    """Settles the runs of a worker's dead children, at once.
+
+    A job is charged with the death only if its code ran alone in the process. If several jobs ran, each has witnessed
+    the death and runs again at once, uncounted (`jobfleet/retry/tries.py`). A job that was only claimed, had returned,
+    or ran in another process is released. If the process was ended because of a run that nothing else could end, that
+    run gets the outcome for which it was condemned.
 
     Args:
         store: The connection to Redis, with unlimited patience.
@@ -515,11 +512,6 @@ def _outcomes(
     return outcome
 
 
-# The supervisor's part of recycling: starts the successor of a child that requests one.
-#
-# The old child claims until the successor serves, so that no slot is missing meanwhile.
-
-
 KEPT = 60.0
 """Seconds after which a child whose successor could not start may request one again."""
 YOUNG = 3.0
@@ -528,7 +520,9 @@ would be equally large."""
 
 
 class Recycling:
-    """Replaces children of a worker on their request.
+    """Replaces children of a worker on their request, each by a successor.
+
+    The old child claims until the successor serves, so that no slot is missing meanwhile.
 
     Args:
         child_processes: The children.

@@ -251,9 +251,6 @@ def _probe_of(config: JobConfig) -> PayloadProbe | None:
     return PayloadProbe(config)
 
 
-# The counts of a worker's runs since its start, reported with its heartbeats; see `jobfleet.samples`.
-
-
 MOST_ROWS = 500
 """Pairs of a queue and a function; further functions of a queue are counted together, and so are further queues."""
 OTHER = "other"

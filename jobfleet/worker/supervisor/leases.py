@@ -142,9 +142,6 @@ class Connection:
         self._hurry.clear()
 
 
-# Renewal of leases: reads the boards, renews the leases of a lane in one script, and reports lost leases.
-
-
 log = logging.getLogger("jobfleet.worker")
 Part = tuple[Lane, list[tuple[str, int]]]
 PATIENCE_SHARE = 1 / 6
@@ -258,7 +255,7 @@ class Pace:
 
 
 class LeaseRenewer:
-    """Renews the leases of the jobs on boards.
+    """Renews the leases of the jobs on boards, those of a lane in one script, and reports lost leases.
 
     Each node of a cluster has a pace of its own. What a node answers after the others is reported by a later `renew`.
 
@@ -401,9 +398,6 @@ class LeaseRenewer:
         answers = await self._store.run_many(calls, patience=0.0)
         pace.answered(monotonic() - asked)
         return answers
-
-
-# Renewal of the leases of all children, in rounds.
 
 
 class Renewals:

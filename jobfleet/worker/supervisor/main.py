@@ -393,11 +393,8 @@ async def _supervise(
     return await supervisor.run(signals), supervisor.is_restarting
 
 
-# The states of a worker: running, quiet and stopping. Signals and remote commands change them.
-
-
 class Lifecycle:
-    """Carries out the commands to a worker.
+    """Carries out the commands to a worker, which change its state: running, quiet and stopping.
 
     Args:
         child_processes: The worker's children.

@@ -24,13 +24,6 @@ from jobfleet.worker.supervisor.child_handle import ChildHandle
 from jobfleet.worker.supervisor.children import Children
 from jobfleet.worker.supervisor.metrics import WorkerMetrics
 
-# Detection of hung children: the supervisor notices an event loop that does not turn, logs it, and can kill the
-# child.
-#
-# A child stamps its board every quarter of `hang_after`. Time is measured as the sum of check intervals, each capped.
-# Therefore a suspended machine, or a supervisor that was frozen with its children, raises no false alarm.
-
-
 log = logging.getLogger("jobfleet.worker")
 LOOK_LEAST, LOOK_MOST = 0.05, 1.0
 
@@ -43,7 +36,10 @@ class _Watched:
 
 
 class HangDetector:
-    """Watches the children of a worker.
+    """Watches the children of a worker: logs an event loop that does not turn, and can kill the child.
+
+    A child stamps its board every quarter of `hang_after`. Time is measured as the sum of check intervals, each capped.
+    Therefore a suspended machine, or a supervisor that was frozen with its children, raises no false alarm.
 
     Args:
         children: The current children by process id.
@@ -144,17 +140,6 @@ async def show_stacks(handle: ChildHandle) -> None:
         log.warning("child.stacks child=%s pid=%d shows none", handle.child, handle.pid)
 
 
-# The end of runs that a child cannot end itself: a run that blocks the loop, the GIL or a thread for ever.
-#
-# A child is condemned if one of its runs exceeds its hard limit, or ignores its cancellation. Its successor starts
-# first. The child claims nothing more and finishes its other jobs. Then it is killed, and the crash recovery settles
-# the condemned run. This needs no help from the child: limits are on its board, and cancellations pass through the
-# supervisor. A child that can still act does so first, and postpones the limit on its board by the time it needs.
-#
-# Time is measured as the sum of check intervals, each capped. Therefore a suspended machine, or a supervisor that was
-# frozen with its children, condemns no child.
-
-
 LOOK_EVERY = 0.25
 PATIENCE = 1.5
 """Seconds after a limit that are left to the child itself."""
@@ -172,6 +157,14 @@ Key = tuple[str, int]
 
 class HardLimits:
     """Kills the children of a worker that hold a run which nothing else can end.
+
+    A child is condemned if one of its runs exceeds its hard limit, or ignores its cancellation. Its successor starts
+    first. The child claims nothing more and finishes its other jobs. Then it is killed, and the crash recovery settles
+    the condemned run. This needs no help from the child: limits are on its board, and cancellations pass through the
+    supervisor. A child that can still act does so first, and postpones the limit on its board by the time it needs.
+
+    Time is measured as the sum of check intervals, each capped. Therefore a suspended machine, or a supervisor that was
+    frozen with its children, condemns no child.
 
     Args:
         child_processes: The children.

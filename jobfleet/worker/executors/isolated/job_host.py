@@ -261,13 +261,6 @@ async def _captured(call: Callable[[], Any]) -> tuple[Any, BaseException | None]
         return None, error
 
 
-# `Inbox`: the frames of an isolated process reach the thread that needs them without a change of threads per job.
-#
-# Between two jobs, the main thread reads the channel itself. While a job runs, the main thread cannot read. If the
-# job is still running after a few milliseconds, or awaits an answer, a thread reads in its place, until the next
-# order.
-
-
 TICK = 0.005
 """Seconds between two checks of whether the same job is still running. A stop reaches a job within two."""
 
@@ -283,7 +276,11 @@ class Frames(Iterator[list[Any]], Protocol):
 
 
 class Inbox:
-    """Receives the frames of one isolated process.
+    """Receives the frames of one isolated process, and needs no change of threads per job.
+
+    Between two jobs, the main thread reads the channel itself. While a job runs, the main thread cannot read. If the
+    job is still running after a few milliseconds, or awaits an answer, a thread reads in its place, until the next
+    order.
 
     Args:
         frames: The frames from the worker's process.

@@ -159,12 +159,6 @@ def _no_callback(_job_process: IsolatedProcess, _code: int) -> None:
     """Nobody asks any more."""
 
 
-# `DeathWatch`: notices that a process has ended, and reaps it.
-#
-# Others in this process wait for their children by id too, so only this process is asked for. Where the system allows
-# it, the process stays unreaped until its group was killed, because the group id cannot be reused before.
-
-
 UNKNOWN = 255
 """The exit code of a process that somebody else has reaped."""
 LOOK_EVERY = 0.02
@@ -174,7 +168,10 @@ End = tuple[int, float]
 
 
 class DeathWatch:
-    """Watches one child process.
+    """Watches one child process: notices that it has ended, and reaps it.
+
+    Others in this process wait for their children by id too, so only this process is asked for. Where the system allows
+    it, the process stays unreaped until its group was killed, because the group id cannot be reused before.
 
     Args:
         pid: The process, which leads its group.
@@ -270,12 +267,6 @@ def _pidfd_of(pid: int) -> int | None:
         return None
 
 
-# The isolated processes of one child: warm ones for any function, and those that functions have set up.
-#
-# A process with a limit or an environment of its own is kept for its function. A process is not used again after a
-# job that was stopped, or that has left child processes behind.
-
-
 IDLE = 60.0
 """Seconds that a process without a job is kept beyond the spare ones."""
 LEAVING = 1.0
@@ -303,7 +294,10 @@ def greeting(word: str, child: str, config: JobConfig, modules: Sequence[str]) -
 
 
 class Pool:
-    """Keeps isolated processes.
+    """Keeps the isolated processes of one child: warm ones for any function, and those that functions have set up.
+
+    A process with a limit or an environment of its own is kept for its function. A process is not used again after a
+    job that was stopped, or that has left child processes behind.
 
     Args:
         child: The child they belong to.
