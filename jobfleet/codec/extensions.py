@@ -17,13 +17,6 @@ from zoneinfo import ZoneInfo, available_timezones
 from jobfleet.errors import BadSignature, EncodingError, UnknownKey
 from jobfleet.secret import Secret
 
-# The types that msgpack lacks: one table of extension codes with their encoding and decoding.
-#
-# A released code never changes its meaning; a new type gets a new code. Scalars are short ASCII text or fixed binary,
-# so that a worker in another language can read them. Sequences are a nested msgpack array. Code -1, msgpack's own
-# timestamp, is decoded (as UTC) but never encoded.
-
-
 MAX_EXPONENT: Final = 6144
 """The exponent range of IEEE decimal128. A larger exponent would exhaust memory when converted to an int."""
 
@@ -49,7 +42,11 @@ class Untravelable(TypeError):
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """One type that msgpack lacks.
+    """One type that msgpack lacks: its code, with its encoding and decoding.
+
+    A released code never changes its meaning; a new type gets a new code. Scalars are short ASCII text or fixed binary,
+    so that a worker in another language can read them. Sequences are a nested msgpack array. Code -1, msgpack's own
+    timestamp, is decoded (as UTC) but never encoded.
 
     Attributes:
         code: The msgpack extension code, 0..127.

@@ -37,7 +37,7 @@ KID: Final = "kid"
 FLEET: Final = "fleet"
 """The field of the header of a sealed frame that says which fleet it belongs to."""
 PAYLOAD: Final = "payload"
-"""The field of a header that says where the body is, if it is stored elsewhere; see `claim_check`."""
+"""The field of a header that says where the body is, if it is stored elsewhere; see `jobfleet.payloads`."""
 HEADER_LIMITS: Final = Limits(max_bytes=1 << 18, max_containers=4096, setting="")
 _PREFIX: Final = struct.Struct(">BBI")
 PREFIX_BYTES: Final = _PREFIX.size

@@ -41,8 +41,8 @@ from jobfleet.errors import BadSignature, ConfigError, EncodingError, UnknownKey
 #
 # A `Sealer` is chosen once, from the settings. A fleet without keys has none, and pays nothing. The associated data
 # says what the bytes are about, for example the kind of record and the job's id. Bytes that were sealed about one
-# thing cannot be opened as another. `Sealer.seal` and `Sealer.open` are for any bytes; `jobfleet.codec.seals` is for
-# jobs.
+# thing cannot be opened as another. `Sealer.seal` and `Sealer.open` are for any bytes; `Seals`
+# is for jobs.
 
 
 PLAIN, SIGNED, ENCRYPTED = 0, 1, 2

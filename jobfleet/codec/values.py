@@ -175,7 +175,7 @@ def renamed(error: EncodingError, path: str, field: str) -> EncodingError:
 
 # The msgpack dialect of jobfleet: packing and unpacking, with the extension types.
 #
-# Nothing here checks limits; `jobfleet.codec.values` does, before and after.
+# Nothing here checks limits; `encode` and `decode` do, before and after.
 
 
 ARRAY_HEADERS: Final = frozenset([*range(0x90, 0xA0), 0xDC, 0xDD])

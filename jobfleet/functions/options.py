@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from jobfleet.cron import Cron
     from jobfleet.functions.limiting import Breaker, Limit
 
+_log = logging.getLogger("jobfleet.worker")
+
 
 class UnnamedOptions(SharedOptions, total=False):
     """What ``@job(…)`` takes besides the name; see `JobDecorator`.
@@ -225,9 +227,6 @@ def keep_last_in(options: Mapping[str, Any]) -> int | None:
     """The number of ended jobs of a published function that keep their results; None for all."""
     most = options.get(KEEP_LAST)
     return most if isinstance(most, int) and not isinstance(most, bool) and most > 0 else None
-
-
-_log = logging.getLogger("jobfleet.worker")
 
 
 class RetryDelayFunction:

@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from jobfleet.functions.port import RunPort
 
 
-# Steps of a job, which run once even if the job runs several times.
-
-
 LONGEST_KEY = 200
 WARN_AT = 900
 """Number of stored records, of at most 1,000, from which on the log of the job gets a warning, once per run."""

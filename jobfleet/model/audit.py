@@ -175,16 +175,13 @@ def from_word(word: str) -> str:
     return unquote(word) if "%" in word else word
 
 
-# Who may ask a fleet for what, in one table: workers, the dashboard and the Redis users follow it. Pure.
-#
-# A name in Redis becomes an object only if an import has declared it for that use. For an act that is more than a
-# job, a worker also looks for a proof: a record under a key, or a message on a channel, that only those users can
-# write who may ask for the act. It never believes the envelope or the id of a job, because each producer can write
-# both.
-
-
 class Authority(NamedTuple):
-    """Who may ask for an act.
+    """Who may ask for an act: a row of one table, which workers, the dashboard and the Redis users follow.
+
+    A name in Redis becomes an object only if an import has declared it for that use. For an act that is more than a
+    job, a worker also looks for a proof: a record under a key, or a message on a channel, that only those users can
+    write who may ask for the act. It never believes the envelope or the id of a job, because each producer can write
+    both.
 
     Attributes:
         proof: The key or the channel that a worker looks at, as `store/keys.py` spells it after the tag.

@@ -1,4 +1,13 @@
-"""The number of workers that a queue needs, computed from its samples, and why. Pure: no I/O, and no clock."""
+"""The number of workers that a queue needs, computed from its samples, and why. Pure: no I/O, and no clock.
+
+The demand is counted in slots. Jobs that arrive keep ``rate x duration`` slots busy; with `TARGET_BUSY`, some slots
+stay free for jobs that arrive in bunches. Of long jobs, those that run now count more than those that will arrive.
+Jobs that are due get so many further slots that the last of them starts within the wait of the rule.
+
+More workers are asked for at once. Fewer are asked for only if the largest demand within the hold of the rule was
+smaller. That demand is computed again from the samples each time. Nothing is remembered between two answers, so all
+reapers and dashboards of a fleet answer the same, also after a restart.
+"""
 
 from __future__ import annotations
 
@@ -38,17 +47,6 @@ class Scale:
     arrival_rate: float
     mean_duration: timedelta | None
     backlog: timedelta | None
-
-
-# The number of workers that a queue needs, computed from its samples. Pure: no I/O, and no clock.
-#
-# The demand is counted in slots. Jobs that arrive keep ``rate x duration`` slots busy; with `TARGET_BUSY`, some slots
-# stay free for jobs that arrive in bunches. Of long jobs, those that run now count more than those that will arrive.
-# Jobs that are due get so many further slots that the last of them starts within the wait of the rule.
-#
-# More workers are asked for at once. Fewer are asked for only if the largest demand within the hold of the rule was
-# smaller. That demand is computed again from the samples each time. Nothing is remembered between two answers, so all
-# reapers and dashboards of a fleet answer the same, also after a restart.
 
 
 STEP_S = 10

@@ -13,9 +13,6 @@ from jobfleet.clock import seconds
 from jobfleet.errors import InvalidJob
 from jobfleet.model.status import ErrorType
 
-# The exceptions by which a job chooses its own ending, and the form that errors of other processes have.
-
-
 E = TypeVar("E", bound=BaseException)
 
 

@@ -20,9 +20,6 @@ from jobfleet.notify.mail import EmailNotificationChannel
 from jobfleet.notify.notice import EVENTS, Notice
 from jobfleet.notify.webhook import WebhookNotificationChannel
 
-# Rules that select the notices for a channel. Pure.
-
-
 DEFAULT_EVENTS = ("failed", "retried")
 WINDOW = 300.0
 WINDOW_MOST = 86_400.0

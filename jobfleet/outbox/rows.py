@@ -37,9 +37,6 @@ from jobfleet.event_loop import in_thread
 from jobfleet.outbox import OutboxUnavailable, statements
 from jobfleet.outbox.statements import CHANNEL, NOW, TABLE, Counts, Listed, Row, Verdict, among, ddl, kind_of
 
-# The database and the table of the outbox, through SQLAlchemy.
-
-
 SQLITE_TIMEOUT = 30.0
 """Seconds to wait for other writers of an SQLite file."""
 CONNECT_TIMEOUT = 10

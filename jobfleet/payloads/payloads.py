@@ -1,4 +1,8 @@
-"""Bodies of envelopes and records in the payload store of a fleet: store, fetch and check them."""
+"""Bodies of envelopes and records in the payload store of a fleet: store, fetch and check them.
+
+The key of an object names the job that it belongs to and has 128 random bits, so it is never used twice and cannot
+be guessed. An object is written before anything refers to it, and nothing changes it.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +23,6 @@ from jobfleet.config import JobConfig
 from jobfleet.config.url import mask_store
 from jobfleet.errors import JobfleetError, PayloadLost, PayloadUnavailable
 from jobfleet.payloads.store import Folder, PayloadStore, StoredObject
-
-# Bodies of envelopes and records in the payload store of a fleet: store, fetch and check them, and name them.
-#
-# The key of an object names the job that it belongs to and has 128 random bits, so it is never used twice and cannot
-# be guessed. An object is written before anything refers to it, and nothing changes it.
-
 
 Kind = Literal["a", "r"]
 """Arguments, or a result."""

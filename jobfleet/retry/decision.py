@@ -252,12 +252,6 @@ def describe(error: BaseException) -> str:
     return line.encode("utf-8", "replace").decode()  # a lone surrogate cannot be stored
 
 
-# The rules for retries of a job: which errors are retried, how often, for how long, and after which delay. Pure.
-#
-# The delay before retry number n is ``retry_delay · retry_backoff ** n``, up to a maximum. Jitter takes 50 to 100 %
-# of it ("equal jitter", M. Brooker, AWS Architecture Blog, 2015). A list and a function give the delays as they are.
-
-
 PERMANENT_TYPES: tuple[type[BaseException], ...] = (
     TypeError,
     ValueError,
@@ -282,7 +276,10 @@ UNBOUNDED = COUNT_MAX
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The rules for retries of a job.
+    """The rules for retries of a job: which errors are retried, how often, for how long, and after which delay.
+
+    The delay before retry number n is ``retry_delay · retry_backoff ** n``, up to a maximum. Jitter takes 50 to 100 %
+    of it ("equal jitter", M. Brooker, AWS Architecture Blog, 2015). A list and a function give the delays as they are.
 
     Attributes:
         max_retries: Maximum number of retries after failed runs.

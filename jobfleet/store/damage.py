@@ -15,6 +15,8 @@ from jobfleet.store.keys import ASIDE_MS, BANDS
 from jobfleet.store.rows import note, report, shown, text_of
 from jobfleet.store.script import load
 
+log: logging.Logger = logging.getLogger("jobfleet.store")
+
 # Damaged keys of a lane or of the fleet, found by a survey. Pure.
 #
 # Three kinds of damage make a script fail: a key of a wrong type, a non-numeric field of a small hash that scripts
@@ -377,7 +379,6 @@ def _is_sound(name: str, field: bytes, value: bytes, now: int) -> bool:
 # logs this, and sends the call again. While scripts succeed, this costs nothing.
 
 
-log: logging.Logger = logging.getLogger("jobfleet.store")
 MOST_PLACES = 1000
 Spell = Callable[[Call[Any]], Command]
 Mending = Generator[list[Command], list[Any] | None, list[Call[Any]]]

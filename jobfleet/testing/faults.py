@@ -21,12 +21,6 @@ from jobfleet.testing.shifted import ShiftedClock
 from jobfleet.worker.run.log_capture import CURRENT
 from jobfleet.worker.run.run import Run
 
-# Faults in a test: the death of a worker at a named point, and replies that are lost.
-#
-# `Faults` watches the exchanges with the server. A worker dies before or after an exchange, which is where the state
-# in Redis changes, or at a probe of the test. From its death to its end nothing of the worker reaches Redis.
-
-
 VERBS: dict[str, frozenset[str]] = {
     "enqueue": frozenset(("enqueue", "enqueue_plain", "replace", "debounce")),
     "settle": frozenset(("settle",)),
@@ -66,6 +60,9 @@ class Loss:
 
 class Faults:
     """The faults of a test. It is the watcher of all its connections.
+
+    `Faults` watches the exchanges with the server. A worker dies before or after an exchange, which is where the state
+    in Redis changes, or at a probe of the test. From its death to its end nothing of the worker reaches Redis.
 
     Args:
         clock: The clock of the test.
@@ -310,9 +307,6 @@ def occurrences(passed: Sequence[str]) -> list[tuple[str, int]]:
     return found
 
 
-# Effects: what a job does outside of Redis, and in which of its runs it did so.
-
-
 OUTSIDE: tuple[str, int] = ("", 0)
 """The run of an effect that no job has had."""
 
@@ -334,7 +328,7 @@ class Effect(NamedTuple):
 
 
 class Effects:
-    """The effects of a test, in order.
+    """What the jobs of a test do outside of Redis, and in which of their runs, in order.
 
     Args:
         faults: The faults of the test; each effect is a kill point.

@@ -68,8 +68,8 @@ from jobfleet.store.keys import WORK, Keyspace, Lane
 from jobfleet.store.records import Counts, FleetSeen, WorkerSeen
 from jobfleet.store.rows import number_of
 
-# The counters of lanes and workers at the last sample of a fleet, and what was counted since.
-
+log = logging.getLogger("jobfleet.reaper")
+archive_log = logging.getLogger("jobfleet.archive")
 
 TOTALS = {
     "enqueued": ENQUEUED, "completed": COMPLETED, "failed": FAILED, "retried": RETRIED, "cancelled": CANCELLED,
@@ -301,7 +301,6 @@ async def whole(store: AsyncStore, keys: Keyspace, part: str) -> dict[str, bytes
             return values
 
 
-log = logging.getLogger("jobfleet.reaper")
 LEASE_US = 25 * SECOND_US
 LATE = 6
 """Steps. After a longer pause, what was counted in it belongs to no step, so it is left out: the history has a gap."""
@@ -485,7 +484,6 @@ def _version(worker: WorkerSeen) -> str:
     return str(fields.get("label") or fields.get("version") or "")[:LABEL_MAX]
 
 
-archive_log = logging.getLogger("jobfleet.archive")
 BACK = COARSE.kept // HOUR_S - 2
 """Hours that are still in Redis as a whole."""
 WRITTEN_AFTER = 2 * COARSE.step

@@ -15,9 +15,6 @@ from jobfleet.store.records import Answer, Entry, Holder
 from jobfleet.store.rows import number_of, report, shown, text_of
 from jobfleet.store.script import load
 
-# Calls to enqueue jobs, to open a queue, and for the durability of both: mark and level.
-
-
 CHUNK = 50
 ONE_LANE = (1, 1)
 """The numbers of home lanes and of lanes of a queue whose own cannot be read: its jobs must not vanish with them."""

@@ -18,9 +18,6 @@ from jobfleet.store.records import Answer, Entry, Holder
 from jobfleet.store.rows import Unreadable, ids_of, kept, number_of, sound, text_of
 from jobfleet.store.script import load
 
-# Calls for dependencies and flows: block, unblock, follow, join, watch, unwatch, dependants, outbox and so on.
-
-
 CHUNK = 50
 FLOWS_LISTED = 1000
 ADDED_MOST = 20_000

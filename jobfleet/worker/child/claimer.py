@@ -39,6 +39,8 @@ from jobfleet.worker.child.lanes import (
 from jobfleet.worker.child.routing import Lookahead, Router
 from jobfleet.worker.run.interfaces import RunEvents
 
+log = logging.getLogger("jobfleet.worker")
+
 
 class Asked(NamedTuple):
     """A claim in flight.
@@ -116,8 +118,6 @@ class DueTimers:
         for timer in self._timers.values():
             timer.cancel()
 
-
-log = logging.getLogger("jobfleet.worker")
 
 BLOCK = 3.0
 """Seconds that a wait for a marker lasts. After it and the link's `LATE`, a child notices a half-open connection."""

@@ -54,6 +54,8 @@ from jobfleet.worker.run.stop_ladder import StopLadder
 from jobfleet.worker.run.telemetry import Counting, RunCounts
 from jobfleet.worker.run.writer import RunWriter
 
+log = logging.getLogger("jobfleet.worker")
+
 UNKNOWN_USER = "-"
 SENDING = 5.0
 """Seconds that the last endings may take; a supervisor does not wait longer for its child either."""
@@ -418,9 +420,6 @@ class Engine(RunEvents):
 
 
 # Builds the parts of a child's engine, in the order in which they need each other.
-
-
-log = logging.getLogger("jobfleet.worker")
 
 
 @dataclass(slots=True)

@@ -22,6 +22,8 @@ from jobfleet.worker.run.interfaces import RunEvents
 from jobfleet.worker.run.run import Key, Run
 from jobfleet.worker.run.stop_ladder import StopLadder
 
+log = logging.getLogger("jobfleet.worker")
+
 
 class HeldRuns:
     """Holds the runs of a child until they may start: suspects, and runs whose lease has to be renewed first.
@@ -165,8 +167,6 @@ def _can_leave(run: Run) -> bool:
     """
     return run.handler is not None and run.handler.where != "process"
 
-
-log = logging.getLogger("jobfleet.worker")
 
 TIMES = 5
 """How many times its slots a child may hold in all at first; never more than one claim can return."""

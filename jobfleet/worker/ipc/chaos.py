@@ -20,6 +20,8 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Command
 from jobfleet.store.link.watched import script_of
 
+log = logging.getLogger("jobfleet.worker")
+
 KILL = "kill"
 CALLS: frozenset[str] = frozenset(("claim", "settle", "keep"))
 """The scripts whose replies may be lost."""
@@ -105,7 +107,6 @@ def _granted(reply: Any) -> list[str]:
     return [raw.decode(errors="replace") for raw in bytes(reply[IDS_DUE]).split()[::2]]
 
 
-log = logging.getLogger("jobfleet.worker")
 MOST = 10_000
 """The most jobs that are followed; later faults are counted only."""
 SHOWN = 3

@@ -27,6 +27,8 @@ from jobfleet.model.signals import Snooze
 from jobfleet.model.spec import split_id
 from jobfleet.retry.decision import Policy, policy_of
 
+log = logging.getLogger("jobfleet.worker")
+
 KNOWN_MOST = 1024
 """The maximal number of cached handlers."""
 _NONE: Mapping[str, Callable[..., Any]] = MappingProxyType({})
@@ -237,7 +239,6 @@ def calling(function: JobFunction[..., Any, Any]) -> Callable[..., Any]:
 # very job; a run of that job has stored that, and a producer may not write steps (docs/adr/0066).
 
 
-log = logging.getLogger("jobfleet.worker")
 OPEN_AGAIN = 30.0
 """Seconds until the next look at a job that was replayed before all its steps were undone."""
 ELSEWHERE = 1.0

@@ -26,6 +26,7 @@ from jobfleet.worker.supervisor.child_handle import ChildHandle
 if TYPE_CHECKING:
     from jobfleet.store.target import Address
 
+log = logging.getLogger("jobfleet.worker")
 
 Lease = tuple[str, int]
 LEASE_REPORTS = ("lost", "stale")
@@ -142,7 +143,6 @@ class Connection:
         self._hurry.clear()
 
 
-log = logging.getLogger("jobfleet.worker")
 Part = tuple[Lane, list[tuple[str, int]]]
 PATIENCE_SHARE = 1 / 6
 """The share of a lease for which a round waits for a node of a cluster; the next round is a third of a lease later."""
