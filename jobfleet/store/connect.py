@@ -397,7 +397,8 @@ def _explained(errors: Sequence[Exception], service: str) -> Exception:
         )
     if any("unknown command" in str(one) for one in errors):
         return ConfigError(
-            f"A host of the URL is not a Sentinel. Write the URL as {SENTINEL_MODEL}; the usual port is {SENTINEL_PORT}."
+            f"A host of the URL is not a Sentinel. Write the URL as {SENTINEL_MODEL}; "
+            f"the usual port is {SENTINEL_PORT}."
         )
     refused = next((one for one in errors if not isinstance(one, RedisConnectionError | RedisTimeoutError)), None)
     return refused or _not_named(service)
