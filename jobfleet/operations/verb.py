@@ -120,7 +120,7 @@ _NUMBER_OR_TEXT = {"type": ["number", "string"]}
 TEXT, FLAG = Kind(_text), Kind(_flag, {"type": "boolean"})
 QueueName = Annotated[str, Kind(_text, metavar="QUEUE")]
 Name = Annotated[str, Kind(_text, metavar="NAME")]
-Concurrency = Annotated[float, Kind(_or_none(_number, f"give a number, or {NO_LIMIT}"), _NUMBER_OR_TEXT, "N|none")]
+Concurrency = Annotated[float, Kind(_or_none(_whole, f"give a whole number, or {NO_LIMIT}"), _NUMBER_OR_TEXT, "N|none")]
 Whole = Annotated[int, Kind(_whole, {"type": "integer", "minimum": 1, "maximum": BURST_MAX}, "N")]
 Number = Annotated[float, Kind(_number, {"type": "number"}, "N")]
 Rate = Annotated[
