@@ -335,7 +335,7 @@ def repair(one: NamedLimit | BreakerInfo) -> str:
         return "Workers move it aside as they meet it; if they may not, delete the key: the breaker starts closed."
     return (
         f"Workers move it aside as they meet it; if they may not, delete the key. Then define the limit again: "
-        f"'jobfleet limits named {one.name} --rate N/TIME'."
+        f"'jobfleet limits define {one.name} --rate N/TIME'."
     )
 
 

@@ -173,7 +173,7 @@ class Verb(Generic[P, T]):
         role: Who may do it in the web.
         before: Reads the values before it, for the audit, from the arguments.
         change: Makes the values after it from those before and the arguments; by default the arguments are these.
-        holes: The surfaces without the verb, each with the reason.
+        holes: The surfaces without the verb, each with the reason; they are called as in docs/reference/verbs.md.
     """
 
     operation: Callable[Concatenate[FleetContext, P], Operation[T]]

@@ -5,20 +5,25 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jobfleet import Fleet
+from jobfleet.cli.commands import limits as commands_of
 from jobfleet.client._async.limits import AsyncBreakers, AsyncLimits
 from jobfleet.operations import gates, limits
 from jobfleet.operations.limits import VERBS
 from jobfleet.operations.verb import BY, Verb
+from jobfleet.web import route
 from jobfleet.web.safety.access import AccessFile, Role
+from jobfleet.web.table import ACTIONS
 from tests.cli.conftest import cli, here
 from tests.cli.hand import Cli
 from tests.web.site import Browser
 
+TEMPLATES = Path(route.__file__).parent / "templates"
 __all__ = ["cli", "here"]  # fixtures
 WHO = "web"  # a form of a page that is open to this machine has this caller
 PARTS: dict[str, type] = {"limits": AsyncLimits, "breakers": AsyncBreakers}
@@ -111,6 +116,22 @@ def test_each_verb_is_tried_and_the_method_of_the_client_has_its_parameters() ->
     assert {verb.name for verb, *_ in CASES} == {verb.name for verb in VERBS}
     declared_at = [one for module in (gates, limits) for one in vars(module).values() if isinstance(one, Verb)]
     assert {one.name for one in declared_at} == {verb.name for verb in VERBS}
+
+
+def test_each_verb_is_on_each_surface_or_says_why_not() -> None:
+    """`scripts/docs` writes the same table, and the gate compares it."""
+    page = "".join(path.read_text(encoding="utf-8") for path in TEMPLATES.rglob("*.html"))
+    commands = {"limits": commands_of.limits, "breakers": commands_of.breakers}
+    on = {
+        "Python": lambda verb: hasattr(PARTS[verb.family], verb.act),
+        "command": lambda verb: verb.act in commands[verb.family].commands,
+        "page": lambda verb: f"url('{verb.path}')" in page,
+        "API": lambda verb: any(action.verb is verb and action.path == verb.path for action in ACTIONS),
+    }
+
+    wrong = [(verb.name, name) for verb in VERBS for name, has in on.items() if has(verb) == bool(verb.holes.get(name))]
+
+    assert wrong == []
 
 
 def test_an_older_route_still_answers_and_names_the_new_ones(

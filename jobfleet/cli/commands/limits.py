@@ -170,7 +170,7 @@ def named(
 
 def _show(output: Output, every: list[NamedLimit]) -> None:
     if not every:
-        say("No named limits. Define one: 'jobfleet limits named NAME --rate 100/1m', and use it: @job(limits=[NAME]).")
+        say("No named limits. Define one: 'jobfleet limits define NAME --rate 5/s', and use it: @job(limits=[NAME]).")
         return
     numbers = ("CONCURRENCY", "RUNNING", "RATE", "LEFT", "NEXT")
     columns: list[Column | str] = [
