@@ -77,4 +77,4 @@ def run_verb(invocation: Invocation, verb: Verb[..., Any], values: Mapping[str, 
         has_changed = attrgetter(verb.name)(fleet)(**values, by=by)
     place = {verb.noun if name == "name" else name: values[name] for name in verb.target}
     data = {**place, **({"state": verb.state} if verb.state else {}), "changed": has_changed}
-    invocation.output.show(data=data, ids=[verb.target_of(values)], text=verb.said(values, has_changed=has_changed))
+    invocation.output.show(data=data, ids=[verb.target_of(values)], text=verb.sentence(values, has_changed=has_changed))

@@ -1,6 +1,6 @@
 """An operator's verb, described once: the command, the form, the route of the API, the audit and the reference follow.
 
-`@verb` stands at the operation. Its parameters are the signature, with `Kind`s that know how to read a text or a value
+`@verb` decorates the operation. Its parameters are the signature, with `Kind`s that know how to read a text or a value
 of JSON; their help is the docstring. Nothing is worked out before a surface asks, so that a client does not pay for it.
 """
 
@@ -251,7 +251,7 @@ class Verb(Generic[P, T]):
         """What is changed, as the audit names it."""
         return ":".join(str(values[name]) for name in self.target if values.get(name) is not None)
 
-    def said(self, values: Mapping[str, Any], *, has_changed: bool) -> str:
+    def sentence(self, values: Mapping[str, Any], *, has_changed: bool) -> str:
         """The result in a sentence."""
         if self.state:
             text = f"{self.noun.capitalize()} {self.target_of(values)!r} is {self.state}"

@@ -221,7 +221,7 @@ class Action:
         answer = {one.name: str if one.is_required else str | None for one in parameters if one.name in verb.target}
         return cls(
             path=verb.path, summary=verb.summary, act=act, answer={**answer, "changed": bool}, back=back,
-            note=lambda data: verb.said(data, has_changed=data["changed"]), parameters=parameters,
+            note=lambda data: verb.sentence(data, has_changed=data["changed"]), parameters=parameters,
             role=Role(verb.role), verb=verb,
         )  # fmt: skip
 

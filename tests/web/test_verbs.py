@@ -82,7 +82,7 @@ def test_a_verb_is_the_same_on_each_surface(
 ) -> None:  # fmt: skip
     token = access.create_token(WHO, Role.OPERATOR)
     named = {name: math.inf if one == "none" else one for name, one in values.items()}
-    fields = {name: str(one) for name, one in values.items()} | typed
+    fields = {**{name: str(one) for name, one in values.items()}, **typed}
     surfaces: dict[str, Callable[[], object]] = {
         "python": lambda: getattr(getattr(fleet, verb.family), verb.act)(**named, by=WHO),
         "cli": lambda: cli(verb.family, verb.act, *words.split(), "--by", WHO).exit_code,
@@ -122,7 +122,7 @@ def test_each_verb_is_on_each_surface_or_says_why_not() -> None:
     """`scripts/docs` writes the same table, and the gate compares it."""
     page = "".join(path.read_text(encoding="utf-8") for path in TEMPLATES.rglob("*.html"))
     commands = {"limits": commands_of.limits, "breakers": commands_of.breakers}
-    on = {
+    on: dict[str, Callable[[Verb[..., bool]], bool]] = {
         "Python": lambda verb: hasattr(PARTS[verb.family], verb.act),
         "command": lambda verb: verb.act in commands[verb.family].commands,
         "page": lambda verb: f"url('{verb.path}')" in page,
