@@ -82,7 +82,7 @@ def test_a_verb_is_the_same_on_each_surface(
 ) -> None:  # fmt: skip
     token = access.create_token(WHO, Role.OPERATOR)
     named = {name: math.inf if one == "none" else one for name, one in values.items()}
-    fields = {**{name: str(one) for name, one in values.items()}, **typed}
+    fields: dict[str, Any] = {**{name: str(one) for name, one in values.items()}, **typed}
     surfaces: dict[str, Callable[[], object]] = {
         "python": lambda: getattr(getattr(fleet, verb.family), verb.act)(**named, by=WHO),
         "cli": lambda: cli(verb.family, verb.act, *words.split(), "--by", WHO).exit_code,

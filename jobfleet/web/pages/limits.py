@@ -18,7 +18,6 @@ from jobfleet.web.route import Action, Data, Page, Parameter, Values
 from jobfleet.web.safety.access import Caller
 
 
-
 async def read_limits(dashboard: Dashboard, _values: Values) -> Data:
     """The limits of all queues and groups."""
     form, fleet = dashboard.form, dashboard.fleet
