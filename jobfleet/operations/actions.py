@@ -5,7 +5,6 @@ Of arguments, an action has the names and none of the values.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -14,7 +13,7 @@ from typing import Any
 from jobfleet.clock import from_timedelta, moment
 from jobfleet.errors import EncodingError, InvalidJob
 from jobfleet.model import Job, JobStatus, Priority
-from jobfleet.model.limits import LimitChange, LimitInfo, SequenceInfo
+from jobfleet.model.limits import SequenceInfo
 from jobfleet.model.option_types import Seconds
 from jobfleet.operations.audit import Action, Change, Outcome
 from jobfleet.operations.dead_groups import GroupState, group
@@ -23,7 +22,6 @@ from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.edit import Arguments
 from jobfleet.operations.jobs.matching import Filter
 from jobfleet.operations.jobs.steer import Change as Rescheduling
-from jobfleet.operations.limits import listing
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.pause import Place
 from jobfleet.operations.rescues import status
@@ -364,9 +362,6 @@ def _schedule(cron: Any) -> dict[str, Any]:
     return {"schedule": cron.expression, "tz": cron.tz, **fields, **times}
 
 
-LIMITS = ("concurrency", "rate", "burst", "weight", "aging")
-
-
 def pause(context: FleetContext, place: Place, reason: str | None) -> Action:
     """A pause."""
     after = {"paused": True, **({"reason": reason} if reason else {})}
@@ -445,36 +440,3 @@ def skip_head(seen: SequenceInfo) -> Action:
 def resume_sequence(seen: SequenceInfo) -> Action:
     """The end of the parking of a strict sequence."""
     return Action("sequence.resume", of_queue(seen.queue, seen.group), {"head": seen.head})
-
-
-def set_limit(context: FleetContext, queue: str, group: str | None, wanted: LimitChange, *, replace: bool) -> Action:
-    """A change of the limits of a queue or of a group."""
-    given = {name: _shown(one) for name, one in wanted._asdict().items() if one is not None}
-
-    def look() -> Operation[Change]:
-        before = yield from _limits(context, queue, group)
-        return Change(before, {**dict.fromkeys(before), **given} if replace else {**before, **given})
-
-    return Action("limit.set", of_queue(queue, group), given, look)
-
-
-def clear_limit(context: FleetContext, queue: str, group: str | None, *, declared: bool) -> Action:
-    """The deletion of the limits of a queue or of a group."""
-    after = {"declared": False} if declared else {}
-
-    def look() -> Operation[Change]:
-        before = yield from _limits(context, queue, group)
-        return Change(before, {**dict.fromkeys(before), **after})
-
-    return Action("limit.clear", of_queue(queue, group), after, look)
-
-
-def _limits(context: FleetContext, queue: str, group: str | None) -> Operation[dict[str, Any]]:
-    rows: list[LimitInfo] = yield from listing(context, queue)
-    row = next((one for one in rows if one.group == group), None)
-    found = {name: getattr(row, name) for name in LIMITS} if row is not None else {}
-    return {name: _shown(one) for name, one in found.items() if one is not None}
-
-
-def _shown(number: Any) -> Any:
-    return "none" if isinstance(number, float) and math.isinf(number) else number

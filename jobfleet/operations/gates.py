@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
 from jobfleet.clock import moment, to_us
 from jobfleet.errors import InvalidJob
@@ -22,9 +23,9 @@ from jobfleet.model.limits import (
     named_rate,
 )
 from jobfleet.model.option_types import Seconds
-from jobfleet.operations.audit import Action, Change
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, value
+from jobfleet.operations.verb import Bounds, For, Name, NamedRate, Whole, verb
 from jobfleet.store.calls import limits as calls
 from jobfleet.store.calls.limits import GateSeen
 from jobfleet.store.calls.run import Holder
@@ -40,10 +41,38 @@ DEFINES = ("rate", "concurrency", "adaptive")
 _USED, _COUNTS = re.compile(r"(\d{1,18}):(\d{1,18})"), re.compile(r"\d{1,18}:(\d{1,18}):(\d{1,18})")
 
 
+def _limit_before(context: FleetContext, values: Mapping[str, Any]) -> Operation[dict[str, Any]]:
+    now, rows = value((yield (calls.gates(context.keys, (gate_of_limit(values["name"]),)),)))
+    if not rows or not rows[0].fields:
+        return {}
+    info = limit_info(rows[0], now)
+    given = {name: getattr(info, name) for name in DEFINES if getattr(info, name) is not None}
+    return {**given, "closed": info.closed_for > 0}
+
+
+def _breaker_before(context: FleetContext, values: Mapping[str, Any]) -> Operation[dict[str, Any]]:
+    now, rows = value((yield (calls.gates(context.keys, (gate_of_breaker(values["name"]),)),)))
+    return {"state": breaker_info(rows[0], now).state} if rows and rows[0].fields else {}
+
+
+@verb("limits.define", target=("name",), before=_limit_before, state="defined")
 def define(
-    context: FleetContext, name: str, *, rate: object, concurrency: int | None, adaptive: object, replace: bool = False
+    context: FleetContext,
+    name: Name,
+    *,
+    rate: NamedRate | None = None,
+    concurrency: Whole | None = None,
+    adaptive: Bounds | None = None,
+    replace: bool = False,
 ) -> Operation[bool]:
-    """Define a named limit, or change what is given of it; return False if it was defined so before.
+    """Define a named limit, which functions of all queues share, or change what is given of it.
+
+    Args:
+        name: The name: 1 to 64 letters, digits and characters of _.:-
+        rate: Most of the costs of the jobs that start per time: 100/1m, 5/10s.
+        concurrency: Most jobs that run at once.
+        adaptive: Bounds of a concurrency that adapts itself.
+        replace: Remove what is not given; otherwise it stays.
 
     Raises:
         InvalidJob: A value is wrong, or none is given, or there are too many limits.
@@ -73,13 +102,81 @@ def define(
     return changed
 
 
-def remove(context: FleetContext, name: str) -> Operation[bool]:
-    """Remove a named limit; return False if there was none."""
+@verb("limits.remove", target=("name",), before=_limit_before, state="removed")
+def remove(context: FleetContext, name: Name) -> Operation[bool]:
+    """Remove a named limit; its jobs are not limited any more.
+
+    Args:
+        name: The name of the limit.
+
+    Raises:
+        InvalidJob: The name is not valid.
+    """
     call = calls.define_limit(context.keys, f"{LIMIT}:{check_limit_name(name, field='name')}", how="remove")
     return bool(value((yield (call,))))
 
 
-def shut(
+@verb("limits.close", target=("name",), before=_limit_before, state="closed")
+def close_limit(
+    context: FleetContext, name: Name, seconds: For | None = None, *, reason: str | None = None, by: str | None = None
+) -> Operation[bool]:
+    """Let no further job of a named limit start. Running jobs continue.
+
+    Args:
+        name: The name of the limit.
+        seconds: For how long; by default until somebody opens it.
+        reason: The reason, for the record.
+
+    Raises:
+        InvalidJob: There is no such limit, or the time is not valid.
+    """
+    return (yield from _shut(context, gate_of_limit(name), seconds, by=by, reason=reason))
+
+
+@verb("limits.open", target=("name",), before=_limit_before, state="open")
+def open_limit(context: FleetContext, name: Name, *, by: str | None = None) -> Operation[bool]:
+    """Open a named limit that is closed.
+
+    Args:
+        name: The name of the limit.
+
+    Raises:
+        InvalidJob: There is no such limit.
+    """
+    return (yield from _unshut(context, gate_of_limit(name), by=by))
+
+
+@verb("breakers.open", target=("name",), before=_breaker_before, state="open")
+def open_breaker(
+    context: FleetContext, name: Name, seconds: For | None = None, *, reason: str | None = None, by: str | None = None
+) -> Operation[bool]:
+    """Open a circuit breaker, so that no further job starts behind it. Running jobs continue.
+
+    Args:
+        name: The name: function:NAME, group:QUEUE:GROUP or limit:NAME, as 'jobfleet breakers ls' shows it.
+        seconds: Until a trial; by default until somebody closes it.
+        reason: The reason, for the record.
+
+    Raises:
+        InvalidJob: There is no such breaker, or the time is not valid.
+    """
+    return (yield from _shut(context, gate_of_breaker(name), seconds, by=by, reason=reason))
+
+
+@verb("breakers.close", target=("name",), before=_breaker_before, state="closed")
+def close_breaker(context: FleetContext, name: Name, *, by: str | None = None) -> Operation[bool]:
+    """Close a circuit breaker: its jobs start again.
+
+    Args:
+        name: The name of the breaker.
+
+    Raises:
+        InvalidJob: There is no such breaker.
+    """
+    return (yield from _unshut(context, gate_of_breaker(name), by=by))
+
+
+def _shut(
     context: FleetContext, gate: str, duration: Seconds | None, *, by: str | None, reason: str | None
 ) -> Operation[bool]:
     """Let no run pass a gate for some seconds, or (None) until somebody opens it.
@@ -96,7 +193,7 @@ def shut(
     return changed
 
 
-def unshut(context: FleetContext, gate: str, *, by: str | None) -> Operation[bool]:
+def _unshut(context: FleetContext, gate: str, *, by: str | None) -> Operation[bool]:
     """Let runs pass a gate again; return False if they could.
 
     Raises:
@@ -238,7 +335,7 @@ def repair(one: NamedLimit | BreakerInfo) -> str:
         return "Workers move it aside as they meet it; if they may not, delete the key: the breaker starts closed."
     return (
         f"Workers move it aside as they meet it; if they may not, delete the key. Then define the limit again: "
-        f"'jobfleet limits named {one.name} --rate N/TIME'."
+        f"'jobfleet limits define {one.name} --rate N/TIME'."
     )
 
 
@@ -253,30 +350,3 @@ def _number(fields: Mapping[str, str], name: str) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) else None  # another is not from a script
-
-
-def action(context: FleetContext, verb: str, gate: str, after: Mapping[str, object]) -> Action:
-    """An operator's change of a gate, as the audit records it."""
-    kind, _, name = gate.partition(":")
-    given = {field: _shown(one) for field, one in after.items() if one is not None}
-
-    def look() -> Operation[Change]:
-        now, rows = value((yield (calls.gates(context.keys, (gate,)),)))
-        return Change(_before(rows, now, kind), given)
-
-    return Action(f"{kind}.{verb}", name, given, look)
-
-
-def _before(rows: Sequence[GateSeen], now: int, kind: str) -> dict[str, object]:
-    row = rows[0] if rows and rows[0].fields else None
-    if row is None:
-        return {}
-    if kind != LIMIT:
-        return {"state": breaker_info(row, now).state}
-    info = limit_info(row, now)
-    given = {name: _shown(getattr(info, name)) for name in DEFINES if getattr(info, name) is not None}
-    return {**given, "closed": info.closed_for > 0}
-
-
-def _shown(one: object) -> object:
-    return list(one) if isinstance(one, tuple) else one

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from jobfleet.model import JobResult, seconds
 from jobfleet.model.audit import from_word
 from jobfleet.model.limits import (
     LIMIT,
+    NO_LIMIT,
     Declaration,
     DeclaredLimit,
     Limit,
@@ -21,11 +23,13 @@ from jobfleet.model.limits import (
 )
 from jobfleet.model.status import check_number
 from jobfleet.model.templates import EVERY_GROUP, check_group
+from jobfleet.operations import gates
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.cancel import cancel
 from jobfleet.operations.jobs.poll import poll_many
 from jobfleet.operations.lanes import lanes, opened_lanes
 from jobfleet.operations.operation import Operation, batches, value
+from jobfleet.operations.verb import Concurrency, Duration, Name, Number, QueueName, Rate, Verb, Whole, verb
 from jobfleet.store.call import Call
 from jobfleet.store.calls import limits as calls
 from jobfleet.store.calls.control import read_pause
@@ -42,23 +46,62 @@ def named_group(group: str | None) -> str | None:
     return group if group is None or group == EVERY_GROUP else check_group(group)
 
 
+def _before(context: FleetContext, values: Mapping[str, Any]) -> Operation[dict[str, Any]]:
+    """The limits of a queue or of a group, as the audit has them."""
+    rows: list[LimitInfo] = yield from listing(context, values["queue"])
+    row = next((one for one in rows if one.group == values["group"]), None)
+    return {} if row is None else _given({name: getattr(row, name) for name in LimitChange._fields})
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    found = {name: values[name] for name in LimitChange._fields if values[name] is not None}
+    return {name: NO_LIMIT if one == math.inf else one for name, one in found.items()}
+
+
+def _set(before: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    return {**(dict.fromkeys(before) if values["replace"] else before), **_given(values)}
+
+
+def _cleared(before: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    return {**dict.fromkeys(before), **({"declared": False} if values["declared"] else {})}
+
+
+CHANGED = "The limits of {target} are changed; they count from the next claim on."
+
+
+@verb("limits.set", target=("queue", "group"), before=_before, change=_set, done=CHANGED)
 def set_limit(
-    context: FleetContext, queue: str, group: str | None, wanted: LimitChange, *, replace: bool = False
+    context: FleetContext,
+    queue: QueueName,
+    *,
+    group: Name | None = None,
+    concurrency: Concurrency | None = None,
+    rate: Rate | None = None,
+    burst: Whole | None = None,
+    weight: Number | None = None,
+    aging: Duration | None = None,
+    replace: bool = False,
 ) -> Operation[bool]:
-    """Change the limits of a queue or of a group; False when they were so before.
+    """Set the limits of a queue or of a group, for all workers together.
+
+    Limits that are not given stay as they are. They apply from the next claim on; running jobs continue.
 
     Args:
-        context: The context of the fleet.
-        queue: The queue.
-        group: A group of it, ``*`` for the default of all groups, or None for the queue as a whole.
-        wanted: The limits to change.
-        replace: Remove the limits that are not among `wanted`; otherwise these stay. A wrong value changes nothing.
+        queue: The queue; it is created if it does not exist.
+        group: A group of the queue; '*' for all groups without limits of their own.
+        concurrency: Most jobs that run at once; 'none' exempts a group from the limit for all groups.
+        rate: Most jobs that start in a time: 100/s, 10/min, 5/h.
+        burst: Most jobs that start at once under the rate.
+        weight: A group's share relative to others, 0.01 to 100; default 1.
+        aging: Time after which a waiting job rises to the next priority; 0 means never.
+        replace: Remove the limits that are not given.
 
     Raises:
         ConfigError: There are too many queues to create this one.
-        InvalidJob: A value is wrong, does not apply to a queue, or does not apply to a group; or a limit of the whole
-            queue is given and the queue has several lanes.
+        InvalidJob: No limit is given; a value is wrong, does not apply to a queue, or does not apply to a group; or a
+            limit of the whole queue is given and the queue has several lanes.
     """
+    wanted = LimitChange(concurrency, rate, burst, weight, aging)
     wanted.check(group)
     named_group(group)
     limit = wanted.limit()
@@ -86,14 +129,18 @@ def _check_rate(lane: Lane, queue: str, group: str | None, *, replace: bool) -> 
         raise InvalidJob(f"burst is for a rate, and {queue} has none there; give rate too.", field="burst")
 
 
-def clear(context: FleetContext, queue: str, group: str | None, *, declared: bool = False) -> Operation[bool]:
-    """Remove the limits that are set for a queue, also its aging, or for a group; False when there were none.
+@verb("limits.clear", target=("queue", "group"), before=_before, change=_cleared, done=CHANGED)
+def clear(
+    context: FleetContext, queue: QueueName, *, group: Name | None = None, declared: bool = False
+) -> Operation[bool]:
+    """Delete the limits that were set for a queue, also its aging, or for a group.
+
+    A limit that a function declares there in code applies again.
 
     Args:
-        context: The context of the fleet.
         queue: The queue.
-        group: A group of it, ``*`` for the default of all groups, or None for the queue as a whole.
-        declared: Remove the limit that functions declare there too.
+        group: A group of the queue; '*' for the default of all groups.
+        declared: Also delete the limit that functions declare in code.
 
     Raises:
         ConfigError: The queue does not exist.
@@ -377,3 +424,16 @@ def skip_head(context: FleetContext, group: str, queue: str | None, by: str | No
     else:
         has_acted = value((yield (calls.unpark(lane, group, info.head),)))
     return info.head if has_acted else None
+
+
+VERBS: tuple[Verb[..., bool], ...] = (
+    set_limit,
+    clear,
+    gates.define,
+    gates.remove,
+    gates.close_limit,
+    gates.open_limit,
+    gates.open_breaker,
+    gates.close_breaker,
+)
+"""The verbs of the family, from which each surface is made."""

@@ -54,6 +54,8 @@ class Document:
             operation = self._operation(
                 "post", action.path, action.summary, action.answer, action.parameters, action.role
             )
+            if action.instead:
+                operation |= {"deprecated": True}
             if action.is_open:
                 operation |= {"description": "Needs no login: the path has a secret.", "security": []}
             paths.setdefault(action.path, {})["post"] = operation | _body(action.parameters)
@@ -154,6 +156,8 @@ def _object(members: Mapping[str, Schema]) -> Schema:
 
 
 def _parameter_schema(one: Parameter) -> Schema:
+    if one.kind:
+        return dict(one.kind.schema)
     if one.least is not None:
         number: Schema = {"type": "integer", "minimum": one.least, "maximum": one.most}
         return number if one.default is None else number | {"default": one.default}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 from urllib.parse import quote, unquote
 
 from jobfleet.operations.unreadable import noting
+from jobfleet.operations.verb import Kind, Verb
 from jobfleet.web.errors import refusal
 from jobfleet.web.safety.access import Caller, Role
 
@@ -44,6 +46,7 @@ class Parameter:
         longest: The most characters of a text.
         schema: Its schema in the document, if it is neither a text nor a number. The action reads such a value itself.
         is_required: Whether the body must have it.
+        kind: What it takes, if a verb has declared it; it reads the value and has the schema.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Parameter:
     longest: int = TEXT_MOST
     schema: Mapping[str, Any] = field(default_factory=dict)
     is_required: bool = False
+    kind: Kind | None = None
 
     def within(self, place: Literal["path", "query", "body"]) -> Parameter:
         """The same parameter in another place."""
@@ -70,7 +74,14 @@ class Parameter:
         if self.schema:
             return given
         if given is None or given == "":
+            if self.is_required and self.kind:
+                raise refusal("invalid-request", f"{self.name}: give the {self.name}.", field=self.name)
             return self.default
+        if self.kind:
+            try:
+                return self.kind.read(given)
+            except ValueError as error:
+                raise refusal("invalid-request", f"{self.name}: {error}.", field=self.name) from None
         if self.least is not None and self.most is not None:
             return self._number(given, self.least, self.most)
         if not isinstance(given, str) or len(given) > self.longest:
@@ -168,6 +179,8 @@ class Action:
         shows: The name of the template of a page that shows the data, in place of a note on the page before.
         keeps: The parameters that the page that is shown then has in its address.
         is_open: Whether no login is needed, because the path has a secret.
+        instead: For a route that the next release has no more: the paths to use instead.
+        verb: The verb that it is made of.
     """
 
     path: str
@@ -181,6 +194,36 @@ class Action:
     shows: str = ""
     keeps: tuple[str, ...] = ()
     is_open: bool = False
+    instead: str = ""
+    verb: Verb[..., Any] | None = None
+
+    @classmethod
+    def of(cls, verb: Verb[..., Any], back: str) -> Action:
+        """The action of a verb.
+
+        Args:
+            verb: The verb.
+            back: The path of the page that is shown then.
+        """
+
+        async def act(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
+            given = {name: one for name, one in values.items() if one is not None}
+            has_changed = await attrgetter(verb.name)(dashboard.fleet)(**given, by=caller.name)
+            return {**{name: values[name] for name in verb.target}, "changed": has_changed}
+
+        parameters = tuple(
+            Parameter(
+                name=one.name, help=one.help, place="body", is_required=one.is_required, default=one.default,
+                kind=one.kind,
+            )
+            for one in verb.parameters
+        )  # fmt: skip
+        answer = {one.name: str if one.is_required else str | None for one in parameters if one.name in verb.target}
+        return cls(
+            path=verb.path, summary=verb.summary, act=act, answer={**answer, "changed": bool}, back=back,
+            note=lambda data: verb.sentence(data, has_changed=data["changed"]), parameters=parameters,
+            role=Role(verb.role), verb=verb,
+        )  # fmt: skip
 
     def check_fields(self, body: Mapping[str, Any]) -> None:
         """Refuse a field that a program has misspelt, unless the action reads such fields itself.

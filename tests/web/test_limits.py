@@ -39,9 +39,9 @@ def test_a_form_sets_and_clears_them(browser: Browser, fleet: Fleet) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({}, "Give concurrency, rate, burst or weight."),
+        ({"queue": "default"}, "Nothing to set; give concurrency, rate, burst, weight or aging."),
         ({"concurrency": "5"}, "queue: give the queue."),
-        ({"queue": "default", "concurrency": "many"}, "concurrency: give a number, or inf."),
+        ({"queue": "default", "concurrency": "many"}, "concurrency: give a whole number, or none."),
         ({"queue": "default", "concurrency": "nan"}, "concurrency"),
         ({"queue": "default", "weight": "1000"}, "weight"),
         ({"queue": "default", "rate": "often"}, "rate"),

@@ -12,30 +12,21 @@ import click
 from jobfleet.cli import fail
 from jobfleet.cli.commands.queues import new_names
 from jobfleet.cli.invocation import Invocation
-from jobfleet.cli.options import TIME, Group, by_option
+from jobfleet.cli.options import Group, by_option
 from jobfleet.cli.output import Cell, Column, Output, count, paused_by, say, since
+from jobfleet.cli.verbs import command_of, options_of, run_verb
 from jobfleet.cli.view import breaker_data, limit_data, named_limit_data, sequence_data
 from jobfleet.clock import local, span
 from jobfleet.model.limits import declared_text
+from jobfleet.operations import gates
+from jobfleet.operations import limits as operations
 
 if TYPE_CHECKING:
+    from jobfleet import Fleet
     from jobfleet.model.limits import BreakerInfo, LimitInfo, NamedLimit, SequenceInfo
 
 
 NONE = "none"
-
-
-class OrNone(click.ParamType[Any]):
-    """A value of another type, or ``none``."""
-
-    name = "number"
-
-    def __init__(self, inner: click.ParamType[Any]) -> None:
-        self._inner = inner
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Read the value; ``none`` becomes infinity."""
-        return math.inf if value == NONE else self._inner.convert(value, param, ctx)
 
 
 @click.group(cls=Group)
@@ -95,61 +86,39 @@ def _declared(info: LimitInfo) -> str:
     return f"{text} by {', '.join(info.declared_by)}" if info.declared_by else ""
 
 
-@limits.command("set")
-@click.argument("queue")
-@click.option(
-    "--group", metavar="NAME", default=None, help="A group of the queue; '*' for all groups without their own setting."
-)
-@click.option("--concurrency", metavar="N|none", type=OrNone(click.INT), help="Most jobs that run at once.")
-@click.option(
-    "--rate",
-    metavar="N/TIME|none",
-    type=OrNone(click.STRING),
-    help="Most jobs that start in a time: 100/s, 10/min, 5/h.",
-)
-@click.option("--burst", metavar="N", type=int, default=None, help="Most jobs that start at once under the rate.")
-@click.option("--weight", metavar="N", type=float, default=None, help="A group's share relative to others; default 1.")
-@click.option(
-    "--aging", type=TIME, default=None, help="Time after which a waiting job rises to the next priority; 0 means never."
-)
-@click.option("--clear", is_flag=True, help="Remove all limits that are not given.")
-@click.option(
-    "--declared", is_flag=True, help="With --clear alone: also remove the limit that functions declare in code."
-)
-@by_option
+@limits.command("set", help=operations.set_limit.text)
+@options_of(operations.set_limit)
+@click.option("--clear", is_flag=True, help="The older spelling of --replace, and alone of 'limits clear'.")
+@click.option("--declared", is_flag=True, help="With --clear alone: as in 'limits clear'.")
 @click.pass_obj
-def set_(
-    invocation: Invocation,
-    /,
-    queue: str,
-    group: str | None,
-    clear: bool,
-    declared: bool,
-    by: str | None,
-    **wanted: Any,
-) -> None:
-    """Set the limits of a queue or of a group, for all workers together.
-
-    Limits that are not given stay as they are. They apply from the next claim on; running jobs continue.
-    """
-    is_cleared = clear and all(value is None for value in wanted.values())
+def set_(invocation: Invocation, /, by: str | None, clear: bool, declared: bool, **values: Any) -> None:
+    """Set the limits of a queue or of a group, or with --clear alone delete them."""
+    place = {"queue": values["queue"], "group": values["group"]}
+    is_cleared = clear and not any(one for name, one in values.items() if name not in place)
     if declared and not is_cleared:
         raise click.UsageError("--declared needs --clear, without limits to set.")
+    if is_cleared:
+        with invocation.fleet() as fleet:
+            _changed(invocation, fleet, place, [], fleet.limits.clear(**place, declared=declared, by=by))
+        return
     with invocation.fleet() as fleet:
-        if is_cleared:
-            lines = []
-            has_changed = fleet.limits.clear(queue, group=group, declared=declared, by=by)
-        else:
-            lines = new_names(fleet, queue)
-            has_changed = fleet.limits.set(queue, group=group, **wanted, replace=clear, by=by)
-        row = next((info for info in fleet.limits(queue) if info.group == group), None)
+        lines = new_names(fleet, values["queue"])
+        values["replace"] = values["replace"] or clear
+        _changed(invocation, fleet, place, lines, fleet.limits.set(**values, by=by))
+
+
+def _changed(
+    invocation: Invocation, fleet: Fleet, place: dict[str, str | None], lines: list[str], has_changed: bool
+) -> None:
+    """Say how the limits are now."""
+    queue, group = place["queue"], place["group"]
+    row = next((info for info in fleet.limits(queue) if info.group == group), None)
     for line in lines:
         say(line)
-    name = queue if group is None else f"{group} of {queue}"
-    data = {"queue": queue, "group": group, "changed": has_changed, "limit": limit_data(row) if row else None}
-    summary = f"{name}: {_summary(row)}"
-    text = f"{summary}." if has_changed else f"{summary}, as before."
-    invocation.output.show(data=data, ids=[queue if group is None else f"{queue}:{group}"], text=text)
+    data = {**place, "changed": has_changed, "limit": limit_data(row) if row else None}
+    text = f"{queue if group is None else f'{group} of {queue}'}: {_summary(row)}"
+    text = f"{text}." if has_changed else f"{text}, as before."
+    invocation.output.show(data=data, ids=[operations.set_limit.target_of(place)], text=text)
 
 
 def _summary(info: LimitInfo | None) -> str:
@@ -170,68 +139,38 @@ def _summary(info: LimitInfo | None) -> str:
 
 
 BREAKER_COLORS = {"open": "red", "half-open": "yellow", "closed": "green"}
-reason_option = click.option("--reason", metavar="TEXT", help="The reason, for the record.")
-
-
-class Bounds(click.ParamType[tuple[int, int]]):
-    """Two whole numbers: ``2-50``."""
-
-    name = "bounds"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        """Read the bounds."""
-        low, _, high = value.partition("-")
-        if not low.isdecimal() or not high.isdecimal():
-            self.fail(f"{value!r} is not two numbers; give bounds such as 2-50.", param, ctx)
-        return int(low), int(high)
 
 
 @limits.command("named")
-@click.argument("name", required=False)
-@click.option("--rate", metavar="N/TIME", help="Most of the costs of the jobs that start per time: 100/1m, 5/10s.")
-@click.option("--concurrency", metavar="N", type=int, help="Most jobs that run at once.")
-@click.option("--adaptive", metavar="LOW-HIGH", type=Bounds(), help="Bounds of a concurrency that adapts itself.")
-@click.option("--clear", is_flag=True, help="Remove what is not given; otherwise it stays.")
-@click.option("--remove", is_flag=True, help="Remove the limit.")
-@by_option
+@options_of(gates.define, is_optional=True)
+@click.option("--clear", is_flag=True, help="The older spelling of --replace.")
+@click.option("--remove", is_flag=True, help="The older spelling of 'limits remove'.")
 @click.pass_obj
 def named(
-    invocation: Invocation,
-    /,
-    name: str | None,
-    rate: str | None,
-    concurrency: int | None,
-    adaptive: tuple[int, int] | None,
-    clear: bool,
-    remove: bool,
-    by: str | None,
+    invocation: Invocation, /, by: str | None, name: str | None, clear: bool, remove: bool, replace: bool, **given: Any
 ) -> None:
-    """List the named limits that functions of all queues share, or define or remove one."""
-    is_defined = any(one is not None for one in (rate, concurrency, adaptive))
+    """List the named limits that functions of all queues share; with a NAME, the older spelling of 'limits define'."""
+    is_defined = any(one is not None for one in given.values())
+    is_replaced = clear or replace
     if (
-        (clear and not is_defined)
+        (is_replaced and not is_defined)
         or (name is None and (is_defined or remove))
         or (remove and is_defined)
         or (name and not (remove or is_defined))
     ):
         raise click.UsageError("Give a NAME with --rate, --concurrency or --adaptive, or with --remove; or nothing.")
-    with invocation.fleet() as fleet:
-        if name is None:
+    if name is None:
+        with invocation.fleet() as fleet:
             _show(invocation.output, fleet.limits.all_named())
-            return
-        if remove:
-            has_changed = fleet.limits.remove(name, by=by)
-        else:
-            has_changed = fleet.limits.named(
-                name, rate=rate, concurrency=concurrency, adaptive=adaptive, replace=clear, by=by
-            )
-    text = f"Limit {name!r} is {'removed' if remove else 'defined'}." if has_changed else "Nothing has changed."
-    invocation.output.show(data={"limit": name, "changed": has_changed}, ids=[name], text=text)
+    elif remove:
+        run_verb(invocation, gates.remove, {"name": name}, by)
+    else:
+        run_verb(invocation, gates.define, {"name": name, "replace": is_replaced, **given}, by)
 
 
 def _show(output: Output, every: list[NamedLimit]) -> None:
     if not every:
-        say("No named limits. Define one: 'jobfleet limits named NAME --rate 100/1m', and use it: @job(limits=[NAME]).")
+        say("No named limits. Define one: 'jobfleet limits define NAME --rate 5/s', and use it: @job(limits=[NAME]).")
         return
     numbers = ("CONCURRENCY", "RUNNING", "RATE", "LEFT", "NEXT")
     columns: list[Column | str] = [
@@ -264,36 +203,6 @@ def _state(one: NamedLimit) -> Cell:
         return Cell("open", "green") if one.is_defined else Cell("not defined", "yellow")
     until = "" if one.closed_for == math.inf else f" for {span(one.closed_for)}"
     return Cell(f"closed{until}{f' by {one.by}' if one.by else ''}{f': {one.reason}' if one.reason else ''}", "yellow")
-
-
-@limits.command("close")
-@click.argument("name")
-@click.option("--for", "seconds", type=TIME, default=None, help="For how long; by default until somebody opens it.")
-@reason_option
-@by_option
-@click.pass_obj
-def close(invocation: Invocation, /, name: str, seconds: float | None, reason: str | None, by: str | None) -> None:
-    """Let no further job of a named limit start. Running jobs continue."""
-    with invocation.fleet() as fleet:
-        has_changed = fleet.limits.close(name, seconds, reason=reason, by=by)
-    _done(invocation, "limit", name, "closed", has_changed=has_changed)
-
-
-@limits.command("open")
-@click.argument("name")
-@by_option
-@click.pass_obj
-def open_(invocation: Invocation, /, name: str, by: str | None) -> None:
-    """Open a named limit that is closed."""
-    with invocation.fleet() as fleet:
-        has_changed = fleet.limits.open(name, by=by)
-    _done(invocation, "limit", name, "open", has_changed=has_changed)
-
-
-def _done(invocation: Invocation, kind: str, name: str, state: str, *, has_changed: bool) -> None:
-    text = f"{kind.capitalize()} {name!r} is {state}{'' if has_changed else ', as before'}."
-    data = {kind: name, "state": state, "changed": has_changed}
-    invocation.output.show(data=data, ids=[name], text=text)
 
 
 @click.group(cls=Group)
@@ -329,33 +238,10 @@ def _breaker_row(one: BreakerInfo, now: datetime) -> list[Cell | str]:
     ]  # fmt: skip
 
 
-@breakers.command("open")
-@click.argument("name")
-@click.option("--for", "seconds", type=TIME, default=None, help="Until a trial; by default until somebody closes it.")
-@reason_option
-@by_option
-@click.pass_obj
-def open_breaker(
-    invocation: Invocation, /, name: str, seconds: float | None, reason: str | None, by: str | None
-) -> None:
-    """Open a circuit breaker, so that no further job starts behind it.
-
-    NAME is function:NAME, group:QUEUE:GROUP or limit:NAME, as 'jobfleet breakers ls' shows it.
-    """
-    with invocation.fleet() as fleet:
-        has_changed = fleet.breakers.open(name, seconds, reason=reason, by=by)
-    _done(invocation, "breaker", name, "open", has_changed=has_changed)
-
-
-@breakers.command("close")
-@click.argument("name")
-@by_option
-@click.pass_obj
-def close_breaker(invocation: Invocation, /, name: str, by: str | None) -> None:
-    """Close a circuit breaker: its jobs start again."""
-    with invocation.fleet() as fleet:
-        has_changed = fleet.breakers.close(name, by=by)
-    _done(invocation, "breaker", name, "closed", has_changed=has_changed)
+for verb in operations.VERBS:
+    family = {"limits": limits, "breakers": breakers}[verb.family]
+    if verb.act not in family.commands:
+        family.add_command(command_of(verb))
 
 
 SEQUENCE_COLORS = {"open": "green", "parked": "yellow", "failing": "red"}

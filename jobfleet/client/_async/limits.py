@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 from jobfleet.client._async.audit import AsyncPart
-from jobfleet.model.limits import BreakerInfo, LimitChange, LimitInfo, NamedLimit, SequenceInfo
+from jobfleet.model.limits import BreakerInfo, LimitInfo, NamedLimit, SequenceInfo
 from jobfleet.model.option_types import Seconds
 from jobfleet.operations import actions, gates, limits
 from jobfleet.operations import limits as operations
 
 
-class AsyncGates(AsyncPart):
-    """Shuts gates, and lets runs pass them again. A gate is a named limit or a circuit breaker."""
-
-    async def _shut(self, verb: str, gate: str, seconds: Seconds | None, reason: str | None, by: str | None) -> bool:
-        work = gates.shut(self._context, gate, seconds, by=by, reason=reason)
-        return await self._audited(gates.action(self._context, verb, gate, {"reason": reason}), work, by)
-
-    async def _unshut(self, verb: str, gate: str, by: str | None) -> bool:
-        work = gates.unshut(self._context, gate, by=by)
-        return await self._audited(gates.action(self._context, verb, gate, {}), work, by)
-
-
-class AsyncLimits(AsyncGates):
+class AsyncLimits(AsyncPart):
     """The limits of an `AsyncFleet`."""
 
     async def __call__(self, queue: str | None = None) -> list[LimitInfo]:
@@ -63,10 +51,18 @@ class AsyncLimits(AsyncGates):
             InvalidJob: A value is not valid, or is not allowed there; or the queue has several lanes, and the
                 limit would span them.
         """
-        wanted = LimitChange(concurrency, rate, burst, weight, aging)
-        work = operations.set_limit(self._context, queue, group, wanted, replace=replace)
-        action = actions.set_limit(self._context, queue, group, wanted, replace=replace)
-        return await self._audited(action, work, by)
+        return await self._act(
+            operations.set_limit,
+            by,
+            queue,
+            group=group,
+            concurrency=concurrency,
+            rate=rate,
+            burst=burst,
+            weight=weight,
+            aging=aging,
+            replace=replace,
+        )
 
     async def clear(
         self, queue: str, *, group: str | None = None, declared: bool = False, by: str | None = None
@@ -86,11 +82,9 @@ class AsyncLimits(AsyncGates):
             ConfigError: There is no such queue.
             InvalidJob: The name of the group is not valid.
         """
-        work = operations.clear(self._context, queue, group, declared=declared)
-        action = actions.clear_limit(self._context, queue, group, declared=declared)
-        return await self._audited(action, work, by)
+        return await self._act(operations.clear, by, queue, group=group, declared=declared)
 
-    async def named(
+    async def define(
         self,
         name: str,
         *,
@@ -117,9 +111,22 @@ class AsyncLimits(AsyncGates):
         Raises:
             InvalidJob: A value is not valid, or none is given.
         """
-        work = gates.define(self._context, name, rate=rate, concurrency=concurrency, adaptive=adaptive, replace=replace)
-        after = {"rate": rate, "concurrency": concurrency, "adaptive": adaptive}
-        return await self._audited(gates.action(self._context, "define", f"limit:{name}", after), work, by)
+        return await self._act(
+            gates.define, by, name, rate=rate, concurrency=concurrency, adaptive=adaptive, replace=replace
+        )
+
+    async def named(
+        self,
+        name: str,
+        *,
+        rate: str | int | None = None,
+        concurrency: int | None = None,
+        adaptive: tuple[int, int] | None = None,
+        replace: bool = False,
+        by: str | None = None,
+    ) -> bool:
+        """Define a named limit: the older name of `define`."""
+        return await self.define(name, rate=rate, concurrency=concurrency, adaptive=adaptive, replace=replace, by=by)
 
     async def all_named(self) -> list[NamedLimit]:
         """Return the named limits and their present use, by name."""
@@ -135,8 +142,7 @@ class AsyncLimits(AsyncGates):
         Raises:
             InvalidJob: The name is not valid.
         """
-        action = gates.action(self._context, "remove", f"limit:{name}", {})
-        return await self._audited(action, gates.remove(self._context, name), by)
+        return await self._act(gates.remove, by, name)
 
     async def close(
         self, name: str, seconds: Seconds | None = None, *, reason: str | None = None, by: str | None = None
@@ -152,7 +158,7 @@ class AsyncLimits(AsyncGates):
         Raises:
             InvalidJob: A value is not valid.
         """
-        return await self._shut("close", gates.gate_of_limit(name), seconds, reason, by)
+        return await self._act(gates.close_limit, by, name, seconds, reason=reason, by=by)
 
     async def open(self, name: str, *, by: str | None = None) -> bool:
         """Open a named limit that is closed. Return False if it was open.
@@ -164,7 +170,7 @@ class AsyncLimits(AsyncGates):
         Raises:
             InvalidJob: The name is not valid.
         """
-        return await self._unshut("open", gates.gate_of_limit(name), by)
+        return await self._act(gates.open_limit, by, name, by=by)
 
 
 class AsyncGroups(AsyncPart):
@@ -246,7 +252,7 @@ class AsyncGroups(AsyncPart):
         return await self._audited(actions.resume_sequence(seen), work, by)
 
 
-class AsyncBreakers(AsyncGates):
+class AsyncBreakers(AsyncPart):
     """The circuit breakers of an `AsyncFleet`."""
 
     async def __call__(self) -> list[BreakerInfo]:
@@ -267,7 +273,7 @@ class AsyncBreakers(AsyncGates):
         Raises:
             InvalidJob: A value is not valid.
         """
-        return await self._shut("open", gates.gate_of_breaker(name), seconds, reason, by)
+        return await self._act(gates.open_breaker, by, name, seconds, reason=reason, by=by)
 
     async def close(self, name: str, *, by: str | None = None) -> bool:
         """Close a breaker, so that its jobs start again. Return False if it was closed.
@@ -279,4 +285,4 @@ class AsyncBreakers(AsyncGates):
         Raises:
             InvalidJob: The name is not valid.
         """
-        return await self._unshut("close", gates.gate_of_breaker(name), by)
+        return await self._act(gates.close_breaker, by, name, by=by)

@@ -14,6 +14,7 @@ from jobfleet.operations import audit
 from jobfleet.operations.audit import Action
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Driver, Operation, run_ahead
+from jobfleet.operations.verb import P, Verb
 
 if TYPE_CHECKING:
     from jobfleet.model.audit import AuditPage
@@ -144,3 +145,8 @@ class Part:
 
     def _audited(self, action: Action, work: Operation[T], by: str | None) -> T:
         return audited_operation(self._context, self._do, action, work, by=by)
+
+    def _act(self, verb: Verb[P, T], act_by: str | None, /, *args: P.args, **named: P.kwargs) -> T:
+        """Run a verb, and record it."""
+        action, work = verb.action(self._context, *args, **named), verb(self._context, *args, **named)
+        return self._audited(action, work, act_by)

@@ -4,25 +4,13 @@
 from __future__ import annotations
 
 from jobfleet.client._sync.audit import Part
-from jobfleet.model.limits import BreakerInfo, LimitChange, LimitInfo, NamedLimit, SequenceInfo
+from jobfleet.model.limits import BreakerInfo, LimitInfo, NamedLimit, SequenceInfo
 from jobfleet.model.option_types import Seconds
 from jobfleet.operations import actions, gates, limits
 from jobfleet.operations import limits as operations
 
 
-class Gates(Part):
-    """Shuts gates, and lets runs pass them again. A gate is a named limit or a circuit breaker."""
-
-    def _shut(self, verb: str, gate: str, seconds: Seconds | None, reason: str | None, by: str | None) -> bool:
-        work = gates.shut(self._context, gate, seconds, by=by, reason=reason)
-        return self._audited(gates.action(self._context, verb, gate, {"reason": reason}), work, by)
-
-    def _unshut(self, verb: str, gate: str, by: str | None) -> bool:
-        work = gates.unshut(self._context, gate, by=by)
-        return self._audited(gates.action(self._context, verb, gate, {}), work, by)
-
-
-class Limits(Gates):
+class Limits(Part):
     """The limits of an `Fleet`."""
 
     def __call__(self, queue: str | None = None) -> list[LimitInfo]:
@@ -64,10 +52,18 @@ class Limits(Gates):
             InvalidJob: A value is not valid, or is not allowed there; or the queue has several lanes, and the
                 limit would span them.
         """
-        wanted = LimitChange(concurrency, rate, burst, weight, aging)
-        work = operations.set_limit(self._context, queue, group, wanted, replace=replace)
-        action = actions.set_limit(self._context, queue, group, wanted, replace=replace)
-        return self._audited(action, work, by)
+        return self._act(
+            operations.set_limit,
+            by,
+            queue,
+            group=group,
+            concurrency=concurrency,
+            rate=rate,
+            burst=burst,
+            weight=weight,
+            aging=aging,
+            replace=replace,
+        )
 
     def clear(self, queue: str, *, group: str | None = None, declared: bool = False, by: str | None = None) -> bool:
         """Delete the limits that were set for a queue or for a group. Return False if there were none.
@@ -85,11 +81,9 @@ class Limits(Gates):
             ConfigError: There is no such queue.
             InvalidJob: The name of the group is not valid.
         """
-        work = operations.clear(self._context, queue, group, declared=declared)
-        action = actions.clear_limit(self._context, queue, group, declared=declared)
-        return self._audited(action, work, by)
+        return self._act(operations.clear, by, queue, group=group, declared=declared)
 
-    def named(
+    def define(
         self,
         name: str,
         *,
@@ -116,9 +110,20 @@ class Limits(Gates):
         Raises:
             InvalidJob: A value is not valid, or none is given.
         """
-        work = gates.define(self._context, name, rate=rate, concurrency=concurrency, adaptive=adaptive, replace=replace)
-        after = {"rate": rate, "concurrency": concurrency, "adaptive": adaptive}
-        return self._audited(gates.action(self._context, "define", f"limit:{name}", after), work, by)
+        return self._act(gates.define, by, name, rate=rate, concurrency=concurrency, adaptive=adaptive, replace=replace)
+
+    def named(
+        self,
+        name: str,
+        *,
+        rate: str | int | None = None,
+        concurrency: int | None = None,
+        adaptive: tuple[int, int] | None = None,
+        replace: bool = False,
+        by: str | None = None,
+    ) -> bool:
+        """Define a named limit: the older name of `define`."""
+        return self.define(name, rate=rate, concurrency=concurrency, adaptive=adaptive, replace=replace, by=by)
 
     def all_named(self) -> list[NamedLimit]:
         """Return the named limits and their present use, by name."""
@@ -134,8 +139,7 @@ class Limits(Gates):
         Raises:
             InvalidJob: The name is not valid.
         """
-        action = gates.action(self._context, "remove", f"limit:{name}", {})
-        return self._audited(action, gates.remove(self._context, name), by)
+        return self._act(gates.remove, by, name)
 
     def close(
         self, name: str, seconds: Seconds | None = None, *, reason: str | None = None, by: str | None = None
@@ -151,7 +155,7 @@ class Limits(Gates):
         Raises:
             InvalidJob: A value is not valid.
         """
-        return self._shut("close", gates.gate_of_limit(name), seconds, reason, by)
+        return self._act(gates.close_limit, by, name, seconds, reason=reason, by=by)
 
     def open(self, name: str, *, by: str | None = None) -> bool:
         """Open a named limit that is closed. Return False if it was open.
@@ -163,7 +167,7 @@ class Limits(Gates):
         Raises:
             InvalidJob: The name is not valid.
         """
-        return self._unshut("open", gates.gate_of_limit(name), by)
+        return self._act(gates.open_limit, by, name, by=by)
 
 
 class Groups(Part):
@@ -245,7 +249,7 @@ class Groups(Part):
         return self._audited(actions.resume_sequence(seen), work, by)
 
 
-class Breakers(Gates):
+class Breakers(Part):
     """The circuit breakers of an `Fleet`."""
 
     def __call__(self) -> list[BreakerInfo]:
@@ -266,7 +270,7 @@ class Breakers(Gates):
         Raises:
             InvalidJob: A value is not valid.
         """
-        return self._shut("open", gates.gate_of_breaker(name), seconds, reason, by)
+        return self._act(gates.open_breaker, by, name, seconds, reason=reason, by=by)
 
     def close(self, name: str, *, by: str | None = None) -> bool:
         """Close a breaker, so that its jobs start again. Return False if it was closed.
@@ -278,4 +282,4 @@ class Breakers(Gates):
         Raises:
             InvalidJob: The name is not valid.
         """
-        return self._unshut("close", gates.gate_of_breaker(name), by)
+        return self._act(gates.close_breaker, by, name, by=by)

@@ -29,7 +29,7 @@ from jobfleet.web.safety.access import Caller, Role
 from jobfleet.web.safety.checks import check_role
 from jobfleet.web.safety.entrance import SEAT_COOKIE, Entrance
 from jobfleet.web.safety.identity import csrf_token, new_seat
-from jobfleet.web.table import MENU
+from jobfleet.web.table import ACTIONS, MENU
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Form = Literal["html", "json"]
@@ -271,7 +271,10 @@ def _templates() -> Environment:
         size=display.size,
         sparkline=drawing.sparkline,
     )
-    environment.globals.update(version=VERSION, menu=MENU, states=[str(one) for one in STORED], operator=Role.OPERATOR)
+    verbs = {action.path: action.verb for action in ACTIONS if action.verb}
+    environment.globals.update(
+        verbs=verbs, version=VERSION, menu=MENU, states=[str(one) for one in STORED], operator=Role.OPERATOR
+    )
     return environment
 
 

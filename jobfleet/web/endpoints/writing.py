@@ -73,7 +73,13 @@ def api(context: Context, action: Action) -> Endpoint:
         body = await read_json(request)
         action.check_fields(body)
         values = action.values(request.path_params, body)
-        return json_response(await _done(context, action, request, caller, values))
+        answer = json_response(await _done(context, action, request, caller, values))
+        if action.instead:
+            where = (logged_path(request), caller.name, action.instead)
+            _log.warning("POST %s by %s: the next release has no such route; use %s.", *where)
+            answer.headers["Deprecation"] = "@1796083200"  # 2026-12-01
+            answer.headers["Warning"] = f'299 - "Deprecated; use {action.instead}"'
+        return answer
 
     return context.handled("json", answer)
 

@@ -11,14 +11,11 @@ from typing import Any
 
 from jobfleet.errors import ConfigError
 from jobfleet.model.limits import BreakerInfo, LimitInfo, NamedLimit, SequenceInfo
+from jobfleet.operations.limits import VERBS
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.errors import refusal
 from jobfleet.web.route import Action, Data, Page, Parameter, Values
 from jobfleet.web.safety.access import Caller
-
-QUEUE = Parameter(name="queue", help="The queue; it is created if it does not exist.", place="body")
-GROUP = Parameter(name="group", help="One of its groups; * for all without limits of their own.", place="body")
-NUMBERS = ("concurrency", "weight")
 
 
 async def read_limits(dashboard: Dashboard, _values: Values) -> Data:
@@ -31,20 +28,7 @@ async def read_limits(dashboard: Dashboard, _values: Values) -> Data:
     }
 
 
-async def set_limit(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
-    """Set the limits of a queue or a group; values that are not given stay."""
-    given: dict[str, Any] = {name: _number(name, values[name]) for name in NUMBERS if values[name] is not None}
-    given |= {name: values[name] for name in ("rate", "burst") if values[name] is not None}
-    if not given:
-        raise refusal("invalid-request", "Give concurrency, rate, burst or weight.")
-    queue, group = _queue(values), values["group"]
-    return _data(values, await dashboard.fleet.limits.set(queue, group=group, **given, by=caller.name))
-
-
-async def clear_limit(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
-    """Delete the limits that were set for a queue or a group; declared ones apply again."""
-    has_changed = await dashboard.fleet.limits.clear(_queue(values), group=values["group"], by=caller.name)
-    return _data(values, has_changed)
+# The older routes of named limits and breakers; the next release has them no more.
 
 
 async def shut(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
@@ -64,31 +48,6 @@ async def unshut(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
     return {"name": name, "changed": await opens(name, by=caller.name)}
 
 
-def _queue(values: Values) -> str:
-    if values["queue"] is None:
-        raise refusal("invalid-request", "queue: give the queue.", field="queue")
-    return str(values["queue"])
-
-
-def _number(name: str, text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        raise refusal("invalid-request", f"{name}: give a number, or inf.", field=name) from None
-    return int(number) if number.is_integer() else number
-
-
-def _data(values: Values, has_changed: bool) -> Data:
-    return {"queue": values["queue"], "group": values["group"], "changed": has_changed}
-
-
-def _note(data: Data) -> str:
-    if not data["changed"]:
-        return "Nothing has changed."
-    whose = f"group {data['group']} of {data['queue']}" if data["group"] else data["queue"]
-    return f"The limits of {whose} are changed; they count from the next claim on."
-
-
 def _gate_note(data: Data) -> str:
     return f"{data['name']} is changed." if data["changed"] else "Nothing has changed."
 
@@ -98,7 +57,6 @@ KIND = Parameter(
 )
 NAME = Parameter(name="name", help="The name of the limit or the breaker.", place="body", is_required=True)
 GATE_ANSWER: dict[str, Any] = {"name": str, "changed": bool}
-ANSWER: dict[str, Any] = {"queue": str, "group": str | None, "changed": bool}
 PAGES = (
     Page(
         path="/limits", title="Limits", summary="List the limits of queues and groups.", read=read_limits,
@@ -107,25 +65,10 @@ PAGES = (
     ),
 )  # fmt: skip
 ACTIONS = (
-    Action(
-        path="/limits/set", summary="Set the limits of a queue or of a group for all workers together.", act=set_limit,
-        answer=ANSWER, note=_note, back="/limits",
-        parameters=(
-            QUEUE, GROUP,
-            Parameter(name="concurrency", help="How many jobs may run at once; inf for any number.", place="body"),
-            Parameter(name="rate", help="How many may start per time, such as 100/s or 10/min.", place="body"),
-            Parameter(
-                name="burst", help="How many may start at once under the rate.", place="body", least=1, most=1_000_000
-            ),
-            Parameter(name="weight", help="The share of a group relative to others, 0.01 to 100.", place="body"),
-        ),
-    ),
-    Action(
-        path="/limits/clear", summary="Delete the limits that were set; declared ones apply again.", act=clear_limit,
-        answer=ANSWER, note=_note, back="/limits", parameters=(QUEUE, GROUP),
-    ),
+    *(Action.of(verb, back="/limits") for verb in VERBS),
     Action(
         path="/gates/shut", summary="Close a named limit or open a circuit breaker.", act=shut,
+        instead="/limits/close or /breakers/open",
         answer=GATE_ANSWER, note=_gate_note, back="/limits",
         parameters=(
             KIND, NAME,
@@ -138,6 +81,7 @@ ACTIONS = (
     ),
     Action(
         path="/gates/unshut", summary="Open a named limit or close a circuit breaker.", act=unshut,
+        instead="/limits/open or /breakers/close",
         answer=GATE_ANSWER, note=_gate_note, back="/limits", parameters=(KIND, NAME),
     ),
 )  # fmt: skip

@@ -16,7 +16,9 @@ def test_a_named_limit_is_defined_listed_closed_opened_and_removed(cli: Cli, fle
     assert cli("limits", "named", "github", "--rate", "100/1m", "--concurrency", "5").stdout == (
         "Limit 'github' is defined.\n"
     )
-    assert cli("limits", "named", "github", "--rate", "100/1m", "--concurrency", "5").stdout == "Nothing has changed.\n"
+    assert cli("limits", "named", "github", "--rate", "100/1m", "--concurrency", "5").stdout == (
+        "Limit 'github' is defined, as before.\n"
+    )
     cli("limits", "named", "gpt", "--concurrency", "9", "--rate", "5/s")
     cli("limits", "named", "gpt", "--adaptive", "2-50")
     assert fleet.limits.all_named()[1].rate == "5/s", "what is not given stays"

@@ -94,7 +94,7 @@ def test_what_is_wrong_is_told_in_a_line(cli: Cli, fleet: Fleet, hand: Hand) -> 
     ):
         result = cli("limits", "set", "default", *flags)
         assert (result.exit_code, result.stderr) == (2, said)
-    assert "'many' is not a whole number." in cli("limits", "set", "default", "--concurrency", "many").stderr
+    assert "'many': give a whole number, or none." in cli("limits", "set", "default", "--concurrency", "many").stderr
     assert cli("limits", "ls", "mial").stderr == "No queue 'mial'; there are: default.\n"
 
 

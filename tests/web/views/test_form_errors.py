@@ -28,7 +28,7 @@ def sends(browser: Browser, page: str, path: str, **fields: str) -> Answer:
 FORMS = {
     "limits": (
         "/limits", "/limits/set", {"queue": "mail", "concurrency": "many", "rate": "5/s"},
-        "concurrency: give a number, or inf.", 'name="concurrency" value="many"', "Set a limit",
+        "concurrency: give a whole number, or none.", 'name="concurrency" value="many"', "Set a limit",
     ),
     "engine": (
         "/limits", "/limits/set", {"queue": "mail", "rate": "fast"}, "rate", 'name="rate" value="fast"', "Set a limit",
@@ -80,14 +80,14 @@ def test_the_field_that_is_wrong_is_marked(browser: Browser) -> None:
     text = sends(browser, "/limits", "/limits/set", queue="mail", concurrency="many").text
 
     assert text.count('aria-invalid="true"') == 1
-    assert 'value="many" inputmode="decimal" size="6" aria-invalid="true" aria-describedby="wrong" autofocus' in text
+    assert 'size="8" aria-invalid="true" aria-describedby="wrong" autofocus' in text
 
 
 def test_the_form_can_be_corrected_and_sent_again(browser: Browser, fleet: Fleet) -> None:
     csrf = browser.csrf("/limits")
     again = {"Referer": f"{browser.origin}/limits/set"}
     assert browser.post("/limits/set", csrf, None, queue="mail", concurrency="many").status == 400
-    assert browser.post("/limits/set", csrf, again, queue="mail", concurrency="none").status == 400
+    assert browser.post("/limits/set", csrf, again, queue="mail", concurrency="some").status == 400
     assert browser.post("/limits/set", csrf, again, queue="mail", concurrency="3").status == 303
 
     assert [one.concurrency for one in fleet.limits("mail")] == [3]
@@ -148,4 +148,4 @@ def test_a_refused_form_is_in_the_log(browser: Browser, caplog: pytest.LogCaptur
     with caplog.at_level(logging.WARNING, "jobfleet.web"):
         sends(browser, "/limits", "/limits/set", queue="q", concurrency="many")
 
-    assert "Refused: POST /limits/set from 127.0.0.1: concurrency: give a number" in caplog.text
+    assert "Refused: POST /limits/set from 127.0.0.1: concurrency: give a whole number" in caplog.text
