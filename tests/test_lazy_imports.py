@@ -56,7 +56,8 @@ import sys
 import jobfleet
 jobfleet.Fleet, jobfleet.job
 rare = ("jobfleet.outcome", "jobfleet.retry.decision", "jobfleet.retry.decision", "jobfleet.worker",
-        "jobfleet.operations.queues", "jobfleet.operations.workers", "jobfleet.operations.doctor")
+        "jobfleet.operations.queues", "jobfleet.operations.workers", "jobfleet.operations.doctor",
+        "jobfleet.operations.verb")
 print([name for name in sys.modules if name.startswith(rare)])
 """
     assert run(code) == "[]"

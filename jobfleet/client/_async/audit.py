@@ -13,10 +13,10 @@ from jobfleet.operations import audit
 from jobfleet.operations.audit import Action
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import AsyncDriver, Operation, run_ahead
-from jobfleet.operations.verb import P, Verb
 
 if TYPE_CHECKING:
     from jobfleet.model.audit import AuditPage
+    from jobfleet.operations.verb import P, Verb
 
 
 async def audited(

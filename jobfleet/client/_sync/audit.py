@@ -14,10 +14,10 @@ from jobfleet.operations import audit
 from jobfleet.operations.audit import Action
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Driver, Operation, run_ahead
-from jobfleet.operations.verb import P, Verb
 
 if TYPE_CHECKING:
     from jobfleet.model.audit import AuditPage
+    from jobfleet.operations.verb import P, Verb
 
 
 def audited(context: FleetContext, do: Driver, action: audit.Action, act: Act[T], *, by: str | None = None) -> T:
