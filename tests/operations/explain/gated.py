@@ -19,7 +19,7 @@ GATED: tuple[tuple[ReasonCode, NamedLimit | BreakerInfo, str], ...] = (
         NamedLimit("github", unreadable="gate:limit:github is not a hash"),
         (
             "Limit 'github' cannot be read: gate:limit:github is not a hash. Workers move it aside as they meet it; if "
-            "they may not, delete the key. Then define the limit again: 'jobfleet limits named github --rate N/TIME'."
+            "they may not, delete the key. Then define the limit again: 'jobfleet limits define github --rate N/TIME'."
         ),
     ),
     (
