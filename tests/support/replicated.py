@@ -11,6 +11,14 @@ from tests.support.server import RedisServer
 from tests.support.waiting import wait_until
 
 
+def confirms(primary: redis.Redis, count: int) -> bool:
+    """Whether so many replicas of a primary have all that was written to it so far, by whatever connection."""
+    with primary.pipeline(transaction=False) as commands:  # one connection
+        commands.set("probe", 1)
+        commands.wait(count, 1000)
+        return bool(commands.execute()[1] >= count)
+
+
 class ReplicatedServer:
     """A primary and its replica.
 
@@ -33,11 +41,11 @@ class ReplicatedServer:
         self.url = self.primary.url
         self.raw: redis.Redis = self.primary.client()
         self.await_replicas(1)
-        wait_until(self._confirms, why="the replica confirms writes")
+        wait_until(self.confirms, why="the replica confirms writes")
 
-    def _confirms(self) -> bool:
-        self.raw.set("probe", 1)
-        return bool(self.raw.wait(1, 1000))
+    def confirms(self) -> bool:
+        """Whether the replica has all that was written so far. WAIT asks only about writes of its own connection."""
+        return confirms(self.raw, 1)
 
     def await_replicas(self, count: int) -> None:
         """Wait until the primary has this number of replicas in step."""

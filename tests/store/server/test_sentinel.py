@@ -17,6 +17,7 @@ from jobfleet.store.connect import Inquiry, Named
 from jobfleet.store.link.sync import SocketLink
 from jobfleet.store.target import Security, SentinelGroup, target
 from tests.support.fleet import LONG, Programs
+from tests.support.replicated import confirms
 from tests.support.sentinel import SERVICE, STAY_MS, SentinelServer, SentinelServers
 from tests.support.server import RedisServer
 from tests.support.waiting import wait_until
@@ -211,7 +212,7 @@ def test_a_fleet_survives_the_loss_of_its_primary(tmp_path: Path) -> None:
             programs.history.await_start(held)
 
             before = group.primary
-            wait_until(lambda: before.client().wait(2, 100) == 2, why="the replicas have the job")
+            wait_until(lambda: confirms(before.client(), 2), why="the replicas have the job")
             before.kill()
             later = fleet.enqueue(Job("nap", "hist.nap", (0.0,)))  # waits until there is a primary
             after = group.await_other_primary(before)

@@ -161,7 +161,7 @@ async def test_an_ending_that_only_the_dead_primary_had_is_written_to_the_new_on
         async with AsyncFleet(servers.url) as fleet:
             await fleet.enqueue(Job("x", "app.done"))
         (grant,) = (await store.run(claim(LANE, child="w.1", nonce=1, lease_us=60_000_000, limit=1))).grants
-        assert servers.raw.wait(1, 5000) == 1
+        wait_until(servers.confirms, why="the replica has the run")
         servers.link.silence()  # the replica will not hear of the ending
         # Within this time it must find the new primary, which has no replica to wait for.
         confirmations = Confirmations(
@@ -172,13 +172,16 @@ async def test_an_ending_that_only_the_dead_primary_had_is_written_to_the_new_on
         run.header = {"durability": "replicated"}
         record = seal_record({"function": "app.done"})
 
-        completer.add(run, complete(grant.id, grant.token, record=record, ttl_ms=60_000, duration_us=1))
-        assert await completer.drained(30.0)
+        try:
+            completer.add(run, complete(grant.id, grant.token, record=record, ttl_ms=60_000, duration_us=1))
+            assert await completer.drained(30.0)
 
-        assert link.heir is not None
-        assert servers.replica.client().exists(LANE.result(grant.id))
-        await link.heir.close()
-        await store.close()
+            assert link.heir is not None
+            assert servers.replica.client().exists(LANE.result(grant.id))
+        finally:
+            if link.heir is not None:
+                await link.heir.close()
+            await store.close()
 
 
 def test_a_step_of_a_durable_job_is_used_once_it_is_confirmed(
@@ -243,5 +246,5 @@ def test_a_signal_is_acknowledged_once_it_is_confirmed(servers: ReplicatedServer
         with pytest.raises(DurabilityUncertain):
             fleet.signal(job_id, "go", 1)
         servers.replica.resume()
-        wait_until(lambda: servers.raw.wait(1, 100) == 1, why="the replica is back")
+        wait_until(servers.confirms, why="the replica is back")
         assert fleet.signal(job_id, "go", 1) is False  # the first one counts, and is confirmed now
