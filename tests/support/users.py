@@ -5,11 +5,14 @@ A test then also fails if the server has refused anything. Such as `JOBFLEET_TES
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from copy import copy
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
@@ -45,6 +48,17 @@ def create(client: redis.Redis, namespace: str = "jobfleet") -> None:
     for line in text(namespace).splitlines():
         _, name, rules = line.split(" ", 2)
         execute("ACL", "SETUSER", name, "reset", *_rules(rules), f">{name}")
+
+
+@cache
+def acl_file() -> Path:
+    """A file for servers with the same users, and a default one that may do everything; it goes with the process."""
+    folder = TemporaryDirectory(prefix="jobfleet-users-")
+    atexit.register(folder.cleanup)
+    lines = [f"{line} >{line.split(' ')[1]}" for line in text("jobfleet").splitlines()]
+    path = Path(folder.name) / "users.acl"
+    path.write_text("\n".join(["user default on nopass sanitize-payload ~* &* +@all", *lines, ""]))
+    return path
 
 
 def _rules(text: str) -> list[str]:

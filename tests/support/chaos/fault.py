@@ -77,6 +77,8 @@ def run(
     level: str = "",
     has_features: bool = False,
     retention: float | None = None,
+    has_users: bool = False,
+    has_tls: bool = False,
 ) -> Verdict:
     """Run a fault under load; answer the verdict.
 
@@ -91,10 +93,14 @@ def run(
         level: The durability of the jobs; default as the fault prepares it, else `fast`.
         has_features: Whether half of the load uses the newer features.
         retention: Seconds for which what has ended is kept; None for the defaults.
+        has_users: Whether each program connects as the Redis user of its role.
+        has_tls: Whether programs reach a single server through TLS.
     """
     folder.mkdir(parents=True, exist_ok=True)
     begun = time.time()
-    stage = Stage(one.server(), folder, seed, proxy=one.proxy, root=root)
+    server = one.server()
+    has_tls = has_tls and isinstance(server, Single)
+    stage = Stage(server, folder, seed, proxy=one.proxy, has_users=has_users, has_tls=has_tls, root=root)
     try:
         if one.prepare:
             one.prepare(stage)

@@ -9,12 +9,15 @@ import argparse
 import random
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jobfleet import Fleet, Flow, Job, JobfleetError, Priority, StoreUnavailable, WaitTimeout
 from jobfleet.errors import JobNotFound
 from tests.support.chaos.history import Recorder
+from tests.support.users import url_as
 
 PATIENCE = 2.0
 TRIES = 40
@@ -37,14 +40,17 @@ class Producer:
     """One producer.
 
     Args:
-        fleet: The client.
+        fleet_of: The client of a role.
         recorder: Where its history goes.
         dice: Of every choice.
         has_features: Whether half of the load uses the newer features.
     """
 
-    def __init__(self, fleet: Fleet, recorder: Recorder, dice: random.Random, *, has_features: bool = False) -> None:
-        self.fleet = fleet
+    def __init__(
+        self, fleet_of: Callable[[str], Fleet], recorder: Recorder, dice: random.Random, *, has_features: bool = False
+    ) -> None:
+        self.fleet, self.operator = fleet_of("producer"), fleet_of("operator")
+        self.canceller, self.approver = fleet_of("canceller"), fleet_of("approver")
         self.recorder = recorder
         self.dice = dice
         self.known: list[str] = []
@@ -179,10 +185,10 @@ class Producer:
     def paused(self, number: int) -> int:
         """Pause a queue for a moment, in which a job of it becomes due and another one is enqueued."""
         self.enqueue(number, self.made(number, queue=SIDE, delay=0.4))
-        self.call("pause", "", lambda: self.fleet.pause(SIDE), queue=SIDE)
+        self.call("pause", "", lambda: self.operator.pause(SIDE), queue=SIDE)
         self.side(number + 1)
         time.sleep(0.9)  # the pause itself
-        self.call("resume", "", lambda: self.fleet.resume(SIDE), queue=SIDE)
+        self.call("resume", "", lambda: self.operator.resume(SIDE), queue=SIDE)
         return 2
 
     def cancelled(self, number: int) -> int:
@@ -191,7 +197,7 @@ class Producer:
         job = Job(f"job-{number}", "chaos.work", (number, 2.0), **options)  # type: ignore[arg-type]  # checked by Job
         job_id = self.enqueue(number, job, cancelled=True)
         if job_id:
-            self.call("cancel", job_id, lambda: self.fleet.cancel(job_id), was="waiting" if options else "any")
+            self.call("cancel", job_id, lambda: self.canceller.cancel(job_id), was="waiting" if options else "any")
         return 1
 
     def steps(self, number: int) -> int:
@@ -222,7 +228,7 @@ class Producer:
         return 1
 
     def _signalled(self, job_id: str, number: int) -> bool:
-        return self.call("signal", job_id, lambda: self.fleet.signal(job_id, "go", number)) is not None
+        return self.call("signal", job_id, lambda: self.approver.signal(job_id, "go", number)) is not None
 
     def emit(self, number: int) -> int:
         """A job with an output stream."""
@@ -275,14 +281,21 @@ def main() -> None:
     parser.add_argument("--durability", default="fast", help="of all jobs")
     parser.add_argument("--confirm", type=float, default=2.5, help="seconds to wait for a confirmation")
     parser.add_argument("--features", action="store_true", help="half of the load uses the newer features")
+    parser.add_argument("--users", action="store_true", help="connect as the Redis users of roles")
     parser.add_argument("--payloads", default=None, help="the payload store")
     given = parser.parse_args()
     recorder = Recorder(given.folder, given.name)
     options: dict[str, Any] = {"durability": given.durability, "durability_timeout": given.confirm}
     if given.payloads:
         options |= {"payload_store": given.payloads, "payload_threshold": BULK // 2}
-    with Fleet(given.url, patience=PATIENCE, **options) as fleet:
-        producer = Producer(fleet, recorder, random.Random(given.seed), has_features=given.features)
+    with ExitStack() as stack:
+
+        @cache
+        def fleet_of(role: str) -> Fleet:
+            url = url_as(given.url, role) if given.users else given.url
+            return stack.enter_context(Fleet(url, patience=PATIENCE, **options))
+
+        producer = Producer(fleet_of, recorder, random.Random(given.seed), has_features=given.features)
         producer.run(given.first, given.jobs, given.seconds)
     recorder.note("info", "over")
 

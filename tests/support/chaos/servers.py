@@ -14,8 +14,11 @@ from tests.support.chaos.aof import ARGUMENTS
 from tests.support.cluster import ClusterServers
 from tests.support.sentinel import SentinelServers
 from tests.support.server import RedisServer
+from tests.support.users import acl_file
 
 DISK_MB = 12
+USERS = ("--aclfile", str(acl_file()))
+"""All nodes know the users of the roles, as on a server that is restarted."""
 SILENCE_MS = 1500
 """Milliseconds of silence after which a primary counts as down. On a busy machine, less brings about more failovers."""
 
@@ -34,7 +37,7 @@ class Single(RedisServer):
     ) -> None:
         self._environment = dict(environment or {})
         self.disk: Path | None = None
-        arguments = (*ARGUMENTS, "--appendfsync", fsync) if fsync else ()
+        arguments = (*USERS, *ARGUMENTS, "--appendfsync", fsync) if fsync else USERS
         if small_disk:
             self.disk = Path(tempfile.mkdtemp(prefix="jobfleet-disk-"))
             command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "jobfleet-chaos", str(self.disk)]
@@ -88,7 +91,7 @@ class Group(SentinelServers):
     has_file = True
 
     def __init__(self) -> None:
-        super().__init__(*ARGUMENTS, "--appendfsync", "everysec", down_after_ms=SILENCE_MS)
+        super().__init__(*USERS, *ARGUMENTS, "--appendfsync", "everysec", down_after_ms=SILENCE_MS)
         self.await_whole()
 
     def owner(self, key: str) -> RedisServer:
@@ -112,7 +115,7 @@ class Grid(ClusterServers):
     has_file = False
 
     def __init__(self) -> None:
-        super().__init__("--appendonly", "yes")
+        super().__init__(*USERS, "--appendonly", "yes")
         self.await_whole()
 
     @property

@@ -7,20 +7,23 @@ import os
 import random
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import redis
 
 from jobfleet import Fleet, Job, JobfleetError, JobStatus
 from jobfleet.store.keys import Keyspace
+from tests.support.certificates import Certificates
 from tests.support.chaos import aof
 from tests.support.chaos.case import FINAL, RUN
 from tests.support.chaos.history import Record, Recorder, read_history
@@ -28,6 +31,8 @@ from tests.support.chaos.producer import BULK, CAP, GROUPS, NARROW, SIDE
 from tests.support.chaos.servers import AnyServer
 from tests.support.fleet import ROOT, Program, Programs
 from tests.support.proxy import Proxy
+from tests.support.server import RedisServer
+from tests.support.users import denials, url_as
 from tests.support.waiting import wait_until
 
 LEASE = 6.0
@@ -64,6 +69,8 @@ class Source(subprocess.Popen[bytes]):
             "confirm": stage.confirm,
         }  # fmt: skip
         words = [word for name, value in given.items() for word in (f"--{name}", str(value))]
+        if stage.has_users:
+            words.append("--users")
         if stage.has_features:
             words += ["--features", "--payloads", stage.payloads]
         with (stage.folder / f"producer-{number}.log").open("ab") as out:
@@ -85,6 +92,8 @@ class Stage:
         folder: Where history, logs and the final state go.
         seed: Of every choice.
         proxy: Whether clients and workers reach the server through a proxy.
+        has_users: Let each program connect as the Redis user of its role.
+        has_tls: Let the proxy speak TLS with them, and ask for their certificates.
         root: The folder whose package runs.
 
     Attributes:
@@ -105,12 +114,16 @@ class Stage:
         seed: int,
         *,
         proxy: bool = False,
+        has_users: bool = False,
+        has_tls: bool = False,
         root: Path = ROOT,
     ) -> None:
         self.server, self.folder, self.seed, self.root = server, folder, seed, root
         self.dice = random.Random(seed)
-        self.proxy = Proxy(server.primary) if proxy else None
-        self.url = self.proxy.url if self.proxy else server.url
+        self.has_users = has_users
+        tls = _Certified(folder) if has_tls else None
+        self.proxy = Proxy(server.primary, tls=tls and tls.context) if proxy or has_tls else None
+        self.url = (self.proxy.url if self.proxy else server.url) + (tls.query if tls else "")
         self.nemesis = Recorder(folder, "nemesis")
         self._own = Recorder(folder, "stage")
         self.windows: list[list[float]] = []
@@ -127,7 +140,9 @@ class Stage:
         self._made = 0
         self._calls = 0
         self._seconds = 0.0
-        self.programs = Programs(self.url, folder, root)
+        self.programs = Programs(
+            self.url, folder, root, url_of=lambda role: url_as(self.url, role) if has_users else self.url
+        )
         self.workers: list[Program] = []
         self.reapers: list[Program] = []
         self.sources: list[Source] = []
@@ -258,6 +273,8 @@ class Stage:
             final["keys"] = self._keys()
         final["totals"] = {queue: self._totals(_lane(queue).totals) for queue in QUEUES}
         self._save(fault, begun, final)
+        refused = [one for node in self._nodes() for one in _denials(node) if not one.startswith("producer:")]
+        assert not refused, f"The server has refused: {refused}"  # what producers leave to others is documented
 
     def _save(self, fault: str, begun: float, final: Mapping[str, Any]) -> None:
         (self.folder / FINAL).write_text(json.dumps(final, default=str))
@@ -343,6 +360,9 @@ class Stage:
                         found[job_id] = key
         return found
 
+    def _nodes(self) -> Sequence[RedisServer]:
+        return [self.server] if isinstance(self.server, RedisServer) else self.server.nodes
+
     def _totals(self, key: str) -> dict[str, str]:
         found: Any = self.server.owner(key).client().hgetall(key)
         return {name.decode(): value.decode() for name, value in found.items()}
@@ -374,6 +394,22 @@ class Stage:
         self.server.stop()
         self.nemesis.close()
         self._own.close()
+
+
+class _Certified(Certificates):
+    """Certificates of a proxy that asks for those of its clients."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.query = f"?{urlencode(self.options, safe='/')}"
+        self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=self.options["ssl_ca_certs"])
+        self.context.load_cert_chain(folder / "server.pem", folder / "server.key")
+        self.context.verify_mode = ssl.CERT_REQUIRED
+
+
+def _denials(node: RedisServer) -> list[str]:
+    with redis.Redis.from_url(node.direct, decode_responses=True) as client:
+        return denials(client)
 
 
 def _lane(queue: str) -> Any:
