@@ -122,7 +122,7 @@ class Stage:
         self.dice = random.Random(seed)
         self.has_users = has_users
         tls = _Certified(folder) if has_tls else None
-        self.proxy = Proxy(server.primary, tls=tls and tls.context) if proxy or has_tls else None
+        self.proxy = Proxy(server.primary, tls=tls.context if tls else None) if proxy or has_tls else None
         self.url = (self.proxy.url if self.proxy else server.url) + (tls.query if tls else "")
         self.nemesis = Recorder(folder, "nemesis")
         self._own = Recorder(folder, "stage")
