@@ -36,7 +36,7 @@ class Unreadable(ValueError):
     """The bytes violate the rules of this codec; the message never quotes them."""
 
 
-class Untravelable(TypeError):
+class NotEncodable(TypeError):
     """The value cannot be encoded; `jobfleet.codec.values` finds its place and the reason."""
 
 
@@ -121,7 +121,7 @@ def _listed() -> frozenset[str]:
 def _refuse_tiny_offset(offset: timedelta | None) -> None:
     """Refuse an offset that `fromisoformat` would read as UTC; no time zone on Earth has one."""
     if offset and abs(offset) < _SECOND:
-        raise Untravelable
+        raise NotEncodable
 
 
 def _dump_datetime(value: datetime) -> bytes:
@@ -152,7 +152,7 @@ def _dump_time(value: time) -> bytes:
     if value.tzinfo is not None:
         offset = value.utcoffset()
         if offset is None and not _key(value.tzinfo):  # its text would equal that of a naive time
-            raise Untravelable
+            raise NotEncodable
         _refuse_tiny_offset(offset)
     return _bracketed(value.isoformat(), value)
 
@@ -194,7 +194,7 @@ def decimal_fits(value: Decimal) -> bool:
 
 def _dump_decimal(value: Decimal) -> bytes:
     if not decimal_fits(value):
-        raise Untravelable
+        raise NotEncodable
     return str(value).encode()
 
 

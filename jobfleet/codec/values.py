@@ -21,8 +21,8 @@ from jobfleet.codec.extensions import (
     NESTED_TYPES,
     SCALAR_TYPES,
     ZONED_CODES,
+    NotEncodable,
     Unreadable,
-    Untravelable,
     decimal_fits,
     refusal_of,
     zone_lost,
@@ -184,7 +184,7 @@ ARRAY_HEADERS: Final = frozenset([*range(0x90, 0xA0), 0xDC, 0xDD])
 def _default(value: object) -> ExtType:
     extension = BY_TYPE.get(type(value))
     if extension is None:
-        raise Untravelable
+        raise NotEncodable
     body = extension.dump(value)
     return ExtType(extension.code, pack(body) if extension.nested else body)
 
@@ -396,7 +396,7 @@ def measure(value: Any, room: int, budget: int) -> int:
             expand to any number.
 
     Raises:
-        Untravelable: A value or a map key has a type that cannot be encoded.
+        NotEncodable: A value or a map key has a type that cannot be encoded.
         TooDeep, TooMany: The structure exceeds a limit.
     """
     if room <= 0:
@@ -404,11 +404,11 @@ def measure(value: Any, room: int, budget: int) -> int:
     if type(value) is dict:
         for key in value:
             if type(key) not in KEY_TYPES:
-                raise Untravelable
+                raise NotEncodable
         value = value.values()
     elif type(value) not in SEQUENCE_TYPES:
         if type(value) is not Secret:
-            raise Untravelable
+            raise NotEncodable
         value = (value.reveal(),)
     count = 1
     for child in value:

@@ -27,7 +27,7 @@ class AwaitedFleet(Protocol):
 
     @property
     def is_blocking(self) -> Literal[False]:
-        """False."""
+        """False: calls are awaited."""
 
     async def handle_of(self, job: Job[T]) -> AsyncJobHandle[T]:
         """Enqueue a job and return its handle."""
@@ -41,7 +41,7 @@ class BlockingFleet(Protocol):
 
     @property
     def is_blocking(self) -> Literal[True]:
-        """True."""
+        """True: calls block the thread."""
 
     @property
     def context(self) -> Any:

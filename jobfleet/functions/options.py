@@ -369,7 +369,7 @@ def schema_in(options: Mapping[str, Any]) -> int:
     return version if type(version) is int and version >= 1 else 1
 
 
-def newer(function: str, needed: int, holder: str) -> str:
+def too_new(function: str, needed: int, holder: str) -> str:
     """Say that a job needs a later version of its function's arguments than `holder` ("the workers have 2") has."""
     return f"{function!r} needs schema version {needed}; {holder}. Upgrade workers before producers."
 

@@ -45,7 +45,7 @@ class LabelSets:
         self._folded: dict[str, set[Labels]] = {}
 
     def admit(self, metric: Metric, labels: Labels) -> Labels:
-        """Return the labels to use: the given ones, or those that they fold into.
+        """Return the labels to count under: the given ones, or the overflow label once there are too many.
 
         Args:
             metric: The metric.

@@ -324,7 +324,7 @@ def start(keys: Keyspace, since: datetime | None) -> Operation[str]:
     return position or (str(records[0].position) if records else "")
 
 
-def newer(keys: Keyspace, after: str) -> Operation[Newer]:
+def entries_after(keys: Keyspace, after: str) -> Operation[Newer]:
     """Read the next records, oldest first.
 
     Args:

@@ -14,7 +14,7 @@ from jobfleet.errors import FleetFull, JobfleetError, PayloadUnavailable, StoreU
 from jobfleet.event_loop import in_thread
 from jobfleet.model.signals import NotWritten
 from jobfleet.store.call import Call
-from jobfleet.store.trip import Making
+from jobfleet.store.trip import LazyCalls
 
 if TYPE_CHECKING:
     from jobfleet.store.aio import AsyncStore
@@ -57,7 +57,7 @@ class EachLane(tuple[Any, ...]):
 NODE_PATIENCE = 2.0
 """Seconds for which such a trip waits for a node."""
 Operation = Generator[Sequence[Call[Any]], list[Any], T]
-BulkOperation = Generator[Sequence[Call[Any]] | Making, list[Any], T]
+BulkOperation = Generator[Sequence[Call[Any]] | LazyCalls, list[Any], T]
 """An operation whose calls may be sent while further calls are made."""
 
 

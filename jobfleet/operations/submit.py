@@ -21,7 +21,7 @@ from jobfleet.store.call import Barrier, Call
 from jobfleet.store.calls.enqueue import CHUNK, enqueue, parted
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Answer, Entry, Holder
-from jobfleet.store.trip import Making
+from jobfleet.store.trip import LazyCalls
 
 
 def operation_for(context: FleetContext, job: Job) -> Operation[Receipt]:
@@ -110,7 +110,7 @@ def submit_many(context: FleetContext, jobs: Sequence[Job]) -> BulkOperation[lis
 def submit_chunk(chunk: Chunk) -> BulkOperation[list[Receipt]]:
     """Enqueue the jobs of a chunk; return one receipt per job."""
     while not chunk.is_written:
-        made = Making(chunk.calls(), chunk.barrier)
+        made = LazyCalls(chunk.calls(), chunk.barrier)
         chunk.take((yield made), made)
         yield from chunk.asked()
     yield from chunk.settled()
@@ -239,7 +239,7 @@ class Chunk:
                 yield enqueue(lane, [one.entry for _, one in part])
         self._full = []
 
-    def take(self, answers: list[Any], made: Making) -> None:
+    def take(self, answers: list[Any], made: LazyCalls) -> None:
         """Record the answers of all calls in flight, and whether their barrier was reached."""
         if made.barrier is not None:
             note(self._context, made.barrier.levels, is_reached=made.is_reached, took=made.took)

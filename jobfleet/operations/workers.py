@@ -221,7 +221,7 @@ STATES = {"quiet": "quiet", "resume": "running", "stop": "stopping"}
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """The reaction of one worker to a command.
+    """One worker's answer to a command.
 
     Attributes:
         worker: The id of the worker.

@@ -42,7 +42,7 @@ class Resolution(NamedTuple):
 
     @property
     def ttl_ms(self) -> int:
-        """For how long a chunk is stored after its last write: then its first step is no longer needed."""
+        """How long a chunk is kept after its last write, in ms; its oldest step has expired by then."""
         return (self.kept + 2 * self.step * self.length) * 1000
 
 

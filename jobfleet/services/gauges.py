@@ -375,5 +375,5 @@ class OutboxGauges:
         except (OutboxUnavailable, ConfigError, TimeoutError) as error:
             self._fault.failed(str(error) or "the database did not answer in time")
             return None
-        self._fault.fine()
+        self._fault.succeeded()
         return counts

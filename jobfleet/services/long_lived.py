@@ -61,7 +61,7 @@ async def keep_running(
         began = monotonic()
         recovery = None
         if not is_first and restarts.steady != inf:
-            recovery = asyncio.get_running_loop().call_later(restarts.steady, faults.fine)
+            recovery = asyncio.get_running_loop().call_later(restarts.steady, faults.succeeded)
         try:
             await work()
             return
@@ -168,8 +168,8 @@ class RepeatedFault:
         more = f" (failed {self._times} times in {now - self._began:.0f} s)" if self._times > 1 else ""
         self._log.log(level, "%s %s%s", self._beginning, text, more, exc_info=error)
 
-    def fine(self) -> None:
-        """Record a success."""
+    def succeeded(self) -> None:
+        """Record that the task ran without an error, which ends the back-off."""
         if self._began is not None:
             seconds, times = monotonic() - self._began, self._times
             self._began, self._times, self._text = None, 0, ""
@@ -197,7 +197,7 @@ def held_back(numbers: Collection[signal.Signals]) -> Iterator[None]:
 
 
 def ignore(numbers: Collection[signal.Signals]) -> None:
-    """Ignore signals from now on, with those that were held back."""
+    """Ignore signals from now on, and drop those that were held back."""
     for number in numbers:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)

@@ -87,7 +87,7 @@ class Service(ABC):
             self.tally.count("reaper_runs_total", (self.name,))
             self._turned, self._spacing_now = monotonic(), wait
             self._succeeded_at, self._trouble = wall_us() / 1e6, ""
-            self._faults.fine()
+            self._faults.succeeded()
             await asyncio.sleep(wait * random.uniform(0.9, 1.0))
 
     @contextmanager

@@ -29,7 +29,7 @@ from jobfleet.store.target import Target
 from jobfleet.store.trip import (
     ASK,
     Detours,
-    Making,
+    LazyCalls,
     Recorder,
     Sending,
     ServerClock,
@@ -126,7 +126,7 @@ class AsyncStore:
         value: T = only(await self.run_many((call,), patience=patience))
         return value
 
-    async def run_many(self, calls: Sequence[Call[Any]] | Making, *, patience: float | None = -1.0) -> list[Any]:
+    async def run_many(self, calls: Sequence[Call[Any]] | LazyCalls, *, patience: float | None = -1.0) -> list[Any]:
         """Run calls in one pipeline; return a value or a `JobfleetError` for each.
 
         Args:
@@ -138,7 +138,7 @@ class AsyncStore:
         """
         if patience is not None and patience < 0:
             patience = self.patience
-        if isinstance(calls, Making):
+        if isinstance(calls, LazyCalls):
             answered = await self._as_made(calls, patience)
             if calls.barrier is not None:
                 return await self._closed(calls, calls.barrier, answered, patience)
@@ -174,7 +174,7 @@ class AsyncStore:
             answered = await self.link.exchange([self._spell(call, deadline) for call in calls])
         return await self._answered(calls, answered, began, patience)
 
-    async def _as_made(self, calls: Making, patience: float | None) -> list[Any]:
+    async def _as_made(self, calls: LazyCalls, patience: float | None) -> list[Any]:
         """Send calls while they are made; each has its own deadline."""
         asked = monotonic()
         if self.heirs.is_used:
@@ -203,7 +203,9 @@ class AsyncStore:
             return values
         return await self._driven(trip(calls, first=answered, since=began, **self._sending(patience)))
 
-    async def _closed(self, made: Making, barrier: Barrier, answered: list[Any], patience: float | None) -> list[Any]:
+    async def _closed(
+        self, made: LazyCalls, barrier: Barrier, answered: list[Any], patience: float | None
+    ) -> list[Any]:
         """Return the values of calls that were sent while they were made, and that a barrier followed."""
         batch = Confirming(made.calls, barrier)
         values = await self._confirmed(batch, patience, first=answered, since=made.since)
@@ -229,7 +231,7 @@ class AsyncStore:
         )
 
     async def repeat(self, make: Callable[[], list[Command]]) -> list[Any]:
-        """Exchange plain commands, which are made again for each attempt, until the server answers.
+        """Send plain commands until the server answers; `make` builds them anew for each attempt.
 
         Args:
             make: Makes the commands; it is called again after an attempt whose replies may have been lost.

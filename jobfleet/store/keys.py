@@ -396,7 +396,7 @@ def plain_bounds(start: str, stop: str) -> tuple[str, str]:
 
 
 def grouped_bounds(start: str, stop: str) -> tuple[str, str]:
-    """The scores of jobs of groups that are due between two bounds; ``-inf`` and ``+inf`` for no bound."""
+    """Return the score range of grouped jobs that are due between two times; ``-inf`` and ``+inf`` mean no bound."""
     return _shifted(start), "(0" if stop == "+inf" else _shifted(stop)
 
 

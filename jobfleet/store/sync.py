@@ -23,7 +23,7 @@ from jobfleet.store.target import Target
 from jobfleet.store.trip import (
     ASK,
     Detours,
-    Making,
+    LazyCalls,
     Recorder,
     Sending,
     ServerClock,
@@ -105,7 +105,7 @@ class Store:
         value: T = only(self.run_many((call,)))
         return value
 
-    def run_many(self, calls: Sequence[Call[Any]] | Making) -> list[Any]:
+    def run_many(self, calls: Sequence[Call[Any]] | LazyCalls) -> list[Any]:
         """Run calls in one pipeline; return a value or a `JobfleetError` for each.
 
         Args:
@@ -114,7 +114,7 @@ class Store:
         Raises:
             StoreUnavailable: The server was unavailable for longer than `patience`.
         """
-        if isinstance(calls, Making):
+        if isinstance(calls, LazyCalls):
             answered = self._as_made(calls)
             if calls.barrier is not None:
                 return self._closed(calls, calls.barrier, answered)
@@ -153,7 +153,7 @@ class Store:
             answered = self.link.exchange([self._spell(call, deadline) for call in calls])
         return self._answered(calls, answered, began)
 
-    def _as_made(self, calls: Making) -> list[Any]:
+    def _as_made(self, calls: LazyCalls) -> list[Any]:
         """Send calls while they are made; each has its own deadline."""
         asked = monotonic()
         if self.heirs.is_used:
@@ -180,7 +180,7 @@ class Store:
             return values
         return self._driven(trip(calls, first=answered, since=began, **self._sending()))
 
-    def _closed(self, made: Making, barrier: Barrier, answered: list[Any]) -> list[Any]:
+    def _closed(self, made: LazyCalls, barrier: Barrier, answered: list[Any]) -> list[Any]:
         """Return the values of calls that were sent while they were made, and that a barrier followed."""
         batch = Confirming(made.calls, barrier)
         values = self._confirmed(batch, first=answered, since=made.since)

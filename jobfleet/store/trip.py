@@ -107,8 +107,8 @@ class Detours:
         return call.instead()
 
 
-class Making:
-    """Calls that are sent while they are made: the server works on one while the client makes the next.
+class LazyCalls:
+    """Calls that are built while earlier ones are sent, so that client and server work at the same time.
 
     They are recorded, because they may have to be sent again.
 

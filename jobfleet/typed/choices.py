@@ -149,7 +149,7 @@ class LiteralConverter(Converter):
 
 
 def literal_data(value: Any) -> Any:
-    """A value of a ``Literal`` as it travels."""
+    """Return the encoded form of a ``Literal`` value."""
     return value.value if isinstance(value, Enum) else value
 
 
@@ -285,7 +285,7 @@ class UnionConverter(Converter):
         return max(member.rank(data) for member in self._members)
 
     def schema(self, definitions: Definitions) -> Schema:
-        """One of several."""
+        """The JSON schema: one of the members' schemas."""
         return {"anyOf": [member.schema(definitions) for member in self._members]}
 
 

@@ -113,7 +113,7 @@ class ListConverter(Converter):
 
 
 class SetConverter(Converter):
-    """A set or frozenset. It travels as a set if its members are scalars, else as a list."""
+    """A set or frozenset, encoded as a set if its members are scalars, else as a list."""
 
     is_typed: bool = True
 
@@ -228,7 +228,7 @@ def array_of(items: list[Schema], *, least: int) -> Schema:
 
 
 class MapConverter(Converter):
-    """A dict. A key that msgpack does not have travels as its text."""
+    """A dict. A key of a type that msgpack lacks is encoded as its text."""
 
     label: str = "dict"
 
@@ -305,7 +305,7 @@ class Field:
 
 
 class RecordConverter(Converter):
-    """What has named fields; it travels as a map. The builder sets the fields, which may refer to the record itself.
+    """A type with named fields, encoded as a map. The builder sets the fields, which may refer to the record itself.
 
     Args:
         kind: The class.
@@ -410,7 +410,7 @@ class DataclassConverter(RecordConverter):
 
 
 class NamedTupleConverter(RecordConverter):
-    """A named tuple; it travels as a list. A map is read, too."""
+    """A named tuple, encoded as a list. A map is accepted too."""
 
     def dump(self, value: Any) -> list[Any]:
         """Convert an object, or the data of one."""

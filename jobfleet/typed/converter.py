@@ -229,7 +229,7 @@ class JsonScalar(Converter):
 
 
 class CodecScalar(Converter):
-    """A type that the codec has and JSON has not: it travels as it is, and has a spelling in JSON.
+    """A type that the codec supports and JSON does not: encoded unchanged, with a text form in JSON.
 
     Args:
         kind: The type.
@@ -286,7 +286,7 @@ class BytesConverter(CodecScalar):
 
 
 class PathConverter(Converter):
-    """A class of `pathlib`; it travels as a text."""
+    """A class of `pathlib`, encoded as a text."""
 
     is_typed: bool = True
 

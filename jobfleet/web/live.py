@@ -34,7 +34,7 @@ _log = logging.getLogger("jobfleet.web")
 
 
 def everything(data: dict[str, Any]) -> dict[str, Any]:
-    """Compare all of the data."""
+    """Compare the whole page data, not a part of it."""
     return data
 
 

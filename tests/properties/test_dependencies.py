@@ -32,7 +32,7 @@ from jobfleet.store.call import Call
 from jobfleet.store.calls import lease, settle
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.script import Script, load
-from jobfleet.store.trip import Making
+from jobfleet.store.trip import LazyCalls
 from tests.lua.world import mutated
 
 KEYS = Keyspace("jobfleet")
@@ -66,8 +66,8 @@ class Mortal(AsyncStore):
     mutants: dict[str, Script]
     left: int | None = None
 
-    async def run_many(self, calls: Sequence[Call[Any]] | Making, **options: Any) -> list[Any]:
-        assert not isinstance(calls, Making), "relays enqueue nothing in bulk"
+    async def run_many(self, calls: Sequence[Call[Any]] | LazyCalls, **options: Any) -> list[Any]:
+        assert not isinstance(calls, LazyCalls), "relays enqueue nothing in bulk"
         answers: list[Any] = []
         for call in calls:
             if self.left is not None:

@@ -30,13 +30,13 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
 def test_a_fault_is_logged_once_a_minute_and_when_it_is_over(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "tests.trouble")
     trouble = RepeatedFault(logging.getLogger("tests.trouble"), "cron")
-    trouble.fine()
+    trouble.succeeded()
     for _ in range(100):
         trouble.failed("no permission")
         clock.now += 1
     trouble.failed("another reason")
-    trouble.fine()
-    trouble.fine()
+    trouble.succeeded()
+    trouble.succeeded()
 
     assert lines(caplog) == [
         ("WARNING", "cron.stumbled no permission"),

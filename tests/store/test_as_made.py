@@ -23,7 +23,7 @@ from jobfleet.store.link.sync import SocketLink
 from jobfleet.store.records import Entry
 from jobfleet.store.sync import Store
 from jobfleet.store.target import target
-from jobfleet.store.trip import Detours, Making
+from jobfleet.store.trip import Detours, LazyCalls
 from tests.support.faults import AsyncFlakyLink, Faults, FlakyLink
 from tests.support.waiting import wait_until
 
@@ -189,7 +189,7 @@ def test_what_was_not_answered_is_sent_again(seed: int, raw: redis.Redis, redis_
     made = SocketLink(at, connect_timeout=5, socket_timeout=5)
     store = Store(at, link=FlakyLink(made, faults), patience=None)
 
-    answers = store.run_many(Making(some("abc", "def", "g")))
+    answers = store.run_many(LazyCalls(some("abc", "def", "g")))
 
     assert [len(answer) for answer in answers] == [1] * 7
     assert waiting(raw) == set("abcdefg")
@@ -203,7 +203,7 @@ async def test_an_awaiting_store_sends_again_what_was_not_answered(raw: redis.Re
     made = AsyncSocketLink(at, connect_timeout=5, socket_timeout=5)
     store = AsyncStore(at, link=AsyncFlakyLink(made, faults), patience=None)
 
-    answers = await store.run_many(Making(some("abc", "def", "g")))
+    answers = await store.run_many(LazyCalls(some("abc", "def", "g")))
 
     assert [len(answer) for answer in answers] == [1] * 7
     assert waiting(raw) == set("abcdefg")
@@ -228,7 +228,7 @@ def test_what_making_raises_is_raised_when_the_rest_is_answered(
     assert isinstance(store.link, SocketLink)
 
     with pytest.raises(type(error)) as caught:
-        store.run_many(Making(failing(error)))
+        store.run_many(LazyCalls(failing(error)))
 
     assert caught.value is error
     assert waiting(raw) == {"a", "b"}
@@ -241,7 +241,7 @@ async def test_an_awaiting_store_raises_likewise(raw: redis.Redis, redis_url: st
     store = AsyncStore(target(redis_url))
 
     with pytest.raises(ConnectionError, match="the caller's own"):
-        await store.run_many(Making(failing(ConnectionError("the caller's own"))))
+        await store.run_many(LazyCalls(failing(ConnectionError("the caller's own"))))
 
     assert waiting(raw) == {"a", "b"}
     assert await store.run(resume(LANE)) is False
@@ -251,7 +251,7 @@ async def test_an_awaiting_store_raises_likewise(raw: redis.Redis, redis_url: st
 def test_patience_counts_from_the_last_part(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = itertools.count()
     monkeypatch.setattr(trip, "monotonic", lambda: next(ticks))
-    making = Making(some("a", "b"))
+    making = LazyCalls(some("a", "b"))
 
     told = [making.since for _ in making.commands(Call.by_hash, Detours())]
 
@@ -260,7 +260,7 @@ def test_patience_counts_from_the_last_part(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_server_that_is_away_is_told_when_patience_ends() -> None:
     store = Store(target("redis://127.0.0.1:1/0"), patience=0)
-    making = Making(some("abc", "def"))
+    making = LazyCalls(some("abc", "def"))
 
     with pytest.raises(StoreUnavailable):
         store.run_many(making)
@@ -271,7 +271,7 @@ def test_a_server_that_is_away_is_told_when_patience_ends() -> None:
 def test_the_longer_way_is_gone_at_once_where_it_is_remembered(raw: redis.Redis, redis_url: str) -> None:
     store = Store(target(redis_url))
     store.run(pause(LANE, by=None))
-    unknown, known = Making(some("ab", "c")), Making(some("de", "f"))
+    unknown, known = LazyCalls(some("ab", "c")), LazyCalls(some("de", "f"))
 
     answers = [*store.run_many(unknown), *store.run_many(known)]
 

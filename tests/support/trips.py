@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from jobfleet.store.call import Call
-from jobfleet.store.trip import Detours, Making
+from jobfleet.store.trip import Detours, LazyCalls
 
 
-def calls_of(asked: Sequence[Call[Any]] | Making) -> Sequence[Call[Any]]:
+def calls_of(asked: Sequence[Call[Any]] | LazyCalls) -> Sequence[Call[Any]]:
     """The calls of a trip, also those that are made while it is sent."""
-    if not isinstance(asked, Making):
+    if not isinstance(asked, LazyCalls):
         return asked
     for _ in asked.commands(lambda _: (), Detours()):
         pass

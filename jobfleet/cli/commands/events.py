@@ -111,13 +111,13 @@ def audit(invocation: Invocation, /, follow: bool, limit: int, cursor: str, most
 
 
 def _followed(fleet: Fleet, chosen: AuditFilter) -> Iterator[AuditEntry]:
-    from jobfleet.operations.audit import newer, opened, start
+    from jobfleet.operations.audit import entries_after, opened, start
     from jobfleet.operations.operation import drive_blocking
 
     after = drive_blocking(fleet.store, start(fleet.context.keys, chosen.since))
     met: dict[str, float] = {}
     while True:
-        found = drive_blocking(fleet.store, newer(fleet.context.keys, after))
+        found = drive_blocking(fleet.store, entries_after(fleet.context.keys, after))
         for record, entry in opened(found.records):
             if entry.ended_at is None and monotonic() - met.setdefault(entry.id, monotonic()) < CONTINUES_AFTER:
                 break

@@ -236,7 +236,7 @@ def retry_rows(ids: Sequence[str] | None, found: Sequence[Listed]) -> Action:
 
 
 def drop_rows(ids: Sequence[str] | None, found: Sequence[Listed]) -> Action:
-    """The deletion of rows.
+    """Audit record for deleting outbox rows.
 
     Args:
         ids: The ids that were named; None for all refused rows.

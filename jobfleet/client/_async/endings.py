@@ -90,14 +90,14 @@ class AsyncEndings:
             found = await self._listener_watch().next(self._deadline.left)
             if found is not None:
                 job_id, outcome = found
-                if self._open.pop(job_id, None) is None:  # `_look_last` has reported it
+                if self._open.pop(job_id, None) is None:  # `_poll_once_more` has reported it
                     continue
                 if isinstance(outcome, JobNotFound):
                     outcome = await self._archived(job_id, outcome)
                 return job_id, outcome
             if self._deadline.should_warn:
                 await self._warn_of_hindrances()
-            if self._deadline.is_over and not await self._look_last():
+            if self._deadline.is_over and not await self._poll_once_more():
                 still = list(self._open)
                 raise WaitTimeout(still[0], self._deadline.timeout or 0.0, job_ids=still, why=await self._why(still[0]))
 
@@ -134,8 +134,8 @@ class AsyncEndings:
             ended += found
         return ended
 
-    async def _look_last(self) -> bool:
-        """Read the open jobs once more when the time is over; return whether one of them has ended."""
+    async def _poll_once_more(self) -> bool:
+        """Read the open jobs once more at the deadline; return whether one of them has ended."""
         for job_id in await self._look(self._open):
             del self._open[job_id]
         return bool(self._ready)

@@ -69,7 +69,7 @@ def awaiting_lock(seen: Snapshot) -> Reason | None:
 
 
 def running(seen: Snapshot) -> Reason | None:
-    """It runs."""
+    """Explain a running job."""
     found = seen.lane.found
     if not isinstance(found, InRun) or seen.job is None:
         return None
@@ -106,7 +106,7 @@ def suspect(seen: Snapshot) -> Reason | None:
 
 
 def cancelling(seen: Snapshot) -> Reason | None:
-    """It was asked to stop."""
+    """Explain a running job whose cancellation was requested."""
     found = seen.lane.found
     if not isinstance(found, InRun) or not found.run.cancel_by:
         return None
@@ -133,7 +133,7 @@ def worker_gone(seen: Snapshot) -> Reason | None:
 
 
 def lease_expired(seen: Snapshot) -> Reason | None:
-    """Its lease has expired."""
+    """Explain a running job whose lease has expired."""
     if not isinstance(seen.lane.found, InRun) or seen.lane.deadline > seen.lane.now:
         return None
     if not seen.lane.deadline:
@@ -346,5 +346,5 @@ def _asked(seen: Snapshot, checks: Sequence[Check]) -> list[Reason]:
 
 
 def unknown(text: str) -> Reason:
-    """The job is not known."""
+    """Explain that no such job is known."""
     return Reason(ReasonCode.UNKNOWN, text)

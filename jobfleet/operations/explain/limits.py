@@ -20,7 +20,7 @@ from jobfleet.store.calls.inspect import Grouped, Limited
 
 
 def group_paused(seen: Snapshot) -> Reason | None:
-    """Its group is paused."""
+    """Explain a job whose group is paused."""
     group = seen.lane.group
     if group is None or not group.paused_by or seen.job is None:
         return None

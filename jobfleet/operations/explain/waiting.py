@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from shlex import quote
 
 from jobfleet.clock import local, moment, span, to_us
-from jobfleet.functions.options import newer
+from jobfleet.functions.options import too_new
 from jobfleet.model import JobStatus
 from jobfleet.model.option_checks import similar_function
 from jobfleet.model.result import Fact, Reason, ReasonCode
@@ -33,7 +33,7 @@ LATER = (JobStatus.SCHEDULED, JobStatus.RETRYING)
 
 
 def not_due(seen: Snapshot) -> Reason | None:
-    """It is due later, for the first time or again."""
+    """Explain a job whose due time is in the future."""
     if seen.tries.parked_since or seen.job is None or seen.job.status not in LATER:
         return None
     left = -seen.ago(seen.due)
@@ -85,7 +85,7 @@ def _last_retry(seen: Snapshot) -> str:
 
 
 def blocked(seen: Snapshot) -> Reason | None:
-    """It waits for other jobs."""
+    """Explain a job that waits for its parents."""
     if seen.job is None or seen.job.status is not JobStatus.BLOCKED:
         return None
     if not seen.unmet and seen.is_guarded:
@@ -148,7 +148,7 @@ def _why_parked(seen: Snapshot) -> str:
 
 
 def paused(seen: Snapshot) -> Reason | None:
-    """Its queue is paused."""
+    """Explain a job whose queue is paused."""
     if seen.lane.paused_by is None or seen.job is None:
         return None
     queue, by, gone = seen.job.queue, seen.lane.paused_by, seen.ago(seen.lane.paused_at)
@@ -204,7 +204,7 @@ def _newer_than_published(seen: Snapshot) -> str:
     details = seen.details
     if details is None or details.function_version is None or details.schema_version <= details.function_version:
         return ""
-    return newer(details.job.function, details.schema_version, f"the workers have {details.function_version}")
+    return too_new(details.job.function, details.schema_version, f"the workers have {details.function_version}")
 
 
 def elsewhere(seen: Snapshot) -> Reason | None:
@@ -283,7 +283,7 @@ def behind(seen: Snapshot) -> Reason | None:
 
 
 def next_in_line(_seen: Snapshot) -> Reason:
-    """Nothing prevents a claim."""
+    """Explain a job that the next free worker claims."""
     return Reason(ReasonCode.NEXT, "Next in line: a worker should claim it now.")
 
 

@@ -19,7 +19,7 @@ from jobfleet.store.call import Call
 from jobfleet.store.calls import flow as calls
 from jobfleet.store.calls.flow import EXISTS, LINKS_MOST, Blocked, block_many
 from jobfleet.store.keys import PARENTS_KEPT_MS, Lane
-from jobfleet.store.trip import Making
+from jobfleet.store.trip import LazyCalls
 
 AT_ONCE = 100
 """Maximum number of calls in one trip."""
@@ -126,7 +126,7 @@ def _run_ahead(every: Iterator[Call[Any]]) -> BulkOperation[list[Any]]:
         known.add(held[0].script.name)
         answers += yield held
         held = []
-        answers += yield Making(together())
+        answers += yield LazyCalls(together())
     return answers
 
 

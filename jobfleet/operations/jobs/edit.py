@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from jobfleet.codec import Limits, amended, open_envelope, read_header, recalled, zones_lost
 from jobfleet.errors import EncodingError, InvalidJob, JobNotFound
-from jobfleet.functions.options import newer
+from jobfleet.functions.options import too_new
 from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.model import Job
 from jobfleet.operations.fleet_context import FleetContext
@@ -155,7 +155,7 @@ def _at_version(envelope: bytes, function: JobFunction[..., Any, Any], wanted: A
     """The envelope with the version of the arguments that a function takes."""
     have, version = read_header(envelope).get("schema", 1), function.schema.version
     if have > version:
-        raise InvalidJob(newer(function.name, have, f"this program has {version}"), field="args")
+        raise InvalidJob(too_new(function.name, have, f"this program has {version}"), field="args")
     if wanted.keeps_some:
         opened = open_envelope(envelope, limits=limits)
         _check_is_kept(envelope)

@@ -23,7 +23,7 @@ from jobfleet.errors import ConfigError
 from jobfleet.event_loop import CalmThread, in_thread
 from jobfleet.metrics.tally import Tally
 from jobfleet.model import JobStatus
-from jobfleet.operations.audit import newer
+from jobfleet.operations.audit import entries_after
 from jobfleet.operations.operation import drive
 from jobfleet.secret import Redaction
 from jobfleet.services.long_lived import RepeatedFault
@@ -144,7 +144,7 @@ class Archive(Service):
             await self._read()
         wait = await self._write() if self._held else IDLE
         await self._audit.turn()
-        self._absence.fine()
+        self._absence.succeeded()
         self._pause = FIRST_PAUSE
         if monotonic() - self._pruned >= PRUNE_EVERY:
             self._pruned = monotonic()
@@ -215,7 +215,7 @@ class Archive(Service):
             remedy = later if is_newer else f"and need {needed}; run 'jobfleet archive upgrade'"
             self._mismatch.failed(f"its tables are at revision {current} {remedy}", level=logging.ERROR)
             return False
-        self._mismatch.fine()
+        self._mismatch.succeeded()
         return True
 
     def _prune(self) -> None:
@@ -272,7 +272,7 @@ class AuditCopy:
         if self._after is None:
             self._after = await in_thread(self._archive.last)
         while True:
-            found = await drive(self._store, newer(self._keys, self._after))
+            found = await drive(self._store, entries_after(self._keys, self._after))
             if found.records:
                 await in_thread(self._archive.write, found.records)
             self._after = found.after

@@ -73,7 +73,7 @@ class CronStandin:
     async def _check(self) -> None:
         try:
             await self.look()
-            self._trouble.fine()
+            self._trouble.succeeded()
         except JobfleetError as error:
             self._trouble.failed(str(error))
 

@@ -90,7 +90,7 @@ class Outbox(Service):
             self.tally.count("sql_outbox_errors_total")
             self._absence.failed(str(error), level=logging.ERROR)
             return self._longer_pause()
-        self._absence.fine()
+        self._absence.succeeded()
         self._pause = FIRST_PAUSE
         return wait
 
@@ -217,7 +217,7 @@ class _Delay:
         self._rows -= others
         if self._rows and monotonic() - self._seen_at < FORGOTTEN:
             return False
-        self._fault.fine()
+        self._fault.succeeded()
         return True
 
 

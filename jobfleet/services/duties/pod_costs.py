@@ -84,7 +84,7 @@ class PodCosts(Service):
             remedy = "; let the service account patch pods, or set pod_costs = false" if is_refused else ""
             self._api.failed(f"{error}{remedy}")
             return AFTER_REFUSAL if is_refused else EVERY
-        self._api.fine()
+        self._api.succeeded()
         return EVERY
 
     def _costs(self, fleet: FleetSeen, head: samples.Head) -> dict[str, int]:

@@ -534,7 +534,7 @@ class HourArchive:
             reason = str(error).split("\n", 1)[0]
             self._faults.failed(f"{mask_url(self._url)}: {reason}", level=logging.ERROR)
             return
-        self._faults.fine()
+        self._faults.succeeded()
         self._hour = hour
 
     async def _read(self, hour: int) -> dict[str, Point] | None:

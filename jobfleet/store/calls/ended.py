@@ -105,7 +105,7 @@ def forget(
 
 
 def endings(lane: Lane, name: str, *, skip: int = 0) -> Call[Endings]:
-    """Return when at most 50 jobs of an index ended, the oldest enqueue first."""
+    """Return the end times of at most 50 jobs of an index, oldest enqueue first."""
     return Call(load("endings"), (lane.index_of(name),), (lane.tag, skip), _endings)
 
 

@@ -299,7 +299,7 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
-class Entered:
+class FormInput:
     """What was typed into the form that a template writes; nothing if another form, or none, was refused.
 
     Attributes:
@@ -315,12 +315,12 @@ class Entered:
         return self.fields.get(name, default)
 
 
-def entered_into(sent: Sent | None) -> Callable[[str], Entered]:
+def entered_into(sent: Sent | None) -> Callable[[str], FormInput]:
     """What templates ask for the values of the form with a path."""
 
-    def entered(path: str) -> Entered:
+    def entered(path: str) -> FormInput:
         if sent is None or sent.path != unquote(path):
-            return Entered()
-        return Entered(sent.fields, sent.problem.field)
+            return FormInput()
+        return FormInput(sent.fields, sent.problem.field)
 
     return entered

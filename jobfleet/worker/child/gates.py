@@ -31,7 +31,7 @@ from jobfleet.store.calls import limits as calls
 from jobfleet.store.calls.limits import Leaving, Passed, Passing
 from jobfleet.store.channels import AsyncChannels
 from jobfleet.store.keys import Keyspace
-from jobfleet.worker.child.gate_trips import GateTrips
+from jobfleet.worker.child.gate_requests import GateRequests
 from jobfleet.worker.run.failure import class_of
 from jobfleet.worker.run.handlers import Handler
 from jobfleet.worker.run.interfaces import Died, OnEnd
@@ -58,8 +58,8 @@ class Inside(NamedTuple):
     Attributes:
         run: The run.
         function: The name of its function.
-        passing: What it has passed with.
-        now: When, µs.
+        passing: Its holder id and the limits it counts against.
+        now: Redis time at which the run passed, in µs.
         breaker: The circuit breaker of the function; None without one.
     """
 
@@ -129,7 +129,7 @@ class ChildGates:
         self._short: dict[str, Short] = {}
         self._shares: dict[str, int] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._trips = GateTrips(
+        self._trips = GateRequests(
             store, keys, child=child, begin=self._begin, on_rooms=self._learn, confirmations=confirmations
         )
         self._refusals = Refusals(store, keys, child=child)

@@ -51,7 +51,7 @@ class LoopExecutor:
         """Nothing waits for others here."""
 
     def close(self) -> None:
-        """Nothing is ever idle here."""
+        """No-op: this executor keeps no idle resources."""
 
 
 async def _await(run: Run, call: Callable[..., Any], args: list[Any], kwargs: dict[str, Any], on_end: OnEnd) -> None:

@@ -126,7 +126,7 @@ class RemoteExecutor(Generic[S]):
             **limits,
         }  # fmt: skip
         if run.span is not None:
-            order["trace"] = telemetry.carrier_of(run)
+            order["trace"] = telemetry.trace_context_of(run)
         remote.job_process.send("run", remote.number, order)
         if self._timer is None:
             self._timer = self._loop.call_later(LOOK_EVERY, self._look)

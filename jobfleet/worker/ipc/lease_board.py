@@ -233,7 +233,7 @@ class LeaseBoardReader:
 
 
 def read(memory: mmap.mmap) -> list[Posted]:
-    """Return every posted job; a record that stays torn is left out until the next reading."""
+    """Return every posted job. A record still half-written after the retries is skipped until the next read."""
     (capacity,) = _capacity.unpack_from(memory, 0)
     posted = []
     for number in range(capacity):

@@ -65,7 +65,7 @@ class RunEvents(Protocol):
         """A run has ended, and nothing is written about it."""
 
     def lost(self, run: Run) -> None:
-        """Another run owns the job by now."""
+        """Handle that another run owns the job now."""
 
     def cancel_requested(self, run: Run) -> None:
         """Redis has answered that the run is to be cancelled."""

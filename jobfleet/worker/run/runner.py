@@ -21,7 +21,7 @@ from jobfleet.errors import (
     UnknownKey,
 )
 from jobfleet.event_loop import in_thread
-from jobfleet.functions.options import UPCAST, newer
+from jobfleet.functions.options import UPCAST, too_new
 from jobfleet.model.spec import PARENT_MARK_BYTES, parent_mark
 from jobfleet.operations.operation import batches
 from jobfleet.outcome import Broken, Outcome, Overdue, Unrunnable
@@ -53,8 +53,8 @@ HERE = ("async", "thread")
 log = logging.getLogger("jobfleet.worker")
 
 
-class Routes(Protocol):
-    """Knows which functions other workers know."""
+class LiveFunctions(Protocol):
+    """Tells which functions other live workers can run."""
 
     async def judge(self, run: Run, reason: str) -> Outcome:
         """The outcome of a run whose function is not known here; `reason` is for the case that nobody knows it."""
@@ -103,7 +103,7 @@ class Runner:
         middleware: MiddlewareChain,
         conclusions: Conclusions,
         parents: Parents,
-        routes: Routes,
+        routes: LiveFunctions,
         gates: Gates,
         child: str,
         payloads: Payloads | None,
@@ -361,7 +361,7 @@ def at_version(
     if version == handler.version:
         return opened
     if version > handler.version:
-        return Unrunnable(newer(function.name, version, f"this worker has {handler.version}"), failed_as=NEWER)
+        return Unrunnable(too_new(function.name, version, f"this worker has {handler.version}"), failed_as=NEWER)
     try:
         args, kwargs = function.schema.upcast(function.name, version, opened.args, opened.kwargs)
         function.fit.check((len(args), *kwargs), args, kwargs)

@@ -233,7 +233,7 @@ def end_span(span: RunSpan, outcome: Outcome, decision: Decision) -> None:
         log.exception("job.untraced its span does not have its outcome")
 
 
-def carrier_of(run: Run) -> Carrier:
+def trace_context_of(run: Run) -> Carrier:
     """The trace context for the process that runs the code of a run: the span of the run, and the rest of its own."""
     if run.span is None:
         return NOTHING

@@ -11,11 +11,11 @@ import pytest
 from jobfleet import Fleet, JobContext, JobFunction, Priority
 from jobfleet.functions.registry import Registry
 
-Making = Callable[..., tuple[Fleet, JobFunction[..., Any, Any], list[str]]]
+LazyCalls = Callable[..., tuple[Fleet, JobFunction[..., Any, Any], list[str]]]
 
 
 @pytest.fixture
-def making(redis_url: str) -> Iterator[Making]:
+def making(redis_url: str) -> Iterator[LazyCalls]:
     """Makes a fleet with these settings, a function, and the list of what it was called with."""
     fleets: list[Fleet] = []
 
@@ -42,7 +42,7 @@ def enqueue_all(fleet: Fleet, function: JobFunction[..., Any, Any], each: int, o
 BANDS = [Priority.CRITICAL, Priority.HIGH, Priority.NORMAL, Priority.LOW]
 
 
-def test_priorities_are_strict_unless_told_otherwise(making: Making) -> None:
+def test_priorities_are_strict_unless_told_otherwise(making: LazyCalls) -> None:
     fleet, function, ran = making()
     enqueue_all(fleet, function, 15, "priority", BANDS[::-1])
 
@@ -52,7 +52,7 @@ def test_priorities_are_strict_unless_told_otherwise(making: Making) -> None:
 
 
 @pytest.mark.parametrize("slots", [1, 5])
-def test_weighted_priorities_have_their_shares_and_none_starves(making: Making, slots: int) -> None:
+def test_weighted_priorities_have_their_shares_and_none_starves(making: LazyCalls, slots: int) -> None:
     fleet, function, ran = making(priorities="weighted")
     enqueue_all(fleet, function, 100, "priority", BANDS)
 
@@ -64,7 +64,7 @@ def test_weighted_priorities_have_their_shares_and_none_starves(making: Making, 
     assert Counter(ran) == {str(band): 100 for band in BANDS}
 
 
-def test_priorities_that_are_empty_give_way(making: Making) -> None:
+def test_priorities_that_are_empty_give_way(making: LazyCalls) -> None:
     fleet, function, ran = making(priorities="weighted")
     enqueue_all(fleet, function, 30, "priority", [Priority.NORMAL, Priority.LOW])
 
@@ -83,7 +83,7 @@ def test_priorities_that_are_empty_give_way(making: Making) -> None:
     ],
 )
 def test_queues_are_served_in_the_order_that_was_chosen(
-    making: Making, order: str, queues: str, shares: dict[str, int]
+    making: LazyCalls, order: str, queues: str, shares: dict[str, int]
 ) -> None:
     fleet, function, ran = making(queue_order=order, queues=queues)
     enqueue_all(fleet, function, 60, "queue", ["bulk", "mail"])
@@ -94,7 +94,7 @@ def test_queues_are_served_in_the_order_that_was_chosen(
     assert Counter(ran) == {"bulk": 60, "mail": 60}
 
 
-def test_an_empty_queue_gives_way_whatever_its_weight(making: Making) -> None:
+def test_an_empty_queue_gives_way_whatever_its_weight(making: LazyCalls) -> None:
     fleet, function, ran = making(queue_order="weighted", queues="empty=9,mail=3,bulk")
     enqueue_all(fleet, function, 30, "queue", ["bulk", "mail"])
 

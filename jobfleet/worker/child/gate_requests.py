@@ -1,4 +1,4 @@
-"""The trips of a child to its gates: one script for all runs that start at a time, and one for those that end.
+"""Batch a child's requests to named limits and breakers: one call for the runs that start, one for those that end.
 
 A gate whose keys cannot be read makes such a script fail. Then the child asks for each combination of gates separately,
 so only the runs that need that gate are held back.
@@ -28,8 +28,8 @@ Waiting = tuple[Passing, "asyncio.Future[tuple[Passed, int]]"]
 Begin = Callable[[str, Callable[[], Coroutine[Any, Any, None]]], None]
 
 
-class GateTrips:
-    """The trips of a child to its gates.
+class GateRequests:
+    """Sends a child's requests to named limits and breakers, batched per gate.
 
     Args:
         store: The connection, with endless patience.
