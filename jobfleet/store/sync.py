@@ -3,43 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
-from jobfleet.clock import monotonic
-from jobfleet.store.call import (
-    OF_THE_CLUSTER,
-    AskHeirs,
-    Barrier,
-    Call,
-    Command,
-    Confirming,
-    Heirs,
-    KnownHeirs,
-    heirs_of,
-)
+from jobfleet.store._sync.runner import CallRunner
 from jobfleet.store.link.sync import MOST, Link, SocketLink
 from jobfleet.store.target import Target
-from jobfleet.store.trip import (
-    ASK,
-    Detours,
-    LazyCalls,
-    Recorder,
-    Sending,
-    ServerClock,
-    Trip,
-    confirmed,
-    only,
-    speller,
-    straight,
-    trip,
-    until,
-)
+from jobfleet.store.trip import Recorder
 
 if TYPE_CHECKING:
     from jobfleet.store.link.cluster_sync import ClusterLink
-
-T = TypeVar("T")
 
 
 def _cluster_link() -> type[ClusterLink]:
@@ -48,7 +20,7 @@ def _cluster_link() -> type[ClusterLink]:
     return ClusterLink
 
 
-class Store:
+class Store(CallRunner):
     """Runs calls against a server; safe for threads.
 
     Args:
@@ -74,9 +46,8 @@ class Store:
         max_connections: int = MOST,
         recorder: Recorder | None = None,
     ) -> None:
-        self.at = at
         kind = SocketLink if at.cluster is None else _cluster_link()
-        self.link: Link = link or kind(
+        link = link or kind(
             at,
             connect_timeout=connect_timeout,
             socket_timeout=socket_timeout,
@@ -86,161 +57,9 @@ class Store:
         if at.watcher is not None:
             from jobfleet.store.link.watched import WatchedLink  # for tests and injected faults
 
-            self.link = WatchedLink(self.link, at.watcher)
-        self.patience = patience
-        self._spell = speller(at.spelling)
-        self.detours: Detours = Detours()
-        self.clock: ServerClock = ServerClock()
-        self.heirs: KnownHeirs = KnownHeirs()
-        self._attempt = socket_timeout
+            link = WatchedLink(link, at.watcher)
+        super().__init__(at, link, patience=patience, timeout=socket_timeout)
         self.recorder = recorder
 
-    def run(self, call: Call[T]) -> T:
-        """Run one call.
-
-        Raises:
-            StoreUnavailable: The server was unavailable for longer than `patience`.
-            JobfleetError: The call ended in this error.
-        """
-        value: T = only(self.run_many((call,)))
-        return value
-
-    def run_many(self, calls: Sequence[Call[Any]] | LazyCalls) -> list[Any]:
-        """Run calls in one pipeline; return a value or a `JobfleetError` for each.
-
-        Args:
-            calls: The calls; sent all at once, or while they are made.
-
-        Raises:
-            StoreUnavailable: The server was unavailable for longer than `patience`.
-        """
-        if isinstance(calls, LazyCalls):
-            answered = self._as_made(calls)
-            if calls.barrier is not None:
-                return self._closed(calls, calls.barrier, answered)
-            return calls.ended(self._answered(calls.calls, answered, calls.since))
-        if isinstance(calls, Confirming):
-            return self._confirmed(calls)
-        began = monotonic()
-        if self.detours:
-            calls = self.detours.chosen(calls, began)
-        for call in calls:
-            if call.script.has_deadline:
-                return self._run_guarded(calls, began)
-        answered = self.link.exchange([self._spell(call) for call in calls])
-        return self._answered(calls, answered, began)
-
-    def run_each(self, calls: Sequence[Call[Any]], *, patience: float) -> list[Any]:
-        """Run calls of several lanes like `run_many`, without making one cluster node wait for another.
-
-        Args:
-            calls: The calls.
-            patience: Seconds to wait for a node that does not reply. Its calls then end in `StoreUnavailable`. One
-                server is waited for with the patience of the store.
-        """
-        if self.at.cluster is None:
-            return self.run_many(calls)
-        sending = self._sending()
-        sending["patience"] = patience
-        return self._driven(trip(calls, each=True, **sending))
-
-    def _run_guarded(self, calls: Sequence[Call[Any]], began: float) -> list[Any]:
-        """Run calls of which some must not run after a deadline, or must not run twice."""
-        calls, answered = [call.named() for call in calls], None
-        if self.clock.is_known(began):
-            since = began if self.patience is not None else monotonic()
-            deadline = until(self.clock, since, self.patience, self._attempt)
-            answered = self.link.exchange([self._spell(call, deadline) for call in calls])
-        return self._answered(calls, answered, began)
-
-    def _as_made(self, calls: LazyCalls) -> list[Any]:
-        """Send calls while they are made; each has its own deadline."""
-        asked = monotonic()
-        if self.heirs.is_used:
-            found = self._find_heirs(is_misled=False)
-            calls.heirs = found if isinstance(found, Heirs) else None
-        if not self.clock.is_known(asked):
-            (reply,) = self.link.exchange([ASK])
-            if not isinstance(reply, BaseException):
-                self.clock.learn(reply, asked)
-
-        def spell(call: Call[Any]) -> Command:
-            if not call.script.has_deadline:
-                return self._spell(call)
-            return self._spell(call, until(self.clock, monotonic(), self.patience, self._attempt))
-
-        return self.link.exchange_as_made(calls.commands(spell, self.detours))
-
-    def _answered(self, calls: Sequence[Call[Any]], answered: list[Any] | None, began: float) -> list[Any]:
-        """Return the values of calls that were sent once or not yet; send calls without a reply again."""
-        values = straight(calls, answered) if answered is not None else None
-        if values is not None:
-            if self.recorder is not None:
-                self.recorder.tripped(calls, monotonic() - began)
-            return values
-        return self._driven(trip(calls, first=answered, since=began, **self._sending()))
-
-    def _closed(self, made: LazyCalls, barrier: Barrier, answered: list[Any]) -> list[Any]:
-        """Return the values of calls that were sent while they were made, and that a barrier followed."""
-        batch = Confirming(made.calls, barrier)
-        values = self._confirmed(batch, first=answered, since=made.since)
-        made.is_reached, made.took = batch.is_reached, batch.took
-        return values
-
-    def _confirmed(self, batch: Confirming, **sent: Any) -> list[Any]:
-        """Return the values of calls that a barrier follows; send them if they were not sent yet."""
-        values = self._driven(confirmed(batch, **sent, **self._sending()))
-        if not batch.is_reached:
-            self.heirs.doubt()
-        return values
-
-    def _sending(self) -> Sending:
-        return Sending(
-            patience=self.patience,
-            url=self.at.shown,
-            attempt=self._attempt,
-            clock=self.clock,
-            spelling=self.at.spelling,
-            detours=self.detours,
-            recorder=self.recorder,
-        )
-
-    def _driven(self, steps: Trip) -> list[Any]:
-        """Do what a trip asks for: exchange commands, or wait."""
-        replies: list[Any] | None = None
-        while True:
-            try:
-                step = steps.send(replies)
-            except StopIteration as end:
-                results: list[Any] = end.value
-                return results
-            if isinstance(step, float):
-                time.sleep(step)
-                replies = None
-                continue
-            if isinstance(step, AskHeirs):
-                replies = [self._find_heirs(is_misled=step.is_misled)]
-            else:
-                replies = self.link.exchange(step)
-
-    def _find_heirs(self, *, is_misled: bool) -> Heirs | BaseException:
-        """Return the heirs of the primary, or why nobody names them. Those who promote are asked before it."""
-        known, asked_at = None if is_misled else self.heirs.fresh(), monotonic()
-        if known is not None:
-            return known
-        named: int | Exception | None = None
-        if (group := self.at.sentinels) is not None:
-            from jobfleet.store.connect import Sentinels  # few fleets need it
-
-            named = Sentinels(group, timeout=self._attempt).count_heirs(group.service)
-        info = self.link.greet(leaves=is_misled)
-        if isinstance(info, BaseException):
-            return info
-        if isinstance(named, Exception):
-            return named
-        found = heirs_of(info, named) if self.at.cluster is None else OF_THE_CLUSTER
-        return self.heirs.learn(found, asked_at)
-
-    def close(self) -> None:
-        """Close the connections."""
-        self.link.close()
+    def _sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
