@@ -82,7 +82,7 @@ class AsyncStore(AsyncCallRunner):
         self._recorders = [recorder]  # shared with the stores of `within`
 
     async def repeat(self, make: Callable[[], list[Command]]) -> list[Any]:
-        """Send plain commands until the server answers; `make` builds them anew for each attempt.
+        """Send plain commands until the server answers; `make` builds them again for each attempt.
 
         Args:
             make: Makes the commands; it is called again after an attempt whose replies may have been lost.
