@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 from urllib.parse import quote, unquote
 
+from jobfleet.operations.lanes import no_queue
 from jobfleet.operations.unreadable import noting
 from jobfleet.operations.verb import Kind, Verb
 from jobfleet.web.errors import refusal
@@ -24,6 +24,7 @@ Read = Callable[["Dashboard", Values], Awaitable[Data]]
 Act = Callable[["Dashboard", Values, Caller], Awaitable[Data]]
 BODY = ""
 """The name of the value that has all fields of a body; no parameter has it."""
+QUEUE = "queue"
 DAMAGED = "damaged"
 """The name in the data of a page under which it has what could not be read, a line each; absent if that is nothing."""
 TEXT_MOST = 1000
@@ -162,6 +163,31 @@ class Page:
         return {one.name: one.read(sources[one.place].get(one.name)) for one in self.parameters}
 
 
+class Answered(dict[str, Any]):
+    """The data of a verb, and what a page says then.
+
+    Args:
+        data: The data.
+        note: The sentence.
+    """
+
+    def __init__(self, data: Data, note: str) -> None:
+        super().__init__(data)
+        self.note = note
+
+
+async def check_known(dashboard: Dashboard, queue: str) -> None:
+    """Check that a queue exists: a misspelled name in an address must not create one."""
+    every = [one.name for one in await dashboard.fleet.queues()]
+    if queue not in every:
+        raise no_queue(queue, every)
+
+
+def route_of(verb: Verb[..., Any], names: Mapping[str, str]) -> str:
+    """The path of a verb with names in it."""
+    return verb.route.format_map({name: segment(one) for name, one in names.items()})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
     """Something that a form of a page does, and a POST to the API.
@@ -207,22 +233,28 @@ class Action:
         """
 
         async def act(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
-            given = {name: one for name, one in values.items() if one is not None}
-            has_changed = await attrgetter(verb.name)(dashboard.fleet)(**given, by=caller.name)
-            return {**{name: values[name] for name in verb.target}, "changed": has_changed}
+            if verb.creates and QUEUE in places:
+                await check_known(dashboard, values[QUEUE])
+            result = await verb.on(dashboard.fleet, values, caller.name)
+            return Answered(verb.answer(values, result, dashboard.form), verb.sentence(values, result))
 
+        places = _PLACE.findall(verb.route)
         parameters = tuple(
             Parameter(
-                name=one.name, help=one.help, place="body", is_required=one.is_required, default=one.default,
-                kind=one.kind,
+                name=one.name, help=one.help, place="path" if one.name in places else "body", default=one.default,
+                is_required=one.is_required, kind=one.kind,
             )
             for one in verb.parameters
         )  # fmt: skip
-        answer = {one.name: str if one.is_required else str | None for one in parameters if one.name in verb.target}
+        answer: dict[str, Any] = {
+            one.name: str if one.is_required else str | None for one in parameters if one.name in verb.target
+        }
+        answer |= {name: type(one) for name, one in verb.facts.items()}
+        if verb.result:
+            answer[verb.result] = verb.returned
         return cls(
-            path=verb.path, summary=verb.summary, act=act, answer={**answer, "changed": bool}, back=back,
-            note=lambda data: verb.sentence(data, has_changed=data["changed"]), parameters=parameters,
-            role=Role(verb.role), verb=verb,
+            path=verb.route, summary=verb.summary, act=act, answer={**answer, "changed": bool}, back=back,
+            note=lambda data: getattr(data, "note", ""), parameters=parameters, role=Role(verb.role), verb=verb,
         )  # fmt: skip
 
     def check_fields(self, body: Mapping[str, Any]) -> None:

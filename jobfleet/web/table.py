@@ -35,7 +35,6 @@ ACTIONS: tuple[Action, ...] = (
     *cron.ACTIONS,
     *fleet.ACTIONS,
     *limits.ACTIONS,
-    *limits.GROUP_ACTIONS,
 )
 KEYS: dict[str, str] = {
     "/": "o",
