@@ -73,6 +73,9 @@ def begin_limits(fleet: Fleet, _hand: Hand) -> None:
 
 def begin_groups(fleet: Fleet, hand: Hand) -> None:
     """A sequence, and a parked one."""
+    for one in fleet.groups():
+        if one.state == "parked":
+            fleet.groups.resume(one.group, queue=one.queue)
     for queue in ("mail", "parked"):
         fleet.enqueue(Job("x", "demo.fail", queue=queue))
         fleet.cancel_many(queue=queue)
