@@ -22,13 +22,11 @@ from jobfleet.operations.jobs.edit import Arguments
 from jobfleet.operations.jobs.matching import Filter
 from jobfleet.operations.jobs.steer import Change as Rescheduling
 from jobfleet.operations.operation import Operation, value
-from jobfleet.operations.pause import Place
 from jobfleet.operations.rescues import status
 from jobfleet.operations.results import result_of
 from jobfleet.operations.workers import workers
 from jobfleet.store.calls import cron as calls
-from jobfleet.store.calls import inspect, limits
-from jobfleet.store.calls.control import Pause, paused, read_functions, read_pause
+from jobfleet.store.calls import inspect
 from jobfleet.store.calls.dead import NotedRescue
 from jobfleet.store.records import InWait
 
@@ -359,73 +357,3 @@ def _schedule(cron: Any) -> dict[str, Any]:
     fields = {name: getattr(cron, name) for name in CRON_DEFAULTS if getattr(cron, name) != CRON_DEFAULTS[name]}
     times = {name: getattr(cron, name) for name in ("start", "end") if getattr(cron, name) is not None}
     return {"schedule": cron.expression, "tz": cron.tz, **fields, **times}
-
-
-def pause(context: FleetContext, place: Place, reason: str | None) -> Action:
-    """A pause."""
-    after = {"paused": True, **({"reason": reason} if reason else {})}
-    return Action(f"{_kind(place)}.pause", _name(place), after, partial(_paused, context, place, after))
-
-
-def resume(context: FleetContext, place: Place) -> Action:
-    """The end of a pause."""
-    after = {"paused": False}
-    return Action(f"{_kind(place)}.resume", _name(place), after, partial(_paused, context, place, after))
-
-
-def _kind(place: Place) -> str:
-    return "function" if place.function is not None else "queue" if place.group is None else "group"
-
-
-def _name(place: Place) -> str:
-    queue, group, function = place
-    if function is not None:
-        return f"{function} in {queue}" if queue is not None else f"{function}"
-    return of_queue(f"{queue}", group)
-
-
-def of_queue(queue: str, group: str | None) -> str:
-    """A queue or one of its groups as a target."""
-    return queue if group is None else f"{queue}:{group}"
-
-
-def _paused(context: FleetContext, place: Place, after: Mapping[str, Any]) -> Operation[Change]:
-    found = yield from _pause_of(context, place)
-    if found is None:
-        return Change({"paused": False}, after)
-    facts = {"paused_by": found.by, "reason": found.reason}
-    return Change({"paused": True, **{name: text for name, text in facts.items() if text}}, after)
-
-
-def _pause_of(context: FleetContext, place: Place) -> Operation[Pause | None]:
-    queue, group, function = place
-    if queue is None:
-        return read_functions(value((yield (paused(context.keys),)))).get(str(function))
-    lane = context.keys.lane(queue, 0)
-    if group is not None:
-        text = value((yield (limits.limits(lane),))).fields.get(f"{limits.PAUSED}{group}", "")
-        return read_pause(text) if text else None
-    counts = value((yield (inspect.counts(lane),)))
-    if function is not None:
-        return read_functions(counts.functions).get(function)
-    return None if counts.paused is None else Pause(counts.paused, 0, counts.reason)
-
-
-def set_durability(context: FleetContext, queue: str, durability: str | None) -> Action:
-    """A change of the durability of a queue."""
-
-    def look() -> Operation[Change]:
-        counts = value((yield (inspect.counts(context.keys.lane(queue, 0)),)))
-        return Change({"durability": counts.durability or None}, {"durability": durability})
-
-    return Action("queue.durability", f"{queue}", {"durability": durability}, look)
-
-
-def purge_queue(queue: str) -> Action:
-    """The cancellation of all waiting jobs of a queue."""
-    return Action("queue.purge", f"{queue}")
-
-
-def remove(queue: str, *, purge: bool) -> Action:
-    """The removal of a queue."""
-    return Action("queue.remove", f"{queue}", {"purge": purge}, end=lambda letters: Outcome("done", letters))

@@ -205,7 +205,7 @@ class Verb(Generic[P, T]):
         done: The sentence of the result, with the places ``{target}``, ``{result}`` and those of the parameters; or
             what makes it.
         unchanged: The sentence if nothing has changed.
-        facts: What the answer has besides the target and the result.
+        facts: What the answer and the record have besides the target and the result.
         result: The name of the result in the answer, besides ``changed``; empty if it only says that.
         form: The method of `JsonForm` for a result that JSON does not have.
         role: Who may do it in the web.
@@ -337,7 +337,7 @@ class Verb(Generic[P, T]):
         found = {**{name: values.get(name) for name in self.target}, **self.facts}
         if self.result:
             found[self.result] = plain
-        return {**found, "changed": self.has_changed(result)}
+        return {**found, "changed": self.has_changed(result) and not values.get(DRY_RUN)}
 
     def sentence(self, values: Mapping[str, Any], result: Any) -> str:
         """The result in a sentence."""
@@ -369,9 +369,12 @@ class Verb(Generic[P, T]):
         if self.change is not None:
             return self.change(before, values)
         return {
-            name: list(one) if isinstance(one, tuple) else one
-            for name, one in values.items()
-            if one not in (None, False) and name not in (*self.target, BY)
+            **self.facts,
+            **{
+                name: list(one) if isinstance(one, tuple) else one
+                for name, one in values.items()
+                if one not in (None, False) and name not in (*self.target, BY)
+            },
         }
 
 
