@@ -11,8 +11,7 @@ from functools import partial
 from typing import Any
 
 from jobfleet.clock import from_timedelta, moment
-from jobfleet.errors import EncodingError, InvalidJob
-from jobfleet.model import Job, JobStatus, Priority
+from jobfleet.model import JobStatus, Priority
 from jobfleet.model.option_types import Seconds
 from jobfleet.operations.audit import Action, Change, Outcome
 from jobfleet.operations.dead_groups import GroupState, group
@@ -25,7 +24,6 @@ from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.rescues import status
 from jobfleet.operations.results import result_of
 from jobfleet.operations.workers import workers
-from jobfleet.store.calls import cron as calls
 from jobfleet.store.calls import inspect
 from jobfleet.store.calls.dead import NotedRescue
 from jobfleet.store.records import InWait
@@ -35,13 +33,6 @@ NO_VALUES: Mapping[str, Any] = {}
 DEAD_FILTERS = ("queue", "function", "fingerprint", "tag", "user", "since", "until")
 VERBS = {GroupState.RESOLVED: "resolve", GroupState.IGNORED: "ignore", GroupState.KNOWN: "reopen"}
 """The states that people set, and how."""
-CRON_DEFAULTS: Mapping[str, Any] = {
-    "misfire": "once",
-    "misfire_window": 3600.0,
-    "most": 100,
-    "overlap": "allow",
-    "jitter": 0.0,
-}
 
 
 def cancel(context: FleetContext, job_id: str) -> Action:
@@ -280,80 +271,3 @@ def _repaired(repairs: Sequence[Any]) -> Outcome:
 def detach_archive() -> Action:
     """The end of the archive: events are not kept for it any more."""
     return Action("archive.detach", "all queues")
-
-
-# ---------------------------------------------------------------------------------- recurring jobs
-
-
-def add_cron(context: FleetContext, name: str, cron: Any, job: Job) -> Action:
-    """A new or changed recurring job."""
-    after: dict[str, Any] = _schedule(cron)
-    if isinstance(job, Job):  # anything else is refused
-        after["function"] = str(getattr(job.function, "name", job.function))
-        after |= {"queue": job.queue} if job.queue else {}
-    return Action(
-        "cron.add", f"{name}", after, partial(_entry, context, name, after),
-        lambda word: Outcome("unchanged" if word == "unchanged" else "done"),
-    )  # fmt: skip
-
-
-def edit_cron(context: FleetContext, name: str, cron: Any) -> Action:
-    """Another schedule of a recurring job."""
-    after = _schedule(cron)
-    return Action(
-        "cron.edit", f"{name}", after, partial(_entry, context, name, after),
-        lambda word: Outcome("unchanged" if word == "unchanged" else "done"),
-    )  # fmt: skip
-
-
-def remove_cron(context: FleetContext, name: str) -> Action:
-    """The removal of a recurring job."""
-    return Action("cron.remove", f"{name}", look=partial(_entry, context, name, {}))
-
-
-def pause_cron(context: FleetContext, name: str) -> Action:
-    """The pause of a recurring job."""
-    return Action("cron.pause", f"{name}", {"paused": True}, partial(_entry_paused, context, name, {"paused": True}))
-
-
-def resume_cron(context: FleetContext, name: str) -> Action:
-    """The end of the pause of a recurring job."""
-    return Action("cron.resume", f"{name}", {"paused": False}, partial(_entry_paused, context, name, {"paused": False}))
-
-
-def run_cron(name: str) -> Action:
-    """A run of a recurring job, in addition to its fires."""
-    return Action("cron.run", f"{name}", end=lambda job_id: Outcome("done", after={"id": job_id}))
-
-
-def _found(context: FleetContext, name: str) -> Operation[calls.Scheduled | None]:
-    _, rows = value((yield (calls.entries(context.keys),)))
-    return next((row for row in rows if row.name == name), None)
-
-
-def _entry(context: FleetContext, name: str, after: Mapping[str, Any]) -> Operation[Change]:
-    from jobfleet.operations.cron import entry_of  # imports croniter, which only recurring jobs need
-
-    row = yield from _found(context, name)
-    if row is None:
-        return Change({}, after)
-    try:
-        entry = entry_of(row.record)
-    except (InvalidJob, EncodingError):  # a later version wrote it
-        return Change({}, after)
-    return Change({**_schedule(entry.cron), "function": entry.function, "queue": entry.queue}, after)
-
-
-def _entry_paused(context: FleetContext, name: str, after: Mapping[str, Any]) -> Operation[Change]:
-    row = yield from _found(context, name)
-    if row is None:
-        return Change({}, after)
-    before = {"paused": row.paused is not None}
-    return Change({**before, **({"paused_by": row.paused} if row.paused not in (None, "-") else {})}, after)
-
-
-def _schedule(cron: Any) -> dict[str, Any]:
-    """A schedule, without the fields that have their default."""
-    fields = {name: getattr(cron, name) for name in CRON_DEFAULTS if getattr(cron, name) != CRON_DEFAULTS[name]}
-    times = {name: getattr(cron, name) for name in ("start", "end") if getattr(cron, name) is not None}
-    return {"schedule": cron.expression, "tz": cron.tz, **fields, **times}

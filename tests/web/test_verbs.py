@@ -14,7 +14,7 @@ import pytest
 from jobfleet import Fleet, Job
 from jobfleet.cli.main import main
 from jobfleet.cli.view import FORM
-from jobfleet.operations import gates, limits, pause, queues
+from jobfleet.operations import cron, gates, limits, pause, queues
 from jobfleet.operations.verb import Verb
 from jobfleet.web import route
 from jobfleet.web.safety.access import AccessFile, Role
@@ -50,6 +50,10 @@ CASES: tuple[Case, ...] = (
     (gates.close_breaker, {"name": "function:g"}, "function:g", {}),
     (limits.skip_head, {"group": "a b", "queue": "mail"}, "'a b' --queue mail", {}),
     (limits.resume_sequence, {"group": "a b", "queue": "parked"}, "'a b' --queue parked", {}),
+    (cron.pause, {"name": "nightly"}, "nightly", {}),
+    (cron.resume, {"name": "held"}, "held", {}),
+    (cron.run, {"name": "nightly"}, "nightly", {}),
+    (cron.remove, {"name": "held"}, "held", {}),
     (pause.pause, {"queue": "mail", "reason": "slow"}, "mail --reason slow", {}),
     (pause.pause, {"queue": "mail", "group": "a"}, "mail --group a", {}),
     (pause.resume, {"queue": "held"}, "held", {}),
@@ -107,8 +111,17 @@ def begin_queues(fleet: Fleet, hand: Hand) -> None:
         fleet.enqueue(Job("x", "app.add", (1, 2), queue="mail"))
 
 
+def begin_cron(fleet: Fleet, _hand: Hand) -> None:
+    """A recurring job, and a paused one."""
+    for name in ("nightly", "held"):
+        fleet.cron.add(name, "0 2 * * *", Job("x", "app.add", (1, 2)), replace=True)
+    fleet.cron.resume("nightly")
+    fleet.cron.pause("held", by="ann")
+    fleet.purge_queue("default")
+
+
 BEGIN: Mapping[str, Callable[[Fleet, Hand], None]] = {
-    "limit": begin_limits, "breaker": begin_limits, "group": begin_groups, "queue": begin_queues,
+    "limit": begin_limits, "breaker": begin_limits, "group": begin_groups, "queue": begin_queues, "cron": begin_cron,
 }  # fmt: skip
 """The state before each verb of a family."""
 
@@ -122,6 +135,7 @@ def state(fleet: Fleet) -> str:
             (one.name, one.queued, one.paused, one.paused_reason, one.durability, len(one.paused_functions))
             for one in fleet.queues()
         ],
+        [(one.name, one.paused) for one in fleet.cron()],
         fleet.limits.all_named(),
         [(one.name, one.state, one.by, one.reason) for one in fleet.breakers()],
         [(one.queue, one.group, one.state, one.waiting) for one in fleet.groups()],
