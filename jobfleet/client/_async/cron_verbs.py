@@ -3,12 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from jobfleet.client._async.audit import AsyncPart
-
-if TYPE_CHECKING:
-    pass
 
 
 class AsyncCronVerbs(AsyncPart):

@@ -4,12 +4,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from jobfleet.client._sync.audit import Part
-
-if TYPE_CHECKING:
-    pass
 
 
 class CronVerbs(Part):
