@@ -239,8 +239,9 @@ def _breaker_row(one: BreakerInfo, now: datetime) -> list[Cell | str]:
 
 
 for verb in operations.VERBS:
-    family = {"limits": limits, "breakers": breakers}[verb.family]
-    if verb.act not in family.commands:
+    group, _, act = verb.command.partition(" ")
+    family = {"limits": limits, "breakers": breakers}[group]
+    if act not in family.commands:
         family.add_command(command_of(verb))
 
 

@@ -72,11 +72,24 @@ def audited_operation(
     return audited(context, do, action, lambda: do(going), by=by)
 
 
+def acted(
+    context: FleetContext, do: Driver, verb: Verb[P, T], act_by: str | None, /, *args: P.args, **named: P.kwargs
+) -> T:
+    """Run a verb, and record it if that is to be; what only counts is not recorded."""
+    work = verb(context, *args, **named)
+    if named.get("dry_run") or (verb.is_of_one_job and act_by is None and context.source == "python"):
+        return do(work)
+    return audited_operation(context, do, verb.action(context, *args, **named), work, by=act_by)
+
+
 class Audit(Connection):
     """A connection that records the actions of operators."""
 
     def _audited(self, action: audit.Action, work: Operation[T], by: str | None) -> T:
         return audited_operation(self.context, self._do, action, work, by=by)
+
+    def _act(self, verb: Verb[P, T], act_by: str | None, /, *args: P.args, **named: P.kwargs) -> T:
+        return acted(self.context, self._do, verb, act_by, *args, **named)
 
     def record_refusal(self, action: str, target: str, *, by: str, why: str, count: int = 1) -> None:
         """Record in the audit that an action was refused, as the web dashboard does.
@@ -147,6 +160,4 @@ class Part:
         return audited_operation(self._context, self._do, action, work, by=by)
 
     def _act(self, verb: Verb[P, T], act_by: str | None, /, *args: P.args, **named: P.kwargs) -> T:
-        """Run a verb, and record it."""
-        action, work = verb.action(self._context, *args, **named), verb(self._context, *args, **named)
-        return self._audited(action, work, act_by)
+        return acted(self._context, self._do, verb, act_by, *args, **named)
