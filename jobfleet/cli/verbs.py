@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
 from jobfleet.cli import fail
 from jobfleet.cli.invocation import Invocation
-from jobfleet.cli.options import Command, by_option, read_past
-from jobfleet.cli.output import say
+from jobfleet.cli.options import Command, by_option, read_past, yes_option
+from jobfleet.cli.output import agreed, say
 from jobfleet.cli.view import FORM
 from jobfleet.errors import DuplicateJob, InvalidJob, JobNotFound
-from jobfleet.operations.verb import FLAG, PAST, TEXT, Kind, Parameter, Verb
+from jobfleet.model.option_checks import similar_function, similar_queue
+from jobfleet.operations.lanes import seen
+from jobfleet.operations.operation import drive_blocking
+from jobfleet.operations.verb import DRY_RUN, FLAG, PAST, TEXT, Kind, Parameter, Verb, verbs_of
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from jobfleet.fleet.sync import Fleet
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -52,7 +60,7 @@ def options_of(
     """
     return lambda function: parameters_of(
         verb.parameters, is_optional=is_optional, status=status
-    )(by_option(function))  # fmt: skip
+    )(by_option(yes_option(function) if verb.question else function))  # fmt: skip
 
 
 def parameters_of(
@@ -62,8 +70,10 @@ def parameters_of(
 
     def decorate(function: Decorated) -> Decorated:
         for one in reversed(parameters):
-            if one.is_argument and one.is_required:
-                add = click.argument(one.name, type=Read(one.kind), metavar=one.kind.metavar, required=not is_optional)
+            if one.is_argument:
+                is_required = one.is_required and not is_optional
+                metavar = one.kind.metavar if is_required or is_optional else f"[{one.kind.metavar}]"
+                add = click.argument(one.name, type=_type_of(one.kind), metavar=metavar, required=is_required)
             else:
                 add = _option_of(one, status if one.name == "status" else ())
             function = add(function)
@@ -85,13 +95,27 @@ def _option_of(one: Parameter, words: Sequence[str]) -> Callable[[Decorated], De
     elif kind.is_many:
         more |= {"metavar": kind.metavar, "multiple": True}
     else:
-        text = {} if kind.read is TEXT.read else {"type": Read(kind)}
-        more |= {"metavar": kind.metavar, **text, **({} if one.default is None else {"default": one.default})}
-    return click.option(one.flag, one.name, **more)
+        more |= {"metavar": kind.metavar, "type": _type_of(kind)}
+        more |= {} if one.default is None else {"default": one.default}
+    return click.option(*one.flag.split(), one.name, **more)
+
+
+def _type_of(kind: Kind) -> click.ParamType[Any]:
+    """The type of a kind. A plain text may be completed: see `jobfleet.cli.completion`."""
+    return click.STRING if kind.read is TEXT.read else Read(kind)
 
 
 def _reads(kind: Kind) -> Callable[[click.Context, click.Parameter, str | None], Any]:
     return lambda _ctx, _option, text: None if text is None else kind.read(text)
+
+
+def add_verbs(module: ModuleType, *groups: click.Group) -> None:
+    """Add the verbs of a module to groups of commands, but those that are written by hand there."""
+    of_name = {f"{group.name}": group for group in groups}
+    for verb in verbs_of(module):
+        group, _, act = verb.command.partition(" ")
+        if group in of_name and act not in of_name[group].commands and "command" not in verb.holes:
+            of_name[group].add_command(command_of(verb))
 
 
 def command_of(verb: Verb[..., Any]) -> click.Command:
@@ -99,8 +123,8 @@ def command_of(verb: Verb[..., Any]) -> click.Command:
 
     @options_of(verb)
     @click.pass_obj
-    def run(invocation: Invocation, /, by: str | None, **values: Any) -> None:
-        run_verb(invocation, verb, values, by)
+    def run(invocation: Invocation, /, by: str | None, yes: bool = False, **values: Any) -> int:
+        return run_verb(invocation, verb, values, by, yes=yes)
 
     return click.command(verb.command.rpartition(" ")[2], cls=Command, help=verb.text)(run)
 
@@ -144,11 +168,51 @@ def each(ids: Iterable[str], act: Callable[[str], Any], why_not: Callable[[str],
     return Each(done, left, code)
 
 
-def run_verb(invocation: Invocation, verb: Verb[..., Any], values: Mapping[str, Any], by: str | None) -> None:
-    """Run a verb, and show its result."""
+def run_verb(
+    invocation: Invocation, verb: Verb[..., Any], values: Mapping[str, Any], by: str | None, *, yes: bool = False
+) -> int:
+    """Run a verb, and show its result; return the exit code."""
     with invocation.fleet() as fleet:
+        lines = new_names(fleet, values.get("queue") if verb.creates else None, values.get("function"))
+        if verb.question and not values.get(DRY_RUN) and not _is_agreed(fleet, verb, values, yes=yes):
+            return fail.FAILED
         result = verb.on(fleet, values, by)
+    for line in lines:
+        say(line)
     data = verb.answer(values, result, FORM)
     if verb.state:
         data = {verb.noun if name == "name" else name: one for name, one in data.items()}
-    invocation.output.show(data=data, ids=[verb.target_of(values)], text=verb.sentence(values, result))
+    ids = [result if isinstance(result, str) else verb.target_of(values)]
+    invocation.output.show(data=data, ids=ids, text=verb.sentence(values, result))
+    return fail.FAILED if verb.fails_unchanged and not verb.has_changed(result) else fail.DONE
+
+
+def _is_agreed(fleet: Fleet, verb: Verb[..., Any], values: Mapping[str, Any], *, yes: bool) -> bool:
+    question = verb.question
+    if not isinstance(question, str):
+        question = drive_blocking(fleet.store, question(fleet.context, values))
+    return not question or agreed(question, yes=yes)
+
+
+def new_names(fleet: Fleet, queue: str | None, function: str | None = None) -> list[str]:
+    """Return one line per name that is new. Ask before the command changes something, and print them afterwards.
+
+    A new queue with the name of another one, but for a few letters, is left out: its creation warns.
+
+    Args:
+        fleet: The fleet.
+        queue: The queue that the command may create.
+        function: The function that it names.
+    """
+    from jobfleet.operations.workers import runs_undecorated, workers_of
+
+    if queue is None and function is None:
+        return []
+    known, lines = drive_blocking(fleet.store, seen(fleet.context)), []
+    if queue is not None and queue not in known.queues and similar_queue(queue, known.queues) is None:
+        lines.append(f"Queue {queue!r} is new.")
+    is_run = function is None or function in known.functions
+    if function is not None and not is_run and not runs_undecorated(workers_of(fleet.context, known), function):
+        meant = similar_function(function, known.functions)
+        lines.append(f"No worker has published {function!r}{f'; did you mean {meant!r}?' if meant else '.'}")
+    return lines

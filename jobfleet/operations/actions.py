@@ -12,7 +12,6 @@ from typing import Any
 from jobfleet.clock import from_timedelta
 from jobfleet.errors import EncodingError, InvalidJob
 from jobfleet.model import Job
-from jobfleet.model.limits import SequenceInfo
 from jobfleet.model.option_types import Seconds
 from jobfleet.operations.audit import Action, Change, Outcome
 from jobfleet.operations.fleet_context import FleetContext
@@ -260,13 +259,3 @@ def purge_queue(queue: str) -> Action:
 def remove(queue: str, *, purge: bool) -> Action:
     """The removal of a queue."""
     return Action("queue.remove", f"{queue}", {"purge": purge}, end=lambda letters: Outcome("done", letters))
-
-
-def skip_head(seen: SequenceInfo) -> Action:
-    """The end of the head of a strict sequence."""
-    return Action("sequence.skip", of_queue(seen.queue, seen.group), {"head": seen.head})
-
-
-def resume_sequence(seen: SequenceInfo) -> Action:
-    """The end of the parking of a strict sequence."""
-    return Action("sequence.resume", of_queue(seen.queue, seen.group), {"head": seen.head})

@@ -132,7 +132,7 @@ def _letters(context: FleetContext, values: Mapping[str, Any]) -> Operation[dict
 
 @verb(
     "rescue", recorded="rescue.start", route="/dead/{fingerprint}/rescue", command="dead rescue",
-    target=("fingerprint",), before=_letters, end=lambda made: Outcome("done", after={"id": made}),
+    target=("fingerprint",), is_written=True, before=_letters, end=lambda made: Outcome("done", after={"id": made}),
 )  # fmt: skip
 def start(
     context: FleetContext,

@@ -199,6 +199,7 @@ def word_of(known: Mapping[str, Any]) -> Kind:
 _NUMBER_OR_TEXT = {"type": ["number", "string"]}
 TEXT, FLAG = Kind(_text), Kind(_flag, {"type": "boolean"})
 QueueName = Annotated[str, Kind(_text, metavar="QUEUE")]
+GroupName = Annotated[str, Kind(_text, metavar="GROUP")]
 Name = Annotated[str, Kind(_text, metavar="NAME")]
 Concurrency = Annotated[float, Kind(_or_none(_whole, f"give a whole number, or {NO_LIMIT}"), _NUMBER_OR_TEXT, "N|none")]
 Whole = Annotated[int, Kind(_whole, {"type": "integer", "minimum": 1, "maximum": BURST_MAX}, "N")]
@@ -219,6 +220,7 @@ Bounds = Annotated[
 
 Id = Annotated[str, Kind(_text, metavar="ID", name="id")]
 Fingerprint = Annotated[str, Kind(_text, metavar="GROUP")]
+OfQueue = Annotated[str, Kind(_text, metavar="QUEUE", flag="--queue")]
 To = Annotated[str, Kind(_text, metavar="QUEUE", flag="--to", name="to")]
 Tags = Annotated[
     Sequence[str], Kind(_texts, {"type": ["string", "array"], "items": {"type": "string"}}, "TAG", "--tag", "tag", True)
@@ -290,7 +292,8 @@ class Verb(Generic[P, T]):
         change: Makes the values after it from those before and the arguments; by default the arguments are these.
         end: Makes the outcome for the audit from the result.
         state: The state of the target then, for the sentence of the result; empty if `done` is the sentence.
-        done: The sentence of the result, with the places ``{target}`` and ``{result}``, or makes it.
+        done: The sentence of the result, with the places ``{target}``, ``{result}`` and those of the parameters; or
+            what makes it.
         unchanged: The sentence if nothing has changed.
         facts: What the answer has besides the target and the result.
         result: The name of the result in the answer, besides ``changed``; empty if it only says that.
@@ -438,7 +441,7 @@ class Verb(Generic[P, T]):
             return f"{text}." if has_changed else f"{text}, as before."
         if callable(self.done):
             return self.done(values, result)
-        return (self.done if has_changed else self.unchanged).format(target=target, result=result)
+        return (self.done if has_changed else self.unchanged).format(**{**values, "target": target, "result": result})
 
     def action(self, context: FleetContext, *args: P.args, **named: P.kwargs) -> Action:
         """The action as the audit records it."""

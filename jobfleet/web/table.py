@@ -34,7 +34,6 @@ ACTIONS: tuple[Action, ...] = (
     *cron.ACTIONS,
     *fleet.ACTIONS,
     *limits.ACTIONS,
-    *limits.GROUP_ACTIONS,
 )
 KEYS: dict[str, str] = {
     "/": "o",

@@ -200,6 +200,7 @@ def undo_rescue(invocation: Invocation, rescue: str, by: str | None) -> int:
 
 
 BATCH = 200
+Act = Callable[[str], bool]
 
 FILTERS = tuple(one for one in replay_many.parameters if one.name != "fresh")
 ids_argument = click.argument("ids", nargs=-1, metavar="[ID]...")
@@ -350,13 +351,7 @@ def purge(
         return _as_one(fleet, action, by, away, lambda act: _act(invocation, chosen, "purged", "", act))
 
 
-def _as_one(
-    fleet: Fleet,
-    action: Action,
-    by: str | None,
-    act: Callable[[str], bool],
-    run: Callable[[Callable[[str], bool]], int],
-) -> int:
+def _as_one(fleet: Fleet, action: Action, by: str | None, act: Act, run: Callable[[Act], int]) -> int:
     """Act on all letters, or on all that match, which the audit records as one action; return the exit code."""
     number = 0
 

@@ -73,10 +73,10 @@ async def audited_operation(
     return await audited(context, do, action, lambda: do(going), by=by)
 
 
-async def acted(
+async def act(
     context: FleetContext, do: AsyncDriver, verb: Verb[P, T], act_by: str | None, /, *args: P.args, **named: P.kwargs
 ) -> T:
-    """Run a verb, and record it if that is to be; what only counts is not recorded."""
+    """Run a verb, and record it unless it only looks, or a program does it with one job and does not say who it is."""
     work = verb(context, *args, **named)
     if named.get("dry_run") or (verb.is_of_one_job and act_by is None and context.source == "python"):
         return await do(work)
@@ -90,7 +90,8 @@ class AsyncAudit(AsyncConnection):
         return await audited_operation(self.context, self._do, action, work, by=by)
 
     async def _act(self, verb: Verb[P, T], act_by: str | None, /, *args: P.args, **named: P.kwargs) -> T:
-        return await acted(self.context, self._do, verb, act_by, *args, **named)
+        """Run a verb, and record it."""
+        return await act(self.context, self._do, verb, act_by, *args, **named)
 
     async def record_refusal(self, action: str, target: str, *, by: str, why: str, count: int = 1) -> None:
         """Record in the audit that an action was refused, as the web dashboard does.
@@ -161,4 +162,5 @@ class AsyncPart:
         return await audited_operation(self._context, self._do, action, work, by=by)
 
     async def _act(self, verb: Verb[P, T], act_by: str | None, /, *args: P.args, **named: P.kwargs) -> T:
-        return await acted(self._context, self._do, verb, act_by, *args, **named)
+        """Run a verb, and record it."""
+        return await act(self._context, self._do, verb, act_by, *args, **named)

@@ -72,10 +72,10 @@ def audited_operation(
     return audited(context, do, action, lambda: do(going), by=by)
 
 
-def acted(
+def act(
     context: FleetContext, do: Driver, verb: Verb[P, T], act_by: str | None, /, *args: P.args, **named: P.kwargs
 ) -> T:
-    """Run a verb, and record it if that is to be; what only counts is not recorded."""
+    """Run a verb, and record it unless it only looks, or a program does it with one job and does not say who it is."""
     work = verb(context, *args, **named)
     if named.get("dry_run") or (verb.is_of_one_job and act_by is None and context.source == "python"):
         return do(work)
@@ -89,7 +89,8 @@ class Audit(Connection):
         return audited_operation(self.context, self._do, action, work, by=by)
 
     def _act(self, verb: Verb[P, T], act_by: str | None, /, *args: P.args, **named: P.kwargs) -> T:
-        return acted(self.context, self._do, verb, act_by, *args, **named)
+        """Run a verb, and record it."""
+        return act(self.context, self._do, verb, act_by, *args, **named)
 
     def record_refusal(self, action: str, target: str, *, by: str, why: str, count: int = 1) -> None:
         """Record in the audit that an action was refused, as the web dashboard does.
@@ -160,4 +161,5 @@ class Part:
         return audited_operation(self._context, self._do, action, work, by=by)
 
     def _act(self, verb: Verb[P, T], act_by: str | None, /, *args: P.args, **named: P.kwargs) -> T:
-        return acted(self._context, self._do, verb, act_by, *args, **named)
+        """Run a verb, and record it."""
+        return act(self._context, self._do, verb, act_by, *args, **named)

@@ -242,7 +242,7 @@ def listing(context: FleetContext, *, limit: int) -> Operation[list[tuple[str, d
 
 @verb(
     "flows.cancel", route="/flows/{id}/cancel", command="flow cancel", target=("flow",), result="cancelled",
-    done=jobs_said("Cancelled, or asked to stop"),
+    done=jobs_said("Cancelled, or asked to stop"), is_written=True,
 )  # fmt: skip
 def cancel(context: FleetContext, flow: Id, by: str | None = None) -> Operation[int]:
     """Cancel the open jobs of a flow.
@@ -272,7 +272,7 @@ BECAUSE = "cancelled by parent:"
 
 @verb(
     "flows.retry", route="/flows/{id}/retry", command="flow retry", target=("flow",), result="again",
-    done=jobs_said("Run again"),
+    done=jobs_said("Run again"), is_written=True,
 )  # fmt: skip
 def retry(context: FleetContext, flow: Id, by: str | None = None) -> Operation[int]:
     """Retry a flow from its failed jobs.

@@ -35,7 +35,7 @@ def state_of(context: FleetContext, values: Mapping[str, Any]) -> Operation[dict
     return before
 
 
-OF_JOB: Mapping[str, Any] = {"target": ("job_id",), "is_of_one_job": True}
+OF_JOB: Mapping[str, Any] = {"target": ("job_id",), "is_of_one_job": True, "is_written": True}
 """What all verbs of a single job have in common."""
 
 

@@ -353,7 +353,7 @@ NO_FORM = {"page": "the form of `/jobs/bulk/preview` shows their number, and ask
 
 @verb(
     "cancel_many", recorded="jobs.cancel", route="/jobs/cancel", command="cancel", result="cancelled",
-    done=jobs_said("Cancelled, or asked to stop"), holes=NO_FORM,
+    done=jobs_said("Cancelled, or asked to stop"), holes=NO_FORM, is_written=True,
 )  # fmt: skip
 def cancel_many(context: FleetContext, by: str | None = None, **filters: Unpack[JobFilters]) -> Operation[int]:
     """Cancel the open jobs that match all filters: waiting jobs end, and running ones are asked to stop.

@@ -141,6 +141,7 @@ def signal_of_token(context: FleetContext, token: str) -> Operation[tuple[str, s
 
 @verb(
     "signal_by_token", recorded="job.signal", route="/signals/{signal_token}", result="signalled", target=("token",),
+    is_written=True,
     holes={
         "command": "a token is for programs outside, which have no access to Redis",
         "page": "the token is the authority; whoever may log in sends it to the job",

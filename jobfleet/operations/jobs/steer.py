@@ -164,7 +164,7 @@ def reschedule(
 
 @verb(
     "reschedule_many", recorded="jobs.reschedule", route="/jobs/reschedule", command="reschedule", result="rescheduled",
-    inner=(DRY_RUN,), change=_rescheduled, done=jobs_said("Rescheduled"), holes=NO_FORM,
+    inner=(DRY_RUN,), change=_rescheduled, done=jobs_said("Rescheduled"), holes=NO_FORM, is_written=True,
 )  # fmt: skip
 def reschedule_many(
     context: FleetContext,
@@ -318,6 +318,7 @@ def _check_it_was_moved(context: FleetContext, job_id: str, by: str | None, move
 @verb(
     "move_many", recorded="jobs.move", route="/jobs/move", command="move", result="moved",
     inner=(DRY_RUN,), change=lambda _, values: {"queue": values["to"]}, done=jobs_said("Moved"), holes=NO_FORM,
+    is_written=True,
 )  # fmt: skip
 def move_many(
     context: FleetContext, to: To, *, by: str | None = None, dry_run: bool = False, **filters: Unpack[JobFilters]
