@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
 from jobfleet.cli import fail
 from jobfleet.cli.invocation import Invocation
-from jobfleet.cli.options import Command, by_option, yes_option
+from jobfleet.cli.options import Command, by_option, read_past, yes_option
 from jobfleet.cli.output import agreed, say
 from jobfleet.cli.view import FORM
+from jobfleet.errors import DuplicateJob, InvalidJob, JobNotFound
 from jobfleet.model.option_checks import similar_function, similar_queue
 from jobfleet.operations.lanes import seen
 from jobfleet.operations.operation import drive_blocking
-from jobfleet.operations.verb import DRY_RUN, FLAG, Kind, Verb, verbs_of
+from jobfleet.operations.verb import DRY_RUN, FLAG, PAST, TEXT, Kind, Parameter, Verb, verbs_of
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -47,32 +48,65 @@ class Read(click.ParamType[Any]):
             self.fail(f"{value!r}: {error}.", param, ctx)
 
 
-def options_of(verb: Verb[..., Any], *, is_optional: bool = False) -> Callable[[Decorated], Decorated]:
-    """Add the parameters of a verb to a command: arguments for what must be given, and options.
+def options_of(
+    verb: Verb[..., Any], *, is_optional: bool = False, status: Sequence[str] = ()
+) -> Callable[[Decorated], Decorated]:
+    """Add the parameters of a verb to a command, with ``--by``.
 
     Args:
         verb: The verb.
         is_optional: Whether the command does something else without the arguments.
+        status: The values of ``--status``, if they are others than in its kind.
     """
+    return lambda function: parameters_of(
+        verb.parameters, is_optional=is_optional, status=status
+    )(by_option(yes_option(function) if verb.question else function))  # fmt: skip
+
+
+def parameters_of(
+    parameters: Sequence[Parameter], *, is_optional: bool = False, status: Sequence[str] = ()
+) -> Callable[[Decorated], Decorated]:
+    """Add parameters to a command: arguments for what must be given, and options. See `options_of`."""
 
     def decorate(function: Decorated) -> Decorated:
-        function = by_option(yes_option(function) if verb.question else function)
-        for one in reversed(verb.parameters):
+        for one in reversed(parameters):
             if one.is_argument:
                 is_required = one.is_required and not is_optional
                 metavar = one.kind.metavar if is_required or is_optional else f"[{one.kind.metavar}]"
-                add = click.argument(one.name, type=Read(one.kind), metavar=metavar, required=is_required)
-            elif one.kind is FLAG:
-                add = click.option(one.flag, one.name, is_flag=True, help=one.help)
+                add = click.argument(one.name, type=_type_of(one.kind), metavar=metavar, required=is_required)
             else:
-                add = click.option(
-                    *one.flag.split(), one.name, type=Read(one.kind), metavar=one.kind.metavar, help=one.help,
-                    required=one.is_required,
-                )  # fmt: skip
+                add = _option_of(one, status if one.name == "status" else ())
             function = add(function)
         return function
 
     return decorate
+
+
+def _option_of(one: Parameter, words: Sequence[str]) -> Callable[[Decorated], Decorated]:
+    kind = one.kind
+    more: dict[str, Any] = {"help": one.help, "required": one.is_required}
+    known = words or kind.schema.get("enum", ())
+    if kind is FLAG:
+        more |= {"is_flag": True}
+    elif known:
+        more |= {"type": click.Choice(known, case_sensitive=False), "callback": None if words else _reads(kind)}
+    elif kind is PAST:
+        more |= {"metavar": kind.metavar, "callback": read_past}
+    elif kind.is_many:
+        more |= {"metavar": kind.metavar, "multiple": True}
+    else:
+        more |= {"metavar": kind.metavar, "type": _type_of(kind)}
+        more |= {} if one.default is None else {"default": one.default}
+    return click.option(*one.flag.split(), one.name, **more)
+
+
+def _type_of(kind: Kind) -> click.ParamType[Any]:
+    """The type of a kind. A plain text may be completed: see `jobfleet.cli.completion`."""
+    return click.STRING if kind.read is TEXT.read else Read(kind)
+
+
+def _reads(kind: Kind) -> Callable[[click.Context, click.Parameter, str | None], Any]:
+    return lambda _ctx, _option, text: None if text is None else kind.read(text)
 
 
 def add_verbs(module: ModuleType, *groups: click.Group) -> None:
@@ -93,6 +127,45 @@ def command_of(verb: Verb[..., Any]) -> click.Command:
         return run_verb(invocation, verb, values, by, yes=yes)
 
     return click.command(verb.command.rpartition(" ")[2], cls=Command, help=verb.text)(run)
+
+
+class Each(NamedTuple):
+    """What became of each of some things.
+
+    Attributes:
+        done: The results by the id of what was changed.
+        left: The ids of the others.
+        code: The exit code.
+    """
+
+    done: Mapping[str, Any]
+    left: Sequence[str]
+    code: int
+
+
+def each(ids: Iterable[str], act: Callable[[str], Any], why_not: Callable[[str], str]) -> Each:
+    """Apply an act to each of some things. A failure is printed, and the next one follows.
+
+    Args:
+        ids: The ids.
+        act: The act; its result is false if nothing has changed.
+        why_not: Says why nothing has changed.
+    """
+    done: dict[str, Any] = {}
+    left: list[str] = []
+    code = fail.DONE
+    for one in ids:
+        try:
+            if result := act(one):
+                done[one] = result
+                continue
+            say(why_not(one))
+            code = max(code, fail.FAILED)
+        except (DuplicateJob, InvalidJob, JobNotFound) as error:
+            say(f"{one}: {error}" if isinstance(error, DuplicateJob) else str(error))
+            code = max(code, fail.NOT_FOUND if isinstance(error, JobNotFound) else fail.FAILED)
+        left.append(one)
+    return Each(done, left, code)
 
 
 def run_verb(

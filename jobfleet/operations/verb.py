@@ -9,17 +9,20 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
+from datetime import UTC, datetime
+from functools import cache, cached_property
 from operator import attrgetter
 from types import ModuleType
 from typing import Annotated, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, get_args, get_type_hints
 
-from jobfleet.clock import LONGEST
+from jobfleet.clock import LONGEST, PAST_REMEDY, past
 from jobfleet.config.setting import DURATION
 from jobfleet.model.limits import BURST_MAX, NO_LIMIT
 from jobfleet.model.option_types import LEVELS, Durability, Seconds
+from jobfleet.model.status import STORED, JobStatus, Priority
 from jobfleet.operations.audit import Action, Change, Outcome, outcome_of
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation
@@ -32,6 +35,8 @@ DRY_RUN = "dry_run"
 """The parameter that lets a verb only look: then it is not recorded."""
 TEXT_MOST = 1000
 """Characters of a text."""
+FILTERS = "filters"
+"""The name of the named arguments that are filters."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,12 +50,18 @@ class Kind:
         metavar: What the help of the command shows for it.
         flag: The flag of the command, if it is not called after the parameter; a parameter that is required has one
             only if it is given here, and is an argument otherwise.
+        name: The name in JSON, in forms and in paths, if it is not that of the parameter.
+        is_many: Whether the flag may be repeated.
+        is_json: Whether a text is JSON, which is to be decoded first.
     """
 
     read: Callable[[Any], Any]
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string", "maxLength": TEXT_MOST})
     metavar: str = "TEXT"
     flag: str = ""
+    name: str = ""
+    is_many: bool = False
+    is_json: bool = False
 
 
 def _text(given: Any) -> str:
@@ -139,6 +150,52 @@ def _bounds(given: Any) -> tuple[int, int]:
     return pair[0], pair[1]
 
 
+def _at(given: Any) -> datetime:
+    try:
+        return given if isinstance(given, datetime) else datetime.fromisoformat(given)
+    except (TypeError, ValueError):
+        raise ValueError("give a time such as 2026-11-25T14:00, or with +01:00") from None
+
+
+def _past(given: Any) -> datetime:
+    try:
+        return past(_text(given))
+    except (ValueError, OverflowError):  # not a time, or one outside the calendar
+        raise ValueError(PAST_REMEDY) from None
+
+
+def _texts(given: Any) -> list[str]:
+    return [_text(one) for one in ([given] if isinstance(given, str) else given if isinstance(given, list) else [None])]
+
+
+def _plain(kind: type, rule: str) -> Callable[[Any], Any]:
+    def read(given: Any) -> Any:
+        if not isinstance(given, kind):
+            raise ValueError(rule)
+        return given
+
+    return read
+
+
+def _canary(given: Any) -> tuple[int, ...]:
+    parts = given if isinstance(given, list) else str(given).replace(NO_LIMIT, "").split(",")
+    try:
+        return tuple(_whole(one) for one in parts if one != "")
+    except ValueError:
+        raise ValueError(f"give whole numbers such as 1,10, or {NO_LIMIT}") from None
+
+
+def word_of(known: Mapping[str, Any]) -> Kind:
+    """The kind of a few words, each with its value."""
+
+    def read(given: Any) -> Any:
+        if not isinstance(given, str) or given.lower() not in known:
+            raise ValueError(f"use {', '.join(known)}")
+        return known[given.lower()]
+
+    return Kind(read, {"type": "string", "enum": list(known)}, "|".join(known))
+
+
 _NUMBER_OR_TEXT = {"type": ["number", "string"]}
 TEXT, FLAG = Kind(_text), Kind(_flag, {"type": "boolean"})
 QueueName = Annotated[str, Kind(_text, metavar="QUEUE")]
@@ -161,6 +218,32 @@ Bounds = Annotated[
 ]
 
 
+Id = Annotated[str, Kind(_text, metavar="ID", name="id")]
+Fingerprint = Annotated[str, Kind(_text, metavar="GROUP")]
+OfQueue = Annotated[str, Kind(_text, metavar="QUEUE", flag="--queue")]
+To = Annotated[str, Kind(_text, metavar="QUEUE", flag="--to", name="to")]
+Tags = Annotated[
+    Sequence[str], Kind(_texts, {"type": ["string", "array"], "items": {"type": "string"}}, "TAG", "--tag", "tag", True)
+]
+At = Annotated[datetime, Kind(_at, metavar="ISO")]
+PAST = Kind(_past, metavar="TIME")
+Past = Annotated[datetime, PAST]
+Status = Annotated[JobStatus, word_of({str(one): one for one in STORED})]
+Urgency = Annotated[Priority, word_of({one.name.lower(): one for one in Priority})]
+JsonList = Annotated[
+    Sequence[object], Kind(_plain(list, "give a JSON list"), {"type": ["array", "string"]}, "JSON", is_json=True)
+]
+JsonObject = Annotated[
+    Mapping[str, object],
+    Kind(_plain(dict, "give a JSON object"), {"type": ["object", "string"]}, "JSON", is_json=True),
+]
+Token = Annotated[str, Kind(_text, metavar="TOKEN", name="signal_token")]
+ANY = {"type": ["object", "array", "string", "number", "boolean", "null"]}
+Value = Annotated[object, Kind(lambda given: given, ANY, "JSON")]
+Pace = Annotated[float | str, Kind(_rate, _NUMBER_OR_TEXT, "RATE")]
+Canary = Annotated[Sequence[int], Kind(_canary, {"type": ["array", "string"], "items": {"type": "integer"}}, "N,N")]
+
+
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """A parameter of a verb.
@@ -172,19 +255,26 @@ class Parameter:
         is_required: Whether it must be given.
         default: Its value if it is not given.
         is_argument: Whether the command has it without a flag.
+        is_filter: Whether it says which things of many are meant.
     """
 
     name: str
     kind: Kind
     help: str
-    is_required: bool
+    is_required: bool = False
     default: Any = None
     is_argument: bool = False
+    is_filter: bool = False
 
     @property
     def flag(self) -> str:
         """The flag of the command."""
         return self.kind.flag or f"--{self.name.replace('_', '-')}"
+
+    @property
+    def field(self) -> str:
+        """The name in JSON, in forms and in paths."""
+        return self.kind.name or self.name
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -220,13 +310,14 @@ class Verb(Generic[P, T]):
         recorded: The action of its records in the audit.
         noun_of: The noun in its records, if it depends on the arguments.
         is_of_one_job: Whether it concerns a single job; from Python, it is then recorded only with `BY`.
+        inner: The parameters that no surface has, besides `BY`.
         is_written: Whether the method of the client is written by hand, because its types need that.
         holes: The surfaces without the verb, each with the reason; they are called as in docs/reference/verbs.md.
     """
 
     operation: Callable[Concatenate[FleetContext, P], Operation[T]]
     name: str
-    target: tuple[str, ...]
+    target: tuple[str, ...] = ()
     titled: Callable[[Mapping[str, Any]], str] | None = None
     before: Callable[[FleetContext, Mapping[str, Any]], Operation[Mapping[str, Any] | Change]] | None = None
     change: Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, Any]] | None = None
@@ -247,6 +338,7 @@ class Verb(Generic[P, T]):
     recorded: str = ""
     noun_of: Callable[[Mapping[str, Any]], str] | None = None
     is_of_one_job: bool = False
+    inner: tuple[str, ...] = ()
     is_written: bool = False
     holes: Mapping[str, str] = field(default_factory=dict)
 
@@ -255,7 +347,7 @@ class Verb(Generic[P, T]):
         family, _, act = self.name.partition(".")
         derived = {
             "method": self.name,
-            "command": f"{family} {act}",
+            "command": self.name.replace(".", " "),
             "route": f"/{family}/{act}",
             "recorded": f"{family.removesuffix('s')}.{act}",
         }
@@ -284,26 +376,25 @@ class Verb(Generic[P, T]):
 
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
-        """Its parameters, without the context and `BY`."""
+        """Its parameters, without the context, `BY` and inner ones; each filter is one."""
         hints = get_type_hints(self.operation, include_extras=True)
-        doc = inspect.cleandoc(self.operation.__doc__ or "").partition("Args:\n")[2].partition("\n\n")[0]
-        helps = {
-            name: " ".join(text.split())
-            for name, text in re.findall(r"^    (\w+): (.+(?:\n {5,}.+)*)", doc, re.MULTILINE)
-        }
-        every = list(inspect.signature(self.operation).parameters.values())[1:]
-        return tuple(
-            Parameter(
-                one.name,
-                _kind_of(hints[one.name]),
-                helps.get(one.name, ""),
-                one.default is one.empty,
-                None if one.default is one.empty else one.default,
-                one.kind is not one.KEYWORD_ONLY and not _kind_of(hints[one.name]).flag,
-            )
-            for one in every
-            if one.name != BY
-        )
+        helps = _helps(self.operation, "Args")
+        found: list[Parameter] = []
+        for one in list(inspect.signature(self.operation).parameters.values())[1:]:
+            if one.kind is one.VAR_KEYWORD:
+                found += fields_of(get_args(hints[one.name])[0])
+            elif one.name not in (BY, *self.inner):
+                kind, is_required = _kind_of(hints[one.name]), one.default is one.empty
+                default = None if is_required else one.default
+                is_argument = one.kind is not one.KEYWORD_ONLY and not kind.flag
+                found.append(Parameter(one.name, kind, helps.get(one.name, ""), is_required, default, is_argument))
+        return tuple(found)
+
+    @property
+    def place(self) -> list[Parameter]:
+        """The parameters of the target, if it is one thing and not what filters select."""
+        is_one = not any(one.is_filter for one in self.parameters)
+        return [one for one in self.parameters if is_one and one.name in self.target]
 
     @property
     def returned(self) -> Any:
@@ -314,6 +405,9 @@ class Verb(Generic[P, T]):
         """What is changed, as the audit names it."""
         if self.titled is not None:
             return self.titled(values)
+        if filters := [one.name for one in self.parameters if one.is_filter]:
+            given = [(name, values.get(name)) for name in (*self.target, *filters)]
+            return " ".join(f"{name}={_word(one)}" for name, one in given if one not in (None, (), [])) or "all queues"
         return ":".join(str(values[name]) for name in self.target if values.get(name) is not None)
 
     def on(self, fleet: Any, values: Mapping[str, Any], by: str | None) -> Any:
@@ -334,7 +428,7 @@ class Verb(Generic[P, T]):
         """
         shown = getattr(form, self.form) if self.form else lambda one: one
         plain = [shown(one) for one in result] if isinstance(result, list) else shown(result)
-        found = {**{name: values.get(name) for name in self.target}, **self.facts}
+        found = {**{one.field: values.get(one.name) for one in self.place}, **self.facts}
         if self.result:
             found[self.result] = plain
         return {**found, "changed": self.has_changed(result) and not values.get(DRY_RUN)}
@@ -353,7 +447,9 @@ class Verb(Generic[P, T]):
         """The action as the audit records it."""
         bound = inspect.signature(self.operation).bind(context, *args, **named)
         bound.apply_defaults()
-        values = dict(list(bound.arguments.items())[1:])
+        values: dict[str, Any] = {}
+        for name, one in list(bound.arguments.items())[1:]:
+            values |= one if name == FILTERS else {name: one}
         look = None
         if (read := self.before) is not None:
 
@@ -368,14 +464,41 @@ class Verb(Generic[P, T]):
     def _after(self, before: Mapping[str, Any], values: Mapping[str, Any]) -> Mapping[str, Any]:
         if self.change is not None:
             return self.change(before, values)
+        left_out = {BY, DRY_RUN, *self.target, *self.inner, *(one.name for one in self.parameters if one.is_filter)}
         return {
             **self.facts,
             **{
                 name: list(one) if isinstance(one, tuple) else one
                 for name, one in values.items()
-                if one not in (None, False) and name not in (*self.target, BY)
+                if one not in (None, False) and name not in left_out
             },
         }
+
+
+@cache
+def fields_of(filters: type) -> tuple[Parameter, ...]:
+    """The filters of a ``TypedDict``; their help is its docstring."""
+    helps = _helps(filters, "Attributes")
+    hints = get_type_hints(filters, include_extras=True)
+    return tuple(Parameter(name, _kind_of(hint), helps[name], is_filter=True) for name, hint in hints.items())
+
+
+def _helps(described: Any, section: str) -> dict[str, str]:
+    doc = inspect.cleandoc(described.__doc__ or "").partition(f"{section}:\n")[2].partition("\n\n")[0]
+    found = re.findall(r"^    (\w+): (.+(?:\n {5,}.+)*)", doc, re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in found}
+
+
+def _word(given: Any) -> str:
+    if isinstance(given, datetime):
+        with suppress(OverflowError, ValueError):  # it is at an end of the calendar, and refused
+            return given.astimezone(UTC).isoformat()
+    return ",".join(map(str, given)) if isinstance(given, list | tuple) else str(given)
+
+
+def jobs_said(text: str) -> Callable[[Mapping[str, Any], int], str]:
+    """What makes the sentence of a number of jobs, such as ``Cancelled: 3 jobs``."""
+    return lambda _, number: f"{text}: {number:,} {'job' if number == 1 else 'jobs'}."
 
 
 def _kind_of(hint: Any) -> Kind:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 from urllib.parse import quote, unquote
 
 from jobfleet.operations.lanes import no_queue
 from jobfleet.operations.unreadable import noting
 from jobfleet.operations.verb import Kind, Verb
+from jobfleet.operations.verb import Parameter as Declared
 from jobfleet.web.errors import refusal
 from jobfleet.web.safety.access import Caller, Role
+from jobfleet.web.safety.checks import read_text
 
 if TYPE_CHECKING:
     from jobfleet.web.dashboard import Dashboard
@@ -66,6 +69,17 @@ class Parameter:
         """The same parameter in another place."""
         return replace(self, place=place)
 
+    @classmethod
+    def of(cls, one: Declared, place: Literal["path", "query", "body"] = "body") -> Parameter:
+        """The parameter of a verb. In a path and a query all are texts, which a page reads."""
+        if place != "body":
+            words = tuple(one.kind.schema.get("enum", ()))
+            return cls(name=one.field, help=one.help, place=place, words=words)
+        return cls(
+            name=one.field, help=one.help, place=place, is_required=one.is_required, default=one.default,
+            kind=one.kind,
+        )  # fmt: skip
+
     def read(self, given: object) -> Any:
         """Check a given value; an empty one counts as not given.
 
@@ -76,13 +90,17 @@ class Parameter:
             return given
         if given is None or given == "":
             if self.is_required and self.kind:
-                raise refusal("invalid-request", f"{self.name}: give the {self.name}.", field=self.name)
+                raise refusal("invalid-request", f"{self.name} is missing: {self.help}", field=self.name)
             return self.default
         if self.kind:
+            given = read_text(given, field=self.name) if self.kind.is_json and isinstance(given, str) else given
             try:
-                return self.kind.read(given)
+                found = self.kind.read(given)
             except ValueError as error:
-                raise refusal("invalid-request", f"{self.name}: {error}.", field=self.name) from None
+                text = f"{self.name} is {given!r:.100}; {error}."
+                raise refusal("invalid-request", text, field=self.name) from None
+            is_naive = isinstance(found, datetime) and found.tzinfo is None
+            return found.replace(tzinfo=UTC) if is_naive else found
         if self.least is not None and self.most is not None:
             return self._number(given, self.least, self.most)
         if not isinstance(given, str) or len(given) > self.longest:
@@ -224,38 +242,34 @@ class Action:
     verb: Verb[..., Any] | None = None
 
     @classmethod
-    def of(cls, verb: Verb[..., Any], back: str) -> Action:
+    def of(cls, verb: Verb[..., Any], back: str, **more: Any) -> Action:
         """The action of a verb.
 
         Args:
             verb: The verb.
             back: The path of the page that is shown then.
+            more: Attributes that are not those of the verb.
         """
 
         async def act(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
             if verb.creates and QUEUE in places:
                 await check_known(dashboard, values[QUEUE])
-            result = await verb.on(dashboard.fleet, values, caller.name)
-            return Answered(verb.answer(values, result, dashboard.form), verb.sentence(values, result))
+            given = given_of(verb, values)
+            result = await verb.on(dashboard.fleet, given, caller.name)
+            return Answered(verb.answer(given, result, dashboard.form), verb.sentence(given, result))
 
         places = _PLACE.findall(verb.route)
-        parameters = tuple(
-            Parameter(
-                name=one.name, help=one.help, place="path" if one.name in places else "body", default=one.default,
-                is_required=one.is_required, kind=one.kind,
-            )
-            for one in verb.parameters
-        )  # fmt: skip
-        answer: dict[str, Any] = {
-            one.name: str if one.is_required else str | None for one in parameters if one.name in verb.target
-        }
+        parameters = tuple(Parameter.of(one, "path" if one.field in places else "body") for one in verb.parameters)
+        answer: dict[str, Any] = {one.field: str if one.is_required else str | None for one in verb.place}
         answer |= {name: type(one) for name, one in verb.facts.items()}
         if verb.result:
             answer[verb.result] = verb.returned
-        return cls(
-            path=verb.route, summary=verb.summary, act=act, answer={**answer, "changed": bool}, back=back,
-            note=lambda data: getattr(data, "note", ""), parameters=parameters, role=Role(verb.role), verb=verb,
-        )  # fmt: skip
+        made: dict[str, Any] = {
+            "path": verb.route, "summary": verb.summary, "act": act, "answer": {**answer, "changed": bool},
+            "back": back, "note": lambda data: getattr(data, "note", ""), "parameters": parameters,
+            "role": Role(verb.role), "verb": verb,
+        }  # fmt: skip
+        return cls(**made | more)
 
     def check_fields(self, body: Mapping[str, Any]) -> None:
         """Refuse a field that a program has misspelt, unless the action reads such fields itself.
@@ -273,6 +287,12 @@ class Action:
         sources: dict[str, Mapping[str, Any]] = {"path": _names(path), "body": body}
         read = {one.name: one.read(sources[one.place].get(one.name)) for one in self.parameters}
         return read if self.back else {**read, BODY: body}
+
+
+def given_of(verb: Verb[..., Any], values: Values) -> dict[str, Any]:
+    """The arguments of a verb among the values of an action."""
+    found = {one.name: (values.get(one.field), one.is_required) for one in verb.parameters}
+    return {name: one for name, (one, is_required) in found.items() if one is not None or is_required}
 
 
 def _names(path: Mapping[str, str]) -> dict[str, str]:

@@ -49,6 +49,7 @@ class AsyncInspect(AsyncConnection):
         *,
         most: int = 5000,
         to: str | None = None,
+        at: datetime | None = None,
         delay: Seconds | None = None,
         priority: Priority | None = None,
         **filters: Unpack[JobFilters],
@@ -61,6 +62,7 @@ class AsyncInspect(AsyncConnection):
             act: What would be done.
             most: About how many jobs to read at most; then the count is a lower bound.
             to: The queue that jobs would move to.
+            at: The due time that jobs would get.
             delay: The due time that jobs would get, in seconds from now.
             priority: The priority that jobs would get.
             filters: Which jobs; see `JobFilters`: `tags`, `queue`, `function`, `user`, `session`, `status`, `group`,
@@ -73,7 +75,7 @@ class AsyncInspect(AsyncConnection):
         from jobfleet.operations.jobs.matching import Selection
         from jobfleet.operations.jobs.steer import count_matching, planned
 
-        wanted = planned(act, to=to, delay=delay, priority=priority)
+        wanted = planned(act, to=to, at=at, delay=delay, priority=priority)
         return await self._do(count_matching(self.context, Selection(**filters), wanted, most=most))
 
     async def key_uses(self) -> dict[str, int]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Unpack
 from jobfleet.client._async.audit import AsyncAudit, AsyncPart
 
 if TYPE_CHECKING:
-    from jobfleet.operations.dead_groups import DeadGroup, DeadGroups, GroupState
+    from jobfleet.operations.dead_groups import DeadGroup, DeadGroups
     from jobfleet.operations.dead_letters import DeadFilters, DeadLetters
     from jobfleet.operations.fleet_context import FleetContext
     from jobfleet.operations.operation import AsyncDriver
@@ -51,7 +51,12 @@ class AsyncDead(AsyncAudit):
         return await self._do(dead_letters.count(self.context, DeadFilter(queue=queue, **filters)))
 
     async def replay_many(
-        self, queue: str | None = None, *, by: str | None = None, **filters: Unpack[DeadFilters]
+        self,
+        queue: str | None = None,
+        *,
+        fresh: bool = False,
+        by: str | None = None,
+        **filters: Unpack[DeadFilters],
     ) -> int:
         """Put the dead jobs that match all given filters back into their queues, in bounded batches.
 
@@ -63,6 +68,7 @@ class AsyncDead(AsyncAudit):
 
         Args:
             queue: A queue; None for all.
+            fresh: Whether completed steps run again.
             by: The person or program that replays, for the record.
             filters: Which letters; see `DeadFilters`: `function`, `fingerprint`, `tag`, `user`, `since`, `until`.
 
@@ -70,13 +76,9 @@ class AsyncDead(AsyncAudit):
             ConfigError: There is no such queue.
             InvalidJob: A filter has a wrong value.
         """
-        from jobfleet.operations import actions, dead_letters
-        from jobfleet.operations.dead_letters import DeadFilter
+        from jobfleet.operations import dead_letters
 
-        chosen = DeadFilter(queue=queue, **filters)
-        return await self._audited(
-            actions.of_many("replay", chosen), dead_letters.replay_many(self.context, chosen, by), by
-        )
+        return await self._act(dead_letters.replay_many, by, queue, fresh=fresh, by=by, **filters)
 
     async def dead_groups(self, queue: str | None = None, *, limit: int = 50, cursor: str = "") -> DeadGroups:
         """Return a page of the groups of dead letters, those with the newest letters first.
@@ -122,9 +124,9 @@ class AsyncDead(AsyncAudit):
             UnknownGroup: There is no such group.
             InvalidJob: The text is not a fingerprint.
         """
-        from jobfleet.operations.dead_groups import GroupState
+        from jobfleet.operations import dead_groups
 
-        return await self._decide(fingerprint, GroupState.RESOLVED, by)
+        return await self._act(dead_groups.resolve, by, fingerprint, by)
 
     async def ignore(self, fingerprint: str, *, by: str | None = None) -> bool:
         """Send no more notifications about a group of dead letters. Return False if it was ignored before.
@@ -137,9 +139,9 @@ class AsyncDead(AsyncAudit):
             UnknownGroup: There is no such group.
             InvalidJob: The text is not a fingerprint.
         """
-        from jobfleet.operations.dead_groups import GroupState
+        from jobfleet.operations import dead_groups
 
-        return await self._decide(fingerprint, GroupState.IGNORED, by)
+        return await self._act(dead_groups.ignore, by, fingerprint, by)
 
     async def reopen(self, fingerprint: str, *, by: str | None = None) -> bool:
         """Undo `resolve` or `ignore`: the group of dead letters is ``known``. Return False if it was so before.
@@ -152,15 +154,9 @@ class AsyncDead(AsyncAudit):
             UnknownGroup: There is no such group.
             InvalidJob: The text is not a fingerprint.
         """
-        from jobfleet.operations.dead_groups import GroupState
+        from jobfleet.operations import dead_groups
 
-        return await self._decide(fingerprint, GroupState.KNOWN, by)
-
-    async def _decide(self, fingerprint: str, state: GroupState, by: str | None) -> bool:
-        from jobfleet.operations import actions, dead_groups
-
-        work = dead_groups.decide(self.context, fingerprint, state, by)
-        return await self._audited(actions.decide(self.context, fingerprint, state), work, by)
+        return await self._act(dead_groups.reopen, by, fingerprint, by)
 
     async def rescue(
         self,
@@ -187,11 +183,10 @@ class AsyncDead(AsyncAudit):
             ConfigError: The group has no dead letters, or a rescue of it is not over.
             InvalidJob: An argument is not valid.
         """
-        from jobfleet.operations import actions, rescues
+        from jobfleet.operations import rescues
 
-        work = rescues.start(self.context, fingerprint, rate=rate, canary=canary, stop_after=stop_after, by=by)
-        action = actions.rescue(self.context, fingerprint, rate=rate, canary=canary, stop_after=stop_after)
-        return AsyncRescue(self.context, self._do, await self._audited(action, work, by))
+        plan = await self._act(rescues.start, by, fingerprint, rate=rate, canary=canary, stop_after=stop_after, by=by)
+        return AsyncRescue(self.context, self._do, plan)
 
     async def rescues(self, *, limit: int = 50) -> list[RescueStatus]:
         """Return the last rescues, the newest first; at most 100 are kept, each for 30 days.

@@ -10,7 +10,7 @@ from jobfleet.client._async.connection import AsyncConnection, AsyncReceiptItera
 from jobfleet.client.base import check_many
 from jobfleet.errors import JobNotFound
 from jobfleet.model import Job, JobId, JobResult, Receipt
-from jobfleet.operations.jobs import cancel, poll
+from jobfleet.operations.jobs import poll
 from jobfleet.operations.operation import batches, drive
 from jobfleet.operations.submit import enqueue_span, submit_many
 
@@ -144,12 +144,9 @@ class AsyncJobs(AsyncAudit):
         """
         if self.buffering is not None:
             await self.buffering.left((job_id,))
-        if by is None and self.context.source == "python":
-            return await self._do(cancel.cancel(self.context, job_id, by))
-        from jobfleet.operations import actions
+        from jobfleet.operations.jobs import cancel
 
-        work = cancel.cancel(self.context, job_id, by)
-        return await self._audited(actions.cancel(self.context, job_id), work, by)
+        return await self._act(cancel.cancel, by, job_id, by)
 
     async def signal(self, job_id: str, name: str, value: object = None, *, by: str | None = None) -> bool:
         """Send a signal to an open job, for its `ctx.wait_for(name)`. A signal that comes before the wait is kept.
@@ -169,13 +166,9 @@ class AsyncJobs(AsyncAudit):
             EncodingError: The value cannot be encoded.
             StoreUnavailable: Redis did not answer within `patience` seconds. Repeating the call is safe.
         """
-        from jobfleet.operations import actions
         from jobfleet.operations.jobs import signal
 
-        work = signal.signal(self.context, job_id, name, value, by)
-        if by is None and self.context.source == "python":
-            return await self._do(work)
-        return await self._audited(actions.signal(self.context, job_id, name), work, by)
+        return await self._act(signal.signal, by, job_id, name, value, by)
 
     async def signal_by_token(self, token: str, value: object = None, *, by: str | None = None) -> bool:
         """Send the signal of a token that a job has made with `ctx.token`. A repetition is harmless.
@@ -193,14 +186,11 @@ class AsyncJobs(AsyncAudit):
             InvalidJob: The job keeps too much already.
             EncodingError: The value cannot be encoded.
         """
-        from jobfleet.operations import actions
         from jobfleet.operations.jobs import signal
 
         job_id, name = await self._do(signal.signal_of_token(self.context, token))
         work = signal.signal_by_token(self.context, token, value, by)
-        if by is None and self.context.source == "python":
-            return await self._do(work)
-        return await self._audited(actions.signal(self.context, job_id, name), work, by)
+        return await self._audited(signal.signal.action(self.context, job_id, name), work, by)
 
     async def edit(
         self,
@@ -227,13 +217,9 @@ class AsyncJobs(AsyncAudit):
             EncodingError: An argument cannot be encoded, or the present ones cannot be read. Nothing is changed.
             FleetFull: Redis has no memory left.
         """
-        from jobfleet.operations import actions
         from jobfleet.operations.jobs import edit
 
-        wanted = edit.new_arguments(args, kwargs)
-        work = edit.edit(self.context, job_id, wanted, by)
-        action = actions.edit(self.context, job_id, wanted)
-        return await self._audited(action, work, by)
+        return await self._act(edit.edit, by, job_id, args, kwargs, by)
 
     async def replay(
         self,
@@ -259,13 +245,9 @@ class AsyncJobs(AsyncAudit):
             DuplicateJob: Another job holds its unique key.
             EncodingError: An argument cannot be encoded, or the original cannot be read. Nothing is changed.
         """
-        from jobfleet.operations import actions, dead_letters
-        from jobfleet.operations.jobs.edit import arguments_of
+        from jobfleet.operations import dead_letters
 
-        wanted = arguments_of(args, kwargs)
-        work = dead_letters.replay(self.context, job_id, by, wanted=wanted, fresh=fresh)
-        action = actions.replay(self.context, job_id, wanted, fresh=fresh)
-        return await self._audited(action, work, by)
+        return await self._act(dead_letters.replay, by, job_id, by, fresh=fresh, args=args, kwargs=kwargs)
 
     async def purge(self, job_id: str, *, by: str | None = None) -> bool:
         """Delete a dead letter for good. Return False if there was none.
@@ -274,10 +256,9 @@ class AsyncJobs(AsyncAudit):
             job_id: The job.
             by: The person or program that deletes it, for the audit.
         """
-        from jobfleet.operations import actions, dead_letters
+        from jobfleet.operations import dead_letters
 
-        work = dead_letters.purge(self.context, job_id)
-        return await self._audited(actions.purge(self.context, job_id), work, by)
+        return await self._act(dead_letters.purge, by, job_id)
 
     async def forget(self, job_id: str, *, by: str | None = None) -> bool:
         """Erase an ended job in Redis and, if this client has one, in the archive. Repeating the call is safe.
@@ -297,9 +278,10 @@ class AsyncJobs(AsyncAudit):
             InvalidJob: The job has not ended, so cancel it first; or other jobs wait for it.
             StoreUnavailable: Redis or the archive did not answer. The message says what is left to do.
         """
-        from jobfleet.operations import actions
+        from jobfleet.operations.jobs import cancel
 
-        return await audited(self.context, self._do, actions.forget(job_id), lambda: self._forgotten(job_id, by), by=by)
+        action = cancel.forget.action(self.context, job_id)
+        return await audited(self.context, self._do, action, lambda: self._forgotten(job_id, by), by=by)
 
     async def _forgotten(self, job_id: str, by: str | None) -> bool:
         from jobfleet.operations.jobs import cancel

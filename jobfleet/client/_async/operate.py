@@ -146,12 +146,9 @@ class AsyncOperate(AsyncFleetVerbs, AsyncWorkers):
             ConfigError: No filter is given, or there is no such queue.
             InvalidJob: A filter has a wrong value.
         """
-        from jobfleet.operations import actions
-        from jobfleet.operations.jobs.matching import Selection, cancel_many
+        from jobfleet.operations.jobs.matching import cancel_many
 
-        chosen = Selection(**filters)
-        work = cancel_many(self.context, chosen, by)
-        return await self._audited(actions.cancel_many(chosen), work, by)
+        return await self._act(cancel_many, by, by, **filters)
 
     async def count_open(self, **filters: Unpack[JobFilters]) -> int:
         """Count the open jobs that `cancel_many` would cancel now. The filters and the errors are the same."""
@@ -181,13 +178,9 @@ class AsyncOperate(AsyncFleetVerbs, AsyncWorkers):
             JobNotFound: The job is unknown.
             InvalidJob: No change is given, or a value is not valid.
         """
-        from jobfleet.operations import actions
         from jobfleet.operations.jobs import steer
 
-        change = steer.change_of(at, delay, priority)
-        work = steer.reschedule(self.context, job_id, change, by)
-        action = actions.reschedule(self.context, job_id, change)
-        return await self._audited(action, work, by)
+        return await self._act(steer.reschedule, by, job_id, at=at, delay=delay, priority=priority, by=by)
 
     async def reschedule_many(
         self,
@@ -220,16 +213,11 @@ class AsyncOperate(AsyncFleetVerbs, AsyncWorkers):
             InvalidJob: No change is given, or a value is not valid.
             ConfigError: No filter is given, or there is no such queue.
         """
-        from jobfleet.operations import actions
         from jobfleet.operations.jobs import steer
-        from jobfleet.operations.jobs.matching import Selection
 
-        change, chosen = steer.change_of(at, delay, priority), Selection(**filters)
-        work = steer.reschedule_many(self.context, chosen, change, by, dry_run=dry_run)
-        if dry_run:
-            return await self._do(work)
-        action = actions.reschedule_many(chosen, change)
-        return await self._audited(action, work, by)
+        return await self._act(
+            steer.reschedule_many, by, at=at, delay=delay, priority=priority, by=by, dry_run=dry_run, **filters
+        )
 
     @overload
     async def move(self, job_id: JobId[T], queue: str, *, by: str | None = None) -> JobId[T]: ...
@@ -249,12 +237,9 @@ class AsyncOperate(AsyncFleetVerbs, AsyncWorkers):
             DuplicateJob: A job of that queue holds its unique key.
             FleetFull: Redis has no memory left.
         """
-        from jobfleet.operations import actions
         from jobfleet.operations.jobs import steer
 
-        work = steer.move(self.context, job_id, queue, by)
-        action = actions.move(self.context, job_id, queue)
-        return await self._audited(action, work, by)
+        return await self._act(steer.move, by, job_id, queue, by)
 
     async def move_many(
         self,
@@ -280,12 +265,6 @@ class AsyncOperate(AsyncFleetVerbs, AsyncWorkers):
             ConfigError: No filter is given, or there is no such queue to move from.
             InvalidJob: A filter has a wrong value, or `to` is not the name of a queue.
         """
-        from jobfleet.operations import actions
         from jobfleet.operations.jobs import steer
-        from jobfleet.operations.jobs.matching import Selection
 
-        chosen = Selection(**filters)
-        work = steer.move_many(self.context, chosen, to, by, dry_run=dry_run)
-        if dry_run:
-            return await self._do(work)
-        return await self._audited(actions.move_many(chosen, to), work, by)
+        return await self._act(steer.move_many, by, to, by=by, dry_run=dry_run, **filters)

@@ -75,11 +75,11 @@ def audited_operation(
 def act(
     context: FleetContext, do: Driver, verb: Verb[P, T], act_by: str | None, /, *args: P.args, **named: P.kwargs
 ) -> T:
-    """Run a verb, and record it unless it only looks."""
-    action, work = verb.action(context, *args, **named), verb(context, *args, **named)
-    if named.get("dry_run"):
+    """Run a verb, and record it unless it only looks, or a program does it with one job and does not say who it is."""
+    work = verb(context, *args, **named)
+    if named.get("dry_run") or (verb.is_of_one_job and act_by is None and context.source == "python"):
         return do(work)
-    return audited_operation(context, do, action, work, by=act_by)
+    return audited_operation(context, do, verb.action(context, *args, **named), work, by=act_by)
 
 
 class Audit(Connection):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 from jobfleet.client._sync.audit import Audit, Part
 
 if TYPE_CHECKING:
-    from jobfleet.operations.dead_groups import DeadGroup, DeadGroups, GroupState
+    from jobfleet.operations.dead_groups import DeadGroup, DeadGroups
     from jobfleet.operations.dead_letters import DeadFilters, DeadLetters
     from jobfleet.operations.fleet_context import FleetContext
     from jobfleet.operations.operation import Driver
@@ -49,7 +49,14 @@ class Dead(Audit):
 
         return self._do(dead_letters.count(self.context, DeadFilter(queue=queue, **filters)))
 
-    def replay_many(self, queue: str | None = None, *, by: str | None = None, **filters: Unpack[DeadFilters]) -> int:
+    def replay_many(
+        self,
+        queue: str | None = None,
+        *,
+        fresh: bool = False,
+        by: str | None = None,
+        **filters: Unpack[DeadFilters],
+    ) -> int:
         """Put the dead jobs that match all given filters back into their queues, in bounded batches.
 
         A job whose unique key another job holds stays a dead letter. A job that fails again meanwhile is not replayed
@@ -60,6 +67,7 @@ class Dead(Audit):
 
         Args:
             queue: A queue; None for all.
+            fresh: Whether completed steps run again.
             by: The person or program that replays, for the record.
             filters: Which letters; see `DeadFilters`: `function`, `fingerprint`, `tag`, `user`, `since`, `until`.
 
@@ -67,11 +75,9 @@ class Dead(Audit):
             ConfigError: There is no such queue.
             InvalidJob: A filter has a wrong value.
         """
-        from jobfleet.operations import actions, dead_letters
-        from jobfleet.operations.dead_letters import DeadFilter
+        from jobfleet.operations import dead_letters
 
-        chosen = DeadFilter(queue=queue, **filters)
-        return self._audited(actions.of_many("replay", chosen), dead_letters.replay_many(self.context, chosen, by), by)
+        return self._act(dead_letters.replay_many, by, queue, fresh=fresh, by=by, **filters)
 
     def dead_groups(self, queue: str | None = None, *, limit: int = 50, cursor: str = "") -> DeadGroups:
         """Return a page of the groups of dead letters, those with the newest letters first.
@@ -117,9 +123,9 @@ class Dead(Audit):
             UnknownGroup: There is no such group.
             InvalidJob: The text is not a fingerprint.
         """
-        from jobfleet.operations.dead_groups import GroupState
+        from jobfleet.operations import dead_groups
 
-        return self._decide(fingerprint, GroupState.RESOLVED, by)
+        return self._act(dead_groups.resolve, by, fingerprint, by)
 
     def ignore(self, fingerprint: str, *, by: str | None = None) -> bool:
         """Send no more notifications about a group of dead letters. Return False if it was ignored before.
@@ -132,9 +138,9 @@ class Dead(Audit):
             UnknownGroup: There is no such group.
             InvalidJob: The text is not a fingerprint.
         """
-        from jobfleet.operations.dead_groups import GroupState
+        from jobfleet.operations import dead_groups
 
-        return self._decide(fingerprint, GroupState.IGNORED, by)
+        return self._act(dead_groups.ignore, by, fingerprint, by)
 
     def reopen(self, fingerprint: str, *, by: str | None = None) -> bool:
         """Undo `resolve` or `ignore`: the group of dead letters is ``known``. Return False if it was so before.
@@ -147,15 +153,9 @@ class Dead(Audit):
             UnknownGroup: There is no such group.
             InvalidJob: The text is not a fingerprint.
         """
-        from jobfleet.operations.dead_groups import GroupState
+        from jobfleet.operations import dead_groups
 
-        return self._decide(fingerprint, GroupState.KNOWN, by)
-
-    def _decide(self, fingerprint: str, state: GroupState, by: str | None) -> bool:
-        from jobfleet.operations import actions, dead_groups
-
-        work = dead_groups.decide(self.context, fingerprint, state, by)
-        return self._audited(actions.decide(self.context, fingerprint, state), work, by)
+        return self._act(dead_groups.reopen, by, fingerprint, by)
 
     def rescue(
         self,
@@ -182,11 +182,10 @@ class Dead(Audit):
             ConfigError: The group has no dead letters, or a rescue of it is not over.
             InvalidJob: An argument is not valid.
         """
-        from jobfleet.operations import actions, rescues
+        from jobfleet.operations import rescues
 
-        work = rescues.start(self.context, fingerprint, rate=rate, canary=canary, stop_after=stop_after, by=by)
-        action = actions.rescue(self.context, fingerprint, rate=rate, canary=canary, stop_after=stop_after)
-        return Rescue(self.context, self._do, self._audited(action, work, by))
+        plan = self._act(rescues.start, by, fingerprint, rate=rate, canary=canary, stop_after=stop_after, by=by)
+        return Rescue(self.context, self._do, plan)
 
     def rescues(self, *, limit: int = 50) -> list[RescueStatus]:
         """Return the last rescues, the newest first; at most 100 are kept, each for 30 days.

@@ -11,7 +11,7 @@ from jobfleet.client._sync.connection import Connection, ReceiptIterator, Receip
 from jobfleet.client.base import check_many
 from jobfleet.errors import JobNotFound
 from jobfleet.model import Job, JobId, JobResult, Receipt
-from jobfleet.operations.jobs import cancel, poll
+from jobfleet.operations.jobs import poll
 from jobfleet.operations.operation import batches, drive_blocking
 from jobfleet.operations.submit import enqueue_span, submit_many
 
@@ -145,12 +145,9 @@ class Jobs(Audit):
         """
         if self.buffering is not None:
             self.buffering.left((job_id,))
-        if by is None and self.context.source == "python":
-            return self._do(cancel.cancel(self.context, job_id, by))
-        from jobfleet.operations import actions
+        from jobfleet.operations.jobs import cancel
 
-        work = cancel.cancel(self.context, job_id, by)
-        return self._audited(actions.cancel(self.context, job_id), work, by)
+        return self._act(cancel.cancel, by, job_id, by)
 
     def signal(self, job_id: str, name: str, value: object = None, *, by: str | None = None) -> bool:
         """Send a signal to an open job, for its `ctx.wait_for(name)`. A signal that comes before the wait is kept.
@@ -170,13 +167,9 @@ class Jobs(Audit):
             EncodingError: The value cannot be encoded.
             StoreUnavailable: Redis did not answer within `patience` seconds. Repeating the call is safe.
         """
-        from jobfleet.operations import actions
         from jobfleet.operations.jobs import signal
 
-        work = signal.signal(self.context, job_id, name, value, by)
-        if by is None and self.context.source == "python":
-            return self._do(work)
-        return self._audited(actions.signal(self.context, job_id, name), work, by)
+        return self._act(signal.signal, by, job_id, name, value, by)
 
     def signal_by_token(self, token: str, value: object = None, *, by: str | None = None) -> bool:
         """Send the signal of a token that a job has made with `ctx.token`. A repetition is harmless.
@@ -194,14 +187,11 @@ class Jobs(Audit):
             InvalidJob: The job keeps too much already.
             EncodingError: The value cannot be encoded.
         """
-        from jobfleet.operations import actions
         from jobfleet.operations.jobs import signal
 
         job_id, name = self._do(signal.signal_of_token(self.context, token))
         work = signal.signal_by_token(self.context, token, value, by)
-        if by is None and self.context.source == "python":
-            return self._do(work)
-        return self._audited(actions.signal(self.context, job_id, name), work, by)
+        return self._audited(signal.signal.action(self.context, job_id, name), work, by)
 
     def edit(
         self,
@@ -228,13 +218,9 @@ class Jobs(Audit):
             EncodingError: An argument cannot be encoded, or the present ones cannot be read. Nothing is changed.
             FleetFull: Redis has no memory left.
         """
-        from jobfleet.operations import actions
         from jobfleet.operations.jobs import edit
 
-        wanted = edit.new_arguments(args, kwargs)
-        work = edit.edit(self.context, job_id, wanted, by)
-        action = actions.edit(self.context, job_id, wanted)
-        return self._audited(action, work, by)
+        return self._act(edit.edit, by, job_id, args, kwargs, by)
 
     def replay(
         self,
@@ -260,13 +246,9 @@ class Jobs(Audit):
             DuplicateJob: Another job holds its unique key.
             EncodingError: An argument cannot be encoded, or the original cannot be read. Nothing is changed.
         """
-        from jobfleet.operations import actions, dead_letters
-        from jobfleet.operations.jobs.edit import arguments_of
+        from jobfleet.operations import dead_letters
 
-        wanted = arguments_of(args, kwargs)
-        work = dead_letters.replay(self.context, job_id, by, wanted=wanted, fresh=fresh)
-        action = actions.replay(self.context, job_id, wanted, fresh=fresh)
-        return self._audited(action, work, by)
+        return self._act(dead_letters.replay, by, job_id, by, fresh=fresh, args=args, kwargs=kwargs)
 
     def purge(self, job_id: str, *, by: str | None = None) -> bool:
         """Delete a dead letter for good. Return False if there was none.
@@ -275,10 +257,9 @@ class Jobs(Audit):
             job_id: The job.
             by: The person or program that deletes it, for the audit.
         """
-        from jobfleet.operations import actions, dead_letters
+        from jobfleet.operations import dead_letters
 
-        work = dead_letters.purge(self.context, job_id)
-        return self._audited(actions.purge(self.context, job_id), work, by)
+        return self._act(dead_letters.purge, by, job_id)
 
     def forget(self, job_id: str, *, by: str | None = None) -> bool:
         """Erase an ended job in Redis and, if this client has one, in the archive. Repeating the call is safe.
@@ -298,9 +279,10 @@ class Jobs(Audit):
             InvalidJob: The job has not ended, so cancel it first; or other jobs wait for it.
             StoreUnavailable: Redis or the archive did not answer. The message says what is left to do.
         """
-        from jobfleet.operations import actions
+        from jobfleet.operations.jobs import cancel
 
-        return audited(self.context, self._do, actions.forget(job_id), lambda: self._forgotten(job_id, by), by=by)
+        action = cancel.forget.action(self.context, job_id)
+        return audited(self.context, self._do, action, lambda: self._forgotten(job_id, by), by=by)
 
     def _forgotten(self, job_id: str, by: str | None) -> bool:
         from jobfleet.operations.jobs import cancel
