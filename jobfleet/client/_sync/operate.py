@@ -3,132 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar, Unpack, overload
 
-from jobfleet.client._sync.audit import Audit, audited
-from jobfleet.client._sync.background import sleep
 from jobfleet.client._sync.fleet_verbs import FleetVerbs
 from jobfleet.model import JobId, Priority
 from jobfleet.model.option_types import Seconds
 
 if TYPE_CHECKING:
-    from jobfleet.operations import workers
-    from jobfleet.operations.doctor.doctor import Repair
     from jobfleet.operations.jobs.matching import JobFilters
-
-
-class Workers(Audit):
-    """Operations of a client on workers."""
-
-    def command_workers(
-        self,
-        ids: Sequence[str],
-        command: str,
-        *,
-        processes: int | None = None,
-        grace: Seconds | None = None,
-        timeout: Seconds = 10.0,
-        by: str | None = None,
-    ) -> list[workers.Confirmation]:
-        """Send a command to workers, wait until their heartbeats confirm it, and return the state of each.
-
-        Args:
-            ids: The workers.
-            command: ``quiet``, ``resume``, ``stop``, ``scale`` or ``dump``.
-            processes: The number of children per worker, for ``scale``.
-            grace: Seconds that running jobs may take to end, for ``stop``; default the setting of each worker.
-            timeout: Seconds to wait. A worker may confirm later.
-            by: The person or program that gives the command, for the record.
-
-        Raises:
-            ConfigError: There is no such command, or an argument is missing or wrong.
-        """
-        from jobfleet.operations import actions, workers
-
-        order = workers.Order(ids, command, processes=processes, grace=grace, timeout=timeout, by=by)
-        action = actions.command_workers(self.context, ids, command, processes=processes, grace=order.grace)
-        return audited(self.context, self._do, action, lambda: self._confirmed(order), by=by)
-
-    def _confirmed(self, order: workers.Order) -> list[workers.Confirmation]:
-        while True:
-            confirmations = self._do(order.turn(self.context))
-            if order.is_over:
-                return confirmations
-            sleep(order.pause)
-
-    def child_stacks(self, child: str, *, timeout: Seconds = 10.0, by: str | None = None) -> workers.ChildStacks:
-        """Ask for the stacks of a child: of its threads and asyncio tasks, each with the job that it works for.
-
-        A child whose event loop is blocked answers, too. A job in a process of its own shows only that the child waits
-        for it.
-
-        Args:
-            child: The id of the child; `WorkerInfo.processes` has it, and a running job has it as `worker`.
-            timeout: Seconds to wait for the answer.
-            by: The person or program that asks, for the record.
-
-        Returns:
-            The stacks, or with `refusal` why there are none.
-
-        Raises:
-            ConfigError: An argument is wrong.
-        """
-        from jobfleet.operations import actions, workers
-
-        question = workers.Question(child, timeout=timeout, by=by)
-        action = actions.child_stacks(child)
-        return audited(self.context, self._do, action, lambda: self._answered(question), by=by)
-
-    def _answered(self, question: workers.Question) -> workers.ChildStacks:
-        while (found := self._do(question.turn(self.context))) is None:
-            sleep(question.pause)
-        return found
 
 
 T = TypeVar("T")
 
 
-class Operate(FleetVerbs, Workers):
+class Operate(FleetVerbs):
     """Operations of a client that change queues, workers and open jobs."""
-
-    def repair(self, *, dry_run: bool = False, by: str | None = None) -> list[Repair]:
-        """Repair contradictions in the data that `doctor` finds and that are safe to repair while the fleet runs.
-
-        Args:
-            dry_run: Only look for them.
-            by: The person or program that repairs, for the audit.
-        """
-        from jobfleet.operations import actions
-        from jobfleet.operations.doctor import doctor  # for those who ask
-
-        work = doctor.repair(self.context, dry_run=dry_run)
-        if dry_run:
-            return self._do(work)
-        return self._audited(actions.repair(), work, by)
-
-    def clean(self, older_than: Seconds, queue: str | None = None, *, by: str | None = None) -> int:
-        """Delete the results of jobs that ended more than `older_than` seconds ago, and return how many.
-
-        Results expire by themselves after their TTL; this deletes them sooner. The id of a job stays known as long as
-        its enqueue may be repeated (the settings ``dedupe_window`` and ``own_id_window``). Dead letters stay until
-        they are purged.
-
-        Args:
-            older_than: Age in seconds, or a timedelta.
-            queue: A queue; None for all.
-            by: The person or program that deletes, for the audit.
-
-        Raises:
-            ConfigError: There is no such queue.
-            InvalidJob: `older_than` is not a duration.
-        """
-        from jobfleet.operations import actions
-        from jobfleet.operations.jobs import listing
-
-        work = listing.clean(self.context, older_than, queue)
-        return self._audited(actions.clean(older_than, queue), work, by)
 
     def cancel_many(self, *, by: str | None = None, **filters: Unpack[JobFilters]) -> int:
         """Cancel the open jobs that match all given filters, in bounded batches.
