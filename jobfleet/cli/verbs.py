@@ -183,7 +183,8 @@ def run_verb(
     if verb.state:
         data = {verb.noun if name == "name" else name: one for name, one in data.items()}
     ids = [result if isinstance(result, str) else verb.target_of(values)]
-    invocation.output.show(data=data, ids=ids, text=verb.sentence(values, result))
+    text = result if verb.result == "id" else verb.sentence(values, result)
+    invocation.output.show(data=data, ids=ids, text=text)
     return fail.FAILED if verb.fails_unchanged and not verb.has_changed(result) else fail.DONE
 
 

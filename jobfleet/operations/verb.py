@@ -295,7 +295,7 @@ class Verb(Generic[P, T]):
         done: The sentence of the result, with the places ``{target}``, ``{result}`` and those of the parameters; or
             what makes it.
         unchanged: The sentence if nothing has changed.
-        facts: What the answer has besides the target and the result.
+        facts: What the answer and the record have besides the target and the result.
         result: The name of the result in the answer, besides ``changed``; empty if it only says that.
         form: The method of `JsonForm` for a result that JSON does not have.
         role: Who may do it in the web.
@@ -431,7 +431,7 @@ class Verb(Generic[P, T]):
         found = {**{one.field: values.get(one.name) for one in self.place}, **self.facts}
         if self.result:
             found[self.result] = plain
-        return {**found, "changed": self.has_changed(result)}
+        return {**found, "changed": self.has_changed(result) and not values.get(DRY_RUN)}
 
     def sentence(self, values: Mapping[str, Any], result: Any) -> str:
         """The result in a sentence."""
@@ -466,9 +466,12 @@ class Verb(Generic[P, T]):
             return self.change(before, values)
         left_out = {BY, DRY_RUN, *self.target, *self.inner, *(one.name for one in self.parameters if one.is_filter)}
         return {
-            name: list(one) if isinstance(one, tuple) else one
-            for name, one in values.items()
-            if one not in (None, False) and name not in left_out
+            **self.facts,
+            **{
+                name: list(one) if isinstance(one, tuple) else one
+                for name, one in values.items()
+                if one not in (None, False) and name not in left_out
+            },
         }
 
 

@@ -99,7 +99,7 @@ def test_its_schedule_is_edited_and_what_is_not_given_stays(
 
 
 def test_it_is_removed(browser: Browser, fleet: Fleet, tokens: dict[Role, str]) -> None:
-    assert call(browser, tokens, "/cron/nightly/remove").json == {"name": "nightly", "removed": True}
+    assert call(browser, tokens, "/cron/nightly/remove").json == {"name": "nightly", "removed": True, "changed": True}
     assert fleet.cron() == []
     assert call(browser, tokens, "/cron/nightly/run").code == "job-not-found"
 

@@ -61,7 +61,7 @@ class World:
 
     def __init__(self, fleet: Fleet, hand: Hand, surface: str, verb: Verb[..., Any]) -> None:
         self.fleet = fleet
-        more = {"tags": [surface, "eu"], "user": surface}
+        more: dict[str, Any] = {"tags": [surface, "eu"], "user": surface}
         waiting = fleet.enqueue(Job("x", "demo.add", (1,), id=f"w{surface}", scheduled_at=SOON, **more))
         dead = fleet.enqueue(Job("x", "demo.add", (1,), id=f"d{surface}", **more))
         hand.fails(hand.claims(dead), f"no luck of {surface}")
@@ -99,9 +99,9 @@ class World:
                           due and due.year, details.job.queue, known.error))  # fmt: skip
         found.append([one.status for one in fleet.flows.get(names["f"]).jobs])
         found.append([one.state for one in fleet.dead_groups() if one.fingerprint == names["g"]])
-        for one in fleet.rescues(limit=1):
-            names["r"] = one.id
-            found.append((one.fingerprint == names["g"], one.canary, one.rate, one.stop_after))
+        for rescue in fleet.rescues(limit=1):
+            names["r"] = rescue.id
+            found.append((rescue.fingerprint == names["g"], rescue.canary, rescue.rate, rescue.stop_after))
         entry = fleet.audit().entries[0]
         found.append((entry.action, entry.target, entry.by, entry.before, entry.after, entry.outcome, entry.count))
         text = str(found)
@@ -127,7 +127,7 @@ def test_a_verb_of_jobs_is_the_same_on_each_surface(
 
     def form(values: Mapping[str, Any], _words: str) -> object:
         kinds = {one.field: one.kind for one in verb.parameters}
-        fields = {
+        fields: dict[str, Any] = {
             name: json.dumps(one) if kinds[name].is_json or not isinstance(one, str | list) else "".join(map(str, one))
             for name, one in body_of(values).items()
         }

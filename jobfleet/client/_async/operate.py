@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, TypeVar, Unpack, overload
 
 from jobfleet.client._async.audit import AsyncAudit, audited
 from jobfleet.client._async.background import sleep
+from jobfleet.client._async.fleet_verbs import AsyncFleetVerbs
 from jobfleet.model import JobId, Priority
-from jobfleet.model.option_types import Durability, Seconds
+from jobfleet.model.option_types import Seconds
 
 if TYPE_CHECKING:
     from jobfleet.operations import workers
@@ -88,95 +89,8 @@ class AsyncWorkers(AsyncAudit):
 T = TypeVar("T")
 
 
-class AsyncOperate(AsyncWorkers):
+class AsyncOperate(AsyncFleetVerbs, AsyncWorkers):
     """Operations of a client that change queues, workers and open jobs."""
-
-    async def pause(
-        self,
-        queue: str | None = None,
-        *,
-        group: str | None = None,
-        function: str | None = None,
-        by: str | None = None,
-        reason: str | None = None,
-    ) -> bool:
-        """Pause a queue, a group or a function: none of its jobs start, and running jobs continue.
-
-        Returns:
-            False if it was already paused.
-
-        Args:
-            queue: The queue; it is created if it does not exist. With a group or a function, only that one pauses in
-                this queue.
-            group: A group of that queue.
-            function: The registered name of a function; without a queue, in every queue.
-            by: The person or program that pauses, for the record.
-            reason: The reason, for the record: one line, at most 200 characters.
-
-        Raises:
-            ConfigError: Nothing is named, or what is named cannot be paused together.
-            InvalidJob: The name of the function or the group, or the reason, is not valid.
-        """
-        from jobfleet.operations import actions, pause
-
-        place = pause.Place(queue, group, function)
-        work = pause.pause(self.context, place, by, reason)
-        action = actions.pause(self.context, place, reason)
-        return await self._audited(action, work, by)
-
-    async def resume(
-        self,
-        queue: str | None = None,
-        *,
-        group: str | None = None,
-        function: str | None = None,
-        by: str | None = None,
-    ) -> bool:
-        """Resume a paused queue, group or function. Repeating the call is safe.
-
-        The withheld jobs of a function go back to their old places.
-
-        Returns:
-            False if it was not paused.
-
-        Args:
-            queue: The queue. With a group or a function, only that one resumes in this queue.
-            group: A group of that queue.
-            function: The registered name of a function; without a queue, in every queue.
-            by: The person or program that resumes, for the audit.
-
-        Raises:
-            ConfigError: Nothing is named, what is named cannot be resumed together, or there is no such queue.
-            InvalidJob: The name of the function or the group is not valid.
-        """
-        from jobfleet.operations import actions, pause
-
-        place = pause.Place(queue, group, function)
-        work = pause.resume(self.context, place)
-        return await self._audited(actions.resume(self.context, place), work, by)
-
-    async def set_durability(self, queue: str, durability: Durability | None, *, by: str | None = None) -> bool:
-        """Set the durability of jobs of a queue that have none of their own, nor from their function.
-
-        Other clients apply it within five seconds. Jobs that are already in the queue keep their level.
-
-        Args:
-            queue: The queue; it is created if it does not exist.
-            durability: ``fast``, ``replicated`` or ``fsync``; None for the level of the fleet.
-            by: The person or program that sets it, for the audit.
-
-        Returns:
-            False if it was so before.
-
-        Raises:
-            ConfigError: The queue is new, and there are too many queues.
-            InvalidJob: The level or the name of the queue is not valid.
-        """
-        from jobfleet.operations import actions, queues
-
-        work = queues.set_durability(self.context, queue, durability)
-        action = actions.set_durability(self.context, queue, durability)
-        return await self._audited(action, work, by)
 
     async def repair(self, *, dry_run: bool = False, by: str | None = None) -> list[Repair]:
         """Repair contradictions in the data that `doctor` finds and that are safe to repair while the fleet runs.
@@ -192,48 +106,6 @@ class AsyncOperate(AsyncWorkers):
         if dry_run:
             return await self._do(work)
         return await self._audited(actions.repair(), work, by)
-
-    async def purge_queue(self, queue: str, *, by: str | None = None) -> int:
-        """Cancel every waiting job of a queue, and return how many there were.
-
-        Args:
-            queue: The queue.
-            by: The person or program that cancels, for the record.
-
-        Raises:
-            ConfigError: There is no such queue.
-        """
-        from jobfleet.operations import actions
-        from jobfleet.operations.jobs import cancel
-
-        work = cancel.purge_queue(self.context, queue, by)
-        return await self._audited(actions.purge_queue(queue), work, by)
-
-    async def remove_queue(
-        self, queue: str, *, purge: bool = False, by: str | None = None, dry_run: bool = False
-    ) -> int:
-        """Remove a queue that no worker serves and that has no open jobs. Return how many dead letters were deleted.
-
-        Its counts, limits and pauses are deleted too. Results stay until their TTL ends. A later enqueue creates the
-        queue again.
-
-        Args:
-            queue: Its name.
-            purge: Cancel waiting jobs and delete dead letters. Without it, both prevent the removal.
-            by: The person or program that removes the queue, for the record.
-            dry_run: Only check whether it can be removed; return 0.
-
-        Raises:
-            ConfigError: There is no such queue; a worker serves it; jobs are open, or dead without `purge`; a cron
-                entry puts jobs there; readers of its journal have not read all.
-            InvalidJob: The name of the queue is not valid.
-        """
-        from jobfleet.operations import actions, queues
-
-        work = queues.remove_queue(self.context, queue, purge=purge, by=by, dry_run=dry_run)
-        if dry_run:
-            return await self._do(work)
-        return await self._audited(actions.remove(queue, purge=purge), work, by)
 
     async def clean(self, older_than: Seconds, queue: str | None = None, *, by: str | None = None) -> int:
         """Delete the results of jobs that ended more than `older_than` seconds ago, and return how many.

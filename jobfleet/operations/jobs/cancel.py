@@ -11,14 +11,13 @@ from jobfleet.model import JobResult, JobStatus, Priority
 from jobfleet.operations import payloads
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.poll import poll_many
-from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.operations.results import result_of
 from jobfleet.operations.verb import Id, verb
 from jobfleet.store.calls import control, ended, flow, inspect
 from jobfleet.store.calls.enqueue import indexes_of, keep_index
 from jobfleet.store.keys import TOMBSTONE_MS, Lane
-from jobfleet.store.records import Dead, DeadLetter, Final, Found, InRun, InWait, has_id
+from jobfleet.store.records import Dead, DeadLetter, Final, Found, InRun, InWait
 
 
 def state_of(context: FleetContext, values: Mapping[str, Any]) -> Operation[dict[str, Any]]:
@@ -69,31 +68,6 @@ def cancel_ids(context: FleetContext, ids: Iterable[str], by: str | None) -> Ope
         for part in batches(members, control.CHUNK):
             letters = value((yield (control.cancel(context.keys, lane, part, by=by, ttl_ms=TOMBSTONE_MS),)))
             count += sum(letter in "cr" for letter in letters)
-    return count
-
-
-def purge_queue(context: FleetContext, queue: str, by: str | None) -> Operation[int]:
-    """Cancel every waiting job of a queue in bounded batches; return how many there were.
-
-    Raises:
-        ConfigError: The queue does not exist.
-    """
-    every = yield from lanes(context, queue)
-    count = 0
-    for lane in every:
-        for section in reversed(inspect.SECTIONS):  # a head of a sequence last: its end frees only the next job
-            skip = 0
-            while True:
-                _, rows = value((yield (inspect.waiting(lane, section, skip=skip),)))
-                if not rows:
-                    break
-                ids = [row.id for row in rows if row.id.startswith(lane.id_prefix) and has_id(row)]
-                letters = ""
-                if ids:
-                    letters = value((yield (control.cancel(context.keys, lane, ids, by=by, ttl_ms=TOMBSTONE_MS),)))
-                cancelled = letters.count("c")
-                count += cancelled
-                skip += len(rows) - cancelled  # pass by a row that stays, such as one that is not a job
     return count
 
 

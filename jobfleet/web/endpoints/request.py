@@ -272,7 +272,7 @@ def _templates() -> Environment:
         sparkline=drawing.sparkline,
     )
     verbs = {action.verb.name: action.verb for action in ACTIONS if action.verb}
-    environment.filters["route"] = lambda name, **names: route_of(verbs[name], names)
+    environment.filters["route"] = lambda verb, /, **names: route_of(verbs[verb], names)
     environment.globals.update(
         verbs=verbs, version=VERSION, menu=MENU, states=[str(one) for one in STORED], operator=Role.OPERATOR
     )
