@@ -164,7 +164,6 @@ def _decision(name: str, state: GroupState) -> Callable[[Callable[..., Operation
         name, recorded=f"dead.{name}", route=f"/dead/{{fingerprint}}/{name}", command=f"dead {name}",
         target=("fingerprint",), facts={"state": str(state)}, done=f"{{target}} is {state}.",
         unchanged=f"{{target}} was {state} before.", is_written=True, before=_before,
-        change=lambda *_: {"state": str(state)},
     )  # fmt: skip
 
 

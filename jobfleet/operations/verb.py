@@ -367,7 +367,7 @@ class Verb(Generic[P, T]):
     @cached_property
     def text(self) -> str:
         """What it does: the docstring before its arguments."""
-        return inspect.cleandoc(self.operation.__doc__ or self.name).partition("\n\nArgs:")[0]
+        return re.split(r"\n\n(?:Args|Returns|Raises):", inspect.cleandoc(self.operation.__doc__ or self.name))[0]
 
     @property
     def summary(self) -> str:

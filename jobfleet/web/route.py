@@ -291,8 +291,8 @@ class Action:
 
 def given_of(verb: Verb[..., Any], values: Values) -> dict[str, Any]:
     """The arguments of a verb among the values of an action."""
-    found = {one.name: (values.get(one.field), one.is_required) for one in verb.parameters}
-    return {name: one for name, (one, is_required) in found.items() if one is not None or is_required}
+    given = [(one, values.get(one.field)) for one in verb.parameters]
+    return {one.name: value for one, value in given if value is not None or one.is_required}
 
 
 def _names(path: Mapping[str, str]) -> dict[str, str]:

@@ -102,9 +102,9 @@ class World:
                           due and due.year, details.job.queue, known.error))  # fmt: skip
         found.append([one.status for one in fleet.flows.get(names["f"]).jobs])
         found.append([one.state for one in fleet.dead_groups() if one.fingerprint == names["g"]])
-        for one in fleet.rescues(limit=1):
-            names["r"] = one.id
-            found.append((one.fingerprint == names["g"], one.canary, one.rate, one.stop_after))
+        for rescue in fleet.rescues(limit=1):
+            names["r"] = rescue.id
+            found.append((rescue.fingerprint == names["g"], rescue.canary, rescue.rate, rescue.stop_after))
         entry = fleet.audit().entries[0]
         found.append((entry.action, entry.target, entry.by, entry.before, entry.after, entry.outcome, entry.count))
         text = str(found)

@@ -190,8 +190,8 @@ def test_a_verb_is_the_same_on_each_surface(
 
 
 def test_each_verb_is_tried_and_its_parameters_have_a_help() -> None:
-    assert {verb.name for verb in every_verb()} == {one[0].name for one in CASES} | {
-        one[0].name for one in JOBS
+    assert {verb.name for verb in every_verb()} == {case[0].name for case in CASES} | {
+        case[0].name for case in JOBS
     } | ELSEWHERE
     assert [verb.name for verb in every_verb() if not all(one.help for one in verb.parameters)] == []
 

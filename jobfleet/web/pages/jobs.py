@@ -16,6 +16,7 @@ from jobfleet.operations.jobs.listing import Page as JobPage
 from jobfleet.operations.jobs.matching import JobFilters, cancel_many
 from jobfleet.operations.jobs.steer import Matching, move, move_many, reschedule, reschedule_many
 from jobfleet.operations.lanes import no_queue
+from jobfleet.operations.queues import purge_queue
 from jobfleet.operations.verb import Verb, fields_of
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.errors import refusal
@@ -116,10 +117,10 @@ PAGES = (
 
 MANY: Mapping[str, tuple[Verb[..., int], Verb[..., Any]]] = {
     "cancel": (cancel_many, cancel), "replay": (replay_many, replay), "reschedule": (reschedule_many, reschedule),
-    "move": (move_many, move), "retry": (replay_many, replay),
+    "move": (move_many, move), "purge": (purge_queue, cancel), "retry": (replay_many, replay),
 }  # fmt: skip
-"""The verbs of all jobs that match and of one job, by their word; ``retry`` is the older word for ``replay``."""
-VERBS = (*MANY, "purge")
+"""The verbs of all jobs that match, and of a chosen job, by their word; ``retry`` is the older word for ``replay``."""
+VERBS = tuple(MANY)
 IDS_MOST = 200
 READ_MOST, LETTERS_AT_ONCE = 5000, 200
 """About how many jobs are read to count those that match, and how many dead letters per call."""
@@ -158,12 +159,12 @@ def _meant(values: Values) -> Data:
     word, status = values["verb"], values["status"]
     if word in {"replay", "retry"} and status == JobStatus.FAILED:
         values = {**values, "status": None}
-    known = {"queue"} if word == "purge" else {one.field for one in MANY[word][0].parameters}
+    known = {one.field for one in MANY[word][0].parameters}
     names = [one.name for one in FILTERS]
     if wrong := [name for name in names if values[name] and name not in known]:
         has = ", ".join(name for name in names if name in known)
         raise refusal("invalid-request", f"{word}: it has no filter {wrong[0]}; it has {has}.", field=wrong[0])
-    given = {"queue": values["queue"]} if word == "purge" else _given(MANY[word][0], values)
+    given = _given(MANY[word][0], values)
     if not given and status is None:
         raise refusal("invalid-request", "Nothing says which jobs are meant; give a filter, or status=failed for all.")
     return given
@@ -205,16 +206,14 @@ async def _count_dead(fleet: AsyncFleet, filters: dict[str, Any]) -> Matching:
 
 async def _all(fleet: AsyncFleet, values: Values, by: str) -> int:
     """Act on all that match; return how many there were."""
-    given, word = _meant(values), values["verb"]
-    act = fleet.purge_queue if word == "purge" else getattr(fleet, MANY[word][0].name)
-    return int(await act(**given, by=by))
+    return int(await MANY[values["verb"]][0].on(fleet, _meant(values), by))
 
 
 def _one(fleet: AsyncFleet, values: Values, by: str) -> Callable[[str], Awaitable[object]]:
     """The action on one job."""
     verb = MANY[values["verb"]][1]
     given = _given(verb, values)
-    return lambda job_id: getattr(fleet, verb.name)(job_id, **given, by=by)
+    return lambda job_id: verb.on(fleet, {"job_id": job_id, **given}, by)
 
 
 async def _each(ids: Sequence[str], act: Callable[[str], Awaitable[object]]) -> int:

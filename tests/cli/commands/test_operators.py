@@ -48,7 +48,7 @@ def test_the_durability_of_a_queue(cli: Cli, fleet: Fleet, hand: Hand) -> None:
         "queue": "default", "durability": None, "changed": True,
     }  # fmt: skip
     wrong = cli("queues", "set", "default", "--durability", "eager")
-    assert (wrong.exit_code, "use fast, replicated, fsync, none." in wrong.stderr) == (2, True)
+    assert (wrong.exit_code, "'eager' is not one of 'fast', 'replicated', 'fsync', 'none'" in wrong.stderr) == (2, True)
 
 
 def test_a_function_is_paused_and_resumed_in_a_queue_or_in_all(cli: Cli, fleet: Fleet, hand: Hand) -> None:
