@@ -428,7 +428,7 @@ def _ended(repairs: Sequence[Repair]) -> Outcome:
     return Outcome("done" if done else "unchanged", len(done), after={"repaired": done} if done else {})
 
 
-def _told(values: Mapping[str, Any], repairs: Sequence[Repair]) -> str:
+def _sentence(values: Mapping[str, Any], repairs: Sequence[Repair]) -> str:
     number = len(repairs) if values[DRY_RUN] else sum(one.is_done for one in repairs)
     what = f"{number:,} contradiction{'' if number == 1 else 's'}"
     return f"{what} can be repaired." if values[DRY_RUN] else f"Repaired {what}."
@@ -436,7 +436,7 @@ def _told(values: Mapping[str, Any], repairs: Sequence[Repair]) -> str:
 
 @verb(
     "fleet.repair", method="repair", command="doctor --fix", route="/doctor/repair", role="admin", result="repairs",
-    form="repair", titled=lambda _: "all queues", end=_ended, done=_told,
+    form="repair", titled=lambda _: "all queues", end=_ended, done=_sentence,
 )  # fmt: skip
 def repair(context: FleetContext, *, dry_run: bool = False) -> Operation[list[Repair]]:
     """Repair contradictions in the data that the doctor finds and that are safe to repair while the fleet runs.
