@@ -307,7 +307,7 @@ def retry(context: FleetContext, flow: Id, by: str | None = None) -> Operation[i
     count = 0
     for job in info.jobs:
         if job.status == JobStatus.FAILED:
-            count += bool((yield from replay(context, job.id, by)))
+            count += bool((yield from replay(context, job.id, by=by)))
     if made:
         yield from write(context, flow, info.name, jobs, made, stored.additions)
     return count + len(made)
