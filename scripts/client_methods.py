@@ -6,12 +6,13 @@ import inspect
 import pkgutil
 import sys
 from collections.abc import Iterator
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
 import jobfleet.operations
 from jobfleet.operations import verb as kinds
-from jobfleet.operations.verb import BY, Verb, verbs_of
+from jobfleet.operations.verb import BY, DRY_RUN, Verb, verbs_of
 
 FAMILIES = {
     "fleet": ("",),
@@ -98,6 +99,9 @@ def method(verb: Verb[..., Any], types: set[str]) -> str:
     node: Any = ast.parse(inspect.getsource(verb.operation)).body[0]
     plain = Plain()
     node.args.args[0] = ast.arg("self")
+    kept = [one.arg not in verb.inner or one.arg == DRY_RUN for one in node.args.kwonlyargs]
+    node.args.kwonlyargs = list(compress(node.args.kwonlyargs, kept))
+    node.args.kw_defaults = list(compress(node.args.kw_defaults, kept))
     node.args, node.returns = plain.visit(node.args), plain.visit(node.returns.slice)
     if all(one.arg != BY for one in node.args.kwonlyargs):
         node.args.kwonlyargs.append(ast.arg(BY, ast.parse("str | None", mode="eval").body))
@@ -107,6 +111,7 @@ def method(verb: Verb[..., Any], types: set[str]) -> str:
     takes_by = BY in inspect.signature(verb.operation).parameters
     before = [one.arg for one in node.args.args[1:]]
     after = [f"{one.arg}={one.arg}" for one in node.args.kwonlyargs if one.arg != BY or takes_by]
+    after += [f"**{node.args.kwarg.arg}"] if node.args.kwarg else []
     body = "\n".join(f"        {line}".rstrip() for line in described(verb).splitlines())
     package, _, name = module.rpartition(".")
     call = ", ".join([f"{name}.{verb.operation.__name__}", BY, *before, *after])

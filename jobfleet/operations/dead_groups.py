@@ -163,38 +163,59 @@ def _decision(name: str, state: GroupState) -> Callable[[Callable[..., Operation
     return verb(
         name, recorded=f"dead.{name}", route=f"/dead/{{fingerprint}}/{name}", command=f"dead {name}",
         target=("fingerprint",), facts={"state": str(state)}, done=f"{{target}} is {state}.",
-        unchanged=f"{{target}} was {state} before.", is_written=True, before=_before,
+        unchanged=f"{{target}} was {state} before.", before=_before,
     )  # fmt: skip
 
 
 @_decision("resolve", GroupState.RESOLVED)
-def resolve(context: FleetContext, fingerprint: Fingerprint, by: str | None = None) -> Operation[bool]:
+def resolve(context: FleetContext, fingerprint: Fingerprint, *, by: str | None = None) -> Operation[bool]:
     """Declare the cause of a group of dead letters removed.
 
     The letters stay. A job that fails with the same error after this is reported once.
 
     Args:
         fingerprint: The group.
+
+    Returns:
+        False if it was resolved before.
+
+    Raises:
+        UnknownGroup: There is no such group.
+        InvalidJob: The text is not a fingerprint.
     """
     return _decide(context, fingerprint, GroupState.RESOLVED, by)
 
 
 @_decision("ignore", GroupState.IGNORED)
-def ignore(context: FleetContext, fingerprint: Fingerprint, by: str | None = None) -> Operation[bool]:
+def ignore(context: FleetContext, fingerprint: Fingerprint, *, by: str | None = None) -> Operation[bool]:
     """Send no more notifications about a group of dead letters.
 
     Args:
         fingerprint: The group.
+
+    Returns:
+        False if it was ignored before.
+
+    Raises:
+        UnknownGroup: There is no such group.
+        InvalidJob: The text is not a fingerprint.
     """
     return _decide(context, fingerprint, GroupState.IGNORED, by)
 
 
 @_decision("reopen", GroupState.KNOWN)
-def reopen(context: FleetContext, fingerprint: Fingerprint, by: str | None = None) -> Operation[bool]:
+def reopen(context: FleetContext, fingerprint: Fingerprint, *, by: str | None = None) -> Operation[bool]:
     """Undo 'resolve' or 'ignore': the group of dead letters is known.
 
     Args:
         fingerprint: The group.
+
+    Returns:
+        False if it was known before.
+
+    Raises:
+        UnknownGroup: There is no such group.
+        InvalidJob: The text is not a fingerprint.
     """
     return _decide(context, fingerprint, GroupState.KNOWN, by)
 

@@ -20,7 +20,7 @@ from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.payloads import kept, stow
 from jobfleet.operations.results import letter_result
-from jobfleet.operations.verb import Fingerprint, Id, JsonList, JsonObject, Name, OfQueue, Past, jobs_said, verb
+from jobfleet.operations.verb import Fingerprint, Id, JsonList, JsonObject, Name, OfQueue, Past, jobs_sentence, verb
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, inspect
 from jobfleet.store.calls.dead import CHUNK, NEWEST, find_letters, group_name
@@ -317,7 +317,7 @@ def count(context: FleetContext, chosen: DeadFilter) -> Operation[int]:
 
 @verb(
     "replay_many", recorded="dead.replay", route="/dead/letters/replay", command="dead replay", target=("queue",),
-    result="replayed", done=jobs_said("Back in their queues"), is_written=True,
+    result="replayed", done=jobs_sentence("Back in their queues"),
 )  # fmt: skip
 def replay_many(
     context: FleetContext,
@@ -334,6 +334,14 @@ def replay_many(
     Args:
         queue: Only letters of this queue.
         fresh: Repeat the completed steps, too.
+        filters: Which letters; see `DeadFilters`: `function`, `fingerprint`, `tag`, `user`, `since`, `until`.
+
+    Returns:
+        How many were replayed.
+
+    Raises:
+        ConfigError: The queue does not exist.
+        InvalidJob: A filter has a wrong value.
     """
     chosen, total = DeadFilter(queue=queue, **filters), 0
     every = yield from lanes(context, chosen.queue)
@@ -372,6 +380,9 @@ def purge(context: FleetContext, job_id: Id) -> Operation[bool]:
     Args:
         job_id: The id of the job.
 
+    Returns:
+        False if it has none.
+
     Raises:
         JobNotFound: `job_id` is not a job id.
     """
@@ -391,9 +402,9 @@ NO_LETTER = Edit(entry="0-0")
 def replay(
     context: FleetContext,
     job_id: Id,
-    by: str | None = None,
     *,
     fresh: bool = False,
+    by: str | None = None,
     args: JsonList | None = None,
     kwargs: JsonObject | None = None,
 ) -> Operation[bool]:
@@ -404,6 +415,9 @@ def replay(
         fresh: Repeat the completed steps, too.
         args: All positional arguments, as a JSON list; default the original ones.
         kwargs: All named arguments, as a JSON object; default the original ones.
+
+    Returns:
+        False if it is open, or was completed since.
 
     Raises:
         JobNotFound: The job has no dead letter.

@@ -20,9 +20,9 @@ from typing import Annotated, Any, Concatenate, Generic, Literal, ParamSpec, Typ
 
 from jobfleet.clock import LONGEST, PAST_REMEDY, past
 from jobfleet.config.setting import DURATION
+from jobfleet.model import STORED, JobStatus, Priority
 from jobfleet.model.limits import BURST_MAX, NO_LIMIT
 from jobfleet.model.option_types import LEVELS, Durability, Seconds
-from jobfleet.model.status import STORED, JobStatus, Priority
 from jobfleet.operations.audit import Action, Change, Outcome, outcome_of
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation
@@ -498,7 +498,7 @@ def _word(given: Any) -> str:
     return ",".join(map(str, given)) if isinstance(given, list | tuple) else str(given)
 
 
-def jobs_said(text: str) -> Callable[[Mapping[str, Any], int], str]:
+def jobs_sentence(text: str) -> Callable[[Mapping[str, Any], int], str]:
     """What makes the sentence of a number of jobs, such as ``Cancelled: 3 jobs``."""
     return lambda _, number: f"{text}: {number:,} {'job' if number == 1 else 'jobs'}."
 

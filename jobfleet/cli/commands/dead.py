@@ -304,7 +304,7 @@ def replay(
             return _act(invocation, named, "replayed", otherwise, partial(fleet.replay, by=by, fresh=fresh))
 
         def again(job_id: str) -> bool:
-            return drive_blocking(fleet.store, dead_letters.replay(fleet.context, job_id, by, fresh=fresh))
+            return drive_blocking(fleet.store, dead_letters.replay(fleet.context, job_id, fresh=fresh, by=by))
 
         action, chosen = replay_many.action(fleet.context, queue, fresh=fresh, **filters), _each(fleet, queue, filters)
         return _as_one(fleet, action, by, again, lambda act: _act(invocation, chosen, "replayed", otherwise, act))

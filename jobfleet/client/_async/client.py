@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 from jobfleet.client._async.connection import AsyncConnection
 from jobfleet.client._async.dead import AsyncDead
 from jobfleet.client._async.events import AsyncEvents
-from jobfleet.client._async.operate import AsyncOperate
 from jobfleet.handle._async.handle import AsyncJobHandle
 from jobfleet.model import Job, JobResult, JobStatus, Priority
 from jobfleet.model.option_types import Seconds
@@ -373,7 +372,7 @@ class AsyncInspect(AsyncConnection):
 T = TypeVar("T")
 
 
-class AsyncClient(AsyncEvents, AsyncOperate, AsyncInspect, AsyncDead):
+class AsyncClient(AsyncEvents, AsyncInspect, AsyncDead):
     """All operations of a client; it has no worker."""
 
     async def handle_of(self, job: Job[T]) -> AsyncJobHandle[T]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
-from jobfleet.client._async.audit import AsyncAudit, audited
+from jobfleet.client._async.audit import audited
 from jobfleet.client._async.connection import AsyncConnection, AsyncReceiptIterator, AsyncReceiptsBase
+from jobfleet.client._async.fleet_verbs import AsyncFleetVerbs
 from jobfleet.client.base import check_many
 from jobfleet.errors import JobNotFound
 from jobfleet.model import Job, JobId, JobResult, Receipt
@@ -16,12 +17,13 @@ from jobfleet.operations.submit import enqueue_span, submit_many
 
 if TYPE_CHECKING:
     from jobfleet.model.result import JobDetails
+    from jobfleet.operations.jobs.matching import JobFilters
 
 
 T = TypeVar("T")
 
 
-class AsyncJobs(AsyncAudit):
+class AsyncJobs(AsyncFleetVerbs):
     """Operations of a client on single jobs."""
 
     async def enqueue(self, job: Job[T]) -> JobId[T]:
@@ -148,28 +150,6 @@ class AsyncJobs(AsyncAudit):
 
         return await self._act(cancel.cancel, by, job_id, by)
 
-    async def signal(self, job_id: str, name: str, value: object = None, *, by: str | None = None) -> bool:
-        """Send a signal to an open job, for its `ctx.wait_for(name)`. A signal that comes before the wait is kept.
-
-        Args:
-            job_id: The job.
-            name: The name of the signal; 1 to 200 characters.
-            value: What `ctx.wait_for` returns.
-            by: The person or program that sends it, for the record.
-
-        Returns:
-            False if the job has ended, or another signal of this name came first: the first one wins.
-
-        Raises:
-            JobNotFound: The job is unknown.
-            InvalidJob: The name is wrong, or the job keeps too much already.
-            EncodingError: The value cannot be encoded.
-            StoreUnavailable: Redis did not answer within `patience` seconds. Repeating the call is safe.
-        """
-        from jobfleet.operations.jobs import signal
-
-        return await self._act(signal.signal, by, job_id, name, value, by)
-
     async def signal_by_token(self, token: str, value: object = None, *, by: str | None = None) -> bool:
         """Send the signal of a token that a job has made with `ctx.token`. A repetition is harmless.
 
@@ -191,74 +171,6 @@ class AsyncJobs(AsyncAudit):
         job_id, name = await self._do(signal.signal_of_token(self.context, token))
         work = signal.signal_by_token(self.context, token, value, by)
         return await self._audited(signal.signal.action(self.context, job_id, name), work, by)
-
-    async def edit(
-        self,
-        job_id: str,
-        args: Sequence[object] | None = None,
-        kwargs: Mapping[str, object] | None = None,
-        *,
-        by: str | None = None,
-    ) -> bool:
-        """Change the arguments of a waiting job. Return False, and change nothing, if it runs or has ended.
-
-        Everything else stays: options, tags, due time, used retries, completed steps, and the unique key. `replay`
-        changes the arguments of a dead letter.
-
-        Args:
-            job_id: The job.
-            args: New positional arguments; default the present ones.
-            kwargs: New named arguments; default the present ones.
-            by: The person or program that edits, for the record.
-
-        Raises:
-            JobNotFound: The job is unknown.
-            InvalidJob: No change is given, or the function, if this process knows it, does not accept the arguments.
-            EncodingError: An argument cannot be encoded, or the present ones cannot be read. Nothing is changed.
-            FleetFull: Redis has no memory left.
-        """
-        from jobfleet.operations.jobs import edit
-
-        return await self._act(edit.edit, by, job_id, args, kwargs, by)
-
-    async def replay(
-        self,
-        job_id: str,
-        *,
-        by: str | None = None,
-        fresh: bool = False,
-        args: Sequence[object] | None = None,
-        kwargs: Mapping[str, object] | None = None,
-    ) -> bool:
-        """Put a dead job back into its queue. Return False, and change nothing, if it is already open again.
-
-        Args:
-            job_id: The job.
-            by: The person or program that replays, for the record.
-            fresh: Whether completed steps run again.
-            args: New positional arguments; default the original ones. All other fields keep their values, also the
-                unique key.
-            kwargs: New named arguments; default the original ones.
-
-        Raises:
-            JobNotFound: There is no such dead letter.
-            DuplicateJob: Another job holds its unique key.
-            EncodingError: An argument cannot be encoded, or the original cannot be read. Nothing is changed.
-        """
-        from jobfleet.operations import dead_letters
-
-        return await self._act(dead_letters.replay, by, job_id, by, fresh=fresh, args=args, kwargs=kwargs)
-
-    async def purge(self, job_id: str, *, by: str | None = None) -> bool:
-        """Delete a dead letter for good. Return False if there was none.
-
-        Args:
-            job_id: The job.
-            by: The person or program that deletes it, for the audit.
-        """
-        from jobfleet.operations import dead_letters
-
-        return await self._act(dead_letters.purge, by, job_id)
 
     async def forget(self, job_id: str, *, by: str | None = None) -> bool:
         """Erase an ended job in Redis and, if this client has one, in the archive. Repeating the call is safe.
@@ -289,6 +201,34 @@ class AsyncJobs(AsyncAudit):
         archived = await self._look_in_archive(job_id)
         was_known = await self._do(cancel.forget(self.context, job_id, by, archived))
         return await self._forget_in_archive(job_id) or was_known
+
+    async def count_open(self, **filters: Unpack[JobFilters]) -> int:
+        """Count the open jobs that `cancel_many` would cancel now. The filters and the errors are the same."""
+        from jobfleet.operations.jobs.matching import Selection, count_open
+
+        return await self._do(count_open(self.context, Selection(**filters)))
+
+    @overload
+    async def move(self, job_id: JobId[T], queue: str, *, by: str | None = None) -> JobId[T]: ...
+    @overload
+    async def move(self, job_id: str, queue: str, *, by: str | None = None) -> str: ...
+    async def move(self, job_id: str, queue: str, *, by: str | None = None) -> str:
+        """Move a waiting job to another queue, as a new job, and return the new id. Repeating the call is safe.
+
+        The new job has the same call, due time, priority and expiry. It has its own retry budget, log and
+        steps; signals that the old job was sent go with it. The old job ends as cancelled, with `moved_to`. If this
+        process dies half-way, both jobs exist; the same call finishes the move.
+
+        Raises:
+            JobNotFound: The job is unknown.
+            InvalidJob: It runs, has ended, is already in that queue, or has stored steps, which it would lose; or it
+                waits for other jobs.
+            DuplicateJob: A job of that queue holds its unique key.
+            FleetFull: Redis has no memory left.
+        """
+        from jobfleet.operations.jobs import steer
+
+        return await self._act(steer.move, by, job_id, queue, by)
 
 
 class AsyncReceipts(AsyncReceiptsBase):

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 from jobfleet.client._sync.connection import Connection
 from jobfleet.client._sync.dead import Dead
 from jobfleet.client._sync.events import Events
-from jobfleet.client._sync.operate import Operate
 from jobfleet.handle._sync.handle import JobHandle
 from jobfleet.model import Job, JobResult, JobStatus, Priority
 from jobfleet.model.option_types import Seconds
@@ -374,7 +373,7 @@ class Inspect(Connection):
 T = TypeVar("T")
 
 
-class Client(Events, Operate, Inspect, Dead):
+class Client(Events, Inspect, Dead):
     """All operations of a client; it has no worker."""
 
     def handle_of(self, job: Job[T]) -> JobHandle[T]:

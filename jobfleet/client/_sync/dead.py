@@ -49,36 +49,6 @@ class Dead(Audit):
 
         return self._do(dead_letters.count(self.context, DeadFilter(queue=queue, **filters)))
 
-    def replay_many(
-        self,
-        queue: str | None = None,
-        *,
-        fresh: bool = False,
-        by: str | None = None,
-        **filters: Unpack[DeadFilters],
-    ) -> int:
-        """Put the dead jobs that match all given filters back into their queues, in bounded batches.
-
-        A job whose unique key another job holds stays a dead letter. A job that fails again meanwhile is not replayed
-        a second time.
-
-        Returns:
-            How many were replayed.
-
-        Args:
-            queue: A queue; None for all.
-            fresh: Whether completed steps run again.
-            by: The person or program that replays, for the record.
-            filters: Which letters; see `DeadFilters`: `function`, `fingerprint`, `tag`, `user`, `since`, `until`.
-
-        Raises:
-            ConfigError: There is no such queue.
-            InvalidJob: A filter has a wrong value.
-        """
-        from jobfleet.operations import dead_letters
-
-        return self._act(dead_letters.replay_many, by, queue, fresh=fresh, by=by, **filters)
-
     def dead_groups(self, queue: str | None = None, *, limit: int = 50, cursor: str = "") -> DeadGroups:
         """Return a page of the groups of dead letters, those with the newest letters first.
 
@@ -108,54 +78,6 @@ class Dead(Audit):
         from jobfleet.operations import dead_groups
 
         return self._do(dead_groups.group(self.context, fingerprint))
-
-    def resolve(self, fingerprint: str, *, by: str | None = None) -> bool:
-        """Declare the cause of a group of dead letters removed. Return False if it was resolved before.
-
-        The letters stay. If a job of the group fails after this, the group is ``regressed``, and a notification of the
-        event ``regressed`` is sent once.
-
-        Args:
-            fingerprint: The group.
-            by: The person or program that decides, for the record.
-
-        Raises:
-            UnknownGroup: There is no such group.
-            InvalidJob: The text is not a fingerprint.
-        """
-        from jobfleet.operations import dead_groups
-
-        return self._act(dead_groups.resolve, by, fingerprint, by)
-
-    def ignore(self, fingerprint: str, *, by: str | None = None) -> bool:
-        """Send no more notifications about a group of dead letters. Return False if it was ignored before.
-
-        Args:
-            fingerprint: The group.
-            by: The person or program that decides, for the record.
-
-        Raises:
-            UnknownGroup: There is no such group.
-            InvalidJob: The text is not a fingerprint.
-        """
-        from jobfleet.operations import dead_groups
-
-        return self._act(dead_groups.ignore, by, fingerprint, by)
-
-    def reopen(self, fingerprint: str, *, by: str | None = None) -> bool:
-        """Undo `resolve` or `ignore`: the group of dead letters is ``known``. Return False if it was so before.
-
-        Args:
-            fingerprint: The group.
-            by: The person or program that decides, for the record.
-
-        Raises:
-            UnknownGroup: There is no such group.
-            InvalidJob: The text is not a fingerprint.
-        """
-        from jobfleet.operations import dead_groups
-
-        return self._act(dead_groups.reopen, by, fingerprint, by)
 
     def rescue(
         self,

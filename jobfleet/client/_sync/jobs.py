@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
-from jobfleet.client._sync.audit import Audit, audited
+from jobfleet.client._sync.audit import audited
 from jobfleet.client._sync.connection import Connection, ReceiptIterator, ReceiptsBase
+from jobfleet.client._sync.fleet_verbs import FleetVerbs
 from jobfleet.client.base import check_many
 from jobfleet.errors import JobNotFound
 from jobfleet.model import Job, JobId, JobResult, Receipt
@@ -17,12 +18,13 @@ from jobfleet.operations.submit import enqueue_span, submit_many
 
 if TYPE_CHECKING:
     from jobfleet.model.result import JobDetails
+    from jobfleet.operations.jobs.matching import JobFilters
 
 
 T = TypeVar("T")
 
 
-class Jobs(Audit):
+class Jobs(FleetVerbs):
     """Operations of a client on single jobs."""
 
     def enqueue(self, job: Job[T]) -> JobId[T]:
@@ -149,28 +151,6 @@ class Jobs(Audit):
 
         return self._act(cancel.cancel, by, job_id, by)
 
-    def signal(self, job_id: str, name: str, value: object = None, *, by: str | None = None) -> bool:
-        """Send a signal to an open job, for its `ctx.wait_for(name)`. A signal that comes before the wait is kept.
-
-        Args:
-            job_id: The job.
-            name: The name of the signal; 1 to 200 characters.
-            value: What `ctx.wait_for` returns.
-            by: The person or program that sends it, for the record.
-
-        Returns:
-            False if the job has ended, or another signal of this name came first: the first one wins.
-
-        Raises:
-            JobNotFound: The job is unknown.
-            InvalidJob: The name is wrong, or the job keeps too much already.
-            EncodingError: The value cannot be encoded.
-            StoreUnavailable: Redis did not answer within `patience` seconds. Repeating the call is safe.
-        """
-        from jobfleet.operations.jobs import signal
-
-        return self._act(signal.signal, by, job_id, name, value, by)
-
     def signal_by_token(self, token: str, value: object = None, *, by: str | None = None) -> bool:
         """Send the signal of a token that a job has made with `ctx.token`. A repetition is harmless.
 
@@ -192,74 +172,6 @@ class Jobs(Audit):
         job_id, name = self._do(signal.signal_of_token(self.context, token))
         work = signal.signal_by_token(self.context, token, value, by)
         return self._audited(signal.signal.action(self.context, job_id, name), work, by)
-
-    def edit(
-        self,
-        job_id: str,
-        args: Sequence[object] | None = None,
-        kwargs: Mapping[str, object] | None = None,
-        *,
-        by: str | None = None,
-    ) -> bool:
-        """Change the arguments of a waiting job. Return False, and change nothing, if it runs or has ended.
-
-        Everything else stays: options, tags, due time, used retries, completed steps, and the unique key. `replay`
-        changes the arguments of a dead letter.
-
-        Args:
-            job_id: The job.
-            args: New positional arguments; default the present ones.
-            kwargs: New named arguments; default the present ones.
-            by: The person or program that edits, for the record.
-
-        Raises:
-            JobNotFound: The job is unknown.
-            InvalidJob: No change is given, or the function, if this process knows it, does not accept the arguments.
-            EncodingError: An argument cannot be encoded, or the present ones cannot be read. Nothing is changed.
-            FleetFull: Redis has no memory left.
-        """
-        from jobfleet.operations.jobs import edit
-
-        return self._act(edit.edit, by, job_id, args, kwargs, by)
-
-    def replay(
-        self,
-        job_id: str,
-        *,
-        by: str | None = None,
-        fresh: bool = False,
-        args: Sequence[object] | None = None,
-        kwargs: Mapping[str, object] | None = None,
-    ) -> bool:
-        """Put a dead job back into its queue. Return False, and change nothing, if it is already open again.
-
-        Args:
-            job_id: The job.
-            by: The person or program that replays, for the record.
-            fresh: Whether completed steps run again.
-            args: New positional arguments; default the original ones. All other fields keep their values, also the
-                unique key.
-            kwargs: New named arguments; default the original ones.
-
-        Raises:
-            JobNotFound: There is no such dead letter.
-            DuplicateJob: Another job holds its unique key.
-            EncodingError: An argument cannot be encoded, or the original cannot be read. Nothing is changed.
-        """
-        from jobfleet.operations import dead_letters
-
-        return self._act(dead_letters.replay, by, job_id, by, fresh=fresh, args=args, kwargs=kwargs)
-
-    def purge(self, job_id: str, *, by: str | None = None) -> bool:
-        """Delete a dead letter for good. Return False if there was none.
-
-        Args:
-            job_id: The job.
-            by: The person or program that deletes it, for the audit.
-        """
-        from jobfleet.operations import dead_letters
-
-        return self._act(dead_letters.purge, by, job_id)
 
     def forget(self, job_id: str, *, by: str | None = None) -> bool:
         """Erase an ended job in Redis and, if this client has one, in the archive. Repeating the call is safe.
@@ -290,6 +202,34 @@ class Jobs(Audit):
         archived = self._look_in_archive(job_id)
         was_known = self._do(cancel.forget(self.context, job_id, by, archived))
         return self._forget_in_archive(job_id) or was_known
+
+    def count_open(self, **filters: Unpack[JobFilters]) -> int:
+        """Count the open jobs that `cancel_many` would cancel now. The filters and the errors are the same."""
+        from jobfleet.operations.jobs.matching import Selection, count_open
+
+        return self._do(count_open(self.context, Selection(**filters)))
+
+    @overload
+    def move(self, job_id: JobId[T], queue: str, *, by: str | None = None) -> JobId[T]: ...
+    @overload
+    def move(self, job_id: str, queue: str, *, by: str | None = None) -> str: ...
+    def move(self, job_id: str, queue: str, *, by: str | None = None) -> str:
+        """Move a waiting job to another queue, as a new job, and return the new id. Repeating the call is safe.
+
+        The new job has the same call, due time, priority and expiry. It has its own retry budget, log and
+        steps; signals that the old job was sent go with it. The old job ends as cancelled, with `moved_to`. If this
+        process dies half-way, both jobs exist; the same call finishes the move.
+
+        Raises:
+            JobNotFound: The job is unknown.
+            InvalidJob: It runs, has ended, is already in that queue, or has stored steps, which it would lose; or it
+                waits for other jobs.
+            DuplicateJob: A job of that queue holds its unique key.
+            FleetFull: Redis has no memory left.
+        """
+        from jobfleet.operations.jobs import steer
+
+        return self._act(steer.move, by, job_id, queue, by)
 
 
 class Receipts(ReceiptsBase):

@@ -34,13 +34,13 @@ def state_of(context: FleetContext, values: Mapping[str, Any]) -> Operation[dict
     return before
 
 
-OF_JOB: Mapping[str, Any] = {"target": ("job_id",), "is_of_one_job": True, "is_written": True}
+OF_JOB: Mapping[str, Any] = {"target": ("job_id",), "is_of_one_job": True}
 """What all verbs of a single job have in common."""
 
 
 @verb(
     "cancel", recorded="job.cancel", route="/jobs/{id}/cancel", result="cancelled", before=state_of,
-    done="It was cancelled, or asked to stop.", **OF_JOB,
+    is_written=True, done="It was cancelled, or asked to stop.", **OF_JOB,
 )  # fmt: skip
 def cancel(context: FleetContext, job_id: Id, by: str | None = None) -> Operation[bool]:
     """Cancel a waiting job, or ask a running one to stop.
@@ -77,6 +77,7 @@ TURNS = 3
 
 @verb(
     "forget", recorded="job.forget", route="/jobs/{id}/forget", result="forgotten", role="admin", inner=("archived",),
+    is_written=True,
     done="{target} was erased.", unchanged="Nothing is known about {target}.", **OF_JOB,
 )  # fmt: skip
 def forget(

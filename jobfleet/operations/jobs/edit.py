@@ -39,18 +39,21 @@ def edit(
     job_id: Id,
     args: JsonList | None = None,
     kwargs: JsonObject | None = None,
+    *,
     by: str | None = None,
 ) -> Operation[bool]:
     """Change the arguments of a waiting job.
 
-    Everything else stays: options, tags, due time, used retries, completed steps, and the unique key.
+    Everything else stays: options, tags, due time, used retries, completed steps, and the unique key. A dead letter is
+    replayed with other arguments.
 
     Args:
         job_id: The id of the job.
-        args: All positional arguments, as a JSON list.
-        kwargs: All named arguments, as a JSON object.
+        args: All positional arguments, as a JSON list; default the present ones.
+        kwargs: All named arguments, as a JSON object; default the present ones.
 
-    The script compares the envelope that the new one was made from. If it has changed since, it is read again.
+    Returns:
+        False if it runs or has ended; nothing is changed then.
 
     Raises:
         JobNotFound: The job is not known.
@@ -61,7 +64,7 @@ def edit(
     wanted = arguments_of(args, kwargs)
     if wanted is None:
         raise InvalidJob("Nothing to change; give args, kwargs or both.")
-    lane, word = context.keys.lane_of(job_id), "changed"
+    lane, word = context.keys.lane_of(job_id), "changed"  # since the envelope was read that the new one is made from
     while word == "changed":
         _, (found,) = value((yield (inspect.stored_status(lane, (job_id,)),)))
         if isinstance(found, Unknown):

@@ -36,23 +36,22 @@ def signal(
     job_id: Id,
     name: Name,
     value: Value = None,
-    by: str | None = None,
     *,
+    by: str | None = None,
     nonce: str = "",
     has_token: bool = False,
 ) -> Operation[bool]:
     """Send a signal to a job that waits for it, or will: `ctx.wait_for` returns the value.
 
-    The first signal of a name wins.
+    The first signal of a name wins. It has the durability of the queue, else of the fleet.
 
     Args:
         job_id: The id of the job.
         name: The name of the signal.
         value: What `ctx.wait_for` returns.
-        nonce: The same in each repetition; empty for a new one.
-        has_token: Whether it is the signal of a token.
 
-    The signal has the durability of the queue, else of the fleet.
+    Returns:
+        False if the job has ended, or another signal of this name came first.
 
     Raises:
         JobNotFound: The job is not known.
@@ -114,7 +113,7 @@ def carry_signals(context: FleetContext, job_id: str, to: str, by: str | None) -
         if name.startswith(calls.SIGNAL):
             try:
                 sent = decode(record.partition(b"\n")[2], what="signal", limits=context.limits)
-                yield from signal(context, to, name.removeprefix(calls.SIGNAL), sent, by, nonce=f"moved:{job_id}")
+                yield from signal(context, to, name.removeprefix(calls.SIGNAL), sent, by=by, nonce=f"moved:{job_id}")
             except JobNotFound:  # it has ended, and its result has expired
                 return
             except (EncodingError, InvalidJob) as error:  # the move is complete, and other signals must arrive
@@ -144,7 +143,7 @@ def signal_of_token(context: FleetContext, token: str) -> Operation[tuple[str, s
     is_written=True,
     holes={
         "command": "a token is for programs outside, which have no access to Redis",
-        "page": "the token is the authority; whoever may log in sends it to the job",
+        "page": "the token is the authority; a caller who may log in sends it to the job",
     },
 )  # fmt: skip
 def signal_by_token(context: FleetContext, token: Token, value: Value = None, by: str | None = None) -> Operation[bool]:
@@ -160,4 +159,4 @@ def signal_by_token(context: FleetContext, token: Token, value: Value = None, by
         EncodingError: The value cannot be encoded.
     """
     job_id, name = yield from signal_of_token(context, token)
-    return (yield from signal(context, job_id, name, value, by, nonce=token_hash(token), has_token=True))
+    return (yield from signal(context, job_id, name, value, by=by, nonce=token_hash(token), has_token=True))

@@ -50,7 +50,7 @@ from jobfleet.operations.lanes import lanes, open_queue
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.payloads import carried
 from jobfleet.operations.results import result_of
-from jobfleet.operations.verb import DRY_RUN, At, Duration, Id, To, Urgency, jobs_said, verb
+from jobfleet.operations.verb import DRY_RUN, At, Duration, Id, To, Urgency, jobs_sentence, verb
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, inspect
 from jobfleet.store.calls.enqueue import enqueue, indexes_of, keep_index, marked
@@ -149,6 +149,9 @@ def reschedule(
         delay: The new due time, counted from now; 0 for at once.
         priority: The new priority.
 
+    Returns:
+        False if it runs or has ended.
+
     Raises:
         JobNotFound: The job is not known.
         InvalidJob: No change is given, or a value is wrong; or the job waits for others, so it has no due time yet.
@@ -164,7 +167,7 @@ def reschedule(
 
 @verb(
     "reschedule_many", recorded="jobs.reschedule", route="/jobs/reschedule", command="reschedule", result="rescheduled",
-    inner=(DRY_RUN,), change=_rescheduled, done=jobs_said("Rescheduled"), holes=NO_FORM, is_written=True,
+    inner=(DRY_RUN,), change=_rescheduled, done=jobs_sentence("Rescheduled"), holes=NO_FORM,
 )  # fmt: skip
 def reschedule_many(
     context: FleetContext,
@@ -178,11 +181,18 @@ def reschedule_many(
 ) -> Operation[int]:
     """Change the due time, the priority, or both, of the waiting jobs that match all filters.
 
+    With tags, a user or a session only their index is read; otherwise every waiting job is, in bounded batches.
+
     Args:
         at: The new due time.
-        delay: The new due time, counted from now; 0 for at once.
+        delay: The new due time, counted from the start of the call; 0 for at once.
         priority: The new priority.
         dry_run: Only count the jobs.
+        filters: Which jobs; see `JobFilters`: `queue`, `function`, `tags`, `user`, `session`, `status`, `group`,
+            `since`, `until`.
+
+    Returns:
+        How many were rescheduled, or would be.
 
     Raises:
         ConfigError: No filter is given, or the queue does not exist.
@@ -234,7 +244,7 @@ REFUSED = "{} is {}; only a scheduled, queued or retrying job can be moved."
 
 
 @verb(
-    "move", recorded="job.move", route="/jobs/{id}/move", result="now", before=state_of,
+    "move", recorded="job.move", route="/jobs/{id}/move", result="now", is_written=True, before=state_of,
     change=lambda _, values: {"queue": values["queue"]}, end=lambda new: Outcome("done", after={"id": new}), **OF_JOB,
 )  # fmt: skip
 def move(context: FleetContext, job_id: Id, queue: To, by: str | None = None) -> Operation[str]:
@@ -317,8 +327,7 @@ def _check_it_was_moved(context: FleetContext, job_id: str, by: str | None, move
 
 @verb(
     "move_many", recorded="jobs.move", route="/jobs/move", command="move", result="moved",
-    inner=(DRY_RUN,), change=lambda _, values: {"queue": values["to"]}, done=jobs_said("Moved"), holes=NO_FORM,
-    is_written=True,
+    inner=(DRY_RUN,), change=lambda _, values: {"queue": values["to"]}, done=jobs_sentence("Moved"), holes=NO_FORM,
 )  # fmt: skip
 def move_many(
     context: FleetContext, to: To, *, by: str | None = None, dry_run: bool = False, **filters: Unpack[JobFilters]
@@ -328,6 +337,11 @@ def move_many(
     Args:
         to: The new queue.
         dry_run: Only count the jobs.
+        filters: Which jobs; see `JobFilters`: `queue`, `function`, `tags`, `user`, `session`, `status`, `group`,
+            `since`, `until`.
+
+    Returns:
+        How many were moved, or would be.
 
     Raises:
         ConfigError: No filter is given, or the queue to move from does not exist.
