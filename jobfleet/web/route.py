@@ -292,7 +292,7 @@ class Action:
 def given_of(verb: Verb[..., Any], values: Values) -> dict[str, Any]:
     """The arguments of a verb among the values of an action."""
     given = [(one, values.get(one.field)) for one in verb.parameters]
-    return {one.name: value for one, value in given if value is not None or one.is_required}
+    return {one.name: value for one, value in given if value is not None or not one.is_filter}
 
 
 def _names(path: Mapping[str, str]) -> dict[str, str]:
