@@ -81,7 +81,7 @@ def _noun(values: Mapping[str, Any]) -> str:
     return "function" if values["function"] is not None else "queue" if values["group"] is None else "group"
 
 
-def _told(word: str) -> Callable[[Mapping[str, Any], bool], str]:
+def _sentence(word: str) -> Callable[[Mapping[str, Any], bool], str]:
     def sentence(values: Mapping[str, Any], has_changed: bool) -> str:
         group = values.get("group")
         what = _titled(values) if group is None else f"{group} of {values['queue']}"
@@ -116,7 +116,7 @@ def _pause_of(context: FleetContext, place: Place) -> Operation[Pause | None]:
 
 @verb(
     "queues.pause", method="pause", route="/queues/{queue}/pause", target=Place._fields, titled=_titled, noun_of=_noun,
-    before=_before, facts={"paused": True}, done=_told("paused"), creates=True,
+    before=_before, facts={"paused": True}, done=_sentence("paused"), creates=True,
 )  # fmt: skip
 def pause(
     context: FleetContext,
@@ -181,7 +181,7 @@ def _check_reason(reason: str | None) -> None:
 
 @verb(
     "queues.resume", method="resume", route="/queues/{queue}/resume", target=Place._fields, titled=_titled,
-    noun_of=_noun, before=_before, facts={"paused": False}, done=_told("open"),
+    noun_of=_noun, before=_before, facts={"paused": False}, done=_sentence("open"),
 )  # fmt: skip
 def resume(
     context: FleetContext, queue: QueueName | None = None, *, group: Name | None = None, function: Name | None = None

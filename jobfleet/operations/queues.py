@@ -232,7 +232,7 @@ def _durability_before(context: FleetContext, values: Mapping[str, Any]) -> Oper
     return Change({DURABILITY: counts.durability or None}, {DURABILITY: values[DURABILITY]})
 
 
-def _durability_told(values: Mapping[str, Any], has_changed: bool) -> str:
+def _durability_sentence(values: Mapping[str, Any], has_changed: bool) -> str:
     text = f"{values['queue']}: durability {values[DURABILITY] or 'of the fleet'}"
     return f"{text}." if has_changed else f"{text}, as before."
 
@@ -240,7 +240,7 @@ def _durability_told(values: Mapping[str, Any], has_changed: bool) -> str:
 @verb(
     "queues.set", method="set_durability", route="/queues/{queue}/set", recorded="queue.durability",
     target=("queue", DURABILITY), titled=lambda values: str(values["queue"]), before=_durability_before,
-    done=_durability_told, creates=True,
+    done=_durability_sentence, creates=True,
 )  # fmt: skip
 def set_durability(context: FleetContext, queue: QueueName, durability: Level) -> Operation[bool]:
     """Set the durability of jobs of a queue that have none of their own, nor from their function.

@@ -15,7 +15,7 @@ from jobfleet.model.audit import NOBODY, from_word
 from jobfleet.model.limits import rate_of
 from jobfleet.model.signals import FINGERPRINT, check_fingerprint
 from jobfleet.model.status import check_number
-from jobfleet.operations.audit import Outcome
+from jobfleet.operations.audit import Action, Change, Outcome, outcome_of
 from jobfleet.operations.dead_groups import file_all, group
 from jobfleet.operations.dead_letters import NO_POSITION, Position, read_cursor
 from jobfleet.operations.fleet_context import FleetContext
@@ -222,6 +222,21 @@ def listing(context: FleetContext, *, limit: int = 50) -> Operation[list[RescueS
     check_number(limit)
     found: list[calls.StoredRescue] = value((yield (calls.rescues(context.keys, limit=limit),)))
     return [status_of(stored) for stored in found if stored.fields]
+
+
+def action(context: FleetContext, verb: str, rescue: str) -> Action:
+    """The ``stop`` or the ``undo`` of a rescue as the audit records it. One without jobs in flight is stopped."""
+    after = {"state": "stopped"} if verb == "stop" else {}
+
+    def look() -> Operation[Change]:
+        found = yield from status(context, rescue)
+        return Change({"state": found.state, "replayed": found.replayed, "in_flight": found.in_flight}, after)
+
+    return Action(f"rescue.{verb}", f"{rescue}", after, look, outcome_of if verb == "stop" else _undone)
+
+
+def _undone(noted: NotedRescue) -> Outcome:
+    return Outcome("done" if noted.state != noted.before else "unchanged", after={"state": noted.state})
 
 
 def find(context: FleetContext, text: str) -> Operation[str]:

@@ -210,7 +210,7 @@ Rate = Annotated[
 NamedRate = Annotated[str | int, Kind(_rate, _NUMBER_OR_TEXT, "N/TIME")]
 Duration = Annotated[Seconds, Kind(_duration, _NUMBER_OR_TEXT, "TIME")]
 For = Annotated[Seconds, Kind(_duration, _NUMBER_OR_TEXT, "TIME", "--for")]
-Processes = Annotated[int, Kind(_whole, {"type": "integer", "minimum": 1, "maximum": 1024}, "N", "--processes")]
+Age = Annotated[Seconds, Kind(_duration, _NUMBER_OR_TEXT, "TIME", "--older-than")]
 Level = Annotated[Durability | None, one_of(*LEVELS, none=NO_LIMIT, flag="--durability")]
 Bounds = Annotated[
     tuple[int, int],
@@ -307,7 +307,7 @@ class Verb(Generic[P, T]):
         method: The method of a fleet.
         command: The command.
         route: The path of the form, and of the API after ``/api/v1``; a parameter in braces is a part of it.
-        recorded: The action of its records in the audit.
+        recorded: The action of its records in the audit; it may have the places of parameters.
         noun_of: The noun in its records, if it depends on the arguments.
         is_of_one_job: Whether it concerns a single job; from Python, it is then recorded only with `BY`.
         inner: The parameters that no surface has, besides `BY`.
@@ -367,7 +367,7 @@ class Verb(Generic[P, T]):
     @cached_property
     def text(self) -> str:
         """What it does: the docstring before its arguments."""
-        return inspect.cleandoc(self.operation.__doc__ or self.name).partition("\n\nArgs:")[0]
+        return re.split(r"\n\n(?:Args|Returns|Raises):", inspect.cleandoc(self.operation.__doc__ or self.name))[0]
 
     @property
     def summary(self) -> str:
@@ -384,7 +384,7 @@ class Verb(Generic[P, T]):
             if one.kind is one.VAR_KEYWORD:
                 found += fields_of(get_args(hints[one.name])[0])
             elif one.name not in (BY, *self.inner):
-                kind, is_required = _kind_of(hints[one.name]), one.default is one.empty
+                kind, is_required = kind_of(hints[one.name]), one.default is one.empty
                 default = None if is_required else one.default
                 is_argument = one.kind is not one.KEYWORD_ONLY and not kind.flag
                 found.append(Parameter(one.name, kind, helps.get(one.name, ""), is_required, default, is_argument))
@@ -457,7 +457,9 @@ class Verb(Generic[P, T]):
                 before = yield from read(context, values)
                 return before if isinstance(before, Change) else Change(before, self._after(before, values))
 
-        name = self.recorded if self.noun_of is None else f"{self.noun_of(values)}.{self.recorded.partition('.')[2]}"
+        name = self.recorded.format_map(values)
+        if self.noun_of is not None:
+            name = f"{self.noun_of(values)}.{name.partition('.')[2]}"
         after = self._after({}, values)
         return Action(name, self.target_of(values), after, look, self.end, is_of_one_job=self.is_of_one_job)
 
@@ -480,7 +482,7 @@ def fields_of(filters: type) -> tuple[Parameter, ...]:
     """The filters of a ``TypedDict``; their help is its docstring."""
     helps = _helps(filters, "Attributes")
     hints = get_type_hints(filters, include_extras=True)
-    return tuple(Parameter(name, _kind_of(hint), helps[name], is_filter=True) for name, hint in hints.items())
+    return tuple(Parameter(name, kind_of(hint), helps[name], is_filter=True) for name, hint in hints.items())
 
 
 def _helps(described: Any, section: str) -> dict[str, str]:
@@ -501,9 +503,9 @@ def jobs_said(text: str) -> Callable[[Mapping[str, Any], int], str]:
     return lambda _, number: f"{text}: {number:,} {'job' if number == 1 else 'jobs'}."
 
 
-def _kind_of(hint: Any) -> Kind:
+def kind_of(hint: Any) -> Kind:
     """The kind in an annotation, or in one of its members."""
-    for one in (*getattr(hint, "__metadata__", ()), *(_kind_of(part) for part in get_args(hint))):
+    for one in (*getattr(hint, "__metadata__", ()), *(kind_of(part) for part in get_args(hint))):
         if isinstance(one, Kind) and one is not TEXT:
             return one
     return FLAG if hint is bool else TEXT

@@ -16,6 +16,7 @@ from jobfleet.cli.view import queue_data
 from jobfleet.clock import span
 from jobfleet.operations import pause as pausing
 from jobfleet.operations import queues as operations
+from jobfleet.operations.jobs import listing
 
 if TYPE_CHECKING:
     from jobfleet.operations.queues import QueueInfo
@@ -110,3 +111,4 @@ def _state(queue: QueueInfo) -> Cell:
 
 add_verbs(pausing, queues)
 add_verbs(operations, queues)
+add_verbs(listing, queues)

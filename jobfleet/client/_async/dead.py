@@ -175,11 +175,10 @@ class AsyncRescue(AsyncPart):
         Raises:
             UnknownRescue: The rescue is not kept any more.
         """
-        from jobfleet.operations import actions, rescues
+        from jobfleet.operations import rescues
 
-        return await self._audited(
-            actions.stop_rescue(self._context, self.id), rescues.stop(self._context, self.id, by), by
-        )
+        action = rescues.action(self._context, "stop", self.id)
+        return await self._audited(action, rescues.stop(self._context, self.id, by), by)
 
     async def undo(self, *, by: str | None = None) -> int:
         """Stop the rescue, and make dead letters again of its jobs that have not started.
@@ -192,7 +191,8 @@ class AsyncRescue(AsyncPart):
         Raises:
             UnknownRescue: The rescue is not kept any more.
         """
-        from jobfleet.operations import actions, rescues
+        from jobfleet.operations import rescues
 
-        await self._audited(actions.undo_rescue(self._context, self.id), rescues.undo(self._context, self.id, by), by)
+        action = rescues.action(self._context, "undo", self.id)
+        await self._audited(action, rescues.undo(self._context, self.id, by), by)
         return (await self.status()).undone

@@ -148,6 +148,28 @@ class AsyncJobs(AsyncAudit):
 
         return await self._act(cancel.cancel, by, job_id, by)
 
+    @overload
+    async def move(self, job_id: JobId[T], queue: str, *, by: str | None = None) -> JobId[T]: ...
+    @overload
+    async def move(self, job_id: str, queue: str, *, by: str | None = None) -> str: ...
+    async def move(self, job_id: str, queue: str, *, by: str | None = None) -> str:
+        """Move a waiting job to another queue, as a new job, and return the new id. Repeating the call is safe.
+
+        The new job has the same call, due time, priority and expiry. It has its own retry budget, log and
+        steps; signals that the old job was sent go with it. The old job ends as cancelled, with `moved_to`. If this
+        process dies half-way, both jobs exist; the same call finishes the move.
+
+        Raises:
+            JobNotFound: The job is unknown.
+            InvalidJob: It runs, has ended, is already in that queue, or has stored steps, which it would lose; or it
+                waits for other jobs.
+            DuplicateJob: A job of that queue holds its unique key.
+            FleetFull: Redis has no memory left.
+        """
+        from jobfleet.operations.jobs import steer
+
+        return await self._act(steer.move, by, job_id, queue, by)
+
     async def signal_by_token(self, token: str, value: object = None, *, by: str | None = None) -> bool:
         """Send the signal of a token that a job has made with `ctx.token`. A repetition is harmless.
 

@@ -174,9 +174,10 @@ class Rescue(Part):
         Raises:
             UnknownRescue: The rescue is not kept any more.
         """
-        from jobfleet.operations import actions, rescues
+        from jobfleet.operations import rescues
 
-        return self._audited(actions.stop_rescue(self._context, self.id), rescues.stop(self._context, self.id, by), by)
+        action = rescues.action(self._context, "stop", self.id)
+        return self._audited(action, rescues.stop(self._context, self.id, by), by)
 
     def undo(self, *, by: str | None = None) -> int:
         """Stop the rescue, and make dead letters again of its jobs that have not started.
@@ -189,7 +190,8 @@ class Rescue(Part):
         Raises:
             UnknownRescue: The rescue is not kept any more.
         """
-        from jobfleet.operations import actions, rescues
+        from jobfleet.operations import rescues
 
-        self._audited(actions.undo_rescue(self._context, self.id), rescues.undo(self._context, self.id, by), by)
+        action = rescues.action(self._context, "undo", self.id)
+        self._audited(action, rescues.undo(self._context, self.id, by), by)
         return (self.status()).undone

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from jobfleet.model import Priority
     from jobfleet.model.option_types import Durability, Seconds
     from jobfleet.operations.dead_letters import DeadFilters
+    from jobfleet.operations.doctor.doctor import Repair
     from jobfleet.operations.jobs.matching import JobFilters
+    from jobfleet.operations.workers import ChildStacks, Confirmation
 
 
 class FleetVerbs(Audit):
@@ -133,8 +135,8 @@ class FleetVerbs(Audit):
         Args:
             job_id: The id of the job.
             fresh: Repeat the completed steps, too.
-            args: All positional arguments, as a JSON list; default the original ones.
-            kwargs: All named arguments, as a JSON object; default the original ones.
+            args: All positional arguments, in JSON a list; default the original ones.
+            kwargs: All named arguments, in JSON an object; default the original ones.
             by: The person or program that does it, for the record.
 
         Returns:
@@ -148,6 +150,17 @@ class FleetVerbs(Audit):
         from jobfleet.operations import dead_letters
 
         return self._act(dead_letters.replay, by, job_id, fresh=fresh, by=by, args=args, kwargs=kwargs)
+
+    def repair(self, *, dry_run: bool = False, by: str | None = None) -> list[Repair]:
+        """Repair contradictions in the data that the doctor finds and that are safe to repair while the fleet runs.
+
+        Args:
+            dry_run: Only look for them.
+            by: The person or program that does it, for the record.
+        """
+        from jobfleet.operations.doctor import doctor
+
+        return self._act(doctor.repair, by, dry_run=dry_run)
 
     def edit(
         self,
@@ -164,8 +177,8 @@ class FleetVerbs(Audit):
 
         Args:
             job_id: The id of the job.
-            args: All positional arguments, as a JSON list; default the present ones.
-            kwargs: All named arguments, as a JSON object; default the present ones.
+            args: All positional arguments, in JSON a list; default the present ones.
+            kwargs: All named arguments, in JSON an object; default the present ones.
             by: The person or program that does it, for the record.
 
         Returns:
@@ -180,6 +193,28 @@ class FleetVerbs(Audit):
         from jobfleet.operations.jobs import edit
 
         return self._act(edit.edit, by, job_id, args, kwargs, by=by)
+
+    def clean(self, older_than: Seconds, queue: str | None = None, *, by: str | None = None) -> int:
+        """Delete the results of jobs that ended longer ago than a time.
+
+        Results expire by themselves after their TTL; this deletes them sooner. The id of a job stays known as long as its
+        enqueue may be repeated (the settings dedupe_window and own_id_window). Dead letters stay until they are purged.
+
+        Args:
+            older_than: The age of the results: seconds, or a text such as 7d.
+            queue: The queue; by default all.
+            by: The person or program that does it, for the record.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            ConfigError: There is no such queue.
+            InvalidJob: `older_than` is not a duration.
+        """
+        from jobfleet.operations.jobs import listing
+
+        return self._act(listing.clean, by, older_than, queue)
 
     def cancel_many(self, *, by: str | None = None, **filters: Unpack[JobFilters]) -> int:
         """Cancel the open jobs that match all filters: waiting jobs end, and running ones are asked to stop.
@@ -431,3 +466,53 @@ class FleetVerbs(Audit):
         from jobfleet.operations import queues
 
         return self._act(queues.remove_queue, by, queue, purge=purge, by=by, dry_run=dry_run)
+
+    def command_workers(
+        self,
+        ids: Sequence[str],
+        command: str,
+        *,
+        processes: int | None = None,
+        grace: Seconds | None = None,
+        timeout: Seconds = 10.0,
+        by: str | None = None,
+    ) -> list[Confirmation]:
+        """Send a command to workers, wait until their heartbeats confirm it, and return the state of each.
+
+        Args:
+            ids: The workers.
+            command: ``quiet``, ``resume``, ``stop``, ``scale`` or ``dump``.
+            processes: The number of children per worker, for ``scale``.
+            grace: Seconds that running jobs may take to end, for ``stop``; default the setting of each worker.
+            timeout: Seconds to wait. A worker may confirm later.
+            by: The person or program that gives the command, for the record.
+
+        Raises:
+            ConfigError: There is no such command, or an argument is missing or wrong.
+        """
+        from jobfleet.operations import workers
+
+        return self._act(
+            workers.command_workers, by, ids, command, processes=processes, grace=grace, timeout=timeout, by=by
+        )
+
+    def child_stacks(self, child: str, *, timeout: Seconds = 10.0, by: str | None = None) -> ChildStacks:
+        """Ask for the stacks of a child: of its threads and asyncio tasks, each with the job that it works for.
+
+        A child whose event loop is blocked answers, too. A job in a process of its own shows only that the child waits
+        for it.
+
+        Args:
+            child: The id of the child; `WorkerInfo.processes` has it, and a running job has it as `worker`.
+            timeout: Seconds to wait for the answer.
+            by: The person or program that asks, for the record.
+
+        Returns:
+            The stacks, or with `refusal` why there are none.
+
+        Raises:
+            ConfigError: An argument is wrong.
+        """
+        from jobfleet.operations import workers
+
+        return self._act(workers.child_stacks, by, child, timeout=timeout, by=by)

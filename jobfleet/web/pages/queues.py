@@ -10,6 +10,7 @@ from jobfleet.model.limits import LimitInfo
 from jobfleet.model.scale import Scale
 from jobfleet.operations import pause as pausing
 from jobfleet.operations import queues as operations
+from jobfleet.operations.jobs import listing
 from jobfleet.operations.lanes import no_queue
 from jobfleet.operations.queues import QueueInfo
 from jobfleet.operations.verb import verbs_of
@@ -61,8 +62,8 @@ PAGES = (
 )  # fmt: skip
 
 ACTIONS = tuple(
-    Action.of(verb, back="/queues" if verb.name == "queues.remove" else "/queues/{queue}")
-    for verb in verbs_of(pausing, operations)
+    Action.of(verb, back="/queues" if verb.name in ("queues.remove", "queues.clean") else "/queues/{queue}")
+    for verb in verbs_of(pausing, operations, listing)
 )
 
 
