@@ -413,8 +413,8 @@ def replay(
     Args:
         job_id: The id of the job.
         fresh: Repeat the completed steps, too.
-        args: All positional arguments, as a JSON list; default the original ones.
-        kwargs: All named arguments, as a JSON object; default the original ones.
+        args: All positional arguments, in JSON a list; default the original ones.
+        kwargs: All named arguments, in JSON an object; default the original ones.
 
     Returns:
         False if it is open, or was completed since.

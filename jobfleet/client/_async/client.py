@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 from jobfleet.client._async.connection import AsyncConnection
 from jobfleet.client._async.dead import AsyncDead
 from jobfleet.client._async.events import AsyncEvents
+from jobfleet.client._async.fleet_verbs import AsyncFleetVerbs
 from jobfleet.handle._async.handle import AsyncJobHandle
 from jobfleet.model import Job, JobResult, JobStatus, Priority
 from jobfleet.model.option_types import Seconds
@@ -76,6 +77,12 @@ class AsyncInspect(AsyncConnection):
 
         wanted = planned(act, to=to, at=at, delay=delay, priority=priority)
         return await self._do(count_matching(self.context, Selection(**filters), wanted, most=most))
+
+    async def count_open(self, **filters: Unpack[JobFilters]) -> int:
+        """Count the open jobs that `cancel_many` would cancel now. The filters and the errors are the same."""
+        from jobfleet.operations.jobs.matching import Selection, count_open
+
+        return await self._do(count_open(self.context, Selection(**filters)))
 
     async def key_uses(self) -> dict[str, int]:
         """Count the open jobs and dead letters by the id of the key that sealed them; the empty id stands for none.
@@ -372,7 +379,7 @@ class AsyncInspect(AsyncConnection):
 T = TypeVar("T")
 
 
-class AsyncClient(AsyncEvents, AsyncInspect, AsyncDead):
+class AsyncClient(AsyncEvents, AsyncFleetVerbs, AsyncInspect, AsyncDead):
     """All operations of a client; it has no worker."""
 
     async def handle_of(self, job: Job[T]) -> AsyncJobHandle[T]:

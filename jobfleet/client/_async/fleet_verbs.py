@@ -134,8 +134,8 @@ class AsyncFleetVerbs(AsyncAudit):
         Args:
             job_id: The id of the job.
             fresh: Repeat the completed steps, too.
-            args: All positional arguments, as a JSON list; default the original ones.
-            kwargs: All named arguments, as a JSON object; default the original ones.
+            args: All positional arguments, in JSON a list; default the original ones.
+            kwargs: All named arguments, in JSON an object; default the original ones.
             by: The person or program that does it, for the record.
 
         Returns:
@@ -176,8 +176,8 @@ class AsyncFleetVerbs(AsyncAudit):
 
         Args:
             job_id: The id of the job.
-            args: All positional arguments, as a JSON list; default the present ones.
-            kwargs: All named arguments, as a JSON object; default the present ones.
+            args: All positional arguments, in JSON a list; default the present ones.
+            kwargs: All named arguments, in JSON an object; default the present ones.
             by: The person or program that does it, for the record.
 
         Returns:

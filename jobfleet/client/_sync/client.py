@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 from jobfleet.client._sync.connection import Connection
 from jobfleet.client._sync.dead import Dead
 from jobfleet.client._sync.events import Events
+from jobfleet.client._sync.fleet_verbs import FleetVerbs
 from jobfleet.handle._sync.handle import JobHandle
 from jobfleet.model import Job, JobResult, JobStatus, Priority
 from jobfleet.model.option_types import Seconds
@@ -77,6 +78,12 @@ class Inspect(Connection):
 
         wanted = planned(act, to=to, at=at, delay=delay, priority=priority)
         return self._do(count_matching(self.context, Selection(**filters), wanted, most=most))
+
+    def count_open(self, **filters: Unpack[JobFilters]) -> int:
+        """Count the open jobs that `cancel_many` would cancel now. The filters and the errors are the same."""
+        from jobfleet.operations.jobs.matching import Selection, count_open
+
+        return self._do(count_open(self.context, Selection(**filters)))
 
     def key_uses(self) -> dict[str, int]:
         """Count the open jobs and dead letters by the id of the key that sealed them; the empty id stands for none.
@@ -373,7 +380,7 @@ class Inspect(Connection):
 T = TypeVar("T")
 
 
-class Client(Events, Inspect, Dead):
+class Client(Events, FleetVerbs, Inspect, Dead):
     """All operations of a client; it has no worker."""
 
     def handle_of(self, job: Job[T]) -> JobHandle[T]:

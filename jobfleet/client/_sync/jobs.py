@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from jobfleet.client._sync.audit import audited
+from jobfleet.client._sync.audit import Audit, audited
 from jobfleet.client._sync.connection import Connection, ReceiptIterator, ReceiptsBase
-from jobfleet.client._sync.fleet_verbs import FleetVerbs
 from jobfleet.client.base import check_many
 from jobfleet.errors import JobNotFound
 from jobfleet.model import Job, JobId, JobResult, Receipt
@@ -18,13 +17,12 @@ from jobfleet.operations.submit import enqueue_span, submit_many
 
 if TYPE_CHECKING:
     from jobfleet.model.result import JobDetails
-    from jobfleet.operations.jobs.matching import JobFilters
 
 
 T = TypeVar("T")
 
 
-class Jobs(FleetVerbs):
+class Jobs(Audit):
     """Operations of a client on single jobs."""
 
     def enqueue(self, job: Job[T]) -> JobId[T]:
@@ -151,6 +149,28 @@ class Jobs(FleetVerbs):
 
         return self._act(cancel.cancel, by, job_id, by)
 
+    @overload
+    def move(self, job_id: JobId[T], queue: str, *, by: str | None = None) -> JobId[T]: ...
+    @overload
+    def move(self, job_id: str, queue: str, *, by: str | None = None) -> str: ...
+    def move(self, job_id: str, queue: str, *, by: str | None = None) -> str:
+        """Move a waiting job to another queue, as a new job, and return the new id. Repeating the call is safe.
+
+        The new job has the same call, due time, priority and expiry. It has its own retry budget, log and
+        steps; signals that the old job was sent go with it. The old job ends as cancelled, with `moved_to`. If this
+        process dies half-way, both jobs exist; the same call finishes the move.
+
+        Raises:
+            JobNotFound: The job is unknown.
+            InvalidJob: It runs, has ended, is already in that queue, or has stored steps, which it would lose; or it
+                waits for other jobs.
+            DuplicateJob: A job of that queue holds its unique key.
+            FleetFull: Redis has no memory left.
+        """
+        from jobfleet.operations.jobs import steer
+
+        return self._act(steer.move, by, job_id, queue, by)
+
     def signal_by_token(self, token: str, value: object = None, *, by: str | None = None) -> bool:
         """Send the signal of a token that a job has made with `ctx.token`. A repetition is harmless.
 
@@ -202,34 +222,6 @@ class Jobs(FleetVerbs):
         archived = self._look_in_archive(job_id)
         was_known = self._do(cancel.forget(self.context, job_id, by, archived))
         return self._forget_in_archive(job_id) or was_known
-
-    def count_open(self, **filters: Unpack[JobFilters]) -> int:
-        """Count the open jobs that `cancel_many` would cancel now. The filters and the errors are the same."""
-        from jobfleet.operations.jobs.matching import Selection, count_open
-
-        return self._do(count_open(self.context, Selection(**filters)))
-
-    @overload
-    def move(self, job_id: JobId[T], queue: str, *, by: str | None = None) -> JobId[T]: ...
-    @overload
-    def move(self, job_id: str, queue: str, *, by: str | None = None) -> str: ...
-    def move(self, job_id: str, queue: str, *, by: str | None = None) -> str:
-        """Move a waiting job to another queue, as a new job, and return the new id. Repeating the call is safe.
-
-        The new job has the same call, due time, priority and expiry. It has its own retry budget, log and
-        steps; signals that the old job was sent go with it. The old job ends as cancelled, with `moved_to`. If this
-        process dies half-way, both jobs exist; the same call finishes the move.
-
-        Raises:
-            JobNotFound: The job is unknown.
-            InvalidJob: It runs, has ended, is already in that queue, or has stored steps, which it would lose; or it
-                waits for other jobs.
-            DuplicateJob: A job of that queue holds its unique key.
-            FleetFull: Redis has no memory left.
-        """
-        from jobfleet.operations.jobs import steer
-
-        return self._act(steer.move, by, job_id, queue, by)
 
 
 class Receipts(ReceiptsBase):

@@ -49,8 +49,8 @@ def edit(
 
     Args:
         job_id: The id of the job.
-        args: All positional arguments, as a JSON list; default the present ones.
-        kwargs: All named arguments, as a JSON object; default the present ones.
+        args: All positional arguments, in JSON a list; default the present ones.
+        kwargs: All named arguments, in JSON an object; default the present ones.
 
     Returns:
         False if it runs or has ended; nothing is changed then.
