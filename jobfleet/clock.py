@@ -147,6 +147,25 @@ def _is_finite(value: float) -> bool:
         return False
 
 
+PAST_REMEDY = "use '24h' for 24 hours ago, or an ISO time such as 2026-11-25T08:00+01:00"
+
+
+def past(text: str) -> datetime:
+    """Read a time of the past: '24h' for 24 hours ago, or an ISO time, which may lack an offset.
+
+    Raises:
+        ValueError, OverflowError: It is neither, or outside the calendar.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        ago = read_duration(text)
+        if not 0 <= ago <= LONGEST:
+            raise
+        return datetime.now(UTC) - timedelta(seconds=ago)
+    return moment if moment.tzinfo is None else moment.astimezone(UTC)
+
+
 def from_timedelta(value: object) -> Any:
     """Convert a timedelta to seconds; return any other value as it is, for a check of the caller's."""
     return value.total_seconds() if isinstance(value, timedelta) else value

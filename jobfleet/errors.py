@@ -73,9 +73,14 @@ class ConfigError(JobfleetError):
 
     Attributes:
         shown: The traceback of the user's module, if its import failed; otherwise empty.
+        field: The name of the wrong argument; empty if the error is not about one.
     """
 
     shown = ""
+
+    def __init__(self, message: str | None = None, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class UnknownQueue(ConfigError, LookupError):

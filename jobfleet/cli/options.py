@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, ClassVar, TypeVar
 
 import click
 
 from jobfleet.cli.invocation import Invocation
-from jobfleet.clock import LONGEST
+from jobfleet.clock import LONGEST, PAST_REMEDY, past
 from jobfleet.config import SETTINGS, Setting
 from jobfleet.config.setting import (
     COUNT,
@@ -46,7 +46,6 @@ HIDDEN_SETTINGS = (
 """Flags that every command has, too. The help of each command would be half as long again; the reference shows them."""
 LONGEST_SENTENCE = 150
 """Most characters of a command's summary in the list of commands."""
-PAST_REMEDY = "use '24h' for 24 hours ago, or an ISO time such as 2026-11-25T08:00+01:00"
 FORMS = ("table", "json", "ids")
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -218,20 +217,9 @@ def read_past(_ctx: click.Context, param: click.Parameter, text: str | None) -> 
     if text is None:
         return None
     try:
-        return _past(text)
+        return past(text).astimezone(UTC)
     except (ValueError, OverflowError):  # not a time, or one outside the calendar
         raise click.UsageError(f"{param.opts[0]} {text!r}: {PAST_REMEDY}.") from None
-
-
-def _past(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        ago = float(str(DURATION.parse(text)))
-        if not 0 <= ago <= LONGEST:
-            raise
-        return datetime.now(UTC) - timedelta(seconds=ago)
-    return moment.astimezone(UTC)
 
 
 TIME = DurationType()

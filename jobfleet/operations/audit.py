@@ -43,10 +43,17 @@ EPOCH: datetime = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Change(NamedTuple):
-    """The values before an action, and those that it is to set."""
+    """What an action changes.
+
+    Attributes:
+        before: The values before it.
+        after: The values that it is to set.
+        target: The target, if only the look tells all of it.
+    """
 
     before: Mapping[str, Any]
     after: Mapping[str, Any]
+    target: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +165,7 @@ def begin(context: FleetContext, action: Action, by: str | None) -> Operation[Be
         "by": _clipped(by) if by else whoami(),
         "source": context.source,
         "action": action.name,
-        "target": _clipped(action.target),
+        "target": _clipped(change.target or action.target),
     }
     (answer,) = yield (_call(context, entry_id, head, change),)
     if isinstance(answer, JobfleetError):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jobfleet.clock import moment
 from jobfleet.codec import decode, encode
@@ -17,11 +17,13 @@ from jobfleet.model import Job, JobStatus, Receipt, new_suffix
 from jobfleet.model.option_checks import similar_function
 from jobfleet.model.spec import check_job
 from jobfleet.model.status import check_number
+from jobfleet.operations.audit import Action, Change, Outcome
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.dependencies import refuse_displacing
 from jobfleet.operations.jobs.enqueue import prepare
 from jobfleet.operations.jobs.prepare import Resolved, submission
 from jobfleet.operations.operation import Operation, value
+from jobfleet.operations.verb import Name, verb
 from jobfleet.operations.workers import WorkerInfo, runs_undecorated, workers_of
 from jobfleet.store.call import Call
 from jobfleet.store.calls import cron as calls
@@ -30,6 +32,9 @@ from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Entry, FleetSeen, Holder
 from jobfleet.store.rows import kept, report
 
+DEFAULTS: Mapping[str, Any] = {
+    "misfire": "once", "misfire_window": 3600.0, "most": 100, "overlap": "allow", "jitter": 0.0,
+}  # fmt: skip
 DECORATOR = "decorator"
 TAKEN_OVER_S = 6
 """Seconds within which a reaper stores the entry of a decorator that a worker has published: its look and its turn."""
@@ -230,12 +235,61 @@ def no_entry(name: str, known: Sequence[str]) -> JobNotFound:
     return JobNotFound(name, f"No cron entry {name!r}; there are: {', '.join(known[:10]) or 'none yet'}.")
 
 
-def remove(context: FleetContext, name: str) -> Operation[None]:
-    """Remove an entry and its history; also an entry that cannot be read.
+def _entry(context: FleetContext, values: Mapping[str, Any]) -> Operation[dict[str, Any]]:
+    """The schedule of an entry, its function and queue; nothing if there is none, or a later version wrote it."""
+    row = yield from _found(context, values)
+    try:
+        entry = entry_of(row.record) if row else None
+    except (InvalidJob, EncodingError):
+        entry = None
+    return {} if entry is None else {**_schedule(entry.cron), "function": entry.function, "queue": entry.queue}
+
+
+def _found(context: FleetContext, values: Mapping[str, Any]) -> Operation[calls.Scheduled | None]:
+    _, rows = value((yield (calls.entries(context.keys),)))
+    return next((row for row in rows if row.name == values["name"]), None)
+
+
+def _schedule(cron: Cron) -> dict[str, Any]:
+    """A schedule, without the fields that have their default."""
+    fields = {name: getattr(cron, name) for name in DEFAULTS if getattr(cron, name) != DEFAULTS[name]}
+    times = {name: getattr(cron, name) for name in ("start", "end") if getattr(cron, name) is not None}
+    return {"schedule": cron.expression, "tz": cron.tz, **fields, **times}
+
+
+def setting(context: FleetContext, verb: str, name: str, cron: Cron, job: Job | None = None) -> Action:
+    """The action of giving a recurring job a schedule: ``add``, with its job, or ``edit``."""
+    after: dict[str, Any] = _schedule(cron)
+    if isinstance(job, Job):  # anything else is refused
+        after["function"] = str(getattr(job.function, "name", job.function))
+        after |= {"queue": job.queue} if job.queue else {}
+
+    def look() -> Operation[Change]:
+        return Change((yield from _entry(context, {"name": name})), after)
+
+    end = {"unchanged": Outcome("unchanged")}
+    return Action(f"cron.{verb}", f"{name}", after, look, lambda word: end.get(word, Outcome("done")))
+
+
+def _removal_question(context: FleetContext, values: Mapping[str, Any]) -> Operation[str]:
+    name = values["name"]
+    yield from find(context, name)  # raises if there is no such entry, before the question
+    return f"Remove the recurring job {name}?"
+
+
+@verb(
+    "cron.remove", command="cron rm", route="/cron/{name}/remove", target=("name",), before=_entry,
+    change=lambda *_: {}, facts={"removed": True}, done="Removed {target}.", question=_removal_question,
+)  # fmt: skip
+def remove(context: FleetContext, name: Name) -> Operation[None]:
+    """Remove a recurring job and its history, also one that cannot be read. Jobs that it enqueued stay.
+
+    Args:
+        name: The name.
 
     Raises:
-        JobNotFound: No entry has this name.
-        InvalidJob: The decorator of a published function defines the entry, so the entry would come back.
+        JobNotFound: There is no entry of that name.
+        InvalidJob: A decorator declares the entry, so workers would add it again.
     """
     record = (yield from find(context, name)).row.record
     try:
@@ -280,20 +334,47 @@ def is_published(seen: FleetSeen, function: str) -> bool:
     return record is not None and read_cron(record) is not None
 
 
-def pause(context: FleetContext, name: str, by: str | None) -> Operation[bool]:
-    """Pause an entry; False when it was paused before.
+def _held(context: FleetContext, values: Mapping[str, Any]) -> Operation[dict[str, Any]]:
+    row = yield from _found(context, values)
+    if row is None:
+        return {}
+    return {"paused": row.paused is not None, **({"paused_by": row.paused} if row.paused not in (None, "-") else {})}
+
+
+@verb(
+    "cron.pause", route="/cron/{name}/pause", target=("name",), before=_held, facts={"paused": True},
+    done="{target} is paused.", unchanged="{target} was paused already.",
+)  # fmt: skip
+def pause(context: FleetContext, name: Name, *, by: str | None = None) -> Operation[bool]:
+    """Pause a recurring job: it does not fire.
+
+    Args:
+        name: The name.
+
+    Returns:
+        False if it was already paused.
 
     Raises:
-        JobNotFound: No entry has this name.
+        JobNotFound: There is no entry of that name.
     """
     return (yield from _has_changed(context, name, calls.pause(context.keys, name, by=by)))
 
 
-def resume(context: FleetContext, name: str) -> Operation[bool]:
-    """Resume an entry; False when it was not paused.
+@verb(
+    "cron.resume", route="/cron/{name}/resume", target=("name",), before=_held, facts={"paused": False},
+    done="{target} is on.", unchanged="{target} was on already.",
+)  # fmt: skip
+def resume(context: FleetContext, name: Name) -> Operation[bool]:
+    """Resume a paused recurring job. Fires that were due during the pause are skipped.
+
+    Args:
+        name: The name.
+
+    Returns:
+        False if it was not paused.
 
     Raises:
-        JobNotFound: No entry has this name.
+        JobNotFound: There is no entry of that name.
     """
     return (yield from _has_changed(context, name, calls.resume(context.keys, name)))
 
@@ -305,12 +386,22 @@ def _has_changed(context: FleetContext, name: str, call: Call[str]) -> Operation
     return bool(word != "already")
 
 
-def run(context: FleetContext, name: str) -> Operation[str]:
-    """Enqueue the job of an entry at once, in addition to its fires; return the id of the job.
+@verb(
+    "cron.run", route="/cron/{name}/run", target=("name",), result="id", done="{result} is enqueued.",
+    end=lambda job_id: Outcome("done", after={"id": job_id}),
+)  # fmt: skip
+def run(context: FleetContext, name: Name) -> Operation[str]:
+    """Enqueue a recurring job now, in addition to its fires.
+
+    Args:
+        name: The name.
+
+    Returns:
+        The id of the job.
 
     Raises:
-        JobNotFound: No entry has this name.
         DuplicateJob: Another job holds its unique key.
+        JobNotFound: There is no entry of that name.
     """
     entry = entry_of((yield from find(context, name)).row.record)
     home = value((yield (context.open_queue_call(entry.queue),))).home

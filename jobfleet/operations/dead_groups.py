@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jobfleet.clock import moment
 from jobfleet.errors import ConfigError, JobfleetError, UnknownGroup
@@ -18,6 +18,7 @@ from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.listing import Identity, identity_of
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, batches, is_denied, value
+from jobfleet.operations.verb import Fingerprint, Verb, verb
 from jobfleet.store.calls import dead as calls
 from jobfleet.store.calls import inspect
 from jobfleet.store.calls.dead import (
@@ -153,7 +154,73 @@ def group(context: FleetContext, fingerprint: str) -> Operation[DeadGroup]:
     return (yield from _shown(context, stored, now, None))[0]
 
 
-def decide(context: FleetContext, fingerprint: str, state: GroupState, by: str | None) -> Operation[bool]:
+def _before(context: FleetContext, values: Mapping[str, Any]) -> Operation[dict[str, Any]]:
+    found = yield from group(context, values["fingerprint"])
+    return {"state": str(found.state), **({"decided_by": found.by} if found.by else {})}
+
+
+def _decision(name: str, state: GroupState) -> Callable[[Callable[..., Operation[bool]]], Verb[Any, bool]]:
+    return verb(
+        name, recorded=f"dead.{name}", route=f"/dead/{{fingerprint}}/{name}", command=f"dead {name}",
+        target=("fingerprint",), facts={"state": str(state)}, done=f"{{target}} is {state}.",
+        unchanged=f"{{target}} was {state} before.", before=_before,
+    )  # fmt: skip
+
+
+@_decision("resolve", GroupState.RESOLVED)
+def resolve(context: FleetContext, fingerprint: Fingerprint, *, by: str | None = None) -> Operation[bool]:
+    """Declare the cause of a group of dead letters removed.
+
+    The letters stay. A job that fails with the same error after this is reported once.
+
+    Args:
+        fingerprint: The group.
+
+    Returns:
+        False if it was resolved before.
+
+    Raises:
+        UnknownGroup: There is no such group.
+        InvalidJob: The text is not a fingerprint.
+    """
+    return _decide(context, fingerprint, GroupState.RESOLVED, by)
+
+
+@_decision("ignore", GroupState.IGNORED)
+def ignore(context: FleetContext, fingerprint: Fingerprint, *, by: str | None = None) -> Operation[bool]:
+    """Send no more notifications about a group of dead letters.
+
+    Args:
+        fingerprint: The group.
+
+    Returns:
+        False if it was ignored before.
+
+    Raises:
+        UnknownGroup: There is no such group.
+        InvalidJob: The text is not a fingerprint.
+    """
+    return _decide(context, fingerprint, GroupState.IGNORED, by)
+
+
+@_decision("reopen", GroupState.KNOWN)
+def reopen(context: FleetContext, fingerprint: Fingerprint, *, by: str | None = None) -> Operation[bool]:
+    """Undo 'resolve' or 'ignore': the group of dead letters is known.
+
+    Args:
+        fingerprint: The group.
+
+    Returns:
+        False if it was known before.
+
+    Raises:
+        UnknownGroup: There is no such group.
+        InvalidJob: The text is not a fingerprint.
+    """
+    return _decide(context, fingerprint, GroupState.KNOWN, by)
+
+
+def _decide(context: FleetContext, fingerprint: str, state: GroupState, by: str | None) -> Operation[bool]:
     """Set the state of a group; False if it had that state before.
 
     Raises:

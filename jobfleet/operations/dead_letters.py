@@ -6,19 +6,21 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 from jobfleet.errors import ConfigError, DuplicateJob, InvalidJob, JobNotFound
 from jobfleet.model import JobResult
 from jobfleet.model.signals import check_fingerprint
 from jobfleet.model.status import check_moment, check_number, check_text
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.jobs.edit import Arguments, with_arguments
+from jobfleet.operations.jobs.cancel import OF_JOB, state_of
+from jobfleet.operations.jobs.edit import Arguments, arguments_of, named, with_arguments
 from jobfleet.operations.jobs.listing import identity_of
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.payloads import kept, stow
 from jobfleet.operations.results import letter_result
+from jobfleet.operations.verb import Fingerprint, Id, JsonList, JsonObject, Name, OfQueue, Past, jobs_sentence, verb
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, inspect
 from jobfleet.store.calls.dead import CHUNK, NEWEST, find_letters, group_name
@@ -29,23 +31,25 @@ from jobfleet.store.records import AS_IT_IS, DeadLetter, Edit, has_id
 
 
 class DeadFilters(TypedDict, total=False):
-    """The filters of dead letters that a client's methods take; one that is not given matches every letter.
+    """The filters of dead letters on each surface; one that is not given matches every letter.
+
+    In Python, a time without a zone is in this machine's local zone.
 
     Attributes:
-        function: The registered name of the function.
-        fingerprint: The fingerprint of the group.
-        tag: A tag.
-        user: The user.
-        since: Only letters from this time on; a naive time is in this machine's local zone.
+        function: Only letters of this function.
+        fingerprint: Only letters of this group.
+        tag: Only letters with this tag.
+        user: Only letters of this user.
+        since: Only letters from this time on: '24h' ago, or 2026-11-25T08:00+01:00.
         until: Only letters from before this time.
     """
 
-    function: str | None
-    fingerprint: str | None
-    tag: str | None
-    user: str | None
-    since: datetime | None
-    until: datetime | None
+    function: Name | None
+    fingerprint: Fingerprint | None
+    tag: Name | None
+    user: Name | None
+    since: Past | None
+    until: Past | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,22 +315,45 @@ def count(context: FleetContext, chosen: DeadFilter) -> Operation[int]:
             return total
 
 
-def replay_many(context: FleetContext, chosen: DeadFilter, by: str | None) -> Operation[int]:
-    """Replay the dead letters that match a filter, in bounded batches; return how many were replayed.
+@verb(
+    "replay_many", recorded="dead.replay", route="/dead/letters/replay", command="dead replay", target=("queue",),
+    result="replayed", done=jobs_sentence("Back in their queues"),
+)  # fmt: skip
+def replay_many(
+    context: FleetContext,
+    queue: OfQueue | None = None,
+    *,
+    fresh: bool = False,
+    by: str | None = None,
+    **filters: Unpack[DeadFilters],
+) -> Operation[int]:
+    """Put the dead jobs that match all filters back into their queues.
 
     A job that fails again meanwhile is not replayed a second time.
+
+    Args:
+        queue: Only letters of this queue.
+        fresh: Repeat the completed steps, too.
+        filters: Which letters; see `DeadFilters`: `function`, `fingerprint`, `tag`, `user`, `since`, `until`.
+
+    Returns:
+        How many were replayed.
+
+    Raises:
+        ConfigError: The queue does not exist.
+        InvalidJob: A filter has a wrong value.
     """
-    total = 0
+    chosen, total = DeadFilter(queue=queue, **filters), 0
     every = yield from lanes(context, chosen.queue)
     after: Position | None = None
     while True:
         rows, after = yield from page(every, chosen, limit=1000, after=after)
-        total += yield from _replay(context, rows, by)
+        total += yield from _replay(context, rows, by, fresh=fresh)
         if after is None:
             return total
 
 
-def _replay(context: FleetContext, rows: list[Row], by: str | None) -> Operation[int]:
+def _replay(context: FleetContext, rows: list[Row], by: str | None, *, fresh: bool) -> Operation[int]:
     by_lane: dict[Lane, list[Row]] = {}
     for row in rows:
         if has_id(row.letter):
@@ -336,13 +363,25 @@ def _replay(context: FleetContext, rows: list[Row], by: str | None) -> Operation
         for at in range(0, len(members), CHUNK):
             part = members[at : at + CHUNK]
             edits = {row.letter.id: Edit(row.letter.entry) for row in part}
-            words = value((yield (control.replay(lane, list(edits), by=by, edits=edits),)))
-            total += words.count("replayed")
+            calls: list[Call[Any]] = [forget_steps(lane, job_id) for job_id in edits] if fresh else []
+            answers = yield [*calls, control.replay(lane, list(edits), by=by, edits=edits)]
+            value(answers)
+            total += value(answers[-1:]).count("replayed")
     return total
 
 
-def purge(context: FleetContext, job_id: str) -> Operation[bool]:
-    """Delete a dead letter; False when the job has none.
+@verb(
+    "purge", recorded="job.purge", route="/jobs/{id}/purge", command="dead purge", result="deleted", role="admin",
+    before=state_of, done="The dead letter was deleted.", unchanged="It has no dead letter.", **OF_JOB,
+)  # fmt: skip
+def purge(context: FleetContext, job_id: Id) -> Operation[bool]:
+    """Delete a dead letter for good.
+
+    Args:
+        job_id: The id of the job.
+
+    Returns:
+        False if it has none.
 
     Raises:
         JobNotFound: `job_id` is not a job id.
@@ -356,23 +395,36 @@ NO_LETTER = Edit(entry="0-0")
 """The edit for a job without a dead letter: if it dies at this moment, the replay does not take its old arguments."""
 
 
+@verb(
+    "replay", recorded="job.replay", route="/jobs/{id}/replay", command="dead replay", result="replayed",
+    before=state_of, change=named, done="It is back in its queue.", unchanged="It was open already.", **OF_JOB,
+)  # fmt: skip
 def replay(
-    context: FleetContext, job_id: str, by: str | None, *, wanted: Arguments | None = None, fresh: bool = False
+    context: FleetContext,
+    job_id: Id,
+    *,
+    fresh: bool = False,
+    by: str | None = None,
+    args: JsonList | None = None,
+    kwargs: JsonObject | None = None,
 ) -> Operation[bool]:
-    """Enqueue a dead job again; False when it is open, or was completed since.
+    """Put a dead job back into its queue, with its history and its completed steps.
 
     Args:
-        context: The context of the fleet.
-        job_id: The job.
-        by: Who asks; None for nobody in particular.
-        wanted: Its new arguments; None to keep both.
-        fresh: Forget its steps, so that the job does all of them again.
+        job_id: The id of the job.
+        fresh: Repeat the completed steps, too.
+        args: All positional arguments, in JSON a list; default the original ones.
+        kwargs: All named arguments, in JSON an object; default the original ones.
+
+    Returns:
+        False if it is open, or was completed since.
 
     Raises:
         JobNotFound: The job has no dead letter.
         DuplicateJob: Another job holds its unique key.
         EncodingError: An argument cannot travel, or the envelope cannot be read.
     """
+    wanted = arguments_of(args, kwargs)
     lane, word, edit = context.keys.lane_of(job_id), "", NO_LETTER
     while word in ("", "changed"):
         before = edit

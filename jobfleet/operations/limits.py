@@ -23,13 +23,13 @@ from jobfleet.model.limits import (
 )
 from jobfleet.model.status import check_number
 from jobfleet.model.templates import EVERY_GROUP, check_group
-from jobfleet.operations import gates
+from jobfleet.operations.audit import Change, Outcome
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.cancel import cancel
 from jobfleet.operations.jobs.poll import poll_many
 from jobfleet.operations.lanes import lanes, opened_lanes
 from jobfleet.operations.operation import Operation, batches, value
-from jobfleet.operations.verb import Concurrency, Duration, Name, Number, QueueName, Rate, Verb, Whole, verb
+from jobfleet.operations.verb import Concurrency, Duration, GroupName, Name, Number, QueueName, Rate, Whole, verb
 from jobfleet.store.call import Call
 from jobfleet.store.calls import limits as calls
 from jobfleet.store.calls.control import read_pause
@@ -98,8 +98,8 @@ def set_limit(
 
     Raises:
         ConfigError: There are too many queues to create this one.
-        InvalidJob: No limit is given; a value is wrong, does not apply to a queue, or does not apply to a group; or a
-            limit of the whole queue is given and the queue has several lanes.
+        InvalidJob: No limit is given; a value is wrong, does not apply to a queue, or does not apply to a group; or
+            a limit of the whole queue is given and the queue has several lanes.
     """
     wanted = LimitChange(concurrency, rate, burst, weight, aging)
     wanted.check(group)
@@ -363,7 +363,8 @@ def find_sequence(context: FleetContext, group: str, queue: str | None) -> Opera
         raise UnknownGroup(group, text)
     if len(found) > 1:
         names = ", ".join(sorted(lane.queue for lane, _, _ in found))
-        raise ConfigError(f"Several queues have a sequence {group!r}: {names}. Give the queue, as --queue or queue.")
+        text = f"Several queues have a sequence {group!r}: {names}. Give the queue, as --queue or queue."
+        raise ConfigError(text, field="queue")
     lane, now, rows = found[0]
     (info,) = yield from _infos(context, lane, now, rows)
     return FoundSequence(lane, info)
@@ -398,11 +399,32 @@ def show_sequence(context: FleetContext, group: str, queue: str | None) -> Opera
     return (yield from find_sequence(context, group, queue)).info
 
 
-def resume_sequence(context: FleetContext, group: str, queue: str | None) -> Operation[bool]:
-    """Let a parked sequence go on behind its head; False if it is not parked.
+def _head(context: FleetContext, values: Mapping[str, Any]) -> Operation[Change]:
+    info = (yield from find_sequence(context, values["group"], values["queue"])).info
+    return Change({}, {"head": info.head}, f"{info.queue}:{info.group}")
+
+
+@verb(
+    "groups.resume", target=("group", "queue"), before=_head, route="/groups/{group}/resume",
+    recorded="sequence.resume", done="{group} continues.", unchanged="{group} was not parked.",
+)  # fmt: skip
+def resume_sequence(context: FleetContext, group: GroupName, *, queue: QueueName | None = None) -> Operation[bool]:
+    """Let a parked sequence go on with the job behind its head, which stays a dead letter.
+
+    To run the head again instead, replay it: it takes its old place. A pause ends with 'jobfleet queues resume'.
+
+    Args:
+        group: The name of the sequence: its group.
+        queue: Its queue, if several queues have a sequence of this name.
+
+    Returns:
+        False if it was not parked.
 
     Raises:
-        InvalidJob, UnknownQueue, UnknownGroup, ConfigError: As in `find`.
+        ConfigError: Several queues have such a sequence.
+        InvalidJob: The name is not valid.
+        UnknownGroup: It has no open job and is not parked.
+        UnknownQueue: There is no such queue.
     """
     lane, info = yield from find_sequence(context, group, queue)
     if info.state == "open":
@@ -410,13 +432,35 @@ def resume_sequence(context: FleetContext, group: str, queue: str | None) -> Ope
     return bool(value((yield (calls.unpark(lane, group, info.head),))))
 
 
-def skip_head(context: FleetContext, group: str, queue: str | None, by: str | None) -> Operation[str | None]:
-    """End the head of a sequence, so that the next job follows; return its id, or None if it has ended meanwhile.
+def _skipped(values: Mapping[str, Any], head: str | None) -> str:
+    name = values["group"]
+    return f"{name}: skipped {head}." if head else f"{name}: its head ended in this moment; nothing was skipped."
 
-    A head that waits is cancelled, and one that runs is asked to stop. Of a parked sequence, the head has ended before.
+
+@verb(
+    "groups.skip", target=("group", "queue"), before=_head, route="/groups/{group}/skip", recorded="sequence.skip",
+    result="skipped", done=_skipped, end=lambda head: Outcome("done" if head else "unchanged"), fails_unchanged=True,
+)  # fmt: skip
+def skip_head(
+    context: FleetContext, group: GroupName, *, queue: QueueName | None = None, by: str | None = None
+) -> Operation[str | None]:
+    """End the head of a sequence, so that the next job follows.
+
+    A head that waits is cancelled, and one that runs is asked to stop. Behind a head that has failed, the sequence
+    continues.
+
+    Args:
+        group: The name of the sequence: its group.
+        queue: Its queue, if several queues have a sequence of this name.
+
+    Returns:
+        The id of the head; None if it ended in this moment.
 
     Raises:
-        InvalidJob, UnknownQueue, UnknownGroup, ConfigError: As in `find`.
+        ConfigError: Several queues have such a sequence.
+        InvalidJob: The name is not valid.
+        UnknownGroup: It has no open job and is not parked.
+        UnknownQueue: There is no such queue.
     """
     lane, info = yield from find_sequence(context, group, queue)
     if info.state == "open":
@@ -424,16 +468,3 @@ def skip_head(context: FleetContext, group: str, queue: str | None, by: str | No
     else:
         has_acted = value((yield (calls.unpark(lane, group, info.head),)))
     return info.head if has_acted else None
-
-
-VERBS: tuple[Verb[..., bool], ...] = (
-    set_limit,
-    clear,
-    gates.define,
-    gates.remove,
-    gates.close_limit,
-    gates.open_limit,
-    gates.open_breaker,
-    gates.close_breaker,
-)
-"""The verbs of the family, from which each surface is made."""

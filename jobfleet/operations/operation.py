@@ -6,8 +6,11 @@ an `AsyncStore`, and `drive_blocking` on a `Store`, so no operation is written t
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, final
 
 from jobfleet.errors import FleetFull, JobfleetError, PayloadUnavailable, StoreUnavailable
@@ -26,7 +29,10 @@ T = TypeVar("T")
 
 @final
 class Blocking(tuple[Any, ...]):
-    """A trip that calls a function instead of Redis. It blocks, so that no event loop may wait for it."""
+    """A trip that calls a function instead of Redis. It blocks, so that no event loop may wait for it.
+
+    It may have a second function, which an event loop awaits in its place.
+    """
 
     __slots__ = ()
 
@@ -34,6 +40,11 @@ class Blocking(tuple[Any, ...]):
     def on(cls, call: Callable[[], Any]) -> Self:
         """The trip that calls a function."""
         return cls((call,))
+
+    @classmethod
+    def pause(cls, seconds: float) -> Self:
+        """The trip that waits."""
+        return cls((partial(time.sleep, seconds), partial(asyncio.sleep, seconds)))
 
     def run(self) -> list[Any]:
         """Run the call; return its value or its `JobfleetError`, as a trip with one call does."""
@@ -43,8 +54,8 @@ class Blocking(tuple[Any, ...]):
             return [error]
 
     async def run_aside(self) -> list[Any]:
-        """`run` in a thread."""
-        return await in_thread(self.run)
+        """`run` in a thread, or the second function."""
+        return [await self[1]()] if len(self) > 1 else await in_thread(self.run)
 
 
 @final

@@ -8,7 +8,7 @@ pause it too (services/duties/lanes.py).
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from jobfleet.codec import read_header
@@ -18,9 +18,18 @@ from jobfleet.model.templates import check_group
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.lanes import lanes, opened_lanes
 from jobfleet.operations.operation import Operation, value
+from jobfleet.operations.verb import Name, QueueName, verb
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, inspect
-from jobfleet.store.calls.control import pause_function, paused, put_back, read_functions, resume_function
+from jobfleet.store.calls.control import (
+    Pause,
+    pause_function,
+    paused,
+    put_back,
+    read_functions,
+    read_pause,
+    resume_function,
+)
 from jobfleet.store.keys import BANDS, WITHHELD_BOUNDS, Lane
 from jobfleet.store.records import has_id
 
@@ -50,7 +59,7 @@ class Place(NamedTuple):
             InvalidJob: `function` or `group` is not a valid name.
         """
         if self.group is not None and self.function is not None:
-            raise ConfigError(f"A group and a function are both to be {what}; give one.")
+            raise ConfigError(f"A group and a function are both to be {what}; give one, not both.", field="function")
         if self.group is not None and self.queue is None:
             raise ConfigError(f"A group is to be {what}; give its queue too.")
         if self.queue is None and self.function is None:
@@ -61,24 +70,85 @@ class Place(NamedTuple):
             check_group(self.group)
 
 
-def pause(context: FleetContext, place: Place, by: str | None, reason: str | None) -> Operation[bool]:
-    """Stop the start of jobs of a queue, of a group, or of a function; False when all of it was paused before.
+def _titled(values: Mapping[str, Any]) -> str:
+    queue, group, function = (values.get(name) for name in Place._fields)
+    if function is not None:
+        return f"{function} in {queue}" if queue is not None else f"{function}"
+    return f"{queue}" if group is None else f"{queue}:{group}"
+
+
+def _noun(values: Mapping[str, Any]) -> str:
+    return "function" if values["function"] is not None else "queue" if values["group"] is None else "group"
+
+
+def _sentence(word: str) -> Callable[[Mapping[str, Any], bool], str]:
+    def sentence(values: Mapping[str, Any], has_changed: bool) -> str:
+        group = values.get("group")
+        what = _titled(values) if group is None else f"{group} of {values['queue']}"
+        return f"{what} is {word}." if has_changed else f"{what} was {word} already."
+
+    return sentence
+
+
+def _before(context: FleetContext, values: Mapping[str, Any]) -> Operation[dict[str, Any]]:
+    found = yield from _pause_of(context, Place(values["queue"], values["group"], values["function"]))
+    if found is None:
+        return {"paused": False}
+    facts = {"paused_by": found.by, "reason": found.reason}
+    return {"paused": True, **{name: text for name, text in facts.items() if text}}
+
+
+def _pause_of(context: FleetContext, place: Place) -> Operation[Pause | None]:
+    from jobfleet.store.calls import limits  # see `pause`
+
+    queue, group, function = place
+    if queue is None:
+        return read_functions(value((yield (paused(context.keys),)))).get(str(function))
+    lane = context.keys.lane(queue, 0)
+    if group is not None:
+        text = value((yield (limits.limits(lane),))).fields.get(f"{limits.PAUSED}{group}", "")
+        return read_pause(text) if text else None
+    counts = value((yield (inspect.counts(lane),)))
+    if function is not None:
+        return read_functions(counts.functions).get(function)
+    return None if counts.paused is None else Pause(counts.paused, 0, counts.reason)
+
+
+@verb(
+    "queues.pause", method="pause", route="/queues/{queue}/pause", target=Place._fields, titled=_titled, noun_of=_noun,
+    before=_before, facts={"paused": True}, done=_sentence("paused"), creates=True,
+)  # fmt: skip
+def pause(
+    context: FleetContext,
+    queue: QueueName | None = None,
+    *,
+    group: Name | None = None,
+    function: Name | None = None,
+    by: str | None = None,
+    reason: str | None = None,
+) -> Operation[bool]:
+    """Pause a queue, a group or a function: none of its jobs start.
+
+    Running jobs continue. With a function, other functions of the queue are not affected.
 
     Args:
-        context: The context of the fleet.
-        place: What to pause.
-        by: Who asks; None for nobody in particular.
-        reason: One line of at most 200 characters; None for no reason.
+        queue: The queue; it is created if it does not exist.
+        group: Only this group of the queue.
+        function: Only jobs of this function; without a queue, in all queues.
+        by: The person or program that pauses, for the record.
+        reason: The reason, for the record: one line, at most 200 characters.
+
+    Returns:
+        False if it was already paused.
 
     Raises:
-        ConfigError: The place is incomplete, or too many functions or groups are paused.
-        InvalidJob: `function` or `group` is not a valid name, or `reason` is not one short line.
+        ConfigError: Nothing is named, or what is named cannot be paused together; or too many are paused.
+        InvalidJob: The name of the function or the group, or the reason, is not valid.
     """
     from jobfleet.store.calls import limits  # a reaper and a supervisor only finish pauses
 
-    place.check("paused")
+    Place(queue, group, function).check("paused")
     _check_reason(reason)
-    queue, group, function = place
     changed = []
     if function is not None and queue is None:  # first, so that a lane that is created meanwhile pauses it too
         changed.append(value((yield (pause_function(context.keys, function, by=by, reason=reason),))))
@@ -109,18 +179,34 @@ def _check_reason(reason: str | None) -> None:
         )
 
 
-def resume(context: FleetContext, place: Place) -> Operation[bool]:
-    """Resume a queue, a group, or a function; False when nothing of it was paused.
+@verb(
+    "queues.resume", method="resume", route="/queues/{queue}/resume", target=Place._fields, titled=_titled,
+    noun_of=_noun, before=_before, facts={"paused": False}, done=_sentence("open"),
+)  # fmt: skip
+def resume(
+    context: FleetContext, queue: QueueName | None = None, *, group: Name | None = None, function: Name | None = None
+) -> Operation[bool]:
+    """Resume a paused queue, group or function.
+
+    Safe to repeat. If it is interrupted, a worker or a reaper completes it. The withheld jobs of a function go back to
+    their old places.
+
+    Args:
+        queue: The queue. With a group or a function, only that one resumes in this queue.
+        group: Only this group of the queue.
+        function: Only jobs of this function; without a queue, in all queues.
+
+    Returns:
+        False if it was not paused.
 
     Raises:
-        ConfigError: The place is incomplete, the queue does not exist, or the function is paused in every queue and
-            `place` names one queue.
-        InvalidJob: `function` or `group` is not a valid name.
+        ConfigError: Nothing is named, what is named cannot be resumed together, or there is no such queue; or the
+            function is paused in every queue, and a queue is named.
+        InvalidJob: The name of the function or the group is not valid.
     """
     from jobfleet.store.calls import limits  # see `pause`
 
-    place.check("resumed")
-    queue, group, function = place
+    Place(queue, group, function).check("resumed")
     if function is None:
         every = yield from lanes(context, queue)
         calls = [control.resume(lane) if group is None else limits.resume_group(lane, group) for lane in every]

@@ -11,20 +11,21 @@ from jobfleet.clock import moment
 from jobfleet.errors import ConfigError, EncodingError, InvalidJob, StoreUnavailable
 from jobfleet.model import Priority, check_queue
 from jobfleet.model.option_checks import check_level
+from jobfleet.operations.audit import Change, Outcome
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.jobs.cancel import purge_queue
 from jobfleet.operations.lanes import lanes, no_queue, opened_lanes
 from jobfleet.operations.limits import set_in_lanes
 from jobfleet.operations.operation import EachLane, Operation, value
+from jobfleet.operations.verb import DRY_RUN, Level, QueueName, verb
 from jobfleet.operations.workers import workers_of
 from jobfleet.store.call import DURABILITY
-from jobfleet.store.calls import cron, inspect
+from jobfleet.store.calls import control, cron, inspect
 from jobfleet.store.calls.control import Cleared, clear_lane, close_queue, read_functions
 from jobfleet.store.calls.doctor import Topology, topology
 from jobfleet.store.calls.enqueue import open_queue
 from jobfleet.store.fleet import whole
-from jobfleet.store.keys import BANDS, Lane
-from jobfleet.store.records import Counts
+from jobfleet.store.keys import BANDS, TOMBSTONE_MS, Lane
+from jobfleet.store.records import Counts, has_id
 
 ENDINGS = ("completed", "failed", "cancelled", "expired")
 TOTALS = ("enqueued", "completed", "failed", "cancelled", "expired", "retried", "lost", "replayed")
@@ -226,49 +227,148 @@ def is_hot(due: int, lanes: Sequence[int]) -> bool:
     return len(lanes) > 1 and due >= CROWDED and due > UNEVEN * (sum(lanes) - due) / (len(lanes) - 1)
 
 
-def set_durability(context: FleetContext, queue: str, level: str | None) -> Operation[bool]:
-    """Set the durability of jobs of a queue that have none of their own; False when it was so before.
+def _durability_before(context: FleetContext, values: Mapping[str, Any]) -> Operation[Change]:
+    counts = value((yield (inspect.counts(context.keys.lane(values["queue"], 0)),)))
+    return Change({DURABILITY: counts.durability or None}, {DURABILITY: values[DURABILITY]})
+
+
+def _durability_sentence(values: Mapping[str, Any], has_changed: bool) -> str:
+    text = f"{values['queue']}: durability {values[DURABILITY] or 'of the fleet'}"
+    return f"{text}." if has_changed else f"{text}, as before."
+
+
+@verb(
+    "queues.set", method="set_durability", route="/queues/{queue}/set", recorded="queue.durability",
+    target=("queue", DURABILITY), titled=lambda values: str(values["queue"]), before=_durability_before,
+    done=_durability_sentence, creates=True,
+)  # fmt: skip
+def set_durability(context: FleetContext, queue: QueueName, durability: Level) -> Operation[bool]:
+    """Set the durability of jobs of a queue that have none of their own, nor from their function.
+
+    Producers apply it within five seconds. Jobs that are already in the queue keep their level.
 
     Args:
-        context: The context of the fleet.
         queue: The queue; it is created if it does not exist.
-        level: The level; None to remove the setting.
+        durability: The level: fast, replicated or fsync; 'none' (None) for that of the fleet.
+
+    Returns:
+        False if it was so before.
 
     Raises:
-        ConfigError: There are too many queues to create this one.
-        InvalidJob: `level` is not a level, or `queue` is not a queue name.
+        ConfigError: The queue is new, and there are too many queues.
+        InvalidJob: The level or the name of the queue is not valid.
     """
-    if level is not None:
-        check_level(level, field=DURABILITY)
+    if durability is not None:
+        check_level(durability, field=DURABILITY)
     every = yield from opened_lanes(context, queue)
-    has_changed = yield from set_in_lanes(every, DURABILITY, level or "")
+    has_changed = yield from set_in_lanes(every, DURABILITY, durability or "")
     context.queues.pop(queue, None)  # this client reads it again at once
     return has_changed
+
+
+def _named_queue(context: FleetContext, name: str) -> Operation[QueueInfo]:
+    every = {queue.name: queue for queue in (yield from queues(context))}
+    if name not in every:
+        raise no_queue(name, every)
+    return every[name]
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def _waiting(queue: QueueInfo) -> int:
+    return queue.queued + queue.scheduled + queue.blocked + queue.retrying
+
+
+def _purge_question(context: FleetContext, values: Mapping[str, Any]) -> Operation[str]:
+    waiting = _waiting((yield from _named_queue(context, values["queue"])))
+    return f"Cancel {_counted(waiting, 'waiting job')} of {values['queue']}?" if waiting else ""
+
+
+@verb(
+    "queues.purge", method="purge_queue", route="/queues/{queue}/purge", target=("queue",), result="cancelled",
+    done=lambda values, number: f"Cancelled {_counted(number, 'job')} of {values['queue']}.", question=_purge_question,
+    holes={"page": "`/jobs/bulk/preview`, which shows the number first"},
+)  # fmt: skip
+def purge_queue(context: FleetContext, queue: QueueName, *, by: str | None = None) -> Operation[int]:
+    """Cancel every waiting job of a queue. Running jobs continue.
+
+    Args:
+        queue: The queue.
+        by: The person or program that cancels, for the record.
+
+    Returns:
+        How many there were.
+
+    Raises:
+        ConfigError: There is no such queue.
+    """
+    every = yield from lanes(context, queue)
+    count = 0
+    for lane in every:
+        for section in reversed(inspect.SECTIONS):  # a head of a sequence last: its end frees only the next job
+            skip = 0
+            while True:
+                _, rows = value((yield (inspect.waiting(lane, section, skip=skip),)))
+                if not rows:
+                    break
+                ids = [row.id for row in rows if row.id.startswith(lane.id_prefix) and has_id(row)]
+                letters = ""
+                if ids:
+                    letters = value((yield (control.cancel(context.keys, lane, ids, by=by, ttl_ms=TOMBSTONE_MS),)))
+                cancelled = letters.count("c")
+                count += cancelled
+                skip += len(rows) - cancelled  # pass by a row that stays, such as one that is not a job
+    return count
 
 
 SHOWN = 5
 
 
-def remove_queue(
-    context: FleetContext, queue: str, *, purge: bool, by: str | None, dry_run: bool = False
-) -> Operation[int]:
-    """Remove a queue that has no open job; return how many dead letters were deleted with it.
+def _removal_question(context: FleetContext, values: Mapping[str, Any]) -> Operation[str]:
+    """Ask about a queue that can be removed."""
+    queue = yield from _named_queue(context, values["queue"])
+    yield from remove_queue(context, **{**values, DRY_RUN: True})
+    what = f"the counts of {_counted(queue.totals.get('completed', 0), 'completed job')}"
+    if values["purge"]:
+        what = f"{_counted(_waiting(queue), 'waiting job')}, {_counted(queue.dead, 'dead letter')} and {what}"
+    return f"Remove queue {queue.name} with {what}?"
 
-    The name is removed first; then a script checks each lane again and clears it. A producer that still remembers the
-    queue may enqueue in between; then the name is restored, and the queue is not removed.
+
+def _removed(values: Mapping[str, Any], _letters: int) -> str:
+    return f"{'Nothing prevents the removal of' if values[DRY_RUN] else 'Removed'} queue {values['queue']}."
+
+
+@verb(
+    "queues.remove", method="remove_queue", command="queues rm", route="/queues/{queue}/remove", target=("queue",),
+    role="admin", change=lambda _, values: {"purge": values["purge"]}, result="dead_letters",
+    end=lambda letters: Outcome("done", letters), done=_removed, question=_removal_question,
+)  # fmt: skip
+def remove_queue(
+    context: FleetContext, queue: QueueName, *, purge: bool = False, by: str | None = None, dry_run: bool = False
+) -> Operation[int]:
+    """Remove a queue that no worker serves and that has no open jobs, with its counts, limits and pauses.
+
+    A queue with waiting jobs or dead letters is removed only with purge, one with running jobs never. Results stay
+    until their TTL ends. A later enqueue creates the queue again.
 
     Args:
-        context: The context of the fleet.
         queue: The queue.
-        purge: Cancel its waiting jobs and delete its dead letters; otherwise these prevent the removal.
-        by: Who asks; None for nobody in particular.
-        dry_run: Only check whether something prevents the removal.
+        purge: Cancel its waiting jobs and delete its dead letters.
+        by: The person or program that removes it, for the record.
+        dry_run: Only check whether it can be removed.
+
+    Returns:
+        How many dead letters were deleted.
 
     Raises:
-        ConfigError: Something prevents the removal; the message has the remedy.
-        UnknownQueue: The queue does not exist.
-        InvalidJob: `queue` is not a queue name.
+        ConfigError: There is no such queue; a worker serves it; jobs are open, or dead without `purge`; a cron
+            entry puts jobs there; readers of its journal have not read all.
+        InvalidJob: The name of the queue is not valid.
     """
+    # The name is removed first; then a script checks each lane again and clears it. A producer that still remembers
+    # the queue may enqueue in between; then the name is restored, and the queue is not removed.
     check_queue(queue)
     seen = yield from whole(context.keys)
     if queue not in seen.queues:
@@ -284,7 +384,7 @@ def remove_queue(
     lanes = context.lanes_of(queue, seen.queues[queue][1])
     answers: list[Any] = yield [inspect.counts(lane) for lane in lanes]
     info = queue_info(queue, [value([answer]) for answer in answers])
-    waiting = info.queued + info.scheduled + info.blocked + info.retrying
+    waiting = _waiting(info)
     if info.running or (not purge and (waiting or info.dead)):
         raise ConfigError(_not_done(queue, waiting, info.running, info.dead))
     if info.unread > 0:
@@ -295,7 +395,7 @@ def remove_queue(
     if dry_run:
         return 0
     if waiting:
-        yield from purge_queue(context, queue, by)
+        yield from purge_queue(context, queue, by=by)
     home, count = value((yield (close_queue(context.keys, queue),))) or seen.queues[queue]
     context.queues.pop(queue, None)
     lanes = context.lanes_of(queue, count)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from secrets import token_hex
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jobfleet.clock import moment
 from jobfleet.errors import ConfigError, InvalidJob, UnknownGroup, UnknownRescue
@@ -15,11 +15,13 @@ from jobfleet.model.audit import NOBODY, from_word
 from jobfleet.model.limits import rate_of
 from jobfleet.model.signals import FINGERPRINT, check_fingerprint
 from jobfleet.model.status import check_number
+from jobfleet.operations.audit import Action, Change, Outcome, outcome_of
 from jobfleet.operations.dead_groups import file_all, group
 from jobfleet.operations.dead_letters import NO_POSITION, Position, read_cursor
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, batches, value
+from jobfleet.operations.verb import Canary, Fingerprint, Pace, Whole, verb
 from jobfleet.store.calls import control, inspect
 from jobfleet.store.calls import dead as calls
 from jobfleet.store.calls.dead import NotedRescue, Planned, StoredRescue, group_name, groups
@@ -123,16 +125,33 @@ def _stage(stage: int, steps: int) -> str:
     return "rate" if stage > steps or not steps else f"canary {max(stage, 1)} of {steps}"
 
 
+def _letters(context: FleetContext, values: Mapping[str, Any]) -> Operation[dict[str, Any]]:
+    found = yield from group(context, values["fingerprint"])
+    return {"state": str(found.state), "letters": found.count}
+
+
+@verb(
+    "rescue", recorded="rescue.start", route="/dead/{fingerprint}/rescue", command="dead rescue",
+    target=("fingerprint",), is_written=True, before=_letters, end=lambda made: Outcome("done", after={"id": made}),
+)  # fmt: skip
 def start(
     context: FleetContext,
-    fingerprint: str,
+    fingerprint: Fingerprint,
     *,
-    rate: float | str,
-    canary: Sequence[int],
-    stop_after: int,
-    by: str | None,
+    rate: Pace = "10/s",
+    canary: Canary = (1, 10),
+    stop_after: Whole = 1,
+    by: str | None = None,
 ) -> Operation[str]:
-    """Begin the rescue of a group, which the reapers carry out; return its id.
+    """Replay a group of dead letters in steps: a canary, then the rest at a rate.
+
+    A reaper carries it out. It stops by itself when jobs fail again.
+
+    Args:
+        fingerprint: The group.
+        rate: Jobs per time after the canary, such as 5/min; default 10/s.
+        canary: Numbers of jobs to replay first, in steps, or none; default 1,10.
+        stop_after: Jobs that fail again after which it stops; default 1.
 
     Raises:
         UnknownGroup: There is no such group.
@@ -203,6 +222,21 @@ def listing(context: FleetContext, *, limit: int = 50) -> Operation[list[RescueS
     check_number(limit)
     found: list[calls.StoredRescue] = value((yield (calls.rescues(context.keys, limit=limit),)))
     return [status_of(stored) for stored in found if stored.fields]
+
+
+def action(context: FleetContext, verb: str, rescue: str) -> Action:
+    """The ``stop`` or the ``undo`` of a rescue as the audit records it. One without jobs in flight is stopped."""
+    after = {"state": "stopped"} if verb == "stop" else {}
+
+    def look() -> Operation[Change]:
+        found = yield from status(context, rescue)
+        return Change({"state": found.state, "replayed": found.replayed, "in_flight": found.in_flight}, after)
+
+    return Action(f"rescue.{verb}", f"{rescue}", after, look, outcome_of if verb == "stop" else _undone)
+
+
+def _undone(noted: NotedRescue) -> Outcome:
+    return Outcome("done" if noted.state != noted.before else "unchanged", after={"state": noted.state})
 
 
 def find(context: FleetContext, text: str) -> Operation[str]:

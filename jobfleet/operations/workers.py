@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from math import inf
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jobfleet.clock import from_timedelta, moment, monotonic
 from jobfleet.codec import decode
@@ -15,8 +15,10 @@ from jobfleet.errors import ConfigError, EncodingError
 from jobfleet.events import STACKS, VERBS, Command
 from jobfleet.model.audit import NOBODY
 from jobfleet.model.option_types import Seconds
+from jobfleet.operations.audit import Outcome
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.operation import Operation, value
+from jobfleet.operations.operation import Blocking, Operation, value
+from jobfleet.operations.verb import verb
 from jobfleet.store.calls.presence import command, stacks
 from jobfleet.store.records import FleetSeen
 from jobfleet.store.rows import number_of
@@ -347,6 +349,63 @@ class Order:
         return _Answer(confirmation, done or is_refused or bool(refusal))
 
 
+def _states(context: FleetContext, values: Mapping[str, Any]) -> Operation[dict[str, Any]]:
+    seen = {one.id: one for one in (yield from workers(context))}
+    return {one: f"{seen[one].state}, {seen[one].children} children" for one in values["ids"] if one in seen}
+
+
+def _ordered(_before: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    given = {"processes": values["processes"], "grace": from_timedelta(values["grace"])}
+    return {name: number for name, number in given.items() if number is not None}
+
+
+def _confirmed(answers: Sequence[Confirmation]) -> Outcome:
+    """How many workers have confirmed a command; others may do it later."""
+    number = sum(one.is_confirmed for one in answers)
+    after = {one.worker: one.refusal or one.state for one in answers}
+    return Outcome("done" if number else "unknown", number, after=after)
+
+
+@verb(
+    "workers.command", method="command_workers", recorded="worker.{command}",
+    titled=lambda values: ", ".join(values["ids"]), before=_states, change=_ordered, end=_confirmed,
+    holes={
+        "command": "`jobfleet workers quiet` and the other acts, which find workers by host",
+        "page": "`/workers`, a button per act",
+        "API": "`POST /workers/{id}/quiet` and the other acts: one worker, with its answer",
+    },
+)  # fmt: skip
+def command_workers(
+    context: FleetContext,
+    ids: Sequence[str],
+    command: str,
+    *,
+    processes: int | None = None,
+    grace: Seconds | None = None,
+    timeout: Seconds = 10.0,
+    by: str | None = None,
+) -> Operation[list[Confirmation]]:
+    """Send a command to workers, wait until their heartbeats confirm it, and return the state of each.
+
+    Args:
+        ids: The workers.
+        command: ``quiet``, ``resume``, ``stop``, ``scale`` or ``dump``.
+        processes: The number of children per worker, for ``scale``.
+        grace: Seconds that running jobs may take to end, for ``stop``; default the setting of each worker.
+        timeout: Seconds to wait. A worker may confirm later.
+        by: The person or program that gives the command, for the record.
+
+    Raises:
+        ConfigError: There is no such command, or an argument is missing or wrong.
+    """
+    order = Order(ids, command, processes=processes, grace=grace, timeout=timeout, by=by)
+    while True:
+        confirmations = yield from order.turn(context)
+        if order.is_over:
+            return confirmations
+        yield Blocking.pause(order.pause)
+
+
 # Ask for the stacks of one child, and wait for the answer.
 #
 # The question is a command on the control channel, repeated until it is answered. The supervisor of the child
@@ -453,3 +512,40 @@ class Question:
             return replace(self._asked, refusal="The answer of its worker cannot be read.")
         text, refusal = str(fields.get("text", "")), str(fields.get("refusal", ""))
         return replace(self._asked, pid=number_of(fields.get("pid", 0)), text=text, refusal=refusal)
+
+
+def _answered(shown: ChildStacks) -> Outcome:
+    return Outcome("done" if shown.text else "unknown", after={"refusal": shown.refusal} if shown.refusal else {})
+
+
+@verb(
+    "workers.stacks", method="child_stacks", recorded="worker.stacks", titled=lambda values: str(values["child"]),
+    change=lambda *_: {}, end=_answered,
+    holes={
+        "page": "`/workers/{id}`, which shows the stacks",
+        "API": "`POST /workers/{id}/stacks`, with the number of the child",
+    },
+)  # fmt: skip
+def child_stacks(
+    context: FleetContext, child: str, *, timeout: Seconds = 10.0, by: str | None = None
+) -> Operation[ChildStacks]:
+    """Ask for the stacks of a child: of its threads and asyncio tasks, each with the job that it works for.
+
+    A child whose event loop is blocked answers, too. A job in a process of its own shows only that the child waits
+    for it.
+
+    Args:
+        child: The id of the child; `WorkerInfo.processes` has it, and a running job has it as `worker`.
+        timeout: Seconds to wait for the answer.
+        by: The person or program that asks, for the record.
+
+    Returns:
+        The stacks, or with `refusal` why there are none.
+
+    Raises:
+        ConfigError: An argument is wrong.
+    """
+    question = Question(child, timeout=timeout, by=by)
+    while (found := (yield from question.turn(context))) is None:
+        yield Blocking.pause(question.pause)
+    return found

@@ -392,11 +392,11 @@ KEEPS_UP = _named(
     sampled samples sweep take trim trim_journal undo_replay unfiled write_audit write_samples"""
 )
 OPERATES = _named(
-    """clean clear_lane close_queue command define_limit dismiss edit enlist file_letters forget forget_steps hold_entry
-    mark_group note_groups open_rescue note_rescue plan_rescue keep_letters drop_letters undo_replay pause
+    """clean clear_lane close_queue command define_limit dismiss edit enlist file_letters forget forget_steps
+    pause_entry mark_group note_groups open_rescue note_rescue plan_rescue keep_letters drop_letters undo_replay pause
     pause_function pause_group precede purge put_back register repair replay reschedule resume resume_function
     resume_group retire schedule set_limit shorten_parents shut_gate trim unmark unpark unregister
-    unschedule write_audit"""
+    remove_entry write_audit"""
 )
 
 

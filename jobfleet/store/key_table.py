@@ -182,7 +182,7 @@ FLEET_KEY_TABLE: tuple[KeyRow, ...] = (
     ),
     KeyRow("audit", "stream", "actions of operators", "audit_max"),
     KeyRow("payload-store", "string", "identity of the payload store", "stays; an operator who replaces the store"),
-    KeyRow("cron", "hash", "cron entry → start, fingerprint of its schedule, record", "unschedule; 10,000"),
+    KeyRow("cron", "hash", "cron entry → start, fingerprint of its schedule, record", "remove_entry; 10,000"),
     KeyRow("cron-times", "hash", "cron entry → start, schedule, queue; nothing of its call", "with its entry"),
     KeyRow("cron-paused", "hash", "cron entry → who paused it, and when", "with its entry"),
     KeyRow(

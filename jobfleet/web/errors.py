@@ -64,7 +64,9 @@ def problem_of(error: errors.JobfleetError) -> Problem:
     status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
     headers = {"Retry-After": "2"} if status == 503 else None
     field = getattr(error, "field", "")
-    return Problem(status, code_of(type(error)), str(error), headers, field=field if isinstance(field, str) else "")
+    field = field if isinstance(field, str) else ""
+    code = "invalid-request" if field and type(error) is errors.ConfigError else code_of(type(error))
+    return Problem(status, code, str(error), headers, field=field)
 
 
 class Row(NamedTuple):

@@ -182,7 +182,7 @@ def _body(parameters: Sequence[Parameter]) -> dict[str, Any]:
     members = {
         one.name: _parameter_schema(one) | {"description": one.help} for one in parameters if one.place == "body"
     }
-    needed = [one.name for one in parameters if one.is_required]
+    needed = [one.name for one in parameters if one.is_required and one.place == "body"]
     schema: Schema = {"type": "object", "properties": members}
     if needed:
         schema |= {"required": needed, "additionalProperties": False}

@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from operator import attrgetter
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 from urllib.parse import quote, unquote
 
+from jobfleet.operations.lanes import no_queue
 from jobfleet.operations.unreadable import noting
 from jobfleet.operations.verb import Kind, Verb
+from jobfleet.operations.verb import Parameter as Declared
 from jobfleet.web.errors import refusal
 from jobfleet.web.safety.access import Caller, Role
+from jobfleet.web.safety.checks import read_text
 
 if TYPE_CHECKING:
     from jobfleet.web.dashboard import Dashboard
@@ -24,6 +27,7 @@ Read = Callable[["Dashboard", Values], Awaitable[Data]]
 Act = Callable[["Dashboard", Values, Caller], Awaitable[Data]]
 BODY = ""
 """The name of the value that has all fields of a body; no parameter has it."""
+QUEUE = "queue"
 DAMAGED = "damaged"
 """The name in the data of a page under which it has what could not be read, a line each; absent if that is nothing."""
 TEXT_MOST = 1000
@@ -65,6 +69,17 @@ class Parameter:
         """The same parameter in another place."""
         return replace(self, place=place)
 
+    @classmethod
+    def of(cls, one: Declared, place: Literal["path", "query", "body"] = "body") -> Parameter:
+        """The parameter of a verb. In a path and a query all are texts, which a page reads."""
+        if place != "body":
+            words = tuple(one.kind.schema.get("enum", ()))
+            return cls(name=one.field, help=one.help, place=place, words=words)
+        return cls(
+            name=one.field, help=one.help, place=place, is_required=one.is_required, default=one.default,
+            kind=one.kind,
+        )  # fmt: skip
+
     def read(self, given: object) -> Any:
         """Check a given value; an empty one counts as not given.
 
@@ -75,13 +90,17 @@ class Parameter:
             return given
         if given is None or given == "":
             if self.is_required and self.kind:
-                raise refusal("invalid-request", f"{self.name}: give the {self.name}.", field=self.name)
+                raise refusal("invalid-request", f"{self.name} is missing: {self.help}", field=self.name)
             return self.default
         if self.kind:
+            given = read_text(given, field=self.name) if self.kind.is_json and isinstance(given, str) else given
             try:
-                return self.kind.read(given)
+                found = self.kind.read(given)
             except ValueError as error:
-                raise refusal("invalid-request", f"{self.name}: {error}.", field=self.name) from None
+                text = f"{self.name} is {given!r:.100}; {error}."
+                raise refusal("invalid-request", text, field=self.name) from None
+            is_naive = isinstance(found, datetime) and found.tzinfo is None
+            return found.replace(tzinfo=UTC) if is_naive else found
         if self.least is not None and self.most is not None:
             return self._number(given, self.least, self.most)
         if not isinstance(given, str) or len(given) > self.longest:
@@ -162,6 +181,31 @@ class Page:
         return {one.name: one.read(sources[one.place].get(one.name)) for one in self.parameters}
 
 
+class Answered(dict[str, Any]):
+    """The data of a verb, and what a page says then.
+
+    Args:
+        data: The data.
+        note: The sentence.
+    """
+
+    def __init__(self, data: Data, note: str) -> None:
+        super().__init__(data)
+        self.note = note
+
+
+async def check_known(dashboard: Dashboard, queue: str) -> None:
+    """Check that a queue exists: a misspelled name in an address must not create one."""
+    every = [one.name for one in await dashboard.fleet.queues()]
+    if queue not in every:
+        raise no_queue(queue, every)
+
+
+def route_of(verb: Verb[..., Any], names: Mapping[str, str]) -> str:
+    """The path of a verb with names in it."""
+    return verb.route.format_map({name: segment(one) for name, one in names.items()})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
     """Something that a form of a page does, and a POST to the API.
@@ -198,32 +242,34 @@ class Action:
     verb: Verb[..., Any] | None = None
 
     @classmethod
-    def of(cls, verb: Verb[..., Any], back: str) -> Action:
+    def of(cls, verb: Verb[..., Any], back: str, **more: Any) -> Action:
         """The action of a verb.
 
         Args:
             verb: The verb.
             back: The path of the page that is shown then.
+            more: Attributes that are not those of the verb.
         """
 
         async def act(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
-            given = {name: one for name, one in values.items() if one is not None}
-            has_changed = await attrgetter(verb.name)(dashboard.fleet)(**given, by=caller.name)
-            return {**{name: values[name] for name in verb.target}, "changed": has_changed}
+            if verb.creates and QUEUE in places:
+                await check_known(dashboard, values[QUEUE])
+            given = given_of(verb, values)
+            result = await verb.on(dashboard.fleet, given, caller.name)
+            return Answered(verb.answer(given, result, dashboard.form), verb.sentence(given, result))
 
-        parameters = tuple(
-            Parameter(
-                name=one.name, help=one.help, place="body", is_required=one.is_required, default=one.default,
-                kind=one.kind,
-            )
-            for one in verb.parameters
-        )  # fmt: skip
-        answer = {one.name: str if one.is_required else str | None for one in parameters if one.name in verb.target}
-        return cls(
-            path=verb.path, summary=verb.summary, act=act, answer={**answer, "changed": bool}, back=back,
-            note=lambda data: verb.sentence(data, has_changed=data["changed"]), parameters=parameters,
-            role=Role(verb.role), verb=verb,
-        )  # fmt: skip
+        places = _PLACE.findall(verb.route)
+        parameters = tuple(Parameter.of(one, "path" if one.field in places else "body") for one in verb.parameters)
+        answer: dict[str, Any] = {one.field: str if one.is_required else str | None for one in verb.place}
+        answer |= {name: type(one) for name, one in verb.facts.items()}
+        if verb.result:
+            answer[verb.result] = verb.returned
+        made: dict[str, Any] = {
+            "path": verb.route, "summary": verb.summary, "act": act, "answer": {**answer, "changed": bool},
+            "back": back, "note": lambda data: getattr(data, "note", ""), "parameters": parameters,
+            "role": Role(verb.role), "verb": verb,
+        }  # fmt: skip
+        return cls(**made | more)
 
     def check_fields(self, body: Mapping[str, Any]) -> None:
         """Refuse a field that a program has misspelt, unless the action reads such fields itself.
@@ -241,6 +287,12 @@ class Action:
         sources: dict[str, Mapping[str, Any]] = {"path": _names(path), "body": body}
         read = {one.name: one.read(sources[one.place].get(one.name)) for one in self.parameters}
         return read if self.back else {**read, BODY: body}
+
+
+def given_of(verb: Verb[..., Any], values: Values) -> dict[str, Any]:
+    """The arguments of a verb among the values of an action."""
+    given = [(one, values.get(one.field)) for one in verb.parameters]
+    return {one.name: value for one, value in given if value is not None or not one.is_filter}
 
 
 def _names(path: Mapping[str, str]) -> dict[str, str]:

@@ -27,7 +27,6 @@ ACTIONS: tuple[Action, ...] = (
     *jobs.ACTIONS,
     *job.ENQUEUE_ACTIONS,
     *job.ACTIONS,
-    *job.CHANGE_ACTIONS,
     *job.SIGNAL_ACTIONS,
     *dead.ACTIONS,
     *dead.RESCUE_ACTIONS,
@@ -35,7 +34,6 @@ ACTIONS: tuple[Action, ...] = (
     *cron.ACTIONS,
     *fleet.ACTIONS,
     *limits.ACTIONS,
-    *limits.GROUP_ACTIONS,
 )
 KEYS: dict[str, str] = {
     "/": "o",

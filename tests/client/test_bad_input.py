@@ -169,7 +169,7 @@ def test_a_recurring_job_ends_after_it_starts() -> None:
 
 
 async def test_who_commands_workers_is_a_text(client: Either) -> None:
-    with pytest.raises(ConfigError, match=r"^by = 5: give a text, or leave it out\.$"):
+    with pytest.raises(InvalidJob, match=r"^by is 5; give a text, or leave it out\.$"):
         await client("command_workers", ["w1"], "quiet", by=5)
 
 

@@ -174,7 +174,7 @@ CASES = {
         lambda scene: nightly(scene.near, "0 3 * * *"),
     ),
     "a pause of a recurring job": Case(
-        "hold_entry",
+        "pause_entry",
         lambda scene: nightly(scene.near, "0 2 * * *"),
         lambda fleet, _: fleet.cron.pause("nightly"),
         lambda scene: scene.near.cron.resume("nightly"),

@@ -137,10 +137,10 @@ CASES = {
     "set a limit": Case("set_limit", Scene.waits, lambda scene: scene.fleet.limits.set("default", concurrency=2)),
     "clear a limit": Case("set_limit", Scene.is_limited, lambda scene: scene.fleet.limits.clear("default")),
     "add a recurring job": Case("schedule", Scene.waits, add_nightly),
-    "remove a recurring job": Case("unschedule", Scene.recurs, lambda scene: scene.fleet.cron.remove("nightly")),
-    "pause a recurring job": Case("hold_entry", Scene.recurs, lambda scene: scene.fleet.cron.pause("nightly")),
+    "remove a recurring job": Case("remove_entry", Scene.recurs, lambda scene: scene.fleet.cron.remove("nightly")),
+    "pause a recurring job": Case("pause_entry", Scene.recurs, lambda scene: scene.fleet.cron.pause("nightly")),
     "resume a recurring job": Case(
-        "hold_entry", Scene.recurs_no_more, lambda scene: scene.fleet.cron.resume("nightly")
+        "pause_entry", Scene.recurs_no_more, lambda scene: scene.fleet.cron.resume("nightly")
     ),
 }
 

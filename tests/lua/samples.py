@@ -114,7 +114,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "granted": lease.granted(LANE, child="w.1", first=7),
     "gather": journal.gather(KEYS.channel("ops"), [journal.Item(f"m{i}", "k", 1, "d", 1, b"") for i in (1, 2)], most=1),
     "history": cron.history(KEYS, "nightly", limit=1),
-    "hold_entry": cron.pause(KEYS, "nightly", by=None),
+    "pause_entry": cron.pause(KEYS, "nightly", by=None),
     "ledger": cron.ledger(KEYS, "nightly", [(1, "fired"), (2, "fired")]),
     "mend": mend(LANE.tag, [Damage(f"job:{job_id}", "string", b"", b"hash") for job_id in IDS]),
     "memory": inspect.memory(KEYS),
@@ -125,7 +125,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "unpark": limits.unpark(LANE, "acme", IDS[0]),
     "precede": limits.precede(LANE, IDS[:1], IDS[1:]),
     "unmark": cron.unmark(LANE, "nightly"),
-    "unschedule": cron.remove(KEYS, "nightly"),
+    "remove_entry": cron.remove(KEYS, "nightly"),
     "declare": limits.declare(LANE, {}, ["app.f", "app.g"]),
     "debounce": enqueue.debounce(
         LANE, Entry(IDS[1], 2, "", f"u k\n{INDEXED}", b""), key="k", holder=IDS[0], longest_us=None
@@ -256,10 +256,10 @@ SHARES_KEYS = {
     "entries",
     "note_rescue", "open_rescue", "plan_rescue", "rescue", "rescues",
     "group_marks", "groups", "mark_group", "note_groups",
-    "extend_flow", "fleet", "flow", "flows", "gather", "history", "hold_entry", "keep_flow", "kinds", "know", "leave",
+    "extend_flow", "fleet", "flow", "flows", "gather", "history", "pause_entry", "keep_flow", "kinds", "know", "leave",
     "found_store", "ledger", "memory", "open_queue", "payload_store",
     "paused", "queues", "schedule", "server", "lacking", "take", "topology",
-    "timetable", "note_times", "unschedule",
+    "timetable", "note_times", "remove_entry",
     "commit_samples", "hold_samples", "points", "report_runs", "run_reports", "sampled", "samples",
     "write_samples", "read_audit", "write_audit", "stacks", "keep_stacks",
 }  # fmt: skip

@@ -106,7 +106,7 @@ def test_each_page_is_whole_and_has_the_headers_of_safety(browser: Browser, page
         ("/jobs?status=failed", ["other.0.dead"]),
         ("/jobs?tag=eu", ["default.0.run"]),
         ("/jobs/default.0.run", ["a quarter", 'value="0.25"', "Cancel", "password", "***", "running"]),
-        ("/jobs/other.0.dead", ["ValueError", "no luck", "Retry", "run 1"]),
+        ("/jobs/other.0.dead", ["ValueError", "no luck", "Replay", "run 1"]),
         ("/jobs/other.0.done", ["&#34;sum&#34;: 3", "***"]),
         ("/dead", ["ValueError", "no luck", "new", "demo.add", "Empty groups", "0 of 1"]),
         (f"/dead/{GROUP}", ["ValueError in demo.add", "Resolve", "Replay the letter", "other.0.dead", "Traceback"]),
@@ -315,7 +315,7 @@ def test_a_misspelled_filter_is_refused_by_the_api(browser: Browser) -> None:
     answer = browser.get("/api/v1/jobs?statu=failed")
 
     assert (answer.status, answer.code, answer.json["error"]["field"]) == (400, "invalid-request", "statu")
-    assert "there are: status, queue," in answer.json["error"]["message"]
+    assert "there are: queue, function," in answer.json["error"]["message"]
     assert browser.get("/api/v1/queues?a=1").json["error"]["message"] == "There is no parameter 'a'; there are none."
 
 

@@ -63,7 +63,7 @@ def test_matching_jobs_are_counted_and_then_cancelled(browser: Browser, fleet: F
 
 def test_dead_jobs_are_retried_and_waiting_ones_rescheduled_and_moved(browser: Browser, fleet: Fleet) -> None:
     csrf = browser.csrf()
-    page = browser.post("/jobs/bulk/preview", csrf, verb="retry", status="failed")
+    page = browser.post("/jobs/bulk/preview", csrf, verb="replay", status="failed")
     assert note(sends_on(browser, page)) == "2 jobs were put back."
     page = browser.post("/jobs/bulk/preview", csrf, verb="reschedule", user="ann", delay="0", priority="high")
     assert "<h1>Reschedule 3 jobs?</h1>" in page.text
@@ -133,12 +133,13 @@ def test_jobs_are_listed_by_group_and_time_and_found_by_a_text_in_the_archive(
         ({}, "verb: use cancel"),
         ({"verb": "cancel"}, "Nothing says which jobs are meant"),
         ({"verb": "retry"}, "Nothing says which jobs are meant"),
-        ({"verb": "retry", "session": "s"}, "retry: it is for failed jobs"),
+        ({"verb": "retry", "session": "s"}, "retry: it has no filter session"),
         ({"verb": "cancel", "status": "failed"}, "such jobs have ended"),
-        ({"verb": "move", "user": "ann"}, "to: give the queue"),
-        ({"verb": "reschedule", "user": "ann"}, "Give delay, priority or both."),
+        ({"verb": "move", "user": "ann"}, "to is missing: The new queue."),
+        ({"verb": "reschedule", "user": "ann"}, "Nothing to change; give at, delay or priority."),
         ({"verb": "reschedule", "user": "ann", "delay": "soon"}, "delay is 'soon'"),
-        ({"verb": "purge", "queue": "default", "user": "ann"}, "give the queue alone"),
+        ({"verb": "purge", "queue": "default", "user": "ann"}, "purge: it has no filter user; it has queue."),
+        ({"verb": "purge", "user": "ann"}, "give the queue alone"),
         ({"verb": "purge", "queue": "nope"}, "No queue 'nope'"),
         ({"verb": "cancel", "ids": ",".join(map(str, range(300)))}, "at most 200 ids"),
     ],

@@ -128,7 +128,7 @@ def test_letters_that_match_are_counted_and_then_replayed(browser: Browser, flee
     answer = browser.post("/dead/letters/replay", browser.csrf("/dead/letters/count?user=bob"), user="bob", tag="t1")
 
     assert answer.status == 303
-    assert "1+dead+letter+is+back+in+the+queue." in answer.headers["Location"]
+    assert "Back+in+their+queues%3A+1+job." in answer.headers["Location"]
     assert [one.id for one in fleet.dead()] == [letters[2], letters[0]]
 
 
@@ -137,7 +137,7 @@ def test_all_letters_are_replayed_only_if_all_is_given(browser: Browser, fleet: 
     assert call(browser, tokens, "/dead/letters/replay").code == "invalid-request"
     assert len(fleet.dead()) == 3
     assert 'name="all" value="yes"' in browser.get("/dead/letters/count").text
-    assert call(browser, tokens, "/dead/letters/replay", all="yes").json == {"replayed": 3}
+    assert call(browser, tokens, "/dead/letters/replay", all="yes").json == {"replayed": 3, "changed": True}
 
 
 @pytest.mark.usefixtures("letters")
@@ -163,7 +163,7 @@ def test_a_rescue_is_begun_stopped_and_undone(browser: Browser, fleet: Fleet, to
         ({"canary": "x"}, "invalid-request"),
         ({"canary": "0"}, "invalid-job"),
         ({"rate": "quick"}, "invalid-job"),
-        ({"stop_after": 0}, "invalid-request"),
+        ({"stop_after": 0}, "invalid-job"),
     ],
 )
 def test_a_plan_that_is_wrong_begins_no_rescue(

@@ -85,7 +85,7 @@ def test_the_newest_flows_are_listed_page_by_page(browser: Browser, fleet: Fleet
 def test_the_open_jobs_of_a_flow_are_cancelled(
     browser: Browser, fleet: Fleet, tokens: dict[Role, str], etl: Flow
 ) -> None:
-    assert call(browser, tokens, f"/flows/{etl.id}/cancel").json == {"id": etl.id, "cancelled": 4}
+    assert call(browser, tokens, f"/flows/{etl.id}/cancel").json == {"id": etl.id, "cancelled": 4, "changed": True}
     assert fleet.flows.get(etl).status == "cancelled"
     assert audited(fleet) == [("flow.cancel", etl.id, "of-operator", "web")]
     assert "Cancel<" not in browser.get(f"/flows/{etl.id}").text
@@ -100,7 +100,7 @@ def test_the_failed_jobs_of_a_flow_are_retried(
     hand.fails(hand.claims("default.0.x"))
     assert "Retry the failed jobs" in browser.get(f"/flows/{flow.id}").text
 
-    assert call(browser, tokens, f"/flows/{flow.id}/retry").json == {"id": flow.id, "again": 1}
+    assert call(browser, tokens, f"/flows/{flow.id}/retry").json == {"id": flow.id, "again": 1, "changed": True}
     assert fleet.flows.get(flow).status == "queued"
     assert audited(fleet)[0] == ("flow.retry", flow.id, "of-operator", "web")
 

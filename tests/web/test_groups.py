@@ -25,7 +25,7 @@ def test_a_sequence_is_shown_and_its_head_skipped(browser: Browser, fleet: Fleet
     answer = browser.post("/groups/account%207/skip", browser.csrf("/groups/account%207"), queue="default")
     assert (answer.status, fleet.groups.show("account 7").head) == (303, second)
     answer = browser.call("/groups/account%207/resume", tokens[Role.OPERATOR], queue="default")
-    assert answer.json == {"group": "account 7", "skipped": None, "changed": False}
+    assert answer.json == {"group": "account 7", "queue": "default", "changed": False}
     assert browser.call("/groups/account%207/skip", tokens[Role.VIEWER], queue="default").status == 403
 
     fleet.enqueue(Job("x", "app.add", (1, 2), queue="mail", group="account 7", order="strict"))

@@ -40,8 +40,8 @@ def test_a_form_sets_and_clears_them(browser: Browser, fleet: Fleet) -> None:
     ("fields", "message"),
     [
         ({"queue": "default"}, "Nothing to set; give concurrency, rate, burst, weight or aging."),
-        ({"concurrency": "5"}, "queue: give the queue."),
-        ({"queue": "default", "concurrency": "many"}, "concurrency: give a whole number, or none."),
+        ({"concurrency": "5"}, "queue is missing: The queue; it is created if it does not exist."),
+        ({"queue": "default", "concurrency": "many"}, "concurrency is 'many'; give a whole number, or none."),
         ({"queue": "default", "concurrency": "nan"}, "concurrency"),
         ({"queue": "default", "weight": "1000"}, "weight"),
         ({"queue": "default", "rate": "often"}, "rate"),

@@ -21,7 +21,7 @@ from jobfleet.config import mask_url
 from jobfleet.config.table import needs_sql
 from jobfleet.errors import ConfigError, StoreUnavailable
 from jobfleet.model import STORED, JobStatus
-from jobfleet.operations.actions import detach_archive
+from jobfleet.operations.audit import Action
 from jobfleet.operations.operation import drive_blocking
 from jobfleet.services.duties.archive import GROUP
 from jobfleet.store.calls.journal import dismiss, unregister
@@ -158,9 +158,8 @@ def detach(invocation: Invocation, by: str | None, yes: bool) -> int:
     if not agreed("Stop keeping events for the archive?", yes=yes):
         return fail.FAILED
     with invocation.fleet() as fleet:
-        was = audited(
-            fleet.context, partial(drive_blocking, fleet.store), detach_archive(), lambda: _detach(fleet), by=by
-        )
+        action = Action("archive.detach", "all queues")
+        was = audited(fleet.context, partial(drive_blocking, fleet.store), action, lambda: _detach(fleet), by=by)
     invocation.output.show(data={"detached": was}, ids=[], text="Detached." if was else "It was not attached.")
     return fail.DONE
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jobfleet.cli import fail
 from jobfleet.cli.commands.enqueue import (
     PRIORITIES,
     UNIQUE_FOR_HELP,
@@ -21,12 +20,14 @@ from jobfleet.cli.commands.enqueue import (
     read_moment,
 )
 from jobfleet.cli.invocation import Invocation
-from jobfleet.cli.options import TIME, Group, by_option, yes_option
-from jobfleet.cli.output import Cell, Column, Output, agreed, clock, from_now, paused_by, say
+from jobfleet.cli.options import TIME, Group, by_option
+from jobfleet.cli.output import Cell, Column, Output, clock, from_now, paused_by, say
+from jobfleet.cli.verbs import add_verbs
 from jobfleet.cli.view import cron_data, fire_data
 from jobfleet.clock import iso
 from jobfleet.model import Job, Priority
 from jobfleet.model.option_types import UniqueFor
+from jobfleet.operations import cron as operations
 
 if TYPE_CHECKING:
     from jobfleet.cron import Cron, Fire
@@ -253,48 +254,6 @@ def edit(invocation: Invocation, name: str, expression: str, tz: str | None, by:
 
 @cron.command()
 @name_argument
-@by_option
-@click.pass_obj
-def pause(invocation: Invocation, name: str, by: str | None) -> None:
-    """Pause a recurring job: it does not fire."""
-    with invocation.fleet() as fleet:
-        has_changed = fleet.cron.pause(name, by=by)
-    _report(invocation, name, is_paused=True, has_changed=has_changed)
-
-
-@cron.command()
-@name_argument
-@by_option
-@click.pass_obj
-def resume(invocation: Invocation, name: str, by: str | None) -> None:
-    """Resume a paused recurring job.
-
-    Fires that were due during the pause are skipped.
-    """
-    with invocation.fleet() as fleet:
-        has_changed = fleet.cron.resume(name, by=by)
-    _report(invocation, name, is_paused=False, has_changed=has_changed)
-
-
-def _report(invocation: Invocation, name: str, *, is_paused: bool, has_changed: bool) -> None:
-    word = "paused" if is_paused else "on"
-    text = f"{name} is {word}." if has_changed else f"{name} was {word} already."
-    invocation.output.show(data={"name": name, "paused": is_paused, "changed": has_changed}, ids=[name], text=text)
-
-
-@cron.command()
-@name_argument
-@by_option
-@click.pass_obj
-def run(invocation: Invocation, name: str, by: str | None) -> None:
-    """Enqueue a recurring job now, in addition to its fires."""
-    with invocation.fleet() as fleet:
-        job_id = fleet.cron.run(name, by=by)
-    invocation.output.show(data={"name": name, "id": job_id}, ids=[job_id], text=job_id)
-
-
-@cron.command()
-@name_argument
 @click.option(
     "--limit", type=click.IntRange(1, 1000), default=50, show_default=True, metavar="N", help="How many fires."
 )
@@ -314,20 +273,4 @@ def history(invocation: Invocation, name: str, limit: int) -> None:
     output.show(data=[fire_data(fire) for fire in fires], ids=[fire.job_id or "-" for fire in fires], text=text)
 
 
-@cron.command()
-@name_argument
-@by_option
-@yes_option
-@click.pass_obj
-def rm(invocation: Invocation, name: str, by: str | None, yes: bool) -> int:
-    """Remove a recurring job and its history.
-
-    Jobs that it enqueued stay.
-    """
-    with invocation.fleet() as fleet:
-        fleet.cron.history(name, limit=1)  # raises if there is no such entry, before the question
-        if not agreed(f"Remove the recurring job {name}?", yes=yes):
-            return fail.FAILED
-        fleet.cron.remove(name, by=by)
-    invocation.output.show(data={"name": name, "removed": True}, ids=[name], text=f"Removed {name}.")
-    return fail.DONE
+add_verbs(operations, cron)

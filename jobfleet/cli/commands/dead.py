@@ -6,17 +6,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import click
 
 from jobfleet.cli import fail
 from jobfleet.cli.commands.dead_triage import triage
-from jobfleet.cli.commands.edit import edit, fresh_option
+from jobfleet.cli.commands.edit import edit
 from jobfleet.cli.commands.jobs import full_id, letter_of
 from jobfleet.cli.invocation import Invocation
-from jobfleet.cli.options import Command, Group, by_option, read_past, yes_option
+from jobfleet.cli.options import Command, Group, by_option, yes_option
 from jobfleet.cli.output import Cell, Column, Output, agreed, clock, count, plain_lines, say, since
+from jobfleet.cli.verbs import command_of, each, options_of, parameters_of
 from jobfleet.cli.view import (
     arguments_text,
     group_data,
@@ -28,14 +29,15 @@ from jobfleet.cli.view import (
     shown_id,
 )
 from jobfleet.client._sync.audit import audited
-from jobfleet.errors import DuplicateJob, JobNotFound
+from jobfleet.errors import JobNotFound
 from jobfleet.model import JobResult
 from jobfleet.operations import dead_letters
-from jobfleet.operations.actions import of_many
-from jobfleet.operations.audit import outcome_of
-from jobfleet.operations.dead_letters import DeadFilter
+from jobfleet.operations.audit import Action, outcome_of
+from jobfleet.operations.dead_groups import ignore, reopen, resolve
+from jobfleet.operations.dead_letters import replay_many
 from jobfleet.operations.lanes import no_queue
 from jobfleet.operations.operation import drive_blocking
+from jobfleet.operations.rescues import start
 
 if TYPE_CHECKING:
     from jobfleet.fleet.sync import Fleet
@@ -46,7 +48,6 @@ if TYPE_CHECKING:
 
 
 GROUP_COLORS = {"new": "yellow", "regressed": "red"}
-fingerprint_argument = click.argument("fingerprint", metavar="GROUP")
 
 
 @click.command("groups", cls=Command)
@@ -91,58 +92,12 @@ def _group_table(output: Output, rows: list[DeadGroup]) -> str:
     return output.table([Column("COUNT", True), "GROUP", "STATE", function, Column("LAST", True), "ERROR"], lines)
 
 
-def _decision(name: str, state: str, text: str, act_of: Callable[[Fleet], Callable[..., bool]]) -> click.Command:
-    """A command that sets the state of a group."""
-
-    @click.command(name, cls=Command, help=text)
-    @fingerprint_argument
-    @by_option
-    @click.pass_obj
-    def decide(invocation: Invocation, fingerprint: str, by: str | None) -> int:
-        with invocation.fleet() as fleet:
-            is_fresh = act_of(fleet)(fingerprint, by=by)
-        text = f"{fingerprint} is {state}." if is_fresh else f"{fingerprint} was {state} before."
-        data = {"fingerprint": fingerprint, "state": state, "changed": is_fresh}
-        invocation.output.show(data=data, ids=[fingerprint], text=text)
-        return fail.DONE
-
-    return decide
-
-
-DECISIONS = (
-    _decision(
-        "resolve",
-        "resolved",
-        "Declare the cause of a group removed. A job that fails with the same error after this is reported once.",
-        lambda fleet: fleet.resolve,
-    ),
-    _decision("ignore", "ignored", "Send no more notifications about a group.", lambda fleet: fleet.ignore),
-    _decision("reopen", "known", "Undo 'resolve' or 'ignore'.", lambda fleet: fleet.reopen),
-)
-"""The commands that decide about a group."""
-
-
 RESCUE_COLORS = {"stopped": "red", "running": "yellow"}
 rescue_argument = click.argument("rescue", metavar="ID|GROUP")
 
 
-def _read_canary(_ctx: click.Context, _option: click.Parameter, text: str) -> tuple[int, ...]:
-    """A flag's value as numbers of jobs."""
-    try:
-        return tuple(int(part) for part in text.split(",") if part.strip())
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is not a list of numbers; write it as 1,10.") from None
-
-
 @click.command(cls=Command)
-@fingerprint_argument
-@click.option("--rate", default="10/s", metavar="RATE", help="Jobs per time after the canary. [default 10/s]")
-@click.option(
-    "--canary", default="1,10", metavar="N,N", callback=_read_canary,
-    help="Jobs to replay first, in steps; empty for none. [default 1,10]",
-)  # fmt: skip
-@click.option("--stop-after", default=1, metavar="N", help="Stop when N jobs have failed again. [default 1]")
-@by_option
+@options_of(start)
 @click.pass_obj
 def rescue(
     invocation: Invocation, fingerprint: str, rate: str, canary: tuple[int, ...], stop_after: int, by: str | None
@@ -244,12 +199,12 @@ def undo_rescue(invocation: Invocation, rescue: str, by: str | None) -> int:
     return fail.DONE
 
 
-Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 BATCH = 200
+Act = Callable[[str], bool]
 
+FILTERS = tuple(one for one in replay_many.parameters if one.name != "fresh")
 ids_argument = click.argument("ids", nargs=-1, metavar="[ID]...")
 all_option = click.option("--all", "every", is_flag=True, help="All dead letters.")
-queue_option = click.option("--queue", metavar="NAME", help="Only dead letters of this queue.")
 
 
 @click.group(cls=Group)
@@ -257,30 +212,13 @@ def dead() -> None:
     """List, group, edit, replay and delete dead letters."""
 
 
-for command in (edit, list_groups, triage, *DECISIONS, rescue, rescues, stop_rescue, undo_rescue):
+decisions = [command_of(verb) for verb in (resolve, ignore, reopen)]
+for command in (edit, list_groups, triage, *decisions, rescue, rescues, stop_rescue, undo_rescue):
     dead.add_command(command)
 
 
-def filter_options(command: Decorated) -> Decorated:
-    """Add the filters of dead letters to a command."""
-    for option in (
-        click.option("--until", metavar="TIME", callback=read_past, help="Only letters from before this time."),
-        click.option(
-            "--since", metavar="TIME", callback=read_past,
-            help="Only letters from this time on: '24h' ago, or 2026-11-25T08:00+01:00.",
-        ),
-        click.option("--user", metavar="NAME", help="Only letters of this user."),
-        click.option("--tag", metavar="TAG", help="Only letters with this tag."),
-        click.option("--fingerprint", metavar="GROUP", help="Only letters of this group; see 'dead groups'."),
-        click.option("--function", metavar="NAME", help="Only letters of this function."),
-    ):  # fmt: skip
-        command = option(command)
-    return command
-
-
 @dead.command("ls")
-@queue_option
-@filter_options
+@parameters_of(FILTERS)
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, metavar="N", help="Rows at most. [default 50]")
 @click.option("--cursor", default="", metavar="TEXT", help="Continue after a page that had this cursor.")
 @click.pass_obj
@@ -337,10 +275,7 @@ def _parts(output: Output, letter: Letter) -> Iterator[str]:
 @dead.command()
 @ids_argument
 @all_option
-@queue_option
-@filter_options
-@fresh_option
-@by_option
+@options_of(replay_many)
 @yes_option
 @click.pass_obj
 def replay(
@@ -369,17 +304,16 @@ def replay(
             return _act(invocation, named, "replayed", otherwise, partial(fleet.replay, by=by, fresh=fresh))
 
         def again(job_id: str) -> bool:
-            return drive_blocking(fleet.store, dead_letters.replay(fleet.context, job_id, by, fresh=fresh))
+            return drive_blocking(fleet.store, dead_letters.replay(fleet.context, job_id, fresh=fresh, by=by))
 
-        many = _Many(fleet, "replay", queue, filters, by)
-        return many.act(lambda chosen, act: _act(invocation, chosen, "replayed", otherwise, act), again)
+        action, chosen = replay_many.action(fleet.context, queue, fresh=fresh, **filters), _each(fleet, queue, filters)
+        return _as_one(fleet, action, by, again, lambda act: _act(invocation, chosen, "replayed", otherwise, act))
 
 
 @dead.command()
 @ids_argument
 @all_option
-@queue_option
-@filter_options
+@parameters_of(FILTERS)
 @by_option
 @yes_option
 @click.pass_obj
@@ -412,30 +346,23 @@ def purge(
         def away(job_id: str) -> bool:
             return _purged(job_id, drive_blocking(fleet.store, dead_letters.purge(fleet.context, job_id)))
 
-        many = _Many(fleet, "purge", queue, filters, by)
-        return many.act(lambda chosen, act: _act(invocation, chosen, "purged", "", act), away)
+        action = replace(replay_many.action(fleet.context, queue, **filters), name="dead.purge")
+        chosen = _each(fleet, queue, filters)
+        return _as_one(fleet, action, by, away, lambda act: _act(invocation, chosen, "purged", "", act))
 
 
-class _Many:
-    """An action on all letters, or on all that match, which the audit records as one."""
+def _as_one(fleet: Fleet, action: Action, by: str | None, act: Act, run: Callable[[Act], int]) -> int:
+    """Act on all letters, or on all that match, which the audit records as one action; return the exit code."""
+    number = 0
 
-    def __init__(self, fleet: Fleet, verb: str, queue: str | None, filters: DeadFilters, by: str | None) -> None:
-        self._fleet = fleet
-        self._chosen = _each(fleet, queue, filters)
-        self._action = replace(of_many(verb, DeadFilter(queue=queue, **filters)), end=lambda _: outcome_of(self._count))
-        self._by = by
-        self._count = 0
+    def counted(job_id: str) -> bool:
+        nonlocal number
+        was = act(job_id)
+        number += was
+        return was
 
-    def act(self, run: Callable[[Iterator[str], Callable[[str], bool]], int], act: Callable[[str], bool]) -> int:
-        """Act on each letter; return the exit code."""
-
-        def counted(job_id: str) -> bool:
-            was = act(job_id)
-            self._count += was
-            return was
-
-        do = partial(drive_blocking, self._fleet.store)
-        return audited(self._fleet.context, do, self._action, lambda: run(self._chosen, counted), by=self._by)
+    action = replace(action, end=lambda _: outcome_of(number))
+    return audited(fleet.context, partial(drive_blocking, fleet.store), action, lambda: run(counted), by=by)
 
 
 def _is_letter(fleet: Fleet, job_id: str) -> bool:
@@ -497,21 +424,9 @@ def _nothing(invocation: Invocation, verb: str) -> int:
 
 
 def _act(invocation: Invocation, chosen: Iterator[str], verb: str, otherwise: str, act: Callable[[str], bool]) -> int:
-    """Apply an act to each letter. A failure is printed, and the next letter follows."""
-    done: list[str] = []
-    left: list[str] = []
-    code = fail.DONE
-    for job_id in chosen:
-        try:
-            if act(job_id):
-                done.append(job_id)
-                continue
-            say(f"{job_id}: {otherwise}.")
-            code = max(code, fail.FAILED)
-        except (JobNotFound, DuplicateJob) as error:
-            say(f"{job_id}: {error}" if isinstance(error, DuplicateJob) else str(error))
-            code = max(code, fail.code_of(error))
-        left.append(job_id)
+    """Apply an act to each letter."""
+    found, left, code = each(chosen, act, lambda job_id: f"{job_id}: {otherwise}.")
+    done = list(found)
     text = f"{verb.capitalize()} {count(len(done), 'dead letter')}."
     invocation.output.show(data={verb: done, "left": left}, ids=done, text=text)
     return code

@@ -13,9 +13,11 @@ from jobfleet.cli import fail
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import Group, by_option, yes_option
 from jobfleet.cli.output import Cell, Column, Output, agreed, clock, count, from_now, say
+from jobfleet.cli.verbs import command_of
 from jobfleet.cli.view import shown_id
 from jobfleet.clock import iso
 from jobfleet.errors import JobNotFound
+from jobfleet.operations.flows import flow as flows
 
 if TYPE_CHECKING:
     from jobfleet.operations.flows.record import FlowInfo, FlowJob
@@ -173,16 +175,4 @@ def cancel(invocation: Invocation, flow_id: str, by: str | None, yes: bool) -> i
     return fail.DONE
 
 
-@flow.command()
-@id_argument
-@by_option
-@click.pass_obj
-def retry(invocation: Invocation, flow_id: str, by: str | None) -> None:
-    """Retry a flow from its failed jobs.
-
-    Failed jobs are replayed. Jobs that were cancelled because of them are enqueued again under new ids.
-    """
-    with invocation.fleet() as fleet:
-        again = fleet.flows.retry(flow_id, by=by)
-    text = f"{count(again, 'job')} run again."
-    invocation.output.show(data={"id": flow_id, "again": again}, ids=[flow_id], text=text)
+flow.add_command(command_of(flows.retry))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,8 +10,9 @@ import click
 from jobfleet.cli import fail
 from jobfleet.cli.following import Bars, Lines, View, follow, waited, while_waiting
 from jobfleet.cli.invocation import Invocation
-from jobfleet.cli.options import TIME, Command, Decorated, by_option, read_past, yes_option
+from jobfleet.cli.options import TIME, Command, yes_option
 from jobfleet.cli.output import Cell, Hours, Output, agreed, count, harmless, plain, plain_lines, say, to_json
+from jobfleet.cli.verbs import options_of, parameters_of
 from jobfleet.cli.view import PARKED, chunk_data, details_data, full_details, job_data, job_table, jsonable
 from jobfleet.clock import iso
 from jobfleet.errors import JobNotFound
@@ -19,53 +20,26 @@ from jobfleet.model import OPEN, STORED, JobResult, JobStatus, split_id
 from jobfleet.model.result import Chunk, JobDetails, LogLine
 from jobfleet.operations.explain.hindrances import misplaced
 from jobfleet.operations.jobs.listing import Page
+from jobfleet.operations.jobs.matching import JobFilters, cancel_many
 from jobfleet.operations.operation import drive_blocking
+from jobfleet.operations.verb import fields_of
 
 if TYPE_CHECKING:
     from jobfleet.fleet.sync import Fleet
     from jobfleet.operations.jobs.listing import Letter
 
 
-FILTERS = ("tags", "queue", "function", "user", "session", "status", "group", "since", "until")
+FILTERS = fields_of(JobFilters)
 
 
-def filters(states: Iterable[JobStatus], *, also: Sequence[str] = ()) -> Callable[[Decorated], Decorated]:
-    """Add the options that select jobs to a command.
-
-    Args:
-        states: The values of ``--status``.
-        also: Further values of it, which the command itself understands.
-    """
-    words = [*(str(status) for status in JobStatus if status in set(states)), *also]
-    options = (
-        click.option(
-            "--tag", "tags", multiple=True, metavar="TAG",
-            help="Only jobs with this tag; repeated: with all these tags.",
-        ),
-        click.option("--user", metavar="WHO", help="Only jobs of this user."),
-        click.option("--session", metavar="TEXT", help="Only jobs of this session."),
-        click.option("--function", metavar="NAME", help="Only jobs of this function."),
-        click.option("--queue", metavar="NAME", help="Only jobs of this queue."),
-        click.option("--group", metavar="TEXT", help="Only jobs of this group."),
-        click.option("--status", type=click.Choice(words), help="Only jobs with this status."),
-        click.option(
-            "--since", metavar="TIME", callback=read_past,
-            help="Only jobs enqueued at this time or later: '24h' ago, or 2026-11-25T08:00+01:00.",
-        ),
-        click.option("--until", metavar="TIME", callback=read_past, help="Only jobs enqueued before this time."),
-    )  # fmt: skip
-
-    def decorate(command: Decorated) -> Decorated:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
+def status_words(states: Iterable[JobStatus]) -> list[str]:
+    """The values of ``--status``."""
+    return [str(status) for status in JobStatus if status in set(states)]
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
     """The filters that are given, as a client's methods take them."""
-    found = {name: options[name] for name in FILTERS if options[name] not in (None, ())}
+    found = {one.name: options[one.name] for one in FILTERS if options[one.name] not in (None, ())}
     if "status" in found:
         found["status"] = JobStatus.RETRYING if found["status"] == PARKED else JobStatus(found["status"])
     return found
@@ -195,8 +169,7 @@ def wait(invocation: Invocation, ids: tuple[str, ...], timeout: float | None) ->
 
 @click.command(cls=Command)
 @click.argument("ids", nargs=-1, metavar="[ID...]")
-@filters(OPEN)
-@by_option
+@options_of(cancel_many, status=status_words(OPEN))
 @yes_option
 @click.pass_obj
 def cancel(invocation: Invocation, /, ids: tuple[str, ...], by: str | None, yes: bool, **options: Any) -> int:
@@ -254,7 +227,7 @@ def _outcome(styled: Any, state: JobStatus, was_cancelled: bool) -> str:
 
 
 @click.command(cls=Command)
-@filters(STORED, also=[PARKED])
+@parameters_of(FILTERS, status=[*status_words(STORED), PARKED])
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, metavar="N", help="Rows per page. [default 50]")
 @click.option("--cursor", default="", metavar="TEXT", help="The start of the page, as printed with the page before.")
 @click.option(

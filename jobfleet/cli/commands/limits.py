@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jobfleet.cli import fail
-from jobfleet.cli.commands.queues import new_names
 from jobfleet.cli.invocation import Invocation
-from jobfleet.cli.options import Group, by_option
+from jobfleet.cli.options import Group
 from jobfleet.cli.output import Cell, Column, Output, count, paused_by, say, since
-from jobfleet.cli.verbs import command_of, options_of, run_verb
+from jobfleet.cli.verbs import add_verbs, new_names, options_of, run_verb
 from jobfleet.cli.view import breaker_data, limit_data, named_limit_data, sequence_data
 from jobfleet.clock import local, span
 from jobfleet.model.limits import declared_text
@@ -238,12 +236,6 @@ def _breaker_row(one: BreakerInfo, now: datetime) -> list[Cell | str]:
     ]  # fmt: skip
 
 
-for verb in operations.VERBS:
-    family = {"limits": limits, "breakers": breakers}[verb.family]
-    if verb.act not in family.commands:
-        family.add_command(command_of(verb))
-
-
 SEQUENCE_COLORS = {"open": "green", "parked": "yellow", "failing": "red"}
 name_argument = click.argument("name", metavar="GROUP")
 queue_option = click.option(
@@ -311,34 +303,5 @@ def _lines(info: SequenceInfo) -> list[str]:
     return lines
 
 
-@groups.command()
-@name_argument
-@queue_option
-@by_option
-@click.pass_obj
-def skip(invocation: Invocation, name: str, queue: str | None, by: str | None) -> int:
-    """End the head of a sequence, so that the next job follows.
-
-    A head that waits is cancelled, and one that runs is asked to stop.
-    """
-    with invocation.fleet() as fleet:
-        head = fleet.groups.skip(name, queue=queue, by=by)
-    text = f"{name}: skipped {head}." if head else f"{name}: its head ended in this moment; nothing was skipped."
-    invocation.output.show(data={"group": name, "queue": queue, "skipped": head}, ids=[head or ""], text=text)
-    return fail.DONE if head else fail.FAILED
-
-
-@groups.command()
-@name_argument
-@queue_option
-@by_option
-@click.pass_obj
-def resume(invocation: Invocation, name: str, queue: str | None, by: str | None) -> None:
-    """Let a parked sequence go on behind its head, which stays a dead letter.
-
-    To run the head again, replay it instead: it takes its old place. A pause ends with 'jobfleet queues resume'.
-    """
-    with invocation.fleet() as fleet:
-        has_changed = fleet.groups.resume(name, queue=queue, by=by)
-    text = f"{name} continues." if has_changed else f"{name} was not parked."
-    invocation.output.show(data={"group": name, "queue": queue, "changed": has_changed}, ids=[name], text=text)
+add_verbs(gates, limits, breakers)
+add_verbs(operations, limits, groups)

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jobfleet.cli import fail
-from jobfleet.cli.commands.enqueue import PRIORITIES, read_argument, read_moment
-from jobfleet.cli.commands.jobs import chosen, filters, full_id
+from jobfleet.cli.commands.enqueue import read_argument
+from jobfleet.cli.commands.jobs import chosen, full_id, status_words
 from jobfleet.cli.invocation import Invocation
-from jobfleet.cli.options import TIME, Command, by_option, settings, yes_option
+from jobfleet.cli.options import Command, by_option, settings, yes_option
 from jobfleet.cli.output import Cell, agreed, count, plain, say
+from jobfleet.cli.verbs import each, options_of
 from jobfleet.cli.view import PARKED, explained_details, explanation_data
-from jobfleet.errors import DuplicateJob, InvalidJob, JobNotFound
+from jobfleet.errors import InvalidJob, JobNotFound
 from jobfleet.model import WAITING, JobStatus, Priority, check_queue
 from jobfleet.model.result import ReasonCode
-from jobfleet.operations.jobs.steer import change_of
+from jobfleet.operations.jobs import steer
 
 if TYPE_CHECKING:
     from jobfleet.fleet.sync import Fleet
@@ -55,11 +56,7 @@ def explain(invocation: Invocation, id: str) -> int:
 
 @click.command(cls=Command)
 @some_ids
-@click.option("--at", metavar="ISO", callback=read_moment, help="The new due time.")
-@click.option("--delay", type=TIME, help="The new due time, counted from now; 0 for at once.")
-@click.option("--priority", type=click.Choice(PRIORITIES, case_sensitive=False), help="The new priority.")
-@filters(WAITING)
-@by_option
+@options_of(steer.reschedule_many, status=status_words(WAITING))
 @yes_option
 @click.pass_obj
 def reschedule(
@@ -68,7 +65,7 @@ def reschedule(
     ids: tuple[str, ...],
     at: datetime | None,
     delay: float | None,
-    priority: str | None,
+    priority: Priority | None,
     by: str | None,
     yes: bool,
     **options: Any,
@@ -79,14 +76,8 @@ def reschedule(
     Exit code 1 if a job runs or has ended, 3 if there is none.
     """
     wanted = chosen(ids, options)
-    change: dict[str, Any] = {
-        "at": at, "delay": delay, "priority": Priority[priority.upper()] if priority else None, "by": by,
-    }  # fmt: skip
-    if at is None and delay is None and priority is None:
-        raise click.UsageError("Give --at, --delay or --priority.")
-    if at is not None and delay is not None:
-        raise click.UsageError("Give --at or --delay, not both.")
-    change_of(at, delay, change["priority"])  # report an invalid change once, not for each job
+    steer.change_of(at, delay, priority)  # report an invalid change once, not for each job
+    change: dict[str, Any] = {"at": at, "delay": delay, "priority": priority, "by": by}
     with invocation.fleet() as fleet:
         if not wanted:
             return _each(invocation, fleet, ids, "rescheduled", lambda job_id: fleet.reschedule(job_id, **change))
@@ -99,9 +90,7 @@ def reschedule(
 
 @click.command(cls=Command)
 @some_ids
-@click.option("--to", metavar="QUEUE", required=True, help="The new queue.")
-@filters(WAITING - {JobStatus.BLOCKED})
-@by_option
+@options_of(steer.move_many, status=status_words(WAITING - {JobStatus.BLOCKED}))
 @yes_option
 @click.pass_obj
 def move(invocation: Invocation, /, ids: tuple[str, ...], to: str, by: str | None, yes: bool, **options: Any) -> int:
@@ -125,24 +114,12 @@ def move(invocation: Invocation, /, ids: tuple[str, ...], to: str, by: str | Non
 def _each(
     invocation: Invocation, fleet: Fleet, ids: tuple[str, ...], verb: str, act: Callable[[str], bool | str]
 ) -> int:
-    """Apply an act to each job. A failure is printed, and the next job follows."""
-    done: dict[str, bool | str] = {}
-    left: list[str] = []
-    code = fail.DONE
-    for job_id in dict.fromkeys(fleet.full_ids(ids)):
-        try:
-            answer = act(job_id)
-        except (DuplicateJob, InvalidJob, JobNotFound) as error:
-            say(str(error))
-            code = max(code, fail.NOT_FOUND if isinstance(error, JobNotFound) else fail.FAILED)
-            left.append(job_id)
-            continue
-        if answer:
-            done[job_id] = answer
-            continue
-        say(f"{job_id} is {fleet.poll(job_id).status}; only a scheduled, queued or retrying job can be {verb}.")
-        code = max(code, fail.FAILED)
-        left.append(job_id)
+    """Apply an act to each job."""
+    done, left, code = each(
+        dict.fromkeys(fleet.full_ids(ids)), act, lambda job_id: (
+            f"{job_id} is {fleet.poll(job_id).status}; only a scheduled, queued or retrying job can be {verb}."
+        ),
+    )  # fmt: skip
     output = invocation.output
     pairs = [(job_id, answer if isinstance(answer, str) else job_id) for job_id, answer in done.items()]
     output.show(

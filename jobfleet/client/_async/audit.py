@@ -73,11 +73,25 @@ async def audited_operation(
     return await audited(context, do, action, lambda: do(going), by=by)
 
 
+async def act(
+    context: FleetContext, do: AsyncDriver, verb: Verb[P, T], act_by: str | None, /, *args: P.args, **named: P.kwargs
+) -> T:
+    """Run a verb, and record it unless it only looks, or a program does it with one job and does not say who it is."""
+    work = verb(context, *args, **named)
+    if named.get("dry_run") or (verb.is_of_one_job and act_by is None and context.source == "python"):
+        return await do(work)
+    return await audited_operation(context, do, verb.action(context, *args, **named), work, by=act_by)
+
+
 class AsyncAudit(AsyncConnection):
     """A connection that records the actions of operators."""
 
     async def _audited(self, action: audit.Action, work: Operation[T], by: str | None) -> T:
         return await audited_operation(self.context, self._do, action, work, by=by)
+
+    async def _act(self, verb: Verb[P, T], act_by: str | None, /, *args: P.args, **named: P.kwargs) -> T:
+        """Run a verb, and record it."""
+        return await act(self.context, self._do, verb, act_by, *args, **named)
 
     async def record_refusal(self, action: str, target: str, *, by: str, why: str, count: int = 1) -> None:
         """Record in the audit that an action was refused, as the web dashboard does.
@@ -149,5 +163,4 @@ class AsyncPart:
 
     async def _act(self, verb: Verb[P, T], act_by: str | None, /, *args: P.args, **named: P.kwargs) -> T:
         """Run a verb, and record it."""
-        action, work = verb.action(self._context, *args, **named), verb(self._context, *args, **named)
-        return await self._audited(action, work, act_by)
+        return await act(self._context, self._do, verb, act_by, *args, **named)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 from jobfleet.client._async.connection import AsyncConnection
 from jobfleet.client._async.dead import AsyncDead
 from jobfleet.client._async.events import AsyncEvents
-from jobfleet.client._async.operate import AsyncOperate
+from jobfleet.client._async.fleet_verbs import AsyncFleetVerbs
 from jobfleet.handle._async.handle import AsyncJobHandle
 from jobfleet.model import Job, JobResult, JobStatus, Priority
 from jobfleet.model.option_types import Seconds
@@ -49,6 +49,7 @@ class AsyncInspect(AsyncConnection):
         *,
         most: int = 5000,
         to: str | None = None,
+        at: datetime | None = None,
         delay: Seconds | None = None,
         priority: Priority | None = None,
         **filters: Unpack[JobFilters],
@@ -61,6 +62,7 @@ class AsyncInspect(AsyncConnection):
             act: What would be done.
             most: About how many jobs to read at most; then the count is a lower bound.
             to: The queue that jobs would move to.
+            at: The due time that jobs would get.
             delay: The due time that jobs would get, in seconds from now.
             priority: The priority that jobs would get.
             filters: Which jobs; see `JobFilters`: `tags`, `queue`, `function`, `user`, `session`, `status`, `group`,
@@ -73,8 +75,14 @@ class AsyncInspect(AsyncConnection):
         from jobfleet.operations.jobs.matching import Selection
         from jobfleet.operations.jobs.steer import count_matching, planned
 
-        wanted = planned(act, to=to, delay=delay, priority=priority)
+        wanted = planned(act, to=to, at=at, delay=delay, priority=priority)
         return await self._do(count_matching(self.context, Selection(**filters), wanted, most=most))
+
+    async def count_open(self, **filters: Unpack[JobFilters]) -> int:
+        """Count the open jobs that `cancel_many` would cancel now. The filters and the errors are the same."""
+        from jobfleet.operations.jobs.matching import Selection, count_open
+
+        return await self._do(count_open(self.context, Selection(**filters)))
 
     async def key_uses(self) -> dict[str, int]:
         """Count the open jobs and dead letters by the id of the key that sealed them; the empty id stands for none.
@@ -371,7 +379,7 @@ class AsyncInspect(AsyncConnection):
 T = TypeVar("T")
 
 
-class AsyncClient(AsyncEvents, AsyncOperate, AsyncInspect, AsyncDead):
+class AsyncClient(AsyncEvents, AsyncFleetVerbs, AsyncInspect, AsyncDead):
     """All operations of a client; it has no worker."""
 
     async def handle_of(self, job: Job[T]) -> AsyncJobHandle[T]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Unpack
 from jobfleet.client._async.audit import AsyncAudit, AsyncPart
 
 if TYPE_CHECKING:
-    from jobfleet.operations.dead_groups import DeadGroup, DeadGroups, GroupState
+    from jobfleet.operations.dead_groups import DeadGroup, DeadGroups
     from jobfleet.operations.dead_letters import DeadFilters, DeadLetters
     from jobfleet.operations.fleet_context import FleetContext
     from jobfleet.operations.operation import AsyncDriver
@@ -50,34 +50,6 @@ class AsyncDead(AsyncAudit):
 
         return await self._do(dead_letters.count(self.context, DeadFilter(queue=queue, **filters)))
 
-    async def replay_many(
-        self, queue: str | None = None, *, by: str | None = None, **filters: Unpack[DeadFilters]
-    ) -> int:
-        """Put the dead jobs that match all given filters back into their queues, in bounded batches.
-
-        A job whose unique key another job holds stays a dead letter. A job that fails again meanwhile is not replayed
-        a second time.
-
-        Returns:
-            How many were replayed.
-
-        Args:
-            queue: A queue; None for all.
-            by: The person or program that replays, for the record.
-            filters: Which letters; see `DeadFilters`: `function`, `fingerprint`, `tag`, `user`, `since`, `until`.
-
-        Raises:
-            ConfigError: There is no such queue.
-            InvalidJob: A filter has a wrong value.
-        """
-        from jobfleet.operations import actions, dead_letters
-        from jobfleet.operations.dead_letters import DeadFilter
-
-        chosen = DeadFilter(queue=queue, **filters)
-        return await self._audited(
-            actions.of_many("replay", chosen), dead_letters.replay_many(self.context, chosen, by), by
-        )
-
     async def dead_groups(self, queue: str | None = None, *, limit: int = 50, cursor: str = "") -> DeadGroups:
         """Return a page of the groups of dead letters, those with the newest letters first.
 
@@ -108,60 +80,6 @@ class AsyncDead(AsyncAudit):
 
         return await self._do(dead_groups.group(self.context, fingerprint))
 
-    async def resolve(self, fingerprint: str, *, by: str | None = None) -> bool:
-        """Declare the cause of a group of dead letters removed. Return False if it was resolved before.
-
-        The letters stay. If a job of the group fails after this, the group is ``regressed``, and a notification of the
-        event ``regressed`` is sent once.
-
-        Args:
-            fingerprint: The group.
-            by: The person or program that decides, for the record.
-
-        Raises:
-            UnknownGroup: There is no such group.
-            InvalidJob: The text is not a fingerprint.
-        """
-        from jobfleet.operations.dead_groups import GroupState
-
-        return await self._decide(fingerprint, GroupState.RESOLVED, by)
-
-    async def ignore(self, fingerprint: str, *, by: str | None = None) -> bool:
-        """Send no more notifications about a group of dead letters. Return False if it was ignored before.
-
-        Args:
-            fingerprint: The group.
-            by: The person or program that decides, for the record.
-
-        Raises:
-            UnknownGroup: There is no such group.
-            InvalidJob: The text is not a fingerprint.
-        """
-        from jobfleet.operations.dead_groups import GroupState
-
-        return await self._decide(fingerprint, GroupState.IGNORED, by)
-
-    async def reopen(self, fingerprint: str, *, by: str | None = None) -> bool:
-        """Undo `resolve` or `ignore`: the group of dead letters is ``known``. Return False if it was so before.
-
-        Args:
-            fingerprint: The group.
-            by: The person or program that decides, for the record.
-
-        Raises:
-            UnknownGroup: There is no such group.
-            InvalidJob: The text is not a fingerprint.
-        """
-        from jobfleet.operations.dead_groups import GroupState
-
-        return await self._decide(fingerprint, GroupState.KNOWN, by)
-
-    async def _decide(self, fingerprint: str, state: GroupState, by: str | None) -> bool:
-        from jobfleet.operations import actions, dead_groups
-
-        work = dead_groups.decide(self.context, fingerprint, state, by)
-        return await self._audited(actions.decide(self.context, fingerprint, state), work, by)
-
     async def rescue(
         self,
         fingerprint: str,
@@ -187,11 +105,10 @@ class AsyncDead(AsyncAudit):
             ConfigError: The group has no dead letters, or a rescue of it is not over.
             InvalidJob: An argument is not valid.
         """
-        from jobfleet.operations import actions, rescues
+        from jobfleet.operations import rescues
 
-        work = rescues.start(self.context, fingerprint, rate=rate, canary=canary, stop_after=stop_after, by=by)
-        action = actions.rescue(self.context, fingerprint, rate=rate, canary=canary, stop_after=stop_after)
-        return AsyncRescue(self.context, self._do, await self._audited(action, work, by))
+        plan = await self._act(rescues.start, by, fingerprint, rate=rate, canary=canary, stop_after=stop_after, by=by)
+        return AsyncRescue(self.context, self._do, plan)
 
     async def rescues(self, *, limit: int = 50) -> list[RescueStatus]:
         """Return the last rescues, the newest first; at most 100 are kept, each for 30 days.
@@ -258,11 +175,10 @@ class AsyncRescue(AsyncPart):
         Raises:
             UnknownRescue: The rescue is not kept any more.
         """
-        from jobfleet.operations import actions, rescues
+        from jobfleet.operations import rescues
 
-        return await self._audited(
-            actions.stop_rescue(self._context, self.id), rescues.stop(self._context, self.id, by), by
-        )
+        action = rescues.action(self._context, "stop", self.id)
+        return await self._audited(action, rescues.stop(self._context, self.id, by), by)
 
     async def undo(self, *, by: str | None = None) -> int:
         """Stop the rescue, and make dead letters again of its jobs that have not started.
@@ -275,7 +191,8 @@ class AsyncRescue(AsyncPart):
         Raises:
             UnknownRescue: The rescue is not kept any more.
         """
-        from jobfleet.operations import actions, rescues
+        from jobfleet.operations import rescues
 
-        await self._audited(actions.undo_rescue(self._context, self.id), rescues.undo(self._context, self.id, by), by)
+        action = rescues.action(self._context, "undo", self.id)
+        await self._audited(action, rescues.undo(self._context, self.id, by), by)
         return (await self.status()).undone

@@ -13,7 +13,6 @@ from jobfleet.errors import InvalidJob, WaitTimeout
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.model.flow import Flow
 from jobfleet.model.option_types import Seconds
-from jobfleet.operations import actions
 from jobfleet.operations.flows import flow as operations
 from jobfleet.operations.flows.record import FlowInfo, FlowPart, frontier
 from jobfleet.operations.operation import AsyncDriver
@@ -145,9 +144,7 @@ class AsyncFlows(AsyncPart):
 
     async def cancel(self, flow: str | Flow | FlowInfo, *, by: str | None = None) -> int:
         """Cancel the open jobs of a flow, and return how many were cancelled or asked to stop. Raises `JobNotFound`."""
-        flow_id = id_of(flow)
-        work = operations.cancel(self._context, flow_id, by)
-        return await self._audited(actions.cancel_flow(flow_id), work, by)
+        return await self._act(operations.cancel, by, id_of(flow), by)
 
     async def retry(self, flow: str | Flow | FlowInfo, *, by: str | None = None) -> int:
         """Replay the failed jobs of a flow, and enqueue the jobs again that were cancelled because of them.
@@ -158,6 +155,4 @@ class AsyncFlows(AsyncPart):
         Raises:
             JobNotFound: The flow is unknown.
         """
-        flow_id = id_of(flow)
-        work = operations.retry(self._context, flow_id, by)
-        return await self._audited(actions.retry_flow(flow_id), work, by)
+        return await self._act(operations.retry, by, id_of(flow), by)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from jobfleet.client._async.audit import AsyncAudit, audited
@@ -10,7 +10,7 @@ from jobfleet.client._async.connection import AsyncConnection, AsyncReceiptItera
 from jobfleet.client.base import check_many
 from jobfleet.errors import JobNotFound
 from jobfleet.model import Job, JobId, JobResult, Receipt
-from jobfleet.operations.jobs import cancel, poll
+from jobfleet.operations.jobs import poll
 from jobfleet.operations.operation import batches, drive
 from jobfleet.operations.submit import enqueue_span, submit_many
 
@@ -144,38 +144,31 @@ class AsyncJobs(AsyncAudit):
         """
         if self.buffering is not None:
             await self.buffering.left((job_id,))
-        if by is None and self.context.source == "python":
-            return await self._do(cancel.cancel(self.context, job_id, by))
-        from jobfleet.operations import actions
+        from jobfleet.operations.jobs import cancel
 
-        work = cancel.cancel(self.context, job_id, by)
-        return await self._audited(actions.cancel(self.context, job_id), work, by)
+        return await self._act(cancel.cancel, by, job_id, by)
 
-    async def signal(self, job_id: str, name: str, value: object = None, *, by: str | None = None) -> bool:
-        """Send a signal to an open job, for its `ctx.wait_for(name)`. A signal that comes before the wait is kept.
+    @overload
+    async def move(self, job_id: JobId[T], queue: str, *, by: str | None = None) -> JobId[T]: ...
+    @overload
+    async def move(self, job_id: str, queue: str, *, by: str | None = None) -> str: ...
+    async def move(self, job_id: str, queue: str, *, by: str | None = None) -> str:
+        """Move a waiting job to another queue, as a new job, and return the new id. Repeating the call is safe.
 
-        Args:
-            job_id: The job.
-            name: The name of the signal; 1 to 200 characters.
-            value: What `ctx.wait_for` returns.
-            by: The person or program that sends it, for the record.
-
-        Returns:
-            False if the job has ended, or another signal of this name came first: the first one wins.
+        The new job has the same call, due time, priority and expiry. It has its own retry budget, log and
+        steps; signals that the old job was sent go with it. The old job ends as cancelled, with `moved_to`. If this
+        process dies half-way, both jobs exist; the same call finishes the move.
 
         Raises:
             JobNotFound: The job is unknown.
-            InvalidJob: The name is wrong, or the job keeps too much already.
-            EncodingError: The value cannot be encoded.
-            StoreUnavailable: Redis did not answer within `patience` seconds. Repeating the call is safe.
+            InvalidJob: It runs, has ended, is already in that queue, or has stored steps, which it would lose; or it
+                waits for other jobs.
+            DuplicateJob: A job of that queue holds its unique key.
+            FleetFull: Redis has no memory left.
         """
-        from jobfleet.operations import actions
-        from jobfleet.operations.jobs import signal
+        from jobfleet.operations.jobs import steer
 
-        work = signal.signal(self.context, job_id, name, value, by)
-        if by is None and self.context.source == "python":
-            return await self._do(work)
-        return await self._audited(actions.signal(self.context, job_id, name), work, by)
+        return await self._act(steer.move, by, job_id, queue, by)
 
     async def signal_by_token(self, token: str, value: object = None, *, by: str | None = None) -> bool:
         """Send the signal of a token that a job has made with `ctx.token`. A repetition is harmless.
@@ -193,91 +186,11 @@ class AsyncJobs(AsyncAudit):
             InvalidJob: The job keeps too much already.
             EncodingError: The value cannot be encoded.
         """
-        from jobfleet.operations import actions
         from jobfleet.operations.jobs import signal
 
         job_id, name = await self._do(signal.signal_of_token(self.context, token))
         work = signal.signal_by_token(self.context, token, value, by)
-        if by is None and self.context.source == "python":
-            return await self._do(work)
-        return await self._audited(actions.signal(self.context, job_id, name), work, by)
-
-    async def edit(
-        self,
-        job_id: str,
-        args: Sequence[object] | None = None,
-        kwargs: Mapping[str, object] | None = None,
-        *,
-        by: str | None = None,
-    ) -> bool:
-        """Change the arguments of a waiting job. Return False, and change nothing, if it runs or has ended.
-
-        Everything else stays: options, tags, due time, used retries, completed steps, and the unique key. `replay`
-        changes the arguments of a dead letter.
-
-        Args:
-            job_id: The job.
-            args: New positional arguments; default the present ones.
-            kwargs: New named arguments; default the present ones.
-            by: The person or program that edits, for the record.
-
-        Raises:
-            JobNotFound: The job is unknown.
-            InvalidJob: No change is given, or the function, if this process knows it, does not accept the arguments.
-            EncodingError: An argument cannot be encoded, or the present ones cannot be read. Nothing is changed.
-            FleetFull: Redis has no memory left.
-        """
-        from jobfleet.operations import actions
-        from jobfleet.operations.jobs import edit
-
-        wanted = edit.new_arguments(args, kwargs)
-        work = edit.edit(self.context, job_id, wanted, by)
-        action = actions.edit(self.context, job_id, wanted)
-        return await self._audited(action, work, by)
-
-    async def replay(
-        self,
-        job_id: str,
-        *,
-        by: str | None = None,
-        fresh: bool = False,
-        args: Sequence[object] | None = None,
-        kwargs: Mapping[str, object] | None = None,
-    ) -> bool:
-        """Put a dead job back into its queue. Return False, and change nothing, if it is already open again.
-
-        Args:
-            job_id: The job.
-            by: The person or program that replays, for the record.
-            fresh: Whether completed steps run again.
-            args: New positional arguments; default the original ones. All other fields keep their values, also the
-                unique key.
-            kwargs: New named arguments; default the original ones.
-
-        Raises:
-            JobNotFound: There is no such dead letter.
-            DuplicateJob: Another job holds its unique key.
-            EncodingError: An argument cannot be encoded, or the original cannot be read. Nothing is changed.
-        """
-        from jobfleet.operations import actions, dead_letters
-        from jobfleet.operations.jobs.edit import arguments_of
-
-        wanted = arguments_of(args, kwargs)
-        work = dead_letters.replay(self.context, job_id, by, wanted=wanted, fresh=fresh)
-        action = actions.replay(self.context, job_id, wanted, fresh=fresh)
-        return await self._audited(action, work, by)
-
-    async def purge(self, job_id: str, *, by: str | None = None) -> bool:
-        """Delete a dead letter for good. Return False if there was none.
-
-        Args:
-            job_id: The job.
-            by: The person or program that deletes it, for the audit.
-        """
-        from jobfleet.operations import actions, dead_letters
-
-        work = dead_letters.purge(self.context, job_id)
-        return await self._audited(actions.purge(self.context, job_id), work, by)
+        return await self._audited(signal.signal.action(self.context, job_id, name), work, by)
 
     async def forget(self, job_id: str, *, by: str | None = None) -> bool:
         """Erase an ended job in Redis and, if this client has one, in the archive. Repeating the call is safe.
@@ -297,9 +210,10 @@ class AsyncJobs(AsyncAudit):
             InvalidJob: The job has not ended, so cancel it first; or other jobs wait for it.
             StoreUnavailable: Redis or the archive did not answer. The message says what is left to do.
         """
-        from jobfleet.operations import actions
+        from jobfleet.operations.jobs import cancel
 
-        return await audited(self.context, self._do, actions.forget(job_id), lambda: self._forgotten(job_id, by), by=by)
+        action = cancel.forget.action(self.context, job_id)
+        return await audited(self.context, self._do, action, lambda: self._forgotten(job_id, by), by=by)
 
     async def _forgotten(self, job_id: str, by: str | None) -> bool:
         from jobfleet.operations.jobs import cancel

@@ -72,11 +72,25 @@ def audited_operation(
     return audited(context, do, action, lambda: do(going), by=by)
 
 
+def act(
+    context: FleetContext, do: Driver, verb: Verb[P, T], act_by: str | None, /, *args: P.args, **named: P.kwargs
+) -> T:
+    """Run a verb, and record it unless it only looks, or a program does it with one job and does not say who it is."""
+    work = verb(context, *args, **named)
+    if named.get("dry_run") or (verb.is_of_one_job and act_by is None and context.source == "python"):
+        return do(work)
+    return audited_operation(context, do, verb.action(context, *args, **named), work, by=act_by)
+
+
 class Audit(Connection):
     """A connection that records the actions of operators."""
 
     def _audited(self, action: audit.Action, work: Operation[T], by: str | None) -> T:
         return audited_operation(self.context, self._do, action, work, by=by)
+
+    def _act(self, verb: Verb[P, T], act_by: str | None, /, *args: P.args, **named: P.kwargs) -> T:
+        """Run a verb, and record it."""
+        return act(self.context, self._do, verb, act_by, *args, **named)
 
     def record_refusal(self, action: str, target: str, *, by: str, why: str, count: int = 1) -> None:
         """Record in the audit that an action was refused, as the web dashboard does.
@@ -148,5 +162,4 @@ class Part:
 
     def _act(self, verb: Verb[P, T], act_by: str | None, /, *args: P.args, **named: P.kwargs) -> T:
         """Run a verb, and record it."""
-        action, work = verb.action(self._context, *args, **named), verb(self._context, *args, **named)
-        return self._audited(action, work, act_by)
+        return act(self._context, self._do, verb, act_by, *args, **named)

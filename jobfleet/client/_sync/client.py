@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 from jobfleet.client._sync.connection import Connection
 from jobfleet.client._sync.dead import Dead
 from jobfleet.client._sync.events import Events
-from jobfleet.client._sync.operate import Operate
+from jobfleet.client._sync.fleet_verbs import FleetVerbs
 from jobfleet.handle._sync.handle import JobHandle
 from jobfleet.model import Job, JobResult, JobStatus, Priority
 from jobfleet.model.option_types import Seconds
@@ -50,6 +50,7 @@ class Inspect(Connection):
         *,
         most: int = 5000,
         to: str | None = None,
+        at: datetime | None = None,
         delay: Seconds | None = None,
         priority: Priority | None = None,
         **filters: Unpack[JobFilters],
@@ -62,6 +63,7 @@ class Inspect(Connection):
             act: What would be done.
             most: About how many jobs to read at most; then the count is a lower bound.
             to: The queue that jobs would move to.
+            at: The due time that jobs would get.
             delay: The due time that jobs would get, in seconds from now.
             priority: The priority that jobs would get.
             filters: Which jobs; see `JobFilters`: `tags`, `queue`, `function`, `user`, `session`, `status`, `group`,
@@ -74,8 +76,14 @@ class Inspect(Connection):
         from jobfleet.operations.jobs.matching import Selection
         from jobfleet.operations.jobs.steer import count_matching, planned
 
-        wanted = planned(act, to=to, delay=delay, priority=priority)
+        wanted = planned(act, to=to, at=at, delay=delay, priority=priority)
         return self._do(count_matching(self.context, Selection(**filters), wanted, most=most))
+
+    def count_open(self, **filters: Unpack[JobFilters]) -> int:
+        """Count the open jobs that `cancel_many` would cancel now. The filters and the errors are the same."""
+        from jobfleet.operations.jobs.matching import Selection, count_open
+
+        return self._do(count_open(self.context, Selection(**filters)))
 
     def key_uses(self) -> dict[str, int]:
         """Count the open jobs and dead letters by the id of the key that sealed them; the empty id stands for none.
@@ -372,7 +380,7 @@ class Inspect(Connection):
 T = TypeVar("T")
 
 
-class Client(Events, Operate, Inspect, Dead):
+class Client(Events, FleetVerbs, Inspect, Dead):
     """All operations of a client; it has no worker."""
 
     def handle_of(self, job: Job[T]) -> JobHandle[T]:

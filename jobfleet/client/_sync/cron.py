@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-from jobfleet.client._sync.audit import Part
+from jobfleet.client._sync.cron_verbs import CronVerbs
 from jobfleet.cron import Cron
 from jobfleet.model import Job
-from jobfleet.operations import actions
 from jobfleet.operations import cron as entries
 from jobfleet.operations.cron import CronFire, CronInfo
 
@@ -16,7 +15,7 @@ def cron_of(cron: Cron | str, tz: str | None) -> Cron:
     return cron if isinstance(cron, Cron) else Cron(cron, tz or "UTC")
 
 
-class CronEntries(Part):
+class CronEntries(CronVerbs):
     """The recurring jobs of an `Fleet`."""
 
     def __call__(self, *, limit: int | None = None, after: str = "") -> list[CronInfo]:
@@ -58,7 +57,7 @@ class CronEntries(Part):
         """
         planned = cron_of(cron, tz)
         work = entries.add(self._context, name, planned, job, by=by, is_new=not replace)
-        action = actions.add_cron(self._context, name, planned, job)
+        action = entries.setting(self._context, "add", name, planned, job)
         return self._audited(action, work, by)
 
     def get(self, name: str) -> CronInfo:
@@ -83,46 +82,8 @@ class CronEntries(Part):
             InvalidJob: A field is not valid, or a decorator declares the entry, so workers would set it again.
         """
         planned = cron_of(cron, tz)
-        work, action = entries.edit(self._context, name, planned), actions.edit_cron(self._context, name, planned)
-        return self._audited(action, work, by)
-
-    def remove(self, name: str, *, by: str | None = None) -> None:
-        """Remove a recurring job and its history, also one that cannot be read. Jobs that it has enqueued stay.
-
-        Args:
-            name: The name.
-            by: The person or program that removes it, for the audit.
-
-        Raises:
-            JobNotFound: There is no entry of that name.
-            InvalidJob: A decorator declares the entry, so workers would add it again.
-        """
-        work, action = entries.remove(self._context, name), actions.remove_cron(self._context, name)
-        self._audited(action, work, by)
-
-    def pause(self, name: str, *, by: str | None = None) -> bool:
-        """Pause an entry. Return False if it was already paused. Raises `JobNotFound`."""
-        work, action = entries.pause(self._context, name, by), actions.pause_cron(self._context, name)
-        return self._audited(action, work, by)
-
-    def resume(self, name: str, *, by: str | None = None) -> bool:
-        """Resume an entry; fires that were due meanwhile are skipped. Return False if it was not paused."""
-        work, action = entries.resume(self._context, name), actions.resume_cron(self._context, name)
-        return self._audited(action, work, by)
-
-    def run(self, name: str, *, by: str | None = None) -> str:
-        """Enqueue the job of an entry now, in addition to its fires, and return the id.
-
-        Args:
-            name: The name of the entry.
-            by: The person or program that runs it, for the audit.
-
-        Raises:
-            DuplicateJob: Another job holds its unique key.
-            JobNotFound: There is no entry of that name.
-        """
-        work = entries.run(self._context, name)
-        return self._audited(actions.run_cron(name), work, by)
+        action = entries.setting(self._context, "edit", name, planned)
+        return self._audited(action, entries.edit(self._context, name, planned), by)
 
     def history(self, name: str, *, limit: int = entries.HISTORY) -> list[CronFire]:
         """Return the last fires of an entry with their outcomes, newest first.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from jobfleet.clock import moment, span
 from jobfleet.functions.callables import BUILT_IN
+from jobfleet.operations.audit import Outcome
 from jobfleet.operations.cron import fired_by
 from jobfleet.operations.doctor import server, storage
 from jobfleet.operations.doctor.findings import Diagnosis, Finding, Level, named
@@ -17,6 +19,7 @@ from jobfleet.operations.explain.snapshot import HUNG
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.operations.unreadable import noting
+from jobfleet.operations.verb import DRY_RUN, verb
 from jobfleet.operations.workers import runs_undecorated
 from jobfleet.store.calls import doctor
 from jobfleet.store.calls.doctor import FOR_EVER, Broken
@@ -420,8 +423,27 @@ class Repair:
         return f"{self.check}: {self.what}"
 
 
-def repair(context: FleetContext, *, dry_run: bool) -> Operation[list[Repair]]:
-    """Look for contradictions that can be repaired; repair them unless it is a dry run."""
+def _ended(repairs: Sequence[Repair]) -> Outcome:
+    done = [f"{one.check} {one.job_id}" for one in repairs if one.is_done]
+    return Outcome("done" if done else "unchanged", len(done), after={"repaired": done} if done else {})
+
+
+def _sentence(values: Mapping[str, Any], repairs: Sequence[Repair]) -> str:
+    number = len(repairs) if values[DRY_RUN] else sum(one.is_done for one in repairs)
+    what = f"{number:,} contradiction{'' if number == 1 else 's'}"
+    return f"{what} can be repaired." if values[DRY_RUN] else f"Repaired {what}."
+
+
+@verb(
+    "fleet.repair", method="repair", command="doctor --fix", route="/doctor/repair", role="admin", result="repairs",
+    form="repair", titled=lambda _: "all queues", end=_ended, done=_sentence,
+)  # fmt: skip
+def repair(context: FleetContext, *, dry_run: bool = False) -> Operation[list[Repair]]:
+    """Repair contradictions in the data that the doctor finds and that are safe to repair while the fleet runs.
+
+    Args:
+        dry_run: Only look for them.
+    """
     seen = yield from take(context)
     done: list[Repair] = []
     for one in seen.lanes:

@@ -42,6 +42,7 @@ from jobfleet.operations.jobs.enqueue import prepare
 from jobfleet.operations.jobs.poll import poll_many
 from jobfleet.operations.operation import BulkOperation, Operation, T, batches, value
 from jobfleet.operations.payloads import carried
+from jobfleet.operations.verb import Id, jobs_sentence, verb
 from jobfleet.store.calls import flow as calls
 from jobfleet.store.calls import inspect
 from jobfleet.store.keys import PARENTS_KEPT_MS, flow_ttl_ms
@@ -239,13 +240,20 @@ def listing(context: FleetContext, *, limit: int) -> Operation[list[tuple[str, d
     return [(flow_id, moment(at)) for flow_id, at in rows]
 
 
-def cancel(context: FleetContext, flow_id: str, by: str | None) -> Operation[int]:
-    """Cancel the open jobs of a flow; return how many were cancelled or asked to stop.
+@verb(
+    "flows.cancel", route="/flows/{id}/cancel", command="flow cancel", target=("flow",), result="cancelled",
+    done=jobs_sentence("Cancelled, or asked to stop"), is_written=True,
+)  # fmt: skip
+def cancel(context: FleetContext, flow: Id, by: str | None = None) -> Operation[int]:
+    """Cancel the open jobs of a flow.
+
+    Args:
+        flow: The id of the flow.
 
     Raises:
         JobNotFound: The flow is not known.
     """
-    info = yield from get(context, flow_id)
+    info = yield from get(context, flow)
     open_ones = [job.id for job in info.jobs if job.result is not None and not job.result.status.is_final]
     # The last job is cancelled first, so that no cancellation has to unblock a dependant.
     count: int = yield from cancel_ids(context, reversed(open_ones), by)
@@ -262,20 +270,27 @@ def cancel(context: FleetContext, flow_id: str, by: str | None) -> Operation[int
 BECAUSE = "cancelled by parent:"
 
 
-def retry(context: FleetContext, flow_id: str, by: str | None) -> Operation[int]:
-    """Retry a flow; return how many jobs run again.
+@verb(
+    "flows.retry", route="/flows/{id}/retry", command="flow retry", target=("flow",), result="again",
+    done=jobs_sentence("Run again"), is_written=True,
+)  # fmt: skip
+def retry(context: FleetContext, flow: Id, by: str | None = None) -> Operation[int]:
+    """Retry a flow from its failed jobs.
 
-    A cancelled job stays cancelled; a job with a new id takes its place in the flow.
+    Failed jobs are replayed. Jobs that were cancelled because of them are enqueued again under new ids.
+
+    Args:
+        flow: The id of the flow.
 
     Raises:
         JobNotFound: The flow is not known.
     """
-    stored, info = yield from _read(context, flow_id)
+    stored, info = yield from _read(context, flow)
     before: dict[str, list[str]] = {}
     while (doomed := _doomed(info)) and doomed != before:  # their dependants are doomed then
         yield from _cancel(context, doomed)
         before = doomed
-        stored, info = yield from _read(context, flow_id)
+        stored, info = yield from _read(context, flow)
     jobs, made = list(info.jobs), []
     for place, job in enumerate(info.jobs):
         if job.result is None or not (job.result.error or "").startswith(BECAUSE):
@@ -292,9 +307,9 @@ def retry(context: FleetContext, flow_id: str, by: str | None) -> Operation[int]
     count = 0
     for job in info.jobs:
         if job.status == JobStatus.FAILED:
-            count += bool((yield from replay(context, job.id, by)))
+            count += bool((yield from replay(context, job.id, by=by)))
     if made:
-        yield from write(context, flow_id, info.name, jobs, made, stored.additions)
+        yield from write(context, flow, info.name, jobs, made, stored.additions)
     return count + len(made)
 
 

@@ -1,4 +1,4 @@
-"""Cancel jobs by id, and erase ended jobs."""
+"""Cancel jobs by id, and erase ended jobs; and what the audit has of a job before an action on it."""
 
 from __future__ import annotations
 
@@ -7,21 +7,46 @@ from typing import Any
 
 from jobfleet.codec import header_or_empty, is_record, read_fields
 from jobfleet.errors import EncodingError, InvalidJob, JobNotFound
-from jobfleet.model import JobResult, JobStatus
+from jobfleet.model import JobResult, JobStatus, Priority
 from jobfleet.operations import payloads
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.poll import poll_many
-from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.operations.results import result_of
+from jobfleet.operations.verb import Id, verb
 from jobfleet.store.calls import control, ended, flow, inspect
 from jobfleet.store.calls.enqueue import indexes_of, keep_index
 from jobfleet.store.keys import TOMBSTONE_MS, Lane
-from jobfleet.store.records import Dead, DeadLetter, Final, Found, InRun, InWait, has_id
+from jobfleet.store.records import Dead, DeadLetter, Final, Found, InRun, InWait
 
 
-def cancel(context: FleetContext, job_id: str, by: str | None) -> Operation[bool]:
-    """Cancel a waiting job, or ask a running job to stop; False when the job has ended.
+def state_of(context: FleetContext, values: Mapping[str, Any]) -> Operation[dict[str, Any]]:
+    """The state of a job; of one that waits, also its priority and its due time."""
+    job_id = values["job_id"]
+    seen = value((yield (inspect.explain(context.keys.lane_of(job_id), job_id),)))
+    job = result_of(job_id, seen.found, seen.now, limits=context.limits)
+    before: dict[str, Any] = {"status": str(job.status)}
+    if isinstance(seen.found, InWait):
+        band = seen.found.band
+        before["priority"] = next((one.name.lower() for one in Priority if one.band == band), "")
+        if job.status is not JobStatus.BLOCKED:
+            before["due"] = job.scheduled_at
+    return before
+
+
+OF_JOB: Mapping[str, Any] = {"target": ("job_id",), "is_of_one_job": True}
+"""What all verbs of a single job have in common."""
+
+
+@verb(
+    "cancel", recorded="job.cancel", route="/jobs/{id}/cancel", result="cancelled", before=state_of,
+    is_written=True, done="It was cancelled, or asked to stop.", **OF_JOB,
+)  # fmt: skip
+def cancel(context: FleetContext, job_id: Id, by: str | None = None) -> Operation[bool]:
+    """Cancel a waiting job, or ask a running one to stop.
+
+    Args:
+        job_id: The id of the job.
 
     Raises:
         JobNotFound: No job with this id is known.
@@ -46,45 +71,23 @@ def cancel_ids(context: FleetContext, ids: Iterable[str], by: str | None) -> Ope
     return count
 
 
-def purge_queue(context: FleetContext, queue: str, by: str | None) -> Operation[int]:
-    """Cancel every waiting job of a queue in bounded batches; return how many there were.
-
-    Raises:
-        ConfigError: The queue does not exist.
-    """
-    every = yield from lanes(context, queue)
-    count = 0
-    for lane in every:
-        for section in reversed(inspect.SECTIONS):  # a head of a sequence last: its end frees only the next job
-            skip = 0
-            while True:
-                _, rows = value((yield (inspect.waiting(lane, section, skip=skip),)))
-                if not rows:
-                    break
-                ids = [row.id for row in rows if row.id.startswith(lane.id_prefix) and has_id(row)]
-                letters = ""
-                if ids:
-                    letters = value((yield (control.cancel(context.keys, lane, ids, by=by, ttl_ms=TOMBSTONE_MS),)))
-                cancelled = letters.count("c")
-                count += cancelled
-                skip += len(rows) - cancelled  # pass by a row that stays, such as one that is not a job
-    return count
-
-
 TURNS = 3
 """The number of attempts if the job changes between the look and the script."""
 
 
-def forget(context: FleetContext, job_id: str, by: str | None, archived: JobResult[Any] | None) -> Operation[bool]:
-    """Erase an ended job in Redis; False when Redis has nothing about it.
-
-    The names of its indexes and its unique key are in its record, so it is read first.
+@verb(
+    "forget", recorded="job.forget", route="/jobs/{id}/forget", result="forgotten", role="admin", inner=("archived",),
+    is_written=True,
+    done="{target} was erased.", unchanged="Nothing is known about {target}.", **OF_JOB,
+)  # fmt: skip
+def forget(
+    context: FleetContext, job_id: Id, by: str | None = None, archived: JobResult[Any] | None = None
+) -> Operation[bool]:
+    """Erase an ended job: its result, call, log, dead letter, indexes and archived rows.
 
     Args:
-        context: The context of the fleet.
-        job_id: The job.
-        by: Who asks; None for nobody in particular.
-        archived: The job as the archive has it; None if it does not.
+        job_id: The id of the job.
+        archived: The job as the archive has it; None if it does not. The client erases it there.
 
     Raises:
         JobNotFound: `job_id` is not a job id.

@@ -11,36 +11,60 @@ from jobfleet.functions.options import too_new
 from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.model import Job
 from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.jobs.cancel import OF_JOB, state_of
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.payloads import kept, stow
+from jobfleet.operations.verb import Id, JsonList, JsonObject, verb
 from jobfleet.store.calls import control, inspect
 from jobfleet.store.records import InWait, Unknown
 
 
-def new_arguments(args: Sequence[object] | None, kwargs: Mapping[str, object] | None) -> Arguments:
-    """Check the new arguments of a caller.
+def named(_before: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Which arguments are given, for the audit: their number and their names, and none of the values."""
+    args, kwargs = values["args"], values["kwargs"]
+    found: dict[str, Any] = {"fresh": True} if values.get("fresh") else {}
+    if isinstance(args, Sequence):
+        found["positional"] = len(args)
+    if isinstance(kwargs, Mapping):
+        found["named"] = sorted(map(str, kwargs))
+    return found
+
+
+@verb(
+    "edit", recorded="job.edit", route="/jobs/{id}/edit", before=state_of, change=named, done="It was changed.",
+    unchanged="Nothing was changed: it runs, or has ended.", **OF_JOB,
+)  # fmt: skip
+def edit(
+    context: FleetContext,
+    job_id: Id,
+    args: JsonList | None = None,
+    kwargs: JsonObject | None = None,
+    *,
+    by: str | None = None,
+) -> Operation[bool]:
+    """Change the arguments of a waiting job.
+
+    Everything else stays: options, tags, due time, used retries, completed steps, and the unique key. A dead letter is
+    replayed with other arguments.
+
+    Args:
+        job_id: The id of the job.
+        args: All positional arguments, in JSON a list; default the present ones.
+        kwargs: All named arguments, in JSON an object; default the present ones.
+
+    Returns:
+        False if it runs or has ended; nothing is changed then.
 
     Raises:
-        InvalidJob: Neither is given, `args` is not a sequence, or `kwargs` is not a mapping with text keys.
+        JobNotFound: The job is not known.
+        InvalidJob: Neither is given, or the function, if this process knows it, does not accept the arguments.
+        EncodingError: An argument cannot travel, or the envelope cannot be read or is not accepted.
+        PayloadLost, PayloadUnavailable: The payload store does not have the arguments that are kept, or is away.
     """
     wanted = arguments_of(args, kwargs)
     if wanted is None:
         raise InvalidJob("Nothing to change; give args, kwargs or both.")
-    return wanted
-
-
-def edit(context: FleetContext, job_id: str, wanted: Arguments, by: str | None) -> Operation[bool]:
-    """Replace the arguments of a waiting job; False when it runs or has ended.
-
-    The script compares the envelope that the new one was made from. If it has changed since, it is read again.
-
-    Raises:
-        JobNotFound: The job is not known.
-        InvalidJob: The function, if this process knows it, does not accept the arguments.
-        EncodingError: An argument cannot travel, or the envelope cannot be read or is not accepted.
-        PayloadLost, PayloadUnavailable: The payload store does not have the arguments that are kept, or is away.
-    """
-    lane, word = context.keys.lane_of(job_id), "changed"
+    lane, word = context.keys.lane_of(job_id), "changed"  # since the envelope was read that the new one is made from
     while word == "changed":
         _, (found,) = value((yield (inspect.stored_status(lane, (job_id,)),)))
         if isinstance(found, Unknown):

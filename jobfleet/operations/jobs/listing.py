@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from jobfleet.clock import to_us
+from jobfleet.clock import from_timedelta, to_us
 from jobfleet.codec import header_or_empty, read_fields
 from jobfleet.errors import ConfigError, EncodingError, InvalidJob, JobNotFound
 from jobfleet.model import JobResult, JobStatus, seconds, split_id, suffix_time_us
-from jobfleet.model.option_types import Seconds
 from jobfleet.model.signals import fingerprint_of, normalise
 from jobfleet.model.spec import PART_LEAST
 from jobfleet.model.status import check_number
@@ -24,6 +23,7 @@ from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.operations.payloads import readable
 from jobfleet.operations.results import LETTERS, letter_result, result_of, running_result, waiting_result
+from jobfleet.operations.verb import Age, QueueName, jobs_sentence, verb
 from jobfleet.retry.tries import Tries
 from jobfleet.store.calls import ended, inspect
 from jobfleet.store.keys import BANDS, WITHHELD_BOUNDS, Lane
@@ -417,14 +417,28 @@ def _last(lane: Lane, limit: int) -> Operation[list[str]]:
     return list(wanted)[:limit]
 
 
-def clean(context: FleetContext, older_than: Seconds, queue: str | None = None) -> Operation[int]:
-    """Remove the results of jobs that ended more than `older_than` seconds ago; return how many jobs that were.
+@verb(
+    "queues.clean", method="clean", recorded="jobs.clean", role="admin", target=("queue",), result="deleted",
+    titled=lambda values: f"queue={values['queue']}" if values["queue"] else "all queues",
+    change=lambda _, values: {"older_than": from_timedelta(values["older_than"])},
+    question="Delete all results that are older?", done=jobs_sentence("Results deleted"),
+    holes={"page": "results expire by themselves"},
+)  # fmt: skip
+def clean(context: FleetContext, older_than: Age, queue: QueueName | None = None) -> Operation[int]:
+    """Delete the results of jobs that ended longer ago than a time.
 
-    It works in bounded batches. An id is remembered as long as its enqueue may be repeated, even if `older_than` is
-    shorter.
+    Results expire by themselves after their TTL; this deletes them sooner. The id of a job stays known as long as its
+    enqueue may be repeated (the settings dedupe_window and own_id_window). Dead letters stay until they are purged.
+
+    Args:
+        older_than: The age of the results: seconds, or a text such as 7d.
+        queue: The queue; by default all.
+
+    Returns:
+        How many there were.
 
     Raises:
-        ConfigError: The queue does not exist.
+        ConfigError: There is no such queue.
         InvalidJob: `older_than` is not a duration.
     """
     age = max(seconds(older_than, field="older_than"), *context.windows)

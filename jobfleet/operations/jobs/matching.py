@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 from jobfleet.errors import ConfigError, InvalidJob, JobNotFound
 from jobfleet.model import JobResult, JobStatus, split_id
@@ -18,6 +18,7 @@ from jobfleet.operations.jobs.poll import poll_many
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import result_of, running_result, waiting_result
+from jobfleet.operations.verb import Name, Past, QueueName, Status, Tags, jobs_sentence, verb
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, inspect
 from jobfleet.store.calls.enqueue import CHUNK, Mark, indexed, names
@@ -39,29 +40,31 @@ class Rows(NamedTuple):
 
 
 class JobFilters(TypedDict, total=False):
-    """The filters that a client's methods take as named arguments; a filter that is not given matches every job.
+    """The filters of jobs on each surface; a filter that is not given matches every job.
+
+    In Python, one tag may be a plain string, and a time without a zone is in this machine's local zone.
 
     Attributes:
-        tags: The jobs have all of these tags; one tag may be a plain string.
-        queue: Their queue.
-        function: The registered name of their function.
-        user: Their user.
-        session: Their session.
-        status: Their status.
-        group: Their group.
-        since: They were enqueued at this time or later; a naive time is in this machine's local zone.
-        until: They were enqueued before this time.
+        queue: Only jobs of this queue.
+        function: Only jobs of this function.
+        tags: Only jobs with this tag; of several, with all these tags.
+        user: Only jobs of this user.
+        session: Only jobs of this session.
+        status: Only jobs with this status.
+        group: Only jobs of this group.
+        since: Only jobs enqueued at this time or later: '24h' ago, or 2026-11-25T08:00+01:00.
+        until: Only jobs enqueued before this time.
     """
 
-    tags: Sequence[str]
-    queue: str | None
-    function: str | None
-    user: str | None
-    session: str | None
-    status: JobStatus | None
-    group: str | None
-    since: datetime | None
-    until: datetime | None
+    queue: QueueName | None
+    function: Name | None
+    tags: Tags
+    user: Name | None
+    session: Name | None
+    status: Status | None
+    group: Name | None
+    since: Past | None
+    until: Past | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -345,13 +348,30 @@ def count_open(context: FleetContext, selection: Selection) -> Operation[int]:
     return total
 
 
-def cancel_many(context: FleetContext, selection: Selection, by: str | None) -> Operation[int]:
-    """Cancel the waiting jobs of a selection, and ask the running jobs to stop, in bounded batches; return how many.
+NO_FORM = {"page": "the form of `/jobs/bulk/preview` shows their number, and asks"}
+
+
+@verb(
+    "cancel_many", recorded="jobs.cancel", route="/jobs/cancel", command="cancel", result="cancelled",
+    done=jobs_sentence("Cancelled, or asked to stop"), holes=NO_FORM,
+)  # fmt: skip
+def cancel_many(context: FleetContext, *, by: str | None = None, **filters: Unpack[JobFilters]) -> Operation[int]:
+    """Cancel the open jobs that match all filters: waiting jobs end, and running ones are asked to stop.
+
+    With tags, a user or a session only their index is read; otherwise every open job is, in bounded batches.
+
+    Args:
+        filters: Which jobs; see `JobFilters`: `queue`, `function`, `tags`, `user`, `session`, `status`, `group`,
+            `since`, `until`.
+
+    Returns:
+        How many were cancelled or asked to stop.
 
     Raises:
-        ConfigError: The queue does not exist.
+        ConfigError: No filter is given, or the queue does not exist.
+        InvalidJob: A filter has a wrong value.
     """
-    total = 0
+    selection, total = Selection(**filters), 0
     every = yield from lanes(context, selection.queue)
     if selection.indexes:
 

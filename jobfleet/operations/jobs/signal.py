@@ -12,7 +12,10 @@ from jobfleet.model.option_types import FAST, LEVELS
 from jobfleet.model.spec import job_of_token, token_hash
 from jobfleet.operations.durability import WITHOUT_LEVELS, check_level, durably
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.operation import Operation, value
+from jobfleet.operations.jobs.cancel import OF_JOB, state_of
+from jobfleet.operations.operation import Operation
+from jobfleet.operations.operation import value as read
+from jobfleet.operations.verb import Id, Name, Token, Value, verb
 from jobfleet.store.call import Call
 from jobfleet.store.calls import run as calls
 from jobfleet.store.calls.enqueue import level
@@ -23,31 +26,32 @@ TOKEN = "t:"
 UNKNOWN_TOKEN = "No job has made this token, or the job is not known any more."
 
 
+@verb(
+    "signal", recorded="job.signal", route="/jobs/{id}/signals", result="signalled", role="approver", before=state_of,
+    change=lambda _, values: {"signal": values["name"]}, inner=("nonce", "has_token"),
+    holes={"page": "a form has texts, and a value may be any JSON"}, **OF_JOB,
+)  # fmt: skip
 def signal(
     context: FleetContext,
-    job_id: str,
-    name: str,
-    sent: object,
-    by: str | None,
+    job_id: Id,
+    name: Name,
+    value: Value = None,
     *,
+    by: str | None = None,
     nonce: str = "",
     has_token: bool = False,
 ) -> Operation[bool]:
-    """Send a signal to a job.
+    """Send a signal to a job that waits for it, or will: `ctx.wait_for` returns the value.
+
+    The first signal of a name wins. It has the durability of the queue, else of the fleet.
+
+    Args:
+        job_id: The id of the job.
+        name: The name of the signal.
+        value: What `ctx.wait_for` returns.
 
     Returns:
         False if the job has ended, or another signal of this name came first.
-
-    Args:
-        context: The context of the fleet.
-        job_id: The job.
-        name: The name of the signal.
-        sent: The value.
-        by: Who sends it; None for nobody in particular.
-        nonce: The same in each repetition; empty for a new one.
-        has_token: Whether it is the signal of a token.
-
-    The signal has the durability of the queue, else of the fleet.
 
     Raises:
         JobNotFound: The job is not known.
@@ -57,7 +61,7 @@ def signal(
         DurabilityUncertain: It was sent, and not confirmed; send it again.
     """
     check_signal(name)
-    record = encode(sent, limits=context.limits, what="signal")
+    record = encode(value, limits=context.limits, what="signal")
     config = context.config
     ttl_ms = round(max(config.failed_result_ttl, config.dead_ttl) * 1000)
     lane, nonce = context.keys.lane_of(job_id), nonce or token_hex(8)
@@ -81,7 +85,7 @@ def signal(
 
 
 def _sent(call: Call[str]) -> Operation[str]:
-    letter: str = value((yield (call,)))
+    letter: str = read((yield (call,)))
     return letter
 
 
@@ -91,25 +95,25 @@ def _level_of(context: FleetContext, lane: Lane) -> Operation[str]:
         return ""
     if context.has_queue(lane.queue):
         return context.levels.get(lane.queue, "")
-    found: str = value((yield (level(lane),)))
+    found: str = read((yield (level(lane),)))
     found = found if found in LEVELS else context.config.durability
     return "" if found == FAST else found
 
 
 def has_steps(context: FleetContext, job_id: str) -> Operation[bool]:
     """Whether a job has stored more than signals: steps, checkpoints, tokens or the ends of waits."""
-    found = value((yield (calls.steps(context.keys.lane_of(job_id), job_id),)))
+    found = read((yield (calls.steps(context.keys.lane_of(job_id), job_id),)))
     return any(name and not name.startswith((calls.SIGNAL, calls.REFUSED)) for name in found)
 
 
 def carry_signals(context: FleetContext, job_id: str, to: str, by: str | None) -> Operation[None]:
     """Send the signals of a job that was moved to its new job, where it may wait for them. A repetition is harmless."""
-    found = value((yield (calls.steps(context.keys.lane_of(job_id), job_id),)))
+    found = read((yield (calls.steps(context.keys.lane_of(job_id), job_id),)))
     for name, record in found.items():
         if name.startswith(calls.SIGNAL):
             try:
                 sent = decode(record.partition(b"\n")[2], what="signal", limits=context.limits)
-                yield from signal(context, to, name.removeprefix(calls.SIGNAL), sent, by, nonce=f"moved:{job_id}")
+                yield from signal(context, to, name.removeprefix(calls.SIGNAL), sent, by=by, nonce=f"moved:{job_id}")
             except JobNotFound:  # it has ended, and its result has expired
                 return
             except (EncodingError, InvalidJob) as error:  # the move is complete, and other signals must arrive
@@ -128,14 +132,26 @@ def signal_of_token(context: FleetContext, token: str) -> Operation[tuple[str, s
     except JobNotFound:
         raise JobNotFound("", UNKNOWN_TOKEN) from None
     name = TOKEN + token_hash(token)  # only this is read: anybody may ask, and the job may store much
-    record = value((yield (calls.steps(lane, job_id, name),))).get(name)
+    record = read((yield (calls.steps(lane, job_id, name),))).get(name)
     if record is None:
         raise JobNotFound("", UNKNOWN_TOKEN)
     return job_id, decode(record, what="token")
 
 
-def signal_by_token(context: FleetContext, token: str, sent: object, by: str | None) -> Operation[bool]:
-    """Send the signal of a token; a repetition of the same token is harmless.
+@verb(
+    "signal_by_token", recorded="job.signal", route="/signals/{signal_token}", result="signalled", target=("token",),
+    is_written=True,
+    holes={
+        "command": "a token is for programs outside, which have no access to Redis",
+        "page": "the token is the authority; a caller who may log in sends it to the job",
+    },
+)  # fmt: skip
+def signal_by_token(context: FleetContext, token: Token, value: Value = None, by: str | None = None) -> Operation[bool]:
+    """Send the signal of a token that a job has made with `ctx.token`. A repetition is harmless.
+
+    Args:
+        token: The token. It is a secret, and the authority.
+        value: What `ctx.wait_for` returns.
 
     Raises:
         JobNotFound: No job has made this token, or the job is not known any more.
@@ -143,4 +159,4 @@ def signal_by_token(context: FleetContext, token: str, sent: object, by: str | N
         EncodingError: The value cannot be encoded.
     """
     job_id, name = yield from signal_of_token(context, token)
-    return (yield from signal(context, job_id, name, sent, by, nonce=token_hash(token), has_token=True))
+    return (yield from signal(context, job_id, name, value, by=by, nonce=token_hash(token), has_token=True))

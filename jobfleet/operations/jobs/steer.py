@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Unpack
 
-from jobfleet.clock import SECOND_US, moment_us, to_us
+from jobfleet.clock import SECOND_US, from_timedelta, moment_us, to_us
 from jobfleet.codec import amended, read_header
 from jobfleet.errors import DuplicateJob, EncodingError, InvalidJob, JobfleetError, JobNotFound
 from jobfleet.functions.manifest import read_function
@@ -25,11 +25,15 @@ from jobfleet.model import (
 from jobfleet.model.option_checks import LATEST
 from jobfleet.model.option_types import Seconds
 from jobfleet.model.status import check_number
+from jobfleet.operations.audit import Outcome
 from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.jobs.cancel import OF_JOB, state_of
 from jobfleet.operations.jobs.enqueue import published
 from jobfleet.operations.jobs.matching import (
+    NO_FORM,
     RUNNING,
     Acted,
+    JobFilters,
     Seen,
     Selection,
     Stream,
@@ -46,6 +50,7 @@ from jobfleet.operations.lanes import lanes, open_queue
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.payloads import carried
 from jobfleet.operations.results import result_of
+from jobfleet.operations.verb import DRY_RUN, At, Duration, Id, To, Urgency, jobs_sentence, verb
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, inspect
 from jobfleet.store.calls.enqueue import enqueue, indexes_of, keep_index, marked
@@ -114,14 +119,44 @@ def _due_us(at: datetime) -> int:
     return moment_us(moment)
 
 
-def reschedule(context: FleetContext, job_id: str, change: Change, by: str | None) -> Operation[bool]:
-    """Change the due time or the priority of a waiting job; False when it runs or has ended.
+def _rescheduled(_before: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The new due time and the new priority, for the audit."""
+    level = values["priority"]
+    after = {"delay": from_timedelta(values["delay"]), "due": values["at"], "priority": level}
+    if level is not None:
+        after["priority"] = getattr(level, "name", f"{level}").lower()
+    return {name: one for name, one in after.items() if one is not None}
+
+
+@verb(
+    "reschedule", recorded="job.reschedule", route="/jobs/{id}/reschedule", before=state_of, change=_rescheduled,
+    done="It was changed.", unchanged="Nothing was changed: it runs, or has ended.", **OF_JOB,
+)  # fmt: skip
+def reschedule(
+    context: FleetContext,
+    job_id: Id,
+    *,
+    at: At | None = None,
+    delay: Duration | None = None,
+    priority: Urgency | None = None,
+    by: str | None = None,
+) -> Operation[bool]:
+    """Change the due time, the priority, or both, of a waiting job.
+
+    Args:
+        job_id: The id of the job.
+        at: The new due time.
+        delay: The new due time, counted from now; 0 for at once.
+        priority: The new priority.
+
+    Returns:
+        False if it runs or has ended.
 
     Raises:
         JobNotFound: The job is not known.
-        InvalidJob: The job waits for other jobs, so it has no due time yet.
+        InvalidJob: No change is given, or a value is wrong; or the job waits for others, so it has no due time yet.
     """
-    lane = context.keys.lane_of(job_id)
+    change, lane = change_of(at, delay, priority), context.keys.lane_of(job_id)
     letter = value((yield (control.reschedule(lane, (job_id,), by=by, when=change.when, band=change.band),)))
     if letter == "u":
         raise JobNotFound(job_id)
@@ -130,21 +165,40 @@ def reschedule(context: FleetContext, job_id: str, change: Change, by: str | Non
     return bool(letter == "s")
 
 
+@verb(
+    "reschedule_many", recorded="jobs.reschedule", route="/jobs/reschedule", command="reschedule", result="rescheduled",
+    inner=(DRY_RUN,), change=_rescheduled, done=jobs_sentence("Rescheduled"), holes=NO_FORM,
+)  # fmt: skip
 def reschedule_many(
-    context: FleetContext, chosen: Selection, change: Change, by: str | None, *, dry_run: bool
+    context: FleetContext,
+    *,
+    at: At | None = None,
+    delay: Duration | None = None,
+    priority: Urgency | None = None,
+    by: str | None = None,
+    dry_run: bool = False,
+    **filters: Unpack[JobFilters],
 ) -> Operation[int]:
-    """Change the waiting jobs of a selection in bounded batches; return how many were changed.
+    """Change the due time, the priority, or both, of the waiting jobs that match all filters.
+
+    With tags, a user or a session only their index is read; otherwise every waiting job is, in bounded batches.
 
     Args:
-        context: The context of the fleet.
-        chosen: The selection.
-        change: The new due time or priority.
-        by: Who asks; None for nobody in particular.
+        at: The new due time.
+        delay: The new due time, counted from the start of the call; 0 for at once.
+        priority: The new priority.
         dry_run: Only count the jobs.
+        filters: Which jobs; see `JobFilters`: `queue`, `function`, `tags`, `user`, `session`, `status`, `group`,
+            `since`, `until`.
+
+    Returns:
+        How many were rescheduled, or would be.
 
     Raises:
-        ConfigError: The queue of the selection does not exist.
+        ConfigError: No filter is given, or the queue does not exist.
+        InvalidJob: No change is given, or a value is wrong.
     """
+    change, chosen = change_of(at, delay, priority), Selection(**filters)
 
     def is_meant(job: JobResult[Any]) -> bool:
         return (not change.when or is_free(job)) and chosen.has(job)
@@ -189,11 +243,21 @@ HOLD_US = 60 * SECOND_US
 REFUSED = "{} is {}; only a scheduled, queued or retrying job can be moved."
 
 
-def move(context: FleetContext, job_id: str, queue: str, by: str | None) -> Operation[str]:
-    """Move a waiting job to another queue, as a new job with an id derived from the old id; return the new id.
+@verb(
+    "move", recorded="job.move", route="/jobs/{id}/move", result="now", is_written=True, before=state_of,
+    change=lambda _, values: {"queue": values["queue"]}, end=lambda new: Outcome("done", after={"id": new}), **OF_JOB,
+)  # fmt: skip
+def move(context: FleetContext, job_id: Id, queue: To, by: str | None = None) -> Operation[str]:
+    """Move a waiting job to another queue, as a new job with an id derived from the old id.
+
+    Its signals go with it. The same request again finishes an interrupted move.
+
+    Args:
+        job_id: The id of the job.
+        queue: The new queue.
 
     The new job is written before the old job is closed, so the job cannot be lost. If the process dies in between, or
-    Redis does not answer, the same call finishes the move; the old job does not start for at least a minute.
+    Redis does not answer, the old job does not start for at least a minute.
 
     Raises:
         JobNotFound: The job is not known.
@@ -261,27 +325,36 @@ def _check_it_was_moved(context: FleetContext, job_id: str, by: str | None, move
         raise InvalidJob(REFUSED.format(job_id, result.status))
 
 
-def move_many(context: FleetContext, chosen: Selection, queue: str, by: str | None, *, dry_run: bool) -> Operation[int]:
-    """Move the waiting jobs of a selection to a queue; return how many were moved.
+@verb(
+    "move_many", recorded="jobs.move", route="/jobs/move", command="move", result="moved",
+    inner=(DRY_RUN,), change=lambda _, values: {"queue": values["to"]}, done=jobs_sentence("Moved"), holes=NO_FORM,
+)  # fmt: skip
+def move_many(
+    context: FleetContext, to: To, *, by: str | None = None, dry_run: bool = False, **filters: Unpack[JobFilters]
+) -> Operation[int]:
+    """Move the waiting jobs that match all filters to another queue, as new jobs.
 
     Args:
-        context: The context of the fleet.
-        chosen: The selection. Jobs that are in `queue` already are skipped.
-        queue: The queue to move to.
-        by: Who asks; None for nobody in particular.
+        to: The new queue.
         dry_run: Only count the jobs.
+        filters: Which jobs; see `JobFilters`: `queue`, `function`, `tags`, `user`, `session`, `status`, `group`,
+            `since`, `until`.
+
+    Returns:
+        How many were moved, or would be.
 
     Raises:
-        ConfigError: The queue of the selection does not exist.
-        InvalidJob: `queue` is not a queue name.
+        ConfigError: No filter is given, or the queue to move from does not exist.
+        InvalidJob: A filter has a wrong value, or `to` is not a queue name.
     """
-    check_queue(queue)
+    chosen = Selection(**filters)
+    check_queue(to)
 
     def act(ids: list[str]) -> Operation[Acted]:
         count, stay = 0, set()
         for job_id in ids:
             try:
-                yield from move(context, job_id, queue, by)
+                yield from move(context, job_id, to, by)
                 count += 1
             except (DuplicateJob, EncodingError):
                 stay.add(job_id)
@@ -295,7 +368,7 @@ def move_many(context: FleetContext, chosen: Selection, queue: str, by: str | No
     def is_meant(job: JobResult[Any]) -> bool:
         return is_free(job) and chosen.has(job)
 
-    every = [lane for lane in (yield from lanes(context, chosen.queue)) if lane.queue != queue]
+    every = [lane for lane in (yield from lanes(context, chosen.queue)) if lane.queue != to]
     name = (yield from smallest(every, chosen.indexes)) if chosen.indexes else ""
     count = 0
     for lane in every:
@@ -458,6 +531,7 @@ def planned(
     act: Literal["cancel", "reschedule", "move"],
     *,
     to: str | None = None,
+    at: datetime | None = None,
     delay: Seconds | None = None,
     priority: Priority | None = None,
 ) -> Planned:
@@ -471,8 +545,8 @@ def planned(
         return Planned(act=act, to=to)
     if act == "cancel":
         return Planned(act=act)
-    change = change_of(None, delay, priority)
-    return Planned(act=act, band=change.band, is_timed=change.delay is not None)
+    change = change_of(at, delay, priority)
+    return Planned(act=act, band=change.band, is_timed=bool(change.when))
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""fire, marks, unmark, schedule, unschedule, hold_entry, entries, timetable, note_times, ledger, history."""
+"""fire, marks, unmark, schedule, remove_entry, pause_entry, entries, timetable, note_times, ledger, history."""
 
 from __future__ import annotations
 
@@ -127,22 +127,22 @@ def add(
 def remove(keys: Keyspace, name: str) -> Call[bool]:
     """Delete an entry; False if there was none."""
     places = (keys.cron, keys.cron_paused, keys.cron_ledger(name), keys.cron_times)
-    return Call(load("unschedule"), places, (name,), lambda reply: bool(reply[1]))
+    return Call(load("remove_entry"), places, (name,), lambda reply: bool(reply[1]))
 
 
 def pause(keys: Keyspace, name: str, *, by: str | None) -> Call[str]:
     """Pause an entry: paused, already or unknown."""
-    return _hold_entry(keys, name, who(by))
+    return _pause_entry(keys, name, who(by))
 
 
 def resume(keys: Keyspace, name: str) -> Call[str]:
     """Resume an entry: resumed, already or unknown."""
-    return _hold_entry(keys, name, "")
+    return _pause_entry(keys, name, "")
 
 
-def _hold_entry(keys: Keyspace, name: str, by: str) -> Call[str]:
+def _pause_entry(keys: Keyspace, name: str, by: str) -> Call[str]:
     places = (keys.cron, keys.cron_paused, keys.cron_times)
-    return Call(load("hold_entry"), places, (name, by), lambda reply: reply[2].decode())
+    return Call(load("pause_entry"), places, (name, by), lambda reply: reply[2].decode())
 
 
 def entries(keys: Keyspace) -> Call[tuple[int, list[Scheduled]]]:

@@ -24,7 +24,7 @@ from jobfleet.version import VERSION
 from jobfleet.web import display, drawing
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.errors import Problem, problem_of, refusal
-from jobfleet.web.route import DAMAGED, segment
+from jobfleet.web.route import DAMAGED, route_of, segment
 from jobfleet.web.safety.access import Caller, Role
 from jobfleet.web.safety.checks import check_role
 from jobfleet.web.safety.entrance import SEAT_COOKIE, Entrance
@@ -271,7 +271,8 @@ def _templates() -> Environment:
         size=display.size,
         sparkline=drawing.sparkline,
     )
-    verbs = {action.path: action.verb for action in ACTIONS if action.verb}
+    verbs = {action.verb.name: action.verb for action in ACTIONS if action.verb}
+    environment.filters["route"] = lambda verb, /, **names: route_of(verbs[verb], names)
     environment.globals.update(
         verbs=verbs, version=VERSION, menu=MENU, states=[str(one) for one in STORED], operator=Role.OPERATOR
     )

@@ -13,7 +13,9 @@ from jobfleet.clock import iso
 from jobfleet.cron import Cron, Fire
 from jobfleet.cron.entry import MISFIRE, OVERLAP
 from jobfleet.model import Job
+from jobfleet.operations import cron as operations
 from jobfleet.operations.cron import CronFire
+from jobfleet.operations.verb import verbs_of
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.errors import refusal
 from jobfleet.web.route import Action, Data, Many, Page, Parameter, Shape, Values
@@ -88,29 +90,6 @@ def _offset(fire: Fire) -> str:
     return text[-6:] if text[-6] in "+-" else "+00:00"
 
 
-async def run(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
-    """Enqueue the job now."""
-    return {"name": values["entry"], "id": await dashboard.fleet.cron.run(values["entry"], by=caller.name)}
-
-
-async def pause(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
-    """Let it not fire."""
-    has_changed = await dashboard.fleet.cron.pause(values["entry"], by=caller.name)
-    return {"name": values["entry"], "paused": True, "changed": has_changed}
-
-
-async def resume(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
-    """Let it fire again."""
-    has_changed = await dashboard.fleet.cron.resume(values["entry"], by=caller.name)
-    return {"name": values["entry"], "paused": False, "changed": has_changed}
-
-
-async def remove(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
-    """Remove it with its ledger."""
-    await dashboard.fleet.cron.remove(values["entry"], by=caller.name)
-    return {"name": values["entry"], "removed": True}
-
-
 async def edit(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
     """Give it another schedule; what is not given stays."""
     present = (await dashboard.fleet.cron.get(values["entry"])).cron
@@ -156,11 +135,6 @@ def _changed(name: str, word: str, planned: Cron) -> Data:
     return {"name": name, "change": word, "next": iso(following.at) if following else None}
 
 
-def _held_note(data: Data) -> str:
-    word = "paused" if data["paused"] else "on"
-    return f"{data['name']} is {word}." if data["changed"] else f"{data['name']} was {word} already."
-
-
 def _changed_note(data: Data) -> str:
     return f"{data['name']}: {data['change']}."
 
@@ -203,22 +177,5 @@ ACTIONS = (
         answer=CHANGE, note=_changed_note, back="/cron/{entry}",
         parameters=(ENTRY, EXPRESSION, TZ, MISFIRED, OVERLAPPING),
     ),
-    Action(
-        path="/cron/{entry}/run", summary="Enqueue a recurring job now, in addition to its fires.", act=run,
-        answer={"name": str, "id": str}, note=lambda data: f"{data['id']} is enqueued.", back="/cron/{entry}",
-        parameters=(ENTRY,),
-    ),
-    Action(
-        path="/cron/{entry}/pause", summary="Pause a recurring job: it does not fire.", act=pause, answer=HELD,
-        note=_held_note, back="/cron/{entry}", parameters=(ENTRY,),
-    ),
-    Action(
-        path="/cron/{entry}/resume", summary="Resume a recurring job; fires that were due meanwhile are skipped.",
-        act=resume, answer=HELD, note=_held_note, back="/cron/{entry}", parameters=(ENTRY,),
-    ),
-    Action(
-        path="/cron/{entry}/remove", summary="Remove a recurring job and its ledger; its jobs stay.", act=remove,
-        answer={"name": str, "removed": bool}, note=lambda data: f"{data['name']} is removed.", back="/cron",
-        parameters=(ENTRY,),
-    ),
+    *(Action.of(one, back="/cron" if one.name == "cron.remove" else "/cron/{name}") for one in verbs_of(operations)),
 )  # fmt: skip

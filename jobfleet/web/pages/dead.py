@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_type_hints
 
 from jobfleet.clock import iso
 from jobfleet.errors import JobNotFound, UnknownRescue
-from jobfleet.operations.dead_groups import DeadGroup, GroupState
-from jobfleet.operations.dead_letters import DeadFilters
+from jobfleet.operations.dead_groups import DeadGroup, GroupState, ignore, reopen, resolve
+from jobfleet.operations.dead_letters import DeadFilters, replay_many
 from jobfleet.operations.rescues import RescueStatus
+from jobfleet.operations.rescues import start as start_rescue
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.errors import refusal
-from jobfleet.web.pages.jobs import JOB, LIMIT, job_row, moment_of
-from jobfleet.web.route import Action, Data, Many, Page, Parameter, Shape, Values
+from jobfleet.web.pages.jobs import JOB, LIMIT, job_row, read_filters
+from jobfleet.web.route import Action, Data, Many, Page, Parameter, Shape, Values, given_of
 from jobfleet.web.safety.access import Caller
 
 GROUPS_SHOWN = 100
@@ -35,30 +37,12 @@ FINGERPRINT = Parameter(name="fingerprint", help="The fingerprint of the group."
 CURSOR = Parameter(name="cursor", help="The cursor of the page before.")
 STATE = Parameter(name="state", help="Only groups of this state.", words=tuple(map(str, GroupState)))
 EMPTY = Parameter(name="empty", help="Also groups that have no letters now.", words=("yes",))
-QUEUE = Parameter(name="queue", help="Only letters of this queue.")
-NARROW = (
-    Parameter(name="function", help="Only letters of this function."),
-    Parameter(name="tag", help="Only letters with this tag."),
-    Parameter(name="user", help="Only letters of this user."),
-    Parameter(name="since", help="Only letters from this time on, in ISO 8601; UTC without an offset."),
-    Parameter(name="until", help="Only letters from before this time, in ISO 8601; UTC without an offset."),
-)
-GROUP = Parameter(name="fingerprint", help="Only letters of this group.")
+_FILTERS = {one.name: Parameter.of(one, "query") for one in replay_many.parameters}
+QUEUE, GROUP = _FILTERS.pop("queue"), _FILTERS.pop("fingerprint")
+NARROW = tuple(_FILTERS.values())
 OF_LETTERS = ("tag", "user", "since", "until")
 """Filters that a group does not record, so its letters are looked at."""
 ROW = Shape.of("DeadGroupRow", DeadGroup, matching=int | None)
-
-
-def letter_filters(values: Values) -> DeadFilters:
-    """The filters of letters in the values of a request."""
-    found: DeadFilters = {}
-    for name in ("function", "fingerprint", "tag", "user"):
-        if values.get(name):
-            found[name] = values[name]
-    for name in ("since", "until"):
-        if values.get(name):
-            found[name] = moment_of(name, values[name])  # type: ignore[literal-required]
-    return found
 
 
 async def read_groups(dashboard: Dashboard, values: Values) -> Data:
@@ -88,7 +72,7 @@ async def _matching(dashboard: Dashboard, values: Values) -> tuple[Counter[str] 
     """How many of the newest letters that match are of each group, and whether there are more such letters."""
     if not any(values[one] for one in OF_LETTERS):
         return None, False
-    letters = await dashboard.fleet.dead(values["queue"], limit=SAMPLE, **letter_filters(values))
+    letters = await dashboard.fleet.dead(values["queue"], limit=SAMPLE, **read_filters(DeadFilters, values))
     return Counter(letters.fingerprints), bool(letters.cursor)
 
 
@@ -147,7 +131,7 @@ async def _last_rescue(dashboard: Dashboard, group: DeadGroup) -> RescueStatus |
 async def read_letters(dashboard: Dashboard, values: Values) -> Data:
     """A page of the letters that match."""
     letters = await dashboard.fleet.dead(
-        values["queue"], limit=values["limit"], cursor=values["cursor"] or "", **letter_filters(values)
+        values["queue"], limit=values["limit"], cursor=values["cursor"] or "", **read_filters(DeadFilters, values)
     )
     rows = [
         job_row(dashboard.form, one) | {"fingerprint": fingerprint}
@@ -159,7 +143,7 @@ async def read_letters(dashboard: Dashboard, values: Values) -> Data:
 async def read_count(dashboard: Dashboard, values: Values) -> Data:
     """How many letters match. Each of them is read."""
     return {
-        "count": await dashboard.fleet.count_dead(values["queue"], **letter_filters(values)),
+        "count": await dashboard.fleet.count_dead(values["queue"], **read_filters(DeadFilters, values)),
         "at": iso(datetime.now(UTC)),
         "filters": _filters(values),
     }
@@ -167,27 +151,6 @@ async def read_count(dashboard: Dashboard, values: Values) -> Data:
 
 def _filters(values: Values) -> Data:
     return {one.name: values[one.name] for one in (QUEUE, GROUP, *NARROW)}
-
-
-async def _decide(dashboard: Dashboard, values: Values, caller: Caller, verb: str, state: str) -> Data:
-    fingerprint = values["fingerprint"]
-    has_changed = await getattr(dashboard.fleet, verb)(fingerprint, by=caller.name)
-    return {"fingerprint": fingerprint, "state": state, "changed": has_changed}
-
-
-async def resolve(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
-    """Declare the cause of a group removed."""
-    return await _decide(dashboard, values, caller, "resolve", "resolved")
-
-
-async def ignore(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
-    """Send no more notifications about a group."""
-    return await _decide(dashboard, values, caller, "ignore", "ignored")
-
-
-async def reopen(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
-    """Undo both."""
-    return await _decide(dashboard, values, caller, "reopen", "known")
 
 
 async def replay_group(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
@@ -198,23 +161,11 @@ async def replay_group(dashboard: Dashboard, values: Values, caller: Caller) -> 
 
 async def replay_letters(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
     """Replay all letters that match."""
-    filters = letter_filters(values)
-    if not (filters or values["queue"] or values["all"]):
+    if not any(values[one.name] for one in (QUEUE, GROUP, *NARROW, ALL)):
         raise refusal("invalid-request", "Give a filter, or all=yes.")
-    return {"replayed": await dashboard.fleet.replay_many(values["queue"], by=caller.name, **filters)}
+    return await REPLAY_LETTERS.act(dashboard, values, caller)
 
 
-def _decided(data: Data) -> str:
-    return f"The group is {data['state']}." if data["changed"] else f"The group was {data['state']} already."
-
-
-def replayed_note(data: Data) -> str:
-    """How many letters were replayed, for people."""
-    number = data["replayed"]
-    return f"{number:,} dead {'letter is' if number == 1 else 'letters are'} back in the queue."
-
-
-DECISION: dict[str, Any] = {"fingerprint": str, "state": str, "changed": bool}
 LETTER = Shape("DeadLetterRow", {**JOB.fields, "fingerprint": str})
 PAGES = (
     Page(
@@ -240,30 +191,16 @@ PAGES = (
                 "rescue": RescueStatus | None, "is_waiting": bool},
     ),
 )  # fmt: skip
+REPLAY_LETTERS = Action.of(replay_many, back="/dead")
+ALL = Parameter(name="all", help="All dead letters, if there is no filter.", place="body", words=("yes",))
 ACTIONS = (
-    Action(  # before those with a fingerprint at the same place
-        path="/dead/letters/replay", summary="Put all dead letters that match back into their queues.",
-        act=replay_letters, answer={"replayed": int}, note=replayed_note, back="/dead",
-        parameters=(
-            *(Parameter(name=one.name, help=one.help, place="body") for one in (QUEUE, GROUP, *NARROW)),
-            Parameter(name="all", help="All dead letters, if there is no filter.", place="body", words=("yes",)),
-        ),
+    replace(  # before those with a fingerprint at the same place
+        REPLAY_LETTERS, act=replay_letters, parameters=(*REPLAY_LETTERS.parameters, ALL)
     ),
-    Action(
-        path="/dead/{fingerprint}/resolve", summary="Declare the cause of a group removed; it regresses if it returns.",
-        act=resolve, answer=DECISION, note=_decided, back="/dead/{fingerprint}", parameters=(FINGERPRINT,),
-    ),
-    Action(
-        path="/dead/{fingerprint}/ignore", summary="Send no more notifications about a group.", act=ignore,
-        answer=DECISION, note=_decided, back="/dead/{fingerprint}", parameters=(FINGERPRINT,),
-    ),
-    Action(
-        path="/dead/{fingerprint}/reopen", summary="Make a group known: undo resolve or ignore.", act=reopen,
-        answer=DECISION, note=_decided, back="/dead/{fingerprint}", parameters=(FINGERPRINT,),
-    ),
+    *(Action.of(verb, back="/dead/{fingerprint}") for verb in (resolve, ignore, reopen)),
     Action(
         path="/dead/{fingerprint}/replay", summary="Put all dead letters of a group back into their queues.",
-        act=replay_group, answer={"replayed": int}, note=replayed_note, back="/dead/{fingerprint}",
+        act=replay_group, answer={"replayed": int}, note=REPLAY_LETTERS.note, back="/dead/{fingerprint}",
         parameters=(FINGERPRINT,),
     ),
 )  # fmt: skip
@@ -295,20 +232,8 @@ async def read_rescue(dashboard: Dashboard, values: Values) -> Data:
 
 async def start(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
     """Begin the rescue of a group."""
-    begun = await dashboard.fleet.rescue(
-        values["fingerprint"], rate=values["rate"], canary=_canary(values["canary"]),
-        stop_after=values["stop_after"], by=caller.name,
-    )  # fmt: skip
+    begun = await dashboard.fleet.rescue(**given_of(start_rescue, values), by=caller.name)
     return dashboard.form.rescue(await begun.status())
-
-
-def _canary(text: str) -> Sequence[int]:
-    if text == "none":
-        return ()
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise refusal("invalid-request", "canary: give numbers such as 1,10, or none.", field="canary") from None
 
 
 async def stop(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
@@ -343,21 +268,7 @@ RESCUE_PAGES = (
     ),
 )  # fmt: skip
 RESCUE_ACTIONS = (
-    Action(
-        path="/dead/{fingerprint}/rescue", summary="Replay a group in steps: a canary, then the rest at a rate.",
-        act=start, answer=ANSWER, note=_note, back="/dead/{fingerprint}",
-        parameters=(
-            FINGERPRINT,
-            Parameter(name="rate", help="Jobs per time after the canary, such as 10/s.", place="body", default="10/s"),
-            Parameter(
-                name="canary", help="Numbers of jobs to replay first, or none.", place="body", default="1,10"
-            ),
-            Parameter(
-                name="stop_after", help="Failures after which it stops.", place="body", least=1, most=1_000_000,
-                default=1,
-            ),
-        ),
-    ),
+    Action.of(start_rescue, back="/dead/{fingerprint}", act=start, answer=ANSWER, note=_note),
     Action(
         path="/rescues/{rescue}/stop", summary="Stop a rescue: no further letter is replayed.", act=stop,
         answer=ANSWER, note=_note, back="/rescues/{rescue}", parameters=(RESCUE,),

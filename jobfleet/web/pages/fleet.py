@@ -11,7 +11,9 @@ from jobfleet.config import SETTINGS
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.model.audit import AuditEntry
 from jobfleet.model.history import FunctionTimes, History
+from jobfleet.operations.doctor import doctor
 from jobfleet.operations.doctor.findings import Finding
+from jobfleet.operations.verb import Duration, kind_of, verbs_of
 from jobfleet.operations.workers import ChildStacks, Confirmation, WorkerInfo
 from jobfleet.version import VERSION
 from jobfleet.web.dashboard import Dashboard
@@ -237,6 +239,12 @@ STACKS_TIMEOUT = 8.0
 """The same for the stacks of a child, which it may take 4 s to write."""
 ID = Parameter(name="id", help="The id of the worker.", place="path")
 PROCESSES = Parameter(name="processes", help="The number of its children.", place="body", least=1, most=1024)
+GRACE = Parameter(
+    name="grace",
+    help="Time for running jobs to end; by default the setting of the worker.",
+    place="body",
+    kind=kind_of(Duration),
+)
 CHILD = Parameter(
     name="child", help="The number of the child, which its id ends with.", place="body", least=0, most=999_999_999
 )
@@ -307,7 +315,7 @@ async def resume(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
 
 async def stop(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
     """Let a worker finish its jobs and end."""
-    return await _command(dashboard, values, caller, "stop")
+    return await _command(dashboard, values, caller, "stop", grace=values["grace"])
 
 
 async def scale(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
@@ -355,6 +363,7 @@ WORKER_PAGES = (
     ),
 )  # fmt: skip
 ACTIONS = (
+    *(Action.of(verb, back="/doctor") for verb in verbs_of(doctor)),
     Action(
         path="/workers/{id}/quiet", summary="Let a worker claim no more jobs; running jobs continue.", act=quiet,
         answer=CHANGE, note=_note, back="/workers", parameters=(ID,),
@@ -377,6 +386,6 @@ ACTIONS = (
     ),
     Action(
         path="/workers/{id}/stop", summary="Let a worker finish its jobs and end.", act=stop, answer=CHANGE,
-        note=_note, back="/workers", parameters=(ID,), role=Role.ADMIN,
+        note=_note, back="/workers", parameters=(ID, GRACE), role=Role.ADMIN,
     ),
 )  # fmt: skip

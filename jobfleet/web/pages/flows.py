@@ -15,10 +15,10 @@ from datetime import datetime
 
 from jobfleet.clock import iso
 from jobfleet.errors import JobNotFound
+from jobfleet.operations.flows import flow
 from jobfleet.operations.flows.record import FAILED, FAILING, FlowJob, FlowPart
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.route import Action, Data, Many, Page, Parameter, Shape, Values
-from jobfleet.web.safety.access import Caller
 
 FLOWS_SHOWN = 10
 FLOWS_KEPT = 1000
@@ -147,20 +147,6 @@ def _job(dashboard: Dashboard, number: int, job: FlowJob, ids: Sequence[str]) ->
     }
 
 
-async def cancel(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
-    """Cancel the open jobs of a flow."""
-    return {"id": values["flow"], "cancelled": await dashboard.fleet.flows.cancel(values["flow"], by=caller.name)}
-
-
-async def retry(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
-    """Retry a flow from its failed jobs."""
-    return {"id": values["flow"], "again": await dashboard.fleet.flows.retry(values["flow"], by=caller.name)}
-
-
-def _number(count: int, one: str, many: str) -> str:
-    return f"1 job {one}." if count == 1 else f"{count:,} jobs {many}."
-
-
 PAGES = (
     Page(
         path="/flows", title="Flows", summary="List the newest flows with their states.", read=read_flows,
@@ -173,15 +159,4 @@ PAGES = (
         answer={"flow": ROW, "jobs": Many(JOB), "is_done": bool, "next": int},
     ),
 )  # fmt: skip
-ACTIONS = (
-    Action(
-        path="/flows/{flow}/cancel", summary="Cancel the open jobs of a flow.", act=cancel,
-        answer={"id": str, "cancelled": int}, back="/flows/{flow}", parameters=(FLOW,),
-        note=lambda data: _number(data["cancelled"], "was cancelled or must stop", "were cancelled or must stop"),
-    ),
-    Action(
-        path="/flows/{flow}/retry", summary="Retry a flow: replay its failed jobs, and what they have held up.",
-        act=retry, answer={"id": str, "again": int}, back="/flows/{flow}", parameters=(FLOW,),
-        note=lambda data: _number(data["again"], "runs again", "run again"),
-    ),
-)  # fmt: skip
+ACTIONS = tuple(Action.of(verb, back="/flows/{id}") for verb in (flow.cancel, flow.retry))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -19,15 +20,18 @@ from jobfleet.model.option_checks import similar_function
 from jobfleet.model.option_types import LEVELS, ORDERS
 from jobfleet.model.result import Chunk, JobDetails, LogLine, Parent, Reason
 from jobfleet.model.templates import ON_CONFLICT, SCOPES
+from jobfleet.operations import dead_letters
 from jobfleet.operations.by_name import declared
+from jobfleet.operations.jobs import cancel as cancelling
+from jobfleet.operations.jobs import edit as editing
+from jobfleet.operations.jobs import signal as signals
+from jobfleet.operations.jobs import steer
 from jobfleet.operations.operation import drive
 from jobfleet.secret import HIDDEN
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.errors import refusal
-from jobfleet.web.pages.jobs import FIELDS, change_of, queue_of
 from jobfleet.web.route import BODY, Action, Data, Many, Page, Parameter, Shape, Values
 from jobfleet.web.safety.access import Caller, Role
-from jobfleet.web.safety.checks import read_text
 
 LOG_SHOWN = 200
 """Lines of the log that the page shows, from its end."""
@@ -121,17 +125,8 @@ async def _group(dashboard: Dashboard, job: JobResult[Any]) -> str | None:
 
 async def cancel(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
     """Cancel a job, or ask it to stop."""
-    job_id = values["id"]
-    was_cancelled = await dashboard.fleet.cancel(job_id, by=caller.name)
-    status = (await dashboard.fleet.poll(job_id)).status
-    return {"id": job_id, "cancelled": was_cancelled, "status": str(status)}
-
-
-async def retry(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
-    """Put a dead job back into its queue."""
-    job_id = values["id"]
-    was_replayed = await dashboard.fleet.replay(job_id, by=caller.name)
-    return {"id": job_id, "retried": was_replayed}
+    data = await CANCEL.act(dashboard, values, caller)
+    return {**data, "status": str((await dashboard.fleet.poll(values["id"])).status)}
 
 
 def _cancel_note(data: Data) -> str:
@@ -140,8 +135,14 @@ def _cancel_note(data: Data) -> str:
     return "It was asked to stop." if data["status"] == "running" else "It was cancelled."
 
 
-def _retry_note(data: Data) -> str:
-    return "It is back in its queue." if data["retried"] else "It was open already."
+async def replay(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
+    """Put a dead job back into its queue."""
+    return await REPLAY.act(dashboard, {**values, **await _arguments(dashboard, values)}, caller)
+
+
+async def retry(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
+    """Put a dead job back into its queue: the older route."""
+    return {"id": values["id"], "retried": await dashboard.fleet.replay(values["id"], by=caller.name)}
 
 
 _ANSWER: dict[str, Any] = {
@@ -168,70 +169,31 @@ PAGES = (
         answer={"id": str, "chunks": list[Chunk]}, parameters=(ID, CHUNKS), is_output=True,
     ),
 )  # fmt: skip
-ACTIONS = (
-    Action(
-        path="/jobs/{id}/cancel", summary="Cancel a waiting job, or ask a running one to stop.", act=cancel,
-        answer={"id": str, "cancelled": bool, "status": str}, note=_cancel_note, back="/jobs/{id}", parameters=(ID,),
-    ),
-    Action(
-        path="/jobs/{id}/retry", summary="Put a dead job back into its queue.", act=retry,
-        answer={"id": str, "retried": bool}, note=_retry_note, back="/jobs/{id}", parameters=(ID,),
-    ),
-)  # fmt: skip
 
 
-# Changes of one job: reschedule, move, edit its arguments, and delete its dead letter.
-
-
-TO, DELAY, PRIORITY = (next(one for one in FIELDS if one.name == name) for name in ("to", "delay", "priority"))
-LONGEST = 60_000
-ARGS = Parameter(
-    name="args", help="All positional arguments, as a JSON list.", place="body", longest=LONGEST,
-)  # fmt: skip
-KWARGS = Parameter(
-    name="kwargs", help="All named arguments, as a JSON object.", place="body", longest=LONGEST,
-)  # fmt: skip
-
-
-async def reschedule(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
-    """Change the due time or the priority of a waiting job."""
-    job_id = values["id"]
-    return {"id": job_id, "changed": await dashboard.fleet.reschedule(job_id, by=caller.name, **change_of(values))}
+# Changes of one job: reschedule, move, edit its arguments, delete its dead letter, and erase it.
 
 
 async def move(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
     """Move a waiting job to another queue; `id` is that of the new job."""
-    return {"id": await dashboard.fleet.move(values["id"], queue_of(values), by=caller.name), "was": values["id"]}
-
-
-async def purge(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
-    """Delete a dead letter for good."""
-    return {"id": values["id"], "deleted": await dashboard.fleet.purge(values["id"], by=caller.name)}
+    return {"id": (await MOVE.act(dashboard, values, caller))["now"], "was": values["id"]}
 
 
 async def edit(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
     """Give a waiting job other arguments; or a dead one, and put it back into its queue."""
-    if values["args"] is None and values["kwargs"] is None:
-        raise refusal("invalid-request", "Give args, kwargs or both.")
-    job_id, fleet = values["id"], dashboard.fleet
-    details = await fleet.details(job_id)
-    args = _read(values["args"], "args", list, "a JSON list")
-    kwargs = _read(values["kwargs"], "kwargs", dict, "a JSON object")
-    given: dict[str, Any] = {
-        "args": None if args is None else restored(args, details.args, dashboard.form, "args"),
-        "kwargs": None if kwargs is None else restored(kwargs, details.kwargs, dashboard.form, "kwargs"),
-    }
-    act = fleet.replay if details.job.status.is_final else fleet.edit
-    return {"id": job_id, "changed": await act(job_id, by=caller.name, **given)}
+    given = await _arguments(dashboard, values)
+    is_final = (await dashboard.fleet.poll(values["id"])).status.is_final
+    act = dashboard.fleet.replay if is_final and given else dashboard.fleet.edit
+    return {"id": values["id"], "changed": await act(values["id"], by=caller.name, **given)}
 
 
-def _read(text: str | None, name: str, kind: type, what: str) -> Any:
-    if text is None:
-        return None
-    found = read_text(text, field=name)
-    if not isinstance(found, kind):
-        raise refusal("invalid-request", f"{name}: give {what}.", field=name)
-    return found
+async def _arguments(dashboard: Dashboard, values: Values) -> Data:
+    """The new arguments that are given, with the old values where the page has hidden them."""
+    given = {name: values[name] for name in ("args", "kwargs") if values[name] is not None}
+    if not given:
+        return {}
+    details = await dashboard.fleet.details(values["id"])
+    return {name: restored(one, getattr(details, name), dashboard.form, name) for name, one in given.items()}
 
 
 def restored(new: Any, old: Any, form: JsonForm, place: str) -> Any:
@@ -256,30 +218,25 @@ def restored(new: Any, old: Any, form: JsonForm, place: str) -> Any:
     return new
 
 
-def _changed(data: Data) -> str:
-    return "It was changed." if data["changed"] else "Nothing was changed: it runs, or has ended."
-
-
-CHANGED: dict[str, Any] = {"id": str, "changed": bool}
-CHANGE_ACTIONS = (
+CANCEL, REPLAY, MOVE = (
+    Action.of(verb, back="/jobs/{id}") for verb in (cancelling.cancel, dead_letters.replay, steer.move)
+)
+ACTIONS = (
+    replace(CANCEL, act=cancel, answer={**CANCEL.answer, "status": str}, note=_cancel_note),
+    replace(REPLAY, act=replay),
     Action(
-        path="/jobs/{id}/reschedule", summary="Change the due time or the priority of a waiting job.", act=reschedule,
-        answer=CHANGED, note=_changed, back="/jobs/{id}", parameters=(ID, DELAY, PRIORITY),
+        path="/jobs/{id}/retry", summary="Put a dead job back into its queue.", act=retry, instead=REPLAY.path,
+        answer={"id": str, "retried": bool}, note=str, back="/jobs/{id}", parameters=(ID,),
     ),
-    Action(
-        path="/jobs/{id}/move", summary="Move a waiting job to another queue, as a new job.", act=move,
-        answer={"id": str, "was": str}, note=lambda data: f"This job continues {data['was']}.", back="/jobs/{id}",
-        parameters=(ID, TO),
+    Action.of(steer.reschedule, back="/jobs/{id}"),
+    replace(
+        MOVE, act=move, answer={"id": str, "was": str}, note=lambda data: f"This job continues {data['was']}.",
     ),
-    Action(
-        path="/jobs/{id}/edit", summary="Give a waiting job other arguments, or a dead one, and replay it.", act=edit,
-        answer=CHANGED, note=_changed, back="/jobs/{id}", parameters=(ID, ARGS, KWARGS),
+    Action.of(
+        editing.edit, back="/jobs/{id}", act=edit, note=lambda data: editing.edit.sentence(data, data["changed"])
     ),
-    Action(
-        path="/jobs/{id}/purge", summary="Delete a dead letter for good.", act=purge,
-        answer={"id": str, "deleted": bool}, back="/jobs", parameters=(ID,), role=Role.ADMIN,
-        note=lambda data: "The dead letter was deleted." if data["deleted"] else "It has no dead letter.",
-    ),
+    Action.of(dead_letters.purge, back="/jobs"),
+    Action.of(cancelling.forget, back="/jobs"),
 )  # fmt: skip
 
 
@@ -312,15 +269,16 @@ async def signal_by_token(dashboard: Dashboard, values: Values, caller: Caller) 
 
 
 SIGNAL_ACTIONS = (
-    Action(
-        path="/jobs/{id}/signals", summary="Send a signal to a job that waits for it, or will.", act=signal,
-        answer={"id": str, "signalled": bool}, parameters=(ID, NAME, VALUE), role=Role(str(AUTHORITIES["signal"].role)),
+    Action.of(signals.signal, back="", act=signal, answer={"id": str, "signalled": bool}, parameters=(ID, NAME, VALUE)),
+    Action.of(
+        signals.signal_by_token,
+        back="",
+        act=signal_by_token,
+        answer={"signalled": bool},
+        parameters=(TOKEN,),
+        is_open=True,
     ),
-    Action(
-        path="/signals/{signal_token}", summary="Send the signal of a token; the body is its value.",
-        act=signal_by_token, answer={"signalled": bool}, parameters=(TOKEN,), is_open=True,
-    ),
-)  # fmt: skip
+)
 
 
 # Enqueue a job by the name of its function: `POST /api/v1/jobs`.

@@ -2,41 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from jobfleet.client.json_form import JsonForm
-from jobfleet.clock import seconds_or_text
 from jobfleet.errors import DuplicateJob, InvalidJob, JobNotFound
 from jobfleet.fleet.aio import AsyncFleet
-from jobfleet.model import STORED, JobResult, JobStatus, Priority
+from jobfleet.model import JobResult, JobStatus
+from jobfleet.operations.dead_letters import replay, replay_many
+from jobfleet.operations.jobs.cancel import cancel
 from jobfleet.operations.jobs.listing import Page as JobPage
-from jobfleet.operations.jobs.steer import Matching
+from jobfleet.operations.jobs.matching import JobFilters, cancel_many
+from jobfleet.operations.jobs.steer import Matching, move, move_many, reschedule, reschedule_many
 from jobfleet.operations.lanes import no_queue
+from jobfleet.operations.queues import purge_queue
+from jobfleet.operations.verb import Verb, fields_of
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.errors import refusal
 from jobfleet.web.route import Action, Data, Many, Page, Parameter, Shape, Values
 from jobfleet.web.safety.access import Caller
 
-TIME_REMEDY = "give a time such as 2026-11-28T14:00, which is in UTC, or 2026-11-28T15:00+01:00 (%2B in an address)."
 LARGE = ("result", "traceback", "progress_details", "metadata")
 """Fields that a list leaves out: each may have a megabyte."""
 JOB = Shape.of("Job", JobResult, without=LARGE)
 INDEXED = ("tag", "user", "session")
 WALKED = frozenset({"queued", "scheduled", "retrying", "blocked", "running"})
 """States of which every job that is read is shown."""
-FILTERS = (
-    Parameter(name="status", help="Only jobs of this state.", words=tuple(map(str, STORED))),
-    Parameter(name="queue", help="Only jobs of this queue."),
-    Parameter(name="function", help="Only jobs of this function."),
-    Parameter(name="tag", help="Only jobs with this tag."),
-    Parameter(name="user", help="Only jobs of this user."),
-    Parameter(name="session", help="Only jobs of this session."),
-    Parameter(name="group", help="Only jobs of this group."),
-    Parameter(name="since", help="Only jobs that were enqueued at this time or later: ISO 8601; UTC without offset."),
-    Parameter(name="until", help="Only jobs that were enqueued before this time: ISO 8601; UTC without offset."),
-)
+FILTERS = tuple(Parameter.of(one, "query") for one in fields_of(JobFilters))
 TEXT = Parameter(
     name="text",
     help="Only jobs in the archive with this part of their id, name or error; without since, of the last 7 days.",
@@ -56,37 +49,24 @@ def job_row(form: JsonForm, job: JobResult[Any]) -> Data:
     return {name: value for name, value in form.job(job).items() if name not in LARGE}
 
 
-def moment_of(name: str, text: str) -> datetime:
-    """A time that a person or a program has given, in ISO 8601; without an offset it is in UTC.
-
-    Raises:
-        Problem: It is not one.
-    """
-    try:
-        moment = datetime.fromisoformat(text)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise refusal("invalid-request", f"{name}: {TIME_REMEDY}", field=name) from None
-
-
-def times_of(values: Values) -> dict[str, datetime]:
-    """The times between which jobs were enqueued."""
-    return {name: moment_of(name, values[name]) for name in ("since", "until") if values[name]}
+def read_filters(kind: type, values: Values) -> Data:
+    """The filters that are given in a query, as a client's methods take them."""
+    found = {one.name: Parameter.of(one).read(values.get(one.field)) for one in fields_of(kind)}
+    return {name: one for name, one in found.items() if one is not None}
 
 
 async def _archived(dashboard: Dashboard, values: Values) -> Data:
     """Jobs in the archive with a text. Live pages do not search again and again."""
-    named = ("text", "queue", "function", "tag", "user", "session", "group")
-    asked: dict[str, Any] = {name: values[name] for name in named if values[name]} | times_of(values)
-    if values["status"]:
-        asked["status"] = JobStatus(values["status"])
+    asked = {"text": values["text"], **read_filters(JobFilters, values)}
+    if asked.pop("tags", None):
+        asked["tag"] = values["tag"]
     asked.setdefault("since", datetime.now(UTC) - timedelta(days=TEXT_DAYS))
 
     async def read() -> Data:
         found = await dashboard.fleet.archived(**asked, limit=values["limit"])
         return {"jobs": [job_row(dashboard.form, job) for job in found]}
 
-    key = ("archived", *(str(values[name]) for name in (*named, "status", "since", "until", "limit")))
+    key = ("archived", *(str(values[name]) for name in ("text", "limit", *(one.name for one in FILTERS))))
     return await dashboard.hub.once(key, read, fresh_for=TEXT_FRESH_FOR)
 
 
@@ -95,13 +75,8 @@ async def read_jobs(dashboard: Dashboard, values: Values) -> Data:
     given = {name: values[name] for name in (*(one.name for one in FILTERS), "order", "text")}
     if values["text"]:
         return {**await _archived(dashboard, values), "cursor": "", "filters": given}
-    named = ("queue", "function", "user", "session", "group")
-    filters: dict[str, Any] = {name: values[name] for name in named if values[name]} | times_of(values)
-    if values["status"]:
-        filters["status"] = JobStatus(values["status"])
+    filters = read_filters(JobFilters, values)
     is_indexed = any(values[name] for name in INDEXED)
-    if values["tag"]:
-        filters["tags"] = [values["tag"]]
     fleet, limit = dashboard.fleet, values["limit"]
     is_walk = values["order"] == "urgency" or bool(values["cursor"])
     if is_indexed or is_walk:
@@ -140,26 +115,27 @@ PAGES = (
 # Actions on all jobs that match filters, or on chosen ones: first their number, then, once confirmed, the action.
 
 
-VERBS = ("cancel", "retry", "reschedule", "move", "purge")
+MANY: Mapping[str, tuple[Verb[..., int], Verb[..., Any]]] = {
+    "cancel": (cancel_many, cancel), "replay": (replay_many, replay), "reschedule": (reschedule_many, reschedule),
+    "move": (move_many, move), "purge": (purge_queue, cancel), "retry": (replay_many, replay),
+}  # fmt: skip
+"""The verbs of all jobs that match, and of a chosen job, by their word; ``retry`` is the older word for ``replay``."""
+VERBS = tuple(MANY)
 IDS_MOST = 200
 READ_MOST, LETTERS_AT_ONCE = 5000, 200
 """About how many jobs are read to count those that match, and how many dead letters per call."""
 FIELDS = (
-    *(one.within("body") for one in FILTERS),
+    *(
+        Parameter(name=one.field, help=one.help, place="body", schema=one.kind.schema)
+        for one in (*fields_of(JobFilters), *(one for verb in (reschedule, move) for one in verb.parameters[1:]))
+    ),
     Parameter(name="verb", help="What to do.", place="body", words=VERBS),
     Parameter(
         name="ids", help="Only these jobs, in place of filters: at most 200 ids, with commas.", place="body",
         longest=40_000,
     ),
-    Parameter(name="to", help="The queue to move to.", place="body"),
-    Parameter(
-        name="delay", help="The new due time from now: seconds, or a duration such as 90m.", place="body",
-        schema={"type": ["number", "string"]},
-    ),
-    Parameter(
-        name="priority", help="The new priority.", place="body", words=tuple(one.name.lower() for one in Priority)
-    ),
 )  # fmt: skip
+NAMES = frozenset(one.name for one in FIELDS)
 ANSWER: dict[str, Any] = {"verb": str, "count": int, "read": int, "is_all": bool, "left": int,
                           "filters": dict[str, Any]}  # fmt: skip
 
@@ -172,52 +148,26 @@ def ids_of(values: Values) -> list[str]:
     return found
 
 
-def change_of(values: Values) -> dict[str, Any]:
-    """The new due time and priority."""
-    change: dict[str, Any] = {}
-    if values["delay"] not in (None, ""):  # a form sends an empty field
-        change["delay"] = seconds_or_text(values["delay"], field="delay")
-    if values["priority"] is not None:
-        change["priority"] = Priority[values["priority"].upper()]
-    if not change:
-        raise refusal("invalid-request", "Give delay, priority or both.", field="delay")
-    return change
+def _given(verb: Verb[..., Any], values: Values) -> Data:
+    """The arguments of a verb."""
+    found = {one.name: Parameter.of(one).read(values[one.field]) for one in verb.parameters if one.field in NAMES}
+    return {name: one for name, one in found.items() if one is not None}
 
 
-def queue_of(values: Values) -> str:
-    """The queue to move to."""
-    if values["to"] is None:
-        raise refusal("invalid-request", "to: give the queue to move to.", field="to")
-    return str(values["to"])
-
-
-def _open_filters(values: Values) -> dict[str, Any]:
-    """The filters of open jobs."""
-    named = ("queue", "function", "user", "session", "group")
-    filters: dict[str, Any] = {name: values[name] for name in named if values[name]} | times_of(values)
-    if values["tag"]:
-        filters["tags"] = [values["tag"]]
-    if values["status"]:
-        filters["status"] = JobStatus(values["status"])
-    return filters
-
-
-def _dead_filters(values: Values) -> dict[str, Any]:
-    """The filters of dead letters."""
-    if values["session"] or values["group"] or values["status"] not in {None, "failed"}:
-        raise refusal("invalid-request", "retry: it is for failed jobs, by queue, function, tag, user or time.")
-    named = ("queue", "function", "tag", "user")
-    filters: dict[str, Any] = {name: values[name] for name in named if values[name]} | times_of(values)
-    if not filters and values["status"] is None:
+def _meant(values: Values) -> Data:
+    """The arguments of the action on all jobs that match. A filter that it does not have is refused."""
+    word, status = values["verb"], values["status"]
+    if word in {"replay", "retry"} and status == JobStatus.FAILED:
+        values = {**values, "status": None}
+    known = {one.field for one in MANY[word][0].parameters}
+    names = [one.name for one in FILTERS]
+    if wrong := [name for name in names if values[name] and name not in known]:
+        has = ", ".join(name for name in names if name in known)
+        raise refusal("invalid-request", f"{word}: it has no filter {wrong[0]}; it has {has}.", field=wrong[0])
+    given = _given(MANY[word][0], values)
+    if not given and status is None:
         raise refusal("invalid-request", "Nothing says which jobs are meant; give a filter, or status=failed for all.")
-    return filters
-
-
-def _whole_queue(values: Values) -> str:
-    """The queue of which all waiting jobs are meant."""
-    if values["queue"] is None or any(values[one.name] for one in FILTERS if one.name != "queue") or values["ids"]:
-        raise refusal("invalid-request", "purge: it is for all waiting jobs of a queue; give the queue alone.")
-    return str(values["queue"])
+    return given
 
 
 async def _waiting(fleet: AsyncFleet, name: str) -> int:
@@ -230,19 +180,14 @@ async def _waiting(fleet: AsyncFleet, name: str) -> int:
 
 async def _count(fleet: AsyncFleet, values: Values) -> Matching:
     """How many jobs match now, as far as a page reads them."""
+    given = _meant(values)
     match values["verb"]:
-        case "retry":
-            return await _count_dead(fleet, _dead_filters(values))
+        case "replay" | "retry":
+            return await _count_dead(fleet, given)
         case "purge":
-            return Matching(await _waiting(fleet, _whole_queue(values)), 0, is_all=True)
-        case "cancel":
-            return await fleet.count_matching("cancel", most=READ_MOST, **_open_filters(values))
-        case "reschedule":
-            return await fleet.count_matching(
-                "reschedule", most=READ_MOST, **change_of(values), **_open_filters(values)
-            )
-        case _:
-            return await fleet.count_matching("move", most=READ_MOST, to=queue_of(values), **_open_filters(values))
+            return Matching(await _waiting(fleet, given["queue"]), 0, is_all=True)
+        case word:
+            return await fleet.count_matching(word, most=READ_MOST, **given)
 
 
 async def _count_dead(fleet: AsyncFleet, filters: dict[str, Any]) -> Matching:
@@ -261,32 +206,14 @@ async def _count_dead(fleet: AsyncFleet, filters: dict[str, Any]) -> Matching:
 
 async def _all(fleet: AsyncFleet, values: Values, by: str) -> int:
     """Act on all that match; return how many there were."""
-    match values["verb"]:
-        case "cancel":
-            return await fleet.cancel_many(by=by, **_open_filters(values))
-        case "retry":
-            return await fleet.replay_many(by=by, **_dead_filters(values))
-        case "reschedule":
-            return await fleet.reschedule_many(by=by, **change_of(values), **_open_filters(values))
-        case "purge":
-            return await fleet.purge_queue(_whole_queue(values), by=by)
-        case _:
-            return await fleet.move_many(queue_of(values), by=by, **_open_filters(values))
+    return int(await MANY[values["verb"]][0].on(fleet, _meant(values), by))
 
 
 def _one(fleet: AsyncFleet, values: Values, by: str) -> Callable[[str], Awaitable[object]]:
     """The action on one job."""
-    match values["verb"]:
-        case "cancel":
-            return lambda job_id: fleet.cancel(job_id, by=by)
-        case "retry":
-            return lambda job_id: fleet.replay(job_id, by=by)
-        case "reschedule":
-            change = change_of(values)
-            return lambda job_id: fleet.reschedule(job_id, by=by, **change)
-        case _:
-            queue = queue_of(values)
-            return lambda job_id: fleet.move(job_id, queue, by=by)
+    verb = MANY[values["verb"]][1]
+    given = _given(verb, values)
+    return lambda job_id: verb.on(fleet, {"job_id": job_id, **given}, by)
 
 
 async def _each(ids: Sequence[str], act: Callable[[str], Awaitable[object]]) -> int:
@@ -303,8 +230,8 @@ async def _each(ids: Sequence[str], act: Callable[[str], Awaitable[object]]) -> 
 def _checked(values: Values) -> None:
     if values["verb"] is None:
         raise refusal("invalid-request", f"verb: use {', '.join(VERBS)}.", field="verb")
-    if values["verb"] == "purge":
-        _whole_queue(values)
+    if values["verb"] == "purge" and (values["ids"] or not values["queue"]):
+        raise refusal("invalid-request", "purge: it is for all waiting jobs of a queue; give the queue alone.")
 
 
 async def preview(dashboard: Dashboard, values: Values, _caller: Caller) -> Data:
@@ -329,7 +256,8 @@ async def confirm(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
 
 
 def _data(values: Values, found: Matching, left: int) -> Data:
-    filters = {one.name: values[one.name] for one in FIELDS if one.name != "verb" and values[one.name] is not None}
+    given = {one.name: values[one.name] for one in FIELDS if one.name != "verb"}
+    filters = {name: one for name, one in given.items() if one not in (None, "")}
     return {
         "verb": values["verb"],
         "count": found.number,
@@ -340,7 +268,14 @@ def _data(values: Values, found: Matching, left: int) -> Data:
     }
 
 
-DONE = {"purge": "cancelled", "cancel": "cancelled", "retry": "put back", "reschedule": "rescheduled", "move": "moved"}
+DONE = {
+    "purge": "cancelled",
+    "cancel": "cancelled",
+    "replay": "put back",
+    "retry": "put back",
+    "reschedule": "rescheduled",
+    "move": "moved",
+}
 
 
 def _note(data: Data) -> str:
@@ -356,7 +291,8 @@ ACTIONS = (
         act=preview, answer=ANSWER, note=_note, back="/jobs", parameters=FIELDS, shows="bulk",
     ),
     Action(
-        path="/jobs/bulk/confirm", summary="Cancel, retry, reschedule, move or purge all matching jobs.", act=confirm,
+        path="/jobs/bulk/confirm", summary="Cancel, replay, reschedule, move or purge all matching jobs.", act=confirm,
         answer=ANSWER, note=_note, back="/jobs", parameters=FIELDS, keeps=tuple(one.name for one in FILTERS),
     ),
+    *(Action.of(verb, back="/jobs") for verb in (cancel_many, reschedule_many, move_many)),
 )  # fmt: skip

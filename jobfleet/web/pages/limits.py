@@ -5,15 +5,12 @@ Calls of Redis for L lanes: those of queues and groups need at most 2 + L.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from jobfleet.errors import ConfigError
 from jobfleet.model.limits import BreakerInfo, LimitInfo, NamedLimit, SequenceInfo
-from jobfleet.operations.limits import VERBS
+from jobfleet.operations import gates, limits
+from jobfleet.operations.verb import verbs_of
 from jobfleet.web.dashboard import Dashboard
-from jobfleet.web.errors import refusal
 from jobfleet.web.route import Action, Data, Page, Parameter, Values
 from jobfleet.web.safety.access import Caller
 
@@ -65,7 +62,9 @@ PAGES = (
     ),
 )  # fmt: skip
 ACTIONS = (
-    *(Action.of(verb, back="/limits") for verb in VERBS),
+    *(
+        Action.of(verb, back="/groups" if verb.noun == "group" else "/limits") for verb in verbs_of(limits, gates)
+    ),
     Action(
         path="/gates/shut", summary="Close a named limit or open a circuit breaker.", act=shut,
         instead="/limits/close or /breakers/open",
@@ -103,43 +102,12 @@ async def read_groups(dashboard: Dashboard, values: Values) -> Data:
     return {"groups": [dashboard.form.sequence(one) for one in every]}
 
 
-@contextmanager
-def _one_queue() -> Iterator[None]:
-    """Name the parameter that is missing if several queues have a sequence of the name."""
-    try:
-        yield
-    except ConfigError as error:
-        raise refusal("invalid-request", str(error), field="queue") from None
-
-
 async def read_group(dashboard: Dashboard, values: Values) -> Data:
     """One sequence with the first jobs behind its head."""
-    with _one_queue():
-        found = await dashboard.fleet.groups.show(values["name"], queue=values["queue"])
+    found = await dashboard.fleet.groups.show(values["name"], queue=values["queue"])
     return {"group": dashboard.form.sequence(found)}
 
 
-async def skip(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
-    """End the head of a sequence."""
-    with _one_queue():
-        head = await dashboard.fleet.groups.skip(values["name"], queue=values["queue"], by=caller.name)
-    return {"group": values["name"], "skipped": head, "changed": head is not None}
-
-
-async def resume(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
-    """Let a parked sequence go on."""
-    with _one_queue():
-        has_changed = await dashboard.fleet.groups.resume(values["name"], queue=values["queue"], by=caller.name)
-    return {"group": values["name"], "skipped": None, "changed": has_changed}
-
-
-def _group_note(data: Data) -> str:
-    if not data["changed"]:
-        return f"Nothing has changed: the head of {data['group']} has just ended, or the sequence is not parked."
-    return f"{data['group']}: skipped {data['skipped']}." if data["skipped"] else f"{data['group']} continues."
-
-
-GROUP_ANSWER: dict[str, Any] = {"group": str, "skipped": str | None, "changed": bool}
 GROUP_PAGES = (
     Page(
         path="/groups", title="Sequences", summary="List the strict sequences with their heads.", read=read_groups,
@@ -148,15 +116,5 @@ GROUP_PAGES = (
     Page(
         path="/groups/{name}", title="Sequence", summary="Show a strict sequence with its next jobs.", read=read_group,
         answer={"group": SequenceInfo}, template="group", every=2.0, parameters=(GROUP_NAME, GROUP_QUEUE),
-    ),
-)  # fmt: skip
-GROUP_ACTIONS = (
-    Action(
-        path="/groups/{name}/skip", summary="End the head of a strict sequence; the next job follows.", act=skip,
-        answer=GROUP_ANSWER, note=_group_note, back="/groups", parameters=(GROUP_NAME, GROUP_QUEUE.within("body")),
-    ),
-    Action(
-        path="/groups/{name}/resume", summary="Let a parked sequence go on behind its head.", act=resume,
-        answer=GROUP_ANSWER, note=_group_note, back="/groups", parameters=(GROUP_NAME, GROUP_QUEUE.within("body")),
     ),
 )  # fmt: skip

@@ -8,20 +8,19 @@ from jobfleet.model import JobStatus
 from jobfleet.model.history import History, QueueTrend
 from jobfleet.model.limits import LimitInfo
 from jobfleet.model.scale import Scale
+from jobfleet.operations import pause as pausing
+from jobfleet.operations import queues as operations
+from jobfleet.operations.jobs import listing
 from jobfleet.operations.lanes import no_queue
 from jobfleet.operations.queues import QueueInfo
+from jobfleet.operations.verb import verbs_of
 from jobfleet.web.dashboard import Dashboard
-from jobfleet.web.errors import refusal
 from jobfleet.web.pages.fleet import SINCE, history_of, trends_of
 from jobfleet.web.pages.jobs import JOB, job_row
 from jobfleet.web.route import Action, Data, Many, Page, Parameter, Values
-from jobfleet.web.safety.access import Caller
 
 RUNNING_SHOWN = 20
 NAME = Parameter(name="name", help="The queue.", place="path")
-GROUP = Parameter(name="group", help="Only this group of the queue.", place="body")
-FUNCTION = Parameter(name="function", help="Only this function.", place="body")
-REASON = Parameter(name="reason", help="The reason, for the record: at most 200 characters.", place="body")
 CHANGE: dict[str, Any] = {"queue": str, "group": str | None, "function": str | None, "paused": bool, "changed": bool}
 
 
@@ -49,41 +48,6 @@ async def read_queue(dashboard: Dashboard, values: Values) -> Data:
     }
 
 
-def _place(values: Values) -> dict[str, str | None]:
-    if values["group"] is not None and values["function"] is not None:
-        raise refusal("invalid-request", "Give a group or a function, not both.")
-    return {"group": values["group"], "function": values["function"]}
-
-
-async def pause(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
-    """Pause a queue, or a group or a function of it."""
-    place = _place(values)
-    await _named(dashboard, values["name"])
-    has_changed = await dashboard.fleet.pause(values["name"], **place, by=caller.name, reason=values["reason"])
-    return {"queue": values["name"], **place, "paused": True, "changed": has_changed}
-
-
-async def resume(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
-    """Resume it."""
-    place = _place(values)
-    await _named(dashboard, values["name"])
-    has_changed = await dashboard.fleet.resume(values["name"], **place, by=caller.name)
-    return {"queue": values["name"], **place, "paused": False, "changed": has_changed}
-
-
-async def _named(dashboard: Dashboard, name: str) -> None:
-    """Check that a queue exists: a misspelled name in an address must not create one."""
-    every = [one.name for one in await dashboard.fleet.queues()]
-    if name not in every:
-        raise no_queue(name, every)
-
-
-def _note(data: Data) -> str:
-    what = data["group"] or data["function"] or data["queue"]
-    word = "paused" if data["paused"] else "open"
-    return f"{what} is {word}." if data["changed"] else f"{what} was {word} already."
-
-
 PAGES = (
     Page(
         path="/queues", title="Queues", summary="List the queues with their counts and pauses.", read=read_queues,
@@ -96,16 +60,11 @@ PAGES = (
         template="queue", parameters=(NAME, SINCE),
     ),
 )  # fmt: skip
-ACTIONS = (
-    Action(
-        path="/queues/{name}/pause", summary="Pause a queue, a group or a function: none of its jobs start.", act=pause,
-        answer=CHANGE, note=_note, back="/queues/{name}", parameters=(NAME, GROUP, FUNCTION, REASON),
-    ),
-    Action(
-        path="/queues/{name}/resume", summary="Resume a paused queue, group or function.", act=resume, answer=CHANGE,
-        note=_note, back="/queues/{name}", parameters=(NAME, GROUP, FUNCTION),
-    ),
-)  # fmt: skip
+
+ACTIONS = tuple(
+    Action.of(verb, back="/queues" if verb.name in ("queues.remove", "queues.clean") else "/queues/{queue}")
+    for verb in verbs_of(pausing, operations, listing)
+)
 
 
 # How many workers a queue needs, for autoscalers.

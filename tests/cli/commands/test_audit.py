@@ -67,8 +67,8 @@ def test_every_command_that_changes_something_is_recorded(cli: Cli, fleet: Fleet
         ("queue.pause", False), ("queue.resume", True), ("queue.durability", True), ("limit.set", True),
         ("limit.clear", False), ("cron.add", False), ("cron.pause", False), ("cron.resume", True), ("cron.run", True),
         ("cron.remove", True), ("job.reschedule", False), ("job.edit", False), ("jobs.reschedule", False),
-        ("jobs.move", False), ("jobs.cancel", False), ("worker.quiet", False), ("queue.remove", True),
-        ("fleet.repair", True), ("archive.detach", True),
+        ("jobs.move", False), ("jobs.cancel", False), ("worker.quiet", False), ("queue.purge", False),
+        ("queue.remove", True), ("fleet.repair", True), ("archive.detach", True),
     ]  # fmt: skip
     assert {entry["source"] for entry in entries} == {"cli"}
 

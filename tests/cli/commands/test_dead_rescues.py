@@ -58,7 +58,7 @@ def test_nothing_is_said_as_nothing(cli: Cli) -> None:
     ("words", "code", "text"),
     [
         (["rescue", "0" * 16], 3, f"No group '{'0' * 16}' of dead letters; 'jobfleet dead groups' lists them."),
-        (["rescue", "0" * 16, "--canary", "x"], 2, "'x' is not a list of numbers; write it as 1,10."),
+        (["rescue", "0" * 16, "--canary", "x"], 2, "'x': give whole numbers such as 1,10, or none."),
         (["rescue", "0" * 16, "--rate", "x"], 2, "rate is 'x'; give jobs per second, or a rate such as"),
         (["rescue", "0" * 16, "--stop-after", "0"], 2, "stop_after is 0; give a whole number from 1."),
         (["rescues", "x"], 3, "No rescue 'x'; 'jobfleet dead rescues' lists them."),

@@ -95,7 +95,7 @@ def test_ls_and_cancel(cli: Cli, fleet: Fleet, hand: Hand) -> None:
     refused = cli("flow", "cancel", flow_id, input="n\n")
     assert (refused.exit_code, refused.stderr.splitlines()[0][:31]) == (1, "Cancel 3 jobs of import? [y/N] ")
     assert cli("flow", "cancel", flow_id, "--yes").stdout == "Cancelled 3 jobs of import.\n"
-    assert cli("flow", "retry", flow_id).stdout == "0 jobs run again.\n"
+    assert cli("flow", "retry", flow_id).stdout == "Run again: 0 jobs.\n"
 
 
 def test_a_flow_that_is_not_known(cli: Cli, fleet: Fleet, hand: Hand) -> None:

@@ -78,7 +78,7 @@ def test_a_group_is_paused_and_resumed(cli: Cli, fleet: Fleet, hand: Hand) -> No
     assert cli("queues", "pause", *flags).stdout == "tenant-7 of default is paused.\n"
     assert cli("queues", "pause", *flags).stdout == "tenant-7 of default was paused already.\n"
     assert json.loads(cli("queues", "resume", *flags, "-o", "json").stdout) == {
-        "queue": "default", "group": "tenant-7", "paused": False, "changed": True,
+        "queue": "default", "group": "tenant-7", "function": None, "paused": False, "changed": True,
     }  # fmt: skip
     assert cli("queues", "resume", *flags).stdout == "tenant-7 of default was open already.\n"
 

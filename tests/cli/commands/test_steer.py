@@ -136,8 +136,6 @@ def test_a_filter_counts_and_asks(cli: Cli, fleet: Fleet) -> None:
     [
         (("reschedule", "--delay", "1h"), "Give ids, or options that select jobs."),
         (("reschedule", ONE, "--tag", "eu", "--delay", "1h"), "Give ids, or options that select jobs."),
-        (("reschedule", ONE), "Give --at, --delay or --priority."),
-        (("reschedule", ONE, "--at", "2100-01-01", "--delay", "1h"), "Give --at or --delay, not both."),
         (("move", "--to", "bulk"), "Give ids, or options that select jobs."),
         (("move", ONE), "Missing option '--to'."),
         (

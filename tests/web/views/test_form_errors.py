@@ -28,7 +28,7 @@ def sends(browser: Browser, page: str, path: str, **fields: str) -> Answer:
 FORMS = {
     "limits": (
         "/limits", "/limits/set", {"queue": "mail", "concurrency": "many", "rate": "5/s"},
-        "concurrency: give a whole number, or none.", 'name="concurrency" value="many"', "Set a limit",
+        "concurrency is 'many'; give a whole number, or none.", 'name="concurrency" value="many"', "Set a limit",
     ),
     "engine": (
         "/limits", "/limits/set", {"queue": "mail", "rate": "fast"}, "rate", 'name="rate" value="fast"', "Set a limit",
@@ -50,7 +50,7 @@ FORMS = {
         ">[1,\n 2</textarea>", "<details open>",
     ),
     "bulk": (
-        "/jobs?user=ann", "/jobs/bulk/preview", {"verb": "move", "user": "ann", "delay": "5m"}, "to: give the queue",
+        "/jobs?user=ann", "/jobs/bulk/preview", {"verb": "move", "user": "ann", "delay": "5m"}, "to is missing",
         'name="delay" value="5m"', 'name="user" value="ann"',
     ),
     "pause": (
@@ -148,4 +148,4 @@ def test_a_refused_form_is_in_the_log(browser: Browser, caplog: pytest.LogCaptur
     with caplog.at_level(logging.WARNING, "jobfleet.web"):
         sends(browser, "/limits", "/limits/set", queue="q", concurrency="many")
 
-    assert "Refused: POST /limits/set from 127.0.0.1: concurrency: give a whole number" in caplog.text
+    assert "Refused: POST /limits/set from 127.0.0.1: concurrency is 'many'; give a whole number" in caplog.text

@@ -85,14 +85,14 @@ def test_buttons_are_offered_where_they_have_an_effect(browser: Browser, site: S
     assert buttons_of(browser, site, waiting) == set()
     assert '<span class="state stopping">' in browser.get("/jobs").text
     hand.completes(grant, 1)
-    assert buttons_of(browser, site, waiting) == set()
+    assert buttons_of(browser, site, waiting) == {"forget"}
     dead = hand.buries("dead")
-    assert buttons_of(browser, site, dead) == {"retry", "purge", "edit"}
+    assert buttons_of(browser, site, dead) == {"replay", "purge", "edit", "forget"}
     fleet.purge(dead)
-    assert buttons_of(browser, site, dead) == set()
+    assert buttons_of(browser, site, dead) == {"forget"}
     cancelled = fleet.enqueue(Job("x", "demo.add", id="cancelled", delay=timedelta(hours=1)))
     fleet.cancel(cancelled)
-    assert buttons_of(browser, site, cancelled) == set()
+    assert buttons_of(browser, site, cancelled) == {"forget"}
 
 
 def test_a_blocked_job_is_neither_moved_nor_given_a_time(

@@ -58,7 +58,7 @@ def test_another_text_is_refused_with_the_forms_that_there_are(browser: Browser,
     answer = browser.get(f"/api/v1/jobs?since={quote(text)}")
 
     assert (answer.code, answer.json["error"]["field"]) == ("invalid-request", "since")
-    assert "2026-11-28T14:00, which is in UTC, or 2026-11-28T15:00+01:00" in answer.json["error"]["message"]
+    assert "; use '24h' for 24 hours ago, or an ISO time such as" in answer.json["error"]["message"]
 
 
 def test_exact_times_are_in_utc(browser: Browser) -> None:

@@ -1,4 +1,4 @@
--- hold_entry: pause or resume a cron entry; fires planned in between do not happen.
+-- pause_entry: pause or resume a cron entry; fires planned in between do not happen.
 --
 -- KEYS    1 cron        hash    entry → since (µs), fingerprint, record
 --         2 cron-paused hash    entry → who paused it, and when

@@ -1,4 +1,4 @@
--- unschedule: delete a cron entry and its ledger.
+-- remove_entry: delete a cron entry and its ledger.
 --
 -- KEYS    1 cron        hash    entry → since (µs), fingerprint, record
 --         2 cron-paused hash    entry → who paused it, and when
@@ -7,7 +7,7 @@
 -- ARGV    1 entry       text    its name
 -- FLAGS   allow-oom
 -- GUARDS  deadline once
--- RETURNS {"unscheduled", count}
+-- RETURNS {"removed", count}
 -- EMITS   -
 -- COST    O(fires kept)
 
@@ -16,4 +16,4 @@ redis.call('HDEL', KEYS[2], ARGV[1])
 redis.call('HDEL', KEYS[4], ARGV[1])
 redis.call('UNLINK', KEYS[3])
 
-return {'unscheduled', count}
+return {'removed', count}
