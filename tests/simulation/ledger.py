@@ -454,7 +454,7 @@ class Ledger:
             if answer == "replayed" and job:
                 self._move(job, "queued")
                 job.due, job.is_sure, job.has_begun = 0, True, False
-                job.band = None
+                job.token, job.child, job.band = 0, "", None  # a fault may have lost the run that was known last
                 self._happened("replayed", job, at=number(reply[1]))
 
     def _on_undo_replay(self, keys: list[str], args: Sequence[Any], reply: list[Any], word: str) -> None:
