@@ -53,6 +53,12 @@ class Store:
         self.can_be_empty = True
         self._folders: dict[str, dict[str, tuple[bytes, int]]] = {}
 
+    def copy(self) -> Store:
+        """What it holds now, which does not change any more."""
+        found = Store(self._now_us)
+        found.objects, found.back_us = dict(self.objects), self.back_us
+        return found
+
     def _here(self) -> dict[str, tuple[bytes, int]]:
         process = PROCESS.get()
         machine = "" if process is None else process.machine.name
@@ -228,9 +234,9 @@ class Beside:
 
     def found(self) -> Found:
         """What is there at the end."""
-        base = self.database
+        base, store = self.database, None if self.store is None else self.store.copy()
         return Found(
-            self._now_us(), self.store, base.committed if base else [], base.undone if base else [],
+            self._now_us(), store, base.committed if base else [], base.undone if base else [],
             base.rows() if base else {}, self.readings,
         )  # fmt: skip
 

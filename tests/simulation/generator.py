@@ -18,6 +18,8 @@ from tests.simulation.plan import FAULTS, Plan, Step
 SECOND = 1_000_000
 FAULT_EVERY = 10.0
 """Virtual seconds per fault."""
+TRAVELS = (0, 0, 0, 200, 250, 500)
+"""Times that messages travel, see `Plan.travel_us`."""
 CALM = 0.1
 """The share of plans without faults: in them all that waits is judged."""
 MACHINES = frozenset({"kill_child", "kill_worker", "freeze", "thaw", "start_worker", "stop_worker"})
@@ -95,7 +97,8 @@ class Generator:
         settings = {name: self.dice.choice(values) for name, values in SETTINGS.items()} | self.settings
         steps = tuple(sorted(self.steps, key=lambda step: step.at_us))
         ends_us = max(self.length, steps[-1].at_us + SECOND)
-        return Plan(self.seed, self.workers, self.children, self.reapers, settings, steps, ends_us)
+        travel_us = self.dice.choice(TRAVELS)
+        return Plan(self.seed, self.workers, self.children, self.reapers, settings, steps, ends_us, travel_us)
 
     # --- scenes ----------------------------------------------------------------------------------
 

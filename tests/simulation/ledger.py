@@ -109,6 +109,9 @@ class Ledger:
     signals: Counter[tuple[str, str]] = field(default_factory=Counter)
     _writes: int = 0
     _paused: set[str] = field(default_factory=set)
+    _paused_once: set[str] = field(default_factory=set)
+    _may_pause: set[str] = field(default_factory=set)
+    """Lanes of which a fault may have lost that they were resumed, until a claim or an operator tells."""
     _has_limits: set[str] = field(default_factory=set)
     _caps: dict[tuple[str, str], int] = field(default_factory=dict)
     _buried: set[tuple[str, str]] = field(default_factory=set)
@@ -164,6 +167,7 @@ class Ledger:
             job.is_sure = False
             job.may_be_lost |= job.written > self._writes - writes
         self._paused.clear()
+        self._may_pause = self._paused_once.copy()
         self._gates.clear()
         self.signals.clear()
 
@@ -172,8 +176,8 @@ class Ledger:
         return tag in self._paused
 
     def is_hindered(self, tag: str) -> bool:
-        """Whether something else than a free slot decides what a lane grants."""
-        return tag in self._paused or tag in self._has_limits
+        """Whether something else than a free slot decides what a lane grants, or may do so: see `lose`."""
+        return tag in self._paused or tag in self._may_pause or tag in self._has_limits
 
     def states(self) -> list[str]:
         """The states of all jobs, as coverage names them."""
@@ -262,8 +266,10 @@ class Ledger:
     # Claims and leases
 
     def _on_claim(self, keys: list[str], args: Sequence[Any], reply: list[Any], word: str) -> None:
-        if word == "empty":
-            self._repeated(text(args[0]), text(args[1]), number(args[2]), {})
+        if word == "paused" and text(args[0]) in self._may_pause:
+            self._paused.add(text(args[0]))
+        if word == "empty" and not self._repeated(text(args[0]), text(args[1]), number(args[2]), {}):
+            self._may_pause.discard(text(args[0]))
         if word not in {"claimed", "guarded"}:
             return
         tag, child, nonce, now = text(args[0]), text(args[1]), number(args[2]), number(reply[1])
@@ -274,6 +280,7 @@ class Ledger:
             tokens = [tokens[0] + n for n in range(len(ids))]
         if self._repeated(tag, child, nonce, dict(zip(ids, tokens, strict=True))):
             return
+        self._may_pause.discard(tag)
         self._claims[tag, child] = (nonce, dict(zip(ids, tokens, strict=True)))
         if (tag, child) in self._buried:
             self.breach(13, f"{child} was buried, and is granted {len(ids)} jobs")
@@ -447,7 +454,7 @@ class Ledger:
             if answer == "replayed" and job:
                 self._move(job, "queued")
                 job.due, job.is_sure, job.has_begun = 0, True, False
-                job.band = None
+                job.token, job.child, job.band = 0, "", None  # a fault may have lost the run that was known last
                 self._happened("replayed", job, at=number(reply[1]))
 
     def _on_undo_replay(self, keys: list[str], args: Sequence[Any], reply: list[Any], word: str) -> None:
@@ -488,10 +495,14 @@ class Ledger:
             del self.signals[key]
 
     def _on_pause(self, keys: list[str], args: Sequence[Any], reply: list[Any], word: str) -> None:
-        self._paused.add(tag_of(keys[0]))
+        tag = tag_of(keys[0])
+        self._paused.add(tag)
+        self._paused_once.add(tag)
+        self._may_pause.discard(tag)
 
     def _on_resume(self, keys: list[str], args: Sequence[Any], reply: list[Any], word: str) -> None:
         self._paused.discard(tag_of(keys[0]))
+        self._may_pause.discard(tag_of(keys[0]))
 
     def _on_pause_function(self, keys: list[str], args: Sequence[Any], reply: list[Any], word: str) -> None:
         self._has_limits.add(tag_of(keys[0]))

@@ -133,10 +133,12 @@ class Network:
         loop: The loop.
         dice: Draw the times that messages take.
         note: Writes a line of the trace.
+        travel_us: How long each message travels; 0 for random times.
     """
 
-    def __init__(self, loop: SimLoop, dice: random.Random, note: Callable[[str], None]) -> None:
+    def __init__(self, loop: SimLoop, dice: random.Random, note: Callable[[str], None], travel_us: int = 0) -> None:
         self._loop, self._dice, self._note = loop, dice, note
+        self._travels = (travel_us / 1e6,) * 2 if travel_us else (NEAREST, FARTHEST)
         self.server: Server
         self.is_up = True
         self.delays: dict[str, tuple[int, int]] = {}
@@ -207,7 +209,7 @@ class Network:
             self._at(arrives, "up", connection, lambda: self._forget(connection))
 
     def _travel(self, connection: Connection) -> float:
-        seconds = self._dice.uniform(NEAREST, FARTHEST)
+        seconds = self._dice.uniform(*self._travels)
         for name in ("", connection.machine):
             if name in self.delays:
                 seconds += self._dice.uniform(*self.delays[name]) / 1e6

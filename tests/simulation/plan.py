@@ -52,6 +52,8 @@ class Plan(NamedTuple):
         settings: Settings of jobfleet that differ from the simulation's.
         steps: What happens; in any order.
         ends_us: When the last step and fault is over. Then all faults end, and the run continues until it is quiet.
+        travel_us: How long each message travels; 0 for a time of its own each. With one time for all, much happens in
+            the same moment, so races within one turn of an event loop come up.
     """
 
     seed: int
@@ -61,6 +63,7 @@ class Plan(NamedTuple):
     settings: dict[str, Any]
     steps: tuple[Step, ...]
     ends_us: int
+    travel_us: int = 0
 
     def dumped(self) -> str:
         """The plan as JSON."""

@@ -203,6 +203,7 @@ PART = 400
 
 _NONE: frozenset[str] = frozenset()
 _server: RedisServer | None = None
+_client: redis.Redis | None = None
 
 
 def valkey() -> RedisServer:
@@ -483,8 +484,11 @@ class Server:
     # --- the connection --------------------------------------------------------------------------
 
     def raw_client(self) -> redis.Redis:
-        """A plain client, to read the state at the end."""
-        return valkey().client()
+        """A plain client, to read the state at the end; one for all runs."""
+        global _client  # noqa: PLW0603 - opened once, closed with the server
+        if _client is None:
+            _client = valkey().client()
+        return _client
 
     def _raw(self, commands: Sequence[Command]) -> list[Any]:
         replies = self._send(_packed(commands), len(commands))

@@ -94,6 +94,7 @@ class Shrinker:
                 if self._keeps(self.plan._replace(**fewer)):
                     has_shrunk = True
                     break
+        has_shrunk |= self.plan.travel_us > 0 and self._keeps(self.plan._replace(travel_us=0))
         for name in sorted(self.plan.settings):
             left = {key: value for key, value in self.plan.settings.items() if key != name}
             has_shrunk |= self._keeps(self.plan._replace(settings=left))

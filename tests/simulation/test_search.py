@@ -12,7 +12,7 @@ from tests.simulation.generator import generated
 from tests.simulation.judge import LEFT
 from tests.simulation.plan import Plan, Step
 from tests.simulation.probe import IDLE, LATE_NEWS, LEASED
-from tests.simulation.search import judged, search, stories
+from tests.simulation.search import Story, judged, search, stories
 from tests.simulation.shrink import shrink
 from tests.simulation.story import sentences
 
@@ -36,6 +36,11 @@ def test_a_planted_bug_is_found_and_its_story_is_short(bug: str) -> None:
     assert verdict.breaches
     assert judged(story.plan).breaches == []  # without the bug
     assert len(sentences(story.plan)) <= 40
+
+
+@pytest.mark.parametrize("story", [one for one in STORIES if not one.bug], ids=lambda one: str(one.name))
+def test_what_has_failed_once_does_not_fail_again(story: Story) -> None:
+    assert judged(story.plan, stops=False).breaches == []
 
 
 @pytest.mark.parametrize(

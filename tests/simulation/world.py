@@ -83,7 +83,7 @@ class World:
         self.plan, self.loop = plan, loop
         self._quiet_for, self._quiet_most = quiet
         self.trace = trace
-        self.network = Network(loop, dice, self.note)
+        self.network = Network(loop, dice, self.note, plan.travel_us)
         self.machines = Machines(loop, dice)
         self.server: Server
         self.mains: dict[str, Process] = {}
@@ -313,6 +313,7 @@ def simulate(
     loop = SimLoop(lambda line: trace.append(f"{loop.us} {line}"))
     clocks = reality.Clocks(loop, Machine(loop, "world"))
     logs = _Logs(loop, trace)
+    gc.collect()  # what earlier runs have left, which would be frozen for good
     gc.disable()
     gc.freeze()  # what was there before is not looked at by the collections of the run
     try:

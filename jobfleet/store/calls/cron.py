@@ -190,9 +190,10 @@ def _scheduled(pair: tuple[bytes, bytes], paused: Mapping[bytes, bytes]) -> Sche
 
 
 def ledger(keys: Keyspace, name: str, notes: Sequence[tuple[int, str]]) -> Call[int]:
-    """Record the outcomes of at most 50 fires (µs, text); return the number of new ones."""
+    """Record the outcomes of at most 50 fires (µs, text) of an entry that exists; return the number of new ones."""
     parts = [part for note in notes for part in note]
-    return Call(load("ledger"), (keys.cron_ledger(name),), (LEDGER_MOST, *parts), lambda reply: int(reply[1]))
+    places = (keys.cron_ledger(name), keys.cron)
+    return Call(load("ledger"), places, (LEDGER_MOST, name, *parts), lambda reply: int(reply[1]))
 
 
 def history(keys: Keyspace, name: str, *, limit: int) -> Call[list[tuple[int, str]]]:

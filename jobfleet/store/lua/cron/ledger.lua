@@ -1,8 +1,10 @@
 -- ledger: record outcomes of fires of one cron entry; the first record of a fire is kept.
 --
 -- KEYS    1 cron-ledger:<entry> zset its fires by time
+--         2 cron        hash    entry → since (µs), fingerprint, record
 -- ARGV    1 most        int     notes kept
---         2..* note     text    two per fire: its time (µs), its outcome
+--         2 entry       text    its name
+--         3..* note     text    two per fire: its time (µs), its outcome
 -- FLAGS   allow-oom
 -- RETURNS {"noted", count}
 -- EMITS   -
@@ -10,8 +12,11 @@
 
 local most = tonumber(ARGV[1])
 
+-- An operator may have removed the entry since the fire: nothing would delete a ledger that begins now.
+if redis.call('HEXISTS', KEYS[2], ARGV[2]) == 0 then return {'noted', 0} end
+
 local notes = {}
-for i = 2, #ARGV, 2 do
+for i = 3, #ARGV, 2 do
   local at = ARGV[i]
   if #redis.call('ZRANGEBYSCORE', KEYS[1], at, at, 'LIMIT', 0, 1) == 0 then
     notes[#notes + 1] = at
