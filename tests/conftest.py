@@ -49,6 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
     topologies.choose(config.getoption("--on"))
     dispositions.hand_on_defaults()
     fork_server.install()
+    gc.disable()  # until all tests are collected: what is made by then stays, so the collector would search in vain
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -64,6 +65,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection_finish() -> None:
     """Let the collector of garbage pass over all tests and modules, which stay until the end."""
     gc.freeze()
+    gc.enable()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
