@@ -130,7 +130,7 @@ def command_of(verb: Verb[..., Any]) -> click.Command:
 
 
 class Each(NamedTuple):
-    """What became of each of some things.
+    """The result for each of some things.
 
     Attributes:
         done: The results by the id of what was changed.

@@ -20,7 +20,7 @@ from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.payloads import kept, stow
 from jobfleet.operations.results import letter_result
-from jobfleet.operations.verb import Fingerprint, Id, JsonList, JsonObject, Name, OfQueue, Past, jobs_said, verb
+from jobfleet.operations.verb import Fingerprint, Id, JsonList, JsonObject, Name, OfQueue, Past, jobs_sentence, verb
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, inspect
 from jobfleet.store.calls.dead import CHUNK, NEWEST, find_letters, group_name
@@ -317,7 +317,7 @@ def count(context: FleetContext, chosen: DeadFilter) -> Operation[int]:
 
 @verb(
     "replay_many", recorded="dead.replay", route="/dead/letters/replay", command="dead replay", target=("queue",),
-    result="replayed", done=jobs_said("Back in their queues"),
+    result="replayed", done=jobs_sentence("Back in their queues"),
 )  # fmt: skip
 def replay_many(
     context: FleetContext,

@@ -498,7 +498,7 @@ def _word(given: Any) -> str:
     return ",".join(map(str, given)) if isinstance(given, list | tuple) else str(given)
 
 
-def jobs_said(text: str) -> Callable[[Mapping[str, Any], int], str]:
+def jobs_sentence(text: str) -> Callable[[Mapping[str, Any], int], str]:
     """What makes the sentence of a number of jobs, such as ``Cancelled: 3 jobs``."""
     return lambda _, number: f"{text}: {number:,} {'job' if number == 1 else 'jobs'}."
 

@@ -69,22 +69,6 @@ def test_changes_of_the_clocks_are_marked_in_a_preview() -> None:
     assert notes("0 9 * * *", 2027, 10, 29)[:3] == ["", "the clocks change before: +02:00 to +01:00", ""]
 
 
-def test_it_is_run_now(browser: Browser, fleet: Fleet, tokens: dict[Role, str]) -> None:
-    job_id = call(browser, tokens, "/cron/nightly/run").json["id"]
-
-    assert fleet.details(job_id).args == (7,)
-    assert audited(fleet)[0] == ("cron.run", "nightly", "of-operator", "web")
-
-
-def test_it_is_paused_and_resumed(browser: Browser, fleet: Fleet, tokens: dict[Role, str]) -> None:
-    assert call(browser, tokens, "/cron/nightly/pause").json == {"name": "nightly", "paused": True, "changed": True}
-    assert call(browser, tokens, "/cron/nightly/pause").json["changed"] is False
-    assert fleet.cron.get("nightly").paused == "of-operator"
-    assert "by of-operator" in browser.get("/cron").text
-    assert call(browser, tokens, "/cron/nightly/resume").json == {"name": "nightly", "paused": False, "changed": True}
-    assert fleet.cron.get("nightly").paused is None
-
-
 def test_its_schedule_is_edited_and_what_is_not_given_stays(
     browser: Browser, fleet: Fleet, tokens: dict[Role, str]
 ) -> None:
@@ -96,12 +80,6 @@ def test_its_schedule_is_edited_and_what_is_not_given_stays(
     assert fleet.details(fleet.cron.run("nightly")).args == (7,)
     assert call(browser, tokens, "/cron/nightly/edit", expression="61 * * * *").code == "invalid-job"
     assert call(browser, tokens, "/cron/nightly/edit", tz="Mars/Base").code == "invalid-job"
-
-
-def test_it_is_removed(browser: Browser, fleet: Fleet, tokens: dict[Role, str]) -> None:
-    assert call(browser, tokens, "/cron/nightly/remove").json == {"name": "nightly", "removed": True, "changed": True}
-    assert fleet.cron() == []
-    assert call(browser, tokens, "/cron/nightly/run").code == "job-not-found"
 
 
 def test_one_is_added_with_a_form(browser: Browser, fleet: Fleet) -> None:

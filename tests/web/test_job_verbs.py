@@ -87,7 +87,7 @@ class World:
         return [self.filled(one) for one in given] if isinstance(given, list) else given
 
     def state(self) -> str:
-        """What has become of it, and the newest record, with the same names for each surface."""
+        """Its state, and the newest record, with the same names for each surface."""
         fleet, names = self.fleet, self.names
         found: list[Any] = []
         for job_id in (names["w"], names["d"]):

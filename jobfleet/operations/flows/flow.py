@@ -42,7 +42,7 @@ from jobfleet.operations.jobs.enqueue import prepare
 from jobfleet.operations.jobs.poll import poll_many
 from jobfleet.operations.operation import BulkOperation, Operation, T, batches, value
 from jobfleet.operations.payloads import carried
-from jobfleet.operations.verb import Id, jobs_said, verb
+from jobfleet.operations.verb import Id, jobs_sentence, verb
 from jobfleet.store.calls import flow as calls
 from jobfleet.store.calls import inspect
 from jobfleet.store.keys import PARENTS_KEPT_MS, flow_ttl_ms
@@ -242,7 +242,7 @@ def listing(context: FleetContext, *, limit: int) -> Operation[list[tuple[str, d
 
 @verb(
     "flows.cancel", route="/flows/{id}/cancel", command="flow cancel", target=("flow",), result="cancelled",
-    done=jobs_said("Cancelled, or asked to stop"), is_written=True,
+    done=jobs_sentence("Cancelled, or asked to stop"), is_written=True,
 )  # fmt: skip
 def cancel(context: FleetContext, flow: Id, by: str | None = None) -> Operation[int]:
     """Cancel the open jobs of a flow.
@@ -272,7 +272,7 @@ BECAUSE = "cancelled by parent:"
 
 @verb(
     "flows.retry", route="/flows/{id}/retry", command="flow retry", target=("flow",), result="again",
-    done=jobs_said("Run again"), is_written=True,
+    done=jobs_sentence("Run again"), is_written=True,
 )  # fmt: skip
 def retry(context: FleetContext, flow: Id, by: str | None = None) -> Operation[int]:
     """Retry a flow from its failed jobs.

@@ -23,7 +23,7 @@ from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.operations.payloads import readable
 from jobfleet.operations.results import LETTERS, letter_result, result_of, running_result, waiting_result
-from jobfleet.operations.verb import Age, QueueName, jobs_said, verb
+from jobfleet.operations.verb import Age, QueueName, jobs_sentence, verb
 from jobfleet.retry.tries import Tries
 from jobfleet.store.calls import ended, inspect
 from jobfleet.store.keys import BANDS, WITHHELD_BOUNDS, Lane
@@ -421,7 +421,7 @@ def _last(lane: Lane, limit: int) -> Operation[list[str]]:
     "queues.clean", method="clean", recorded="jobs.clean", role="admin", target=("queue",), result="deleted",
     titled=lambda values: f"queue={values['queue']}" if values["queue"] else "all queues",
     change=lambda _, values: {"older_than": from_timedelta(values["older_than"])},
-    question="Delete all results that are older?", done=jobs_said("Results deleted"),
+    question="Delete all results that are older?", done=jobs_sentence("Results deleted"),
     holes={"page": "results expire by themselves"},
 )  # fmt: skip
 def clean(context: FleetContext, older_than: Age, queue: QueueName | None = None) -> Operation[int]:

@@ -18,7 +18,7 @@ from jobfleet.operations.jobs.poll import poll_many
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import result_of, running_result, waiting_result
-from jobfleet.operations.verb import Name, Past, QueueName, Status, Tags, jobs_said, verb
+from jobfleet.operations.verb import Name, Past, QueueName, Status, Tags, jobs_sentence, verb
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, inspect
 from jobfleet.store.calls.enqueue import CHUNK, Mark, indexed, names
@@ -353,7 +353,7 @@ NO_FORM = {"page": "the form of `/jobs/bulk/preview` shows their number, and ask
 
 @verb(
     "cancel_many", recorded="jobs.cancel", route="/jobs/cancel", command="cancel", result="cancelled",
-    done=jobs_said("Cancelled, or asked to stop"), holes=NO_FORM,
+    done=jobs_sentence("Cancelled, or asked to stop"), holes=NO_FORM,
 )  # fmt: skip
 def cancel_many(context: FleetContext, *, by: str | None = None, **filters: Unpack[JobFilters]) -> Operation[int]:
     """Cancel the open jobs that match all filters: waiting jobs end, and running ones are asked to stop.

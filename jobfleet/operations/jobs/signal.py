@@ -143,7 +143,7 @@ def signal_of_token(context: FleetContext, token: str) -> Operation[tuple[str, s
     is_written=True,
     holes={
         "command": "a token is for programs outside, which have no access to Redis",
-        "page": "the token is the authority; whoever may log in sends it to the job",
+        "page": "the token is the authority; a caller who may log in sends it to the job",
     },
 )  # fmt: skip
 def signal_by_token(context: FleetContext, token: Token, value: Value = None, by: str | None = None) -> Operation[bool]:

@@ -50,7 +50,7 @@ from jobfleet.operations.lanes import lanes, open_queue
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.payloads import carried
 from jobfleet.operations.results import result_of
-from jobfleet.operations.verb import DRY_RUN, At, Duration, Id, To, Urgency, jobs_said, verb
+from jobfleet.operations.verb import DRY_RUN, At, Duration, Id, To, Urgency, jobs_sentence, verb
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, inspect
 from jobfleet.store.calls.enqueue import enqueue, indexes_of, keep_index, marked
@@ -167,7 +167,7 @@ def reschedule(
 
 @verb(
     "reschedule_many", recorded="jobs.reschedule", route="/jobs/reschedule", command="reschedule", result="rescheduled",
-    inner=(DRY_RUN,), change=_rescheduled, done=jobs_said("Rescheduled"), holes=NO_FORM,
+    inner=(DRY_RUN,), change=_rescheduled, done=jobs_sentence("Rescheduled"), holes=NO_FORM,
 )  # fmt: skip
 def reschedule_many(
     context: FleetContext,
@@ -327,7 +327,7 @@ def _check_it_was_moved(context: FleetContext, job_id: str, by: str | None, move
 
 @verb(
     "move_many", recorded="jobs.move", route="/jobs/move", command="move", result="moved",
-    inner=(DRY_RUN,), change=lambda _, values: {"queue": values["to"]}, done=jobs_said("Moved"), holes=NO_FORM,
+    inner=(DRY_RUN,), change=lambda _, values: {"queue": values["to"]}, done=jobs_sentence("Moved"), holes=NO_FORM,
 )  # fmt: skip
 def move_many(
     context: FleetContext, to: To, *, by: str | None = None, dry_run: bool = False, **filters: Unpack[JobFilters]

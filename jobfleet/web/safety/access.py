@@ -28,8 +28,8 @@ class Role(StrEnum):
     """What a caller may do.
 
     A viewer reads. A producer also enqueues. An approver reads and sends signals, and does not enqueue. An operator
-    does all of this, changes jobs, queues and limits, and quiets workers. An admin also stops workers, and sees the
-    settings.
+    does all of this, changes jobs, queues and limits, and quiets workers. An admin also deletes what cannot be
+    restored, repairs data, stops workers, and sees the settings.
     """
 
     VIEWER = "viewer"
