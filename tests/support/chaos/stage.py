@@ -259,7 +259,7 @@ class Stage:
             waiting: set[str] = set()
             while more := self._asked() - asked:  # jobs that run add others to their flows
                 asked |= more
-                waiting |= more
+                waiting.update(more)
                 with suppress(AssertionError):  # the checker says what has not ended
                     wait_until(lambda: self._have_ended(fleet, waiting), timeout=DRAIN, why="all jobs have ended")
             ids = sorted(asked)
