@@ -122,6 +122,8 @@ class Ledger:
     _places: Counter[str] = field(default_factory=Counter)
     _gates: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
     _most: dict[str, int] = field(default_factory=dict)
+    _caps_written: dict[tuple[str, str], int] = field(default_factory=dict)
+    _most_written: dict[str, int] = field(default_factory=dict)
 
     def __call__(self, now_us: int, script: str, keys: Sequence[Any], args: Sequence[Any], reply: Any) -> None:
         """Take an exchange into account."""
@@ -170,6 +172,9 @@ class Ledger:
         self._may_pause = self._paused_once.copy()
         self._gates.clear()
         self.signals.clear()
+        kept = self._writes - writes
+        self._caps = {place: most for place, most in self._caps.items() if self._caps_written[place] <= kept}
+        self._most = {name: most for name, most in self._most.items() if self._most_written[name] <= kept}
 
     def is_paused(self, tag: str) -> bool:
         """Whether a lane is paused."""
@@ -233,7 +238,9 @@ class Ledger:
             at += 4 + number(args[at + 3])
 
     def _on_fire(self, keys: list[str], args: Sequence[Any], reply: list[Any], word: str) -> None:
-        if word == "fired":
+        # A second process may fire what another one fired before the entry and its mark were removed: the job exists.
+        old = self.jobs.get(text(args[4]))
+        if word == "fired" and (old is None or not old.is_sure or old.state in FINAL):
             self._new(text(args[4]), text(args[0]), "queued", band=number(args[5]))
 
     def _on_replace(self, keys: list[str], args: Sequence[Any], reply: list[Any], word: str) -> None:
@@ -515,6 +522,7 @@ class Ledger:
         most = (value.split() or [""])[0]
         if most.isdigit() and int(most):
             self._caps[tag, name[6:]] = int(most)
+            self._caps_written[tag, name[6:]] = self._writes
         elif most != "=":
             self._caps.pop((tag, name[6:]), None)
 
@@ -525,6 +533,7 @@ class Ledger:
         self._most.pop(name, None)
         if most.isdigit() and int(most):
             self._most[name] = int(most)
+            self._most_written[name] = self._writes
 
     def _on_pass_gates(self, keys: list[str], args: Sequence[Any], reply: list[Any], word: str) -> None:
         count, at = number(args[1]), 2
