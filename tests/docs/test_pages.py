@@ -68,6 +68,6 @@ def test_a_page_serves_the_functions_that_it_decorates(page: Path) -> None:
 
 @each("page", [page for page in PAGES if page.parent != DOCS / "internals"], show=name_of)
 def test_a_page_names_nothing_that_only_the_repository_has(page: Path) -> None:
-    found = re.findall(r"(?<![\w.])workers[./]\w+", page.read_text())
+    found = re.findall(r"(?<![\w.])workers[./](?!command\b|stacks\b)\w+", page.read_text())  # two verbs have such names
 
     assert found == []

@@ -243,6 +243,7 @@ LOOKS_UP = {
     "__init__.py": "public names of the package, by a table",
     "archive/__init__.py": "public names of the package, by a table",
     "cli/main.py": "the table of commands",
+    "operations/verb.py": "the verbs in a module of the package; the methods that their declarations name",
     "contrib/django/backend.py": "classes of task backends in the settings; classes that are loaded, as an error",
     "services/modules.py": "modules of the command line",
     "worker/run/handlers.py": "rows 'function of a job' and 'undo function'",

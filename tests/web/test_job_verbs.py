@@ -125,6 +125,10 @@ def test_a_verb_of_jobs_is_the_same_on_each_surface(
         read = {one.name: one.kind.read(values[one.field]) for one in verb.parameters if one.field in values}
         return bool(verb.on(fleet, read, WHO))
 
+    def command(_values: Mapping[str, Any], typed: str) -> object:
+        done = cli(*verb.command.split(), *typed.split(), "--by", WHO)
+        return done.output if done.exit_code else 0
+
     def api(values: Mapping[str, Any], _words: str) -> object:
         return browser.call(*path_and(values, token), **body_of(values)).status
 
@@ -143,8 +147,7 @@ def test_a_verb_of_jobs_is_the_same_on_each_surface(
         return {name: one for name, one in values.items() if f"{{{name}}}" not in verb.route}
 
     surfaces: dict[str, Callable[[Mapping[str, Any], str], object]] = {
-        "python": python, "cli": lambda _, typed: cli(*verb.command.split(), *typed.split(), "--by", WHO).exit_code,
-        "api": api, "form": form,
+        "python": python, "cli": command, "api": api, "form": form,
     }  # fmt: skip
     if "page" in verb.holes:
         del surfaces["form"]

@@ -22,7 +22,7 @@ from jobfleet.operations.rescues import start as start_rescue
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.errors import refusal
 from jobfleet.web.pages.jobs import JOB, LIMIT, job_row, read_filters
-from jobfleet.web.route import Action, Data, Many, Page, Parameter, Shape, Values, given_of
+from jobfleet.web.route import Action, Answered, Data, Many, Page, Parameter, Shape, Values, given_of
 from jobfleet.web.safety.access import Caller
 
 GROUPS_SHOWN = 100
@@ -156,7 +156,9 @@ def _filters(values: Values) -> Data:
 async def replay_group(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
     """Replay all letters of a group at once."""
     fingerprint = (await dashboard.fleet.dead_group(values["fingerprint"])).fingerprint
-    return {"replayed": await dashboard.fleet.replay_many(fingerprint=fingerprint, by=caller.name)}
+    unset = {one.name: one.read(None) for one in REPLAY_LETTERS.parameters}
+    done = await REPLAY_LETTERS.act(dashboard, {**unset, GROUP.name: fingerprint}, caller)
+    return Answered({"replayed": done["replayed"]}, REPLAY_LETTERS.note(done))
 
 
 async def replay_letters(dashboard: Dashboard, values: Values, caller: Caller) -> Data:

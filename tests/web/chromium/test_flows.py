@@ -43,7 +43,7 @@ def test_a_graph_changes_while_the_flow_runs_and_its_failed_jobs_are_retried(
 
     (programs.folder / "missing").write_text("here")
     page.get_by_role("button", name="Retry the failed jobs").click()
-    expect(page.get_by_role("status")).to_have_text("2 jobs run again.")
+    expect(page.get_by_role("status")).to_have_text("Run again: 2 jobs.")
     expect(page.locator("h1 .state")).to_have_text("completed")
     picture(page, "flow-completed")
 
@@ -55,7 +55,7 @@ def test_the_open_jobs_of_a_flow_are_cancelled(page: Page, fleet: Fleet, program
     expect(page.locator("svg.flow g.node.running")).to_have_count(1)
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Cancel").click()
-    expect(page.get_by_role("status")).to_contain_text("must stop.")
+    expect(page.get_by_role("status")).to_contain_text("asked to stop")
     expect(page.locator("svg.flow g.node.running")).to_have_count(0)
     page.goto("/flows")
     expect(page.locator(f"#flow-{flow.id} .state")).to_have_text("failed")
