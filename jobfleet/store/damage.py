@@ -421,7 +421,14 @@ def _letters(reply: Reply) -> str:
 
 
 def concerned(tag: str, calls: Iterable[Call[Any]]) -> list[Place]:
-    """Return the keys to check for failed calls: the keys of the lane, and those of the jobs that the calls name."""
+    """Return the keys to check for failed calls: those of the lane, and of the jobs that they name.
+
+    Only keys that their scripts declare: a Redis user has rights to these, and one key beyond them refuses all.
+    """
+    from jobfleet.store.acl import keys_of  # damage is rare
+
+    calls = list(calls)
+    declared = {key.name for call in calls for keys in keys_of(call.script) for key in keys}
     keys = {key: None for call in calls for key in call.keys if isinstance(key, str) and key.startswith(tag)}
     ids = {key.removeprefix(f"{tag}job:"): None for key in keys if key.startswith(f"{tag}job:")}
     if is_lane(tag):
@@ -431,7 +438,7 @@ def concerned(tag: str, calls: Iterable[Call[Any]]) -> list[Place]:
     looked = {place.name: place for place in (*places_of(tag, keys, ids), *places(tag))}
     if ids and "dead" in looked:
         looked["dead"] = looked["dead"]._replace(fields="\n".join(ids))
-    return list(looked.values())[-MOST_PLACES:]
+    return [one for one in looked.values() if any(_pattern(row).fullmatch(one.name) for row in declared)][-MOST_PLACES:]
 
 
 def repaired(broken: Mapping[int, Call[Any]], spelling: Spelling) -> Mending:

@@ -23,6 +23,7 @@ from jobfleet.store.journal import Event, parse
 from jobfleet.store.target import target
 from tests.poisons.conftest import KEYS, LANE, WAITS, Working
 from tests.support import users
+from tests.support.waiting import wait_until
 
 M = (1 << 64) - 1
 LAST, NEAR, LATE = f"{M}-{M}", f"{M}-{M - 3}", f"{M}-0"
@@ -166,3 +167,18 @@ def test_a_child_goes_on_after_the_number_of_a_trip_that_was_never_sent(ward: Wa
         ward.await_ends(later)
 
     assert ward.runs == {name.rpartition(".")[2]: 1 for name in first | later}
+
+
+@pytest.mark.parametrize("name", ["outbox", "journal", "done"])
+def test_a_worker_moves_aside_what_its_runs_meet(name: str, ward: Ward, working: Working) -> None:
+    ward.fleet.store.run(journal.register(LANE, "archive", most=1000))
+    parent = ward.enqueue("parent")
+    names = [parent, ward.enqueue("child", depends_on=[parent])]
+    ward.raw.xadd(LANE.tag + name, {"foo": "bar"}, id=LAST)
+
+    with working(ward.fleet):
+        wait_until(lambda: f"moved aside: {LANE.tag}aside:{name}" in ward.told, why="the worker has moved it aside")
+        ward.await_ends(dict.fromkeys(names, "completed"))
+
+    assert ward.runs == {"parent": 1, "child": 1}
+    assert {event.id for event in archived(ward.raw) if event.event == "completed"} == set(names)

@@ -34,7 +34,7 @@ JOBS: tuple[tuple[Verb[..., Any], Mapping[str, Any], str], ...] = (
     (steer.reschedule, {"id": "{w}", "at": "2101-01-01T00:00+00:00", "priority": "high"},
      "{w} --at 2101-01-01T00:00+00:00 --priority high"),
     (steer.move, {"id": "{w}", "to": "bulk"}, "{w} --to bulk"),
-    (edit.edit, {"id": "{w}", "args": [7], "kwargs": {"b": 2}}, '{w} --args [7] --kwargs {{"b":2}}'),
+    (edit.edit, {"id": "{w}", "args": [7], "kwargs": {"y": 2}}, '{w} --args [7] --kwargs {{"y":2}}'),
     (dead_letters.replay, {"id": "{d}", "fresh": True}, "{d} --fresh"),
     (dead_letters.purge, {"id": "{d}"}, "{d} --yes"),
     (cancel.forget, {"id": "{d}"}, "{d} --yes"),
