@@ -53,6 +53,8 @@ class Kind:
         name: The name in JSON, in forms and in paths, if it is not that of the parameter.
         is_many: Whether the flag may be repeated.
         is_json: Whether a text is JSON, which is to be decoded first.
+        label: The label of its field in a form, if it is not that of the parameter.
+        example: What an empty field shows.
     """
 
     read: Callable[[Any], Any]
@@ -62,6 +64,8 @@ class Kind:
     name: str = ""
     is_many: bool = False
     is_json: bool = False
+    label: str = ""
+    example: str = ""
 
 
 def _text(given: Any) -> str:
@@ -208,8 +212,8 @@ Rate = Annotated[
     str | float, Kind(_or_none(_rate, f"give a rate such as 100/s, or {NO_LIMIT}"), _NUMBER_OR_TEXT, "N/TIME|none")
 ]
 NamedRate = Annotated[str | int, Kind(_rate, _NUMBER_OR_TEXT, "N/TIME")]
-Duration = Annotated[Seconds, Kind(_duration, _NUMBER_OR_TEXT, "TIME")]
-For = Annotated[Seconds, Kind(_duration, _NUMBER_OR_TEXT, "TIME", "--for")]
+Duration = Annotated[Seconds, Kind(_duration, _NUMBER_OR_TEXT, "TIME", example="90m")]
+For = Annotated[Seconds, Kind(_duration, _NUMBER_OR_TEXT, "TIME", "--for", label="For", example="90m")]
 Age = Annotated[Seconds, Kind(_duration, _NUMBER_OR_TEXT, "TIME", "--older-than")]
 Level = Annotated[Durability | None, one_of(*LEVELS, none=NO_LIMIT, flag="--durability")]
 Bounds = Annotated[
@@ -221,11 +225,11 @@ Bounds = Annotated[
 Id = Annotated[str, Kind(_text, metavar="ID", name="id")]
 Fingerprint = Annotated[str, Kind(_text, metavar="GROUP")]
 OfQueue = Annotated[str, Kind(_text, metavar="QUEUE", flag="--queue")]
-To = Annotated[str, Kind(_text, metavar="QUEUE", flag="--to", name="to")]
+To = Annotated[str, Kind(_text, metavar="QUEUE", flag="--to", name="to", label="To the queue")]
 Tags = Annotated[
     Sequence[str], Kind(_texts, {"type": ["string", "array"], "items": {"type": "string"}}, "TAG", "--tag", "tag", True)
 ]
-At = Annotated[datetime, Kind(_at, metavar="ISO")]
+At = Annotated[datetime, Kind(_at, metavar="ISO", label="Due at", example="2026-11-28T14:00")]
 PAST = Kind(_past, metavar="TIME")
 Past = Annotated[datetime, PAST]
 Status = Annotated[JobStatus, word_of({str(one): one for one in STORED})]
@@ -270,6 +274,13 @@ class Parameter:
     def flag(self) -> str:
         """The flag of the command."""
         return self.kind.flag or f"--{self.name.replace('_', '-')}"
+
+    @property
+    def begin(self) -> str:
+        """What the field of a form begins with: the default, as text."""
+        if isinstance(self.default, list | tuple):
+            return ",".join(map(str, self.default))
+        return "" if self.default is None or isinstance(self.default, bool) else str(self.default)
 
     @property
     def field(self) -> str:
