@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
+import functools
 import inspect
 import queue
+import sys
 import threading
 import time
 from collections import deque
@@ -80,6 +83,9 @@ async def _await(run: Run, call: Callable[..., Any], args: list[Any], kwargs: di
 # hold the lock. The raising side sets a flag first and then checks whether the job still runs. The thread first marks
 # its job as over and then checks the flag. So one of them always sees the other, and the thread discards a late
 # exception.
+#
+# The interpreter ignores an exception that it raises in a finalizer or in a weakref callback, which can begin at any
+# line. The job would go on as if nobody had stopped it. So a hook for ignored exceptions raises it again.
 
 
 Work = tuple[Run, Callable[..., Any], list[Any], dict[str, Any], OnEnd]
@@ -100,18 +106,26 @@ class JobThread:
         run: The run whose code it executes; None outside of user code.
         is_targeted: Whether the event loop is about to raise in it.
         was_interrupted: Whether the event loop has raised in it since its job began.
+        in_hook: Whether it is in the hook for ignored exceptions, where an interruption would be lost as well.
+
+    Args:
+        loop: The event loop of its pool.
     """
 
-    __slots__ = ("__weakref__", "ident", "is_targeted", "run", "was_interrupted")
+    __slots__ = ("__weakref__", "_loop", "ident", "in_hook", "is_targeted", "run", "was_interrupted")
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         self.ident = 0
         self.run: Run | None = None
         self.is_targeted = False
         self.was_interrupted = False
+        self.in_hook = False
 
     def interrupt(self, run: Run) -> None:
         """Raise `JobCancelled` in the thread, if it still executes that run. Called on the event loop."""
+        while self.in_hook:
+            time.sleep(0)
         self.is_targeted = True
         try:
             if self.run is run:
@@ -149,6 +163,13 @@ class JobThread:
         finally:
             del error  # its traceback holds this frame: that would be a reference cycle with the job's arguments
 
+    def ask_again(self) -> None:
+        """Let the event loop raise again, if the job still runs. Called in the thread itself, by the hook."""
+        run = self.run
+        if run is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the worker is gone
+                self._loop.call_soon_threadsafe(self.interrupt, run)
+
     def _discard_late(self) -> None:
         """Wait until the event loop has raised, and discard that exception. No other one can follow."""
         while self.is_targeted:
@@ -165,6 +186,27 @@ def _call(run: Run, function: Callable[..., Any], args: list[Any], kwargs: dict[
     if run.is_late:
         run.block(run.before_late_call())
     return function(*args, **kwargs)
+
+
+_current = threading.local()
+"""Its `thread` is the `JobThread` of a thread of a pool."""
+
+
+@functools.cache
+def keep_interruptions() -> None:
+    """Let no finalizer swallow an interruption. Other ignored exceptions are shown as before."""
+    show = sys.unraisablehook
+
+    def hear(ignored: sys.UnraisableHookArgs) -> None:
+        thread: JobThread | None = getattr(_current, "thread", None)
+        if thread is not None and thread.was_interrupted and ignored.exc_type is JobCancelled:
+            thread.in_hook = True
+            thread.ask_again()
+            thread.in_hook = False  # the last line: from here on, no bytecode before the return can raise
+        else:
+            show(ignored)
+
+    sys.unraisablehook = hear
 
 
 _started: WeakSet[JobThread] = WeakSet()
@@ -211,13 +253,15 @@ class ThreadExecutor:
             run.task.cancel()
 
     def _grow(self) -> None:
-        thread = JobThread()
+        keep_interruptions()
+        thread = JobThread(self._loop)
         number = len(self._threads)
         self._threads.append(thread)
         threading.Thread(target=self._serve, args=(thread,), name=f"jobfleet-job-{number}", daemon=True).start()
 
     def _serve(self, thread: JobThread) -> None:
         thread.ident = threading.get_ident()
+        _current.thread = thread
         _started.add(thread)
         while (work := self._work.get()) is not None:
             run, function, args, kwargs, on_end = work

@@ -18,6 +18,7 @@ from jobfleet.functions.registry import Registry
 from jobfleet.outcome import Cancelled
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Grant
+from jobfleet.worker.executors import local
 from jobfleet.worker.executors.local import LoopExecutor, ThreadExecutor
 from jobfleet.worker.run.handlers import Handler, Handlers
 from jobfleet.worker.run.run import Run, Stage
@@ -151,6 +152,57 @@ async def test_a_thread_that_was_interrupted_runs_the_next_job() -> None:
     assert isinstance(errors[0], JobCancelled)
     assert errors[1] is None
     assert len(executor._threads) == 1
+    executor.close()
+
+
+async def test_an_interruption_that_a_finalizer_swallows_is_raised_again() -> None:
+    """The interpreter ignores what is raised in a finalizer or a weakref callback, also when it stops a job."""
+    executor, ended, in_finalizer = ThreadExecutor(), asyncio.Event(), threading.Event()
+    errors: list[BaseException | None] = []
+
+    class Endless:
+        def __del__(self) -> None:
+            in_finalizer.set()
+            while True:
+                pass
+
+    def work() -> None:
+        endless = Endless()
+        del endless
+        while True:
+            pass
+
+    def on_end(_: Any, error: BaseException | None) -> None:
+        errors.append(error)
+        ended.set()
+
+    run = run_of(1)
+    executor.start(run, handler_of(work), [], {}, on_end)
+    await asyncio.to_thread(in_finalizer.wait, 30)
+    executor.stop(run, Stage.RAISED)
+    await asyncio.wait_for(ended.wait(), 30)
+
+    assert isinstance(errors[0], JobCancelled)
+    executor.close()
+
+
+async def test_an_exception_of_a_finalizer_that_stops_no_job_is_shown_as_before() -> None:
+    shown: list[object] = []
+    executor, ended = ThreadExecutor(), asyncio.Event()
+
+    class Broken:
+        def __del__(self) -> None:
+            raise JobCancelled("raised by the user's own code")
+
+    before, sys.unraisablehook = sys.unraisablehook, lambda seen: shown.append(str(seen.exc_value))
+    local.keep_interruptions.cache_clear()
+    try:
+        executor.start(run_of(1), handler_of(lambda: Broken() and None), [], {}, lambda *_: ended.set())
+        await asyncio.wait_for(ended.wait(), 30)
+    finally:
+        sys.unraisablehook = before
+        local.keep_interruptions.cache_clear()
+    assert shown == ["raised by the user's own code"]
     executor.close()
 
 

@@ -136,8 +136,8 @@ def test_it_takes_no_lock() -> None:
 # The run that the code belongs to
 
 
-def test_a_thread_serves_one_run_after_the_other() -> None:
-    one, two, thread = a_run(), a_run(), JobThread()
+async def test_a_thread_serves_one_run_after_the_other() -> None:
+    one, two, thread = a_run(), a_run(), JobThread(asyncio.get_running_loop())
 
     assert thread.call(one, CURRENT.get, [], {}) == (one, None)
     assert thread.call(two, CURRENT.get, [], {}) == (two, None)
