@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import pytest
+import redis
 
 from jobfleet import (
     Fleet,
@@ -206,3 +208,30 @@ async def test_waits_of_one_job_all_return(client: Either, work: Work) -> None:
     await work()
 
     assert [result.result for result in await asyncio.gather(*waits)] == [3] * 5
+
+
+@contextmanager
+def short_replies(raw: redis.Redis) -> Iterator[None]:
+    """The server closes a connection with more than 6 MiB of replies."""
+    name = "client-output-buffer-limit"
+    before = str(raw.config_get(name)[name])
+    raw.config_set(name, f"normal {6 * 2**20} 0 0")
+    try:
+        yield
+    finally:
+        raw.config_set(name, before)
+
+
+async def test_large_jobs_are_read_in_several_requests(client: Either, raw: redis.Redis, work: Work) -> None:
+    texts = [f"{number}" * 900_000 for number in range(10)]
+    ids = [await client("enqueue", Job("Fail", "app.fail", (text,), id=f"large{n}")) for n, text in enumerate(texts)]
+
+    with short_replies(raw):
+        waiting = await client("poll_many", [*ids, "default.0.unknown"])
+        with pytest.raises(WaitTimeout):
+            await client("gather", ids, timeout=0.1)
+    await work()
+
+    assert [one and one.id for one in waiting] == [*ids, None]
+    ended = await client("gather", ids, timeout=LONG, return_exceptions=True)
+    assert [type(one) for one in ended] == [JobFailed] * len(ids)

@@ -68,17 +68,13 @@ def poll_many(
     for job_id in ids:
         with suppress(JobNotFound):  # a text that is not an id names no job
             jobs.append((context.keys.lane_of(job_id), job_id))
-    chunks = by_lane(jobs)
-    answers = yield [inspect.status(lane, part) for lane, part in chunks]
     known: dict[str, JobResult[Any]] = {}
-    for (_, part), answer in zip(chunks, answers, strict=True):
-        now, rows = value([answer])
-        for job_id, one in zip(part, rows, strict=True):
-            with suppress(JobNotFound):
-                known[job_id] = result_of(job_id, one, now, limits=context.limits, marks_stored=True)
+    for job_id, now, found in (yield from _states(jobs)):
+        with suppress(JobNotFound):
+            known[job_id] = result_of(job_id, value([found]), now, limits=context.limits, marks_stored=True)
     if has_values:
-        found = yield from with_values(context, list(known.values()))
-        known = {job_id: rebuilt_in(context, one) for job_id, one in zip(known, found, strict=True)}
+        values = yield from with_values(context, list(known.values()))
+        known = {job_id: rebuilt_in(context, one) for job_id, one in zip(known, values, strict=True)}
     return [known.get(job_id) for job_id in ids]
 
 
@@ -92,23 +88,39 @@ def poll_ended(
         jobs: The jobs, each with its lane.
         marks: Lanes that publish their events for the next minute.
     """
-    marking = [control.listen(lane) for lane in marks]
-    chunks = by_lane(jobs)
-    answers = yield [*marking, *(inspect.status(lane, part) for lane, part in chunks)]
     ended: dict[str, JobResult[Any] | Exception] = {}
-    for (_, part), answer in zip(chunks, answers[len(marking) :], strict=True):
-        if isinstance(answer, JobfleetError):
-            ended |= dict.fromkeys(part, answer)
-            continue
-        now, found = answer
-        for job_id, one in zip(part, found, strict=True):
-            if not isinstance(one, InRun | InWait):
-                ended[job_id] = _result_or_error(context, job_id, one, now)
+    for job_id, now, found in (yield from _states(jobs, marks=marks, bare=True)):
+        if isinstance(found, JobfleetError):
+            ended[job_id] = found
+        elif not isinstance(found, InRun | InWait):
+            ended[job_id] = _result_or_error(context, job_id, found, now)
     values = yield from with_values(context, list(ended.values()))
     return {
         job_id: rebuilt_in(context, one) if isinstance(one, JobResult) else one
         for job_id, one in zip(ended, values, strict=True)
     }
+
+
+def _states(
+    jobs: Iterable[tuple[Lane, str]], *, marks: Iterable[Lane] = (), bare: bool = False
+) -> Operation[list[tuple[str, int, Found | JobfleetError]]]:
+    """Read the states of jobs, each with Redis's time. Jobs that are too large for one reply take several trips."""
+    states: list[tuple[str, int, Found | JobfleetError]] = []
+    before = [control.listen(lane) for lane in marks]
+    left = by_lane(jobs)
+    while left or before:
+        answers = yield [*before, *(inspect.first_states(lane, part, bare=bare) for lane, part in left)]
+        rest: list[tuple[Lane, list[str]]] = []
+        for (lane, part), answer in zip(left, answers[len(before) :], strict=True):
+            if isinstance(answer, JobfleetError):
+                states += ((job_id, 0, answer) for job_id in part)
+                continue
+            now, found = answer
+            states += ((job_id, now, one) for job_id, one in zip(part, found, strict=False))
+            if part[len(found) :]:
+                rest.append((lane, part[len(found) :]))
+        left, before = rest, []
+    return states
 
 
 def _result_or_error(context: FleetContext, job_id: str, found: Found, now: int) -> JobResult[Any] | Exception:

@@ -60,6 +60,9 @@ from jobfleet.store.rows import (
 from jobfleet.store.script import load
 
 CHUNK = 50
+STATUS_BYTES = 4 * 1024 * 1024
+"""Bytes of states in one reply. One state may be larger."""
+EVERY_BYTE = 1 << 52
 LISTED = 1000
 """Maximum number of queues that are read at once; more are read by pages."""
 _GROUPED, _BLOCKED = 1, 2
@@ -82,22 +85,36 @@ def status(lane: Lane, ids: Sequence[str]) -> Call[tuple[int, list[Found]]]:
     """Return the states of at most 50 jobs, and Redis's time."""
     if lane.seals is None:
         return stored_status(lane, ids)
-    read = partial(_opened_states, lane, ids)
-    return Call(load("status"), (lane.lane,), (lane.tag, *ids), read)
+    return Call(load("status"), (lane.lane,), (lane.tag, EVERY_BYTE, 0, *ids), partial(_opened_states, lane, ids))
 
 
 def stored_status(lane: Lane, ids: Sequence[str]) -> Call[tuple[int, list[Found]]]:
     """Like `status`, with envelopes and records as they are stored, which may be sealed."""
-    return Call(
-        load("status"),
-        (lane.lane,),
-        (lane.tag, *ids),
-        lambda reply: (int(reply[1]), [_found(row) for row in reply[2:]]),
-    )
+    return Call(load("status"), (lane.lane,), (lane.tag, EVERY_BYTE, 0, *ids), _stored_states)
 
 
-def _opened_states(lane: Lane, ids: Sequence[str], reply: Reply) -> tuple[int, list[Found]]:
-    return int(reply[1]), [found_of(lane, job_id, row) for job_id, row in zip(ids, reply[2:], strict=True)]
+def first_states(lane: Lane, ids: Sequence[str], *, bare: bool = False) -> Call[tuple[int, list[Found]]]:
+    """Like `status`, of as many of the first jobs as fit into one reply; at least of one.
+
+    Args:
+        lane: The lane.
+        ids: The jobs, at most 50.
+        bare: Whether the envelopes of open jobs are left out. What such jobs have is then not opened.
+    """
+    read = _stored_states if lane.seals is None else partial(_opened_states, lane, ids, bare=bare)
+    return Call(load("status"), (lane.lane,), (lane.tag, STATUS_BYTES, int(bare), *ids), read)
+
+
+def _stored_states(reply: Reply) -> tuple[int, list[Found]]:
+    return int(reply[1]), [_found(row) for row in reply[2:]]
+
+
+def _opened_states(lane: Lane, ids: Sequence[str], reply: Reply, *, bare: bool = False) -> tuple[int, list[Found]]:
+    states: list[Found] = []
+    for job_id, row in zip(ids, reply[2:], strict=False):  # the reply may end before the ids do
+        is_left = bare and row[0] in {b"running", b"waiting"}
+        states.append(_found(row) if is_left else found_of(lane, job_id, row))
+    return int(reply[1]), states
 
 
 def found_of(lane: Lane, job_id: str, row: Reply) -> Found:

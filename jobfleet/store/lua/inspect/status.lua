@@ -14,9 +14,11 @@
 --         ready:2       zset    NORMAL
 --         ready:3       zset    LOW
 -- ARGV    1 tag         text    the lane's prefix
---         2..* id       text    job id; at most 50
+--         2 most        int     bytes after which the other jobs are left out; at least one is read
+--         3 bare        int     1: no envelopes
+--         4..* id       text    job id; at most 50
 -- FLAGS   no-writes
--- RETURNS {"status", now, {word, …}, …}   one per id:
+-- RETURNS {"status", now, {word, …}, …}   one per id, the first ones at least:
 --         {final, result, progress} | {dead, record, progress, reason, tries} | {running, run, progress, tries, envelope}
 --         | {waiting, band, due, tries, envelope, progress} | {unknown}
 -- EMITS   -
@@ -27,6 +29,18 @@
 
 local tag = ARGV[1]
 
+local left = tonumber(ARGV[2])
+local is_bare = ARGV[3] == '1'
 local reply = {'status', int(now_us())}
-for i = 2, #ARGV do reply[i + 1] = look(tag, ARGV[i]) end
+
+-- The place of the envelope in the row of an open job.
+local ENVELOPE = {running = 5, waiting = 5}
+
+for i = 4, #ARGV do
+  if left <= 0 then break end
+  local row = look(tag, ARGV[i])
+  if is_bare and ENVELOPE[row[1]] then row[ENVELOPE[row[1]]] = '' end
+  for j = 2, #row do left = left - #tostring(row[j]) end
+  reply[#reply + 1] = row
+end
 return reply
