@@ -23,7 +23,7 @@ MARKS = {"django.md": tool("django"), "http-api.md": tool("node"), **dict.fromke
 FOLLOWED = [pytest.param(page, marks=MARKS.get(page.name, ())) for page in RUN]
 
 
-@pytest.mark.timeout(400)  # a page starts up to twenty processes, on a machine that may be busy
+@pytest.mark.timeout(900)  # a page starts up to twenty processes, each with a deadline that a busy machine makes longer
 @pytest.mark.parametrize("page", FOLLOWED, ids=name_of)
 def test_every_block_of_a_page_runs_as_it_is_printed(page: Path, tmp_path: Path) -> None:
     blocks = blocks_of(page)
