@@ -5,7 +5,8 @@ processor time. `install` lets `subprocess.Popen` fork instead. The kernel makes
 asks (CLONE_PARENT), so that its id, exit code, signals and resource usage are as those of an executed program. A worker
 that was forked has a fork server of its own, which was forked before the worker began, for its children and its reaper.
 
-What follows from an interpreter's start cannot be seen in a fork. A test about this has the mark `fresh`.
+What follows from an interpreter's start, or from how it frees objects at its end, cannot be seen in a fork. A test
+about this has the mark `fresh`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from itertools import pairwise
@@ -394,7 +396,17 @@ def live(request: Request) -> None:
         _call_itself(NAME)
         request = _serve(theirs)
     signal.pthread_sigmask(signal.SIG_SETMASK, request.blocked)
-    first, *others = request.words
+    try:
+        _run(*request.words)
+    except SystemExit as ended:
+        if not isinstance(ended.code, int | None):
+            raise
+        _end(ended.code or 0)
+    _end(0)
+
+
+def _run(first: str, *others: str) -> None:
+    """Run a module, or a file."""
     if first != "-m":
         _run_file(first)
         return
@@ -418,6 +430,16 @@ def _run_file(name: str) -> None:
     module = sys.modules["__main__"] = ModuleType("__main__")
     module.__dict__.update(__file__=str(path), __builtins__=builtins, __cached__=None)
     exec(compile(path.read_bytes(), path, "exec", dont_inherit=True), module.__dict__)
+
+
+def _end(code: int) -> None:
+    """End as an interpreter does, but leave the objects: to free them, this process would have to copy most of them."""
+    threading._shutdown()  # type: ignore[attr-defined]  # private; it waits for threads
+    atexit._run_exitfuncs()
+    with suppress(OSError, ValueError):  # the interpreter tries again, and says what is wrong
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code & 0xFF)
 
 
 def main() -> None:
