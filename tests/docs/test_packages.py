@@ -15,6 +15,7 @@ from tests.support.scripts import run_script
 PACKAGES = runpy.run_path(str(ROOT / "scripts" / "packages"))
 
 
+@pytest.mark.timeout(600)  # beyond what a busy machine makes of the deadline of the script
 def test_the_wheel_works_alone_and_with_an_extra() -> None:
     done = run_script("scripts/packages", "--extras", "none,embedded,cli", "--demo", timeout=110)
 

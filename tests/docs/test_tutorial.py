@@ -11,7 +11,8 @@ from tests.support.reader import Reader
 from tests.support.server import RedisServer
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.fresh
+@pytest.mark.timeout(900)  # it starts many processes, each with a deadline that a busy machine makes longer
 @pytest.mark.parametrize(
     "numbers",
     [

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import fork_server
+from tests.support import fork_server, typed
 from tests.support.fleet import LONG, Program, Programs, parent_of
 from tests.support.server import state_of
 from tests.support.waiting import wait_until
@@ -86,3 +86,65 @@ def test_a_forked_command_has_the_folder_the_variables_and_the_pipes_it_is_given
         return process.wait(), process.communicate()
 
     assert said(subprocess.Popen) == said(fork_server.EXECUTED)
+
+
+LOOKS = """
+import gc, json, locale, logging, os, random, signal, sys, threading, time, warnings
+main, stat = sys.modules["__main__"], open("/proc/self/stat").read().split()
+names = ("__name__", "__file__", "__spec__", "__cached__", "__doc__", "__package__")
+files = sys.stdin, sys.stdout, sys.stderr
+streams = [[one.encoding, one.errors, one.line_buffering, one.name, one.mode] for one in files]
+print(json.dumps([
+    sys.argv, sys.orig_argv, sys.path, sys.executable, list(sys.flags), sys.warnoptions, sys.getrecursionlimit(),
+    main.__dict__ is globals(), [repr(globals()[name]) for name in names], streams, sys.stdin.read(),
+    dict(os.environ), os.getcwd(), os.umask(0), sorted(os.listdir("/proc/self/fd")),
+    open("/proc/self/cmdline").read().rstrip("\\0"), open("/proc/self/comm").read(), stat[4:6],
+    locale.setlocale(locale.LC_ALL), time.tzname,
+    [[name, str(signal.getsignal(name))] for name in signal.valid_signals()], list(signal.pthread_sigmask(0, ())),
+    list(map(str, warnings.filters)), logging.root.level, len(logging.root.handlers), len(threading.enumerate()),
+    gc.isenabled(), gc.get_threshold(), gc.callbacks, os.nice(0),
+], indent=1, default=str))
+sys.stdout.flush()
+os.write(2, b"%d" % (random.random() == random.Random(0).random()))
+raise ValueError("wrong")
+"""
+
+
+def typed_as(program: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
+    """Run what a reader types, with signals that are not as usual."""
+    variables = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "TZ": "Europe/Berlin", "OTHER": "ä=b"}
+    script = f"trap '' HUP; umask 027; {program} {' '.join(words)}"
+    return subprocess.run(
+        ["sh", "-c", script], cwd=folder, env=variables, input=b"typed", capture_output=True, check=False
+    )
+
+
+@pytest.fixture
+def programs_typed() -> Path:
+    """The folder with the programs that a reader of pages types."""
+    folder = typed.folder({"LANG": "C.UTF-8"})
+    assert folder is not None
+    return folder
+
+
+def test_a_typed_program_finds_what_it_finds_in_an_interpreter_of_its_own(programs_typed: Path, tmp_path: Path) -> None:
+    (tmp_path / "looks.py").write_text(LOOKS)
+
+    forked, fresh = (
+        typed_as(one, tmp_path, "looks.py", "--a", "'b c'") for one in (programs_typed / "python", Path(sys.executable))
+    )
+
+    assert forked.stdout.decode().splitlines() == fresh.stdout.decode().splitlines()
+    assert forked.stderr.decode() == fresh.stderr.decode()
+    assert (forked.returncode, fresh.returncode) == (1, 1)
+    assert b"ValueError: wrong" in fresh.stderr
+
+
+@pytest.mark.parametrize("words", [["version"], ["nothing"], ["queues", "ls", "--url", "unix:///nowhere"]])
+def test_a_typed_command_says_and_ends_the_same(words: list[str], programs_typed: Path, tmp_path: Path) -> None:
+    forked, fresh = (
+        typed_as(one / "jobfleet", tmp_path, *words) for one in (programs_typed, Path(sys.executable).parent)
+    )
+
+    assert (forked.returncode, forked.stdout, forked.stderr) == (fresh.returncode, fresh.stdout, fresh.stderr)
+    assert fresh.stdout + fresh.stderr

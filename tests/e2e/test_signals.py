@@ -190,7 +190,7 @@ def test_what_stands_beside_the_children_is_there_once_after_hup(programs: Progr
         port = free.getsockname()[1]
     worker = programs.ready(with_reaper=1, metrics_port=port)
     (before,) = [one.id for one in fleet.workers()]
-    wait_until(lambda: worker.children("jobfleet.services.main"), timeout=LONG, why="the reaper is there")
+    worker.await_line("reaper.started")
 
     worker.send(signal.SIGHUP)
     restarted(fleet, worker, before)

@@ -57,7 +57,7 @@ def test_the_script_sees_features_and_leaves_nothing_behind(redis_url: str, raw:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1100)  # beyond what a busy machine makes of the deadline of the script
 def test_the_script_sees_every_feature_on_a_server_of_its_own() -> None:
     done = verify()
 

@@ -1,4 +1,7 @@
-"""A reader who follows a page: saves its files, types its commands, and runs its programs. Nothing is patched."""
+"""A reader who follows a page: saves its files, types its commands, and runs its programs.
+
+What is typed as `jobfleet` and `python` is forked (`tests/support/typed.py`), except in a test with the mark `fresh`.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,8 @@ from jobfleet.config.layers import CONFIG_FILE
 from jobfleet.store.calls.presence import attendants
 from tests.support.pages import ROOT, SHELL, Block
 from tests.support.server import free_port
-from tests.support.waiting import wait_until
+from tests.support.typed import folder as typed_programs
+from tests.support.waiting import communicate, wait_until
 
 DEMO = ROOT / "jobfleet" / "panels" / "demo.py"
 LONG = 60.0
@@ -97,9 +101,7 @@ class Reader:
         self._variables = f"[ ! -f {self._kept} ] || . {self._kept}"
         self._blocks = [block for block in blocks if block.is_run]
         self._terminals: list[_Terminal] = []
-        folders = [programs or Path(sys.executable).parent, *([others] if others else [])]
         self._environment = {
-            "PATH": ":".join(map(str, [*folders, "/usr/local/bin", "/usr/bin", "/bin"])),
             "HOME": str(self._home),
             "LANG": "C.UTF-8",
             "TERM": "dumb",
@@ -110,6 +112,9 @@ class Reader:
             **variables,
             **({"JOBFLEET_URL": url, "REDIS_URL": url} if url else {}),
         }
+        typed = typed_programs(self._environment) if programs is None else None
+        folders = [typed, programs or Path(sys.executable).parent, others, "/usr/local/bin", "/usr/bin", "/bin"]
+        self._environment["PATH"] = ":".join(str(one) for one in folders if one is not None)
         self._given = url
         self._others = others
 
@@ -217,12 +222,17 @@ class Reader:
             _check_printed(found["text"], printed, block)
 
     def _run(self, command: list[str], where: str) -> str:
-        done = subprocess.run(
-            command, cwd=self._folder, env=self._environment, input=ANSWERS, text=True, timeout=LONG, check=False,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        assert done.returncode == 0, f"{where} ended with {done.returncode}:\n{done.stdout}"
-        return done.stdout
+        with subprocess.Popen(
+            command, cwd=self._folder, env=self._environment, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        ) as process:  # fmt: skip
+            try:
+                printed, _ = communicate(process, ANSWERS, timeout=LONG)
+            except BaseException:
+                process.kill()
+                raise
+        assert process.returncode == 0, f"{where} ended with {process.returncode}:\n{printed}"
+        return printed
 
     def _start(self, line: str) -> None:
         """Run a command in a terminal of its own, until it is ready."""
@@ -331,7 +341,7 @@ def _end(terminal: _Terminal) -> None:
     with suppress(ProcessLookupError):
         os.kill(terminal.process.pid, signal.SIGINT)
     try:
-        terminal.process.wait(LONG)
+        wait_until(lambda: terminal.process.poll() is not None, timeout=LONG, why=f"{terminal.line!r} has ended")
     finally:
         with suppress(ProcessLookupError):
             os.killpg(terminal.process.pid, signal.SIGKILL)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 
 from tests.support.fleet import ROOT
+from tests.support.waiting import communicate
 
 
 def run_script(*command: str, timeout: float) -> subprocess.CompletedProcess[str]:
@@ -13,14 +14,15 @@ def run_script(*command: str, timeout: float) -> subprocess.CompletedProcess[str
 
     Args:
         command: The command.
-        timeout: Time limit in seconds. After it, the script is interrupted, so that it ends what it has started.
+        timeout: Time limit in seconds, longer on a busy or slow machine. After it, the script is interrupted, so that
+            it ends what it has started.
 
     Raises:
         subprocess.TimeoutExpired: The script took too long.
     """
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        out, err = process.communicate(timeout=timeout)
+        out, err = communicate(process, timeout=timeout)
     except BaseException:
         process.send_signal(signal.SIGINT)
         _end(process)
