@@ -231,8 +231,9 @@ class Job(Generic[R_co]):
                 _set(self, option, value)
                 _set(self, "is_plain", False)
         if not self.is_plain:
+            given = self.__dict__
             for option, check in CHECKS.items():
-                if getattr(self, option) is not None:
+                if given.get(option) is not None:
                     check(self, option)
             check_rivals(self)
 

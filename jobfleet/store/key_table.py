@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from jobfleet.model.fields import FILTER_NAMES
+
 
 class KeyRow(NamedTuple):
     """One kind of key: its content, and what limits its lifetime or size.
@@ -89,7 +91,8 @@ KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow(
         "index:<name>",
         "zset",
-        "ids by enqueue time; a name is tag:<t>, user:<u>, session:<s> or keep:<function>",
+        f"ids by enqueue time; a name is tag:<t>, {', '.join(f'{name}:<text>' for name in FILTER_NAMES)} "
+        "or keep:<function>",
         "retention duty; TTL 40 d, renewed",
         listed="indexes",
     ),
