@@ -334,7 +334,7 @@ def replay_many(
     Args:
         queue: Only letters of this queue.
         fresh: Repeat the completed steps, too.
-        filters: Which letters; see `DeadFilters`: `function`, `fingerprint`, `tag`, `user`, `since`, `until`.
+        filters: Which letters; see `DeadFilters`.
 
     Returns:
         How many were replayed.

@@ -366,11 +366,10 @@ NO_FORM = {"page": "the form of `/jobs/bulk/preview` shows their number, and ask
 def cancel_many(context: FleetContext, *, by: str | None = None, **filters: Unpack[JobFilters]) -> Operation[int]:
     """Cancel the open jobs that match all filters: waiting jobs end, and running ones are asked to stop.
 
-    With tags, a user or a session only their index is read; otherwise every open job is, in bounded batches.
+    With tags or a free text, such as `user`, only their index is read; otherwise every open job is, in bounded batches.
 
     Args:
-        filters: Which jobs; see `JobFilters`: `queue`, `function`, `tags`, `user`, `session`, `status`, `group`,
-            `since`, `until`.
+        filters: Which jobs; see `JobFilters`.
 
     Returns:
         How many were cancelled or asked to stop.

@@ -15,6 +15,7 @@ from typing import Any, get_type_hints
 
 from jobfleet.clock import iso
 from jobfleet.errors import JobNotFound, UnknownRescue
+from jobfleet.model.fields import LETTER_NAMES
 from jobfleet.operations.dead_groups import DeadGroup, GroupState, ignore, reopen, resolve
 from jobfleet.operations.dead_letters import DeadFilters, replay_many
 from jobfleet.operations.rescues import RescueStatus
@@ -40,7 +41,7 @@ EMPTY = Parameter(name="empty", help="Also groups that have no letters now.", wo
 _FILTERS = {one.name: Parameter.of(one, "query") for one in replay_many.parameters}
 QUEUE, GROUP = _FILTERS.pop("queue"), _FILTERS.pop("fingerprint")
 NARROW = tuple(_FILTERS.values())
-OF_LETTERS = ("tag", "user", "since", "until")
+OF_LETTERS = ("tag", *LETTER_NAMES, "since", "until")
 """Filters that a group does not record, so its letters are looked at."""
 ROW = Shape.of("DeadGroupRow", DeadGroup, matching=int | None)
 
