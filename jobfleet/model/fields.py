@@ -14,6 +14,8 @@ from typing import NamedTuple, TypedDict
 class SharedTexts(TypedDict, total=False):
     """The free texts that ``@job(…)`` can set for all jobs of a function; a job's own text comes first."""
 
+    owner_team: str | None
+
 
 class JobTexts(TypedDict, total=False):
     """The free texts that only a job itself can have."""
@@ -26,6 +28,7 @@ class JobTexts(TypedDict, total=False):
 class LetterTexts(TypedDict, total=False):
     """The free texts by which jobs, the archive and dead letters are filtered; `JobResult` describes them."""
 
+    owner_team: str | None
     user: str | None
 
 
@@ -75,6 +78,11 @@ FIELDS = (
     ),
     Field(
         "session", "session of that user", "session_id", help="The session of the job.", archive_index=("session_id",)
+    ),
+    Field(
+        "owner_team", "team that is responsible for the job", "owner_team",
+        help="The team that is responsible for the job.", letter="owner_team",
+        archive_index=("owner_team", "enqueued_at"), is_logged=True, is_counted=True,
     ),
     Field(
         "correlation_id", "id that is common to all jobs of one request", "correlation_id", title="correlation",
