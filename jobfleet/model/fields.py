@@ -110,7 +110,7 @@ PLAIN_TEXTS = tuple(field.name for field in FIELDS if field.kind is str)
 """The fields that a `JobResult` takes from a header or a record as they are."""
 LOGGED = tuple(field.name for field in FIELDS if field.is_logged)
 COUNTED = tuple(field.name for field in FIELDS if field.is_counted)
-INDEXED = ("tags", *FILTER_NAMES)
+INDEXED = frozenset({"tags", *FILTER_NAMES})
 """The filters that have an index."""
 
 

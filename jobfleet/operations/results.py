@@ -241,15 +241,18 @@ def _failed(
 def _described(job_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     place = split_id(job_id)
     function = str(fields.get("function", ""))
-    return {
+    described: dict[str, Any] = {
         "function": function,
         "name": str(fields.get("name", function)),
         "queue": place.queue,
         "enqueued_at": moment(fields.get("enqueued_at") or suffix_time_us(place.suffix)),
-        **{name: fields[name] for name in PLAIN_TEXTS if name in fields},
         "tags": tuple(fields.get("tags", ())),
         "metadata": fields.get("metadata", {}),
     }
+    for name in PLAIN_TEXTS:
+        if name in fields:
+            described[name] = fields[name]
+    return described
 
 
 def _ran(fields: Mapping[str, Any]) -> dict[str, Any]:

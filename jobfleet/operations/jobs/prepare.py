@@ -19,7 +19,7 @@ from jobfleet.functions.port import trace_of
 from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.functions.typed_call import TypedCall
 from jobfleet.model import Job, JobStatus, Priority, Receipt, seconds, split_id
-from jobfleet.model.fields import SHARED_TEXTS, TEXT_NAMES
+from jobfleet.model.fields import INDEXED, SHARED_TEXTS, TEXT_NAMES
 from jobfleet.model.option_types import FAST, Items
 from jobfleet.model.templates import EXISTING, OPEN, GroupTemplate, check_key, check_order, format_key, group_name
 from jobfleet.model.templates import QUEUED as WHILE_QUEUED
@@ -198,8 +198,8 @@ def submission(
     if order := job.order or options.get("order"):
         check_order(order, group, None if unique is None else unique.on_conflict)
         meta = f"{meta}\no {POLICIES[order]}"
-    if indexes := names(header):
-        meta = marked(meta, indexes)
+    if not INDEXED.isdisjoint(header):
+        meta = marked(meta, names(header))
     if "keep_last" in options:
         meta = marked(meta, [keep_index(function.name)])
     entry = Entry(lane.id_prefix + job.suffix, band, when, meta, envelope)
@@ -268,12 +268,13 @@ def _plain_head(function: str, name: str) -> bytes:
 
 def _describe(job: Job, header: dict[str, object]) -> None:
     """Add the options that the job itself sets; the worker knows the options of the function."""
+    given = job.__dict__  # an option that was not given is not in it
     for option in PLAIN_OPTIONS:
-        value = getattr(job, option)
+        value = given.get(option)
         if value is not None:
             header[option] = value
     for option in DURATION_OPTIONS:
-        value = getattr(job, option)
+        value = given.get(option)
         if value is not None:
             if isinstance(value, tuple):
                 header["retry_delays"] = list(map(to_us, value))
