@@ -38,7 +38,7 @@ FINGERPRINT = Parameter(name="fingerprint", help="The fingerprint of the group."
 CURSOR = Parameter(name="cursor", help="The cursor of the page before.")
 STATE = Parameter(name="state", help="Only groups of this state.", words=tuple(map(str, GroupState)))
 EMPTY = Parameter(name="empty", help="Also groups that have no letters now.", words=("yes",))
-_FILTERS = {one.name: Parameter.of(one, "query") for one in replay_many.parameters}
+_FILTERS = {one.name: Parameter.of(one, "query") for one in replay_many.parameters if one.name != "fresh"}
 QUEUE, GROUP = _FILTERS.pop("queue"), _FILTERS.pop("fingerprint")
 NARROW = tuple(_FILTERS.values())
 OF_LETTERS = ("tag", *LETTER_NAMES, "since", "until")
