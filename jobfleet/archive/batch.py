@@ -12,6 +12,7 @@ from jobfleet.codec.frames import is_encrypted
 from jobfleet.errors import BadSignature, EncodingError, JobNotFound, UnknownKey
 from jobfleet.model import JobStatus, split_id, suffix_time_us
 from jobfleet.model.audit import NOBODY, from_word
+from jobfleet.model.fields import FIELDS
 from jobfleet.retry.tries import Tries
 from jobfleet.store.journal import Event
 from jobfleet.store.keys import is_blocked
@@ -110,15 +111,9 @@ def described(row: Row, job_id: str, header: Mapping[str, Any]) -> None:
     row["function"] = function
     row["name"] = header.get("name", function)
     row["enqueued_at"] = header.get("enqueued_at") or suffix_time_us(split_id(job_id).suffix)
-    for name, column in _DESCRIBED:
-        if name in header:
-            row[column] = header[name]
-
-
-_DESCRIBED = (
-    ("user", "user_name"), ("session", "session_id"), ("correlation_id", "correlation_id"), ("group", "group_name"),
-    ("unique", "unique_key"), ("tags", "tags"), ("metadata", "metadata"), ("moved_from", "moved_from"),
-)  # fmt: skip
+    for one in FIELDS:
+        if one.name in header:
+            row[one.column] = header[one.name]
 
 
 def _waits(row: Row, due: int, at: int, tries: Tries | None) -> None:

@@ -1,6 +1,7 @@
 """The archive's tables as SQLAlchemy models; migrations/ creates them.
 
-Columns have the names of `JobResult`, except names that SQL reserves: `user_name`, `session_id`, `group_name`.
+Columns have the names of `JobResult`, except names that SQL reserves, such as `user_name`. The
+texts that jobs are described with, such as the user, are rows of `jobfleet.model.fields`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Float, Index, Intege
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from jobfleet.model.fields import FIELDS
 
 Json: JSON = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
@@ -58,8 +61,6 @@ class JobModel(Base):
         Index("ix_jobfleet_jobs_status", "namespace", "status", "enqueued_at"),
         Index("ix_jobfleet_jobs_function", "namespace", "function", "enqueued_at"),
         Index("ix_jobfleet_jobs_completed", "namespace", "completed_at"),
-        Index("ix_jobfleet_jobs_user", "namespace", "user_name", "enqueued_at", **_where("user_name IS NOT NULL")),
-        Index("ix_jobfleet_jobs_session", "namespace", "session_id", **_where("session_id IS NOT NULL")),
     )
 
     namespace: Mapped[str] = mapped_column(String(100), primary_key=True)
@@ -70,11 +71,6 @@ class JobModel(Base):
     function: Mapped[str | None] = mapped_column(Text)
     name: Mapped[str | None] = mapped_column(Text)
     priority: Mapped[int | None] = mapped_column(Integer)
-    user_name: Mapped[str | None] = mapped_column(Text)
-    session_id: Mapped[str | None] = mapped_column(Text)
-    correlation_id: Mapped[str | None] = mapped_column(Text)
-    group_name: Mapped[str | None] = mapped_column(Text)
-    unique_key: Mapped[str | None] = mapped_column(Text)
     tags: Mapped[list[str] | None] = mapped_column(Json)
     job_metadata: Mapped[dict[str, Any] | None] = mapped_column("metadata", Json)
     enqueued_at: Mapped[datetime | None] = mapped_column(Moment)
@@ -89,8 +85,21 @@ class JobModel(Base):
     error: Mapped[str | None] = mapped_column(Text)
     cancel_requested_by: Mapped[str | None] = mapped_column(Text)
     moved_to: Mapped[str | None] = mapped_column(Text)
-    moved_from: Mapped[str | None] = mapped_column(Text)
     envelope: Mapped[bytes | None] = mapped_column(LargeBinary)
+
+
+def _add_texts() -> None:
+    """Add the columns of the texts of `FIELDS` to the table of jobs, with their indexes."""
+    columns = JobModel.__table__.columns
+    for field in FIELDS:
+        if field.kind is str:
+            setattr(JobModel, field.column, mapped_column(Text, nullable=True))
+        if field.archive_index:
+            indexed = (columns[name] for name in ("namespace", *field.archive_index))
+            Index(f"ix_jobfleet_jobs_{field.name}", *indexed, **_where(f"{field.column} IS NOT NULL"))
+
+
+_add_texts()
 
 
 class JobResultModel(Base):

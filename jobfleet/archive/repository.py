@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from sqlalchemy import ColumnElement, Engine, Select, and_, delete, func, or_, select, tuple_
 from sqlalchemy.orm import Session
@@ -19,6 +19,7 @@ from jobfleet.codec.frames import is_sealed
 from jobfleet.codec.seals import Seals
 from jobfleet.errors import ConfigError, EncodingError
 from jobfleet.model import STORED, ErrorType, JobResult, JobStatus, seconds
+from jobfleet.model.fields import FIELDS, FILTER_NAMES, FILTERS, Field, FilterTexts
 from jobfleet.model.status import check_moment, check_number, check_text, read_status
 
 FINAL = tuple(status for status in JobStatus if status.is_final)
@@ -179,8 +180,6 @@ class JobRepository:
         status: JobStatus | Collection[JobStatus] | None = None,
         queue: str | None = None,
         function: str | None = None,
-        user: str | None = None,
-        session: str | None = None,
         tag: str | None = None,
         group: str | None = None,
         text: str | None = None,
@@ -188,6 +187,7 @@ class JobRepository:
         until: datetime | None = None,
         limit: int = 100,
         offset: int = 0,
+        **texts: Unpack[FilterTexts],
     ) -> list[JobResult[Any]]:
         """Return the jobs that meet all given conditions, newest first.
 
@@ -195,8 +195,6 @@ class JobRepository:
             status: A status, or several of which one must match.
             queue: Name of the queue.
             function: Name of the function on the wire.
-            user: The user of the jobs.
-            session: The session of the jobs.
             tag: A tag of the jobs.
             group: The group of the jobs.
             text: A part of the id, the name or the error of the jobs, in any case of its letters. The database reads
@@ -205,15 +203,19 @@ class JobRepository:
             until: Jobs enqueued before this time.
             limit: Most jobs to return; default 100.
             offset: Number of the newest jobs to skip; default 0.
+            texts: The free texts of the jobs, such as `user` and `session`; see `FilterTexts`.
 
         Raises:
             InvalidJob: A condition is not valid; `field` names it.
         """
         check_number(limit, least=0)
         check_number(offset, field="offset", least=0)
+        for name in texts:
+            if name not in FILTER_NAMES:
+                raise TypeError(f"There is no filter {name!r}; the texts are {', '.join(FILTER_NAMES)}.")
         asked = self._chosen(
-            status=status, queue=queue, function=function, user=user, session=session, tag=tag, group=group,
-            text=text, since=since, until=until,
+            status=status, queue=queue, function=function, tag=tag, group=group, text=text, since=since, until=until,
+            **texts,
         )  # fmt: skip
         newest = asked.order_by(JobModel.enqueued_at.desc(), JobModel.id.desc())
         return self._shown(newest.limit(limit).offset(offset))
@@ -244,7 +246,7 @@ class JobRepository:
                 **{status.value: by_status.get(status.value, 0) for status in STORED},
                 "by_queue": counts(JobModel.queue),
                 "by_function": counts(JobModel.function),
-                "by_user": counts(JobModel.user_name),
+                **{f"by_{field.name}": counts(_column(field)) for field in FIELDS if field.is_counted},
                 "average_duration": None if average is None else float(average),
                 "success_rate": done / (done + failed) if done + failed else None,
             }
@@ -347,13 +349,17 @@ def _states(given: JobStatus | Collection[JobStatus]) -> list[JobStatus]:
     return [read_status(one) for one in ((given,) if isinstance(given, str) else given)]
 
 
+def _column(field: Field) -> Any:
+    return getattr(JobModel, field.column)
+
+
 _NAMED: dict[str, Any] = {
     "queue": JobModel.queue,
     "function": JobModel.function,
-    "user": JobModel.user_name,
-    "session": JobModel.session_id,
-    "group": JobModel.group_name,
+    "group": _column(next(field for field in FIELDS if field.name == "group")),
+    **{field.name: _column(field) for field in FILTERS},
 }
+_TEXT_FIELDS = tuple(field for field in FIELDS if field.kind is str)
 _TEXTS = (JobModel.id, JobModel.name, JobModel.error)
 """What a text is looked for in."""
 
@@ -361,13 +367,11 @@ _TEXTS = (JobModel.id, JobModel.name, JobModel.error)
 def _job_row(namespace: str, job: JobResult[Any]) -> JobModel:
     return JobModel(
         namespace=namespace, id=job.id, seq=BY_HAND, status=job.status.value, queue=job.queue, function=job.function,
-        name=job.name, user_name=job.user, session_id=job.session, group_name=job.group,
-        correlation_id=job.correlation_id, unique_key=job.unique, tags=list(job.tags),
+        name=job.name, **{field.column: getattr(job, field.name) for field in _TEXT_FIELDS}, tags=list(job.tags),
         job_metadata=dict(job.metadata), enqueued_at=job.enqueued_at,
         scheduled_at=job.scheduled_at, started_at=job.started_at, completed_at=job.completed_at,
         updated_at=datetime.now(UTC), attempt=job.attempt, retry_count=job.retry_count, worker=job.worker,
         fence=job.fence, error=job.error, cancel_requested_by=job.cancel_requested_by, moved_to=job.moved_to,
-        moved_from=job.moved_from,
     )  # fmt: skip
 
 
@@ -415,14 +419,9 @@ def shown(job: JobModel, end: JobResultModel | None, limits: Limits, seals: Seal
         "function": job.function or "",
         "name": job.name or job.function or "",
         "queue": job.queue,
-        "user": job.user_name,
-        "session": job.session_id,
-        "group": job.group_name,
-        "correlation_id": job.correlation_id,
-        "unique": job.unique_key,
+        **{field.name: getattr(job, field.column) for field in _TEXT_FIELDS},
         "tags": tuple(job.tags or ()),
         "metadata": job.job_metadata or {},
-        "moved_from": job.moved_from,
         "moved_to": job.moved_to,
     }
     return JobResult(

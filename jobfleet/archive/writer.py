@@ -16,6 +16,7 @@ from jobfleet.archive.batch import Folded, Row, fold
 from jobfleet.archive.models import JobAttemptModel, JobModel, JobResultModel, JobTagModel
 from jobfleet.codec import Limits
 from jobfleet.codec.seals import Seals
+from jobfleet.model.fields import FIELDS
 from jobfleet.secret import Redaction
 from jobfleet.store.journal import Event
 
@@ -161,8 +162,7 @@ JOBS = (
     Column("seq", "bigint"),
     Column("status", "text"),
     *(Column(name, "text", Rule.LATEST) for name in (
-        "queue", "function", "name", "user_name", "session_id", "correlation_id", "group_name", "unique_key",
-        "moved_from",
+        "queue", "function", "name", *(field.column for field in FIELDS if field.kind is str),
     )),
     Column("priority", "integer", Rule.LATEST),
     Column("tags", "json", Rule.LATEST),

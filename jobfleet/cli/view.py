@@ -14,6 +14,7 @@ from jobfleet.client.json_form import JsonForm, past_of
 from jobfleet.clock import span
 from jobfleet.logs.formatters import bounded
 from jobfleet.model import ErrorType, JobResult, JobStatus, split_id, suffix_time_us
+from jobfleet.model.fields import TEXTS
 from jobfleet.secret import HIDDEN
 
 if TYPE_CHECKING:
@@ -244,9 +245,8 @@ def _pairs(job: JobResult[Any]) -> Iterable[tuple[str, Cell | str]]:
     yield "stop requested by", job.cancel_requested_by or "" if job.cancel_requested_at else ""
     yield "stop requested", _when(job.cancel_requested_at)
     yield "stopping", job.stop_stage or ""
-    yield "user", job.user or ""
-    yield "session", job.session or ""
-    yield "correlation", job.correlation_id or ""
+    for field in TEXTS:
+        yield field.title or field.noun, getattr(job, field.name) or ""
     yield "group", job.group or ""
     yield "unique", job.unique or ""
     yield "tags", ", ".join(job.tags)

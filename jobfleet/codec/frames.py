@@ -23,6 +23,7 @@ from jobfleet.codec.values import (
     unreadable,
 )
 from jobfleet.errors import BadSignature, EncodingError, EnvelopeTooNew, UnknownKey
+from jobfleet.model.fields import FIELDS
 from jobfleet.model.option_types import Items
 
 # The frame of every stored value: `version | kind | header length, u32 big endian | header | body`.
@@ -162,7 +163,6 @@ HEADER_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "function": "registered name of the function to call",
         "name": "label for people, if it differs from the function",
         "enqueued_at": "time of the enqueue, microseconds since 1970, by the producer's clock",
-        "moved_from": "id in the queue that the job was moved from",
         "origin": "first id of a job that was moved more than once",
         # Policy. If a key is absent, the value of the function, the queue or the fleet applies.
         "max_retries": "number of retries after failed runs",
@@ -176,13 +176,7 @@ HEADER_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "hard_timeout": "microseconds after which a run is ended by force",
         "result_ttl": "microseconds for which the result is stored",
         "expires_at": "time after which the job does not start any more, microseconds since 1970",
-        # Chosen by the producer, shown to people.
-        "tags": "list of short texts",
-        "metadata": "map of plain values",
-        "user": "user that the job is attributed to",
-        "session": "session of that user",
-        "group": "group within the queue",
-        "correlation_id": "id that is common to all jobs of one request",
+        **{field.name: field.meaning for field in FIELDS},
         "kid": "id of the key that signed or encrypted the body",
         "fleet": "namespace of the fleet, if it is signed or encrypted",
         # Set by jobfleet, or reserved.
@@ -193,7 +187,6 @@ HEADER_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "on_success": "id of the job that runs when it completes",
         "on_failure": "id of the job that runs when it fails or expires",
         "callback": "for such a job: on_success or on_failure",
-        "unique": "unique key of the job",
         "nominal": "for a recurring job: the scheduled time, microseconds since 1970",
         "schema": "version of the function's arguments; absent for 1",
         "batch": "batch of its enqueue",
@@ -209,15 +202,13 @@ NUMBERS: Final = (
 )  # fmt: skip
 _ENVELOPE_TYPES: Final[Mapping[str, tuple[type, ...]]] = MappingProxyType(
     {
-        **dict.fromkeys(
-            ("function", "name", "user", "session", "correlation_id", "moved_from", "unique", "group"), (str,)
-        ),
+        "function": (str,),
+        "name": (str,),
+        **{field.name: (field.kind,) for field in FIELDS},
         **dict.fromkeys(NUMBERS, (int,)),
         "retry_delays": (list,),
         "retry_backoff": (int, float),
         "retry_jitter": (bool,),
-        "tags": (list,),
-        "metadata": (dict,),
     }
 )
 """The types of the keys that this version reads; code that reads a header may rely on them."""
@@ -439,6 +430,9 @@ def _blame_argument(error: EncodingError) -> EncodingError:
 RECORD_KIND: Final = 0x52
 FIELDS_LIMITS: Final = Limits(max_bytes=1 << 18, max_containers=4096, setting="")
 
+DESCRIBED: Final = ("name", "enqueued_at", *(field.name for field in FIELDS), "origin", "request")
+"""What a record takes from the envelope's header, so that a page of finished jobs needs no envelope."""
+
 FIELD_KEYS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "value": "the returned value; absent if the function did not return",
@@ -446,7 +440,6 @@ FIELD_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "error_type": "transient or permanent",
         "error_class": "name of the exception's class, or the reason: timeout, crashed, …",
         "traceback": "traceback as text",
-        "enqueued_at": "microseconds since 1970, by the producer's clock",
         "started_at": "microseconds since 1970, by Redis's clock",
         "completed_at": "microseconds since 1970, by Redis's clock",
         "duration": "microseconds from start to end",
@@ -454,12 +447,7 @@ FIELD_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "retry_count": "number of earlier retries; crashes are not counted",
         "worker": "id of the worker",
         "function": "registered name of the function",
-        "name": "as in the envelope's header",
-        "user": "as in the envelope's header",
-        "tags": "as in the envelope's header",
-        "metadata": "as in the envelope's header",
-        "unique": "as in the envelope's header",
-        "request": "as in the envelope's header",
+        **dict.fromkeys(DESCRIBED, "as in the envelope's header"),
         "trace": "W3C traceparent of the run, if it was traced",
         "payload": "store, key, length and SHA-256 of a value that is in a payload store",
         "kid": "id of the key that signed or encrypted it",
@@ -470,22 +458,15 @@ FIELD_KEYS: Final[Mapping[str, str]] = MappingProxyType(
 )
 """Known fields and their meaning. A field that is not set is absent. Unknown fields survive a round trip."""
 
-DESCRIBED: Final = (
-    "name", "enqueued_at", "user", "session", "correlation_id", "tags", "metadata", "moved_from", "origin", "unique",
-    "group", "request",
-)  # fmt: skip
-"""What a record takes from the envelope's header, so that a page of finished jobs needs no envelope."""
-
 _RECORD_TYPES: Final[Mapping[str, type]] = MappingProxyType(
     {
         **dict.fromkeys(
-            ("error", "error_type", "error_class", "traceback", "worker", "function", "name", "user", "session",
-             "correlation_id", "moved_from", "unique", "group", "request"), str,
+            ("error", "error_type", "error_class", "traceback", "worker", "function", "name", "request"), str
         ),
         **dict.fromkeys(("enqueued_at", "started_at", "completed_at", "duration", "attempt", "retry_count"), int),
-        "tags": list, "metadata": dict,
+        **{field.name: field.kind for field in FIELDS},
     }
-)  # fmt: skip
+)
 NUMBER_MOST: Final = 1 << 53
 _VALUE: Final = "value"
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobfleet.codec import decode, encode
 from jobfleet.errors import EncodingError
+from jobfleet.model.fields import SHARED_TEXTS
 from jobfleet.model.templates import EVERY_GROUP, GroupTemplate, placeholders
 
 if TYPE_CHECKING:  # a supervisor reads what is published, and knows no function
@@ -19,7 +20,7 @@ if TYPE_CHECKING:  # a supervisor reads what is published, and knows no function
 PUBLISHED = (
     "queue", "priority", "delay", "expires_in", "result_ttl", "timeout", "hard_timeout", "max_retries", "retry_delay",
     "retry_for", "retry_backoff", "retry_jitter", "max_crashes", "unique", "unique_for", "on_conflict", "debounce_max",
-    "group", "order", "keep_last", "version", "durability",
+    "group", "order", "keep_last", "version", "durability", *SHARED_TEXTS,
 )  # fmt: skip
 
 

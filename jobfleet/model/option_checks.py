@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from jobfleet.clock import delays, seconds, seconds_or_text
 from jobfleet.errors import InvalidJob
+from jobfleet.model.fields import TEXT_NAMES
 from jobfleet.model.option_types import LEVELS, ORDERS, RIVALS, Items, Parents, Seconds
 from jobfleet.model.status import Priority
 from jobfleet.model.templates import KEY_LENGTH_MAX, ON_CONFLICT, SCOPES, check_group, placeholders
@@ -65,7 +66,6 @@ TAG_LENGTH_MAX = 64
 LABEL_LENGTH_MAX = 200
 LATEST = datetime(2190, 1, 1, tzinfo=UTC)
 """Exclusive upper bound of `scheduled_at`. Later scores are for jobs that wait for something other than a time."""
-NAME_LIKE = ("user", "session", "correlation_id")
 DURATIONS = ("delay", "timeout", "expires_in", "result_ttl", "debounce_max")
 COUNTS = ("max_retries", "max_crashes")
 COUNT_MAX = 1_000_000_000
@@ -386,7 +386,7 @@ CHECKS: dict[str, Callable[[_Job, str], object]] = {
     "hard_timeout": _hard_timeout,  # after timeout, because the check compares the two
     "expires_in": _expires_in,  # after delay, for the same reason
     **dict.fromkeys(COUNTS, _count),
-    **dict.fromkeys(NAME_LIKE, _text),
+    **dict.fromkeys(TEXT_NAMES, _text),
     "cron_expression": _cron,
     "tz": _tz,
     "priority": _priority,

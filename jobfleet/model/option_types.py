@@ -1,15 +1,16 @@
 """The table of all options of jobs: each name with its type. Type checkers and editors read it, and so does the code.
 
 `Job` has a field of the same type for each row of `JobOptions`. ``@job(…)`` takes `FunctionOptions`, which
-`functions/options.py` completes, and ``.options(…)`` takes `JobOptions`.
+`functions/options.py` completes, and ``.options(…)`` takes `JobOptions`. The free texts are rows of `model/fields.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, TypeVar, get_args, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args, overload
 
+from jobfleet.model.fields import JobTexts, SharedTexts
 from jobfleet.model.status import Priority
 
 Seconds = float | timedelta
@@ -107,7 +108,7 @@ class CallbackFunction(Protocol):
 Callback = CallbackJob | CallbackFunction
 
 
-class SharedOptions(TypedDict, total=False):
+class SharedOptions(SharedTexts, total=False):
     """The options of `Job` that ``@job(…)`` can set for all jobs of a function."""
 
     cron_expression: str | None
@@ -138,17 +139,14 @@ class SharedOptions(TypedDict, total=False):
     unique_for: UniqueFor | None
 
 
-class JobOptions(SharedOptions, total=False):
+class JobOptions(SharedOptions, JobTexts, total=False):
     """All options of `Job`, which describes them; ``send.options(…)`` takes the same."""
 
-    correlation_id: str | None
     depends_on: Parents | None
     expires_at: datetime | None
     id: str | None
     retry_delay: RetryDelay | None
     scheduled_at: datetime | None
-    session: str | None
-    user: str | None
 
 
 SHARED = frozenset({*SharedOptions.__annotations__, "retry_delay"})

@@ -83,6 +83,7 @@ class JobResult(Generic[T_co]):
         queue: Its queue.
         user: The user that the job is attributed to.
         session: The session that the job belongs to.
+        owner_team: The team that is responsible for the job.
         correlation_id: As given by the producer.
         group: The group it belongs to in its queue.
         unique: The unique key of the job, while it is known.
@@ -120,6 +121,7 @@ class JobResult(Generic[T_co]):
     queue: str = ""
     user: str | None = None
     session: str | None = None
+    owner_team: str | None = None
     correlation_id: str | None = None
     unique: str | None = None
     group: str | None = None

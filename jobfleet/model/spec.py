@@ -117,6 +117,7 @@ class Job(Generic[R_co]):
         metadata: Plain data that is stored with the job, at most 16 KiB.
         user: The user that the job is attributed to.
         session: The session that the job belongs to.
+        owner_team: The team that is responsible for the job.
         correlation_id: An id that logs and the job's context carry.
         queue: Default ``default``.
         timeout: Time limit of a run in seconds; 0 for no limit.
@@ -170,6 +171,7 @@ class Job(Generic[R_co]):
     metadata: Mapping[str, object] | None = field(default=None, kw_only=True)
     user: str | None = field(default=None, kw_only=True)
     session: str | None = field(default=None, kw_only=True)
+    owner_team: str | None = field(default=None, kw_only=True)
     correlation_id: str | None = field(default=None, kw_only=True)
     queue: str | None = field(default=None, kw_only=True)
     timeout: Seconds | None = field(default=None, kw_only=True)
@@ -231,8 +233,9 @@ class Job(Generic[R_co]):
                 _set(self, option, value)
                 _set(self, "is_plain", False)
         if not self.is_plain:
+            given = self.__dict__
             for option, check in CHECKS.items():
-                if getattr(self, option) is not None:
+                if given.get(option) is not None:
                     check(self, option)
             check_rivals(self)
 

@@ -365,7 +365,7 @@ def _file(context: FleetContext, lane: Lane, page: Unfiled) -> Operation[list[Ch
     seen = _groups(known, is_sealed=lane.seals is not None)
     letters = value((yield (note_groups(context.keys, seen),))) if seen else ""
     items = [
-        Filing(letter.id, letter.entry, names_of(who.fingerprint, who.function, who.tags, who.user))
+        Filing(letter.id, letter.entry, names_of(who.fingerprint, who.function, who.tags, who.texts))
         for letter, who, _ in known
     ]
     value((yield (file_letters(lane, page.mark, page.letters[-1].entry, items),)))

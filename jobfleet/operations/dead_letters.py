@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, NamedTuple, TypedDict, Unpack
+from typing import Any, NamedTuple, Unpack
 
 from jobfleet.errors import ConfigError, DuplicateJob, InvalidJob, JobNotFound
 from jobfleet.model import JobResult
+from jobfleet.model.fields import LETTER_NAMES, LETTERS, LetterTexts
 from jobfleet.model.signals import check_fingerprint
-from jobfleet.model.status import check_moment, check_number, check_text
+from jobfleet.model.status import check_moment, check_number
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.cancel import OF_JOB, state_of
 from jobfleet.operations.jobs.edit import Arguments, arguments_of, named, with_arguments
 from jobfleet.operations.jobs.listing import identity_of
+from jobfleet.operations.jobs.matching import texts_in
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.payloads import kept, stow
@@ -30,16 +31,17 @@ from jobfleet.store.keys import Lane
 from jobfleet.store.records import AS_IT_IS, DeadLetter, Edit, has_id
 
 
-class DeadFilters(TypedDict, total=False):
+class DeadFilters(LetterTexts, total=False):
     """The filters of dead letters on each surface; one that is not given matches every letter.
 
-    In Python, a time without a zone is in this machine's local zone.
+    Some free texts of a job are filters, too; see `LetterTexts`. In Python, a time without a zone is in this machine's
+    local zone.
 
     Attributes:
         function: Only letters of this function.
         fingerprint: Only letters of this group.
         tag: Only letters with this tag.
-        user: Only letters of this user.
+        texts: Only letters of this {}.
         since: Only letters from this time on: '24h' ago, or 2026-11-25T08:00+01:00.
         until: Only letters from before this time.
     """
@@ -47,52 +49,47 @@ class DeadFilters(TypedDict, total=False):
     function: Name | None
     fingerprint: Fingerprint | None
     tag: Name | None
-    user: Name | None
     since: Past | None
     until: Past | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DeadFilter:
-    """A filter of dead letters, made of `DeadFilters`.
+    """A filter of dead letters, made of the queue and `DeadFilters`.
 
     Attributes:
         queue: The queue.
         function: The registered name of the function.
         fingerprint: The fingerprint of the group.
         tag: A tag.
-        user: The user.
+        texts: The given free texts, by the names of their fields.
         since: Only letters from this time on.
         until: Only letters from before this time.
+        is_narrow: Whether it has any field but the queue.
 
     Raises:
         InvalidJob: A field has a wrong value; `field` names it.
     """
 
-    queue: str | None = None
-    function: str | None = None
-    fingerprint: str | None = None
-    tag: str | None = None
-    user: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("function", "tag", "user"):
-            if (given := getattr(self, name)) is not None:
-                check_text(given, field=name)
+    def __init__(self, queue: str | None = None, **given: Unpack[DeadFilters]) -> None:
+        for name in given:
+            if name not in DeadFilters.__annotations__:
+                raise TypeError(f"There is no filter {name!r}; use {', '.join(DeadFilters.__annotations__)}.")
+        self.queue = queue
+        self.is_narrow = any(value is not None for value in given.values())
+        self.function = given.get("function")
+        self.fingerprint = given.get("fingerprint")
+        self.tag = given.get("tag")
+        self.texts = texts_in(given, LETTER_NAMES)
+        self.since = given.get("since")
+        self.until = given.get("until")
+        texts_in(given, ("function", "tag"))
         if self.fingerprint is not None:
             check_fingerprint(self.fingerprint)
-        for name in ("since", "until"):
-            if (given := getattr(self, name)) is not None:
-                check_moment(given, field=name)
+        for name, moment in (("since", self.since), ("until", self.until)):
+            if moment is not None:
+                check_moment(moment, field=name)
         if self.since is not None and self.until is not None and self.since_ms >= self.until_ms:
             raise InvalidJob("until is not later than since; no letter matches.", field="until")
-
-    @property
-    def is_narrow(self) -> bool:
-        """Whether it has any field but the queue."""
-        return any(getattr(self, name) is not None for name in DeadFilters.__annotations__)
 
     @property
     def since_ms(self) -> int:
@@ -109,18 +106,21 @@ class DeadFilter:
         """The name under which such letters are filed, of which few have others; empty if none applies."""
         if self.fingerprint is not None:
             return group_name(self.fingerprint)
-        named = (("t", self.tag), ("u", self.user), ("f", self.function))
+        texts = ((field.letter, self.texts.get(field.name)) for field in LETTERS)
+        named = (("t", self.tag), *texts, ("f", self.function))
         return next((f"{kind}:{text}" for kind, text in named if text is not None and text.isprintable()), "")
 
     def fits(self, letter: DeadLetter) -> bool:
         """Whether a letter matches; not its time."""
-        if self.fingerprint is None and self.function is None and self.tag is None and self.user is None:
+        if self.fingerprint is None and self.function is None and self.tag is None and not self.texts:
             return True
         seen = identity_of(letter)
-        pairs: Sequence[tuple[Any, Any]] = (
-            (self.fingerprint, seen.fingerprint), (self.function, seen.function), (self.user, seen.user),
-        )  # fmt: skip
-        return all(wanted in (None, has) for wanted, has in pairs) and (self.tag is None or self.tag in seen.tags)
+        return (
+            self.fingerprint in (None, seen.fingerprint)
+            and self.function in (None, seen.function)
+            and (self.tag is None or self.tag in seen.tags)
+            and self.texts.items() <= seen.texts.items()
+        )
 
 
 ROUNDS = 20
@@ -334,7 +334,7 @@ def replay_many(
     Args:
         queue: Only letters of this queue.
         fresh: Repeat the completed steps, too.
-        filters: Which letters; see `DeadFilters`: `function`, `fingerprint`, `tag`, `user`, `since`, `until`.
+        filters: Which letters; see `DeadFilters`.
 
     Returns:
         How many were replayed.

@@ -13,6 +13,7 @@ from jobfleet.codec import Limits, decode, header_or_empty, is_record, is_refuse
 from jobfleet.codec.frames import PAYLOAD
 from jobfleet.errors import BadSignature, EncodingError, JobNotFound, UnknownKey
 from jobfleet.model import ErrorType, JobResult, JobStatus, split_id, suffix_time_us
+from jobfleet.model.fields import PLAIN_TEXTS
 from jobfleet.retry.tries import Tries
 from jobfleet.store.keys import due_of_score, is_blocked
 from jobfleet.store.records import Dead, DeadLetter, Final, Found, InRun, InWait, Running, Unknown, Waiting
@@ -240,20 +241,18 @@ def _failed(
 def _described(job_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     place = split_id(job_id)
     function = str(fields.get("function", ""))
-    return {
+    described: dict[str, Any] = {
         "function": function,
         "name": str(fields.get("name", function)),
         "queue": place.queue,
         "enqueued_at": moment(fields.get("enqueued_at") or suffix_time_us(place.suffix)),
-        "user": fields.get("user"),
-        "session": fields.get("session"),
-        "correlation_id": fields.get("correlation_id"),
-        "unique": fields.get("unique"),
-        "group": fields.get("group"),
         "tags": tuple(fields.get("tags", ())),
         "metadata": fields.get("metadata", {}),
-        "moved_from": fields.get("moved_from"),
     }
+    for name in PLAIN_TEXTS:
+        if name in fields:
+            described[name] = fields[name]
+    return described
 
 
 def _ran(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,14 +1,16 @@
-"""Statistics: counts per queue, and of the last endings per function and per user; and what is sealed with each key."""
+"""Statistics: counts per queue, and of the last endings per function and user; and what is sealed with each key."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from datetime import timedelta
+from operator import attrgetter
 from typing import Any
 
 from jobfleet.codec import header_or_empty
 from jobfleet.model import JobResult, Priority
+from jobfleet.model.fields import COUNTED
 from jobfleet.model.status import check_number
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.listing import endings
@@ -37,7 +39,9 @@ def statistics(context: FleetContext, *, sample: int = 0) -> Operation[dict[str,
         last = yield from endings(context, limit=sample)
         totals["sampled"] = len(last)
         totals["by_function"] = _grouped(last, lambda row: row.function)
-        totals["by_user"] = _grouped((row for row in last if row.user is not None), lambda row: str(row.user))
+        for name in COUNTED:
+            texts = attrgetter(name)
+            totals[f"by_{name}"] = _grouped((row for row in last if texts(row) is not None), texts)
     return totals
 
 

@@ -21,6 +21,7 @@ from typing import Annotated, Any, Concatenate, Generic, Literal, ParamSpec, Typ
 from jobfleet.clock import LONGEST, PAST_REMEDY, past
 from jobfleet.config.setting import DURATION
 from jobfleet.model import STORED, JobStatus, Priority
+from jobfleet.model import fields as job_fields
 from jobfleet.model.limits import BURST_MAX, NO_LIMIT
 from jobfleet.model.option_types import LEVELS, Durability, Seconds
 from jobfleet.operations.audit import Action, Change, Outcome, outcome_of
@@ -37,6 +38,8 @@ TEXT_MOST = 1000
 """Characters of a text."""
 FILTERS = "filters"
 """The name of the named arguments that are filters."""
+TEXTS = "texts"
+"""The entry in the docstring of filters that is the help of each free text of a job among them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -204,7 +207,8 @@ _NUMBER_OR_TEXT = {"type": ["number", "string"]}
 TEXT, FLAG = Kind(_text), Kind(_flag, {"type": "boolean"})
 QueueName = Annotated[str, Kind(_text, metavar="QUEUE")]
 GroupName = Annotated[str, Kind(_text, metavar="GROUP")]
-Name = Annotated[str, Kind(_text, metavar="NAME")]
+NAME = Kind(_text, metavar="NAME")
+Name = Annotated[str, NAME]
 Concurrency = Annotated[float, Kind(_or_none(_whole, f"give a whole number, or {NO_LIMIT}"), _NUMBER_OR_TEXT, "N|none")]
 Whole = Annotated[int, Kind(_whole, {"type": "integer", "minimum": 1, "maximum": BURST_MAX}, "N")]
 Number = Annotated[float, Kind(_number, {"type": "number"}, "N")]
@@ -490,10 +494,18 @@ class Verb(Generic[P, T]):
 
 @cache
 def fields_of(filters: type) -> tuple[Parameter, ...]:
-    """The filters of a ``TypedDict``; their help is its docstring."""
-    helps = _helps(filters, "Attributes")
+    """The filters of a ``TypedDict``, in the order of its docstring, which is their help; `TEXTS` is one for many."""
     hints = get_type_hints(filters, include_extras=True)
-    return tuple(Parameter(name, kind_of(hint), helps[name], is_filter=True) for name, hint in hints.items())
+    found: list[Parameter] = []
+    for name, text in _helps(filters, "Attributes").items():
+        if name == TEXTS:
+            texts = [one for one in job_fields.FILTERS if one.name in hints]
+            found += [Parameter(one.name, NAME, text.format(one.noun), is_filter=True) for one in texts]
+        else:
+            found.append(Parameter(name, kind_of(hints[name]), text, is_filter=True))
+    if {one.name for one in found} != hints.keys():
+        raise TypeError(f"The docstring of {filters.__name__} has other filters than its annotations.")
+    return tuple(found)
 
 
 def _helps(described: Any, section: str) -> dict[str, str]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from jobfleet.model.fields import FILTER_NAMES
+
 
 class KeyRow(NamedTuple):
     """One kind of key: its content, and what limits its lifetime or size.
@@ -56,7 +58,7 @@ KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow("done", "stream", "one entry per finishing batch: ids, outcomes, durations", "MAXLEN; retention duty"),
     KeyRow("dlq", "stream", "failed jobs: envelope, meta, record, reason, tries", "replay, purge; retention duty"),
     KeyRow("dead", "hash", "id → entry in dlq", "with its entry"),
-    KeyRow("filed", "zset", "names (group, function, tag, user) with the entries of their letters", "with its letter"),
+    KeyRow("filed", "zset", "names (group, function, tag, text) with the entries of their letters", "with its letter"),
     KeyRow("filing", "hash", "id → what is filed of its letter; mark: the last entry", "with its letter; one mark"),
     KeyRow("rescued:<id>", "hash", "letter that a rescue has replayed, until its job starts", "the rescue; TTL 7 d"),
     KeyRow(
@@ -89,7 +91,8 @@ KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow(
         "index:<name>",
         "zset",
-        "ids by enqueue time; a name is tag:<t>, user:<u>, session:<s> or keep:<function>",
+        f"ids by enqueue time; a name is tag:<t>, {', '.join(f'{name}:<text>' for name in FILTER_NAMES)} "
+        "or keep:<function>",
         "retention duty; TTL 40 d, renewed",
         listed="indexes",
     ),

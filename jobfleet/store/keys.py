@@ -133,7 +133,7 @@ class Lane:
         return f"{self.tag}chunks:{job_id}"
 
     def index_of(self, name: str) -> str:
-        """The key of the index of a tag, a user or a session."""
+        """The key of the index of a tag or a free text of jobs."""
         return self.index_prefix + name
 
     def claim(self, child: str) -> str:

@@ -11,11 +11,13 @@ import json
 import math
 import re
 import unicodedata
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from markupsafe import Markup, escape
 
 from jobfleet.clock import span
+from jobfleet.model.fields import LETTERS, Field
 from jobfleet.operations.doctor.findings import size as spelled
 
 LINE_MOST = 300
@@ -132,6 +134,11 @@ def cpu(share: float | None) -> str:
 def size(number: int | None) -> str:
     """A number of bytes; a dash for None."""
     return "–" if number is None else spelled(number)
+
+
+def text_columns(rows: Sequence[Mapping[str, object]]) -> list[Field]:
+    """The free texts with a column in a table of jobs: the user, and each other that some row has."""
+    return [field for field in LETTERS if field.name == "user" or any(row[field.name] for row in rows)]
 
 
 def json_text(value: object) -> Markup:

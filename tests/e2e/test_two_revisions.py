@@ -164,6 +164,32 @@ def test_an_old_worker_reads_the_first_delay_of_a_list_and_no_bound_by_time(
     assert {one.error_class for one in results.values()} != {"unreadable"}
 
 
+@pytest.mark.parametrize("revision", ["previous", "unbound"])
+def test_a_text_that_an_old_worker_does_not_know_outlives_its_retries_and_a_replay(
+    revision: str, redis_url: str, fleet: Fleet, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    with ExitStack() as stack:
+        of = {"old": request.getfixturevalue(revision), "new": ROOT}
+        programs = {name: Programs(redis_url, tmp_path / name, root) for name, root in of.items()}
+        for each in programs.values():
+            each.folder.mkdir()
+            stack.callback(each.close)
+        programs["old"].ready(with_reaper=1)
+        options: dict[str, Any] = {"max_retries": 1, "retry_delay": 0.05}
+        job_id = fleet.enqueue(Job("a", "hist.raise", ("again",), owner_team="billing", **options))
+        assert settle_all(fleet, [job_id])[job_id].attempt == 2
+        letter = fleet.letter(job_id)
+        programs["old"].close()
+
+        programs["new"].ready(with_reaper=1)
+        assert fleet.replay(job_id)
+        replayed = settle_all(fleet, [job_id])[job_id]
+
+        assert (letter.job.owner_team, replayed.owner_team, replayed.attempt) == ("billing", "billing", 2)
+        assert [one.id for one in fleet.jobs(owner_team="billing").jobs] == [job_id]
+        assert [one.id for one in fleet.dead(owner_team="billing")] == [job_id]
+
+
 @pytest.mark.parametrize("function", ["hist.nap", "hist.raise"])
 def test_an_old_worker_leaves_callbacks_to_a_new_reaper(
     of: Callable[[str], Programs], fleet: Fleet, function: str

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
-from jobfleet import Cron, Job
+from jobfleet import Cron, Job, JobResult
 from jobfleet.config import SETTINGS
 from jobfleet.config.argument_types import FleetSettings
 from jobfleet.config.setting import (
@@ -35,6 +35,17 @@ from jobfleet.functions.limiting import DECLARED, GATES, Breaker, Limit
 from jobfleet.functions.options import LIMITS, PLACES, UPCAST, VERSION, FunctionOptions, RegisteredOptions
 from jobfleet.functions.registry import Registry
 from jobfleet.model import spec
+from jobfleet.model.fields import (
+    FIELDS,
+    FILTER_NAMES,
+    LETTER_NAMES,
+    TEXT_NAMES,
+    TEXTS,
+    FilterTexts,
+    JobTexts,
+    LetterTexts,
+    SharedTexts,
+)
 from jobfleet.model.option_checks import CHECKS, MEANT
 from jobfleet.model.option_types import (
     OPTIONS,
@@ -56,6 +67,23 @@ def test_a_job_has_a_field_of_the_same_type_for_each_option() -> None:
     options = {field.name: hints[field.name] for field in fields(Job) if field.init and field.kw_only}
 
     assert options == get_type_hints(JobOptions)
+
+
+def test_each_field_of_the_table_is_shown_and_described_where_people_look_for_it() -> None:
+    lacking = [
+        f"{holder.__name__}.{one.name}"
+        for holder, rows in ((Job, TEXTS), (JobResult, FIELDS))
+        for one in rows
+        if one.name not in {field.name for field in fields(holder)} or f"    {one.name}: " not in str(holder.__doc__)
+    ]
+
+    assert lacking == []
+    assert {*TEXT_NAMES} == SharedTexts.__annotations__.keys() | JobTexts.__annotations__.keys()
+    assert {*FILTER_NAMES} == FilterTexts.__annotations__.keys()
+    assert {*LETTER_NAMES} == LetterTexts.__annotations__.keys()
+    letters = ["g", "f", "t", *(one.letter for one in TEXTS if one.letter)]
+    for taken in ([one.name for one in FIELDS], [one.column for one in FIELDS], letters):
+        assert len({*taken}) == len(taken)
 
 
 def test_each_option_has_a_check() -> None:

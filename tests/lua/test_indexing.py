@@ -15,7 +15,7 @@ from jobfleet.store.records import Entry
 from tests.lua.world import World
 from tests.support.seed import S
 
-NAMES = names(["eu", "b-b"], "ann", "s-1")
+NAMES = names({"tags": ["eu", "b-b"], "user": "ann", "session": "s-1"})
 DAY = 86_400
 
 
@@ -89,7 +89,7 @@ def test_jobs_of_one_call_keep_their_order(world: World) -> None:
 
 
 def test_jobs_of_several_tags_go_in_one_call(world: World) -> None:
-    entries = [entry(world, f"{n:02}", indexes=names([f"t{n % 3}"], "ann")) for n in range(50)]
+    entries = [entry(world, f"{n:02}", indexes=names({"tags": [f"t{n % 3}"], "user": "ann"})) for n in range(50)]
 
     assert world.run(enqueue(world.lane, entries)) == [True] * 50
 

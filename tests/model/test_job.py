@@ -14,13 +14,14 @@ import pytest
 
 from jobfleet import InvalidJob, Job, JobResult, JobStatus, Priority
 from jobfleet.model import seconds
+from jobfleet.model.fields import TEXT_NAMES
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TOO_LONG = "x" * 201
 OPTIONS = {
     "priority", "scheduled_at", "delay", "cron_expression", "tz", "depends_on", "max_retries", "retry_delay",
     "retry_for",
-    "retry_backoff", "retry_jitter", "max_crashes", "tags", "metadata", "user", "session", "correlation_id", "queue",
+    "retry_backoff", "retry_jitter", "max_crashes", "tags", "metadata", *TEXT_NAMES, "queue",
     "timeout", "hard_timeout", "expires_in", "expires_at", "run_in", "unique", "unique_for", "on_conflict",
     "on_success", "on_failure", "debounce_max", "group", "order", "durability", "result_ttl", "id",
 }  # fmt: skip
@@ -92,7 +93,7 @@ BAD: list[tuple[str, Any]] = [
     ("retry_delay", [[5]]), ("retry_for", [5]),
     *((option, value) for option in ("max_retries", "max_crashes") for value in NO_COUNT),
     ("max_crashes", 0),
-    *((option, value) for option in ("user", "session", "correlation_id") for value in NO_TEXT),
+    *((option, value) for option in TEXT_NAMES for value in NO_TEXT),
     *((option, value) for option in ("scheduled_at", "expires_at") for value in ("2026-03-01", 1e9, NOON.date())),
     *(("priority", value) for value in WRONG_PRIORITIES),
     *(("retry_backoff", value) for value in (0.99, 100.1, float("nan"), True, "2")),

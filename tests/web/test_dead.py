@@ -135,6 +135,7 @@ def test_letters_that_match_are_counted_and_then_replayed(browser: Browser, flee
 @pytest.mark.usefixtures("letters")
 def test_all_letters_are_replayed_only_if_all_is_given(browser: Browser, fleet: Fleet, tokens: dict[Role, str]) -> None:
     assert call(browser, tokens, "/dead/letters/replay").code == "invalid-request"
+    assert call(browser, tokens, "/dead/letters/replay", fresh=True).code == "invalid-request"
     assert len(fleet.dead()) == 3
     assert 'name="all" value="yes"' in browser.get("/dead/letters/count").text
     assert call(browser, tokens, "/dead/letters/replay", all="yes").json == {"replayed": 3, "changed": True}

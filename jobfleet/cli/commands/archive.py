@@ -11,10 +11,11 @@ import click
 
 from jobfleet.archive import database_errors, init_job_tables
 from jobfleet.cli import fail
-from jobfleet.cli.commands.jobs import show_jobs
+from jobfleet.cli.commands.jobs import FILTERS, show_jobs
 from jobfleet.cli.invocation import Invocation
-from jobfleet.cli.options import TIME, Group, by_option, read_past, settings, yes_option
+from jobfleet.cli.options import TIME, Group, by_option, settings, yes_option
 from jobfleet.cli.output import agreed, clock, count, say
+from jobfleet.cli.verbs import parameters_of
 from jobfleet.client._sync.audit import audited
 from jobfleet.clock import iso
 from jobfleet.config import mask_url
@@ -123,16 +124,8 @@ def status(invocation: Invocation) -> None:
 
 
 @archive.command()
-@click.option("--status", type=click.Choice(EVERY), help="Only jobs with this status.")
-@click.option("--queue", metavar="NAME", help="Only jobs of this queue.")
-@click.option("--function", metavar="NAME", help="Only jobs of this function.")
-@click.option("--user", metavar="WHO", help="Only jobs of this user.")
-@click.option("--session", metavar="TEXT", help="Only jobs of this session.")
+@parameters_of([one for one in FILTERS if one.name != "tags"], status=EVERY)
 @click.option("--tag", metavar="TAG", help="Only jobs with this tag.")
-@click.option(
-    "--since", metavar="TIME", callback=read_past, help="Only jobs enqueued since: '24h' ago, or 2026-11-25T08:00."
-)
-@click.option("--until", metavar="TIME", callback=read_past, help="Only jobs enqueued before this time.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, metavar="N", help="Rows at most. [default 50]")
 @click.option("--offset", type=click.IntRange(0), default=0, metavar="N", help="Rows to skip. [default 0]")
 @settings("archive_url")

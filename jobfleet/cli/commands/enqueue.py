@@ -15,13 +15,16 @@ from jobfleet.cli.following import waited, while_waiting
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Command
 from jobfleet.cli.output import plain_lines, say, to_json
+from jobfleet.cli.verbs import parameters_of
 from jobfleet.cli.view import job_data, jsonable
 from jobfleet.errors import JobfleetError
 from jobfleet.model import Job, JobStatus, Priority, Receipt, split_id
+from jobfleet.model.fields import TEXTS
 from jobfleet.model.option_types import ORDERS
 from jobfleet.model.templates import ON_CONFLICT, SCOPES
 from jobfleet.operations.by_name import check_call
 from jobfleet.operations.operation import drive_blocking
+from jobfleet.operations.verb import TEXT, Parameter
 
 if TYPE_CHECKING:
     from jobfleet.fleet.sync import Fleet
@@ -151,9 +154,7 @@ def read_moment(_ctx: click.Context, _option: click.Parameter, text: str | None)
 @click.option("--expires-in", type=TIME, help="The job expires if it has not started within this time.")
 @click.option("--tag", "tags", multiple=True, metavar="TEXT", help="A tag; may be repeated.")
 @click.option("--metadata", metavar="JSON", callback=json_object, help="Data to store with the job, as a JSON object.")
-@click.option("--user", metavar="TEXT", help="The user of the job.")
-@click.option("--session", metavar="TEXT", help="The session of the job.")
-@click.option("--correlation-id", metavar="TEXT", help="Correlation id for logs and the job's context.")
+@parameters_of([Parameter(field.name, TEXT, field.help) for field in TEXTS])
 @click.option("--result-ttl", type=TIME, help="How long to keep the result.")
 @click.option("--id", metavar="TEXT", help="Your own id: enqueueing it again makes no second job.")
 @click.option("--unique", metavar="KEY", help="A key that one job holds at a time; {0} is its first ARG.")

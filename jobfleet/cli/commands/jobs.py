@@ -17,6 +17,7 @@ from jobfleet.cli.view import PARKED, chunk_data, details_data, full_details, jo
 from jobfleet.clock import iso
 from jobfleet.errors import JobNotFound
 from jobfleet.model import OPEN, STORED, JobResult, JobStatus, split_id
+from jobfleet.model.fields import INDEXED, any_index
 from jobfleet.model.result import Chunk, JobDetails, LogLine
 from jobfleet.operations.explain.hindrances import misplaced
 from jobfleet.operations.jobs.listing import Page
@@ -57,8 +58,6 @@ def chosen(ids: Sequence[str], options: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-INDEXED = frozenset({"tags", "user", "session"})
-"""The filters with an index."""
 PARKED_AMONG = 1000
 """Retrying jobs of which `jobs` shows the parked ones, if it does not list them by pages."""
 
@@ -238,14 +237,15 @@ def _outcome(styled: Any, state: JobStatus, was_cancelled: bool) -> str:
 def jobs(invocation: Invocation, /, limit: int, cursor: str, order: str, **options: Any) -> None:
     """List jobs of all queues, the newest first.
 
-    With a tag, user or session, all matching jobs are listed, one page at a time. Without, at most the newest 1,000
-    jobs of each kind (waiting per priority, running, ended) are read per queue; '--order urgency' lists every job, one
-    page at a time. Parked jobs are those that retry because no worker can run them; '--status retrying' lists them too.
+    With a tag, or a free text such as a user, all matching jobs are listed, one page at a time. Without, at most the
+    newest 1,000 jobs of each kind (waiting per priority, running, ended) are read per queue; '--order urgency' lists
+    every job, one page at a time. Parked jobs are those that retry because no worker can run them; '--status retrying'
+    lists them too.
     """
     wanted, is_parked = given(options), options["status"] == PARKED
-    is_indexed = not INDEXED.isdisjoint(wanted)
+    is_indexed = not wanted.keys().isdisjoint(INDEXED)
     if is_indexed and order == "urgency":
-        raise click.UsageError("Jobs of a tag, user or session are listed newest first; leave --order urgency out.")
+        raise click.UsageError(f"Jobs of {any_index()} are listed newest first; leave --order urgency out.")
     with invocation.fleet() as fleet:
         if order == "newest" and not is_indexed and not cursor:
             page = Page(fleet.newest(**wanted, limit=max(limit, PARKED_AMONG) if is_parked else limit))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jobfleet.client._async.cron import AsyncCronEntries
     from jobfleet.client._async.flows import AsyncFlows
     from jobfleet.client._async.limits import AsyncBreakers, AsyncGroups, AsyncLimits
+    from jobfleet.model.fields import FilterTexts
     from jobfleet.model.history import FunctionTimes, History, QueueTrend
     from jobfleet.model.result import Explanation
     from jobfleet.model.scale import Scale
@@ -56,7 +57,8 @@ class AsyncInspect(AsyncConnection):
     ) -> Matching:
         """Count the jobs that `cancel_many`, `reschedule_many` or `move_many` would change now; read a bounded number.
 
-        With tags, a user or a session only their index is read; otherwise every open job is, up to `most`.
+        With tags or a free text, such as `user`, only their index is read; otherwise every open job is, up
+        to `most`.
 
         Args:
             act: What would be done.
@@ -65,8 +67,7 @@ class AsyncInspect(AsyncConnection):
             at: The due time that jobs would get.
             delay: The due time that jobs would get, in seconds from now.
             priority: The priority that jobs would get.
-            filters: Which jobs; see `JobFilters`: `tags`, `queue`, `function`, `user`, `session`, `status`, `group`,
-                `since`, `until`.
+            filters: Which jobs; see `JobFilters`.
 
         Raises:
             ConfigError: No filter is given, or there is no such queue.
@@ -148,15 +149,14 @@ class AsyncInspect(AsyncConnection):
     async def jobs(self, *, limit: int = 50, cursor: str = "", **filters: Unpack[JobFilters]) -> listing.Page:
         """Return a page of the jobs that match all given filters.
 
-        With tags, a user or a session the newest jobs come first, in any state. Only the smallest of these indexes is
-        read. Otherwise running jobs come first, then waiting jobs by urgency, then finished jobs, newest first, and
-        every job is read until the page is full.
+        With tags or a free text, such as `user`, the newest jobs come first, in any state. Only the smallest of these
+        indexes is read. Otherwise running jobs come first, then waiting jobs by urgency, then finished jobs, newest
+        first, and every job is read until the page is full.
 
         Args:
             limit: The largest number of rows.
             cursor: `Page.cursor` of the previous page.
-            filters: Which jobs; see `JobFilters`: `tags`, `queue`, `function`, `user`, `session`, `status`, `group`,
-                `since`, `until`.
+            filters: Which jobs; see `JobFilters`.
 
         Raises:
             ConfigError: There is no such queue, or the cursor is not from such a page.
@@ -174,13 +174,12 @@ class AsyncInspect(AsyncConnection):
         queue: str | None = None,
         function: str | None = None,
         tag: str | None = None,
-        user: str | None = None,
-        session: str | None = None,
         group: str | None = None,
         status: JobStatus | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
         limit: int = 50,
+        **texts: Unpack[FilterTexts],
     ) -> list[JobResult[Any]]:
         """Return the jobs in the archive that match all given conditions, newest first.
 
@@ -189,13 +188,12 @@ class AsyncInspect(AsyncConnection):
             queue: Their queue.
             function: The registered name of their function.
             tag: A tag.
-            user: Their user.
-            session: Their session.
             group: Their group.
             status: Their status.
             since: They were enqueued at this time or later; a naive time is in this machine's local zone.
             until: They were enqueued before this time.
             limit: The largest number of jobs.
+            texts: Their free texts, such as `user` and `session`; see `FilterTexts`.
 
         Raises:
             ConfigError: There is no archive.
@@ -203,8 +201,8 @@ class AsyncInspect(AsyncConnection):
             StoreUnavailable: The archive did not answer.
         """
         asked = {
-            "text": text, "queue": queue, "function": function, "tag": tag, "user": user, "session": session,
-            "group": group, "status": status, "since": since, "until": until, "limit": limit,
+            "text": text, "queue": queue, "function": function, "tag": tag, "group": group, "status": status,
+            "since": since, "until": until, "limit": limit, **texts,
         }  # fmt: skip
         return await self._searched_in_archive(asked)
 

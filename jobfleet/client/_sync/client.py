@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jobfleet.client._sync.cron import CronEntries
     from jobfleet.client._sync.flows import Flows
     from jobfleet.client._sync.limits import Breakers, Groups, Limits
+    from jobfleet.model.fields import FilterTexts
     from jobfleet.model.history import FunctionTimes, History, QueueTrend
     from jobfleet.model.result import Explanation
     from jobfleet.model.scale import Scale
@@ -57,7 +58,8 @@ class Inspect(Connection):
     ) -> Matching:
         """Count the jobs that `cancel_many`, `reschedule_many` or `move_many` would change now; read a bounded number.
 
-        With tags, a user or a session only their index is read; otherwise every open job is, up to `most`.
+        With tags or a free text, such as `user`, only their index is read; otherwise every open job is, up
+        to `most`.
 
         Args:
             act: What would be done.
@@ -66,8 +68,7 @@ class Inspect(Connection):
             at: The due time that jobs would get.
             delay: The due time that jobs would get, in seconds from now.
             priority: The priority that jobs would get.
-            filters: Which jobs; see `JobFilters`: `tags`, `queue`, `function`, `user`, `session`, `status`, `group`,
-                `since`, `until`.
+            filters: Which jobs; see `JobFilters`.
 
         Raises:
             ConfigError: No filter is given, or there is no such queue.
@@ -149,15 +150,14 @@ class Inspect(Connection):
     def jobs(self, *, limit: int = 50, cursor: str = "", **filters: Unpack[JobFilters]) -> listing.Page:
         """Return a page of the jobs that match all given filters.
 
-        With tags, a user or a session the newest jobs come first, in any state. Only the smallest of these indexes is
-        read. Otherwise running jobs come first, then waiting jobs by urgency, then finished jobs, newest first, and
-        every job is read until the page is full.
+        With tags or a free text, such as `user`, the newest jobs come first, in any state. Only the smallest of these
+        indexes is read. Otherwise running jobs come first, then waiting jobs by urgency, then finished jobs, newest
+        first, and every job is read until the page is full.
 
         Args:
             limit: The largest number of rows.
             cursor: `Page.cursor` of the previous page.
-            filters: Which jobs; see `JobFilters`: `tags`, `queue`, `function`, `user`, `session`, `status`, `group`,
-                `since`, `until`.
+            filters: Which jobs; see `JobFilters`.
 
         Raises:
             ConfigError: There is no such queue, or the cursor is not from such a page.
@@ -175,13 +175,12 @@ class Inspect(Connection):
         queue: str | None = None,
         function: str | None = None,
         tag: str | None = None,
-        user: str | None = None,
-        session: str | None = None,
         group: str | None = None,
         status: JobStatus | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
         limit: int = 50,
+        **texts: Unpack[FilterTexts],
     ) -> list[JobResult[Any]]:
         """Return the jobs in the archive that match all given conditions, newest first.
 
@@ -190,13 +189,12 @@ class Inspect(Connection):
             queue: Their queue.
             function: The registered name of their function.
             tag: A tag.
-            user: Their user.
-            session: Their session.
             group: Their group.
             status: Their status.
             since: They were enqueued at this time or later; a naive time is in this machine's local zone.
             until: They were enqueued before this time.
             limit: The largest number of jobs.
+            texts: Their free texts, such as `user` and `session`; see `FilterTexts`.
 
         Raises:
             ConfigError: There is no archive.
@@ -204,8 +202,8 @@ class Inspect(Connection):
             StoreUnavailable: The archive did not answer.
         """
         asked = {
-            "text": text, "queue": queue, "function": function, "tag": tag, "user": user, "session": session,
-            "group": group, "status": status, "since": since, "until": until, "limit": limit,
+            "text": text, "queue": queue, "function": function, "tag": tag, "group": group, "status": status,
+            "since": since, "until": until, "limit": limit, **texts,
         }  # fmt: skip
         return self._searched_in_archive(asked)
 

@@ -31,7 +31,7 @@ class Dead(Audit):
             queue: A queue; None for all.
             limit: The most dead letters to return; default 50.
             cursor: `DeadLetters.cursor` of the previous page.
-            filters: Which letters; see `DeadFilters`: `function`, `fingerprint`, `tag`, `user`, `since`, `until`.
+            filters: Which letters; see `DeadFilters`.
 
         Raises:
             ConfigError: There is no such queue, or the cursor is not from such a page.

@@ -90,7 +90,7 @@ class FleetVerbs(Audit):
         Args:
             queue: Only letters of this queue.
             fresh: Repeat the completed steps, too.
-            filters: Which letters; see `DeadFilters`: `function`, `fingerprint`, `tag`, `user`, `since`, `until`.
+            filters: Which letters; see `DeadFilters`.
             by: The person or program that does it, for the record.
 
         Returns:
@@ -219,11 +219,10 @@ class FleetVerbs(Audit):
     def cancel_many(self, *, by: str | None = None, **filters: Unpack[JobFilters]) -> int:
         """Cancel the open jobs that match all filters: waiting jobs end, and running ones are asked to stop.
 
-        With tags, a user or a session only their index is read; otherwise every open job is, in bounded batches.
+        With tags or a free text, such as `user`, only their index is read; otherwise every open job is, in bounded batches.
 
         Args:
-            filters: Which jobs; see `JobFilters`: `queue`, `function`, `tags`, `user`, `session`, `status`, `group`,
-                `since`, `until`.
+            filters: Which jobs; see `JobFilters`.
             by: The person or program that does it, for the record.
 
         Returns:
@@ -303,15 +302,15 @@ class FleetVerbs(Audit):
     ) -> int:
         """Change the due time, the priority, or both, of the waiting jobs that match all filters.
 
-        With tags, a user or a session only their index is read; otherwise every waiting job is, in bounded batches.
+        With tags or a free text, such as `user`, only their index is read; otherwise every waiting job is, in bounded
+        batches.
 
         Args:
             at: The new due time.
             delay: The new due time, counted from the start of the call; 0 for at once.
             priority: The new priority.
             dry_run: Only count the jobs.
-            filters: Which jobs; see `JobFilters`: `queue`, `function`, `tags`, `user`, `session`, `status`, `group`,
-                `since`, `until`.
+            filters: Which jobs; see `JobFilters`.
             by: The person or program that does it, for the record.
 
         Returns:
@@ -333,8 +332,7 @@ class FleetVerbs(Audit):
         Args:
             to: The new queue.
             dry_run: Only count the jobs.
-            filters: Which jobs; see `JobFilters`: `queue`, `function`, `tags`, `user`, `session`, `status`, `group`,
-                `since`, `until`.
+            filters: Which jobs; see `JobFilters`.
             by: The person or program that does it, for the record.
 
         Returns:

@@ -8,6 +8,7 @@ from typing import Any
 from jobfleet.codec import header_or_empty, is_record, read_fields
 from jobfleet.errors import EncodingError, InvalidJob, JobNotFound
 from jobfleet.model import JobResult, JobStatus, Priority
+from jobfleet.model.fields import INDEXED
 from jobfleet.operations import payloads
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.poll import poll_many
@@ -97,7 +98,7 @@ def forget(
     lane = context.keys.lane_of(job_id)
     described: dict[str, Any] = {}
     if archived is not None:
-        described = {name: getattr(archived, name) for name in ("function", "tags", "user", "session", "unique")}
+        described = {name: getattr(archived, name) for name in ("function", "unique", *INDEXED)}
     for _ in range(TURNS):
         answers = yield (inspect.status(lane, (job_id,)), inspect.letter(lane, job_id))
         now, (found,) = value(answers[:1])

@@ -12,6 +12,7 @@ from jobfleet.clock import from_timedelta, to_us
 from jobfleet.codec import header_or_empty, read_fields
 from jobfleet.errors import ConfigError, EncodingError, InvalidJob, JobNotFound
 from jobfleet.model import JobResult, JobStatus, seconds, split_id, suffix_time_us
+from jobfleet.model.fields import LETTER_NAMES
 from jobfleet.model.signals import fingerprint_of, normalise
 from jobfleet.model.spec import PART_LEAST
 from jobfleet.model.status import check_number
@@ -88,7 +89,7 @@ def letter(context: FleetContext, job_id: str) -> Operation[Letter]:
 def jobs(context: FleetContext, chosen: Filter, *, limit: int = 50, cursor: str = "") -> Operation[Page]:
     """List a page of jobs.
 
-    With a tag, a user or a session the newest job is first. Otherwise running jobs are first, then waiting jobs by
+    With a filter that has an index, the newest job is first. Otherwise running jobs are first, then waiting jobs by
     urgency, then finished jobs, newest first.
 
     Args:
@@ -244,7 +245,7 @@ def newest(context: FleetContext, chosen: Filter, *, limit: int = 50) -> Operati
 
     Args:
         context: The context of the fleet.
-        chosen: The filter; without tags, user and session.
+        chosen: The filter; without those that have an index.
         limit: The most jobs to return.
 
     Raises:
@@ -464,7 +465,7 @@ class Identity(NamedTuple):
         error: The error, with placeholders for its variable parts.
         version: The version of the arguments.
         tags: The tags.
-        user: The user.
+        texts: The free texts by which letters are filed, by the names of their fields.
     """
 
     fingerprint: str
@@ -473,7 +474,7 @@ class Identity(NamedTuple):
     error: str
     version: str
     tags: tuple[str, ...]
-    user: str | None
+    texts: Mapping[str, str]
 
 
 def identity_of(letter: DeadLetter) -> Identity:
@@ -490,7 +491,7 @@ def identity_of(letter: DeadLetter) -> Identity:
         normalise(error),
         str(header.get("schema", 1)),
         tuple(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list | tuple) else (),
-        _text(known, "user") or None,
+        {name: text for name in LETTER_NAMES if (text := _text(known, name))},
     )
 
 

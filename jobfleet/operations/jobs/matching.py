@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, TypedDict, Unpack
+from typing import Any, Literal, NamedTuple, Unpack
 
 from jobfleet.errors import ConfigError, InvalidJob, JobNotFound
 from jobfleet.model import JobResult, JobStatus, split_id
+from jobfleet.model.fields import FILTER_NAMES, FilterTexts
 from jobfleet.model.status import check_moment, check_text, read_status
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.cancel import cancel_ids
@@ -39,17 +40,17 @@ class Rows(NamedTuple):
     cursor: str
 
 
-class JobFilters(TypedDict, total=False):
+class JobFilters(FilterTexts, total=False):
     """The filters of jobs on each surface; a filter that is not given matches every job.
 
-    In Python, one tag may be a plain string, and a time without a zone is in this machine's local zone.
+    The free texts of a job are filters, too; see `FilterTexts`. In Python, one tag may be a plain string, and a time
+    without a zone is in this machine's local zone.
 
     Attributes:
         queue: Only jobs of this queue.
         function: Only jobs of this function.
         tags: Only jobs with this tag; of several, with all these tags.
-        user: Only jobs of this user.
-        session: Only jobs of this session.
+        texts: Only jobs of this {}.
         status: Only jobs with this status.
         group: Only jobs of this group.
         since: Only jobs enqueued at this time or later: '24h' ago, or 2026-11-25T08:00+01:00.
@@ -59,15 +60,12 @@ class JobFilters(TypedDict, total=False):
     queue: QueueName | None
     function: Name | None
     tags: Tags
-    user: Name | None
-    session: Name | None
     status: Status | None
     group: Name | None
     since: Past | None
     until: Past | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
     """A filter of jobs, made of `JobFilters`.
 
@@ -75,8 +73,7 @@ class Filter:
         tags: The job has all of these tags; a single text is one tag.
         queue: The queue.
         function: The name of the function on the wire.
-        user: The user that the job is attributed to.
-        session: The session that the job belongs to.
+        texts: The given free texts, by the names of their fields.
         status: The status.
         group: The group.
         since: The job was enqueued at this time or later.
@@ -86,45 +83,37 @@ class Filter:
         InvalidJob: A field has a wrong value; `field` names it.
     """
 
-    tags: Sequence[str] = ()
-    queue: str | None = None
-    function: str | None = None
-    user: str | None = None
-    session: str | None = None
-    status: JobStatus | None = None
-    group: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-
-    def __post_init__(self) -> None:
-        if isinstance(self.tags, str):
-            object.__setattr__(self, "tags", (self.tags,))
+    def __init__(self, **given: Unpack[JobFilters]) -> None:
+        for name in given:
+            if name not in JobFilters.__annotations__:
+                raise TypeError(f"There is no filter {name!r}; use {', '.join(JobFilters.__annotations__)}.")
+        tags = given.get("tags", ())
+        self.tags: Sequence[str] = (tags,) if isinstance(tags, str) else tags
+        self.queue = given.get("queue")
+        self.function = given.get("function")
+        self.texts = texts_in(given, FILTER_NAMES)
+        status = given.get("status")
+        self.status = None if status is None else read_status(status)
+        self.group = given.get("group")
+        self.since = _moment(given, "since")
+        self.until = _moment(given, "until")
         if not isinstance(self.tags, Sequence):
             raise InvalidJob(f"tags is {self.tags!r:.100}; give a list of texts.", field="tags")
         for tag in self.tags:
             check_text(tag, field="tags")
-        for name in ("function", "user", "session", "group"):
-            if getattr(self, name) is not None:
-                check_text(getattr(self, name), field=name)
-        for name in ("since", "until"):
-            if (given := getattr(self, name)) is not None:
-                check_moment(given, field=name)
-                object.__setattr__(self, name, given.astimezone(UTC))
-        if self.status is not None:
-            object.__setattr__(self, "status", read_status(self.status))
+        texts_in(given, ("function", "group"))
 
     @property
     def indexes(self) -> list[str]:
         """The names of the indexes; each of them contains every job that matches."""
-        return names(self.tags, self.user, self.session)
+        return names({"tags": self.tags, **self.texts})
 
     def fits(self, job: JobResult[Any]) -> bool:
         """Whether a job of the filtered queue matches."""
         return (
             set(self.tags) <= set(job.tags)
             and self.function in (None, job.function)
-            and self.user in (None, job.user)
-            and self.session in (None, job.session)
+            and all(getattr(job, name) == text for name, text in self.texts.items())
             and self.status in (None, job.status)
             and self.group in (None, job.group)
             and self._is_in_time(job.enqueued_at)
@@ -137,6 +126,26 @@ class Filter:
         if enqueued_at is None:
             return False
         return (self.since is None or self.since <= enqueued_at) and (self.until is None or enqueued_at < self.until)
+
+
+def texts_in(given: Mapping[str, Any], names: Iterable[str]) -> dict[str, str]:
+    """The texts among some filters that are given.
+
+    Raises:
+        InvalidJob: One is not a text; `field` names it.
+    """
+    texts = {name: given[name] for name in names if given.get(name) is not None}
+    for name, text in texts.items():
+        check_text(text, field=name)
+    return texts
+
+
+def _moment(given: JobFilters, name: Literal["since", "until"]) -> datetime | None:
+    moment = given.get(name)
+    if moment is None:
+        return None
+    check_moment(moment, field=name)
+    return moment.astimezone(UTC)
 
 
 @dataclass(slots=True)
@@ -287,7 +296,7 @@ def go_through(
 
 # Count or cancel a selection of open jobs, a page at a time.
 #
-# With a tag, a user or a session, only the jobs of their index are read. Otherwise every open job of the lanes is
+# With a filter that has an index, only the jobs of that index are read. Otherwise every open job of the lanes is
 # read by its header. Memory is bounded by one page.
 
 
@@ -297,7 +306,6 @@ RUNNING = "running"
 Act = Callable[[list[str]], Operation[int]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Selection(Filter):
     """A filter of open jobs; a field that is not given matches every job.
 
@@ -306,13 +314,13 @@ class Selection(Filter):
         InvalidJob: A field has a wrong value; `field` names it.
     """
 
-    def __post_init__(self) -> None:
-        Filter.__post_init__(self)
+    def __init__(self, **given: Unpack[JobFilters]) -> None:
+        super().__init__(**given)
         named = (self.queue, self.function, self.status, self.group, self.since, self.until)
         if not (self.indexes or any(named)):
             raise ConfigError(
-                "Nothing says which jobs are meant; give tags, queue, function, user, session, status, group, since or "
-                "until."
+                f"Nothing says which jobs are meant; give tags, queue, function, {', '.join(FILTER_NAMES)}, status, "
+                "group, since or until."
             )
         if self.status is not None and self.status.is_final:
             raise ConfigError(f"status is {self.status.value!r}; such jobs have ended: give one of open jobs.")
@@ -358,11 +366,10 @@ NO_FORM = {"page": "the form of `/jobs/bulk/preview` shows their number, and ask
 def cancel_many(context: FleetContext, *, by: str | None = None, **filters: Unpack[JobFilters]) -> Operation[int]:
     """Cancel the open jobs that match all filters: waiting jobs end, and running ones are asked to stop.
 
-    With tags, a user or a session only their index is read; otherwise every open job is, in bounded batches.
+    With tags or a free text, such as `user`, only their index is read; otherwise every open job is, in bounded batches.
 
     Args:
-        filters: Which jobs; see `JobFilters`: `queue`, `function`, `tags`, `user`, `session`, `status`, `group`,
-            `since`, `until`.
+        filters: Which jobs; see `JobFilters`.
 
     Returns:
         How many were cancelled or asked to stop.

@@ -19,11 +19,12 @@ from jobfleet.functions.port import trace_of
 from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.functions.typed_call import TypedCall
 from jobfleet.model import Job, JobStatus, Priority, Receipt, seconds, split_id
+from jobfleet.model.fields import INDEXED, SHARED_TEXTS, TEXT_NAMES
 from jobfleet.model.option_types import FAST, Items
 from jobfleet.model.templates import EXISTING, OPEN, GroupTemplate, check_key, check_order, format_key, group_name
 from jobfleet.model.templates import QUEUED as WHILE_QUEUED
 from jobfleet.operations.fleet_context import REMEMBERED, FleetContext
-from jobfleet.store.calls.enqueue import keep_index, marked, names
+from jobfleet.store.calls.enqueue import is_name, keep_index, marked, names
 from jobfleet.store.keys import Lane, lane_number
 from jobfleet.store.records import Entry
 
@@ -35,9 +36,7 @@ PLAIN_OPTIONS = (
     "retry_backoff",
     "retry_jitter",
     "max_crashes",
-    "user",
-    "session",
-    "correlation_id",
+    *TEXT_NAMES,
 )
 NO_LEVELS: Mapping[str, str] = MappingProxyType({})
 METADATA_LIMITS = Limits(max_bytes=16 * 1024, setting="")
@@ -183,8 +182,11 @@ def submission(
     lane = lane_of(job.queue or options.get("queue") or "default", job, key, group)
     version = schema_in(options) if VERSION in options else 1
     level = job.durability or options.get("durability") or levels.get(lane.queue, "")
-    head = _head(job, function.name, key, group, level, version)
-    envelope = seal_call(head, *_call_of(job, function), limits=limits)
+    header = _header(job, function.name, key, group, level, version)
+    for text in SHARED_TEXTS:
+        if text in options and text not in header:
+            header[text] = options[text]
+    envelope = seal_call(encode_head(header), *_call_of(job, function), limits=limits)
     priority = job.priority if job.priority is not None else options.get("priority")
     band = NORMAL_BAND if priority is None else Priority(priority).band
     when = _when(job, options)
@@ -196,8 +198,8 @@ def submission(
     if order := job.order or options.get("order"):
         check_order(order, group, None if unique is None else unique.on_conflict)
         meta = f"{meta}\no {POLICIES[order]}"
-    if job.tags or job.user is not None or job.session is not None:
-        meta = marked(meta, names(job.tags or (), job.user, job.session))
+    if not INDEXED.isdisjoint(header):
+        meta = marked(meta, names(header))
     if "keep_last" in options:
         meta = marked(meta, [keep_index(function.name)])
     entry = Entry(lane.id_prefix + job.suffix, band, when, meta, envelope)
@@ -226,15 +228,17 @@ def plain(job: Job, function: Resolved, lane: Lane, limits: Limits, level: str =
     """
     name = function.name
     is_bare = not (job.id or level or job.trace)
-    head = _plain_head(name, job.name) if is_bare else _head(job, name, None, None, level)
+    head = _plain_head(name, job.name) if is_bare else encode_head(_header(job, name, None, None, level))
     args, kwargs = (job.args, job.kwargs) if function.typed is None else _call_of(job, function)
     envelope = seal_call(head, args, kwargs, limits=limits)
     entry = _tuple(Entry, (lane.id_prefix + job.suffix, NORMAL_BAND, "", "", envelope))
     return _tuple(Submission, (lane, entry, QUEUED, None, level))
 
 
-def _head(job: Job, function: str, key: str | None, group: str | None, level: str, version: int = 1) -> bytes:
-    """The encoded header. It has the durability, because the end of the job gets the same level."""
+def _header(
+    job: Job, function: str, key: str | None, group: str | None, level: str, version: int = 1
+) -> dict[str, object]:
+    """The header. It has the durability, because the end of the job gets the same level."""
     header: dict[str, object] = {"function": function}
     if job.name != function:
         header["name"] = job.name
@@ -253,7 +257,7 @@ def _head(job: Job, function: str, key: str | None, group: str | None, level: st
     if trace := trace_of(job):
         header["trace"] = dict(trace)
     _describe(job, header)
-    return encode_head(header)
+    return header
 
 
 @lru_cache(maxsize=1024)
@@ -264,12 +268,13 @@ def _plain_head(function: str, name: str) -> bytes:
 
 def _describe(job: Job, header: dict[str, object]) -> None:
     """Add the options that the job itself sets; the worker knows the options of the function."""
+    given = job.__dict__  # an option that was not given is not in it
     for option in PLAIN_OPTIONS:
-        value = getattr(job, option)
+        value = given.get(option)
         if value is not None:
             header[option] = value
     for option in DURATION_OPTIONS:
-        value = getattr(job, option)
+        value = given.get(option)
         if value is not None:
             if isinstance(value, tuple):
                 header["retry_delays"] = list(map(to_us, value))
@@ -339,7 +344,11 @@ def resolve_in(context: FleetContext, job: Job) -> Resolved | None:
 @lru_cache(maxsize=1024)
 def _published(name: str, record: bytes) -> Resolved:
     """The function of a published record; many jobs of one function follow each other."""
-    return Resolved(name, read_function(record), read_parameters(record))
+    options = read_function(record)
+    for text in SHARED_TEXTS:
+        if text in options and not is_name(options[text]):
+            del options[text]
+    return Resolved(name, options, read_parameters(record))
 
 
 def queue_of(job: Job, function: Resolved) -> str:

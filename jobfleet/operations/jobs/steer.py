@@ -181,15 +181,15 @@ def reschedule_many(
 ) -> Operation[int]:
     """Change the due time, the priority, or both, of the waiting jobs that match all filters.
 
-    With tags, a user or a session only their index is read; otherwise every waiting job is, in bounded batches.
+    With tags or a free text, such as `user`, only their index is read; otherwise every waiting job is, in bounded
+    batches.
 
     Args:
         at: The new due time.
         delay: The new due time, counted from the start of the call; 0 for at once.
         priority: The new priority.
         dry_run: Only count the jobs.
-        filters: Which jobs; see `JobFilters`: `queue`, `function`, `tags`, `user`, `session`, `status`, `group`,
-            `since`, `until`.
+        filters: Which jobs; see `JobFilters`.
 
     Returns:
         How many were rescheduled, or would be.
@@ -337,8 +337,7 @@ def move_many(
     Args:
         to: The new queue.
         dry_run: Only count the jobs.
-        filters: Which jobs; see `JobFilters`: `queue`, `function`, `tags`, `user`, `session`, `status`, `group`,
-            `since`, `until`.
+        filters: Which jobs; see `JobFilters`.
 
     Returns:
         How many were moved, or would be.

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from jobfleet.errors import JobNotFound
 from jobfleet.model import split_id
 from jobfleet.model.audit import NOBODY
+from jobfleet.model.fields import LETTERS
 from jobfleet.store.call import Argument, Call, Key, Reply
 from jobfleet.store.calls.control import who
 from jobfleet.store.calls.inspect import letter_of
@@ -71,10 +72,11 @@ def group_name(fingerprint: str) -> str:
     return f"g:{fingerprint}"
 
 
-def names_of(fingerprint: str, function: str, tags: Sequence[str], user: str | None) -> list[str]:
+def names_of(fingerprint: str, function: str, tags: Sequence[str], texts: Mapping[str, str]) -> list[str]:
     """Return the names under which a letter is filed. A text that cannot be printed is not a name."""
     found = [group_name(fingerprint), f"f:{function}", *(f"t:{tag}" for tag in dict.fromkeys(tags))]
-    return [name for name in (*found, *([f"u:{user}"] if user else [])) if name.isprintable()]
+    found += [f"{field.letter}:{texts[field.name]}" for field in LETTERS if texts.get(field.name)]
+    return [name for name in found if name.isprintable()]
 
 
 def unfiled(lane: Lane, *, limit: int = CHUNK) -> Call[Unfiled]:

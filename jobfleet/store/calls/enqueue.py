@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from jobfleet.errors import ConfigError
+from jobfleet.model.fields import FILTER_NAMES
 from jobfleet.model.option_checks import LANES_MOST
 from jobfleet.store.call import Argument, Call, Reply
 from jobfleet.store.keys import NORMAL, Keyspace, Lane
@@ -242,7 +243,8 @@ def known_lanes(queue: str, text: bytes) -> tuple[int, int]:
         return ONE_LANE
 
 
-# Calls for the indexes of jobs by tag, user, session and function: indexed. `ended.py` has those that clean them.
+# Calls for the indexes of jobs by tag, by the texts of `FILTERS` in `model/fields.py`, and by function: indexed.
+# `ended.py` has those that clean them.
 #
 # Jobs are in an index of their function only if it keeps just its last results. No listing reads these indexes.
 
@@ -262,13 +264,10 @@ class Mark(NamedTuple):
     id: str
 
 
-def names(tags: Iterable[str] = (), user: str | None = None, session: str | None = None) -> list[str]:
-    """Return the names of the indexes of a job with these tags, this user and this session."""
-    found = [f"tag:{tag}" for tag in dict.fromkeys(tags)]
-    if user is not None:
-        found.append(f"user:{user}")
-    if session is not None:
-        found.append(f"session:{session}")
+def names(fields: Mapping[str, Any]) -> list[str]:
+    """Return the names of the indexes of a job with these fields."""
+    found = [f"tag:{tag}" for tag in dict.fromkeys(fields["tags"])] if "tags" in fields else []
+    found += [f"{field}:{fields[field]}" for field in FILTER_NAMES if field in fields]
     return found
 
 
@@ -280,13 +279,12 @@ def keep_index(function: str) -> str:
 def indexes_of(header: Mapping[str, Any]) -> list[str]:
     """Like `names`, from the header of an envelope, which may be a foreign one."""
     tags = header.get("tags")
-    return names(
-        [tag for tag in tags if _is_name(tag)] if isinstance(tags, list | tuple) else (),
-        *(value if _is_name(value := header.get(field)) else None for field in ("user", "session")),
-    )
+    fields: dict[str, Any] = {field: header[field] for field in FILTER_NAMES if is_name(header.get(field))}
+    return names({**fields, "tags": [tag for tag in tags if is_name(tag)] if isinstance(tags, list | tuple) else ()})
 
 
-def _is_name(value: object) -> bool:
+def is_name(value: object) -> bool:
+    """Whether a value of a foreign record may be the name of an index."""
     return isinstance(value, str) and value.isprintable() and value != ""
 
 

@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from jobfleet.errors import JobfleetError
-from jobfleet.model import STORED
+from jobfleet.model import STORED, fields
 from jobfleet.version import VERSION
 from jobfleet.web import display, drawing
 from jobfleet.web.dashboard import Dashboard
@@ -270,11 +270,17 @@ def _templates() -> Environment:
         segment=segment,
         size=display.size,
         sparkline=drawing.sparkline,
+        text_columns=display.text_columns,
     )
     verbs = {action.verb.name: action.verb for action in ACTIONS if action.verb}
     environment.filters["route"] = lambda verb, /, **names: route_of(verbs[verb], names)
     environment.globals.update(
-        verbs=verbs, version=VERSION, menu=MENU, states=[str(one) for one in STORED], operator=Role.OPERATOR
+        verbs=verbs,
+        version=VERSION,
+        menu=MENU,
+        states=[str(one) for one in STORED],
+        operator=Role.OPERATOR,
+        job_fields=fields,
     )
     return environment
 

@@ -15,6 +15,7 @@ from typing import Any, get_type_hints
 
 from jobfleet.clock import iso
 from jobfleet.errors import JobNotFound, UnknownRescue
+from jobfleet.model.fields import LETTER_NAMES
 from jobfleet.operations.dead_groups import DeadGroup, GroupState, ignore, reopen, resolve
 from jobfleet.operations.dead_letters import DeadFilters, replay_many
 from jobfleet.operations.rescues import RescueStatus
@@ -37,10 +38,10 @@ FINGERPRINT = Parameter(name="fingerprint", help="The fingerprint of the group."
 CURSOR = Parameter(name="cursor", help="The cursor of the page before.")
 STATE = Parameter(name="state", help="Only groups of this state.", words=tuple(map(str, GroupState)))
 EMPTY = Parameter(name="empty", help="Also groups that have no letters now.", words=("yes",))
-_FILTERS = {one.name: Parameter.of(one, "query") for one in replay_many.parameters}
+_FILTERS = {one.name: Parameter.of(one, "query") for one in replay_many.parameters if one.name != "fresh"}
 QUEUE, GROUP = _FILTERS.pop("queue"), _FILTERS.pop("fingerprint")
 NARROW = tuple(_FILTERS.values())
-OF_LETTERS = ("tag", "user", "since", "until")
+OF_LETTERS = ("tag", *LETTER_NAMES, "since", "until")
 """Filters that a group does not record, so its letters are looked at."""
 ROW = Shape.of("DeadGroupRow", DeadGroup, matching=int | None)
 

@@ -16,6 +16,7 @@ from jobfleet.errors import InvalidJob, JobNotFound
 from jobfleet.functions.published import WORDS, kind_of
 from jobfleet.model import Job, JobResult, JobStatus, Priority, check_function_name
 from jobfleet.model.audit import AUTHORITIES
+from jobfleet.model.fields import TEXTS as FREE_TEXTS
 from jobfleet.model.option_checks import similar_function
 from jobfleet.model.option_types import LEVELS, ORDERS
 from jobfleet.model.result import Chunk, JobDetails, LogLine, Parent, Reason
@@ -375,9 +376,7 @@ ENQUEUE_FIELDS: dict[str, Field] = {
     "expires_in": Field("The job expires if it has not started within this time.", TIME, _time),
     "tags": Field("At most 20 tags.", TEXTS | {"maxItems": 20}, _texts),
     "metadata": Field("Data to store with the job.", {"type": "object"}),
-    "user": Field("The user of the job.", TEXT),
-    "session": Field("The session of the job.", TEXT),
-    "correlation_id": Field("Correlation id for logs and the job's context.", TEXT),
+    **{field.name: Field(field.help, TEXT) for field in FREE_TEXTS},
     "result_ttl": Field("How long to keep the result.", TIME, _time),
     "unique": Field("A key that one job holds at a time; {0} is its first argument.", TEXT),
     "unique_for": Field("How long the job holds its key: queued, open or a time.", TIME, _scope),

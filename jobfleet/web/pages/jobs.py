@@ -10,6 +10,7 @@ from jobfleet.client.json_form import JsonForm
 from jobfleet.errors import DuplicateJob, InvalidJob, JobNotFound
 from jobfleet.fleet.aio import AsyncFleet
 from jobfleet.model import JobResult, JobStatus
+from jobfleet.model.fields import INDEXED, any_index
 from jobfleet.operations.dead_letters import replay, replay_many
 from jobfleet.operations.jobs.cancel import cancel
 from jobfleet.operations.jobs.listing import Page as JobPage
@@ -26,7 +27,6 @@ from jobfleet.web.safety.access import Caller
 LARGE = ("result", "traceback", "progress_details", "metadata")
 """Fields that a list leaves out: each may have a megabyte."""
 JOB = Shape.of("Job", JobResult, without=LARGE)
-INDEXED = ("tag", "user", "session")
 WALKED = frozenset({"queued", "scheduled", "retrying", "blocked", "running"})
 """States of which every job that is read is shown."""
 FILTERS = tuple(Parameter.of(one, "query") for one in fields_of(JobFilters))
@@ -76,7 +76,7 @@ async def read_jobs(dashboard: Dashboard, values: Values) -> Data:
     if values["text"]:
         return {**await _archived(dashboard, values), "cursor": "", "filters": given}
     filters = read_filters(JobFilters, values)
-    is_indexed = any(values[name] for name in INDEXED)
+    is_indexed = not filters.keys().isdisjoint(INDEXED)
     fleet, limit = dashboard.fleet, values["limit"]
     is_walk = values["order"] == "urgency" or bool(values["cursor"])
     if is_indexed or is_walk:
@@ -105,7 +105,7 @@ def _check_walk(values: Values, *, is_indexed: bool) -> None:
 PAGES = (
     Page(
         path="/jobs", title="Jobs",
-        summary="List jobs. With a tag, a user or a session, all of them page by page; otherwise the newest ones.",
+        summary=f"List jobs. With {any_index()}, all of them page by page; otherwise the newest ones.",
         read=read_jobs, answer={"jobs": Many(JOB), "cursor": str, "filters": dict[str, Any]}, template="jobs",
         every=2.0, parameters=(*FILTERS, TEXT, ORDER, CURSOR, LIMIT),
     ),

@@ -381,7 +381,7 @@ class Conclusions:
             "worker": self._child,
         }
         if len(header) > 1:
-            fields.update((name, header[name]) for name in DESCRIBED if name in header)
+            fields.update({name: header[name] for name in DESCRIBED if name in header})
         if run.span is not None:
             fields["trace"] = run.span.traceparent
         if run.grant.tries:

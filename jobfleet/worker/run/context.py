@@ -13,6 +13,7 @@ from jobfleet.functions.context import JobContext
 from jobfleet.functions.injection import Injection, with_secrets
 from jobfleet.logs import JobLogger
 from jobfleet.model import Job, JobResult, JobStatus, suffix_time_us
+from jobfleet.model.fields import TEXT_NAMES
 from jobfleet.operations.jobs.prepare import durations_in
 from jobfleet.retry.tries import Tries
 from jobfleet.store.calls.inspect import final_of
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 LIMITS = Limits(max_bytes=512 << 20, max_depth=128)
 """The limits for data from Redis, which was within its own limits when it was written."""
-PLAIN = ("max_retries", "retry_backoff", "retry_jitter", "max_crashes")
+PLAIN = ("max_retries", "retry_backoff", "retry_jitter", "max_crashes", *TEXT_NAMES)
 
 
 def _options(header: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,9 +56,6 @@ def context_of(run: Run, child: str, args: list[Any], kwargs: dict[str, Any]) ->
         queue=run.lane.queue,
         tags=tags or None,
         metadata=header.get("metadata"),
-        user=header.get("user"),
-        session=header.get("session"),
-        correlation_id=header.get("correlation_id"),
         id=run.id.split(".", 2)[2] if own else None,
         **(_options(header) if len(header) > 1 else {}),
     )

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from jobfleet.clock import boottime, monotonic
 from jobfleet.errors import JobCancelled
+from jobfleet.model.fields import LOGGED
 from jobfleet.model.signals import Suspended
 from jobfleet.outcome import Cancelled, Interrupted, LeaseLost, Outcome, TimedOut
 from jobfleet.retry.tries import NO_SUSPICION, Tries
@@ -232,8 +233,7 @@ class Run:
             "function": self.header.get("function"),
             "attempt": Tries.parse(self.grant.tries).attempt,
             "fence": self.token,
-            "correlation_id": self.header.get("correlation_id"),
-            "user": self.header.get("user"),
+            **{name: self.header.get(name) for name in LOGGED},
         }
         if self.span is not None:
             fields.update(self.span.fields())

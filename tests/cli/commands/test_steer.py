@@ -9,6 +9,7 @@ from dataclasses import fields
 import pytest
 
 from jobfleet import Fleet, Job, JobStatus
+from jobfleet.model.fields import any_index
 from jobfleet.model.result import Explanation, Reason
 from tests.cli.hand import Cli, Hand
 
@@ -144,7 +145,7 @@ def test_a_filter_counts_and_asks(cli: Cli, fleet: Fleet) -> None:
         ),
         (
             ("jobs", "--tag", "eu", "--order", "urgency"),
-            "Jobs of a tag, user or session are listed newest first; leave --order urgency out.",
+            f"Jobs of {any_index()} are listed newest first; leave --order urgency out.",
         ),
     ],
 )

@@ -235,8 +235,8 @@ def test_a_job_of_a_group_is_indexed_for_as_long_as_one_without(world: World) ->
     day = 86_400
     when = str(world.seed.at(30 * day))
     made = [
-        Entry(world.id("a"), 2, when, marked("g acme", names(["of-group"])), b""),
-        Entry(world.id("b"), 2, when, marked("", names(["plain"])), b""),
+        Entry(world.id("a"), 2, when, marked("g acme", names({"tags": ["of-group"]})), b""),
+        Entry(world.id("b"), 2, when, marked("", names({"tags": ["plain"]})), b""),
     ]
 
     assert [world.run(enqueue(world.lane, [one])) for one in made] == [[True], [True]]

@@ -1,7 +1,7 @@
 -- count_letters: the numbers of dead letters that are filed under some names.
 --
 -- KEYS    1 filed       zset    names with the entries and ids of their letters
--- ARGV    1..* name     text    g:<fingerprint>, f:<function>, t:<tag> or u:<user>; at most 50
+-- ARGV    1..* name     text    g:<fingerprint>, f:<function>, t:<tag> or a text as u:<user>; at most 50
 -- FLAGS   no-writes
 -- RETURNS {"counted-letters", {n, …}}
 -- EMITS   -

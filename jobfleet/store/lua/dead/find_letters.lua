@@ -3,7 +3,7 @@
 -- KEYS    1 dlq         stream  dead letters
 --         2 filed       zset    names with the entries and ids of their letters
 --         3 filing      hash    id → what is filed of its letter; mark
--- ARGV    1 name        text    g:<fingerprint>, f:<function>, t:<tag> or u:<user>; empty for all letters
+-- ARGV    1 name        text    g:<fingerprint>, f:<function>, t:<tag> or a text as u:<user>; empty for all letters
 --         2 before      text    an entry; + for the newest
 --         3 since       int     ms since 1970; older letters are left out
 --         4 limit       int     1..50

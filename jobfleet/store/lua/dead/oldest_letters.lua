@@ -2,7 +2,7 @@
 --
 -- KEYS    1 dlq         stream  dead letters
 --         2 filed       zset    names with the entries and ids of their letters
--- ARGV    1 name        text    g:<fingerprint>, f:<function>, t:<tag> or u:<user>
+-- ARGV    1 name        text    g:<fingerprint>, f:<function>, t:<tag> or a text as u:<user>
 --         2 after       text    an entry; 0-0 for the oldest
 --         3 upto        int     ms since 1970; later letters are left out
 --         4 limit       int     1..200

@@ -81,7 +81,7 @@ local function unique_keys(lane, at)
   return {judged = judged, look = look, write = write}
 end
 
--- Needed only for jobs with tags, a user or a session.
+-- Needed only for jobs with tags or free texts such as a user.
 local function index_keys()
 -- @include lib/job/index
   local found = {}

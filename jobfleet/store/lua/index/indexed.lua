@@ -1,4 +1,4 @@
--- indexed: a page of the jobs of a tag, a user or a session, newest first.
+-- indexed: a page of the jobs of a tag or a free text, newest first.
 --
 -- KEYS    1 index:<name> zset   ids by enqueue time (µs)
 -- ARGV    1 upto        text    the latest time, as a bound of ZREVRANGEBYSCORE

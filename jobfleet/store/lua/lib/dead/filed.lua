@@ -1,4 +1,4 @@
--- Dead letters by group, function, tag and user. `filed` has a member per letter and name: name, entry and id, a line
+-- Dead letters by group, function, tag and free text. `filed` has a member per letter and name: name, entry and id, a line
 -- each. Entries are padded, so the members of a name are in the order of the stream. `filing` keeps what is filed of
 -- each letter, by its job's id: the entry, then the names, a line each. Its field `mark` has the newest entry that was
 -- looked at; later ones are not filed yet.

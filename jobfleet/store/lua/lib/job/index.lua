@@ -1,6 +1,6 @@
 -- @include lib/base/number
 
--- Jobs by tag, user, session and function. A new job names its indexes in lines "i name". Its stored clear record omits
+-- Jobs by tag, free text and function. A new job names its indexes in lines "i name". Its stored clear record omits
 -- them, because nothing reads them again: an index is cleaned of deleted jobs (sweep.lua) at the time in `indexes`.
 local INDEX_KEPT = 40 * 86400000  -- ms; longer than the lifetime of dead letters, and renewed by each cleaning
 local FIRST_LOOK = 600000000
