@@ -32,7 +32,7 @@ from tests.simulation import beside, jobs, machines, reality
 from tests.simulation.loop import PROCESS, START_US, Machine, Process, SimLoop
 from tests.simulation.machines import Machines
 from tests.simulation.network import Network
-from tests.simulation.plan import FAULTS, Outcome, Plan, Run, Step
+from tests.simulation.plan import FAULTS, REPLICATED, Outcome, Plan, Run, Step
 from tests.simulation.server import PREFIX, Server, Texts, valkey
 from tests.simulation.verbs import Client, Faults
 from tests.support.state import exact
@@ -255,6 +255,7 @@ class World:
         for name in sorted(network.cut):
             network.mend(name, is_reset=False)
         self.server.refusal = ""
+        self.server.resume_replication()
         self.beside.heal()
         if not self.server.has_memory:
             self.server.limit_memory(is_full=False)
@@ -321,6 +322,8 @@ def simulate(
             world = World(plan, loop, dice, trace, (quiet_for, quiet_most))
             world.server = Server(Texts(mutants or {}), lambda: loop.us, observer, world.network.publish)
             world.server.keeps_log = any(step.args.get("lost") for step in plan.steps)
+            if REPLICATED.items() <= plan.settings.items():
+                world.server.add_replica()
             world.server.every(COLLECTED_EVERY, gc.collect)
             world.network.server = world.server
             jobs.stage = world
