@@ -324,7 +324,7 @@ class Generator:
         self.add(at, self.producer(), "outbox", {"jobs": jobs, "ends": ends})
 
     def durable(self, at: int) -> None:
-        """Jobs that a replica confirms, around a time in which it stands still, and perhaps takes over."""
+        """Jobs that a replica confirms, around a time in which it gets no writes, and perhaps takes over."""
         self.settings |= REPLICATED
         for _ in range(self.dice.randrange(1, 5)):
             self.enqueue(self.soon(at, 4), "work", [self.work(), self.effect()])

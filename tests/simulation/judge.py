@@ -325,7 +325,8 @@ def what_was_confirmed_is_there(plan: Plan, outcome: Outcome, ledger: Ledger, st
     for job_id, answers in outcome.acknowledged.items():
         is_kept = job_id in state.open or job_id in state.endings or job_id in state.of(job_id).get("dead", {})
         for _, _, verb, answer in answers:
-            if verb == "enqueue" and isinstance(answer, dict) and not is_kept and job_id not in ledger.forgotten:
+            is_confirmed = verb == "enqueue" and isinstance(answer, dict) and answer["id"] == job_id
+            if is_confirmed and not is_kept and job_id not in ledger.forgotten:
                 yield f"the enqueue of {job_id} was confirmed, and it is unknown"
 
 

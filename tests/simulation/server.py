@@ -458,7 +458,7 @@ class Server:
         return bool(self._replicas)
 
     def add_replica(self) -> None:
-        """Give it a replica. Nobody notices when that stands still."""
+        """Give it a replica. Nobody notices when that gets no writes."""
         self.keeps_log = True
         self._replicas = "slave0:ip=10.0.0.2,port=6379,state=online,offset=1,lag=0\r\n"
         self._raw([("SET", PREFIX + "replicas", self._replicas)])
@@ -475,7 +475,7 @@ class Server:
     def fail_over(self, writes: int) -> int:
         """Let a replica take over, which lacks the last writes; return how many were lost.
 
-        A replica that confirms lacks what was written since it stands still, and nothing else.
+        A replica that confirms lacks what was written since it gets no writes, and nothing else.
         """
         if self.has_replica:
             writes = 0 if self._still_at is None else len(self._log) - self._still_at

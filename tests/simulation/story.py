@@ -168,8 +168,8 @@ def _late_request(who: str, args: Mapping[str, Any]) -> str:
 
 def _kill_at(who: str, args: Mapping[str, Any]) -> str:
     when = {"sending": "before it leaves", "sent": "as soon as it has left", "replied": "when the reply to it leaves"}
-    whom = _whose(args)
-    return f"SIGKILL hits {whom} at the {_exchanges('request', args)}, {when[args.get('when', 'sent')]}"
+    which = _exchanges("request", {**args, "machine": ""})
+    return f"SIGKILL hits {_whose(args)} at its {which}, {when[args.get('when', 'sent')]}"
 
 
 def _delay(who: str, args: Mapping[str, Any]) -> str:
@@ -209,7 +209,7 @@ TELLERS = {
     "drop_reply": _drop_reply, "drop_request": _drop_request, "late_request": _late_request, "kill_at": _kill_at,
     "delay": _delay, "restart": _restart, "failover": _failover, "unmount": _unmount, "jump": _jump, "drift": _drift,
 }  # fmt: skip
-"""How a step with a verb is told; the others are in `DOES`."""
+"""The sentences of the other verbs."""
 
 
 # --- parts -----------------------------------------------------------------------------------------
@@ -217,17 +217,20 @@ TELLERS = {
 
 def _job(args: Mapping[str, Any], names: Iterable[str] = ()) -> str:
     """Tell a job: what it does, and its options."""
-    told, names = [], list(names)
+    notes, names = [], list(names)
     if args.get("function", "work") == "work":
         args = {name: value for name, value in args.items() if name != "function"}
-    if after := [names[number] for number in args.get("after", ())] + [str(one) for one in args.get("depends_on", ())]:
-        told.append(f"after {_and(after)}{', even if that fails' if args.get('otherwise') == 'run' else ''}")
+    after = [names[number] for number in args.get("after", ()) if number < len(names)]
+    if after := after + [str(one) for one in args.get("depends_on", ())]:
+        notes.append(f"after {_and(after)}{', even if that fails' if args.get('otherwise') == 'run' else ''}")
     if args.get("order") == "strict":
-        told.append("in strict order")
+        notes.append("in strict order")
     for name, value in args.items():
         if name not in {"id", "acts", "after", "depends_on", "otherwise", "order"}:
-            told.append(OPTIONS.get(name, f"{name} {{}}").format(value))
-    return f"{args.get('id', 'a job')}, which {_acts(args.get('acts', ()))}" + (f" ({', '.join(told)})" if told else "")
+            notes.append(OPTIONS.get(name, f"{name} {{}}").format(value))
+    return f"{args.get('id', 'a job')}, which {_acts(args.get('acts', ()))}" + (
+        f" ({', '.join(notes)})" if notes else ""
+    )
 
 
 def _jobs(args: Mapping[str, Any]) -> str:
@@ -274,9 +277,9 @@ def _part(who: str, args: Mapping[str, Any]) -> str:
 def _exchanges(what: str, args: Mapping[str, Any]) -> str:
     count, script = args.get("count", 1), args.get("script", "")
     plural = {"reply": "replies", "request": "requests"}[what] if count != 1 else what
-    said = {"reply": " to", "request": " of"}[what] + f" `{script}`" if script else ""
+    which = {"reply": " to", "request": " of"}[what] + f" `{script}`" if script else ""
     machine = f" of {_whose(args)}" if args.get("machine") else ""
-    return f"next {f'{count} ' if count != 1 else ''}{plural}{said}{machine}"
+    return f"next {f'{count} ' if count != 1 else ''}{plural}{which}{machine}"
 
 
 def _how(args: Mapping[str, Any]) -> str:

@@ -89,7 +89,7 @@ def test_a_failover_loses_what_no_replica_has_confirmed_and_nothing_else() -> No
     ]
 
 
-def test_a_story_is_told_in_words() -> None:
+def test_a_story_is_in_words() -> None:
     steps = (
         Step(0, "operator", "limit", {"name": "api", "concurrency": 1}),
         Step(1_500_000, "network", "late_request", {"script": "enqueue", "count": 5, "by_us": 1_338_000}),
@@ -117,9 +117,9 @@ def test_a_story_is_told_in_words() -> None:
 
 
 def test_each_step_has_a_sentence_also_without_its_arguments() -> None:
-    told = [line for seed in range(100) for line in sentences(generated(seed))]
+    lines = [line for seed in range(100) for line in sentences(generated(seed))]
 
-    assert [line for line in told if re.search(r"[][{}'?]|None|unnamed", line)] == []
+    assert [line for line in lines if re.search(r"[][{}'?]|None|unnamed", line)] == []
     assert all(sentence(Step(0, "worker.1", verb, {})) for verb in VERBS)
 
 

@@ -31,7 +31,7 @@ Machines (``worker.N``, ``reaper.N``):
 ``server``:
 
 - restart, failover: ``lost`` (writes), ``down_us``. script_flush: nothing.
-- unreplicate: ``for_us``. The replica of a plan with `REPLICATED` stands still; a failover then loses what it lacks.
+- unreplicate: ``for_us``. The replica of a plan with `REPLICATED` gets no writes; a failover then loses those.
 - readonly, loading, out_of_memory: ``for_us``. unready: ``word`` (of `server.REFUSALS`), ``for_us``.
 
 ``store``: unmount: ``machine``, ``how`` (away, empty), ``for_us``. ``database``: close_database: ``for_us``.

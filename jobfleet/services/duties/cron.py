@@ -263,7 +263,7 @@ class Cron(Service):
         await self._unmark_gone()
 
     def _drop(self, name: str, known: Known, *, now: datetime | None = None) -> None:
-        """Note that an entry is gone, as known now or since its last fire: its mark is to go, whoever has set it."""
+        """Note that an entry is gone, as known now or since its last fire: its mark is to go, too."""
         self._gone[name, known.lane] = max(now or known.mark, known.mark)
 
     async def _unmark_gone(self) -> None:
