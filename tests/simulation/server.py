@@ -146,6 +146,11 @@ end
 for _, key in ipairs(redis.call('KEYS', '{sim:*}:outbox')) do open = open + redis.call('XLEN', key) end
 return open
 """
+INSIDE = """\
+local inside = 0
+for _, key in ipairs(redis.call('KEYS', '{sim}:inside:*')) do inside = inside + redis.call('ZCARD', key) end
+return inside
+"""
 POP = b"""\
 #!lua flags=allow-oom
 for _, key in ipairs(KEYS) do
@@ -326,6 +331,10 @@ class Server:
     def count_open(self) -> int:
         """How many jobs are open, and how many endings are not yet known to dependants."""
         return int(self._raw([("EVAL", OPEN, 0)])[0])
+
+    def count_inside(self) -> int:
+        """How many runs are within named limits and breakers."""
+        return int(self._raw([("EVAL", INSIDE, 0)])[0])
 
     def execute(self, commands: Sequence[Command]) -> tuple[list[Any], list[str]]:
         """Execute commands of one pipeline; return a reply or an exception for each, and what each was."""
