@@ -180,11 +180,13 @@ def _delay(who: str, args: Mapping[str, Any]) -> str:
 
 
 def _restart(who: str, args: Mapping[str, Any]) -> str:
-    return f"{who} restarts {_away(args)}"
+    return f"{who} restarts within {_seconds(args.get('down_us', 500_000))}"
 
 
 def _failover(who: str, args: Mapping[str, Any]) -> str:
-    return f"{who} fails over to its replica {_away(args)}"
+    lost = args.get("lost", 0)
+    lacks = f"the last {_times(lost, 'write')}" if lost else "what that has not got"
+    return f"{who} fails over to its replica within {_seconds(args.get('down_us', 500_000))}, and loses {lacks}"
 
 
 def _unmount(who: str, args: Mapping[str, Any]) -> str:
@@ -284,12 +286,6 @@ def _exchanges(what: str, args: Mapping[str, Any]) -> str:
 
 def _how(args: Mapping[str, Any]) -> str:
     return "and the connection stays open" if args.get("silent") else "and the connection is reset"
-
-
-def _away(args: Mapping[str, Any]) -> str:
-    lost = args.get("lost", 0)
-    writes = f"the last {_times(lost, 'write')}" if lost else "nothing"
-    return f"within {_seconds(args.get('down_us', 500_000))}, and loses {writes}"
 
 
 def _places(args: Mapping[str, Any]) -> str:

@@ -52,6 +52,7 @@ def test_what_has_failed_once_does_not_fail_again(story: Story) -> None:
         ("explain-silent", {"delay": 60.0}, EXPLAINED),
         ("wake-forgotten", {}, IDLE),
         ("news-left", {"dependants": 1}, LATE_NEWS),
+        ("cap-ignored", {"function": "grouped", "acts": [["sleep", 2.0]]}, 22),
     ],
 )
 def test_what_the_fleet_mends_itself_is_seen(bug: str, job: dict[str, Any], seen: int) -> None:
