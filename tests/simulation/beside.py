@@ -40,7 +40,7 @@ class Store:
     Attributes:
         objects: The objects of the store, with the virtual µs of their writing.
         away: How a machine sees it: ``away``, or ``empty``. "" are all machines.
-        back_us: When it was last seen to be away.
+        back_us: When it was last seen to be away, or all faults were over: from then on a reaper deletes what is to go.
         erased: The objects that an operator has deleted, which is what `forget` does.
         can_be_empty: Whether Redis knows which store it is. If not, nobody can tell a new store from an empty folder,
             and the first process founds that one; so the store is away instead.
@@ -215,6 +215,7 @@ class Beside:
         """End all faults."""
         if self.store is not None:
             self.store.away.clear()
+            self.store.back_us = self._now_us()  # a plan may have no reaper before
         if self.database is not None:
             self.database.is_away = False
 
