@@ -111,6 +111,8 @@ class Watch:
             self.ledger.coverage.fault(step.verb, self.ledger.states())
             if step.verb in {"jump", "drift"}:
                 self.ledger.stamp = 0
+            if step.verb == "jump" and step.args.get("machine") == "server":
+                self.ledger.step_back(min(0, int(step.args.get("by_us", 0))))
             if step.verb not in UNDISTURBING:
                 self.probe.disturb(now_us)
         if (lost := self._world.server.lost) > self._lost:

@@ -176,6 +176,11 @@ class Ledger:
         self._caps = {place: most for place, most in self._caps.items() if self._caps_written[place] <= kept}
         self._most = {name: most for name, most in self._most.items() if self._most_written[name] <= kept}
 
+    def step_back(self, by_us: int) -> None:
+        """Note that the server's clock has stepped back: leases may be reduced to what was left of them."""
+        for job in self.jobs.values():
+            job.deadline += by_us
+
     def is_paused(self, tag: str) -> bool:
         """Whether a lane is paused."""
         return tag in self._paused
