@@ -59,7 +59,8 @@ class Waited:
         self.channel: str = lane.job_events(job_id)
         self.pause: float = pause
         self.due: float = due
-        self.watchers: set[Watcher] = set()
+        self.watchers: dict[Watcher, None] = {}
+        """In the order in which they came, so that equal events make equal runs."""
 
 
 class WaitList:
@@ -75,7 +76,7 @@ class WaitList:
         self._first, self._longest = config.wait_poll_min, max(config.wait_poll_min, config.wait_poll_max)
         self._jobs: dict[str, Waited] = {}
         self._by_channel: dict[str, Waited] = {}
-        self._sinks: dict[str, set[Sink]] = {}
+        self._sinks: dict[str, dict[Sink, None]] = {}
         self._heap: list[tuple[float, int, Waited]] = []
         self._order = itertools.count()
         self._marks: dict[Lane, float] = {}
@@ -99,7 +100,7 @@ class WaitList:
                 job = self._jobs[job_id] = Waited(job_id, lane, self._first, now + self._first)
                 self._by_channel[job.channel] = job
                 self._push(job)
-            job.watchers.add(watcher)
+            job.watchers[watcher] = None
             channels.append(job.channel)
         return channels
 
@@ -109,7 +110,7 @@ class WaitList:
         for job_id in ids:
             job = self._jobs.get(job_id)
             if job is not None:
-                job.watchers.discard(watcher)
+                job.watchers.pop(watcher, None)
                 if not job.watchers:
                     unused += self._remove(job)
         return unused
@@ -117,14 +118,14 @@ class WaitList:
     def listen(self, sink: Sink, channels: Iterable[str]) -> None:
         """Hear the messages of channels."""
         for channel in channels:
-            self._sinks.setdefault(channel, set()).add(sink)
+            self._sinks.setdefault(channel, {})[sink] = None
 
     def ignore(self, sink: Sink, channels: Iterable[str]) -> list[str]:
         """Do not hear channels any more; return those that nobody needs any more."""
         unused = []
         for channel in channels:
-            sinks = self._sinks.get(channel, set())
-            sinks.discard(sink)
+            sinks = self._sinks.get(channel, {})
+            sinks.pop(sink, None)
             if not sinks:
                 self._sinks.pop(channel, None)
                 if channel not in self._by_channel:
@@ -190,7 +191,7 @@ class WaitList:
 
     def channels(self) -> list[str]:
         """Return all channels that somebody needs."""
-        return [*self._by_channel, *self._sinks.keys() - self._by_channel.keys()]
+        return [*self._by_channel, *(name for name in self._sinks if name not in self._by_channel)]
 
     def fail(self, error: Exception) -> None:
         """Pass an error to all who wait for jobs."""

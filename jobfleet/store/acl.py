@@ -381,7 +381,7 @@ RUNS = _named(
 )
 LEASES = _named("pause_function paused resume_function set_aside settle tick waiting")
 """What workers do, too, so that a fleet without a reaper recovers the jobs of dead workers."""
-CRON = _named("attend attendants entries fire ledger marks note_times schedule set_back")
+CRON = _named("attend attendants entries fire ledger marks note_times schedule set_back unmark")
 RELAYS = _named(
     "dependants explain extend_flow flows keep_parents outbox pending_ends precede sequences unwatch unwatch_many"
 )

@@ -93,7 +93,8 @@ class Afterwards:
 
     def saw(self, script: str, args: Sequence[Any], now: int) -> None:
         """Note what is right at the moment when `explain` reads a job."""
-        if script == "explain" and (job := self._ledger.jobs.get(text(args[1]))) is not None:
+        job = self._ledger.jobs.get(text(args[1])) if script == "explain" else None
+        if job is not None and job.is_sure:  # a failover after the question may have lost what is known of it
             self._right[job.id] = right_codes(job, now, is_paused=self._ledger.is_paused(job.lane))
 
     async def age(self, world: World) -> None:

@@ -40,7 +40,8 @@ class Store:
     Attributes:
         objects: The objects of the store, with the virtual µs of their writing.
         away: How a machine sees it: ``away``, or ``empty``. "" are all machines.
-        back_us: When it was last seen to be away.
+        back_us: When it was last seen to be away, or all faults were over: from then on a reaper deletes what is to go.
+        erased: The objects that an operator has deleted, which is what `forget` does.
         can_be_empty: Whether Redis knows which store it is. If not, nobody can tell a new store from an empty folder,
             and the first process founds that one; so the store is away instead.
     """
@@ -50,13 +51,14 @@ class Store:
         self.objects: dict[str, tuple[bytes, int]] = {}
         self.away: dict[str, str] = {}
         self.back_us = 0
+        self.erased: set[str] = set()
         self.can_be_empty = True
         self._folders: dict[str, dict[str, tuple[bytes, int]]] = {}
 
     def copy(self) -> Store:
         """What it holds now, which does not change any more."""
         found = Store(self._now_us)
-        found.objects, found.back_us = dict(self.objects), self.back_us
+        found.objects, found.back_us, found.erased = dict(self.objects), self.back_us, set(self.erased)
         return found
 
     def _here(self) -> dict[str, tuple[bytes, int]]:
@@ -84,6 +86,9 @@ class Store:
     def delete(self, key: str) -> None:
         """Delete an object."""
         self._here().pop(key, None)
+        process = PROCESS.get()
+        if process is not None and process.machine.name == "operator":
+            self.erased.add(key)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """List a folder."""
@@ -210,6 +215,7 @@ class Beside:
         """End all faults."""
         if self.store is not None:
             self.store.away.clear()
+            self.store.back_us = self._now_us()  # a plan may have no reaper before
         if self.database is not None:
             self.database.is_away = False
 
@@ -316,9 +322,9 @@ def arguments_are_whole(runs: list[Run]) -> Iterator[str]:
 
 
 def references_hold(store: Store, kept: bytes) -> Iterator[str]:
-    """What Redis refers to is in the store."""
+    """What Redis refers to is in the store, unless an operator has erased the job while its call was on its way."""
     for key in _keys_in(kept):
-        if key not in store.objects:
+        if key not in store.objects and key not in store.erased:
             yield f"Redis refers to {key}, which is not in the store"
 
 

@@ -108,7 +108,7 @@ def _unconfirmed() -> Any:
     """A confirmation of no replica counts as one."""
     stack = ExitStack()
     stack.enter_context(mock.patch.object(barrier, "_is_at_least", return_value=True))
-    stack.enter_context(mock.patch.object(FleetContext, "is_there", return_value=True, create=True))
+    stack.enter_context(mock.patch.object(FleetContext, "can_confirm", return_value=True))
     return stack
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.simulation.beside import OUTBOX, STORE
 from tests.simulation.coverage import Coverage, drawn
-from tests.simulation.plan import FAULTS, Plan, Step
+from tests.simulation.plan import FAULTS, REPLICATED, Plan, Step
 
 SECOND = 1_000_000
 FAULT_EVERY = 10.0
@@ -41,7 +41,7 @@ WORDS = (
 """Scripts that faults of the network aim at."""
 OFTEN = ("claim", "claim", "claim", "settle", "settle", "enqueue", "enqueue")
 """Of these, rather those on which most depends."""
-NEEDS = {"unmount": "payload_store", "close_database": "outbox_url"}
+NEEDS = {"unmount": "payload_store", "close_database": "outbox_url", "unreplicate": "durability"}
 """Settings without which a fault does nothing."""
 SIGNALS = ("go", "stop")
 GROUPS = ("red", "blue")
@@ -81,7 +81,7 @@ class Generator:
             "edit": (self.edit, "scheduled"), "move": (self.move, "scheduled"), "cron": (self.cron, "completed"),
             "replay": (self.replay, "failed"), "shares": (self.shares, "queued"), "broken": (self.broken, "retrying"),
             "blocking": (self.blocking, "running"), "comb": (self.comb, "blocked"), "stream": (self.stream, "running"),
-            "large": (self.large, "running"), "outbox": (self.outbox, "queued"),
+            "large": (self.large, "running"), "outbox": (self.outbox, "queued"), "durable": (self.durable, "queued"),
         }  # fmt: skip
 
     def plan(self) -> Plan:
@@ -322,6 +322,15 @@ class Generator:
             jobs.append(one)
         ends = self.dice.choice(("commit", "commit", "commit", "rollback", "die"))
         self.add(at, self.producer(), "outbox", {"jobs": jobs, "ends": ends})
+
+    def durable(self, at: int) -> None:
+        """Jobs that a replica confirms, around a time in which it gets no writes, and perhaps takes over."""
+        self.settings |= REPLICATED
+        for _ in range(self.dice.randrange(1, 5)):
+            self.enqueue(self.soon(at, 4), "work", [self.work(), self.effect()])
+        self.add(self.soon(at, 1), "server", "unreplicate", {"for_us": self.us(1, 6)})
+        if self.dice.random() < 0.7:
+            self.add(self.soon(at + SECOND, 4), "server", "failover", {"lost": 0, "down_us": self.us(0, 2)})
 
     # --- faults ----------------------------------------------------------------------------------
 

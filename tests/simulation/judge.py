@@ -17,7 +17,7 @@ from tests.simulation import beside
 from tests.simulation.afterwards import EXPLAINED, SHARE, Afterwards, not_gone
 from tests.simulation.coverage import Coverage
 from tests.simulation.ledger import FINAL, Ledger
-from tests.simulation.plan import FAULTS, Outcome, Plan
+from tests.simulation.plan import FAULTS, REPLICATED, Outcome, Plan
 from tests.simulation.probe import IDLE, LATE_NEWS, LEASED, Probe
 from tests.simulation.world import QUIET_MOST, World, simulate
 from tests.support.chaos import judging
@@ -50,10 +50,8 @@ CHECKS: tuple[tuple[int, Callable[[Case], Iterator[str]]], ...] = (
 """What is judged as `scripts/chaos` judges it."""
 UNDISTURBING = frozenset({"jump", "drift", "kill_child", "kill_worker", "start_worker", "stop_worker", "script_flush"})
 """Faults after which those whom they do not hit go on at once."""
-LOSING = ("restart", "failover")
-"""Faults that may lose writes, as many as their argument `lost` says."""
 EXCUSED = 6
-"""So many times the writes that a fault has lost, in scripts that write, are excused: one exchange may have several."""
+"""So many times the exchanges that a fault has lost, in scripts that write, are excused: one may have several."""
 OPEN = ("lease", "runs", "tries", "meta", "unique", "expiry", "grouped", "ring", "gdue", "held")
 """Keys of a lane that are empty when nothing is open. Locks may be kept for a time."""
 _TAG = re.compile(r"^\{[^{}:]+:([^{}:]+):(\d+)\}:(.*)$", re.DOTALL)
@@ -103,6 +101,7 @@ class Watch:
         self.probe = Probe(self.ledger)
         self.later = Afterwards(self.ledger)
         self._stops = stops
+        self._lost = 0
         self._due = sorted((step for step in plan.steps if step.verb in FAULTS), key=lambda step: -step.at_us)
 
     def __call__(self, now_us: int, script: str, keys: Any, args: Any, reply: Any) -> None:
@@ -110,12 +109,15 @@ class Watch:
         while self._due and self._due[-1].at_us <= now_us:
             step = self._due.pop()
             self.ledger.coverage.fault(step.verb, self.ledger.states())
-            if step.verb in LOSING and step.args.get("lost"):
-                self.ledger.lose(int(step.args["lost"]) * EXCUSED)
             if step.verb in {"jump", "drift"}:
                 self.ledger.stamp = 0
+            if step.verb == "jump" and step.args.get("machine") == "server":
+                self.ledger.step_back(min(0, int(step.args.get("by_us", 0))))
             if step.verb not in UNDISTURBING:
                 self.probe.disturb(now_us)
+        if (lost := self._world.server.lost) > self._lost:
+            self.ledger.lose((lost - self._lost) * EXCUSED)
+            self._lost = lost
         self.ledger(now_us, script, keys, args, reply)
         self.probe.saw(script, keys, args, reply)
         self.later.saw(script, args, self._world.server.us())
@@ -174,6 +176,7 @@ def judged(plan: Plan, outcome: Outcome, ledger: Ledger) -> list[Breach]:
         found.append(Breach(STUCK, f"it is not quiet {QUIET_MOST / 60:.0f} minutes after the last fault"))
     found += [Breach(WAITING, what) for what in waits_for_a_reason(state, ledger)]
     found += [Breach(2, what) for what in nothing_is_invented(plan, ledger)]
+    found += [Breach(1, what) for what in what_was_confirmed_is_there(plan, outcome, ledger, state)]
     found += beside.judged(outcome.beside, outcome.runs, outcome.state, ledger)
     if ledger.lost_at is None:
         found += [Breach(27, what) for what in results_are_there(outcome, ledger, state)]
@@ -315,6 +318,18 @@ def nothing_is_invented(plan: Plan, ledger: Ledger) -> Iterator[str]:
         own = job_id.partition(".0.")[2].partition(".")[0]
         if own not in names and not own.startswith("cron:"):
             yield f"{job_id} was enqueued, and nobody had asked for it"
+
+
+def what_was_confirmed_is_there(plan: Plan, outcome: Outcome, ledger: Ledger, state: State) -> Iterator[str]:
+    """No failover loses a job whose enqueue a replica has confirmed."""
+    if not REPLICATED.items() <= plan.settings.items():
+        return
+    for job_id, answers in outcome.acknowledged.items():
+        is_kept = job_id in state.open or job_id in state.endings or job_id in state.of(job_id).get("dead", {})
+        for _, _, verb, answer in answers:
+            is_confirmed = verb == "enqueue" and isinstance(answer, dict) and answer["id"] == job_id
+            if is_confirmed and not is_kept and job_id not in ledger.forgotten:
+                yield f"the enqueue of {job_id} was confirmed, and it is unknown"
 
 
 def results_are_there(outcome: Outcome, ledger: Ledger, state: State) -> Iterator[str]:

@@ -176,6 +176,11 @@ class Ledger:
         self._caps = {place: most for place, most in self._caps.items() if self._caps_written[place] <= kept}
         self._most = {name: most for name, most in self._most.items() if self._most_written[name] <= kept}
 
+    def step_back(self, by_us: int) -> None:
+        """Note that the server's clock has stepped back: leases may be reduced to what was left of them."""
+        for job in self.jobs.values():
+            job.deadline += by_us
+
     def is_paused(self, tag: str) -> bool:
         """Whether a lane is paused."""
         return tag in self._paused
@@ -350,11 +355,13 @@ class Ledger:
             is_due = job.lane == tag and job.state in {"queued", "retrying", "scheduled"} and job.due <= now
             if is_due and job.is_sure and not job.group and job.band is not None and job.band < lowest:
                 self.breach(17, f"{job.id} of band {job.band} waited while a job of band {lowest} was granted")
-        for group in groups:
-            most = self._caps.get((tag, group), self._caps.get((tag, "*")))
-            running = sum(one.group == group and one.token != 0 and one.is_sure for one in self.jobs.values())
+        open_here = [one for one in self.jobs.values() if one.lane == tag and one.token != 0 and one.is_sure]
+        for group in (*groups, ""):
+            most = self._caps.get((tag, group), self._caps.get((tag, "*")) if group else None)
+            running = sum(one.group == group or not group for one in open_here)
             if most is not None and running > most:
-                self.breach(22, f"{running} jobs of the group {group} run, {most} may")
+                whose = f"the group {group}" if group else f"the lane {tag}"
+                self.breach(22, f"{running} jobs of {whose} run, {most} may")
 
     def _on_renew(self, keys: list[str], args: Sequence[Any], reply: list[Any], word: str) -> None:
         now, lease = number(reply[1]), number(args[0])
@@ -519,12 +526,20 @@ class Ledger:
         if not name.startswith("limit:"):
             self._has_limits.add(tag)
             return
+        if value != "=":
+            self._cap(tag, name[6:], value)
+
+    def _on_declare(self, keys: list[str], args: Sequence[Any], reply: list[Any], word: str) -> None:
+        for n in range(number(args[1]) if word == "declared" else 0):
+            name, value = text(args[2 + 3 * n]), text(args[3 + 3 * n])
+            self._cap(tag_of(keys[0]), name[6:], value)
+
+    def _cap(self, tag: str, group: str, value: str) -> None:
+        """Note how many jobs of a group may run at once, or of a lane; operators of plans set no other limits."""
         most = (value.split() or [""])[0]
+        self._caps.pop((tag, group), None)
         if most.isdigit() and int(most):
-            self._caps[tag, name[6:]] = int(most)
-            self._caps_written[tag, name[6:]] = self._writes
-        elif most != "=":
-            self._caps.pop((tag, name[6:]), None)
+            self._caps[tag, group], self._caps_written[tag, group] = int(most), self._writes
 
     # Named limits
 

@@ -18,10 +18,12 @@ WORK = (
 FAULTS = (
     "kill_child", "kill_worker", "freeze", "thaw", "start_worker", "stop_worker", "partition", "mend", "drop_reply",
     "drop_request", "late_request", "kill_at", "delay", "restart", "failover", "script_flush", "readonly", "loading",
-    "unready", "out_of_memory", "jump", "drift", "unmount", "close_database",
+    "unready", "out_of_memory", "jump", "drift", "unmount", "close_database", "unreplicate",
 )  # fmt: skip
 """The verbs of machines, the network, the server and clocks."""
 VERBS = (*WORK, *FAULTS)
+REPLICATED: dict[str, Any] = {"durability": "replicated"}
+"""Settings of plans whose server has a replica that confirms writes."""
 
 
 class Step(NamedTuple):

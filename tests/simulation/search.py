@@ -19,10 +19,11 @@ from tests.simulation.bugs import BUGS, Bug
 from tests.simulation.coverage import Coverage
 from tests.simulation.generator import generated
 from tests.simulation.judge import NAMES, Verdict, run
-from tests.simulation.plan import Plan
+from tests.simulation.plan import FAULTS, Plan, Step
 from tests.simulation.server import valkey
 from tests.simulation.shrink import Shrunk, shrink
 from tests.simulation.story import sentences
+from tests.simulation.world import simulate
 from tests.support.chaos.invariants import INVARIANTS
 
 STORIES = Path(__file__).parent / "stories"
@@ -105,6 +106,35 @@ def search(
         if report.real_s >= seconds or (most and len(report.failures) >= most):
             return report
     raise AssertionError("there are always more seeds")
+
+
+def speed(seconds: float, *, first: int = 1, jobs: int = 4000) -> Iterator[str]:
+    """Measure fleets of five workers with a fault per ten virtual seconds; then one that only runs empty jobs.
+
+    Args:
+        seconds: How long to go on with the first.
+        first: The first seed.
+        jobs: How many empty jobs.
+    """
+    report, began = Report(), cpu_seconds()
+    for seed in count(first):
+        plan = generated(seed, report.coverage)._replace(workers=5)
+        if any(step.verb in FAULTS for step in plan.steps):
+            report.add(judged(plan))
+        report.real_s = cpu_seconds() - began
+        if report.real_s >= seconds:
+            break
+    yield f"five workers, a fault per ten virtual seconds: {report}"
+    part = 250
+    steps = tuple(
+        Step(1_000_000 + at, "producer.1", "enqueue_many", {"jobs": [{"id": f"e{at + n}"} for n in range(part)]})
+        for at in range(0, jobs, part)
+    )
+    plan, began = Plan(first, 5, 1, 1, {"slots": 8}, steps, 2_000_000), cpu_seconds()
+    outcome = simulate(plan, quiet_for=0.0)
+    took = cpu_seconds() - began
+    ended = sum(one.ended == "returned" for one in outcome.runs)
+    yield f"five workers, {ended} empty jobs without the judge: {ended / took:.0f} jobs per second"
 
 
 def judged(plan: Plan, bug: Bug | None = None, *, stops: bool = True) -> Verdict:

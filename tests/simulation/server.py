@@ -99,8 +99,9 @@ local redis = (function(real)
     elseif name == 'PUBLISH' then
       real.call('RPUSH', 'sim:heard', key, value)
       return tonumber(real.call('HGET', 'sim:heard-by', key) or 0)
-    elseif key == 'replication' then
-      return '# Replication\\r\\nrole:master\\r\\nmaster_replid:' .. real.call('GET', 'sim:replid') .. '\\r\\n'
+    elseif name == 'INFO' and (key == 'replication' or key == 'server') then
+      return '# Server\\r\\nredis_version:7.2.4\\r\\naof_enabled:0\\r\\nrole:master\\r\\nmaster_replid:'
+        .. real.call('GET', 'sim:replid') .. '\\r\\n' .. (real.call('GET', 'sim:replicas') or '')
     end
     if value == nil then return call(name, key) end
     return call(name, key, value, ...)
@@ -144,6 +145,11 @@ for _, pattern in ipairs({'{sim:*}:ready:*', '{sim:*}:lease', '{sim:*}:grouped',
 end
 for _, key in ipairs(redis.call('KEYS', '{sim:*}:outbox')) do open = open + redis.call('XLEN', key) end
 return open
+"""
+INSIDE = """\
+local inside = 0
+for _, key in ipairs(redis.call('KEYS', '{sim}:inside:*')) do inside = inside + redis.call('ZCARD', key) end
+return inside
 """
 POP = b"""\
 #!lua flags=allow-oom
@@ -273,6 +279,7 @@ class Server:
         ahead_us: By how much its clock is ahead of virtual time.
         run_id: The id of the server, and of its history.
         refusal: What it answers to writes, or to everything (LOADING).
+        lost: How many exchanges that wrote it has lost so far.
     """
 
     def __init__(
@@ -287,7 +294,7 @@ class Server:
         self._socket.connect(str(valkey().socket))
         self._reader = hiredis.Reader(replyError=_error)
         self.exchanges = 0
-        self.ahead_us = 0
+        self.ahead_us = self.lost = 0
         self.run_id = f"{1:040x}"
         self.refusal = ""
         self.has_memory = True
@@ -301,6 +308,8 @@ class Server:
         """When the first key ends; unknown at first."""
         self._log: list[tuple[bytes, int]] = []
         self.keeps_log = False
+        self._replicas = ""
+        self._still_at: int | None = None
         self.every(1 << 60, lambda: None)
         self._raw([("CONFIG", "SET", "maxmemory", "0"), ("FLUSHALL",), ("SCRIPT", "FLUSH"), ("FUNCTION", "FLUSH")])
         self._raw(OWN)
@@ -322,6 +331,10 @@ class Server:
     def count_open(self) -> int:
         """How many jobs are open, and how many endings are not yet known to dependants."""
         return int(self._raw([("EVAL", OPEN, 0)])[0])
+
+    def count_inside(self) -> int:
+        """How many runs are within named limits and breakers."""
+        return int(self._raw([("EVAL", INSIDE, 0)])[0])
 
     def execute(self, commands: Sequence[Command]) -> tuple[list[Any], list[str]]:
         """Execute commands of one pipeline; return a reply or an exception for each, and what each was."""
@@ -414,7 +427,7 @@ class Server:
         if name == "INFO":
             return self.info()
         if name in ("WAIT", "WAITAOF"):
-            return 0 if name == "WAIT" else [0, 0]
+            return int(self.has_replica and self._still_at is None) if name == "WAIT" else [0, 0]
         if name == "PING":
             return b"PONG"
         if name not in PLAIN and not str(name).startswith(("EVAL", "FCALL")):
@@ -425,7 +438,7 @@ class Server:
         """The INFO that a new connection asks for."""
         role = "slave" if self.refusal == "readonly" else "master"
         text = f"redis_version:7.2.4\r\nrun_id:{self.run_id}\r\nrole:{role}\r\nmaster_replid:{self.run_id}\r\n"
-        return f"{text}connected_slaves:0\r\naof_enabled:0\r\n".encode()
+        return f"{text}{self._replicas}aof_enabled:0\r\n".encode()
 
     def name_of(self, command: Command) -> str:
         """The script that a command runs, or the command."""
@@ -448,6 +461,36 @@ class Server:
 
     # --- faults ----------------------------------------------------------------------------------
 
+    @property
+    def has_replica(self) -> bool:
+        """Whether it has a replica, which confirms what it has."""
+        return bool(self._replicas)
+
+    def add_replica(self) -> None:
+        """Give it a replica. Nobody notices when that gets no writes."""
+        self.keeps_log = True
+        self._replicas = "slave0:ip=10.0.0.2,port=6379,state=online,offset=1,lag=0\r\n"
+        self._raw([("SET", PREFIX + "replicas", self._replicas)])
+
+    def stop_replication(self) -> None:
+        """From now on its replica gets no writes."""
+        if self._still_at is None:
+            self._still_at = len(self._log)
+
+    def resume_replication(self) -> None:
+        """Its replica gets all that it has missed."""
+        self._still_at = None
+
+    def fail_over(self, writes: int) -> int:
+        """Let a replica take over, which lacks the last writes; return how many were lost.
+
+        A replica that confirms lacks what was written since it gets no writes, and nothing else.
+        """
+        if self.has_replica:
+            writes = 0 if self._still_at is None else len(self._log) - self._still_at
+        self.resume_replication()
+        return self.lose(writes)
+
     def forget_scripts(self) -> None:
         """SCRIPT FLUSH."""
         self._raw([("SCRIPT", "FLUSH"), *OWN])
@@ -468,6 +511,7 @@ class Server:
         if not lost:
             self.forget_scripts()
             return 0
+        self.lost += lost
         del self._log[len(self._log) - lost :]
         is_full = not self.has_memory
         self.limit_memory(is_full=False)
@@ -475,7 +519,7 @@ class Server:
         for at in range(0, len(self._log), PART):
             part = self._log[at : at + PART]
             self._send(b"".join([packed for packed, _ in part]), sum(count for _, count in part))
-        self._raw([("DEL", PREFIX + "heard", PREFIX + "heard-by")])
+        self._raw([("DEL", PREFIX + "heard", PREFIX + "heard-by"), ("SET", PREFIX + "replicas", self._replicas)])
         self._ends_ms = -inf
         self.forget_scripts()
         self.limit_memory(is_full=is_full)

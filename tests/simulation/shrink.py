@@ -96,6 +96,8 @@ class Shrinker:
                     break
         has_shrunk |= self.plan.travel_us > 0 and self._keeps(self.plan._replace(travel_us=0))
         for name in sorted(self.plan.settings):
+            if name.startswith("payload_") and name != "payload_store" and "payload_store" in self.plan.settings:
+                continue  # the judge expects what `beside.STORE` says of a store
             left = {key: value for key, value in self.plan.settings.items() if key != name}
             has_shrunk |= self._keeps(self.plan._replace(settings=left))
         return has_shrunk

@@ -1,6 +1,7 @@
 """Equal plans give equal traces: twice in one process, and in two processes with other hashes.
 
-``python -m tests.simulation.test_determinism 100`` prints a line per plan; compare those of two runs, or two Pythons.
+``python -m tests.simulation.test_determinism 1 2 3`` prints a line per plan; compare those of two runs, or two Pythons.
+With ``generated`` before the seeds, the plans are those of the search.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import subprocess
 import sys
 from typing import Any
 
+from tests.simulation.generator import generated
 from tests.simulation.plan import FAULTS, Outcome, Plan, Step
 from tests.simulation.world import simulate
 from tests.support.fleet import ROOT
@@ -115,9 +117,9 @@ def test_equal_plans_give_equal_outcomes_in_any_process() -> None:
 
 
 if __name__ == "__main__":
-    outcomes = []
-    for number in map(int, sys.argv[1:]):
-        outcomes.append(simulate(plan(number), quiet_for=4.0))
+    outcomes, make = [], generated if sys.argv[1:2] == ["generated"] else plan
+    for number in map(int, sys.argv[2 if make is generated else 1 :]):
+        outcomes.append(simulate(make(number), quiet_for=4.0))
         print(digest(outcomes[-1]), flush=True)  # noqa: T201 - the output
     virtual, real = sum(one.virtual_us for one in outcomes) / SECOND, sum(one.real_s for one in outcomes)
     counts = f"{sum(len(one.runs) for one in outcomes)} runs, {sum(one.exchanges for one in outcomes)} exchanges"

@@ -335,3 +335,5 @@ def test_the_judge_sees_what_is_wrong_beside_redis() -> None:
         f"{orphan} is in the store, and nothing has referred to it for long: it is 1000 s old",
     ]
     assert Counter(breaches) == {STREAMS: 3, OUTBOXES: 3, PAYLOADS: 2, RETENTION: 1}
+    store.erased.add(lost)
+    assert [one.invariant for one in judged(beside, [run], {"key": lost}, ledger)].count(PAYLOADS) == 0

@@ -31,6 +31,7 @@ Machines (``worker.N``, ``reaper.N``):
 ``server``:
 
 - restart, failover: ``lost`` (writes), ``down_us``. script_flush: nothing.
+- unreplicate: ``for_us``. The replica of a plan with `REPLICATED` gets no writes; a failover then loses those.
 - readonly, loading, out_of_memory: ``for_us``. unready: ``word`` (of `server.REFUSALS`), ``for_us``.
 
 ``store``: unmount: ``machine``, ``how`` (away, empty), ``for_us``. ``database``: close_database: ``for_us``.
@@ -304,16 +305,25 @@ class Faults:
     # --- the server ------------------------------------------------------------------------------
 
     def _restart(self, lost: int = 0, down_us: int = 500_000) -> None:
+        self._down(self._world.server.lose, lost, down_us)
+
+    def _failover(self, lost: int = 0, down_us: int = 500_000) -> None:
+        self._down(self._world.server.fail_over, lost, down_us)
+
+    def _unreplicate(self, for_us: int = 2_000_000) -> None:
+        server = self._world.server
+        server.stop_replication()
+        self._world.loop.call_later(for_us / 1e6, server.resume_replication)
+
+    def _down(self, lose: Callable[[int], int], lost: int, down_us: int) -> None:
         world = self._world
         world.network.is_up = False
         world.network.reset_all()
-        gone = world.server.lose(lost)
+        gone = lose(lost)
         if gone and world.beside.store is not None:
             world.beside.store.can_be_empty = False
         world.note(f"server lost {gone} writes")
         world.loop.call_later(down_us / 1e6, self._up)
-
-    _failover = _restart
 
     def _up(self) -> None:
         self._world.network.is_up = True

@@ -32,7 +32,7 @@ from tests.simulation import beside, jobs, machines, reality
 from tests.simulation.loop import PROCESS, START_US, Machine, Process, SimLoop
 from tests.simulation.machines import Machines
 from tests.simulation.network import Network
-from tests.simulation.plan import FAULTS, Outcome, Plan, Run, Step
+from tests.simulation.plan import FAULTS, REPLICATED, Outcome, Plan, Run, Step
 from tests.simulation.server import PREFIX, Server, Texts, valkey
 from tests.simulation.verbs import Client, Faults
 from tests.support.state import exact
@@ -45,6 +45,8 @@ SETTINGS: dict[str, Any] = {"slots": 4, "lease": 10.0, "grace": 10.0, "samples":
 """Settings of all runs; a plan may override them."""
 LOOK_EVERY, QUIET_FOR, QUIET_MOST = 2.0, 20.0, 1800.0
 """Seconds of the time after the last step: between looks, in which nothing may be open, and at most."""
+PLACES_WITHIN = 75.0
+"""Seconds of quiet after which no dead run has a place within a limit or a breaker."""
 COLLECTED_EVERY = 20_000
 """Exchanges between two collections of garbage, so that finalizers run at the same moment in each run."""
 real_seconds = time.perf_counter
@@ -228,7 +230,7 @@ class World:
             await asyncio.sleep(LOOK_EVERY)
             if self._pending or self._open():
                 quiet_since = self.loop.us
-            elif self.loop.us - quiet_since >= self._quiet_for * 1e6:
+            elif self.loop.us - quiet_since >= self._quiet_for * 1e6 and self._is_swept(self.loop.us - quiet_since):
                 self.is_quiet = True
                 break
 
@@ -255,6 +257,7 @@ class World:
         for name in sorted(network.cut):
             network.mend(name, is_reset=False)
         self.server.refusal = ""
+        self.server.resume_replication()
         self.beside.heal()
         if not self.server.has_memory:
             self.server.limit_memory(is_full=False)
@@ -281,6 +284,10 @@ class World:
             self._perform(Step(self.loop.us, "operator", "resume", place))
         for name in entries:
             self._perform(Step(self.loop.us, "operator", "cron", {"name": name, "remove": True}))
+
+    def _is_swept(self, quiet_us: int) -> bool:
+        """Whether the places of dead runs are free, or should be; the duty `retention` frees them once per minute."""
+        return quiet_us >= PLACES_WITHIN * 1e6 or not self.server.count_inside()
 
     def _open(self) -> bool:
         return bool(self.server.count_open()) or self.beside.is_open
@@ -321,6 +328,8 @@ def simulate(
             world = World(plan, loop, dice, trace, (quiet_for, quiet_most))
             world.server = Server(Texts(mutants or {}), lambda: loop.us, observer, world.network.publish)
             world.server.keeps_log = any(step.args.get("lost") for step in plan.steps)
+            if REPLICATED.items() <= plan.settings.items():
+                world.server.add_replica()
             world.server.every(COLLECTED_EVERY, gc.collect)
             world.network.server = world.server
             jobs.stage = world

@@ -126,6 +126,8 @@ class Cron(Service):
         self._confirmations = Confirmations(store, config, log)
         self._context = FleetContext(config)
         self._known: dict[str, Known] = {}
+        self._gone: dict[tuple[str, Lane], datetime] = {}
+        """Entries that were removed, or moved to another lane, and the time up to which their marks are to go."""
         self._refused: dict[str, bytes] = {}
         self._looked = 0
         self._noted: dict[str, tuple[int, bytes]] = {}
@@ -144,7 +146,7 @@ class Cron(Service):
             seen = await self._store.run(inspect.fleet(self._context.keys, most=0))
             if await self._adopt(rows, seen):
                 now, rows = await self._store.run(calls.entries(self._context.keys))
-        await self._learn(rows)
+        await self._learn(rows, from_us(self._clock(now)))
         if seen is not None and any(known.entry.cron.is_startup for known in self._known.values()):
             gone_us = round(self._context.config.gone_after * 1e6)
             kinds_seen = await self._store.run(kinds(self._context.keys, gone_us=gone_us))
@@ -226,11 +228,11 @@ class Cron(Service):
             self._refused[name] = cause
             log.error("cron.refused entry=%s %s", name, why)
 
-    async def _learn(self, stored: Iterable[calls.Scheduled]) -> None:
+    async def _learn(self, stored: Iterable[calls.Scheduled], now: datetime) -> None:
         """Load new and changed entries, and drop deleted ones."""
         rows = {row.name: row for row in stored}
         for name in [name for name in self._known if name not in rows]:
-            del self._known[name]
+            self._drop(name, self._known.pop(name), now=now)
         fresh = []
         for row in rows.values():
             known = self._known.get(row.name)
@@ -250,12 +252,26 @@ class Cron(Service):
             lane = lane_of(self._context.keys, entry, opened.home)
             if self._store.is_away(lane):
                 continue
+            if (former := self._known.get(row.name)) is not None and former.lane != lane:
+                self._drop(row.name, former, now=now)
             mark, job_id = (await self._store.run(calls.marks(lane, [row.name])))[0]
             if job_id.endswith(entry.suffix(from_us(mark))):  # the reaper that fired may have died before its note
                 note = f"fired {job_id} {mark}"
                 await self._store.run(calls.ledger(self._context.keys, row.name, [(mark, note)]))
             since = from_us(max(mark, row.since))
             self._known[row.name] = Known(row, entry, lane, since, quiet_until=since)
+        await self._unmark_gone()
+
+    def _drop(self, name: str, known: Known, *, now: datetime | None = None) -> None:
+        """Note that an entry is gone, as known now or since its last fire: its mark is to go, too."""
+        self._gone[name, known.lane] = max(now or known.mark, known.mark)
+
+    async def _unmark_gone(self) -> None:
+        """Delete the marks of entries that are gone, as soon as their nodes are there."""
+        for (name, lane), until in list(self._gone.items()):
+            if not self._store.is_away(lane):
+                await self._store.run(calls.unmark(lane, name, until_us=to_us(until)))
+                del self._gone[name, lane]
 
     async def _set_back(self, name: str, now: datetime) -> None:
         """Continue from now, because Redis's clock has stepped back. A fire whose job is known makes no second job."""
@@ -283,6 +299,7 @@ class Cron(Service):
                 await self._fire_batch(known.lane, batches.pop(known.lane), errors)
         for lane, batch in batches.items():
             await self._fire_batch(lane, batch, errors)
+        await self._unmark_gone()
         if errors:
             raise errors[0]
 
@@ -316,14 +333,20 @@ class Cron(Service):
         levels = frozenset(due.level for due, planned, _ in attempts if planned.is_to_fire) & KNOWN
         answers = await self._confirmations.run_many(lane, sent, levels, what=_named(attempts))
         left: list[Due] = []
-        notes: list[Call[int]] = []
+        notes: dict[str, Call[int | None]] = {}
         for attempt, answer in zip(attempts, answers, strict=True):
             if isinstance(answer, JobfleetError):
                 errors.append(answer)
             elif self._took(attempt, answer, notes):
                 left.append(attempt.due)
-        errors += [answer for answer in await self._store.run_many(notes) if isinstance(answer, JobfleetError)]
-        return left
+        gone = set()
+        for name, noted in zip(notes, await self._store.run_many(list(notes.values())), strict=True):
+            if isinstance(noted, JobfleetError):
+                errors.append(noted)
+            elif noted is None:  # others have deleted its mark before this fire set it again
+                gone.add(name)
+                self._drop(name, self._known[name])
+        return [due for due in left if due.name not in gone]
 
     def _attempt(self, due: Due, planned: Planned) -> Attempt:
         is_to_fire = planned.is_to_fire
@@ -335,13 +358,13 @@ class Cron(Service):
         overlap = known.entry.cron.overlap if planned.is_to_fire else calls.PASS
         return calls.fire(known.lane, due.name, to_us(planned.fire.at), job, overlap=overlap)
 
-    def _took(self, attempt: Attempt, answer: calls.Fired, notes: list[Call[int]]) -> bool:
+    def _took(self, attempt: Attempt, answer: calls.Fired, notes: dict[str, Call[int | None]]) -> bool:
         """Take the answer to a fire; return whether to continue with the next fire of its entry.
 
         Args:
             attempt: The fire.
             answer: The answer.
-            notes: Receives what is to be noted in the ledger.
+            notes: Receives what is to be noted in the ledger of the entry.
         """
         due, planned, job = attempt
         at, known = planned.fire.at, self._known[due.name]
@@ -350,13 +373,14 @@ class Cron(Service):
         if answer.word == "already":
             self._known[due.name] = known._replace(mark=max(known.mark, from_us(answer.at)))
             if answer.at == to_us(at) and answer.id == job.id and planned.is_to_fire:
-                notes.append(self._note(due.name, planned, planned.outcome, job.id))  # its reaper may have died before
+                # The process that fired may have died before its note.
+                notes[due.name] = self._note(due.name, planned, planned.outcome, job.id)
             return answer.at <= to_us(at)
         self._known[due.name] = known._replace(mark=at)
         if planned.outcome == SAME_GROUP:
             return True
         outcome = "overlapped" if answer.word == "overlapped" else planned.outcome
-        notes.append(self._note(due.name, planned, outcome, answer.id or job.id))
+        notes[due.name] = self._note(due.name, planned, outcome, answer.id or job.id)
         self.tally.count("cron_fires_total", (due.name, outcome))
         if outcome != "fired":
             due.unusual.setdefault(outcome, []).append(at)
@@ -386,7 +410,7 @@ class Cron(Service):
         envelope = amended(entry.envelope, {**fields, DURABILITY: due.level} if due.level in KNOWN else fields)
         return Entry(job_id, entry.band, str(to_us(entry.due(at))), entry.meta, envelope)
 
-    def _note(self, name: str, planned: Planned, outcome: str, job_id: str) -> Call[int]:
+    def _note(self, name: str, planned: Planned, outcome: str, job_id: str) -> Call[int | None]:
         text = f"{outcome} {job_id or '-'} {to_us(planned.fire.nominal)} {planned.fire.note}".rstrip()
         return calls.ledger(self._context.keys, name, [(to_us(planned.fire.at), text)])
 

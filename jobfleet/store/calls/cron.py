@@ -92,9 +92,10 @@ def set_back(lane: Lane, name: str, to_us: int, *, tolerance_us: int) -> Call[in
     return Call(load("set_back"), (lane.fired,), (name, to_us, tolerance_us), lambda reply: int(reply[1]))
 
 
-def unmark(lane: Lane, name: str) -> Call[int]:
-    """Delete an entry's mark; return the number of deleted marks."""
-    return Call(load("unmark"), (lane.fired,), (name,), lambda reply: int(reply[1]))
+def unmark(lane: Lane, name: str, *, until_us: int | None = None) -> Call[int]:
+    """Delete an entry's mark, unless that is of a fire after a time; return the number of deleted marks."""
+    until = "" if until_us is None else until_us
+    return Call(load("unmark"), (lane.fired,), (name, until), lambda reply: int(reply[1]))
 
 
 def add(
@@ -189,11 +190,15 @@ def _scheduled(pair: tuple[bytes, bytes], paused: Mapping[bytes, bytes]) -> Sche
     return Scheduled(name.decode(), int(head.split(b" ")[0]), record, from_word(by) or None, number_of(at))
 
 
-def ledger(keys: Keyspace, name: str, notes: Sequence[tuple[int, str]]) -> Call[int]:
-    """Record the outcomes of at most 50 fires (µs, text) of an entry that exists; return the number of new ones."""
+def ledger(keys: Keyspace, name: str, notes: Sequence[tuple[int, str]]) -> Call[int | None]:
+    """Record the outcomes of at most 50 fires (µs, text); return the number of new ones, or None without the entry."""
     parts = [part for note in notes for part in note]
     places = (keys.cron_ledger(name), keys.cron)
-    return Call(load("ledger"), places, (LEDGER_MOST, name, *parts), lambda reply: int(reply[1]))
+    return Call(load("ledger"), places, (LEDGER_MOST, name, *parts), _noted)
+
+
+def _noted(reply: Reply) -> int | None:
+    return int(reply[1]) if reply[0] == b"noted" else None
 
 
 def history(keys: Keyspace, name: str, *, limit: int) -> Call[list[tuple[int, str]]]:

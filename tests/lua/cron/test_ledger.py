@@ -15,7 +15,7 @@ def test_the_first_note_on_a_fire_stands(world: World) -> None:
 def test_a_note_that_comes_after_its_entry_was_removed_is_dropped(world: World) -> None:
     world.raw.hset(world.keys.cron, "b", "its record")
 
-    assert world.run(ledger(world.keys, "a", [(17, "fired x")])) == 0
+    assert world.run(ledger(world.keys, "a", [(17, "fired x")])) is None
 
     assert world.state() == {"cron": {"b": "its record"}}
 

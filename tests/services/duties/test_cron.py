@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 import pytest
@@ -20,6 +21,7 @@ from jobfleet.metrics.tally import Tally
 from jobfleet.operations.cron import CronFire
 from jobfleet.services.duties.cron import Cron as CronDuty
 from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls import cron as calls
 from jobfleet.store.calls.cron import timetable
 from jobfleet.store.calls.presence import beat
 from jobfleet.store.target import target
@@ -324,6 +326,55 @@ async def test_a_removed_entry_leaves_nothing_but_its_jobs(
     names = [str(name, "utf-8") for pattern in ("*cron*", "*fired*") for name in raw.scan_iter(pattern)]
     left = {name.partition("}:")[2].partition(":")[0] for name in names}
     assert left <= {"job"}
+
+
+class Overtaken(CronDuty):
+    """A duty beside which something happens after it has read the entries, and before it fires."""
+
+    meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    async def _fire_all(self, names: Iterable[str], now: datetime) -> None:
+        if self.meanwhile is not None:
+            await self.meanwhile()
+            self.meanwhile = None
+        await super()._fire_all(names, now)
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+async def test_a_fire_after_its_entry_was_removed_leaves_no_mark(
+    fleet: AsyncFleet, store: AsyncStore, redis_url: str, clock: Shifted, raw: redis.Redis, is_known: bool
+) -> None:
+    """The duty may be the last one that knows the entry: another process may take over right after this turn."""
+    made = Overtaken(store, JobConfig(url=redis_url), Tally(), clock=clock)
+    await fleet.cron.add("tick", "* * * * * *", job())
+    if is_known:
+        await made.turn()
+    clock.ahead = 4 * S
+    made.meanwhile = lambda: fleet.cron.remove("tick")
+
+    await made.turn()
+
+    assert len(await ids(fleet)) == 1  # not that of each second
+    assert list(raw.scan_iter("*fired*")) == []
+
+
+@pytest.mark.parametrize("is_moved", [False, True])
+async def test_the_mark_of_an_entry_that_was_half_removed_or_moved_goes_with_the_next_turn(
+    fleet: AsyncFleet, store: AsyncStore, redis_url: str, clock: Shifted, raw: redis.Redis, is_moved: bool
+) -> None:
+    await fleet.cron.add("tick", "* * * * * *", job())
+    made = duty(store, redis_url, clock)
+    clock.ahead = 2 * S
+    await made.turn()
+    assert raw.hkeys(fleet.context.keys.lane("default", 0).fired) == [b"tick"]
+
+    if is_moved:
+        await fleet.cron.add("tick", "@yearly", job(queue="other"), replace=True)
+    else:
+        await store.run(calls.remove(fleet.context.keys, "tick"))  # its operator dies before it deletes the mark
+    await made.turn()
+
+    assert list(raw.scan_iter("*fired*")) == []
 
 
 async def test_an_entry_that_cannot_be_read_stops_no_other(

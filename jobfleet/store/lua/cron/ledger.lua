@@ -6,14 +6,14 @@
 --         2 entry       text    its name
 --         3..* note     text    two per fire: its time (µs), its outcome
 -- FLAGS   allow-oom
--- RETURNS {"noted", count}
+-- RETURNS {"noted", count} | {"gone"}   gone: there is no such entry
 -- EMITS   -
 -- COST    O(fires · log ledger)
 
 local most = tonumber(ARGV[1])
 
 -- An operator may have removed the entry since the fire: nothing would delete a ledger that begins now.
-if redis.call('HEXISTS', KEYS[2], ARGV[2]) == 0 then return {'noted', 0} end
+if redis.call('HEXISTS', KEYS[2], ARGV[2]) == 0 then return {'gone'} end
 
 local notes = {}
 for i = 3, #ARGV, 2 do
