@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.chaos.campaign import VERDICT
 from tests.support.chaos.catalogue import QUICK
+from tests.support.chaos.history import read_history
 from tests.support.fleet import ROOT
 from tests.support.scripts import run_script
 
@@ -27,6 +28,8 @@ def test_a_fault_violates_no_invariant(tmp_path: Path, fault: str) -> None:
     verdict = json.loads((tmp_path / VERDICT).read_text())
     assert (verdict["lost"], verdict["duplicates"], verdict["breaches"]) == (0, 0, [])
     assert verdict["acknowledged"] > 0
+    resumed = [one.kind for one in read_history(tmp_path) if (one.process, one.op) == ("stage", "resume")]
+    assert resumed == ["invoke", "ok"], "it resumes a queue that a killed producer has left paused"
     assert run_script(sys.executable, SCRIPT, "--check", str(tmp_path), timeout=60).returncode == 0
 
 

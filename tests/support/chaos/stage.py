@@ -252,7 +252,7 @@ class Stage:
         wait_until(lambda: not self.is_loading, timeout=DRAIN + 3 * self._seconds, why="the producers are done")
         final: dict[str, Any] = {}
         with Fleet(self.server.url, patience=60) as fleet:
-            fleet.resume(SIDE)
+            self._resume(fleet)
             self._probe(fleet)
             self._signal(fleet)
             asked: set[str] = set()
@@ -311,6 +311,12 @@ class Stage:
         """A job after the faults: it must start soon."""
         at = time.time()
         self.facts["probe"] = {"id": self.enqueue(fleet, "chaos.work", 0.0), "at": at}
+
+    def _resume(self, fleet: Fleet) -> None:
+        """Resume the queue that a killed producer has left paused; the history says it, or its jobs ran too early."""
+        self._own.note("invoke", "resume", queue=SIDE)
+        fleet.resume(SIDE)
+        self._own.note("ok", "resume", queue=SIDE)
 
     def _signal(self, fleet: Fleet) -> None:
         """Send the signals that a killed producer has not sent; a second one of a job changes nothing."""
