@@ -435,6 +435,7 @@ def shown(job: JobModel, end: JobResultModel | None, limits: Limits, seals: Seal
         completed_at=job.completed_at,
         attempt=job.attempt or 0,
         retry_count=job.retry_count or 0,
+        runs=record.get("runs", job.attempt or 0),
         worker=job.worker,
         fence=job.fence,
         cancel_requested_by=job.cancel_requested_by,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobfleet.clock import iso
 from jobfleet.model.audit import from_word
+from jobfleet.retry.tries import PARKED, REPLAYED
 from jobfleet.secret import HIDDEN, Redaction, Secret
 from jobfleet.typed.converter import plain
 
@@ -43,9 +44,9 @@ class Past(NamedTuple):
     """A line of a job's history.
 
     Attributes:
-        event: ``run``, ``replay``, or ``other`` for a line that jobfleet has not written.
+        event: ``run``, ``parked``, ``replay``, or ``other`` for a line that jobfleet has not written.
         at: Its time; None if it is not known.
-        text: How the run ended, or the line itself.
+        text: How the run ended, why the job was parked, or the line itself.
         run: The number of the run; empty if it was none.
         by: Who replayed the job, if that is known.
         is_edited: Whether the replay changed its arguments.
@@ -65,7 +66,9 @@ def past_of(line: str) -> Past:
     if not at.isdecimal() or len(at) > US_DIGITS:
         return Past("other", text=line)
     moment = datetime.fromtimestamp(int(at) / 1e6, UTC)
-    if number != "replayed":
+    if number == PARKED:
+        return Past("parked", moment, text)
+    if number != REPLAYED:
         return Past("run", moment, text, number)
     who, _, edited = text.partition(" ")
     return Past("replay", moment, by=None if who == "-" else from_word(who), is_edited=bool(edited))

@@ -33,7 +33,7 @@ from jobfleet.outcome import (
     Waiting,
     Witnessed,
 )
-from jobfleet.retry.tries import Tries
+from jobfleet.retry.tries import HANDED_BACK, Tries
 
 # The decision that follows from an outcome; only this module spends retry budgets. Pure.
 
@@ -140,6 +140,7 @@ def decide(
     now_us: int,
     *,
     due_us: int = 0,
+    has_begun: bool = False,
     uniform: Uniform = random.uniform,
 ) -> Decision:
     """Decide what happens to a job after a run.
@@ -150,6 +151,7 @@ def decide(
         tries: What the job has spent of its budgets.
         now_us: Redis's time in µs, for the history and for `retry_for`.
         due_us: The due time of the run in µs; 0 if it is not known.
+        has_begun: Whether the job's code is known to have begun; then a run that is handed back is in the history.
         uniform: The source of jitter.
     """
     case = _Case(policy, tries, now_us, due_us, uniform)
@@ -174,7 +176,10 @@ def decide(
         case Waiting(key, name, delay):
             return Suspend(key, name, to_us(delay))
         case Interrupted() | Cancelled():
-            return Release()  # if the job has a cancellation mark, the script cancels it instead
+            is_noted = has_begun and isinstance(outcome, Interrupted)
+            return Release(
+                0, tries.noting(now_us, HANDED_BACK) if is_noted else None
+            )  # if the job has a cancellation mark, the script cancels it instead
         case Overdue() | LeaseLost():
             return Expire() if isinstance(outcome, Overdue) else Drop()
 
@@ -232,8 +237,8 @@ def _unrunnable(outcome: Unrunnable | KnownElsewhere | Refused, policy: Policy, 
         return PutBack(outcome.function, replace(tries, parked_since=0) if tries.parked_since else None)
     reason, since = outcome.reason, tries.parked_since or now_us
     if outcome.may_fail and now_us - since >= to_us(policy.unknown_grace):
-        return Fail(outcome.failed_as, ErrorType.PERMANENT, tries.noting(now_us, reason))
-    noted = tries if tries.parked_since else tries.noting(now_us, reason)
+        return Fail(outcome.failed_as, ErrorType.PERMANENT, tries.parking(now_us, reason))
+    noted = tries if tries.parked_since else tries.parking(now_us, reason)
     waited = now_us - since
     delay = min(PARK_DELAY_US, max(PARK_FIRST_US, waited), max(to_us(policy.unknown_grace) - waited, 0) + 1000)
     return Park(delay, replace(noted, parked_since=since))

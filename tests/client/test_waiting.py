@@ -235,3 +235,19 @@ async def test_large_jobs_are_read_in_several_requests(client: Either, raw: redi
     assert [one and one.id for one in waiting] == [*ids, None]
     ended = await client("gather", ids, timeout=LONG, return_exceptions=True)
     assert [type(one) for one in ended] == [JobFailed] * len(ids)
+
+
+async def test_a_job_that_completes_keeps_what_happened_before(client: Either, work: Work) -> None:
+    job_id = await client("enqueue", Job("x", "app.flaky", (1,), max_retries=0))
+    await work()
+    assert await client("replay", job_id, args=(0,), by="ann")
+    await work()
+
+    details = await client("details", job_id)
+
+    assert (details.job.status, details.job.attempt, details.job.runs) == (JobStatus.COMPLETED, 1, 2)
+    shown = [line.split(" ") for line in details.history]
+    assert [(line[0], line[2:]) for line in shown] == [
+        ("1", ["ConnectionError:", "attempt", "1"]),
+        ("replayed", ["ann", "edited"]),
+    ]

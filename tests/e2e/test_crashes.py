@@ -43,6 +43,11 @@ def test_neighbours_of_a_culprit_run_again_and_lose_nothing(programs: Programs, 
     starts = programs.history.starts()
     assert starts[culprit] in {5, 6}, "twice in a child, perhaps once beside another suspect, three times alone"
     assert {starts[job_id] for job_id in neighbours} <= {2, 3, 4}
+    for job_id in [*neighbours, culprit]:
+        details = fleet.details(job_id)
+        assert details.job.runs == starts[job_id], "nothing that happened is forgotten when a job ends"
+        ends = [line.partition(" ")[0] for line in details.history]
+        assert ends == [f"{number}" for number in range(1, starts[job_id] + (job_id == culprit))]
     assert raw.hgetall(LANE.tries) == {}
     for job_id in [*neighbours, culprit]:
         fences = programs.history.fences(job_id)

@@ -16,7 +16,7 @@ from jobfleet.metrics.tally import Tally
 from jobfleet.model import ErrorType
 from jobfleet.outcome import Cancelled, Crashed, Outcome, Preempted, TimedOut, Witnessed
 from jobfleet.retry.decision import Fail, Park, Policy, Release, Retry, decide, policy_of, with_header
-from jobfleet.retry.tries import Tries
+from jobfleet.retry.tries import Tries, past_fields
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call, levels_in
 from jobfleet.store.calls import settle
@@ -144,6 +144,7 @@ class RunSettler:
                 "worker": held.run.child,
                 "attempt": before.attempt,
                 "retry_count": before.failures,
+                **past_fields(decision.tries, decision.tries.runs),
             }
         )
         return settle.fail(
@@ -202,6 +203,7 @@ def _doomed_item(one: tuple[str, bytes, str], doomed: Doomed, ttl_ms: int) -> se
             "error_class": DOOMED_REASON,
             "attempt": tries.attempt - 1,  # that of its last run; 0 if it never ran
             "retry_count": tries.failures,
+            **past_fields(tries, tries.runs),
         }
     )
     spent, guard = tries.dump(), settle.DOOMED

@@ -50,11 +50,11 @@ def test_status_shows_an_open_job_with_what_it_was_enqueued_with(cli: Cli, paren
 
 
 @pytest.mark.parametrize(
-    ("attempt", "retries", "text"),
+    ("runs", "retries", "text"),
     [(0, 0, ""), (1, 0, "1"), (1, 1, "1, 1 retry used"), (3, 2, "3, 2 retries used")],
 )
-def test_runs_are_not_counted_as_retries_before_they_happen(attempt: int, retries: int, text: str) -> None:
-    job = JobResult[object](id="default.0.a", status=JobStatus.RETRYING, attempt=attempt, retry_count=retries)
+def test_runs_are_not_counted_as_retries_before_they_happen(runs: int, retries: int, text: str) -> None:
+    job = JobResult[object](id="default.0.a", status=JobStatus.RETRYING, runs=runs, retry_count=retries)
 
     assert lines(job_details(Output(), job)).get("runs", "") == text
 
