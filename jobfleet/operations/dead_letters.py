@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, NamedTuple, Unpack
 
 from jobfleet.errors import ConfigError, DuplicateJob, InvalidJob, JobNotFound
@@ -74,14 +75,14 @@ class DeadFilter:
         for name in given:
             if name not in DeadFilters.__annotations__:
                 raise TypeError(f"There is no filter {name!r}; use {', '.join(DeadFilters.__annotations__)}.")
-        self.queue = queue
-        self.is_narrow = any(value is not None for value in given.values())
-        self.function = given.get("function")
-        self.fingerprint = given.get("fingerprint")
-        self.tag = given.get("tag")
-        self.texts = texts_in(given, LETTER_NAMES)
-        self.since = given.get("since")
-        self.until = given.get("until")
+        self.queue: str | None = queue
+        self.is_narrow: bool = any(value is not None for value in given.values())
+        self.function: str | None = given.get("function")
+        self.fingerprint: str | None = given.get("fingerprint")
+        self.tag: str | None = given.get("tag")
+        self.texts: dict[str, str] = texts_in(given, LETTER_NAMES)
+        self.since: datetime | None = given.get("since")
+        self.until: datetime | None = given.get("until")
         texts_in(given, ("function", "tag"))
         if self.fingerprint is not None:
             check_fingerprint(self.fingerprint)

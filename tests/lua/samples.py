@@ -202,7 +202,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "repair": doctor.repair(LANE, [doctor.Broken("run", job_id) for job_id in IDS], ttl_ms=1),
     "runs": doctor.runs(LANE),
     "running": inspect.running(LANE),
-    "set_aside": dead.set_aside(LANE, [(Spoiled(job_id.encode(), b"7", ""), b"") for job_id in IDS], ttl_ms=1),
+    "set_aside": lease.set_aside(LANE, [(Spoiled(job_id.encode(), b"7", ""), b"") for job_id in IDS], ttl_ms=1),
     "survey": survey(LANE.tag, [Place(f"job:{job_id}", "string") for job_id in IDS]),
     "sequences": limits.sequences(LANE, "acme"),
     "server": doctor.server(KEYS),

@@ -89,14 +89,14 @@ class Filter:
                 raise TypeError(f"There is no filter {name!r}; use {', '.join(JobFilters.__annotations__)}.")
         tags = given.get("tags", ())
         self.tags: Sequence[str] = (tags,) if isinstance(tags, str) else tags
-        self.queue = given.get("queue")
-        self.function = given.get("function")
-        self.texts = texts_in(given, FILTER_NAMES)
+        self.queue: str | None = given.get("queue")
+        self.function: str | None = given.get("function")
+        self.texts: dict[str, str] = texts_in(given, FILTER_NAMES)
         status = given.get("status")
-        self.status = None if status is None else read_status(status)
-        self.group = given.get("group")
-        self.since = _moment(given, "since")
-        self.until = _moment(given, "until")
+        self.status: JobStatus | None = None if status is None else read_status(status)
+        self.group: str | None = given.get("group")
+        self.since: datetime | None = _moment(given, "since")
+        self.until: datetime | None = _moment(given, "until")
         if not isinstance(self.tags, Sequence):
             raise InvalidJob(f"tags is {self.tags!r:.100}; give a list of texts.", field="tags")
         for tag in self.tags:

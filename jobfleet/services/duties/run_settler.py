@@ -20,7 +20,7 @@ from jobfleet.retry.tries import Tries, past_fields
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call, levels_in
 from jobfleet.store.calls import settle
-from jobfleet.store.calls.dead import CHUNK, REASON, letter_id, set_aside
+from jobfleet.store.calls.lease import CHUNK, REASON, letter_id, set_aside
 from jobfleet.store.calls.settle import Item
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Doomed, Held, Settled

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -11,12 +10,12 @@ from jobfleet.errors import JobNotFound
 from jobfleet.model import split_id
 from jobfleet.model.audit import NOBODY
 from jobfleet.model.fields import LETTERS
-from jobfleet.store.call import Argument, Call, Key, Reply
+from jobfleet.store.call import Argument, Call, Reply
 from jobfleet.store.calls.control import who
 from jobfleet.store.calls.inspect import letter_of
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import DeadLetter
-from jobfleet.store.rows import Spoiled, Unreadable, id_of, number_of, report, shown, text_of
+from jobfleet.store.rows import number_of, report, shown, text_of
 from jobfleet.store.script import load
 
 CHUNK = 50
@@ -498,38 +497,3 @@ def _noted(reply: Reply) -> NotedRescue:
     if reply[0] == b"unknown":
         return NotedRescue("")
     return NotedRescue(text_of(reply[1]), text_of(reply[2]), int(reply[3]), [text_of(one) for one in reply[4]])
-
-
-REASON = "unreadable"
-
-
-def letter_id(lane: Lane, raw: bytes) -> str:
-    """Return the id under which a row is stored: its own, or one derived from it if it is not valid."""
-    try:
-        return id_of(raw, lane.id_prefix)
-    except Unreadable:
-        return f"{lane.id_prefix}{REASON}.{hashlib.blake2b(raw, digest_size=8).hexdigest()}"
-
-
-def set_aside(lane: Lane, rows: Sequence[tuple[Spoiled, bytes]], *, ttl_ms: int) -> Call[str]:
-    """Remove at most 50 rows from a lane, each with the record of its dead letter.
-
-    Returns one letter each: a set aside, b put back into its band, l no longer there, or with another run.
-
-    Args:
-        lane: The lane of the rows.
-        rows: The rows and their records.
-        ttl_ms: Lifetime of their endings in ms.
-    """
-    keys: list[Key] = [
-        *lane.ready, lane.lease, lane.runs, lane.tries, lane.meta, lane.unique, lane.expiry, lane.done, lane.dlq,
-        lane.dead, lane.totals, lane.wake, lane.watched, lane.outbox, lane.journal, lane.grouped, lane.ring, lane.gdue,
-        lane.held,
-    ]  # fmt: skip
-    args: list[Argument] = [lane.tag, ttl_ms]
-    for row, record in rows:
-        name = letter_id(lane, row.id)
-        keys += (lane.job_prefix.encode() + row.id, lane.result(name))
-        sealed = record if lane.seals is None else lane.seals.record(name, record, 0, "failed")
-        args += (row.id, row.seen, int(row.is_run), name, sealed)
-    return Call(load("set_aside"), tuple(keys), tuple(args), lambda reply: str(reply[2].decode()))

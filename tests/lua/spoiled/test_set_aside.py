@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from jobfleet.store.call import Call
-from jobfleet.store.calls.dead import letter_id, set_aside
+from jobfleet.store.calls.lease import letter_id, set_aside
 from jobfleet.store.rows import Spoiled
 from tests.lua.world import World
 
