@@ -124,7 +124,7 @@ class JobThread:
 
     def interrupt(self, run: Run) -> None:
         """Raise `JobCancelled` in the thread, if it still executes that run. Called on the event loop."""
-        while self.in_hook:
+        while self.in_hook:  # for a few lines, which end with no lock of ours; this lets the thread have them
             time.sleep(0)
         self.is_targeted = True
         try:

@@ -126,9 +126,18 @@ async def test_no_stray_interruption_reaches_another_job_or_the_pool(seed: int) 
     storm.executor.close()
 
 
+async def stopped(executor: ThreadExecutor, function: Callable[[], Any], entered: threading.Event) -> Any:
+    """Stop a job when it has set `entered`; return its error."""
+    ended: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
+    run = run_of(1)
+    executor.start(run, handler_of(function), [], {}, lambda _, error: ended.set_result(error))
+    await asyncio.to_thread(entered.wait, 30)
+    executor.stop(run, Stage.RAISED)
+    return await asyncio.wait_for(ended, 30)
+
+
 async def test_a_thread_that_was_interrupted_runs_the_next_job() -> None:
-    executor = ThreadExecutor()
-    entered, ended = threading.Event(), asyncio.Event()
+    executor, entered, ended = ThreadExecutor(), threading.Event(), asyncio.Event()
     errors: list[BaseException | None] = []
 
     def spin() -> None:
@@ -140,25 +149,19 @@ async def test_a_thread_that_was_interrupted_runs_the_next_job() -> None:
         errors.append(error)
         ended.set()
 
-    run = run_of(1)
-    executor.start(run, handler_of(spin), [], {}, on_end)
-    await asyncio.to_thread(entered.wait, 30)
-    executor.stop(run, Stage.RAISED)
-    await asyncio.wait_for(ended.wait(), 30)
-    ended.clear()
+    first = await stopped(executor, spin, entered)
     executor.start(run_of(2), handler_of(lambda: 7), [], {}, on_end)
     await asyncio.wait_for(ended.wait(), 30)
 
-    assert isinstance(errors[0], JobCancelled)
-    assert errors[1] is None
+    assert isinstance(first, JobCancelled)
+    assert errors == [None]
     assert len(executor._threads) == 1
     executor.close()
 
 
 async def test_an_interruption_that_a_finalizer_swallows_is_raised_again() -> None:
     """The interpreter ignores what is raised in a finalizer or a weakref callback, also when it stops a job."""
-    executor, ended, in_finalizer = ThreadExecutor(), asyncio.Event(), threading.Event()
-    errors: list[BaseException | None] = []
+    executor, in_finalizer = ThreadExecutor(), threading.Event()
 
     class Endless:
         def __del__(self) -> None:
@@ -172,17 +175,7 @@ async def test_an_interruption_that_a_finalizer_swallows_is_raised_again() -> No
         while True:
             pass
 
-    def on_end(_: Any, error: BaseException | None) -> None:
-        errors.append(error)
-        ended.set()
-
-    run = run_of(1)
-    executor.start(run, handler_of(work), [], {}, on_end)
-    await asyncio.to_thread(in_finalizer.wait, 30)
-    executor.stop(run, Stage.RAISED)
-    await asyncio.wait_for(ended.wait(), 30)
-
-    assert isinstance(errors[0], JobCancelled)
+    assert isinstance(await stopped(executor, work, in_finalizer), JobCancelled)
     executor.close()
 
 
