@@ -156,7 +156,7 @@ def test_a_letter_that_died_again_meanwhile_is_read_anew(fleet: Fleet) -> None:
 
     seen = fleet.letter(DEAD)
     assert (seen.args, seen.kwargs) == (("mine",), {"message": "bad"})
-    assert [line.split(" ")[0] for line in seen.history] == ["1", "replayed", "1", "replayed", "1"]
+    assert [line.split(" ")[0] for line in seen.history] == ["1", "replayed", "2", "replayed", "3"]
 
 
 def test_a_job_that_dies_between_the_look_and_the_replay_is_edited_all_the_same(fleet: Fleet) -> None:
@@ -216,7 +216,7 @@ def test_a_lost_reply_makes_no_second_run_of_a_job_that_has_died_again_either(fl
         assert fleet.replay(DEAD, args=[wanted]) is True  # as the first time, though it has died again by now
 
     assert next(rivals, False) is False
-    assert [line.split(" ")[0] for line in fleet.letter(DEAD).history] == ["1", "replayed", "1"]
+    assert [line.split(" ")[0] for line in fleet.letter(DEAD).history] == ["1", "replayed", "2"]
     assert fleet.letter(DEAD).args == (wanted,)
 
 
