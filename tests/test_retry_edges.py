@@ -24,7 +24,7 @@ from jobfleet.retry.decision import (
     describe,
     with_header,
 )
-from jobfleet.retry.tries import FRESH, NO_SUSPICION, Tries
+from jobfleet.retry.tries import FRESH, NO_SUSPICION, Begun, Tries
 
 S = 1_000_000
 NOW = 1_700_000_000 * S
@@ -235,9 +235,9 @@ def test_runs_are_numbered_on_whatever_came_between() -> None:
 
 
 def test_a_run_that_was_handed_back_is_no_error() -> None:
-    handed_back = decide(Interrupted(), PLAIN, Tries(), NOW, has_begun=True)
+    handed_back = decide(Interrupted(), PLAIN, Tries(), NOW, begun=Begun(NOW - 5, "box:11:aa.2"))
 
-    assert handed_back == Release(0, Tries(history=(line(1, "handed back: its worker stopped"),)))
+    assert handed_back == Release(0, Tries(history=(f"1/{NOW - 5}/box:11:aa.2 {NOW} handed back: its worker stopped",)))
     assert handed_back.tries is not None
     assert handed_back.tries.last_error is None
     assert decide(Interrupted(), PLAIN, Tries(), NOW) == Release()

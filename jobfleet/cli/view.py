@@ -104,7 +104,9 @@ def history_of(history: Iterable[str]) -> Iterator[str]:
     for past in map(past_of, history):
         text = past.text
         if past.event == "run":
-            text = f"run {past.run}: {text}"
+            where = f" on {past.worker}" if past.worker else ""
+            took = f" after {span((past.at - past.started_at).total_seconds())}" if past.at and past.started_at else ""
+            text = f"run {past.run}{where}{took}: {text}"
         elif past.event == "parked":
             text = f"parked: {text}"
         elif past.event == "replay":

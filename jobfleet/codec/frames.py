@@ -447,7 +447,7 @@ FIELD_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "retry_count": "number of earlier retries; crashes are not counted",
         "runs": "number of runs, if a run came before the last one; also those that no budget was charged with",
         "crashes": "number of runs that ended the process alone, likewise",
-        "history": "one line per past run, time parked and replay, likewise",
+        "history": "one line per past run, time parked and replay, likewise: number/start/worker, end and outcome",
         "worker": "id of the worker",
         "function": "registered name of the function",
         **dict.fromkeys(DESCRIBED, "as in the envelope's header"),

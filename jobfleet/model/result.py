@@ -226,10 +226,11 @@ class JobDetails(Generic[T_co]):
         callback: ``on_success`` or ``on_failure`` if it is a callback of its parent; None if it is none.
         flow: The id of its flow; None if it is in none, or has ended and is not a dead letter.
         history: One line per past run, per time that it was parked and per replay, oldest first; the last ten lines.
-            A line of a run has its number, the time of its end (µs since 1970) and what happened; the run with which
-            the job completed has none. A line of a job that was parked has ``parked``, the time and the reason. A line
-            of a replay has ``replayed``, the time, who asked (- for nobody
-            in particular), and ``edited`` if the arguments were changed.
+            A line of a run has its number, the time of its end (µs since 1970) and what happened. Where it is known,
+            the start of the run and its worker follow the number: ``2/1764712345000000/box:11:aa.2``. A line of a job
+            that was parked has ``parked``, the time and the reason. A line of a replay has ``replayed``, the time, who
+            asked (- for nobody in particular), and ``edited`` if the arguments were changed. Empty if it completed in
+            its first run.
     """
 
     job: JobResult[T_co]

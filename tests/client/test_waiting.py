@@ -23,6 +23,7 @@ from jobfleet import (
     JobStatus,
     WaitTimeout,
 )
+from jobfleet.client.json_form import past_of
 from jobfleet.functions.registry import Registry
 from tests.client.conftest import Work
 from tests.client.either import Either
@@ -246,8 +247,14 @@ async def test_a_job_that_completes_keeps_what_happened_before(client: Either, w
     details = await client("details", job_id)
 
     assert (details.job.status, details.job.attempt, details.job.runs) == (JobStatus.COMPLETED, 1, 2)
-    shown = [line.split(" ") for line in details.history]
-    assert [(line[0], line[2:]) for line in shown] == [
-        ("1", ["ConnectionError:", "attempt", "1"]),
-        ("replayed", ["ann", "edited"]),
+    shown = [past_of(line) for line in details.history]
+    assert [(past.event, past.run, past.text, past.by, past.is_edited) for past in shown] == [
+        ("run", "1", "ConnectionError: attempt 1", None, False),
+        ("replay", "", "", "ann", True),
+        ("run", "2", "completed", None, False),
     ]
+    first, replay, second = shown
+    assert details.job.enqueued_at <= first.started_at <= first.at <= replay.at <= second.started_at <= second.at
+    assert (second.started_at, second.at) == (details.job.started_at, details.job.completed_at)
+    assert first.worker
+    assert first.worker != second.worker == details.job.worker

@@ -50,7 +50,7 @@ from jobfleet.retry.decision import (
     policy_of,
     with_header,
 )
-from jobfleet.retry.tries import Tries, past_fields
+from jobfleet.retry.tries import Begun, Tries, past_fields
 from jobfleet.services.confirmations import Confirmations
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call, in_order, levels_in
@@ -301,8 +301,8 @@ class Conclusions:
 
     def _decided(self, run: Run, outcome: Outcome) -> Decision:
         policy = with_header(run.handler.policy if run.handler else self._default_policy, run.header)
-        tries, has_begun = Tries.parse(run.grant.tries), run.started_us > 0
-        return decide(outcome, policy, tries, self._now_us(), due_us=run.grant.due, has_begun=has_begun)
+        tries, begun = Tries.parse(run.grant.tries), Begun(run.started_us, self._child) if run.started_us else None
+        return decide(outcome, policy, tries, self._now_us(), due_us=run.grant.due, begun=begun)
 
     def _carry_out(self, run: Run, outcome: Outcome, decision: Decision) -> settle.Item | None:
         match decision:
