@@ -57,8 +57,8 @@ SUSPECT = Tries(crashes=1, deaths=3, suspects=4, history=("1 5 SIGSEGV",))
 PARKED = Tries(parked_since=NOW - 30 * S, history=("1 5 no worker knows 'f'",))
 
 
-def line(attempt: int, what: str) -> str:
-    return f"{attempt} {NOW} {what}"
+def line(run: int | str, what: str) -> str:
+    return f"{run} {NOW} {what}"
 
 
 class Busy(ConnectionError):
@@ -159,7 +159,7 @@ TABLE: dict[str, tuple[Outcome, Tries, Decision]] = {
     "unknown for the first time": (
         Unrunnable("no worker knows 'f'"),
         FRESH,
-        Park(PARK_FIRST_US, Tries(0, 0, 0, NOW, history=(line(1, "no worker knows 'f'"),))),
+        Park(PARK_FIRST_US, Tries(0, 0, 0, NOW, history=(line("parked", "no worker knows 'f'"),))),
     ),
     "unknown again keeps its clock and adds no history": (
         Unrunnable("no worker knows 'f'"),
@@ -177,7 +177,7 @@ TABLE: dict[str, tuple[Outcome, Tries, Decision]] = {
         Fail(
             "unknown-function",
             PERMANENT,
-            Tries(parked_since=NOW - 60 * S, history=(line(1, "no worker knows 'f'"),)),
+            Tries(parked_since=NOW - 60 * S, history=(line("parked", "no worker knows 'f'"),)),
         ),
     ),
     "broken": (

@@ -9,7 +9,7 @@ import pytest
 
 from jobfleet import Discard, ErrorType, RetryAfter, Snooze
 from jobfleet.model.signals import ForeignError
-from jobfleet.outcome import Crashed, OutOfCpu, OutOfMemory, Raised, Unrunnable
+from jobfleet.outcome import Crashed, Interrupted, OutOfCpu, OutOfMemory, Raised, Unrunnable
 from jobfleet.retry.decision import (
     PARK_DELAY_US,
     PARK_FIRST_US,
@@ -24,7 +24,7 @@ from jobfleet.retry.decision import (
     describe,
     with_header,
 )
-from jobfleet.retry.tries import FRESH, NO_SUSPICION, Tries
+from jobfleet.retry.tries import FRESH, NO_SUSPICION, Begun, Tries
 
 S = 1_000_000
 NOW = 1_700_000_000 * S
@@ -32,8 +32,8 @@ TRANSIENT, PERMANENT = ErrorType.TRANSIENT, ErrorType.PERMANENT
 PLAIN = Policy(max_retries=2, retry_delay=5.0, retry_backoff=2.0, retry_jitter=False, max_crashes=3, unknown_grace=60)
 
 
-def line(attempt: int, what: str) -> str:
-    return f"{attempt} {NOW} {what}"
+def line(run: int | str, what: str) -> str:
+    return f"{run} {NOW} {what}"
 
 
 def foreign(kind: ErrorType, steers: Any = None) -> ForeignError:
@@ -161,7 +161,7 @@ def test_its_grace_begins_when_it_is_parked_first_and_ends_at_a_moment() -> None
     first = decide(Unrunnable("no worker knows 'f'"), PLAIN, FRESH, NOW)
     last = decide(Unrunnable("no worker knows 'f'"), PLAIN, Tries(parked_since=NOW - 60 * S), NOW)
 
-    assert first == Park(PARK_FIRST_US, Tries(parked_since=NOW, history=(line(1, "no worker knows 'f'"),)))
+    assert first == Park(PARK_FIRST_US, Tries(parked_since=NOW, history=(line("parked", "no worker knows 'f'"),)))
     assert isinstance(last, Fail)
     assert (PARK_FIRST_US, PARK_DELAY_US) == (S // 4, 10 * S)
 
@@ -169,7 +169,7 @@ def test_its_grace_begins_when_it_is_parked_first_and_ends_at_a_moment() -> None
 def test_a_job_without_a_grace_is_failed_at_once() -> None:
     decision = decide(Unrunnable("no worker knows 'f'"), replace(PLAIN, unknown_grace=0), FRESH, NOW)
 
-    assert decision == Fail("unknown-function", PERMANENT, Tries(history=(line(1, "no worker knows 'f'"),)))
+    assert decision == Fail("unknown-function", PERMANENT, Tries(history=(line("parked", "no worker knows 'f'"),)))
 
 
 def test_jitter_is_drawn_from_half_to_all() -> None:
@@ -218,7 +218,26 @@ def test_the_history_is_bounded_to_the_letter() -> None:
     ten = tries.noting(NOW, "x")
     eleven = ten.noting(NOW, " y \n z ")
 
-    assert ten.history == (*map(str, range(9)), line(1, "x"))
-    assert eleven.history == (*map(str, range(1, 9)), line(1, "x"), line(1, "y z"))
-    exact = "a" * (300 - len(line(1, "")))
-    assert tries.noting(NOW, exact).history[-1] == tries.noting(NOW, exact + "b").history[-1] == line(1, exact)
+    assert ten.history == (*map(str, range(9)), line(9, "x"))
+    assert eleven.history == (*map(str, range(1, 9)), line(9, "x"), line(10, "y z"))
+    exact = "a" * (300 - len(line(9, "")))
+    assert tries.noting(NOW, exact).history[-1] == tries.noting(NOW, exact + "b").history[-1] == line(9, exact)
+
+
+def test_runs_are_numbered_on_whatever_came_between() -> None:
+    first = Tries().noting(NOW, "died").noting(NOW, "died")
+    replayed = Tries(history=(*first.history, f"replayed {NOW} ann"))
+    parked = replayed.parking(NOW, "unknown function 'a'")
+
+    assert [one.runs for one in (Tries(), first, replayed, parked, parked.noting(NOW, "x"))] == [0, 2, 2, 2, 3]
+    assert parked.history[-1] == f"parked {NOW} unknown function 'a'"
+    assert Tries(failures=2).runs == 2, "an older revision may have written no history"
+
+
+def test_a_run_that_was_handed_back_is_no_error() -> None:
+    handed_back = decide(Interrupted(), PLAIN, Tries(), NOW, begun=Begun(NOW - 5, "box:11:aa.2"))
+
+    assert handed_back == Release(0, Tries(history=(f"1/{NOW - 5}/box:11:aa.2 {NOW} handed back: its worker stopped",)))
+    assert handed_back.tries is not None
+    assert handed_back.tries.last_error is None
+    assert decide(Interrupted(), PLAIN, Tries(), NOW) == Release()

@@ -382,7 +382,7 @@ def _result_row(namespace: str, job: JobResult[Any]) -> JobResultModel:
         seq=BY_HAND,
         status=job.status.value,
         result=None if job.result is None else json.loads(as_json(job.result)),
-        record=_record(job.result),
+        record=_record(job),
         error=job.error,
         error_type=job.error_type.value if job.error_type else None,
         error_class=job.error_class,
@@ -391,9 +391,10 @@ def _result_row(namespace: str, job: JobResult[Any]) -> JobResultModel:
     )
 
 
-def _record(value: object) -> bytes | None:
+def _record(job: JobResult[Any]) -> bytes | None:
+    runs = {"runs": job.runs} if job.runs > job.attempt else {}
     try:
-        return seal_record({"value": value})
+        return seal_record({"value": job.result, **runs})
     except EncodingError:
         return None
 
@@ -435,6 +436,7 @@ def shown(job: JobModel, end: JobResultModel | None, limits: Limits, seals: Seal
         completed_at=job.completed_at,
         attempt=job.attempt or 0,
         retry_count=job.retry_count or 0,
+        runs=record.get("runs", job.attempt or 0),
         worker=job.worker,
         fence=job.fence,
         cancel_requested_by=job.cancel_requested_by,

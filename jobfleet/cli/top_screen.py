@@ -422,7 +422,7 @@ def _job_row(job: JobResult[Any], now: datetime) -> Cells:
         status_cell(job),
         job.function or "-",
         percent(job),
-        str(job.attempt or "-"),
+        str(job.runs or "-"),
         since(job.enqueued_at, now),
         note_of(job, when=lambda moment: from_now(now, moment)),
     ]

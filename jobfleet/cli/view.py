@@ -68,7 +68,7 @@ def _row(output: Output, job: JobResult[Any], now: datetime, hindrance: str) -> 
         status_cell(job),
         job.function or "-",
         percent(job),
-        str(job.attempt or "-"),
+        str(job.runs or "-"),
         since(job.enqueued_at, now),
         " · ".join(filter(None, (hindrance, note_of(job, when=partial(from_now, now) if output.is_narrow else clock)))),
     ]
@@ -104,7 +104,11 @@ def history_of(history: Iterable[str]) -> Iterator[str]:
     for past in map(past_of, history):
         text = past.text
         if past.event == "run":
-            text = f"run {past.run}: {text}"
+            where = f" on {past.worker}" if past.worker else ""
+            took = f" after {span((past.at - past.started_at).total_seconds())}" if past.at and past.started_at else ""
+            text = f"run {past.run}{where}{took}: {text}"
+        elif past.event == "parked":
+            text = f"parked: {text}"
         elif past.event == "replay":
             text = f"replayed by {past.by}" if past.by else "replayed"
             text += " with other arguments" if past.is_edited else ""
@@ -254,10 +258,10 @@ def _pairs(job: JobResult[Any]) -> Iterable[tuple[str, Cell | str]]:
 
 
 def _runs(job: JobResult[Any]) -> str:
-    if not job.attempt:
+    if not job.runs:
         return ""
     retries = "1 retry" if job.retry_count == 1 else f"{job.retry_count:,} retries"
-    return f"{job.attempt}, {retries} used" if job.retry_count else f"{job.attempt}"
+    return f"{job.runs}, {retries} used" if job.retry_count else f"{job.runs}"
 
 
 def _when(moment: datetime | None) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobfleet.clock import iso
 from jobfleet.model.audit import from_word
+from jobfleet.retry.tries import PARKED, REPLAYED
 from jobfleet.secret import HIDDEN, Redaction, Secret
 from jobfleet.typed.converter import plain
 
@@ -43,10 +44,12 @@ class Past(NamedTuple):
     """A line of a job's history.
 
     Attributes:
-        event: ``run``, ``replay``, or ``other`` for a line that jobfleet has not written.
+        event: ``run``, ``parked``, ``replay``, or ``other`` for a line that jobfleet has not written.
         at: Its time; None if it is not known.
-        text: How the run ended, or the line itself.
+        text: How the run ended, why the job was parked, or the line itself.
         run: The number of the run; empty if it was none.
+        started_at: When the run began, or was claimed if its process died; None if it is not known.
+        worker: The worker process that ran it, likewise.
         by: Who replayed the job, if that is known.
         is_edited: Whether the replay changed its arguments.
     """
@@ -55,20 +58,29 @@ class Past(NamedTuple):
     at: datetime | None = None
     text: str = ""
     run: str = ""
+    started_at: datetime | None = None
+    worker: str | None = None
     by: str | None = None
     is_edited: bool = False
 
 
 def past_of(line: str) -> Past:
     """Parse a line of a job's history."""
-    number, at, text = (*line.split(" ", 2), "", "")[:3]
-    if not at.isdecimal() or len(at) > US_DIGITS:
+    word, at, text = (*line.split(" ", 2), "", "")[:3]
+    moment = _moment(at)
+    if moment is None:
         return Past("other", text=line)
-    moment = datetime.fromtimestamp(int(at) / 1e6, UTC)
-    if number != "replayed":
-        return Past("run", moment, text, number)
+    if word == PARKED:
+        return Past("parked", moment, text)
+    if word != REPLAYED:
+        number, started, worker = (*word.split("/", 2), "", "")[:3]
+        return Past("run", moment, text, number, _moment(started), worker or None)
     who, _, edited = text.partition(" ")
     return Past("replay", moment, by=None if who == "-" else from_word(who), is_edited=bool(edited))
+
+
+def _moment(us: str) -> datetime | None:
+    return datetime.fromtimestamp(int(us) / 1e6, UTC) if us.isdecimal() and len(us) <= US_DIGITS else None
 
 
 class JsonForm:
@@ -268,5 +280,9 @@ def _past(past: Past) -> dict[str, object]:
     kept: dict[str, object] = {"event": past.event, "at": iso(past.at)}
     if past.event == "replay":
         return kept | {"by": past.by, "is_edited": past.is_edited}
+    if past.event != "run":
+        return kept | {"text": past.text}
     run = int(past.run) if past.run.isdecimal() else None
-    return kept | ({"run": run} if past.event == "run" else {}) | {"text": past.text}
+    took = (past.at - past.started_at).total_seconds() if past.at and past.started_at else None
+    began = {"started_at": iso(past.started_at), "duration": took, "worker": past.worker}
+    return kept | {"run": run, **began, "text": past.text}

@@ -445,6 +445,9 @@ FIELD_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "duration": "microseconds from start to end",
         "attempt": "number of the attempt, from 1",
         "retry_count": "number of earlier retries; crashes are not counted",
+        "runs": "number of runs, if a run came before the last one; also those that no budget was charged with",
+        "crashes": "number of runs that ended the process alone, likewise",
+        "history": "one line per past run, time parked and replay, likewise: number/start/worker, end and outcome",
         "worker": "id of the worker",
         "function": "registered name of the function",
         **dict.fromkeys(DESCRIBED, "as in the envelope's header"),
@@ -463,7 +466,9 @@ _RECORD_TYPES: Final[Mapping[str, type]] = MappingProxyType(
         **dict.fromkeys(
             ("error", "error_type", "error_class", "traceback", "worker", "function", "name", "request"), str
         ),
-        **dict.fromkeys(("enqueued_at", "started_at", "completed_at", "duration", "attempt", "retry_count"), int),
+        **dict.fromkeys(
+            ("enqueued_at", "started_at", "completed_at", "duration", "attempt", "retry_count", "runs", "crashes"), int
+        ),
         **{field.name: field.kind for field in FIELDS},
     }
 )

@@ -70,6 +70,9 @@ class JobResult(Generic[T_co]):
         retry_count: Retries used so far, after failures. Runs after a crash or a lost lease are not counted.
         attempt: The number of the current or last run, from 1; 0 before the first run. Runs whose end was charged to no
             budget are not counted: a job whose worker was killed runs again with the same number.
+        runs: How many times its code has begun, the current run included; also runs after which no budget was charged,
+            because their worker was killed, lost the lease or stopped. A wait or a sleep begins no new run. Of a job
+            that was cancelled or has expired, only charged runs are known.
         fence: The fencing token of that run. It increases with every claim of the job.
         worker: The worker process that ran the job last.
         cancel_requested_by: Who requested the cancellation of a running job.
@@ -109,6 +112,7 @@ class JobResult(Generic[T_co]):
     duration: timedelta | None = None
     retry_count: int = 0
     attempt: int = 0
+    runs: int = 0
     fence: int | None = None
     worker: str | None = None
     cancel_requested_by: str | None = None
@@ -221,9 +225,12 @@ class JobDetails(Generic[T_co]):
         function_version: The version that its function takes, as workers have published it; None if they have not.
         callback: ``on_success`` or ``on_failure`` if it is a callback of its parent; None if it is none.
         flow: The id of its flow; None if it is in none, or has ended and is not a dead letter.
-        history: One line per run and per replay, oldest first. A line of a run has its number, the time of its end
-            (µs since 1970) and what happened. A line of a replay has ``replayed``, the time, who asked (- for nobody
-            in particular), and ``edited`` if the arguments were changed.
+        history: One line per past run, per time that it was parked and per replay, oldest first; the last ten lines.
+            A line of a run has its number, the time of its end (µs since 1970) and what happened. Where it is known,
+            the start of the run and its worker follow the number: ``2/1764712345000000/box:11:aa.2``. A line of a job
+            that was parked has ``parked``, the time and the reason. A line of a replay has ``replayed``, the time, who
+            asked (- for nobody in particular), and ``edited`` if the arguments were changed. Empty if it completed in
+            its first run.
     """
 
     job: JobResult[T_co]

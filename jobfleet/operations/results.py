@@ -98,7 +98,7 @@ def waiting_result(row: Waiting, now_us: int, progress: bytes = b"") -> JobResul
         parked_since=moment(tries.parked_since),
         error=tries.last_error,
         **_described(row.id, header_or_empty(row.envelope)),
-        **_spent(tries, ran=tries.attempt - 1),
+        **_spent(tries, runs=False),
         **_progress(progress),
     )
 
@@ -117,7 +117,7 @@ def running_result(row: Running, now_us: int) -> JobResult[Any]:
         **_stopping(run.cancel_at, run.stage),
         error=tries.last_error,
         **_described(row.id, header_or_empty(row.envelope)),
-        **_spent(tries, ran=tries.attempt),
+        **_spent(tries, runs=True),
         **_progress(row.progress),
     )
 
@@ -183,7 +183,7 @@ def _ended(job_id: str, found: Final, limits: Limits, *, is_checked: bool) -> Jo
         moved_to=moved_to,
         **_stopping(found.cancel_at, found.stage),
         **_described(job_id, header_or_empty(found.body)),
-        **_spent(tries, ran=tries.attempt if has_run else tries.attempt - 1),
+        **_spent(tries, runs=has_run),
         **_progress(found.progress),
     )
 
@@ -263,11 +263,13 @@ def _ran(fields: Mapping[str, Any]) -> dict[str, Any]:
         "worker": fields.get("worker"),
         "attempt": fields.get("attempt", 1),
         "retry_count": fields.get("retry_count", 0),
+        "runs": fields.get("runs", fields.get("attempt", 1)),
     }
 
 
-def _spent(tries: Tries, *, ran: int) -> dict[str, Any]:
-    return {"attempt": ran, "retry_count": tries.failures}
+def _spent(tries: Tries, *, runs: bool) -> dict[str, Any]:
+    """What open or unfinished jobs have spent; `runs` says whether a run counts that is not in the history."""
+    return {"attempt": tries.attempt - 1 + runs, "retry_count": tries.failures, "runs": tries.runs + runs}
 
 
 def _tries(text: str) -> Tries:

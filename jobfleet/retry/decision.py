@@ -33,7 +33,7 @@ from jobfleet.outcome import (
     Waiting,
     Witnessed,
 )
-from jobfleet.retry.tries import Tries
+from jobfleet.retry.tries import HANDED_BACK, Begun, Tries
 
 # The decision that follows from an outcome; only this module spends retry budgets. Pure.
 
@@ -121,7 +121,12 @@ class _Case:
     tries: Tries
     now_us: int
     due_us: int
+    begun: Begun | None
     uniform: Uniform
+
+    def noted(self, event: str) -> Tries:
+        """What is spent, with the line of this run."""
+        return self.tries.noting(self.now_us, event, self.begun)
 
     def first_due(self) -> int:
         """The time from which `retry_for` counts; 0 if the job has no `retry_for`."""
@@ -140,6 +145,7 @@ def decide(
     now_us: int,
     *,
     due_us: int = 0,
+    begun: Begun | None = None,
     uniform: Uniform = random.uniform,
 ) -> Decision:
     """Decide what happens to a job after a run.
@@ -150,9 +156,11 @@ def decide(
         tries: What the job has spent of its budgets.
         now_us: Redis's time in µs, for the history and for `retry_for`.
         due_us: The due time of the run in µs; 0 if it is not known.
+        begun: When and where the job's code began, for the history; None if it is not known to have begun. Then a run
+            that is handed back is not in the history.
         uniform: The source of jitter.
     """
-    case = _Case(policy, tries, now_us, due_us, uniform)
+    case = _Case(policy, tries, now_us, due_us, begun, uniform)
     match outcome:
         case Succeeded(value):
             return Complete(value)
@@ -165,16 +173,18 @@ def decide(
         case OutOfCpu(limit):
             return _timed_out(f"used more than {limit:g} s of CPU", case)
         case Preempted():
-            spent = replace(tries.noting(now_us, "lease expired"), preemptions=tries.preemptions + 1)
+            spent = replace(case.noted("lease expired"), preemptions=tries.preemptions + 1)
             return Retry(0, spent)
         case Unrunnable() | KnownElsewhere() | Refused():
             return _unrunnable(outcome, policy, tries, now_us)
         case Broken(reason, failed_as):
-            return Fail(failed_as, ErrorType.PERMANENT, tries.noting(now_us, reason))
+            return Fail(failed_as, ErrorType.PERMANENT, case.noted(reason))
         case Waiting(key, name, delay):
             return Suspend(key, name, to_us(delay))
         case Interrupted() | Cancelled():
-            return Release()  # if the job has a cancellation mark, the script cancels it instead
+            is_noted = begun is not None and isinstance(outcome, Interrupted)
+            # If the job has a cancellation mark, the script cancels it instead.
+            return Release(0, case.noted(HANDED_BACK) if is_noted else None)
         case Overdue() | LeaseLost():
             return Expire() if isinstance(outcome, Overdue) else Drop()
 
@@ -186,7 +196,7 @@ def _raised(error: BaseException, case: _Case) -> Decision:
     if isinstance(error, Snooze):
         return Release(to_us(error.delay))
     if isinstance(error, Discard):
-        return Fail("discarded", ErrorType.PERMANENT, case.tries.noting(case.now_us, what))
+        return Fail("discarded", ErrorType.PERMANENT, case.noted(what))
     kind = ErrorType.TRANSIENT if isinstance(error, RetryAfter) else classify(error, case.policy)
     return _failure(kind, "error", what, error, case)
 
@@ -199,7 +209,7 @@ def _timed_out(what: str, case: _Case) -> Decision:
 def _failure(kind: ErrorType, reason: str, what: str, error: BaseException, case: _Case) -> Decision:
     tries, policy = case.tries, case.policy
     spent = replace(
-        tries.noting(case.now_us, what), failures=tries.failures + 1, parked_since=0, deaths=0, suspects=0,
+        case.noted(what), failures=tries.failures + 1, parked_since=0, deaths=0, suspects=0,
         first_due=case.first_due(),
     )  # fmt: skip
     if kind is ErrorType.PERMANENT or tries.failures >= policy.max_retries or case.is_too_late(0):
@@ -213,7 +223,7 @@ def _failure(kind: ErrorType, reason: str, what: str, error: BaseException, case
 
 def _died(outcome: Crashed | Witnessed | OutOfMemory, case: _Case) -> Decision:
     tries, policy = case.tries, case.policy
-    noted = tries.noting(case.now_us, outcome.reason)
+    noted = case.noted(outcome.reason)
     if isinstance(outcome, Witnessed):
         return Release(0, replace(noted, deaths=tries.deaths + 1, suspects=outcome.suspects))
     crashes = tries.crashes + 1
@@ -232,8 +242,8 @@ def _unrunnable(outcome: Unrunnable | KnownElsewhere | Refused, policy: Policy, 
         return PutBack(outcome.function, replace(tries, parked_since=0) if tries.parked_since else None)
     reason, since = outcome.reason, tries.parked_since or now_us
     if outcome.may_fail and now_us - since >= to_us(policy.unknown_grace):
-        return Fail(outcome.failed_as, ErrorType.PERMANENT, tries.noting(now_us, reason))
-    noted = tries if tries.parked_since else tries.noting(now_us, reason)
+        return Fail(outcome.failed_as, ErrorType.PERMANENT, tries.parking(now_us, reason))
+    noted = tries if tries.parked_since else tries.parking(now_us, reason)
     waited = now_us - since
     delay = min(PARK_DELAY_US, max(PARK_FIRST_US, waited), max(to_us(policy.unknown_grace) - waited, 0) + 1000)
     return Park(delay, replace(noted, parked_since=since))

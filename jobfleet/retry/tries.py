@@ -9,6 +9,24 @@ from typing import NamedTuple
 
 HISTORY_RUNS = 10
 HISTORY_CHARACTERS = 300
+HANDED_BACK = "handed back: its worker stopped"
+"""What the history says of a run that a stopping worker has ended."""
+PARKED, REPLAYED = "parked", "replayed"
+"""The first words of lines of history that are about no run."""
+RUN_DIGITS = 8
+"""A number of a run has fewer digits."""
+
+
+class Begun(NamedTuple):
+    """When and where a run began.
+
+    Attributes:
+        at_us: The time of its start in µs of Redis's clock; of a run whose process has died, that of its claim.
+        child: The process that ran it.
+    """
+
+    at_us: int
+    child: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +42,8 @@ class Tries:
         suspects: Number of jobs that may have caused the last of these deaths, this one included; 0 if unknown.
         first_due: The due time of the first run that failed or crashed, in µs of Redis's clock; 0 if it is not known.
             Only jobs with `retry_for` keep it.
-        history: One line per past run, oldest first.
+        history: One line per past run, oldest first, and per time that the job was parked or replayed. It begins with
+            the number of the run, or its number, start and process with slashes between them, or with another word.
     """
 
     failures: int = 0
@@ -42,6 +61,13 @@ class Tries:
         return self.failures + self.crashes + self.preemptions + 1
 
     @property
+    def runs(self) -> int:
+        """How many runs have ended, also those that no budget was charged with; a replay does not reset it."""
+        words = (line.partition(" ")[0].partition("/")[0] for line in reversed(self.history))
+        last = next((word for word in words if word.isdecimal() and len(word) < RUN_DIGITS), "0")
+        return max(int(last), self.attempt - 1)
+
+    @property
     def suspicion(self) -> Suspicion:
         """The evidence from the deaths that the job has witnessed."""
         return Suspicion(self.deaths, self.suspects)
@@ -49,9 +75,10 @@ class Tries:
     @property
     def last_error(self) -> str | None:
         """The ending of the last run in the history; None if there is none, or if the job was replayed since."""
-        if not self.history or self.history[-1].startswith("replayed "):
+        if not self.history or self.history[-1].startswith(f"{REPLAYED} "):
             return None
-        return self.history[-1].split(" ", 2)[-1]
+        text = self.history[-1].split(" ", 2)[-1]
+        return None if text == HANDED_BACK else text
 
     @classmethod
     def parse(cls, text: str) -> Tries:
@@ -76,9 +103,15 @@ class Tries:
             head += f":{self.first_due}"
         return "\n".join((head, *self.history))
 
-    def noting(self, now_us: int, event: str) -> Tries:
-        """Return a copy with one more line of history; the oldest lines are dropped."""
-        line = f"{self.attempt} {now_us} {' '.join(event.split())}"[:HISTORY_CHARACTERS]
+    def noting(self, now_us: int, event: str, begun: Begun | None = None) -> Tries:
+        """Return a copy with the line of one more run; the oldest lines are dropped."""
+        return self._with(line_of(run_word(self.runs + 1, begun), now_us, event))
+
+    def parking(self, now_us: int, reason: str) -> Tries:
+        """Return a copy that says when and why the job was parked; the oldest lines are dropped."""
+        return self._with(line_of(PARKED, now_us, reason))
+
+    def _with(self, line: str) -> Tries:
         return replace(self, history=(*self.history, line)[-HISTORY_RUNS:])
 
     def hiding(self, text: str) -> Tries:
@@ -88,6 +121,27 @@ class Tries:
 
 
 FRESH = Tries()
+
+
+def run_word(number: int, begun: Begun | None) -> str:
+    """The word with which the line of a run begins."""
+    return f"{number}" if begun is None else f"{number}/{begun.at_us}/{begun.child}"
+
+
+def line_of(word: str, at_us: int, event: str) -> str:
+    """A line of history: its first word, the time in µs, and what happened."""
+    return f"{word} {at_us} {' '.join(event.split())}"[:HISTORY_CHARACTERS]
+
+
+def past_fields(tries: Tries, runs: int) -> dict[str, object]:
+    """The fields of a result record that keep the past of a job; a job that ran once has none.
+
+    Args:
+        tries: What the job has spent, and its history.
+        runs: The number of its runs, the last one included.
+    """
+    fields = {"runs": runs, "crashes": tries.crashes, "history": list(tries.history)}
+    return fields if tries.history else {}
 
 
 # Find the job that ends its process. Pure.

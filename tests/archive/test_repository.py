@@ -159,7 +159,7 @@ def test_what_is_saved_by_hand_is_kept_until_the_journal_tells_of_it(
     job = JobResult[Any](
         id="mail.0.a", status=JobStatus.COMPLETED, result={"at": NOW}, function="mail.send", queue="mail", name="Mail",
         enqueued_at=NOW, completed_at=NOW, duration=timedelta(seconds=2), tags=("eu",), user="ann", attempt=1,
-        session="s1", group="acme",
+        runs=3, session="s1", group="acme",
     )  # fmt: skip
 
     assert repository.save(job) is True

@@ -161,6 +161,7 @@ async def test_poll_tells_of_a_job_that_completed(client: Either, work: Work) ->
         progress_message="step 4",
         progress_details={"done": 4},
         attempt=1,
+        runs=1,
         function="app.steps",
         name="Steps",
         queue="bulk",

@@ -23,6 +23,7 @@ from jobfleet import (
     JobStatus,
     WaitTimeout,
 )
+from jobfleet.client.json_form import past_of
 from jobfleet.functions.registry import Registry
 from tests.client.conftest import Work
 from tests.client.either import Either
@@ -235,3 +236,25 @@ async def test_large_jobs_are_read_in_several_requests(client: Either, raw: redi
     assert [one and one.id for one in waiting] == [*ids, None]
     ended = await client("gather", ids, timeout=LONG, return_exceptions=True)
     assert [type(one) for one in ended] == [JobFailed] * len(ids)
+
+
+async def test_a_job_that_completes_keeps_what_happened_before(client: Either, work: Work) -> None:
+    job_id = await client("enqueue", Job("x", "app.flaky", (1,), max_retries=0))
+    await work()
+    assert await client("replay", job_id, args=(0,), by="ann")
+    await work()
+
+    details = await client("details", job_id)
+
+    assert (details.job.status, details.job.attempt, details.job.runs) == (JobStatus.COMPLETED, 1, 2)
+    shown = [past_of(line) for line in details.history]
+    assert [(past.event, past.run, past.text, past.by, past.is_edited) for past in shown] == [
+        ("run", "1", "ConnectionError: attempt 1", None, False),
+        ("replay", "", "", "ann", True),
+        ("run", "2", "completed", None, False),
+    ]
+    first, replay, second = shown
+    assert details.job.enqueued_at <= first.started_at <= first.at <= replay.at <= second.started_at <= second.at
+    assert (second.started_at, second.at) == (details.job.started_at, details.job.completed_at)
+    assert first.worker
+    assert first.worker != second.worker == details.job.worker

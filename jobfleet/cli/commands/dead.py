@@ -242,7 +242,7 @@ def _letter_table(output: Output, letters: list[JobResult[Any]]) -> str:
         [
             shown_id(output, letter.id),
             letter.function,
-            str(letter.attempt),
+            str(letter.runs),
             since(letter.completed_at, now),
             Cell(letter.error_text, "red"),
         ]

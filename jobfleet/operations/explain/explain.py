@@ -74,14 +74,14 @@ def running(seen: Snapshot) -> Reason | None:
     if not isinstance(found, InRun) or seen.job is None:
         return None
     run, gone, left = found.run, seen.ago(found.run.claimed), -seen.ago(seen.lane.deadline)
-    text = f"Running for {span(gone)} on {run.child}, run {seen.job.attempt}"
+    text = f"Running for {span(gone)} on {run.child}, run {seen.job.runs}"
     if seen.emitted:
         text += f"; it has emitted {counted(seen.emitted, 'chunk')}"
     text += f"; its lease ends in {span(left)} unless it is renewed." if left > 0 else "."
     facts: dict[str, Fact] = {
         "since": gone,
         "child": run.child,
-        "run": seen.job.attempt,
+        "run": seen.job.runs,
         "fence": run.token,
         "lease_left": left,
     }
@@ -167,9 +167,9 @@ def ended(seen: Snapshot) -> Reason | None:
             facts |= {"duration": job.duration.total_seconds() if job.duration else None, "child": job.worker}
             return Reason(ReasonCode.COMPLETED, f"Completed{ago}{took}{where}.", facts)
         case JobStatus.FAILED:
-            when = f"on run {job.attempt}" if job.attempt else "without a run"
+            when = f"on run {job.runs}" if job.runs else "without a run"
             text = f"Failed{ago} {when}: {_error(seen)}; {_again(job)}."
-            facts |= {"run": job.attempt, "error": job.error, "error_class": job.error_class, "child": job.worker}
+            facts |= {"run": job.runs, "error": job.error, "error_class": job.error_class, "child": job.worker}
             return Reason(ReasonCode.FAILED, text, facts)
         case JobStatus.CANCELLED if job.moved_to:
             facts |= {"by": by, "moved_to": job.moved_to}

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from jobfleet.clock import moment
-from jobfleet.codec import Limits, header_or_empty, open_envelope, zones_lost
+from jobfleet.clock import moment, moment_us
+from jobfleet.codec import Limits, header_or_empty, is_record, open_envelope, read_fields, zones_lost
 from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError
 from jobfleet.functions.manifest import read_function, read_version
-from jobfleet.model import JobResult, Priority
+from jobfleet.model import JobResult, JobStatus, Priority
 from jobfleet.model.option_checks import CALLBACKS
 from jobfleet.model.result import JobDetails, Parent
 from jobfleet.operations.fleet_context import FleetContext
@@ -21,7 +22,7 @@ from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.payloads import readable, with_value
 from jobfleet.operations.results import result_of
 from jobfleet.retry.decision import Policy, policy_of, with_header
-from jobfleet.retry.tries import FRESH, Tries
+from jobfleet.retry.tries import Begun, Tries, line_of, run_word
 from jobfleet.store.calls import flow, inspect
 from jobfleet.store.calls.flow import ParentState
 from jobfleet.store.calls.inspect import Explained
@@ -84,7 +85,7 @@ def details_of(
     """
     header = header_or_empty(envelope)
     call = call_of(envelope, limits=context.limits)
-    tries = _tries(seen, letter)
+    past = _past(job, seen, letter)
     policy = policy_in(context.config, header, fleet) if header else None
     meta = letter.meta if letter is not None else seen.meta
     record = fleet.functions.get(job.function)
@@ -97,7 +98,7 @@ def details_of(
         options=_options(header),
         max_retries=policy.most_retries if policy else None,
         retry_for=timedelta(seconds=policy.retry_for) if policy and policy.retry_for else None,
-        crashes=tries.crashes,
+        crashes=past.crashes,
         max_crashes=policy.max_crashes if policy else None,
         expires_at=moment(expiry_in(meta)),
         parents=tuple(Parent(parent.parent, parent.status) for parent in parents),
@@ -106,7 +107,7 @@ def details_of(
         function_version=None if record is None else read_version(record),
         callback=str(header["callback"]) if "callback" in header else None,
         flow=str(header["flow"]) if "flow" in header else None,
-        history=tries.history,
+        history=past.history,
     )
 
 
@@ -137,10 +138,36 @@ def envelope_of(seen: Explained, letter: DeadLetter | None) -> bytes:
     return found.body if isinstance(found, Final) else b""  # of a job that was cancelled before it ran
 
 
-def _tries(seen: Explained, letter: DeadLetter | None) -> Tries:
-    if isinstance(seen.found, InWait | InRun):
-        return Tries.parse(seen.found.tries)
-    return Tries.parse(letter.tries) if letter is not None else FRESH
+class _Past(NamedTuple):
+    crashes: int = 0
+    history: tuple[str, ...] = ()
+
+
+def _past(job: JobResult[Any], seen: Explained, letter: DeadLetter | None) -> _Past:
+    """The past of a job: of an open job beside it, then in its dead letter, and at last in its record.
+
+    The record of a job that has completed has no line of its last run, because it has all facts about it: the line is
+    written here.
+    """
+    found = seen.found
+    spent = found.tries if isinstance(found, InWait | InRun) else letter.tries if letter is not None else ""
+    if spent:
+        tries = Tries.parse(spent)
+        return _Past(tries.crashes, tries.history)
+    if not isinstance(found, Final) or not is_record(found.body):
+        return _Past()
+    with suppress(EncodingError):
+        fields = read_fields(found.body)
+        lines = fields.get("history", ())
+        if isinstance(lines, list | tuple) and all(isinstance(line, str) for line in lines):
+            return _Past(fields.get("crashes", 0), (*lines, *_completion(job)) if lines else ())
+    return _Past()
+
+
+def _completion(job: JobResult[Any]) -> Iterator[str]:
+    if job.status is JobStatus.COMPLETED and job.started_at and job.completed_at and job.worker:
+        begun = Begun(moment_us(job.started_at), job.worker)
+        yield line_of(run_word(job.runs, begun), moment_us(job.completed_at), "completed")
 
 
 def _priority(seen: Explained, letter: DeadLetter | None) -> Priority | None:

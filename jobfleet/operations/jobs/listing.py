@@ -39,9 +39,7 @@ class Letter:
         job: The job.
         reason: Why it failed: error, crashed, oom, timeout, expired-lease, discarded, unknown-function, unreadable,
             sequence, newer-schema, upcast, invalid-arguments, payload-unavailable, payload-lost.
-        history: One line per run and per replay, oldest first. A line of a run has its number, the time of its end
-            (µs since 1970) and what happened. A line of a replay has ``replayed``, the time, who asked (- for nobody
-            in particular), and ``edited`` if the arguments were changed.
+        history: One line per past run, per time that it was parked and per replay, oldest first, as in `JobDetails`.
         args: The positional arguments; None when they cannot be read.
         kwargs: The named arguments; None when they cannot be read.
         unknown_zones: Time zones of the arguments that this machine does not know; such times keep only their offset.

@@ -16,7 +16,7 @@ from jobfleet.metrics.tally import Tally
 from jobfleet.model import ErrorType
 from jobfleet.outcome import Cancelled, Crashed, Outcome, Preempted, TimedOut, Witnessed
 from jobfleet.retry.decision import Fail, Park, Policy, Release, Retry, decide, policy_of, with_header
-from jobfleet.retry.tries import Tries
+from jobfleet.retry.tries import Begun, Tries, past_fields
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call, levels_in
 from jobfleet.store.calls import settle
@@ -114,11 +114,12 @@ class RunSettler:
 
     def _item(self, held: Held, outcome: Outcome, now_us: int, guard: str) -> Item:
         header = header_or_empty(held.envelope)
-        tries = Tries.parse(held.tries)
+        tries, claimed = Tries.parse(held.tries), held.run.claimed
+        begun = Begun(claimed, held.run.child)
         try:
-            decision = decide(outcome, self._policy(header), tries, now_us, due_us=held.run.claimed)
+            decision = decide(outcome, self._policy(header), tries, now_us, due_us=claimed, begun=begun)
         except (TypeError, ValueError, ArithmeticError):  # a foreign producer wrote invalid options: use the settings
-            decision = decide(outcome, policy_of({}, self._config), tries, now_us)
+            decision = decide(outcome, policy_of({}, self._config), tries, now_us, begun=begun)
         match decision:
             case Retry(delay_us, spent):
                 return settle.retry(held.id, held.token, delay_us=delay_us, tries=spent.dump(), guard=guard)
@@ -144,6 +145,7 @@ class RunSettler:
                 "worker": held.run.child,
                 "attempt": before.attempt,
                 "retry_count": before.failures,
+                **past_fields(decision.tries, decision.tries.runs),
             }
         )
         return settle.fail(
@@ -202,6 +204,7 @@ def _doomed_item(one: tuple[str, bytes, str], doomed: Doomed, ttl_ms: int) -> se
             "error_class": DOOMED_REASON,
             "attempt": tries.attempt - 1,  # that of its last run; 0 if it never ran
             "retry_count": tries.failures,
+            **past_fields(tries, tries.runs),
         }
     )
     spent, guard = tries.dump(), settle.DOOMED

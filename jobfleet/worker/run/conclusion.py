@@ -50,7 +50,7 @@ from jobfleet.retry.decision import (
     policy_of,
     with_header,
 )
-from jobfleet.retry.tries import Tries
+from jobfleet.retry.tries import Begun, Tries, past_fields
 from jobfleet.services.confirmations import Confirmations
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call, in_order, levels_in
@@ -301,7 +301,8 @@ class Conclusions:
 
     def _decided(self, run: Run, outcome: Outcome) -> Decision:
         policy = with_header(run.handler.policy if run.handler else self._default_policy, run.header)
-        return decide(outcome, policy, Tries.parse(run.grant.tries), self._now_us(), due_us=run.grant.due)
+        tries, begun = Tries.parse(run.grant.tries), Begun(run.started_us, self._child) if run.started_us else None
+        return decide(outcome, policy, tries, self._now_us(), due_us=run.grant.due, begun=begun)
 
     def _carry_out(self, run: Run, outcome: Outcome, decision: Decision) -> settle.Item | None:
         match decision:
@@ -388,6 +389,7 @@ class Conclusions:
             tries = Tries.parse(run.grant.tries)
             fields["attempt"] = tries.attempt
             fields["retry_count"] = tries.failures
+            fields |= past_fields(tries, tries.runs + 1)
         return fields
 
     def _fail(self, run: Run, outcome: Outcome, decision: Fail) -> settle.Item:
@@ -403,6 +405,7 @@ class Conclusions:
                 "worker": self._child,
                 "attempt": Tries.parse(run.grant.tries).attempt,
                 "retry_count": Tries.parse(run.grant.tries).failures,
+                **past_fields(decision.tries, decision.tries.runs),
                 **({} if run.span is None else {"trace": run.span.traceparent}),
             }
         )

@@ -13,7 +13,7 @@ from jobfleet import After, Fleet, Job, JobResult, JobStatus, Priority
 from jobfleet.cli.output import Output
 from jobfleet.cli.view import job_details
 from jobfleet.codec import seal_record
-from jobfleet.retry.tries import Tries
+from jobfleet.retry.tries import Begun, Tries
 from jobfleet.store.calls.settle import fail, retry, settle
 from tests.cli.hand import Cli, Hand
 
@@ -50,11 +50,11 @@ def test_status_shows_an_open_job_with_what_it_was_enqueued_with(cli: Cli, paren
 
 
 @pytest.mark.parametrize(
-    ("attempt", "retries", "text"),
+    ("runs", "retries", "text"),
     [(0, 0, ""), (1, 0, "1"), (1, 1, "1, 1 retry used"), (3, 2, "3, 2 retries used")],
 )
-def test_runs_are_not_counted_as_retries_before_they_happen(attempt: int, retries: int, text: str) -> None:
-    job = JobResult[object](id="default.0.a", status=JobStatus.RETRYING, attempt=attempt, retry_count=retries)
+def test_runs_are_not_counted_as_retries_before_they_happen(runs: int, retries: int, text: str) -> None:
+    job = JobResult[object](id="default.0.a", status=JobStatus.RETRYING, runs=runs, retry_count=retries)
 
     assert lines(job_details(Output(), job)).get("runs", "") == text
 
@@ -102,13 +102,17 @@ def test_json_has_all_of_it(cli: Cli, parent: str, child: str) -> None:
 
 def test_json_has_the_history_with_its_times_in_utc(cli: Cli, hand: Hand) -> None:
     job_id = hand.fleet.enqueue(Job("a", "demo.add"))
-    tries = Tries().noting(1_795_822_926_602_494, "ConnectionError: away")
+    tries = Tries().noting(1_795_822_926_602_494, "ConnectionError: away", Begun(1_795_822_925_102_494, "box:11:aa.2"))
     lane = hand.fleet.context.keys.lane_of(job_id)
     token = hand.claims(job_id).token
     record = seal_record({"error": "no", "error_type": "permanent"})
     spent: dict[str, Any] = {"ttl_ms": 60_000, "duration_us": 9, "reason": "error", "tries": tries.dump()}
     hand.run(settle(lane, [fail(job_id, token, record=record, **spent)]))
-    first = {"event": "run", "at": "2026-11-27T23:42:06.602494+00:00", "run": 1, "text": "ConnectionError: away"}
+    first = {
+        "event": "run", "at": "2026-11-27T23:42:06.602494+00:00", "run": 1,
+        "started_at": "2026-11-27T23:42:05.102494+00:00", "duration": 1.5, "worker": "box:11:aa.2",
+        "text": "ConnectionError: away",
+    }  # fmt: skip
 
     assert json.loads(cli("dead", "show", job_id, "-o", "json").stdout)["history"] == [first]
     assert cli("dead", "replay", job_id, "--by", "ann").exit_code == 0

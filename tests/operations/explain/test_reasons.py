@@ -53,12 +53,12 @@ def waiting(
 
 def running(*, cancel: str = "", cancel_at: int = 0, stage: str = "", **lane: Any) -> Snapshot:
     run = RunRecord(7, "box:11:aa.2", NOW - 180 * S, 30 * S, 2, cancel, cancel_at, stage)
-    job, found = replace(WAITS, status=JobStatus.RUNNING, attempt=2), InRun(run, b"", "1:0:0:0:0", b"")
+    job, found = replace(WAITS, status=JobStatus.RUNNING, attempt=2, runs=2), InRun(run, b"", "1:0:0:0:0", b"")
     return replace(waiting(), lane=Explained(NOW, found, **{"deadline": NOW + 21 * S, **lane}), job=job)
 
 
 def ended(status: JobStatus, **fields: Any) -> Snapshot:
-    job = replace(WAITS, **{"status": status, "completed_at": at(-180), "attempt": 1, **fields})
+    job = replace(WAITS, **{"status": status, "completed_at": at(-180), "attempt": 1, "runs": 1, **fields})
     return replace(waiting(), lane=Explained(NOW, Unknown()), job=job)
 
 
