@@ -49,7 +49,7 @@ def test_neighbours_of_a_culprit_run_again_and_lose_nothing(programs: Programs, 
         assert details.job.runs == starts[job_id], "nothing that happened is forgotten when a job ends"
         shown = [past_of(line) for line in details.history]
         assert [past.run for past in shown] == [f"{number}" for number in range(1, starts[job_id] + 1)]
-        assert all(past.worker and past.started_at and past.started_at <= past.at for past in shown)
+        assert all(past.worker and past.at and past.started_at and past.started_at <= past.at for past in shown)
     assert raw.hgetall(LANE.tries) == {}
     for job_id in [*neighbours, culprit]:
         fences = programs.history.fences(job_id)
