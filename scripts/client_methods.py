@@ -128,6 +128,13 @@ def modules() -> dict[str, str]:
     """The text of each module, by its name."""
     made = {}
     verbs = {verb.method: verb for verb in every_verb() if not verb.is_written}
+    known = {part for parts in FAMILIES.values() for part in parts}
+    for key, verb in verbs.items():
+        if (part := key.rpartition(".")[0]) not in known:
+            raise ValueError(
+                f"The verb {verb.name!r} has the method fleet.{key}, and fleet.{part} has no verbs. Give the verb "
+                f"method='…', or add {part!r} to FAMILIES in scripts/client_methods.py."
+            )
     for name, parts in FAMILIES.items():
         types: set[str] = set()
         classes = []

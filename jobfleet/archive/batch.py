@@ -65,7 +65,7 @@ def fold(events: Iterable[Event], limits: Limits, seals: Seals | None = None) ->
         if event.event == "forgotten":
             _forget(folded, event)
             continue
-        apply = _APPLIERS.get(event.event)
+        apply = APPLIERS.get(event.event)
         if apply is not None:
             row = folded.jobs.get(event.id)
             if row is None:
@@ -294,7 +294,7 @@ def _last_error(tries: Tries | None) -> str | None:
     return tries.last_error if tries is not None else None
 
 
-_APPLIERS: dict[str, Callable[[Folded, Row, Event, Reader], None]] = {
+APPLIERS: dict[str, Callable[[Folded, Row, Event, Reader], None]] = {
     "enqueued": _enqueued,
     "debounced": _enqueued,
     "rescheduled": _rescheduled,

@@ -38,7 +38,7 @@ from jobfleet.operations.reproduction import ParentEnd
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Grant
 from jobfleet.worker.executors.batch import dumped, loaded, results_of
-from jobfleet.worker.executors.local import LoopExecutor, ThreadExecutor
+from jobfleet.worker.executors.local import local_executors
 from jobfleet.worker.run import hooks
 from jobfleet.worker.run.context import context_of
 from jobfleet.worker.run.handlers import Handler, Handlers
@@ -139,7 +139,7 @@ async def reproduce(
     if not isinstance(opened, OpenedEnvelope):
         return Reproduced(refusal=opened.reason)
     context = replace(context_of(run, CHILD, opened.args, opened.kwargs), attempt=attempt)
-    executors: dict[str, Executor] = {"async": LoopExecutor(), "thread": ThreadExecutor()}
+    executors = local_executors()
     executors["batch"] = _BatchOfOne(executors)
     resources = Resources()
     chain = MiddlewareChain(handlers.hooks, handlers.around, executors, resources)

@@ -95,6 +95,12 @@ _LINE = re.compile(
     rf"^{VERSION} (\S+) (\S+) ([0-9]{{1,17}}) ([0-9]{{1,17}}) ([0-9]{{1,17}})(?: ([a-z]*))?(?: .*)?$", re.MULTILINE
 )
 
+NAMES = (
+    "enqueued", "claimed", "progressed", "completed", "retried", "failed", "released", "parked", "withheld", "expired",
+    "cancelled", "rescheduled", "signalled", "edited", "debounced", "replayed", "unblocked", "stopping", "forgotten",
+)  # fmt: skip
+"""The events, in the order in which the reference and the command line name them."""
+
 STAGED = frozenset({"stopping", "replayed"})
 """Events that carry a stage as an extra word."""
 
@@ -106,9 +112,7 @@ class Event(NamedTuple):
     """One event of a job.
 
     Attributes:
-        event: A verb in the past tense: enqueued, claimed, progressed, completed, retried, failed, released,
-            parked, withheld, expired, cancelled, rescheduled, signalled, edited, debounced, replayed, unblocked,
-            forgotten; or stopping.
+        event: A verb in the past tense, or stopping; `NAMES` has them all.
         id: The job's id.
         token: The fencing token of the run; 0 outside of a run.
         n: The order of the events of one run.

@@ -84,6 +84,7 @@ class JobFunction(Generic[P, R_co, C_co, Q]):
         delay_of: RetryDelayFunction | None = None,
         cron: Cron | None = None,
         isolation: Isolation | None = None,
+        run_in: str = "",
         batch: Batch | None = None,
         limit: DeclaredLimit | None = None,
         gates: Gates | None = None,
@@ -111,7 +112,7 @@ class JobFunction(Generic[P, R_co, C_co, Q]):
         self.typed: TypedCall | None = None
         self.is_coroutine: bool = is_coroutine_function(function)
         self.isolation = isolation
-        self.run_in = "process" if isolation is not None else "async" if self.is_coroutine else "thread"
+        self.run_in = run_in or ("async" if self.is_coroutine else "thread")
         self._fleet = fleet
         self.__doc__ = function.__doc__
         self.__name__: str = getattr(function, "__name__", name)
@@ -306,6 +307,7 @@ class Registry:
             discard_on=discard_on,
             delay_of=delay_of,
             isolation=isolation,
+            run_in=place.run_in,
             batch=batch,
             limit=declared_limit(declared, options),
             gates=gates,

@@ -64,14 +64,17 @@ class Limit(NamedTuple):
 
     def change(self) -> str:
         """The line that makes set_limit.lua set these fields, and keep those that are None."""
-        words = [KEEP if value is None else word.write(value) for word, value in zip(_WORDS, self, strict=True)]
-        while len(words) > FIRST_WORDS and words[-1] == KEEP:
-            words.pop()
-        return " ".join(words)
+        return self._words(KEEP)
 
     def line(self) -> str:
         """The line of a limit that has these fields and no others."""
-        return " ".join(UNSET if value is None else word.write(value) for word, value in zip(_WORDS, self, strict=True))
+        return self._words(UNSET)
+
+    def _words(self, empty: str) -> str:
+        words = [empty if value is None else word.write(value) for word, value in zip(_WORDS, self, strict=True)]
+        while len(words) > FIRST_WORDS and words[-1] == empty:
+            words.pop()
+        return " ".join(words)
 
     def shown(self) -> dict[str, Any]:
         """The fields as `LimitInfo` has them."""

@@ -18,6 +18,7 @@ from markupsafe import Markup, escape
 
 from jobfleet.clock import span
 from jobfleet.model.fields import LETTERS, Field
+from jobfleet.model.limits import LimitChange
 from jobfleet.operations.doctor.findings import size as spelled
 
 LINE_MOST = 300
@@ -139,6 +140,11 @@ def size(number: int | None) -> str:
 def text_columns(rows: Sequence[Mapping[str, object]]) -> list[Field]:
     """The free texts with a column in a table of jobs: the user, and each other that some row has."""
     return [field for field in LETTERS if field.name == "user" or any(row[field.name] for row in rows)]
+
+
+def is_limited(row: Mapping[str, object]) -> bool:
+    """Whether a row of limits has one that can be cleared."""
+    return any(row[name] is not None for name in LimitChange._fields)
 
 
 def json_text(value: object) -> Markup:

@@ -12,8 +12,10 @@ from sqlalchemy import text
 
 from jobfleet import JobStatus
 from jobfleet.archive import JobRepository
+from jobfleet.archive.batch import APPLIERS
 from jobfleet.archive.writer import Writer
 from jobfleet.codec import Limits, seal, seal_record
+from jobfleet.model import TRANSITIONS
 from jobfleet.store.journal import Event
 
 AT = 1_764_000_000_000_000
@@ -280,3 +282,9 @@ def test_an_edit_changes_the_call_and_nothing_else(writer: Writer, repository: J
     with repository.engine.connect() as connection:
         (row,) = connection.execute(text("SELECT status, attempt, error, envelope, tags FROM jobfleet_jobs"))
     assert (row.status, row.attempt, row.error, bytes(row.envelope)) == ("retrying", 1, "OSError: away", edited)
+
+
+def test_each_transition_changes_the_row_of_its_job() -> None:
+    without_due_time = {"signalled"}  # its event does not say when the job is due; the claim that follows is written
+
+    assert {row.event for row in TRANSITIONS} - APPLIERS.keys() == without_due_time

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from jobfleet.model.limits import LINE, Limit, LimitChange
+from jobfleet.model.limits import FIRST_WORDS, LINE, DeclaredLimit, Limit, LimitChange, declarations_of
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,12 @@ def test_the_time_to_the_next_token_depends_on_how_full_the_bucket_is() -> None:
 )
 def test_what_has_not_the_form_is_damaged(value: bytes, is_line: bool) -> None:
     assert (LINE.fullmatch(value) is not None) is is_line
+
+
+def test_a_declaration_has_the_words_that_each_revision_reads_and_no_others() -> None:
+    limit = DeclaredLimit("mail", "*", 5, "10/min").limit
+
+    line = limit.line()
+
+    assert len(line.split()) == FIRST_WORDS
+    assert declarations_of(f"{line} app.send limit:*")["limit:*"] == (limit, ("app.send",))

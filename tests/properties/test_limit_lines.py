@@ -30,14 +30,13 @@ RATES = st.one_of(
     st.just(UNLIMITED),
     st.builds(lambda count, period: f"{count}/{period}", st.integers(1, 5000), st.sampled_from(("s", "min", "h", "d"))),
 )
-CHANGES = st.fixed_dictionaries(
-    {
-        "concurrency": st.one_of(st.none(), st.just(UNLIMITED), st.integers(1, CONCURRENCY_MAX)),
-        "rate": RATES,
-        "burst": st.one_of(st.none(), st.integers(1, BURST_MAX)),
-        "weight": st.one_of(st.none(), st.integers(1, 10_000).map(lambda n: n / 100)),
-    }
-).map(lambda fields: LimitChange(**cast(Any, fields)))
+FIELDS: dict[str, st.SearchStrategy[Any]] = {
+    "concurrency": st.one_of(st.none(), st.just(UNLIMITED), st.integers(1, CONCURRENCY_MAX)),
+    "rate": RATES,
+    "burst": st.one_of(st.none(), st.integers(1, BURST_MAX)),
+    "weight": st.one_of(st.none(), st.integers(1, 10_000).map(lambda n: n / 100)),
+}
+CHANGES = st.fixed_dictionaries(FIELDS).map(lambda fields: LimitChange(**cast(Any, fields)))
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +61,10 @@ def in_force(own: Limit, every: Limit) -> tuple[float, float, int, float]:
         rate.burst or 1 if rate.every_us else 1,
         weight or 1.0,
     )
+
+
+def test_each_field_of_a_limit_is_compared() -> None:
+    assert {*FIELDS, "aging"} == {*LimitChange._fields}  # aging has a field of its own in Redis
 
 
 @given(own=st.lists(CHANGES, max_size=3), every=st.lists(CHANGES, max_size=2))

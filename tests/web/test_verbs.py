@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from jobfleet.operations.verb import Verb
 from jobfleet.web import route
 from jobfleet.web.safety.access import AccessFile, Role
 from jobfleet.web.table import ACTIONS
+from scripts import client_methods
 from scripts.client_methods import every_verb
 from tests.cli.conftest import cli, here
 from tests.cli.hand import Cli, Hand
@@ -194,6 +196,14 @@ def test_each_verb_is_tried_and_its_parameters_have_a_help() -> None:
         case[0].name for case in JOBS
     } | ELSEWHERE
     assert [verb.name for verb in every_verb() if not all(one.help for one in verb.parameters)] == []
+
+
+def test_a_verb_whose_method_no_part_of_the_client_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    verb = replace(pause.pause, method="queues.pause")
+    monkeypatch.setattr(client_methods, "every_verb", lambda: [verb])
+
+    with pytest.raises(ValueError, match=r"has the method fleet\.queues\.pause, and fleet\.queues has no verbs"):
+        client_methods.modules()
 
 
 def test_each_verb_is_on_each_surface_or_says_why_not() -> None:

@@ -64,10 +64,27 @@ def test_a_plain_job_passes_the_files_of_the_page_from_claim_to_settle(redis_url
     assert len(passed) <= 12
 
 
-@pytest.mark.parametrize("title", ["The producer", "The child", "Tools"])
-def test_each_file_of_the_page_exists_and_is_named_once(title: str) -> None:
+@pytest.mark.parametrize("title", ["The producer", "The child", "The answer", "Tools"])
+def test_each_file_of_a_section_is_named_once(title: str) -> None:
     named = re.findall(r"`([\w/]+\.py)`", section(title)) if title == "Tools" else steps(title)
 
     assert named
     assert len(named) == len(set(named))
-    assert [path for path in named if not (PACKAGE / path).is_file()] == []
+
+
+def test_each_file_on_the_page_exists_and_each_step_has_the_name_that_it_begins_with() -> None:
+    page = PAGE.read_text()
+    scripts = {path.name for path in PACKAGE.glob("store/lua/**/*.lua")}
+
+    modules = [path for path in re.findall(r"`([\w/]+\.py)`", page) if not path.startswith("tests/")]
+    files = [PACKAGE / path for path in modules]
+    files += [PACKAGE / "store" / path for path in re.findall(r"`(lua/[\w/]+\.lua)`", page)]
+    first = re.findall(r"^\d+\. `([\w/]+\.py)`: `(?:\w+\.)?(\w+)`", page, re.MULTILINE)
+
+    assert [path for path in files if not path.is_file()] == []
+    assert {*re.findall(r"`(\w+\.lua)`", page)} - scripts == set()
+    assert len(first) > 5
+    wrong = [
+        (path, name) for path, name in first if not re.search(rf"(def|class) {name}\b", (PACKAGE / path).read_text())
+    ]
+    assert wrong == []

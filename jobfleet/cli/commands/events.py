@@ -15,16 +15,12 @@ from jobfleet.cli.options import Command, Group, read_past
 from jobfleet.cli.output import Cell, Column, Hours, Output, clock, plain, say, to_json
 from jobfleet.cli.view import audit_data
 from jobfleet.clock import iso, monotonic
-from jobfleet.events import Event
+from jobfleet.events import NAMES, Event
 from jobfleet.model.audit import AuditEntry, AuditFilter
 
 if TYPE_CHECKING:
     from jobfleet.fleet.sync import Fleet
 
-NAMES = (
-    "enqueued", "claimed", "progressed", "completed", "retried", "failed", "released", "parked", "withheld", "expired",
-    "cancelled", "rescheduled", "signalled", "edited", "debounced", "replayed", "unblocked", "stopping", "forgotten",
-)  # fmt: skip
 LOOK_EVERY = 0.5
 """Seconds between reads while the audit is followed."""
 CONTINUES_AFTER = 2.0

@@ -265,6 +265,7 @@ def _templates() -> Environment:
         drawn=drawing.drawn,
         duration=display.duration,
         figures=drawing.figures,
+        is_limited=display.is_limited,
         json=display.json_text,
         percent=display.percent,
         segment=segment,

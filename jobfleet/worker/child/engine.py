@@ -36,7 +36,7 @@ from jobfleet.worker.child.gates import ChildGates
 from jobfleet.worker.child.holding import Cancellations, ClaimAhead, HeldRuns
 from jobfleet.worker.child.routing import Router
 from jobfleet.worker.executors.batch import BatchExecutor, warn_narrow
-from jobfleet.worker.executors.local import LoopExecutor, ThreadExecutor
+from jobfleet.worker.executors.local import local_executors
 from jobfleet.worker.executors.process import ProcessExecutor
 from jobfleet.worker.executors.quarantine import QuarantineExecutor
 from jobfleet.worker.ipc.lease_board import LeaseBoard
@@ -590,8 +590,7 @@ def executors(
     """
     warn_narrow(handlers.batched, config.slots, lambda queue: not config.queues or queue in config.queues)
     made: dict[str, Executor] = {
-        "async": LoopExecutor(),
-        "thread": ThreadExecutor(),
+        **local_executors(),
         "process": ProcessExecutor(child, config, modules, board, is_wanted=bool(handlers.isolated)),
     }
     made["batch"] = BatchExecutor(made, board, ladder, slots=config.slots, hard_grace=config.hard_grace)

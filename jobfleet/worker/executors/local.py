@@ -18,8 +18,8 @@ from typing import Any
 from weakref import WeakSet
 
 from jobfleet.errors import JobCancelled
-from jobfleet.worker.run.handlers import Handler
-from jobfleet.worker.run.interfaces import OnEnd
+from jobfleet.worker.run.handlers import HERE, Handler
+from jobfleet.worker.run.interfaces import Executor, OnEnd
 from jobfleet.worker.run.log_capture import CURRENT
 from jobfleet.worker.run.run import Run, Stage
 
@@ -289,3 +289,9 @@ class ThreadExecutor:
         """End idle threads. A thread that still runs a job is a daemon thread and dies with the process."""
         for _ in self._threads:
             self._work.put(None)
+
+
+def local_executors() -> dict[str, Executor]:
+    """Create the executors inside this process, by their places, on the running event loop."""
+    made: tuple[Executor, ...] = (LoopExecutor(), ThreadExecutor())
+    return dict(zip(HERE, made, strict=True))

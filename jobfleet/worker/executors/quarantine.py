@@ -23,7 +23,7 @@ from jobfleet.worker.executors.isolated.channel import EndReport
 from jobfleet.worker.executors.isolated.processes import LEAVING, IsolatedProcess, dismiss_all, greeting
 from jobfleet.worker.executors.process import LOOK_EVERY, RemoteExecutor, RemoteRun
 from jobfleet.worker.ipc.lease_board import LeaseBoard
-from jobfleet.worker.run.handlers import Handler
+from jobfleet.worker.run.handlers import HERE, Handler
 from jobfleet.worker.run.interfaces import Died, OnEnd
 from jobfleet.worker.run.run import Key, Run, Stage
 
@@ -87,7 +87,7 @@ class QuarantineExecutor(RemoteExecutor[_Suspect]):
 
     def takes(self, handler: Handler) -> bool:
         """Whether a function can run in a quarantine process."""
-        return self._is_usable and handler.where in ("async", "thread") and handler.function.name not in self._not_found
+        return self._is_usable and handler.where in HERE and handler.function.name not in self._not_found
 
     def reserve(self, run: Run) -> bool:
         """Reserve a place for a suspect. Returns False if it has to wait for one."""

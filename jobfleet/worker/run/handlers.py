@@ -29,6 +29,8 @@ from jobfleet.retry.decision import Policy, policy_of
 
 log = logging.getLogger("jobfleet.worker")
 
+HERE = ("async", "thread")
+"""Where functions run in the process of the child, and suspects in a quarantine process."""
 KNOWN_MOST = 1024
 """The maximal number of cached handlers."""
 _NONE: Mapping[str, Callable[..., Any]] = MappingProxyType({})

@@ -34,7 +34,7 @@ from jobfleet.store.records import opened_ending
 from jobfleet.worker.run import telemetry
 from jobfleet.worker.run.conclusion import Conclusions
 from jobfleet.worker.run.context import context_of
-from jobfleet.worker.run.handlers import Handler, Handlers, UnknownFunction
+from jobfleet.worker.run.handlers import HERE, Handler, Handlers, UnknownFunction
 from jobfleet.worker.run.interfaces import Executor, OnEnd
 from jobfleet.worker.run.middleware import MiddlewareChain
 from jobfleet.worker.run.run import NotStarted, ParentEnd, Run
@@ -46,9 +46,6 @@ if TYPE_CHECKING:
 
 BAD_SIGNATURE = "bad-signature"
 """The reason for which a job is a dead letter whose envelope, or a parent's result, is not what was sealed."""
-
-HERE = ("async", "thread")
-"""Where functions run in this process."""
 
 log = logging.getLogger("jobfleet.worker")
 

@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from jobfleet import Fleet, Job
-from jobfleet.cli.commands.events import NAMES
+from jobfleet.events import NAMES
 from jobfleet.store.script import load, names
 from tests.cli.hand import Cli, Hand, local_day
 from tests.support.waiting import wait_until

@@ -26,10 +26,9 @@ from jobfleet.worker.executors.isolated.channel import ChannelEnd, EndReport, de
 from jobfleet.worker.executors.isolated.confinement import end_group
 from jobfleet.worker.executors.isolated.loading import find, flush, loop_factory, missing, warm_up
 from jobfleet.worker.executors.isolated.remote_run import IsolatedRun
-from jobfleet.worker.executors.local import LoopExecutor, ThreadExecutor
+from jobfleet.worker.executors.local import local_executors
 from jobfleet.worker.run import hooks
 from jobfleet.worker.run.handlers import Handler, Handlers
-from jobfleet.worker.run.interfaces import Executor
 from jobfleet.worker.run.middleware import MiddlewareChain
 from jobfleet.worker.run.resources import CLOSING, Resources
 from jobfleet.worker.run.run import Stage
@@ -75,7 +74,7 @@ class QuarantineHost:
         self._loop = asyncio.get_running_loop()
         self._over = asyncio.Event()
         resources = Resources()
-        executors: dict[str, Executor] = {"async": LoopExecutor(), "thread": ThreadExecutor()}
+        executors = local_executors()
         self._middleware = MiddlewareChain(self._handlers.hooks, self._handlers.around, executors, resources)
         if not await warm_up(self._handlers, self._talker):
             return
