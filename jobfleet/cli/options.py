@@ -47,6 +47,8 @@ HIDDEN_SETTINGS = (
 LONGEST_SENTENCE = 150
 """Most characters of a command's summary in the list of commands."""
 FORMS = ("table", "json", "ids")
+COMPLETE = "_JOBFLEET_COMPLETE"
+"""The variable with which a shell asks for candidates; its value is the name of the shell."""
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 _METAVARS = {
