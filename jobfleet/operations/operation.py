@@ -176,6 +176,14 @@ def _resumed(operation: Operation[T], calls: Sequence[Call[Any]]) -> Operation[T
         return result
 
 
+def run_all(every: Iterable[Call[T]], size: int = 100) -> Operation[list[T]]:
+    """Run many calls, up to `size` per trip; return their values."""
+    answers: list[T] = []
+    for part in batches(every, size):
+        answers += [value([answer]) for answer in (yield part)]
+    return answers
+
+
 def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
     """Split items into lists of at most `size`."""
     iterator = iter(items)
