@@ -179,11 +179,6 @@ def did_you_mean(name: str | None) -> str:
     return f"; did you mean {name!r}?" if name else "."
 
 
-def counted(number: int, thing: str) -> str:
-    """A number with its noun in the singular or plural."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
-
-
 def listed(names: Sequence[str]) -> str:
     """The first names, and how many more there are."""
     more = len(names) - NAMED_WORKERS

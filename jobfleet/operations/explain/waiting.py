@@ -14,7 +14,6 @@ from jobfleet.model.result import Fact, Reason, ReasonCode
 from jobfleet.operations.explain.hindrances import (
     asked_by,
     because,
-    counted,
     did_you_mean,
     known_elsewhere,
     listed,
@@ -23,6 +22,7 @@ from jobfleet.operations.explain.hindrances import (
 from jobfleet.operations.explain.snapshot import Snapshot
 from jobfleet.operations.flows.unblock import GUARD, LOOK_EVERY
 from jobfleet.operations.jobs.details import expiry_in
+from jobfleet.operations.verb import counted
 from jobfleet.operations.workers import WorkerInfo
 from jobfleet.store.calls.control import read_functions
 from jobfleet.store.calls.run import BY_TOKEN
