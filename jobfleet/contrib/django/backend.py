@@ -24,7 +24,7 @@ from jobfleet.functions.callables import Fit
 from jobfleet.functions.context import JobContext
 from jobfleet.functions.registry import REGISTRY, JobFunction, Registry
 from jobfleet.model import Job, JobResult, JobStatus, Priority
-from jobfleet.model.option_checks import check_queue
+from jobfleet.model.names import check_queue
 from jobfleet.model.result import JobDetails
 from jobfleet.model.spec import split_id, suffix_time_us
 

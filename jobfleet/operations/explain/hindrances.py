@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from jobfleet.functions.callables import BUILT_IN
 from jobfleet.model import JobResult
-from jobfleet.model.option_checks import similar_function
+from jobfleet.model.names import similar_function
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.poll import poll_many
 from jobfleet.operations.operation import Operation, value

@@ -9,7 +9,7 @@ from shlex import quote
 from jobfleet.clock import local, moment, span, to_us
 from jobfleet.functions.options import too_new
 from jobfleet.model import JobStatus
-from jobfleet.model.option_checks import similar_function
+from jobfleet.model.names import similar_function
 from jobfleet.model.result import Fact, Reason, ReasonCode
 from jobfleet.operations.explain.hindrances import (
     asked_by,
