@@ -220,7 +220,8 @@ def _routes(context: Context) -> list[BaseRoute]:
         routes.append(Route(API + page.api_path, _of_api(context, page)))
         if page.template:
             routes.append(Route(f"/live{page.path}", reading.live(context, page)))
-            routes.append(Route(page.path, reading.html(context, page)))
+            html = reading.html(context, page)
+            routes.append(Route(page.path, login.by_link(context, html) if page.path == "/" else html))
     for action in ACTIONS:
         routes.append(Route(API + action.path, writing.api(context, action), methods=["POST"]))
         if action.back:
