@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from jobfleet.errors import JobNotFound
 from jobfleet.model import split_id
-from jobfleet.operations.operation import Operation, batches, run_all, value
+from jobfleet.operations.operation import Operation, batches, by_lane, run_all, value
 from jobfleet.store.call import Call
 from jobfleet.store.calls import flow, inspect, limits
 from jobfleet.store.keys import Keyspace, Lane, is_blocked
@@ -128,7 +128,7 @@ def _awaited(keys: Keyspace, head: str) -> Operation[list[str]]:
 
 def _blocked_heads(keys: Keyspace, ids: Sequence[str]) -> Operation[list[str]]:
     """The blocked heads behind which some jobs without open parents wait."""
-    parts = [(lane, part) for lane, rows in _by_lane(keys, ids).items() for part in batches(rows, limits.CHUNK)]
+    parts = by_lane(((keys.lane_of(job_id), job_id) for job_id in ids), limits.CHUNK)
     pages = yield from run_all([inspect.status(lane, part) for lane, part in parts], AT_ONCE)
     behind = [
         (lane, job_id)
