@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from bench.setting import ROOT, Server, Trouble, free_port
 from jobfleet import Fleet
-from jobfleet.web.table import PAGES
+from jobfleet.web.app import PAGES
 
 APART = 0.25
 """Seconds between two requests for a page: requests that are closer share a read."""

@@ -13,8 +13,7 @@ from typing import IO, Any, ClassVar, NoReturn
 import click
 
 from jobfleet.cli import fail
-from jobfleet.cli.commands.completion import VARIABLE
-from jobfleet.cli.options import HELP, Chooser, Command, absorb, global_options
+from jobfleet.cli.options import COMPLETE, HELP, Chooser, Command, absorb, global_options
 from jobfleet.version import VERSION
 
 SECTIONS: dict[str, dict[str, str]] = {
@@ -104,8 +103,8 @@ class Main(Chooser):
 
     def main(self, *args: Any, **named: Any) -> NoReturn:
         """Run a command, and exit with the code of `fail.run`. The arguments are those of click."""
-        if VARIABLE in os.environ:  # a shell asks for candidates
-            from jobfleet.cli import completion
+        if COMPLETE in os.environ:  # a shell asks for candidates
+            from jobfleet.cli.commands import completion
 
             sys.exit(completion.main(self, os.environ))
         for stream in (sys.stdout, sys.stderr):

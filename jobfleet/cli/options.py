@@ -47,6 +47,8 @@ HIDDEN_SETTINGS = (
 LONGEST_SENTENCE = 150
 """Most characters of a command's summary in the list of commands."""
 FORMS = ("table", "json", "ids")
+COMPLETE = "_JOBFLEET_COMPLETE"
+"""The variable with which a shell asks for candidates; its value is the name of the shell."""
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 _METAVARS = {
@@ -114,8 +116,8 @@ def absorb(command: click.Command, ctx: click.Context) -> None:
                 invocation.given[option.name] = value
 
 
-class Command(click.Command):
-    """A command that accepts the global flags."""
+class _Global(click.Command):
+    """A command or a group that accepts the global flags."""
 
     def __init__(self, *args: Any, **extra: Any) -> None:
         extra.setdefault("context_settings", HELP)
@@ -123,9 +125,13 @@ class Command(click.Command):
         self.params.extend(global_options())
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command, with its settings in the invocation."""
+        """Run the command, or the named one of the group, with its settings in the invocation."""
         absorb(self, ctx)
         return super().invoke(ctx)
+
+
+class Command(_Global):
+    """A command that accepts the global flags."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the command's own flags; only `jobfleet -h` lists the global ones."""
@@ -173,21 +179,11 @@ class Chooser(click.Group):
         return super().resolve_command(ctx, args)
 
 
-class Group(Chooser):
+class Group(_Global, Chooser):
     """A group that accepts the global flags, as do its commands."""
 
     command_class = Command
     group_class = type
-
-    def __init__(self, *args: Any, **extra: Any) -> None:
-        extra.setdefault("context_settings", HELP)
-        super().__init__(*args, **extra)
-        self.params.extend(global_options())
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the named command."""
-        absorb(self, ctx)
-        return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands; only `jobfleet -h` lists the global flags."""

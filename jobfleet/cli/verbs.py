@@ -13,7 +13,7 @@ from jobfleet.cli.options import Command, by_option, read_past, yes_option
 from jobfleet.cli.output import agreed, say
 from jobfleet.cli.view import FORM
 from jobfleet.errors import DuplicateJob, InvalidJob, JobNotFound
-from jobfleet.model.option_checks import similar_function, similar_queue
+from jobfleet.model.names import similar_function, similar_queue
 from jobfleet.operations.lanes import seen
 from jobfleet.operations.operation import drive_blocking
 from jobfleet.operations.verb import DRY_RUN, FLAG, PAST, TEXT, Kind, Parameter, Verb, verbs_of

@@ -33,8 +33,8 @@ from jobfleet.codec.frames import (
     split_head,
 )
 from jobfleet.codec.values import decode, pack
-from jobfleet.config import JobConfig
 from jobfleet.config.keyring import OFF, REQUIRE, Key, Keyring, changed_at, read_keyring
+from jobfleet.config.table import JobConfig
 from jobfleet.errors import BadSignature, ConfigError, EncodingError, UnknownKey
 
 # Signing and encryption of bytes: HMAC-SHA-256 and AES-256-GCM, with the keys of a keyring.

@@ -31,7 +31,7 @@ from jobfleet.errors import EncodingError
 from jobfleet.secret import Secret
 
 if TYPE_CHECKING:
-    from jobfleet.config import JobConfig
+    from jobfleet.config.table import JobConfig
 
 
 # Encoding and decoding of values within limits.

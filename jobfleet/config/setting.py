@@ -260,7 +260,7 @@ def _path(value: object) -> Path:
 
 def _queue(value: object) -> str:
     """Check a queue's name against the same rule as a job's `queue` option."""
-    from jobfleet.model.option_checks import QUEUE_RULE  # most commands name no queues in their settings
+    from jobfleet.model.names import QUEUE_RULE  # most commands name no queues in their settings
 
     if not isinstance(value, str) or not QUEUE_RULE.fullmatch(value.strip()):
         raise ValueError("use 1 to 32 letters, digits, '_' or '-' for a queue")
@@ -331,7 +331,7 @@ def _words(value: object) -> tuple[str, ...]:
 
 
 def _lanes(value: object) -> dict[str, int]:
-    from jobfleet.model.option_checks import LANES_MOST
+    from jobfleet.model.names import LANES_MOST
 
     remedy = f"use queue=lanes pairs, such as 'mail=4,bulk=2', each 1 to {LANES_MOST}"
     if isinstance(value, Mapping):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from jobfleet.cron.schedule import Fire, Schedule
 from jobfleet.errors import InvalidJob
 from jobfleet.model import Priority, seconds
-from jobfleet.model.option_checks import QUEUE_RULE
+from jobfleet.model.names import QUEUE_RULE
 from jobfleet.model.option_types import SecondsField
 
 ON_TIME = timedelta(seconds=10)

@@ -14,7 +14,7 @@ from jobfleet.codec import Limits, decode, encode
 from jobfleet.errors import InvalidJob, JobCancelled, LockTimeout
 from jobfleet.event_loop import running_loop
 from jobfleet.functions.port import FlowAddition
-from jobfleet.functions.steps import BY_TOKEN, NOW, SIGNAL, WAIT
+from jobfleet.functions.steps import BY_TOKEN, NOW, SIGNAL, WAIT, check_stop
 from jobfleet.model import Job
 from jobfleet.model import seconds as as_seconds
 from jobfleet.model.flow import Flow, Node
@@ -123,8 +123,7 @@ class JobLock:
 
     async def _taken(self) -> int:
         await self._port.lease_confirmed()
-        if (why := self._port.must_stop) is not None:
-            raise JobCancelled(f"{self._job_id} is to stop: {why}.", job_id=self._job_id)
+        check_stop(self._port, self._job_id)
         return await self._port.acquire_lock(self.name, self._number, self.limit, self.timeout)
 
     def _begin(self) -> None:
@@ -286,9 +285,7 @@ class OwnFlow:
 
     async def _add(self, addition: FlowAddition, *, is_one: bool) -> str | list[str]:
         await self._port.lease_confirmed()
-        why = self._port.must_stop
-        if why is not None:
-            raise JobCancelled(f"{self._job_id} is to stop: {why}.", job_id=self._job_id)
+        check_stop(self._port, self._job_id)
         ids = list(await self._port.extend_flow(addition))
         return ids[0] if is_one else ids
 
@@ -324,22 +321,17 @@ class OutputStream:
         """
         if not self._add(chunk):
             await self._port.wait_for_room()
-            self._check_stop()
+            check_stop(self._port, self._job_id)
 
     def emit_sync(self, chunk: object) -> None:
         """Do the same from a thread; see `emit`."""
         if not self._add(chunk):
             self._port.block(self._port.wait_for_room())
-            self._check_stop()
+            check_stop(self._port, self._job_id)
 
     def _add(self, chunk: object) -> bool:
-        self._check_stop()
+        check_stop(self._port, self._job_id)
         return self._port.emit(encode(chunk, limits=LIMITS, what="chunk"))
-
-    def _check_stop(self) -> None:
-        why = self._port.must_stop
-        if why is not None:
-            raise JobCancelled(f"{self._job_id} is to stop: {why}.", job_id=self._job_id)
 
 
 T = TypeVar("T")

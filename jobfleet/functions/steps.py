@@ -150,7 +150,7 @@ class Steps:
         """Store the value of a checkpoint."""
         key = CHECKPOINT + check_key(key)
         await self.known()
-        self._check_stop()
+        check_stop(self._port, self._job_id)
         await self.keep_value(key, value)
         self.check()
 
@@ -166,7 +166,7 @@ class Steps:
             JobCancelled: The job must stop.
             WorkerDraining: The worker drains.
         """
-        self._check_stop()
+        check_stop(self._port, self._job_id)
         if self._port.is_draining:
             raise WorkerDraining
 
@@ -203,7 +203,7 @@ class Steps:
             if row in self.unsent:  # another step may have started at the same time
                 self.unsent.remove(row)
         await self._port.lease_confirmed()
-        self._check_stop()
+        check_stop(self._port, self._job_id)
 
     async def has_token(self, name: str) -> bool:
         """Whether a token of a signal is stored."""
@@ -269,10 +269,12 @@ class Steps:
             with self._lock:
                 self._in_flight.pop(key).set_result(None)
 
-    def _check_stop(self) -> None:
-        why = self._port.must_stop
-        if why is not None:
-            raise JobCancelled(f"{self._job_id} is to stop: {why}.", job_id=self._job_id)
+
+def check_stop(port: RunPort, job_id: str) -> None:
+    """Raise `JobCancelled` if a job must stop."""
+    why = port.must_stop
+    if why is not None:
+        raise JobCancelled(f"{job_id} is to stop: {why}.", job_id=job_id)
 
 
 async def _awaited(value: Awaitable[Any]) -> Any:

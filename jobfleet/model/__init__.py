@@ -1,7 +1,7 @@
 """The domain types of jobfleet: ids, states, jobs and results."""
 
 from jobfleet.clock import seconds
-from jobfleet.model.option_checks import check_function_name, check_queue
+from jobfleet.model.names import check_function_name, check_queue
 from jobfleet.model.result import JobId, JobResult, Receipt
 from jobfleet.model.spec import (
     ID_BYTES,

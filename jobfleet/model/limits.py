@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 from jobfleet.errors import InvalidJob
-from jobfleet.model.option_checks import SUFFIX_RULE
+from jobfleet.model.names import SUFFIX_RULE
 from jobfleet.model.option_types import Seconds
 from jobfleet.model.status import JobStatus
 from jobfleet.model.templates import EVERY_GROUP

@@ -18,18 +18,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, get_args
 
 from jobfleet.errors import InvalidJob, JobNotFound
-from jobfleet.model.option_checks import (
-    CHECKS,
-    LABEL_LENGTH_MAX,
-    LANE_RULE,
-    QUEUE_RULE,
-    SUFFIX_RULE,
-    check_args,
-    check_function_name,
-    check_kwargs,
-    check_rivals,
-    meant,
-)
+from jobfleet.model.names import LANE_RULE, QUEUE_RULE, SUFFIX_RULE, check_function_name
+from jobfleet.model.option_checks import CHECKS, LABEL_LENGTH_MAX, check_args, check_kwargs, check_rivals, meant
 from jobfleet.model.option_types import (
     OPTIONS,
     Callback,

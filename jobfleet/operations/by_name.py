@@ -14,7 +14,8 @@ from jobfleet.codec import header_or_empty, is_record, read_fields
 from jobfleet.errors import EncodingError, IdConflict, InvalidJob, JobNotFound
 from jobfleet.functions.published import check_takes, read_takes
 from jobfleet.model import Job, Receipt, split_id
-from jobfleet.model.option_checks import CALLBACKS, similar_function
+from jobfleet.model.names import similar_function
+from jobfleet.model.option_checks import CALLBACKS
 from jobfleet.model.spec import with_call, with_request
 from jobfleet.operations.fleet_context import FleetContext, Published
 from jobfleet.operations.flows.dependencies import check_parents, edges_of

@@ -14,7 +14,7 @@ from jobfleet.errors import DuplicateJob, EncodingError, InvalidJob, JobNotFound
 from jobfleet.functions.callables import CLEANUP
 from jobfleet.functions.manifest import read_cron, read_function, read_parameters
 from jobfleet.model import Job, JobStatus, Receipt, new_suffix
-from jobfleet.model.option_checks import similar_function
+from jobfleet.model.names import similar_function
 from jobfleet.model.spec import check_job
 from jobfleet.model.status import check_number
 from jobfleet.operations.audit import Action, Change, Outcome

@@ -19,7 +19,7 @@ from jobfleet.operations.jobs.edit import Arguments, arguments_of, named, with_a
 from jobfleet.operations.jobs.listing import identity_of
 from jobfleet.operations.jobs.matching import texts_in
 from jobfleet.operations.lanes import lanes
-from jobfleet.operations.operation import Operation, value
+from jobfleet.operations.operation import Operation, by_lane, value
 from jobfleet.operations.payloads import kept, stow
 from jobfleet.operations.results import letter_result
 from jobfleet.operations.verb import Fingerprint, Id, JsonList, JsonObject, Name, OfQueue, Past, jobs_sentence, verb
@@ -355,19 +355,14 @@ def replay_many(
 
 
 def _replay(context: FleetContext, rows: list[Row], by: str | None, *, fresh: bool) -> Operation[int]:
-    by_lane: dict[Lane, list[Row]] = {}
-    for row in rows:
-        if has_id(row.letter):
-            by_lane.setdefault(context.keys.lane_of(row.letter.id), []).append(row)
+    known = ((context.keys.lane_of(row.letter.id), row) for row in rows if has_id(row.letter))
     total = 0
-    for lane, members in by_lane.items():
-        for at in range(0, len(members), CHUNK):
-            part = members[at : at + CHUNK]
-            edits = {row.letter.id: Edit(row.letter.entry) for row in part}
-            calls: list[Call[Any]] = [forget_steps(lane, job_id) for job_id in edits] if fresh else []
-            answers = yield [*calls, control.replay(lane, list(edits), by=by, edits=edits)]
-            value(answers)
-            total += value(answers[-1:]).count("replayed")
+    for lane, part in by_lane(known, CHUNK):
+        edits = {row.letter.id: Edit(row.letter.entry) for row in part}
+        calls: list[Call[Any]] = [forget_steps(lane, job_id) for job_id in edits] if fresh else []
+        answers = yield [*calls, control.replay(lane, list(edits), by=by, edits=edits)]
+        value(answers)
+        total += value(answers[-1:]).count("replayed")
     return total
 
 

@@ -322,7 +322,7 @@ def _check_known(context: FleetContext, queue: str | None, function: str | None)
         raise no_queue(queue, fleet.queues)
     known = {*fleet.functions, *context.registry.functions}
     if function is not None and function not in known:
-        from jobfleet.model.option_checks import similar_queue
+        from jobfleet.model.names import similar_queue
 
         close = similar_queue(function, known)
         meant = f"; did you mean {close!r}?" if close else "."

@@ -51,7 +51,7 @@ def open_queue(context: FleetContext, queue: str, *, holds_jobs: bool = False) -
 
 
 def _warn_if_misspelt(context: FleetContext, queue: str, *, holds_jobs: bool) -> Operation[None]:
-    from jobfleet.model.option_checks import similar_queue  # for new queues
+    from jobfleet.model.names import similar_queue  # for new queues
 
     _, known = value((yield (inspect.queues(context.keys),)))  # a page: a fleet with more queues names them by program
     if meant := similar_queue(queue, known.keys() - {queue}):
@@ -98,7 +98,7 @@ def opened_lanes(context: FleetContext, queue: str | None) -> Operation[list[Lan
 
 def no_queue(queue: str, known: Iterable[str]) -> UnknownQueue:
     """Make the error about a queue that does not exist; it names the one that was probably meant."""
-    from jobfleet.model.option_checks import similar_queue  # for those who misspell
+    from jobfleet.model.names import similar_queue  # for those who misspell
 
     names = sorted(known)
     close = similar_queue(queue, names)

@@ -21,6 +21,7 @@ from jobfleet.store.trip import LazyCalls
 
 if TYPE_CHECKING:
     from jobfleet.store.aio import AsyncStore
+    from jobfleet.store.keys import Lane
     from jobfleet.store.sync import Store
 
 
@@ -174,6 +175,22 @@ def _resumed(operation: Operation[T], calls: Sequence[Call[Any]]) -> Operation[T
     except StopIteration as end:
         result: T = end.value
         return result
+
+
+def run_all(every: Iterable[Call[T]], size: int = 100) -> Operation[list[T]]:
+    """Run many calls, up to `size` per trip; return their values."""
+    answers: list[T] = []
+    for part in batches(every, size):
+        answers += [value([answer]) for answer in (yield part)]
+    return answers
+
+
+def by_lane(items: Iterable[tuple[Lane, T]], size: int) -> list[tuple[Lane, list[T]]]:
+    """Group items by their lanes, in parts of at most `size`."""
+    grouped: dict[Lane, list[T]] = {}
+    for lane, item in items:
+        grouped.setdefault(lane, []).append(item)
+    return [(lane, part) for lane, members in grouped.items() for part in batches(members, size)]
 
 
 def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

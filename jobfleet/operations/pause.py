@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from jobfleet.codec import read_header
 from jobfleet.errors import ConfigError, EncodingError, InvalidJob
-from jobfleet.model.option_checks import check_function_name
+from jobfleet.model.names import check_function_name
 from jobfleet.model.templates import check_group
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.lanes import lanes, opened_lanes

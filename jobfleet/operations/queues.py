@@ -16,7 +16,7 @@ from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.lanes import lanes, no_queue, opened_lanes
 from jobfleet.operations.limits import set_in_lanes
 from jobfleet.operations.operation import EachLane, Operation, value
-from jobfleet.operations.verb import DRY_RUN, Level, QueueName, verb
+from jobfleet.operations.verb import DRY_RUN, Level, QueueName, counted, verb
 from jobfleet.operations.workers import workers_of
 from jobfleet.store.call import DURABILITY
 from jobfleet.store.calls import control, cron, inspect
@@ -273,22 +273,18 @@ def _named_queue(context: FleetContext, name: str) -> Operation[QueueInfo]:
     return every[name]
 
 
-def _counted(number: int, thing: str) -> str:
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
-
-
 def _waiting(queue: QueueInfo) -> int:
     return queue.queued + queue.scheduled + queue.blocked + queue.retrying
 
 
 def _purge_question(context: FleetContext, values: Mapping[str, Any]) -> Operation[str]:
     waiting = _waiting((yield from _named_queue(context, values["queue"])))
-    return f"Cancel {_counted(waiting, 'waiting job')} of {values['queue']}?" if waiting else ""
+    return f"Cancel {counted(waiting, 'waiting job')} of {values['queue']}?" if waiting else ""
 
 
 @verb(
     "queues.purge", method="purge_queue", route="/queues/{queue}/purge", target=("queue",), result="cancelled",
-    done=lambda values, number: f"Cancelled {_counted(number, 'job')} of {values['queue']}.", question=_purge_question,
+    done=lambda values, number: f"Cancelled {counted(number, 'job')} of {values['queue']}.", question=_purge_question,
     holes={"page": "`/jobs/bulk/preview`, which shows the number first"},
 )  # fmt: skip
 def purge_queue(context: FleetContext, queue: QueueName, *, by: str | None = None) -> Operation[int]:
@@ -330,9 +326,9 @@ def _removal_question(context: FleetContext, values: Mapping[str, Any]) -> Opera
     """Ask about a queue that can be removed."""
     queue = yield from _named_queue(context, values["queue"])
     yield from remove_queue(context, **{**values, DRY_RUN: True})
-    what = f"the counts of {_counted(queue.totals.get('completed', 0), 'completed job')}"
+    what = f"the counts of {counted(queue.totals.get('completed', 0), 'completed job')}"
     if values["purge"]:
-        what = f"{_counted(_waiting(queue), 'waiting job')}, {_counted(queue.dead, 'dead letter')} and {what}"
+        what = f"{counted(_waiting(queue), 'waiting job')}, {counted(queue.dead, 'dead letter')} and {what}"
     return f"Remove queue {queue.name} with {what}?"
 
 

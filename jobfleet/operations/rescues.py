@@ -20,7 +20,7 @@ from jobfleet.operations.dead_groups import file_all, group
 from jobfleet.operations.dead_letters import NO_POSITION, Position, read_cursor
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.lanes import lanes
-from jobfleet.operations.operation import Operation, batches, value
+from jobfleet.operations.operation import Operation, by_lane, value
 from jobfleet.operations.verb import Canary, Fingerprint, Pace, Whole, verb
 from jobfleet.store.calls import control, inspect
 from jobfleet.store.calls import dead as calls
@@ -304,7 +304,8 @@ def advance(context: FleetContext, rescue: str) -> Operation[Advanced]:
     stored: StoredRescue = value((yield (calls.rescue(context.keys, rescue, limit=calls.PAGE),)))
     state = stored.fields.get("state", "")
     outcomes = [(job, LEFT) for job, _ in stored.jobs if job.raw]
-    for lane, jobs in _by_lane(context, [one for one in stored.jobs if not one[0].raw]):
+    readable = ((context.keys.lane_of(one[0].id), one) for one in stored.jobs if not one[0].raw)
+    for lane, jobs in by_lane(readable, calls.CHUNK):
         if state == "undoing":
             outcomes += yield from _undo(context, lane, [job for job, _ in jobs])
         else:
@@ -334,15 +335,6 @@ def undo(context: FleetContext, rescue: str, by: str | None) -> Operation[NotedR
 def author(rescue: str) -> str:
     """Who replays, for the history of a job."""
     return f"rescue {rescue}"
-
-
-def _by_lane(
-    context: FleetContext, jobs: Sequence[tuple[Planned, int]]
-) -> list[tuple[Lane, list[tuple[Planned, int]]]]:
-    found: dict[Lane, list[tuple[Planned, int]]] = {}
-    for job, at in jobs:
-        found.setdefault(context.keys.lane_of(job.id), []).append((job, at))
-    return [(lane, part) for lane, rows in found.items() for part in batches(rows, calls.CHUNK)]
 
 
 def _look(

@@ -521,9 +521,14 @@ def _word(given: Any) -> str:
     return ",".join(map(str, given)) if isinstance(given, list | tuple) else str(given)
 
 
+def counted(number: int, thing: str) -> str:
+    """A number with its noun in the singular or plural."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
 def jobs_sentence(text: str) -> Callable[[Mapping[str, Any], int], str]:
     """What makes the sentence of a number of jobs, such as ``Cancelled: 3 jobs``."""
-    return lambda _, number: f"{text}: {number:,} {'job' if number == 1 else 'jobs'}."
+    return lambda _, number: f"{text}: {counted(number, 'job')}."
 
 
 def kind_of(hint: Any) -> Kind:

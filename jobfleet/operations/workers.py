@@ -252,7 +252,40 @@ class _Answer(NamedTuple):
     is_final: bool
 
 
-class Order:
+class _Repeated:
+    """What is sent to workers again and again, until there is an answer or the timeout has passed."""
+
+    def __init__(self, timeout: Seconds, by: str | None) -> None:
+        if by is not None and not isinstance(by, str):
+            raise ConfigError(f"by = {by!r:.100}: give a text, or leave it out.")
+        self._by: str = by or NOBODY
+        self._timeout: float = _checked("timeout", timeout)
+        self._deadline: float = monotonic() + self._timeout
+        self._send_at = 0.0
+        self._turns = 0
+
+    @property
+    def pause(self) -> float:
+        """Seconds to wait until the next turn."""
+        self._turns += 1
+        return min(PAUSES[min(self._turns, len(PAUSES)) - 1], max(0.0, self._deadline - monotonic()))
+
+    def _is_due(self) -> bool:
+        """Whether to send it now; then it is due again after `AGAIN` seconds."""
+        if monotonic() < self._send_at:
+            return False
+        self._send_at = monotonic() + AGAIN
+        return True
+
+
+def _checked(name: str, given: Seconds) -> float:
+    seconds = from_timedelta(given)
+    if not (isinstance(seconds, int | float) and 0 <= seconds <= LONGEST):
+        raise ConfigError(f"{name} = {seconds!r:.100}: give seconds, 0 or more.")
+    return seconds
+
+
+class Order(_Repeated):
     """One command to some workers, repeated until all have answered or the timeout has passed.
 
     Args:
@@ -280,8 +313,7 @@ class Order:
         timeout: Seconds = 10.0,
         by: str | None = None,
     ) -> None:
-        if by is not None and not isinstance(by, str):
-            raise ConfigError(f"by = {by!r:.100}: give a text, or leave it out.")
+        super().__init__(timeout, by)
         if verb not in VERBS:
             raise ConfigError(f"No command {verb!r} for workers; use {', '.join(VERBS)}.")
         if (processes is not None) != (verb == "scale") or (processes is not None and not 1 <= processes <= 1024):
@@ -290,31 +322,18 @@ class Order:
             raise ConfigError(f"grace = {grace!r}: only 'stop' takes one.")
         if isinstance(ids, str):
             raise ConfigError(f"ids = {ids!r:.100}: give a list of the ids of workers.")
-        kept, patience = from_timedelta(grace), from_timedelta(timeout)
-        for name, number in (("grace", kept), ("timeout", patience)):
-            if number is not None and not (isinstance(number, int | float) and 0 <= number <= LONGEST):
-                raise ConfigError(f"{name} = {number!r:.100}: give seconds, 0 or more.")
-        self.grace: float | None = kept
+        self.grace: float | None = None if grace is None else _checked("grace", grace)
         self._verb = verb
         self._processes = processes
-        given = kept if processes is None else processes
-        self._commands = {one: Command(verb, one, secrets.token_hex(6), by or NOBODY, given) for one in ids}
+        given = self.grace if processes is None else processes
+        self._commands = {one: Command(verb, one, secrets.token_hex(6), self._by, given) for one in ids}
         self._known: set[str] = set()
         self._answers: dict[str, Confirmation] = {}
-        self._deadline: float = monotonic() + patience
-        self._send_at = 0.0
-        self._turns = 0
 
     @property
     def is_over(self) -> bool:
         """Whether all have answered, or the timeout has passed."""
         return len(self._answers) == len(self._commands) or monotonic() >= self._deadline
-
-    @property
-    def pause(self) -> float:
-        """Seconds to wait until the next turn."""
-        self._turns += 1
-        return min(PAUSES[min(self._turns, len(PAUSES)) - 1], max(0.0, self._deadline - monotonic()))
 
     def turn(self, context: FleetContext) -> Operation[list[Confirmation]]:
         """Send the command if it is due, and read the workers.
@@ -323,8 +342,7 @@ class Order:
             One confirmation per worker, in the order of the ids.
         """
         open_ = [one for one in self._commands if one not in self._answers]
-        if monotonic() >= self._send_at:
-            self._send_at = monotonic() + AGAIN
+        if self._is_due():
             answers = yield [command(context.keys, self._commands[one]) for one in open_]
             self._known.update(one for one, answer in zip(open_, answers, strict=True) if value([answer]))
         seen = {info.id: info for info in (yield from workers(context))}
@@ -436,7 +454,7 @@ class ChildStacks:
     is_known: bool = True
 
 
-class Question:
+class Question(_Repeated):
     """One question for the stacks of a child, repeated until it is answered or the timeout has passed.
 
     Args:
@@ -449,29 +467,15 @@ class Question:
     """
 
     def __init__(self, child: str, *, timeout: Seconds = 10.0, by: str | None = None) -> None:
-        if by is not None and not isinstance(by, str):
-            raise ConfigError(f"by = {by!r:.100}: give a text, or leave it out.")
+        super().__init__(timeout, by)
         worker, _, number = child.rpartition(".") if isinstance(child, str) else ("", "", "")
         if not (worker and number.isascii() and number.isdecimal() and len(number) <= DIGITS_MOST):
             raise ConfigError(
                 f"child = {child!r:.100}: give the id of a child, such as web-3:4711:9f2c1a.2; "
                 "'jobfleet workers show WORKER' lists them."
             )
-        patience = from_timedelta(timeout)
-        if not (isinstance(patience, int | float) and 0 <= patience <= LONGEST):
-            raise ConfigError(f"timeout = {patience!r:.100}: give seconds, 0 or more.")
         self._asked = ChildStacks(child, worker)
-        self._command = Command(STACKS, worker, secrets.token_hex(6), by or NOBODY, int(number))
-        self._timeout: float = patience
-        self._deadline: float = monotonic() + patience
-        self._send_at = 0.0
-        self._turns = 0
-
-    @property
-    def pause(self) -> float:
-        """Seconds to wait until the next turn."""
-        self._turns += 1
-        return min(PAUSES[min(self._turns, len(PAUSES)) - 1], max(0.0, self._deadline - monotonic()))
+        self._command = Command(STACKS, worker, secrets.token_hex(6), self._by, int(number))
 
     def turn(self, context: FleetContext) -> Operation[ChildStacks | None]:
         """Ask if it is due, and look for the answer; None if there is none yet."""
@@ -480,8 +484,7 @@ class Question:
             refused = self._refused(next((one for one in every if one.id == self._asked.worker), None))
             if refused is not None:
                 return refused
-        if monotonic() >= self._send_at:
-            self._send_at = monotonic() + AGAIN
+        if self._is_due():
             value((yield (command(context.keys, self._command),)))
         answer: bytes = value((yield (stacks(context.keys, self._command.nonce),)))
         if answer:

@@ -7,8 +7,9 @@ from contextlib import closing, contextmanager
 from functools import cache
 from typing import Any
 
-from jobfleet.codec import open_envelope
+from jobfleet.codec import decode, open_envelope
 from jobfleet.config import JobConfig, load
+from jobfleet.cron.entry import CronEntry
 from jobfleet.errors import InvalidJob
 from jobfleet.functions.callables import CLEANUP
 from jobfleet.functions.context import JobContext
@@ -16,7 +17,6 @@ from jobfleet.functions.default_fleet import default_fleet, has_default_fleet, o
 from jobfleet.functions.registry import JobFunction
 from jobfleet.model import JobStatus
 from jobfleet.operations import audit
-from jobfleet.operations.cron import entry_of
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import drive_blocking
 from jobfleet.store.calls.control import trim
@@ -74,7 +74,7 @@ def _entry_of(context: FleetContext, store: Store, ctx: JobContext) -> str:
     """The name of the recurring job whose call a job has."""
     for row in store.run(entries(context.keys))[1]:
         try:
-            entry = entry_of(row.record)
+            entry = CronEntry.load(decode(row.record))
             call = open_envelope(entry.envelope, limits=context.limits)
         except InvalidJob:  # a later version wrote it
             continue

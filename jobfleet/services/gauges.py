@@ -26,7 +26,7 @@ from jobfleet.model.limits import BreakerInfo, NamedLimit
 from jobfleet.operations.cron import lane_at, times_of
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.gates import gates
-from jobfleet.operations.operation import drive
+from jobfleet.operations.operation import by_lane, drive
 from jobfleet.operations.queues import QueueInfo, queue_info
 from jobfleet.operations.workers import WorkerInfo, workers_of
 from jobfleet.outbox import OutboxUnavailable, read_counts
@@ -257,17 +257,13 @@ class CronLateness:
             kept: The times of the entries.
             queues: Numbers of home lanes and of lanes by queue.
         """
-        by_lane: dict[Lane, list[cron_calls.Scheduled]] = {}
+        found: list[tuple[Lane, cron_calls.Scheduled]] = []
         for row in kept:
             entry = self._entry(row)
             if entry is not None:
                 home = queues.get(entry.queue, (self._context.config.lanes.get(entry.queue, 1), 1))[0]
-                by_lane.setdefault(lane_at(self._context.keys, entry, home), []).append(row)
-        self._asked = [
-            (lane, rows[at : at + cron_calls.CHUNK])
-            for lane, rows in by_lane.items()
-            for at in range(0, len(rows), cron_calls.CHUNK)
-        ]
+                found.append((lane_at(self._context.keys, entry, home), row))
+        self._asked = by_lane(found, cron_calls.CHUNK)
         self.names = [row.name for _, rows in self._asked for row in rows]
         for name in self._read.keys() - set(self.names):
             del self._read[name]

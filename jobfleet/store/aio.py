@@ -14,7 +14,7 @@ from jobfleet.store.call import Call, Command
 from jobfleet.store.keys import Lane
 from jobfleet.store.link.aio import AsyncSocketLink
 from jobfleet.store.link.sync import MOST, AsyncLink
-from jobfleet.store.replies import Remedy, read, remedy, translate, unavailable
+from jobfleet.store.replies import Remedy, is_away, read, remedy, translate, unavailable
 from jobfleet.store.target import Target
 from jobfleet.store.trip import Recorder, repeated
 
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 
 log: logging.Logger = logging.getLogger("jobfleet.store")
 T = TypeVar("T")
-
-
-def _is_away(reply: Any) -> bool:
-    return isinstance(reply, BaseException) and remedy(reply) is Remedy.AGAIN
 
 
 def _cluster_link() -> type[AsyncClusterLink]:
@@ -134,7 +130,7 @@ class AsyncStore(AsyncCallRunner):
             if task.cancel() or task.exception():  # not done, so that it does not reply in time
                 continue
             replies = zip(by_node[node], task.result(), strict=True)
-            there |= {key for (_, key), reply in replies if not _is_away(reply)}
+            there |= {key for (_, key), reply in replies if not is_away(reply)}
         return [lane for lane in lanes if lane.lane in there]
 
     def is_away(self, lane: Lane) -> bool:

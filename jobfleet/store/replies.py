@@ -127,6 +127,11 @@ def remedy(error: BaseException) -> Remedy:
     return Remedy.AGAIN if any(word in text for word in AGAIN_WORDS) else Remedy.RAISE
 
 
+def is_away(reply: object) -> bool:
+    """Whether a reply is an error after which a repetition may succeed."""
+    return isinstance(reply, BaseException) and remedy(reply) is Remedy.AGAIN
+
+
 def translate(error: BaseException, call: Call[Any] | None = None) -> JobfleetError:
     """Convert a final error of the server to an error of jobfleet."""
     text = str(error)

@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from typing import NamedTuple, TypeVar
 
 from jobfleet.model import ID_BYTES
-from jobfleet.model.option_checks import LANE_RULE, QUEUE_RULE, SUFFIX_RULE
+from jobfleet.model.names import LANE_RULE, QUEUE_RULE, SUFFIX_RULE
 
 log: logging.Logger = logging.getLogger("jobfleet.store")
 T = TypeVar("T")

@@ -26,7 +26,7 @@ from jobfleet.store.call import (
     Key,
     Spelling,
 )
-from jobfleet.store.replies import Remedy, read, remedy, sources_once, translate, unavailable
+from jobfleet.store.replies import Remedy, is_away, read, remedy, sources_once, translate, unavailable
 
 FIRST_WAIT = 0.05
 LONGEST_WAIT = 1.0
@@ -449,7 +449,7 @@ def confirmed(
         ran, waited = replies[: len(calls)], replies[len(calls) :]
         now = straight(calls, ran)
         is_misled = now is not None and not barrier.is_primary(now[len(batch) :])
-        is_lost = is_misled or len(waited) < max(1, len(waits)) or any(_is_lost(reply) for reply in waited)
+        is_lost = is_misled or len(waited) < max(1, len(waits)) or any(is_away(reply) for reply in waited)
         if now is not None and not is_lost:
             batch.is_reached, batch.took = barrier.is_reached(waited), monotonic() - started
             if sending["recorder"] is not None:
@@ -512,10 +512,6 @@ def _exchanged(
             after=waits,
         )
     )
-
-
-def _is_lost(reply: object) -> bool:
-    return isinstance(reply, BaseException) and remedy(reply) is Remedy.AGAIN
 
 
 def _merged(before: list[Any], now: list[Any]) -> list[Any]:

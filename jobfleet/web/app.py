@@ -1,4 +1,7 @@
-"""`jobfleet.web.app(fleet)`: the dashboard as an ASGI application, to serve or to mount under a path."""
+"""`jobfleet.web.app(fleet)`: the dashboard as an ASGI application, to serve or to mount under a path.
+
+Pages, live updates, the API and its document are made of one table of routes.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -24,18 +28,67 @@ from jobfleet.logs import contain_handler_errors
 from jobfleet.version import VERSION
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.endpoints import login, reading, writing
-from jobfleet.web.endpoints.request import Context, Endpoint, json_response, root_of
+from jobfleet.web.endpoints.request import Context, Endpoint, json_response, root_of, templates
 from jobfleet.web.errors import refusal
 from jobfleet.web.openapi import Document
-from jobfleet.web.pages.queues import SCALE
-from jobfleet.web.route import Page, segment, with_slashes
+from jobfleet.web.pages import cron, dead, flows, job, jobs, limits, queues
+from jobfleet.web.pages import fleet as fleet_pages
+from jobfleet.web.route import Action, Page, segment, with_slashes
 from jobfleet.web.safety.guard import HEALTH, Guard
 from jobfleet.web.safety.identity import Identify
-from jobfleet.web.table import ACTIONS, PAGES
 
 STATIC = Path(__file__).with_name("static")
 API = "/api/v1"
 _ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+
+PAGES: tuple[Page, ...] = (
+    fleet_pages.OVERVIEW,
+    *queues.PAGES,
+    *jobs.PAGES,
+    *job.PAGES,
+    *dead.PAGES,
+    *dead.RESCUE_PAGES,
+    *flows.PAGES,
+    *cron.PAGES,
+    *fleet_pages.WORKER_PAGES,
+    *fleet_pages.HISTORY_PAGES,
+    queues.SCALE,
+    *fleet_pages.AUDIT_PAGES,
+    *limits.PAGES,
+    *limits.GROUP_PAGES,
+    *fleet_pages.PAGES,
+)
+ACTIONS: tuple[Action, ...] = (
+    *queues.ACTIONS,
+    *jobs.ACTIONS,
+    *job.ENQUEUE_ACTIONS,
+    *job.ACTIONS,
+    *job.SIGNAL_ACTIONS,
+    *dead.ACTIONS,
+    *dead.RESCUE_ACTIONS,
+    *flows.ACTIONS,
+    *cron.ACTIONS,
+    *fleet_pages.ACTIONS,
+    *limits.ACTIONS,
+)
+KEYS: dict[str, str] = {
+    "/": "o",
+    "/queues": "q",
+    "/jobs": "j",
+    "/dead": "x",
+    "/flows": "f",
+    "/cron": "c",
+    "/workers": "w",
+    "/history": "h",
+    "/audit": "a",
+    "/limits": "l",
+    "/groups": "e",
+    "/doctor": "d",
+    "/settings": "s",
+}
+"""The pages in the menu, with the key that opens each after ``g``."""
+MENU: tuple[tuple[Page, str], ...] = tuple((page, f"g {KEYS[page.path]}") for page in PAGES if page.path in KEYS)
+"""The pages in the menu, with the keys that open them."""
 
 
 class WebApp:
@@ -54,7 +107,7 @@ class WebApp:
         self.dashboard: Dashboard = Dashboard(fleet, identify)
         self._entrance = self.dashboard.identity.entrance
         self._root = root_path_of(self._entrance.root)
-        context = Context(self.dashboard)
+        context = Context(self.dashboard, PAGES, _templates())
 
         @asynccontextmanager
         async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -132,6 +185,12 @@ def _of_api(context: Context, page: Page) -> Endpoint:
 
 
 @cache
+def _templates() -> Environment:
+    """The templates, which all dashboards of a process share."""
+    return templates(ACTIONS, MENU)
+
+
+@cache
 def _document() -> bytes:
     """The document of the API. Everybody may read it, and it never changes, so it is made once."""
     return bytes(json_response(Document(PAGES, ACTIONS).made("v1")).body)
@@ -154,14 +213,15 @@ def _routes(context: Context) -> list[BaseRoute]:
         Route("/logout", login.log_out(context), methods=["POST"]),
         Route("/api/openapi.json", document),
         Route("/find", find),
-        Route(SCALE.path, reading.api(context, SCALE)),  # where a reaper answers, too
+        Route(queues.SCALE.path, reading.api(context, queues.SCALE)),  # where a reaper answers, too
         Mount("/static", _Assets(directory=STATIC)),
     ]
     for page in PAGES:
         routes.append(Route(API + page.api_path, _of_api(context, page)))
         if page.template:
             routes.append(Route(f"/live{page.path}", reading.live(context, page)))
-            routes.append(Route(page.path, reading.html(context, page)))
+            html = reading.html(context, page)
+            routes.append(Route(page.path, login.by_link(context, html) if page.path == "/" else html))
     for action in ACTIONS:
         routes.append(Route(API + action.path, writing.api(context, action), methods=["POST"]))
         if action.back:

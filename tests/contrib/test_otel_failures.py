@@ -11,7 +11,8 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 
 from jobfleet import Fleet, Job, JobContext, JobStatus
-from jobfleet.contrib.otel import instrument, tracer
+from jobfleet.contrib import otel
+from jobfleet.contrib.otel import instrument
 from jobfleet.functions.registry import Registry
 
 
@@ -32,7 +33,7 @@ class Raising(SpanProcessor):
 
 @pytest.fixture
 def processor(monkeypatch: pytest.MonkeyPatch) -> Raising:
-    monkeypatch.setattr(tracer, "_logged", set())
+    monkeypatch.setattr(otel, "_logged", set())
     return Raising("")
 
 

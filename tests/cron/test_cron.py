@@ -9,7 +9,7 @@ import pytest
 from jobfleet.cron import Cron, CronEntry, Schedule, from_us, plan, to_us
 from jobfleet.cron.entry import NAME_IN_ID
 from jobfleet.errors import InvalidJob
-from jobfleet.model.option_checks import SUFFIX_RULE
+from jobfleet.model.names import SUFFIX_RULE
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobfleet.model.option_checks import similar_function, similar_queue
+from jobfleet.model.names import similar_function, similar_queue
 
 
 @pytest.mark.parametrize(

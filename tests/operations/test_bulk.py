@@ -11,7 +11,7 @@ import redis
 
 from jobfleet import AsyncFleet, Fleet, InvalidJob, Job, JobStatus, Priority, Receipt
 from jobfleet.functions.registry import Registry
-from jobfleet.model.option_checks import similar_function
+from jobfleet.model.names import similar_function
 from jobfleet.operations.jobs import enqueue as enqueue_one
 from jobfleet.operations.submit import TOGETHER
 from jobfleet.store.call import Call

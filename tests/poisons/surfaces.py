@@ -15,10 +15,9 @@ from jobfleet.cli.main import main
 from jobfleet.operations.fleet_context import Published
 from jobfleet.services.duties.leases import Leases
 from jobfleet.store.aio import AsyncStore
-from jobfleet.web.app import API, WebApp
+from jobfleet.web.app import API, PAGES, WebApp
 from jobfleet.web.live import Hub
 from jobfleet.web.route import Page
-from jobfleet.web.table import PAGES
 from tests.poisons.world import KEYS, LANE, World, kind_of
 from tests.support.key_poisons import KeyPoison
 from tests.support.state import server_now

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.dashboard.__main__ import main
-from jobfleet.web.table import MENU
+from jobfleet.web.app import MENU
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from jobfleet.model.option_checks import LANES_MOST
+from jobfleet.model.names import LANES_MOST
 from jobfleet.store import damage, keys
 from jobfleet.store.script import load
 

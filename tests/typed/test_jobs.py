@@ -32,9 +32,9 @@ from jobfleet.codec import DEFAULT, encode
 from jobfleet.functions.manifest import function_record
 from jobfleet.functions.port import FlowAddition
 from jobfleet.functions.registry import JobFunction, Registry
-from jobfleet.functions.sealed_addition import open_flow_addition, seal_flow_addition
 from jobfleet.store.calls.presence import beat
 from jobfleet.testing.inline import Inline, InlineFleet
+from jobfleet.worker.executors.isolated.channel import open_flow_addition, seal_flow_addition
 from tests.trust.conftest import spelled
 
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")

@@ -14,10 +14,10 @@ from jobfleet import Fleet, Flow, Job, errors
 from jobfleet.cli import fail
 from jobfleet.functions.registry import Registry
 from jobfleet.model.signals import fingerprint_of
+from jobfleet.web.app import ACTIONS, PAGES
 from jobfleet.web.errors import OWN, code_of, problem_of
 from jobfleet.web.openapi import Document
 from jobfleet.web.safety.access import AccessFile, Role
-from jobfleet.web.table import ACTIONS, PAGES
 from tests.cli.hand import Hand
 from tests.support.server import free_port
 from tests.web.site import Browser, Site, served

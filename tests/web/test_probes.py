@@ -12,12 +12,11 @@ from starlette.routing import Route
 
 from jobfleet import Fleet, Flow, Job
 from jobfleet.model.signals import fingerprint_of
-from jobfleet.web.app import API, WebApp
+from jobfleet.web.app import ACTIONS, API, PAGES, WebApp
 from jobfleet.web.pages.queues import SCALE
 from jobfleet.web.route import Action, Page, page_at
 from jobfleet.web.safety.access import Role
 from jobfleet.web.safety.guard import Guard, Rate
-from jobfleet.web.table import ACTIONS, PAGES
 from tests.cli.hand import Hand
 from tests.web.conftest import PASSWORD
 from tests.web.site import Answer, Browser, Site, served

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from jobfleet import Fleet, Job
-from jobfleet.web.table import PAGES
+from jobfleet.web.app import PAGES
 from tests.cli.hand import Hand
 from tests.support.users import create, denials, url_as
 from tests.web.site import Site, served

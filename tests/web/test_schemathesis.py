@@ -15,10 +15,9 @@ from schemathesis.core.failures import FailureGroup
 from schemathesis.core.result import Ok
 
 from jobfleet import Fleet, Job
-from jobfleet.web.app import API
+from jobfleet.web.app import ACTIONS, API, PAGES
 from jobfleet.web.openapi import Document
 from jobfleet.web.safety.access import Role
-from jobfleet.web.table import ACTIONS, PAGES
 from tests.cli.hand import Hand
 from tests.web.site import Site
 

@@ -21,8 +21,8 @@ from jobfleet.operations.doctor import doctor
 from jobfleet.operations.jobs import listing
 from jobfleet.operations.verb import Verb
 from jobfleet.web import route
+from jobfleet.web.app import ACTIONS
 from jobfleet.web.safety.access import AccessFile, Role
-from jobfleet.web.table import ACTIONS
 from scripts import client_methods
 from scripts.client_methods import every_verb
 from tests.cli.conftest import cli, here

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,29 +18,32 @@ from django.utils import timezone
 from django.utils.module_loading import autodiscover_modules, import_string
 
 from jobfleet.contrib.django.connections import closing_old_connections
-from jobfleet.contrib.django.tasks_api import (
-    BaseTaskBackend,
-    InvalidTask,
-    TaskContext,
-    TaskError,
-    TaskResult,
-    TaskResultDoesNotExist,
-    TaskResultStatus,
-    as_json,
-    task_backends,
-    task_enqueued,
-    task_finished,
-    task_started,
-)
 from jobfleet.errors import InvalidJob, JobNotFound
 from jobfleet.fleet.default import default_fleet
 from jobfleet.functions.callables import Fit
 from jobfleet.functions.context import JobContext
 from jobfleet.functions.registry import REGISTRY, JobFunction, Registry
 from jobfleet.model import Job, JobResult, JobStatus, Priority
-from jobfleet.model.option_checks import check_queue
+from jobfleet.model.names import check_queue
 from jobfleet.model.result import JobDetails
 from jobfleet.model.spec import split_id, suffix_time_us
+
+# Django 6 has its Tasks framework, and the package django-tasks gives it to Django 5.2.
+try:
+    from django.tasks import TaskContext, TaskResult, TaskResultStatus, task_backends
+    from django.tasks.backends.base import BaseTaskBackend
+    from django.tasks.base import TaskError
+    from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist
+    from django.tasks.signals import task_enqueued, task_finished, task_started
+    from django.utils.json import normalize_json
+except ModuleNotFoundError:
+    from django_tasks import TaskContext, TaskResult, TaskResultStatus, task_backends
+    from django_tasks.backends.base import BaseTaskBackend
+    from django_tasks.base import TaskError
+    from django_tasks.exceptions import InvalidTaskError as InvalidTask
+    from django_tasks.exceptions import TaskResultDoesNotExist
+    from django_tasks.signals import task_enqueued, task_finished, task_started
+    from django_tasks.utils import normalize_json
 
 URGENT = 50
 """From this priority on, a task is CRITICAL; from 1 HIGH, below 0 LOW."""
@@ -52,6 +56,15 @@ def priority_of(number: int) -> Priority:
     if number < 0:
         return Priority.LOW
     return Priority.CRITICAL if number >= URGENT else Priority.HIGH
+
+
+def as_json(value: Any) -> Any:
+    """A value as JSON has it. Enums and other kinds of text and numbers, which Django permits, become plain ones.
+
+    Raises:
+        TypeError: It cannot be JSON.
+    """
+    return json.loads(json.dumps(normalize_json(value)))
 
 
 class JobfleetBackend(BaseTaskBackend):  # type: ignore[misc]  # Django has no types

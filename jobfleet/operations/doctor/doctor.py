@@ -14,12 +14,12 @@ from jobfleet.operations.cron import fired_by
 from jobfleet.operations.doctor import server, storage
 from jobfleet.operations.doctor.findings import Diagnosis, Finding, Level, named
 from jobfleet.operations.doctor.snapshot import HOUR, Checkup, LaneSeen, take
-from jobfleet.operations.explain.hindrances import Elsewhere, counted, known_elsewhere
+from jobfleet.operations.explain.hindrances import Elsewhere, known_elsewhere
 from jobfleet.operations.explain.snapshot import HUNG
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.operations.unreadable import noting
-from jobfleet.operations.verb import DRY_RUN, verb
+from jobfleet.operations.verb import DRY_RUN, counted, verb
 from jobfleet.operations.workers import runs_undecorated
 from jobfleet.store.calls import doctor
 from jobfleet.store.calls.doctor import FOR_EVER, Broken
@@ -430,7 +430,7 @@ def _ended(repairs: Sequence[Repair]) -> Outcome:
 
 def _sentence(values: Mapping[str, Any], repairs: Sequence[Repair]) -> str:
     number = len(repairs) if values[DRY_RUN] else sum(one.is_done for one in repairs)
-    what = f"{number:,} contradiction{'' if number == 1 else 's'}"
+    what = counted(number, "contradiction")
     return f"{what} can be repaired." if values[DRY_RUN] else f"Repaired {what}."
 
 

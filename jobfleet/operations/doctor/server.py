@@ -14,7 +14,7 @@ from jobfleet.config.keyring import REQUIRE
 from jobfleet.model.option_types import FAST
 from jobfleet.operations.doctor.findings import Finding, Level, named, size
 from jobfleet.operations.doctor.snapshot import HOUR, Checkup, Endings, KeptResult
-from jobfleet.operations.explain.hindrances import counted
+from jobfleet.operations.verb import counted
 from jobfleet.operations.workers import WorkerInfo
 from jobfleet.store.acl import DEFAULT, user_of
 from jobfleet.store.call import FSYNC, REPLICATED, is_unguarded

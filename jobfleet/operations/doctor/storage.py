@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from jobfleet.clock import span
 from jobfleet.operations.doctor.findings import Finding, Level, named
 from jobfleet.operations.doctor.snapshot import Checkup, LaneSeen
-from jobfleet.operations.explain.hindrances import counted
 from jobfleet.operations.queues import is_hot
+from jobfleet.operations.verb import counted
 from jobfleet.outbox.statements import is_relayed, name_of_url
 from jobfleet.store.calls.doctor import FOR_EVER
 from jobfleet.store.key_table import FLEET_KEY_TABLE, KEY_TABLE

@@ -13,7 +13,7 @@ from jobfleet.clock import moment, span
 from jobfleet.errors import JobNotFound
 from jobfleet.model import JobResult, JobStatus, split_id
 from jobfleet.model.result import Explanation, Fact, Reason, ReasonCode
-from jobfleet.operations.explain.hindrances import NAMED_WORKERS, asked_by, counted, listed
+from jobfleet.operations.explain.hindrances import NAMED_WORKERS, asked_by, listed
 from jobfleet.operations.explain.limits import (
     behind_in_group,
     breaker_open,
@@ -49,6 +49,7 @@ from jobfleet.operations.explain.waiting import (
 )
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation
+from jobfleet.operations.verb import counted
 from jobfleet.operations.workers import ChildInfo, WorkerInfo
 from jobfleet.store.records import InRun
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from jobfleet.functions.callables import BUILT_IN
 from jobfleet.model import JobResult
-from jobfleet.model.option_checks import similar_function
+from jobfleet.model.names import similar_function
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.poll import poll_many
 from jobfleet.operations.operation import Operation, value
@@ -177,11 +177,6 @@ def because(reason: str) -> str:
 def did_you_mean(name: str | None) -> str:
     """The end of a sentence about an unknown name; a full stop when no name resembles it."""
     return f"; did you mean {name!r}?" if name else "."
-
-
-def counted(number: int, thing: str) -> str:
-    """A number with its noun in the singular or plural."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def listed(names: Sequence[str]) -> str:

@@ -10,11 +10,12 @@ from jobfleet.clock import span
 from jobfleet.functions.manifest import read_gates
 from jobfleet.model.limits import BREAKER, LIMIT, BreakerInfo, NamedLimit
 from jobfleet.model.result import Fact, Reason, ReasonCode
-from jobfleet.operations.explain.hindrances import asked_by, because, counted, listed
+from jobfleet.operations.explain.hindrances import asked_by, because, listed
 from jobfleet.operations.explain.snapshot import Snapshot
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.gates import breaker_info, limit_info, repair
 from jobfleet.operations.operation import Operation, value
+from jobfleet.operations.verb import counted
 from jobfleet.store.calls import limits as calls
 from jobfleet.store.calls.inspect import Grouped, Limited
 

@@ -9,12 +9,11 @@ from shlex import quote
 from jobfleet.clock import local, moment, span, to_us
 from jobfleet.functions.options import too_new
 from jobfleet.model import JobStatus
-from jobfleet.model.option_checks import similar_function
+from jobfleet.model.names import similar_function
 from jobfleet.model.result import Fact, Reason, ReasonCode
 from jobfleet.operations.explain.hindrances import (
     asked_by,
     because,
-    counted,
     did_you_mean,
     known_elsewhere,
     listed,
@@ -23,6 +22,7 @@ from jobfleet.operations.explain.hindrances import (
 from jobfleet.operations.explain.snapshot import Snapshot
 from jobfleet.operations.flows.unblock import GUARD, LOOK_EVERY
 from jobfleet.operations.jobs.details import expiry_in
+from jobfleet.operations.verb import counted
 from jobfleet.operations.workers import WorkerInfo
 from jobfleet.store.calls.control import read_functions
 from jobfleet.store.calls.run import BY_TOKEN

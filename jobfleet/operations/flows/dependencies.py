@@ -21,9 +21,8 @@ from jobfleet.operations.durability import confirmed_receipt, durably
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.unblock import unblock, unblock_dependants
 from jobfleet.operations.jobs.enqueue import answer, prepare
-from jobfleet.operations.jobs.poll import by_lane
 from jobfleet.operations.jobs.prepare import Uniqueness, is_later
-from jobfleet.operations.operation import Operation, batches, value
+from jobfleet.operations.operation import Operation, batches, by_lane, value
 from jobfleet.store.calls import flow, inspect
 from jobfleet.store.keys import PARENTS_KEPT_MS, Keyspace, Lane
 from jobfleet.store.records import Answer, Entry, Holder, Unknown
@@ -192,7 +191,7 @@ def check_parents(context: FleetContext, ids: Iterable[str]) -> Operation[None]:
             jobs.append((context.keys.lane_of(job_id), job_id))
         except JobNotFound:
             raise _unknown(job_id) from None
-    parts = by_lane(jobs)
+    parts = by_lane(jobs, inspect.CHUNK)
     answers = yield [inspect.status(lane, part) for lane, part in parts]
     for (_, part), reply in zip(parts, answers, strict=True):
         for job_id, found in zip(part, value([reply])[1], strict=True):

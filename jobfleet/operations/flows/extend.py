@@ -22,9 +22,9 @@ from jobfleet.operations.flows.flow import lift
 from jobfleet.operations.flows.preparing import prepare_jobs
 from jobfleet.operations.flows.record import read, seal_addition
 from jobfleet.operations.flows.unblock import addition_name, ids_of, unblock_dependants
-from jobfleet.operations.flows.writing import guarded, put_all, run_all
+from jobfleet.operations.flows.writing import guarded, put_all
 from jobfleet.operations.jobs.precedence import is_ordered, precede, waiting_for
-from jobfleet.operations.operation import Operation, batches, value
+from jobfleet.operations.operation import Operation, batches, run_all, value
 from jobfleet.store.calls import flow as calls
 from jobfleet.store.calls import inspect
 from jobfleet.store.keys import PARENTS_KEPT_MS, flow_ttl_ms, is_blocked

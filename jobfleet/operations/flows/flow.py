@@ -36,11 +36,11 @@ from jobfleet.operations.flows.dependencies import (
 from jobfleet.operations.flows.preparing import prepare_callbacks, prepare_jobs
 from jobfleet.operations.flows.record import FlowInfo, FlowJob, FlowPart, StoredFlow, read, row_of, seal_flow
 from jobfleet.operations.flows.unblock import unblock, unblock_dependants
-from jobfleet.operations.flows.writing import guarded, put_ahead, put_all, run_all
+from jobfleet.operations.flows.writing import guarded, put_ahead, put_all
 from jobfleet.operations.jobs.cancel import cancel_ids
 from jobfleet.operations.jobs.enqueue import prepare
 from jobfleet.operations.jobs.poll import poll_many
-from jobfleet.operations.operation import BulkOperation, Operation, T, batches, value
+from jobfleet.operations.operation import BulkOperation, Operation, T, batches, run_all, value
 from jobfleet.operations.payloads import carried
 from jobfleet.operations.verb import Id, jobs_sentence, verb
 from jobfleet.store.calls import flow as calls

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from jobfleet.codec import Limits, decode
 from jobfleet.errors import EncodingError
-from jobfleet.operations.operation import Operation, batches, is_denied, value
+from jobfleet.operations.operation import Operation, batches, by_lane, is_denied, value
 from jobfleet.store.calls import control
 from jobfleet.store.calls import flow as calls
 from jobfleet.store.keys import TOMBSTONE_MS, Keyspace, Lane
@@ -53,10 +53,7 @@ def unblock(
         done: The result to add to; None for a new one.
     """
     done = done or Unblocked()
-    by_lane: dict[Lane, list[calls.ParentEnd]] = {}
-    for one in ends:
-        by_lane.setdefault(keys.lane_of(one.child), []).append(one)
-    parts = [(lane, part) for lane, rows in by_lane.items() for part in batches(rows, calls.CHUNK)]
+    parts = by_lane(((keys.lane_of(one.child), one) for one in ends), calls.CHUNK)
     for some in batches(parts, AT_ONCE):
         answers = yield [calls.unblock(lane, part, ttl_ms=ttl_ms) for lane, part in some]
         for (lane, part), answer in zip(some, answers, strict=True):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.dependencies import Dependant
 from jobfleet.operations.flows.unblock import unblock_dependants
-from jobfleet.operations.operation import BulkOperation, Operation, T, batches, value
+from jobfleet.operations.operation import BulkOperation, Operation, T, batches, run_all, value
 from jobfleet.store.call import Call
 from jobfleet.store.calls import flow as calls
 from jobfleet.store.calls.flow import EXISTS, LINKS_MOST, Blocked, block_many
@@ -26,14 +26,6 @@ AT_ONCE = 100
 AHEAD = 1_000
 """Maximum number of calls in one trip whose calls are made while it is sent."""
 Children = dict[str, Sequence[str]]
-
-
-def run_all(every: Sequence[Call[T]]) -> Operation[list[T]]:
-    """Run many calls, up to 100 per pipeline; return their values."""
-    answers: list[T] = []
-    for part in batches(every, AT_ONCE):
-        answers += [value([answer]) for answer in (yield part)]
-    return answers
 
 
 def guarded(made: Sequence[Dependant]) -> list[str]:

@@ -12,12 +12,12 @@ from jobfleet.model.fields import INDEXED
 from jobfleet.operations import payloads
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.poll import poll_many
-from jobfleet.operations.operation import Operation, batches, value
+from jobfleet.operations.operation import Operation, by_lane, value
 from jobfleet.operations.results import result_of
 from jobfleet.operations.verb import Id, verb
 from jobfleet.store.calls import control, ended, flow, inspect
 from jobfleet.store.calls.enqueue import indexes_of, keep_index
-from jobfleet.store.keys import TOMBSTONE_MS, Lane
+from jobfleet.store.keys import TOMBSTONE_MS
 from jobfleet.store.records import Dead, DeadLetter, Final, Found, InRun, InWait
 
 
@@ -61,14 +61,10 @@ def cancel(context: FleetContext, job_id: Id, by: str | None = None) -> Operatio
 
 def cancel_ids(context: FleetContext, ids: Iterable[str], by: str | None) -> Operation[int]:
     """Cancel jobs by id in bounded batches; return how many were cancelled or asked to stop."""
-    by_lane: dict[Lane, list[str]] = {}
-    for job_id in ids:
-        by_lane.setdefault(context.keys.lane_of(job_id), []).append(job_id)
     count = 0
-    for lane, members in by_lane.items():
-        for part in batches(members, control.CHUNK):
-            letters = value((yield (control.cancel(context.keys, lane, part, by=by, ttl_ms=TOMBSTONE_MS),)))
-            count += sum(letter in "cr" for letter in letters)
+    for lane, part in by_lane(((context.keys.lane_of(job_id), job_id) for job_id in ids), control.CHUNK):
+        letters = value((yield (control.cancel(context.keys, lane, part, by=by, ttl_ms=TOMBSTONE_MS),)))
+        count += sum(letter in "cr" for letter in letters)
     return count
 
 

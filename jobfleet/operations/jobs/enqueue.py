@@ -18,7 +18,7 @@ from jobfleet.errors import (
 )
 from jobfleet.functions.callables import BUILT_IN, CLEANUP, UNDO
 from jobfleet.model import Job, JobStatus, Receipt
-from jobfleet.model.option_checks import similar_function
+from jobfleet.model.names import similar_function
 from jobfleet.model.templates import DEBOUNCE, RAISE, REPLACE
 from jobfleet.operations.durability import check_level, confirmed_receipt, durably
 from jobfleet.operations.fleet_context import REMEMBERED, FleetContext, Published

@@ -18,7 +18,7 @@ from jobfleet.model import JobResult
 from jobfleet.model.result import Chunk, LogLine
 from jobfleet.model.status import check_number
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.operation import Operation, batches, value
+from jobfleet.operations.operation import Operation, by_lane, value
 from jobfleet.operations.payloads import with_value, with_values
 from jobfleet.operations.results import result_of
 from jobfleet.store.calls import control, inspect
@@ -26,14 +26,6 @@ from jobfleet.store.calls.run import PAGE, StoredChunk, chunks, lines
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Found, InRun, InWait, Line, Unknown
 from jobfleet.store.rows import report
-
-
-def by_lane(jobs: Iterable[tuple[Lane, str]]) -> list[tuple[Lane, list[str]]]:
-    """Group jobs by their lanes, in parts that one `inspect.status` reads."""
-    grouped: dict[Lane, list[str]] = {}
-    for lane, job_id in jobs:
-        grouped.setdefault(lane, []).append(job_id)
-    return [(lane, part) for lane, members in grouped.items() for part in batches(members, inspect.CHUNK)]
 
 
 def poll(context: FleetContext, job_id: str) -> Operation[JobResult[Any]]:
@@ -107,7 +99,7 @@ def _states(
     """Read the states of jobs, each with Redis's time. Jobs that are too large for one reply take several trips."""
     states: list[tuple[str, int, Found | JobfleetError]] = []
     before = [control.listen(lane) for lane in marks]
-    left = by_lane(jobs)
+    left = by_lane(jobs, inspect.CHUNK)
     while left or before:
         answers = yield [*before, *(inspect.first_states(lane, part, bare=bare) for lane, part in left)]
         rest: list[tuple[Lane, list[str]]] = []

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from jobfleet.errors import JobNotFound
 from jobfleet.model import split_id
-from jobfleet.operations.operation import Operation, T, batches, value
+from jobfleet.operations.operation import Operation, batches, by_lane, run_all, value
 from jobfleet.store.call import Call
 from jobfleet.store.calls import flow, inspect, limits
 from jobfleet.store.keys import Keyspace, Lane, is_blocked
@@ -37,7 +37,7 @@ def waiting_for(keys: Keyspace, ids: Iterable[str]) -> Operation[list[str]]:
     found = dict.fromkeys(ids)
     frontier = list(found)
     while frontier and len(found) < WALKED_MOST:
-        pages = yield from _run([flow.children(keys.lane_of(job_id), job_id) for job_id in frontier])
+        pages = yield from run_all([flow.children(keys.lane_of(job_id), job_id) for job_id in frontier], AT_ONCE)
         following: list[str] = []
         for job_id, first in zip(frontier, pages, strict=True):
             names = list(first)
@@ -70,7 +70,7 @@ def precede(keys: Keyspace, dependants: Sequence[str], ids: Sequence[str]) -> Op
                 later = [part[0]]
         if calls:
             calls += [limits.precede(lane, (), part) for part in batches(rows, limits.CHUNK)]
-            yield from _run(calls)
+            yield from run_all(calls, AT_ONCE)
 
 
 def free_sequences(keys: Keyspace, lane: Lane, after: str) -> Operation[tuple[str, bool]]:
@@ -102,7 +102,7 @@ def _by_place(lane: Lane, ids: Sequence[str]) -> Operation[Sequence[str]]:
     """The jobs in the order of their places. One call of `precede` sorts its jobs itself."""
     if len(ids) <= limits.CHUNK:
         return ids
-    seen = yield from _run([inspect.explain(lane, job_id) for job_id in ids])
+    seen = yield from run_all([inspect.explain(lane, job_id) for job_id in ids], AT_ONCE)
     places = [int(found[1]) if (found := PLACE.search(one.meta)) else 0 for one in seen]
     return [job_id for _, job_id in sorted(zip(places, ids, strict=True))]
 
@@ -112,7 +112,7 @@ def _awaited(keys: Keyspace, head: str) -> Operation[list[str]]:
     found = {head: None}
     frontier = [head]
     while frontier and len(found) < WALKED_MOST:
-        known = yield from _run([flow.guarded(keys.lane_of(job_id), job_id) for job_id in frontier])
+        known = yield from run_all([flow.guarded(keys.lane_of(job_id), job_id) for job_id in frontier], AT_ONCE)
         following: list[str] = []
         lone: list[str] = []
         for job_id, (_, parents) in zip(frontier, known, strict=True):
@@ -128,15 +128,15 @@ def _awaited(keys: Keyspace, head: str) -> Operation[list[str]]:
 
 def _blocked_heads(keys: Keyspace, ids: Sequence[str]) -> Operation[list[str]]:
     """The blocked heads behind which some jobs without open parents wait."""
-    parts = [(lane, part) for lane, rows in _by_lane(keys, ids).items() for part in batches(rows, limits.CHUNK)]
-    pages = yield from _run([inspect.status(lane, part) for lane, part in parts])
+    parts = by_lane(((keys.lane_of(job_id), job_id) for job_id in ids), limits.CHUNK)
+    pages = yield from run_all([inspect.status(lane, part) for lane, part in parts], AT_ONCE)
     behind = [
         (lane, job_id)
         for (lane, part), (_, rows) in zip(parts, pages, strict=True)
         for job_id, found in zip(part, rows, strict=True)
         if isinstance(found, InWait) and is_blocked(found.due)
     ]
-    seen = yield from _run([inspect.explain(lane, job_id) for lane, job_id in behind])
+    seen = yield from run_all([inspect.explain(lane, job_id) for lane, job_id in behind], AT_ONCE)
     return [one.sequence.head for one in seen if one.sequence is not None and one.sequence.state == "blocked"]
 
 
@@ -154,10 +154,3 @@ def _by_lane(keys: Keyspace, ids: Iterable[str]) -> dict[Lane, list[str]]:
     for job_id in ids:
         found.setdefault(keys.lane_of(job_id), []).append(job_id)
     return found
-
-
-def _run(every: Sequence[Call[T]]) -> Operation[list[T]]:
-    answers: list[T] = []
-    for part in batches(every, AT_ONCE):
-        answers += [value([answer]) for answer in (yield part)]
-    return answers

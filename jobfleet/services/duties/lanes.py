@@ -8,7 +8,7 @@ from itertools import islice
 
 from jobfleet.codec import decode
 from jobfleet.errors import EncodingError
-from jobfleet.operations.operation import drive
+from jobfleet.operations.operation import batches, drive
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.control import pause_function, paused, read_functions, resume_function
 from jobfleet.store.fleet import FleetReader
@@ -93,8 +93,7 @@ class Lanes:
 
     async def _occupied(self, places: Sequence[Place]) -> list[Place]:
         found: list[Place] = []
-        for start in range(0, len(places), SLICE):
-            part = places[start : start + SLICE]
+        for part in batches(places, SLICE):
             there = await self._store.any_exist([self._keys.signs(*place, self._signs) for place in part])
             found += [place for place, is_there in zip(part, there, strict=True) if is_there]
         return found

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from jobfleet.errors import ConfigError
 from jobfleet.model.fields import FILTER_NAMES
-from jobfleet.model.option_checks import LANES_MOST
+from jobfleet.model.names import LANES_MOST
 from jobfleet.store.call import Argument, Call, Reply
 from jobfleet.store.keys import NORMAL, Keyspace, Lane
 from jobfleet.store.records import Answer, Entry, Holder

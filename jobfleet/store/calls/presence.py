@@ -7,7 +7,7 @@ from functools import partial
 from typing import Literal, NamedTuple
 
 from jobfleet.events import Command
-from jobfleet.model.option_checks import QUEUE_RULE
+from jobfleet.model.names import QUEUE_RULE
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.enqueue import ONE_LANE, known_lanes, lanes_of
 from jobfleet.store.keys import Keyspace

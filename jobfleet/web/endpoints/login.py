@@ -45,7 +45,7 @@ def log_in(context: Context) -> Endpoint:
         check_csrf(context.entrance.cookie(SEAT_COOKIE, request), fields.get(CSRF_FIELD, ""))
         following = _next(fields.get("next"))
         if TOKEN in fields:
-            return await by_link(context, request, fields[TOKEN], following)
+            return await _by_token(context, request, fields[TOKEN], following)
         name = fields.get("name", "")[:100]
         try:
             secret = await context.dashboard.identity.log_in(name, fields.get("password", ""), address_of(request))
@@ -59,7 +59,18 @@ def log_in(context: Context) -> Endpoint:
     return context.handled("html", answer)
 
 
-async def by_link(context: Context, request: Request, token: str, following: str) -> Response:
+def by_link(context: Context, endpoint: Endpoint) -> Endpoint:
+    """The endpoint of the page to which the printed address leads; a token in the address begins a session."""
+
+    async def answer(request: Request) -> Response:
+        if context.dashboard.identity.login == "token" and TOKEN in request.query_params:
+            return await _by_token(context, request, request.query_params[TOKEN], "/")
+        return await endpoint(request)
+
+    return context.handled("html", answer)
+
+
+async def _by_token(context: Context, request: Request, token: str, following: str) -> Response:
     """Use the token of the printed address up, and start a session. The page that follows has no token in its address.
 
     A browser that has a session already keeps it, and a used token does not matter then.

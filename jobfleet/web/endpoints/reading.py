@@ -15,7 +15,6 @@ from starlette.types import Receive, Scope, Send
 from jobfleet.client.output_events import END as OUTPUT_END
 from jobfleet.client.output_events import is_stopping, output_events
 from jobfleet.web.display import shown
-from jobfleet.web.endpoints.login import TOKEN, by_link
 from jobfleet.web.endpoints.request import Context, Endpoint, Sent, entered_into, json_response, path_of, root_of
 from jobfleet.web.errors import Problem, problem_of, refusal
 from jobfleet.web.live import Snapshot, everything
@@ -73,8 +72,6 @@ def html(context: Context, page: Page) -> Endpoint:
     """The endpoint of a page."""
 
     async def answer(request: Request) -> Response:
-        if page.path == "/" and context.dashboard.identity.login == "token" and TOKEN in request.query_params:
-            return await by_link(context, request, request.query_params[TOKEN], "/")
         caller, values = _asked(context, page, request)
         data = await read(context, page, values)
         return shown_page(

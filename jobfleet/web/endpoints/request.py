@@ -7,9 +7,8 @@ import logging
 import re
 import secrets
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, Literal
 from urllib.parse import quote, unquote
 
@@ -24,12 +23,11 @@ from jobfleet.version import VERSION
 from jobfleet.web import display, drawing
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.errors import Problem, problem_of, refusal
-from jobfleet.web.route import DAMAGED, route_of, segment
+from jobfleet.web.route import DAMAGED, Action, Page, route_of, segment
 from jobfleet.web.safety.access import Caller, Role
 from jobfleet.web.safety.checks import check_role
 from jobfleet.web.safety.entrance import SEAT_COOKIE, Entrance
 from jobfleet.web.safety.identity import csrf_token, new_seat
-from jobfleet.web.table import ACTIONS, MENU
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Form = Literal["html", "json"]
@@ -46,12 +44,15 @@ class Context:
 
     Args:
         dashboard: What the views read from.
+        pages: All pages.
+        environment: See `templates`.
     """
 
-    def __init__(self, dashboard: Dashboard) -> None:
+    def __init__(self, dashboard: Dashboard, pages: tuple[Page, ...], environment: Environment) -> None:
         self.dashboard: Dashboard = dashboard
+        self.pages: tuple[Page, ...] = pages
         self.entrance: Entrance = dashboard.identity.entrance
-        self.renderer: Renderer = Renderer()
+        self.renderer: Renderer = Renderer(environment)
 
     def caller(self, request: Request, needed: Role) -> Caller:
         """Who sends a request.
@@ -186,12 +187,16 @@ FRAGMENTS_MOST = 256
 
 
 class Renderer:
-    """Renders templates."""
+    """Renders templates.
 
-    def __init__(self) -> None:
+    Args:
+        environment: See `templates`.
+    """
+
+    def __init__(self, environment: Environment) -> None:
         self._placeholder = f"csrf-{secrets.token_hex(16)}"
         self._fragments: OrderedDict[tuple[object, ...], str] = OrderedDict()
-        self._environment = _templates()
+        self._environment = environment
 
     def page(self, template: str, **context: Any) -> str:
         """Render a whole page."""
@@ -241,9 +246,13 @@ class Renderer:
         return Markup(text.replace(self._placeholder, csrf))  # noqa: S704 - the template has escaped it
 
 
-@cache
-def _templates() -> Environment:
-    """All dashboards of a process share the compiled templates: a page takes 35 ms until they are."""
+def templates(actions: Iterable[Action], menu: tuple[tuple[Page, str], ...]) -> Environment:
+    """The templates, and what all of them may use. A page takes 35 ms until its template is compiled.
+
+    Args:
+        actions: All actions.
+        menu: The pages in the menu, with the keys that open them.
+    """
     environment = Environment(
         loader=PackageLoader("jobfleet.web", "templates"),
         autoescape=True,
@@ -273,12 +282,12 @@ def _templates() -> Environment:
         sparkline=drawing.sparkline,
         text_columns=display.text_columns,
     )
-    verbs = {action.verb.name: action.verb for action in ACTIONS if action.verb}
+    verbs = {action.verb.name: action.verb for action in actions if action.verb}
     environment.filters["route"] = lambda verb, /, **names: route_of(verbs[verb], names)
     environment.globals.update(
         verbs=verbs,
         version=VERSION,
-        menu=MENU,
+        menu=menu,
         states=[str(one) for one in STORED],
         operator=Role.OPERATOR,
         job_fields=fields,

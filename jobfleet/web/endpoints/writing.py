@@ -18,7 +18,6 @@ from jobfleet.web.route import Action, Page, page_at, segment
 from jobfleet.web.safety.access import Caller, Role
 from jobfleet.web.safety.checks import CSRF_FIELD, CSRF_HEADER, check_csrf, read_form, read_json
 from jobfleet.web.safety.identity import signed
-from jobfleet.web.table import PAGES
 
 _log = logging.getLogger("jobfleet.web")
 BY_TOKEN = Caller("token", Role.VIEWER, is_ambient=False)
@@ -95,8 +94,8 @@ async def page_again(
     if problem.status >= 500:
         raise problem
     sent = Sent(str(request.scope["path"]).removeprefix(root_of(request)), fields, problem)
-    for path, query in _candidates(request, action, fields):
-        found = page_at(PAGES, path)
+    for path, query in _candidates(context, request, action, fields):
+        found = page_at(context.pages, path)
         if found is None or not caller.role.permits(found[0].role):
             continue
         page, names = found
@@ -113,7 +112,7 @@ async def page_again(
     raise problem
 
 
-def _candidates(request: Request, action: Action, fields: Mapping[str, str]) -> list[tuple[str, str]]:
+def _candidates(context: Context, request: Request, action: Action, fields: Mapping[str, str]) -> list[tuple[str, str]]:
     """The paths, decoded, and queries of pages that the form may have been sent from, the likeliest first."""
     found: list[tuple[str, str]] = []
     try:
@@ -127,7 +126,7 @@ def _candidates(request: Request, action: Action, fields: Mapping[str, str]) -> 
         path = action.back.format_map(request.path_params)  # as the request has them: escaped
     except KeyError:  # it leads to what would have been made
         path = action.back.partition("/{")[0]
-    if (at := page_at(PAGES, path)) is not None:
+    if (at := page_at(context.pages, path)) is not None:
         found.append((path, urlencode(_of_query(at[0], fields))))
         found.append((path, ""))
     return found

@@ -17,7 +17,7 @@ from jobfleet.functions.published import WORDS, kind_of
 from jobfleet.model import Job, JobResult, JobStatus, Priority, check_function_name
 from jobfleet.model.audit import AUTHORITIES
 from jobfleet.model.fields import TEXTS as FREE_TEXTS
-from jobfleet.model.option_checks import similar_function
+from jobfleet.model.names import similar_function
 from jobfleet.model.option_types import LEVELS, ORDERS
 from jobfleet.model.result import Chunk, JobDetails, LogLine, Parent, Reason
 from jobfleet.model.templates import ON_CONFLICT, SCOPES

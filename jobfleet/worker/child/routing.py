@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from jobfleet.clock import boottime
 from jobfleet.errors import JobfleetError
-from jobfleet.model.option_checks import NAME_RULE
+from jobfleet.model.names import NAME_RULE
 from jobfleet.outcome import KnownElsewhere, Outcome, Unrunnable
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.lease import leave_to

@@ -19,9 +19,8 @@ from jobfleet.codec.values import limits_of
 from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError, InvalidJob, JobCancelled, how_it_died
 from jobfleet.functions.options import Isolation, size_text
-from jobfleet.functions.sealed_addition import open_flow_addition
 from jobfleet.outcome import Crashed, OutOfCpu, OutOfMemory
-from jobfleet.worker.executors.isolated.channel import EndReport, error_of, value_of
+from jobfleet.worker.executors.isolated.channel import EndReport, error_of, open_flow_addition, value_of
 from jobfleet.worker.executors.isolated.confinement import cpu_time, oom_kills, resident
 from jobfleet.worker.executors.isolated.processes import IsolatedProcess, Pool
 from jobfleet.worker.ipc.lease_board import LeaseBoard

@@ -22,7 +22,7 @@ from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.functions.steps import STEP, UNDOS
 from jobfleet.functions.steps import UNDO as UNDO_PREFIX
 from jobfleet.model import seconds
-from jobfleet.model.option_checks import NAME_RULE, similar_function
+from jobfleet.model.names import NAME_RULE, similar_function
 from jobfleet.model.signals import Snooze
 from jobfleet.model.spec import split_id
 from jobfleet.retry.decision import Policy, policy_of

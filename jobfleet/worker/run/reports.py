@@ -10,6 +10,7 @@ from contextvars import Context
 
 from jobfleet.codec import encode
 from jobfleet.errors import JobCancelled, JobfleetError
+from jobfleet.operations.operation import by_lane
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls.run import CHUNKS, EMITTING_JOBS, Emission, Entry, Report, emit_chunks, progress
@@ -140,10 +141,8 @@ class ProgressWriter:
                 self._sending = {}
 
     async def _send(self, latest: dict[tuple[str, int], tuple[Run, int, bytes]]) -> None:
-        by_lane: dict[Lane, list[tuple[Run, Report]]] = {}
-        for run, n, record in latest.values():
-            by_lane.setdefault(run.lane, []).append((run, Report(run.id, run.token, n, record)))
-        parts = [(lane, rows[i : i + CHUNK]) for lane, rows in by_lane.items() for i in range(0, len(rows), CHUNK)]
+        made = ((run.lane, (run, Report(run.id, run.token, n, record))) for run, n, record in latest.values())
+        parts = by_lane(made, CHUNK)
         if not parts:
             return
         calls = [progress(lane, [report for _, report in part], ttl_ms=self._ttl_ms) for lane, part in parts]
@@ -223,15 +222,8 @@ class JobLogWriter:
             for run in runs:
                 if run.output.log is not None and (lines := run.output.log.take()):
                     self._sending[run.key] = self._entries(run, lines, self._ttl_ms)
-        by_lane: dict[Lane, list[tuple[Run, Entry]]] = {}
-        for run in runs:
-            for entry in self._sending.get(run.key, ()):
-                by_lane.setdefault(run.lane, []).append((run, entry))
-        parts = [
-            (lane, rows[i : i + JOBS_PER_CALL])
-            for lane, rows in by_lane.items()
-            for i in range(0, len(rows), JOBS_PER_CALL)
-        ]
+        entries = ((run.lane, (run, entry)) for run in runs for entry in self._sending.get(run.key, ()))
+        parts = by_lane(entries, JOBS_PER_CALL)
         if not parts:
             return
         try:

@@ -23,7 +23,7 @@ from jobfleet.errors import (
 from jobfleet.event_loop import in_thread
 from jobfleet.functions.options import UPCAST, too_new
 from jobfleet.model.spec import PARENT_MARK_BYTES, parent_mark
-from jobfleet.operations.operation import batches
+from jobfleet.operations.operation import batches, by_lane
 from jobfleet.outcome import Broken, Outcome, Overdue, Unrunnable
 from jobfleet.payloads.payloads import MARK, Payloads, reference_of
 from jobfleet.retry.decision import describe
@@ -481,15 +481,11 @@ class Parents:
         self._asked.append((lane, job_id, answer))
         states = await answer
         rows = {state.parent: (state.parent, state.status, state.record) for state in states}
-        by_lane: dict[Lane, list[str]] = {}
-        for state in states:
-            if not state.record and state.status not in ("", "gone"):
-                by_lane.setdefault(self._keys.lane_of(state.parent), []).append(state.parent)
-        for there, ids in by_lane.items():
-            for part in batches(ids, inspect.CHUNK):
-                values = await self._store.run(flow.results(there, part))
-                for parent, value in zip(part, values, strict=True):
-                    rows[parent] = (parent, rows[parent][1], value)
+        left = [one.parent for one in states if not one.record and one.status not in ("", "gone")]
+        for there, part in by_lane(((self._keys.lane_of(parent), parent) for parent in left), inspect.CHUNK):
+            values = await self._store.run(flow.results(there, part))
+            for parent, value in zip(part, values, strict=True):
+                rows[parent] = (parent, rows[parent][1], value)
         if (seals := self._keys.seals) is None:
             return list(rows.values())
         opened = [(parent, status, opened_ending(seals, parent, value)) for parent, status, value in rows.values()]

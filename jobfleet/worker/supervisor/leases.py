@@ -14,6 +14,7 @@ from jobfleet.clock import boottime, monotonic
 from jobfleet.errors import JobfleetError, JobNotFound, StoreUnavailable
 from jobfleet.metrics.outage import Outage
 from jobfleet.metrics.tally import Tally
+from jobfleet.operations.operation import by_lane
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls.lease import CHUNK, renew
@@ -292,17 +293,16 @@ class LeaseRenewer:
         return news
 
     async def _renew(self, posted: Iterable[Posted]) -> list[News]:
-        by_lane: dict[Lane, list[tuple[str, int]]] = {}
+        held: list[tuple[Lane, tuple[str, int]]] = []
         rest = News(until=boottime() + self._lease)
         for one in posted:
             try:
-                by_lane.setdefault(self._keys.lane_of(one.id), []).append(one.key)
+                held.append((self._keys.lane_of(one.id), one.key))
             except JobNotFound:  # not a valid id; it must not prevent the renewal of the others
                 rest.lost.append(one.key)
         by_node: dict[Address | None, list[Part]] = {}
-        for lane, held in by_lane.items():
-            parts = by_node.setdefault(self._store.node_of(lane), [])
-            parts += [(lane, held[at : at + CHUNK]) for at in range(0, len(held), CHUNK)]
+        for part in by_lane(held, CHUNK):
+            by_node.setdefault(self._store.node_of(part[0]), []).append(part)
         news = [rest] if rest.lost else []
         if self._store.at.cluster is None:
             return [*news, *[await self._ask(node, parts) for node, parts in by_node.items()]]

@@ -170,7 +170,7 @@ def misspelt(functions: Mapping[str, bytes], queues: Sequence[str]) -> dict[str,
     unserved = named.difference(queues)
     if not unserved:
         return {}
-    from jobfleet.model.option_checks import similar_queue  # for those who misspell
+    from jobfleet.model.names import similar_queue  # for those who misspell
 
     found = {queue: similar_queue(queue, unserved) for queue in queues if queue not in named}
     return {queue: meant for queue, meant in found.items() if meant is not None}

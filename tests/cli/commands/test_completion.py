@@ -9,8 +9,7 @@ import click
 import pytest
 
 from jobfleet import Fleet, Job
-from jobfleet.cli.commands.completion import SCRIPTS
-from jobfleet.cli.completion import answer, candidates
+from jobfleet.cli.commands.completion import SCRIPTS, answer, candidates
 from jobfleet.cli.main import main
 from tests.cli.hand import Cli, Hand
 from tests.support.fleet import LONG

@@ -32,22 +32,22 @@ from shop import errors, jobs, tasks  # noqa: E402
 from shop.models import Order  # noqa: E402
 
 from jobfleet import Fleet, Job, Priority  # noqa: E402
-from jobfleet.contrib.django import JobfleetBackend, enqueue_on_commit, tasks_api  # noqa: E402
+from jobfleet.contrib.django import JobfleetBackend, enqueue_on_commit  # noqa: E402
 from jobfleet.fleet.default import default_fleet  # noqa: E402
 from jobfleet.testing.jobs import Jobs  # noqa: E402
 
 try:
-    from django.tasks import task, task_backends
+    from django.tasks import TaskResultStatus, task, task_backends
     from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist, TaskResultMismatch
-    from django.tasks.signals import task_enqueued
+    from django.tasks.signals import task_enqueued, task_finished
 except ModuleNotFoundError:
-    from django_tasks import task, task_backends
+    from django_tasks import TaskResultStatus, task, task_backends
     from django_tasks.exceptions import InvalidTaskError as InvalidTask
     from django_tasks.exceptions import TaskResultDoesNotExist, TaskResultMismatch
-    from django_tasks.signals import task_enqueued
+    from django_tasks.signals import task_enqueued, task_finished
 
 FOUND: dict[str, Callable[[], None]] = {}
-READY, SUCCESSFUL, FAILED = (getattr(tasks_api.TaskResultStatus, name) for name in ("READY", "SUCCESSFUL", "FAILED"))
+READY, SUCCESSFUL, FAILED = (getattr(TaskResultStatus, name) for name in ("READY", "SUCCESSFUL", "FAILED"))
 
 
 def behaviour(function: Callable[[], None]) -> Callable[[], None]:
@@ -369,7 +369,7 @@ def a_task_that_fails_in_this_program_is_finished_as_well() -> None:
     def note(sender: Any, task_result: Any, **_: Any) -> None:
         seen.append((task_result.id, task_result.status, task_result.task.backend))
 
-    tasks_api.task_finished.connect(note)
+    task_finished.connect(note)
     kit = Jobs(Fleet(os.environ["SHOP_REDIS"], namespace="here"))
     with kit.fleet, kit.in_place():
         ran = tasks.close_shop.enqueue()
@@ -378,7 +378,7 @@ def a_task_that_fails_in_this_program_is_finished_as_well() -> None:
         kit.drain()
         with kit.inline(raises=False):
             inline = tasks.close_shop.enqueue()
-    tasks_api.task_finished.disconnect(note)
+    task_finished.disconnect(note)
 
     assert seen == [(ran.id, FAILED, "once"), (drained.id, FAILED, "patient"), (inline.id, FAILED, "once")]
 

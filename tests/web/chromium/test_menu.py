@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from jobfleet import Fleet, Job, JobStatus
-from jobfleet.web.table import MENU
+from jobfleet.web.app import MENU
 from tests.support.fleet import LONG, Programs
 from tests.support.waiting import wait_until
 from tests.web.chromium.seen import barriers, picture

@@ -13,14 +13,13 @@ from jobfleet.codec import Limits, encode
 from jobfleet.errors import JobfleetError
 from jobfleet.functions.port import FlowAddition, Tracer
 from jobfleet.functions.registry import REGISTRY
-from jobfleet.functions.sealed_addition import seal_flow_addition
 from jobfleet.model.signals import NotWritten
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Grant
+from jobfleet.worker.executors.isolated.channel import ChannelEnd, seal_flow_addition
 from jobfleet.worker.run.run import Run
 
 if TYPE_CHECKING:
-    from jobfleet.worker.executors.isolated.channel import ChannelEnd
     from jobfleet.worker.run.run import RunBackend
 
 T = TypeVar("T")
