@@ -9,6 +9,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Literal
 from urllib.parse import quote, unquote
@@ -271,6 +272,7 @@ def _templates() -> Environment:
         size=display.size,
         sparkline=drawing.sparkline,
         text_columns=display.text_columns,
+        timeline=lambda job: drawing.timeline(job, datetime.now(UTC)),
     )
     verbs = {action.verb.name: action.verb for action in ACTIONS if action.verb}
     environment.filters["route"] = lambda verb, /, **names: route_of(verbs[verb], names)
