@@ -448,6 +448,7 @@ FIELD_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "runs": "number of runs, if a run came before the last one; also those that no budget was charged with",
         "crashes": "number of runs that ended the process alone, likewise",
         "history": "one line per past run, time parked and replay, likewise: number/start/worker, end and outcome",
+        "envelope": "the envelope, if the function or its worker keeps arguments",
         "worker": "id of the worker",
         "function": "registered name of the function",
         **dict.fromkeys(DESCRIBED, "as in the envelope's header"),
@@ -469,6 +470,7 @@ _RECORD_TYPES: Final[Mapping[str, type]] = MappingProxyType(
         **dict.fromkeys(
             ("enqueued_at", "started_at", "completed_at", "duration", "attempt", "retry_count", "runs", "crashes"), int
         ),
+        "envelope": bytes,
         **{field.name: field.kind for field in FIELDS},
     }
 )

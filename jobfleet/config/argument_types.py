@@ -113,6 +113,7 @@ class FleetSettings(TypedDict, total=False):
     progress_rate: float | None
     traceback_bytes: int | str | None
     result_ttl: Duration | None
+    keep_args: bool | None
     failed_result_ttl: Duration | None
     reap_interval: Duration | None
     dead_ttl: Duration | None

@@ -517,6 +517,12 @@ class JobConfig(DatabaseSettings):
     traceback_bytes: int = setting(SIZE, 16_384, "Maximum size stored of a traceback.", scope="worker", least=0)
 
     result_ttl: Seconds = setting(DURATION, DAY, "How long a result is stored.", scope="worker")
+    keep_args: bool = setting(
+        FLAG,
+        False,
+        "Keep the arguments of a completed job with its result, if they have at most 64 KiB.",
+        scope="worker",
+    )
     failed_result_ttl: Seconds = setting(
         DURATION, 7 * DAY, "How long the result of a failed job is stored.", scope="worker"
     )

@@ -30,6 +30,7 @@ class UnnamedOptions(SharedOptions, total=False):
         cron: The schedule of a recurring job: an expression, or a `Cron`.
         retry_delay: Seconds, a list of them, or a function of the number of the retry and the error.
         keep_last: How many of the ended jobs keep their results, per queue; the results of earlier ones are removed.
+        keep_args: Whether the arguments of a completed job stay with its result.
         retry_on: Exceptions after which the job is retried, even if the default is not to retry.
         discard_on: Exceptions after which the job is not retried.
         memory_limit: Memory of a process, in bytes or as a text such as ``512MiB``.
@@ -47,6 +48,7 @@ class UnnamedOptions(SharedOptions, total=False):
 
     cron: str | Cron | None
     keep_last: int | None
+    keep_args: bool | None
     retry_delay: RetryDelay | DelayFunction | None
     retry_on: tuple[type[BaseException], ...]
     discard_on: tuple[type[BaseException], ...]
@@ -206,21 +208,23 @@ _CHECKS: dict[str, Callable[[object], Any]] = {
 }
 
 
-KEEP_LAST = "keep_last"
+KEEP_LAST, KEEP_ARGS = "keep_last", "keep_args"
 KEEP_LAST_MAX = 100_000
 
 
-def keep_last_of(options: dict[str, Any]) -> dict[str, int]:
-    """Remove `keep_last` from the options of a decorator; return it, if it is given."""
-    most = options.pop(KEEP_LAST, None)
-    if most is None:
-        return {}
-    if isinstance(most, bool) or not isinstance(most, int) or not 1 <= most <= KEEP_LAST_MAX:
+def kept_of(options: dict[str, Any]) -> dict[str, int]:
+    """Remove `keep_last` and `keep_args` from the options of a decorator; return those that are given."""
+    given = {name: options.pop(name, None) for name in (KEEP_LAST, KEEP_ARGS)}
+    most, args = given.values()
+    if args is not None and not isinstance(args, bool):
+        raise InvalidJob(f"keep_args is {args!r}; give True or False.", field=KEEP_ARGS)
+    is_number = isinstance(most, int) and not isinstance(most, bool) and 1 <= most <= KEEP_LAST_MAX
+    if most is not None and not is_number:
         raise InvalidJob(
             f"keep_last is {most!r}; give a whole number from 1 to {KEEP_LAST_MAX:,}, or leave it out to keep all.",
             field=KEEP_LAST,
         )
-    return {KEEP_LAST: most}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def keep_last_in(options: Mapping[str, Any]) -> int | None:

@@ -17,6 +17,7 @@ from jobfleet.functions.hooks import AroundEnqueue, CallWrapper, Hooks, Middlewa
 from jobfleet.functions.injection import Injection, injection_of, parameters_of, with_secrets
 from jobfleet.functions.limiting import DECLARED, GATES, Gates, declared_limit, gates_of
 from jobfleet.functions.options import (
+    KEEP_ARGS,
     KEEP_LAST,
     LIMITS,
     UPCAST,
@@ -27,7 +28,7 @@ from jobfleet.functions.options import (
     RetryDelayFunction,
     Schema,
     delay_function_of,
-    keep_last_of,
+    kept_of,
     run_place,
     schema_of,
 )
@@ -52,8 +53,8 @@ else:
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 C_co = TypeVar("C_co", covariant=True)
-DECORATOR_ONLY = frozenset((*LIMITS, *BATCH, *DECLARED, *GATES, KEEP_LAST, VERSION, UPCAST))
-OF_FUNCTION = (KEEP_LAST, VERSION)
+DECORATOR_ONLY = frozenset((*LIMITS, *BATCH, *DECLARED, *GATES, KEEP_LAST, KEEP_ARGS, VERSION, UPCAST))
+OF_FUNCTION = (KEEP_LAST, KEEP_ARGS, VERSION)
 """Options of a function that are published with those of its jobs."""
 FIRST = Schema()
 ON_ERRORS = frozenset({"retry_on", "discard_on"})
@@ -280,7 +281,7 @@ class Registry:
         isolation = place.isolation
         delay_of = delay_function_of(options, wire)
         gathered = {option: options.pop(option) for option in BATCH if option in options}
-        kept, schema = keep_last_of(options), schema_of(options)
+        kept, schema = kept_of(options), schema_of(options)
         if schema.version > 1:
             kept[VERSION] = schema.version
         batch = batch_of(function, gathered, run_in=place.run_in, cron=cron)
@@ -450,6 +451,8 @@ class JobDecorator:
         discard_on: Exceptions after which the job is not retried.
         keep_last: How many of the ended jobs keep their results, per queue (per lane if a queue has several lanes). The
             results of jobs that ended earlier are removed after 10 to 20 minutes, before `result_ttl` is over.
+        keep_args: Whether the arguments of a completed job stay with its result, if they have at most 64 KiB; default
+            the worker's setting.
         options: Defaults of the jobs; see `Job`. Further options of the function: `run_in` (``async``, ``thread`` or
             ``process``), and with ``process`` `memory_limit` (bytes or a text such as ``512MiB``), `cpu_limit`
             (seconds), `nice` (0 to 19), `environment` (a mapping) and `on_oom` (a queue). With `batch` (1 to 1,000) the

@@ -58,7 +58,7 @@ def stored_run(context: FleetContext, job_id: str) -> Operation[StoredRun]:
     result = result_of(job_id, seen.found, seen.now, limits=context.limits, marks_stored=True)
     job = yield from with_value(context, result)
     envelope = envelope_of(seen, letter)
-    if not envelope or is_record(envelope) or not header_or_empty(envelope):
+    if not header_or_empty(envelope):
         envelope = b""
     else:
         envelope = yield from whole(context, envelope)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from jobfleet.clock import span
+from jobfleet.retry.tries import HANDED_BACK
 
 WIDTH, HEIGHT = 300, 60
 SPARK_WIDTH, SPARK_HEIGHT = 120, 24
@@ -176,6 +177,82 @@ def sparkline(trend: Mapping[str, Any]) -> Markup:
     head = Markup('<svg class="spark" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">')
     title = Markup("<title>{}</title>").format(text)
     return Markup("").join([head.format(SPARK_WIDTH, SPARK_HEIGHT, text), title, *paths, Markup("</svg>")])
+
+
+class Bar(NamedTuple):
+    """A run on the timeline of a job.
+
+    Attributes:
+        begin: Its start, in seconds since 1970.
+        end: Its end, likewise; that of the drawing if it has not ended.
+        look: Its color, by the name of a class.
+        words: The run in words.
+    """
+
+    begin: float
+    end: float
+    look: str
+    words: str
+
+
+TIMELINE_WIDTH, TIMELINE_HEIGHT = 1000, 20
+BAR_LEAST = 4
+"""The least width of a run, so that a short one can be seen in a life of days."""
+_OPEN_END = {"completed": "good", "running": "calm", "cancelled": "warn", "expired": "warn"}
+
+
+def timeline(job: Mapping[str, Any], now: datetime) -> Markup:
+    """The life of a job as a bar: where it is empty, the job waited; each run is a part of it, each replay a line.
+
+    Args:
+        job: The job in full, in its JSON form.
+        now: The end of the life of a job that has not ended.
+    """
+    last = _at(job["completed_at"]) or now.timestamp()
+    bars = sorted(_bars(job, last))
+    begin = min([_at(job["enqueued_at"]) or last, *(bar.begin for bar in bars)])
+    scale = TIMELINE_WIDTH / max(last - begin, 0.001)
+    parts: list[Markup] = []
+    words: list[str] = []
+    until = begin
+    for bar in bars:
+        if bar.begin > until:
+            words.append(f"waited {span(bar.begin - until)}")
+        words.append(bar.words)
+        until = max(until, bar.end)
+        width = max(BAR_LEAST, (bar.end - bar.begin) * scale)
+        rect = Markup('<rect class="{}" x="{:.1f}" width="{:.1f}" height="{}"><title>{}</title></rect>')
+        x = min((bar.begin - begin) * scale, TIMELINE_WIDTH - width)
+        parts.append(rect.format(bar.look, x, width, TIMELINE_HEIGHT, bar.words))
+    if last > until:
+        words.append(f"{'waits for' if job['completed_at'] is None else 'waited'} {span(last - until)}")
+    for past in job["history"]:
+        if past["event"] == "replay":
+            x = f"{(_at(past['at']) - begin) * scale:.1f}"
+            parts.append(Markup('<path class="mark" d="M{} 0V{}"/>').format(x, TIMELINE_HEIGHT))
+    head = Markup('<svg class="timeline" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">')
+    text = f"{'; '.join(words)}."
+    text = text[:1].upper() + text[1:]
+    return Markup("").join([head.format(TIMELINE_WIDTH, TIMELINE_HEIGHT, text), *parts, Markup("</svg>")])
+
+
+def _bars(job: Mapping[str, Any], last: float) -> Iterator[Bar]:
+    seen = set()
+    for past in job["history"]:
+        if past["event"] == "run" and past["started_at"]:
+            seen.add(past["started_at"])
+            text = past["text"]
+            look = {"completed": "good", HANDED_BACK: "warn"}.get(text, "bad")
+            words = f"run {past['run']} took {span(past['duration'])}: {text}"
+            yield Bar(_at(past["started_at"]), _at(past["at"]), look, words)
+    if job["started_at"] and job["started_at"] not in seen:
+        begin = _at(job["started_at"])
+        words = f"run {job['runs']}: {job['status']}, {span(last - begin)}"
+        yield Bar(begin, last, _OPEN_END.get(job["status"], "bad"), words)
+
+
+def _at(text: str | None) -> float:
+    return datetime.fromisoformat(text).timestamp() if text else 0.0
 
 
 def _path(row: Sequence[float | None], top: float, width: int, height: int) -> str:

@@ -1,10 +1,13 @@
-"""The graph of a flow: layers, edges, and many jobs of a name as one node."""
+"""The graph of a flow: layers, edges, and many jobs of a name as one node; and the timeline of a job."""
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from jobfleet.web.drawing import HIGH, NODES_MOST, TEXT_MOST, WIDE, drawn
+from jobfleet.retry.tries import HANDED_BACK
+from jobfleet.web.drawing import BAR_LEAST, HIGH, NODES_MOST, TEXT_MOST, TIMELINE_WIDTH, WIDE, drawn, timeline
 
 
 def job(id: str, *after: str, name: str = "", status: str = "queued", added_by: str | None = None) -> dict[str, Any]:
@@ -62,3 +65,66 @@ def test_the_number_of_nodes_and_the_length_of_a_name_are_bounded() -> None:
     assert len(drawing.nodes) == NODES_MOST
     assert drawing.is_cut
     assert max(len(node.label) for node in drawing.nodes) == TEXT_MOST
+
+
+START = datetime(2026, 12, 2, 12, tzinfo=UTC)
+
+
+def after(seconds: float | None) -> str | None:
+    return None if seconds is None else (START + timedelta(seconds=seconds)).isoformat()
+
+
+def run(number: int, begin: float, end: float, text: str) -> dict[str, Any]:
+    times = {"started_at": after(begin), "at": after(end), "duration": end - begin}
+    return {"event": "run", "run": number, "worker": "w", "text": text, **times}
+
+
+def life(status: str, *history: dict[str, Any], started: float | None, ended: float | None, runs: int) -> str:
+    times = {"enqueued_at": after(0), "started_at": after(started), "completed_at": after(ended)}
+    return str(timeline({"status": status, "history": history, "runs": runs, **times}, START + timedelta(seconds=100)))
+
+
+def bars(svg: str) -> list[tuple[str, float, float]]:
+    found = re.findall(r'<rect class="(\w+)" x="([0-9.]+)" width="([0-9.]+)"', svg)
+    return [(look, float(x), float(width)) for look, x, width in found]
+
+
+def words(svg: str) -> str:
+    found: list[str] = re.findall('aria-label="([^"]*)"', svg)
+    return found[0]
+
+
+def test_the_timeline_of_a_job_has_each_run_and_the_waits_between() -> None:
+    history = [
+        run(1, 10, 30, "SIGKILL"),
+        {"event": "replay", "at": after(40), "by": None, "is_edited": False},
+        run(2, 50, 60, HANDED_BACK),
+        run(3, 80, 100, "completed"),
+    ]
+
+    svg = life("completed", *history, started=80, ended=100, runs=3)
+
+    assert bars(svg) == [("bad", 100, 200), ("warn", 500, 100), ("good", 800, 200)]
+    assert re.findall('class="mark" d="M([0-9.]+) ', svg) == ["400.0"]
+    assert words(svg) == (
+        "Waited 10 s; run 1 took 20 s: SIGKILL; waited 20 s; run 2 took 10 s: handed back: its worker stopped; "
+        "waited 20 s; run 3 took 20 s: completed."
+    )
+
+
+def test_the_timeline_of_an_open_job_ends_now() -> None:
+    running = life("running", started=75, ended=None, runs=1)
+    waiting = life("retrying", run(1, 0, 50, "ValueError: <b>"), started=None, ended=None, runs=1)
+
+    assert (bars(running), words(running)) == ([("calm", 750, 250)], "Waited 1 min 15 s; run 1: running, 25 s.")
+    assert bars(waiting) == [("bad", 0, 500)]
+    assert words(waiting) == "Run 1 took 50 s: ValueError: &lt;b&gt;; waits for 50 s."
+
+
+def test_a_short_run_can_be_seen_in_a_long_life() -> None:
+    short = run(1, 99.999, 100, "completed")
+
+    assert bars(life("completed", short, started=99.999, ended=100, runs=1)) == [
+        ("good", TIMELINE_WIDTH - BAR_LEAST, BAR_LEAST)
+    ]
+    assert bars(life("completed", started=0, ended=0, runs=1)) == [("good", 0, BAR_LEAST)]

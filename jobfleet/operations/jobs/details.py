@@ -135,7 +135,18 @@ def envelope_of(seen: Explained, letter: DeadLetter | None) -> bytes:
         return found.envelope
     if letter is not None:
         return letter.envelope
-    return found.body if isinstance(found, Final) else b""  # of a job that was cancelled before it ran
+    if not isinstance(found, Final):
+        return b""
+    # Of a job that was cancelled before it ran, the body is the envelope; a record may keep that of a completed one.
+    return _record_of(found).get("envelope", b"") if is_record(found.body) else found.body
+
+
+def _record_of(found: Final) -> Mapping[str, Any]:
+    """The fields of a job's record; none if it has none, or if it cannot be read."""
+    if is_record(found.body):
+        with suppress(EncodingError):
+            return read_fields(found.body)
+    return {}
 
 
 class _Past(NamedTuple):
@@ -154,14 +165,11 @@ def _past(job: JobResult[Any], seen: Explained, letter: DeadLetter | None) -> _P
     if spent:
         tries = Tries.parse(spent)
         return _Past(tries.crashes, tries.history)
-    if not isinstance(found, Final) or not is_record(found.body):
+    fields = _record_of(found) if isinstance(found, Final) else {}
+    lines = fields.get("history")
+    if not lines or not isinstance(lines, list | tuple) or not all(isinstance(line, str) for line in lines):
         return _Past()
-    with suppress(EncodingError):
-        fields = read_fields(found.body)
-        lines = fields.get("history", ())
-        if isinstance(lines, list | tuple) and all(isinstance(line, str) for line in lines):
-            return _Past(fields.get("crashes", 0), (*lines, *_completion(job)) if lines else ())
-    return _Past()
+    return _Past(fields.get("crashes", 0), (*lines, *_completion(job)))
 
 
 def _completion(job: JobResult[Any]) -> Iterator[str]:

@@ -9,6 +9,8 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Literal
 from urllib.parse import quote, unquote
 
@@ -281,6 +283,7 @@ def templates(actions: Iterable[Action], menu: tuple[tuple[Page, str], ...]) -> 
         size=display.size,
         sparkline=drawing.sparkline,
         text_columns=display.text_columns,
+        timeline=lambda job: drawing.timeline(job, datetime.now(UTC)),
     )
     verbs = {action.verb.name: action.verb for action in actions if action.verb}
     environment.filters["route"] = lambda verb, /, **names: route_of(verbs[verb], names)

@@ -383,6 +383,8 @@ class Conclusions:
         }
         if len(header) > 1:
             fields.update({name: header[name] for name in DESCRIBED if name in header})
+        if run.handler is not None and run.handler.keeps_args and len(run.grant.envelope) <= KEPT_BYTES:
+            fields["envelope"] = run.grant.envelope
         if run.span is not None:
             fields["trace"] = run.span.traceparent
         if run.grant.tries:
@@ -430,6 +432,8 @@ def _dumped(run: Run, tries: Tries, outcome: Outcome) -> str:
 
 
 MOST_CHUNKS = 10
+KEPT_BYTES = 64 * 1024
+"""An envelope of more bytes is not kept in the record: the fields of a record have at most 256 KiB in total."""
 
 
 class Completer:

@@ -18,6 +18,7 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import InvalidJob
 from jobfleet.functions.callables import CLEANUP, UNDO, is_own, module_name
 from jobfleet.functions.context import JobContext
+from jobfleet.functions.options import KEEP_ARGS
 from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.functions.steps import STEP, UNDOS
 from jobfleet.functions.steps import UNDO as UNDO_PREFIX
@@ -50,6 +51,7 @@ class Handler:
         hard_timeout: The hard time limit in seconds; 0 for none.
         result_ttl_ms: How long a result is kept.
         version: The version of its arguments.
+        keeps_args: Whether the arguments of a completed job stay with its result.
         is_plain: Whether the function is called with its arguments alone: it asks for no context and no resources.
         functions: All registered functions, for the results of parents.
     """
@@ -62,6 +64,7 @@ class Handler:
     hard_timeout: float
     result_ttl_ms: int
     version: int = 1
+    keeps_args: bool = False
     is_plain: bool = False
     functions: Mapping[str, JobFunction[..., Any, Any]] = field(default_factory=dict)
 
@@ -193,6 +196,7 @@ class Handlers:
             hard_timeout=seconds(hard or 0.0, field="hard_timeout"),
             result_ttl_ms=round((config.result_ttl if ttl is None else float(ttl)) * 1000),
             version=function.schema.version,
+            keeps_args=options.get(KEEP_ARGS, config.keep_args),
             is_plain=function.injection.is_none,
             functions=self.registry.functions,
         )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import redis
 
 from jobfleet import After, Fleet, Job, JobNotFound, JobStatus, Priority
+from jobfleet.functions.registry import Registry
 from jobfleet.store.calls.settle import retry, settle
 from tests.cli.hand import Hand
+from tests.trust.conftest import NEW, spelled
 
 
 def test_a_waiting_job_is_shown_with_all_that_it_was_enqueued_with(fleet: Fleet, hand: Hand) -> None:
@@ -137,3 +140,20 @@ def test_poll_reads_no_more_than_before(fleet: Fleet, hand: Hand, raw: redis.Red
     stats = raw.info("commandstats")
     scripts = {name: row["calls"] for name, row in stats.items() if "eval" in name}
     assert scripts == {"cmdstat_evalsha_ro": 1}
+
+
+@pytest.mark.parametrize(("setting", "option", "is_kept"), [(0, None, 0), (0, True, 1), (1, None, 1), (1, False, 0)])
+@pytest.mark.parametrize("seals", [{}, {"keyring": spelled(k1=NEW), "encrypt": "require"}], ids=["plain", "encrypted"])
+def test_the_arguments_of_a_completed_job_stay_if_that_is_asked(
+    fleet: Fleet, setting: int, option: bool | None, is_kept: int, seals: dict[str, Any]
+) -> None:
+    registry = Registry()
+    function = registry.register(lambda *args, **kwargs: len(args), name="demo.kept", keep_args=option)
+    with Fleet(fleet.config.url, registry=registry, keep_args=bool(setting), **seals) as own:
+        small, large = own.enqueue(function.job(1, to="ann")), own.enqueue(function.job("x" * 70_000))
+        own.run_worker(burst=True)
+        found, other = own.details(small), own.details(large)
+
+    assert (found.job.status, found.job.result) == (JobStatus.COMPLETED, 1)
+    assert (found.args, found.kwargs) == (((1,), {"to": "ann"}) if is_kept else (None, None))
+    assert (other.job.status, other.args) == (JobStatus.COMPLETED, None)
