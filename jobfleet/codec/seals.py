@@ -306,7 +306,7 @@ TOKEN, STATUS = "token", "status"
 MOVED: Final = ("moved_from", "origin")
 PROOF: Final = "s:"
 """How the seal of a line begins, for an ending whose record may be deleted before its line."""
-HIDDEN: Final = ("error", "traceback")
+HIDDEN: Final = ("error", "traceback", "history", "envelope")
 """Fields of a record that encryption hides, because they may quote what a job works with."""
 REMEMBERED_BYTES: Final = 256
 NOTHING: Final[Mapping[str, object]] = MappingProxyType({})

@@ -43,7 +43,7 @@ def failing(text: str) -> None:
 @pytest.fixture
 def registry() -> Registry:
     registry = Registry()
-    registry.register(everything, name="app.everything")
+    registry.register(everything, name="app.everything", keep_args=True)
     registry.register(adding, name="app.adding")
     registry.register(failing, name="app.failing", max_retries=1, retry_delay=0.01)
     return registry

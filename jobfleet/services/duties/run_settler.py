@@ -14,7 +14,7 @@ from jobfleet.errors import JobfleetError
 from jobfleet.functions.manifest import read_function
 from jobfleet.metrics.tally import Tally
 from jobfleet.model import ErrorType
-from jobfleet.outcome import Cancelled, Crashed, Outcome, Preempted, TimedOut, Witnessed
+from jobfleet.outcome import Cancelled, Crashed, Interrupted, Outcome, Preempted, TimedOut, Witnessed
 from jobfleet.retry.decision import Fail, Park, Policy, Release, Retry, decide, policy_of, with_header
 from jobfleet.retry.tries import Begun, Tries, past_fields
 from jobfleet.store.aio import AsyncStore
@@ -115,7 +115,8 @@ class RunSettler:
     def _item(self, held: Held, outcome: Outcome, now_us: int, guard: str) -> Item:
         header = header_or_empty(held.envelope)
         tries, claimed = Tries.parse(held.tries), held.run.claimed
-        begun = Begun(claimed, held.run.child)
+        # An interrupted run may have been claimed only; of any other, the board or the time says that its code began.
+        begun = None if isinstance(outcome, Interrupted) else Begun(claimed, held.run.child)
         try:
             decision = decide(outcome, self._policy(header), tries, now_us, due_us=claimed, begun=begun)
         except (TypeError, ValueError, ArithmeticError):  # a foreign producer wrote invalid options: use the settings

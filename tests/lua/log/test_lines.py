@@ -60,3 +60,17 @@ def test_long_logs_come_in_pages(world: World) -> None:
     third = world.refused(lines(world.lane, world.id("a"), after=(7, second[-1].n), limit=200))
 
     assert marks(first + second + third) == [(7, n) for n in range(1, 451)]
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("damaged", ["", "inf", "7 x 0 5 20 a", "\x00"])
+def test_a_line_that_cannot_be_read_hides_no_other(world: World, place: int, damaged: str) -> None:
+    seed(world, (7, 1), (7, 2))
+    log = world.lane.log(world.id("a"))
+    lines_of = world.raw.lrange(log, 0, -1)
+    lines_of.insert(place, damaged)
+    world.raw.delete(log)
+    world.raw.rpush(log, *lines_of)
+
+    assert marks(world.refused(lines(world.lane, world.id("a")))) == [(7, 1), (7, 2)]
+    assert marks(world.refused(lines(world.lane, world.id("a"), after=(7, 1)))) == [(7, 2)]

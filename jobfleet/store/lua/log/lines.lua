@@ -24,7 +24,7 @@ while from > first do
   for i = #part, 1, -1 do
     local its, no = string.match(part[i], '^(%d+) (%d+) ')
     its, no = tonumber(its), tonumber(no)
-    if its < token or (its == token and no <= n) then
+    if its and (its < token or (its == token and no <= n)) then -- a line that cannot be read is passed over
       seen = true
       break
     end
