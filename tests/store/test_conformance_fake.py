@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext
 from unittest.mock import patch
 
 import pytest
@@ -12,8 +13,9 @@ import redis
 from jobfleet.store import connect
 from jobfleet.store.sync import Store
 from jobfleet.store.target import target
-from tests.lua.cases import Case, cases
+from tests.lua.cases import Case, files
 from tests.lua.world import World
+from tests.support.each import see_each
 
 _numbers = itertools.count()
 
@@ -25,24 +27,27 @@ DIFFERENCES = {
 """Cases that go otherwise on fakeredis, and why that is no harm."""
 
 
-@pytest.fixture
-def world() -> Iterator[World]:
+@contextmanager
+def fake_world() -> Iterator[World]:
     """An empty lane on a fake server of its own."""
-    with patch.dict(connect._memory):
-        at = target(f"memory://conformance-{next(_numbers)}")
-        store, raw = Store(at), connect._fake_client(at, redis.Redis)
+    at = target(f"memory://conformance-{next(_numbers)}")
+    with (
+        patch.dict(connect._memory),
+        closing(Store(at)) as store,
+        closing(connect._fake_client(at, redis.Redis)) as raw,
+    ):
         yield World(store, raw)
-        store.close()
-        raw.close()
 
 
-@pytest.mark.parametrize("case", cases(), ids=lambda case: case.id)
-def test_fakeredis_answers_as_a_server_does(case: Case, world: World, request: pytest.FixtureRequest) -> None:
-    if reason := DIFFERENCES.get(case.body.__name__, case.flaw):
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+@pytest.mark.parametrize("file", files())
+def test_fakeredis_answers_as_a_server_does(file: str) -> None:
+    def look(case: Case) -> None:
+        expected = case.body.__name__ in DIFFERENCES or bool(case.flaw)
+        with fake_world() as world, pytest.raises(BaseException) if expected else nullcontext():
+            case.run(world)
 
-    case.run(world)
+    see_each("case", files()[file], look, show=lambda case: f"{case.body.__name__} {case.arguments}")
 
 
 def test_every_difference_names_a_case() -> None:
-    assert set(DIFFERENCES) <= {case.body.__name__ for case in cases()}
+    assert set(DIFFERENCES) <= {case.body.__name__ for found in files().values() for case in found}
