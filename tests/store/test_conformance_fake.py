@@ -25,6 +25,11 @@ DIFFERENCES = {
     "test_a_script_that_reads_only_cannot_write": "fakeredis knows no flags; servers show that readers do not write",
 }
 """Cases that go otherwise on fakeredis, and why that is no harm."""
+LONG = {
+    "test_sequences_never_overlap_or_reorder", "test_turns_go_on_from_claim_to_claim",
+    "test_two_children_together_claim_every_job_once", "test_weights_share_as_one_two_and_four",
+}  # fmt: skip
+"""Cases of hundreds of calls, whose parameters change how many or in which order, and not which: one does here."""
 
 
 @contextmanager
@@ -46,8 +51,11 @@ def test_fakeredis_answers_as_a_server_does(file: str) -> None:
         with fake_world() as world, pytest.raises(BaseException) if expected else nullcontext():
             case.run(world)
 
-    see_each("case", files()[file], look, show=lambda case: f"{case.body.__name__} {case.arguments}")
+    found = files()[file]
+    firsts = {case.body: case for case in reversed(found)}
+    chosen = [case for case in found if case.body.__name__ not in LONG or firsts[case.body] is case]
+    see_each("case", chosen, look, show=lambda case: f"{case.body.__name__} {case.arguments}")
 
 
-def test_every_difference_names_a_case() -> None:
-    assert set(DIFFERENCES) <= {case.body.__name__ for found in files().values() for case in found}
+def test_every_exception_names_a_case() -> None:
+    assert {*DIFFERENCES, *LONG} <= {case.body.__name__ for found in files().values() for case in found}
