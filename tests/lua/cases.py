@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import inspect
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jobfleet.store.script import entry_scripts
 from tests.lua.world import World
 
 
@@ -32,12 +34,28 @@ class Case(NamedTuple):
         self.body(world, **self.arguments)
 
 
-def cases(verb: str = "*") -> list[Case]:
-    """The cases of a script, or of all."""
+NOUNS = sorted(set(entry_scripts().values()))
+"""The folders of the scripts: a rule about scripts is a test for each folder, which tells all failures in it."""
+
+
+def scripts_of(noun: str, among: Iterable[str]) -> list[str]:
+    """The scripts of a folder."""
+    return [name for name in among if entry_scripts()[name] == noun]
+
+
+def cases(verb: str) -> list[Case]:
+    """The cases of a script: those of its files in the folder of a noun."""
+    stems = {f"test_{verb}", f"test_{verb}_guards"}
+    return [case for file, found in files().items() if "/" in file and Path(file).name in stems for case in found]
+
+
+@cache
+def files() -> Mapping[str, Sequence[Case]]:
+    """The cases of each file, by its path in this folder without the suffix."""
     folder = Path(__file__).parent
-    files = {*folder.rglob(f"test_{verb}.py"), *folder.rglob(f"test_{verb}_guards.py")}
-    modules = [".".join(("tests.lua", *file.relative_to(folder).with_suffix("").parts)) for file in files]
-    return [case for module in sorted(modules) for case in _of(module)]
+    paths = sorted(file.relative_to(folder).with_suffix("") for file in folder.rglob("test_*.py"))
+    found = {str(path): [*_of(".".join(("tests.lua", *path.parts)))] for path in paths}
+    return {file: them for file, them in found.items() if them}
 
 
 def _of(module: str) -> Iterator[Case]:

@@ -1,4 +1,4 @@
-"""The floors on which every case of a script runs, and those of the tests that are about floors."""
+"""The floor on which every case of a script runs, and those of the tests that are about floors."""
 
 from __future__ import annotations
 
@@ -70,10 +70,10 @@ def world(floor: str, floor_raw: redis.Redis, floor_store: Store) -> World:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a case on the plain floor and on the strict one, and a test that asks for its floor on each.
+    """Run a case on the strict floor, and a test that asks for its floor on each.
 
     `test_contracts.py` runs all cases again as the user with the derived permissions on a server that is no cluster.
     """
     if "floor" in metafunc.fixturenames:
-        floors = FLOORS if "floor" in inspect.signature(metafunc.function).parameters else (PLAIN, STRICT)
+        floors = FLOORS if "floor" in inspect.signature(metafunc.function).parameters else (STRICT,)
         metafunc.parametrize("floor", floors, indirect=True, scope="session")

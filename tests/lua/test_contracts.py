@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,14 @@ from jobfleet.store.calls import (
 from jobfleet.store.script import Field, entry_scripts, load, names
 from jobfleet.store.sync import Store
 from jobfleet.store.target import target
-from tests.lua.cases import cases
+from tests.lua.cases import NOUNS, cases, scripts_of
 from tests.lua.permitted import Permitting
 from tests.lua.samples import ARGUMENTS_AN_ITEM, IDS, LETTERED, SAMPLES, SHARES_KEYS
 from tests.lua.world import KEYS, LANE, PASSWORD, USER, Eavesdropper, World, mutated
-from tests.support.each import each
+from tests.support.each import each, see_each
 
 LUA = Path(scripts.__file__).parent / "lua"
 FILES = sorted(LUA.glob("**/*.lua"))
-every_script = pytest.mark.parametrize("name", names())
 
 
 def code(path: Path) -> str:
@@ -123,7 +123,7 @@ def test_no_file_searches_keys_or_reads_the_clock_by_itself(path: Path) -> None:
     assert all(names.split(",")[0] == "call" for names in aliased), "an alias has a name that commands_of knows"
 
 
-@every_script
+@each("name", names())
 def test_it_compiles_and_sets_no_global(name: str, raw: redis.Redis) -> None:
     sha = raw.script_load(load(name).source.decode())
 
@@ -131,8 +131,9 @@ def test_it_compiles_and_sets_no_global(name: str, raw: redis.Redis) -> None:
     assert not re.search(r"^\s*function ", load(name).plain.decode(), re.MULTILINE)
 
 
-@pytest.fixture
-def heard(redis_url: str) -> Iterator[tuple[Store, dict[str, list[Any]]]]:
+@contextmanager
+def listening(redis_url: str) -> Iterator[tuple[Store, dict[str, list[Any]]]]:
+    """A store of the user, and what each script answers it."""
     replies: dict[str, list[Any]] = {}
     store = Store(target(redis_url.replace("://", f"://{USER}:{PASSWORD}@", 1)), patience=5.0)
     store.link = Eavesdropper(store.link, replies)
@@ -140,23 +141,25 @@ def heard(redis_url: str) -> Iterator[tuple[Store, dict[str, list[Any]]]]:
     store.close()
 
 
-@every_script
+@pytest.mark.parametrize("noun", NOUNS)
 def test_every_word_and_letter_under_returns_occurs_in_its_cases_as_a_user_with_the_derived_permissions(
-    name: str, heard: tuple[Store, dict[str, list[Any]]], raw: redis.Redis
+    noun: str, redis_url: str, raw: redis.Redis
 ) -> None:
-    store, replies = heard
     permitting = Permitting(raw)
 
-    for case in cases(name):
-        raw.flushall()
-        try:
-            case.run(World(store, raw, permitting))
-        except Exception:
-            if not case.flaw:
-                raise
+    def look(name: str) -> None:
+        with listening(redis_url) as (store, replies):
+            for case in cases(name):
+                raw.flushall()
+                try:
+                    case.run(World(store, raw, permitting))
+                except Exception:
+                    if not case.flaw:
+                        raise
+        said = {word for reply in replies[name] if isinstance(reply, list) for word in words_of(name, reply)}
+        assert said == words_declared(name)
 
-    said = {word for reply in replies[name] if isinstance(reply, list) for word in words_of(name, reply)}
-    assert said == words_declared(name)
+    see_each("script", scripts_of(noun, names()), look)
 
 
 def words_of(name: str, reply: list[Any]) -> set[str]:
@@ -227,8 +230,9 @@ def test_a_cluster_refuses_a_key_of_another_slot(world: World, floor: str) -> No
             world.run(call._replace(script=stray))
 
 
-@every_script
+@each("name", names())
 def test_full_memory_refuses_new_jobs_and_still_drains(name: str, redis_url: str, raw: redis.Redis) -> None:
+    raw.flushall()
     header = load(name).header
     store = Store(target(redis_url))
     raw.config_set("maxmemory", 1)

@@ -22,8 +22,9 @@ from jobfleet.store.link.sync import Link
 from jobfleet.store.script import Script, load, names
 from jobfleet.store.sync import Store
 from jobfleet.store.target import target
-from tests.lua.cases import cases
+from tests.lua.cases import NOUNS, cases, scripts_of
 from tests.lua.world import KEYS, World
+from tests.support.each import see_each
 from tests.support.state import State, server_now, state
 
 WRITING = [name for name in names() if not load(name).read_only]
@@ -269,8 +270,12 @@ def faults(tried: Tried) -> Iterator[str]:
             yield f"healed: {name} is {tried.healed.get(name)!r}, not {tried.clean.get(name)!r}"
 
 
-@pytest.mark.parametrize("name", WRITING)
-def test_no_job_is_lost_or_run_again_when_a_write_fails(name: str, redis_url: str, raw: redis.Redis) -> None:
+@pytest.mark.parametrize("noun", [noun for noun in NOUNS if scripts_of(noun, WRITING)])
+def test_no_job_is_lost_or_run_again_when_a_write_fails(noun: str, redis_url: str, raw: redis.Redis) -> None:
+    see_each("script", scripts_of(noun, WRITING), lambda name: _fail_each_write(name, redis_url, raw))
+
+
+def _fail_each_write(name: str, redis_url: str, raw: redis.Redis) -> None:
     at = target(redis_url)
     whole = Store(at, patience=5.0)
     link = Failing(whole.link, raw, load(name))

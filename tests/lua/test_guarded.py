@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from itertools import chain
 from typing import Any
 
@@ -14,9 +15,10 @@ from jobfleet.store.link.sync import Link, SocketLink
 from jobfleet.store.script import load, names
 from jobfleet.store.sync import Store
 from jobfleet.store.target import target
-from tests.lua.cases import cases
+from tests.lua.cases import NOUNS, cases, scripts_of
 from tests.lua.samples import SAMPLES
 from tests.lua.world import World
+from tests.support.each import each, see_each
 from tests.support.state import exact, server_now
 
 WRITING = [name for name in names() if not load(name).read_only]
@@ -74,7 +76,7 @@ def test_every_script_that_writes_has_a_deadline_or_says_why_it_needs_none() -> 
     assert not any(load(name).has_deadline for name in set(names()) - set(WRITING))
 
 
-@pytest.mark.parametrize("name", GUARDED)
+@each("name", GUARDED)
 def test_after_its_deadline_it_does_nothing(name: str, raw: redis.Redis) -> None:
     call = SAMPLES[name].named()
     command = call.by_source(until=1)
@@ -118,20 +120,21 @@ class Repeating:
 
 
 @pytest.mark.not_on("cluster", reason="a link to one server sends each call twice")
-@pytest.mark.parametrize("name", ONCE)
+@pytest.mark.parametrize("noun", [noun for noun in NOUNS if scripts_of(noun, ONCE)])
 def test_a_repetition_of_the_same_call_is_answered_alike_and_changes_nothing(
-    name: str, redis_url: str, raw: redis.Redis
+    noun: str, redis_url: str, raw: redis.Redis
 ) -> None:
     at = target(redis_url)
-    link = Repeating(SocketLink(at, connect_timeout=5, socket_timeout=5), raw)
-    store = Store(at, link=link)
 
-    for case in cases(name):
-        raw.flushall()
-        case.run(World(store, raw))
+    def look(name: str) -> None:
+        link = Repeating(SocketLink(at, connect_timeout=5, socket_timeout=5), raw)
+        with closing(Store(at, link=link)) as store:
+            for case in cases(name):
+                raw.flushall()
+                case.run(World(store, raw))
+        assert link.repeated > 0
 
-    store.close()
-    assert link.repeated > 0
+    see_each("script", scripts_of(noun, ONCE), look)
 
 
 def test_an_answer_is_remembered_for_a_minute_and_not_for_ever(redis_url: str, raw: redis.Redis) -> None:

@@ -13,7 +13,6 @@ from redis import exceptions
 
 from jobfleet.errors import StoreUnavailable
 from jobfleet.store import trip
-from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call, Command
 from jobfleet.store.calls.control import pause, resume
 from jobfleet.store.calls.enqueue import enqueue
@@ -24,7 +23,7 @@ from jobfleet.store.records import Entry
 from jobfleet.store.sync import Store
 from jobfleet.store.target import target
 from jobfleet.store.trip import Detours, LazyCalls
-from tests.support.faults import AsyncFlakyLink, Faults, FlakyLink
+from tests.support.faults import Faults, FlakyLink
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.not_on("cluster", reason="a link to one server; tests/store/cluster has those of clusters")
@@ -182,7 +181,7 @@ async def test_time_that_making_takes_is_not_the_servers(
 # Stores
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_what_was_not_answered_is_sent_again(seed: int, raw: redis.Redis, redis_url: str) -> None:
     at = target(redis_url)
     faults = Faults(seed=seed, share=0.6, unsent=0.2)
@@ -195,20 +194,6 @@ def test_what_was_not_answered_is_sent_again(seed: int, raw: redis.Redis, redis_
     assert waiting(raw) == set("abcdefg")
     assert raw.hgetall(LANE.totals) == {b"enqueued": b"7"}
     store.close()
-
-
-async def test_an_awaiting_store_sends_again_what_was_not_answered(raw: redis.Redis, redis_url: str) -> None:
-    at = target(redis_url)
-    faults = Faults(seed=1, share=1.0, most=3)
-    made = AsyncSocketLink(at, connect_timeout=5, socket_timeout=5)
-    store = AsyncStore(at, link=AsyncFlakyLink(made, faults), patience=None)
-
-    answers = await store.run_many(LazyCalls(some("abc", "def", "g")))
-
-    assert [len(answer) for answer in answers] == [1] * 7
-    assert waiting(raw) == set("abcdefg")
-    assert faults.lost == 3
-    await store.close()
 
 
 class Failure(Exception):
@@ -235,17 +220,6 @@ def test_what_making_raises_is_raised_when_the_rest_is_answered(
     assert len(store.link.pool.idle) == 1
     assert store.run(resume(LANE)) is False
     store.close()
-
-
-async def test_an_awaiting_store_raises_likewise(raw: redis.Redis, redis_url: str) -> None:
-    store = AsyncStore(target(redis_url))
-
-    with pytest.raises(ConnectionError, match="the caller's own"):
-        await store.run_many(LazyCalls(failing(ConnectionError("the caller's own"))))
-
-    assert waiting(raw) == {"a", "b"}
-    assert await store.run(resume(LANE)) is False
-    await store.close()
 
 
 def test_patience_counts_from_the_last_part(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 import redis
 
-from jobfleet import AsyncFleet, Fleet, Job, JobStatus
+from jobfleet import Fleet, Job, JobStatus
 from jobfleet.clock import monotonic
 from jobfleet.demo.jobs import add
 from jobfleet.errors import ScriptContractError
@@ -106,16 +106,3 @@ def test_a_client_finds_the_longer_way_and_back(redis_url: str, raw: redis.Redis
 
         assert told.scripts == ["pause", "enqueue", "enqueue", "resume", "enqueue_plain"]
         assert [fleet.poll(job_id).status for job_id in ids] == [JobStatus.QUEUED] * 3
-
-
-async def test_an_asyncio_client_finds_it_too(redis_url: str, raw: redis.Redis) -> None:
-    told = Told()
-    async with AsyncFleet(redis_url) as fleet:
-        await fleet.enqueue(Job("first", add, (1, 2)))
-        fleet.store.recorder = told
-        await fleet.store.run(pause(LANE, by=None))
-        receipts = await fleet.enqueue_many(Job("later", add, (1, 2)) for _ in range(60))
-
-        assert told.scripts == ["pause", "enqueue", "enqueue"]
-        assert all(receipt.created for receipt in receipts)
-        assert await fleet.store.run(enqueue(LANE, [Entry(receipts[0].id, 2, "", "", b"x")])) == [False]

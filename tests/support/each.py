@@ -5,7 +5,33 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar
+
+import pytest
+
+T = TypeVar("T")
+
+
+def see_each(kind: str, values: Iterable[T], look: Callable[[T], None], *, show: Callable[[T], str] = str) -> None:
+    """Look at each value, and tell all failures together.
+
+    Args:
+        kind: What a value is.
+        values: The values. There must be some: a rule about nothing cannot fail.
+        look: Is called with each.
+        show: What a failure calls a value.
+    """
+    things = list(values)
+    assert things, f"there is no {kind}"
+    failures: list[BaseException] = []
+    for thing in things:
+        try:
+            look(thing)
+        except (Exception, pytest.fail.Exception) as error:
+            error.add_note(f"{kind}: {show(thing)}")
+            failures.append(error)
+    if failures:
+        raise BaseExceptionGroup(f"{len(failures)} of {len(things)} do not keep the rule", failures)
 
 
 def each(
@@ -27,16 +53,10 @@ def each(
 
         @wraps(test)
         def run(**fixtures: Any) -> None:
-            assert things, f"there is no {name}"
-            failures: list[Exception] = []
-            for thing in things:
-                try:
-                    test(**fixtures, **dict(zip(names, thing if len(names) > 1 else (thing,), strict=True)))
-                except Exception as error:
-                    error.add_note(f"{name}: {show(thing)}")
-                    failures.append(error)
-            if failures:
-                raise ExceptionGroup(f"{len(failures)} of {len(things)} do not keep the rule", failures)
+            def look(thing: Any) -> None:
+                test(**fixtures, **dict(zip(names, thing if len(names) > 1 else (thing,), strict=True)))
+
+            see_each(name, things, look, show=show)
 
         others = [parameter for parameter in signature.parameters.values() if parameter.name not in names]
         run.__signature__ = signature.replace(parameters=others)  # type: ignore[attr-defined]  # inspect looks for it

@@ -94,13 +94,6 @@ def test_a_burst_with_nothing_to_do_returns(fleet: Fleet) -> None:
     fleet.run_worker(burst=True)
 
 
-def test_an_event_ends_it(fleet: Fleet, registry: Registry, working: Working) -> None:
-    function = registry.register(lambda: "there", name="test.there", fleet=fleet)
-
-    with working():
-        assert function.enqueue().result(timeout=30) == "there"
-
-
 def test_it_serves_the_queues_of_its_functions(fleet: Fleet, registry: Registry, working: Working) -> None:
     function = registry.register(lambda: 1, name="test.one", fleet=fleet, queue="special")
 
@@ -209,22 +202,6 @@ def test_snoozing_counts_nothing(fleet: Fleet, registry: Registry, working: Work
     assert raw.hlen(LANE.tries) == 0
 
 
-def test_a_timeout_stops_a_coroutine(fleet: Fleet, registry: Registry, working: Working) -> None:
-    ended: list[str] = []
-
-    async def long() -> None:
-        try:
-            await asyncio.sleep(600)
-        finally:
-            ended.append("cleaned")
-
-    function = registry.register(long, name="test.long", fleet=fleet, max_retries=0, timeout=0.2)
-    with working():
-        result = function.enqueue().wait(timeout=30)
-
-    assert (result.status, result.error_class, ended) == (JobStatus.FAILED, "timeout", ["cleaned"])
-
-
 def started(log: list[int]) -> Callable[[JobContext, int], int]:
     """A function that notes in which order its jobs start."""
 
@@ -264,19 +241,6 @@ def test_a_delayed_job_is_not_early(fleet: Fleet, registry: Registry, working: W
     assert seen[0] >= seconds + micros / 1e6 + 1.5
 
 
-def test_a_job_that_nobody_started_in_time_expires(fleet: Fleet, registry: Registry, working: Working) -> None:
-    log: list[int] = []
-    function = registry.register(started(log), name="test.note", fleet=fleet)
-    handle = function.options(expires_in=0.2).enqueue(1)
-    wait_until(lambda: (at := fleet.poll(handle.id)) and at.status is not None, why="it is there")
-    threading.Event().wait(0.3)
-
-    with working():
-        assert handle.wait(timeout=30).status is JobStatus.EXPIRED
-        assert function.options(expires_in=600).enqueue(2).result(timeout=30) == 2
-    assert log == [2]
-
-
 def test_cancelling_a_waiting_job_keeps_it_from_running(fleet: Fleet, registry: Registry) -> None:
     log: list[int] = []
     function = registry.register(started(log), name="test.note", fleet=fleet)
@@ -288,24 +252,6 @@ def test_cancelling_a_waiting_job_keeps_it_from_running(fleet: Fleet, registry: 
     assert [handle.poll().status.value for handle in handles] == ["cancelled", "cancelled", "completed"]
     assert handles[2].cancel() is False
     assert log == [3]
-
-
-def test_a_running_coroutine_is_cancelled(fleet: Fleet, registry: Registry, working: Working) -> None:
-    inside = threading.Event()
-
-    async def long() -> None:
-        inside.set()
-        await asyncio.sleep(600)
-
-    function = registry.register(long, name="test.long", fleet=fleet)
-    with working():
-        handle = function.enqueue()
-        assert inside.wait(30)
-        assert handle.cancel(by="ann")
-        result = handle.wait(timeout=30)
-
-    assert result.status is JobStatus.CANCELLED
-    assert "ann" in (result.error or "")
 
 
 def test_a_function_of_no_use_is_refused(registry: Registry) -> None:

@@ -33,7 +33,6 @@ def make_flaky(fleet: Fleet, faults: Faults, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(in_process, "AsyncStore", flaky_store)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("kind", ["share", "unsent"])
 def test_every_job_runs_once_and_counts_once(
     fleet: Fleet,
@@ -41,7 +40,6 @@ def test_every_job_runs_once_and_counts_once(
     working: Working,
     raw: redis.Redis,
     monkeypatch: pytest.MonkeyPatch,
-    seed: int,
     kind: str,
 ) -> None:
     runs: list[str] = []
@@ -55,7 +53,7 @@ def test_every_job_runs_once_and_counts_once(
         return number
 
     function = registry.register(work, name="test.work", fleet=fleet, retry_delay=0.01)
-    faults = Faults(seed=seed, share=0.15 * (kind == "share"), unsent=0.15 * (kind == "unsent"))
+    faults = Faults(seed=1, share=0.15 * (kind == "share"), unsent=0.15 * (kind == "unsent"))
     make_flaky(fleet, faults, monkeypatch)
 
     with working(slots=5):
@@ -74,17 +72,6 @@ def test_every_job_runs_once_and_counts_once(
     assert totals.get(b"lost", 0) == 0
     assert totals.get(b"retrying", 0) == 0
     assert raw.zcard(LANE.lease) == raw.hlen(LANE.runs) == raw.hlen(LANE.tries) == 0
-
-
-def test_an_enqueue_whose_reply_was_lost_makes_one_job(fleet: Fleet, registry: Registry, raw: redis.Redis) -> None:
-    function = registry.register(lambda: None, name="test.nothing", fleet=fleet)
-    fleet.store.link = FlakyLink(fleet.store.link, Faults(seed=7, share=0.5))
-
-    handles = [function.enqueue() for _ in range(30)]
-
-    assert len({handle.id for handle in handles}) == 30
-    assert sum(raw.zcard(key) for key in LANE.ready) == 30
-    assert int(raw.hget(LANE.totals, "enqueued") or 0) == 30
 
 
 @pytest.mark.not_on("cluster", reason="the pool of a link to one server")

@@ -16,30 +16,29 @@ async def call(n: int) -> int:
     return n
 
 
-def replace(fleet: Fleet) -> object:
-    return fleet.limits.named("api", concurrency=5, replace=True)
+WAYS: dict[str, Callable[[Fleet], object]] = {
+    "raised": lambda fleet: fleet.limits.named("raised", rate="100/1s"),
+    "removed": lambda fleet: fleet.limits.remove("removed"),
+    "replaced": lambda fleet: fleet.limits.named("replaced", concurrency=5, replace=True),
+}
 
 
 @pytest.mark.first(1)
-@pytest.mark.parametrize(
-    "raise_it",
-    [
-        lambda fleet: fleet.limits.named("api", rate="100/1s"),
-        lambda fleet: fleet.limits.remove("api"),
-        replace,
-    ],
-    ids=["raised", "removed", "replaced"],
-)
-def test_a_named_limit(fleet: Fleet, registry: Registry, working: Working, raise_it: Callable[[Fleet], object]) -> None:
-    function = registry.register(call, name="t.call", fleet=fleet, limits=["api"])
-    fleet.limits.named("api", rate="1/1h")
-    ids = [function.enqueue(n).id for n in range(3)]
+def test_a_named_limit(fleet: Fleet, registry: Registry, working: Working) -> None:
+    ids: dict[str, list[str]] = {}
+    for name in WAYS:
+        function = registry.register(call, name=f"t.{name}", fleet=fleet, limits=[name])
+        fleet.limits.named(name, rate="1/1h")
+        ids[name] = [function.enqueue(n).id for n in range(3)]
     with working(slots=2):
-        fleet.wait(ids[0], timeout=60)
+        for some in ids.values():
+            fleet.wait(some[0], timeout=60)
 
-        raise_it(fleet)
+        for raise_it in WAYS.values():
+            raise_it(fleet)
 
-        assert [fleet.wait(job_id, timeout=60).result for job_id in ids] == [0, 1, 2]
+        found = {name: [fleet.wait(job_id, timeout=60).result for job_id in some] for name, some in ids.items()}
+    assert found == {name: [0, 1, 2] for name in WAYS}
 
 
 @pytest.mark.parametrize("group", [None, "acme", "*"], ids=["queue", "group", "all groups"])

@@ -129,7 +129,7 @@ def test_middleware_with_a_task_group_ends_no_job_that_was_not_started(
 
     registry.register(send, name="t.send", fleet=fleet, limits=["few"], max_retries=0)
     registry.around_run.append(around)
-    fleet.limits.named("few", rate=f"{RATE}/5s")
+    fleet.limits.named("few", rate=f"{RATE}/2s")
     ids = [fleet.enqueue(Job("one", "t.send", (n,))) for n in range(2 * RATE)]
     with working(slots=50):
         assert [fleet.wait(job_id, timeout=60).result for job_id in ids] == list(range(2 * RATE))

@@ -77,8 +77,7 @@ HELD = [
 ]  # fmt: skip
 
 
-@every_scope
-@pytest.mark.parametrize("till", [None, 30], ids=["open", "timed"])
+@pytest.mark.parametrize(("scope", "till"), [("open", None), ("queued", None), ("a minute", 30)])
 @pytest.mark.parametrize(("holder", "status", "has_started"), HELD)
 def test_the_holder_is_told_and_nothing_is_written(
     world: World, holder: object, status: str, has_started: bool, till: int | None, scope: str
@@ -92,13 +91,12 @@ def test_the_holder_is_told_and_nothing_is_written(
     assert answer == [Holder(job_id, status, has_started)]
 
 
-@every_scope
 @pytest.mark.parametrize("ending", ["completed", "failed", "cancelled", "expired"])
-def test_a_key_held_for_a_time_stays_taken_though_its_job_has_ended(world: World, ending: str, scope: str) -> None:
+def test_a_key_held_for_a_time_stays_taken_though_its_job_has_ended(world: World, ending: str) -> None:
     world.raw.set(world.lane.result(world.id("a")), f"{ending} {world.now} 7\nrecord", ex=1000)
     world.seed.holds("once", world.id("a"), till=30)
 
-    answer = world.refused(putting(world, keyed(world, "b", scope=scope)))
+    answer = world.refused(putting(world, keyed(world, "b", scope="a minute")))
 
     assert answer == [Holder(world.id("a"), ending, has_started=True)]
 

@@ -65,12 +65,12 @@ def outcomes(history: list[CronFire]) -> list[str]:
 async def test_each_fire_is_one_job_though_ten_look_and_some_die(
     fleet: AsyncFleet, redis_url: str, clock: Shifted, raw: redis.Redis
 ) -> None:
-    """120 seconds go by in steps, ten duties look at once, and each is cancelled at random in the middle of it."""
+    """40 seconds go by in steps, ten duties look at once, and each is cancelled at random in the middle of it."""
     dice = random.Random(4)
     await fleet.cron.add("tick", "* * * * * *", job())
     since = from_us(server_now(raw))
     stores = [AsyncStore(target(redis_url)) for _ in range(10)]
-    for second in range(1, 121):
+    for second in range(1, 41):
         clock.ahead = second * S
         turns = [asyncio.ensure_future(duty(store, redis_url, clock).turn()) for store in stores]
         for _ in range(dice.randrange(30)):
@@ -84,7 +84,7 @@ async def test_each_fire_is_one_job_though_ten_look_and_some_die(
 
     history = await fleet.cron.history("tick", limit=1000)
     fired = sorted(fire.at for fire in history)
-    assert len(fired) == len(set(fired)) >= 118
+    assert len(fired) == len(set(fired)) >= 38
     assert all(later - earlier == timedelta(seconds=1) for earlier, later in itertools.pairwise(fired))
     assert fired[0] - since <= timedelta(seconds=3)
     assert set(outcomes(history)) == {"fired"}

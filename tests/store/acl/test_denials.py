@@ -12,6 +12,7 @@ import redis
 from jobfleet.store.acl import roles
 from jobfleet.store.script import names
 from tests.store.acl.conftest import FILES, ROLES, As
+from tests.support.each import each
 from tests.support.fleet import ROOT
 from tests.support.users import UrlOf
 from tests.support.waiting import wait_until
@@ -106,7 +107,7 @@ OF_VARIANTS = {"eval": {"MULTI", "EVAL return 0", f"EVAL_RO {ENDLESS} 0"}, "func
 """A script or a function can do only what its caller can; docs/howto/redis-users.md."""
 
 
-@pytest.mark.parametrize("role", ROLES)
+@each("role", ROLES)
 def test_what_nobody_may_do(role: str, as_role: As, variant: str) -> None:
     client = as_role(role)
 
@@ -121,7 +122,7 @@ def test_what_nobody_may_do(role: str, as_role: As, variant: str) -> None:
     assert allowed == {}
 
 
-@pytest.mark.parametrize("role", ROLES)
+@each("role", ROLES)
 def test_what_this_role_may_not_do(role: str, as_role: As) -> None:
     client = as_role(role)
 
@@ -174,7 +175,7 @@ def test_an_operator_ends_a_script_that_keeps_the_server_busy(admin: redis.Redis
     assert operator.ping()
 
 
-@pytest.mark.parametrize("role", ROLES)
+@each("role", ROLES)
 def test_each_user_may_use_another_database_of_the_server(role: str, url_of: UrlOf) -> None:
     with redis.Redis.from_url(f"{url_of(role)}?db=1") as client:
         assert client.ping()

@@ -27,7 +27,6 @@ TARGETS: Mapping[str, Sequence[str]] = {
     "jobfleet/retry/tries.py": ("tests/test_tries.py", "tests/test_retry_edges.py"),
     "jobfleet/worker/run/stop_ladder.py": (
         "tests/worker/run/test_ladder_times.py",
-        "tests/worker/run/test_stages.py",
         "tests/worker/run/test_ladder.py",
     ),
     "jobfleet/store/lua/lease/tick.lua": (

@@ -10,7 +10,7 @@ from tests.support.server import RedisServer
 JOBS = 200
 
 
-@pytest.mark.parametrize("blind", [1, 10, 40])
+@pytest.mark.parametrize("blind", [1, 40])
 @pytest.mark.parametrize("heard", ["before", "now"])
 async def test_jobs_go_straight_to_the_child_that_knows_their_function(blind: int, heard: Heard) -> None:
     with RedisServer() as server:
@@ -20,8 +20,8 @@ async def test_jobs_go_straight_to_the_child_that_knows_their_function(blind: in
     assert at_share(found.detours, 0.99) <= (0 if heard == "before" else 2)
 
 
-@pytest.mark.parametrize("blind", [1, 10])
-async def test_a_child_that_has_heard_of_nothing_finds_out_with_its_first_claim(blind: int) -> None:
+async def test_a_child_that_has_heard_of_nothing_finds_out_with_its_first_claim() -> None:
+    blind = 10
     with RedisServer() as server:
         found = await Trial(server.url, blind, seed=blind).run(JOBS, heard="never", pause=0.001)
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 
-import pytest
-
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Grant
 from jobfleet.worker.child.lanes import Priorities, Queues, Shares, queues_of
@@ -65,14 +63,6 @@ def test_who_had_nothing_to_do_makes_up_for_nothing() -> None:
     assert Counter(firsts) == {"busy": 3, "idle": 3}
 
 
-def test_ordered_queues_give_the_first_all_it_asks_for() -> None:
-    queues = queues_of("ordered", {})
-    queues.serve((A, B, C))
-
-    assert dealt(queues, {A, B, C}, 4) == "aaaa"
-    assert dealt(queues, {B, C}, 4) == "bbbb"
-
-
 def test_round_robin_queues_take_turns_and_their_lanes_too() -> None:
     queues = queues_of("round-robin", {})
     assert queues.serve((A, B, B2, C)) == [A, B, B2, C]
@@ -88,22 +78,6 @@ def test_round_robin_queues_take_turns_and_their_lanes_too() -> None:
         queues.took(lane, 1)
         lanes.append(lane)
     assert set(lanes) == {A, B, B2, C}
-
-
-@pytest.mark.parametrize("jobs", [1, 10])
-def test_weighted_queues_have_their_shares_of_the_jobs(jobs: int) -> None:
-    queues = queues_of("weighted", {"a": 3})
-    queues.serve((A, B))
-
-    assert Counter(dealt(queues, {A, B}, 40, jobs=jobs)) == {"a": 30, "b": 10}
-
-
-def test_weighted_queues_that_are_empty_give_way() -> None:
-    queues = queues_of("weighted", {"a": 3})
-    queues.serve((A, B, C))
-
-    assert Counter(dealt(queues, {B, C}, 10)) == {"b": 5, "c": 5}
-    assert queues.first(()) is None
 
 
 def test_a_claim_that_brings_nothing_counts_for_nothing() -> None:

@@ -42,15 +42,6 @@ def enqueue_all(fleet: Fleet, function: JobFunction[..., Any, Any], each: int, o
 BANDS = [Priority.CRITICAL, Priority.HIGH, Priority.NORMAL, Priority.LOW]
 
 
-def test_priorities_are_strict_unless_told_otherwise(making: LazyCalls) -> None:
-    fleet, function, ran = making()
-    enqueue_all(fleet, function, 15, "priority", BANDS[::-1])
-
-    fleet.run_worker(burst=True, slots=1)
-
-    assert ran == [str(band) for band in BANDS for _ in range(15)]
-
-
 @pytest.mark.parametrize("slots", [1, 5])
 def test_weighted_priorities_have_their_shares_and_none_starves(making: LazyCalls, slots: int) -> None:
     fleet, function, ran = making(priorities="weighted")

@@ -21,6 +21,7 @@ from jobfleet.retry.decision import Fail, Policy, Retry, classify, decide, descr
 from jobfleet.retry.tries import Tries
 from jobfleet.worker.executors.isolated.channel import ChannelEnd, ReceivedFrames, describe_error, error_of, unpacker
 from jobfleet.worker.executors.isolated.confinement import oom_kills
+from tests.support.each import each
 from tests.support.server import is_running
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Working
@@ -134,26 +135,15 @@ def test_hooks_around_a_run_see_the_value_and_the_error(
     assert seen == [3, ("ValueError", "ValueError: wrong")]
 
 
-@pytest.mark.parametrize(
-    ("option", "value"),
+@each(
+    "option, value",
     [
-        ("memory_limit", "1 potato"),
-        ("memory_limit", 5),
-        ("memory_limit", True),
-        ("cpu_limit", 0),
-        ("cpu_limit", -1),
-        ("cpu_limit", "1"),
-        ("nice", -1),
-        ("nice", 20),
-        ("nice", 1.5),
-        ("environment", {"a": 1}),
-        ("environment", {"": "b"}),
-        ("environment", {"a=b": "c"}),
-        ("environment", ["a"]),
-        ("on_oom", "no queue!"),
+        ("memory_limit", "1 potato"), ("memory_limit", 5), ("memory_limit", True), ("cpu_limit", 0), ("cpu_limit", -1),
+        ("cpu_limit", "1"), ("nice", -1), ("nice", 20), ("nice", 1.5), ("environment", {"a": 1}),
+        ("environment", {"": "b"}), ("environment", {"a=b": "c"}), ("environment", ["a"]), ("on_oom", "no queue!"),
         ("on_oom", "default"),
     ],
-)
+)  # fmt: skip
 def test_a_limit_that_is_wrong_is_refused_by_name(registry: Registry, option: str, value: Any) -> None:
     with pytest.raises(InvalidJob) as caught:
         registry.register(print, name="f", run_in="process", **{option: value})

@@ -21,7 +21,6 @@ from jobfleet.worker.run.interfaces import OnEnd, Verdict
 from jobfleet.worker.run.run import Run, Stage
 from jobfleet.worker.run.stop_ladder import StopLadder
 from tests.support.run_events import QuietEvents
-from tests.support.waiting import await_until
 
 LANE = Keyspace("jobfleet").lane("default", 0)
 SOFT = (Stage.RAISED,)
@@ -109,14 +108,6 @@ class Stopping:
             events=Noted(self.noted.append, self.condemned.append),
             can_end_process=True,
         )
-
-    async def settled(self) -> None:
-        """Wait until no timer is left."""
-
-        async def is_still() -> bool:
-            return self.run.stop.timer is None
-
-        await await_until(is_still, why="nothing is left to do")
 
 
 class Timer:

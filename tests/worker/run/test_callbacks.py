@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jobfleet import AsyncFleet, Fleet, Flow, Job, JobContext, JobHandle, JobResult, JobStatus
+from jobfleet import Fleet, Flow, Job, JobContext, JobHandle, JobResult, JobStatus
 from jobfleet.functions.registry import Registry
 from jobfleet.model import derived_suffix
 from jobfleet.store.keys import Keyspace
@@ -110,15 +110,6 @@ def test_each_way_to_set_a_callback(
         wait_until(lambda: calls, why="the callback has run")
 
     assert calls == [("failed", [where, "no answer", job_id])]
-
-
-async def test_an_async_client_enqueues_callbacks(redis_url: str, registry: Registry, calls: Calls) -> None:
-    async with AsyncFleet(redis_url, registry=registry) as fleet:
-        job_id = await fleet.enqueue(both("test.work"))
-        (many,) = await fleet.enqueue_many([both("test.fail")])
-        await fleet.run_worker(burst=True)
-
-    assert sorted(calls) == [("completed", ["good", 7, job_id]), ("failed", ["bad", "no answer", many.id])]
 
 
 def test_many_jobs_with_callbacks(fleet: Fleet, calls: Calls) -> None:

@@ -12,6 +12,7 @@ import pytest
 from jobfleet.config import JobConfig
 from jobfleet.functions.registry import Registry
 from jobfleet.worker.run.handlers import KNOWN_MOST, Handlers, UnknownFunction
+from tests.support.each import each
 
 SOURCE = """
     import functools
@@ -69,7 +70,7 @@ def plain() -> Iterator[ModuleType]:
 
 
 @pytest.mark.parametrize("is_allowed", [False, True])
-@pytest.mark.parametrize("name", OUT_OF_REACH)
+@each("name", OUT_OF_REACH)
 def test_a_name_from_the_wire_reaches_nothing_but_functions(plain: ModuleType, name: str, is_allowed: bool) -> None:
     handlers = Handlers(Registry(), [plain], JobConfig(allow_undecorated=is_allowed))
 

@@ -254,18 +254,6 @@ def test_middleware_may_answer_in_the_jobs_place(fleet: Fleet, registry: Registr
     assert handle.poll().result == "cached"
 
 
-def test_context_variables_of_middleware_reach_a_thread(fleet: Fleet, registry: Registry) -> None:
-    @fleet.hooks.around
-    async def level(ctx: JobContext, call_next: Callable[[], Awaitable[Any]]) -> Any:
-        LEVEL.set("high")
-        return await call_next()
-
-    handle = registry.register(LEVEL.get, name="test.level", fleet=fleet).enqueue()
-    fleet.run_worker(burst=True)
-
-    assert handle.poll().result == "high"
-
-
 def test_a_thread_behind_middleware_is_told_to_stop(fleet: Fleet, registry: Registry, working: Working) -> None:
     fleet.hooks.before(lambda ctx: None)
     ran: list[str] = []

@@ -1,18 +1,23 @@
-"""When the ladder does what, to the moment, on a clock that only the test moves."""
+"""When the ladder does what, to the moment, on a clock that only the test moves; and which limits a run has."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from collections.abc import Callable
 from math import inf
 from typing import Any
 
 import pytest
 
+from jobfleet.clock import boottime
+from jobfleet.errors import InvalidJob
 from jobfleet.outcome import Cancelled, Interrupted, LeaseLost, TimedOut
 from jobfleet.worker.ipc.lease_board import overdue
 from jobfleet.worker.run.run import Stage
-from tests.worker.run.stopping import ALL, SOFT, Entry, Hand, Timed, looking, plain
+from jobfleet.worker.run.stop_ladder import limits_of
+from tests.worker.run.stopping import ALL, SOFT, Entry, Hand, Stopping, Timed, handler_of, looking, plain
 
 RAISED, TERMINATED, KILLED, ASKED = Stage.RAISED, Stage.TERMINATED, Stage.KILLED, Stage.ASKED
 
@@ -74,7 +79,7 @@ def test_a_cancelled_run_reaches_each_stage_after_the_grace_of_the_one_before(
     assert (one.run.stop.is_condemned, one.ladder.condemned) == (True, {one.run.key})
 
 
-@pytest.mark.parametrize("why", [LeaseLost(), Interrupted()])
+@pytest.mark.parametrize("why", [TimedOut(1.0), LeaseLost(), Interrupted()])
 def test_any_other_reason_climbs_at_once_and_stops_at_the_last_stage(timed: Make, why: Any) -> None:
     one = timed(ALL, looking)
 
@@ -187,12 +192,15 @@ def test_a_run_is_past_its_hard_limit_from_that_moment_on(timed: Make) -> None:
     assert not free.ladder.is_past(free.run)
 
 
-def test_the_board_gives_this_process_the_time_that_it_takes_itself(timed: Make) -> None:
-    one = timed(ALL)
+@pytest.mark.parametrize(("stages", "until"), [(ALL, 20.0), (SOFT, 12.25)])
+def test_the_board_gives_this_process_the_time_that_it_takes_itself(
+    timed: Make, stages: tuple[Stage, ...], until: float
+) -> None:
+    one = timed(stages)
     one.ladder.limit(one.run, 0.0, 12.0)
 
     one.after(12)
-    assert one.on_board() == 20.0
+    assert one.on_board() == until
     assert overdue(one.board._memory, 1100.0) == {one.run.key: 12.0}
     one.ladder.over(one.run)
 
@@ -268,6 +276,7 @@ def test_one_that_was_asked_is_interrupted_at_once_when_its_worker_stops(timed: 
     one.after(5)
 
     assert one.trace == [(0, "noted", ASKED), *noted(1, RAISED), (5, "asked", RAISED)]
+    assert one.run.stop.interruption == Cancelled("ann"), "the first reason stands"
 
 
 def test_one_that_was_interrupted_is_not_interrupted_again_by_another_reason(timed: Make) -> None:
@@ -380,3 +389,65 @@ def test_a_run_whose_function_is_unknown_cannot_look(timed: Make) -> None:
     one.ladder.stop(one.run, Cancelled("ann"))
 
     assert one.trace == noted(0, RAISED)
+
+
+async def test_time_in_which_the_machine_is_suspended_is_no_time_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Stopping(ALL)
+    one.board.started(one.run.lease.place)
+    one.ladder.limit(one.run, 30.0, 60.0)
+
+    monkeypatch.setattr(time, "clock_gettime", lambda clock, tell=time.clock_gettime: tell(clock) + 3600.0)
+
+    assert boottime() > one.run.stop.hard_at
+    assert not one.ladder.is_past(one.run)
+    assert overdue(one.board._memory, time.monotonic()) == {}
+    one.ladder.over(one.run)
+
+
+async def test_another_thread_may_ask_for_more_time_until_the_run_is_to_stop() -> None:
+    one = Stopping(SOFT)
+    one.board.started(one.run.lease.place)
+    one.ladder.limit(one.run, 1.0, 2.0)
+    soft, hard = one.run.stop.soft_at, one.run.stop.hard_at
+
+    await asyncio.to_thread(one.ladder.extend, one.run, 30.0)
+
+    assert one.run.stop.limits == (31.0, 32.0)
+    assert one.run.stop.soft_at - soft == pytest.approx(30.0)
+    assert one.run.stop.hard_at - hard == pytest.approx(30.0)
+    one.run.stop.interrupt(Interrupted())
+    one.ladder.extend(one.run, 30.0)
+    assert one.run.stop.limits == (31.0, 32.0), "one that is to stop gets no more"
+    one.ladder.over(one.run)
+
+
+@pytest.mark.parametrize(
+    ("own", "job", "limits"),
+    [
+        ({}, {}, (0.0, 0.0)),
+        ({"timeout": 5}, {}, (5.0, 15.0)),
+        ({"timeout": 5, "hard_timeout": 6}, {}, (5.0, 6.0)),
+        ({"timeout": 5, "hard_timeout": 0}, {}, (5.0, 0.0)),
+        ({"hard_timeout": 6}, {}, (0.0, 6.0)),
+        ({}, {"timeout": 2}, (2.0, 12.0)),
+        ({}, {"hard_timeout": 2}, (0.0, 2.0)),
+        ({"timeout": 5}, {"timeout": 0, "hard_timeout": 0}, (0.0, 0.0)),
+        ({"timeout": 5, "hard_timeout": 6}, {"timeout": 60}, (60.0, 70.0)),
+        ({"timeout": 5, "hard_timeout": 90}, {"timeout": 60}, (60.0, 90.0)),
+        ({"timeout": 5, "hard_timeout": 60}, {"timeout": 60}, (60.0, 60.0)),
+        ({"timeout": 5}, {"hard_timeout": 3}, (5.0, 3.0)),
+    ],
+)
+def test_the_limits_of_the_job_come_before_those_of_its_function(
+    own: dict[str, float], job: dict[str, int], limits: tuple[float, float]
+) -> None:
+    header = {name: value * 1_000_000 for name, value in job.items()}
+
+    assert limits_of(header, handler_of(plain, **own), 10.0) == limits
+
+
+@pytest.mark.parametrize("bad", ["soon", -1, [], float("nan"), 10**40])
+@pytest.mark.parametrize("name", ["timeout", "hard_timeout"])
+def test_a_limit_that_is_no_time_is_refused(name: str, bad: Any) -> None:
+    with pytest.raises((InvalidJob, TypeError)):
+        limits_of({name: bad}, handler_of(plain), 10.0)

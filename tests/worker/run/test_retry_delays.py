@@ -15,9 +15,7 @@ from tests.support.waiting import wait_until
 from tests.worker.conftest import Working
 
 HOUR = 3600.0
-LISTS: list[tuple[str, Any]] = [
-    ("numbers", [HOUR, 2 * HOUR]), ("texts", ["1h", "120m"]), ("both", ("60m", 2 * HOUR)),
-]  # fmt: skip
+LISTS: dict[str, Any] = {"numbers": [HOUR, 2 * HOUR], "texts": ["1h", "120m"], "both": ("60m", 2 * HOUR)}
 
 
 def fail() -> None:
@@ -35,19 +33,22 @@ def retried(fleet: Fleet, handle: JobHandle[Any], number: int) -> float:
     return -(-left // 1800) * 1800
 
 
-@pytest.mark.parametrize("where", ["decorator", "job"])
-@pytest.mark.parametrize("delays", [one for _, one in LISTS], ids=[name for name, _ in LISTS])
-def test_each_retry_waits_for_its_delay_of_the_list(
-    fleet: Fleet, registry: Registry, working: Working, delays: Any, where: str
-) -> None:
-    given: dict[str, Any] = {"retry_delay": delays, "max_retries": 9}
-    made = registry.register(fail, name="test.fail", fleet=fleet, **given if where == "decorator" else {})
-    with working():
-        handle = made.options(**{} if where == "decorator" else given).enqueue()
+def test_each_retry_waits_for_its_delay_of_the_list(fleet: Fleet, registry: Registry, working: Working) -> None:
+    handles: dict[str, JobHandle[Any]] = {}
+    for name, delays in LISTS.items():
+        given: dict[str, Any] = {"retry_delay": delays, "max_retries": 9}
+        handles[f"{name} of the decorator"] = registry.register(
+            fail, name=f"test.{name}", fleet=fleet, **given
+        ).enqueue()
+        bare = registry.register(fail, name=f"test.bare_{name}", fleet=fleet)
+        handles[f"{name} of the job"] = bare.options(**given).enqueue()
 
+    with working():
         for number, delay in enumerate((HOUR, 2 * HOUR, 2 * HOUR), start=1):
-            assert retried(fleet, handle, number) == delay
-            handle.reschedule(delay=0)
+            found = {name: retried(fleet, handle, number) for name, handle in handles.items()}
+            assert found == dict.fromkeys(handles, delay)
+            for handle in handles.values():
+                handle.reschedule(delay=0)
 
 
 @pytest.mark.parametrize("name", ["on_loop", "in_thread"])
@@ -87,24 +88,28 @@ def broken(number: int, error: BaseException) -> float:
     raise KeyError(number)
 
 
-@pytest.mark.parametrize(
-    "delay_of",
-    [broken, lambda *_: "soon", lambda *_: None, lambda *_: -1, lambda *_: float("nan"), lambda *_: [5]],
-    ids=["raises", "text", "nothing", "negative", "nan", "list"],
-)
 def test_a_broken_function_costs_no_job_and_is_reported_once(
-    fleet: Fleet, registry: Registry, working: Working, delay_of: Any, caplog: pytest.LogCaptureFixture
+    fleet: Fleet, registry: Registry, working: Working, caplog: pytest.LogCaptureFixture
 ) -> None:
-    made = registry.register(fail, name="test.fail", fleet=fleet, retry_delay=delay_of)
-    handles = [made.enqueue() for _ in range(3)]
+    kinds: dict[str, Any] = {
+        "raises": broken, "text": lambda *_: "soon", "nothing": lambda *_: None, "negative": lambda *_: -1,
+        "nan": lambda *_: float("nan"), "list": lambda *_: [5],
+    }  # fmt: skip
+    made = {
+        kind: registry.register(fail, name=f"test.{kind}", fleet=fleet, retry_delay=delay_of)
+        for kind, delay_of in kinds.items()
+    }
+    handles = [(kind, function.enqueue()) for kind, function in made.items() for _ in range(3)]
 
     with caplog.at_level(logging.ERROR), working():
-        assert {handle.wait(timeout=30).attempt for handle in handles} == {4}
+        attempts = [(kind, handle.wait(timeout=30).attempt) for kind, handle in handles]
 
+    assert attempts == [(kind, 4) for kind, _ in handles]
     reports = [one for one in caplog.records if "retry_delay_failed" in one.getMessage()]
-    assert len(reports) == 1
-    assert "function=test.fail retry=1" in reports[0].getMessage()
-    assert reports[0].exc_info is not None
+    for kind in kinds:
+        assert len([one for one in reports if f"function=test.{kind} retry=1" in one.getMessage()]) == 1
+    assert len(reports) == len(kinds)
+    assert all(one.exc_info is not None for one in reports)
 
 
 def test_a_function_that_ends_the_program_costs_no_job(fleet: Fleet, registry: Registry, working: Working) -> None:

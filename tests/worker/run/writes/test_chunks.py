@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from jobfleet import AsyncFleet, Chunk, EncodingError, Fleet, InvalidJob, JobContext, JobNotFound, JobStatus
+from jobfleet import Chunk, EncodingError, Fleet, InvalidJob, JobContext, JobNotFound, JobStatus
 from jobfleet.codec import encode
 from jobfleet.functions.registry import Registry
 from jobfleet.operations.jobs.poll import StreamReading
@@ -91,17 +91,6 @@ def test_chunks_are_read_while_the_job_runs(fleet: Fleet, registry: Registry, wo
 
     assert seen == ["one", "two"]
     assert handle.poll().status is JobStatus.COMPLETED
-
-
-async def test_an_async_client_reads_the_same(fleet: Fleet, registry: Registry) -> None:
-    handle = await asyncio.to_thread(enqueued, fleet, registry, in_thread)
-    await asyncio.to_thread(fleet.run_worker, burst=True)
-
-    async with AsyncFleet(fleet.config.url) as other:
-        for follow in (False, True):
-            assert [chunk.value async for chunk in other.stream(handle.id, follow=follow)] == VALUES
-        with pytest.raises(JobNotFound):
-            await anext(other.stream("default.0.none"))
 
 
 def test_each_run_is_an_epoch_that_readers_see(fleet: Fleet, registry: Registry) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from jobfleet import AsyncFleet, Fleet, JobContext, JobNotFound, JobStatus
+from jobfleet import Fleet, JobContext, JobNotFound, JobStatus
 from jobfleet.functions.registry import Registry
 from jobfleet.store.keys import Keyspace
 from tests.support.waiting import wait_until
@@ -238,19 +238,6 @@ def test_a_log_can_be_followed_to_the_jobs_end(fleet: Fleet, registry: Registry,
 
     assert seen == ["one", "two"]
     assert handle.poll().status is JobStatus.COMPLETED
-
-
-async def test_an_async_client_reads_the_same(fleet: Fleet, registry: Registry) -> None:
-    handle = registry.register(in_thread, name="test.log", fleet=fleet).enqueue
-    job_id = (await asyncio.to_thread(handle)).id
-    await asyncio.to_thread(fleet.run_worker, burst=True)
-
-    async with AsyncFleet(fleet.config.url) as other:
-        for follow in (False, True):
-            lines = [line.text async for line in other.logs(job_id, follow=follow)]
-            assert lines == ["from ctx", "from the standard logger"]
-        with pytest.raises(JobNotFound):
-            await anext(other.logs("default.0.none"))
 
 
 def test_the_log_of_an_unknown_job_is_not_found(fleet: Fleet) -> None:
