@@ -9,6 +9,7 @@ import pytest
 
 from jobfleet import InvalidJob, Job, JobContext
 from jobfleet.functions.registry import JobDecorator, Registry
+from tests.support.each import each
 
 JOBS = JobDecorator(Registry())
 
@@ -33,9 +34,9 @@ WRONG: list[tuple[Any, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("given", "why"), WRONG, ids=range(len(WRONG)))
-@pytest.mark.parametrize("option", ["on_success", "on_failure"])
-@pytest.mark.parametrize("way", ["job", "options", "decorator"])
+@each("given, why", WRONG)
+@each("option", ["on_success", "on_failure"])
+@each("way", ["job", "options", "decorator"])
 def test_a_wrong_callback(way: str, option: str, given: Any, why: str) -> None:
     options: dict[str, Any] = {option: given}
     ways: dict[str, Callable[[], object]] = {

@@ -10,6 +10,7 @@ import pytest
 
 from jobfleet import InvalidJob, Job, Priority
 from jobfleet.functions.registry import JobDecorator, Registry
+from tests.support.each import each
 
 SOON = datetime.now(UTC) + timedelta(hours=1)
 MEANT = [("retry", "max_retries"), ("retries", "max_retries"), ("prioritee", "priority"), ("countdown", "delay"),
@@ -20,7 +21,7 @@ MEANT = [("retry", "max_retries"), ("retries", "max_retries"), ("prioritee", "pr
 def function() -> None: ...
 
 
-@pytest.mark.parametrize(("given", "meant"), [*MEANT, ("eta", "scheduled_at")])
+@each("given, meant", [*MEANT, ("eta", "scheduled_at")])
 def test_an_unknown_option_of_a_job(given: str, meant: str) -> None:
     options: dict[str, Any] = {given: 3}
     made = JobDecorator(Registry())(name="app.f")(function)
@@ -31,7 +32,7 @@ def test_an_unknown_option_of_a_job(given: str, meant: str) -> None:
         made.options(**options)
 
 
-@pytest.mark.parametrize(("given", "meant"), MEANT)
+@each("given, meant", MEANT)
 def test_an_unknown_option_of_a_function(given: str, meant: str) -> None:
     options: dict[str, Any] = {given: 3}
     with pytest.raises(InvalidJob, match=rf"^'{given}' is not an option of a job; did you mean '{meant}'\?$"):
@@ -84,7 +85,7 @@ def test_a_label_is_for_one_job() -> None:
     assert caught.value.field == "name"
 
 
-@pytest.mark.parametrize(("field", "options"), CONTRADICTIONS)
+@each("field, options", CONTRADICTIONS)
 def test_options_that_contradict_each_other_or_mean_nothing(field: str, options: dict[str, Any]) -> None:
     made = JobDecorator(Registry())(name="app.f")(function)
 
@@ -110,8 +111,8 @@ WRONG: list[tuple[str, Any]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("option", "value"), WRONG)
-@pytest.mark.parametrize("way", ["job", "options", "decorator"])
+@each("option, value", WRONG)
+@each("way", ["job", "options", "decorator"])
 def test_an_option_of_the_wrong_type(way: str, option: str, value: Any) -> None:
     given: dict[str, Any] = {option: value}
     ways: dict[str, Callable[[], object]] = {
@@ -126,7 +127,7 @@ def test_an_option_of_the_wrong_type(way: str, option: str, value: Any) -> None:
     assert caught.value.field == option
 
 
-@pytest.mark.parametrize("given", [0, -1, True, 1.5, "3", 100_001, [3]])
+@each("given", [0, -1, True, 1.5, "3", 100_001, [3]])
 def test_a_number_of_results_to_keep_that_is_none(given: Any) -> None:
     with pytest.raises(InvalidJob) as caught:
         JobDecorator(Registry())(name="app.f", keep_last=given)(function)
@@ -153,8 +154,8 @@ DELAYS: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("value", DELAYS, ids=repr)
-@pytest.mark.parametrize("way", ["job", "options", "decorator"])
+@each("value", DELAYS)
+@each("way", ["job", "options", "decorator"])
 def test_a_wrong_delay_of_retries_is_refused_with_a_remedy(way: str, value: Any) -> None:
     ways: dict[str, Callable[[], object]] = {
         "job": lambda: Job("n", "app.f", retry_delay=value),
@@ -168,8 +169,8 @@ def test_a_wrong_delay_of_retries_is_refused_with_a_remedy(way: str, value: Any)
     assert caught.value.field == "retry_delay"
 
 
-@pytest.mark.parametrize("value", ["soon", True, -1, 0, "0s", float("inf"), [60], "200000d"], ids=repr)
-@pytest.mark.parametrize("way", ["job", "options", "decorator"])
+@each("value", ["soon", True, -1, 0, "0s", float("inf"), [60], "200000d"])
+@each("way", ["job", "options", "decorator"])
 def test_a_wrong_bound_of_retries_is_refused_with_a_remedy(way: str, value: Any) -> None:
     ways: dict[str, Callable[[], object]] = {
         "job": lambda: Job("n", "app.f", retry_for=value),
@@ -232,7 +233,7 @@ def test_options_are_converted_once_where_they_are_given() -> None:
     assert made.options(scheduled_at=berlin).given["scheduled_at"].tzinfo is UTC
 
 
-@pytest.mark.parametrize("options", [{}, {"timeout": 5, "tags": ["a"]}, {"id": "own"}, {"id": "own", "queue": "mail"}])
+@each("options", [{}, {"timeout": 5, "tags": ["a"]}, {"id": "own"}, {"id": "own", "queue": "mail"}])
 def test_a_job_of_a_function_is_the_job_that_the_constructor_makes(options: dict[str, Any]) -> None:
     made = JobDecorator(Registry())(name="app.f")(lambda *args, **kwargs: None).options(**options)
 

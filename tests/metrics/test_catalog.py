@@ -13,6 +13,7 @@ import pytest
 
 from jobfleet.metrics.catalog import CATALOG, METRICS, Metric
 from jobfleet.metrics.tally import LabelSets
+from tests.support.each import each
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,8 +47,8 @@ def test_no_name_is_given_twice() -> None:
     assert list(CATALOG.values()) == list(METRICS)
 
 
-@pytest.mark.parametrize(
-    ("before", "labels", "admitted"),
+@each(
+    "before, labels, admitted",
     [
         ((), ("q", "f", "completed"), ("q", "f", "completed")),
         ([("q", "a", "x"), ("q", "b", "x")], ("q", "a", "x"), ("q", "a", "x")),
@@ -56,14 +57,13 @@ def test_no_name_is_given_twice() -> None:
         ([(f"q{n}", "a", "x") for n in range(4)], ("q4", "a", "x"), ("other", "other", "other")),
         ([(f"q{n}", "a", "x") for n in range(4)], ("q3", "b", "x"), ("q3", "other", "x")),
     ],
-    ids=["first", "known", "beyond", "further", "twice beyond", "folded before"],
 )
 def test_label_sets_fold_beyond_their_cap(
     before: list[tuple[str, ...]], labels: tuple[str, ...], admitted: tuple[str, ...]
 ) -> None:
     sets = LabelSets(2)
-    for each in before:
-        sets.admit(CATALOG["jobs_finished_total"], each)
+    for row in before:
+        sets.admit(CATALOG["jobs_finished_total"], row)
     assert sets.admit(CATALOG["jobs_finished_total"], labels) == admitted
 
 

@@ -9,6 +9,7 @@ import pytest
 from jobfleet.errors import ConfigError
 from jobfleet.web.safety import access as passwords
 from jobfleet.web.safety.access import AccessFile, Role, hash_password, is_password
+from tests.support.each import each
 
 
 def test_only_hashes_are_stored_and_only_the_owner_can_read_them(access: AccessFile) -> None:
@@ -59,7 +60,7 @@ def test_a_name_is_checked(access: AccessFile, name: str) -> None:
         access.add_user(name, Role.VIEWER, None)
 
 
-@pytest.mark.parametrize("stored", ["", "plain", "scrypt$1$2", "md5$1$8$1$00$00", "scrypt$x$8$1$00$00"])
+@each("stored", ["", "plain", "scrypt$1$2", "md5$1$8$1$00$00", "scrypt$x$8$1$00$00"])
 def test_a_hash_that_cannot_be_read_fits_no_password(stored: str) -> None:
     assert not is_password("", stored)
 
