@@ -112,9 +112,9 @@ def test_an_option_that_reads_texts(name: str, value: str) -> None:
     assert {one for one in OF_JOBS if str in get_args(get_type_hints(JobOptions)[one])} == {*WITH_TEXT}
 
 
-@pytest.mark.parametrize("value", [HALF_HOUR, SECONDS, 1800])
-@pytest.mark.parametrize("name", OF_FUNCTIONS)
-@pytest.mark.parametrize("way", [by_decorator, by_fleet, by_awaited_fleet, by_name])
+@each("value", [HALF_HOUR, SECONDS, 1800])
+@each("name", OF_FUNCTIONS)
+@each("way", [by_decorator, by_fleet, by_awaited_fleet, by_name])
 def test_an_option_of_a_function(
     way: Callable[..., Any], name: str, value: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,7 +125,7 @@ def test_an_option_of_a_function(
     assert (kept, type(kept)) == (SECONDS, float)
 
 
-@pytest.mark.parametrize("value", [HALF_HOUR, SECONDS])
+@each("value", [HALF_HOUR, SECONDS])
 def test_the_durations_of_a_function_that_are_not_options_of_jobs(value: Any) -> None:
     names = {"Cron": Cron, "Limit": Limit, "Breaker": Breaker}
     own = {name for name, hint in get_type_hints(FunctionOptions, localns=names).items()
@@ -143,7 +143,7 @@ def test_the_durations_of_a_function_that_are_not_options_of_jobs(value: Any) ->
     assert batched.batch.wait == SECONDS
 
 
-@pytest.mark.parametrize("name", SETTING_NAMES)
+@each("name", SETTING_NAMES)
 def test_a_setting(name: str, tmp_path: Path) -> None:
     more: dict[str, Any] = WHOLE.get(name, {})
     if name == "patience":

@@ -1,4 +1,4 @@
-"""What cannot be meant is refused by name, by both clients alike, and changes nothing."""
+"""What cannot be meant is refused by name, and changes nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import redis
 
 from jobfleet import Cron, Fleet, Flow, Job
 from jobfleet.errors import ConfigError, InvalidJob, WaitTimeout
+from tests.client.conftest import awaited as client
 from tests.client.either import Either
+
+__all__ = ["client"]  # a fixture
 
 IS_NO_ID = "job_id is {!r}; give a text, such as handle.id."
 IS_NO_TIME = "timeout is {!r}; give seconds (0 or more, at most 100 years) or a timedelta."

@@ -7,9 +7,8 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
-
-import pytest
 
 from jobfleet.metrics.catalog import CATALOG, METRICS, Metric
 from jobfleet.metrics.tally import LabelSets
@@ -21,26 +20,19 @@ UNITS = ("_seconds", "_bytes", "_ratio")
 UNBOUNDED = {"id", "job_id", "user", "session", "tag", "args"}
 
 
-@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
-class TestEachMetric:
-    def test_has_a_name_of_the_right_form(self, metric: Metric) -> None:
-        assert re.fullmatch(r"jobfleet_[a-z]+(_[a-z]+)*", metric.full_name)
-        assert metric.name.endswith("_total") == (metric.type == "counter")
-        assert not re.search(r"_(ms|us|minutes|milliseconds|count|sum|bucket)$", metric.name)
-
-    def test_has_bounded_labels(self, metric: Metric) -> None:
-        assert all(re.fullmatch(r"[a-z]+", label) for label in metric.labels)
-        assert not set(metric.labels) & (UNBOUNDED | {"le", "namespace"})
-        assert "worker" not in metric.labels or metric.name.startswith("worker_")
-
-    def test_has_ascending_buckets_if_it_is_a_histogram(self, metric: Metric) -> None:
-        assert bool(metric.buckets) == (metric.type == "histogram")
-        assert list(metric.buckets) == sorted(set(metric.buckets))
-        assert metric.name.endswith(UNITS) or not metric.buckets
-
-    def test_has_a_sentence_of_help(self, metric: Metric) -> None:
-        assert metric.help.endswith(".")
-        assert "\n" not in metric.help
+@each("metric", METRICS, show=attrgetter("name"))
+def test_a_metric_has_a_name_of_the_right_form_bounded_labels_ascending_buckets_and_a_help(metric: Metric) -> None:
+    assert re.fullmatch(r"jobfleet_[a-z]+(_[a-z]+)*", metric.full_name)
+    assert metric.name.endswith("_total") == (metric.type == "counter")
+    assert not re.search(r"_(ms|us|minutes|milliseconds|count|sum|bucket)$", metric.name)
+    assert all(re.fullmatch(r"[a-z]+", label) for label in metric.labels)
+    assert not set(metric.labels) & (UNBOUNDED | {"le", "namespace"})
+    assert "worker" not in metric.labels or metric.name.startswith("worker_")
+    assert bool(metric.buckets) == (metric.type == "histogram")
+    assert list(metric.buckets) == sorted(set(metric.buckets))
+    assert metric.name.endswith(UNITS) or not metric.buckets
+    assert metric.help.endswith(".")
+    assert "\n" not in metric.help
 
 
 def test_no_name_is_given_twice() -> None:

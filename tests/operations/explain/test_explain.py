@@ -1,4 +1,4 @@
-"""`explain`, of both clients."""
+"""`explain`."""
 
 from __future__ import annotations
 

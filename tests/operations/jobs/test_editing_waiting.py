@@ -1,4 +1,4 @@
-"""`edit`: the arguments of a waiting job, of both clients, against claims and other edits."""
+"""`edit`: the arguments of a waiting job, against claims and other edits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finding jobs by tag, user and session, with both clients, over queues and lanes and whatever became of them."""
+"""Finding jobs by tag, user and session, over queues and lanes and whatever became of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`reschedule`, of both clients."""
+"""`reschedule`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cancelling open jobs by what they are, with both clients."""
+"""Cancelling open jobs by what they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`limits`, groups and their pauses, of both clients."""
+"""`limits`, groups and their pauses."""
 
 from __future__ import annotations
 

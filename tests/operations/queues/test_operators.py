@@ -1,4 +1,4 @@
-"""Operators' verbs, of both clients."""
+"""Operators' verbs."""
 
 from __future__ import annotations
 

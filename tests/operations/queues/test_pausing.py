@@ -1,4 +1,4 @@
-"""Pausing functions, with both clients and a worker in this process."""
+"""Pausing functions, with a worker in this process."""
 
 from __future__ import annotations
 
