@@ -64,8 +64,8 @@ OBEYED = {
 }
 
 
-@pytest.mark.parametrize(("text", "wanted"), OBEYED.items())
-@pytest.mark.parametrize("form", ["ids", "table"])
+@each("text, wanted", OBEYED.items())
+@each("form", ["ids", "table"])
 def test_nothing_that_a_terminal_obeys_is_printed(
     form: str, text: str, wanted: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

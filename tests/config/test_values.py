@@ -214,8 +214,8 @@ def test_an_unknown_scheme_is_refused(url: str, scheme: str) -> None:
 # ------------------------------------------------------------------------------------ processors
 
 
-@pytest.mark.parametrize(
-    ("affinity", "membership", "files", "expected"),
+@each(
+    "affinity, membership, files, expected",
     [
         (4, None, {}, 4),
         (64, None, {}, 8),

@@ -154,15 +154,14 @@ def main_module(monkeypatch: pytest.MonkeyPatch, **attributes: Any) -> Callable[
     return function
 
 
-@pytest.mark.parametrize(
-    ("attributes", "name"),
+@each(
+    "attributes, name",
     [
         ({"__spec__": types.SimpleNamespace(name="app.jobs")}, "app.jobs.work"),
         ({"__spec__": types.SimpleNamespace(name="app.__main__")}, "app.work"),
         ({"__file__": "/srv/app/send_mail.py"}, "send_mail.work"),
         ({}, "__main__.work"),
     ],
-    ids=["python -m module", "python -m package", "python file.py", "a prompt"],
 )
 def test_a_function_of_main_is_named_after_what_was_started(
     attributes: dict[str, Any], name: str, monkeypatch: pytest.MonkeyPatch
@@ -269,7 +268,7 @@ def test_what_belongs_to_one_job_is_no_option_of_a_function(option: str) -> None
     assert caught.value.field == option
 
 
-@pytest.mark.parametrize(("option", "value"), [("queue", "a b"), ("priority", 9), ("timeout", -1), ("cron", "* * *")])
+@each("option, value", [("queue", "a b"), ("priority", 9), ("timeout", -1), ("cron", "* * *")])
 def test_a_wrong_option_is_refused_at_the_decorator(option: str, value: Any, registry: Registry) -> None:
     with pytest.raises(InvalidJob) as caught:
         decorated(**{option: value})

@@ -15,6 +15,7 @@ from jobfleet.operations.dead_groups import GroupState
 from jobfleet.web.pages.dead import waits
 from jobfleet.web.safety.access import Role
 from tests.cli.hand import Hand
+from tests.support.each import each
 from tests.support.waiting import next_millisecond
 from tests.web.site import Answer, Browser
 
@@ -48,8 +49,8 @@ def audited(fleet: Fleet) -> list[tuple[str, str, str | None, str]]:
 
 
 @pytest.mark.usefixtures("letters")
-@pytest.mark.parametrize(
-    ("query", "found"),
+@each(
+    "query, found",
     [
         ("", [(MONEY, 1, None), (LUCK, 2, None)]),
         ("?state=new", [(MONEY, 1, None), (LUCK, 2, None)]),
@@ -158,8 +159,8 @@ def test_a_rescue_is_begun_stopped_and_undone(browser: Browser, fleet: Fleet, to
 
 
 @pytest.mark.usefixtures("letters")
-@pytest.mark.parametrize(
-    ("fields", "code"),
+@each(
+    "fields, code",
     [
         ({"canary": "x"}, "invalid-request"),
         ({"canary": "0"}, "invalid-job"),

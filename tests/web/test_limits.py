@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from jobfleet import Fleet
 from jobfleet.web.safety.access import Role
+from tests.support.each import each
 from tests.web.site import Browser
 
 
@@ -36,8 +35,8 @@ def test_a_form_sets_and_clears_them(browser: Browser, fleet: Fleet) -> None:
     assert limits(fleet) == []
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
+@each(
+    "fields, message",
     [
         ({"queue": "default"}, "Nothing to set; give concurrency, rate, burst, weight or aging."),
         ({"concurrency": "5"}, "queue is missing: The queue; it is created if it does not exist."),

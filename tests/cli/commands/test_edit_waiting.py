@@ -10,6 +10,7 @@ import pytest
 from jobfleet import Fleet, Job
 from tests.cli.hand import Cli, Hand
 from tests.cli.terminal import Terminal
+from tests.support.each import each
 from tests.support.waiting import wait_until
 
 WAITS = "default.0.a"
@@ -62,8 +63,8 @@ def test_a_dead_letter_is_left_to_the_command_for_it(cli: Cli, hand: Hand, waiti
     )
 
 
-@pytest.mark.parametrize(
-    ("flags", "code", "line"),
+@each(
+    "flags, code, line",
     [
         ([WAITS, "--args", "[1,"], 2, "args, line 1, column 4: Expecting value."),
         ([WAITS, "--args", '{"a": 1}'], 2, 'args is {"a": 1}; give a JSON list, for example [20, "ann"].'),

@@ -9,6 +9,7 @@ import pytest
 
 from jobfleet import Fleet, Job
 from tests.cli.hand import Cli, Hand
+from tests.support.each import each
 from tests.support.waiting import wait_until
 
 EAST = timezone(timedelta(hours=5, minutes=30))
@@ -90,9 +91,9 @@ def test_dead_letters_are_listed_by_a_time_ago(cli: Cli, hand: Hand) -> None:
     assert cli("dead", "ls", "--until", "1h", "-o", "ids").stdout == ""
 
 
-@pytest.mark.parametrize("flag", ["--since", "--until"])
-@pytest.mark.parametrize("command", [("jobs",), ("cancel",), ("dead", "ls"), ("archive", "search")])
-@pytest.mark.parametrize("text", ["yesterday", "-1h", "nan", "40000d", "99999999999999d", "0001-01-01T00:00+14:00", ""])
+@each("flag", ["--since", "--until"])
+@each("command", [("jobs",), ("cancel",), ("dead", "ls"), ("archive", "search")])
+@each("text", ["yesterday", "-1h", "nan", "40000d", "99999999999999d", "0001-01-01T00:00+14:00", ""])
 def test_a_time_that_is_none_is_refused_with_the_flag_and_the_remedy(
     cli: Cli, command: tuple[str, ...], flag: str, text: str
 ) -> None:

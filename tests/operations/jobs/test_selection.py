@@ -16,6 +16,7 @@ from jobfleet.store.keys import Keyspace
 from jobfleet.store.sync import Store
 from jobfleet.store.target import target
 from tests.client.either import Either
+from tests.support.each import each
 
 LANE = Keyspace("jobfleet").lane("default", 0)
 
@@ -94,7 +95,7 @@ async def test_more_than_a_page_is_cancelled(client: Either) -> None:
     assert await client("count_open", queue="default") == 110
 
 
-@pytest.mark.parametrize("chosen", [{}, {"tags": ()}, {"status": JobStatus.COMPLETED}])
+@each("chosen", [{}, {"tags": ()}, {"status": JobStatus.COMPLETED}])
 async def test_what_would_mean_all_or_none_is_refused(client: Either, chosen: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         await client("cancel_many", **chosen)
@@ -131,11 +132,8 @@ async def test_a_bounded_count_reads_few_jobs_and_says_so(client: Either, chosen
     assert await client("count_matching", "cancel", **chosen) == (330, 330, True)
 
 
-@pytest.mark.parametrize(
-    ("act", "change"),
-    [("move", {}), ("move", {"to": "no name"}), ("reschedule", {}), ("reschedule", {"delay": -1}),
-     ("cancel", {"most": 0})],
-)  # fmt: skip
+@each("act, change", [("move", {}), ("move", {"to": "no name"}), ("reschedule", {}), ("reschedule", {"delay": -1}),
+     ("cancel", {"most": 0})])  # fmt: skip
 async def test_a_count_of_what_cannot_be_done_is_refused(client: Either, act: str, change: dict[str, object]) -> None:
     with pytest.raises(InvalidJob):
         await client("count_matching", act, **change, tags="eu")
