@@ -26,6 +26,7 @@ from tests.web.site import Answer, Browser, Site, served
 
 GROUP = fingerprint_of("demo.add", "ValueError", "no luck")
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture(autouse=True)
@@ -72,52 +73,49 @@ def state(fleet: Fleet) -> object:
     return jobs, recurring, [(one.name, one.paused) for one in fleet.queues()], len(fleet.dead()), decided
 
 
-Probe = Callable[[Browser, str], Answer]
+Probe = Callable[[Browser, str, str], Answer]
+"""Sends a request with a browser to a path; the last text is the token of its forms."""
 OPEN_PROBES: dict[str, tuple[Probe, int]] = {
-    "no CSRF token": (lambda browser, path: browser.post(path), 403),
-    "wrong CSRF token": (lambda browser, path: browser.post(path, "0" * 64), 403),
+    "no CSRF token": (lambda browser, path, csrf: browser.post(path), 403),
+    "wrong CSRF token": (lambda browser, path, csrf: browser.post(path, "0" * 64), 403),
     "CSRF token of another browser": (
-        lambda browser, path: browser.post(path, Browser(browser.port).csrf()), 403,
+        lambda browser, path, csrf: browser.post(path, Browser(browser.port).csrf()), 403,
     ),
-    "CSRF token without its cookie": (
-        lambda browser, path: Browser(browser.port).post(path, browser.csrf()), 403,
-    ),
+    "CSRF token without its cookie": (lambda browser, path, csrf: Browser(browser.port).post(path, csrf), 403),
     "another origin": (
-        lambda browser, path: browser.post(path, browser.csrf(), {"Origin": "http://evil.example"}), 403,
+        lambda browser, path, csrf: browser.post(path, csrf, {"Origin": "http://evil.example"}), 403,
     ),
     "another port": (
-        lambda browser, path: browser.post(path, browser.csrf(), {"Origin": "http://127.0.0.1:1"}), 403,
+        lambda browser, path, csrf: browser.post(path, csrf, {"Origin": "http://127.0.0.1:1"}), 403,
     ),
-    "origin null": (lambda browser, path: browser.post(path, browser.csrf(), {"Origin": "null"}), 403),
-    "cross-site": (lambda browser, path: browser.post(path, browser.csrf(), {"Sec-Fetch-Site": "cross-site"}), 403),
-    "same-site": (lambda browser, path: browser.post(path, browser.csrf(), {"Sec-Fetch-Site": "same-site"}), 403),
+    "origin null": (lambda browser, path, csrf: browser.post(path, csrf, {"Origin": "null"}), 403),
+    "cross-site": (lambda browser, path, csrf: browser.post(path, csrf, {"Sec-Fetch-Site": "cross-site"}), 403),
+    "same-site": (lambda browser, path, csrf: browser.post(path, csrf, {"Sec-Fetch-Site": "same-site"}), 403),
     "typed into the address": (
-        lambda browser, path: browser.post(path, browser.csrf(), {"Sec-Fetch-Site": "none"}), 403,
+        lambda browser, path, csrf: browser.post(path, csrf, {"Sec-Fetch-Site": "none"}), 403,
     ),
     "no origin at all": (
-        lambda browser, path: browser.send("POST", path, FORM, f"csrf={browser.csrf()}".encode()), 403,
+        lambda browser, path, csrf: browser.send("POST", path, FORM, f"csrf={csrf}".encode()), 403,
     ),
-    "GET": (lambda browser, path: browser.get(path), 405),
+    "GET": (lambda browser, path, csrf: browser.get(path), 405),
     "JSON to a form": (
-        lambda browser, path: browser.post(path, browser.csrf(), {"Content-Type": "application/json"}), 415,
+        lambda browser, path, csrf: browser.post(path, csrf, JSON), 415,
     ),
-    "wrong token": (lambda browser, path: browser.call(path, "jft_wrong"), 401),
-    "API without a token": (
-        lambda browser, path: browser.send("POST", f"/api/v1{path}", {"Content-Type": "application/json"}, b"{}"), 403,
-    ),
+    "wrong token": (lambda browser, path, csrf: browser.call(path, "jft_wrong"), 401),
+    "API without a token": (lambda browser, path, _: browser.send("POST", f"/api/v1{path}", JSON, b"{}"), 403),
     "API with a cookie, and no CSRF token": (
-        lambda browser, path: browser.send("POST", f"/api/v1{path}", {"Origin": browser.origin}, b""), 403,
+        lambda browser, path, csrf: browser.send("POST", f"/api/v1{path}", {"Origin": browser.origin}, b""), 403,
     ),
     "another name of the host": (
-        lambda browser, path: Browser(browser.port, browser.cookies, host=f"evil.example:{browser.port}").post(
-            path, browser.csrf()
+        lambda browser, path, csrf: Browser(browser.port, browser.cookies, host=f"evil.example:{browser.port}").post(
+            path, csrf
         ), 421,
     ),
     "through a proxy on this machine": (
-        lambda browser, path: browser.post(path, browser.csrf(), {"X-Forwarded-For": "192.0.2.1"}), 403,
+        lambda browser, path, csrf: browser.post(path, csrf, {"X-Forwarded-For": "192.0.2.1"}), 403,
     ),
     "a body of a megabyte": (
-        lambda browser, path: browser.send("POST", path, {**FORM, "Origin": browser.origin}, b"x" * 1_000_000), 413,
+        lambda browser, path, _: browser.send("POST", path, {**FORM, "Origin": browser.origin}, b"x" * 1_000_000), 413,
     ),
 }  # fmt: skip
 
@@ -132,11 +130,11 @@ def unlimited(monkeypatch: pytest.MonkeyPatch) -> None:
 @each("action", [one for one in ACTIONS if one.back], show=attrgetter("path"))
 def test_an_action_is_refused(site: Site, fleet: Fleet, action: Action) -> None:
     browser = site.browser()
-    browser.csrf()
+    csrf = browser.csrf()
     before = state(fleet)
     is_page = page_at(PAGES, target(action)) is not None  # of a queue or a job of this name, which is not there
     for name, (probe, status) in OPEN_PROBES.items():
-        assert probe(browser, target(action)).status == (404 if name == "GET" and is_page else status), name
+        assert probe(browser, target(action), csrf).status == (404 if name == "GET" and is_page else status), name
 
     assert state(fleet) == before
 
@@ -282,14 +280,14 @@ def needed(application: WebApp) -> dict[tuple[str, str], Role | None]:
     return wanted
 
 
-def outcome(site: Site, method: str, path: str, browser: Browser, headers: dict[str, str]) -> str:
+def outcome(site: Site, method: str, path: str, browser: Browser, headers: dict[str, str], csrf: str = "") -> str:
     """How a request is answered: it is unknown who sends it, that is forbidden, or it is looked at."""
     connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=30)
     sent = {"Host": browser.host, **({"Cookie": browser.cookie} if browser.cookies else {}), **headers}
     is_form = method == "POST" and not path.startswith(API)
     if is_form:
         sent |= {**FORM, "Origin": browser.origin}
-    connection.request(method, path, f"csrf={browser.csrf('/')}" if is_form and browser.cookies else None, sent)
+    connection.request(method, path, f"csrf={csrf}" if is_form and csrf else None, sent)
     answer = connection.getresponse()  # of a stream, only the head
     where = answer.headers.get("Location", "")
     connection.close()
@@ -307,6 +305,7 @@ def test_each_route_has_its_role(site: Site, fleet: Fleet, tokens: dict[Role, st
     people = {role: site.browser() for role in Role}
     for role, browser in people.items():
         browser.log_in(str(role), PASSWORD)
+    csrf = {role: browser.csrf("/") for role, browser in people.items()}
     before, wrong, asked = state(fleet), [], 0
     for (method, template), least in routes.items():
         path = re.sub(r"{\w+}", "none", template)
@@ -323,7 +322,7 @@ def test_each_route_has_its_role(site: Site, fleet: Fleet, tokens: dict[Role, st
             if is_api and caller is None:
                 found["nothing"] = outcome(site, method, path, nobody, {})
             if not is_api:
-                found["cookie"] = outcome(site, method, path, person, {})
+                found["cookie"] = outcome(site, method, path, person, {}, csrf[caller] if caller else "")
             asked += len(found)
             wrong += [(caller, kind, method, path, one) for kind, one in found.items() if one != hoped]
     assert wrong == []
