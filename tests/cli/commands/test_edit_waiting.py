@@ -32,14 +32,6 @@ def editing(here: Path, url: str, script: str) -> Terminal:
     return Terminal("edit", WAITS, environ={"JOBFLEET_URL": url, "VISUAL": str(editor), "TMPDIR": str(here)})
 
 
-def test_flags_change_what_they_name_and_leave_the_rest(cli: Cli, fleet: Fleet, waiting: str) -> None:
-    result = cli("edit", waiting, "--args", '[20, {"$tuple": [1]}]', "--by", "ann")
-
-    assert (result.exit_code, result.stderr, result.stdout) == (0, "", "Edited default.0.a.\n")
-    details = fleet.details(waiting)
-    assert (details.args, details.kwargs, details.job.unique) == ((20, (1,)), {"deep": {"odd": (1,)}}, "once")
-
-
 def test_json_and_ids_tell_the_same(cli: Cli, hand: Hand, waiting: str) -> None:
     done = cli("edit", waiting, "--kwargs", '{"to": "ann"}', "-o", "json")
     listed = cli("edit", waiting, "--kwargs", '{"to": "bob"}', "-o", "ids")
@@ -82,17 +74,6 @@ def test_what_is_refused_changes_nothing(
 
 
 # In an editor
-
-
-def test_an_edit_of_one_thing_leaves_all_others_as_they_were(
-    waiting: str, fleet: Fleet, here: Path, redis_url: str
-) -> None:
-    with editing(here, redis_url, """sed -i 's/"x"/"y"/' "$1" """) as terminal:
-        assert terminal.ends() == 0
-
-    assert "Edited default.0.a." in terminal.text
-    details = fleet.details(waiting)
-    assert (details.args, details.kwargs) == (("y", 2), {"deep": {"odd": (1,)}})
 
 
 def test_a_text_that_says_nothing_new_changes_nothing(waiting: str, fleet: Fleet, here: Path, redis_url: str) -> None:

@@ -68,22 +68,6 @@ def test_jobs_are_cancelled_by_group_and_time(cli: Cli, fleet: Fleet, ids: list[
     assert "group=eu since=" in audit
 
 
-def test_jobs_are_rescheduled_by_group_and_time(cli: Cli, fleet: Fleet, ids: list[str]) -> None:
-    args = ("reschedule", "--delay", "1h", "--group", "eu", "--until", time_of(fleet, ids[2]))
-    refused = cli(*args, input="n\n")
-
-    assert "Reschedule 1 waiting job?" in refused.stdout + refused.stderr
-    assert cli(*args, "--yes").stdout == "Rescheduled 1 job.\n"
-    assert [fleet.poll(job_id).status for job_id in ids] == ["queued", "scheduled", "queued"]
-
-
-def test_jobs_are_moved_by_group_and_time(cli: Cli, fleet: Fleet, ids: list[str]) -> None:
-    result = cli("move", "--to", "bulk", "--group", "us", "--since", "1h", "--yes")
-
-    assert (result.exit_code, result.stdout) == (0, "Moved 1 job.\n")
-    assert [fleet.poll(job_id).moved_to is not None for job_id in ids] == [True, False, False]
-
-
 def test_dead_letters_are_listed_by_a_time_ago(cli: Cli, hand: Hand) -> None:
     dead = hand.buries("b")
 

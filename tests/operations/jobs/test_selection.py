@@ -101,21 +101,28 @@ async def test_what_would_mean_all_or_none_is_refused(client: Either, chosen: di
         await client("cancel_many", **chosen)
 
 
-@pytest.mark.parametrize(
-    "chosen",
-    [{"queue": "default"}, {"tags": "eu"}, {"status": JobStatus.QUEUED}, {"user": "ann"}, {"queue": "mail"}],
-)
-@pytest.mark.parametrize(
-    ("act", "change"),
-    [("move", {"to": "mail"}), ("reschedule", {"delay": 60}), ("reschedule", {"priority": Priority.NORMAL}),
-     ("reschedule", {"priority": Priority.HIGH}), ("reschedule", {"delay": 60, "priority": Priority.NORMAL})],
-)  # fmt: skip
-async def test_a_bounded_count_has_the_number_of_a_dry_run(
-    client: Either, chosen: dict[str, object], act: str, change: dict[str, object]
-) -> None:
+@pytest.fixture
+async def filled(client: Either) -> None:
+    """Those jobs, and one that waits for another."""
     ids = await fill(client)
     await client("enqueue", Job("x", "app.add", (1, 2), depends_on=[ids["us-later"]], tags=("eu",)))
 
+
+FILTERS: list[dict[str, object]] = [
+    {"queue": "default"}, {"tags": "eu"}, {"status": JobStatus.QUEUED}, {"user": "ann"}, {"queue": "mail"},
+]  # fmt: skip
+CHANGES: list[tuple[str, dict[str, object]]] = [
+    ("move", {"to": "mail"}), ("reschedule", {"delay": 60}), ("reschedule", {"priority": Priority.NORMAL}),
+    ("reschedule", {"priority": Priority.HIGH}), ("reschedule", {"delay": 60, "priority": Priority.NORMAL}),
+]  # fmt: skip
+
+
+@pytest.mark.usefixtures("filled")
+@each("chosen", FILTERS)
+@each("act, change", CHANGES)
+async def test_a_bounded_count_has_the_number_of_a_dry_run(
+    client: Either, chosen: dict[str, object], act: str, change: dict[str, object]
+) -> None:
     found = await client("count_matching", act, **change, **chosen)
 
     assert found.is_all
