@@ -45,6 +45,7 @@ from jobfleet.functions.running import Alone
 from jobfleet.model.option_types import OPTIONS, SHARED, JobOptions, Seconds
 from jobfleet.notify.registry import NotificationRule
 from jobfleet.operations.workers import Order
+from tests.support.each import each
 
 HALF_HOUR = timedelta(minutes=30)
 SECONDS = 1800.0
@@ -90,8 +91,8 @@ def by_name(registry: Registry, name: str, value: Any, monkeypatch: pytest.Monke
     return decorator.register_job_function("app.f", function, **{name: value}, **options_of(name)).given[name]
 
 
-@pytest.mark.parametrize("value", [HALF_HOUR, SECONDS, 1800])
-@pytest.mark.parametrize("name", OF_JOBS)
+@each("value", [HALF_HOUR, SECONDS, 1800])
+@each("name", OF_JOBS)
 def test_an_option_of_a_job(name: str, value: Any) -> None:
     made = JobDecorator(Registry())(name="app.f")(function)
     given: dict[str, Any] = {name: value, **options_of(name)}
@@ -101,8 +102,8 @@ def test_an_option_of_a_job(name: str, value: Any) -> None:
     assert made.options(**given).given[name] == SECONDS
 
 
-@pytest.mark.parametrize("value", [TEXT, "1800", "0.5h", f" {TEXT} "])
-@pytest.mark.parametrize("name", WITH_TEXT)
+@each("value", [TEXT, "1800", "0.5h", f" {TEXT} "])
+@each("name", WITH_TEXT)
 def test_an_option_that_reads_texts(name: str, value: str) -> None:
     given: dict[str, Any] = {name: value}
     made = JobDecorator(Registry())(name="app.f", **given)(function)
@@ -111,9 +112,9 @@ def test_an_option_that_reads_texts(name: str, value: str) -> None:
     assert {one for one in OF_JOBS if str in get_args(get_type_hints(JobOptions)[one])} == {*WITH_TEXT}
 
 
-@pytest.mark.parametrize("value", [HALF_HOUR, SECONDS, 1800])
-@pytest.mark.parametrize("name", OF_FUNCTIONS)
-@pytest.mark.parametrize("way", [by_decorator, by_fleet, by_awaited_fleet, by_name])
+@each("value", [HALF_HOUR, SECONDS, 1800])
+@each("name", OF_FUNCTIONS)
+@each("way", [by_decorator, by_fleet, by_awaited_fleet, by_name])
 def test_an_option_of_a_function(
     way: Callable[..., Any], name: str, value: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,7 +125,7 @@ def test_an_option_of_a_function(
     assert (kept, type(kept)) == (SECONDS, float)
 
 
-@pytest.mark.parametrize("value", [HALF_HOUR, SECONDS])
+@each("value", [HALF_HOUR, SECONDS])
 def test_the_durations_of_a_function_that_are_not_options_of_jobs(value: Any) -> None:
     names = {"Cron": Cron, "Limit": Limit, "Breaker": Breaker}
     own = {name for name, hint in get_type_hints(FunctionOptions, localns=names).items()
@@ -142,7 +143,7 @@ def test_the_durations_of_a_function_that_are_not_options_of_jobs(value: Any) ->
     assert batched.batch.wait == SECONDS
 
 
-@pytest.mark.parametrize("name", SETTING_NAMES)
+@each("name", SETTING_NAMES)
 def test_a_setting(name: str, tmp_path: Path) -> None:
     more: dict[str, Any] = WHOLE.get(name, {})
     if name == "patience":
@@ -291,7 +292,7 @@ def test_no_other_method_takes_a_duration_that_this_table_does_not_have() -> Non
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("text", ["30m", "1800", "1800s", "0.5h"])
+@each("text", ["30m", "1800", "1800s", "0.5h"])
 def test_each_flag_that_holds_a_duration_is_read_by_the_one_rule(text: str) -> None:
     flags = list(_flags(cli))
     durations = [flag for flag in flags if flag.type is TIME or getattr(flag, "metavar", None) == "TIME"]
@@ -315,8 +316,8 @@ def _is_time(flag: click.Parameter) -> bool:
     return "second" in (getattr(flag, "help", None) or "").lower()
 
 
-@pytest.mark.parametrize("wrong", ["soon", True, -1, float("nan"), timedelta(seconds=-1), [5]])
-@pytest.mark.parametrize("name", OF_FUNCTIONS)
+@each("wrong", ["soon", True, -1, float("nan"), timedelta(seconds=-1), [5]])
+@each("name", OF_FUNCTIONS)
 def test_another_value_is_refused_where_it_is_given(name: str, wrong: Any) -> None:
     if name == "retry_delay" and wrong == [5]:
         wrong = [[5]]  # it may be a list

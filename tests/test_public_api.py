@@ -125,8 +125,8 @@ def test_an_errors_docstring_is_its_message() -> None:
     assert str(jobfleet.JobFailed("no luck")) == "no luck"
 
 
-@pytest.mark.parametrize(
-    ("error", "builtin"),
+@each(
+    "error, builtin",
     [
         (jobfleet.InvalidJob, ValueError),
         (jobfleet.JobNotFound, LookupError),

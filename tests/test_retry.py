@@ -47,6 +47,7 @@ from jobfleet.retry.decision import (
     with_header,
 )
 from jobfleet.retry.tries import FRESH, Tries
+from tests.support.each import each
 
 S = 1_000_000
 NOW = 1_700_000_000 * S
@@ -192,7 +193,7 @@ TABLE: dict[str, tuple[Outcome, Tries, Decision]] = {
 }
 
 
-@pytest.mark.parametrize("case", TABLE)
+@each("case", TABLE)
 def test_an_outcome_has_its_decision(case: str) -> None:
     outcome, tries, decision = TABLE[case]
 
@@ -212,8 +213,8 @@ def test_with_a_crash_budget_of_one_the_first_crash_alone_is_the_last(max_crashe
     assert decision == Fail("crashed", TRANSIENT, Tries(0, 1, history=(line(1, "SIGKILL"),)))
 
 
-@pytest.mark.parametrize(
-    ("error", "kind"),
+@each(
+    "error, kind",
     [
         (TypeError(), PERMANENT),
         (ValueError(), PERMANENT),
@@ -244,14 +245,13 @@ def test_with_a_crash_budget_of_one_the_first_crash_alone_is_the_last(max_crashe
         (asyncio.CancelledError(), TRANSIENT),
         (ExceptionGroup("several", [ValueError()]), TRANSIENT),
     ],
-    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else str(value),
 )
 def test_errors_are_classified_by_the_default_table(error: BaseException, kind: ErrorType) -> None:
     assert classify(error, Policy()) is kind
 
 
-@pytest.mark.parametrize(
-    ("error", "lists", "kind"),
+@each(
+    "error, lists, kind",
     [
         (ValueError(), {"retry_on": (ValueError,)}, TRANSIENT),
         (KeyError(), {"retry_on": (LookupError,)}, TRANSIENT),
@@ -267,8 +267,8 @@ def test_the_functions_own_lists_go_before_the_table(
     assert classify(error, Policy(**lists)) is kind
 
 
-@pytest.mark.parametrize(
-    ("error", "text"),
+@each(
+    "error, text",
     [
         (ValueError("bad"), "ValueError: bad"),
         (ValueError(), "ValueError"),
@@ -295,9 +295,7 @@ def test_an_error_with_lone_surrogates_is_described_so_that_it_can_be_written() 
     assert text.encode().startswith(b"ValueError: no such file ")
 
 
-@pytest.mark.parametrize(
-    ("repeated", "delay"), [(0, 5 * S), (1, 10 * S), (3, 40 * S), (9, 2560 * S), (10, 3600 * S), (100_000, 3600 * S)]
-)
+@each("repeated, delay", [(0, 5 * S), (1, 10 * S), (3, 40 * S), (9, 2560 * S), (10, 3600 * S), (100_000, 3600 * S)])
 def test_the_delay_doubles_to_its_cap(repeated: int, delay: int) -> None:
     assert backoff_us(PLAIN, repeated) == delay
 
@@ -343,8 +341,8 @@ def test_what_the_job_says_goes_before_its_function() -> None:
     assert with_header(PLAIN, {"function": "f"}) is PLAIN
 
 
-@pytest.mark.parametrize("signal", [RetryAfter, Snooze])
-@pytest.mark.parametrize("delay", [-1, float("nan"), "5", True])
+@each("signal", [RetryAfter, Snooze])
+@each("delay", [-1, float("nan"), "5", True])
 def test_a_signal_with_a_wrong_delay_is_refused(signal: Any, delay: Any) -> None:
     with pytest.raises(InvalidJob, match=signal.__name__):
         signal(delay)
@@ -357,11 +355,9 @@ def test_signals_say_what_they_ask_for() -> None:
     assert str(Discard("stale")) == "stale"
 
 
-@pytest.mark.parametrize(
-    ("lists", "kind"),
-    [({}, TRANSIENT), ({"discard_on": (TimeoutError,)}, PERMANENT), ({"discard_on": (OSError,)}, PERMANENT),
-     ({"discard_on": (ValueError,)}, TRANSIENT), ({"retry_on": (TimeoutError,)}, TRANSIENT)],
-)  # fmt: skip
+@each("lists, kind", [({}, TRANSIENT), ({"discard_on": (TimeoutError,)}, PERMANENT),
+     ({"discard_on": (OSError,)}, PERMANENT), ({"discard_on": (ValueError,)}, TRANSIENT),
+      ({"retry_on": (TimeoutError,)}, TRANSIENT)])  # fmt: skip
 def test_whether_a_time_out_is_final_is_for_the_function_to_say(lists: dict[str, Any], kind: ErrorType) -> None:
     fresh = decide(TimedOut(3.0), replace(PLAIN, **lists), FRESH, NOW)
     spent = decide(TimedOut(3.0), replace(PLAIN, **lists), SPENT, NOW)

@@ -14,6 +14,7 @@ from jobfleet.model.signals import ForeignError
 from jobfleet.outcome import Crashed, Outcome, Preempted, Raised, TimedOut
 from jobfleet.retry.decision import UNBOUNDED, Fail, Policy, Retry, backoff_us, decide, policy_of, with_header
 from jobfleet.retry.tries import FRESH, Tries
+from tests.support.each import each
 from tests.test_retry import NOW, PLAIN, S
 
 LISTED = replace(PLAIN, max_retries=9, retry_delays=(10.0, 30.0, 60.0))
@@ -26,7 +27,7 @@ def half(low: float, high: float) -> float:
     return 0.5
 
 
-@pytest.mark.parametrize(("repeated", "delay"), [(0, 10), (1, 30), (2, 60), (3, 60), (90, 60)])
+@each("repeated, delay", [(0, 10), (1, 30), (2, 60), (3, 60), (90, 60)])
 def test_each_retry_has_its_delay_of_the_list_and_the_last_one_repeats(repeated: int, delay: int) -> None:
     assert backoff_us(LISTED, repeated) == delay * S
     decision = decide(Raised(OSError()), LISTED, Tries(repeated), NOW)
@@ -77,12 +78,8 @@ def test_a_function_gets_the_number_of_the_retry_and_the_error() -> None:
     assert calls == [(2, error)]
 
 
-@pytest.mark.parametrize(
-    ("outcome", "tries"),
-    [(Raised(ValueError()), FRESH), (Raised(OSError()), Tries(2)), (Raised(RetryAfter(3)), FRESH),
-     (Crashed("SIGKILL"), Tries(0, 1)), (Preempted(), FRESH)],
-    ids=["permanent", "spent", "retry after", "crash", "lost lease"],
-)  # fmt: skip
+@each("outcome, tries", [(Raised(ValueError()), FRESH), (Raised(OSError()), Tries(2)), (Raised(RetryAfter(3)), FRESH),
+     (Crashed("SIGKILL"), Tries(0, 1)), (Preempted(), FRESH)])  # fmt: skip
 def test_a_function_is_not_called_without_a_retry_that_follows_an_error(outcome: Outcome, tries: Tries) -> None:
     def delay_of(_number: int, _error: BaseException) -> float:
         raise AssertionError("called")
@@ -125,9 +122,7 @@ def test_an_error_of_another_process_brings_the_delay_of_the_function(brought: f
 # --- a bound by time --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("since", "is_retried"), [(0, True), (89, True), (90, True), (91, False), (100, False), (500, False)]
-)
+@each("since, is_retried", [(0, True), (89, True), (90, True), (91, False), (100, False), (500, False)])
 def test_no_retry_is_due_after_the_bound(since: int, is_retried: bool) -> None:
     policy = replace(BOUND, retry_backoff=1.0)
 
@@ -199,7 +194,7 @@ ROWS: list[tuple[dict[str, Any], dict[str, Any], int]] = [
 ]
 
 
-@pytest.mark.parametrize(("decorator", "header", "most"), ROWS)
+@each("decorator, header, most", ROWS)
 def test_without_a_number_of_retries_only_the_time_bounds_them(
     decorator: dict[str, Any], header: dict[str, Any], most: int
 ) -> None:

@@ -25,6 +25,7 @@ from jobfleet.retry.decision import (
     with_header,
 )
 from jobfleet.retry.tries import FRESH, NO_SUSPICION, Begun, Tries
+from tests.support.each import each
 
 S = 1_000_000
 NOW = 1_700_000_000 * S
@@ -63,8 +64,8 @@ def test_every_run_of_the_past_counts_for_the_number_of_the_next() -> None:
     assert Tries(failures=10, crashes=200, preemptions=3000).attempt == 3211
 
 
-@pytest.mark.parametrize(
-    ("history", "error"),
+@each(
+    "history, error",
     [
         ((), None),
         (("1 5 ValueError: a b",), "ValueError: a b"),
@@ -86,8 +87,8 @@ def test_an_error_of_another_process_is_what_that_process_has_found(kind: ErrorT
     assert describe(foreign(kind)) == "Busy: full"
 
 
-@pytest.mark.parametrize(
-    ("steers", "decision"),
+@each(
+    "steers, decision",
     [
         (None, Retry(5 * S, Tries(1, history=(line(1, "Busy: full"),)))),
         (Snooze(7), Release(7 * S)),
@@ -122,7 +123,7 @@ def test_a_run_out_of_memory_crashed_alone_under_its_own_name() -> None:
     )
 
 
-@pytest.mark.parametrize(("crashes", "delay"), [(0, 0), (1, 5 * S), (2, 10 * S), (3, 20 * S)])
+@each("crashes, delay", [(0, 0), (1, 5 * S), (2, 10 * S), (3, 20 * S)])
 def test_the_delay_after_a_crash_grows_from_the_second_one_on(crashes: int, delay: int) -> None:
     decision = decide(Crashed("SIGKILL"), replace(PLAIN, max_crashes=9), Tries(0, crashes), NOW)
 
@@ -130,15 +131,15 @@ def test_the_delay_after_a_crash_grows_from_the_second_one_on(crashes: int, dela
     assert (decision.delay_us, decision.tries.crashes) == (delay, crashes + 1)
 
 
-@pytest.mark.parametrize(("failures", "runs_again"), [(0, True), (1, True), (2, False), (3, False)])
+@each("failures, runs_again", [(0, True), (1, True), (2, False), (3, False)])
 def test_as_many_failed_runs_are_repeated_as_the_policy_says(failures: int, runs_again: bool) -> None:
     decision = decide(Raised(OSError()), PLAIN, Tries(failures), NOW)
 
     assert isinstance(decision, Retry if runs_again else Fail)
 
 
-@pytest.mark.parametrize(
-    ("since", "delay"),
+@each(
+    "since, delay",
     [
         (0, PARK_FIRST_US),
         (PARK_FIRST_US + 1, PARK_FIRST_US + 1),
@@ -204,7 +205,7 @@ def test_a_shrinking_delay_may_be_asked_for() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["max_retries", "retry_backoff", "retry_jitter", "max_crashes"])
+@each("name", ["max_retries", "retry_backoff", "retry_jitter", "max_crashes"])
 def test_each_option_of_the_job_goes_before_its_function(name: str) -> None:
     wanted: dict[str, Any] = {name: 7}
     if name == "retry_jitter":

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobfleet.model.scale import Live, ScaleRule, Step, Steps, decide
+from tests.support.each import each
 
 BUSY = Step(ended=50, running=4, runs=50, spent=50.0)
 """5 jobs of 1 s per second."""
@@ -17,8 +18,8 @@ def steps(*rows: tuple[int, Step | None]) -> list[Step | None]:
     return [step for count, step in rows for _ in range(count)]
 
 
-@pytest.mark.parametrize(
-    ("past", "live", "workers"),
+@each(
+    "past, live, workers",
     [
         ([], Live(), 0),
         ([], Live(waiting=1, slots=10), 1),  # wake from zero

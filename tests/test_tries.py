@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
 from jobfleet.retry.tries import FRESH, Tries
+from tests.support.each import each
 
 NOW = 1_700_000_000_000_000
 
@@ -22,8 +21,8 @@ def test_history_is_one_line_a_run_and_bounded() -> None:
     assert Tries.parse(tries.dump()) == tries
 
 
-@pytest.mark.parametrize(
-    ("tries", "text"),
+@each(
+    "tries, text",
     [
         (FRESH, ""),
         (Tries(1), "1:0:0:0:0"),

@@ -8,10 +8,11 @@ import pytest
 
 from jobfleet import Fleet, Job
 from tests.cli.hand import Cli, Hand, Shell
+from tests.support.each import each
 
 
-@pytest.mark.parametrize(
-    ("args", "meant"),
+@each(
+    "args, meant",
     [
         (("retry", "default.0.a"), "dead replay"),
         (("queue", "ls"), "queues"),
@@ -29,8 +30,8 @@ def test_a_command_that_is_misspelt_is_told_with_the_one_that_was_meant(
     assert (result.exit_code, result.stdout, result.stderr) == (2, "", told)
 
 
-@pytest.mark.parametrize(
-    ("args", "flag"),
+@each(
+    "args, flag",
     [
         (("enqueue", "demo.add", "--wait-timeout", "-1"), "--wait-timeout"),
         (("enqueue", "demo.add", "--delay", "-1"), "--delay"),
@@ -46,8 +47,8 @@ def test_no_time_is_less_than_nothing(cli: Cli, args: tuple[str, ...], flag: str
     assert result.stderr.startswith(f"Invalid value for '{flag}': '-1': use 0 or more, and at most 100 years. Try ")
 
 
-@pytest.mark.parametrize(
-    ("args", "line"),
+@each(
+    "args, line",
     [
         (("enqueue", "demo.add", "--name", ""), "name is ''; give a printable label of 1 to 200 characters."),
         (

@@ -10,6 +10,7 @@ import pytest
 from jobfleet import Fleet, Job
 from jobfleet.archive import init_job_tables
 from tests.cli.hand import AsRole, Cli, Hand
+from tests.support.each import each
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "errors.md"
 LISTS = ["jobs", "jobs --tag none", "queues ls", "workers ls", "dead ls", "dead groups", "cron ls", "limits ls",
@@ -41,8 +42,8 @@ def world(cli: Cli, fleet: Fleet, as_role: AsRole, tmp_path: Path, monkeypatch: 
     hand.completes(hand.claims(fleet.enqueue(Job("x", "demo.add", id="b", queue="empty"))), 1)
 
 
-@pytest.mark.parametrize(
-    ("command", "code"),
+@each(
+    "command, code",
     [
         *((command, 0) for command in LISTS),
         *((command, 3) for command in NAMED),

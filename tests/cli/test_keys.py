@@ -6,12 +6,13 @@ import pytest
 
 from jobfleet.cli.output import Cell, Output, width
 from jobfleet.cli.terminal import KeyReader, cropped, folded, foot_lines, hints, page_of, window
+from tests.support.each import each
 
 RED, END = "\x1b[31m", "\x1b[0m"
 
 
-@pytest.mark.parametrize(
-    ("data", "keys"),
+@each(
+    "data, keys",
     [
         (b"jq?", ["j", "q", "?"]),
         (b"\x1b[A\x1b[B\x1bOA\x1bOB", ["up", "down", "up", "down"]),
@@ -50,8 +51,8 @@ def test_a_lone_escape_is_a_key_when_nothing_follows() -> None:
     assert not reader.is_unfinished
 
 
-@pytest.mark.parametrize(
-    ("line", "columns", "lines"),
+@each(
+    "line, columns, lines",
     [
         ("abcdef", 3, ["abc", "def"]),
         ("", 3, [""]),
@@ -66,11 +67,9 @@ def test_lines_are_folded_with_their_colours(line: str, columns: int, lines: lis
     assert cropped(line, columns) == lines[0]
 
 
-@pytest.mark.parametrize(
-    ("number", "place", "room", "shown"),
-    [(3, 0, 5, [0, 1, 2]), (9, 0, 3, [0, 1, 2]), (9, 4, 3, [3, 4, 5]), (9, 8, 3, [6, 7, 8]), (9, 5, 1, [5]),
-     (9, 5, 0, [])],
-)  # fmt: skip
+@each("number, place, room, shown",
+     [(3, 0, 5, [0, 1, 2]), (9, 0, 3, [0, 1, 2]), (9, 4, 3, [3, 4, 5]), (9, 8, 3, [6, 7, 8]), (9, 5, 1, [5]),
+     (9, 5, 0, [])])  # fmt: skip
 def test_the_selected_row_is_in_the_window(number: int, place: int, room: int, shown: list[int]) -> None:
     assert [*window(number, place, room)] == shown
 

@@ -18,6 +18,7 @@ from jobfleet.cli.main import SECTIONS
 from jobfleet.config import mask_url
 from tests.cli.hand import ROOT, Cli, Hand, Shell
 from tests.support import users
+from tests.support.each import each
 from tests.support.server import free_port
 
 pytestmark = pytest.mark.fresh  # the process of the command, as users start it
@@ -28,7 +29,7 @@ LEAVES = ["enqueue x", "status a.0.b", "wait a.0.b", "watch a.0.b", "cancel a.0.
           "dead purge -y a.0.b", "dead edit --args [] a.0.b", "top", "top --once"]  # fmt: skip
 
 
-@pytest.mark.parametrize("command", LEAVES)
+@each("command", LEAVES)
 def test_without_redis_every_command_ends_with_4(cli: Cli, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     monkeypatch.setenv("JOBFLEET_PATIENCE", "0.1")
     url = f"redis://u:secret@localhost:{free_port()}/0"
@@ -38,9 +39,7 @@ def test_without_redis_every_command_ends_with_4(cli: Cli, monkeypatch: pytest.M
     assert (result.exit_code, result.stdout, result.stderr) == (4, "", told)
 
 
-@pytest.mark.parametrize(
-    ("args", "line"),
-    [
+@each("args, line", [
         (["nope"], "No such command 'nope'. Try 'jobfleet -h'."),
         (["jobs", "--url", "http://x"],
          ("Unknown scheme 'http' in URL; "
@@ -57,8 +56,7 @@ def test_without_redis_every_command_ends_with_4(cli: Cli, monkeypatch: pytest.M
         (["up", "m", "--url", "redis://x"],
          ("'up' starts its own server; leave --url out, or use 'jobfleet worker --with-reaper'. "
          "Try 'jobfleet up -h'.")),
-    ],
-)  # fmt: skip
+    ])  # fmt: skip
 def test_a_wrong_call_is_told_in_one_line(cli: Cli, args: list[str], line: str) -> None:
     result = cli(*args)
     assert (result.exit_code, result.stdout, result.stderr) == (2, "", line + "\n")
@@ -94,7 +92,7 @@ def test_help_tells_every_command(cli: Cli) -> None:
     assert "..." not in text.replace("[ARGS]...", "")
 
 
-@pytest.mark.parametrize("group", ["queues", "workers", "dead", "cron", "limits", "archive", "notify", "flow"])
+@each("group", ["queues", "workers", "dead", "cron", "limits", "archive", "notify", "flow"])
 def test_the_help_of_a_group_cuts_no_sentence(cli: Cli, group: str) -> None:
     shown = cli(group, "-h").stdout
 

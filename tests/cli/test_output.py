@@ -10,6 +10,7 @@ import pytest
 from jobfleet.cli.output import Cell, Column, Output, age, clip, plain, to_json, width
 from jobfleet.cli.view import jsonable
 from jobfleet.clock import span
+from tests.support.each import each
 
 
 def test_a_table_is_aligned() -> None:
@@ -17,8 +18,8 @@ def test_a_table_is_aligned() -> None:
     assert text.splitlines() == ["NAME      N  NOTE", "a         1", "日本  1,000  x"]
 
 
-@pytest.mark.parametrize(
-    ("text", "wanted"),
+@each(
+    "text, wanted",
     [("a\nb\tc", r"a\nb\tc"), ("\x1b[31m", r"\x1b[31m"), ("\u202eabc", r"\u202eabc"), ("ä日", "ä日"), ("a\\b", "a\\b")],
 )
 def test_what_a_terminal_would_obey_is_escaped(text: str, wanted: str) -> None:
@@ -27,11 +28,9 @@ def test_what_a_terminal_would_obey_is_escaped(text: str, wanted: str) -> None:
     assert to_json(text).isprintable()
 
 
-@pytest.mark.parametrize(
-    ("seconds", "wanted"),
-    [(0, "0 ms"), (0.0124, "12 ms"), (1.239, "1.24 s"), (59.9, "59.9 s"), (59.99, "1 min"), (185, "3 min 5 s"),
-     (7_260, "2 h 1 min"), (176_400, "2 d 1 h")],
-)  # fmt: skip
+@each("seconds, wanted",
+     [(0, "0 ms"), (0.0124, "12 ms"), (1.239, "1.24 s"), (59.9, "59.9 s"), (59.99, "1 min"), (185, "3 min 5 s"),
+     (7_260, "2 h 1 min"), (176_400, "2 d 1 h")])  # fmt: skip
 def test_spans(seconds: float, wanted: str) -> None:
     assert span(seconds) == wanted
 
@@ -65,8 +64,8 @@ OBEYED = {
 }
 
 
-@pytest.mark.parametrize(("text", "wanted"), OBEYED.items())
-@pytest.mark.parametrize("form", ["ids", "table"])
+@each("text, wanted", OBEYED.items())
+@each("form", ["ids", "table"])
 def test_nothing_that_a_terminal_obeys_is_printed(
     form: str, text: str, wanted: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

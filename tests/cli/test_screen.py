@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
-
 from jobfleet.cli.output import Output, width
 from jobfleet.cli.top_screen import pace, screen, shares, short, tables
 from jobfleet.cli.top_state import Look, Moving, _Count, rate
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.operations.queues import FunctionPause, QueueInfo
 from jobfleet.operations.workers import WorkerInfo
+from tests.support.each import each
 
 SOME = timedelta(seconds=75)
 NOW = datetime(2026, 11, 25, 14, 0, tzinfo=UTC)
@@ -108,7 +107,7 @@ def test_an_empty_fleet_is_told() -> None:
     ]
 
 
-@pytest.mark.parametrize(("columns", "rows"), [(80, 24), (100, 30), (200, 60), (80, 12), (60, 24), (80, 5)])
+@each("columns, rows", [(80, 24), (100, 30), (200, 60), (80, 12), (60, 24), (80, 5)])
 def test_a_crowd_fits(columns: int, rows: int) -> None:
     lines = screen(Output(), CROWD, NOW, columns=columns, rows=rows, title="t" * 300)
 
@@ -163,8 +162,8 @@ def test_failures_have_ids_where_there_is_room_for_them() -> None:
     assert letter(1).id in tables(Output(), seen, NOW)
 
 
-@pytest.mark.parametrize(
-    ("room", "wanted", "given"),
+@each(
+    "room, wanted, given",
     [
         (16, [100, 30, 20], [5, 5, 6]),
         (16, [1, 30, 2], [1, 13, 2]),
@@ -180,19 +179,14 @@ def test_lines_are_shared_by_what_is_wanted(room: int, wanted: list[int], given:
     assert all(got <= most for got, most in zip(found, wanted, strict=True))
 
 
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [(0, "0"), (1_234, "1,234"), (99_999, "99,999"), (123_456, "123k"), (999_499, "999k"), (999_500, "1.0M"),
-     (12_345_678, "12.3M"), (1_500_000_000, "1.5G")],
-)  # fmt: skip
+@each("number, text",
+     [(0, "0"), (1_234, "1,234"), (99_999, "99,999"), (123_456, "123k"), (999_499, "999k"), (999_500, "1.0M"),
+     (12_345_678, "12.3M"), (1_500_000_000, "1.5G")])  # fmt: skip
 def test_counts_are_short(number: int, text: str) -> None:
     assert short(number) == text
 
 
-@pytest.mark.parametrize(
-    ("per_second", "text"),
-    [(None, "-"), (0.0, "0"), (0.04, "0.0"), (4.25, "4.2"), (99.96, "100"), (45_678.9, "45,679")],
-)
+@each("per_second, text", [(None, "-"), (0.0, "0"), (0.04, "0.0"), (4.25, "4.2"), (99.96, "100"), (45_678.9, "45,679")])
 def test_rates_are_short(per_second: float | None, text: str) -> None:
     assert pace(per_second) == text
 

@@ -17,6 +17,7 @@ from jobfleet.cli.top_state import KEYS, Act, Kind, Moving, Page, Row, Seen, Sta
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.model.result import JobDetails, LogLine
 from tests.cli.test_screen import CROWD, NOW, letter, look, queue, worker
+from tests.support.each import each
 
 FLEET = Seen(look(
     [Moving(queue("mail", queued=3)), Moving(queue("sms", paused="ann"))], [worker("w1")], [letter(1), letter(2)],
@@ -125,8 +126,8 @@ def test_the_selected_row_stays_while_others_come_and_its_place_if_it_goes() -> 
     assert screen.acts == []
 
 
-@pytest.mark.parametrize(
-    ("screen", "keys", "question", "act"),
+@each(
+    "screen, keys, question, act",
     [
         (Screen(), "p", "Pause mail? y/N", Act(Verb.PAUSE, "mail")),
         (Screen(), "jp", "Resume sms? y/N", Act(Verb.RESUME, "sms")),
@@ -158,8 +159,8 @@ def test_what_changes_the_fleet_is_asked_first(screen: Screen, keys: str, questi
     assert screen.lines[-1].endswith(" …")
 
 
-@pytest.mark.parametrize(
-    ("screen", "keys", "message"),
+@each(
+    "screen, keys, message",
     [
         (Screen(), "Gp", "Select a queue to pause it, or a worker to make it quiet."),
         (Screen(), "s", "Select a worker to stop it."),
@@ -227,8 +228,8 @@ def test_a_worker_is_found_by_the_filter() -> None:
     assert screen.row == "box-2"
 
 
-@pytest.mark.parametrize("rows", [24, 14, 8])
-@pytest.mark.parametrize("columns", [60, 70, 80, 120])
+@each("rows", [24, 14, 8])
+@each("columns", [60, 70, 80, 120])
 def test_a_crowd_fits_with_a_worker_selected(columns: int, rows: int) -> None:
     screen = Screen(Seen(CROWD), columns=columns, rows=rows)
     for key in ("tab", *"j" * 20):
@@ -360,8 +361,8 @@ def test_a_job_that_is_gone() -> None:
     assert screen.acts == []
 
 
-@pytest.mark.parametrize(("columns", "rows"), [(60, 24), (60, 10), (79, 16), (80, 24), (140, 40), (20, 4), (1, 1)])
-@pytest.mark.parametrize("state", [
+@each("columns, rows", [(60, 24), (60, 10), (79, 16), (80, 24), (140, 40), (20, 4), (1, 1)])
+@each("state", [
     State(), State(page=Page.JOBS, target="t" * 90), State(page=Page.JOB, target="日" * 90), State(is_help=True),
     State(filter="e" * 90, is_typing=True), State(asks=Act(Verb.CANCEL, "x" * 90)), State(message="日" * 90),
 ])  # fmt: skip

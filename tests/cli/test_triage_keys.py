@@ -6,8 +6,6 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-import pytest
-
 from jobfleet.cli.commands.dead_triage import KEYS, Act, Outcome, Seen, State, Verb, ended, frame, press, summary
 from jobfleet.cli.output import Output, width
 from jobfleet.cli.terminal import Extent, Frame
@@ -15,6 +13,7 @@ from jobfleet.model import JobResult, JobStatus
 from jobfleet.operations.dead_groups import DeadGroup, GroupState
 from jobfleet.operations.jobs.listing import Letter
 from tests.cli.test_screen import NOW
+from tests.support.each import each
 
 FIRST, SECOND = "1" * 16, "2" * 16
 RUN = "1 1764078000000000 error ValueError: no luck"
@@ -86,8 +85,8 @@ def test_a_group_is_shown_with_a_letter_and_its_traceback() -> None:
     assert lines[-1] == "r replay   c rescue   v resolve   i ignore   s skip   b back   j/k scroll"
 
 
-@pytest.mark.parametrize(
-    ("key", "verb", "question"),
+@each(
+    "key, verb, question",
     [
         ("r", Verb.REPLAY, "Replay 3 dead letters? y/N"),
         ("c", Verb.RESCUE, "Rescue 3 dead letters: 1, then 10, then the rest, and stop at a failure? y/N"),
@@ -197,7 +196,7 @@ def test_help_lists_every_key() -> None:
     assert screen.is_over
 
 
-@pytest.mark.parametrize(("columns", "rows"), [(60, 24), (60, 8), (200, 60), (20, 4), (1, 1)])
+@each("columns, rows", [(60, 24), (60, 8), (200, 60), (20, 4), (1, 1)])
 def test_it_fits_the_terminal(columns: int, rows: int) -> None:
     hostile = "日\x1b[31m\u202e" * 60
     job = replace(letter().job, traceback=hostile, id=hostile)

@@ -63,6 +63,14 @@ async def client(request: pytest.FixtureRequest, redis_url: str, registry: Regis
 
 
 @pytest.fixture
+async def awaited(redis_url: str, registry: Registry) -> AsyncIterator[Either]:
+    """The client from which the other one is generated, for tests of what both do alike."""
+    client = Either(AsyncFleet(redis_url, registry=registry, patience=5))
+    yield client
+    await client.close()
+
+
+@pytest.fixture
 def work(fleet: Fleet, url_of: UrlOf) -> Work:
     """Let a worker do what there is to do; an operator sees whether that is all."""
 

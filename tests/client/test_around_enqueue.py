@@ -11,7 +11,10 @@ import redis
 
 from jobfleet import After, Flow, InvalidJob, Job
 from jobfleet.functions.registry import Registry
+from tests.client.conftest import awaited as client
 from tests.client.either import Either, finished
+
+__all__ = ["client"]  # a fixture
 
 PASSED: list[str] = []
 

@@ -1,4 +1,4 @@
-"""What cannot be meant is refused by name, by both clients alike, and changes nothing."""
+"""What cannot be meant is refused by name, and changes nothing."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ import redis
 
 from jobfleet import Cron, Fleet, Flow, Job
 from jobfleet.errors import ConfigError, InvalidJob, WaitTimeout
+from tests.client.conftest import awaited as client
 from tests.client.either import Either
+from tests.support.each import each
+
+__all__ = ["client"]  # a fixture
 
 IS_NO_ID = "job_id is {!r}; give a text, such as handle.id."
 IS_NO_TIME = "timeout is {!r}; give seconds (0 or more, at most 100 years) or a timedelta."
 STATUSES = "blocked, scheduled, queued, running, retrying, completed, failed, cancelled, expired"
 
 
-@pytest.mark.parametrize("verb", ["poll", "wait", "cancel", "explain", "replay", "purge"])
-@pytest.mark.parametrize("job_id", [5, None, b"mail.0.x"])
+@each("verb", ["poll", "wait", "cancel", "explain", "replay", "purge"])
+@each("job_id", [5, None, b"mail.0.x"])
 async def test_an_id_that_is_no_text_is_refused(client: Either, verb: str, job_id: Any) -> None:
     with pytest.raises(InvalidJob) as caught:
         await client(verb, job_id)
@@ -31,7 +35,7 @@ async def test_a_listener_with_an_id_that_is_no_text_is_refused(client: Either) 
         await client.all("events", 5)
 
 
-@pytest.mark.parametrize("timeout", [-1, "5", True, float("nan"), timedelta(-1)])
+@each("timeout", [-1, "5", True, float("nan"), timedelta(-1)])
 async def test_a_timeout_that_is_no_duration_is_refused(client: Either, timeout: Any) -> None:
     job_id = await client("enqueue", Job("n", "app.add", (1, 2)))
 
@@ -51,8 +55,8 @@ async def test_a_timeout_may_be_a_timedelta(client: Either) -> None:
     assert (caught.value.job_id, caught.value.timeout) == (job_id, 0.01)
 
 
-@pytest.mark.parametrize(
-    ("options", "told"),
+@each(
+    "options, told",
     [
         ({"tags": [5]}, "tags is 5; give a text that is not empty."),
         ({"tags": ""}, "tags is ''; give a text that is not empty."),
@@ -85,15 +89,13 @@ async def test_a_status_may_be_given_as_its_text(client: Either) -> None:
     assert [job.id for job in page.jobs] == [job_id]
 
 
-@pytest.mark.parametrize(
-    ("verb", "options"), [("dead", {"limit": -1}), ("pending", {"limit": -1}), ("ended", {"limit": "x"})]
-)
+@each("verb, options", [("dead", {"limit": -1}), ("pending", {"limit": -1}), ("ended", {"limit": "x"})])
 async def test_the_other_listings_refuse_such_limits_too(client: Either, verb: str, options: dict[str, Any]) -> None:
     with pytest.raises(InvalidJob, match=r"^limit is .*; give a whole number from 0\.$"):
         await client(verb, **options)
 
 
-@pytest.mark.parametrize("sample", [-1, "x"])
+@each("sample", [-1, "x"])
 async def test_a_sample_of_less_than_nothing_is_refused(client: Either, sample: Any) -> None:
     with pytest.raises(InvalidJob, match=r"^sample is .*; give a whole number from 0\.$"):
         await client("statistics", sample=sample)
@@ -114,7 +116,7 @@ async def test_who_and_why_are_texts(client: Either) -> None:
 NO_JOB = "job is {}; give a Job, or the result of send.job(…)."
 
 
-@pytest.mark.parametrize("given", [5, None, "app.add"])
+@each("given", [5, None, "app.add"])
 async def test_what_is_no_job_is_not_enqueued(client: Either, given: Any) -> None:
     for verb in ("enqueue", "submit"):
         with pytest.raises(InvalidJob) as caught:
@@ -126,13 +128,13 @@ async def test_what_is_no_job_is_not_enqueued(client: Either, given: Any) -> Non
     assert await client("queues") == []
 
 
-@pytest.mark.parametrize("chunk", [1.5, None, "x", True])
+@each("chunk", [1.5, None, "x", True])
 async def test_a_chunk_that_is_no_number_is_refused_at_once(client: Either, chunk: Any) -> None:
     with pytest.raises(InvalidJob, match=r"^chunk is .*; give a whole number\.$"):
         client.fleet.enqueue_many([], chunk=chunk)
 
 
-@pytest.mark.parametrize("jobs", [5, "app.add", None])
+@each("jobs", [5, "app.add", None])
 async def test_what_holds_no_jobs_is_refused_at_once(client: Either, jobs: Any) -> None:
     with pytest.raises(InvalidJob, match=r"^jobs is .*; give an iterable of Jobs\.$"):
         client.fleet.enqueue_many(jobs)
@@ -173,7 +175,7 @@ async def test_who_commands_workers_is_a_text(client: Either) -> None:
         await client("command_workers", ["w1"], "quiet", by=5)
 
 
-@pytest.mark.parametrize("older_than", [-1, "7d", float("inf"), float("nan"), None])
+@each("older_than", [-1, "7d", float("inf"), float("nan"), None])
 async def test_an_age_that_is_no_duration_is_refused(client: Either, older_than: Any) -> None:
     await client("enqueue", Job("n", "app.add", (1, 2)))
 
@@ -181,7 +183,7 @@ async def test_an_age_that_is_no_duration_is_refused(client: Either, older_than:
         await client("clean", older_than)
 
 
-@pytest.mark.parametrize("limit", [-1, "x", True, None])
+@each("limit", [-1, "x", True, None])
 async def test_a_limit_of_flows_or_fires_that_is_no_number_is_refused(fleet: Fleet, limit: Any) -> None:
     fleet.cron.add("nightly", "0 2 * * *", Job("n", "app.add", (1, 2)))
 
@@ -200,7 +202,7 @@ def test_no_flows_and_no_fires_are_listed_when_none_is_asked_for(fleet: Fleet, r
     assert (fleet.flows(limit=0), fleet.cron.history("nightly", limit=0)) == ([], [])
 
 
-@pytest.mark.parametrize("tail", [-1, "x", True])
+@each("tail", [-1, "x", True])
 async def test_a_tail_that_is_no_number_is_refused(client: Either, tail: Any) -> None:
     job_id = await client("enqueue", Job("n", "app.add", (1, 2)))
 
@@ -208,8 +210,8 @@ async def test_a_tail_that_is_no_number_is_refused(client: Either, tail: Any) ->
         await client.all("logs", job_id, tail=tail)
 
 
-@pytest.mark.parametrize(
-    ("ids", "options", "told"),
+@each(
+    "ids, options, told",
     [
         ("w1", {}, "ids = 'w1': give a list of the ids of workers."),
         (["w1"], {"timeout": "5"}, "timeout = '5': give seconds, 0 or more."),

@@ -52,12 +52,9 @@ def servers(group: ReplicatedServer) -> Iterator[ReplicatedServer]:
     group.replica.resume()
 
 
-@pytest.fixture(params=["sync", "async"])
-async def producer(
-    request: pytest.FixtureRequest, servers: ReplicatedServer, registry: Registry
-) -> AsyncIterator[Either]:
-    kind: type[Fleet | AsyncFleet] = Fleet if request.param == "sync" else AsyncFleet
-    producer = Either(kind(servers.url, registry=registry))
+@pytest.fixture
+async def producer(servers: ReplicatedServer, registry: Registry) -> AsyncIterator[Either]:
+    producer = Either(AsyncFleet(servers.url, registry=registry))
     yield producer
     await producer.close()
 

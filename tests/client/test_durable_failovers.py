@@ -161,14 +161,10 @@ def test_a_failover_loses_no_confirmed_job(registry: Registry, how: str) -> None
         assert [one for one in confirmed if not kept.exists(LANE.job(one))] == []
 
 
-@pytest.mark.first(1)
-@pytest.mark.parametrize("kind", [Fleet, AsyncFleet])
-async def test_who_still_reaches_the_old_primary_is_confirmed_nothing_and_moves(
-    registry: Registry, kind: type[Fleet | AsyncFleet]
-) -> None:
+async def test_who_still_reaches_the_old_primary_is_confirmed_nothing_and_moves(registry: Registry) -> None:
     with SentinelServers(lines=(f"sentinel failover-timeout {SERVICE} 600000",)) as group:
         old = group.await_whole().nodes[0]
-        producer = Either(kind(group.url, registry=registry, durability="replicated", durability_timeout=0.3))
+        producer = Either(AsyncFleet(group.url, registry=registry, durability="replicated", durability_timeout=0.3))
         first = await producer("submit", Job("Sum", "app.add", (1, 2)))
         for node in group.nodes[1:]:  # the Sentinels can promote one, and cannot make the other one follow it
             node.client().acl_setuser("default", enabled=True, commands=["-slaveof", "+slaveof|no"])
@@ -190,14 +186,10 @@ async def test_who_still_reaches_the_old_primary_is_confirmed_nothing_and_moves(
         assert [type(one.error) for one in receipts] == [DurabilityUnavailable]  # nobody follows the new one
 
 
-@pytest.mark.first(1)
-@pytest.mark.parametrize("kind", [Fleet, AsyncFleet])
-async def test_a_silent_replica_is_waited_for_until_most_sentinels_call_it_down(
-    registry: Registry, kind: type[Fleet | AsyncFleet]
-) -> None:
+async def test_a_silent_replica_is_waited_for_until_most_sentinels_call_it_down(registry: Registry) -> None:
     with SentinelServers(down_after_ms=STAY_MS) as group:
         silent = group.await_whole().nodes[1]
-        producer = Either(kind(group.url, registry=registry, durability="replicated", durability_timeout=0.3))
+        producer = Either(AsyncFleet(group.url, registry=registry, durability="replicated", durability_timeout=0.3))
         await producer("submit", Job("Sum", "app.add", (1, 2)))
         silent.pause()
         wanted = Job("Sum", "app.add", (1, 2), id="n1")

@@ -13,6 +13,7 @@ from jobfleet import AsyncFleet, EncodingError, Fleet, InvalidJob, Job, JobStatu
 from jobfleet.errors import JobfleetError
 from jobfleet.store.keys import Keyspace
 from tests.client.either import Either
+from tests.support.each import each
 
 KEYS = Keyspace("jobfleet")
 
@@ -145,6 +146,6 @@ def test_jobs_go_to_all_lanes_of_their_queue(redis_url: str, fleet: Fleet, raw: 
     assert min(counts) > 20
 
 
-@pytest.mark.parametrize("chunk", [0, -5])
+@each("chunk", [0, -5])
 async def test_a_chunk_below_one_is_one(client: Either, chunk: int) -> None:
     assert len(await client.all("enqueue_many", sums(3), chunk=chunk)) == 3

@@ -27,7 +27,10 @@ from jobfleet import (
 from jobfleet.functions.manifest import function_record
 from jobfleet.functions.registry import Registry
 from jobfleet.store.keys import Keyspace
+from tests.client.conftest import awaited as client
 from tests.client.either import Either
+
+__all__ = ["client"]  # a fixture
 
 KEYS = Keyspace("jobfleet")
 

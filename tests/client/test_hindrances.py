@@ -14,8 +14,11 @@ from jobfleet.codec import encode
 from jobfleet.functions.registry import Registry
 from jobfleet.store.calls.presence import beat, know
 from tests.client.conftest import Work
+from tests.client.conftest import awaited as client
 from tests.client.either import Either
 from tests.support.users import UrlOf
+
+__all__ = ["client"]  # a fixture
 
 KIND = "0123456789abcdef"
 GONE_US = 60_000_000

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from jobfleet.config import SETTINGS, JobConfig, Loaded, Setting, default_processes, load, processors
 from jobfleet.config.setting import SECRET
 from jobfleet.secret import NAMES
+from tests.support.each import each
 
 MIB = 1024 * 1024
 
@@ -249,8 +251,7 @@ OTHERS: dict[str, tuple[str, str, object]] = {
 BY_NAME = {setting.name: setting for setting in SETTINGS}
 
 
-def every_setting() -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+every_setting = each("setting", SETTINGS, show=attrgetter("name"))
 
 
 def read(directory: Path, environ: Mapping[str, str] | None = None, **arguments: Any) -> Loaded:
@@ -284,7 +285,7 @@ def test_one_row_generates_flag_variable_and_key() -> None:
     assert shorts == {"Q": "queues", "c": "slots", "p": "processes", "v": "verbose"}
 
 
-@every_setting()
+@every_setting
 def test_every_row_is_complete(setting: Setting) -> None:
     assert setting.help.endswith(".")
     assert "\n" not in setting.help
@@ -292,7 +293,7 @@ def test_every_row_is_complete(setting: Setting) -> None:
     assert setting.scope in {"all", "producer", "worker", "reaper", "web", "command"}
 
 
-@every_setting()
+@every_setting
 def test_what_is_shown_can_be_read_again(setting: Setting) -> None:
     if setting.kind is SECRET:
         assert setting.show(OTHERS[setting.name][2]) == "***"
@@ -304,20 +305,22 @@ def test_what_is_shown_can_be_read_again(setting: Setting) -> None:
 # ------------------------------------------------------------------------------------ the layers
 
 
-@every_setting()
+@every_setting
 def test_every_setting_is_reached_from_every_layer(setting: Setting, tmp_path: Path) -> None:
     name, (text, toml, value) = setting.name, OTHERS[setting.name]
     assert value != DEFAULTS[name]
+    folder = tmp_path / name
+    folder.mkdir()
 
-    assert moved(load({name: value}, environ={}, directory=tmp_path)) == {name: (value, "argument")}
-    assert moved(load({name: text}, environ={}, directory=tmp_path)) == {name: (value, "argument")}
-    assert moved(read(tmp_path, {setting.variable: text})) == {name: (value, setting.variable)}
+    assert moved(load({name: value}, environ={}, directory=folder)) == {name: (value, "argument")}
+    assert moved(load({name: text}, environ={}, directory=folder)) == {name: (value, "argument")}
+    assert moved(read(folder, {setting.variable: text})) == {name: (value, setting.variable)}
 
-    (tmp_path / "pyproject.toml").write_text(f"[tool.jobfleet]\n{name} = {toml}\n")
-    assert moved(read(tmp_path)) == {name: (value, "[tool.jobfleet] of pyproject.toml")}
+    (folder / "pyproject.toml").write_text(f"[tool.jobfleet]\n{name} = {toml}\n")
+    assert moved(read(folder)) == {name: (value, "[tool.jobfleet] of pyproject.toml")}
 
-    (tmp_path / "jobfleet.toml").write_text(f"{name} = {toml}\n")
-    assert moved(read(tmp_path)) == {name: (value, "jobfleet.toml")}
+    (folder / "jobfleet.toml").write_text(f"{name} = {toml}\n")
+    assert moved(read(folder)) == {name: (value, "jobfleet.toml")}
 
 
 def test_the_higher_layer_wins_setting_by_setting(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from jobfleet.config import load
+from tests.support.each import each
 
 
 def moved(directory: Path) -> dict[str, tuple[object, str]]:
@@ -21,7 +22,7 @@ def moved(directory: Path) -> dict[str, tuple[object, str]]:
 
 
 def note(directory: Path, content: bytes | dict[str, object]) -> None:
-    (directory / ".jobfleet").mkdir()
+    (directory / ".jobfleet").mkdir(exist_ok=True)
     raw = content if isinstance(content, bytes) else json.dumps(content).encode()
     (directory / ".jobfleet" / "up.json").write_bytes(raw)
 
@@ -40,7 +41,7 @@ def test_any_url_that_is_set_comes_before_that_of_up(tmp_path: Path) -> None:
     assert moved(tmp_path) == {"url": ("redis://h", "[tool.jobfleet] of pyproject.toml")}
 
 
-@pytest.mark.parametrize(
+@each(
     "content",
     [
         b"",

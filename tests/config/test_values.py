@@ -18,12 +18,13 @@ from jobfleet.config import (
     mask_url,
 )
 from jobfleet.errors import ConfigError
+from tests.support.each import each
 
 MIB = 1024 * 1024
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "expected"),
+@each(
+    "name, value, expected",
     [
         ("lease", 45, 45.0),
         ("lease", timedelta(minutes=2), 120.0),
@@ -61,8 +62,8 @@ QUEUES_REMEDY = "use names, with weights where wanted, such as 'mail=3,bulk', ea
 LANES_REMEDY = "use queue=lanes pairs, such as 'mail=4,bulk=2', each 1 to 1024"
 
 
-@pytest.mark.parametrize(
-    ("values", "message"),
+@each(
+    "values, message",
     [
         ({"lease": 0.5}, "lease = 0.5: use 1s or more."),
         ({"lease": "2h"}, "lease = '2h': use 1h or less."),
@@ -153,8 +154,8 @@ def test_settings_are_a_value_that_travels_and_hides_its_password() -> None:
 # ------------------------------------------------------------------------------------------ URLs
 
 
-@pytest.mark.parametrize(
-    ("url", "masked"),
+@each(
+    "url, masked",
     [
         ("redis://localhost:6379/0", "redis://localhost:6379/0"),
         ("redis://:pw@h:1/0", "redis://:***@h:1/0"),
@@ -185,7 +186,7 @@ def test_passwords_are_masked(url: str, masked: str) -> None:
     assert mask_url(url) == masked
 
 
-@pytest.mark.parametrize(
+@each(
     "scheme", ["redis", "rediss", "unix", "sentinel", "sentinels", "cluster", "clusters", "embedded", "memory", "REDIS"]
 )
 def test_known_schemes_pass_unchanged(scheme: str) -> None:
@@ -213,8 +214,8 @@ def test_an_unknown_scheme_is_refused(url: str, scheme: str) -> None:
 # ------------------------------------------------------------------------------------ processors
 
 
-@pytest.mark.parametrize(
-    ("affinity", "membership", "files", "expected"),
+@each(
+    "affinity, membership, files, expected",
     [
         (4, None, {}, 4),
         (64, None, {}, 8),
@@ -260,8 +261,8 @@ def test_where_there_is_no_affinity_the_machine_is_counted(tmp_path: Path, monke
     assert default_processes(cgroups=tmp_path, membership=tmp_path / "none") == 3
 
 
-@pytest.mark.parametrize(
-    ("url", "shown"),
+@each(
+    "url, shown",
     [
         ("s3://AKIA123:secret@bucket/prefix", "s3://***@bucket/prefix"),
         ("s3://AKIA123@bucket/prefix", "s3://***@bucket/prefix"),
@@ -273,7 +274,7 @@ def test_the_id_of_an_access_key_is_masked(url: str, shown: str) -> None:
     assert next(row for row in SETTINGS if row.name == "payload_store").show(url) == shown
 
 
-@pytest.mark.parametrize("value", ["0", 0, 101, "some", True, 1.5])
+@each("value", ["0", 0, 101, "some", True, 1.5])
 def test_a_number_of_replicas_is_all_or_a_number(value: object) -> None:
     with pytest.raises(ConfigError, match=r"durability_replicas .* use 'all', or a whole number"):
         JobConfig(durability_replicas=value)  # type: ignore[arg-type]  # that is the point

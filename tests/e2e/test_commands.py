@@ -19,6 +19,7 @@ from jobfleet.errors import ConfigError
 from jobfleet.events import Command
 from jobfleet.operations.workers import WorkerInfo
 from jobfleet.store.calls.presence import beat
+from tests.support.each import each
 from tests.support.fleet import LONG, Programs, settle_all
 from tests.support.waiting import wait_until
 
@@ -293,11 +294,8 @@ async def test_the_asynchronous_client_commands_alike(programs: Programs, redis_
     assert (unknown.state, unknown.is_confirmed) == ("unknown", False)
 
 
-@pytest.mark.parametrize(
-    ("verb", "numbers"),
-    [("dance", {}), ("scale", {}), ("scale", {"processes": 0}), ("quiet", {"processes": 2}), ("dump", {"grace": 1.0}),
-     ("stop", {"grace": -1.0})],
-)  # fmt: skip
+@each("verb, numbers", [("dance", {}), ("scale", {}), ("scale", {"processes": 0}), ("quiet", {"processes": 2}),
+     ("dump", {"grace": 1.0}), ("stop", {"grace": -1.0})])  # fmt: skip
 def test_a_command_that_makes_no_sense_is_refused(fleet: Fleet, verb: str, numbers: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
         fleet.command_workers(["w"], verb, **numbers)  # type: ignore[arg-type]

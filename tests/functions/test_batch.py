@@ -15,6 +15,7 @@ from jobfleet.errors import InvalidJob
 from jobfleet.functions.batch import Batch
 from jobfleet.functions.manifest import parameters_of
 from jobfleet.functions.registry import Registry
+from tests.support.each import each
 
 
 def open_pool() -> str:
@@ -49,8 +50,8 @@ async def async_generator(batch: list[str]) -> AsyncIterator[str]:
     yield batch[0]
 
 
-@pytest.mark.parametrize(
-    ("function", "parameter", "of_items", "element"),
+@each(
+    "function, parameter, of_items, element",
     [
         (values, "texts", False, str),
         (items, "batch", True, str),
@@ -83,9 +84,7 @@ def test_a_batch_waits_for_as_long_as_it_is_told(wait: Any) -> None:
     assert (made.batch.size, made.batch.wait) == (1, 2.0)
 
 
-@pytest.mark.parametrize(
-    ("function", "options", "field", "message"),
-    [
+@each("function, options, field, message", [
         (values, {"batch": 0}, "batch", "batch is 0; give a whole number from 1 to 1,000."),
         (values, {"batch": 1001}, "batch", "batch is 1001; give a whole number from 1 to 1,000."),
         (values, {"batch": True}, "batch", "batch is True; give a whole number from 1 to 1,000."),
@@ -121,8 +120,7 @@ def test_a_batch_waits_for_as_long_as_it_is_told(wait: Any) -> None:
             with_progress, {"batch": 5}, "batch",
             "with_progress: 'progress_callback' is for one job; take list[BatchItem[…]], each with its own context.",
         ),
-    ],
-)  # fmt: skip
+    ])  # fmt: skip
 def test_what_does_not_go_together_is_refused_at_decoration(
     function: Callable[..., Any], options: dict[str, Any], field: str, message: str
 ) -> None:

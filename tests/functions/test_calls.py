@@ -12,6 +12,7 @@ from jobfleet import Fleet, Job, JobContext, JobStatus
 from jobfleet.functions.callables import is_coroutine_function
 from jobfleet.functions.registry import Registry
 from jobfleet.testing import Jobs
+from tests.support.each import each
 
 
 class Doubler:
@@ -69,8 +70,8 @@ def fleet(redis_url: str, registry: Registry) -> Iterator[Fleet]:
         yield fleet
 
 
-@pytest.mark.parametrize(
-    ("function", "is_async"),
+@each(
+    "function, is_async",
     [(Doubler(), True), (Tripler(), False), (Made, False), (inner, True), (forgets_await, False), (len, False)],
 )
 def test_which_calls_return_a_coroutine(function: Callable[..., Any], is_async: bool) -> None:

@@ -14,6 +14,7 @@ from jobfleet.functions.limiting import check_declared
 from jobfleet.functions.manifest import function_record, read_limit
 from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.model.limits import DeclaredLimit, declarations_of, rate_of
+from tests.support.each import each
 
 
 def work(customer: str = "acme") -> None:
@@ -24,8 +25,8 @@ def made(name: str = "app.f", **options: Any) -> JobFunction[..., Any, Any]:
     return Registry().register(lambda customer="acme": None, name=name, **options)
 
 
-@pytest.mark.parametrize(
-    ("options", "limit"),
+@each(
+    "options, limit",
     [
         ({"group": "{customer}", "concurrency": 5}, DeclaredLimit("default", "*", 5, None)),
         ({"group": "{customer}", "rate": "10/m", "queue": "mail"}, DeclaredLimit("mail", "*", None, "10/min")),
@@ -44,8 +45,8 @@ def test_a_limit_applies_to_each_group_to_one_group_or_to_the_queue(
     assert read_limit(function_record(function)) == limit
 
 
-@pytest.mark.parametrize("place", [{}, {"queue": "default"}])
-@pytest.mark.parametrize(("option", "value"), [("concurrency", 5), ("rate", "10/min")])
+@each("place", [{}, {"queue": "default"}])
+@each("option, value", [("concurrency", 5), ("rate", "10/min")])
 def test_a_limit_needs_a_group_or_a_queue_of_its_own(place: dict[str, Any], option: str, value: Any) -> None:
     with pytest.raises(InvalidJob) as caught:
         made(**place, **{option: value})
@@ -57,13 +58,10 @@ def test_a_limit_needs_a_group_or_a_queue_of_its_own(place: dict[str, Any], opti
     )
 
 
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [
+@each("option, value", [
         ("concurrency", 0), ("concurrency", "5"), ("concurrency", True), ("concurrency", math.inf),
         ("concurrency", 1.5), ("rate", "10/w"), ("rate", 0), ("rate", math.inf), ("rate", "many"), ("rate", [1]),
-    ],
-)  # fmt: skip
+    ])  # fmt: skip
 def test_a_wrong_value_is_refused(option: str, value: Any) -> None:
     with pytest.raises(InvalidJob, match=f"^{option} is ") as caught:
         made(queue="mail", **{option: value})
@@ -91,21 +89,16 @@ REMEDY = "declare the same limit in both, or give one of them another group or q
 MAIL, EACH, ONE = {"queue": "mail"}, {"queue": "mail", "group": "{customer}"}, {"queue": "mail", "group": "stripe"}
 
 
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
+@each("one, other", [
         ({**EACH, **FIVE}, {**EACH, **FIVE}), ({**EACH, **FIVE}, {**ONE, **SIX}), ({**EACH, **FIVE}, MAIL),
         ({**EACH, **FIVE}, {"group": "{customer}"}), ({**ONE, **FIVE}, EACH), ({**MAIL, **FIVE}, {**MAIL, **FIVE}),
         ({**MAIL, **FIVE}, {"queue": "bulk", **SIX}), (EACH, ONE),
-    ],
-)  # fmt: skip
+    ])  # fmt: skip
 def test_functions_that_do_not_contradict_each_other(one: dict[str, Any], other: dict[str, Any]) -> None:
     check_declared([made("app.f", **one), made("app.g", **other)])
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "text"),
-    [
+@each("one, other, text", [
         ({**EACH, **FIVE}, {**EACH, **SIX}, f"{OF_EACH}, and app.g declares 6 at once; {REMEDY}"),
         ({**EACH, **FIVE}, EACH, f"{OF_EACH}, which app.g uses too; {REMEDY}"),
         ({**EACH, **FIVE}, ONE, f"{OF_EACH}, which app.g uses too; "),
@@ -113,9 +106,8 @@ def test_functions_that_do_not_contradict_each_other(one: dict[str, Any], other:
         ({**MAIL, **FIVE}, {**MAIL, "rate": "1/s"}, f"{OF_ALL}, and app.g declares 1/s;"),
         ({**MAIL, **FIVE}, MAIL, f"{OF_ALL}, which app.g uses too;"),
         ({**MAIL, **FIVE}, {**EACH, **FIVE}, f"{OF_ALL}, which app.g uses"),
-    ],
-)  # fmt: skip
-@pytest.mark.parametrize("swapped", [False, True])
+    ])  # fmt: skip
+@each("swapped", [False, True])
 def test_functions_that_contradict_each_other(
     one: dict[str, Any], other: dict[str, Any], text: str, swapped: bool
 ) -> None:
@@ -128,7 +120,7 @@ def test_functions_that_contradict_each_other(
         assert str(caught.value).startswith(text)
 
 
-@pytest.mark.parametrize("limit", [None, 7, [], {"concurrency": "5", "rate": 5}])
+@each("limit", [None, 7, [], {"concurrency": "5", "rate": 5}])
 def test_a_published_limit_that_makes_no_sense_is_none(limit: Any) -> None:
     read = read_limit(encode({"options": {"queue": "mail"}, "limit": limit}))
 

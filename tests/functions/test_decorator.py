@@ -12,14 +12,15 @@ from jobfleet.codec import encode
 from jobfleet.functions.manifest import function_record, read_function
 from jobfleet.functions.options import keep_last_in
 from jobfleet.functions.registry import Registry
+from tests.support.each import each
 
 
 def add(x: int, y: int) -> int:
     return x + y
 
 
-@pytest.mark.parametrize("given", [5, "Busy", (OSError, 5), [OSError()]])
-@pytest.mark.parametrize("option", ["retry_on", "discard_on"])
+@each("given", [5, "Busy", (OSError, 5), [OSError()]])
+@each("option", ["retry_on", "discard_on"])
 def test_only_classes_of_exceptions_decide_about_retries(option: str, given: Any) -> None:
     with pytest.raises(InvalidJob, match=rf"^{option} holds .*; give exception classes: {option}=\(Busy,\)\.$"):
         Registry().register(add, name="app.add", **{option: given})
@@ -31,7 +32,7 @@ def test_one_class_may_stand_alone() -> None:
     assert (made.retry_on, made.discard_on) == ((OSError,), (KeyError,))
 
 
-@pytest.mark.parametrize("option", ["retry_on", "discard_on", "cron", "keep_last"])
+@each("option", ["retry_on", "discard_on", "cron", "keep_last"])
 def test_what_stands_on_the_decorator_only_is_told_so(option: str) -> None:
     with pytest.raises(InvalidJob) as caught:
         Registry().register(add, name="app.add").options(**{option: OSError})  # type: ignore[arg-type]
@@ -56,7 +57,7 @@ def test_without_a_number_all_results_are_kept() -> None:
     assert (made.given, keep_last_in(read_function(function_record(made)))) == ({}, None)
 
 
-@pytest.mark.parametrize("given", [0, -3, True, "3", None, 1.5])
+@each("given", [0, -3, True, "3", None, 1.5])
 def test_a_published_number_that_is_none_is_as_if_it_was_not_there(given: object) -> None:
     assert keep_last_in(read_function(encode({"options": {"keep_last": given}}))) is None
     assert keep_last_in(read_function(b"\xff")) is None

@@ -12,6 +12,7 @@ import pytest
 from jobfleet import Fleet, InvalidJob, Job, JobContext
 from jobfleet.functions.callables import SHAPES_MOST
 from jobfleet.functions.registry import JobFunction, Registry
+from tests.support.each import each
 
 Function = JobFunction[..., Any, Any]
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
@@ -64,8 +65,8 @@ def register(registry: Registry, fleet: Fleet) -> Callable[..., Function]:
     )
 
 
-@pytest.mark.parametrize(
-    ("function", "args", "kwargs", "line"),
+@each(
+    "function, args, kwargs, line",
     [
         (add, (1, 2, 3), {}, "test.add takes (a, b=1): too many positional arguments."),
         (add, (), {}, "test.add takes (a, b=1): missing a required argument: 'a'."),
@@ -105,8 +106,8 @@ def test_arguments_that_do_not_fit_are_refused_with_the_parameters(
     assert str(receipt.error) == line
 
 
-@pytest.mark.parametrize(
-    ("function", "args", "kwargs", "options"),
+@each(
+    "function, args, kwargs, options",
     [
         (add, (1,), {}, {}),
         (add, (), {"b": 2, "a": 1}, {}),

@@ -14,6 +14,7 @@ from jobfleet.functions.limiting import gates_of
 from jobfleet.functions.manifest import function_record, read_gates
 from jobfleet.functions.registry import JobDecorator, JobFunction, Registry
 from jobfleet.model.limits import Demand, NamedRate, adaptive_bounds, named_rate
+from tests.support.each import each
 
 
 def declared(**options: Any) -> JobFunction[..., Any, Any]:
@@ -32,8 +33,8 @@ def costs(cost: Any, *args: Any, **kwargs: Any) -> list[int]:
     return [one.cost for one in found]
 
 
-@pytest.mark.parametrize(
-    ("cost", "args", "kwargs", "expected"),
+@each(
+    "cost, args, kwargs, expected",
     [
         (3, (), {}, 3),
         ("tokens", ("hi", 20), {}, 20),
@@ -46,14 +47,14 @@ def test_a_cost_comes_from_the_arguments(cost: Any, args: Any, kwargs: Any, expe
     assert costs(cost, *args, **kwargs) == [1, expected]
 
 
-@pytest.mark.parametrize("value", ["many", None, -1, True, float("nan")])
+@each("value", ["many", None, -1, True, float("nan")])
 def test_an_argument_that_is_no_cost_is_refused(value: Any) -> None:
     with pytest.raises(InvalidJob, match=r"the cost of 'gpt' is .*; give a number from 0"):
         costs("tokens", "hi", value)
 
 
-@pytest.mark.parametrize(
-    ("options", "text"),
+@each(
+    "options, text",
     [
         ({"limits": "github"}, "limits is 'github'; give a list of at most 10 names"),
         ({"limits": ["git hub"]}, "the name of a limit is 'git hub'; give 1 to 64 letters"),
@@ -73,24 +74,21 @@ def test_wrong_options_are_refused_with_the_remedy(options: Any, text: str) -> N
     assert text in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("given", "field"),
-    [
+@each("given, field", [
         ({"ratio": 0}, "ratio"), ({"ratio": 1.5}, "ratio"), ({"ratio": 0.5, "half_open": 0}, "half_open"),
         ({"ratio": 0.5, "window": "soon"}, "window"), ({"ratio": 0.5, "window": 0.5}, "window"),
         ({"ratio": 0.5, "minimum": 1.5}, "minimum"), ({"ratio": 0.5, "per": "queue"}, "per"),
         ({"ratio": 0.5, "cooldown": -1}, "cooldown"), ({"ratio": 0.5, "cooldown": 0}, "cooldown"),
         ({"ratio": 0.5, "ignore": ("ValueError",)}, "ignore"), ({"ratio": 0.5, "ignore": int}, "ignore"),
-    ],
-)  # fmt: skip
+    ])  # fmt: skip
 def test_a_breaker_checks_its_values(given: Any, field: str) -> None:
     with pytest.raises(InvalidJob) as caught:
         Breaker(**given)
     assert caught.value.field == field
 
 
-@pytest.mark.parametrize(
-    ("per", "group", "name"),
+@each(
+    "per, group, name",
     [
         ("function", "acme", "breaker:function:ai.ask"),
         ("group", "acme", "breaker:group:ai:acme"),
@@ -114,8 +112,8 @@ def test_what_explain_needs_is_published() -> None:
     assert read_gates(function_record(declared())) == ([], "")
 
 
-@pytest.mark.parametrize(
-    ("text", "rate"),
+@each(
+    "text, rate",
     [
         ("100/1m", NamedRate(100, 60)),
         ("5/10s", NamedRate(5, 10)),
@@ -128,13 +126,13 @@ def test_rates_are_read(text: object, rate: NamedRate) -> None:
     assert named_rate(text) == rate
 
 
-@pytest.mark.parametrize("text", ["0/s", "1.5/s", "1.5", "5/0s", 0, True, "5/1w", None])
+@each("text", ["0/s", "1.5/s", "1.5", "5/0s", 0, True, "5/1w", None])
 def test_other_rates_are_refused(text: object) -> None:
     with pytest.raises(InvalidJob, match="give a rate such as '100/1m'"):
         named_rate(text)
 
 
-@pytest.mark.parametrize("bounds", [(0, 5), (5, 2), (1,), "1-2", (1.0, 2)])
+@each("bounds", [(0, 5), (5, 2), (1,), "1-2", (1.0, 2)])
 def test_bounds_that_are_none_are_refused(bounds: object) -> None:
     with pytest.raises(InvalidJob, match="give the bounds"):
         adaptive_bounds(bounds)

@@ -6,8 +6,6 @@ import inspect
 from dataclasses import fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-import pytest
-
 from jobfleet import Cron, Job, JobResult
 from jobfleet.config import SETTINGS
 from jobfleet.config.argument_types import FleetSettings
@@ -60,6 +58,7 @@ from jobfleet.model.option_types import (
 from jobfleet.model.templates import ON_CONFLICT
 from jobfleet.operations.flows.dependencies import POLICIES
 from jobfleet.worker.in_process import run_worker
+from tests.support.each import each
 
 
 def test_a_job_has_a_field_of_the_same_type_for_each_option() -> None:
@@ -144,7 +143,7 @@ def test_a_fleet_takes_each_setting_by_its_type() -> None:
             ), row.name
 
 
-@pytest.mark.parametrize("option", sorted(WorkerOptions.__annotations__))
+@each("option", sorted(WorkerOptions.__annotations__))
 def test_a_worker_in_the_program_takes_each_of_its_options(option: str) -> None:
     assert get_type_hints(run_worker)[option] == get_type_hints(WorkerOptions)[option]
     assert set(inspect.signature(run_worker).parameters) == {"fleet", *WorkerOptions.__annotations__}

@@ -18,6 +18,7 @@ from jobfleet.functions.injection import Injection, injection_of
 from jobfleet.functions.manifest import function_record, parameters_of, read_function
 from jobfleet.functions.registry import Registry
 from jobfleet.operations.jobs.prepare import Resolved, resolve
+from tests.support.each import each
 
 HERE = __name__
 LAMBDA_TEXT = (
@@ -153,15 +154,14 @@ def main_module(monkeypatch: pytest.MonkeyPatch, **attributes: Any) -> Callable[
     return function
 
 
-@pytest.mark.parametrize(
-    ("attributes", "name"),
+@each(
+    "attributes, name",
     [
         ({"__spec__": types.SimpleNamespace(name="app.jobs")}, "app.jobs.work"),
         ({"__spec__": types.SimpleNamespace(name="app.__main__")}, "app.work"),
         ({"__file__": "/srv/app/send_mail.py"}, "send_mail.work"),
         ({}, "__main__.work"),
     ],
-    ids=["python -m module", "python -m package", "python file.py", "a prompt"],
 )
 def test_a_function_of_main_is_named_after_what_was_started(
     attributes: dict[str, Any], name: str, monkeypatch: pytest.MonkeyPatch
@@ -260,7 +260,7 @@ def test_an_unknown_option_is_refused_with_the_nearest(option: str, hint: str) -
     assert (str(caught.value), caught.value.field) == (f"{option!r} is not an option of a job{hint}", option)
 
 
-@pytest.mark.parametrize("option", ["id", "scheduled_at", "expires_at", "user", "session", "correlation_id"])
+@each("option", ["id", "scheduled_at", "expires_at", "user", "session", "correlation_id"])
 def test_what_belongs_to_one_job_is_no_option_of_a_function(option: str) -> None:
     with pytest.raises(InvalidJob) as caught:
         decorated(**{option: "x"})
@@ -268,7 +268,7 @@ def test_what_belongs_to_one_job_is_no_option_of_a_function(option: str) -> None
     assert caught.value.field == option
 
 
-@pytest.mark.parametrize(("option", "value"), [("queue", "a b"), ("priority", 9), ("timeout", -1), ("cron", "* * *")])
+@each("option, value", [("queue", "a b"), ("priority", 9), ("timeout", -1), ("cron", "* * *")])
 def test_a_wrong_option_is_refused_at_the_decorator(option: str, value: Any, registry: Registry) -> None:
     with pytest.raises(InvalidJob) as caught:
         decorated(**{option: value})
@@ -318,8 +318,8 @@ def test_wrong_options_of_one_call_are_refused_at_once(options: dict[str, Any], 
 # Injection
 
 
-@pytest.mark.parametrize(
-    ("function", "injection"),
+@each(
+    "function, injection",
     [
         (add, Injection()),
         (with_context, Injection("ctx", context_first=True)),
@@ -369,7 +369,7 @@ def test_published_parameters_are_those_that_a_caller_gives(function: Callable[.
     assert parameters_of(register_job_function("app.f", function)) == text
 
 
-@pytest.mark.parametrize("record", [b"", b"\xff", b"\xc1", b"\x93\x01\x02\x03"])
+@each("record", [b"", b"\xff", b"\xc1", b"\x93\x01\x02\x03"])
 def test_a_published_record_that_cannot_be_read_has_no_options(record: bytes) -> None:
     assert read_function(record) == {}
 

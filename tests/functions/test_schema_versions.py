@@ -11,6 +11,7 @@ from jobfleet import InvalidJob
 from jobfleet.functions.manifest import function_record, read_function, read_version
 from jobfleet.functions.options import Schema
 from jobfleet.functions.registry import JobFunction, Registry
+from tests.support.each import each
 
 
 def function(*args: object, **kwargs: object) -> None: ...
@@ -32,7 +33,7 @@ def made(**options: Any) -> JobFunction[..., Any, Any]:
     return Registry().register(function, name="app.f", **options)
 
 
-@pytest.mark.parametrize("version", [0, -1, 1.5, "2", True, 1_000_001])
+@each("version", [0, -1, 1.5, "2", True, 1_000_001])
 def test_a_wrong_version_is_refused_at_once(version: object) -> None:
     with pytest.raises(InvalidJob, match=r"^version is .*; give a whole number from 1 to 1,000,000\.$") as caught:
         made(version=version)
@@ -40,8 +41,8 @@ def test_a_wrong_version_is_refused_at_once(version: object) -> None:
     assert caught.value.field == "version"
 
 
-@pytest.mark.parametrize(
-    ("upcast", "text"),
+@each(
+    "upcast, text",
     [
         ({2: same}, r"the key 2, and version is 2; give a version from 1 to 1\."),
         ({0: same}, r"the key 0, "),
@@ -112,8 +113,8 @@ def returning(answer: object) -> Any:
     return lambda _args, _kwargs: answer
 
 
-@pytest.mark.parametrize(
-    ("upcasts", "text"),
+@each(
+    "upcasts, text",
     [
         ({2: same}, "f has no upcast from schema version 1 to 2 (the job has 1, the function 3): add upcast={1: f} "),
         ({1: same}, "f has no upcast from schema version 2 to 3 (the job has 1, the function 3): add upcast={2: f} "),

@@ -14,6 +14,7 @@ from jobfleet.codec import decode, encode
 from jobfleet.functions.manifest import function_record
 from jobfleet.functions.published import check_takes, read_takes
 from jobfleet.functions.registry import Registry
+from tests.support.each import each
 
 Order = NewType("Order", int)
 
@@ -52,8 +53,8 @@ def check(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str
     check_takes("app.f", taken, args, kwargs)
 
 
-@pytest.mark.parametrize(
-    ("function", "args", "kwargs"),
+@each(
+    "function, args, kwargs",
     [
         (ship, (1, {"street": "x"}), {}),
         (ship, (1,), {"to": TO, "weight": 2, "how": "sea", "notes": ["a"], "extra": {"a": 1}}),
@@ -68,8 +69,8 @@ def test_a_call_that_fits_is_accepted(
     check(function, args, kwargs)
 
 
-@pytest.mark.parametrize(
-    ("function", "args", "kwargs", "field", "message"),
+@each(
+    "function, args, kwargs, field, message",
     [
         (
             ship,
@@ -108,7 +109,7 @@ def test_a_wrapper_publishes_nothing_because_it_may_take_other_arguments() -> No
     assert read_takes(function_record(Registry().register(wrapper, name="app.f"))) is None
 
 
-@pytest.mark.parametrize(
+@each(
     "record",
     [b"", encode({}), encode({"takes": 5}), encode({"takes": [["a"]]}), encode({"takes": [["a", "?", True, []]]})],
 )

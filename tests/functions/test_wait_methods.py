@@ -11,6 +11,7 @@ from jobfleet import InvalidJob, JobContext, SignalTimeout
 from jobfleet.functions.running import Alone
 from jobfleet.model.signals import Suspended, suspension_of
 from jobfleet.model.spec import job_of_token, new_token
+from tests.support.each import each
 
 
 def test_a_test_has_its_signals_and_sleeps_are_over_at_once() -> None:
@@ -64,13 +65,13 @@ def test_a_wrong_attribute_of_a_context_is_refused(field: str, value: Any) -> No
     assert caught.value.field == field
 
 
-@pytest.mark.parametrize("delay", [-1, "soon", 3651 * 86_400, None, True])
+@each("delay", [-1, "soon", 3651 * 86_400, None, True])
 def test_a_wrong_delay_is_refused(delay: Any) -> None:
     with pytest.raises(InvalidJob, match=r"sleep is .*; give seconds, .* at most ten years"):
         JobContext.for_test().sleep_sync(delay)
 
 
-@pytest.mark.parametrize("name", ["", "x" * 201, "a\nb", 7])
+@each("name", ["", "x" * 201, "a\nb", 7])
 def test_a_wrong_name_is_refused(name: Any) -> None:
     ctx = JobContext.for_test()
     with pytest.raises(InvalidJob, match="The name of a signal is a text of 1 to 200") as caught:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from jobfleet import InvalidJob, Job, Priority
+from jobfleet import InvalidJob, Job, JobContext, Priority
 from jobfleet.functions.registry import JobDecorator, Registry
+from tests.support.each import each
 
+JOBS = JobDecorator(Registry())
 SOON = datetime.now(UTC) + timedelta(hours=1)
 MEANT = [("retry", "max_retries"), ("retries", "max_retries"), ("prioritee", "priority"), ("countdown", "delay"),
          ("ttl", "result_ttl"), ("time_limit", "timeout"), ("max_retry", "max_retries"),
@@ -20,7 +21,7 @@ MEANT = [("retry", "max_retries"), ("retries", "max_retries"), ("prioritee", "pr
 def function() -> None: ...
 
 
-@pytest.mark.parametrize(("given", "meant"), [*MEANT, ("eta", "scheduled_at")])
+@each("given, meant", [*MEANT, ("eta", "scheduled_at")])
 def test_an_unknown_option_of_a_job(given: str, meant: str) -> None:
     options: dict[str, Any] = {given: 3}
     made = JobDecorator(Registry())(name="app.f")(function)
@@ -31,7 +32,7 @@ def test_an_unknown_option_of_a_job(given: str, meant: str) -> None:
         made.options(**options)
 
 
-@pytest.mark.parametrize(("given", "meant"), MEANT)
+@each("given, meant", MEANT)
 def test_an_unknown_option_of_a_function(given: str, meant: str) -> None:
     options: dict[str, Any] = {given: 3}
     with pytest.raises(InvalidJob, match=rf"^'{given}' is not an option of a job; did you mean '{meant}'\?$"):
@@ -84,7 +85,7 @@ def test_a_label_is_for_one_job() -> None:
     assert caught.value.field == "name"
 
 
-@pytest.mark.parametrize(("field", "options"), CONTRADICTIONS)
+@each("field, options", CONTRADICTIONS)
 def test_options_that_contradict_each_other_or_mean_nothing(field: str, options: dict[str, Any]) -> None:
     made = JobDecorator(Registry())(name="app.f")(function)
 
@@ -103,39 +104,6 @@ def test_an_option_of_one_job_replaces_the_one_of_the_decorator_that_it_excludes
     assert made.options(delay=None).given == {"expires_in": 90.0}
 
 
-WRONG: list[tuple[str, Any]] = [
-    ("max_retries", "3"), ("max_retries", 1.5), ("max_crashes", 0), ("priority", "high"), ("tags", "eu"),
-    ("metadata", [1]), ("retry_jitter", "yes"), ("retry_backoff", 0), ("queue", "a b"), ("group", ""),
-    ("unique", 7), ("unique_for", "ever"), ("on_conflict", "skip"), ("run_in", "cloud"), ("delay", "soon"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("option", "value"), WRONG)
-@pytest.mark.parametrize("way", ["job", "options", "decorator"])
-def test_an_option_of_the_wrong_type(way: str, option: str, value: Any) -> None:
-    given: dict[str, Any] = {option: value}
-    ways: dict[str, Callable[[], object]] = {
-        "job": lambda: Job("n", "app.f", **given),
-        "options": lambda: JobDecorator(Registry())(name="app.f")(function).options(**given),
-        "decorator": lambda: JobDecorator(Registry())(name="app.f", **given)(function),
-    }
-
-    with pytest.raises(InvalidJob) as caught:
-        ways[way]()
-
-    assert caught.value.field == option
-
-
-@pytest.mark.parametrize("given", [0, -1, True, 1.5, "3", 100_001, [3]])
-def test_a_number_of_results_to_keep_that_is_none(given: Any) -> None:
-    with pytest.raises(InvalidJob) as caught:
-        JobDecorator(Registry())(name="app.f", keep_last=given)(function)
-
-    assert caught.value.field == "keep_last"
-    text = f"keep_last is {given!r}; give a whole number from 1 to 100,000, or leave it out to keep all."
-    assert str(caught.value) == text
-
-
 DELAYS: list[Any] = [
     "soon",
     True,
@@ -151,36 +119,62 @@ DELAYS: list[Any] = [
     {5: 1},
     "",
 ]
+BOUNDS: list[Any] = ["soon", True, -1, 0, "0s", float("inf"), [60], "200000d"]
+OTHERS: list[tuple[str, Any]] = [
+    ("max_retries", "3"), ("max_retries", 1.5), ("max_crashes", 0), ("priority", "high"), ("tags", "eu"),
+    ("metadata", [1]), ("retry_jitter", "yes"), ("retry_backoff", 0), ("queue", "a b"), ("group", ""),
+    ("unique", 7), ("unique_for", "ever"), ("on_conflict", "skip"), ("run_in", "cloud"), ("delay", "soon"),
+]  # fmt: skip
+WRONG: list[tuple[str, Any, str]] = [
+    *((option, value, f"^{option} ") for option, value in OTHERS),
+    *(("retry_delay", value, r"^retry_delay is .*; give ") for value in DELAYS),
+    *(("retry_for", value, r"^retry_for is .*; give |^retry_for is 0; give more than 0") for value in BOUNDS),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("value", DELAYS, ids=repr)
-@pytest.mark.parametrize("way", ["job", "options", "decorator"])
-def test_a_wrong_delay_of_retries_is_refused_with_a_remedy(way: str, value: Any) -> None:
-    ways: dict[str, Callable[[], object]] = {
-        "job": lambda: Job("n", "app.f", retry_delay=value),
-        "options": lambda: JobDecorator(Registry())(name="app.f")(function).options(retry_delay=value),
-        "decorator": lambda: JobDecorator(Registry())(name="app.f", retry_delay=value)(function),
-    }
-
-    with pytest.raises(InvalidJob, match=r"^retry_delay is .*; give ") as caught:
-        ways[way]()
-
-    assert caught.value.field == "retry_delay"
+@JOBS(name="app.needs")
+def needs(ctx: JobContext, to: str) -> None: ...
 
 
-@pytest.mark.parametrize("value", ["soon", True, -1, 0, "0s", float("inf"), [60], "200000d"], ids=repr)
-@pytest.mark.parametrize("way", ["job", "options", "decorator"])
-def test_a_wrong_bound_of_retries_is_refused_with_a_remedy(way: str, value: Any) -> None:
-    ways: dict[str, Callable[[], object]] = {
-        "job": lambda: Job("n", "app.f", retry_for=value),
-        "options": lambda: JobDecorator(Registry())(name="app.f")(function).options(retry_for=value),
-        "decorator": lambda: JobDecorator(Registry())(name="app.f", retry_for=value)(function),
-    }
+@JOBS(name="app.free")
+def free(ctx: JobContext, to: str = "ann") -> None: ...
 
-    with pytest.raises(InvalidJob, match=r"^retry_for is .*; give |^retry_for is 0; give more than 0") as caught:
-        ways[way]()
 
-    assert caught.value.field == "retry_for"
+CALLBACKS: list[tuple[Any, str]] = [
+    ("app.free", "give a job, such as notify"), (function, "give a job"), (7, "give a job"), ([], "give a job"),
+    (Job, "give a job"), (needs, r"needs arguments .*give needs\.job"),
+    (Job("x", "app.free", id="own"), "a job with id"), (Job("x", "app.free", unique="k"), "a job with unique"),
+    (Job("x", "app.free", depends_on=["default.0.a"]), "a job with depends_on"),
+    (Job("x", "app.free", cron_expression="* * * * *"), "a job with cron_expression"),
+]  # fmt: skip
+
+
+@each(
+    "option, value, why",
+    WRONG + [(option, value, why) for option in ("on_success", "on_failure") for value, why in CALLBACKS],
+)
+def test_a_wrong_option_is_refused_by_each_way(option: str, value: Any, why: str) -> None:
+    given: dict[str, Any] = {option: value}
+    made = JobDecorator(Registry())(name="app.f")(function)
+
+    for give in (
+        lambda: Job("n", "app.f", **given),
+        lambda: made.options(**given),
+        lambda: JobDecorator(Registry())(name="app.f", **given)(function),
+    ):
+        with pytest.raises(InvalidJob, match=why) as caught:
+            give()
+        assert caught.value.field == option
+
+
+@each("given", [0, -1, True, 1.5, "3", 100_001, [3]])
+def test_a_number_of_results_to_keep_that_is_none(given: Any) -> None:
+    with pytest.raises(InvalidJob) as caught:
+        JobDecorator(Registry())(name="app.f", keep_last=given)(function)
+
+    assert caught.value.field == "keep_last"
+    text = f"keep_last is {given!r}; give a whole number from 1 to 100,000, or leave it out to keep all."
+    assert str(caught.value) == text
 
 
 async def awaited(number: int, error: BaseException) -> float:
@@ -232,7 +226,7 @@ def test_options_are_converted_once_where_they_are_given() -> None:
     assert made.options(scheduled_at=berlin).given["scheduled_at"].tzinfo is UTC
 
 
-@pytest.mark.parametrize("options", [{}, {"timeout": 5, "tags": ["a"]}, {"id": "own"}, {"id": "own", "queue": "mail"}])
+@each("options", [{}, {"timeout": 5, "tags": ["a"]}, {"id": "own"}, {"id": "own", "queue": "mail"}])
 def test_a_job_of_a_function_is_the_job_that_the_constructor_makes(options: dict[str, Any]) -> None:
     made = JobDecorator(Registry())(name="app.f")(lambda *args, **kwargs: None).options(**options)
 
@@ -241,3 +235,18 @@ def test_a_job_of_a_function_is_the_job_that_the_constructor_makes(options: dict
     assert (job, job.is_plain) == (same, same.is_plain)
     assert (job.suffix == "own") is ("id" in options)
     assert made.job().suffix != made.job().suffix or "id" in options
+
+
+@pytest.mark.parametrize("given", [free, Job("x", "app.free")], ids=["function", "job"])
+def test_a_callback_becomes_a_job(given: Any) -> None:
+    made = JobDecorator(Registry())(name="app.f", on_success=given)(function)
+
+    assert isinstance(made.given["on_success"], Job)
+    assert isinstance(made.job().on_success, Job)
+
+
+def test_a_recurring_job_has_no_callbacks() -> None:
+    with pytest.raises(InvalidJob, match="on_failure is not for a recurring job"):
+        JobDecorator(Registry())(name="app.f", cron="* * * * *", on_failure=free)(function)
+    with pytest.raises(InvalidJob, match="on_failure is not for a recurring job"):
+        Job("n", "app.f", cron_expression="* * * * *", on_failure=free)

@@ -7,12 +7,12 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
-
-import pytest
 
 from jobfleet.metrics.catalog import CATALOG, METRICS, Metric
 from jobfleet.metrics.tally import LabelSets
+from tests.support.each import each
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,34 +20,27 @@ UNITS = ("_seconds", "_bytes", "_ratio")
 UNBOUNDED = {"id", "job_id", "user", "session", "tag", "args"}
 
 
-@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
-class TestEachMetric:
-    def test_has_a_name_of_the_right_form(self, metric: Metric) -> None:
-        assert re.fullmatch(r"jobfleet_[a-z]+(_[a-z]+)*", metric.full_name)
-        assert metric.name.endswith("_total") == (metric.type == "counter")
-        assert not re.search(r"_(ms|us|minutes|milliseconds|count|sum|bucket)$", metric.name)
-
-    def test_has_bounded_labels(self, metric: Metric) -> None:
-        assert all(re.fullmatch(r"[a-z]+", label) for label in metric.labels)
-        assert not set(metric.labels) & (UNBOUNDED | {"le", "namespace"})
-        assert "worker" not in metric.labels or metric.name.startswith("worker_")
-
-    def test_has_ascending_buckets_if_it_is_a_histogram(self, metric: Metric) -> None:
-        assert bool(metric.buckets) == (metric.type == "histogram")
-        assert list(metric.buckets) == sorted(set(metric.buckets))
-        assert metric.name.endswith(UNITS) or not metric.buckets
-
-    def test_has_a_sentence_of_help(self, metric: Metric) -> None:
-        assert metric.help.endswith(".")
-        assert "\n" not in metric.help
+@each("metric", METRICS, show=attrgetter("name"))
+def test_a_metric_has_a_name_of_the_right_form_bounded_labels_ascending_buckets_and_a_help(metric: Metric) -> None:
+    assert re.fullmatch(r"jobfleet_[a-z]+(_[a-z]+)*", metric.full_name)
+    assert metric.name.endswith("_total") == (metric.type == "counter")
+    assert not re.search(r"_(ms|us|minutes|milliseconds|count|sum|bucket)$", metric.name)
+    assert all(re.fullmatch(r"[a-z]+", label) for label in metric.labels)
+    assert not set(metric.labels) & (UNBOUNDED | {"le", "namespace"})
+    assert "worker" not in metric.labels or metric.name.startswith("worker_")
+    assert bool(metric.buckets) == (metric.type == "histogram")
+    assert list(metric.buckets) == sorted(set(metric.buckets))
+    assert metric.name.endswith(UNITS) or not metric.buckets
+    assert metric.help.endswith(".")
+    assert "\n" not in metric.help
 
 
 def test_no_name_is_given_twice() -> None:
     assert list(CATALOG.values()) == list(METRICS)
 
 
-@pytest.mark.parametrize(
-    ("before", "labels", "admitted"),
+@each(
+    "before, labels, admitted",
     [
         ((), ("q", "f", "completed"), ("q", "f", "completed")),
         ([("q", "a", "x"), ("q", "b", "x")], ("q", "a", "x"), ("q", "a", "x")),
@@ -56,14 +49,13 @@ def test_no_name_is_given_twice() -> None:
         ([(f"q{n}", "a", "x") for n in range(4)], ("q4", "a", "x"), ("other", "other", "other")),
         ([(f"q{n}", "a", "x") for n in range(4)], ("q3", "b", "x"), ("q3", "other", "x")),
     ],
-    ids=["first", "known", "beyond", "further", "twice beyond", "folded before"],
 )
 def test_label_sets_fold_beyond_their_cap(
     before: list[tuple[str, ...]], labels: tuple[str, ...], admitted: tuple[str, ...]
 ) -> None:
     sets = LabelSets(2)
-    for each in before:
-        sets.admit(CATALOG["jobs_finished_total"], each)
+    for row in before:
+        sets.admit(CATALOG["jobs_finished_total"], row)
     assert sets.admit(CATALOG["jobs_finished_total"], labels) == admitted
 
 

@@ -16,6 +16,7 @@ from jobfleet.metrics.tally import Row, Tally
 from jobfleet.store.calls import inspect
 from jobfleet.store.keys import Keyspace
 from jobfleet.version import VERSION
+from tests.support.each import each
 
 TRIP = (inspect.memory(Keyspace("test")),)
 
@@ -202,15 +203,14 @@ def test_gauges_are_set_replaced_and_cleared() -> None:
     assert samples(subject, "dead_letters") == {}
 
 
-@pytest.mark.parametrize(
-    ("act", "text"),
+@each(
+    "act, text",
     [
         (lambda subject: subject.set("child_hangs_total", (), 1), "child_hangs_total is not a gauge"),
         (lambda subject: subject.set("jobs", ("a",), 1), r"jobs is a gauge with the labels \('queue', 'state'\)"),
         (lambda subject: subject.replace("nothing", {("a",): 1}), "nothing is not a gauge"),
         (lambda subject: subject.clear("queue_wait_seconds"), "queue_wait_seconds is not a gauge"),
     ],
-    ids=["counter", "labels", "unknown", "histogram"],
 )
 def test_refuses_what_is_no_gauge(act: Callable[[Exporter], None], text: str) -> None:
     with pytest.raises(ValueError, match=text):
@@ -220,7 +220,7 @@ def test_refuses_what_is_no_gauge(act: Callable[[Exporter], None], text: str) ->
 COUNTS = [1] * 15
 
 
-@pytest.mark.parametrize(
+@each(
     "row",
     [
         None,
@@ -244,7 +244,6 @@ COUNTS = [1] * 15
         ["queue_wait_seconds", ["q"], [None, *COUNTS[1:]], 1.0],
         ["queue_wait_seconds", ["q"], COUNTS, float("nan")],
     ],
-    ids=repr,
 )
 def test_a_row_that_cannot_be_understood_is_counted_and_left_out(row: object) -> None:
     subject, untouched = exporter(), exporter()

@@ -14,6 +14,7 @@ from jobfleet.metrics.tally import BATCH, UNKNOWN, Row, Tally, tally_for
 from jobfleet.store.calls import inspect
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.trip import Recorder
+from tests.support.each import each
 
 RUN = ("default", "demo.add", "completed")
 TRIP = (inspect.memory(Keyspace("test")), inspect.fleet(Keyspace("test")))
@@ -33,8 +34,8 @@ def runs(tally: Tally) -> None:
     tally.run_finished("default", "demo.fail", "failed", 7_000_000_000, 0)
 
 
-@pytest.mark.parametrize(
-    ("record", "rows"),
+@each(
+    "record, rows",
     [
         (lambda _: None, []),
         (lambda tally: tally.tripped((), 3.0), []),  # nothing was sent
@@ -77,7 +78,6 @@ def runs(tally: Tally) -> None:
             [("jobs_finished_total", ("default", "gone", "parked"), 1)],
         ),
     ],
-    ids=["nothing", "no trip", "stumbled", "counts", "whole runs", "trips", "observed", "runs", "never started"],
 )
 def test_take_gives_what_was_recorded_and_then_nothing(record: Callable[[Tally], object], rows: list[Row]) -> None:
     tally = Tally()
@@ -102,8 +102,8 @@ def test_is_a_recorder() -> None:
     assert recorder is not None
 
 
-@pytest.mark.parametrize(
-    ("record", "text"),
+@each(
+    "record, text",
     [
         (lambda tally: tally.count("jobs_lost_total"), "jobs_lost_total is not a counter"),
         (lambda tally: tally.count("worker_slots"), "worker_slots is not a counter"),
@@ -115,7 +115,6 @@ def test_is_a_recorder() -> None:
             r"a histogram with the labels \('queue',\), not \(\)",
         ),
     ],
-    ids=["unknown", "gauge", "the fleet's", "labels", "counter", "no labels"],
 )
 def test_refuses_what_the_catalog_does_not_know(record: Callable[[Tally], object], text: str) -> None:
     with pytest.raises(ValueError, match=text):

@@ -22,6 +22,7 @@ from jobfleet.model import (
     split_id,
     suffix_time_us,
 )
+from tests.support.each import each
 
 SUFFIX = "0192f0c1a2b37000800012345678abcd"
 
@@ -43,7 +44,7 @@ def test_a_suffix_tells_when_it_was_made() -> None:
     assert suffix_time_us(suffix) == (uuid.UUID(hex=suffix).int >> 80) * 1000
 
 
-@pytest.mark.parametrize(
+@each(
     "suffix",
     ["mine", "0" * 32, SUFFIX.upper(), SUFFIX[:-1], SUFFIX.replace("7000", "4000"), SUFFIX.replace("8000", "c000")],
 )
@@ -111,8 +112,8 @@ def test_a_forked_child_does_not_repeat_its_parent() -> None:
     assert {suffix[20:] for suffix in ours}.isdisjoint(suffix[20:] for suffix in theirs)
 
 
-@pytest.mark.parametrize(
-    ("job_id", "place"),
+@each(
+    "job_id, place",
     [
         (f"mail.0.{SUFFIX}", Place("mail", 0, SUFFIX)),
         ("mail-2_B.1023.x", Place("mail-2_B", 1023, "x")),
@@ -125,14 +126,11 @@ def test_an_id_is_taken_apart(job_id: str, place: Place) -> None:
     assert len(job_id.encode()) <= ID_BYTES
 
 
-@pytest.mark.parametrize(
-    "job_id",
-    [
+@each("job_id", [
         "", "mail", "mail.0", "mail.0.", ".0.x", "mail..x", "mail.x.x", "mail.-1.x", "mail.+1.x", "mail.1_0.x",
         "mail.٣.x", "mail.².x", "ma il.0.x", "mail.0.a b", "mail.0.x\n", "Zoë.0.x", f"{'q' * 33}.0.x",
         f"mail.0.{'s' * 65}", "{mail}.0.x", "mail.0.{x}",
-    ],
-)  # fmt: skip
+    ])  # fmt: skip
 def test_what_has_not_the_form_of_an_id_names_no_job(job_id: str) -> None:
     with pytest.raises(JobNotFound) as caught:
         split_id(job_id)
@@ -149,12 +147,12 @@ def test_a_lane_of_absurd_length_names_no_job() -> None:
         split_id(f"mail.{'9' * 5_000}.x")
 
 
-@pytest.mark.parametrize("name", ["default", "A", "a-b_c9", "x" * 32])
+@each("name", ["default", "A", "a-b_c9", "x" * 32])
 def test_a_queue_has_a_short_plain_name(name: str) -> None:
     assert check_queue(name) == name
 
 
-@pytest.mark.parametrize("name", ["", "a.b", "a:b", "x" * 33, "a\n", None, 7, b"mail"])
+@each("name", ["", "a.b", "a:b", "x" * 33, "a\n", None, 7, b"mail"])
 def test_another_queue_is_refused(name: Any) -> None:
     with pytest.raises(InvalidJob) as caught:
         check_queue(name)
@@ -164,12 +162,12 @@ def test_another_queue_is_refused(name: Any) -> None:
     assert str(caught.value) == f"queue is {name!r}; use 1 to 32 letters, digits, '_' or '-'{length}."
 
 
-@pytest.mark.parametrize("name", ["f", "mail.send", "app:f-2_x", "x" * 128])
+@each("name", ["f", "mail.send", "app:f-2_x", "x" * 128])
 def test_a_function_has_a_plain_name(name: str) -> None:
     assert check_function_name(name) == name
 
 
-@pytest.mark.parametrize("name", ["", "mail send", "<lambda>", "x" * 129, "f\n", None, 7])
+@each("name", ["", "mail send", "<lambda>", "x" * 129, "f\n", None, 7])
 def test_another_function_is_refused(name: Any) -> None:
     with pytest.raises(InvalidJob) as caught:
         check_function_name(name, field="name")
@@ -188,7 +186,7 @@ def test_a_derived_suffix_is_the_same_for_the_same_and_for_nothing_else() -> Non
     assert all(one.startswith("a.") for one in derived)
 
 
-@pytest.mark.parametrize("length", [1, 32, 53, 54, 64])
+@each("length", [1, 32, 53, 54, 64])
 def test_a_derived_suffix_is_a_suffix_however_often_it_is_derived(length: int) -> None:
     job_id = f"mail.0.{'s' * length}"
     seen = {job_id}

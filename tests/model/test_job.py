@@ -15,6 +15,7 @@ import pytest
 from jobfleet import InvalidJob, Job, JobResult, JobStatus, Priority
 from jobfleet.model import seconds
 from jobfleet.model.fields import TEXT_NAMES
+from tests.support.each import each
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TOO_LONG = "x" * 201
@@ -129,7 +130,7 @@ def test_the_options_are_those_of_the_surface() -> None:
     assert options == OPTIONS
 
 
-@pytest.mark.parametrize(("option", "given", "kept"), GOOD)
+@each("option, given, kept", GOOD)
 def test_an_option_that_is_right_is_kept(option: str, given: Any, kept: Any) -> None:
     job = Job("Label", "app.add", **{option: given})
 
@@ -137,7 +138,7 @@ def test_an_option_that_is_right_is_kept(option: str, given: Any, kept: Any) -> 
     assert type(getattr(job, option)) is type(kept)
 
 
-@pytest.mark.parametrize(("option", "value"), BAD)
+@each("option, value", BAD)
 def test_an_option_that_is_wrong_is_refused_by_name(option: str, value: Any) -> None:
     with pytest.raises(InvalidJob) as caught:
         Job("Label", "app.add", **{option: value})
@@ -154,8 +155,8 @@ def test_what_is_not_given_is_unset() -> None:
     assert (job.args, job.kwargs) == ((), {})
 
 
-@pytest.mark.parametrize(
-    ("field", "arguments"),
+@each(
+    "field, arguments",
     [
         ("name", {"name": ""}),
         ("name", {"name": TOO_LONG}),
@@ -240,7 +241,7 @@ def test_a_time_beyond_the_calendar_is_refused(option: str) -> None:
         Job("Label", "app.add", **options)
 
 
-@pytest.mark.parametrize(("soft", "hard"), [(5, 5), (5, 6), (0, 1), (5, 0), (None, 1), (timedelta(seconds=5), 5.5)])
+@each("soft, hard", [(5, 5), (5, 6), (0, 1), (5, 0), (None, 1), (timedelta(seconds=5), 5.5)])
 def test_a_hard_limit_is_no_shorter_than_the_soft_one(soft: Any, hard: Any) -> None:
     assert Job("a", "f.g", timeout=soft, hard_timeout=hard).hard_timeout == float(hard)
 

@@ -7,10 +7,11 @@ import math
 import pytest
 
 from jobfleet.model.limits import FIRST_WORDS, LINE, DeclaredLimit, Limit, LimitChange, declarations_of
+from tests.support.each import each
 
 
-@pytest.mark.parametrize(
-    ("line", "limit"),
+@each(
+    "line, limit",
     [
         ("", Limit()),
         ("4 10000.000 100 - 100/s", Limit(4, 10000.0, 100, None, "100/s")),
@@ -25,8 +26,8 @@ def test_a_line_is_read_as_far_as_it_can_be(line: str, limit: Limit) -> None:
     assert Limit.parse(line) == limit
 
 
-@pytest.mark.parametrize(
-    ("change", "line"),
+@each(
+    "change, line",
     [
         (LimitChange(concurrency=4), "4 = = = ="),
         (LimitChange(concurrency=math.inf, weight=2), "0 = = 2 ="),
@@ -51,8 +52,8 @@ def test_the_time_to_the_next_token_depends_on_how_full_the_bucket_is() -> None:
     assert Limit(concurrency=4).next_token(53_500_000, 50_000_000) == 0.0
 
 
-@pytest.mark.parametrize(
-    ("value", "is_line"),
+@each(
+    "value, is_line",
     [
         (b"4 - - 2 -", True),
         (b"4 - - 2", True),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
 from jobfleet.model.names import similar_function, similar_queue
+from tests.support.each import each
 
 
-@pytest.mark.parametrize(
-    ("name", "known", "meant"),
+@each(
+    "name, known, meant",
     [
         ("shop.totl", ["shop.total", "shop.bill"], "shop.total"),
         ("shop.index", ["shop.bill", "shop.total"], None),
@@ -26,8 +25,8 @@ def test_a_function_is_compared_part_by_part(name: str, known: list[str], meant:
     assert similar_function(name, known) == meant
 
 
-@pytest.mark.parametrize(
-    ("queue", "known", "meant"),
+@each(
+    "queue, known, meant",
     [
         ("mial", ["default", "mail"], "mail"),
         ("sendmail", ["send-mail"], "send-mail"),

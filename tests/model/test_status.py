@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
-
 from jobfleet import JobStatus, Priority
 from jobfleet.model import FINAL, OPEN, STORED, TRANSITIONS, WAITING, Transition
 from jobfleet.store.script import load, names
+from tests.support.each import each
 
 WAYS_IN = ["enqueue", "block", "fire"]
 
@@ -77,7 +76,7 @@ def test_verbs_and_events_are_told_once_and_scripts_exist() -> None:
     assert {row.script for row in TRANSITIONS} <= set(names())
 
 
-@pytest.mark.parametrize("row", TRANSITIONS, ids=lambda row: row.verb)
+@each("row", TRANSITIONS)
 def test_the_script_of_a_transition_emits_its_event(row: Transition) -> None:
     assert row.event in load(row.script).header.emits
 

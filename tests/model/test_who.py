@@ -10,6 +10,7 @@ from jobfleet.events import CancelRequest, Command, read_control
 from jobfleet.model.audit import LENGTH_MAX, NOBODY, from_word, to_word
 from jobfleet.store.calls.control import read_pause
 from jobfleet.store.records import RunRecord
+from tests.support.each import each
 
 NAMES = [
     "Ann Müller",
@@ -26,7 +27,7 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_a_name_is_one_word_and_reads_as_it_was_given(name: str) -> None:
     word = to_word(name)
 
@@ -57,7 +58,7 @@ def test_letters_stay_as_they_are() -> None:
     assert to_word("Ann Müller") == "Ann%20Müller"
 
 
-@pytest.mark.parametrize("word", ["ann", "Ann_M_ller", "parent:mail.0.1", "replaced-by:mail.0.2"])
+@each("word", ["ann", "Ann_M_ller", "parent:mail.0.1", "replaced-by:mail.0.2"])
 def test_a_word_of_an_earlier_version_reads_the_same(word: str) -> None:
     assert from_word(word) == word
 
@@ -66,7 +67,7 @@ def test_a_long_name_is_cut() -> None:
     assert from_word(to_word("ü " * 100)) == "ü " * (LENGTH_MAX // 2)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_records_and_messages_carry_it(name: str) -> None:
     word = to_word(name)
     command = Command("quiet", "host-1", "ab12", name)

@@ -24,14 +24,15 @@ from jobfleet.samples import (
     pack_mark,
     queue_series,
 )
+from tests.support.each import each
 from tests.support.sampled import store_samples
 
 NOW = 1_799_971_200
 """Seconds since 1970."""
 
 
-@pytest.mark.parametrize(
-    ("asked", "error", "text"),
+@each(
+    "asked, error, text",
     [
         ({"queue": "mail", "function": "f"}, InvalidJob, "Give a queue or a function, not both"),
         ({"queue": "no queue"}, InvalidJob, "no queue"),
@@ -70,16 +71,13 @@ def test_a_fleet_without_a_sample_has_a_gap_in_each_step(fleet: Fleet) -> None:
     assert (found.total("completed"), found.wait, found.run, found.deploys) == (None, None, None, ())
 
 
-@pytest.mark.parametrize(
-    ("since", "step"),
-    [("10s", 10), ("10m", 10), ("1h", 60), ("2h", 120), ("3h", 300), ("24h", 1800), ("48h", 3600)],
-)
+@each("since, step", [("10s", 10), ("10m", 10), ("1h", 60), ("2h", 120), ("3h", 300), ("24h", 1800), ("48h", 3600)])
 def test_the_default_step_divides_the_time_into_at_most_sixty(fleet: Fleet, since: str, step: int) -> None:
     assert window(fleet.context, None, None, since, None).step == step
 
 
-@pytest.mark.parametrize("since", [1800, 1800.0, "1800", "30m", "0.5h", timedelta(minutes=30)])
-@pytest.mark.parametrize("step", [60, 60.0, "1m", timedelta(minutes=1)])
+@each("since", [1800, 1800.0, "1800", "30m", "0.5h", timedelta(minutes=30)])
+@each("step", [60, 60.0, "1m", timedelta(minutes=1)])
 def test_durations_may_have_any_form(fleet: Fleet, since: Any, step: Any) -> None:
     asked = window(fleet.context, "mail", None, since, step)
 

@@ -14,6 +14,7 @@ from jobfleet.errors import InvalidJob
 from jobfleet.model.scale import Scale
 from jobfleet.samples import COMPLETED, FIRST_GAUGE, RUN, bounds, bucket_of, queue_series
 from jobfleet.store.calls.presence import beat
+from tests.support.each import each
 from tests.support.sampled import store_samples
 from tests.support.seed import S, Seed
 from tests.support.state import server_now
@@ -115,8 +116,8 @@ def test_without_samples_workers_stay_and_the_reason_says_so(fleet: Fleet) -> No
     assert found.reason.endswith("1 worker stays, because the last 300 s have too few samples; a reaper takes them.")
 
 
-@pytest.mark.parametrize(
-    ("given", "text"),
+@each(
+    "given, text",
     [
         ({"least": -1}, "least is -1; give a whole number from 0."),
         ({"most": 0}, "most is 0; give a whole number from 1."),

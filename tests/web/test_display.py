@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 from markupsafe import Markup
 
 from jobfleet.web.display import age, ago, block, breaks, call_text, shown
+from tests.support.each import each
 
 EFFECTS = {
     "escape sequence": ("\x1b[31mred\x1b[0m", r"\x1b[31mred\x1b[0m"),
@@ -21,7 +21,7 @@ EFFECTS = {
 }
 
 
-@pytest.mark.parametrize("name", EFFECTS)
+@each("name", EFFECTS)
 def test_a_character_with_an_effect_becomes_an_escape(name: str) -> None:
     text, wanted = EFFECTS[name]
 
@@ -43,7 +43,7 @@ def test_a_block_keeps_lines_and_escapes_html() -> None:
     assert block("<b>\n\ta & \u202e") == Markup("&lt;b&gt;\n\ta &amp; \\u202e")
 
 
-@pytest.mark.parametrize(("value", "text"), [(None, ""), (True, "yes"), (1234567, "1,234,567"), (0.5, "0.5")])
+@each("value, text", [(None, ""), (True, "yes"), (1234567, "1,234,567"), (0.5, "0.5")])
 def test_values_of_other_types(value: object, text: str) -> None:
     assert shown(value) == text
 

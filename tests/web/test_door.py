@@ -18,6 +18,7 @@ from jobfleet.web.safety.access import AccessFile, Role
 from jobfleet.web.safety.checks import read_text
 from jobfleet.web.server import Connections
 from tests.cli.hand import Hand
+from tests.support.each import each
 from tests.web.conftest import PASSWORD
 from tests.web.site import Answer, Browser, Site, served
 
@@ -109,8 +110,8 @@ def test_connections_that_wait_make_room(
 # ------------------------------------------------------------------------------------------ bodies
 
 
-@pytest.mark.parametrize(
-    ("body", "field"),
+@each(
+    "body, field",
     [
         (rb'{"reason": "\ud800"}', "reason"),
         (b'{"reason": "\xed\xa0\x80"}', "reason"),
@@ -153,7 +154,7 @@ def test_a_pair_of_surrogates_is_a_character(fleet: Fleet, site: Site, tokens: d
 # ------------------------------------------------------------------------------------------ addresses
 
 
-@pytest.mark.parametrize("path", ["/jobs/", "/queues/", "//evil.example/", "/static", "/api/v1/jobs/"])
+@each("path", ["/jobs/", "/queues/", "//evil.example/", "/static", "/api/v1/jobs/"])
 def test_no_slash_redirects_to_another_host(browser: Browser, path: str) -> None:
     answer = Browser(browser.port, host="evil.example").get(path)
     assert (answer.status, answer.headers["Location"]) == (404, None)

@@ -19,6 +19,7 @@ from jobfleet.store.calls.presence import beat
 from jobfleet.web.pages.job import ENQUEUE_FIELDS as FIELDS
 from jobfleet.web.safety.access import Role
 from tests.cli.hand import Hand
+from tests.support.each import each
 from tests.support.waiting import wait_until
 from tests.web.site import Answer, Browser, Site
 
@@ -325,7 +326,7 @@ WRONG: list[tuple[dict[str, Any], int, str, str, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("body", "status", "code", "field", "message"), WRONG)
+@each("body, status, code, field, message", WRONG)
 def test_a_wrong_request_names_the_field_and_changes_nothing(
     producer: Producer, fleet: Fleet, body: dict[str, Any], status: int, code: str, field: str, message: str
 ) -> None:
@@ -339,7 +340,7 @@ def test_a_wrong_request_names_the_field_and_changes_nothing(
     assert state(fleet) == before
 
 
-@pytest.mark.parametrize("body", [b"[]", b'"x"', b"{", b'{"function": NaN}', b'{"args": [' + b"[" * 9000])
+@each("body", [b"[]", b'"x"', b"{", b'{"function": NaN}', b'{"args": [' + b"[" * 9000])
 def test_a_body_of_another_kind_is_refused(site: Site, tokens: dict[Role, str], body: bytes) -> None:
     headers = {"Authorization": f"Bearer {tokens[Role.PRODUCER]}", "Content-Type": "application/json"}
     answer = site.browser().send("POST", "/api/v1/jobs", headers, body)

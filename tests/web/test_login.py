@@ -14,6 +14,7 @@ from jobfleet.web.safety import guard
 from jobfleet.web.safety.access import Access, AccessFile, Role, User
 from jobfleet.web.safety.guard import Delays
 from jobfleet.web.safety.identity import FREE, FREE_OF_MANY, HASHING_AT_ONCE, QUEUED_MOST, QUEUED_OF_ADDRESS, Sessions
+from tests.support.each import each
 from tests.web.conftest import PASSWORD
 from tests.web.site import Site, served
 
@@ -45,7 +46,7 @@ def test_a_login_opens_the_page_that_was_asked_for(site: Site) -> None:
     assert "operator · operator" in browser.get("/jobs").text
 
 
-@pytest.mark.parametrize("to", ["https://evil.example", "//evil.example", "/\\evil.example", "/a\nb", "evil"])
+@each("to", ["https://evil.example", "//evil.example", "/\\evil.example", "/a\nb", "evil"])
 def test_a_login_leads_to_no_other_site(site: Site, to: str) -> None:
     browser = site.browser()
 
@@ -54,7 +55,7 @@ def test_a_login_leads_to_no_other_site(site: Site, to: str) -> None:
     assert done.headers["Location"] == "/"
 
 
-@pytest.mark.parametrize(("name", "password"), [("viewer", "wrong"), ("nobody", PASSWORD), ("viewer", ""), ("", "")])
+@each("name, password", [("viewer", "wrong"), ("nobody", PASSWORD), ("viewer", ""), ("", "")])
 def test_a_wrong_login_does_not_tell_what_was_wrong(site: Site, name: str, password: str) -> None:
     browser = site.browser()
 

@@ -18,6 +18,7 @@ from starlette.routing import Mount
 from jobfleet import AsyncFleet, Fleet, Job, web
 from jobfleet.errors import ConfigError
 from tests.cli.hand import Hand
+from tests.support.each import each
 from tests.support.server import free_port
 from tests.support.waiting import wait_until
 from tests.web.site import Browser, Site, served
@@ -87,7 +88,7 @@ def test_a_proxy_may_remove_the_path_or_not(make_fleet: Callable[..., Fleet], pr
         assert browser.get(f"{prefix}/api/v1/queues").json == {"queues": [], "trends": []}
 
 
-@pytest.mark.parametrize("path", ["jobs", "/a b", "https://x", "//x", '/"'])
+@each("path", ["jobs", "/a b", "https://x", "//x", '/"'])
 def test_a_wrong_root_path_is_refused(make_fleet: Callable[..., Fleet], path: str) -> None:
     with pytest.raises(ConfigError, match="use a path such as /jobs"):
         web.app(make_fleet(web_root_path=path))

@@ -6,6 +6,7 @@ import http.client
 import logging
 import re
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 
 import pytest
 from starlette.routing import Route
@@ -14,15 +15,17 @@ from jobfleet import Fleet, Flow, Job
 from jobfleet.model.signals import fingerprint_of
 from jobfleet.web.app import ACTIONS, API, PAGES, WebApp
 from jobfleet.web.pages.queues import SCALE
-from jobfleet.web.route import Action, Page, page_at
+from jobfleet.web.route import Action, page_at
 from jobfleet.web.safety.access import Role
 from jobfleet.web.safety.guard import Guard, Rate
 from tests.cli.hand import Hand
+from tests.support.each import each
 from tests.web.conftest import PASSWORD
 from tests.web.site import Answer, Browser, Site, served
 
 GROUP = fingerprint_of("demo.add", "ValueError", "no luck")
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture(autouse=True)
@@ -69,105 +72,87 @@ def state(fleet: Fleet) -> object:
     return jobs, recurring, [(one.name, one.paused) for one in fleet.queues()], len(fleet.dead()), decided
 
 
-CLOSED = [one for one in ACTIONS if not one.is_open]
-"""The actions that need a login. Those that do not have a secret in their paths; see test_signals."""
-Probe = Callable[[Browser, str], Answer]
+Probe = Callable[[Browser, str, str], Answer]
+"""Sends a request with a browser to a path; the last text is the token of its forms."""
 OPEN_PROBES: dict[str, tuple[Probe, int]] = {
-    "no CSRF token": (lambda browser, path: browser.post(path), 403),
-    "wrong CSRF token": (lambda browser, path: browser.post(path, "0" * 64), 403),
+    "no CSRF token": (lambda browser, path, csrf: browser.post(path), 403),
+    "wrong CSRF token": (lambda browser, path, csrf: browser.post(path, "0" * 64), 403),
     "CSRF token of another browser": (
-        lambda browser, path: browser.post(path, Browser(browser.port).csrf()), 403,
+        lambda browser, path, csrf: browser.post(path, Browser(browser.port).csrf()), 403,
     ),
-    "CSRF token without its cookie": (
-        lambda browser, path: Browser(browser.port).post(path, browser.csrf()), 403,
-    ),
+    "CSRF token without its cookie": (lambda browser, path, csrf: Browser(browser.port).post(path, csrf), 403),
     "another origin": (
-        lambda browser, path: browser.post(path, browser.csrf(), {"Origin": "http://evil.example"}), 403,
+        lambda browser, path, csrf: browser.post(path, csrf, {"Origin": "http://evil.example"}), 403,
     ),
     "another port": (
-        lambda browser, path: browser.post(path, browser.csrf(), {"Origin": "http://127.0.0.1:1"}), 403,
+        lambda browser, path, csrf: browser.post(path, csrf, {"Origin": "http://127.0.0.1:1"}), 403,
     ),
-    "origin null": (lambda browser, path: browser.post(path, browser.csrf(), {"Origin": "null"}), 403),
-    "cross-site": (lambda browser, path: browser.post(path, browser.csrf(), {"Sec-Fetch-Site": "cross-site"}), 403),
-    "same-site": (lambda browser, path: browser.post(path, browser.csrf(), {"Sec-Fetch-Site": "same-site"}), 403),
+    "origin null": (lambda browser, path, csrf: browser.post(path, csrf, {"Origin": "null"}), 403),
+    "cross-site": (lambda browser, path, csrf: browser.post(path, csrf, {"Sec-Fetch-Site": "cross-site"}), 403),
+    "same-site": (lambda browser, path, csrf: browser.post(path, csrf, {"Sec-Fetch-Site": "same-site"}), 403),
     "typed into the address": (
-        lambda browser, path: browser.post(path, browser.csrf(), {"Sec-Fetch-Site": "none"}), 403,
+        lambda browser, path, csrf: browser.post(path, csrf, {"Sec-Fetch-Site": "none"}), 403,
     ),
     "no origin at all": (
-        lambda browser, path: browser.send("POST", path, FORM, f"csrf={browser.csrf()}".encode()), 403,
+        lambda browser, path, csrf: browser.send("POST", path, FORM, f"csrf={csrf}".encode()), 403,
     ),
-    "GET": (lambda browser, path: browser.get(path), 405),
+    "GET": (lambda browser, path, csrf: browser.get(path), 405),
     "JSON to a form": (
-        lambda browser, path: browser.post(path, browser.csrf(), {"Content-Type": "application/json"}), 415,
+        lambda browser, path, csrf: browser.post(path, csrf, JSON), 415,
     ),
-    "wrong token": (lambda browser, path: browser.call(path, "jft_wrong"), 401),
-    "API without a token": (
-        lambda browser, path: browser.send("POST", f"/api/v1{path}", {"Content-Type": "application/json"}, b"{}"), 403,
-    ),
+    "wrong token": (lambda browser, path, csrf: browser.call(path, "jft_wrong"), 401),
+    "API without a token": (lambda browser, path, _: browser.send("POST", f"/api/v1{path}", JSON, b"{}"), 403),
     "API with a cookie, and no CSRF token": (
-        lambda browser, path: browser.send("POST", f"/api/v1{path}", {"Origin": browser.origin}, b""), 403,
+        lambda browser, path, csrf: browser.send("POST", f"/api/v1{path}", {"Origin": browser.origin}, b""), 403,
     ),
     "another name of the host": (
-        lambda browser, path: Browser(browser.port, browser.cookies, host=f"evil.example:{browser.port}").post(
-            path, browser.csrf()
+        lambda browser, path, csrf: Browser(browser.port, browser.cookies, host=f"evil.example:{browser.port}").post(
+            path, csrf
         ), 421,
     ),
     "through a proxy on this machine": (
-        lambda browser, path: browser.post(path, browser.csrf(), {"X-Forwarded-For": "192.0.2.1"}), 403,
+        lambda browser, path, csrf: browser.post(path, csrf, {"X-Forwarded-For": "192.0.2.1"}), 403,
     ),
     "a body of a megabyte": (
-        lambda browser, path: browser.send("POST", path, {**FORM, "Origin": browser.origin}, b"x" * 1_000_000), 413,
+        lambda browser, path, _: browser.send("POST", path, {**FORM, "Origin": browser.origin}, b"x" * 1_000_000), 413,
     ),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("action", [one for one in ACTIONS if one.back], ids=lambda action: action.path)
-def test_an_action_is_refused(browser: Browser, fleet: Fleet, action: Action) -> None:
-    browser.csrf()
+@pytest.fixture
+def unlimited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No request of a test is one too many."""
+    monkeypatch.setattr("jobfleet.web.safety.guard.Rate.wait", lambda *_: 0.0)
+
+
+@pytest.mark.usefixtures("unlimited")
+@each("action", [one for one in ACTIONS if one.back], show=attrgetter("path"))
+def test_an_action_is_refused(site: Site, fleet: Fleet, action: Action) -> None:
+    browser = site.browser()
+    csrf = browser.csrf()
     before = state(fleet)
     is_page = page_at(PAGES, target(action)) is not None  # of a queue or a job of this name, which is not there
     for name, (probe, status) in OPEN_PROBES.items():
-        assert probe(browser, target(action)).status == (404 if name == "GET" and is_page else status), name
+        assert probe(browser, target(action), csrf).status == (404 if name == "GET" and is_page else status), name
 
     assert state(fleet) == before
 
 
-@pytest.mark.parametrize("action", CLOSED, ids=lambda action: action.path)
-def test_an_action_needs_its_role(site: Site, fleet: Fleet, tokens: dict[Role, str], action: Action) -> None:
-    before = state(fleet)
-    for role, token in tokens.items():
-        if not role.permits(action.role):
-            answer = site.browser().call(target(action), token)
-            assert (answer.status, answer.code) == (403, "forbidden")
-            assert answer.json["error"]["message"] == f"of-{role} is {role}; this needs the role {action.role}."
+def test_a_refusal_names_the_role_that_is_needed(browser: Browser, tokens: dict[Role, str]) -> None:
+    answer = browser.call("/queues/default/pause", tokens[Role.VIEWER])
 
-    assert state(fleet) == before
+    assert (answer.status, answer.code) == (403, "forbidden")
+    assert answer.json["error"]["message"] == "of-viewer is viewer; this needs the role operator."
 
 
 @pytest.mark.usefixtures("users")
-@pytest.mark.parametrize("action", CLOSED, ids=lambda action: action.path)
-def test_with_users_nobody_acts_without_a_login(site: Site, fleet: Fleet, action: Action) -> None:
-    before = state(fleet)
-    stranger, viewer = site.browser(), site.browser()
-    assert viewer.log_in("viewer", PASSWORD).status == 303
-
-    if action.back:
-        assert stranger.post(target(action), stranger.csrf("/login")).status == 401
-        assert viewer.post(target(action), viewer.csrf("/queues")).status == 403
-    assert stranger.send("POST", f"/api/v1{target(action)}").code == "unauthenticated"
-    assert state(fleet) == before
-
-
-@pytest.mark.usefixtures("users")
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.api_path)
-def test_with_users_nobody_reads_without_a_login(site: Site, page: Page) -> None:
-    path = place(page.api_path)
+def test_with_users_a_stranger_is_sent_to_the_login(site: Site) -> None:
     stranger = site.browser()
 
-    assert stranger.get(f"/api/v1{path}").code == "unauthenticated"
-    if page.template:
-        assert stranger.get(path if path != "/overview" else "/").headers["Location"].startswith("/login?next=/")
-        assert stranger.get("/live" + (path if path != "/overview" else "/")).status == 401
+    assert stranger.get("/api/v1/queues").code == "unauthenticated"
+    assert stranger.get("/queues").headers["Location"].startswith("/login?next=/")
+    assert stranger.get("/live/queues").status == 401
+    assert stranger.post("/queues/default/pause", stranger.csrf("/login")).status == 401
 
 
 def test_what_is_refused_and_what_is_done_are_logged(
@@ -294,14 +279,14 @@ def needed(application: WebApp) -> dict[tuple[str, str], Role | None]:
     return wanted
 
 
-def outcome(site: Site, method: str, path: str, browser: Browser, headers: dict[str, str]) -> str:
+def outcome(site: Site, method: str, path: str, browser: Browser, headers: dict[str, str], csrf: str = "") -> str:
     """How a request is answered: it is unknown who sends it, that is forbidden, or it is looked at."""
     connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=30)
     sent = {"Host": browser.host, **({"Cookie": browser.cookie} if browser.cookies else {}), **headers}
     is_form = method == "POST" and not path.startswith(API)
     if is_form:
         sent |= {**FORM, "Origin": browser.origin}
-    connection.request(method, path, f"csrf={browser.csrf('/')}" if is_form and browser.cookies else None, sent)
+    connection.request(method, path, f"csrf={csrf}" if is_form and csrf else None, sent)
     answer = connection.getresponse()  # of a stream, only the head
     where = answer.headers.get("Location", "")
     connection.close()
@@ -312,16 +297,14 @@ def outcome(site: Site, method: str, path: str, browser: Browser, headers: dict[
     return "forbidden" if answer.status == 403 else "looked at"
 
 
-@pytest.mark.usefixtures("users")
-def test_each_route_has_its_role(
-    site: Site, fleet: Fleet, tokens: dict[Role, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("jobfleet.web.safety.guard.Rate.wait", lambda *_: 0.0)
+@pytest.mark.usefixtures("users", "unlimited")
+def test_each_route_has_its_role(site: Site, fleet: Fleet, tokens: dict[Role, str]) -> None:
     assert isinstance(site.application, WebApp)
     routes = needed(site.application)
     people = {role: site.browser() for role in Role}
     for role, browser in people.items():
         browser.log_in(str(role), PASSWORD)
+    csrf = {role: browser.csrf("/") for role, browser in people.items()}
     before, wrong, asked = state(fleet), [], 0
     for (method, template), least in routes.items():
         path = re.sub(r"{\w+}", "none", template)
@@ -335,8 +318,10 @@ def test_each_route_has_its_role(
             found = {}
             if not is_form:
                 found["token"] = outcome(site, method, path, nobody, bearer)
+            if is_api and caller is None:
+                found["nothing"] = outcome(site, method, path, nobody, {})
             if not is_api:
-                found["cookie"] = outcome(site, method, path, person, {})
+                found["cookie"] = outcome(site, method, path, person, {}, csrf[caller] if caller else "")
             asked += len(found)
             wrong += [(caller, kind, method, path, one) for kind, one in found.items() if one != hoped]
     assert wrong == []

@@ -21,7 +21,7 @@ from jobfleet.web.safety.access import Role
 from tests.cli.hand import Hand
 from tests.web.site import Site
 
-EXAMPLES = 4
+EXAMPLES = 3
 """Requests per operation and kind: those that fit the document, and those that do not. The same in each run."""
 DOCUMENT = Document(PAGES, ACTIONS).made("v1")
 LEFT_OUT = "positive_data_acceptance"

@@ -14,11 +14,12 @@ from jobfleet.errors import ConfigError
 from jobfleet.web.safety.access import AccessFile, Role
 from jobfleet.web.safety.entrance import is_loopback
 from jobfleet.web.server import bound, check_host, login_line
+from tests.support.each import each
 from tests.support.fleet import Programs
 from tests.web.site import Browser
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "jobs.example.org"])
+@each("host", ["0.0.0.0", "::", "192.0.2.1", "jobs.example.org"])
 def test_another_address_needs_somebody_to_log_in(
     make_fleet: Callable[..., Fleet], access: AccessFile, host: str
 ) -> None:
@@ -27,9 +28,10 @@ def test_another_address_needs_somebody_to_log_in(
     check_host(make_fleet(web_host=host, web_trusted_proxies="192.0.2.7"))
     access.create_token("ci", Role.VIEWER)
     check_host(make_fleet(web_host=host))
+    access.path.unlink()
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.9.9.9"])
+@each("host", ["127.0.0.1", "localhost", "::1", "127.9.9.9"])
 def test_this_machine_needs_nobody(make_fleet: Callable[..., Fleet], host: str) -> None:
     check_host(make_fleet(web_host=host))
 

@@ -27,6 +27,7 @@ from scripts import client_methods
 from scripts.client_methods import every_verb
 from tests.cli.conftest import cli, here
 from tests.cli.hand import Cli, Hand
+from tests.support.each import each
 from tests.web.site import Browser
 from tests.web.test_job_verbs import ELSEWHERE, JOBS
 
@@ -249,8 +250,8 @@ def test_an_older_route_still_answers_and_names_the_new_ones(
     }
 
 
-@pytest.mark.parametrize(
-    ("path", "fields", "field"),
+@each(
+    "path, fields, field",
     [
         ("/limits/set", {"queue": "q", "aging": "soon"}, "aging"),
         ("/limits/set", {"queue": "q", "concurrency": 5, "replace": "perhaps"}, "replace"),

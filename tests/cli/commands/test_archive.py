@@ -14,6 +14,7 @@ from jobfleet.archive import JobRepository
 from jobfleet.store.calls.enqueue import open_queue
 from jobfleet.store.calls.journal import consumers, enlist, register, unregister
 from tests.cli.hand import Cli
+from tests.support.each import each
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def test_it_is_taken_off_the_journal(cli: Cli, url: str, fleet: Fleet) -> None:
     assert cli("archive", "detach", "--yes").stdout == "It was not attached.\n"
 
 
-@pytest.mark.parametrize("command", [("init",), ("status",), ("search",), ("prune", "--older-than", "1d")])
+@each("command", [("init",), ("status",), ("search",), ("prune", "--older-than", "1d")])
 def test_without_an_archive_the_remedy_is_named(cli: Cli, command: tuple[str, ...]) -> None:
     answer = cli("archive", *command)
 

@@ -47,28 +47,16 @@ def test_a_table(cli: Cli, fleet: Fleet, hand: Hand) -> None:
     ]
 
 
-def test_every_command_that_changes_something_is_recorded(cli: Cli, fleet: Fleet, hand: Hand) -> None:
-    job_id = fleet.enqueue(Job("Add up", "demo.add", (1, 2), delay=3600, tags=["eu"]))
-    for line in (
-        "queues pause mail", "queues resume mail --by x", "queues set mail --durability fsync --by x",
-        "limits set mail --concurrency 5 --by x", "limits set mail --clear",
-        "cron add n @daily demo.add 1 2", "cron pause n", "cron resume n --by x", "cron run n --by x",
-        "cron rm n --by x --yes", f"reschedule {job_id} --priority high", f"edit {job_id} --args [3,4]",
-        "reschedule --tag eu --delay 1h --yes", "move --tag eu --to bulk --yes", "cancel --tag eu --yes",
-        "workers quiet w1 --timeout 0s", "queues purge bulk --yes", "queues rm mail --yes --by x",
-        "doctor --fix --by x",
-        "archive detach --yes --by x",
-    ):  # fmt: skip
+def test_a_command_that_is_made_of_no_verb_is_recorded_too(cli: Cli, fleet: Fleet, hand: Hand) -> None:
+    for line in ("limits set mail --concurrency 5 --by x", "limits set mail --clear", "cron add n @daily demo.add 1 2",
+                 "workers quiet w1 --timeout 0s", "doctor --fix --by x", "archive detach --yes --by x"):  # fmt: skip
         assert cli(*line.split()).exit_code in (0, 1, 124), line
 
     entries = json.loads(cli("audit", "-o", "json").stdout)["entries"]
 
     assert [(entry["action"], entry["by"] == "x") for entry in reversed(entries)] == [
-        ("queue.pause", False), ("queue.resume", True), ("queue.durability", True), ("limit.set", True),
-        ("limit.clear", False), ("cron.add", False), ("cron.pause", False), ("cron.resume", True), ("cron.run", True),
-        ("cron.remove", True), ("job.reschedule", False), ("job.edit", False), ("jobs.reschedule", False),
-        ("jobs.move", False), ("jobs.cancel", False), ("worker.quiet", False), ("queue.purge", False),
-        ("queue.remove", True), ("fleet.repair", True), ("archive.detach", True),
+        ("limit.set", True), ("limit.clear", False), ("cron.add", False), ("worker.quiet", False),
+        ("fleet.repair", True), ("archive.detach", True),
     ]  # fmt: skip
     assert {entry["source"] for entry in entries} == {"cli"}
 

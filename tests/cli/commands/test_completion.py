@@ -12,6 +12,7 @@ from jobfleet import Fleet, Job
 from jobfleet.cli.commands.completion import SCRIPTS, answer, candidates
 from jobfleet.cli.main import main
 from tests.cli.hand import Cli, Hand
+from tests.support.each import each
 from tests.support.fleet import LONG
 from tests.support.shells import Prompt, prepare_zsh, shell, variables
 from tests.support.tools import tool
@@ -136,7 +137,7 @@ def test_paths_are_left_to_the_shell() -> None:
     assert [row.split("\t")[0] for row in rows] == ["dir"]
 
 
-@pytest.mark.parametrize("line", ["", "dead", "dead ls --", "enqueue x --priority "])
+@each("line", ["", "dead", "dead ls --", "enqueue x --priority "])
 def test_every_place_of_a_line_has_an_answer_or_none(line: str, cli: Cli) -> None:
     words = line.split(" ")
 

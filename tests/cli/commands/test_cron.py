@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 
-import pytest
-
 from jobfleet import Fleet
 from jobfleet.codec import encode
 from jobfleet.operations.cron import TAKEN_OVER_S
@@ -14,6 +12,7 @@ from jobfleet.services.duties.cron import EVERY, LOOK_AT_FUNCTIONS
 from jobfleet.store.calls.cron import ledger
 from jobfleet.store.calls.presence import beat
 from tests.cli.hand import AsRole, Cli, Hand
+from tests.support.each import each
 
 GAP = "2027-03-28 02:30 does not exist in Europe/Berlin: fires 03:00"
 SOON = "not there yet: a worker has published it, and a reaper takes it over within 6 seconds."
@@ -122,7 +121,7 @@ def test_preview_of_a_name(cli: Cli, hand: Hand) -> None:
     assert len(rows) == 3
 
 
-@pytest.mark.parametrize("verb", ["preview", "pause", "resume", "run", "history", "rm"])
+@each("verb", ["preview", "pause", "resume", "run", "history", "rm"])
 def test_a_name_that_is_not_known(cli: Cli, hand: Hand, verb: str) -> None:
     cli(*NIGHTLY)
     extra = ["--yes"] if verb == "rm" else []

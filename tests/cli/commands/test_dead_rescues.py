@@ -7,6 +7,7 @@ import json
 import pytest
 
 from tests.cli.hand import Cli, Hand
+from tests.support.each import each
 
 
 @pytest.fixture
@@ -54,8 +55,8 @@ def test_nothing_is_said_as_nothing(cli: Cli) -> None:
     assert cli("dead", "rescues", "-o", "json").stdout == "[]\n"
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "text"),
+@each(
+    "words, code, text",
     [
         (["rescue", "0" * 16], 3, f"No group '{'0' * 16}' of dead letters; 'jobfleet dead groups' lists them."),
         (["rescue", "0" * 16, "--canary", "x"], 2, "'x': give whole numbers such as 1,10, or none."),

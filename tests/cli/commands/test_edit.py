@@ -20,6 +20,7 @@ from jobfleet.store.calls.inspect import status
 from jobfleet.store.records import InWait
 from tests.cli.hand import Cli, Hand
 from tests.cli.terminal import Terminal
+from tests.support.each import each
 from tests.support.server import RedisServer
 from tests.support.waiting import wait_until
 
@@ -108,9 +109,7 @@ def test_a_line_of_the_history_that_cannot_be_read_is_shown_as_it_is(line: str) 
     assert [*history_of((line,))] == [line]
 
 
-@pytest.mark.parametrize(
-    ("flags", "line"),
-    [
+@each("flags, line", [
         (["--args", "[1,"], "args, line 1, column 4: Expecting value."),
         (["--kwargs", "{1: 2}"],
          "kwargs, line 1, column 2: Expecting property name enclosed in double quotes."),
@@ -119,8 +118,7 @@ def test_a_line_of_the_history_that_cannot_be_read_is_shown_as_it_is(line: str) 
         (["--args", '[1, {"$uuid": "x"}]'], UUID_WANTED),
         (["--args", "[99999999999999999999]"], "args[0]: int beyond 64 bits cannot be encoded; pass it as str."),
         ([], "Give --args, --kwargs or both; an editor needs a terminal. Try 'jobfleet dead edit -h'."),
-    ],
-)  # fmt: skip
+    ])  # fmt: skip
 def test_what_is_refused_changes_nothing(cli: Cli, fleet: Fleet, letter: str, flags: list[str], line: str) -> None:
     before = fleet.letter(letter)
 

@@ -10,6 +10,7 @@ import pytest
 from jobfleet import Fleet, Job
 from tests.cli.hand import Cli, Hand
 from tests.cli.terminal import Terminal
+from tests.support.each import each
 from tests.support.waiting import wait_until
 
 WAITS = "default.0.a"
@@ -29,14 +30,6 @@ def editing(here: Path, url: str, script: str) -> Terminal:
     editor.write_text(f"#!/bin/sh\n{script}\n")
     editor.chmod(0o755)
     return Terminal("edit", WAITS, environ={"JOBFLEET_URL": url, "VISUAL": str(editor), "TMPDIR": str(here)})
-
-
-def test_flags_change_what_they_name_and_leave_the_rest(cli: Cli, fleet: Fleet, waiting: str) -> None:
-    result = cli("edit", waiting, "--args", '[20, {"$tuple": [1]}]', "--by", "ann")
-
-    assert (result.exit_code, result.stderr, result.stdout) == (0, "", "Edited default.0.a.\n")
-    details = fleet.details(waiting)
-    assert (details.args, details.kwargs, details.job.unique) == ((20, (1,)), {"deep": {"odd": (1,)}}, "once")
 
 
 def test_json_and_ids_tell_the_same(cli: Cli, hand: Hand, waiting: str) -> None:
@@ -62,8 +55,8 @@ def test_a_dead_letter_is_left_to_the_command_for_it(cli: Cli, hand: Hand, waiti
     )
 
 
-@pytest.mark.parametrize(
-    ("flags", "code", "line"),
+@each(
+    "flags, code, line",
     [
         ([WAITS, "--args", "[1,"], 2, "args, line 1, column 4: Expecting value."),
         ([WAITS, "--args", '{"a": 1}'], 2, 'args is {"a": 1}; give a JSON list, for example [20, "ann"].'),
@@ -81,17 +74,6 @@ def test_what_is_refused_changes_nothing(
 
 
 # In an editor
-
-
-def test_an_edit_of_one_thing_leaves_all_others_as_they_were(
-    waiting: str, fleet: Fleet, here: Path, redis_url: str
-) -> None:
-    with editing(here, redis_url, """sed -i 's/"x"/"y"/' "$1" """) as terminal:
-        assert terminal.ends() == 0
-
-    assert "Edited default.0.a." in terminal.text
-    details = fleet.details(waiting)
-    assert (details.args, details.kwargs) == (("y", 2), {"deep": {"odd": (1,)}})
 
 
 def test_a_text_that_says_nothing_new_changes_nothing(waiting: str, fleet: Fleet, here: Path, redis_url: str) -> None:

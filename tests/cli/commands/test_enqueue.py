@@ -15,6 +15,7 @@ from jobfleet.cli.commands import enqueue
 from jobfleet.codec import encode, open_envelope
 from jobfleet.store.calls.presence import beat
 from tests.cli.hand import Cli, Hand
+from tests.support.each import each
 
 TRY = " Try 'jobfleet enqueue -h'."
 
@@ -197,9 +198,7 @@ def test_wait_shows_the_id_of_a_job_that_does_not_end_soon(cli: Cli, monkeypatch
     assert "default.0.own is enqueued; this waits for its end." in result.stderr.splitlines()
 
 
-@pytest.mark.parametrize(
-    ("args", "line"),
-    [
+@each("args, line", [
         ([], f"Missing argument 'NAME'.{TRY}"),
         (["a", "--quue", "x"], f"No such option '--quue'. Did you mean one of: '--queue', '--unique', '--user'?{TRY}"),
         (["a", "--kwargs", "[1]"],
@@ -213,8 +212,7 @@ def test_wait_shows_the_id_of_a_job_that_does_not_end_soon(cli: Cli, monkeypatch
         (["a", "--queue", "no way"], "queue is 'no way'; use 1 to 32 letters, digits, '_' or '-'."),
         (["no way"], "function is 'no way'; use 1 to 128 letters, digits, '_', '.', ':' or '-'."),
         (["a", "--name", "x\x1b"], r"name is 'x\x1b'; give a printable label of 1 to 200 characters."),
-    ],
-)  # fmt: skip
+    ])  # fmt: skip
 def test_a_wrong_call_is_told_in_one_line(cli: Cli, args: list[str], line: str) -> None:
     result = cli("enqueue", *args)
     assert (result.exit_code, result.stdout, result.stderr) == (2, "", line + "\n")

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import re
 
-import pytest
-
 from jobfleet import Fleet
 from tests.cli.hand import Cli
+from tests.support.each import each
 
 
 def test_a_named_limit_is_defined_listed_closed_opened_and_removed(cli: Cli, fleet: Fleet) -> None:
@@ -38,7 +37,7 @@ def test_a_named_limit_is_defined_listed_closed_opened_and_removed(cli: Cli, fle
     assert [row.action for row in fleet.audit().entries][:2] == ["limit.remove", "limit.open"]
 
 
-@pytest.mark.parametrize(
+@each(
     "arguments",
     [("--rate", "5/s"), ("github",), ("github", "--remove", "--rate", "5/s"), ("github", "--adaptive", "2")],
 )

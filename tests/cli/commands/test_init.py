@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.hand import ROOT, Cli
+from tests.support.each import each
 
 FILES = [
     "shop_1.py", "tests/test_shop_1.py", "jobfleet.toml", "pyproject.toml", "Dockerfile", "compose.yaml",
@@ -105,8 +106,8 @@ def test_an_ignore_file_of_the_folder_is_kept(cli: Cli, here: Path, monkeypatch:
     assert done.stderr == "Kept .gitignore. Add to it: .venv, .jobfleet.\n"
 
 
-@pytest.mark.parametrize(
-    ("name", "why"),
+@each(
+    "name, why",
     [
         ("class", "it is a keyword of Python"),
         ("json", "json.py would hide the module json of Python's standard library"),
@@ -127,9 +128,7 @@ def test_a_name_that_would_hide_another_module_is_refused(cli: Cli, here: Path, 
     assert done.stderr == f"{name!r} cannot be the name of a project: {why}. Choose another name.\n"
 
 
-@pytest.mark.parametrize(
-    "name", ["Shop", "1shop", "class", "jobfleet", "tests", "a/b", "a b", "shop-", "shop_", "x" * 41, ".."]
-)
+@each("name", ["Shop", "1shop", "class", "jobfleet", "tests", "a/b", "a b", "shop-", "shop_", "x" * 41, ".."])
 def test_a_name_that_cannot_be_a_module_is_refused(cli: Cli, here: Path, name: str) -> None:
     done = cli("init", name)
 

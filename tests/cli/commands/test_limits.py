@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from jobfleet import Fleet, Job
 from jobfleet.model.limits import Declaration, DeclaredLimit
 from jobfleet.store.calls.limits import declare
 from tests.cli.hand import Cli, Hand
+from tests.support.each import each
 
 
 def test_nothing_is_set(cli: Cli, fleet: Fleet, hand: Hand) -> None:
@@ -105,7 +104,7 @@ def test_a_job_is_enqueued_into_a_group(cli: Cli, fleet: Fleet, hand: Hand) -> N
     assert "tenant-7" in cli("status", job_id).stdout
 
 
-@pytest.mark.parametrize("flags", [("--rate", "ten"), ("--burst", "2"), ("--weight", "2")])
+@each("flags", [("--rate", "ten"), ("--burst", "2"), ("--weight", "2")])
 def test_a_wrong_value_clears_nothing(cli: Cli, fleet: Fleet, hand: Hand, flags: tuple[str, str]) -> None:
     fleet.enqueue(Job("x", "demo.add"))
     cli("limits", "set", "default", "--concurrency", "3", "--rate", "5/s")

@@ -11,6 +11,7 @@ from jobfleet import Fleet, Job, JobStatus
 from jobfleet.codec import encode
 from jobfleet.store.calls.presence import beat
 from tests.cli.hand import Cli, Hand
+from tests.support.each import each
 
 
 def test_queues_ls(cli: Cli, fleet: Fleet, hand: Hand) -> None:
@@ -69,13 +70,13 @@ def test_a_function_is_paused_and_resumed_in_a_queue_or_in_all(cli: Cli, fleet: 
     assert cli("queues", "resume", "mail", "--function", "demo.add").stdout == "demo.add in mail was open already.\n"
 
 
-@pytest.mark.parametrize("verb", ["pause", "resume"])
+@each("verb", ["pause", "resume"])
 def test_to_pause_nothing_is_wrong_usage(cli: Cli, hand: Hand, verb: str) -> None:
     result = cli("queues", verb)
     assert (result.exit_code, "give a queue, a function, or both." in result.stderr) == (2, True)
 
 
-@pytest.mark.parametrize("verb", ["pause", "resume"])
+@each("verb", ["pause", "resume"])
 def test_a_group_is_of_a_queue_and_not_of_a_function(cli: Cli, hand: Hand, verb: str) -> None:
     lonely = cli("queues", verb, "--group", "acme")
     assert (lonely.exit_code, "give its queue too." in lonely.stderr) == (2, True)
@@ -89,7 +90,7 @@ def test_why_a_queue_is_paused_is_shown(cli: Cli, fleet: Fleet, hand: Hand) -> N
     assert cli("queues", "ls").stdout.endswith("paused by ann (Redis moves)\n")
 
 
-@pytest.mark.parametrize("verb", ["resume", "purge", "rm"])
+@each("verb", ["resume", "purge", "rm"])
 def test_a_queue_that_is_not_known(cli: Cli, fleet: Fleet, hand: Hand, verb: str) -> None:
     fleet.enqueue(Job("x", "demo.add", id="a"))
     result = cli("queues", verb, "mial")
@@ -160,9 +161,9 @@ def test_nobody_is_asked_about_a_queue_that_cannot_be_removed(cli: Cli, fleet: F
     assert (removed.exit_code, removed.stdout) == (0, "Removed queue mail.\n")
 
 
-@pytest.mark.parametrize("answer", ["n\n", "\n", "", "maybe\n"])
+@each("answer", ["n\n", "\n", "", "maybe\n"])
 def test_purge_asks(cli: Cli, fleet: Fleet, hand: Hand, answer: str) -> None:
-    job_id = fleet.enqueue(Job("x", "demo.add"))
+    job_id = fleet.enqueue(Job("x", "demo.add", id="a"))
     result = cli("queues", "purge", "default", input=answer)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("Cancel 1 waiting job of default? [y/N] ")
@@ -275,8 +276,8 @@ def test_purge_letters(cli: Cli, fleet: Fleet, hand: Hand) -> None:
     assert fleet.dead() == []
 
 
-@pytest.mark.parametrize(
-    ("args", "line"),
+@each(
+    "args, line",
     [
         (["replay"], "Give ids, or --all. Try 'jobfleet dead replay -h'."),
         (["purge", "x", "--all"], "Give ids or --all, not both. Try 'jobfleet dead purge -h'."),

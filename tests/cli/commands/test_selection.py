@@ -9,6 +9,7 @@ import pytest
 
 from jobfleet import Fleet, Job
 from tests.cli.hand import Cli, Hand
+from tests.support.each import each
 from tests.support.waiting import wait_until
 
 EAST = timezone(timedelta(hours=5, minutes=30))
@@ -67,22 +68,6 @@ def test_jobs_are_cancelled_by_group_and_time(cli: Cli, fleet: Fleet, ids: list[
     assert "group=eu since=" in audit
 
 
-def test_jobs_are_rescheduled_by_group_and_time(cli: Cli, fleet: Fleet, ids: list[str]) -> None:
-    args = ("reschedule", "--delay", "1h", "--group", "eu", "--until", time_of(fleet, ids[2]))
-    refused = cli(*args, input="n\n")
-
-    assert "Reschedule 1 waiting job?" in refused.stdout + refused.stderr
-    assert cli(*args, "--yes").stdout == "Rescheduled 1 job.\n"
-    assert [fleet.poll(job_id).status for job_id in ids] == ["queued", "scheduled", "queued"]
-
-
-def test_jobs_are_moved_by_group_and_time(cli: Cli, fleet: Fleet, ids: list[str]) -> None:
-    result = cli("move", "--to", "bulk", "--group", "us", "--since", "1h", "--yes")
-
-    assert (result.exit_code, result.stdout) == (0, "Moved 1 job.\n")
-    assert [fleet.poll(job_id).moved_to is not None for job_id in ids] == [True, False, False]
-
-
 def test_dead_letters_are_listed_by_a_time_ago(cli: Cli, hand: Hand) -> None:
     dead = hand.buries("b")
 
@@ -90,9 +75,9 @@ def test_dead_letters_are_listed_by_a_time_ago(cli: Cli, hand: Hand) -> None:
     assert cli("dead", "ls", "--until", "1h", "-o", "ids").stdout == ""
 
 
-@pytest.mark.parametrize("flag", ["--since", "--until"])
-@pytest.mark.parametrize("command", [("jobs",), ("cancel",), ("dead", "ls"), ("archive", "search")])
-@pytest.mark.parametrize("text", ["yesterday", "-1h", "nan", "40000d", "99999999999999d", "0001-01-01T00:00+14:00", ""])
+@each("flag", ["--since", "--until"])
+@each("command", [("jobs",), ("cancel",), ("dead", "ls"), ("archive", "search")])
+@each("text", ["yesterday", "-1h", "nan", "40000d", "99999999999999d", "0001-01-01T00:00+14:00", ""])
 def test_a_time_that_is_none_is_refused_with_the_flag_and_the_remedy(
     cli: Cli, command: tuple[str, ...], flag: str, text: str
 ) -> None:

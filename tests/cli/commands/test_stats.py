@@ -6,13 +6,13 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
-import pytest
 import redis
 
 from jobfleet import Fleet
 from jobfleet.cli.commands.stats import BARS, PLAIN_BARS, PLAIN_GAP, fitted, sparkline
 from jobfleet.samples import COMPLETED, ENQUEUED, FAILED, FINE, FIRST_GAUGE, RUN, TOTAL, pack, pack_mark, queue_series
 from tests.cli.hand import Cli, Hand
+from tests.support.each import each
 from tests.support.state import server_now
 
 
@@ -73,8 +73,8 @@ def test_a_fleet_without_samples_is_told_what_takes_them(cli: Cli, fleet: Fleet,
     )
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "text"),
+@each(
+    "arguments, code, text",
     [
         (("--queue", "none"), 3, "No queue 'none'"),
         (("--function", "app.none"), 2, "No worker has published 'app.none'"),

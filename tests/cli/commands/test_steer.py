@@ -12,6 +12,7 @@ from jobfleet import Fleet, Job, JobStatus
 from jobfleet.model.fields import any_index
 from jobfleet.model.result import Explanation, Reason
 from tests.cli.hand import Cli, Hand
+from tests.support.each import each
 
 ONE, TWO = "default.0.a", "default.0.b"
 
@@ -132,8 +133,8 @@ def test_a_filter_counts_and_asks(cli: Cli, fleet: Fleet) -> None:
     assert (none.exit_code, none.stdout, none.stderr) == (3, "Rescheduled 0 jobs.\n", "")
 
 
-@pytest.mark.parametrize(
-    ("args", "message"),
+@each(
+    "args, message",
     [
         (("reschedule", "--delay", "1h"), "Give ids, or options that select jobs."),
         (("reschedule", ONE, "--tag", "eu", "--delay", "1h"), "Give ids, or options that select jobs."),

@@ -14,6 +14,7 @@ from jobfleet import ConfigError, Fleet, InvalidJob, Job
 from jobfleet.operations.dead_letters import ROUNDS
 from tests.client.either import Either
 from tests.operations.dead.conftest import Bury
+from tests.support.each import each
 
 
 def mails(names: Sequence[str], **options: Any) -> list[Job]:
@@ -134,9 +135,7 @@ async def test_a_letter_whose_key_another_job_holds_stays(client: Either, bury: 
     assert [row.id for row in await client("dead")] == [job_id]
 
 
-@pytest.mark.parametrize(
-    ("filters", "kind", "text"),
-    [
+@each("filters, kind, text", [
         ({"function": ""}, InvalidJob, "function is ''; give a text that is not empty."),
         ({"tag": 7}, InvalidJob, "tag is 7; give a text that is not empty."),
         ({"fingerprint": "x"}, InvalidJob, "fingerprint is 'x'; give the 16 digits that 'jobfleet dead groups' shows."),
@@ -146,8 +145,7 @@ async def test_a_letter_whose_key_another_job_holds_stays(client: Either, bury: 
             "until is not later than since; no letter matches.",
         ),
         ({"cursor": "x"}, ConfigError, "cursor is 'x'; give the cursor of the previous page."),
-    ],
-)  # fmt: skip
+    ])  # fmt: skip
 async def test_wrong_filters_are_named(client: Either, filters: Any, kind: type[Exception], text: str) -> None:
     with pytest.raises(kind) as refused:
         await client("dead", **filters)

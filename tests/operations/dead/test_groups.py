@@ -10,6 +10,7 @@ from jobfleet.operations.dead_groups import GroupState
 from tests.client.either import Either
 from tests.operations.dead.conftest import Bury
 from tests.operations.dead.test_filters import mails
+from tests.support.each import each
 
 
 async def test_a_group_has_its_letters_of_all_queues(client: Either, bury: Bury) -> None:
@@ -71,7 +72,7 @@ async def test_an_ignored_group_stays_ignored(client: Either, bury: Bury) -> Non
     assert [row.state for row in await client("dead_groups")] == [GroupState.IGNORED]
 
 
-@pytest.mark.parametrize("verb", ["dead_group", "resolve", "ignore", "reopen"])
+@each("verb", ["dead_group", "resolve", "ignore", "reopen"])
 async def test_an_unknown_group_is_refused(client: Either, verb: str) -> None:
     with pytest.raises(
         UnknownGroup, match=r"No group '0{16}' of dead letters; 'jobfleet dead groups' lists them\."

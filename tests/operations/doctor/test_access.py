@@ -19,6 +19,7 @@ from jobfleet.store.calls.presence import attend, beat
 from jobfleet.store.calls.samples import hold_samples
 from jobfleet.store.keys import Keyspace
 from tests.support import users
+from tests.support.each import each
 from tests.support.server import RedisServer
 
 KEYS = Keyspace("jobfleet")
@@ -89,8 +90,8 @@ def test_default_without_a_password_is_a_warning_if_others_reach_the_server() ->
     assert "x@" not in one.seen
 
 
-@pytest.mark.parametrize(
-    ("url", "level"),
+@each(
+    "url, level",
     [
         ("redis://localhost", Level.OK),
         ("redis://127.0.0.1:6380/0", Level.OK),

@@ -1,4 +1,4 @@
-"""`doctor`, of both clients: it is quiet of a healthy fleet, and each check finds what is planted on a real server."""
+"""`doctor`: it is quiet of a healthy fleet, and each check finds what is planted on a real server."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from jobfleet.operations.doctor.snapshot import Checkup, Endings, KeptResult, La
 from jobfleet.store.calls.doctor import FOR_EVER, GONE, ClusterNode, Kept, Shard, Topology
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Counts
+from tests.support.each import each
 
 PAGE = Path(__file__).parents[3] / "docs" / "howto" / "doctor.md"
 S = 1_000_000
@@ -46,8 +47,8 @@ def test_a_server_that_tells_nothing_has_no_fault() -> None:
     assert set(findings.values()) == {Level.OK, Level.NOTE}
 
 
-@pytest.mark.parametrize(
-    ("info", "level", "text"),
+@each(
+    "info, level, text",
     [
         ({"redis_version": "7.2.0"}, Level.OK, "Redis 7.2.0."),
         ({"redis_version": "7.2.4", "valkey_version": "8.1.1"}, Level.OK, "Valkey 8.1.1."),
@@ -59,8 +60,8 @@ def test_a_server_that_is_too_old_is_a_fault(info: dict[str, str], level: Level,
     assert told(version(seen(info=info))) == (level, text)
 
 
-@pytest.mark.parametrize(
-    ("began", "now", "ended", "seconds"),
+@each(
+    "began, now, ended, seconds",
     [
         (10 * S, 11 * S, 12 * S, 0.0),
         (10 * S, 10 * S, 10 * S, 0.0),
@@ -87,9 +88,7 @@ def test_a_clock_that_is_off_is_a_warning(by: float, level: Level, text: str) ->
     assert finding.seen.startswith(text)
 
 
-@pytest.mark.parametrize(
-    ("fired_by", "sampled", "level", "text"),
-    [
+@each("fired_by, sampled, level, text", [
         (("worker w1",), None, Level.OK, "No reaper is alive, and nobody else takes samples."),
         (("reaper r1",), NOW - 30 * S, Level.OK, "The last sample is 30 s old."),
         (("reaper r1",), NOW + 30 * S, Level.OK, "The last sample is 0 ms old."),
@@ -97,8 +96,7 @@ def test_a_clock_that_is_off_is_a_warning(by: float, level: Level, text: str) ->
          "reaper r1 is alive, but there is no sample yet: no history, no autoscaling."),
         (("reaper r1", "reaper r2"), NOW - 90 * S, Level.WARNING,
          "reaper r1, reaper r2 are alive, but the last sample is 1 min 30 s old: no history, no autoscaling."),
-    ],
-)  # fmt: skip
+    ])  # fmt: skip
 def test_a_reaper_that_takes_no_samples_is_a_warning(
     fired_by: tuple[str, ...], sampled: int | None, level: Level, text: str
 ) -> None:
@@ -122,9 +120,7 @@ def test_samples_that_the_settings_turn_off_are_not_missed() -> None:
     assert told(samples(checkup)) == (Level.OK, "The settings here take no samples.")
 
 
-@pytest.mark.parametrize(
-    ("info", "level", "text"),
-    [
+@each("info, level, text", [
         ({"aof_enabled": 1}, Level.OK, "AOF is on."),
         ({"aof_enabled": 1, "aof_last_write_status": "err"}, Level.FAULT, "AOF is on, but its last write has failed."),
         ({"aof_enabled": 0, "rdb_saves": 3, "rdb_last_save_time": NOW // S - 180, "rdb_changes_since_last_save": 1},
@@ -134,8 +130,7 @@ def test_samples_that_the_settings_turn_off_are_not_missed() -> None:
         ({"aof_enabled": 0, "rdb_saves": 3, "rdb_last_bgsave_status": "err", "rdb_changes_since_last_save": 9000},
          Level.WARNING,
          "AOF is off, and the last snapshot has failed: a crash of the server would lose 9,000 changes."),
-    ],
-)  # fmt: skip
+    ])  # fmt: skip
 def test_what_a_crash_of_the_server_would_cost(info: dict[str, Any], level: Level, text: str) -> None:
     assert told(persistence(seen(info=info))) == (level, text)
 
@@ -145,9 +140,7 @@ LATE = "ip=10.0.0.3,port=6379,state=online,offset=4,lag=10"
 LOADING = "ip=10.0.0.4,port=6379,state=wait_bgsave,offset=0,lag=0"
 
 
-@pytest.mark.parametrize(
-    ("url", "info", "level", "text"),
-    [
+@each("url, info, level, text", [
         ("redis://h", {"role": "master"}, Level.OK, "There is no replica."),
         (
             "redis://h", {"role": "master", "slave0": IN_STEP}, Level.NOTE,
@@ -176,8 +169,7 @@ LOADING = "ip=10.0.0.4,port=6379,state=wait_bgsave,offset=0,lag=0"
             "sentinel://h/jobs", {"role": "master", "slave0": IN_STEP, "min_slaves_good_slaves": 1}, Level.OK,
             "1 replica in step.",
         ),
-    ],
-)  # fmt: skip
+    ])  # fmt: skip
 def test_replicas_can_replace_the_primary(url: str, info: dict[str, Any], level: Level, text: str) -> None:
     assert told(replicas(replace(seen(info=info), config=JobConfig(url=url)))) == (level, text)
 
@@ -189,13 +181,10 @@ def test_a_primary_that_may_be_cut_off_is_no_fault_where_replicas_confirm_each_j
     assert replicas(checkup).level is Level.NOTE
 
 
-@pytest.mark.parametrize(
-    ("used", "limit", "machine", "level"),
-    [
+@each("used, limit, machine, level", [
         (79, 100, 0, Level.OK), (80, 100, 0, Level.WARNING), (95, 100, 0, Level.FAULT), (79, 0, 100, Level.OK),
         (80, 0, 100, Level.WARNING), (80, 0, 0, Level.OK), (80, 200, 90, Level.OK),
-    ],
-)  # fmt: skip
+    ])  # fmt: skip
 def test_memory_that_runs_out_is_told_in_time(used: int, limit: int, machine: int, level: Level) -> None:
     info = {"used_memory": used * MIB, "maxmemory": limit * MIB, "total_system_memory": machine * MIB}
 
@@ -223,11 +212,8 @@ def test_results_are_forecast_from_rate_lifetime_and_size() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("ended", "hourly", "level"),
-    [(None, "3,600,000", Level.WARNING), (30_000, "30,000", Level.OK), (7, "10,000", Level.OK),
-     (9_999_999, "3,600,000", Level.WARNING)],
-)  # fmt: skip
+@each("ended, hourly, level", [(None, "3,600,000", Level.WARNING), (30_000, "30,000", Level.OK),
+     (7, "10,000", Level.OK), (9_999_999, "3,600,000", Level.WARNING)])  # fmt: skip
 def test_load_that_has_just_begun_is_not_taken_for_that_of_an_hour(
     ended: int | None, hourly: str, level: Level
 ) -> None:
@@ -293,8 +279,8 @@ def shard(first: int, last: int, *healths: str) -> Shard:
     return Shard(((first, last),), nodes)
 
 
-@pytest.mark.parametrize(
-    ("shards", "level", "text"),
+@each(
+    "shards, level, text",
     [
         ((), Level.OK, "This is not a cluster."),
         ((shard(0, 16383, "online", "online"),), Level.OK, "2 nodes online; all slots are served."),

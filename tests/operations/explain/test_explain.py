@@ -1,4 +1,4 @@
-"""`explain`, of both clients."""
+"""`explain`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from jobfleet import Job, JobStatus, Priority
 from jobfleet.model.result import ReasonCode
 from tests.client.either import Either, finished
 from tests.client.lines import wait_in_line
+from tests.support.each import each
 
 Work = Callable[[], Awaitable[None]]
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
@@ -64,7 +65,7 @@ async def test_jobs_that_have_ended_are_explained(client: Either, work: Work) ->
     assert (reason.facts["run"], reason.facts["error_class"]) == (1, "RuntimeError")
 
 
-@pytest.mark.parametrize("job_id", ["default.0.zzz", "nonsense"])
+@each("job_id", ["default.0.zzz", "nonsense"])
 async def test_an_unknown_job_is_explained_as_such(client: Either, job_id: str) -> None:
     told = await client("explain", job_id)
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
-
 from jobfleet.model.result import ReasonCode
 from jobfleet.store.calls.inspect import InSequence, Limited
 from tests.operations.explain.test_reasons import ID, NOW, PAGE, behind_head, reasons, replace_group, waiting
+from tests.support.each import each
 
 
-@pytest.mark.parametrize(
-    ("state", "words"),
+@each(
+    "state, words",
     [
         ("running", "runs."),
         ("waiting", "is queued."),

@@ -1,4 +1,4 @@
-"""`edit`: the arguments of a waiting job, of both clients, against claims and other edits."""
+"""`edit`: the arguments of a waiting job, against claims and other edits."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from jobfleet.model.result import JobDetails
 from jobfleet.store.keys import Keyspace
 from tests.client.conftest import Work
 from tests.client.either import Either, finished
+from tests.support.each import each
 from tests.support.faults import Faults, FlakyLink
 
 ADD = "default.0.add"
@@ -114,8 +115,8 @@ async def test_a_job_that_runs_or_has_ended_is_not_edited(client: Either, work: 
         await client("edit", "nonsense", [])
 
 
-@pytest.mark.parametrize(
-    ("wish", "message"),
+@each(
+    "wish, message",
     [
         ({}, "Nothing to change; give args, kwargs or both."),
         ({"args": [1]}, "app.add takes (x, y): missing a required argument: 'y'."),
@@ -158,8 +159,8 @@ async def test_a_parameter_that_the_worker_fills_is_not_given(client: Either) ->
         await client("edit", "default.0.steps", kwargs={"ctx": None})
 
 
-@pytest.mark.parametrize(
-    ("wish", "place"),
+@each(
+    "wish, place",
     [([object(), 2], "args[0]"), (["x" * 2_000_000, 2], "args"), ([{"df": [object()]}, 2], "args[0]['df'][0]")],
 )
 async def test_what_cannot_travel_is_refused_with_its_place(client: Either, wish: list[Any], place: str) -> None:

@@ -1,4 +1,4 @@
-"""`forget`: an ended job is erased everywhere in Redis, of both clients."""
+"""`forget`: an ended job is erased everywhere in Redis."""
 
 from __future__ import annotations
 

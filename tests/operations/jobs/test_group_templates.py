@@ -22,6 +22,7 @@ from jobfleet.store.calls.presence import beat
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import FleetSeen
 from tests.client.either import Either
+from tests.support.each import each
 
 
 class Plan(StrEnum):
@@ -45,8 +46,8 @@ def group_of(job: Job, function: Resolved | None = None) -> str | None:
     return None if group is None else str(group)
 
 
-@pytest.mark.parametrize(
-    ("template", "args", "kwargs", "group"),
+@each(
+    "template, args, kwargs, group",
     [
         ("{customer}", (1, "zeta"), {}, "zeta"),
         ("{customer}", (1,), {}, "acme"),
@@ -73,8 +74,8 @@ def test_the_group_of_a_job_comes_first_and_is_a_name() -> None:
     assert group_of(function.options(timeout=5).job(1, "zeta")) == "zeta"
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
+@each(
+    "value, text",
     [
         (None, "group names {customer}, which is None in this call; give a text or a number there"),
         ([7], "group names {customer}, which is [7] in this call; give a text or a number there"),
@@ -106,7 +107,7 @@ def test_an_argument_that_is_missing_or_has_no_such_part_is_refused() -> None:
         group_of(made("{customer.id}").job(1))
 
 
-@pytest.mark.parametrize("group", ["{tenant}", "{customer", "{_x._y}", "{}{tenant}", "{customer!q:{plan}}"])
+@each("group", ["{tenant}", "{customer", "{_x._y}", "{}{tenant}", "{customer!q:{plan}}"])
 def test_a_template_that_cannot_be_filled_is_refused_at_the_decorator(group: str) -> None:
     with pytest.raises(InvalidJob, match=r"^group (names|is|holds)") as caught:
         made(group)

@@ -1,4 +1,4 @@
-"""Finding jobs by tag, user and session, with both clients, over queues and lanes and whatever became of them."""
+"""Finding jobs by tag, user and session, over queues and lanes and whatever became of them."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from jobfleet.store.keys import Keyspace
 from jobfleet.store.target import target
 from tests.client.conftest import Work
 from tests.client.either import Either, finished
+from tests.support.each import each
 
 KEYS = Keyspace("jobfleet")
 LANE = KEYS.lane("default", 0)
@@ -167,7 +168,7 @@ async def test_a_replayed_job_is_found_as_it_is_now(client: Either, work: Work) 
     assert [(row.id, row.status) for row in (await client("jobs", user="ann")).jobs] == [(job_id, JobStatus.QUEUED)]
 
 
-@pytest.mark.parametrize("cursor", ["x", "1~", "1~no", "3~50", "~default.0.a", "99999999999999999~default.0.a"])
+@each("cursor", ["x", "1~", "1~no", "3~50", "~default.0.a", "99999999999999999~default.0.a"])
 async def test_a_cursor_that_no_page_has_answered_is_refused(client: Either, cursor: str) -> None:
     await client("enqueue", Job("x", "app.add", (1, 2), user="ann"))
 

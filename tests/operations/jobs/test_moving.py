@@ -1,4 +1,4 @@
-"""`move`, of both clients."""
+"""`move`."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from jobfleet.errors import ConfigError
 from jobfleet.functions.registry import Registry
 from jobfleet.model import STORED
 from tests.client.either import Either
+from tests.support.each import each
 
 Work = Callable[[], Awaitable[None]]
 COUNT = 130
@@ -125,7 +126,7 @@ async def test_an_empty_fleet_has_one_empty_page(client: Either) -> None:
     assert (page.jobs, page.cursor) == ([], "")
 
 
-@pytest.mark.parametrize("cursor", ["x", "x~", "1.5~2"])
+@each("cursor", ["x", "x~", "1.5~2"])
 async def test_a_cursor_that_no_page_answered_is_refused(client: Either, cursor: str) -> None:
     await client("enqueue", Job("Sum", "app.add", (1, 2)))
 
@@ -133,7 +134,7 @@ async def test_a_cursor_that_no_page_answered_is_refused(client: Either, cursor:
         await client("jobs", cursor=cursor)
 
 
-@pytest.mark.parametrize("cursor", ["0~x", "1~x", "-1~", "99~", "0~1-0+1", "0~(1-0", "13~5"])
+@each("cursor", ["0~x", "1~x", "-1~", "99~", "0~1-0+1", "0~(1-0", "13~5"])
 async def test_a_cursor_that_was_tampered_with_is_refused(client: Either, cursor: str) -> None:
     await client("enqueue", Job("Sum", "app.add", (1, 2)))
 

@@ -1,4 +1,4 @@
-"""`reschedule`, of both clients."""
+"""`reschedule`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from jobfleet import Fleet, Job, JobStatus, Priority
 from jobfleet.errors import ConfigError, InvalidJob, JobNotFound
 from tests.client.either import Either, finished
 from tests.client.lines import SOON, bands, start, wait_in_line
+from tests.support.each import each
 
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
 
@@ -50,8 +51,8 @@ async def test_a_job_that_runs_or_has_ended_is_not_rescheduled(client: Either, f
         await client("reschedule", "default.0.zzz", delay=0)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
+@each(
+    "change, message",
     [
         ({}, "Nothing to change; give at, delay or priority."),
         ({"at": SOON, "delay": 1}, "at and delay are both given; give one."),
@@ -141,7 +142,7 @@ async def test_what_a_filter_can_name(client: Either) -> None:
     assert [await count(status=JobStatus.SCHEDULED), await count(status=JobStatus.RUNNING)] == [1, 0]
 
 
-@pytest.mark.parametrize("verb", ["reschedule_many", "move_many"])
+@each("verb", ["reschedule_many", "move_many"])
 async def test_a_filter_that_means_every_job_is_refused(client: Either, verb: str) -> None:
     args, change = ((), {"delay": 0}) if verb == "reschedule_many" else (("bulk",), {})
     await wait_in_line(client, "a")

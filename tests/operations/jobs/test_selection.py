@@ -1,4 +1,4 @@
-"""Cancelling open jobs by what they are, with both clients."""
+"""Cancelling open jobs by what they are."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from jobfleet.store.keys import Keyspace
 from jobfleet.store.sync import Store
 from jobfleet.store.target import target
 from tests.client.either import Either
+from tests.support.each import each
 
 LANE = Keyspace("jobfleet").lane("default", 0)
 
@@ -94,27 +95,34 @@ async def test_more_than_a_page_is_cancelled(client: Either) -> None:
     assert await client("count_open", queue="default") == 110
 
 
-@pytest.mark.parametrize("chosen", [{}, {"tags": ()}, {"status": JobStatus.COMPLETED}])
+@each("chosen", [{}, {"tags": ()}, {"status": JobStatus.COMPLETED}])
 async def test_what_would_mean_all_or_none_is_refused(client: Either, chosen: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         await client("cancel_many", **chosen)
 
 
-@pytest.mark.parametrize(
-    "chosen",
-    [{"queue": "default"}, {"tags": "eu"}, {"status": JobStatus.QUEUED}, {"user": "ann"}, {"queue": "mail"}],
-)
-@pytest.mark.parametrize(
-    ("act", "change"),
-    [("move", {"to": "mail"}), ("reschedule", {"delay": 60}), ("reschedule", {"priority": Priority.NORMAL}),
-     ("reschedule", {"priority": Priority.HIGH}), ("reschedule", {"delay": 60, "priority": Priority.NORMAL})],
-)  # fmt: skip
-async def test_a_bounded_count_has_the_number_of_a_dry_run(
-    client: Either, chosen: dict[str, object], act: str, change: dict[str, object]
-) -> None:
+@pytest.fixture
+async def filled(client: Either) -> None:
+    """Those jobs, and one that waits for another."""
     ids = await fill(client)
     await client("enqueue", Job("x", "app.add", (1, 2), depends_on=[ids["us-later"]], tags=("eu",)))
 
+
+FILTERS: list[dict[str, object]] = [
+    {"queue": "default"}, {"tags": "eu"}, {"status": JobStatus.QUEUED}, {"user": "ann"}, {"queue": "mail"},
+]  # fmt: skip
+CHANGES: list[tuple[str, dict[str, object]]] = [
+    ("move", {"to": "mail"}), ("reschedule", {"delay": 60}), ("reschedule", {"priority": Priority.NORMAL}),
+    ("reschedule", {"priority": Priority.HIGH}), ("reschedule", {"delay": 60, "priority": Priority.NORMAL}),
+]  # fmt: skip
+
+
+@pytest.mark.usefixtures("filled")
+@each("chosen", FILTERS)
+@each("act, change", CHANGES)
+async def test_a_bounded_count_has_the_number_of_a_dry_run(
+    client: Either, chosen: dict[str, object], act: str, change: dict[str, object]
+) -> None:
     found = await client("count_matching", act, **change, **chosen)
 
     assert found.is_all
@@ -131,11 +139,8 @@ async def test_a_bounded_count_reads_few_jobs_and_says_so(client: Either, chosen
     assert await client("count_matching", "cancel", **chosen) == (330, 330, True)
 
 
-@pytest.mark.parametrize(
-    ("act", "change"),
-    [("move", {}), ("move", {"to": "no name"}), ("reschedule", {}), ("reschedule", {"delay": -1}),
-     ("cancel", {"most": 0})],
-)  # fmt: skip
+@each("act, change", [("move", {}), ("move", {"to": "no name"}), ("reschedule", {}), ("reschedule", {"delay": -1}),
+     ("cancel", {"most": 0})])  # fmt: skip
 async def test_a_count_of_what_cannot_be_done_is_refused(client: Either, act: str, change: dict[str, object]) -> None:
     with pytest.raises(InvalidJob):
         await client("count_matching", act, **change, tags="eu")

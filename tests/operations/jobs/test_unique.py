@@ -1,4 +1,4 @@
-"""Unique keys, of both clients: what a conflict brings, for each scope and wherever the holder stands."""
+"""Unique keys: what a conflict brings, for each scope and wherever the holder stands."""
 
 from __future__ import annotations
 

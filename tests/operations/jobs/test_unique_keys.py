@@ -17,6 +17,7 @@ from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.model.templates import format_key
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.prepare import Resolved, Submission, lane_index, resolve, submission_in
+from tests.support.each import each
 
 
 def bill(n: int, tenant: str = "acme", *, year: int = 2026) -> None:
@@ -49,8 +50,8 @@ def key_of(job: Job, function: Resolved | None = None) -> str:
     return unique.key
 
 
-@pytest.mark.parametrize(
-    ("template", "args", "kwargs", "key"),
+@each(
+    "template, args, kwargs, key",
     [
         ("nightly", (7,), {}, "nightly"),
         ("inv-{n}", (7,), {}, "inv-7"),
@@ -121,8 +122,8 @@ def test_a_job_s_key_goes_before_its_function_s() -> None:
     assert mine == ("of job", "60000000", "replace", 5_000_000)
 
 
-@pytest.mark.parametrize(
-    ("unique_for", "lines"),
+@each(
+    "unique_for, lines",
     [(None, ""), ("open", ""), ("queued", "\ns q"), (1.5, "\ns 1500000"), (timedelta(minutes=1), "\ns 60000000")],
 )
 def test_key_and_scope_stand_in_the_clear_record_and_the_key_in_the_header(unique_for: Any, lines: str) -> None:
@@ -151,8 +152,8 @@ def test_a_name_that_no_call_can_give_is_refused_with_the_decorator() -> None:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("template", "args", "message"),
+@each(
+    "template, args, message",
     [
         ("inv-{m}", (7,), "unique names {m}, which is not an argument of this call; it has n, tenant, year."),
         ("inv-{n}", (), "unique names {n}, which is not an argument of this call; it has tenant, year."),
@@ -173,7 +174,7 @@ def test_a_key_that_cannot_be_made_is_refused(template: str, args: Any, message:
     assert text.startswith(message)
 
 
-@pytest.mark.parametrize("answer", [7, None, "", b"k", "a\tb"])
+@each("answer", [7, None, "", b"k", "a\tb"])
 def test_a_function_must_answer_a_key(answer: Any) -> None:
     field, text = told(lambda: sent(made(unique=lambda *_: answer).job(7)))
 
@@ -238,7 +239,7 @@ def test_a_key_that_only_python_makes_must_be_given_elsewhere() -> None:
     assert key_of(Job("x", "app.f", (7,), unique="{n}"), far) == "7"
 
 
-@pytest.mark.parametrize("call", [None, 7, [7], [["n"]], [["n", True, []], ["not a name", True, []], [7, 7, 7]]])
+@each("call", [None, 7, [7], [["n"]], [["n", True, []], ["not a name", True, []], [7, 7, 7]]])
 def test_published_parameters_that_make_no_sense_are_none(call: Any) -> None:
     from jobfleet.codec import encode
 

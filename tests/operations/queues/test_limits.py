@@ -1,4 +1,4 @@
-"""`limits`, groups and their pauses, of both clients."""
+"""`limits`, groups and their pauses."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import FleetSeen
 from tests.client.either import Either
+from tests.support.each import each
 from tests.support.groups import faults
 
 Work = Callable[[], Awaitable[None]]
@@ -100,7 +101,7 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("field", "wanted"), WRONG)
+@each("field, wanted", WRONG)
 def test_what_is_wrong_is_refused_by_name_and_changes_nothing(
     fleet: Fleet, raw: redis.Redis, field: str, wanted: dict[str, Any]
 ) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from jobfleet import ConfigError, Fleet, Job
+from tests.support.each import each
 
 CALLS: dict[str, Callable[[Fleet], Any]] = {
     "cancel_many": lambda fleet: fleet.cancel_many(queue="mial"),
@@ -39,7 +40,7 @@ OF_THE_PAST = {"archived"}
 """The archive has jobs of queues that were removed since."""
 
 
-@pytest.mark.parametrize("name", CALLS)
+@each("name", CALLS)
 def test_a_call_names_the_queue_that_was_meant(fleet: Fleet, name: str) -> None:
     fleet.enqueue(Job("n", "app.add", (1, 2), queue="mail"))
 

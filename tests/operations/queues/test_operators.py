@@ -1,4 +1,4 @@
-"""Operators' verbs, of both clients."""
+"""Operators' verbs."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from jobfleet.functions.registry import Registry
 from jobfleet.model import STORED
 from jobfleet.operations.queues import QueueInfo
 from tests.client.either import Either
+from tests.support.each import each
 
 Work = Callable[[], Awaitable[None]]
 NONE = {"low": 0, "normal": 0, "high": 0, "critical": 0}
@@ -125,7 +126,7 @@ def iter_opening(fleet: Fleet, queue: str) -> Any:
     yield (fleet.context.open_queue_call(queue),)
 
 
-@pytest.mark.parametrize("verb", ["resume", "purge_queue", "dead", "remove_queue"])
+@each("verb", ["resume", "purge_queue", "dead", "remove_queue"])
 async def test_a_queue_that_is_not_there_is_refused_with_those_that_are(client: Either, verb: str) -> None:
     await client("enqueue", Job("Sum", "app.add", (1, 2)))
 

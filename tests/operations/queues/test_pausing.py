@@ -1,4 +1,4 @@
-"""Pausing functions, with both clients and a worker in this process."""
+"""Pausing functions, with a worker in this process."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from jobfleet import Fleet, Job, JobStatus
 from jobfleet.errors import ConfigError, InvalidJob
 from jobfleet.store.keys import Keyspace
 from tests.client.either import Either
+from tests.support.each import each
 
 LANE = Keyspace("jobfleet").lane("default", 0)
 
@@ -118,15 +119,15 @@ async def test_a_moved_job_is_due_when_it_was(client: Either, fleet: Fleet) -> N
     assert (await client("poll", moved)).status is JobStatus.QUEUED
 
 
-@pytest.mark.parametrize(
-    ("arguments", "options", "error", "text"),
+@each(
+    "arguments, options, error, text",
     [
         ((), {}, ConfigError, "give a queue, a function, or both"),
         (("no queue",), {"function": "app.add"}, InvalidJob, "queue is 'no queue'"),
         ((), {"function": "app add"}, InvalidJob, "function is 'app add'"),
     ],
 )
-@pytest.mark.parametrize("verb", ["pause", "resume"])
+@each("verb", ["pause", "resume"])
 async def test_what_names_nothing_is_refused(
     client: Either, verb: str, arguments: Any, options: Any, error: type[Exception], text: str
 ) -> None:

@@ -1,4 +1,4 @@
-"""Pausing functions of jobs that have groups, tags and unique keys, with both clients and a worker in this process."""
+"""Pausing functions of jobs that have groups, tags and unique keys, with a worker in this process."""
 
 from __future__ import annotations
 

@@ -5,10 +5,11 @@ import pytest
 from jobfleet import Fleet, Job
 from jobfleet.errors import UnknownQueue
 from jobfleet.operations.queues import is_hot
+from tests.support.each import each
 
 
-@pytest.mark.parametrize(
-    ("jobs", "lanes", "hot"),
+@each(
+    "jobs, lanes, hot",
     [
         (400, [400, 0], True),
         (400, [400, 100, 90], True),

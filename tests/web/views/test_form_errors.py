@@ -10,6 +10,7 @@ import pytest
 from jobfleet import Fleet, Job
 from jobfleet.web.safety.access import Role
 from tests.cli.hand import Hand
+from tests.support.each import each
 from tests.web.conftest import PASSWORD
 from tests.web.site import Answer, Browser, Site
 
@@ -60,8 +61,8 @@ FORMS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", FORMS)
-@pytest.mark.parametrize("has_referer", [True, False])
+@each("name", FORMS)
+@each("has_referer", [True, False])
 def test_the_page_comes_back_with_the_error_and_what_was_typed(browser: Browser, name: str, has_referer: bool) -> None:
     page, path, fields, error, kept, also = FORMS[name]
     headers = {"Referer": f"{browser.origin}{page}"} if has_referer else {}
@@ -103,7 +104,7 @@ def test_what_was_typed_becomes_text(browser: Browser) -> None:
         assert "</textarea>&" not in answer.text
 
 
-@pytest.mark.parametrize(
+@each(
     "referer",
     [
         "http://evil.example/limits",
