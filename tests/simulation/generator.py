@@ -30,6 +30,8 @@ FEW = (1, 2, 3, 4)
 """How many kinds these have."""
 MACHINES = frozenset({"kill_child", "kill_worker", "freeze", "thaw", "start_worker", "stop_worker"})
 NETWORK = frozenset({"partition", "mend", "drop_reply", "drop_request", "late_request", "kill_at", "delay"})
+EXCHANGES = ("drop_reply", "drop_request", "late_request", "kill_at")
+"""Faults that hit one exchange. They are drawn three times as often: each has many exchanges to hit."""
 TARGETS = (
     "claim claimed", "settle settled", "enqueue_plain enqueued", "enqueue enqueued", "renew renewed", "tick ticked",
     "unblock unblocked", "bury buried", "signal signalled", "keep kept", "pass_gates passed", "cancel cancelled",
@@ -93,7 +95,7 @@ class Generator:
         for _ in range(self.dice.choice((2, 4, 8, 16, 24))):
             self._scenes[drawn(self.dice, weights)][0](self.dice.randrange(self.length))
         self.calm_us = round(self.dice.choice(CALM) * self.length)
-        faults = [one for one in FAULTS if NEEDS.get(one, one) in {one, *self.settings}]
+        faults = [one for one in FAULTS if NEEDS.get(one, one) in {one, *self.settings}] + 2 * [*EXCHANGES]
         if self.dice.random() < SWARM:
             faults = self.dice.choices(faults, self.coverage.faults_by_need(faults), k=self.dice.choice(FEW))
         for _ in range(math.ceil((self.length - self.calm_us) / SECOND / FAULT_EVERY)):
@@ -387,6 +389,7 @@ class Generator:
                 },
             )  # fmt: skip
         else:
+            machine = "" if dice.random() < 0.6 else machine  # only whoever sends such a request can be hit
             args: dict[str, Any] = {"machine": machine, **self._target(verb, has_reply=verb == "drop_reply")}
             args |= {"count": dice.choice((1, 1, 1, 2, 5)), "silent": dice.random() < 0.3}
             if verb == "late_request":
