@@ -298,7 +298,14 @@ class Faults:
     ) -> None:
         self._world.network.armed.append(
             Armed(
-                kind, actor=machine, script=script, word=word, count=count, is_silent=silent, by_us=by_us, block=blocking
+                kind,
+                actor=machine,
+                script=script,
+                word=word,
+                count=count,
+                is_silent=silent,
+                by_us=by_us,
+                block=blocking,
             )  # fmt: skip
         )
 
