@@ -389,7 +389,7 @@ class Generator:
                 },
             )  # fmt: skip
         else:
-            machine = "" if dice.random() < 0.6 else machine  # only whoever sends such a request can be hit
+            machine = "" if dice.random() < 0.6 else machine  # a machine that never sends such a request is never hit
             args: dict[str, Any] = {"machine": machine, **self._target(verb, has_reply=verb == "drop_reply")}
             args |= {"count": dice.choice((1, 1, 1, 2, 5)), "silent": dice.random() < 0.3}
             if verb == "late_request":

@@ -125,7 +125,10 @@ def test_a_story_is_in_words() -> None:
         "Each message travels for 0.2 ms.",
         "     0.000 s  Operator defines the limit api: concurrency 1.",
         "     1.500 s  The network holds the next 5 requests of `enqueue`, for 1.338 s, and the client sees no end.",
-        "     1.600 s  The network loses the next reply to `claim` that begins with `claimed`, and the connection is reset.",
+        (
+            "     1.600 s  The network loses the next reply to `claim` that begins with `claimed`, "
+            "and the connection is reset."
+        ),
         "     2.000 s  Producer 1 enqueues j1, which fails in its first attempt (due after 1.4 s, function limited).",
         "     3.000 s  The server fails over to its replica within 0.035 s, and loses the last 50 writes.",
         "     4.000 s  Child 0 of worker 1 freezes, unseen by its parent: it hangs.",

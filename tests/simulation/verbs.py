@@ -24,8 +24,8 @@ Machines (``worker.N``, ``reaper.N``):
 - partition: ``machine``, ``direction`` (up, down, both). mend: ``machine``, ``reset``.
 - drop_reply, drop_request, late_request: ``machine``, ``script``, ``count``, ``silent``, ``by_us``, ``blocking``
   (waits and subscriptions, too). drop_reply: also ``word``, the first one that the reply must have.
-- kill_at: ``machine``, ``script``, ``word``, ``count``, and ``when`` the process dies: ``sending`` (before the request leaves),
-  ``sent`` (it is executed), ``replied`` (when the reply leaves).
+- kill_at: ``machine``, ``script``, ``word``, ``count``, and ``when`` the process dies: ``sending`` (before the request
+  leaves), ``sent`` (it is executed), ``replied`` (when the reply leaves).
 - delay: ``machine``, ``least_us``, ``most_us``.
 
 ``server``:
@@ -306,7 +306,7 @@ class Faults:
                 is_silent=silent,
                 by_us=by_us,
                 block=blocking,
-            )  # fmt: skip
+            )
         )
 
     def _delay(self, machine: str = "", least_us: int = 0, most_us: int = 0) -> None:
