@@ -93,7 +93,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     _row("complete", "completed", _RUNNING, "completed", "child", "settle"),
     _row("retry", "retried", _RUNNING, "retrying", "child, supervisor, reaper", "settle"),
     _row("fail", "failed", _RUNNING, "failed", "child, supervisor, reaper", "settle"),
-    _row("release", "released", _RUNNING, "queued scheduled", "draining child, supervisor", "settle"),
+    _row("release", "released", _RUNNING, "queued scheduled retrying", "draining child, supervisor", "settle"),
     _row("park", "parked", _RUNNING, "retrying", "child", "settle"),
     _row("withhold", "withheld", _RUNNING, "queued", "child", "settle"),
     _row(

@@ -69,7 +69,7 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """running → queued or scheduled; nothing is counted. `tries` is None if it does not change."""
+    """running → queued or waiting for a time; nothing is counted. `tries` is None if it does not change."""
 
     delay_us: int = 0
     tries: Tries | None = None

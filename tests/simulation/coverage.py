@@ -27,6 +27,8 @@ class Coverage:
         events: Steps of jobs' lives, such as ``running → retrying``.
         pairs: Faults with the states of the jobs that existed at that moment, one per job and fault.
         faults: Faults that were carried out.
+        hits: Faults of the network with the script of the exchange that they hit, and the first word of its reply where
+            that was lost.
     """
 
     def __init__(self) -> None:
@@ -35,11 +37,12 @@ class Coverage:
         self.events: Counter[tuple[str, str]] = Counter()
         self.pairs: Counter[tuple[str, str]] = Counter()
         self.faults: Counter[str] = Counter()
+        self.hits: Counter[tuple[str, str]] = Counter()
 
     @property
     def size(self) -> int:
         """How many different things were met."""
-        return sum(len(one) for one in (self.scripts, self.letters, self.events, self.pairs))
+        return sum(len(one) for one in (self.scripts, self.letters, self.events, self.pairs, self.hits))
 
     def fault(self, verb: str, states: Iterable[str]) -> None:
         """Count a fault, with the states of the jobs at that moment."""
@@ -49,7 +52,7 @@ class Coverage:
     def add(self, other: Coverage) -> int:
         """Add what another run has met; return how much of it was new."""
         before = self.size
-        for name in ("scripts", "letters", "events", "pairs", "faults"):
+        for name in ("scripts", "letters", "events", "pairs", "faults", "hits"):
             getattr(self, name).update(getattr(other, name))
         return self.size - before
 
@@ -58,6 +61,10 @@ class Coverage:
         return [
             sum((1 + self.pairs[verb, state]) ** -EXPONENT for state in STATES) / len(STATES) for verb in verbs
         ]  # fmt: skip
+
+    def target_by_need(self, dice: Random, kind: str, targets: Sequence[str]) -> str:
+        """Draw the exchange for a fault of the network: the more rarely it was hit, the likelier."""
+        return dice.choices(targets, [(1 + self.hits[kind, target]) ** -EXPONENT for target in targets])[0]
 
     def states_by_need(self) -> dict[str, float]:
         """Return a weight for each state: the more rarely faults have met it, the heavier."""
@@ -75,6 +82,7 @@ class Coverage:
         lines += _listed("scripts and their replies", self.scripts)
         lines += _listed("letters of replies", self.letters)
         lines += _listed("steps of jobs' lives", self.events)
+        lines += _listed("exchanges that faults of the network hit", self.hits)
         return "\n".join(lines)
 
 

@@ -7,6 +7,7 @@ are in a state in which few faults have met one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -20,27 +21,25 @@ FAULT_EVERY = 10.0
 """Virtual seconds per fault."""
 TRAVELS = (0, 0, 0, 200, 250, 500)
 """Times that messages travel, see `Plan.travel_us`."""
-CALM = 0.1
-"""The share of plans without faults: in them all that waits is judged."""
+CALM = (0.0, 0.0, 0.5, 1.0)
+"""Shares of a plan that pass before the first fault: until then all that waits is judged."""
+SWARM = 0.5
+"""The share of plans with few kinds of scenes, and of those with few kinds of faults: what is of one kind meets itself
+more often (swarm testing, A. Groce et al., ISSTA 2012)."""
+FEW = (1, 2, 3, 4)
+"""How many kinds these have."""
 MACHINES = frozenset({"kill_child", "kill_worker", "freeze", "thaw", "start_worker", "stop_worker"})
 NETWORK = frozenset({"partition", "mend", "drop_reply", "drop_request", "late_request", "kill_at", "delay"})
-WORDS = (
-    "claim",
-    "settle",
-    "enqueue",
-    "renew",
-    "tick",
-    "unblock",
-    "bury",
-    "signal",
-    "keep",
-    "pass_gates",
-    "cancel",
-    "beat",
-)
-"""Scripts that faults of the network aim at."""
-OFTEN = ("claim", "claim", "claim", "settle", "settle", "enqueue", "enqueue")
-"""Of these, rather those on which most depends."""
+EXCHANGES = ("drop_reply", "drop_request", "late_request", "kill_at")
+"""Faults that hit one exchange. They are drawn three times as often: each has many exchanges to hit."""
+TARGETS = (
+    "claim claimed", "settle settled", "enqueue_plain enqueued", "enqueue enqueued", "renew renewed", "tick ticked",
+    "unblock unblocked", "bury buried", "signal signalled", "keep kept", "pass_gates passed", "cancel cancelled",
+    "beat beat", "pending_ends pending",
+)  # fmt: skip
+"""Exchanges that faults of the network aim at: a script, and the first word of a reply that has changed something."""
+OFTEN = TARGETS[:4]
+"""Half of the faults aim at these, on which most depends."""
 NEEDS = {"unmount": "payload_store", "close_database": "outbox_url", "unreplicate": "durability"}
 """Settings without which a fault does nothing."""
 SIGNALS = ("go", "stop")
@@ -65,6 +64,7 @@ class Generator:
         self.steps: list[Step] = []
         self.settings: dict[str, Any] = {}
         self.jobs: list[str] = []
+        self.travel_us = self.dice.choice(TRAVELS)
         self.length = self.dice.choice((20, 40, 40, 80, 80, 160)) * SECOND
         self.workers = self.dice.choice((1, 2, 2, 3, 4))
         self.children = self.dice.choice((1, 1, 2, 3))
@@ -88,17 +88,22 @@ class Generator:
         """Draw the plan."""
         need = self.coverage.states_by_need()
         weights = {name: 0.2 + need[state] / max(need.values()) for name, (_, state) in self._scenes.items()}
+        if self.dice.random() < SWARM:
+            few = [drawn(self.dice, weights) for _ in range(self.dice.choice(FEW))]
+            weights = {name: weights[name] for name in few}
         self.add(0, "operator", "limit", {"name": "api", "concurrency": self.dice.choice((1, 2, 3))})
         for _ in range(self.dice.choice((2, 4, 8, 16, 24))):
             self._scenes[drawn(self.dice, weights)][0](self.dice.randrange(self.length))
-        is_calm = self.dice.random() < CALM
-        for _ in range(0 if is_calm else max(1, round(self.length / SECOND / FAULT_EVERY))):
-            self._fault()
+        self.calm_us = round(self.dice.choice(CALM) * self.length)
+        faults = [one for one in FAULTS if NEEDS.get(one, one) in {one, *self.settings}] + 2 * [*EXCHANGES]
+        if self.dice.random() < SWARM:
+            faults = self.dice.choices(faults, self.coverage.faults_by_need(faults), k=self.dice.choice(FEW))
+        for _ in range(math.ceil((self.length - self.calm_us) / SECOND / FAULT_EVERY)):
+            self._fault(faults)
         settings = {name: self.dice.choice(values) for name, values in SETTINGS.items()} | self.settings
         steps = tuple(sorted(self.steps, key=lambda step: step.at_us))
         ends_us = max(self.length, steps[-1].at_us + SECOND)
-        travel_us = self.dice.choice(TRAVELS)
-        return Plan(self.seed, self.workers, self.children, self.reapers, settings, steps, ends_us, travel_us)
+        return Plan(self.seed, self.workers, self.children, self.reapers, settings, steps, ends_us, self.travel_us)
 
     # --- scenes ----------------------------------------------------------------------------------
 
@@ -174,12 +179,13 @@ class Generator:
         self.add(at, self.producer(), "flow", {"name": f"f{len(self.jobs)}", "jobs": jobs})
 
     def comb(self, at: int) -> None:
-        """Pairs of jobs, one after the other; the first ones end within the time of a few exchanges."""
-        jobs: list[dict[str, Any]] = []
-        for number in range(self.dice.randrange(4, 12)):
-            jobs.append({"id": self.name(), "acts": [["sleep", 0.3 + self.dice.randrange(5) / 1000]]})
-            jobs.append({"id": self.name(), "acts": [self.work(0.2)], "after": [2 * number]})
-        self.add(at, self.producer(), "flow", {"name": f"f{len(self.jobs)}", "jobs": jobs})
+        """Flows of pairs of jobs, one after the other; the first ones end within the time of a few exchanges."""
+        for flow in range(self.dice.choice((1, 4))):
+            jobs: list[dict[str, Any]] = []
+            for number in range(self.dice.choice((2, 2, 4, 8))):
+                jobs.append({"id": self.name(), "acts": [["sleep", round(0.3 + self.dice.random() / 100, 6)]]})
+                jobs.append({"id": self.name(), "acts": [self.work(0.2)], "after": [2 * number]})
+            self.add(at + flow * SECOND, self.producer(), "flow", {"name": f"f{len(self.jobs)}", "jobs": jobs})
 
     def growing(self, at: int) -> None:
         """A flow whose job adds a job."""
@@ -334,12 +340,11 @@ class Generator:
 
     # --- faults ----------------------------------------------------------------------------------
 
-    def _fault(self) -> None:
-        faults = [one for one in FAULTS if NEEDS.get(one, one) in {one, *self.settings}]
+    def _fault(self, faults: list[str]) -> None:
         verb = self.dice.choices(faults, self.coverage.faults_by_need(faults))[0]
-        near = [step.at_us for step in self.steps]
+        near = [step.at_us for step in self.steps if step.at_us >= self.calm_us]
         is_near = near and self.dice.random() < 0.7
-        at = self.soon(self.dice.choice(near), 4) if is_near else self.dice.randrange(self.length)
+        at = self.soon(self.dice.choice(near), 4) if is_near else self.dice.randrange(self.calm_us, self.length)
         if verb in MACHINES:
             self._machine_fault(verb, at)
         elif verb in NETWORK:
@@ -375,20 +380,30 @@ class Generator:
             self.add(at, "network", verb, {"machine": machine, "least_us": 0, "most_us": self.us(0.01, 2)})
             self.add(at + self.us(1, 20), "network", verb, {"machine": machine})
         elif verb == "kill_at":
+            when = dice.choice(("sending", "sent", "replied"))
             self.add(
                 at, "network", verb,
                 {
-                    "machine": self.machine(), "script": dice.choice((*WORDS, *OFTEN, "")),
-                    "count": dice.choice((1, 1, 2, 3)),
-                    "when": dice.choice(("sending", "sent", "replied")),
+                    "machine": self.machine(), **self._target(f"kill_{when}", has_reply=when == "replied"),
+                    "count": dice.choice((1, 1, 2, 3)), "when": when,
                 },
             )  # fmt: skip
         else:
-            args: dict[str, Any] = {"machine": machine, "script": dice.choice((*WORDS, *OFTEN, ""))}
+            machine = "" if dice.random() < 0.6 else machine  # a machine that never sends such a request is never hit
+            args: dict[str, Any] = {"machine": machine, **self._target(verb, has_reply=verb == "drop_reply")}
             args |= {"count": dice.choice((1, 1, 1, 2, 5)), "silent": dice.random() < 0.3}
             if verb == "late_request":
                 args["by_us"] = self.us(0.5, 90)
             self.add(at, "network", verb, args)
+
+    def _target(self, kind: str, *, has_reply: bool) -> dict[str, str]:
+        """Draw the exchange that a fault hits: any, or rather one that was rarely hit."""
+        if self.dice.random() < 0.1:
+            return {"script": ""}
+        targets = OFTEN if self.dice.random() < 0.5 else TARGETS
+        names = {one if has_reply else one.partition(" ")[0]: one for one in targets}
+        script, word = names[self.coverage.target_by_need(self.dice, kind, list(names))].split(" ")
+        return {"script": script, **({"word": word} if has_reply else {})}
 
     def _server_fault(self, verb: str, at: int) -> None:
         dice = self.dice

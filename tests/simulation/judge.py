@@ -125,6 +125,7 @@ class Watch:
     def begin(self, world: World) -> None:
         """A run begins."""
         self._world = world
+        world.network.hits = self.ledger.coverage.hits
         self.probe.begin(world)
         self.later.begin(world)
 

@@ -50,6 +50,7 @@ class Known:
         place: Its place in a strict sequence; None outside one.
         is_sure: Whether no fault may have lost what is known.
         has_begun: Whether it has waited in a run; then it does not expire any more.
+        has_failed: Whether a run of it has failed or crashed; then it is `retrying` while it waits for a time.
         is_cancelling: Whether its run was asked to stop.
         token: Of the run that owns it; 0 for none.
         child: Of that run.
@@ -71,6 +72,7 @@ class Known:
     place: int | None = None
     is_sure: bool = True
     has_begun: bool = False
+    has_failed: bool = False
     is_cancelling: bool = False
     token: int = 0
     child: str = ""
@@ -298,8 +300,10 @@ class Ledger:
             self.breach(13, f"{child} was buried, and is granted {len(ids)} jobs")
         if tag in self._paused:
             self.breach(18, f"{len(ids)} jobs of the paused lane {tag} were granted")
+        tries = reply[7] if len(reply) > 7 else ()
         for n, job_id in enumerate(ids):
             job = self.jobs.get(job_id) or self._met(job_id, tag)
+            job.has_failed = n < len(tries) and has_failures(text(tries[n] or ""))
             self._granted(job, tokens[n], child, now, now + number(args[3]), due_of_score(int(float(dues[n]))))
             job.band = int(bands[n])
         groups = {self.jobs[job_id].group for job_id in ids} - {""}
@@ -433,8 +437,10 @@ class Ledger:
         self._happened("returned", job, at=now, by=by)
         job.has_begun = job.has_begun or verb == "wait"
         job.token, job.child, job.due = 0, "", now + delay
+        if verb in {"retry", "release", "park"} and len(takes) > 1 and text(takes[1]):
+            job.has_failed = has_failures(text(takes[1]))
         if state == "queued" and delay:
-            state = "scheduled"
+            state = "retrying" if job.has_failed else "scheduled"
         if verb in {"withhold", "park"}:
             job.band = None
         self._move(job, state)
@@ -631,6 +637,11 @@ def when_of(when: str, now: int) -> int:
     if not when:
         return now
     return now + int(when[1:]) if when.startswith("+") else int(when)
+
+
+def has_failures(tries: str) -> bool:
+    """Whether a record of tries, ``failures:crashes:…``, counts a failed or a crashed run."""
+    return any(count not in ("", "0") for count in tries.split(":")[:2])
 
 
 def ended(state: str) -> str:

@@ -20,6 +20,8 @@ from typing import Any
 START_US = 2_208_988_800_000_000
 """The time of all clocks at the start of a run: 2040. It is ahead of every real clock; see `server`."""
 SECOND_US = 1_000_000
+NEVER = 1e12
+"""Seconds that never pass."""
 MOST_TURNS = 300_000
 """Turns of the loop without progress of time after which somebody spins."""
 
@@ -192,7 +194,7 @@ class SimLoop(asyncio.BaseEventLoop):
         self._tasks = 0
         self._turns = 0
         self._graveyard: list[Any] = []
-        self._timers: list[tuple[float, int, Any]] = []
+        self._timers: list[tuple[int, int, Any]] = []
         self._timed = 0
         self.set_task_factory(self._make_task)
         self.set_exception_handler(self._failed)
@@ -235,12 +237,12 @@ class SimLoop(asyncio.BaseEventLoop):
         if not ready:
             if not timers:
                 raise StalledError("nothing is ready and nothing is due, but somebody still waits")
-            self._go(timers[0][0])
+            if timers[0][0] > self.us:
+                self.us, self._turns = timers[0][0], 0
         self._turns += 1
         if self._turns > MOST_TURNS:
             raise StalledError(f"time does not pass at {self.us} µs: somebody spins: {list(ready)[:4]}")
-        now = self.us / 1e6
-        while timers and timers[0][0] <= now:
+        while timers and timers[0][0] <= self.us:
             handle = heapq.heappop(timers)[2]
             if not handle._cancelled:
                 ready.append(handle)
@@ -255,12 +257,10 @@ class SimLoop(asyncio.BaseEventLoop):
                 continue
             handle._run()
 
-    def _go(self, when: float) -> None:
-        us = int(when * 1e6)
-        while us / 1e6 < when:
-            us += 1
-        if us > self.us:
-            self.us, self._turns = us, 0
+    def _us_of(self, when: float) -> int:
+        """The nearest µs: rounding up would make each message a µs longer, so that nothing came in the same moment."""
+        us = round(min(when, NEVER) * 1e6)
+        return us if us > self.us or when <= self.us / 1e6 else self.us + 1  # later is later, or code that waits spins
 
     def put_back(self, handles: list[asyncio.Handle]) -> None:
         """Let held callbacks run, in their order."""
@@ -329,7 +329,7 @@ class SimLoop(asyncio.BaseEventLoop):
         handle = asyncio.TimerHandle(when, callback, args, self, None if context is None else _owned(context))
         if not self.is_over:
             self._timed += 1
-            heapq.heappush(self._timers, (when, self._timed, handle))
+            heapq.heappush(self._timers, (self._us_of(when), self._timed, handle))
         return handle
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:

@@ -8,10 +8,11 @@ also when that process has died.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import signal
 import zlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import Context
 from typing import Any
@@ -38,15 +39,16 @@ class Armed:
             its request leaves, ``kill_sent`` after that, and ``kill_replied`` when the reply leaves.
         actor: The machine whose exchanges it hits; empty for all.
         script: The script, or command, that must be in the exchange; empty for any.
+        word: The first word that its reply must have, of a fault at replies; empty for any.
         count: How many exchanges it hits.
         is_silent: Whether the connection stays open without an answer, instead of being reset.
         by_us: By how much a late request is late.
     """
 
     def __init__(
-        self, kind: str, *, actor: str, script: str, count: int, is_silent: bool, by_us: int, block: bool
+        self, kind: str, *, actor: str, script: str, word: str, count: int, is_silent: bool, by_us: int, block: bool
     ) -> None:
-        self.kind, self.actor, self.script, self.count = kind, actor, script, count
+        self.kind, self.actor, self.script, self.word, self.count = kind, actor, script, word, count
         self.is_silent, self.by_us, self.block = is_silent, by_us, block
 
 
@@ -133,12 +135,14 @@ class Network:
         loop: The loop.
         dice: Draw the times that messages take.
         note: Writes a line of the trace.
-        travel_us: How long each message travels; 0 for random times.
+        travel_us: How long each message travels; 0 for random times. Otherwise clients also read
+            only in turns, as a loop that is busy does: what comes within the time of three messages is read at once.
     """
 
     def __init__(self, loop: SimLoop, dice: random.Random, note: Callable[[str], None], travel_us: int = 0) -> None:
         self._loop, self._dice, self._note = loop, dice, note
         self._travels = (travel_us / 1e6,) * 2 if travel_us else (NEAREST, FARTHEST)
+        self._turn_us = 3 * travel_us
         self.server: Server
         self.is_up = True
         self.delays: dict[str, tuple[int, int]] = {}
@@ -146,6 +150,8 @@ class Network:
         self.cut: dict[str, str] = {}
         """Machines that do not reach the server, and in which direction: up, down or both."""
         self.armed: list[Armed] = []
+        self.hits: Counter[tuple[str, str]] = Counter()
+        """Faults that have hit an exchange, see `Coverage`."""
         self._connections: dict[Connection, None] = {}
         self._blocked: dict[Connection, tuple[str, ...]] = {}
         self._subscribed: dict[str, dict[Connection, None]] = {}
@@ -215,7 +221,9 @@ class Network:
                 seconds += self._dice.uniform(*self.delays[name]) / 1e6
         return seconds
 
-    def _hits(self, fault: Armed, connection: Connection, commands: Sequence[Command]) -> bool:
+    def _hits(
+        self, fault: Armed, connection: Connection, commands: Sequence[Command], replies: Sequence[Any] = ()
+    ) -> bool:
         if fault.count <= 0 or (fault.actor and fault.actor != connection.machine):
             return False
         if (
@@ -224,8 +232,15 @@ class Network:
             and any(command[0] in ("BZPOPMIN", "SUBSCRIBE") for command in commands)
         ):
             return False
-        if fault.script and all(self.server.name_of(command) != fault.script for command in commands):
+        names = [self.server.name_of(command) for command in commands]
+        words = [*map(_word, replies)] or [""] * len(names)
+        met = [
+            (name, word) for name, word in zip(names, words, strict=False)  # SUBSCRIBE has a reply per channel
+            if fault.script in ("", name) and fault.word in ("", word)
+        ]  # fmt: skip
+        if not met:
             return False
+        self.hits.update((fault.kind, f"{name} {word}".rstrip()) for name, word in met)
         fault.count -= 1
         return True
 
@@ -288,14 +303,17 @@ class Network:
 
     def _reply(self, connection: Connection, replies: list[Any], commands: Sequence[Command]) -> None:
         for fault in self.armed:
-            if fault.kind in AT_REPLIES and self._hits(fault, connection, commands):
+            if fault.kind in AT_REPLIES and self._hits(fault, connection, commands, replies):
                 self._note(f"{connection.process.name} {fault.kind} {_brief(commands)}")
                 if fault.kind == "kill_replied":
                     connection.process.signal(signal.SIGKILL)
                     return
                 self._break(connection, is_silent=fault.is_silent)
                 return
-        connection.returns = max(connection.returns, self._loop.time() + self._travel(connection))
+        returns = self._loop.time() + self._travel(connection)
+        if self._turn_us:  # a loop that is busy reads in one turn what has come since the last
+            returns = math.ceil(round(returns * 1e6) / self._turn_us) * self._turn_us / 1e6
+        connection.returns = max(connection.returns, returns)
         self._at(connection.returns, "down", connection, lambda: connection.heard(replies))
 
     def _pop(self, connection: Connection, command: Command) -> bool:

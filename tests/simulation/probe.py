@@ -135,16 +135,11 @@ class Probe:
         if before[1] != self._before[1]:
             self._died_us = us
         if (
-            (
-                before[0] != self._before[0]
-                or network.cut
-                or any(most for _, most in network.delays.values())
-                or not network.is_up
-                or server.refusal
-                or not server.has_memory
-                or network.has_stuck()
-                or any(one.is_frozen and not one.is_dead for one in everyone)
-            )
+            before[0] != self._before[0]
+            or network.cut
+            or any(most for _, most in network.delays.values())
+            or not network.is_up
+            or server.refusal
             or not server.has_memory
             or network.has_stuck()
             or any(one.is_frozen and not one.is_dead for one in everyone)

@@ -280,6 +280,8 @@ def _exchanges(what: str, args: Mapping[str, Any]) -> str:
     count, script = args.get("count", 1), args.get("script", "")
     plural = {"reply": "replies", "request": "requests"}[what] if count != 1 else what
     which = {"reply": " to", "request": " of"}[what] + f" `{script}`" if script else ""
+    if word := args.get("word"):
+        which += f" {'that' if what == 'reply' else 'whose reply'} begins with `{word}`"
     machine = f" of {_whose(args)}" if args.get("machine") else ""
     return f"next {f'{count} ' if count != 1 else ''}{plural}{which}{machine}"
 

@@ -18,6 +18,7 @@ from tests.simulation.shrink import shrink
 from tests.simulation.story import sentence, sentences
 
 STORIES = stories()
+SECOND = 1_000_000
 
 
 def test_no_plan_of_a_short_search_violates_an_invariant() -> None:
@@ -28,7 +29,7 @@ def test_no_plan_of_a_short_search_violates_an_invariant() -> None:
     assert report.runs > 0
 
 
-@pytest.mark.parametrize("bug", ["settle-tokenless", "lease-early", "signal-twice"])
+@pytest.mark.parametrize("bug", ["lease-early", "signal-twice", "lost-wake-up"])
 def test_a_planted_bug_is_found_and_its_story_is_short(bug: str) -> None:
     story = next(one for one in STORIES if one.bug == bug)
 
@@ -90,10 +91,25 @@ def test_a_failover_loses_what_no_replica_has_confirmed_and_nothing_else() -> No
     ]
 
 
+def test_a_fault_waits_for_the_reply_at_which_it_aims() -> None:
+    steps = (
+        Step(SECOND, "network", "drop_reply", {"machine": "worker.1", "script": "claim", "word": "claimed"}),
+        *(Step(5 * SECOND, "producer.1", "enqueue", {"id": f"a{n}", "acts": [["sleep", 1.0]]}) for n in range(3)),
+    )
+    plan = Plan(1, 1, 1, 1, {"slots": 2}, steps, 10 * SECOND)
+
+    verdict, wrong = judged(plan, stops=False), judged(plan, BUGS["claim-nonceless"], stops=False)
+
+    assert verdict.breaches == []
+    assert verdict.coverage.hits == {("drop_reply", "claim claimed"): 1}
+    assert 10 in wrong.invariants
+
+
 def test_a_story_is_in_words() -> None:
     steps = (
         Step(0, "operator", "limit", {"name": "api", "concurrency": 1}),
         Step(1_500_000, "network", "late_request", {"script": "enqueue", "count": 5, "by_us": 1_338_000}),
+        Step(1_600_000, "network", "drop_reply", {"script": "claim", "word": "claimed"}),
         Step(
             2_000_000, "producer.1", "enqueue",
             {"id": "j1", "acts": [["fail", 1]], "delay": 1.4, "function": "limited"},
@@ -109,6 +125,10 @@ def test_a_story_is_in_words() -> None:
         "Each message travels for 0.2 ms.",
         "     0.000 s  Operator defines the limit api: concurrency 1.",
         "     1.500 s  The network holds the next 5 requests of `enqueue`, for 1.338 s, and the client sees no end.",
+        (
+            "     1.600 s  The network loses the next reply to `claim` that begins with `claimed`, "
+            "and the connection is reset."
+        ),
         "     2.000 s  Producer 1 enqueues j1, which fails in its first attempt (due after 1.4 s, function limited).",
         "     3.000 s  The server fails over to its replica within 0.035 s, and loses the last 50 writes.",
         "     4.000 s  Child 0 of worker 1 freezes, unseen by its parent: it hangs.",

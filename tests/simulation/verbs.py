@@ -23,9 +23,9 @@ Machines (``worker.N``, ``reaper.N``):
 
 - partition: ``machine``, ``direction`` (up, down, both). mend: ``machine``, ``reset``.
 - drop_reply, drop_request, late_request: ``machine``, ``script``, ``count``, ``silent``, ``by_us``, ``blocking``
-  (waits and subscriptions, too).
-- kill_at: ``machine``, ``script``, ``count``, and ``when`` the process dies: ``sending`` (before the request leaves),
-  ``sent`` (it is executed), ``replied`` (when the reply leaves).
+  (waits and subscriptions, too). drop_reply: also ``word``, the first one that the reply must have.
+- kill_at: ``machine``, ``script``, ``word``, ``count``, and ``when`` the process dies: ``sending`` (before the request
+  leaves), ``sent`` (it is executed), ``replied`` (when the reply leaves).
 - delay: ``machine``, ``least_us``, ``most_us``.
 
 ``server``:
@@ -290,13 +290,23 @@ class Faults:
         kind: str,
         machine: str = "",
         script: str = "",
+        word: str = "",
         count: int = 1,
         silent: bool = False,
         by_us: int = 8_000_000,
         blocking: bool = False,
     ) -> None:
         self._world.network.armed.append(
-            Armed(kind, actor=machine, script=script, count=count, is_silent=silent, by_us=by_us, block=blocking)
+            Armed(
+                kind,
+                actor=machine,
+                script=script,
+                word=word,
+                count=count,
+                is_silent=silent,
+                by_us=by_us,
+                block=blocking,
+            )
         )
 
     def _delay(self, machine: str = "", least_us: int = 0, most_us: int = 0) -> None:

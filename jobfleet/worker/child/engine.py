@@ -400,7 +400,8 @@ class Engine(RunEvents):
         await self._cancellations.release(self._wait_ended)
         await self._mover.drained(SENDING)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._run_writer.flush(), SENDING)
+            async with asyncio.timeout(SENDING):
+                await self._run_writer.flush()
         await self._gates.close()
         await self._completers.drained(SENDING)
         await self._unreadables.drained(SENDING)
