@@ -228,8 +228,8 @@ def timeline(job: Mapping[str, Any], now: datetime) -> Markup:
         words.append(f"{'waits for' if job['completed_at'] is None else 'waited'} {span(last - until)}")
     for past in job["history"]:
         if past["event"] == "replay":
-            x = f"{(_at(past['at']) - begin) * scale:.1f}"
-            parts.append(Markup('<path class="mark" d="M{} 0V{}"/>').format(x, TIMELINE_HEIGHT))
+            place = f"{(_at(past['at']) - begin) * scale:.1f}"
+            parts.append(Markup('<path class="mark" d="M{} 0V{}"/>').format(place, TIMELINE_HEIGHT))
     head = Markup('<svg class="timeline" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">')
     text = f"{'; '.join(words)}."
     text = text[:1].upper() + text[1:]

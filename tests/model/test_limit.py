@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import pytest
-
 from jobfleet.model.limits import FIRST_WORDS, LINE, DeclaredLimit, Limit, LimitChange, declarations_of
 from tests.support.each import each
 
