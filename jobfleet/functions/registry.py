@@ -113,7 +113,7 @@ class JobFunction(Generic[P, R_co, C_co, Q]):
         self.typed: TypedCall | None = None
         self.is_coroutine: bool = is_coroutine_function(function)
         self.isolation = isolation
-        self.run_in = run_in or ("async" if self.is_coroutine else "thread")
+        self.run_in: str = run_in or ("async" if self.is_coroutine else "thread")
         self._fleet = fleet
         self.__doc__ = function.__doc__
         self.__name__: str = getattr(function, "__name__", name)

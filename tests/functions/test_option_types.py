@@ -90,8 +90,11 @@ def test_each_option_has_a_check() -> None:
     assert set(MEANT.values()) <= OPTIONS
 
 
+KEPT = ("keep_last", "keep_args")
+
+
 def test_the_decorator_takes_the_shared_options_and_those_of_a_function() -> None:
-    taken = {*LIMITS, *DECLARED, *GATES, "retry_on", "discard_on", "cron", "retry_delay", "keep_last", VERSION, UPCAST}
+    taken = {*LIMITS, *DECLARED, *GATES, "retry_on", "discard_on", "cron", "retry_delay", *KEPT, VERSION, UPCAST}
 
     assert set(FunctionOptions.__annotations__) == {*SharedOptions.__annotations__, *taken, "name"}
     assert set(RegisteredOptions.__annotations__) == {*SharedOptions.__annotations__, *taken, *BATCH}
@@ -102,7 +105,7 @@ def test_the_decorator_takes_the_shared_options_and_those_of_a_function() -> Non
 def test_the_registry_takes_each_option_that_the_types_name() -> None:
     named = set(inspect.signature(Registry.register).parameters) - {"self", "function", "fleet", "options"}
 
-    assert named | SHARED | {*LIMITS, *DECLARED, *GATES, "cron", "keep_last", VERSION, UPCAST} == set(
+    assert named | SHARED | {*LIMITS, *DECLARED, *GATES, "cron", *KEPT, VERSION, UPCAST} == set(
         FunctionOptions.__annotations__
     )
 

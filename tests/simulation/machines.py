@@ -26,8 +26,8 @@ from jobfleet.services import main as reaper
 from jobfleet.store import channels as channels_aio
 from jobfleet.store.link import aio as link_aio
 from jobfleet.worker.child import engine
-from jobfleet.worker.child import engine as executors_all
 from jobfleet.worker.child import main as child_main
+from jobfleet.worker.executors import local as local_executors
 from jobfleet.worker.ipc.lease_board import LeaseBoard, LeaseBoardReader
 from jobfleet.worker.ipc.usage import Usage
 from jobfleet.worker.run import run as run_module
@@ -290,7 +290,7 @@ class Machines:
                 (supervisor, "StartReport", QuietReport),
                 (heartbeat, "own_usage", lambda: Usage(1 << 26, 1.0)),
                 (engine, "add_quarantine", nothing),
-                (executors_all, "ThreadExecutor", GreenThreads),
+                (local_executors, "ThreadExecutor", GreenThreads),
                 (run_module.Run, "block", green_block),
             ):
                 stack.enter_context(mock.patch.object(module, name, value))
