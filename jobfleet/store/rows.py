@@ -27,6 +27,9 @@ NOTED_MOST = 100
 _noted: ContextVar[dict[str, None] | None] = ContextVar("noted", default=None)
 SHOWN = 80
 """Number of bytes of a value that are displayed."""
+COUNTER_MOST = 2**63
+COUNTER_BYTES = 20
+"""Number of bytes of the longest counter, with its sign."""
 TEXT_MOST = 128 * 1024
 """Number of bytes of a text that are shown; nothing that jobfleet writes for people is as long."""
 _SUFFIX = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
@@ -193,6 +196,18 @@ def number_of(raw: object, default: int = 0) -> int:
         return int(float(raw))  # type: ignore[arg-type]  # float decides whether it is a number
     except (ValueError, TypeError, OverflowError):
         return default
+
+
+def counter_of(raw: bytes) -> int:
+    """Convert a counter as Redis stores it.
+
+    Raises:
+        ValueError: It is not a whole number, or Redis could not have counted so far: it has more than 64 bits.
+    """
+    number = int(raw) if len(raw) <= COUNTER_BYTES else COUNTER_MOST
+    if abs(number) >= COUNTER_MOST:
+        raise Unreadable(f"{shown(raw)} is not a counter")
+    return number
 
 
 def shown_tries(raw: bytes) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, MutableMapping
 from typing import Any, NamedTuple, cast
 
 from click.testing import CliRunner
@@ -22,6 +22,8 @@ from tests.poisons.world import KEYS, LANE, World, kind_of
 from tests.support.key_poisons import KeyPoison
 from tests.support.state import server_now
 
+ENDS_WITHIN = 120
+"""Seconds; a machine of tests may be busy."""
 BODY_MOST = 1024 * 1024
 QUERIES = (
     "/jobs?status=blocked", "/jobs?status=running", "/jobs?status=queued", "/jobs?status=scheduled", "/jobs?tag=eu",
@@ -157,7 +159,13 @@ class Surfaces:
         for command in poison.commands:
             execute(*command)
         self.seen.clear()
-        problem = await surface.read()
+        reading = asyncio.ensure_future(cast("Coroutine[Any, Any, str]", surface.read()))
+        await asyncio.wait([reading], timeout=ENDS_WITHIN)  # it waits for nothing that swallows a cancellation
+        if not reading.done():
+            frames = [f"{frame.f_code.co_qualname} line {frame.f_lineno}" for frame in reading.get_stack()]
+            print(f"{poison.name} | {surface.name} has not ended: {', '.join(frames)}", flush=True)  # the loop may not end
+            return f"has not ended after {ENDS_WITHIN} s"
+        problem = reading.result()
         if not problem and poison.of == "row":
             spoken = b" ".join(part if isinstance(part, bytes) else str(part).encode() for part in poison.commands[0])
             for path, tokens in self.seen.items():

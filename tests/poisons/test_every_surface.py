@@ -21,7 +21,7 @@ import redis
 from jobfleet.operations.doctor.findings import Level
 from jobfleet.store.key_table import FLEET_KEY_TABLE, KEY_TABLE
 from tests.poisons.surfaces import Surfaces
-from tests.poisons.world import NOT_POISONED, World
+from tests.poisons.world import KEYS, LANE, NOT_POISONED, World
 from tests.support.key_poisons import KeyPoison, poisons_of
 from tests.support.server import RedisServer
 
@@ -164,6 +164,20 @@ def test_doctor_names_a_key_of_the_wrong_type(world: World, name: str) -> None:
     told = "\n".join(one.seen for one in world.fleet.doctor().findings if one.level is Level.FAULT)
 
     assert key.decode().partition("}:")[2] in told
+
+
+COUNTERS = [(LANE.totals, "run_us"), (LANE.totals, "journal"), (KEYS.consumers, "archive")]
+
+
+@pytest.mark.parametrize(("key", "field"), COUNTERS, ids=lambda one: one.rpartition(":")[2])
+def test_doctor_names_a_counter_that_no_server_has_counted(world: World, key: str, field: str) -> None:
+    world.restore()
+    world.raw.hset(key, field, "9" * 400)
+
+    told = "\n".join(one.seen for one in world.fleet.doctor().findings if one.level is Level.FAULT)
+
+    assert f"{key.rpartition(':')[2]} has b'{field}': b'999" in told
+    assert world.fleet.scale("default").queue == "default"
 
 
 ROWS = (

@@ -45,6 +45,7 @@ from jobfleet.store.records import (
 from jobfleet.store.rows import (
     NOT_READ,
     SUFFIX_MOST,
+    counter_of,
     fields,
     id_of,
     ids_of,
@@ -244,7 +245,7 @@ def _counts(reply: Reply) -> Counts:
 
 
 def _total(pair: tuple[bytes, bytes]) -> tuple[str, int]:
-    return pair[0].decode(), int(pair[1])
+    return pair[0].decode(), counter_of(pair[1])
 
 
 def waiting(

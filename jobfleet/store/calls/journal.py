@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jobfleet.model.audit import Position
 from jobfleet.store.call import Argument, Call, Reply
 from jobfleet.store.keys import NOTICES_MS, ChannelKeys, Keyspace, Lane
-from jobfleet.store.rows import NOT_READ, fields, kept, number_of, report, shown, sound
+from jobfleet.store.rows import NOT_READ, counter_of, fields, kept, number_of, report, shown, sound
 from jobfleet.store.script import load
 
 if TYPE_CHECKING:
@@ -82,12 +82,12 @@ def consumers(keys: Keyspace) -> Call[Mapping[str, int]]:
 
 
 def _consumers(reply: Reply) -> Mapping[str, int]:
-    return fields(reply[1], int, "consumers")[0]
+    return fields(reply[1], counter_of, "consumers")[0]
 
 
 def unreadable(keys: Keyspace) -> Call[list[str]]:
     """Return descriptions of the list's entries that cannot be read."""
-    return Call(load("consumers"), (keys.consumers,), (), lambda reply: list(fields(reply[1], int, "consumers")[1]))
+    return Call(load("consumers"), (keys.consumers,), (), lambda reply: list(fields(reply[1], counter_of, "consumers")[1]))
 
 
 def register(lane: Lane, group: str, *, most: int) -> Call[bool]:

@@ -7,6 +7,7 @@ import logging
 from typing import Any
 
 import pytest
+import redis
 
 from jobfleet.config import JobConfig
 from jobfleet.functions.manifest import function_record
@@ -15,6 +16,7 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.target import target
+from jobfleet.worker.ipc.protocol import kind_of
 from jobfleet.worker.supervisor.heartbeat import Heartbeat
 
 KEYS = Keyspace("jobfleet")
@@ -70,4 +72,39 @@ async def test_a_beat_that_is_late_is_no_loss_of_data(
     await send()
 
     assert (forgotten, [record.message for record in caplog.records]) == ([], [])
+    await store.close()
+
+
+class Answerless(AsyncStore):
+    """A connection that keeps the first reply back: its request has arrived.
+
+    Attributes:
+        arrived: Whether it has.
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__(target(url))
+        self.arrived = asyncio.Event()
+
+    async def run(self, call: Call[Any], **options: Any) -> Any:
+        found = await super().run(call, **options)
+        if not self.arrived.is_set():
+            self.arrived.set()
+            await asyncio.Event().wait()
+        return found
+
+
+async def test_a_worker_that_ends_during_its_first_beat_leaves_no_kind(
+    redis_url: str, raw: redis.Redis, registry: Registry
+) -> None:
+    store = Answerless(redis_url)
+    heart = Heartbeat(store, KEYS, JobConfig(url=redis_url), WORKER)
+    telling = asyncio.create_task(heart.know([kind_of(registry.functions, ("default",))]))
+    await store.arrived.wait()
+    telling.cancel()
+    await asyncio.wait([telling])
+
+    await heart.leave()
+
+    assert raw.zrange(KEYS.kinds, 0, -1) == raw.keys("*:knowers:*") == []
     await store.close()
