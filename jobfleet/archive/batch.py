@@ -16,6 +16,7 @@ from jobfleet.model.fields import FIELDS
 from jobfleet.retry.tries import Tries
 from jobfleet.store.journal import Event
 from jobfleet.store.keys import is_blocked
+from jobfleet.store.rows import NOT_READ, report
 
 if TYPE_CHECKING:
     from jobfleet.codec.seals import Seals
@@ -71,7 +72,10 @@ def fold(events: Iterable[Event], limits: Limits, seals: Seals | None = None) ->
             if row is None:
                 row = folded.jobs[event.id] = {"id": event.id, "queue": _queue(event.id)}
             row["seq"], row["updated_at"] = event.seq, event.at
-            apply(folded, row, event, read)
+            try:
+                apply(folded, row, event, read)
+            except NOT_READ as error:  # a foreign client's words
+                report([f"journal has the event {event.event!r} of {event.id!r}, number {event.seq}: {error}"])
     return folded
 
 

@@ -249,6 +249,7 @@ class Ticked:
         unrelayed: Number of endings of which dependants are still to be notified.
         unreadable: Rows among these that cannot be read.
         doomed: Jobs to fail because the head of their sequence has failed; None for none.
+        levelled: Keys of which a member had another score than 0, so that Redis did not find other members.
     """
 
     now: int
@@ -261,6 +262,7 @@ class Ticked:
     unrelayed: int = 0
     unreadable: tuple[Spoiled, ...] = ()
     doomed: Doomed | None = None
+    levelled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ NOTED_MOST = 100
 _noted: ContextVar[dict[str, None] | None] = ContextVar("noted", default=None)
 SHOWN = 80
 """Number of bytes of a value that are displayed."""
+LATEST_US = 250_000_000_000_000_000
+"""The last time that has a date, in µs."""
 COUNTER_MOST = 2**63
 COUNTER_BYTES = 20
 """Number of bytes of the longest counter, with its sign."""
@@ -196,6 +198,18 @@ def number_of(raw: object, default: int = 0) -> int:
         return int(float(raw))  # type: ignore[arg-type]  # float decides whether it is a number
     except (ValueError, TypeError, OverflowError):
         return default
+
+
+def time_of(raw: bytes | str) -> int:
+    """Convert a stored time, µs since 1970, which a sorted set may have written as a fraction.
+
+    Raises:
+        ValueError: It is not a number, or it has no date.
+    """
+    at = int(float(raw))
+    if not 0 < at < LATEST_US:
+        raise Unreadable(f"{raw!r} is not a time")
+    return at
 
 
 def counter_of(raw: bytes) -> int:

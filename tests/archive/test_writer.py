@@ -17,6 +17,7 @@ from jobfleet.archive.writer import Writer
 from jobfleet.codec import Limits, seal, seal_record
 from jobfleet.model import TRANSITIONS
 from jobfleet.store.journal import Event
+from jobfleet.store.rows import noting
 
 AT = 1_764_000_000_000_000
 S = 1_000_000
@@ -256,6 +257,22 @@ def test_one_job_that_the_database_refuses_costs_no_other(
 
     assert [job.id for job in repository.search()] == ["mail.0.c", "mail.0.a"]
     assert "archive.refused job_id=mail.0.b" in caplog.text
+
+
+def test_an_event_that_cannot_be_applied_costs_no_other(writer: Writer, repository: JobRepository) -> None:
+    events = [
+        Event(1, "enqueued", "mail.0.a", 0, AT, ("2", "0"), envelope()),
+        Event(2, "enqueued", "mail.0.b", 0, AT, ("2", "nan"), envelope()),
+        Event(3, "enqueued", "mail.0.c", 0, AT, (), envelope()),
+        Event(4, "enqueued", "mail.0.d", 0, AT, ("2", "0"), envelope()),
+    ]
+    with noting() as noted:
+        writer.write(events)
+    found = [(row.id, row.status) for name in "ad" if (row := repository.get(f"mail.0.{name}")) is not None]
+    assert found == [("mail.0.a", JobStatus.QUEUED), ("mail.0.d", JobStatus.QUEUED)]
+    assert [line.partition(":")[0] for line in noted] == [
+        f"journal has the event 'enqueued' of 'mail.0.{name}', number {n}" for name, n in (("b", 2), ("c", 3))
+    ]
 
 
 def test_namespaces_share_a_database_and_do_not_meet(writer: Writer, repository: JobRepository) -> None:

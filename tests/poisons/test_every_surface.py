@@ -180,6 +180,33 @@ def test_doctor_names_a_counter_that_no_server_has_counted(world: World, key: st
     assert world.fleet.scale("default").queue == "default"
 
 
+FOUND_BY_CHANCE = (
+    # row of the key table, key, field or place, value, who reads it
+    ("lane totals", LANE.totals, "journal_low", "-1", "duty notify"),
+    ("lane totals", LANE.totals, "journal_low", "-1", "duty archive"),
+    ("lane filing", LANE.filing, "mark", "", "page /dead/group"),
+    ("lane filing", LANE.filing, "mark", "9-" + "9" * 30, "duty dead"),
+    ("lane fired", LANE.fired, "nightly", "9223372036854775808 x", "duty cron"),
+    ("lane fired", LANE.fired, "nightly", "-9223372036854775809 x", "duty cron"),
+    ("fleet queues", KEYS.queues, "x" * 2**21, "1:1", "route /limits"),
+)
+
+
+@pytest.mark.parametrize(
+    "row", FOUND_BY_CHANCE, ids=lambda row: f"{row[0]} {row[2][:12]} {row[3][:12]} {row[4]}".replace("/", "_")
+)
+def test_what_chance_has_found_stops_nothing_again(world: World, row: tuple[str, str, str, str, str]) -> None:
+    kind, key, field, value, reader = row
+
+    async def look() -> str:
+        surfaces = Surfaces(world)
+        await surfaces.readers()
+        (surface,) = [one for one in surfaces.all() if one.name == reader]
+        return await surfaces.problem(surface, KeyPoison(kind, key.encode(), value, (("HSET", key, field, value),)))
+
+    assert asyncio.run(look()) == ""
+
+
 ROWS = (
     # key, field or member, value, page
     ("rescue:{rescue}", "total", "garbage", "/rescues"),

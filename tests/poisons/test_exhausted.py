@@ -182,3 +182,54 @@ def test_a_worker_moves_aside_what_its_runs_meet(name: str, ward: Ward, working:
 
     assert ward.runs == {"parent": 1, "child": 1}
     assert {event.id for event in archived(ward.raw) if event.event == "completed"} == set(names)
+
+
+@pytest.mark.parametrize(("member", "score"), [("0", "inf"), ("0", "1"), ("z", "-inf"), ("z", "-0.5")])
+@pytest.mark.parametrize("is_early", [True, False], ids=["before the jobs", "behind the jobs"])
+def test_a_member_of_another_score_hides_no_group_and_keeps_the_order(
+    ward: Ward, working: Working, caplog: pytest.LogCaptureFixture, member: str, score: str, is_early: bool
+) -> None:
+    producer = redis.Redis.from_url(ward.url("producer"), protocol=2)
+    began: list[str] = []
+    ward.fleet.context.registry.register(began.append, name="test.begin", fleet=ward.fleet)
+    if is_early:
+        producer.zadd(LANE.grouped, {member: score})
+    plain = [ward.enqueue(f"plain{n}", group=f"g{n % 3}") for n in range(6)]
+    strict = [
+        ward.fleet.enqueue(Job(f"step{n}", "test.begin", (str(n),), id=f"step{n}", group="line", order="strict"))
+        for n in range(5)
+    ]
+    if not is_early:
+        producer.zadd(LANE.grouped, {member: score})
+
+    with working(ward.fleet):
+        ward.await_ends(dict.fromkeys([*plain, *strict], "completed"))
+
+    assert began == ["0", "1", "2", "3", "4"]
+    assert set(ward.raw.zrange(LANE.grouped, 0, -1, withscores=True)) <= {(member.encode(), 0.0)}
+    ward.reap()
+    told = [record.message for record in caplog.records if record.message.startswith("leases.mended")]
+    assert told == [
+        f"leases.mended key={LANE.grouped} a member with another score than 0 hid other members; it has 0 now"
+    ]
+
+
+def test_a_member_of_another_score_frees_no_slot_of_a_group(ward: Ward, working: Working) -> None:
+    ward.operator.limits.set("default", group="g", concurrency=1, by="ann")
+    running: list[int] = []
+    most: list[int] = []
+
+    async def hold() -> None:
+        running.append(1)
+        most.append(len(running))
+        await asyncio.sleep(0.02)
+        running.pop()
+
+    ward.fleet.context.registry.register(hold, name="test.hold", fleet=ward.fleet)
+    ids = [ward.fleet.enqueue(Job("hold", "test.hold", id=f"hold{n}", group="g")) for n in range(8)]
+    ward.raw.zadd(LANE.held, {"a": "inf"})
+
+    with working(ward.fleet):
+        ward.await_ends(dict.fromkeys(ids, "completed"))
+
+    assert set(most) == {1}

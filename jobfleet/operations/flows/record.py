@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.unblock import RECORD
 from jobfleet.operations.operation import Operation, value
 from jobfleet.store.calls import flow as calls
-from jobfleet.store.rows import NOT_READ, report
+from jobfleet.store.rows import NOT_READ, ids_of, report
 
 Row = tuple[str, str, str, tuple[int, ...], tuple[str, ...], int]
 """A job of a flow: its id, label, function, parents, policies and band, as in `FlowJob`."""
@@ -116,8 +117,15 @@ def row_of(job: FlowJob) -> list[object]:
 
 
 def job_of(row: Sequence[Any], added_by: str | None = None) -> FlowJob:
-    """Convert a stored row to a job of a flow."""
+    """Convert a stored row to a job of a flow.
+
+    Raises:
+        ValueError: It is not a row that jobfleet writes.
+    """
     job_id, name, function, parents, otherwise, band, *more = row
+    texts, numbers = (job_id, name, function, *otherwise, *(one for one in more if one is not None)), (*parents, band)
+    if not (all(isinstance(one, str) for one in texts) and all(isinstance(one, int) for one in numbers)):
+        raise ValueError(f"{reprlib.repr(row)} is not a job of a flow")
     return FlowJob(job_id, name, function, tuple(parents), tuple(otherwise), band, None, more[0] if more else added_by)
 
 
@@ -131,6 +139,7 @@ def jobs_of(fields: Mapping[str, Any], added_by: str | None = None) -> list[Flow
     """Convert the fields of a record to its jobs."""
     labels = fields.get("labels") or {}
     jobs = [job_of(row, added_by) for row in fields["jobs"]]
+    ids_of([job.id.encode() for job in jobs])
     return [replace(job, label=str(labels[job.id])) if job.id in labels else job for job in jobs]
 
 

@@ -34,11 +34,10 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import DURABILITY, KNOWN, Call
 from jobfleet.store.calls import cron as calls
 from jobfleet.store.calls import enqueue, inspect
-from jobfleet.store.calls.inspect import LATEST_US
 from jobfleet.store.calls.presence import attend, kinds
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Entry, FleetSeen, KindsSeen
-from jobfleet.store.rows import number_of
+from jobfleet.store.rows import LATEST_US, number_of
 
 log = logging.getLogger("jobfleet.reaper")
 EVERY = 1.0

@@ -170,6 +170,8 @@ class Leases(Service):
     async def _lane(self, lane: Lane, ticked: Ticked) -> float:
         if ticked.unreadable:
             await self._unreadables.set_aside(lane, ticked.unreadable)
+        for key in ticked.levelled:
+            log.error("leases.mended key=%s a member with another score than 0 hid other members; it has 0 now", key)
         if ticked.overdue:
             await self._look()  # the reaping needs the current heartbeats
             await self._reap(lane, ticked)

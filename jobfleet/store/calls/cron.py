@@ -12,7 +12,7 @@ from jobfleet.store.calls.control import who
 from jobfleet.store.calls.enqueue import keys_of, sealed
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Entry
-from jobfleet.store.rows import kept, number_of, report, shown, sound, text_of
+from jobfleet.store.rows import LATEST_US, kept, number_of, report, shown, sound, text_of, time_of
 from jobfleet.store.script import load
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def fire(lane: Lane, name: str, at_us: int, entry: Entry, *, overlap: str) -> Ca
 def _fired(reply: Reply) -> Fired:
     word, now, rest = reply[0].decode(), int(reply[1]), [part.decode() for part in reply[2:]]
     if word == "already":
-        return Fired(word, now, int(rest[0]), rest[1])
+        return Fired(word, now, _marked(rest[0]), rest[1])
     return Fired(word, now, id=rest[0] if rest else "")
 
 
@@ -84,7 +84,12 @@ def marks(lane: Lane, names: Sequence[str]) -> Call[list[tuple[int, str]]]:
 
 def _mark(text: str) -> tuple[int, str]:
     at, _, job_id = text.partition(" ")
-    return number_of(at), job_id
+    return _marked(at), job_id
+
+
+def _marked(at: str) -> int:
+    """A mark; one without a date becomes the last or the first time, and the duty sets a late mark back."""
+    return max(0, min(LATEST_US - 1, number_of(at)))
 
 
 def set_back(lane: Lane, name: str, to_us: int, *, tolerance_us: int) -> Call[int]:
@@ -212,5 +217,5 @@ def history(keys: Keyspace, name: str, *, limit: int) -> Call[list[tuple[int, st
 
 
 def _note(row: bytes) -> tuple[int, str]:
-    at, _, text = row.decode().partition(" ")
-    return int(at), text
+    at, _, text = row.partition(b" ")
+    return time_of(at), text_of(text)

@@ -56,6 +56,7 @@ from jobfleet.store.rows import (
     shown_tries,
     sound,
     text_of,
+    time_of,
     tries_of,
 )
 from jobfleet.store.script import load
@@ -75,8 +76,6 @@ SECTIONS = (0, 4, 1, 5, 2, 6, 3, 7, 8, 9, 10, 11)
 MISSING_RUN = RunRecord(0, "-", 0, 0, 2, "", 0)
 NO_OUTCOME = "?"
 ENDINGS = frozenset(str(status) for status in FINAL)
-LATEST_US = 250_000_000_000_000_000
-"""The last time that has a date, in µs."""
 UNBLOCKED = 8
 """The number of sections of jobs that are not blocked."""
 _NO_WORDS = ("", "0", "0", "0", "-", "-", "-", "0", "-", "")
@@ -444,10 +443,7 @@ def _fleet(reply: Reply) -> FleetSeen:
 
 
 def _worker(row: tuple[bytes, bytes, bytes]) -> WorkerSeen:
-    beat = int(float(row[1]))
-    if not 0 < beat < LATEST_US:
-        raise ValueError(f"{row[1]!r} is not a time")
-    return WorkerSeen(row[0].decode(), beat, row[2])
+    return WorkerSeen(row[0].decode(), time_of(row[1]), row[2])
 
 
 # What the start of a job depends on: its state, its limits and its group.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jobfleet.model.audit import Position
 from jobfleet.store.call import Argument, Call, Reply
 from jobfleet.store.keys import NOTICES_MS, ChannelKeys, Keyspace, Lane
-from jobfleet.store.rows import NOT_READ, counter_of, fields, kept, number_of, report, shown, sound
+from jobfleet.store.rows import NOT_READ, Unreadable, counter_of, fields, kept, number_of, report, shown, sound
 from jobfleet.store.script import load
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 AUDIT_PAGE = 200
+AUDIT_ID_MOST = 64
 AUDIT = "audit"
 
 
@@ -87,7 +88,9 @@ def _consumers(reply: Reply) -> Mapping[str, int]:
 
 def unreadable(keys: Keyspace) -> Call[list[str]]:
     """Return descriptions of the list's entries that cannot be read."""
-    return Call(load("consumers"), (keys.consumers,), (), lambda reply: list(fields(reply[1], counter_of, "consumers")[1]))
+    return Call(
+        load("consumers"), (keys.consumers,), (), lambda reply: list(fields(reply[1], counter_of, "consumers")[1])
+    )
 
 
 def register(lane: Lane, group: str, *, most: int) -> Call[bool]:
@@ -165,6 +168,8 @@ def open_audit(seals: Seals | None, row: Sequence[Any]) -> AuditRecord:
     """Open one record."""
     found = dict(zip(row[1][::2], row[1][1::2], strict=True))
     entry_id, head, stored = found[b"id"].decode(), found[b"head"].decode(), found[b"body"]
+    if len(entry_id) > AUDIT_ID_MOST:
+        raise Unreadable(f"its id is {shown(found[b'id'])}")
     return sealed_audit(seals, Position.parse(row[0].decode()), entry_id, head, stored)
 
 

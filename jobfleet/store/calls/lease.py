@@ -267,7 +267,7 @@ def _buried(lane: Lane, reply: Reply) -> Buried:
 
 def tick(lane: Lane, *, limit: int = CHUNK) -> Call[Ticked]:
     """Do a lane's housekeeping; return expired leases and other due work."""
-    keys = (lane.lane, lane.wake, lane.lease, lane.gdue, lane.rates, *lane.ready, lane.grouped)
+    keys = (lane.lane, lane.wake, lane.lease, lane.gdue, lane.rates, *lane.ready, lane.grouped, lane.held)
     return Call(load("tick"), keys, (lane.tag, limit), partial(_ticked, lane))
 
 
@@ -286,6 +286,7 @@ def _ticked(lane: Lane, reply: Reply) -> Ticked:
         int(reply[8]),
         bad,
         _doomed(lane, reply[9]) if reply[9] else None,
+        tuple(map(text_of, reply[10])),
     )
 
 

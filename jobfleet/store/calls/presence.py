@@ -12,7 +12,7 @@ from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.enqueue import ONE_LANE, known_lanes, lanes_of
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import KindSeen, KindsSeen, Known, Present
-from jobfleet.store.rows import fields, kept, report, text_of
+from jobfleet.store.rows import fields, kept, report, shown, text_of
 from jobfleet.store.script import load
 
 REPORT_TTL_MS = 3_600_000
@@ -100,7 +100,9 @@ def sound_queues(pairs: Reply) -> tuple[dict[str, tuple[int, int]], tuple[str, .
     for text in map(text_of, pairs[::2]) if problems else ():
         if text not in found and QUEUE_RULE.fullmatch(text):
             found[text] = ONE_LANE
-    strange = tuple(f"queues has {name!r}, which is not a name" for name in found if not QUEUE_RULE.fullmatch(name))
+    strange = tuple(
+        f"queues has {shown(name.encode())}, which is not a name" for name in found if not QUEUE_RULE.fullmatch(name)
+    )
     if strange:
         report(strange)
         found = {name: lanes for name, lanes in found.items() if QUEUE_RULE.fullmatch(name)}

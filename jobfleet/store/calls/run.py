@@ -13,7 +13,7 @@ from jobfleet.store.calls.control import who
 from jobfleet.store.calls.settle import WAIT_END
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Line
-from jobfleet.store.rows import kept, number_of, text_of
+from jobfleet.store.rows import counter_of, kept, number_of, text_of, time_of
 from jobfleet.store.script import load
 
 if TYPE_CHECKING:
@@ -403,7 +403,7 @@ def _line(lane: Lane, job_id: str, part: bytes) -> Line:
     token, n, _, at, level, text = part.split(b" ", 5)
     if lane.seals is not None:
         text = lane.seals.open_text(text, "log", job_id, token.decode())
-    return Line(int(token), int(n), int(at), int(level), text.decode("utf-8", "replace"))
+    return Line(counter_of(token), counter_of(n), time_of(at), counter_of(level), text.decode("utf-8", "replace"))
 
 
 class Report(NamedTuple):
@@ -514,4 +514,4 @@ def _chunk(seals: Seals | None, job_id: str, row: tuple[bytes, list[bytes]]) -> 
     token, _, n = place.partition("-")
     if seals is not None:
         record = seals.open_value(record, "chunk", job_id, place)
-    return StoredChunk(int(token), int(n), int(at.partition(b" ")[0]), record)
+    return StoredChunk(int(token), int(n), time_of(at.partition(b" ")[0]), record)

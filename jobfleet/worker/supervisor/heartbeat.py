@@ -84,7 +84,7 @@ class Heartbeat:
         """Numbers of home lanes and of lanes of the queues that this worker serves."""
         self._kinds: frozenset[str] = frozenset()
         self._sent: set[str] = set()
-        self._told: set[str] = set()  # begun to send: the request of a cancelled beat may have arrived
+        self._begun_kinds: set[str] = set()  # begun to send: the request of a cancelled beat may have arrived
         self._probe = _probe_of(config)
 
     async def open(self, queues: Iterable[str], config: JobConfig) -> None:
@@ -212,7 +212,7 @@ class Heartbeat:
     async def know(self, kinds: Iterable[Kind]) -> list[str]:
         """Publish the kinds of the children; return the ids of all kinds of live workers."""
         for kind in kinds:
-            self._told.add(kind.id)
+            self._begun_kinds.add(kind.id)
             functions = None if kind.id in self._sent else kind.functions
             known = await self._know(kind.id, functions)
             if known.mended:
@@ -232,7 +232,7 @@ class Heartbeat:
     async def leave(self) -> None:
         """Remove the worker from the fleet, with little patience; before, send the counts of its last runs."""
         await self._report(patience=1.0)
-        await self._store.run(leave(self._keys, self._worker, sorted(self._told)), patience=1.0)
+        await self._store.run(leave(self._keys, self._worker, sorted(self._begun_kinds)), patience=1.0)
 
 
 def _times_published(account: bytes) -> int:

@@ -16,7 +16,7 @@
 
 local tag, from, to = ARGV[1], ARGV[2], ARGV[3]
 
-local mark = redis.call('HGET', KEYS[2], 'mark') or NEVER
+local mark = mark_of(KEYS[2])
 if mark ~= from then return {'passed', mark} end
 if redis.call('XLEN', tag .. 'dlq') == 0 then return {'filed', 0} end  -- the queue may have been removed
 local ids, notes = {}, {}

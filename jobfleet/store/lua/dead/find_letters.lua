@@ -21,7 +21,7 @@ local reply = {'found-letters', ''}
 
 local floor = ARGV[3]
 if name ~= '' then
-  local mark = redis.call('HGET', KEYS[3], 'mark') or NEVER
+  local mark = mark_of(KEYS[3])
   if tonumber(string.match(mark, '^%d+')) >= since then floor = '(' .. mark end
 end
 local found = redis.call('XREVRANGE', KEYS[1], upper, floor, 'COUNT', limit)

@@ -10,7 +10,7 @@
 -- @include lib/dead/filed
 -- @include lib/dead/rows
 
-local mark = redis.call('HGET', KEYS[2], 'mark') or NEVER
+local mark = mark_of(KEYS[2])
 
 local reply = {'unfiled', mark}
 add_rows(reply, redis.call('XRANGE', KEYS[1], '(' .. mark, '+', 'COUNT', ARGV[1]))

@@ -13,7 +13,8 @@
 -- @include lib/base/number
 -- @include lib/events/consumer_groups
 
-local LOOKED_AT, MOST = 10, 20000  -- entries read for their age, and events deleted, per call
+-- Entries read for their age, and events deleted, per call; an entry has far fewer events than WIDEST.
+local LOOKED_AT, MOST, WIDEST = 10, 20000, 10000
 local gone = tonumber(ARGV[2])
 local before = now_us() - tonumber(ARGV[1])
 
@@ -22,6 +23,9 @@ local counts = redis.call('HMGET', KEYS[2], 'journal', 'journal_low', 'journal_d
 local last, low, dropped = tonumber(counts[1] or '0'), tonumber(counts[2] or '0'), tonumber(counts[3] or '0')
 low = math.min(low, last)  -- a foreign client may have written more, which would trim the whole journal
 if not is_there then return {'trimmed', int(last), int(last), int(dropped), '0'} end
+-- It may also have written less, or deleted the number: nothing before the first entry is left to delete.
+local eldest = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
+low = math.max(low, eldest and math.min(last, tonumber(string.match(eldest[1], '^%d+'))) - WIDEST or last)
 
 local upto, idle = last, {}
 for name, group in pairs(groups) do

@@ -10,13 +10,13 @@
 --         8 ready:2     zset    NORMAL
 --         9 ready:3     zset    LOW
 --         10 grouped    zset    waiting jobs of groups
+--         11 held       zset    running jobs of groups
 -- READS   runs          hash    id → run
 --         tries         hash    id → tries
 --         meta          hash    id → clear record
 --         expiry        zset    ids by expires_at (µs)
 --         conf          hash    paused, limits, functions
 --         ring          zset    groups by their turn
---         held          zset    running jobs of groups
 --         job:<id>      string  envelope
 --         watched       hash    ids of jobs with dependants
 --         outbox        stream  endings of jobs with dependants
@@ -24,11 +24,11 @@
 --         2 limit       int     1..50
 -- FLAGS   allow-oom
 -- RETURNS {"ticked", now, next_due, hold, {{id, token, run, envelope, tries, meta}, …}, {id, …}, functions,
---         watched, outbox, {group, head, id, envelope, tries, …}}
+--         watched, outbox, {group, head, id, envelope, tries, …}, {key, …}}
 --         next_due and hold are 0 for none; expired leases, with an empty run and token 0 if there is no run;
 --         waiting jobs past their expiry; paused functions, one line each; number of jobs with dependants; number of
 --         endings of which dependants are still to be notified; of a sequence whose head has failed, the jobs that fail
---         because of it, with the name of its group and the head
+--         because of it, with the name of its group and the head; keys of which a member had another score than 0
 -- EMITS   -
 -- COST    O(limit · log n)
 -- @include lib/base/clock
@@ -40,6 +40,7 @@
 -- @include lib/waiting/ready
 -- @include lib/waiting/any_due
 -- @include lib/job/records
+-- @include lib/group/level
 -- @include lib/group/limit
 -- @include lib/group/rested
 
@@ -62,6 +63,11 @@ local freed = rested(tag, KEYS[5], now, 10)
 local claimable = not conf[1] and (#freed > 0 or any_due(tag, now))
 if claimable and conf[2] then
   claimable = room_of(limits_of(conf[2]), leased, redis.call('ZSCORE', KEYS[5], ''), now).most > 0
+end
+local levelled = {}
+for i = 10, 11 do
+  level(KEYS[i])
+  if redis.call('ZREM', KEYS[i], LEVELLED) == 1 then levelled[#levelled + 1] = KEYS[i] end
 end
 local watched, unrelayed = redis.call('HLEN', tag .. 'watched'), redis.call('XLEN', tag .. 'outbox')
 -- Behind a failed head, the rest of a sequence may have to fail too (lib/group/sequence).
@@ -131,4 +137,4 @@ if idle > 0 then redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', stamp) end
 for i = 1, #freed do redis.call('ZADD', KEYS[4], 'LT', stamp, freed[i]) end
 if claimable then redis.call('ZADD', KEYS[2], 0, 'w') end
 
-return {'ticked', stamp, int(due), int(hold), records, expired, conf[3] or '', watched, unrelayed, doomed}
+return {'ticked', stamp, int(due), int(hold), records, expired, conf[3] or '', watched, unrelayed, doomed, levelled}

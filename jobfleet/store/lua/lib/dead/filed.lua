@@ -9,6 +9,13 @@ local function padded(entry)
   return string.rep('0', 14 - #ms) .. ms .. '-' .. string.rep('0', 6 - #seq) .. seq
 end
 
+-- The mark. Without it, or with a foreign client's text in its place, all letters are looked at again.
+local function mark_of(filing)
+  local mark = redis.call('HGET', filing, 'mark') or NEVER
+  local ms, seq = string.match(mark, '^(%d+)%-(%d+)$')
+  return ms and #ms <= 14 and #seq <= 19 and mark or NEVER
+end
+
 local function entry_in(member)
   local ms, seq, id = string.match(member, '\n(%d+)%-(%d+)\n([^\n]*)$')
   return ms and #ms + #seq < 42 and string.match(ms, '^0*(%d+)') .. '-' .. string.match(seq, '^0*(%d+)'), id

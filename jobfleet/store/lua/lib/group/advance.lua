@@ -9,6 +9,7 @@ local LIKELY = {2, 1, 0, 3}  -- the bands; most jobs are NORMAL
 -- `ended` has items with id, meta and is_failure; `let_wait(item, band, due)` lets the next head wait in its group.
 local function advance(ended, groups, bound, prefix, now, let_wait)
   local gone, stays = groups.gone, groups.stand
+  level(bound.grouped)
   local sequences = {}
 
   for i = 1, #ended do

@@ -7,6 +7,7 @@
 -- new job, one whose parents have ended, or a replayed one, which takes its old place. `keys` has grouped, meta, tag and now.
 local function enters(keys, group, meta, due, id)
   local grouped = keys.grouped
+  level(grouped)
   local place = place_of(meta)
   if not place then
     local places = new_places(grouped, keys.now)

@@ -1,6 +1,7 @@
 -- @include lib/base/number
 -- @include lib/waiting/bounds
 -- @include lib/base/wide
+-- @include lib/group/level
 -- @include lib/group/limit
 -- @include lib/group/rest
 -- @include lib/group/turn
@@ -52,6 +53,8 @@ end
 -- text, and the jobs that it leaves to others (nil for none).
 local function fair_share(keys, is_set, prefix, moment, moment_text, others)
   local all = is_set and limits_of(call('HGET', prefix .. 'conf', 'limit:*'))
+  level(keys.grouped)
+  if is_set then level(keys.held) end
   local looked = call('ZRANGEBYSCORE', keys.gdue, '-inf', moment_text, 'LIMIT', 0, LOOKS)
   local places = #looked > 0 and call('ZMSCORE', keys.ring, unpack(looked)) or {}
   local clocks = call('HMGET', prefix .. 'lane', 'fair:0', 'fair:1', 'fair:2', 'fair:3')

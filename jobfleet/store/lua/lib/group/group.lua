@@ -4,6 +4,7 @@
 -- by due time. `gdue` has "band group" by the time of the next check of its turn. An entry is a hint for claim, and a
 -- superfluous one costs one check. `ring` has groups that take turns, and groups that rest (lib/group/rest.lua). Strict
 -- sequences have entries of their own in `grouped` (lib/group/sequence.lua).
+-- @include lib/group/level
 -- @include lib/waiting/score
 
 -- Collects a script's changes; created for the first job of a group, because creating functions takes time.
@@ -58,6 +59,7 @@ local function new_groups(keys)
       n = n + 2
     end
     if #looks > 0 then redis.call('ZADD', keys.gdue, 'LT', unpack(looks)) end
+    if next(left) then level(keys.grouped) end
     for key in pairs(left) do
       local first = turns[key] or redis.call('ZRANGEBYLEX', keys.grouped, '[' .. key .. '\0', '(' .. key .. '\1', 'LIMIT', 0, 1)[1]
       if not first then

@@ -1,5 +1,6 @@
 -- @include lib/base/number
 -- @include lib/base/meta
+-- @include lib/group/level
 
 -- Strict sequences: the jobs of a group with an order. They have entries in `grouped`, at score 0 like those of groups:
 --   "s group\0place\0id"  an open job by its place, 16 digits; the places of a group grow, even if the clock steps back
@@ -39,6 +40,7 @@ end
 
 -- Places for new jobs; `write` stores the entries.
 local function new_places(grouped, now)
+  level(grouped)
   local states, added = {}, {}
 
   -- Gives a job the last place; returns its clear record, and whether it is the head.
