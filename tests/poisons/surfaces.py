@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, MutableMapping
 from typing import Any, NamedTuple, cast
@@ -168,9 +169,7 @@ class Surfaces:
         await asyncio.wait([reading], timeout=ENDS_WITHIN)  # it waits for nothing that swallows a cancellation
         if not reading.done():
             frames = [f"{frame.f_code.co_qualname} line {frame.f_lineno}" for frame in reading.get_stack()]
-            print(
-                f"{poison.name} | {surface.name} has not ended: {', '.join(frames)}", flush=True
-            )  # the loop may not end
+            sys.stderr.write(f"{poison.name} | {surface.name} has not ended: {', '.join(frames)}\n")  # the loop may not
             return f"has not ended after {ENDS_WITHIN} s"
         problem = reading.result()
         if not problem and poison.of == "row":
