@@ -83,8 +83,9 @@ class WorkerInfo:
             time of its way; negative if it was behind. 0 for a worker of an older version.
         kinds: The kinds of its children; children of one kind know the same functions and serve the same queues.
             Empty for a worker of an older version.
-        payloads: The identity of the payload store that it reads; ``empty`` if nothing was written to it, ``away: …``
-            if it cannot be read, ``pending`` before the first look, and empty for no store.
+        payloads: The identity of the payload store that it reads; ``empty`` if nothing was written to it,
+            ``unmounted`` if it is empty and the fleet has written to its store, ``away: …`` if it cannot be read,
+            ``pending`` before the first look, and empty for no store.
         busy: The share of its slots that are in use; None if it has no slots.
         memory: The resident memory of its supervisor and children in bytes; None for a worker of an older version.
             macOS shows only the peak. Processes of isolated jobs do not count.

@@ -262,12 +262,16 @@ class Surfaces:
                 world.raw.zadd(LANE.lease, {job: server_now(world.raw) - 1_000_000})
             counts: dict[str, int] = {}
             world.runs = counts
-            names = ["fresh1", "fresh2"]
+            places: dict[str, dict[str, Any]] = {
+                "fresh1": {}, "fresh2": {"group": "fresh"}, "fresh3": {"group": "line", "order": "strict"},
+                "fresh4": {"group": "line", "order": "strict"},
+            }  # fmt: skip
+            names = [*places]
             fleet = world.fleet
 
             def work() -> str:
                 try:
-                    ids = [fleet.enqueue(Job(name, "w.counted", (name,), id=name)) for name in names]
+                    ids = [fleet.enqueue(Job(name, "w.counted", (name,), id=name, **places[name])) for name in names]
                 except Exception as error:
                     return f"enqueue: {type(error).__name__}: {error}"[:400]
                 stop = threading.Event()
@@ -289,7 +293,7 @@ class Surfaces:
                     stop.set()
                     thread.join(60)
                 words = [str(one.status) for one in found if one is not None]
-                if words != ["completed"] * 2 or counts != dict.fromkeys(names, 1):
+                if words != ["completed"] * len(names) or counts != dict.fromkeys(names, 1):
                     return f"{words}, runs {counts}"
                 return ""
 

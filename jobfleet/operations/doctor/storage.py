@@ -160,6 +160,7 @@ def _lost_limits(found: Sequence[str]) -> str:
 PENDING = "pending"
 AWAY = "away: "
 EMPTY = "empty"
+"""What a worker sees that has looked before anybody wrote to the store; it looks again."""
 MOUNT = "Mount the store on these machines, or correct payload_store there."
 REMEDY = "Give all processes the same payload_store, and mount it on every machine."
 
@@ -187,7 +188,7 @@ def payload_store(seen: Checkup) -> Finding:
         if seen.payloads != recorded:
             text = f"This process sees {_shown(seen.payloads)}, and the payload store of the fleet is {recorded}."
             return Finding("payloads", Level.FAULT, text, MOUNT)
-        if other := those(lambda store: store != recorded):
+        if other := those(lambda store: store not in (recorded, EMPTY)):
             text = f"Workers see another payload store than {recorded}, that of the fleet, or an empty one: {other}."
             return Finding("payloads", Level.FAULT, text, MOUNT)
     if other := those(lambda store: store != seen.payloads and EMPTY not in (store, seen.payloads)):

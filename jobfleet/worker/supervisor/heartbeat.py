@@ -85,7 +85,7 @@ class Heartbeat:
         self._kinds: frozenset[str] = frozenset()
         self._sent: set[str] = set()
         self._begun_kinds: set[str] = set()  # begun to send: the request of a cancelled beat may have arrived
-        self._probe = _probe_of(config)
+        self._probe = _probe_of(config, store, keys)
 
     async def open(self, queues: Iterable[str], config: JobConfig) -> None:
         """Open queues before a heartbeat names them: a producer without the setting `lanes` would give them one lane.
@@ -245,12 +245,12 @@ def _times_published(account: bytes) -> int:
     return times if isinstance(times, int) else NEVER
 
 
-def _probe_of(config: JobConfig) -> PayloadProbe | None:
+def _probe_of(config: JobConfig, store: AsyncStore, keys: Keyspace) -> PayloadProbe | None:
     if not config.payload_store:
         return None
     from jobfleet.worker.supervisor.payload_probe import PayloadProbe  # few fleets have a payload store
 
-    return PayloadProbe(config)
+    return PayloadProbe(config, store, keys)
 
 
 MOST_ROWS = 500

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
-from jobfleet.errors import ConfigError, PayloadUnavailable
+from jobfleet.errors import ConfigError, JobfleetError, PayloadUnavailable
 from jobfleet.payloads.payloads import Payloads
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls.enqueue import payload_store
+from jobfleet.store.keys import Keyspace
 
 log = logging.getLogger("jobfleet.worker")
 EVERY = 60.0
+SOON = 1.0
+"""Seconds until the next look, at the earliest, while the store is not seen as that of the fleet."""
 PENDING = "pending"
+EMPTY = "empty"
+UNMOUNTED = "unmounted"
 AWAY = "away: "
 
 
@@ -21,10 +29,13 @@ class PayloadProbe:
 
     Args:
         config: The settings, which name a store.
+        store: The connection to Redis, which has the identity of the fleet's store.
+        keys: The fleet's keys.
     """
 
-    def __init__(self, config: JobConfig) -> None:
+    def __init__(self, config: JobConfig, store: AsyncStore, keys: Keyspace) -> None:
         self._payloads = Payloads(config)
+        self._store, self._keys = store, keys
         self._seen = PENDING
         self._task: asyncio.Task[None] | None = None
         self._next = 0.0
@@ -33,7 +44,8 @@ class PayloadProbe:
         """Return the last finding, and look again in the background if it is time.
 
         Returns:
-            The identity of the store; ``away: …`` if it cannot be read, and ``pending`` before the first look.
+            The identity of the store; ``away: …`` if it cannot be read, ``pending`` before the first look, ``empty``
+            if nobody has written to it, and ``unmounted`` if the fleet has written to its store, and this one is empty.
         """
         if self._task is None and monotonic() >= self._next:
             self._next = monotonic() + EVERY
@@ -41,12 +53,17 @@ class PayloadProbe:
         return self._seen
 
     async def _look(self) -> None:
+        recorded = ""
         try:
-            seen = await asyncio.to_thread(self._payloads.identity) or "empty"
+            with suppress(JobfleetError):  # first: the identity is in the store before it is in Redis
+                recorded = await self._store.run(payload_store(self._keys))
+            seen = await asyncio.to_thread(self._payloads.identity) or (UNMOUNTED if recorded else EMPTY)
         except (ConfigError, PayloadUnavailable) as error:
             seen = f"{AWAY}{error}"
         finally:
             self._task = None
+        if seen != recorded:
+            self._next = monotonic() + SOON
         if seen.startswith(AWAY) and seen != self._seen:
             log.error("payloads.away %s", seen.removeprefix(AWAY))
         elif self._seen.startswith(AWAY) and seen != self._seen:
