@@ -192,6 +192,18 @@ FOUND_BY_CHANCE = (
 )
 
 
+@pytest.mark.parametrize("token", ["", "garbage", "nan", "400 digits"])
+def test_a_lane_without_a_token_that_can_be_read_goes_on(world: World, token: str) -> None:
+    async def look() -> str:
+        surfaces = Surfaces(world)
+        (jobs,) = [one for one in surfaces.all() if one.group == "job"]
+        text = "9" * 400 if token == "400 digits" else token
+        poison = KeyPoison("lane lane", LANE.lane.encode(), token, (("HSET", LANE.lane, "token", text),))
+        return await surfaces.problem(jobs, poison)
+
+    assert asyncio.run(look()) == ""
+
+
 @pytest.mark.parametrize(
     "row", FOUND_BY_CHANCE, ids=lambda row: f"{row[0]} {row[2][:12]} {row[3][:12]} {row[4]}".replace("/", "_")
 )

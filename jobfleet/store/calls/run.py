@@ -403,7 +403,7 @@ def _line(lane: Lane, job_id: str, part: bytes) -> Line:
     token, n, _, at, level, text = part.split(b" ", 5)
     if lane.seals is not None:
         text = lane.seals.open_text(text, "log", job_id, token.decode())
-    return Line(counter_of(token), counter_of(n), time_of(at), counter_of(level), text.decode("utf-8", "replace"))
+    return Line(counter_of(token), counter_of(n), time_of(at), counter_of(level), text_of(text))
 
 
 class Report(NamedTuple):

@@ -291,6 +291,16 @@ def test_a_lane_that_never_noted_its_primary_leaves_a_minute_free_too(world: Wor
     assert answer.grants[0].token == answer.now + MINUTE
 
 
+@pytest.mark.parametrize("token", ["", "garbage"])
+def test_a_text_in_place_of_the_token_leaves_a_minute_free_too(world: World, token: str) -> None:
+    world.seed.waiting("a")
+    world.seed.lane_holds(token=token)
+
+    answer = world.run(claiming(world)._replace(mends=False))
+
+    assert answer.grants[0].token == answer.now + MINUTE
+
+
 def test_the_same_primary_leaves_none_free(world: World) -> None:
     world.seed.waiting("a")
     world.seed.waiting("b")
