@@ -207,11 +207,11 @@ local state = redis.call('HMGET', KEYS[7], 'token', 'replid', 'longest')
 local info = redis.pcall('INFO', 'replication')
 local named = type(info) == 'string' and string.find(info, 'master_replid:', 1, true)
 local replid = named and string.match(info, '^%x+', named + 14) or '-'
-local floor, last = now, tonumber(state[1] or '')
+local floor, former = now, tonumber(state[1] or '')
 -- Another primary may have lost writes, including tokens; so may one without a token here, as after a flush, or with
 -- a foreign client's text in its place. Skip far beyond all tokens that may have been granted before.
-if not last or state[2] ~= replid then floor = now + 60000000 end
-local base = math.max((last or 0) + 1, floor)
+if not former or state[2] ~= replid then floor = now + 60000000 end
+local base = math.max((former or 0) + 1, floor)
 if base ~= base or base > 9e15 then return redis.error_reply('ERR tokens are used up: the clock of this server is wrong') end
 local first_token = base == now and stamp or int(base)
 local reply = {'claimed', stamp, '0', first_token}
