@@ -189,6 +189,7 @@ FOUND_BY_CHANCE = (
     ("lane fired", LANE.fired, "nightly", "9223372036854775808 x", "duty cron"),
     ("lane fired", LANE.fired, "nightly", "-9223372036854775809 x", "duty cron"),
     ("fleet queues", KEYS.queues, "x" * 2**21, "1:1", "route /limits"),
+    ("fleet versions", KEYS.versions, "0.1.0", "9223372036854775808", "page /"),
 )
 
 
@@ -214,7 +215,9 @@ def test_what_chance_has_found_stops_nothing_again(world: World, row: tuple[str,
         surfaces = Surfaces(world)
         await surfaces.readers()
         (surface,) = [one for one in surfaces.all() if one.name == reader]
-        return await surfaces.problem(surface, KeyPoison(kind, key.encode(), value, (("HSET", key, field, value),)))
+        is_set = world.raw.type(key) == b"zset"
+        write = ("ZADD", key, value, field) if is_set else ("HSET", key, field, value)
+        return await surfaces.problem(surface, KeyPoison(kind, key.encode(), value, (write,)))
 
     assert asyncio.run(look()) == ""
 

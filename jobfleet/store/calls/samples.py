@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.rows import number_of, text_of
+from jobfleet.store.rows import kept, number_of, text_of, time_of
 from jobfleet.store.script import load
 
 COUNTERS = "counters"
@@ -193,8 +193,12 @@ def samples(keys: Keyspace) -> Call[Head]:
 
 def _head(reply: Reply) -> Head:
     rows = reply[3]
-    versions = {text_of(rows[i]): number_of(rows[i + 1]) for i in range(0, len(rows), 2)}
+    versions = dict(kept(zip(rows[::2], rows[1::2], strict=True), _first_seen, "versions"))
     return Head(int(reply[1]), _optional(reply[2]), versions)
+
+
+def _first_seen(row: tuple[bytes, bytes]) -> tuple[str, int]:
+    return text_of(row[0]), time_of(row[1])
 
 
 def points(keys: Keyspace, part: str, series: Sequence[str]) -> Call[dict[str, bytes]]:

@@ -84,7 +84,7 @@ MUTANTS: dict[str, Mutant] = {
             "fence-counter", "the fencing token is a counter, and a failover loses its last values",
             "failover-lost-writes", {4, 5, 25},
             (
-                (CLAIM, "local floor = now\n", "local floor = 1\n"),
+                (CLAIM, "local floor, former = now,", "local floor, former = 1,"),
                 (CLAIM, "then floor = now + 60000000 end", "then floor = 1 end"),
             ),
         ),
