@@ -206,10 +206,10 @@ def time_of(raw: bytes | str) -> int:
     Raises:
         ValueError: It is not a number, or it has no date.
     """
-    at = int(float(raw))
+    at = float(raw)
     if not 0 < at < LATEST_US:
         raise Unreadable(f"{raw!r} is not a time")
-    return at
+    return int(at)
 
 
 def counter_of(raw: bytes) -> int:

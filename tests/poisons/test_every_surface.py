@@ -144,8 +144,26 @@ def test_a_text_of_10_mb_keeps_no_script_busy_and_is_not_sent_to_a_browser(world
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
-def test_no_poison_of_all_stops_anything(world: World) -> None:
-    found = failures(world, random.Random(SEED), poisons=100_000, readers=1000)
+@pytest.mark.parametrize("readers", [READERS, 1000])
+def test_no_poison_of_all_stops_anything(world: World, readers: int) -> None:
+    found = failures(world, random.Random(SEED), poisons=100_000, readers=readers)
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_no_poison_of_all_stops_a_worker(world: World) -> None:
+    async def look() -> list[str]:
+        surfaces = Surfaces(world)
+        (jobs,) = [one for one in surfaces.all() if one.group == "job"]
+        return [
+            f"{poison.name}: {problem}"
+            for _, poisons in cases(world, random.Random(SEED))
+            for poison in poisons
+            if (problem := await surfaces.problem(jobs, poison))
+        ]
+
+    found = asyncio.run(look())
     assert not found, "\n".join(found)
 
 

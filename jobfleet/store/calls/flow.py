@@ -330,6 +330,7 @@ def read_flow(keys: Keyspace, flow_id: str) -> Call[Kept]:
 def _kept(keys: Keyspace, flow_id: str, reply: Reply) -> Kept:
     def read(row: tuple[bytes, bytes]) -> tuple[str, Addition]:
         name, stored = row[0].decode(), row[1]
+        ids_of([row[0].partition(b" ")[0]])  # of the job that has added them
         return name, Addition(int(stored[:1]), _opened_flow(keys, stored[1:], flow_id, name))
 
     more = [row for row in zip(reply[2][::2], reply[2][1::2], strict=True) if row[0]]

@@ -54,6 +54,27 @@ def test_what_is_acknowledged_goes_and_nothing_beyond(world: World) -> None:
     assert world.again(trim_journal(world.lane, longest_us=3600 * S, gone_ms=MINUTE_MS)).backlog == 1
 
 
+@pytest.mark.parametrize("low", ["-1", "0", "9000000000000000", None])
+@pytest.mark.parametrize("is_read", [False, True])
+def test_a_foreign_number_is_corrected_and_no_event_counts_as_dropped(
+    world: World, low: str | None, is_read: bool
+) -> None:
+    first = seeded(world, *"abc")
+    if is_read:
+        ack(world, read(world, 3))
+    if low is None:
+        world.raw.hdel(world.lane.totals, "journal_low")
+    else:
+        world.raw.hset(world.lane.totals, "journal_low", low)
+
+    kept = trimmed(world)
+    kept = trimmed(world) if kept.backlog else kept
+
+    assert (jobs(world), kept.last - first, kept.dropped) == ("" if is_read else "abc", 3, 0)
+    assert int(world.raw.hget(world.lane.totals, "journal_low") or 0) == kept.low
+    assert 0 <= kept.last - kept.low <= (0 if is_read else 10_002)
+
+
 def test_nothing_goes_that_one_of_two_groups_has_not_acknowledged(world: World) -> None:
     first = seeded(world, *"abc", groups=("archive", "notify"))
     ack(world, read(world, 3))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-import pytest
-
 from jobfleet import Fleet, Job
 from jobfleet.config import JobConfig
 from jobfleet.functions.registry import Registry
@@ -15,7 +13,6 @@ from jobfleet.payloads.payloads import IDENTITY
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.target import target
-from jobfleet.worker.supervisor import payload_probe
 from jobfleet.worker.supervisor.heartbeat import Heartbeat
 from tests.support.waiting import await_until
 
@@ -24,11 +21,6 @@ KEYS = Keyspace("jobfleet")
 
 def repeated(text: bytes) -> bytes:
     return text * 2
-
-
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(payload_probe, "SOON", 0.0)
 
 
 async def test_a_worker_that_looked_before_the_first_write_is_no_fault(

@@ -21,18 +21,19 @@ local before = now_us() - tonumber(ARGV[1])
 local groups, is_there = consumer_groups(KEYS[1])
 local counts = redis.call('HMGET', KEYS[2], 'journal', 'journal_low', 'journal_dropped')
 local last, low, dropped = tonumber(counts[1] or '0'), tonumber(counts[2] or '0'), tonumber(counts[3] or '0')
-low = math.min(low, last)  -- a foreign client may have written more, which would trim the whole journal
 if not is_there then return {'trimmed', int(last), int(last), int(dropped), '0'} end
--- It may also have written less, or deleted the number: nothing before the first entry is left to delete.
+-- A foreign client may have written another number, or deleted it. All entries are later than it, and the first one
+-- not by much: a higher number would trim what nobody has read, a lower one would be counted up to here, call by call.
 local eldest = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
-low = math.max(low, eldest and math.min(last, tonumber(string.match(eldest[1], '^%d+'))) - WIDEST or last)
+local first = eldest and math.min(last, tonumber(string.match(eldest[1], '^%d+')))
+low = first and math.max(first - WIDEST, math.min(low, first - 1)) or last
 
 local upto, idle = last, {}
 for name, group in pairs(groups) do
   upto = math.min(upto, math.max(group.delivered, low))
   if group.pending > 0 then
-    local first = redis.call('XPENDING', KEYS[1], name)[2]
-    if first then upto = math.min(upto, tonumber(string.match(first, '^%d+')) - 1) end
+    local pending = redis.call('XPENDING', KEYS[1], name)[2]
+    if pending then upto = math.min(upto, tonumber(string.match(pending, '^%d+')) - 1) end
   end
   local readers = redis.call('XINFO', 'CONSUMERS', KEYS[1], name)
   for i = 1, #readers do
@@ -57,7 +58,7 @@ if old > upto then
   dropped = dropped + old - upto
   redis.call('HINCRBY', KEYS[2], 'journal_dropped', int(old - upto))
 end
-if old > low then redis.call('HSET', KEYS[2], 'journal_low', int(old)) end
+if old ~= tonumber(counts[2] or '0') then redis.call('HSET', KEYS[2], 'journal_low', int(old)) end
 redis.call('XTRIM', KEYS[1], 'MINID', int(old + 1))
 
 return {'trimmed', int(last), int(old), int(dropped), int(oldest)}

@@ -7,7 +7,6 @@
 -- new job, one whose parents have ended, or a replayed one, which takes its old place. `keys` has grouped, meta, tag and now.
 local function enters(keys, group, meta, due, id)
   local grouped = keys.grouped
-  level(grouped)
   local place = place_of(meta)
   if not place then
     local places = new_places(grouped, keys.now)
@@ -16,6 +15,7 @@ local function enters(keys, group, meta, due, id)
     redis.call('HSET', keys.meta, id, placed)
     return is_first
   end
+  level(grouped)
   local head = head_of(grouped, group)
   local is_head = not head or head == id
   if not is_head then
