@@ -195,6 +195,13 @@ def test_what_the_fault_may_lose_is_excused_and_counted() -> None:
     assert (verdict.lost, verdict.excused, verdict.breaches) == (1, 1, [])
 
 
+def test_a_late_start_is_excused_only_while_two_nodes_may_be_primaries() -> None:
+    late = repeated(40)
+    for begin, violated in ((late.at - 0.1, set()), (late.at + 0.1, {25})):
+        found = case(*RUN, late, job=COMPLETED, windows=[[begin, begin + 0.2]])
+        assert invariants(found) & {25} == violated, begin
+
+
 def test_a_job_of_a_level_that_the_fault_must_keep_is_not_excused() -> None:
     lost: dict[str, Any] = {"windows": [[1.0, 2.0]], "keeps": ["replicated"]}
 

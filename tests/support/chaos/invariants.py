@@ -121,7 +121,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     Invariant(24, "progress liveness", "state", "every acknowledged job has ended", judging.all_ended),
     Invariant(
         25, "self-fencing", "history",
-        "no run of a job starts after a later run of it has started",
+        "no run of a job starts after a later run of it has started, but under two primaries",
         judging.no_late_start,
     ),
     Invariant(

@@ -22,6 +22,7 @@ from urllib.parse import urlencode
 import redis
 
 from jobfleet import Fleet, Job, JobfleetError, JobStatus
+from jobfleet.errors import UnknownQueue
 from jobfleet.store.keys import Keyspace
 from tests.support.certificates import Certificates
 from tests.support.chaos import aof
@@ -313,9 +314,13 @@ class Stage:
         self.facts["probe"] = {"id": self.enqueue(fleet, "chaos.work", 0.0), "at": at}
 
     def _resume(self, fleet: Fleet) -> None:
-        """Resume the queue that a killed producer has left paused; the history says it, or its jobs ran too early."""
+        """Resume the queue that a killed producer has left paused; the history says it, or its jobs ran too early.
+
+        A queue that was lost with all data is not paused.
+        """
         self._own.note("invoke", "resume", queue=SIDE)
-        fleet.resume(SIDE)
+        with suppress(UnknownQueue):
+            fleet.resume(SIDE)
         self._own.note("ok", "resume", queue=SIDE)
 
     def _signal(self, fleet: Fleet) -> None:
