@@ -15,6 +15,7 @@ from jobfleet.clock import span
 from jobfleet.logs.formatters import bounded
 from jobfleet.model import ErrorType, JobResult, JobStatus, split_id, suffix_time_us
 from jobfleet.model.fields import TEXTS
+from jobfleet.operations.jobs.parents import because
 from jobfleet.secret import HIDDEN
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def _named(name: str, value: object) -> str:
 
 def job_details(output: Output, job: JobResult[Any], *, with_traceback: bool = False) -> str:
     """The state of a job, one field per line."""
-    text = output.details(_pairs(job))
+    text = output.details(_pairs(job, job.error_text))
     return "\n\n".join([text, *_traceback(job)]) if with_traceback else text
 
 
@@ -144,7 +145,7 @@ def _traceback(job: JobResult[Any]) -> Iterable[str]:
 
 def full_details(output: Output, details: JobDetails[Any]) -> str:
     """A job in full: its state, what it was enqueued with, its past runs, and the traceback of its last error."""
-    parts = [output.details([*_pairs(details.job), *_enqueued_with(details)])]
+    parts = [output.details([*_pairs(details.job, _error(details)), *_enqueued_with(details)])]
     if details.history:
         parts.append("\n".join(["history:", *(f"  {line}" for line in history_of(details.history))]))
     return "\n\n".join([*parts, *_traceback(details.job)])
@@ -170,7 +171,8 @@ def _enqueued_with(details: JobDetails[Any]) -> Iterable[tuple[str, Cell | str]]
     for option, job_id in details.callbacks.items():
         yield option.replace("_", " "), job_id
     yield "callback", f"{details.callback} of its parent" if details.callback else ""
-    parents = [f"{parent.id} ({parent.status or 'open'})" for parent in details.parents[:PARENTS_SHOWN]]
+    named = sorted(details.parents, key=lambda parent: parent.place)[:PARENTS_SHOWN]
+    parents = [f"{parent.id} ({parent.status or 'open'})" for parent in named]
     more = len(details.parents) - len(parents)
     yield "parents", ", ".join(parents) + (f" and {more:,} more" if more else "")
 
@@ -225,14 +227,22 @@ def _option(value: object) -> str:
     return span(value.total_seconds()) if isinstance(value, timedelta) else str(value)
 
 
-def _pairs(job: JobResult[Any]) -> Iterable[tuple[str, Cell | str]]:
+def _error(details: JobDetails[Any]) -> str:
+    """The last error of a job; of one that was cancelled through a parent, the root cause with its id."""
+    cause = details.root_cause
+    if cause is None:
+        return details.job.error_text
+    return f"cancelled {because(cause, is_callback=details.callback is not None)} ({cause.id})"
+
+
+def _pairs(job: JobResult[Any], error: str) -> Iterable[tuple[str, Cell | str]]:
     is_completed = job.status is JobStatus.COMPLETED
     yield "id", job.id
     yield "status", status_cell(job)
     yield "function", job.function
     yield "name", job.name if job.name != job.function else ""
     yield "result", value_text(job.result) if is_completed and job.result is not None else ""
-    yield "error", Cell(job.error_text, "red" if job.status is JobStatus.FAILED else None) if job.error else ""
+    yield "error", Cell(error, "red" if job.status is JobStatus.FAILED else None) if job.error else ""
     yield "error type", job.error_type.value if job.error_type else ""
     yield "progress", " ".join(filter(None, (percent(job).strip("-"), job.progress_message)))
     yield "details", value_text(job.progress_details) if job.progress_details else ""

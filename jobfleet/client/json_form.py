@@ -104,8 +104,9 @@ class JsonForm:
     def _details(self, details: JobDetails[Any]) -> dict[str, object]:
         priority = None if details.priority is None else details.priority.name.lower()
         parents = [parent._asdict() for parent in details.parents]
-        history = _history(details.history)
-        return {**self._attributes(details, "job"), "priority": priority, "parents": parents, "history": history}
+        cause = None if details.root_cause is None else details.root_cause._asdict()
+        own = {"priority": priority, "parents": parents, "root_cause": cause, "history": _history(details.history)}
+        return {**self._attributes(details, "job"), **own}
 
     def letter(self, letter: Letter) -> dict[str, object]:
         """A dead letter: its job, and every other attribute of `Letter`."""

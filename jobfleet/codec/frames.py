@@ -448,6 +448,7 @@ FIELD_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "runs": "number of runs, if a run came before the last one; also those that no budget was charged with",
         "crashes": "number of runs that ended the process alone, likewise",
         "history": "one line per past run, time parked and replay, likewise: number/start/worker, end and outcome",
+        "flow": "flow it is a step of, if a run came before the last one",
         "envelope": "the envelope, if the function or its worker keeps arguments",
         "worker": "id of the worker",
         "function": "registered name of the function",

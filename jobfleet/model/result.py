@@ -186,16 +186,30 @@ class Chunk:
     dropped: int = 0
 
 
+WORST_FIRST = ("failed", "expired", "cancelled", "gone", "", "completed")
+"""The states of parents in the order in which they are shown; an open one is where the empty text is."""
+
+
 class Parent(NamedTuple):
     """A job that another job waits for.
 
     Attributes:
         id: The id of the parent.
-        status: Its final status; empty if it has not ended.
+        status: Its status, or ``gone`` if nothing is known of it any more. Of many parents, 50 are looked at, those
+            first that are not known to have completed; of another one it is empty unless its end is known.
+        name: Its label; empty if it was not looked at.
+        error: Its last error, as `JobResult.error_text`; None without one.
     """
 
     id: str
     status: str
+    name: str = ""
+    error: str | None = None
+
+    @property
+    def place(self) -> int:
+        """Its place where parents are shown: those that ended and did not complete, the open ones, the others."""
+        return WORST_FIRST.index(self.status) if self.status in WORST_FIRST else WORST_FIRST.index("")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,11 +234,14 @@ class JobDetails(Generic[T_co]):
         max_crashes: The number of such runs at which it fails; None if it has ended and is not a dead letter.
         expires_at: The time at which it expires if it has not started; None for no expiry.
         parents: The jobs that it waits for or has waited for, in the order of `depends_on`.
+        root_cause: Of a job that was cancelled because a parent ended otherwise than it needed: the job with which that
+            began, such as the one that failed. Its status is the present one: it may have been replayed. None for any
+            other job.
         callbacks: The ids of its callbacks, by ``on_success`` and ``on_failure``.
         schema_version: The version of its arguments, as its producer knew it.
         function_version: The version that its function takes, as workers have published it; None if they have not.
         callback: ``on_success`` or ``on_failure`` if it is a callback of its parent; None if it is none.
-        flow: The id of its flow; None if it is in none, or has ended and is not a dead letter.
+        flow: The id of its flow; None if it is in none, or if it has completed and had only one run.
         history: One line per past run, per time that it was parked and per replay, oldest first; the last ten lines.
             A line of a run has its number, the time of its end (µs since 1970) and what happened. Where it is known,
             the start of the run and its worker follow the number: ``2/1764712345000000/box:11:aa.2``. A line of a job
@@ -245,6 +262,7 @@ class JobDetails(Generic[T_co]):
     max_crashes: int | None = None
     expires_at: datetime | None = None
     parents: tuple[Parent, ...] = ()
+    root_cause: Parent | None = None
     callbacks: Mapping[str, str] = field(default_factory=dict)
     schema_version: int = 1
     function_version: int | None = None
@@ -266,6 +284,7 @@ class ReasonCode(StrEnum):
     MOVED = "moved"
     EXPIRED = "expired"
     UNDOING = "undoing"
+    FLOW_STOPPED = "flow-stopped"
     LOCK = "lock"
     RUNNING = "running"
     BLOCKING = "blocking"

@@ -13,12 +13,14 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from markupsafe import Markup, escape
 
 from jobfleet.clock import span
 from jobfleet.model.fields import LETTERS, Field
 from jobfleet.model.limits import LimitChange
+from jobfleet.model.result import Parent
 from jobfleet.operations.doctor.findings import size as spelled
 
 LINE_MOST = 300
@@ -140,6 +142,11 @@ def size(number: int | None) -> str:
 def text_columns(rows: Sequence[Mapping[str, object]]) -> list[Field]:
     """The free texts with a column in a table of jobs: the user, and each other that some row has."""
     return [field for field in LETTERS if field.name == "user" or any(row[field.name] for row in rows)]
+
+
+def worst_first(parents: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The parents of a job in their JSON form, in the order in which they are shown."""
+    return sorted(parents, key=lambda one: Parent(one["id"], one["status"]).place)
 
 
 def is_limited(row: Mapping[str, object]) -> bool:

@@ -13,7 +13,7 @@ import click
 from jobfleet.cli import fail
 from jobfleet.cli.commands.dead_triage import triage
 from jobfleet.cli.commands.edit import edit
-from jobfleet.cli.commands.jobs import full_id, letter_of
+from jobfleet.cli.commands.jobs import full_id, letter_of, say_stopped
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import Command, Group, by_option, yes_option
 from jobfleet.cli.output import Cell, Column, Output, agreed, clock, count, plain_lines, say, since
@@ -300,8 +300,10 @@ def replay(
             return fail.FAILED
         otherwise = "the job is open, or did not fail"
         if not several:
-            named = iter(dict.fromkeys(fleet.full_ids(ids)))
-            return _act(invocation, named, "replayed", otherwise, partial(fleet.replay, by=by, fresh=fresh))
+            named = list(dict.fromkeys(fleet.full_ids(ids)))
+            code = _act(invocation, iter(named), "replayed", otherwise, partial(fleet.replay, by=by, fresh=fresh))
+            say_stopped(fleet, named)
+            return code
 
         def again(job_id: str) -> bool:
             return drive_blocking(fleet.store, dead_letters.replay(fleet.context, job_id, fresh=fresh, by=by))

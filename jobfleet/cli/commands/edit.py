@@ -20,7 +20,7 @@ from uuid import UUID
 import click
 
 from jobfleet.cli import fail
-from jobfleet.cli.commands.jobs import full_id, letter_of
+from jobfleet.cli.commands.jobs import full_id, letter_of, say_stopped
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import Command, by_option
 from jobfleet.cli.output import plain, say, to_json
@@ -82,6 +82,7 @@ def edit(invocation: Invocation, id: str, args: str | None, kwargs: str | None, 
 
         def put(**call: Any) -> bool:
             if fleet.replay(job_id, fresh=fresh, by=by, **call):
+                say_stopped(fleet, [job_id])
                 return True
             say(f"{job_id}: the job is open, or did not fail.")
             return False

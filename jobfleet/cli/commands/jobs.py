@@ -18,7 +18,7 @@ from jobfleet.clock import iso
 from jobfleet.errors import JobNotFound
 from jobfleet.model import OPEN, STORED, JobResult, JobStatus, split_id
 from jobfleet.model.fields import INDEXED, any_index
-from jobfleet.model.result import Chunk, JobDetails, LogLine
+from jobfleet.model.result import Chunk, JobDetails, LogLine, ReasonCode
 from jobfleet.operations.explain.hindrances import misplaced
 from jobfleet.operations.jobs.listing import Page
 from jobfleet.operations.jobs.matching import JobFilters, cancel_many
@@ -134,6 +134,21 @@ def status(invocation: Invocation, ids: tuple[str, ...]) -> int:
     text = job_table(output, jobs) if is_table and jobs else "\n".join(full_details(output, each) for each in found)
     output.show(data=[details_data(each) for each in found], ids=[job.id for job in jobs], text=text)
     return fail.DONE if is_complete else fail.NOT_FOUND
+
+
+STOPPED_MOST = 10
+"""Replayed jobs whose flows are looked at."""
+
+
+def say_stopped(fleet: Fleet, ids: Sequence[str]) -> None:
+    """Print what continues the flows of replayed jobs, on stderr; a flow once."""
+    told: dict[object, str] = {}
+    for job_id in ids[:STOPPED_MOST]:
+        for reason in fleet.explain(job_id).reasons:
+            if reason.code is ReasonCode.FLOW_STOPPED:
+                told.setdefault(reason.facts["flow"], f"{job_id}: {reason.text}")
+    for text in told.values():
+        say(text)
 
 
 def _in_full(fleet: Fleet, jobs: Sequence[JobResult[Any]]) -> list[JobDetails[Any]]:

@@ -48,6 +48,7 @@ from jobfleet.operations.explain.waiting import (
     unserved,
 )
 from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.jobs.parents import because
 from jobfleet.operations.operation import Operation
 from jobfleet.operations.verb import counted
 from jobfleet.operations.workers import ChildInfo, WorkerInfo
@@ -178,6 +179,10 @@ def ended(seen: Snapshot) -> Reason | None:
         case JobStatus.CANCELLED:
             where = f", while it ran on {job.worker}" if job.worker else ""
             facts |= {"by": by, "child": job.worker}
+            if seen.details is not None and (cause := seen.details.root_cause) is not None:
+                text = f"Cancelled{ago} {because(cause, is_callback=seen.details.callback is not None)}."
+                facts |= {"cause": cause.id, "cause_status": cause.status, "cause_error": cause.error}
+                return Reason(ReasonCode.CANCELLED, text, facts)
             return Reason(ReasonCode.CANCELLED, f"Cancelled{asked_by(by)}{ago}{where}.", facts)
         case _:
             return Reason(ReasonCode.EXPIRED, f"Expired{ago}: it was not started in time.", facts)
@@ -197,6 +202,25 @@ def undoing(seen: Snapshot) -> Reason | None:
             rest = f"'jobfleet explain {undo_id}' says more"
     text = f"Its steps are undone by {undo_id} ({status}): {rest}."
     return Reason(ReasonCode.UNDOING, text, {"undo": undo_id, "status": status})
+
+
+def flow_stopped(seen: Snapshot) -> Reason | None:
+    """What stands still in its flow because of it, and what continues the flow."""
+    stopped, job = seen.stopped, seen.job
+    if stopped is None or job is None:
+        return None
+    retry = f"'jobfleet flow retry {stopped.flow}'"
+    facts: dict[str, Fact] = {"flow": stopped.flow, "name": stopped.name, "jobs": stopped.count}
+    if not stopped.count:
+        text = f"{retry} continues the flow {stopped.name!r}, and enqueues this job again."
+        return Reason(ReasonCode.FLOW_STOPPED, text, facts)
+    number, was, them = counted(stopped.count, "job"), "was", "it"
+    if stopped.count > 1:
+        was, them = "were", "them"
+    least = "" if stopped.is_all else "at least "
+    text = f"Because of it, {least}{number} of the flow {stopped.name!r} {was} cancelled; {retry} "
+    text += f"{'replays this job, and ' if job.status is JobStatus.FAILED else ''}enqueues {them} again."
+    return Reason(ReasonCode.FLOW_STOPPED, text, facts)
 
 
 def _error(seen: Snapshot) -> str:
@@ -309,14 +333,14 @@ def explain(seen: Snapshot) -> Explanation:
     if job is None:
         return Explanation(seen.id, None, (unknown(str(JobNotFound(seen.id))),), at=moment(seen.lane.now))
     if job.status.is_final:
-        reasons = _asked(seen, (ended, undoing))
+        reasons = _asked(seen, (ended, undoing, flow_stopped))
     elif job.status is JobStatus.RUNNING:
-        reasons = _asked(seen, RUNNING)
+        reasons = _asked(seen, (*RUNNING, flow_stopped))
     else:
         reasons = _asked(seen, WAITING)
         if not reasons and job.status is JobStatus.QUEUED:
             reasons = [next_in_line(seen)]
-        reasons += _asked(seen, (expiring,))
+        reasons += _asked(seen, (expiring, flow_stopped))
     return Explanation(
         seen.id,
         job.status,

@@ -12,9 +12,10 @@ from jobfleet.functions.manifest import read_run_in
 from jobfleet.functions.steps import UNDO
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.model.limits import BreakerInfo, NamedLimit
-from jobfleet.model.result import JobDetails
+from jobfleet.model.result import JobDetails, Parent
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.jobs.details import details_of, envelope_of, policy_in
+from jobfleet.operations.flows.stopped import Stopped, stopped_by
+from jobfleet.operations.jobs.details import details_of, envelope_of, family_of, policy_in
 from jobfleet.operations.jobs.poll import poll_many
 from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.operations.payloads import readable
@@ -33,18 +34,6 @@ SHOWN = 5
 """How many parents are named."""
 
 
-class UnmetParent(NamedTuple):
-    """A parent that has not completed.
-
-    Attributes:
-        id: The id of the parent.
-        status: Its status in a word; ``gone`` when it is not known.
-    """
-
-    id: str
-    status: str
-
-
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """A job and its surroundings at one moment.
@@ -61,7 +50,7 @@ class Snapshot:
         kinds: The kinds of live workers, and the functions that they know.
         parents: How many parents it has.
         is_guarded: Whether it waits until its producer has written the whole flow.
-        unmet: The first parents that have not completed.
+        unmet: Of the parents whose endings it waits for the first five: those that have ended come first.
         unmet_count: How many parents have not completed.
         awaited: The lock for which its code waits.
         emitted: How many chunks of output its present run has stored.
@@ -69,6 +58,7 @@ class Snapshot:
         record: The published record of its function; None if there is none.
         gates: The named limits and the circuit breaker of a waiting job.
         undo: The job that undoes its steps, while something is left to undo.
+        stopped: What stands still in its flow because of it.
     """
 
     id: str
@@ -82,7 +72,7 @@ class Snapshot:
     kinds: tuple[KindSeen, ...] = ()
     parents: int = 0
     is_guarded: bool = False
-    unmet: tuple[UnmetParent, ...] = ()
+    unmet: tuple[Parent, ...] = ()
     unmet_count: int = 0
     awaited: Awaited | None = None
     emitted: int = 0
@@ -90,6 +80,7 @@ class Snapshot:
     record: bytes | None = None
     gates: tuple[NamedLimit | BreakerInfo, ...] = ()
     undo: Undo | None = None
+    stopped: Stopped | None = None
 
     @property
     def due(self) -> int:
@@ -136,20 +127,21 @@ def take(context: FleetContext, job_id: str) -> Operation[Snapshot]:
     is_guarded, states = value(answers[3:4])
     header = header_or_empty(seen.found.envelope) if isinstance(seen.found, InWait | InRun) else {}
     is_held = isinstance(seen.found, InWait) and is_blocked(seen.found.due)
-    unmet = [state.parent for state in states if not state.status] if is_held else []
-    shown = (yield from poll_many(context, unmet[:SHOWN])) if unmet else []
+    open_ones = {state.parent for state in states if not state.status} if is_held else set()
     awaited, emitted = (
         (yield from _of_run(context, lane, job_id, seen.found)) if isinstance(seen.found, InRun) else (None, 0)
     )
     job = _job(context, job_id, seen)
+    family = yield from family_of(context, job, states)
     letter, workers = value(answers[4:]), tuple(workers_of(context, fleet))
     is_open = isinstance(seen.found, InWait | InRun)
     envelope = (yield from readable(context, envelope_of(seen, letter))) if job is not None else b""
+    details = None if job is None else details_of(context, job, seen, letter, family, fleet, envelope=envelope)
     return Snapshot(
         job_id,
         seen,
         job=job,
-        details=None if job is None else details_of(context, job, seen, letter, states, fleet, envelope=envelope),
+        details=details,
         tries=Tries.parse(seen.found.tries) if isinstance(seen.found, InWait | InRun) else FRESH,
         policy=policy_in(context.config, header, fleet),
         workers=workers,
@@ -157,17 +149,19 @@ def take(context: FleetContext, job_id: str) -> Operation[Snapshot]:
         kinds=kinds.kinds,
         parents=len(states) if is_held else 0,
         is_guarded=is_guarded and is_held,
-        unmet=tuple(
-            UnmetParent(parent, str(row.status) if row is not None else "gone")
-            for parent, row in zip(unmet[:SHOWN], shown, strict=True)
-        ),
-        unmet_count=len(unmet),
+        unmet=tuple(sorted((one for one in family.parents if one.id in open_ones), key=_place)[:SHOWN]),
+        unmet_count=len(open_ones),
         awaited=awaited,
         emitted=emitted,
         held=(yield from held_by_hung(context, lane.queue, workers)) if is_open else {},
         record=fleet.functions.get(job.function) if job is not None else None,
         undo=(yield from undo_of(context, job, fleet)),
+        stopped=(yield from stopped_by(context, details)),
     )
+
+
+def _place(parent: Parent) -> int:
+    return parent.place
 
 
 def _of_run(context: FleetContext, lane: Lane, job_id: str, found: InRun) -> Operation[tuple[Awaited | None, int]]:

@@ -99,7 +99,7 @@ def blocked(seen: Snapshot) -> Reason | None:
     if not seen.unmet:
         text = "Blocked, though all jobs that it waits for have ended: a worker or a reaper unblocks it in a moment."
         return Reason(ReasonCode.BLOCKED, text, {"parents": seen.parents, "unmet": ()})
-    named = ", ".join(f"{parent.id} ({parent.status})" for parent in seen.unmet)
+    named = ", ".join(f"{parent.id} ({parent.status or 'open'})" for parent in seen.unmet)
     more = seen.unmet_count - len(seen.unmet)
     text = f"Waits for {seen.unmet_count:,} of {counted(seen.parents, 'job')}: {named}"
     text += f" and {more:,} more." if more else "."

@@ -39,6 +39,7 @@ from jobfleet.operations.flows.unblock import unblock, unblock_dependants
 from jobfleet.operations.flows.writing import guarded, put_ahead, put_all
 from jobfleet.operations.jobs.cancel import cancel_ids
 from jobfleet.operations.jobs.enqueue import prepare
+from jobfleet.operations.jobs.parents import cancelling_parent
 from jobfleet.operations.jobs.poll import poll_many
 from jobfleet.operations.operation import BulkOperation, Operation, T, batches, run_all, value
 from jobfleet.operations.payloads import carried
@@ -267,9 +268,6 @@ def cancel(context: FleetContext, flow: Id, by: str | None = None) -> Operation[
 # replayed would stay cancelled.
 
 
-BECAUSE = "cancelled by parent:"
-
-
 @verb(
     "flows.retry", route="/flows/{id}/retry", command="flow retry", target=("flow",), result="again",
     done=jobs_sentence("Run again"), is_written=True,
@@ -293,7 +291,7 @@ def retry(context: FleetContext, flow: Id, by: str | None = None) -> Operation[i
         stored, info = yield from _read(context, flow)
     jobs, made = list(info.jobs), []
     for place, job in enumerate(info.jobs):
-        if job.result is None or not (job.result.error or "").startswith(BECAUSE):
+        if job.result is None or not cancelling_parent(job.result.error):
             continue
         entry = yield from _entry_again(context, job)
         if entry is None:

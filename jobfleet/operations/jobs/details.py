@@ -16,6 +16,7 @@ from jobfleet.model import JobResult, JobStatus, Priority
 from jobfleet.model.option_checks import CALLBACKS
 from jobfleet.model.result import JobDetails, Parent
 from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.jobs.parents import parents_of, root_cause
 from jobfleet.operations.jobs.poll import rebuilt_in
 from jobfleet.operations.jobs.prepare import durations_in
 from jobfleet.operations.operation import Operation, value
@@ -59,7 +60,21 @@ def details(context: FleetContext, job_id: str) -> Operation[JobDetails[Any]]:
     result = result_of(job_id, seen.found, seen.now, limits=context.limits, marks_stored=True)
     job = rebuilt_in(context, (yield from with_value(context, result)))
     envelope = yield from readable(context, envelope_of(seen, letter))
-    return details_of(context, job, seen, letter, parents, fleet, envelope=envelope)
+    family = yield from family_of(context, job, parents)
+    return details_of(context, job, seen, letter, family, fleet, envelope=envelope)
+
+
+class Family(NamedTuple):
+    """The parents of a job, and the job because of which it was cancelled; see `JobDetails`."""
+
+    parents: tuple[Parent, ...]
+    root_cause: Parent | None
+
+
+def family_of(context: FleetContext, job: JobResult[Any] | None, states: Sequence[ParentState]) -> Operation[Family]:
+    """Read the parents of a job, and the job because of which it was cancelled; nothing is read of a job without."""
+    parents = yield from parents_of(context, job, states)
+    return Family(parents, (yield from root_cause(context, job)))
 
 
 def details_of(
@@ -67,7 +82,7 @@ def details_of(
     job: JobResult[Any],
     seen: Explained,
     letter: DeadLetter | None,
-    parents: Sequence[ParentState],
+    family: Family,
     fleet: FleetSeen,
     *,
     envelope: bytes,
@@ -79,7 +94,7 @@ def details_of(
         job: Its state.
         seen: What its lane stores about it.
         letter: Its dead letter, if it has one.
-        parents: Its parents.
+        family: Its parents, and the job because of which it was cancelled.
         fleet: The published functions.
         envelope: Its envelope, with the arguments; empty if it is not stored any more.
     """
@@ -101,12 +116,13 @@ def details_of(
         crashes=past.crashes,
         max_crashes=policy.max_crashes if policy else None,
         expires_at=moment(expiry_in(meta)),
-        parents=tuple(Parent(parent.parent, parent.status) for parent in parents),
+        parents=family.parents,
+        root_cause=family.root_cause,
         callbacks={option: str(header[option]) for option in CALLBACKS if option in header},
         schema_version=header.get("schema", 1),
         function_version=None if record is None else read_version(record),
         callback=str(header["callback"]) if "callback" in header else None,
-        flow=str(header["flow"]) if "flow" in header else None,
+        flow=_flow(header, seen.found),
         history=past.history,
     )
 
@@ -139,6 +155,12 @@ def envelope_of(seen: Explained, letter: DeadLetter | None) -> bytes:
         return b""
     # Of a job that was cancelled before it ran, the body is the envelope; a record may keep that of a completed one.
     return _record_of(found).get("envelope", b"") if is_record(found.body) else found.body
+
+
+def _flow(header: Mapping[str, Any], found: object) -> str | None:
+    """The id of the flow of a job: from its envelope, or from the record of a job that has completed."""
+    kept = header or (_record_of(found) if isinstance(found, Final) else {})
+    return str(kept["flow"]) if "flow" in kept else None
 
 
 def _record_of(found: Final) -> Mapping[str, Any]:

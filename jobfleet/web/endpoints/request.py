@@ -283,6 +283,7 @@ def templates(actions: Iterable[Action], menu: tuple[tuple[Page, str], ...]) -> 
         sparkline=drawing.sparkline,
         text_columns=display.text_columns,
         timeline=lambda job: drawing.timeline(job, datetime.now(UTC)),
+        worst_first=display.worst_first,
     )
     verbs = {action.verb.name: action.verb for action in actions if action.verb}
     environment.filters["route"] = lambda verb, /, **names: route_of(verbs[verb], names)

@@ -19,7 +19,7 @@ from jobfleet.model.audit import AUTHORITIES
 from jobfleet.model.fields import TEXTS as FREE_TEXTS
 from jobfleet.model.names import similar_function
 from jobfleet.model.option_types import LEVELS, ORDERS
-from jobfleet.model.result import Chunk, JobDetails, LogLine, Parent, Reason
+from jobfleet.model.result import Chunk, JobDetails, LogLine, Parent, Reason, ReasonCode
 from jobfleet.model.templates import ON_CONFLICT, SCOPES
 from jobfleet.operations import dead_letters
 from jobfleet.operations.by_name import declared
@@ -44,8 +44,8 @@ CHUNKS = Parameter(name="tail", help="Chunks from the end of the output. [all]",
 STATE = Shape.of("JobState", JobResult)
 PAST = Shape("Past", {"event": str, "at": datetime | None})
 DETAILS = Shape.of(
-    "JobDetails", JobResult, JobDetails, without=("job", "priority", "history", "parents"),
-    priority=str | None, history=Many(PAST), parents=list[Parent],
+    "JobDetails", JobResult, JobDetails, without=("job", "priority", "history", "parents", "root_cause"),
+    priority=str | None, history=Many(PAST), parents=list[Parent], root_cause=Parent | None,
 )  # fmt: skip
 
 
@@ -138,7 +138,19 @@ def _cancel_note(data: Data) -> str:
 
 async def replay(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
     """Put a dead job back into its queue."""
-    return await REPLAY.act(dashboard, {**values, **await _arguments(dashboard, values)}, caller)
+    data = await REPLAY.act(dashboard, {**values, **await _arguments(dashboard, values)}, caller)
+    return {**data, "flow": await _stopped_flow(dashboard, values["id"])}
+
+
+async def _stopped_flow(dashboard: Dashboard, job_id: str) -> str | None:
+    """The flow of a replayed job, if other jobs of it were cancelled because of that one, and a retry continues it."""
+    reasons = (await dashboard.fleet.explain(job_id)).reasons
+    return next((str(one.facts["flow"]) for one in reasons if one.code is ReasonCode.FLOW_STOPPED), None)
+
+
+def _continued(note: str, data: Data) -> str:
+    """The sentence of an answer, with what is left to do."""
+    return f"{note} Its flow stands still: retry it too, with the button below." if data["flow"] else note
 
 
 async def retry(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
@@ -185,7 +197,8 @@ async def edit(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
     given = await _arguments(dashboard, values)
     is_final = (await dashboard.fleet.poll(values["id"])).status.is_final
     act = dashboard.fleet.replay if is_final and given else dashboard.fleet.edit
-    return {"id": values["id"], "changed": await act(values["id"], by=caller.name, **given)}
+    has_changed = await act(values["id"], by=caller.name, **given)
+    return {"id": values["id"], "changed": has_changed, "flow": await _stopped_flow(dashboard, values["id"])}
 
 
 async def _arguments(dashboard: Dashboard, values: Values) -> Data:
@@ -219,12 +232,15 @@ def restored(new: Any, old: Any, form: JsonForm, place: str) -> Any:
     return new
 
 
-CANCEL, REPLAY, MOVE = (
-    Action.of(verb, back="/jobs/{id}") for verb in (cancelling.cancel, dead_letters.replay, steer.move)
+CANCEL, REPLAY, MOVE, EDIT = (
+    Action.of(verb, back="/jobs/{id}") for verb in (cancelling.cancel, dead_letters.replay, steer.move, editing.edit)
 )
 ACTIONS = (
     replace(CANCEL, act=cancel, answer={**CANCEL.answer, "status": str}, note=_cancel_note),
-    replace(REPLAY, act=replay),
+    replace(
+        REPLAY, act=replay, answer={**REPLAY.answer, "flow": str | None},
+        note=lambda data: _continued(dead_letters.replay.sentence(data, data["replayed"]), data),
+    ),
     Action(
         path="/jobs/{id}/retry", summary="Put a dead job back into its queue.", act=retry, instead=REPLAY.path,
         answer={"id": str, "retried": bool}, note=str, back="/jobs/{id}", parameters=(ID,),
@@ -233,8 +249,9 @@ ACTIONS = (
     replace(
         MOVE, act=move, answer={"id": str, "was": str}, note=lambda data: f"This job continues {data['was']}.",
     ),
-    Action.of(
-        editing.edit, back="/jobs/{id}", act=edit, note=lambda data: editing.edit.sentence(data, data["changed"])
+    replace(
+        EDIT, act=edit, answer={**EDIT.answer, "flow": str | None},
+        note=lambda data: _continued(editing.edit.sentence(data, data["changed"]), data),
     ),
     Action.of(dead_letters.purge, back="/jobs"),
     Action.of(cancelling.forget, back="/jobs"),

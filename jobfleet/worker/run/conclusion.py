@@ -392,6 +392,8 @@ class Conclusions:
             fields["attempt"] = tries.attempt
             fields["retry_count"] = tries.failures
             fields |= past_fields(tries, tries.runs + 1)
+            if "flow" in header:  # after a replay, other jobs of the flow may be left to continue
+                fields["flow"] = header["flow"]
         return fields
 
     def _fail(self, run: Run, outcome: Outcome, decision: Fail) -> settle.Item:

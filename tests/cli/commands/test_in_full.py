@@ -46,7 +46,7 @@ def test_status_shows_an_open_job_with_what_it_was_enqueued_with(cli: Cli, paren
     assert shown["options"] == "max_retries 5, timeout 30 s"
     assert shown["retries"] == "0 of 5 used"
     assert re.fullmatch(rf"{MOMENT}  \(in 1 h (29|30) min\)", shown["expires"])
-    assert shown["parents"] == f"{parent} (open)"
+    assert shown["parents"] == f"{parent} (queued)"
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_explain_shows_it_below_the_reasons(cli: Cli, parent: str, child: str) -
 
     assert f"Waits for 1 of 1 job: {parent} (queued)." in shown
     assert '\n  arguments  eu, 20, to=ann, deep={"k": [1]}\n' in shown
-    assert f"\n  parents    {parent} (open)\n" in shown
+    assert f"\n  parents    {parent} (queued)\n" in shown
     assert re.search(r"\n  Expires in 1 h (29|30) min unless it has started by then\.\n", shown)
 
 
@@ -93,7 +93,7 @@ def test_json_has_all_of_it(cli: Cli, parent: str, child: str) -> None:
         "priority": "high", "args": ["eu", 20], "kwargs": {"to": "ann", "deep": {"k": [1]}},
         "options": {"max_retries": 5, "timeout": 30.0}, "max_retries": 5, "history": [], "unknown_zones": [],
         "crashes": 0, "max_crashes": 3,
-        "parents": [{"id": parent, "status": ""}],
+        "parents": [{"id": parent, "status": "queued", "name": "fetch", "error": None}],
     }  # fmt: skip
     assert {name: shown[name] for name in wanted} == wanted
     assert {name: explained[name] for name in wanted} == wanted
@@ -150,7 +150,7 @@ def test_status_and_explain_show_callbacks(cli: Cli, hand: Hand) -> None:
     (data,) = json.loads(cli("status", job, "-o", "json").stdout)
 
     assert (called["function"], called["callback"]) == ("demo.fail", "on_failure of its parent")
-    assert called["parents"] == f"{job} (open)"
+    assert called["parents"] == f"{job} (queued)"
     assert data["callbacks"] == {"on_success": shown["on success"], "on_failure": shown["on failure"]}
     assert lines(cli("explain", job).stdout)["on failure"] == shown["on failure"]
     assert lines(cli("explain", shown["on success"]).stdout)["callback"] == "on_success of its parent"

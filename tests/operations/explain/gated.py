@@ -7,11 +7,17 @@ from datetime import UTC, datetime
 from jobfleet.model.limits import BreakerInfo, NamedLimit
 from jobfleet.model.result import ReasonCode
 from jobfleet.operations.explain.snapshot import Undo
+from jobfleet.operations.flows.stopped import Stopped
 
 OPENED = datetime(2026, 11, 25, 13, 59, 52, tzinfo=UTC)
 QUEUE_RATE = "Queue 'mail' has used up its rate: the next job may start in 100 ms."
 UNDO = Undo("mail.0.u", "retrying")
 UNDO_TEXT = "Its steps are undone by mail.0.u (retrying): 'jobfleet explain mail.0.u' says more."
+STOPPED = Stopped("5c1d2e3f40", "Album", 2)
+STOPPED_TEXT = (
+    "Because of it, 2 jobs of the flow 'Album' were cancelled; 'jobfleet flow retry 5c1d2e3f40' replays this job, and "
+    "enqueues them again."
+)
 HOLDERS = ("mail.0.b", "mail.0.c", "mail.0.d", "mail.0.e", "ai.0.f")
 GATED: tuple[tuple[ReasonCode, NamedLimit | BreakerInfo, str], ...] = (
     (

@@ -10,16 +10,16 @@ from typing import Any, NamedTuple
 import pytest
 
 from jobfleet import JobResult, JobStatus
-from jobfleet.model.result import JobDetails, Reason, ReasonCode
+from jobfleet.model.result import JobDetails, Parent, Reason, ReasonCode
 from jobfleet.operations.explain.explain import RUNNING, WAITING, explain
-from jobfleet.operations.explain.snapshot import Snapshot, UnmetParent
+from jobfleet.operations.explain.snapshot import Snapshot
 from jobfleet.operations.workers import ChildInfo, WorkerInfo
 from jobfleet.retry.decision import Policy
 from jobfleet.retry.tries import Tries
 from jobfleet.store.calls.inspect import Explained, Grouped, InSequence, Limited
 from jobfleet.store.calls.run import Awaited
 from jobfleet.store.records import InRun, InWait, KindSeen, RunRecord, Unknown
-from tests.operations.explain.gated import GATED, QUEUE_RATE, UNDO, UNDO_TEXT
+from tests.operations.explain.gated import GATED, QUEUE_RATE, STOPPED, STOPPED_TEXT, UNDO, UNDO_TEXT
 
 pytestmark = pytest.mark.usefixtures("in_utc")
 PAGE = Path(__file__).parents[3] / "docs" / "howto" / "explain.md"
@@ -85,14 +85,14 @@ BLOCKED = replace(
     waiting(),
     job=replace(WAITS, status=JobStatus.BLOCKED),
     parents=3,
-    unmet=(UnmetParent("mail.0.p", "running"), UnmetParent("bulk.0.q", "failed")),
+    unmet=(Parent("bulk.0.q", "failed"), Parent("mail.0.p", "running")),
     unmet_count=2,
 )
 CASES = [
     Case(
         ReasonCode.BLOCKED,
         BLOCKED,
-        "Waits for 2 of 3 jobs: mail.0.p (running), bulk.0.q (failed). It waits for a replay of bulk.0.q ('jobfleet "
+        "Waits for 2 of 3 jobs: bulk.0.q (failed), mail.0.p (running). It waits for a replay of bulk.0.q ('jobfleet "
         "dead replay bulk.0.q'), and is cancelled when the dead letter and the result of that job are gone.",
     ),
     Case(
@@ -261,6 +261,7 @@ CASES = [
         "Moved by ann 3 min ago: it is bulk.0.a.5c1d2e3f40 now.",
     ),
     Case(ReasonCode.UNDOING, replace(ended(JobStatus.FAILED), undo=UNDO), UNDO_TEXT),
+    Case(ReasonCode.FLOW_STOPPED, replace(ended(JobStatus.FAILED), stopped=STOPPED), STOPPED_TEXT),
     Case(ReasonCode.EXPIRED, ended(JobStatus.EXPIRED), "Expired 3 min ago: it was not started in time."),
     Case(
         ReasonCode.UNKNOWN,
@@ -288,7 +289,8 @@ def test_a_reason_is_told_in_one_line(case: Case) -> None:
 
 @by_code
 def test_a_reason_is_all_that_is_told_unless_it_goes_beside_others(case: Case) -> None:
-    beside = {ReasonCode.EXPIRING: ReasonCode.NEXT, ReasonCode.UNDOING: ReasonCode.FAILED}
+    beside = {ReasonCode.EXPIRING: ReasonCode.NEXT}
+    beside |= dict.fromkeys((ReasonCode.UNDOING, ReasonCode.FLOW_STOPPED), ReasonCode.FAILED)
     running_too = ("lock", "blocking", "suspect", "cancelling", "worker-gone", "lease-expired")
     beside |= {ReasonCode(code): ReasonCode.RUNNING for code in running_too}
 
@@ -400,3 +402,24 @@ def test_every_check_leaves_an_unknown_job_alone() -> None:
     nothing = Snapshot(ID, Explained(NOW, Unknown()))
 
     assert [check(nothing) for check in (*WAITING, *RUNNING)] == [None] * (len(WAITING) + len(RUNNING))
+
+
+@pytest.mark.parametrize(
+    ("cause", "callback", "text"),
+    [
+        (Parent("mail.0.p", "failed", "thumb 13", "BadPicture: no\npicture."), None, "'thumb 13' failed: BadPicture: no picture."),
+        (Parent("mail.0.p", "expired", "thumb 13"), None, "'thumb 13' expired."),
+        (Parent("mail.0.p", "cancelled", "thumb 13", "cancelled by ann"), None, "'thumb 13' was cancelled by ann."),
+        (Parent("mail.0.p", "cancelled", "t", "cancelled by parent:x"), None, "'t' was cancelled through a parent, too."),
+        (Parent("mail.0.p", "running", "t", "no"), None, "'t' did not complete; it was replayed, and is running."),
+        (Parent("mail.0.p", "completed", "t"), None, "'t' did not complete; it was run again, and has completed since."),
+        (Parent("mail.0.p", "completed", "t"), "on_failure", "'t' completed."),
+        (Parent("mail.0.p", "gone"), None, "'mail.0.p' did not complete; nothing is known of it any more."),
+    ],
+)
+def test_what_has_cancelled_a_dependant_is_named(cause: Parent, callback: str | None, text: str) -> None:
+    seen = ended(JobStatus.CANCELLED, cancel_requested_by="parent:mail.0.o")
+    assert seen.job is not None
+    seen = replace(seen, details=JobDetails(job=seen.job, root_cause=cause, callback=callback))
+
+    assert texts(seen) == [f"Cancelled 3 min ago because {text}"]

@@ -10,6 +10,7 @@ import redis
 
 from jobfleet import After, Fleet, Job, JobNotFound, JobStatus, Priority
 from jobfleet.functions.registry import Registry
+from jobfleet.model.result import Parent
 from jobfleet.store.calls.settle import retry, settle
 from tests.cli.hand import Hand
 from tests.trust.conftest import NEW, spelled
@@ -81,7 +82,7 @@ def test_the_parents_of_a_job_are_named_in_order_with_their_ending(fleet: Fleet,
     found = fleet.details(child)
 
     assert found.job.status is JobStatus.BLOCKED
-    assert [tuple(parent) for parent in found.parents] == [(second, ""), (first, "")]
+    assert list(found.parents) == [Parent(second, "queued", "p"), Parent(first, "queued", "p")]
 
 
 def test_a_dead_letter_keeps_them_and_a_completed_job_does_not(fleet: Fleet, hand: Hand) -> None:
