@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from markupsafe import Markup, escape
 
@@ -142,6 +143,17 @@ def size(number: int | None) -> str:
 def text_columns(rows: Sequence[Mapping[str, object]]) -> list[Field]:
     """The free texts with a column in a table of jobs: the user, and each other that some row has."""
     return [field for field in LETTERS if field.name == "user" or any(row[field.name] for row in rows)]
+
+
+def query(view: Mapping[str, Any], **changes: Any) -> Markup:
+    """The query of the same page with some parameters changed; lists have commas, and what is empty is left out."""
+    given = {name: ",".join(map(str, one)) if isinstance(one, list) else one for name, one in (dict(view) | changes).items()}
+    return escape("?" + urlencode({name: one for name, one in given.items() if one}))
+
+
+def toggled(numbers: Sequence[int], number: int) -> list[int]:
+    """Numbers with one more, or without it."""
+    return sorted(set(numbers) ^ {number})
 
 
 def worst_first(parents: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -3,41 +3,62 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from jobfleet.retry.tries import HANDED_BACK
-from jobfleet.web.drawing import BAR_LEAST, HIGH, NODES_MOST, TEXT_MOST, TIMELINE_WIDTH, WIDE, drawn, timeline
+from jobfleet.web import flow_graph
+from jobfleet.web.drawing import BAR_LEAST, TIMELINE_WIDTH, timeline
+from jobfleet.web.flow_graph import ACROSS_MOST, DOWN_MOST, HIGH, NODES_MOST, TEXT_MOST, WIDE, Drawing
 
 
 def job(id: str, *after: str, name: str = "", status: str = "queued", added_by: str | None = None) -> dict[str, Any]:
-    return {"id": id, "name": name or id, "label": "", "status": status, "after": list(after), "added_by": added_by}
+    return {
+        "number": 0, "id": id, "name": name or id, "label": "", "function": "f", "status": status,
+        "after": list(after), "added_by": added_by,
+    }  # fmt: skip
+
+
+def drawn(jobs: list[dict[str, Any]], unfolded: Collection[int] = (), way: str = "across") -> Drawing:
+    return flow_graph.drawn([{**one, "number": number} for number, one in enumerate(jobs)], unfolded, way)
+
+
+def album(way: str = "across", *unfolded: int) -> Drawing:
+    """Sixteen thumbs after one job, one of which has failed, and a job after them."""
+    thumbs = [
+        job(f"{n}", "a", name=f"thumb {n}", status="failed" if n == 13 else "completed") for n in range(1, 17)
+    ]  # fmt: skip
+    end = job("end", *(one["id"] for one in thumbs), status="cancelled")
+    return drawn([job("a", status="completed"), *thumbs, end], unfolded, way)
 
 
 def test_each_job_is_right_of_those_that_it_waits_for() -> None:
     drawing = drawn([job("a"), job("b", "a"), job("c", "a"), job("d", "b", "c"), job("e", "a", "d")])
 
-    assert [(node.name, node.layer, node.row) for node in drawing.nodes] == [
-        ("a", 0, 0), ("b", 1, 0), ("c", 1, 1), ("d", 2, 0), ("e", 3, 0),
-    ]  # fmt: skip
+    places = {node.name: (node.x, node.y) for node in drawing.nodes}
+    assert places["a"][0] < places["b"][0] == places["c"][0] < places["d"][0] < places["e"][0]
+    assert places["b"][1] + HIGH < places["c"][1]
     assert len(drawing.lines) == 6
     assert {line.kind for line in drawing.lines} == {"waits"}
-    boxes = [(node.x, node.y) for node in drawing.nodes]
-    assert len(set(boxes)) == 5
-    assert all(0 <= x <= drawing.width - WIDE and 0 <= y <= drawing.height - HIGH for x, y in boxes)
+    assert all(0 <= x <= drawing.width - WIDE and 0 <= y <= drawing.height - HIGH for x, y in places.values())
 
 
-def test_a_node_is_near_those_before_it() -> None:
-    drawing = drawn([job("a"), job("b"), job("c"), job("of c", "c"), job("of a", "a")])
+def test_a_node_is_near_those_before_it_and_a_failed_one_is_first() -> None:
+    drawing = drawn([job("a"), job("b"), job("c", status="failed"), job("of c", "c"), job("of a", "a")])
+    heights = {node.name: node.y for node in drawing.nodes}
 
-    assert [node.row for node in drawing.nodes if node.name == "of a"] == [0]
-    assert [node.row for node in drawing.nodes if node.name == "of c"] == [1]
+    assert heights["c"] < heights["a"] < heights["b"]
+    assert heights["of c"] < heights["of a"]
 
 
 def test_a_job_that_another_one_has_added_follows_it() -> None:
     drawing = drawn([job("a"), job("b", added_by="a"), job("c", added_by="elsewhere")])
+    places = {node.name: node.x for node in drawing.nodes}
 
-    assert [(node.name, node.layer) for node in drawing.nodes] == [("a", 0), ("b", 1), ("c", 0)]
+    assert places["a"] == places["c"] < places["b"]
     assert [line.kind for line in drawing.lines] == ["adds"]
 
 
@@ -46,21 +67,34 @@ def test_jobs_of_another_page_have_no_edge() -> None:
     assert drawn([]).nodes == []
 
 
-def test_many_jobs_of_a_name_are_one_node_with_the_worst_state() -> None:
-    parts = [job(f"p{n}", "a", name="part", status="failed" if n < 2 else "completed") for n in range(500)]
+@pytest.mark.parametrize(("way", "most"), [("across", ACROSS_MOST), ("down", DOWN_MOST)])
+def test_siblings_are_one_box_with_the_failed_one_in_it_until_they_are_unfolded(way: str, most: int) -> None:
+    folded, unfolded = album(way), album(way, 1)
+
+    for drawing in (folded, unfolded):
+        ((box, text),) = [(one.name, one.text) for one in drawing.boxes]
+        assert (box, text) == ("thumb × 16", "15 completed, 1 failed")
+        assert len(drawing.lines) == 2
+        assert drawing.width <= most
+        assert drawing.height < 1200
+    assert [node.name for node in folded.nodes] == ["a", "thumb 13", "end"]
+    assert [node.name for node in unfolded.nodes[:4]] == ["a", "thumb 13", "thumb 1", "thumb 2"]
+    assert len({(node.x, node.y) for node in unfolded.nodes}) == 18
+
+
+def test_many_jobs_of_a_name_are_one_node_without_a_failure() -> None:
+    parts = [job(f"p{n}", "a", name="part", status="running" if n < 2 else "completed") for n in range(500)]
     drawing = drawn([job("a", status="completed"), *parts, job("end", *(one["id"] for one in parts), status="blocked")])
 
-    assert [(node.name, node.layer, node.state, node.text, node.job) for node in drawing.nodes] == [
-        ("a", 0, "completed", "completed", ""),
-        ("part", 1, "failed", "2 of 500 failed", ""),
-        ("end", 2, "blocked", "blocked", ""),
+    assert [(node.name, node.state, node.text, node.brief, node.job) for node in drawing.nodes] == [
+        ("a", "completed", "completed", "completed", "a"),
+        ("part × 500", "running", "498 completed, 2 running", "2 of 500 running", ""),
+        ("end", "blocked", "blocked", "blocked", "end"),
     ]
-    assert len(drawing.lines) == 2
-    assert drawing.is_grouped
 
 
 def test_the_number_of_nodes_and_the_length_of_a_name_are_bounded() -> None:
-    drawing = drawn([job(f"{n}", name=f"{n}" * 100) for n in range(300)])
+    drawing = drawn([{**job(f"{n}", name=f"{n}" * 100), "function": f"f{n}"} for n in range(300)])
 
     assert len(drawing.nodes) == NODES_MOST
     assert drawing.is_cut

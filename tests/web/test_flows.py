@@ -52,10 +52,13 @@ def test_a_flow_has_its_jobs_with_what_they_wait_for(browser: Browser, etl: Flow
 
 def test_the_graph_and_the_list_have_the_same_jobs(browser: Browser, etl: Flow) -> None:
     page = browser.get(f"/flows/{etl.id}").text
-    graph, _, rest = page.rpartition("</svg>")  # the first one is the logo
+    _, *graphs = page.split('<svg class="flow ')  # one for a wide page, and one for a phone
+    rest = page.rpartition("</svg>")[2]
 
-    assert re.findall(r'<g class="node (\w+)"', graph) == ["queued", "blocked", "blocked", "blocked"]
-    assert graph.count('<path class="waits"') == 4
+    for graph in graphs:
+        assert re.findall(r'<g class="node (\w+)"', graph) == ["queued", "blocked", "blocked", "blocked"]
+        assert graph.count('<path class="waits"') == 4
+    assert [graph.partition('"')[0] for graph in graphs] == ["across", "down"]
     assert re.findall(r'<tr id="job-(\d)"', rest) == ["0", "1", "2", "3"]
     assert "style=" not in page
 
@@ -98,11 +101,37 @@ def test_the_failed_jobs_of_a_flow_are_retried(
     flow.add(Job("x", "demo.fail", id="x"))
     fleet.flows.enqueue(flow)
     hand.fails(hand.claims("default.0.x"))
-    assert "Retry the failed jobs" in browser.get(f"/flows/{flow.id}").text
+    assert "Retry the flow" in browser.get(f"/flows/{flow.id}").text
 
     assert call(browser, tokens, f"/flows/{flow.id}/retry").json == {"id": flow.id, "again": 1, "changed": True}
     assert fleet.flows.get(flow).status == "queued"
     assert audited(fleet)[0] == ("flow.retry", flow.id, "of-operator", "web")
+
+
+def test_the_jobs_of_a_flow_are_filtered_and_sorted(browser: Browser, fleet: Fleet, hand: Hand) -> None:
+    flow = Flow("Album")
+    thumbs = flow.map(lambda n: Job(f"thumb {n}", "demo.fail", id=f"t{n}"), range(9, 12))
+    flow.add(Job("album", "demo.add", id="album"), after=thumbs, otherwise="wait")
+    fleet.flows.enqueue(flow)
+    hand.fails(hand.claims("default.0.t10"))
+    hand.completes(hand.claims("default.0.t11"), 1)
+
+    def listed(query: str) -> list[int]:
+        page = browser.get(f"/flows/{flow.id}{query}").text
+        shown = [int(one) for one in re.findall(r'<tr id="job-(\d)"', page)]
+        if "sort" in query:  # without, the page begins with the worst
+            assert browser.get(f"/api/v1/flows/{flow.id}{query}").json["listed"] == shown
+        return shown
+
+    assert listed("") == [1, 0, 3, 2]
+    assert listed("?sort=number") == [0, 1, 2, 3]
+    assert listed("?sort=name") == [3, 0, 1, 2]
+    assert listed("?sort=took") == [1, 2, 0, 3]
+    assert listed("?status=failed") == [1]
+    assert listed("?name=THUMB&sort=state") == [1, 0, 2]
+    assert listed("?name=1&status=completed&unfold=0,x") == [2]
+    assert "No job of the flow is like that." in browser.get(f"/flows/{flow.id}?name=nothing").text
+    assert browser.get(f"/api/v1/flows/{flow.id}?status=odd").code == "invalid-request"
 
 
 def test_a_large_flow_is_read_in_parts_at_a_bounded_cost(
@@ -124,7 +153,7 @@ def test_a_large_flow_is_read_in_parts_at_a_bounded_cost(
     assert two["jobs"][0]["after"] == [one["jobs"][0]["id"]]
     assert calls <= 9
     page = browser.get(f"/flows/{flow.id}").text
-    assert "299 of 299 blocked" in page
+    assert "299 blocked" in page
     assert "300 of 701 jobs read: 0 completed, 299 blocked, 1 queued" in page
     assert len(page) < 400_000
     (row,) = browser.get("/api/v1/flows").json["flows"]

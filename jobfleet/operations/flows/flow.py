@@ -174,7 +174,7 @@ def with_results(context: FleetContext, flow_id: str, flow: StoredFlow) -> Opera
     known: list[FlowJob] = []
     for some in batches(flow.jobs, 1000):
         known += yield from _with_states(context, some, has_values=True)
-    return FlowInfo(flow_id, flow.name, None, tuple(known))
+    return FlowInfo(flow_id, flow.name, None, tuple(known), on_failure=flow.on_failure)
 
 
 def part(context: FleetContext, flow_id: str, *, begin: int, limit: int) -> Operation[FlowPart]:
@@ -195,7 +195,7 @@ def part(context: FleetContext, flow_id: str, *, begin: int, limit: int) -> Oper
     flow = yield from read(context, flow_id)
     chosen = flow.jobs[begin : begin + limit]
     known = yield from _with_states(context, chosen, has_values=False)
-    return FlowPart(flow_id, flow.name, tuple(job.id for job in flow.jobs), begin, tuple(known))
+    return FlowPart(flow_id, flow.name, tuple(job.id for job in flow.jobs), begin, tuple(known), flow.on_failure)
 
 
 def _with_states(context: FleetContext, jobs: Sequence[FlowJob], *, has_values: bool) -> Operation[list[FlowJob]]:

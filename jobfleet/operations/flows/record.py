@@ -169,11 +169,13 @@ class StoredFlow(NamedTuple):
         name: Its label.
         jobs: Its jobs, with added jobs, each after the jobs that it waits for.
         additions: The stored names of what was added to it.
+        on_failure: The id of its callback; None if it has none.
     """
 
     name: str
     jobs: list[FlowJob]
     additions: list[str]
+    on_failure: str | None = None
 
 
 def read(context: FleetContext, flow_id: str) -> Operation[StoredFlow]:
@@ -253,6 +255,7 @@ class FlowPart:
         ids: The ids of all its jobs, each after the jobs that it waits for.
         begin: The number of the first job of the part.
         jobs: The jobs of the part with their states, but without results that are in the payload store.
+        on_failure: The id of its callback; None if it has none.
     """
 
     id: str
@@ -260,11 +263,14 @@ class FlowPart:
     ids: tuple[str, ...]
     begin: int
     jobs: tuple[FlowJob, ...]
+    on_failure: str | None = None
 
     @property
     def whole(self) -> FlowInfo | None:
         """The flow, if the part has all of its jobs."""
-        return FlowInfo(self.id, self.name, None, self.jobs) if len(self.jobs) == len(self.ids) else None
+        if len(self.jobs) != len(self.ids):
+            return None
+        return FlowInfo(self.id, self.name, None, self.jobs, on_failure=self.on_failure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +283,7 @@ class FlowInfo:
         made: When it was enqueued; None when that is not known.
         jobs: Its jobs, each after the jobs that it waits for.
         is_read: Whether the states of the jobs were read; False in the answer to an enqueue.
+        on_failure: The id of its callback, which is not among the jobs; None if it has none.
     """
 
     id: str
@@ -284,6 +291,7 @@ class FlowInfo:
     made: datetime | None
     jobs: tuple[FlowJob, ...]
     is_read: bool = True
+    on_failure: str | None = None
 
     @property
     def status(self) -> str:

@@ -21,7 +21,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from jobfleet.errors import JobfleetError
 from jobfleet.model import STORED, fields
 from jobfleet.version import VERSION
-from jobfleet.web import display, drawing
+from jobfleet.web import display, drawing, flow_graph
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.errors import Problem, problem_of, refusal
 from jobfleet.web.route import DAMAGED, Action, Page, route_of, segment
@@ -272,18 +272,21 @@ def templates(actions: Iterable[Action], menu: tuple[tuple[Page, str], ...]) -> 
         call=display.call_text,
         clock=display.clock,
         cpu=display.cpu,
-        drawn=drawing.drawn,
+        drawn=flow_graph.drawn,
         duration=display.duration,
         figures=drawing.figures,
         is_limited=display.is_limited,
         json=display.json_text,
         percent=display.percent,
+        query=display.query,
         segment=segment,
         size=display.size,
         sparkline=drawing.sparkline,
         text_columns=display.text_columns,
         timeline=lambda job: drawing.timeline(job, datetime.now(UTC)),
+        toggled=display.toggled,
         worst_first=display.worst_first,
+        worst_jobs_first=flow_graph.worst_jobs_first,
     )
     verbs = {action.verb.name: action.verb for action in actions if action.verb}
     environment.filters["route"] = lambda verb, /, **names: route_of(verbs[verb], names)

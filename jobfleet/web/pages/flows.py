@@ -8,16 +8,20 @@ most 7 + L, and reads 300 jobs at once. It is as many calls again if jobs were m
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 
 from jobfleet.clock import iso
 from jobfleet.errors import JobNotFound
+from jobfleet.model import STORED
 from jobfleet.operations.flows import flow
 from jobfleet.operations.flows.record import FAILED, FAILING, FlowJob, FlowPart
+from jobfleet.operations.jobs.parents import cancelling_parent
 from jobfleet.web.dashboard import Dashboard
+from jobfleet.web.flow_graph import titled, worst_jobs_first
 from jobfleet.web.route import Action, Data, Many, Page, Parameter, Shape, Values
 
 FLOWS_SHOWN = 10
@@ -36,6 +40,14 @@ OPEN_ONLY = Parameter(
 )  # fmt: skip
 SKIP = Parameter(name="skip", help="Newer flows to leave out.", least=0, most=FLOWS_KEPT, default=0)
 BEGIN = Parameter(name="begin", help="The number of the first job.", least=0, most=1_000_000, default=0)
+STATUS = Parameter(name="status", help="Only jobs in this state.", words=(*map(str, STORED), "gone"))
+NAME = Parameter(name="name", help="Only jobs with this text in their name, arguments or function.")
+SORT = Parameter(
+    name="sort", help="The order of the jobs; of 'state' the worst come first.", words=("number", "state", "name", "took")
+)  # fmt: skip
+UNFOLD = Parameter(
+    name="unfold", help="Siblings that the graph shows one by one: the numbers of their first jobs, with commas."
+)  # fmt: skip
 ROW = Shape("FlowRow", {
     "id": str, "name": str, "status": str, "made": datetime | None, "jobs": int, "read": int, "states": dict[str, int],
 })  # fmt: skip
@@ -43,6 +55,10 @@ JOB = Shape("FlowJob", {
     "number": int, "id": str, "name": str, "label": str, "function": str, "status": str, "parents": list[int],
     "after": list[str], "otherwise": list[str], "added_by": str | None, "progress": float,
     "started_at": datetime | None, "completed_at": datetime | None, "duration": float | None, "error": str | None,
+    "cause": int | None,
+})  # fmt: skip
+ASKED = Shape("FlowView", {
+    "begin": int, "status": str | None, "name": str | None, "sort": str | None, "unfold": list[int],
 })  # fmt: skip
 
 
@@ -113,20 +129,61 @@ def _head(part: FlowPart) -> Data:
 
 
 async def read_flow(dashboard: Dashboard, values: Values) -> Data:
-    """One flow with its jobs, at most 300 of them at once."""
+    """One flow with its jobs, at most 300 of them at once; `listed` has the numbers of those that the filters choose."""
     part = await dashboard.fleet.flows.part(values["flow"], begin=values["begin"], limit=JOBS_READ)
     following = part.begin + len(part.jobs)
     whole, ids = part.whole, list(part.ids)
     ids[part.begin : following] = [job.id for job in part.jobs]  # a moved job has another id
+    numbered = list(enumerate(part.jobs, part.begin))
+    known = {job.id: (number, job) for number, job in numbered}
+    jobs = [_job(dashboard, number, job, ids, _cause(job, known)) for number, job in numbered]
     return {
         "flow": _head(part) | {"made": None},
-        "jobs": [_job(dashboard, number, job, ids) for number, job in enumerate(part.jobs, part.begin)],
+        "jobs": jobs,
+        "listed": [job["number"] for job in _chosen(jobs, values)],
+        "stopped": sum(job["status"] == FAILED or bool(cancelling_parent(job["error"])) for job in jobs),
+        "on_failure": part.on_failure,
         "is_done": whole.is_done if whole is not None else False,
         "next": following if following < len(part.ids) else 0,
+        "view": {**{name: values[name] for name in ("begin", "status", "name", "sort")}, "unfold": _unfolded(values)},
     }
 
 
-def _job(dashboard: Dashboard, number: int, job: FlowJob, ids: Sequence[str]) -> Data:
+def _chosen(jobs: Sequence[Data], values: Values) -> list[Data]:
+    """The jobs that the filters choose, in the order that is asked for."""
+    text = (values["name"] or "").casefold()
+    found = [
+        job
+        for job in jobs
+        if values["status"] in (None, job["status"]) and text in f"{titled(job)}\n{job['function']}".casefold()
+    ]
+    match values["sort"]:
+        case "state":
+            return worst_jobs_first(found)
+        case "name":
+            return sorted(found, key=lambda job: [(not one.isdecimal(), one.zfill(20)) for one in _PARTS.findall(titled(job))])
+        case "took":
+            return sorted(found, key=lambda job: -(job["duration"] or 0.0))
+    return found
+
+
+_PARTS = re.compile(r"\d{1,20}|\D+")
+
+
+def _unfolded(values: Values) -> list[int]:
+    """The numbers of the siblings that are unfolded; what is not a number is left out."""
+    return sorted({int(one) for one in (values["unfold"] or "").split(",") if one.isdecimal() and len(one) < 10})
+
+
+def _cause(job: FlowJob, jobs: Mapping[str, tuple[int, FlowJob]]) -> int | None:
+    """The number of the job because of which a job was cancelled, as far as the jobs are known; None if it was not."""
+    found = None
+    while job.result is not None and (parent := cancelling_parent(job.result.error)) in jobs:
+        found, job = jobs[parent]
+    return found
+
+
+def _job(dashboard: Dashboard, number: int, job: FlowJob, ids: Sequence[str], cause: int | None) -> Data:
     result = job.result
     return {
         "number": number,
@@ -143,7 +200,8 @@ def _job(dashboard: Dashboard, number: int, job: FlowJob, ids: Sequence[str]) ->
         "started_at": iso(result.started_at) if result is not None else None,
         "completed_at": iso(result.completed_at) if result is not None else None,
         "duration": dashboard.form.value(result.duration) if result is not None else None,
-        "error": result.error if result is not None else None,
+        "error": result.error_text or None if result is not None else None,
+        "cause": cause,
     }
 
 
@@ -155,8 +213,11 @@ PAGES = (
     ),
     Page(
         path="/flows/{flow}", title="Flow", summary="Show one flow with the states of at most 300 of its jobs.",
-        read=read_flow, template="flow", parameters=(FLOW, BEGIN),
-        answer={"flow": ROW, "jobs": Many(JOB), "is_done": bool, "next": int},
+        read=read_flow, template="flow", parameters=(FLOW, BEGIN, STATUS, NAME, SORT, UNFOLD),
+        answer={
+            "flow": ROW, "jobs": Many(JOB), "listed": list[int], "stopped": int, "on_failure": str | None,
+            "is_done": bool, "next": int, "view": ASKED,
+        },
     ),
 )  # fmt: skip
 ACTIONS = tuple(Action.of(verb, back="/flows/{id}") for verb in (flow.cancel, flow.retry))
