@@ -8,7 +8,8 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from jobfleet.errors import InvalidJob
-from jobfleet.model.option_checks import LABEL_LENGTH_MAX
+from jobfleet.model.option_checks import LABEL_LENGTH_MAX, callback_of
+from jobfleet.model.option_types import Callback
 from jobfleet.model.spec import OTHERWISE, Job, check_job, new_suffix
 
 JOBS_MOST = 20_000
@@ -59,12 +60,15 @@ class Flow:
 
     Args:
         name: A label for people.
+        on_failure: A job that is enqueued when the first of the flow's jobs fails for good or expires:
+            ``alert.job("import")``, or a function without arguments.
 
     Raises:
-        InvalidJob: The name is not a printable label.
+        InvalidJob: The name is not a printable label, or `on_failure` is no callback.
     """
 
     name: str
+    on_failure: Callback | None = field(default=None, kw_only=True)
     id: str = field(default_factory=new_suffix, init=False)
     nodes: list[Node] = field(default_factory=list, init=False)
     links: dict[int, dict[int, Link]] = field(default_factory=dict, init=False)
@@ -74,6 +78,8 @@ class Flow:
         name = self.name
         if not isinstance(name, str) or not 0 < len(name) <= LABEL_LENGTH_MAX or not name.isprintable():
             raise InvalidJob(f"name is {name!r:.300}; give a printable label of 1 to 200 characters.", field="name")
+        if self.on_failure is not None:
+            self.on_failure = callback_of(self.on_failure, "on_failure")
 
     def add(self, job: Job, *, after: Node | Iterable[Node] = (), otherwise: str = "cancel") -> Node:
         """Add a job to the flow.

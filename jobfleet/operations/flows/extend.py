@@ -15,11 +15,11 @@ from jobfleet.codec import header_or_empty, read_header
 from jobfleet.errors import EncodingError, InvalidJob, JobNotFound
 from jobfleet.functions.port import FlowAddition
 from jobfleet.model import JobStatus, added_suffix
-from jobfleet.model.flow import PARENTS_MOST
+from jobfleet.model.flow import JOBS_MOST, PARENTS_MOST
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.dependencies import Dependant
 from jobfleet.operations.flows.flow import lift
-from jobfleet.operations.flows.preparing import prepare_jobs
+from jobfleet.operations.flows.preparing import first_failure_suffix, prepare_jobs
 from jobfleet.operations.flows.record import read, seal_addition
 from jobfleet.operations.flows.unblock import addition_name, ids_of, unblock_dependants
 from jobfleet.operations.flows.writing import guarded, put_all
@@ -56,7 +56,9 @@ def extend_flow(context: FleetContext, adder: str, flow_id: str, addition: FlowA
     ids = [job.id for job in jobs]
     order = {node.number: place for place, node in enumerate(addition.flow.order())}
     joins = [ids[order[number]] for number in addition.joins]
-    children = (yield from _children(context, adder, flow_id)) if joins else []
+    watchers = yield from _watchers(context, adder)
+    children = (yield from _children(context, adder, flow_id, watchers)) if joins else []
+    on_failure = next((job_id for job_id in watchers if job_id.endswith(f".{first_failure_suffix(flow_id)}")), None)
 
     def note(stage: int, joined: dict[str, str]) -> Operation[calls.Addition]:
         record = seal_addition(jobs, after_this=addition.after_this, joins=joins, joined=joined)
@@ -69,12 +71,36 @@ def extend_flow(context: FleetContext, adder: str, flow_id: str, addition: FlowA
     guards = guarded(made)
     yield from put_all(context, made, guards)
     yield from note(calls.WHOLE, {})
+    if on_failure is not None:
+        yield from _watch(context, adder, ids, on_failure)
     yield from lift(context, guards)
     joined = yield from _join(context, adder, joins, children)
     if children and (ordered := _ordered(made, joins)):
         yield from precede(context.keys, (yield from waiting_for(context.keys, children)), ordered)
     yield from note(calls.DONE, joined)
     return [ids[order[number]] for number in range(len(ids))]
+
+
+def _watchers(context: FleetContext, adder: str) -> Operation[list[str]]:
+    """The ids of the jobs that are registered as waiting for a running job, callbacks included."""
+    lane = context.keys.lane_of(adder)
+    ids: list[str] = []
+    while True:
+        page = value((yield (calls.children(lane, adder, skip=len(ids)),)))
+        ids += page
+        if len(page) < calls.CHUNK:
+            return ids
+
+
+def _watch(context: FleetContext, adder: str, ids: Sequence[str], callback: str) -> Operation[None]:
+    """Have the callback of the flow watch added jobs, unless it has started or was cancelled."""
+    lane = context.keys.lane_of(callback)
+    most = JOBS_MOST + calls.ADDED_MOST
+    words = yield from run_all(
+        [calls.join(lane, callback, via=adder, parents=part, most=most) for part in batches(ids, calls.CHUNK)]
+    )
+    if "late" not in words:
+        yield from run_all([calls.watch(context.keys.lane_of(job_id), job_id, [callback]) for job_id in ids])
 
 
 def _note(
@@ -96,25 +122,18 @@ def _note(
     return reply
 
 
-def _children(context: FleetContext, adder: str, flow_id: str) -> Operation[list[str]]:
-    """The ids of the jobs that wait for a running job, without the jobs that it has added itself.
+def _children(context: FleetContext, adder: str, flow_id: str, watchers: Sequence[str]) -> Operation[list[str]]:
+    """The ids of the jobs that wait for a running job, without the jobs that it has added itself, and callbacks.
 
     Raises:
         InvalidJob: One of them does not wait any more.
     """
-    lane = context.keys.lane_of(adder)
-    ids: list[str] = []
-    while True:
-        page = value((yield (calls.children(lane, adder, skip=len(ids)),)))
-        ids += page
-        if len(page) < calls.CHUNK:
-            break
     try:
         jobs = (yield from read(context, flow_id)).jobs
     except JobNotFound:
         jobs = []
     own = next((place for place, job in enumerate(jobs) if job.id == adder), -1)
-    ids += [job.id for job in jobs if own in job.parents and job.added_by != adder]
+    ids = [*watchers, *(job.id for job in jobs if own in job.parents and job.added_by != adder)]
     waiting = []
     for job_id in dict.fromkeys(ids):
         found: Found = value((yield (inspect.status(context.keys.lane_of(job_id), (job_id,)),)))[1][0]

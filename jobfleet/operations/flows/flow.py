@@ -60,7 +60,9 @@ def enqueue(context: FleetContext, flow: Flow) -> BulkOperation[FlowInfo]:
         DurabilityUncertain: The durability of a job was not reached; it has the id of the flow.
     """
     made = yield from prepare_jobs(context, flow, {"flow": flow.id})
-    writing = _Writing(context, flow.id, flow.name, made.rows, made.labels, made.dependants)
+    writing = _Writing(
+        context, flow.id, flow.name, made.rows, made.labels, made.dependants, on_failure=made.on_failure
+    )
     if levels := made.dependants.levels:
         at, is_reached = yield from durably(context, made.dependants[0].lane, levels, writing.run())
         if not is_reached:
@@ -70,7 +72,7 @@ def enqueue(context: FleetContext, flow: Flow) -> BulkOperation[FlowInfo]:
         at, jobs = (yield from writing.run()), made.jobs
     else:
         at, jobs = yield from writing.run_ahead(lambda: made.jobs)
-    return FlowInfo(flow.id, flow.name, moment(at), tuple(jobs), is_read=False)
+    return FlowInfo(flow.id, flow.name, moment(at), tuple(jobs), is_read=False, on_failure=made.on_failure)
 
 
 def write(
@@ -80,6 +82,7 @@ def write(
     jobs: Sequence[FlowJob],
     made: Sequence[Dependant],
     folded: Sequence[str] = (),
+    on_failure: str | None = None,
 ) -> Operation[int]:
     """Write new jobs of a flow, and start it; return the time of Redis, µs since 1970.
 
@@ -90,10 +93,11 @@ def write(
         jobs: All its jobs.
         made: The new jobs.
         folded: The stored names of the additions whose jobs are among `jobs`.
+        on_failure: The id of its callback; None if it has none.
     """
     rows = [(*row_of(job), job.added_by) if job.added_by else row_of(job) for job in jobs]
     labels = {job.id: job.label for job in jobs if job.label}
-    return _Writing(context, flow_id, name, rows, labels, made, folded).run()
+    return _Writing(context, flow_id, name, rows, labels, made, folded, on_failure).run()
 
 
 class _Writing:
@@ -107,6 +111,7 @@ class _Writing:
         labels: The labels of its jobs, by id.
         made: The new jobs.
         folded: The stored names of the additions whose jobs are among `rows`.
+        on_failure: The id of its callback; None if it has none.
     """
 
     def __init__(
@@ -118,18 +123,22 @@ class _Writing:
         labels: Mapping[str, str],
         made: Sequence[Dependant],
         folded: Sequence[str] = (),
+        on_failure: str | None = None,
     ) -> None:
         self._context = context
         self._flow_id = flow_id
         self._made = made
-        self._guards = guarded(made)
+        every = guarded(made)
+        # The guard of the callback is lifted first: it must not be the last of what the callback waits for.
+        self._first = [job_id for job_id in every if job_id == on_failure]
+        self._guards = [job_id for job_id in every if job_id != on_failure]
         last = list({context.keys.lane_of(job_id): job_id for job_id in self._guards}.values())
-        self._record = seal_flow(name, rows, labels, last, folded)
+        self._record = seal_flow(name, rows, labels, last, folded, on_failure)
 
     def run(self) -> Operation[int]:
         """Write the jobs, and start the flow; return the time of Redis, µs since 1970."""
         yield from self._keep(self._record.begun)
-        yield from put_all(self._context, self._made, self._guards)
+        yield from put_all(self._context, self._made, [*self._guards, *self._first])
         return (yield from self._start())
 
     def run_ahead(self, meanwhile: Callable[[], T]) -> BulkOperation[tuple[int, T]]:
@@ -139,11 +148,12 @@ class _Writing:
             meanwhile: Work for the time in which the server has all calls and this process none.
         """
         yield from self._keep(self._record.begun)
-        done = yield from put_ahead(self._context, self._made, self._guards, meanwhile)
+        done = yield from put_ahead(self._context, self._made, [*self._guards, *self._first], meanwhile)
         return (yield from self._start()), done
 
     def _start(self) -> Operation[int]:
         """Mark the record as whole, and lift the guards."""
+        yield from lift(self._context, self._first)
         at = yield from self._keep(self._record.whole)
         yield from lift(self._context, self._guards)
         return at
@@ -307,7 +317,7 @@ def retry(context: FleetContext, flow: Id, by: str | None = None) -> Operation[i
         if job.status == JobStatus.FAILED:
             count += bool((yield from replay(context, job.id, by=by)))
     if made:
-        yield from write(context, flow, info.name, jobs, made, stored.additions)
+        yield from write(context, flow, info.name, jobs, made, stored.additions, stored.on_failure)
     return count + len(made)
 
 

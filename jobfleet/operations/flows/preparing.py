@@ -133,12 +133,14 @@ class Prepared(NamedTuple):
     Attributes:
         rows: The jobs as the record of the flow lists them, each after the jobs that it waits for.
         labels: The labels of those that share their name with another one, by id.
-        dependants: The same jobs as they are sent, then their callbacks.
+        dependants: The same jobs as they are sent, then their callbacks, and the callback of the flow.
+        on_failure: The id of the callback of the flow; None if it has none.
     """
 
     rows: list[Row]
     labels: dict[str, str]
     dependants: Dependants
+    on_failure: str | None = None
 
     @property
     def jobs(self) -> list[FlowJob]:
@@ -211,10 +213,17 @@ def prepare_jobs(
     for row, node in zip(rows, order, strict=True):
         if shared[row[1]] > 1 and (label := label_of(node.job)):
             labels[row[0]] = label
+    last = None
+    if flow.on_failure is not None:
+        watching = tuple([Edge(job_id, place, FIRST_FAILURE) for place, job_id in enumerate(ids)])
+        named = {**header, "callback": "on_failure"}
+        made = yield from _prepare_callback(context, flow.on_failure, first_failure_suffix(flow.id), watching, named)
+        last = made.entry.id
+        more.append(made)
     for one in more:
         job_id, band, when, meta, envelope = one.entry
         dependants.add((job_id, band, when, meta, envelope), one.lane, one.edges, one.level)
-    return Prepared(rows, labels, dependants)
+    return Prepared(rows, labels, dependants, last)
 
 
 # Prepare the callbacks of a job: jobs that wait for it, and run if it completes, or if it fails or expires.
@@ -224,6 +233,14 @@ def prepare_jobs(
 
 
 CALLBACK_POLICIES = {"on_success": "~s", "on_failure": "~f"}
+FIRST_FAILURE = "~a"
+
+
+def first_failure_suffix(flow_id: str) -> str:
+    """The suffix of the id of a flow's callback."""
+    return f"{flow_id}.on_failure"
+
+
 UNDO_RETRIES = 20
 """Retries of a job that undoes steps: more than a day and a half with the default delays."""
 _set = object.__setattr__
@@ -254,16 +271,22 @@ def prepare_callbacks(
         given = options.get(option) if given is None else given
         if given is None:
             continue
-        callback = _bare(context.apply_hooks(given), derived_suffix(job_id, option))
-        refuse_unique(callback, "callbacks")
-        refuse_times(callback)
-        sent = yield from prepare(context, callback)
         edges = (Edge(job_id, 0, CALLBACK_POLICIES[option]),)
-        more = parents_in_header(context.keys, edges)
-        fields = {**header, **more, "callback": option, "enqueued_at": wall_us()}
-        entry = sent.entry._replace(envelope=amended(sent.entry.envelope, fields))
-        made[option] = Dependant(sent.lane, entry, edges, level=sent.level)
+        suffix = derived_suffix(job_id, option)
+        made[option] = yield from _prepare_callback(context, given, suffix, edges, {**header, "callback": option})
     return made
+
+
+def _prepare_callback(
+    context: FleetContext, given: Job, suffix: str, edges: tuple[Edge, ...], header: Mapping[str, object]
+) -> Operation[Dependant]:
+    callback = _bare(context.apply_hooks(given), suffix)
+    refuse_unique(callback, "callbacks")
+    refuse_times(callback)
+    sent = yield from prepare(context, callback)
+    fields = {**header, **parents_in_header(context.keys, edges), "enqueued_at": wall_us()}
+    entry = sent.entry._replace(envelope=amended(sent.entry.envelope, fields))
+    return Dependant(sent.lane, entry, edges, level=sent.level)
 
 
 def undo_later(context: FleetContext, job_id: str, suffix: str) -> Operation[None]:

@@ -81,6 +81,7 @@ def seal_flow(
     labels: Mapping[str, str],
     last: Sequence[str],
     folded: Sequence[str] = (),
+    on_failure: str | None = None,
 ) -> FlowRecords:
     """Encode the records of a flow.
 
@@ -90,6 +91,7 @@ def seal_flow(
         labels: The labels of jobs, by id.
         last: The ids of the jobs whose guards are lifted last, in each lane.
         folded: The stored names of the additions whose jobs are among `rows`.
+        on_failure: The id of its callback; None if it has none.
 
     Raises:
         EncodingError: The record is too large.
@@ -103,6 +105,8 @@ def seal_flow(
     more_fields["last"] = list(last)
     if folded:
         more_fields["folded"] = list(folded)
+    if on_failure is not None:
+        more_fields["on_failure"] = on_failure
     for field, found in more_fields.items():
         fields[field] = encode(found, limits=RECORD, what="flow")
     begun, whole = (
@@ -204,7 +208,11 @@ def _stored(kept: calls.Kept) -> StoredFlow:
     jobs = jobs_of(fields)
     folded = fields.get("folded", ())
     more = {name: decode(one.record, limits=RECORD) for name, one in kept.more.items() if name not in folded}
-    return StoredFlow(str(fields["name"]), _in_order(_merged(jobs, more)) if more else jobs, sorted(kept.more))
+    on_failure = fields.get("on_failure")
+    if on_failure is not None:
+        ids_of([on_failure.encode()])
+    every = _in_order(_merged(jobs, more)) if more else jobs
+    return StoredFlow(str(fields["name"]), every, sorted(kept.more), on_failure)
 
 
 def _merged(jobs: list[FlowJob], more: Mapping[str, Any]) -> list[FlowJob]:

@@ -61,7 +61,8 @@ class Edge(NamedTuple):
         parent: The id of the parent.
         place: Its number among the parents.
         policy: What happens if it does not complete: c cancel, r run, w wait for a replay. Of a callback ~s (run it if
-            the parent completes), ~f (if it fails or expires) or ~u (unless it completes).
+            the parent completes), ~f (if it fails or expires) or ~u (unless it completes); of a flow ~a (if the first of
+            its parents fails or expires).
     """
 
     parent: str
@@ -142,7 +143,7 @@ class ParentState(NamedTuple):
         place: Its number among the parents.
         status: Its final status; empty if it has not ended.
         record: The record of its ending; empty if it was too large.
-        policy: Before its ending: c, r, w, ~s, ~f or ~u.
+        policy: Before its ending: c, r, w, ~s, ~f, ~u or ~a.
         token: The token of its run, if it has a proof.
         proof: What proves that it has completed, without its record; empty if there is none.
     """
@@ -385,7 +386,7 @@ def children(lane: Lane, job_id: str, *, skip: int = 0) -> Call[list[str]]:
 def join(lane: Lane, child: str, *, via: str, parents: Sequence[str], most: int) -> Call[str]:
     """Let a dependant of a job depend on at most 50 more jobs.
 
-    Returns the policy of its dependencies: c, r or w; ``late`` if it does not depend on that job any more, ``full`` if
+    Returns the policy of its dependencies: c, r, w or ~a; ``late`` if it does not depend on that job any more, ``full`` if
     it would have too many parents.
     """
     args: tuple[Argument, ...] = (lane.tag, child, via, most, *parents)

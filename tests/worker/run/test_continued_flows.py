@@ -6,8 +6,9 @@ from collections import Counter
 from typing import Any
 
 import pytest
+import redis
 
-from jobfleet import Fleet, Flow, Job, JobContext
+from jobfleet import Fleet, Flow, InvalidJob, Job, JobContext
 from jobfleet.functions.registry import Registry
 from jobfleet.model.result import Parent, ReasonCode
 
@@ -81,3 +82,75 @@ def test_a_flow_is_continued_after_its_failed_job_was_replayed_with_other_argume
     assert seen == [[f"{n}b" if n == 13 else f"{n}" for n in range(1, 17)], [None]]
     for job_id in (culprit, mail):
         assert ReasonCode.FLOW_STOPPED not in told(fleet, job_id)
+
+
+@pytest.fixture
+def alarms(fleet: Fleet, registry: Registry, seen: Seen) -> Seen:
+    """What the callback of a flow was called with: for each job the name of its error."""
+    calls: Seen = []
+
+    def alarm(ctx: JobContext, *args: Any) -> None:
+        calls.append([*args, {job_id: result.error_class for job_id, result in ctx.parents.items()}])
+
+    registry.register(alarm, name="test.alarm", fleet=fleet)
+    return calls
+
+
+@pytest.mark.parametrize("thumbs", [16, 120])
+def test_the_callback_of_a_flow_runs_once_at_the_first_failure(
+    fleet: Fleet, alarms: Seen, raw: redis.Redis, thumbs: int
+) -> None:
+    flow = Flow("Album", on_failure=Job("alarm", "test.alarm", ("album",)))
+    parts = flow.map(lambda n: Job(f"thumb {n}", "test.thumb", (f"{n}",), id=f"t{n}"), range(1, thumbs + 1))
+    flow.add(Job("again", "test.thumb", ("13",), id="again"), after=parts, otherwise="run")
+    info = fleet.flows.enqueue(flow)
+    callback = f"default.0.{flow.id}.on_failure"
+    assert info.on_failure == fleet.flows.get(flow).on_failure == callback
+    assert len(info.jobs) == thumbs + 1
+    assert fleet.flows.enqueue(flow).on_failure == callback
+
+    fleet.run_worker(burst=True)
+
+    assert alarms == [["album", {"default.0.t13": "BadPicture"}]]
+    assert Counter(job.status for job in fleet.flows.get(flow).jobs) == {"completed": thumbs - 1, "failed": 2}
+    assert fleet.details(callback).parents == (Parent("default.0.t13", "failed", "thumb 13", "BadPicture: not a picture"),)
+    assert fleet.flows.retry(flow) == 2
+    fleet.run_worker(burst=True)
+    assert len(alarms) == 1, "it is the first failure that counts"
+    assert fleet.flows.get(flow).on_failure == callback
+
+
+def test_the_callback_of_a_flow_without_a_failure_is_cancelled(fleet: Fleet, alarms: Seen) -> None:
+    flow = Flow("Album", on_failure=Job("alarm", "test.alarm"))
+    first = flow.add(Job("thumb", "test.thumb", ("1",), id="t1"))
+    flow.add(Job("album", "test.album", id="album"), after=first)
+    fleet.flows.enqueue(flow)
+
+    fleet.run_worker(burst=True)
+
+    assert fleet.flows.get(flow).status == "completed"
+    assert told(fleet, f"default.0.{flow.id}.on_failure") == {"cancelled": "because 'album' completed."}
+    assert alarms == []
+
+
+def test_the_callback_of_a_flow_watches_jobs_that_are_added_at_run_time(
+    fleet: Fleet, registry: Registry, alarms: Seen
+) -> None:
+    async def split(ctx: JobContext) -> None:
+        await ctx.flow.add(Job("thumb 13", "test.thumb", ("13",)), name="more")
+
+    registry.register(split, name="test.split", fleet=fleet)
+    flow = Flow("Album", on_failure=Job("alarm", "test.alarm"))
+    flow.add(Job("split", "test.split", id="split"))
+    fleet.flows.enqueue(flow)
+
+    fleet.run_worker(burst=True)
+
+    ((added,),) = [list(call) for (call,) in alarms]
+    assert fleet.poll(added).name == "thumb 13"
+
+
+def test_a_callback_that_cannot_be_one_is_refused() -> None:
+    with pytest.raises(InvalidJob, match="on_failure is 'test.alarm'; give a job") as refused:
+        Flow("Album", on_failure="test.alarm")  # type: ignore[arg-type]
+    assert refused.value.field == "on_failure"

@@ -29,7 +29,7 @@
 --         5 meta        text    x +µs counts from now
 --         6 envelope    bytes   the call
 --         7 ttl         int     ms that the parents are remembered
---         8..* parent   text    two a parent: id, `?policy place` (c cancel, r run, w wait, ~s, ~f, ~u callbacks)
+--         8..* parent   text    two a parent: id, `?policy place` (c cancel, r run, w wait, ~s, ~f, ~u, ~a callbacks)
 -- FLAGS   -
 -- RETURNS {"blocked", now, created} | {"exists", now}   exists: it is not blocked any more
 --         {"held", now, "id status", has_started}   the holder of its unique key

@@ -21,7 +21,7 @@
 local tag, id, via, most = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 
 local state = redis.call('HGET', KEYS[1], via)
-local policy = state and string.match(state, '^%?(%a)')
+local policy = state and string.match(state, '^%?(~?%a)')
 local waits = false
 for band = 0, 3 do
   if is_blocked(redis.call('ZSCORE', tag .. 'ready:' .. band, id)) then waits = true end

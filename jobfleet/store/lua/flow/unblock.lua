@@ -20,7 +20,7 @@
 -- RETURNS {"unblocked", now, letters}   u unblocked, b still blocked, or behind others of its
 --         sequence, d already notified, x must be cancelled, and w waits for replay, g no dependant
 -- EMITS   unblocked
--- COST    O(items · log ready)
+-- COST    O(items · log ready), and O(parents) for the first failure of a flow
 -- @include lib/base/clock
 -- @include lib/base/number
 -- @include lib/events/event
@@ -38,6 +38,7 @@ local now = now_us()
 local completed = {completed = true}
 local RUNS = {c = completed, w = completed, ['~s'] = completed, ['~f'] = {failed = true, expired = true}}
 RUNS['~u'] = {failed = true, expired = true, cancelled = true, gone = true}  -- undoes the steps of the parent
+RUNS['~a'] = RUNS['~f']  -- of a flow: the first of its jobs that fails is enough, and the others are forgotten
 
 local ids, jobs, begin = {}, {}, #tag + 5  -- an id starts after the tag and "job:"
 for c = 1, (#KEYS - 10) / 2 do
@@ -89,19 +90,21 @@ for c = 1, #ids do
   if bands[c] and not all_there and redis.call('EXISTS', jobs[c]) == 0 then bands[c] = nil end
 end
 
-local letters, writes, recorded = {}, {}, {}
+local letters, writes, recorded, dropped, has_first = {}, {}, {}, {}, {}
 for i = 1, count do
   local c, from = child_of[i], ending_of[i]
   local value, parent, status = states[c][column_of[i]], ARGV[from], statuses[from]
-  if not value or not bands[c] then
+  if not value or not bands[c] or has_first[c] then
     letters[i] = 'g'
   elseif byte(value) ~= 63 or recorded[c] and recorded[c][parent] then  -- no question mark in front
     letters[i] = 'd'
   else
     local is_callback = byte(value, 2) == 126  -- ~
     local policy, place = sub(value, 2, is_callback and 3 or 2), sub(value, is_callback and 5 or 4)
-    if policy == 'r' or RUNS[policy] and RUNS[policy][status] then
-      open[c] = open[c] - 1
+    local is_any = policy == '~a'
+    local is_dropped = is_any and not RUNS[policy][status] and open[c] > 1
+    if policy == 'r' or is_dropped or RUNS[policy] and RUNS[policy][status] then
+      open[c] = (is_any and not is_dropped) and 0 or open[c] - 1
       letters[i] = open[c] == 0 and 'u' or 'b'
       local write = writes[c]
       if not write then
@@ -109,7 +112,14 @@ for i = 1, count do
         writes[c] = write
       end
       local n = #write
-      write[2], write[n + 1], write[n + 2] = open[c], parent, place .. ' ' .. ARGV[from + 1] .. '\n' .. ARGV[from + 2]
+      write[2] = open[c]
+      if is_dropped then
+        dropped[c] = dropped[c] or {}
+        dropped[c][#dropped[c] + 1] = parent
+      else
+        write[n + 1], write[n + 2] = parent, place .. ' ' .. ARGV[from + 1] .. '\n' .. ARGV[from + 2]
+      end
+      has_first[c] = is_any and not is_dropped
       if asked[c][4] then  -- several endings
         recorded[c] = recorded[c] or {}
         recorded[c][parent] = true
@@ -137,6 +147,7 @@ end
 local function keep_for(c, due)
   local key, write = KEYS[10 + 2 * c], writes[c]
   local has_none = #write == 4 and write[3] == ':guard' and redis.call('HLEN', key) <= 3
+  if has_first[c] then redis.call('DEL', key) end
   redis.call('HSET', key, unpack(write))
   redis.call('PEXPIRE', key, has_none and 60000 or int(tonumber(ttl) + math.max(0, due - now) / 1000))
   writes[c] = nil
@@ -177,7 +188,10 @@ for n = 1, #grouped do
   if is_free then unblocked(c, due) else letters[i] = 'b' end
 end
 for c = 1, #ids do
-  if writes[c] then redis.call('HSET', KEYS[10 + 2 * c], unpack(writes[c])) end
+  if writes[c] then
+    if dropped[c] then redis.call('HDEL', KEYS[10 + 2 * c], unpack(dropped[c])) end
+    redis.call('HSET', KEYS[10 + 2 * c], unpack(writes[c]))
+  end
 end
 if woken and not conf[1] then redis.call('ZADD', KEYS[5], 0, 'w') end
 
