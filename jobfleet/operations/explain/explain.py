@@ -212,7 +212,7 @@ def flow_stopped(seen: Snapshot) -> Reason | None:
     retry = f"'jobfleet flow retry {stopped.flow}'"
     facts: dict[str, Fact] = {"flow": stopped.flow, "name": stopped.name, "jobs": stopped.count}
     if not stopped.count:
-        text = f"{retry} continues the flow {stopped.name!r}, and enqueues this job again."
+        text = f"The flow {stopped.name!r} can be continued, which enqueues this job again: {retry}."
         return Reason(ReasonCode.FLOW_STOPPED, text, facts)
     number, was, them = counted(stopped.count, "job"), "was", "it"
     if stopped.count > 1:

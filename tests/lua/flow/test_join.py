@@ -14,7 +14,7 @@ def joining(world: World, child: str, *, most: int = 10) -> Call[str]:
     return join(world.lane, child, via="mail.0.p0", parents=MORE, most=most)
 
 
-@pytest.mark.parametrize("policy", ["c", "r", "w"])
+@pytest.mark.parametrize("policy", ["c", "r", "w", "~a"])
 def test_a_job_that_waits_waits_for_more_by_the_same_policy(world: World, policy: str) -> None:
     child = waiting(world, policy, "c")
 

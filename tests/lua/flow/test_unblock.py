@@ -59,7 +59,8 @@ def test_a_guard_holds_it(world: World) -> None:
         ("w", "failed", "w"), ("w", "gone", "x"), ("w", "completed", "u"),
         ("~s", "completed", "u"), ("~s", "failed", "w"), ("~s", "cancelled", "x"), ("~s", "expired", "x"),
         ("~s", "gone", "x"), ("~f", "completed", "x"), ("~f", "failed", "u"), ("~f", "cancelled", "x"),
-        ("~f", "expired", "u"), ("~f", "gone", "x"),
+        ("~f", "expired", "u"), ("~f", "gone", "x"), ("~a", "completed", "x"), ("~a", "failed", "u"),
+        ("~a", "cancelled", "x"), ("~a", "expired", "u"), ("~a", "gone", "x"),
     ],
 )  # fmt: skip
 def test_the_policy_says_what_follows(world: World, policy: str, status: str, letter: str) -> None:
@@ -162,3 +163,27 @@ def test_a_proof_stays_with_the_status_for_a_record_that_is_read_later(world: Wo
 
     states = [(row.status, row.token, row.proof, row.record) for row in world.run(parents(world.lane, child))]
     assert states == [("completed", 7, "s:proof", b""), ("completed", 0, "", b"r")]
+
+
+def test_the_first_failure_of_a_flow_is_enough_and_the_other_parents_are_forgotten(world: World) -> None:
+    child = waiting(world, "~a", "~a", "~a", "~a")
+
+    assert [tell(world, child, 0), tell(world, child, 1, "cancelled")] == ["b", "b"]
+    kept = [row.parent for row in world.run(parents(world.lane, child)) if not row.parent.startswith(":")]
+    assert (kept, world.raw.hget(world.lane.parents(child), ":open")) == (["mail.0.p2", "mail.0.p3"], b"2")
+    assert world.refused(unblock(world.lane, [ParentEnd(child, "mail.0.p0", "completed", b"r")], ttl_ms=TTL)) == "g"
+
+    assert tell(world, child, 2, "failed", b"why") == "u"
+    assert world.state()["ready:2"] == {"mail.0.k": "now"}
+    assert [(row.parent, row.status, row.record) for row in world.run(parents(world.lane, child))] == [
+        ("mail.0.p2", "failed", b"why")
+    ]
+    assert world.refused(unblock(world.lane, [ParentEnd(child, "mail.0.p3", "failed", b"r")], ttl_ms=TTL)) == "g"
+
+
+def test_a_callback_of_a_flow_is_cancelled_by_the_last_ending_without_a_failure(world: World) -> None:
+    child = waiting(world, "~a", "~a", "~a")
+    ends = [ParentEnd(child, f"mail.0.p{place}", "completed", b"r") for place in range(3)]
+
+    assert world.run(unblock(world.lane, ends, ttl_ms=TTL)) == "bbx"
+    assert world.raw.hget(world.lane.parents(child), ":open") == b"1"

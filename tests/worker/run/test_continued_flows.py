@@ -64,7 +64,7 @@ def test_a_flow_is_continued_after_its_failed_job_was_replayed_with_other_argume
     assert Counter(parent.status for parent in details.parents) == {"completed": 15, "failed": 1}
     assert fleet.details(mail).root_cause == details.root_cause
     assert told(fleet, mail) == {
-        "cancelled": because, "flow-stopped": f"{retry} continues the flow 'Album', and enqueues this job again."
+        "cancelled": because, "flow-stopped": f"The flow 'Album' can be continued, which enqueues this job again: {retry}."
     }  # fmt: skip
     behind = "Because of it, 2 jobs of the flow 'Album' were cancelled; "
     assert told(fleet, culprit)["flow-stopped"] == f"{behind}{retry} replays this job, and enqueues them again."
