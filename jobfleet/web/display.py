@@ -147,8 +147,9 @@ def text_columns(rows: Sequence[Mapping[str, object]]) -> list[Field]:
 
 def query(view: Mapping[str, Any], **changes: Any) -> Markup:
     """The query of the same page with some parameters changed; lists have commas, and what is empty is left out."""
-    given = {name: ",".join(map(str, one)) if isinstance(one, list) else one for name, one in (dict(view) | changes).items()}
-    return escape("?" + urlencode({name: one for name, one in given.items() if one}))
+    given = {name: one for name, one in (dict(view) | changes).items() if one}
+    texts = {name: ",".join(map(str, one)) if isinstance(one, list) else one for name, one in given.items()}
+    return escape("?" + urlencode(texts))
 
 
 def toggled(numbers: Sequence[int], number: int) -> list[int]:

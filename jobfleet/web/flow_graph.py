@@ -1,7 +1,7 @@
 """The graph of a flow as places on a plane: layers from left to right, or from top to bottom for a phone. Pure.
 
 Jobs of the same kind in the same layer are *siblings*. Many of them are one box that counts them, in which the failed
-ones are drawn; unfolded, it has all of them in a grid. So a graph is about as wide as a page, however large the flow is.
+ones are drawn; unfolded, it has all of them in a grid. So a graph is about as wide as a page, however large the flow.
 """
 
 from __future__ import annotations

@@ -210,12 +210,12 @@ def flow_stopped(seen: Snapshot) -> Reason | None:
     if stopped is None or job is None:
         return None
     retry = f"'jobfleet flow retry {stopped.flow}'"
-    facts: dict[str, Fact] = {"flow": stopped.flow, "name": stopped.name, "jobs": stopped.count}
-    if not stopped.count:
+    facts: dict[str, Fact] = {"flow": stopped.flow, "name": stopped.name, "jobs": stopped.jobs}
+    if not stopped.jobs:
         text = f"The flow {stopped.name!r} can be continued, which enqueues this job again: {retry}."
         return Reason(ReasonCode.FLOW_STOPPED, text, facts)
-    number, was, them = counted(stopped.count, "job"), "was", "it"
-    if stopped.count > 1:
+    number, was, them = counted(stopped.jobs, "job"), "was", "it"
+    if stopped.jobs > 1:
         was, them = "were", "them"
     least = "" if stopped.is_all else "at least "
     text = f"Because of it, {least}{number} of the flow {stopped.name!r} {was} cancelled; {retry} "

@@ -169,13 +169,18 @@ def refuse_displacing(on_conflict: str, what: str) -> None:
         )
 
 
-def refuse_unique(job: Job, what: str) -> None:
-    """Refuse a job with a unique key; `what` is the kind of job, for the message.
+def refuse_unique(job: Job, what: str, *, is_unique: bool = False) -> None:
+    """Refuse a job with a unique key.
+
+    Args:
+        job: The job.
+        what: The kind of job, for the message.
+        is_unique: Whether it is known to have one.
 
     Raises:
         InvalidJob: The job, or its function, has a unique key.
     """
-    if job.unique is not None or getattr(job.function, "given", {}).get("unique") is not None:
+    if is_unique or job.unique is not None or getattr(job.function, "given", {}).get("unique") is not None:
         raise InvalidJob(f"unique is not for {what}; leave it out.", field="unique")
 
 

@@ -14,10 +14,11 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from jobfleet.clock import moment
-from jobfleet.codec import amended
+from jobfleet.codec import amended, header_or_empty
 from jobfleet.model import Job, JobResult, JobStatus, Receipt, new_suffix
 from jobfleet.model.flow import Flow
 from jobfleet.model.status import check_number
+from jobfleet.model.templates import EXISTING
 from jobfleet.operations.dead_letters import replay
 from jobfleet.operations.durability import confirmed_receipt, durably, uncertain
 from jobfleet.operations.fleet_context import FleetContext
@@ -34,13 +35,23 @@ from jobfleet.operations.flows.dependencies import (
     start,
 )
 from jobfleet.operations.flows.preparing import prepare_callbacks, prepare_jobs
-from jobfleet.operations.flows.record import FlowInfo, FlowJob, FlowPart, StoredFlow, read, row_of, seal_flow
-from jobfleet.operations.flows.unblock import unblock, unblock_dependants
-from jobfleet.operations.flows.writing import guarded, put_ahead, put_all
+from jobfleet.operations.flows.record import (
+    FlowInfo,
+    FlowJob,
+    FlowPart,
+    FlowRecords,
+    StoredFlow,
+    read,
+    row_of,
+    seal_flow,
+)
+from jobfleet.operations.flows.unblock import is_whole, unblock, unblock_dependants
+from jobfleet.operations.flows.writing import guarded, put_ahead, put_all, put_unique
 from jobfleet.operations.jobs.cancel import cancel_ids
 from jobfleet.operations.jobs.enqueue import prepare
 from jobfleet.operations.jobs.parents import cancelling_parent
 from jobfleet.operations.jobs.poll import poll_many
+from jobfleet.operations.jobs.prepare import Uniqueness
 from jobfleet.operations.operation import BulkOperation, Operation, T, batches, run_all, value
 from jobfleet.operations.payloads import carried
 from jobfleet.operations.verb import Id, jobs_sentence, verb
@@ -54,25 +65,39 @@ def enqueue(context: FleetContext, flow: Flow) -> BulkOperation[FlowInfo]:
     """Enqueue a flow.
 
     Raises:
-        InvalidJob: The flow is empty, is too large, has a cycle, or has a job with a unique key; nothing is written.
+        InvalidJob: The flow is empty, is too large, has a cycle, or has a job that displaces the holder of its unique
+            key; nothing is written.
+        DuplicateJob: Another job holds the unique key of a job with ``on_conflict="raise"``; no job has started.
         EncodingError: An argument cannot be encoded; nothing is written.
         DurabilityUnavailable: The server cannot provide the durability of a job; nothing is written.
         DurabilityUncertain: The durability of a job was not reached; it has the id of the flow.
     """
     made = yield from prepare_jobs(context, flow, {"flow": flow.id})
-    writing = _Writing(
-        context, flow.id, flow.name, made.rows, made.labels, made.dependants, on_failure=made.on_failure
-    )
+    if made.dependants.keys and (known := (yield from _written_before(context, flow))) is not None:
+        return known
+    writing = _Writing(context, flow.id, flow.name, made.rows, made.labels, made.dependants, on_failure=made.on_failure)
     if levels := made.dependants.levels:
         at, is_reached = yield from durably(context, made.dependants[0].lane, levels, writing.run())
         if not is_reached:
             raise uncertain(context, max(levels), flow.id)
-        jobs = made.jobs
+        jobs = writing.shared(made.jobs)
+    elif made.dependants.keys:
+        at = yield from writing.run()
+        jobs = writing.shared(made.jobs)
     elif context.is_spread:  # calls of one trip reach the nodes of a cluster in any order, so a trip has few
         at, jobs = (yield from writing.run()), made.jobs
     else:
         at, jobs = yield from writing.run_ahead(lambda: made.jobs)
     return FlowInfo(flow.id, flow.name, moment(at), tuple(jobs), is_read=False, on_failure=made.on_failure)
+
+
+def _written_before(context: FleetContext, flow: Flow) -> Operation[FlowInfo | None]:
+    """The flow if it is stored as a whole: a unique key that was free then may have another holder now."""
+    kept = value((yield (calls.read_flow(context.keys, flow.id),)))
+    if not is_whole(kept):
+        return None
+    stored = yield from read(context, flow.id)
+    return FlowInfo(flow.id, stored.name, None, tuple(stored.jobs), is_read=False, on_failure=stored.on_failure)
 
 
 def write(
@@ -97,7 +122,8 @@ def write(
     """
     rows = [(*row_of(job), job.added_by) if job.added_by else row_of(job) for job in jobs]
     labels = {job.id: job.label for job in jobs if job.label}
-    return _Writing(context, flow_id, name, rows, labels, made, folded, on_failure).run()
+    shared = [job.id for job in jobs if job.is_shared]
+    return _Writing(context, flow_id, name, rows, labels, made, folded, on_failure, shared).run()
 
 
 class _Writing:
@@ -112,6 +138,7 @@ class _Writing:
         made: The new jobs.
         folded: The stored names of the additions whose jobs are among `rows`.
         on_failure: The id of its callback; None if it has none.
+        shared: The ids of the jobs that are not its own.
     """
 
     def __init__(
@@ -119,25 +146,59 @@ class _Writing:
         context: FleetContext,
         flow_id: str,
         name: str,
-        rows: Iterable[Sequence[Any]],
+        rows: Sequence[Sequence[Any]],
         labels: Mapping[str, str],
         made: Sequence[Dependant],
         folded: Sequence[str] = (),
         on_failure: str | None = None,
+        shared: Sequence[str] = (),
     ) -> None:
         self._context = context
         self._flow_id = flow_id
         self._made = made
-        every = guarded(made)
+        self._held: dict[str, str] = {}
+        self._has_keys = any(one.unique is not None for one in made)
+        every = [one.entry.id for one in made] if self._has_keys else guarded(made)
         # The guard of the callback is lifted first: it must not be the last of what the callback waits for.
         self._first = [job_id for job_id in every if job_id == on_failure]
         self._guards = [job_id for job_id in every if job_id != on_failure]
-        last = list({context.keys.lane_of(job_id): job_id for job_id in self._guards}.values())
-        self._record = seal_flow(name, rows, labels, last, folded, on_failure)
+        self._name, self._rows, self._labels, self._shared = name, rows, labels, shared
+        self._folded, self._on_failure = folded, on_failure
+        self._record = self._sealed()
+
+    def _sealed(self) -> FlowRecords:
+        lane_of, held = self._context.keys.lane_of, self._held
+        last = list({lane_of(job_id): job_id for job_id in self._guards}.values())
+        rows, labels, shared = self._rows, self._labels, self._shared
+        if held:  # a holder waits for no job of the flow
+            rows = [(held[row[0]], *row[1:3], (), (), *row[5:]) if row[0] in held else row for row in rows]
+            labels = {held.get(job_id, job_id): label for job_id, label in labels.items()}
+            shared = [*shared, *self._others]
+        return seal_flow(self._name, rows, labels, last, self._folded, self._on_failure, shared)
+
+    @property
+    def _others(self) -> set[str]:
+        """The holders that are not jobs of the flow itself: two of its jobs may have the same key."""
+        return set(self._held.values()) - {row[0] for row in self._rows}
+
+    def shared(self, jobs: Iterable[FlowJob]) -> list[FlowJob]:
+        """The jobs of the flow, with the holders of unique keys in place of jobs that were not written."""
+        held, others = self._held, self._others
+        return [
+            replace(job, id=held[job.id], parents=(), otherwise=(), is_shared=held[job.id] in others)
+            if job.id in held
+            else job
+            for job in jobs
+        ]
 
     def run(self) -> Operation[int]:
         """Write the jobs, and start the flow; return the time of Redis, µs since 1970."""
         yield from self._keep(self._record.begun)
+        if self._has_keys:
+            self._held = yield from put_unique(self._context, self._made)
+            self._guards = [job_id for job_id in self._guards if job_id not in self._held]
+            self._record = self._sealed()
+            return (yield from self._start())
         yield from put_all(self._context, self._made, [*self._guards, *self._first])
         return (yield from self._start())
 
@@ -256,7 +317,7 @@ def listing(context: FleetContext, *, limit: int) -> Operation[list[tuple[str, d
     done=jobs_sentence("Cancelled, or asked to stop"), is_written=True,
 )  # fmt: skip
 def cancel(context: FleetContext, flow: Id, by: str | None = None) -> Operation[int]:
-    """Cancel the open jobs of a flow.
+    """Cancel the open jobs of a flow, except those that it shares because they hold the unique key of one of its jobs.
 
     Args:
         flow: The id of the flow.
@@ -265,7 +326,9 @@ def cancel(context: FleetContext, flow: Id, by: str | None = None) -> Operation[
         JobNotFound: The flow is not known.
     """
     info = yield from get(context, flow)
-    open_ones = [job.id for job in info.jobs if job.result is not None and not job.result.status.is_final]
+    open_ones = [
+        job.id for job in info.jobs if job.result is not None and not job.result.status.is_final and not job.is_shared
+    ]
     # The last job is cancelled first, so that no cancellation has to unblock a dependant.
     count: int = yield from cancel_ids(context, reversed(open_ones), by)
     return count
@@ -310,8 +373,8 @@ def retry(context: FleetContext, flow: Id, by: str | None = None) -> Operation[i
             calls.Edge(jobs[parent].id, number, POLICIES[job.otherwise[number]])
             for number, parent in enumerate(job.parents)
         )
-        jobs[place] = replace(job, id=entry.id, result=None)
-        made.append(Dependant(context.keys.lane_of(entry.id), entry, edges))
+        jobs[place] = replace(job, id=entry.id, result=None, is_shared=False)
+        made.append(Dependant(context.keys.lane_of(entry.id), entry, edges, _key_again(entry)))
     count = 0
     for job in info.jobs:
         if job.status == JobStatus.FAILED:
@@ -370,7 +433,14 @@ def _entry_again(context: FleetContext, job: FlowJob) -> Operation[Entry | None]
     if not isinstance(found, Final) or not found.body:
         return None
     new_id = lane.id_prefix + new_suffix()
-    return Entry(new_id, job.band, "", "", (yield from carried(context, new_id, found.body)))
+    envelope = yield from carried(context, new_id, found.body)
+    key = header_or_empty(envelope).get("unique")
+    return Entry(new_id, job.band, "", f"u {key}" if isinstance(key, str) else "", envelope)
+
+
+def _key_again(entry: Entry) -> Uniqueness | None:
+    """The unique key of a job that is enqueued again. Its scope is not stored, so it is held while the job is open."""
+    return Uniqueness(entry.meta[2:], "", EXISTING, None) if entry.meta else None
 
 
 # Enqueue a job with its callbacks.

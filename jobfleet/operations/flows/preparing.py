@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple, overload
+from typing import Any, NamedTuple, overload
 
 from jobfleet.clock import monotonic, wall_us
 from jobfleet.codec import amended
@@ -19,12 +19,13 @@ from jobfleet.operations.flows.dependencies import (
     POLICIES,
     Dependant,
     parents_in_header,
+    refuse_displacing,
     refuse_unique,
     submit_prepared,
 )
 from jobfleet.operations.flows.record import FlowJob, Row, label_of
 from jobfleet.operations.jobs.enqueue import prepare
-from jobfleet.operations.jobs.prepare import asks_for_callbacks, has_callbacks, quick, resolve
+from jobfleet.operations.jobs.prepare import Uniqueness, asks_for_callbacks, has_callbacks, quick, resolve
 from jobfleet.operations.operation import Operation
 from jobfleet.store.calls import flow as calls
 from jobfleet.store.calls.enqueue import KEEP
@@ -90,10 +91,12 @@ class Dependants(Sequence[Dependant]):
 
     Attributes:
         levels: The durability levels of the jobs, without ``fast``.
+        keys: The unique keys of the jobs that have one, by their place.
     """
 
     def __init__(self) -> None:
         self.levels: set[str] = set()
+        self.keys: dict[int, Uniqueness] = {}
         self._entries: list[_Fields] = []
         self._places: list[tuple[Lane, tuple[calls.Edge, ...], str]] = []
 
@@ -120,9 +123,12 @@ class Dependants(Sequence[Dependant]):
         if isinstance(index, slice):
             return list(self)[index]
         lane, edges, level = self._places[index]
-        return Dependant(lane, Entry(*self._entries[index]), edges, None, level)
+        return Dependant(lane, Entry(*self._entries[index]), edges, self.keys.get(index), level)
 
     def __iter__(self) -> Iterator[Dependant]:
+        if self.keys:
+            yield from (self[index] for index in range(len(self)))
+            return
         for entry, (lane, edges, level) in zip(self._entries, self._places, strict=True):
             yield _tuple(Dependant, (lane, _tuple(Entry, entry), edges, None, level))
 
@@ -168,7 +174,8 @@ def prepare_jobs(
             suffix of the job.
 
     Raises:
-        InvalidJob: The flow is empty, is too large, has a cycle, or has a job with a unique key.
+        InvalidJob: The flow is empty, is too large, has a cycle, or has a job with a unique key that displaces others;
+            of an addition, a job with a unique key.
         EncodingError: An argument cannot travel.
     """
     order = flow.order()
@@ -185,7 +192,6 @@ def prepare_jobs(
         job = context.apply_hooks(job)
         function = job.function
         if not job.is_plain or type(function) is not str:  # else it has no option at all
-            refuse_unique(job, "jobs of a flow")
             refuse_times(job)
         callbacks: Mapping[str, Dependant] = {}
         sent = quick(context, job, monotonic())
@@ -193,6 +199,11 @@ def prepare_jobs(
             sent = yield from prepare(context, job)
             if asks_for_callbacks(context, job):
                 callbacks = yield from prepare_callbacks(context, job, sent.entry.id, header)
+        if sent.unique is not None:
+            if suffix is not None:
+                refuse_unique(job, "jobs that a job adds to its flow", is_unique=True)
+            refuse_displacing(sent.unique.on_conflict, "a job of a flow")
+            dependants.keys[len(ids)] = sent.unique
         job_id, band, when, meta, envelope = sent.entry
         about_parents = parents_in_header(context.keys, edges) if edges else {}
         fields = {**header, **about_parents} if edges else header
@@ -278,7 +289,7 @@ def prepare_callbacks(
 
 
 def _prepare_callback(
-    context: FleetContext, given: Job, suffix: str, edges: tuple[Edge, ...], header: Mapping[str, object]
+    context: FleetContext, given: Any, suffix: str, edges: tuple[Edge, ...], header: Mapping[str, object]
 ) -> Operation[Dependant]:
     callback = _bare(context.apply_hooks(given), suffix)
     refuse_unique(callback, "callbacks")

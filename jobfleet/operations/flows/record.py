@@ -40,6 +40,7 @@ class FlowJob:
         result: The result of the job; None when it is not known any more.
         added_by: The id of the job that added it to the flow; None for a job of the original flow.
         label: Its arguments in a few words if other jobs of the flow have its name; otherwise empty.
+        is_shared: Whether it is not the flow's own: it held the unique key of a job of the flow, whose place it takes.
     """
 
     id: str
@@ -51,6 +52,7 @@ class FlowJob:
     result: JobResult[Any] | None = None
     added_by: str | None = None
     label: str = ""
+    is_shared: bool = False
 
     @property
     def status(self) -> str:
@@ -82,6 +84,7 @@ def seal_flow(
     last: Sequence[str],
     folded: Sequence[str] = (),
     on_failure: str | None = None,
+    shared: Sequence[str] = (),
 ) -> FlowRecords:
     """Encode the records of a flow.
 
@@ -92,6 +95,7 @@ def seal_flow(
         last: The ids of the jobs whose guards are lifted last, in each lane.
         folded: The stored names of the additions whose jobs are among `rows`.
         on_failure: The id of its callback; None if it has none.
+        shared: The ids of the jobs that are not its own.
 
     Raises:
         EncodingError: The record is too large.
@@ -107,6 +111,8 @@ def seal_flow(
         more_fields["folded"] = list(folded)
     if on_failure is not None:
         more_fields["on_failure"] = on_failure
+    if shared:
+        more_fields["shared"] = list(shared)
     for field, found in more_fields.items():
         fields[field] = encode(found, limits=RECORD, what="flow")
     begun, whole = (
@@ -144,6 +150,8 @@ def jobs_of(fields: Mapping[str, Any], added_by: str | None = None) -> list[Flow
     labels = fields.get("labels") or {}
     jobs = [job_of(row, added_by) for row in fields["jobs"]]
     ids_of([job.id.encode() for job in jobs])
+    if shared := set(fields.get("shared", ())):
+        jobs = [replace(job, is_shared=job.id in shared) for job in jobs]
     return [replace(job, label=str(labels[job.id])) if job.id in labels else job for job in jobs]
 
 

@@ -26,13 +26,13 @@ class Stopped(NamedTuple):
     Attributes:
         flow: The id of the flow.
         name: Its label.
-        count: How many jobs behind the job were cancelled through a parent; 0 for a job that was so itself.
+        jobs: How many jobs behind the job were cancelled through a parent; 0 for a job that was so itself.
         is_all: Whether all jobs behind it were read.
     """
 
     flow: str
     name: str
-    count: int
+    jobs: int
     is_all: bool = True
 
 

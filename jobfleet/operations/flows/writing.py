@@ -8,17 +8,22 @@ job without such a parent, and by a job that is written in several calls.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
+from jobfleet.codec import amended
+from jobfleet.errors import DuplicateJob, JobfleetError
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.flows.dependencies import Dependant
+from jobfleet.operations.flows.dependencies import Dependant, block, held_by, parents_in_header
 from jobfleet.operations.flows.unblock import unblock_dependants
+from jobfleet.operations.jobs.cancel import cancel_ids
 from jobfleet.operations.operation import BulkOperation, Operation, T, batches, run_all, value
 from jobfleet.store.call import Call
 from jobfleet.store.calls import flow as calls
 from jobfleet.store.calls.flow import EXISTS, LINKS_MOST, Blocked, block_many
 from jobfleet.store.keys import PARENTS_KEPT_MS, Lane
+from jobfleet.store.records import Holder
 from jobfleet.store.trip import LazyCalls
 
 AT_ONCE = 100
@@ -95,6 +100,67 @@ def put_ahead(
     endings = yield from _run_ahead(registering)
     yield from _note_ended(context, watches, [value([ending]) for ending in endings])
     return done[0]
+
+
+def put_unique(context: FleetContext, made: Sequence[Dependant]) -> Operation[dict[str, str]]:
+    """Write jobs of which some have unique keys, each after its parents, all with guards.
+
+    Where another job holds a key, the job is not written, and its dependants wait for the holder.
+
+    Returns:
+        The holders, by the ids of the jobs that were not written.
+
+    Raises:
+        DuplicateJob: Another job holds the key of a job with ``on_conflict="raise"``; the others are cancelled.
+    """
+    held: dict[str, str] = {}
+    written: list[str] = []
+    plain: list[Dependant] = []
+
+    def flush() -> Operation[None]:
+        yield from put_all(context, plain, [one.entry.id for one in plain])
+        written.extend(one.entry.id for one in plain)
+        plain.clear()
+
+    for each in made:
+        one = _behind_holders(context, each, held)
+        if one.unique is None:
+            plain.append(one)
+            continue
+        yield from flush()
+        created = yield from block(one)
+        if not isinstance(created, Holder):
+            written.append(one.entry.id)
+            yield from _register(context, one)
+            continue
+        try:
+            held[one.entry.id] = held_by(one, created).id
+        except DuplicateJob:
+            with suppress(JobfleetError):  # a user that may not cancel leaves it to the sweep of the relay
+                yield from cancel_ids(context, reversed(written), None)
+            raise
+    yield from flush()
+    return held
+
+
+def _register(context: FleetContext, one: Dependant) -> Operation[None]:
+    """Register a job that was written alone with its parents."""
+    watches = _watches(_children_of([one]))
+    endings = yield from run_all([calls.watch(context.keys.lane_of(parent), parent, part) for parent, part in watches])
+    yield from _note_ended(context, watches, endings)
+
+
+def _behind_holders(context: FleetContext, one: Dependant, held: Mapping[str, str]) -> Dependant:
+    """The job with edges to the holders in place of jobs that were not written; to each parent one."""
+    if held.keys().isdisjoint(edge.parent for edge in one.edges):
+        return one
+    edges: dict[str, calls.Edge] = {}
+    for edge in one.edges:
+        parent = held.get(edge.parent, edge.parent)
+        edges.setdefault(parent, edge._replace(parent=parent))
+    kept = tuple(edges.values())
+    envelope = amended(one.entry.envelope, parents_in_header(context.keys, kept))
+    return one._replace(entry=one.entry._replace(envelope=envelope), edges=kept)
 
 
 def _run_ahead(every: Iterator[Call[Any]]) -> BulkOperation[list[Any]]:

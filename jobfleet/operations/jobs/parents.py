@@ -28,7 +28,7 @@ def cancelling_parent(error: str | None) -> str:
 def parents_of(
     context: FleetContext, job: JobResult[Any] | None, states: Sequence[ParentState]
 ) -> Operation[tuple[Parent, ...]]:
-    """Read the parents of a job, in their order. Of many, 50 are read: those first that are not known to have completed.
+    """Read the parents of a job, in their order; of many, 50: those first that are not known to have completed.
 
     Args:
         context: The context of the fleet.

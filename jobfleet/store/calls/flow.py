@@ -61,8 +61,8 @@ class Edge(NamedTuple):
         parent: The id of the parent.
         place: Its number among the parents.
         policy: What happens if it does not complete: c cancel, r run, w wait for a replay. Of a callback ~s (run it if
-            the parent completes), ~f (if it fails or expires) or ~u (unless it completes); of a flow ~a (if the first of
-            its parents fails or expires).
+            the parent completes), ~f (if it fails or expires) or ~u (unless it completes); of that of a flow ~a (if the
+            first of its parents fails or expires).
     """
 
     parent: str
@@ -386,8 +386,8 @@ def children(lane: Lane, job_id: str, *, skip: int = 0) -> Call[list[str]]:
 def join(lane: Lane, child: str, *, via: str, parents: Sequence[str], most: int) -> Call[str]:
     """Let a dependant of a job depend on at most 50 more jobs.
 
-    Returns the policy of its dependencies: c, r, w or ~a; ``late`` if it does not depend on that job any more, ``full`` if
-    it would have too many parents.
+    Returns the policy of its dependencies: c, r, w or ~a; ``late`` if it does not depend on that job any more,
+    ``full`` if it would have too many parents.
     """
     args: tuple[Argument, ...] = (lane.tag, child, via, most, *parents)
     return Call(load("join"), (lane.parents(child),), args, lambda reply: reply[-1].decode())

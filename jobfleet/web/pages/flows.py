@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from typing import Any
 
 from jobfleet.clock import iso
 from jobfleet.errors import JobNotFound
@@ -43,7 +44,7 @@ BEGIN = Parameter(name="begin", help="The number of the first job.", least=0, mo
 STATUS = Parameter(name="status", help="Only jobs in this state.", words=(*map(str, STORED), "gone"))
 NAME = Parameter(name="name", help="Only jobs with this text in their name, arguments or function.")
 SORT = Parameter(
-    name="sort", help="The order of the jobs; of 'state' the worst come first.", words=("number", "state", "name", "took")
+    name="sort", help="The order of the jobs; by state the worst come first.", words=("number", "state", "name", "took")
 )  # fmt: skip
 UNFOLD = Parameter(
     name="unfold", help="Siblings that the graph shows one by one: the numbers of their first jobs, with commas."
@@ -129,7 +130,7 @@ def _head(part: FlowPart) -> Data:
 
 
 async def read_flow(dashboard: Dashboard, values: Values) -> Data:
-    """One flow with its jobs, at most 300 of them at once; `listed` has the numbers of those that the filters choose."""
+    """One flow with its jobs, at most 300 at once; `listed` has the numbers of those that the filters choose."""
     part = await dashboard.fleet.flows.part(values["flow"], begin=values["begin"], limit=JOBS_READ)
     following = part.begin + len(part.jobs)
     whole, ids = part.whole, list(part.ids)
@@ -149,7 +150,7 @@ async def read_flow(dashboard: Dashboard, values: Values) -> Data:
     }
 
 
-def _chosen(jobs: Sequence[Data], values: Values) -> list[Data]:
+def _chosen(jobs: Sequence[Data], values: Values) -> Sequence[Mapping[str, Any]]:
     """The jobs that the filters choose, in the order that is asked for."""
     text = (values["name"] or "").casefold()
     found = [
@@ -161,13 +162,18 @@ def _chosen(jobs: Sequence[Data], values: Values) -> list[Data]:
         case "state":
             return worst_jobs_first(found)
         case "name":
-            return sorted(found, key=lambda job: [(not one.isdecimal(), one.zfill(20)) for one in _PARTS.findall(titled(job))])
+            return sorted(found, key=_by_name)
         case "took":
             return sorted(found, key=lambda job: -(job["duration"] or 0.0))
     return found
 
 
 _PARTS = re.compile(r"\d{1,20}|\D+")
+
+
+def _by_name(job: Data) -> list[str]:
+    """What sorts jobs by name, so that 9 is before 10."""
+    return [one.zfill(20) if one.isdecimal() else one for one in _PARTS.findall(titled(job))]
 
 
 def _unfolded(values: Values) -> list[int]:

@@ -407,12 +407,12 @@ def test_every_check_leaves_an_unknown_job_alone() -> None:
 @pytest.mark.parametrize(
     ("cause", "callback", "text"),
     [
-        (Parent("mail.0.p", "failed", "thumb 13", "BadPicture: no\npicture."), None, "'thumb 13' failed: BadPicture: no picture."),
+        (Parent("mail.0.p", "failed", "thumb 13", "Bad: no\npicture."), None, "'thumb 13' failed: Bad: no picture."),
         (Parent("mail.0.p", "expired", "thumb 13"), None, "'thumb 13' expired."),
         (Parent("mail.0.p", "cancelled", "thumb 13", "cancelled by ann"), None, "'thumb 13' was cancelled by ann."),
-        (Parent("mail.0.p", "cancelled", "t", "cancelled by parent:x"), None, "'t' was cancelled through a parent, too."),
-        (Parent("mail.0.p", "running", "t", "no"), None, "'t' did not complete; it was replayed, and is running."),
-        (Parent("mail.0.p", "completed", "t"), None, "'t' did not complete; it was run again, and has completed since."),
+        (Parent("p", "cancelled", "t", "cancelled by parent:x"), None, "'t' was cancelled through a parent, too."),
+        (Parent("p", "running", "t", "no"), None, "'t' did not complete; it was replayed, and is running."),
+        (Parent("p", "completed", "t"), None, "'t' did not complete; it was run again, and has completed since."),
         (Parent("mail.0.p", "completed", "t"), "on_failure", "'t' completed."),
         (Parent("mail.0.p", "gone"), None, "'mail.0.p' did not complete; nothing is known of it any more."),
     ],

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import redis
 
-from jobfleet import Fleet, Flow, InvalidJob, Job, JobContext
+from jobfleet import DuplicateJob, Fleet, Flow, InvalidJob, Job, JobContext
 from jobfleet.functions.registry import Registry
 from jobfleet.model.result import Parent, ReasonCode
 
@@ -63,9 +63,8 @@ def test_a_flow_is_continued_after_its_failed_job_was_replayed_with_other_argume
     assert details.root_cause == Parent(culprit, "failed", "thumb 13", "BadPicture: not a picture")
     assert Counter(parent.status for parent in details.parents) == {"completed": 15, "failed": 1}
     assert fleet.details(mail).root_cause == details.root_cause
-    assert told(fleet, mail) == {
-        "cancelled": because, "flow-stopped": f"The flow 'Album' can be continued, which enqueues this job again: {retry}."
-    }  # fmt: skip
+    can_be = "The flow 'Album' can be continued, which enqueues this job again"
+    assert told(fleet, mail) == {"cancelled": because, "flow-stopped": f"{can_be}: {retry}."}
     behind = "Because of it, 2 jobs of the flow 'Album' were cancelled; "
     assert told(fleet, culprit)["flow-stopped"] == f"{behind}{retry} replays this job, and enqueues them again."
 
@@ -82,6 +81,81 @@ def test_a_flow_is_continued_after_its_failed_job_was_replayed_with_other_argume
     assert seen == [[f"{n}b" if n == 13 else f"{n}" for n in range(1, 17)], [None]]
     for job_id in (culprit, mail):
         assert ReasonCode.FLOW_STOPPED not in told(fleet, job_id)
+
+
+def test_a_job_whose_unique_key_is_held_is_replaced_by_the_holder(fleet: Fleet, seen: Seen) -> None:
+    holder = fleet.enqueue(Job("theirs", "test.thumb", ("1",), unique="one", id="theirs", delay=3600))
+    flow = Flow("Album")
+    first = flow.add(Job("thumb 0", "test.thumb", ("0",), id="t0"))
+    held = flow.add(Job("thumb 1", "test.thumb", ("1",), unique="one", id="t1"), after=first)
+    own = flow.add(Job("thumb 2", "test.thumb", ("2",), unique="two", id="t2"), after=first)
+    twice = flow.add(Job("thumb 2 again", "test.thumb", ("2",), unique="two", id="t2b"))
+    flow.add(Job("album", "test.album", id="album"), after=(first, held, own, twice))
+    ids = ["default.0.t0", holder, "default.0.t2b", "default.0.t2b", "default.0.album"]
+
+    def stored() -> tuple[list[str], list[bool], list[tuple[int, ...]]]:
+        jobs = sorted(fleet.flows.get(flow).jobs, key=lambda job: (job.name == "album", job.name))
+        return [job.id for job in jobs], [job.is_shared for job in jobs], [job.parents for job in jobs]
+
+    assert {job.id for job in fleet.flows.enqueue(flow).jobs} == set(ids)
+    assert stored()[:2] == (ids, [False, True, False, False, False])
+    before = stored()
+    fleet.run_worker(burst=True)
+    assert [fleet.poll(one).status for one in ids] == ["completed", "scheduled", "completed", "completed", "blocked"]
+
+    assert fleet.flows.cancel(flow) == 1
+    assert fleet.poll(holder).status == "scheduled", "another one has enqueued it"
+    fleet.cancel(holder)
+    fleet.flows.enqueue(flow)
+    assert stored() == before, "the key is free now, and the flow is stored"
+    assert seen == []
+
+
+def test_a_flow_waits_for_the_holder_and_reads_its_result(fleet: Fleet, seen: Seen) -> None:
+    fleet.enqueue(Job("theirs", "test.thumb", ("1",), unique="one"))
+    flow = Flow("Album")
+    parts = [flow.add(Job(f"thumb {n}", "test.thumb", (f"{n}",), unique=("zero", "one")[n])) for n in range(2)]
+    flow.add(Job("album", "test.album"), after=parts)
+    fleet.flows.enqueue(flow)
+
+    fleet.run_worker(burst=True)
+
+    assert fleet.flows.get(flow).status == "completed"
+    assert seen == [["0", "1"]]
+
+
+def test_a_conflict_that_is_an_error_starts_nothing(fleet: Fleet, seen: Seen) -> None:
+    holder = fleet.enqueue(Job("theirs", "test.thumb", ("1",), unique="one"))
+    flow = Flow("Album")
+    flow.add(Job("thumb 0", "test.thumb", ("0",), id="t0"))
+    flow.add(Job("thumb 1", "test.thumb", ("1",), unique="one", on_conflict="raise"))
+
+    with pytest.raises(DuplicateJob) as raised:
+        fleet.flows.enqueue(flow)
+
+    assert raised.value.holder == holder
+    assert fleet.poll("default.0.t0").status == "cancelled"
+    displacing = Flow("Album")
+    displacing.add(Job("x", "test.thumb", ("0",), unique="one", on_conflict="replace"))
+    with pytest.raises(InvalidJob, match=r"on_conflict='replace' is not for a job of a flow"):
+        fleet.flows.enqueue(displacing)
+
+
+def test_a_unique_job_that_is_enqueued_again_by_a_retry_has_its_key(fleet: Fleet, seen: Seen) -> None:
+    flow = Flow("Album")
+    first = flow.add(Job("thumb", "test.thumb", ("13",), id="t13"))
+    flow.add(Job("album", "test.album", unique="album"), after=first)
+    fleet.flows.enqueue(flow)
+    fleet.run_worker(burst=True)
+    fleet.replay("default.0.t13", args=["1"])
+
+    assert fleet.flows.retry(flow) == 1
+
+    again = fleet.flows.get(flow).jobs[1].id
+    assert fleet.submit(Job("other", "test.album", unique="album")).id == again
+    fleet.run_worker(burst=True)
+    assert fleet.flows.get(flow).status == "completed"
+    assert seen == [["1"]]
 
 
 @pytest.fixture
@@ -113,7 +187,8 @@ def test_the_callback_of_a_flow_runs_once_at_the_first_failure(
 
     assert alarms == [["album", {"default.0.t13": "BadPicture"}]]
     assert Counter(job.status for job in fleet.flows.get(flow).jobs) == {"completed": thumbs - 1, "failed": 2}
-    assert fleet.details(callback).parents == (Parent("default.0.t13", "failed", "thumb 13", "BadPicture: not a picture"),)
+    cause = Parent("default.0.t13", "failed", "thumb 13", "BadPicture: not a picture")
+    assert fleet.details(callback).parents == (cause,)
     assert fleet.flows.retry(flow) == 2
     fleet.run_worker(burst=True)
     assert len(alarms) == 1, "it is the first failure that counts"
@@ -146,11 +221,11 @@ def test_the_callback_of_a_flow_watches_jobs_that_are_added_at_run_time(
 
     fleet.run_worker(burst=True)
 
-    ((added,),) = [list(call) for (call,) in alarms]
+    ((added,),) = [list(parents) for (parents,) in alarms]
     assert fleet.poll(added).name == "thumb 13"
 
 
 def test_a_callback_that_cannot_be_one_is_refused() -> None:
-    with pytest.raises(InvalidJob, match="on_failure is 'test.alarm'; give a job") as refused:
+    with pytest.raises(InvalidJob, match=r"on_failure is 'test.alarm'; give a job") as refused:
         Flow("Album", on_failure="test.alarm")  # type: ignore[arg-type]
     assert refused.value.field == "on_failure"
