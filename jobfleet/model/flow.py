@@ -64,7 +64,7 @@ class Flow:
             ``alert.job("import")``, or a function without arguments.
 
     Raises:
-        InvalidJob: The name is not a printable label, or `on_failure` is no callback.
+        InvalidJob: The name is not a printable label, or `on_failure` is not a callback.
     """
 
     name: str

@@ -181,7 +181,7 @@ def test_what_is_no_function_is_refused(registry: Registry, what: Any) -> None:
     ("change", "field"),
     [
         ({"depends_on": ["default.0.x"]}, "depends_on"),
-        ({"unique": "k"}, "unique"),
+        ({"unique": "k", "on_conflict": "replace"}, "on_conflict"),
         ({"cron_expression": "@daily"}, "cron_expression"),
     ],
 )

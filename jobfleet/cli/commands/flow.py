@@ -88,7 +88,10 @@ def show(invocation: Invocation, flow_id: str, mermaid: bool) -> None:
         return
     rows: list[list[Cell | str]] = [_row(output, number, job, info) for number, job in enumerate(info.jobs)]
     job, after = Column("JOB", is_elastic=True), Column("AFTER", is_elastic=True)
-    text = f"{info.name}  {info.status}\n" + output.table(["", job, "STATUS", after, "ID"], rows)
+    head = f"{info.name}  {info.status}\n"
+    if info.on_failure is not None:
+        head += f"at the first failure, {shown_id(output, info.on_failure)} runs\n"
+    text = head + output.table(["", job, "STATUS", after, "ID"], rows)
     output.show(data=flow_data(info), ids=[job.id for job in info.jobs], text=text)
 
 
@@ -99,6 +102,8 @@ def _row(output: Output, number: int, job: FlowJob, info: FlowInfo) -> list[Cell
     ]
     if len(job.parents) > len(after):
         after.append(f"and {len(job.parents) - len(after):,} more")
+    if job.is_shared:
+        after.append("shared: it holds the unique key")
     if job.added_by is not None and not after:
         after.append(f"added by {_named(job.added_by, info)}")
     status = Cell(job.status, COLORS.get(job.status))
@@ -126,6 +131,7 @@ def flow_data(info: FlowInfo) -> dict[str, object]:
         "id": info.id,
         "name": info.name,
         "status": info.status,
+        "on_failure": info.on_failure,
         "jobs": [
             {
                 "id": job.id,
@@ -136,6 +142,7 @@ def flow_data(info: FlowInfo) -> dict[str, object]:
                 "after": [info.jobs[parent].id for parent in job.parents],
                 "otherwise": list(job.otherwise),
                 "added_by": job.added_by,
+                "is_shared": job.is_shared,
             }
             for job in info.jobs
         ],

@@ -142,12 +142,12 @@ STOPPED_MOST = 10
 
 def say_stopped(fleet: Fleet, ids: Sequence[str]) -> None:
     """Print what continues the flows of replayed jobs, on stderr; a flow once."""
-    told: dict[object, str] = {}
+    lines: dict[object, str] = {}
     for job_id in ids[:STOPPED_MOST]:
         for reason in fleet.explain(job_id).reasons:
             if reason.code is ReasonCode.FLOW_STOPPED:
-                told.setdefault(reason.facts["flow"], f"{job_id}: {reason.text}")
-    for text in told.values():
+                lines.setdefault(reason.facts["flow"], f"{job_id}: {reason.text}")
+    for text in lines.values():
         say(text)
 
 

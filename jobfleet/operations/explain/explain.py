@@ -205,7 +205,7 @@ def undoing(seen: Snapshot) -> Reason | None:
 
 
 def flow_stopped(seen: Snapshot) -> Reason | None:
-    """What stands still in its flow because of it, and what continues the flow."""
+    """Which jobs of its flow have stopped because of it, and what continues the flow."""
     stopped, job = seen.stopped, seen.job
     if stopped is None or job is None:
         return None

@@ -58,7 +58,7 @@ class Snapshot:
         record: The published record of its function; None if there is none.
         gates: The named limits and the circuit breaker of a waiting job.
         undo: The job that undoes its steps, while something is left to undo.
-        stopped: What stands still in its flow because of it.
+        stopped: What has stopped in its flow because of it.
     """
 
     id: str

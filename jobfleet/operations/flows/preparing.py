@@ -219,22 +219,25 @@ def prepare_jobs(
         name = function if type(function) is str else str(getattr(function, "name", function))
         ids.append(job_id)
         rows.append((job_id, job.name, name, parents, otherwise, band))
-    shared = Counter([row[1] for row in rows])
-    labels = {}
-    for row, node in zip(rows, order, strict=True):
-        if shared[row[1]] > 1 and (label := label_of(node.job)):
-            labels[row[0]] = label
     last = None
     if flow.on_failure is not None:
-        watching = tuple([Edge(job_id, place, FIRST_FAILURE) for place, job_id in enumerate(ids)])
-        named = {**header, "callback": "on_failure"}
-        made = yield from _prepare_callback(context, flow.on_failure, first_failure_suffix(flow.id), watching, named)
-        last = made.entry.id
-        more.append(made)
+        last = yield from _prepare_first_failure(context, flow, ids, header)
+        more.append(last)
     for one in more:
         job_id, band, when, meta, envelope = one.entry
         dependants.add((job_id, band, when, meta, envelope), one.lane, one.edges, one.level)
-    return Prepared(rows, labels, dependants, last)
+    labels = _labels(rows, [node.job for node in order])
+    return Prepared(rows, labels, dependants, None if last is None else last.entry.id)
+
+
+def _labels(rows: Sequence[Row], jobs: Sequence[Job]) -> dict[str, str]:
+    """The labels of the jobs that share their name with another one, by id."""
+    shared = Counter([row[1] for row in rows])
+    found = {}
+    for row, job in zip(rows, jobs, strict=True):
+        if shared[row[1]] > 1 and (label := label_of(job)):
+            found[row[0]] = label
+    return found
 
 
 # Prepare the callbacks of a job: jobs that wait for it, and run if it completes, or if it fails or expires.
@@ -286,6 +289,15 @@ def prepare_callbacks(
         suffix = derived_suffix(job_id, option)
         made[option] = yield from _prepare_callback(context, given, suffix, edges, {**header, "callback": option})
     return made
+
+
+def _prepare_first_failure(
+    context: FleetContext, flow: Flow, ids: Sequence[str], header: Mapping[str, object]
+) -> Operation[Dependant]:
+    """Prepare the callback of a flow: it watches all jobs, and the first one that fails is enough."""
+    edges = tuple([Edge(job_id, place, FIRST_FAILURE) for place, job_id in enumerate(ids)])
+    named = {**header, "callback": "on_failure"}
+    return (yield from _prepare_callback(context, flow.on_failure, first_failure_suffix(flow.id), edges, named))
 
 
 def _prepare_callback(

@@ -1,4 +1,4 @@
-"""The jobs of a flow that stand still because of one of them, and that a retry of the flow runs again."""
+"""The jobs of a flow that were cancelled because of one of them, and that a retry of the flow runs again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REPLAYED = "replayed "
 
 
 class Stopped(NamedTuple):
-    """What stands still in the flow of a job.
+    """What has stopped in the flow of a job.
 
     Attributes:
         flow: The id of the flow.
@@ -37,7 +37,7 @@ class Stopped(NamedTuple):
 
 
 def stopped_by(context: FleetContext, details: JobDetails[object] | None) -> Operation[Stopped | None]:
-    """Return what stands still because of a job; None if that is nothing, or if a retry has run it again already.
+    """Return what has stopped because of a job; None if nothing has, or if a retry has run it again already.
 
     Only a job that was cancelled through a parent, that has failed or that was replayed can have such jobs; for any
     other one nothing is read.

@@ -56,7 +56,7 @@ JOB = Shape("FlowJob", {
     "number": int, "id": str, "name": str, "label": str, "function": str, "status": str, "parents": list[int],
     "after": list[str], "otherwise": list[str], "added_by": str | None, "progress": float,
     "started_at": datetime | None, "completed_at": datetime | None, "duration": float | None, "error": str | None,
-    "cause": int | None,
+    "cause": int | None, "is_shared": bool,
 })  # fmt: skip
 ASKED = Shape("FlowView", {
     "begin": int, "status": str | None, "name": str | None, "sort": str | None, "unfold": list[int],
@@ -208,6 +208,7 @@ def _job(dashboard: Dashboard, number: int, job: FlowJob, ids: Sequence[str], ca
         "duration": dashboard.form.value(result.duration) if result is not None else None,
         "error": result.error_text or None if result is not None else None,
         "cause": cause,
+        "is_shared": job.is_shared,
     }
 
 

@@ -150,7 +150,7 @@ async def _stopped_flow(dashboard: Dashboard, job_id: str) -> str | None:
 
 def _continued(note: str, data: Data) -> str:
     """The sentence of an answer, with what is left to do."""
-    return f"{note} Its flow stands still: retry it too, with the button below." if data["flow"] else note
+    return f"{note} Its flow has stopped: retry it too, with the button below." if data["flow"] else note
 
 
 async def retry(dashboard: Dashboard, values: Values, caller: Caller) -> Data:

@@ -138,7 +138,7 @@ def test_a_flow_is_repaired_by_mouse_alone(page: Page, fleet: Fleet, programs: P
     page.get_by_text("Edit the arguments and replay").click()
     page.get_by_label("Positional arguments").fill(json.dumps([str(right)]))
     page.get_by_role("button", name="Edit and replay").click()
-    expect(page.get_by_role("status")).to_contain_text("Its flow stands still: retry it too")
+    expect(page.get_by_role("status")).to_contain_text("Its flow has stopped: retry it too")
     expect(page.locator("h1 .state")).to_have_text("completed")
     pictures(page, "album-replayed")
     page.get_by_role("button", name="Retry the flow").click()

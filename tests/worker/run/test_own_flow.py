@@ -233,7 +233,8 @@ def test_what_is_wrong_is_told_and_adds_nothing(fleet: Fleet, enqueue: Callable[
 
     assert fleet.poll(info.jobs[0].id).result == [
         "The flow 'empty' has no job.", "name is ''; give 1 to 100 printable characters.",
-        "unique is not for jobs of a flow; leave it out.", "join names 'part 1', which is not of the flow 'one'.",
+        "unique is not for jobs that a job adds to its flow; leave it out.",
+        "join names 'part 1', which is not of the flow 'one'.",
     ]  # fmt: skip
     assert list(seen(fleet, info)) == ["add", "total"]
 
