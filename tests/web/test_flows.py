@@ -9,6 +9,8 @@ import pytest
 import redis
 
 from jobfleet import Fleet, Flow, InvalidJob, Job
+from jobfleet.operations.flows.unblock import unblock
+from jobfleet.store.calls.flow import ParentEnd
 from jobfleet.web.pages import flows
 from jobfleet.web.safety.access import Role
 from tests.cli.hand import Hand
@@ -106,6 +108,30 @@ def test_the_failed_jobs_of_a_flow_are_retried(
     assert call(browser, tokens, f"/flows/{flow.id}/retry").json == {"id": flow.id, "again": 1, "changed": True}
     assert fleet.flows.get(flow).status == "queued"
     assert audited(fleet)[0] == ("flow.retry", flow.id, "of-operator", "web")
+
+
+def test_the_answer_to_a_replay_has_the_flow_that_is_to_be_continued(
+    browser: Browser, fleet: Fleet, hand: Hand, tokens: dict[Role, str]
+) -> None:
+    flow, lone = Flow("Album"), Flow("Lone")
+    first = flow.add(Job("thumb", "demo.fail", id="a"))
+    flow.add(Job("mail", "demo.add", id="mail"), after=first)
+    lone.add(Job("thumb", "demo.fail", id="b"))
+    for each in (flow, lone):
+        fleet.flows.enqueue(each)
+    for job_id in ("default.0.a", "default.0.b"):
+        hand.fails(hand.claims(job_id))
+    fleet._do(unblock(fleet.context.keys, [ParentEnd("default.0.mail", "default.0.a", "failed", b"")], ttl_ms=60_000))
+
+    mail = browser.get("/jobs/default.0.mail").text
+    assert 'because <a href="/jobs/default.0.a">demo.add</a> failed: ValueError: no luck.' in mail
+    assert mail.count("Retry the flow") == 1
+    answers = [call(browser, tokens, f"/jobs/default.0.{name}/replay").json for name in ("a", "b")]
+    assert [answer["flow"] for answer in answers] == [flow.id, None]
+    page = browser.get(f"/flows/{flow.id}")
+    assert (page.text.count("Retry the flow"), browser.get(f"/api/v1/flows/{flow.id}").json["stopped"]) == (1, 1)
+    assert call(browser, tokens, f"/flows/{flow.id}/retry").json["again"] == 1
+    assert "Retry the flow" not in browser.get("/jobs/default.0.mail").text + browser.get(f"/flows/{flow.id}").text
 
 
 def test_the_jobs_of_a_flow_are_filtered_and_sorted(browser: Browser, fleet: Fleet, hand: Hand) -> None:

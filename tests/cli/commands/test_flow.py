@@ -10,6 +10,8 @@ import redis
 from jobfleet import Fleet, Flow, Job
 from jobfleet.functions.port import FlowAddition
 from jobfleet.operations.flows.extend import extend_flow
+from jobfleet.operations.flows.unblock import unblock
+from jobfleet.store.calls.flow import ParentEnd
 from tests.cli.hand import AsRole, Cli, Hand
 
 
@@ -96,6 +98,39 @@ def test_ls_and_cancel(cli: Cli, fleet: Fleet, hand: Hand) -> None:
     assert (refused.exit_code, refused.stderr.splitlines()[0][:31]) == (1, "Cancel 3 jobs of import? [y/N] ")
     assert cli("flow", "cancel", flow_id, "--yes").stdout == "Cancelled 3 jobs of import.\n"
     assert cli("flow", "retry", flow_id).stdout == "Run again: 0 jobs.\n"
+
+
+def test_a_flow_with_a_failed_job_is_continued(cli: Cli, fleet: Fleet, as_role: AsRole, hand: Hand) -> None:
+    flow = Flow("album", on_failure=Job("alarm", "demo.add", (0, 0)))
+    thumbs = flow.map(lambda n: Job(f"thumb {n}", "demo.fail", id=f"t{n}"), range(11, 14))
+    flow.add(Job("mail", "demo.add", (1, 2), id="mail"), after=thumbs)
+    fleet.flows.enqueue(flow)
+    for n in (11, 12):
+        hand.completes(hand.claims(f"default.0.t{n}"), n)
+    culprit = "default.0.t13"
+    hand.fails(hand.claims(culprit), "not a picture")
+    as_role("worker")._do(
+        unblock(fleet.context.keys, [ParentEnd("default.0.mail", culprit, "failed", b"")], ttl_ms=60_000)
+    )
+
+    status = cli("status", "default.0.mail").stdout
+    assert re.search(
+        r"\n *error +cancelled because 'demo.add' failed: ValueError: not a picture \(default.0.t13\)\n", status
+    )
+    assert re.search(r"\n *parents +default.0.t13 \(failed\), default.0.t11 \(completed\), default.0.t12 ", status)
+    assert "because 'demo.add' failed: ValueError: not a picture." in cli("explain", "default.0.mail").stdout
+    shown = cli("flow", "show", flow.id).stdout.splitlines()
+    assert shown[:2] == ["album  failed", f"at the first failure, default.0.{flow.id}.on_failure runs"]
+
+    edited = cli("dead", "edit", culprit, "--args", "[1]")
+    retry = f"'jobfleet flow retry {flow.id}'"
+    assert edited.stderr == (
+        f"{culprit}: Because of it, 1 job of the flow 'album' was cancelled; {retry} enqueues it again.\n"
+    )
+    hand.fails(hand.claims(culprit))
+    assert cli("dead", "replay", culprit).stderr == edited.stderr
+    assert cli("flow", "retry", flow.id).stdout == "Run again: 1 job.\n"
+    assert "flow-stopped" not in cli("explain", culprit, "-o", "json").stdout
 
 
 def test_a_flow_that_is_not_known(cli: Cli, fleet: Fleet, hand: Hand) -> None:
