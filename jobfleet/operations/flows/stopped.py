@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from jobfleet.errors import JobNotFound
+from jobfleet.errors import JobfleetError, StoreUnavailable
 from jobfleet.model import JobStatus
 from jobfleet.model.result import JobDetails
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.record import FlowJob, read
-from jobfleet.operations.jobs.parents import cancelling_parent
-from jobfleet.operations.jobs.poll import poll_many
+from jobfleet.operations.jobs.parents import cancelling_parent, states_of
 from jobfleet.operations.operation import Operation
 
 READ_MOST = 200
@@ -50,7 +49,9 @@ def stopped_by(context: FleetContext, details: JobDetails[object] | None) -> Ope
         return None
     try:
         stored = yield from read(context, details.flow)
-    except JobNotFound:
+    except StoreUnavailable:
+        raise
+    except JobfleetError:  # it has expired, cannot be read, or may not be by this Redis user
         return None
     ids = [job.id for job in stored.jobs]
     if details.job.id not in ids:
@@ -58,8 +59,8 @@ def stopped_by(context: FleetContext, details: JobDetails[object] | None) -> Ope
     if is_dependant:
         return Stopped(details.flow, stored.name, 0)
     behind = [ids[place] for place in _behind(stored.jobs, ids.index(details.job.id))]
-    found = yield from poll_many(context, behind[:READ_MOST], has_values=False)
-    count = sum(job is not None and bool(cancelling_parent(job.error)) for job in found)
+    found = yield from states_of(context, behind[:READ_MOST])
+    count = sum(job is not None and bool(cancelling_parent(job.error)) for job in found.values())
     return Stopped(details.flow, stored.name, count, len(behind) <= READ_MOST) if count else None
 
 

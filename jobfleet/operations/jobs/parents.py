@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from jobfleet.errors import JobfleetError, StoreUnavailable
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.model.result import Parent
 from jobfleet.operations.fleet_context import FleetContext
@@ -39,8 +40,7 @@ def parents_of(
         return ()
     through = cancelling_parent(job.error)
     order = sorted(states, key=lambda one: (one.parent != through, Parent(one.parent, one.status).place))
-    asked = [one.parent for one in order[:NAMED]]
-    found = dict(zip(asked, (yield from poll_many(context, asked, has_values=False)), strict=True))
+    found = yield from states_of(context, [one.parent for one in order[:NAMED]])
     return tuple(
         _parent(one.parent, found[one.parent], one.status) if one.parent in found else Parent(one.parent, one.status)
         for one in states
@@ -54,9 +54,24 @@ def root_cause(context: FleetContext, job: JobResult[Any] | None) -> Operation[P
         if job.moved_to and last is None:
             return None
         passed += 1
-        (job,) = yield from poll_many(context, [parent], has_values=False)
-        last = _parent(parent, job)
+        found = yield from states_of(context, [parent])
+        job = found.get(parent)
+        last = _parent(parent, job) if found else Parent(parent, "")
     return last
+
+
+def states_of(context: FleetContext, ids: Sequence[str]) -> Operation[dict[str, JobResult[Any] | None]]:
+    """Read other jobs, for what is said beside a job; None for each unknown one.
+
+    Returns:
+        Nothing, if one of them cannot be read, or may not be by this Redis user.
+    """
+    try:
+        return dict(zip(ids, (yield from poll_many(context, ids, has_values=False)), strict=True))
+    except StoreUnavailable:
+        raise
+    except JobfleetError:
+        return {}
 
 
 def because(cause: Parent, *, is_callback: bool) -> str:
@@ -81,6 +96,8 @@ def because(cause: Parent, *, is_callback: bool) -> str:
             return f"because {name} was {cause.error or 'cancelled'}"
         case "gone":
             return f"because {name} did not complete; nothing is known of it any more"
+        case "":  # it cannot be read
+            return f"because {name} did not complete"
     return f"because {name} did not complete; it was replayed, and is {cause.status}"
 
 

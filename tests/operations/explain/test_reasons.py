@@ -414,6 +414,7 @@ def test_every_check_leaves_an_unknown_job_alone() -> None:
         (Parent("p", "running", "t", "no"), None, "'t' did not complete; it was replayed, and is running."),
         (Parent("p", "completed", "t"), None, "'t' did not complete; it was run again, and has completed since."),
         (Parent("mail.0.p", "completed", "t"), "on_failure", "'t' completed."),
+        (Parent("mail.0.p", ""), None, "'mail.0.p' did not complete."),
         (Parent("mail.0.p", "gone"), None, "'mail.0.p' did not complete; nothing is known of it any more."),
     ],
 )
