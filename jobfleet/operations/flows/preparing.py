@@ -14,6 +14,7 @@ from jobfleet.functions.port import trace_of, with_trace
 from jobfleet.model import Job, derived_suffix
 from jobfleet.model.flow import Flow, refuse_times
 from jobfleet.model.option_checks import CALLBACKS
+from jobfleet.model.templates import EXISTING
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.dependencies import (
     POLICIES,
@@ -192,6 +193,7 @@ def prepare_jobs(
         job = context.apply_hooks(job)
         function = job.function
         if not job.is_plain or type(function) is not str:  # else it has no option at all
+            _check_key(job, is_addition=suffix is not None)
             refuse_times(job)
         callbacks: Mapping[str, Dependant] = {}
         sent = quick(context, job, monotonic())
@@ -200,9 +202,7 @@ def prepare_jobs(
             if asks_for_callbacks(context, job):
                 callbacks = yield from prepare_callbacks(context, job, sent.entry.id, header)
         if sent.unique is not None:
-            if suffix is not None:
-                refuse_unique(job, "jobs that a job adds to its flow", is_unique=True)
-            refuse_displacing(sent.unique.on_conflict, "a job of a flow")
+            _check_key(job, sent.unique, is_addition=suffix is not None)
             dependants.keys[len(ids)] = sent.unique
         job_id, band, when, meta, envelope = sent.entry
         about_parents = parents_in_header(context.keys, edges) if edges else {}
@@ -228,6 +228,24 @@ def prepare_jobs(
         dependants.add((job_id, band, when, meta, envelope), one.lane, one.edges, one.level)
     labels = _labels(rows, [node.job for node in order])
     return Prepared(rows, labels, dependants, None if last is None else last.entry.id)
+
+
+def _check_key(job: Job, made: Uniqueness | None = None, *, is_addition: bool) -> None:
+    """Refuse a job of a flow whose unique key would displace others, and an added job with a unique key.
+
+    Args:
+        job: The job.
+        made: Its unique key; None before it is made, which asks for its queue, and thereby may create that.
+        is_addition: Whether a job adds it to its flow.
+
+    Raises:
+        InvalidJob: It is refused.
+    """
+    if is_addition:
+        refuse_unique(job, "jobs that a job adds to its flow", is_unique=made is not None)
+    given = getattr(job.function, "given", {})
+    on_conflict = made.on_conflict if made is not None else job.on_conflict or given.get("on_conflict")
+    refuse_displacing(on_conflict or EXISTING, "a job of a flow")
 
 
 def _labels(rows: Sequence[Row], jobs: Sequence[Job]) -> dict[str, str]:
