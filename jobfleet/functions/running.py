@@ -276,6 +276,11 @@ class OwnFlow:
             flow.add(more)
         else:
             flow = more
+        if flow.on_failure is not None:
+            raise InvalidJob(
+                "on_failure is for a whole flow, whose callback watches added jobs, too; leave it out of an addition.",
+                field="on_failure",
+            )
         flow.order()
         if isinstance(join, bool):
             joins = tuple(range(len(flow.nodes))) if join else ()

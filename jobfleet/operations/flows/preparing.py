@@ -13,7 +13,7 @@ from jobfleet.functions.callables import UNDO
 from jobfleet.functions.port import trace_of, with_trace
 from jobfleet.model import Job, derived_suffix
 from jobfleet.model.flow import Flow, refuse_times
-from jobfleet.model.option_checks import CALLBACKS
+from jobfleet.model.option_checks import CALLBACKS, callback_of
 from jobfleet.model.templates import EXISTING
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.dependencies import (
@@ -315,11 +315,12 @@ def _prepare_first_failure(
     """Prepare the callback of a flow: it watches all jobs, and the first one that fails is enough."""
     edges = tuple([Edge(job_id, place, FIRST_FAILURE) for place, job_id in enumerate(ids)])
     named = {**header, "callback": "on_failure"}
-    return (yield from _prepare_callback(context, flow.on_failure, first_failure_suffix(flow.id), edges, named))
+    callback = callback_of(flow.on_failure, "on_failure")
+    return (yield from _prepare_callback(context, callback, first_failure_suffix(flow.id), edges, named))
 
 
 def _prepare_callback(
-    context: FleetContext, given: Any, suffix: str, edges: tuple[Edge, ...], header: Mapping[str, object]
+    context: FleetContext, given: Job, suffix: str, edges: tuple[Edge, ...], header: Mapping[str, object]
 ) -> Operation[Dependant]:
     callback = _bare(context.apply_hooks(given), suffix)
     refuse_unique(callback, "callbacks")

@@ -58,7 +58,6 @@
     if (button) zoom(Number(button.dataset.zoom));
     // The end of a drag is no click on the node below.
     if (held?.isMoved) event.preventDefault();
-    held = null;
   });
 
   document.addEventListener("wheel", (event) => {
@@ -82,6 +81,9 @@
     held.box.scrollLeft = held.left - x;
     held.box.scrollTop = held.top - y;
   });
+
+  // The click of a drag comes at once, if at all.
+  document.addEventListener("pointerup", () => setTimeout(() => { held = null; }));
 
   document.addEventListener("dragstart", (event) => {
     if (event.target.closest?.(".graph")) event.preventDefault();

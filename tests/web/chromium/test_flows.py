@@ -159,11 +159,10 @@ def test_the_graph_is_zoomed_and_moved(page: Page, fleet: Fleet) -> None:
     page.get_by_role("button", name="Zoom in").click()
     assert svg.evaluate("one => one.clientWidth") == pytest.approx(fitting * 1.25, abs=2)
 
-    before = box.evaluate("one => one.scrollLeft = 300")
     there = box.bounding_box()
     assert there is not None
-    node = svg.locator("g.node").nth(3)
-    node.hover()
+    svg.locator("g.node").nth(3).hover()
+    before = box.evaluate("one => one.scrollLeft")
     page.mouse.down()
     page.mouse.move(there["x"] + 40, there["y"] + 20, steps=4)
     page.mouse.up()

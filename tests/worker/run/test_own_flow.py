@@ -217,7 +217,7 @@ def test_what_is_wrong_is_told_and_adds_nothing(fleet: Fleet, enqueue: Callable[
         empty = Flow("empty")
         for wrong, options in (
             (empty, {}), (part(1), {"name": ""}), (Job("k", "test.give", ("k",), unique="k"), {}),
-            (Flow("one"), {"join": other}),
+            (Flow("one"), {"join": other}), (Flow("two", on_failure=part(3)), {}),
         ):  # fmt: skip
             if wrong is not empty and isinstance(wrong, Flow):
                 wrong.add(part(2))
@@ -235,6 +235,7 @@ def test_what_is_wrong_is_told_and_adds_nothing(fleet: Fleet, enqueue: Callable[
         "The flow 'empty' has no job.", "name is ''; give 1 to 100 printable characters.",
         "unique is not for jobs that a job adds to its flow; leave it out.",
         "join names 'part 1', which is not of the flow 'one'.",
+        "on_failure is for a whole flow, whose callback watches added jobs, too; leave it out of an addition.",
     ]  # fmt: skip
     assert list(seen(fleet, info)) == ["add", "total"]
 
