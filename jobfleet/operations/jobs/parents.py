@@ -61,7 +61,7 @@ def root_cause(context: FleetContext, job: JobResult[Any] | None) -> Operation[P
 
 
 def states_of(context: FleetContext, ids: Sequence[str]) -> Operation[dict[str, JobResult[Any] | None]]:
-    """Read other jobs, for what is said beside a job; None for each unknown one.
+    """Read other jobs that are named beside a job; None for each unknown one.
 
     Returns:
         Nothing, if one of them cannot be read, or may not be by this Redis user.
