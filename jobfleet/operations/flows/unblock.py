@@ -137,12 +137,16 @@ def is_whole(kept: calls.Kept, addition: str | None = None) -> bool:
 def ids_of_whole(kept: calls.Kept) -> list[str]:
     """The ids of the jobs of a flow; empty when not all jobs are written, or the record cannot be read.
 
+    Shared jobs are left out: the guard of such a job is lifted by the flow that has written it.
+
     At the end are those whose guards its producer lifts last, in each lane, as far as its revision noted them.
     """
     if not is_whole(kept):
         return []
     try:
-        last = [str(job_id) for job_id in decode(kept.record, limits=RECORD).get("last", ())]
-        return [str(job_id) for job_id in ids_of(kept.record) if job_id not in last] + last
+        fields = decode(kept.record, limits=RECORD)
+        last = [str(job_id) for job_id in fields.get("last", ())]
+        left_out = {*last, *fields.get("shared", ())}
+        return [str(job_id) for job_id in ids_of(kept.record) if job_id not in left_out] + last
     except (KeyError, TypeError, IndexError):
         return []

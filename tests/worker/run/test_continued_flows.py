@@ -11,6 +11,8 @@ import redis
 from jobfleet import DuplicateJob, Fleet, Flow, InvalidJob, Job, JobContext
 from jobfleet.functions.registry import Registry
 from jobfleet.model.result import Parent, ReasonCode
+from jobfleet.operations.flows.unblock import ids_of_whole
+from jobfleet.store.calls.flow import read_flow
 
 Seen = list[Any]
 
@@ -100,6 +102,8 @@ def test_a_job_whose_unique_key_is_held_is_replaced_by_the_holder(fleet: Fleet, 
     assert {job.id for job in fleet.flows.enqueue(flow).jobs} == set(ids)
     assert stored()[:2] == (ids, [False, True, False, False, False])
     before = stored()
+    lifted = ids_of_whole(fleet.store.run(read_flow(fleet.context.keys, flow.id)))
+    assert set(lifted) == set(ids) - {holder}, "its guard, if it has one, is that of another flow"
     fleet.run_worker(burst=True)
     assert [fleet.poll(one).status for one in ids] == ["completed", "scheduled", "completed", "completed", "blocked"]
 
