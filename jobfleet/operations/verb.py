@@ -234,6 +234,11 @@ Tags = Annotated[
     Sequence[str], Kind(_texts, {"type": ["string", "array"], "items": {"type": "string"}}, "TAG", "--tag", "tag", True)
 ]
 At = Annotated[datetime, Kind(_at, metavar="ISO", label="Due at", example="2026-11-28T14:00")]
+NominalTime = Annotated[
+    datetime, Kind(_at, metavar="TIME", flag="--for", label="For the time", example="2026-11-28T02:00")
+]
+From = Annotated[datetime, Kind(_at, metavar="TIME", flag="--from", label="From", example="2026-11-01")]
+Until = Annotated[datetime, Kind(_at, metavar="TIME", flag="--to", label="To", example="2026-11-08")]
 PAST = Kind(_past, metavar="TIME")
 Past = Annotated[datetime, PAST]
 Status = Annotated[JobStatus, word_of({str(one): one for one in STORED})]

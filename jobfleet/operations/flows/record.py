@@ -169,11 +169,13 @@ class StoredFlow(NamedTuple):
         name: Its label.
         jobs: Its jobs, with added jobs, each after the jobs that it waits for.
         additions: The stored names of what was added to it.
+        is_whole: Whether all its jobs were written; otherwise its producer writes them, or died meanwhile.
     """
 
     name: str
     jobs: list[FlowJob]
     additions: list[str]
+    is_whole: bool = True
 
 
 def read(context: FleetContext, flow_id: str) -> Operation[StoredFlow]:
@@ -202,7 +204,8 @@ def _stored(kept: calls.Kept) -> StoredFlow:
     jobs = jobs_of(fields)
     folded = fields.get("folded", ())
     more = {name: decode(one.record, limits=RECORD) for name, one in kept.more.items() if name not in folded}
-    return StoredFlow(str(fields["name"]), _in_order(_merged(jobs, more)) if more else jobs, sorted(kept.more))
+    ordered = _in_order(_merged(jobs, more)) if more else jobs
+    return StoredFlow(str(fields["name"]), ordered, sorted(kept.more), bool(fields.get("whole", True)))
 
 
 def _merged(jobs: list[FlowJob], more: Mapping[str, Any]) -> list[FlowJob]:
