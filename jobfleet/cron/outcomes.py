@@ -122,7 +122,8 @@ class FireOutcomes:
     def dump(self) -> dict[str, object]:
         """Return it as plain data."""
         numbers = {name: getattr(self, name) for name in NUMBERS}
-        ends = {name: end and [*end] for name in ENDS if (end := getattr(self, name)) is not None}
+        found: dict[str, End | None] = {name: getattr(self, name) for name in ENDS}
+        ends = {name: [one.at, one.id, str(one.status), one.ended] for name, one in found.items() if one is not None}
         return {**numbers, **ends, "open": [[*one] for one in self.open]}
 
     @classmethod

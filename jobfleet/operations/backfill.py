@@ -264,7 +264,7 @@ def _write(context: FleetContext, entry: CronEntry, lane: Lane, found: Backfill,
         envelope = amended(entry.envelope, fields)
         row = Entry(one.job_id, entry.band, "", without_keep(entry.meta), envelope)
         policies = ("run",) * len(before)
-        label = f"{one.nominal.astimezone(entry.cron.schedule.zone):%Y-%m-%d %H:%M}"
+        label = f"{one.at.astimezone(entry.cron.schedule.zone):%Y-%m-%d %H:%M}"
         jobs.append(FlowJob(one.job_id, entry.name, entry.function, before, policies, entry.band, label=label))
         made.append(Dependant(lane, row, edges, level=level if level in KNOWN else ""))
     yield from _durable(context, lane, level, str(found.flow), f"backfill of {entry.name}", jobs, made)
