@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from jobfleet.operations.workers import ChildStacks, Confirmation, WorkerInfo
 
 
-CRON_NUMBERS = ("fires", "completed", "failures", "last_success", "interval", "warning", "remedy")
+CRON_NUMBERS = ("fires", "completed", "failures", "last_success", "interval", "warning", "remedy", "culprit")
 """The attributes of `CronInfo` that say what came of the fires."""
 US_DIGITS = 16
 """Digits of a time in µs since 1970, until the year 2286."""

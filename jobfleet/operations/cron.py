@@ -474,6 +474,7 @@ class CronInfo:
         warning: What is wrong with its fires: too many failures in a row (setting `cron_failures`), or no job has ever
             completed; empty if neither is so.
         remedy: What to do about the warning.
+        culprit: The job that the remedy is about; None without a warning.
     """
 
     name: str
@@ -495,6 +496,7 @@ class CronInfo:
     interval: timedelta | None = None
     warning: str = ""
     remedy: str = ""
+    culprit: str | None = None
 
     @property
     def is_longer(self) -> bool:
@@ -566,11 +568,11 @@ def _infos(context: FleetContext, now: int, rows: Sequence[calls.Scheduled]) -> 
     workers = workers_of(context, seen)
     lasts = yield [calls.history(context.keys, row.name, limit=1) for row in rows]
     fires = [next(iter(fires_of(value([answer]))), None) for answer in lasts]
-    told = iter((yield from with_jobs(context, [fire for fire in fires if fire is not None])))
+    shown = iter((yield from with_jobs(context, [fire for fire in fires if fire is not None])))
     known = yield from outcomes_of(context, [row.name for row in rows])
     infos = []
     for row, fire in zip(rows, fires, strict=True):
-        last = None if fire is None else next(told)
+        last = None if fire is None else next(shown)
         try:
             entry = entry_of(row.record)
         except (InvalidJob, EncodingError) as error:  # something else, or a later version, wrote it
@@ -592,7 +594,7 @@ def _infos(context: FleetContext, now: int, rows: Sequence[calls.Scheduled]) -> 
                 fired_by=by,
                 doubt=_doubt(entry.function, seen, workers),
                 interval=interval_of(entry.cron, last and last.at, following and following.at),
-                **_told(context, row.name, known.get(row.name, NOTHING), last),
+                **_numbers(context, row.name, known.get(row.name, NOTHING), last),
             )
         )
     return infos
@@ -609,7 +611,7 @@ def outcomes_of(context: FleetContext, names: Sequence[str] = ()) -> Operation[d
     return {name: read_outcomes(name, record) for name, record in found.items()}
 
 
-def _told(context: FleetContext, name: str, known: FireOutcomes, last: CronFire | None) -> dict[str, Any]:
+def _numbers(context: FleetContext, name: str, known: FireOutcomes, last: CronFire | None) -> dict[str, Any]:
     """What came of the fires of an entry. The last job may have completed since the numbers were written."""
     failures, success = known.failures, None if known.success is None else from_us(known.success.ended)
     is_newer = (
@@ -625,6 +627,7 @@ def _told(context: FleetContext, name: str, known: FireOutcomes, last: CronFire 
         "last_success": success,
         "warning": f"{concern.seen[0].upper()}{concern.seen[1:]}." if concern else "",
         "remedy": concern.remedy if concern else "",
+        "culprit": concern.job_id if concern else None,
     }
 
 

@@ -218,10 +218,12 @@ class Concern:
     Attributes:
         seen: What was seen, as a sentence.
         remedy: What to do about it.
+        job_id: The job that the remedy is about.
     """
 
     seen: str
     remedy: str
+    job_id: str
 
 
 def concern_of(name: str, known: FireOutcomes, *, most: int) -> Concern | None:
@@ -243,7 +245,7 @@ def concern_of(name: str, known: FireOutcomes, *, most: int) -> Concern | None:
         seen = f"{name} has fired {_times(known.fires, 'time')}, and none of its jobs has ended"
     else:
         seen = f"{name} has never completed: {_times(number, 'job')} ended, the last one {last.status}"
-    return Concern(seen, _remedy(name, known))
+    return Concern(seen, _remedy(name, known), known.open[-1].id if last is None else last.id)
 
 
 def _remedy(name: str, known: FireOutcomes) -> str:

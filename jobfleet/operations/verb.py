@@ -238,9 +238,7 @@ Tags = Annotated[
 ]
 At = Annotated[datetime, Kind(_at, metavar="ISO", label="Due at", example="2026-11-28T14:00")]
 LOCAL = Kind(_at, metavar="TIME", is_local=True)
-NominalTime = Annotated[
-    datetime, replace(LOCAL, flag="--for", label="For the time", example="2026-11-28T02:00")
-]
+NominalTime = Annotated[datetime, replace(LOCAL, flag="--for", label="For the time", example="2026-11-28T02:00")]
 From = Annotated[datetime, replace(LOCAL, flag="--from", label="From", example="2026-11-01")]
 Until = Annotated[datetime, replace(LOCAL, flag="--to", label="To", example="2026-11-08")]
 PAST = Kind(_past, metavar="TIME")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,8 @@ from jobfleet.operations.backfill import MOST, Backfill
 from tests.support.each import each
 
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
-MARCH = (datetime(2026, 3, 28), datetime(2026, 3, 31))  # of the zone of the entry; its clocks go forward on the 29th
+MARCH = tuple(map(datetime.fromisoformat, ("2026-03-28", "2026-03-31")))
+"""In the time zone of the entry, whose clocks go forward on the 29th."""
 Rows = list[tuple[str | None, int, int]]
 
 
@@ -80,7 +82,7 @@ def test_a_run_by_hand_is_for_now_or_for_a_time_in_the_zone_of_the_entry(fleet: 
     before = datetime.now(UTC)
     fleet.cron.run("nightly")
     fleet.run_worker(burst=True)
-    fleet.cron.run("nightly", nominal=datetime(2026, 3, 30, 2, 30))
+    fleet.cron.run("nightly", nominal=datetime.fromisoformat("2026-03-30T02:30"))
     fleet.run_worker(burst=True)
     fleet.cron.run("nightly", nominal=datetime(2026, 3, 30, 2, 30, tzinfo=UTC))
     fleet.run_worker(burst=True)
@@ -106,7 +108,7 @@ DAY = datetime(2026, 3, 1, tzinfo=UTC)
     ],
 )
 def test_what_cannot_be_filled_is_refused_with_a_remedy(
-    fleet: Fleet, name: str, since: datetime, until: datetime, more: dict[str, int], error: str
+    fleet: Fleet, name: str, since: datetime, until: datetime, more: dict[str, Any], error: str
 ) -> None:
     fleet.cron.add("often", "* * * * *", Job("report", "app.report"), replace=True)
     fleet.cron.add("warm", "@startup", Job("report", "app.report"), replace=True)

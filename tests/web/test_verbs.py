@@ -191,7 +191,11 @@ def test_a_verb_is_the_same_on_each_surface(
             answers[surface] = act()
             seen[surface] = state(fleet)
 
-    expected = {"command": 0, "API": verb.answer(named, answers["Python"], FORM), "page": 200 if verb is backfill.backfill else 303}
+    expected = {
+        "command": 0,
+        "API": verb.answer(named, answers["Python"], FORM),
+        "page": 200 if verb is backfill.backfill else 303,
+    }
     assert {name: VARIES.sub("", repr(answers[name])) for name in expected if name in answers} == {
         name: VARIES.sub("", repr(one)) for name, one in expected.items() if name in answers
     }

@@ -42,6 +42,7 @@ SHAPE = Shape("CronEntry", {
     "orphaned": bool, "paused": str | None, "paused_at": datetime | None, "last": CronFire | None,
     "next": datetime | None, "fired_by": list[str], "doubt": str, "fires": int, "completed": int, "failures": int,
     "last_success": datetime | None, "interval": float | None, "warning": str, "remedy": str,
+    "culprit": str | None,
 })  # fmt: skip
 FIRE = Shape("PlannedFire", {"at": datetime, "nominal": str, "offset": str, "note": str})
 

@@ -22,6 +22,7 @@ from jobfleet.operations.operation import drive
 from jobfleet.services.duties import fire_outcomes
 from jobfleet.services.duties.cron import Cron as CronDuty
 from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls import cron as calls
 from jobfleet.store.calls.lease import claim
 from jobfleet.store.calls.settle import complete, fail, settle
 from tests.support.state import server_now
@@ -37,6 +38,7 @@ class World:
 
     def __init__(self, fleet: AsyncFleet, store: AsyncStore, redis_url: str, now: int) -> None:
         self.fleet, self.store = fleet, store
+        self._claims = 0
         self.ahead = -60 * MINUTE - now % MINUTE + 5 * S
         self._duties = [CronDuty(store, JobConfig(url=redis_url), Tally(), clock=lambda now: now + self.ahead)
                         for _ in range(2)]  # fmt: skip
@@ -50,19 +52,24 @@ class World:
     async def ends(self, job_id: str, error: str = "") -> None:
         """Run the job."""
         lane = self.fleet.context.keys.lane_of(job_id)
-        (grant,) = (await self.store.run(claim(lane, child="w1.0", nonce=self._nonce(), lease_us=60 * S, limit=1))).grants
+        (grant,) = (
+            await self.store.run(claim(lane, child="w1.0", nonce=self._nonce(), lease_us=60 * S, limit=1))
+        ).grants
         assert grant.id == job_id
         common = {"function": "test.tick", "name": "tick", "attempt": 1, "duration": 1_500_000}
         if error:
             record = seal_record({**common, "error": error, "error_class": "ValueError", "error_type": "permanent"})
-            item = fail(job_id, grant.token, record=record, ttl_ms=TTL_MS, duration_us=1, reason="error", tries="")
+            call = settle(
+                lane,
+                [fail(job_id, grant.token, record=record, ttl_ms=TTL_MS, duration_us=1, reason="error", tries="")],
+            )
         else:
-            item = complete(job_id, grant.token, record=seal_record({**common, "value": "x" * 5000}), ttl_ms=TTL_MS,
-                            duration_us=1)  # fmt: skip
-        await self.store.run(settle(lane, [item]))
+            record = seal_record({**common, "value": "x" * 5000})
+            call = settle(lane, [complete(job_id, grant.token, record=record, ttl_ms=TTL_MS, duration_us=1)])
+        await self.store.run(call)
 
     def _nonce(self) -> int:
-        self._claims = getattr(self, "_claims", 0) + 1
+        self._claims += 1
         return self._claims
 
     async def counts(self) -> FireOutcomes:
@@ -71,7 +78,7 @@ class World:
         return await self.written()
 
     async def written(self) -> FireOutcomes:
-        record = await self.store.run(fire_outcomes.calls.fire_outcomes(self.fleet.context.keys))
+        record = await self.store.run(calls.fire_outcomes(self.fleet.context.keys))
         return FireOutcomes.load(decode(record["tick"]))
 
     async def doctor(self) -> tuple[Level, str, str]:
