@@ -603,10 +603,9 @@ def _infos(context: FleetContext, now: int, rows: Sequence[calls.Scheduled]) -> 
 NOTHING = FireOutcomes()
 
 
-def outcomes_of(context: FleetContext, names: Sequence[str] = ()) -> Operation[dict[str, FireOutcomes]]:
-    """Read what came of the fires of some entries; without names of all. A user who may not read that sees nothing."""
-    parts = list(batches(names, READ_AT_ONCE)) or [[]]
-    answers = yield [calls.fire_outcomes(context.keys, part) for part in parts]
+def outcomes_of(context: FleetContext, names: Sequence[str]) -> Operation[dict[str, FireOutcomes]]:
+    """Read what came of the fires of some entries. A user who may not read that sees nothing."""
+    answers = yield [calls.fire_outcomes(context.keys, part) for part in batches(names, READ_AT_ONCE)]
     found = {name: record for answer in answers if not is_denied(answer) for name, record in value([answer]).items()}
     return {name: read_outcomes(name, record) for name, record in found.items()}
 

@@ -52,14 +52,13 @@ class FireFollower:
         self._marks: dict[str, datetime] = {}
         self._left: list[str] = []
 
-    async def turn(self, marks: Mapping[str, datetime], *, at: float | None = None) -> None:
+    async def turn(self, marks: Mapping[str, datetime]) -> None:
         """Look at the entries that have fired, or have open jobs, if it is time.
 
         Args:
             marks: The last handled fire of each entry, whose note is in its ledger.
-            at: The monotonic time; None for now.
         """
-        now = monotonic() if at is None else at
+        now = monotonic()
         try:
             if not self._left:
                 if now - self._looked < EVERY:

@@ -70,7 +70,7 @@ def test_failures_in_a_row_are_a_warning_and_a_backfill_is_looked_at_before_it_r
     page.goto("/cron/fails")
     expect(page.locator("section").nth(1).locator(".state.failed").first).to_be_visible()
     expect(page.get_by_role("link", name="The last one")).to_have_attribute(
-        "href", re.compile("/jobs/default.0.cron:fails:")
+        "href", re.compile("/jobs/default.0.cron%3Afails%3A")
     )
     picture(page, "cron-entry-fails")
     page.set_viewport_size({"width": 390, "height": 844})
