@@ -26,16 +26,20 @@ if TYPE_CHECKING:
     from jobfleet.model.limits import BreakerInfo, LimitInfo, NamedLimit, SequenceInfo
     from jobfleet.model.result import Chunk, Explanation, JobDetails, LogLine
     from jobfleet.model.scale import Scale
-    from jobfleet.operations.cron import CronFire, CronInfo
+    from jobfleet.operations.backfill import Backfill
+    from jobfleet.operations.cron import CronInfo
     from jobfleet.operations.dead_groups import DeadGroup
     from jobfleet.operations.doctor.doctor import Repair
     from jobfleet.operations.doctor.findings import Diagnosis
+    from jobfleet.operations.fires import CronFire
     from jobfleet.operations.jobs.listing import Letter
     from jobfleet.operations.queues import QueueInfo
     from jobfleet.operations.rescues import RescueStatus
     from jobfleet.operations.workers import ChildStacks, Confirmation, WorkerInfo
 
 
+CRON_NUMBERS = ("fires", "completed", "failures", "last_success", "interval", "warning", "remedy", "culprit")
+"""The attributes of `CronInfo` that say what came of the fires."""
 US_DIGITS = 16
 """Digits of a time in µs since 1970, until the year 2286."""
 
@@ -207,11 +211,16 @@ class JsonForm:
             "next": iso(info.next.at) if info.next else None,
             "fired_by": list(info.fired_by),
             "doubt": info.doubt,
+            **{name: self._own(getattr(info, name)) for name in CRON_NUMBERS},
         }
 
     def fire(self, fire: CronFire) -> dict[str, object]:
         """A past fire of a recurring job: every attribute of `CronFire`."""
         return {name: self._own(value) for name, value in fire._asdict().items()}
+
+    def backfill(self, backfill: Backfill) -> dict[str, object]:
+        """A backfill: every attribute of `Backfill`, and of each `BackfillTime`."""
+        return {**self._attributes(backfill, "times"), "times": [self._attributes(one) for one in backfill.times]}
 
     def repair(self, repair: Repair) -> dict[str, object]:
         """A repair: every attribute of `Repair`."""

@@ -45,6 +45,7 @@ class FleetSettings(TypedDict, total=False):
     socket_timeout: Duration | None
     lanes: Mapping[str, int] | str | None
     max_queues: int | None
+    cron_failures: int | None
     patience: Duration | None
     busy_poll: Duration | None
     max_connections: int | None

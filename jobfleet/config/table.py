@@ -307,6 +307,10 @@ class JobConfig(DatabaseSettings):
     max_queues: int = setting(
         COUNT, 1000, "Maximum number of queues in a fleet.", scope="all", unit="queues", least=1, most=100_000
     )
+    cron_failures: int = setting(
+        COUNT, 3, "Number of jobs of a recurring job that fail in a row before doctor and the pages warn.", scope="all",
+        unit="jobs", least=1,
+    )  # fmt: skip
     patience: Seconds = setting(
         DURATION, 10.0, "How long a producer retries when Redis does not reply.", scope="producer"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jobfleet.cron.entry import SAME_GROUP, Cron, CronEntry, Planned, Times, from_us, plan, plan_starts, to_us
+from jobfleet.cron.outcomes import FireOutcomes
 from jobfleet.cron.schedule import Fire, Schedule
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "Cron",
     "CronEntry",
     "Fire",
+    "FireOutcomes",
     "Planned",
     "Schedule",
     "Times",

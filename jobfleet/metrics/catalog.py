@@ -218,6 +218,18 @@ METRICS = (
     _gauge(
         "cron_lateness_seconds", "How long a fire has been due; 0 while the entry is paused.", "schedule", where="fleet"
     ),
+    _gauge(
+        "cron_failures",
+        "Jobs of fires that failed or expired in a row, up to the last one that ended.",
+        "schedule",
+        where="fleet",
+    ),
+    _gauge(
+        "cron_last_success_timestamp_seconds",
+        "When the last job of a fire that completed has ended, since 1970.",
+        "schedule",
+        where="fleet",
+    ),
     # Redis.
     _histogram(
         "redis_command_duration_seconds",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from jobfleet.clock import moment
-from jobfleet.codec import decode, encode
-from jobfleet.cron import Cron, CronEntry, Fire, Times, from_us
+from jobfleet.codec import amended, decode, encode
+from jobfleet.cron import Cron, CronEntry, Fire, FireOutcomes, Times, from_us, to_us
 from jobfleet.errors import DuplicateJob, EncodingError, InvalidJob, JobNotFound, warn
 from jobfleet.functions.callables import CLEANUP
 from jobfleet.functions.manifest import read_cron, read_function, read_parameters
@@ -18,19 +18,20 @@ from jobfleet.model.names import similar_function
 from jobfleet.model.spec import check_job
 from jobfleet.model.status import check_number
 from jobfleet.operations.audit import Action, Change, Outcome
+from jobfleet.operations.fires import CronFire, concern_of, fires_of, interval_of, read_outcomes, with_jobs
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.dependencies import refuse_displacing
 from jobfleet.operations.jobs.enqueue import prepare
 from jobfleet.operations.jobs.prepare import Resolved, submission
-from jobfleet.operations.operation import Operation, value
-from jobfleet.operations.verb import Name, verb
+from jobfleet.operations.operation import Operation, batches, is_denied, value
+from jobfleet.operations.verb import Name, NominalTime, verb
 from jobfleet.operations.workers import WorkerInfo, runs_undecorated, workers_of
 from jobfleet.store.call import Call
 from jobfleet.store.calls import cron as calls
 from jobfleet.store.calls import enqueue, presence
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Entry, FleetSeen, Holder
-from jobfleet.store.rows import kept, report
+from jobfleet.store.rows import report
 
 DEFAULTS: Mapping[str, Any] = {
     "misfire": "once", "misfire_window": 3600.0, "most": 100, "overlap": "allow", "jitter": 0.0,
@@ -388,50 +389,63 @@ def _has_changed(context: FleetContext, name: str, call: Call[str]) -> Operation
 
 @verb(
     "cron.run", route="/cron/{name}/run", target=("name",), result="id", done="{result} is enqueued.",
-    end=lambda job_id: Outcome("done", after={"id": job_id}),
+    end=lambda job_id: Outcome("done", after={"id": job_id}), change=lambda _, values: _nominal(values),
 )  # fmt: skip
-def run(context: FleetContext, name: Name) -> Operation[str]:
+def run(context: FleetContext, name: Name, *, nominal: NominalTime | None = None) -> Operation[str]:
     """Enqueue a recurring job now, in addition to its fires.
 
     Args:
         name: The name.
+        nominal: The time that the job is for (`ctx.nominal_time`), such as that of a fire that failed; default now. A
+            time without an offset is in the time zone of the entry.
 
     Returns:
         The id of the job.
 
     Raises:
         DuplicateJob: Another job holds its unique key.
+        InvalidJob: `nominal` is not a time.
         JobNotFound: There is no entry of that name.
     """
-    entry = entry_of((yield from find(context, name)).row.record)
+    found = yield from find(context, name)
+    entry = entry_of(found.row.record)
+    at = found.now if nominal is None else to_us(in_zone(entry.cron, nominal, "nominal"))
     home = value((yield (context.open_queue_call(entry.queue),))).home
     lane = lane_of(context.keys, entry, home)
     job_id = lane.id_prefix + new_suffix()
-    (answer,) = value((yield (enqueue.enqueue(lane, (Entry(job_id, entry.band, "", entry.meta, entry.envelope),)),)))
+    envelope = amended(entry.envelope, {"nominal": at, "enqueued_at": found.now})
+    (answer,) = value((yield (enqueue.enqueue(lane, (Entry(job_id, entry.band, "", entry.meta, envelope),)),)))
     if isinstance(answer, Holder):
         raise DuplicateJob(answer.id, f"{name} was not run: {answer.id} holds its unique key; it is {answer.status}.")
     return job_id
 
 
-HISTORY = 50
+def _nominal(values: Mapping[str, Any]) -> dict[str, Any]:
+    given = values.get("nominal")
+    return {} if given is None else {"nominal": str(given)}
 
 
-class CronFire(NamedTuple):
-    """The outcome of one planned fire.
+def in_zone(cron: Cron, given: datetime, field: str) -> datetime:
+    """Return a time that a user gave for an entry; one without an offset is in the time zone of the entry.
 
-    Attributes:
-        at: The planned time.
-        outcome: fired, late, skipped, missed or overlapped.
-        job_id: The job of the fire; for ``overlapped`` the job that was still open.
-        nominal: The local time of the schedule, as an instant.
-        note: How a change of the clocks moved it; may be empty.
+    Raises:
+        InvalidJob: It is not a time, or is outside the calendar.
     """
+    if not isinstance(given, datetime):
+        raise InvalidJob(f"{field} is {given!r:.100}; give a datetime.", field=field)
+    try:
+        there = given.replace(tzinfo=cron.schedule.zone) if given.tzinfo is None else given
+        at = there.astimezone(UTC)
+    except (OverflowError, ValueError):
+        raise InvalidJob(f"{field} is {given}, at an end of the calendar; give another time.", field=field) from None
+    if at.year < 1970:
+        raise InvalidJob(f"{field} is {given}; give a time from 1970 on.", field=field)
+    return at
 
-    at: datetime
-    outcome: str
-    job_id: str | None
-    nominal: datetime
-    note: str
+
+HISTORY = 50
+READ_AT_ONCE = 1000
+"""Records of outcomes that are read in one call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -447,11 +461,20 @@ class CronInfo:
         is_orphaned: Whether it came from a decorator that no worker publishes any more.
         paused: Who paused it; None when it is not paused.
         paused_at: When it was paused.
-        last: The outcome of its last fire; None when it has not fired.
+        last: Its last fire, and what came of it; None when it has not fired.
         next: Its next fire; None when it has none, or is paused.
         fired_by: The live processes that have announced that they fire recurring jobs, as ``reaper ID`` or ``worker
             ID``. Empty when there is none; a reaper of an older version does not announce itself.
         doubt: That no worker has published its function; empty if one has.
+        fires: How many of its fires made a job; counted since the first reaper that counts them, as the next two.
+        completed: How many of these jobs completed.
+        failures: How many of them failed or expired in a row, in the order of their ends; 0 after one that completed.
+        last_success: When the last of them that completed has ended; None if none is known.
+        interval: The time from its last fire to the one after it; None if it has none, as with ``@startup``.
+        warning: What is wrong with its fires: too many failures in a row (setting `cron_failures`), or no job has ever
+            completed; empty if neither is so.
+        remedy: What to do about the warning.
+        culprit: The job that the remedy is about; None without a warning.
     """
 
     name: str
@@ -466,6 +489,20 @@ class CronInfo:
     next: Fire | None
     fired_by: tuple[str, ...] = ()
     doubt: str = ""
+    fires: int = 0
+    completed: int = 0
+    failures: int = 0
+    last_success: datetime | None = None
+    interval: timedelta | None = None
+    warning: str = ""
+    remedy: str = ""
+    culprit: str | None = None
+
+    @property
+    def is_longer(self) -> bool:
+        """Whether its last job ran, or has run so far, for longer than the time to the next fire."""
+        took = None if self.last is None else self.last.duration
+        return took is not None and self.interval is not None and took > self.interval
 
 
 def firing(context: FleetContext, attendants: Iterable[presence.Attendant]) -> tuple[str, ...]:
@@ -530,14 +567,18 @@ def _infos(context: FleetContext, now: int, rows: Sequence[calls.Scheduled]) -> 
     seen, by = value(answers[:1]), firing(context, value(answers[1:]))
     workers = workers_of(context, seen)
     lasts = yield [calls.history(context.keys, row.name, limit=1) for row in rows]
+    fires = [next(iter(fires_of(value([answer]))), None) for answer in lasts]
+    shown = iter((yield from with_jobs(context, [fire for fire in fires if fire is not None])))
+    known = yield from outcomes_of(context, [row.name for row in rows])
     infos = []
-    for row, answer in zip(rows, lasts, strict=True):
+    for row, fire in zip(rows, fires, strict=True):
+        last = None if fire is None else next(shown)
         try:
             entry = entry_of(row.record)
         except (InvalidJob, EncodingError) as error:  # something else, or a later version, wrote it
             report([f"cron has {row.name:.100}: {error}"])
             continue
-        fires = _fires(value([answer]))
+        following = entry.cron.next(from_us(now))
         infos.append(
             CronInfo(
                 name=row.name,
@@ -548,13 +589,50 @@ def _infos(context: FleetContext, now: int, rows: Sequence[calls.Scheduled]) -> 
                 is_orphaned=entry.origin == DECORATOR and not is_published(seen, row.name),
                 paused=row.paused,
                 paused_at=moment(row.paused_at) if row.paused else None,
-                last=fires[0] if fires else None,
-                next=entry.cron.next(from_us(now)) if row.paused is None else None,
+                last=last,
+                next=following if row.paused is None else None,
                 fired_by=by,
                 doubt=_doubt(entry.function, seen, workers),
+                interval=interval_of(entry.cron, last and last.at, following and following.at),
+                **_numbers(context, row.name, known.get(row.name, NOTHING), last),
             )
         )
     return infos
+
+
+NOTHING = FireOutcomes()
+
+
+def outcomes_of(context: FleetContext, names: Sequence[str]) -> Operation[dict[str, FireOutcomes]]:
+    """Read what came of the fires of some entries. A user who may not read that sees nothing."""
+    answers = yield [calls.fire_outcomes(context.keys, part) for part in batches(names, READ_AT_ONCE)]
+    found = {name: record for answer in answers if not is_denied(answer) for name, record in value([answer]).items()}
+    return {name: read_outcomes(name, record) for name, record in found.items()}
+
+
+def _numbers(context: FleetContext, name: str, known: FireOutcomes, last: CronFire | None) -> dict[str, Any]:
+    """What came of the fires of an entry. The last job may have completed since the numbers were written."""
+    failures, success = known.failures, None if known.success is None else from_us(known.success.ended)
+    is_newer = (
+        last is not None and last.status == JobStatus.COMPLETED and (success is None or last.at > known_at(known))
+    )
+    if last is not None and is_newer:
+        failures, success = 0, last.ended_at or success
+    concern = None if is_newer else concern_of(name, known, most=context.config.cron_failures)
+    return {
+        "fires": known.fires,
+        "completed": known.completed,
+        "failures": failures,
+        "last_success": success,
+        "warning": f"{concern.seen[0].upper()}{concern.seen[1:]}." if concern else "",
+        "remedy": concern.remedy if concern else "",
+        "culprit": concern.job_id if concern else None,
+    }
+
+
+def known_at(known: FireOutcomes) -> datetime:
+    """The planned time of the last fire whose job is known to have completed."""
+    return from_us(0 if known.success is None else known.success.at)
 
 
 def _doubt(function: str, seen: FleetSeen, workers: Sequence[WorkerInfo]) -> str:
@@ -566,7 +644,7 @@ def _doubt(function: str, seen: FleetSeen, workers: Sequence[WorkerInfo]) -> str
 
 
 def history(context: FleetContext, name: str, *, limit: int = HISTORY) -> Operation[list[CronFire]]:
-    """List the outcomes of the last fires of an entry, newest first.
+    """List the last fires of an entry and what came of their jobs, newest first.
 
     Args:
         context: The context of the fleet.
@@ -581,14 +659,5 @@ def history(context: FleetContext, name: str, *, limit: int = HISTORY) -> Operat
     yield from find(context, name)
     if not limit:
         return []
-    return _fires(value((yield (calls.history(context.keys, name, limit=limit),))))
-
-
-def _fires(notes: Sequence[tuple[int, str]]) -> list[CronFire]:
-    """Decode notes of the ledger of an entry; leave out those that cannot be read."""
-    return kept(notes, lambda note: _fire_of(*note), "the ledger of a recurring job")
-
-
-def _fire_of(at: int, text: str) -> CronFire:
-    outcome, job_id, nominal, *note = text.split(" ", 3)
-    return CronFire(from_us(at), outcome, None if job_id == "-" else job_id, from_us(int(nominal)), "".join(note))
+    fires = fires_of(value((yield (calls.history(context.keys, name, limit=limit),))))
+    return (yield from with_jobs(context, fires))

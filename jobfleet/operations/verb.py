@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache, cached_property
 from operator import attrgetter
@@ -56,6 +56,8 @@ class Kind:
         name: The name in JSON, in forms and in paths, if it is not that of the parameter.
         is_many: Whether the flag may be repeated.
         is_json: Whether a text is JSON, which is to be decoded first.
+        is_local: Whether a time without an offset is in a time zone that the operation knows; else it is in that of the
+            command, or for the web in UTC.
         label: The label of its field in a form, if it is not that of the parameter.
         example: What an empty field shows.
     """
@@ -67,6 +69,7 @@ class Kind:
     name: str = ""
     is_many: bool = False
     is_json: bool = False
+    is_local: bool = False
     label: str = ""
     example: str = ""
 
@@ -234,6 +237,10 @@ Tags = Annotated[
     Sequence[str], Kind(_texts, {"type": ["string", "array"], "items": {"type": "string"}}, "TAG", "--tag", "tag", True)
 ]
 At = Annotated[datetime, Kind(_at, metavar="ISO", label="Due at", example="2026-11-28T14:00")]
+LOCAL = Kind(_at, metavar="TIME", is_local=True)
+NominalTime = Annotated[datetime, replace(LOCAL, flag="--for", label="For the time", example="2026-11-28T02:00")]
+From = Annotated[datetime, replace(LOCAL, flag="--from", label="From", example="2026-11-01")]
+Until = Annotated[datetime, replace(LOCAL, flag="--to", label="To", example="2026-11-08")]
 PAST = Kind(_past, metavar="TIME")
 Past = Annotated[datetime, PAST]
 Status = Annotated[JobStatus, word_of({str(one): one for one in STORED})]

@@ -24,6 +24,7 @@ from jobfleet.metrics.catalog import METRICS
 from jobfleet.metrics.exporter import Exporter, Values
 from jobfleet.model.limits import BreakerInfo, NamedLimit
 from jobfleet.operations.cron import lane_at, times_of
+from jobfleet.operations.fires import read_outcomes
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.gates import gates
 from jobfleet.operations.operation import by_lane, drive
@@ -103,7 +104,8 @@ class FleetGauges:
         """
         keys = self._context.keys
         calls: list[Call[Any]] = [inspect.fleet(keys), inspect.memory(keys), cron_calls.timetable(keys)]
-        seen, memory, (now, kept) = _whole(await self._store.run_many(calls, patience=PATIENCE))
+        *answers, fired = await self._store.run_many([*calls, cron_calls.fire_outcomes(keys)], patience=PATIENCE)
+        seen, memory, (now, kept) = _whole(answers)
         seen = await self._reader.completed(seen, patience=PATIENCE)
         lanes = [
             lane for name, (_, count) in sorted(seen.queues.items()) for lane in self._context.lanes_of(name, count)
@@ -127,6 +129,7 @@ class FleetGauges:
             **await self._outbox.gauges(),
             **_gates(*await drive(self._store, gates(self._context))),
             **self._lateness.gauges(answers[len(lanes) :], now),
+            **_fires(fired, self._lateness.names),
             "redis_memory_used_bytes": memory_used,
             "redis_memory_max_bytes": memory_most,
         }
@@ -228,6 +231,18 @@ def _gates(limits: Sequence[NamedLimit], breakers: Sequence[BreakerInfo]) -> dic
         "limit_rate_left": {(one.name,): float(one.left) for one in limits if one.left is not None},
         "limit_closed": {(one.name,): float(one.closed_for > 0) for one in limits},
         "breaker_state": {(one.name,): BREAKER_STATES[one.state] for one in few},
+    }
+
+
+def _fires(records: Mapping[str, bytes] | JobfleetError, names: Iterable[str]) -> dict[str, Values]:
+    """How many jobs of each recurring job failed in a row, and when the last one completed."""
+    rows = {} if isinstance(records, JobfleetError) else records
+    known = {name: read_outcomes(name, rows[name]) for name in names if name in rows}
+    return {
+        "cron_failures": {(name,): float(one.failures) for name, one in known.items()},
+        "cron_last_success_timestamp_seconds": {
+            (name,): one.success.ended / 1e6 for name, one in known.items() if one.success is not None
+        },
     }
 
 

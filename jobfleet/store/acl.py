@@ -381,7 +381,10 @@ RUNS = _named(
 )
 LEASES = _named("pause_function paused resume_function set_aside settle tick waiting")
 """What workers do, too, so that a fleet without a reaper recovers the jobs of dead workers."""
-CRON = _named("attend attendants entries fire ledger marks note_times schedule set_back unmark")
+CRON = _named(
+    """attend attendants entries fire fire_outcomes history ledger marks note_outcomes note_times schedule set_back
+    unmark"""
+)
 RELAYS = _named(
     "dependants explain extend_flow flows keep_parents outbox pending_ends precede sequences unwatch unwatch_many"
 )
@@ -492,7 +495,7 @@ def _both(name: str, does: str, one: Role, other: Role) -> Role:
     )
 
 
-METERS = _named("counts finished fleet gates marks memory outbox queues timetable")
+METERS = _named("counts finished fire_outcomes fleet gates marks memory outbox queues timetable")
 
 
 def _as_in_table(keys: Iterable[str]) -> set[str]:

@@ -188,6 +188,7 @@ FLEET_KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow("cron", "hash", "cron entry → start, fingerprint of its schedule, record", "remove_entry; 10,000"),
     KeyRow("cron-times", "hash", "cron entry → start, schedule, queue; nothing of its call", "with its entry"),
     KeyRow("cron-paused", "hash", "cron entry → who paused it, and when", "with its entry"),
+    KeyRow("cron-outcomes", "hash", "cron entry → numbers of its fires, at most 100 open jobs", "with its entry"),
     KeyRow(
         "cron-duty", "zset", "processes that fire recurring jobs, by last announcement (µs)", "TTL; trimmed by each"
     ),

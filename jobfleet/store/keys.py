@@ -192,6 +192,7 @@ class Keyspace:
         self.cron_times: str = f"{tag}cron-times"
         self.payload_store: str = f"{tag}payload-store"
         self.cron_paused: str = f"{tag}cron-paused"
+        self.cron_outcomes: str = f"{tag}cron-outcomes"
         self.cron_duty: str = f"{tag}cron-duty"
         self.dead_groups: str = f"{tag}dead-groups"
         self.dead_regressed: str = f"{tag}dead-regressed"

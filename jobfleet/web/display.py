@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 from markupsafe import Markup, escape
 
 from jobfleet.clock import span
+from jobfleet.model.cron_expression import zone_of
 from jobfleet.model.fields import LETTERS, Field
 from jobfleet.model.limits import LimitChange
 from jobfleet.model.result import Parent
@@ -98,6 +99,11 @@ def breaks(name: str) -> Markup:
 def exactly(moment: datetime) -> str:
     """A time in UTC, which all times of the dashboard are in."""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def in_zone(text: str, tz: str) -> str:
+    """A time of the API in a time zone that is known to be valid, to the second."""
+    return f"{datetime.fromisoformat(text).astimezone(zone_of(tz)):%a %Y-%m-%d %H:%M:%S %Z}"
 
 
 def ago(text: str | None) -> Markup:

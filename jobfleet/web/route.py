@@ -99,7 +99,7 @@ class Parameter:
             except ValueError as error:
                 text = f"{self.name} is {given!r:.100}; {error}."
                 raise refusal("invalid-request", text, field=self.name) from None
-            is_naive = isinstance(found, datetime) and found.tzinfo is None
+            is_naive = isinstance(found, datetime) and found.tzinfo is None and not self.kind.is_local
             return found.replace(tzinfo=UTC) if is_naive else found
         if self.least is not None and self.most is not None:
             return self._number(given, self.least, self.most)

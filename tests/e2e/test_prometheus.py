@@ -32,6 +32,8 @@ ELSEWHERE = {
     "child_recycles_total",  # test_recycling
     "chaos_faults_total",  # test_injected_faults
     "cron_last_fire_timestamp_seconds",  # services/test_gauges
+    "cron_failures",
+    "cron_last_success_timestamp_seconds",
     "redis_errors_total",  # test_metrics: while Redis is away
     "rescued_jobs_total",  # services/duties/test_rescues
     "archive_events_total",  # archive/test_duty

@@ -48,6 +48,7 @@ SAFE_WHEN_LATE = {
     "note_groups": "it keeps the earliest and the latest time; a group comes back once for each time it was resolved",
     "note_rescue": "a job is counted when it leaves the set; a state only goes on",
     "plan_rescue": "it names the number of the step",
+    "note_outcomes": "it names the record as it was read; a second run finds its own, and writes nothing",
     "note_times": "it names the entry as it was read; one that has changed since is noted again",
     "progress": "each report has its number, the run its token",
     "renew": "the token: it extends only what the same run still holds, by one lease at most",

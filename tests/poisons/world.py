@@ -11,8 +11,10 @@ from typing import Any, cast
 
 import redis
 
-from jobfleet import Breaker, Cron, Fleet, Flow, Job, JobContext, Priority
-from jobfleet.codec import seal_record
+from jobfleet import Breaker, Cron, Fleet, Flow, Job, JobContext, JobStatus, Priority
+from jobfleet.codec import encode, seal_record
+from jobfleet.cron import FireOutcomes
+from jobfleet.cron.outcomes import End, FiredJob
 from jobfleet.functions.manifest import function_record
 from jobfleet.functions.registry import JobDecorator, Registry
 from jobfleet.metrics.tally import Mute
@@ -221,6 +223,9 @@ class World:
         raw.zadd(KEYS.inside("limit:gpt"), {f"{run} 1": server_now(raw)})
         raw.set(KEYS.stacks("n1"), b"\xc0")
         raw.zadd(KEYS.cron_duty, {"reaper:box:1:aa": server_now(raw)})
+        failed = End(1, "default.0.x", JobStatus.FAILED, 1)
+        numbers = FireOutcomes(until=2, fires=5, failures=4, open=(FiredJob(2, "default.0.y"),), last=failed)
+        raw.hset(KEYS.cron_outcomes, "nightly", encode(numbers.dump()))
         raw.zadd(KEYS.cron_ledger("nightly"), {"1 fired default.0.x 1": 1, "2 fired default.0.y 2": 2})
         raw.zadd(KEYS.dead_ignored, {self.names["group"]: 5})
         raw.zadd(KEYS.dead_regressed, {self.names["group2"]: 5})

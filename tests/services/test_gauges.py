@@ -12,9 +12,11 @@ import redis
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from jobfleet import AsyncFleet, Cron, Job
+from jobfleet import AsyncFleet, Cron, Job, JobStatus
 from jobfleet.codec import encode
 from jobfleet.config import JobConfig
+from jobfleet.cron import FireOutcomes
+from jobfleet.cron.outcomes import End
 from jobfleet.metrics.catalog import CATALOG, METRICS
 from jobfleet.metrics.exporter import Exporter
 from jobfleet.operations.queues import QueueInfo
@@ -120,8 +122,8 @@ async def test_every_place_of_the_fleet_is_told(store: AsyncStore, raw: redis.Re
     assert found["redis_up"] == {(): 1}
     assert found["redis_memory_used_bytes"][()] > 500_000
     told = {metric.name for metric in METRICS if metric.where == "fleet"}
-    absent = {"cron_last_fire_timestamp_seconds", "cron_lateness_seconds", "sql_outbox_rows", "sql_outbox_lag_seconds"}
-    absent |= {name for name in told if name.startswith(("limit_", "breaker_"))}
+    absent = {"sql_outbox_rows", "sql_outbox_lag_seconds"}
+    absent |= {name for name in told if name.startswith(("limit_", "breaker_", "cron_"))}
     assert told - found.keys() == absent  # there are no entries, no outbox and no gates
 
 
@@ -141,8 +143,14 @@ async def test_recurring_jobs_are_late_when_nobody_fires_them(
     mark = server_now(raw) - 300 * S
     raw.hset(KEYS.lane("default", 0).fired, "due", f"{mark} default.0.x")
 
+    success = End(mark, "default.0.x", JobStatus.COMPLETED, mark + S)
+    numbers = FireOutcomes(until=mark, fires=4, completed=1, failures=2, success=success, last=success)
+    raw.hset(KEYS.cron_outcomes, mapping={"due": encode(numbers.dump()), "removed": encode(numbers.dump())})
+
     found = await reader.read()
 
+    assert found["cron_failures"] == {("due",): 2}
+    assert found["cron_last_success_timestamp_seconds"] == {("due",): pytest.approx(mark / 1e6 + 1)}
     assert found["cron_last_fire_timestamp_seconds"] == {("due",): pytest.approx(mark / 1e6)}
     late = found["cron_lateness_seconds"]
     assert 239 < late["due",] < 330
@@ -176,7 +184,7 @@ async def test_a_read_is_three_trips_and_one_script_a_lane_however_many_wait(
     found = await reader.read()
 
     assert found["jobs"]["mail", "queued"] == 500
-    assert trips == 2 * [["fleet", "memory", "timetable"], ["counts"] * 3, ["gates"]]
+    assert trips == 2 * [["fleet", "memory", "timetable", "fire_outcomes"], ["counts"] * 3, ["gates"]]
 
 
 async def test_a_lane_that_is_broken_is_repaired_and_shown(store: AsyncStore, raw: redis.Redis, reader: Reader) -> None:

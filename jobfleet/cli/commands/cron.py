@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace as with_fields
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -23,18 +23,20 @@ from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Group, by_option
 from jobfleet.cli.output import Cell, Column, Output, clock, from_now, paused_by, say
 from jobfleet.cli.verbs import add_verbs
-from jobfleet.cli.view import cron_data, fire_data
-from jobfleet.clock import iso
-from jobfleet.model import Job, Priority
+from jobfleet.cli.view import COLORS, cron_data, fire_data
+from jobfleet.clock import iso, span
+from jobfleet.model import Job, JobStatus, Priority
 from jobfleet.model.option_types import UniqueFor
+from jobfleet.operations import backfill
 from jobfleet.operations import cron as operations
+from jobfleet.operations.fires import CronFire, seconds_of
 
 if TYPE_CHECKING:
     from jobfleet.cron import Cron, Fire
     from jobfleet.fleet.sync import Fleet
     from jobfleet.operations.cron import CronInfo
 
-_COLORS = {"fired": "green", "late": "yellow", "skipped": "yellow", "overlapped": "yellow", "missed": "red"}
+_COLORS = {"late": "yellow", "skipped": "yellow", "overlapped": "yellow", "missed": "red"}
 name_argument = click.argument("name", metavar="NAME")
 tz_option = click.option("--tz", metavar="ZONE", default="UTC", show_default=True, help="Time zone of the expression.")
 
@@ -59,6 +61,9 @@ def ls(invocation: Invocation) -> None:
     text = _table(output, every) if output.form == "table" else ""
     output.show(data=[cron_data(info) for info in every], ids=[info.name for info in every], text=text)
     if invocation.form == "table":
+        for info in every:
+            if info.warning:
+                say(f"{info.warning} {info.remedy}")
         say(_fired_by(every[0].fired_by))
 
 
@@ -87,11 +92,13 @@ def _table(output: Output, every: Sequence[CronInfo]) -> str:
     when = partial(from_now, now) if output.is_narrow else clock
     cut = [Column(title, is_elastic=True) for title in ("NAME", "WHEN", "ZONE", "FUNCTION")]
     queue = Column("QUEUE", is_spare=True)
-    return output.table([*cut, queue, "LAST", "NEXT", "STATE"], [_row(info, when) for info in every])
+    spare = [Column(title, is_spare=True) for title in ("TOOK", "SUCCEEDED")]
+    return output.table([*cut, queue, "LAST", *spare, "NEXT", "STATE"], [_row(info, when) for info in every])
 
 
 def _row(info: CronInfo, when: Callable[[datetime], str]) -> list[Cell | str]:
-    last = f"{when(info.last.at)} {info.last.outcome}" if info.last else "-"
+    last = f"{when(info.last.at)} {info.last.word}" if info.last else "-"
+    last += f" ({info.failures} in a row)" if info.failures > 1 else ""
     if info.paused is not None:
         state = Cell(paused_by(info.paused), "yellow")
     else:
@@ -102,10 +109,25 @@ def _row(info: CronInfo, when: Callable[[datetime], str]) -> list[Cell | str]:
         info.cron.tz,
         info.function,
         info.queue,
-        Cell(last, _COLORS.get(info.last.outcome) if info.last else None),
+        Cell(last, _color(info.last) if info.last else None),
+        Cell(_took(info), "yellow" if info.is_longer else None),
+        when(info.last_success) if info.last_success else "-",
         _next(info, when),
         state,
     ]
+
+
+def _color(fire: CronFire) -> str | None:
+    """The colour of what came of a fire: that of its job, if it made one."""
+    return _COLORS.get(fire.outcome) if fire.status is None else COLORS.get(cast("JobStatus", fire.status))
+
+
+def _took(info: CronInfo) -> str:
+    """How long the last job ran, against the interval."""
+    took = seconds_of(info.last) if info.last else ""
+    if not took or info.interval is None:
+        return took or "-"
+    return f"{took} of {span(info.interval.total_seconds())}"
 
 
 def _next(info: CronInfo, when: Callable[[datetime], str]) -> str:
@@ -259,7 +281,10 @@ def edit(invocation: Invocation, name: str, expression: str, tz: str | None, by:
 )
 @click.pass_obj
 def history(invocation: Invocation, name: str, limit: int) -> None:
-    """Show the outcomes of a recurring job's past fires."""
+    """Show a recurring job's past fires, and what came of their jobs.
+
+    FIRE is what the scheduler did, STATUS what came of the job: its state, or 'gone' when its result has expired.
+    """
     with invocation.fleet() as fleet:
         fires = fleet.cron.history(name, limit=limit)
     if not fires and invocation.form == "table":
@@ -267,10 +292,19 @@ def history(invocation: Invocation, name: str, limit: int) -> None:
         return
     output = invocation.output
     rows: list[list[Cell | str]] = [
-        [clock(fire.at), Cell(fire.outcome, _COLORS.get(fire.outcome)), fire.job_id or "-", fire.note] for fire in fires
+        [
+            clock(fire.at),
+            Cell(fire.outcome, _COLORS.get(fire.outcome)),
+            Cell(fire.status or "-", _color(fire)),
+            seconds_of(fire) or "-",
+            fire.job_id or "-",
+            " · ".join(filter(None, (fire.error, fire.note))),
+        ]
+        for fire in fires
     ]
-    text = output.table(["PLANNED", "OUTCOME", "JOB", "NOTE"], rows)
+    text = output.table(["PLANNED", "FIRE", "STATUS", "TOOK", "JOB", "NOTE"], rows)
     output.show(data=[fire_data(fire) for fire in fires], ids=[fire.job_id or "-" for fire in fires], text=text)
 
 
 add_verbs(operations, cron)
+add_verbs(backfill, cron)

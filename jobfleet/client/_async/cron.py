@@ -6,7 +6,8 @@ from jobfleet.client._async.cron_verbs import AsyncCronVerbs
 from jobfleet.cron import Cron
 from jobfleet.model import Job
 from jobfleet.operations import cron as entries
-from jobfleet.operations.cron import CronFire, CronInfo
+from jobfleet.operations.cron import CronInfo
+from jobfleet.operations.fires import CronFire
 
 
 def cron_of(cron: Cron | str, tz: str | None) -> Cron:
@@ -85,7 +86,7 @@ class AsyncCronEntries(AsyncCronVerbs):
         return await self._audited(action, entries.edit(self._context, name, planned), by)
 
     async def history(self, name: str, *, limit: int = entries.HISTORY) -> list[CronFire]:
-        """Return the last fires of an entry with their outcomes, newest first.
+        """Return the last fires of an entry and what came of their jobs, newest first.
 
         Args:
             name: The name of the entry.

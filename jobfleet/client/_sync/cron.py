@@ -7,7 +7,8 @@ from jobfleet.client._sync.cron_verbs import CronVerbs
 from jobfleet.cron import Cron
 from jobfleet.model import Job
 from jobfleet.operations import cron as entries
-from jobfleet.operations.cron import CronFire, CronInfo
+from jobfleet.operations.cron import CronInfo
+from jobfleet.operations.fires import CronFire
 
 
 def cron_of(cron: Cron | str, tz: str | None) -> Cron:
@@ -86,7 +87,7 @@ class CronEntries(CronVerbs):
         return self._audited(action, entries.edit(self._context, name, planned), by)
 
     def history(self, name: str, *, limit: int = entries.HISTORY) -> list[CronFire]:
-        """Return the last fires of an entry with their outcomes, newest first.
+        """Return the last fires of an entry and what came of their jobs, newest first.
 
         Args:
             name: The name of the entry.

@@ -16,6 +16,7 @@ from jobfleet.operations.doctor.findings import Diagnosis, Finding, Level, named
 from jobfleet.operations.doctor.snapshot import HOUR, Checkup, LaneSeen, take
 from jobfleet.operations.explain.hindrances import Elsewhere, known_elsewhere
 from jobfleet.operations.explain.snapshot import HUNG
+from jobfleet.operations.fires import concern_of
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.operations.unreadable import noting
@@ -27,6 +28,8 @@ from jobfleet.store.keys import Lane
 
 LATE = 60.0
 """Seconds after which the work of a duty is late."""
+FIRES_SHOWN = 3
+"""Recurring jobs whose failures a finding describes."""
 BEHIND = 0.5
 """The share of the most events of a journal, above which its consumers lag behind."""
 
@@ -180,6 +183,19 @@ def cron(seen: Checkup) -> Finding:
         )
     word = "is" if len(seen.recurring) == 1 else "are"
     return Finding("cron", Level.OK, f"{jobs} {word} fired by {fired_by(seen.fired_by)}.")
+
+
+def fires(seen: Checkup) -> Finding:
+    """Whether the jobs of recurring jobs fail again and again, or have never completed."""
+    most = seen.config.cron_failures
+    found = [concern for name, known in sorted(seen.fires.items()) if (concern := concern_of(name, known, most=most))]
+    if not found:
+        return Finding("fires", Level.OK, f"No recurring job has failed {counted(most, 'time')} in a row.")
+    text = "; ".join(one.seen for one in found[:FIRES_SHOWN])
+    more = len(found) - FIRES_SHOWN
+    text += f"; and {counted(more, 'more recurring job')}" if more > 0 else ""
+    remedy = found[0].remedy if len(found) == 1 else f"{found[0].remedy} 'jobfleet cron ls' lists the others."
+    return Finding("fires", Level.WARNING, f"{text[0].upper()}{text[1:]}.", remedy)
 
 
 def samples(seen: Checkup) -> Finding:
@@ -365,6 +381,7 @@ CHECKS: tuple[Check, ...] = (
     storage.hot,
     leases,
     cron,
+    fires,
     samples,
     limits,
     storage.damage,

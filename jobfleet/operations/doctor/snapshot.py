@@ -11,15 +11,17 @@ from jobfleet.clock import wall_us
 from jobfleet.codec import header_or_empty, is_record, read_fields
 from jobfleet.codec.frames import FLEET, KID
 from jobfleet.config import JobConfig
+from jobfleet.cron import FireOutcomes
 from jobfleet.errors import ConfigError, EncodingError, JobfleetError, ScriptContractError, StoreUnavailable
 from jobfleet.functions.manifest import read_function, read_gates, read_limit
 from jobfleet.functions.options import keep_last_in
 from jobfleet.model.limits import BREAKER, LIMIT, BreakerInfo, DeclaredLimit, NamedLimit
 from jobfleet.operations import payloads, unreadable
 from jobfleet.operations.cron import firing, recurring
+from jobfleet.operations.fires import read_outcomes
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.gates import gates
-from jobfleet.operations.operation import EachLane, Operation, batches, value
+from jobfleet.operations.operation import EachLane, Operation, batches, is_denied, value
 from jobfleet.operations.queues import QueueInfo, queue_info
 from jobfleet.operations.unreadable import without_repair
 from jobfleet.operations.workers import WorkerInfo, workers_of
@@ -208,6 +210,7 @@ class Checkup:
         queue_count: The number of queues.
         recurring: The names of recurring jobs, also those of decorators that have no entry yet.
         fired_by: The processes that have announced that they fire recurring jobs; see `CronInfo`.
+        fires: What came of the fires of recurring jobs, by name.
         sampled: Until when the fleet was sampled, µs since 1970; None before the first sample.
         ended: How many jobs have ended in the last hour, from the samples; None if they do not tell.
         declared: The limits that functions of live workers declare, by function.
@@ -238,6 +241,7 @@ class Checkup:
     queue_count: int = 0
     recurring: tuple[str, ...] = ()
     fired_by: tuple[str, ...] = ()
+    fires: Mapping[str, FireOutcomes] = field(default_factory=dict)
     sampled: int | None = None
     ended: int | None = None
     declared: Mapping[str, DeclaredLimit] = field(default_factory=dict)
@@ -293,9 +297,10 @@ def take(context: FleetContext, *, is_open: bool | None = None) -> Operation[Che
             context.kinds_call(),
             topology(context.keys),
             samples.samples(context.keys),
+            cron.fire_outcomes(context.keys),
         ]
     )
-    server, consumers, entries, attendants, kinds, nodes, sampled = yield asked
+    server, consumers, entries, attendants, kinds, nodes, sampled, outcomes = yield asked
     ended = wall_us()
     damage: list[str] = []
     now, info = value([server])
@@ -308,6 +313,7 @@ def take(context: FleetContext, *, is_open: bool | None = None) -> Operation[Che
     readers = unreadable.read_or(consumers, {}, damage)
     _, rows = unreadable.read_or(entries, (now, []), damage)
     attended = unreadable.read_or(attendants, [], damage)
+    fired = {} if is_denied(outcomes) else unreadable.read_or(outcomes, {}, damage)
     seen = unreadable.read_or(kinds, None, damage)
     known_kinds = seen.kinds if seen is not None else ()
     last = unreadable.read_or(sampled, samples.Head(now, None, {}), damage).last
@@ -347,6 +353,7 @@ def take(context: FleetContext, *, is_open: bool | None = None) -> Operation[Che
         queue_count=len(fleet.queues),
         recurring=tuple(sorted({row.name for row in rows} | set(recurring(fleet)))),
         fired_by=firing(context, attended),
+        fires={row.name: read_outcomes(row.name, fired[row.name]) for row in rows if row.name in fired},
         sampled=None if last is None else (last + 1) * FINE.step * SECOND_US,
         ended=(yield from ended_in_hour(context, last, now)),
         declared={

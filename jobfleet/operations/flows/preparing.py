@@ -40,7 +40,7 @@ _Fields = tuple[str, int, str, str, bytes]
 _tuple = tuple.__new__  # the constructor of a named tuple takes twice as long
 
 
-def _without_keep(meta: str) -> str:
+def without_keep(meta: str) -> str:
     """Remove the index of its function from a job's clear record, so that its result stays for its TTL."""
     mark = f"i {KEEP}"
     return "\n".join(line for line in meta.split("\n") if not line.startswith(mark)) if mark in meta else meta
@@ -214,7 +214,7 @@ def prepare_jobs(
         else:
             envelope = amended(envelope, fields, heads.setdefault(tuple(about_parents.values()), {}))
         # The status of a flow, and its retry, need the endings of all its jobs.
-        entry = (job_id, band, when, _without_keep(meta) if meta else "", envelope)
+        entry = (job_id, band, when, without_keep(meta) if meta else "", envelope)
         dependants.add(entry, sent.lane, edges, sent.level)
         name = function if type(function) is str else str(getattr(function, "name", function))
         ids.append(job_id)

@@ -182,12 +182,14 @@ class StoredFlow(NamedTuple):
         jobs: Its jobs, with added jobs, each after the jobs that it waits for.
         additions: The stored names of what was added to it.
         on_failure: The id of its callback; None if it has none.
+        is_whole: Whether all its jobs were written; otherwise its producer writes them, or died meanwhile.
     """
 
     name: str
     jobs: list[FlowJob]
     additions: list[str]
     on_failure: str | None = None
+    is_whole: bool = True
 
 
 def read(context: FleetContext, flow_id: str) -> Operation[StoredFlow]:
@@ -220,7 +222,7 @@ def _stored(kept: calls.Kept) -> StoredFlow:
     if on_failure is not None:
         ids_of([on_failure.encode()])
     every = _in_order(_merged(jobs, more)) if more else jobs
-    return StoredFlow(str(fields["name"]), every, sorted(kept.more), on_failure)
+    return StoredFlow(str(fields["name"]), every, sorted(kept.more), on_failure, bool(fields.get("whole", True)))
 
 
 def _merged(jobs: list[FlowJob], more: Mapping[str, Any]) -> list[FlowJob]:

@@ -29,6 +29,7 @@ from jobfleet.operations.cron import Decorated, decorated, entry_of, lane_of, st
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import batches
 from jobfleet.services.confirmations import Confirmations
+from jobfleet.services.duties.fire_outcomes import FireFollower
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import DURABILITY, KNOWN, Call
@@ -132,6 +133,7 @@ class Cron(Service):
         self._noted: dict[str, tuple[int, bytes]] = {}
         self._noted_at = 0
         self._starts: Starts = {}
+        self._follower = FireFollower(store, self._context)
 
     async def turn(self) -> float:
         """Enqueue the due fires; return the seconds until the next turn."""
@@ -162,6 +164,7 @@ class Cron(Service):
                 await self._set_back(name, at)
         await self._fire_all(names, at)
         await self._note_times(now)
+        await self._follower.turn({name: known.mark for name, known in self._known.items()})
         return min([EVERY, *(self._until_next(name, at) for name in names)])
 
     async def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""fire, marks, unmark, schedule, remove_entry, pause_entry, entries, timetable, note_times, ledger, history."""
+"""Calls for cron entries: schedule and list them, fire, and note what came of the fires."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def add(
 
 def remove(keys: Keyspace, name: str) -> Call[bool]:
     """Delete an entry; False if there was none."""
-    places = (keys.cron, keys.cron_paused, keys.cron_ledger(name), keys.cron_times)
+    places = (keys.cron, keys.cron_paused, keys.cron_ledger(name), keys.cron_times, keys.cron_outcomes)
     return Call(load("remove_entry"), places, (name,), lambda reply: bool(reply[1]))
 
 
@@ -174,6 +174,21 @@ def note_times(keys: Keyspace, times: Sequence[tuple[str, int, bytes]]) -> Call[
     """Write down when at most 50 entries fire (name, since in µs, times), and forget those that are gone."""
     parts = [part for one in times for part in one]
     return Call(load("note_times"), (keys.cron_times,), (keys.tag, *parts), lambda reply: int(reply[1]))
+
+
+def fire_outcomes(keys: Keyspace, names: Sequence[str] = ()) -> Call[dict[str, bytes]]:
+    """Return what came of the fires of some entries, encoded; without names of all that have such a record."""
+    return Call(load("fire_outcomes"), (keys.cron_outcomes,), tuple(names), _by_name)
+
+
+def _by_name(reply: Reply) -> dict[str, bytes]:
+    return {text_of(name): record for name, record in zip(reply[1][::2], reply[1][1::2], strict=True)}
+
+
+def note_outcomes(keys: Keyspace, records: Sequence[tuple[str, bytes, bytes]]) -> Call[int]:
+    """Write down what came of the fires of at most 50 entries (name, the record that was read, the new one)."""
+    parts = [part for one in records for part in one]
+    return Call(load("note_outcomes"), (keys.cron_outcomes,), (keys.tag, *parts), lambda reply: int(reply[1]))
 
 
 def unreadable(keys: Keyspace) -> Call[list[str]]:

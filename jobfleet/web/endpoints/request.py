@@ -275,6 +275,7 @@ def templates(actions: Iterable[Action], menu: tuple[tuple[Page, str], ...]) -> 
         drawn=flow_graph.drawn,
         duration=display.duration,
         figures=drawing.figures,
+        in_zone=display.in_zone,
         is_limited=display.is_limited,
         json=display.json_text,
         percent=display.percent,

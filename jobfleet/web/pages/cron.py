@@ -1,6 +1,7 @@
 """Recurring jobs: their last and next fires, and the ledger of one; run now, pause, add, edit and remove.
 
-Calls of Redis: the list needs 3, and 1 for each of the 50 entries of a page; one entry needs 6.
+Calls of Redis: the list needs 4, 1 for each of the 50 entries of a page, and at most 2 for each lane of their last
+jobs; one entry needs 7, and at most 4 for the jobs of its fires.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from jobfleet.clock import iso
 from jobfleet.cron import Cron, Fire
 from jobfleet.cron.entry import MISFIRE, OVERLAP
 from jobfleet.model import Job
+from jobfleet.operations import backfill
 from jobfleet.operations import cron as operations
-from jobfleet.operations.cron import CronFire
+from jobfleet.operations.fires import CronFire
 from jobfleet.operations.verb import verbs_of
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.errors import refusal
@@ -38,7 +40,9 @@ SHAPE = Shape("CronEntry", {
     "name": str, "expression": str, "tz": str, "misfire": str, "misfire_window": float, "most": int, "overlap": str,
     "jitter": float, "start": datetime | None, "end": datetime | None, "queue": str, "function": str, "origin": str,
     "orphaned": bool, "paused": str | None, "paused_at": datetime | None, "last": CronFire | None,
-    "next": datetime | None, "fired_by": list[str], "doubt": str,
+    "next": datetime | None, "fired_by": list[str], "doubt": str, "fires": int, "completed": int, "failures": int,
+    "last_success": datetime | None, "interval": float | None, "warning": str, "remedy": str,
+    "culprit": str | None,
 })  # fmt: skip
 FIRE = Shape("PlannedFire", {"at": datetime, "nominal": str, "offset": str, "note": str})
 
@@ -140,7 +144,8 @@ def _changed_note(data: Data) -> str:
 
 
 CHANGE: dict[str, Any] = {"name": str, "change": str, "next": datetime | None}
-HELD: dict[str, Any] = {"name": str, "paused": bool, "changed": bool}
+SHOWS: dict[str, dict[str, Any]] = {"cron.backfill": {"shows": "backfill"}}
+"""Verbs whose result has a page of its own."""
 PAGES = (
     Page(
         path="/cron", title="Cron", summary="List the recurring jobs with their last and next fires.",
@@ -177,5 +182,8 @@ ACTIONS = (
         answer=CHANGE, note=_changed_note, back="/cron/{entry}",
         parameters=(ENTRY, EXPRESSION, TZ, MISFIRED, OVERLAPPING),
     ),
-    *(Action.of(one, back="/cron" if one.name == "cron.remove" else "/cron/{name}") for one in verbs_of(operations)),
+    *(
+        Action.of(one, back="/cron" if one.name == "cron.remove" else "/cron/{name}", **SHOWS.get(one.name, {}))
+        for one in verbs_of(operations, backfill)
+    ),
 )  # fmt: skip

@@ -44,7 +44,9 @@ def test_a_recurring_job_is_added_listed_and_removed(cli: Cli, hand: Hand, in_be
         "nightly", "30 2 * * *", "Europe/Berlin", "default", "demo.add", "allow",
     )  # fmt: skip
     head, line = cli("cron", "ls").stdout.splitlines()
-    assert head.split() == ["NAME", "WHEN", "ZONE", "FUNCTION", "QUEUE", "LAST", "NEXT", "STATE"]
+    assert head.split() == [
+        "NAME", "WHEN", "ZONE", "FUNCTION", "QUEUE", "LAST", "TOOK", "SUCCEEDED", "NEXT", "STATE",
+    ]  # fmt: skip
     assert line.startswith("nightly  30 2 * * *  Europe/Berlin  demo.add  default  -")
     due = r"(02:30:00 \+0[12]|03:00:00 \+02):00"  # in the night that has no 02:30 it fires at 03:00
     assert re.search(rf"  20\d\d-\d\d-\d\d {due}  on$", line)
@@ -74,7 +76,7 @@ def test_pause_and_resume(cli: Cli, hand: Hand) -> None:
     cli(*NIGHTLY)
     assert cli("cron", "pause", "nightly", "--by", "ann").stdout == "nightly is paused.\n"
     assert cli("cron", "pause", "nightly").stdout == "nightly was paused already.\n"
-    assert cli("cron", "ls").stdout.endswith("-     -     paused by ann\n")
+    assert cli("cron", "ls").stdout.endswith("-     -     -          -     paused by ann\n")
     assert cli("cron", "resume", "nightly").stdout == "nightly is on.\n"
     assert cli("cron", "resume", "nightly").stdout == "nightly was on already.\n"
 
@@ -96,11 +98,21 @@ def test_history_tells_what_became_of_each_fire(cli: Cli, as_role: AsRole, hand:
     ]
     as_role("reaper").store.run(ledger(hand.fleet.context.keys, "nightly", notes))
 
+    hand.buries("y", error="no luck\nat all")
+    as_role("reaper").store.run(
+        ledger(hand.fleet.context.keys, "nightly", [(1_790_000_120_000_000, "fired default.0.y 17")])
+    )
+
     assert cli("cron", "history", "nightly").stdout.splitlines() == [
-        "PLANNED                     OUTCOME  JOB          NOTE",
-        "2026-09-21 16:14:20 +02:00  fired    default.0.x  as told",
-        "2026-09-21 16:13:20 +02:00  missed   -",
+        "PLANNED                     FIRE    STATUS  TOOK    JOB          NOTE",
+        "2026-09-21 16:15:20 +02:00  fired   failed  1.24 s  default.0.y  ValueError: no luck",
+        "2026-09-21 16:14:20 +02:00  fired   gone    -       default.0.x  as told",
+        "2026-09-21 16:13:20 +02:00  missed  -       -       -",
     ]
+    (row,) = json.loads(cli("cron", "ls", "-o", "json").stdout)
+    assert (row["last"]["outcome"], row["last"]["status"], row["last"]["error"], row["interval"]) == (
+        "fired", "failed", "ValueError: no luck", 36880.0,
+    )  # fmt: skip
 
 
 def test_preview_names_what_the_clocks_do(cli: Cli, hand: Hand, in_berlin: None) -> None:
@@ -181,10 +193,12 @@ def test_an_interval_is_added_listed_and_previewed(cli: Cli, hand: Hand) -> None
 def test_an_entry_for_starts_is_added_listed_and_previewed(cli: Cli, hand: Hand) -> None:
     assert cli("cron", "add", "warm", "@startup", "demo.add").stdout == "warm added: it fires when workers start.\n"
     assert re.search(
-        r"^warm  @startup  UTC   demo.add  default  -     at a start  on$", cli("cron", "ls").stdout, re.MULTILINE
+        r"^warm  @startup  UTC   demo.add  default  -     -     -          at a start  on$",
+        cli("cron", "ls").stdout,
+        re.MULTILINE,
     )
     cli("cron", "pause", "warm")
-    assert re.search(r"  -     -     paused$", cli("cron", "ls").stdout, re.MULTILINE)
+    assert re.search(r"  -     -     -          -     paused$", cli("cron", "ls").stdout, re.MULTILINE)
 
     shown = cli("cron", "preview", "warm")
 

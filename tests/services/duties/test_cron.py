@@ -18,7 +18,7 @@ from jobfleet.cron import from_us, to_us
 from jobfleet.functions.manifest import function_record
 from jobfleet.functions.registry import REGISTRY, JobFunction, Registry
 from jobfleet.metrics.tally import Tally
-from jobfleet.operations.cron import CronFire
+from jobfleet.operations.fires import CronFire
 from jobfleet.services.duties.cron import Cron as CronDuty
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import cron as calls
