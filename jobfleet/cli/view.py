@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from jobfleet.cli.invocation import REDACTION
 from jobfleet.cli.output import Cell, Column, Output, age, clip, clock, from_now, plain_lines, since, to_json
-from jobfleet.client.json_form import JsonForm, past_of
+from jobfleet.client.json_form import JsonForm
 from jobfleet.clock import span
 from jobfleet.logs.formatters import bounded
 from jobfleet.model import ErrorType, JobResult, JobStatus, split_id, suffix_time_us
 from jobfleet.model.fields import TEXTS
-from jobfleet.operations.jobs.parents import because
+from jobfleet.model.life import EDITED, MOVED, REPLAYED, SIGNALLED, LifeEvent, event_of
 from jobfleet.secret import HIDDEN
 
 if TYPE_CHECKING:
@@ -101,19 +101,37 @@ def note_of(job: JobResult[Any], *, when: Callable[[datetime | None], str] = clo
 
 
 def history_of(history: Iterable[str]) -> Iterator[str]:
-    """The history of a job, one line per run or replay, oldest first."""
-    for past in map(past_of, history):
-        text = past.text
-        if past.event == "run":
-            where = f" on {past.worker}" if past.worker else ""
-            took = f" after {span((past.at - past.started_at).total_seconds())}" if past.at and past.started_at else ""
-            text = f"run {past.run}{where}{took}: {text}"
-        elif past.event == "parked":
-            text = f"parked: {text}"
-        elif past.event == "replay":
-            text = f"replayed by {past.by}" if past.by else "replayed"
-            text += " with other arguments" if past.is_edited else ""
-        yield plain_lines(f"{clock(past.at)}  {text}" if past.at else text)
+    """The life of a job, one line per run and per thing that was done to it, oldest first."""
+    for one in map(event_of, history):
+        text = event_text(one)
+        yield plain_lines(f"{clock(one.at)}  {text}" if one.at else text)
+
+
+def event_text(one: LifeEvent) -> str:
+    """What happened to a job, in words."""
+    if one.kind == "run":
+        where = f" on {one.worker}" if one.worker else ""
+        took = f" after {span(one.duration.total_seconds())}" if one.duration is not None else ""
+        return f"run {one.run}{where}{took}: {one.text}"
+    if one.kind == "other":
+        return one.text
+    if one.kind == REPLAYED:
+        rest = f" with other arguments{_names(one)}" if one.text else ""
+    elif one.kind == SIGNALLED:
+        return f"signal {one.text} sent{_by(one)}"
+    elif one.kind in (EDITED, MOVED):
+        rest = _names(one) if one.kind == EDITED else f" to {one.text}"
+    else:
+        rest = f": {one.text}" if one.text else ""
+    return f"{one.kind}{_by(one)}{rest}"
+
+
+def _by(one: LifeEvent) -> str:
+    return f" by {one.by}" if one.by else ""
+
+
+def _names(one: LifeEvent) -> str:
+    return f": {', '.join(one.changed)}" if one.changed else ""
 
 
 def value_text(value: object) -> str:
@@ -147,8 +165,18 @@ def full_details(output: Output, details: JobDetails[Any]) -> str:
     """A job in full: its state, what it was enqueued with, its past runs, and the traceback of its last error."""
     parts = [output.details([*_pairs(details.job, _error(details)), *_enqueued_with(details)])]
     if details.history:
-        parts.append("\n".join(["history:", *(f"  {line}" for line in history_of(details.history))]))
+        parts.append("\n".join(["history:", *(f"  {line}" for line in _timeline(details))]))
     return "\n\n".join([*parts, *_traceback(details.job)])
+
+
+def _timeline(details: JobDetails[Any]) -> Iterator[str]:
+    """The life of a job, from its enqueue to the run that it is in."""
+    job = details.job
+    if job.enqueued_at is not None:
+        yield f"{clock(job.enqueued_at)}  enqueued"
+    yield from history_of(details.history)
+    if job.status is JobStatus.RUNNING and job.started_at is not None:
+        yield plain_lines(f"{clock(job.started_at)}  run {job.runs} on {job.worker}: running")
 
 
 def explained_details(output: Output, details: JobDetails[Any]) -> str:

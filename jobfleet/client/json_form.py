@@ -9,13 +9,12 @@ import base64
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from jobfleet.clock import iso
-from jobfleet.model.audit import from_word
-from jobfleet.retry.tries import PARKED, REPLAYED
+from jobfleet.model.life import PARKED, REPLAYED, LifeEvent, event_of
 from jobfleet.secret import HIDDEN, Redaction, Secret
 from jobfleet.typed.converter import plain
 
@@ -38,55 +37,6 @@ if TYPE_CHECKING:
     from jobfleet.operations.workers import ChildStacks, Confirmation, WorkerInfo
 
 
-CRON_NUMBERS = ("fires", "completed", "failures", "last_success", "interval", "warning", "remedy", "culprit")
-"""The attributes of `CronInfo` that say what came of the fires."""
-US_DIGITS = 16
-"""Digits of a time in µs since 1970, until the year 2286."""
-
-
-class Past(NamedTuple):
-    """A line of a job's history.
-
-    Attributes:
-        event: ``run``, ``parked``, ``replay``, or ``other`` for a line that jobfleet has not written.
-        at: Its time; None if it is not known.
-        text: How the run ended, why the job was parked, or the line itself.
-        run: The number of the run; empty if it was none.
-        started_at: When the run began, or was claimed if its process died; None if it is not known.
-        worker: The worker process that ran it, likewise.
-        by: Who replayed the job, if that is known.
-        is_edited: Whether the replay changed its arguments.
-    """
-
-    event: str
-    at: datetime | None = None
-    text: str = ""
-    run: str = ""
-    started_at: datetime | None = None
-    worker: str | None = None
-    by: str | None = None
-    is_edited: bool = False
-
-
-def past_of(line: str) -> Past:
-    """Parse a line of a job's history."""
-    word, at, text = (*line.split(" ", 2), "", "")[:3]
-    moment = _moment(at)
-    if moment is None:
-        return Past("other", text=line)
-    if word == PARKED:
-        return Past("parked", moment, text)
-    if word != REPLAYED:
-        number, started, worker = (*word.split("/", 2), "", "")[:3]
-        return Past("run", moment, text, number, _moment(started), worker or None)
-    who, _, edited = text.partition(" ")
-    return Past("replay", moment, by=None if who == "-" else from_word(who), is_edited=bool(edited))
-
-
-def _moment(us: str) -> datetime | None:
-    return datetime.fromtimestamp(int(us) / 1e6, UTC) if us.isdecimal() and len(us) <= US_DIGITS else None
-
-
 class JsonForm:
     """Converts what a fleet reports to JSON types.
 
@@ -102,15 +52,17 @@ class JsonForm:
         return self._attributes(result)
 
     def details(self, details: JobDetails[Any]) -> dict[str, object]:
-        """A job in full: every attribute of `JobResult`, and every other attribute of `JobDetails`."""
+        """A job in full: every attribute of `JobResult`, every other one of `JobDetails`, and of each `LifeEvent`."""
         return {**self.job(details.job), **self._details(details)}
 
     def _details(self, details: JobDetails[Any]) -> dict[str, object]:
         priority = None if details.priority is None else details.priority.name.lower()
         parents = [parent._asdict() for parent in details.parents]
-        cause = None if details.root_cause is None else details.root_cause._asdict()
-        own = {"priority": priority, "parents": parents, "root_cause": cause, "history": _history(details.history)}
-        return {**self._attributes(details, "job"), **own}
+        life = [{**self._attributes(one), "duration": _seconds(one)} for one in details.life]
+        return {
+            **self._attributes(details, "job"), "priority": priority, "parents": parents,
+            "history": _history(details.history), "life": life,
+        }  # fmt: skip
 
     def letter(self, letter: Letter) -> dict[str, object]:
         """A dead letter: its job, and every other attribute of `Letter`."""
@@ -283,16 +235,20 @@ class JsonForm:
 
 def _history(lines: Iterable[str]) -> list[dict[str, object]]:
     """The history of a job: for each run its number and how it ended, for each replay its author."""
-    return [_past(past_of(line)) for line in lines]
+    return [_past(event_of(line)) for line in lines]
 
 
-def _past(past: Past) -> dict[str, object]:
-    kept: dict[str, object] = {"event": past.event, "at": iso(past.at)}
-    if past.event == "replay":
-        return kept | {"by": past.by, "is_edited": past.is_edited}
-    if past.event != "run":
-        return kept | {"text": past.text}
-    run = int(past.run) if past.run.isdecimal() else None
-    took = (past.at - past.started_at).total_seconds() if past.at and past.started_at else None
-    began = {"started_at": iso(past.started_at), "duration": took, "worker": past.worker}
-    return kept | {"run": run, **began, "text": past.text}
+def _past(one: LifeEvent) -> dict[str, object]:
+    kept: dict[str, object] = {"event": "replay" if one.kind == REPLAYED else one.kind, "at": iso(one.at)}
+    if one.kind == REPLAYED:
+        return kept | {"by": one.by, "is_edited": bool(one.text), "changed": list(one.changed)}
+    if one.kind == "run":
+        began = {"started_at": iso(one.started_at), "duration": _seconds(one), "worker": one.worker}
+        return kept | {"run": one.run, **began, "text": one.text}
+    if one.kind in (PARKED, "other"):
+        return kept | {"text": one.text}
+    return kept | {"by": one.by, "changed": list(one.changed), "text": one.text}
+
+
+def _seconds(one: LifeEvent) -> float | None:
+    return None if one.duration is None else one.duration.total_seconds()

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from jobfleet.errors import JobfleetError
+from jobfleet.model.life import LifeEvent, event_of
 from jobfleet.model.status import ErrorType, JobStatus, Priority
 
 T_co = TypeVar("T_co", covariant=True)
@@ -241,13 +242,12 @@ class JobDetails(Generic[T_co]):
         schema_version: The version of its arguments, as its producer knew it.
         function_version: The version that its function takes, as workers have published it; None if they have not.
         callback: ``on_success`` or ``on_failure`` if it is a callback of its parent; None if it is none.
-        flow: The id of its flow; None if it is in none, or if it has completed and had only one run.
-        history: One line per past run, per time that it was parked and per replay, oldest first; the last ten lines.
-            A line of a run has its number, the time of its end (µs since 1970) and what happened. Where it is known,
-            the start of the run and its worker follow the number: ``2/1764712345000000/box:11:aa.2``. A line of a job
-            that was parked has ``parked``, the time and the reason. A line of a replay has ``replayed``, the time, who
-            asked (- for nobody in particular), and ``edited`` if the arguments were changed. Empty if it completed in
-            its first run.
+        flow: The id of its flow; None if it is in none, or has ended and is not a dead letter.
+        history: The lines from which `life` is read: its first word (for a run its number, and where they are known its
+            start and its worker, as in ``2/1764712345000000/box:11:aa.2``), the time in µs since 1970, and what happened.
+            Redis keeps the last ten about runs, parking and replays, and the last ten about edits, signals and requests
+            to cancel; an archive has the older ones. Empty for a job that completed in its first run, if nothing was
+            done to it.
     """
 
     job: JobResult[T_co]
@@ -269,6 +269,11 @@ class JobDetails(Generic[T_co]):
     callback: str | None = None
     flow: str | None = None
     history: tuple[str, ...] = ()
+
+    @property
+    def life(self) -> tuple[LifeEvent, ...]:
+        """What happened to the job, oldest first: its past runs, and who replayed, edited, signalled or cancelled it."""
+        return tuple(map(event_of, self.history))
 
 
 Fact = int | float | str | datetime | Sequence[str] | None

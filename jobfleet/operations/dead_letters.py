@@ -15,7 +15,7 @@ from jobfleet.model.signals import check_fingerprint
 from jobfleet.model.status import check_moment, check_number
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.cancel import OF_JOB, state_of
-from jobfleet.operations.jobs.edit import Arguments, arguments_of, named, with_arguments
+from jobfleet.operations.jobs.edit import Arguments, arguments_of, changed_in, named, with_arguments
 from jobfleet.operations.jobs.listing import identity_of
 from jobfleet.operations.jobs.matching import texts_in
 from jobfleet.operations.lanes import lanes
@@ -447,4 +447,7 @@ def _edit(context: FleetContext, job_id: str, wanted: Arguments) -> Operation[Ed
         return NO_LETTER
     before = (yield from kept(context, letter.envelope)) if wanted.keeps_some else letter.envelope
     envelope = with_arguments(before, wanted, context.limits, context.registry)
-    return Edit(letter.entry, b"" if envelope == before else (yield from stow(context, job_id, envelope)))
+    if envelope == before:
+        return Edit(letter.entry)
+    changed = changed_in(context, before, envelope)
+    return Edit(letter.entry, (yield from stow(context, job_id, envelope)), changed)

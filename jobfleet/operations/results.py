@@ -167,7 +167,7 @@ def _ended(job_id: str, found: Final, limits: Limits, *, is_checked: bool) -> Jo
     by = None if found.by == "-" else found.by.replace(REPLACED_BY, "replaced by ", 1)
     moved_to = found.moved_to or None
     status = JobStatus(found.status)
-    tries = _tries(found.spent)
+    tries = spent_in(found)
     # The code of a job that has expired did not run again, although it may have been claimed.
     has_run = status is JobStatus.COMPLETED or (bool(found.started) and status is not JobStatus.EXPIRED)
     return JobResult(
@@ -272,9 +272,10 @@ def _spent(tries: Tries, *, runs: bool) -> dict[str, Any]:
     return {"attempt": tries.attempt - 1 + runs, "retry_count": tries.failures, "runs": tries.runs + runs}
 
 
-def _tries(text: str) -> Tries:
+def spent_in(found: Final) -> Tries:
+    """What a job had spent that ended without a record of a worker."""
     try:
-        return Tries.parse(text)
+        return Tries.parse("\n".join([found.spent, *found.past]) if found.spent else "")
     except ValueError:  # not written by jobfleet
         return Tries()
 

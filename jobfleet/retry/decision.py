@@ -13,6 +13,7 @@ from jobfleet.errors import EncodingError, SignalTimeout
 from jobfleet.model import ErrorType
 from jobfleet.model.option_checks import COUNT_MAX
 from jobfleet.model.signals import Discard, ForeignError, RetryAfter, Snooze
+from jobfleet.model.life import HANDED_BACK, LEASE_EXPIRED
 from jobfleet.outcome import (
     Broken,
     Cancelled,
@@ -33,7 +34,7 @@ from jobfleet.outcome import (
     Waiting,
     Witnessed,
 )
-from jobfleet.retry.tries import HANDED_BACK, Begun, Tries
+from jobfleet.retry.tries import Begun, Tries
 
 # The decision that follows from an outcome; only this module spends retry budgets. Pure.
 
@@ -173,7 +174,7 @@ def decide(
         case OutOfCpu(limit):
             return _timed_out(f"used more than {limit:g} s of CPU", case)
         case Preempted():
-            spent = replace(case.noted("lease expired"), preemptions=tries.preemptions + 1)
+            spent = replace(case.noted(LEASE_EXPIRED), preemptions=tries.preemptions + 1)
             return Retry(0, spent)
         case Unrunnable() | KnownElsewhere() | Refused():
             return _unrunnable(outcome, policy, tries, now_us)

@@ -7,12 +7,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-HISTORY_RUNS = 10
-HISTORY_CHARACTERS = 300
-HANDED_BACK = "handed back: its worker stopped"
-"""What the history says of a run that a stopping worker has ended."""
-PARKED, REPLAYED = "parked", "replayed"
-"""The first words of lines of history that are about no run."""
+from jobfleet.model.life import HANDED_BACK, LIFE_LINES, PARKED, REPLAYED, events_in, line_of, merged
+
 RUN_DIGITS = 8
 """A number of a run has fewer digits."""
 
@@ -44,6 +40,7 @@ class Tries:
             Only jobs with `retry_for` keep it.
         history: One line per past run, oldest first, and per time that the job was parked or replayed. It begins with
             the number of the run, or its number, start and process with slashes between them, or with another word.
+            What else was done to the job is in its clear record.
     """
 
     failures: int = 0
@@ -112,7 +109,7 @@ class Tries:
         return self._with(line_of(PARKED, now_us, reason))
 
     def _with(self, line: str) -> Tries:
-        return replace(self, history=(*self.history, line)[-HISTORY_RUNS:])
+        return replace(self, history=(*self.history, line)[-LIFE_LINES:])
 
     def hiding(self, text: str) -> Tries:
         """Return a copy whose last line of history says only `text` about what happened."""
@@ -128,20 +125,16 @@ def run_word(number: int, begun: Begun | None) -> str:
     return f"{number}" if begun is None else f"{number}/{begun.at_us}/{begun.child}"
 
 
-def line_of(word: str, at_us: int, event: str) -> str:
-    """A line of history: its first word, the time in µs, and what happened."""
-    return f"{word} {at_us} {' '.join(event.split())}"[:HISTORY_CHARACTERS]
-
-
-def past_fields(tries: Tries, runs: int) -> dict[str, object]:
+def past_fields(tries: Tries, runs: int, meta: str = "") -> dict[str, object]:
     """The fields of a result record that keep the past of a job; a job that ran once has none.
 
     Args:
         tries: What the job has spent, and its history.
         runs: The number of its runs, the last one included.
+        meta: The clear record of a job that fails; the line of any other ending has its events.
     """
-    fields = {"runs": runs, "crashes": tries.crashes, "history": list(tries.history)}
-    return fields if tries.history else {}
+    history = list(merged(tries.history, events_in(meta)))
+    return {"runs": runs, "crashes": tries.crashes, "history": history} if tries.history else {}
 
 
 # Find the job that ends its process. Pure.

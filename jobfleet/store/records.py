@@ -79,10 +79,12 @@ class Edit(NamedTuple):
     Attributes:
         entry: The entry of the expected dead letter; empty for any.
         envelope: The new envelope; empty to keep the old one.
+        changed: The names of the arguments that differ, as one word; empty if that is not known.
     """
 
     entry: str = ""
     envelope: bytes = b""
+    changed: str = ""
 
 
 AS_IT_IS = Edit()
@@ -471,7 +473,8 @@ def has_id(row: Waiting | Running | DeadLetter) -> bool:
 class Final:
     """The ending of a job: the fields of `result:<id>`, and its record or envelope.
 
-    `spent` has the counts of its tries, for a job without a record.
+    `spent` has the counts of its tries, for a job without a record. `past` has the lines of its life that the record does
+    not have.
     """
 
     status: str
@@ -486,6 +489,7 @@ class Final:
     cancel_at: int = 0
     stage: str = ""
     spent: str = ""
+    past: tuple[str, ...] = ()
 
     @property
     def proof(self) -> str:

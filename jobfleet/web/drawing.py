@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from jobfleet.clock import span
-from jobfleet.retry.tries import HANDED_BACK
 
 WIDTH, HEIGHT = 300, 60
 SPARK_WIDTH, SPARK_HEIGHT = 120, 24
@@ -197,10 +196,11 @@ TIMELINE_WIDTH, TIMELINE_HEIGHT = 1000, 20
 BAR_LEAST = 4
 """The least width of a run, so that a short one can be seen in a life of days."""
 _OPEN_END = {"completed": "good", "running": "calm", "cancelled": "warn", "expired": "warn"}
+_LOOKS = {"completed": "good", "released": "warn", "cancelled": "warn"}
 
 
 def timeline(job: Mapping[str, Any], now: datetime) -> Markup:
-    """The life of a job as a bar: where it is empty, the job waited; each run is a part of it, each replay a line.
+    """The life of a job as a bar: where it is empty, the job waited; each run is a part of it, and what was done to it is a line.
 
     Args:
         job: The job in full, in its JSON form.
@@ -224,10 +224,11 @@ def timeline(job: Mapping[str, Any], now: datetime) -> Markup:
         parts.append(rect.format(bar.look, x, width, TIMELINE_HEIGHT, bar.words))
     if last > until:
         words.append(f"{'waits for' if job['completed_at'] is None else 'waited'} {span(last - until)}")
-    for past in job["history"]:
-        if past["event"] == "replay":
-            place = f"{(_at(past['at']) - begin) * scale:.1f}"
-            parts.append(Markup('<path class="mark" d="M{} 0V{}"/>').format(place, TIMELINE_HEIGHT))
+    for one in job["life"]:
+        if one["kind"] not in ("run", "other"):
+            place = f"{min(max(0.0, (_at(one['at']) - begin) * scale), TIMELINE_WIDTH):.1f}"
+            mark = Markup('<path class="mark" d="M{} 0V{}"><title>{}</title></path>')
+            parts.append(mark.format(place, TIMELINE_HEIGHT, f"{one['kind']} by {one['by']}" if one["by"] else one["kind"]))
     head = Markup('<svg class="timeline" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">')
     text = f"{'; '.join(words)}."
     text = text[:1].upper() + text[1:]
@@ -236,13 +237,11 @@ def timeline(job: Mapping[str, Any], now: datetime) -> Markup:
 
 def _bars(job: Mapping[str, Any], last: float) -> Iterator[Bar]:
     seen = set()
-    for past in job["history"]:
-        if past["event"] == "run" and past["started_at"]:
-            seen.add(past["started_at"])
-            text = past["text"]
-            look = {"completed": "good", HANDED_BACK: "warn"}.get(text, "bad")
-            words = f"run {past['run']} took {span(past['duration'])}: {text}"
-            yield Bar(_at(past["started_at"]), _at(past["at"]), look, words)
+    for one in job["life"]:
+        if one["kind"] == "run" and one["started_at"]:
+            seen.add(one["started_at"])
+            words = f"run {one['run']} took {span(one['duration'])}: {one['text']}"
+            yield Bar(_at(one["started_at"]), _at(one["at"]), _LOOKS.get(one["outcome"], "bad"), words)
     if job["started_at"] and job["started_at"] not in seen:
         begin = _at(job["started_at"])
         words = f"run {job['runs']}: {job['status']}, {span(last - begin)}"

@@ -23,7 +23,6 @@ from jobfleet import (
     JobStatus,
     WaitTimeout,
 )
-from jobfleet.client.json_form import past_of
 from jobfleet.functions.registry import Registry
 from tests.client.conftest import Work
 from tests.client.either import Either
@@ -247,11 +246,11 @@ async def test_a_job_that_completes_keeps_what_happened_before(client: Either, w
     details = await client("details", job_id)
 
     assert (details.job.status, details.job.attempt, details.job.runs) == (JobStatus.COMPLETED, 1, 2)
-    shown = [past_of(line) for line in details.history]
-    assert [(past.event, past.run, past.text, past.by, past.is_edited) for past in shown] == [
-        ("run", "1", "ConnectionError: attempt 1", None, False),
-        ("replay", "", "", "ann", True),
-        ("run", "2", "completed", None, False),
+    shown = details.life
+    assert [(past.kind, past.run, past.outcome, past.error_class, past.by, past.changed) for past in shown] == [
+        ("run", 1, "failed", "ConnectionError", None, ()),
+        ("replayed", None, None, None, "ann", ("args[0]",)),
+        ("run", 2, "completed", None, None, ()),
     ]
     first, replay, second = shown
     times = [details.job.enqueued_at, first.started_at, first.at, replay.at, second.started_at, second.at]

@@ -11,7 +11,6 @@ import pytest
 import redis
 
 from jobfleet import Fleet, Job, JobStatus
-from jobfleet.client.json_form import past_of
 from jobfleet.store.keys import Keyspace
 from tests.support.fleet import LONG, Programs, settle_all
 from tests.support.waiting import wait_until
@@ -47,8 +46,8 @@ def test_neighbours_of_a_culprit_run_again_and_lose_nothing(programs: Programs, 
     for job_id in [*neighbours, culprit]:
         details = fleet.details(job_id)
         assert details.job.runs == starts[job_id], "nothing that happened is forgotten when a job ends"
-        shown = [past_of(line) for line in details.history]
-        assert [past.run for past in shown] == [f"{number}" for number in range(1, starts[job_id] + 1)]
+        shown = details.life
+        assert [past.run for past in shown] == [*range(1, starts[job_id] + 1)]
         assert all(past.worker and past.at and past.started_at and past.started_at <= past.at for past in shown)
     assert raw.hgetall(LANE.tries) == {}
     for job_id in [*neighbours, culprit]:

@@ -7,8 +7,7 @@ import signal
 import pytest
 
 from jobfleet import Fleet, Job, JobStatus
-from jobfleet.client.json_form import past_of
-from jobfleet.retry.tries import HANDED_BACK
+from jobfleet.model.life import HANDED_BACK
 from tests.support.fleet import LONG, Programs
 from tests.support.waiting import wait_until
 
@@ -30,7 +29,7 @@ def test_a_job_goes_on_in_another_worker(programs: Programs, fleet: Fleet, name:
     assert programs.told() == ["begin False"]
     details = fleet.details(job_id)
     assert (details.job.attempt, details.job.runs, details.job.error) == (1, 2, None)
-    shown = [past_of(line) for line in details.history]
-    assert [(past.run, past.text) for past in shown] == [("1", HANDED_BACK), ("2", "completed")]
+    shown = details.life
+    assert [(past.run, past.text) for past in shown] == [(1, HANDED_BACK), (2, "completed")]
     assert shown[0].worker != shown[1].worker == details.job.worker
     assert "job.retried" not in old.said

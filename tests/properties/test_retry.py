@@ -23,6 +23,7 @@ from jobfleet.outcome import (
     Unrunnable,
     Witnessed,
 )
+from jobfleet.model.life import CHARACTERS, LIFE_LINES
 from jobfleet.retry.decision import (
     PARK_DELAY_US,
     PARK_FIRST_US,
@@ -37,7 +38,7 @@ from jobfleet.retry.decision import (
     backoff_us,
     decide,
 )
-from jobfleet.retry.tries import FRESH, HISTORY_CHARACTERS, HISTORY_RUNS, NO_SUSPICION, Tries
+from jobfleet.retry.tries import FRESH, NO_SUSPICION, Tries
 
 S = 1_000_000
 counts = st.integers(0, 12)
@@ -62,7 +63,7 @@ pasts = st.builds(
     parked_since=st.just(0) | moments,
     deaths=counts,
     suspects=counts,
-    history=st.lists(lines, max_size=HISTORY_RUNS).map(tuple),
+    history=st.lists(lines, max_size=LIFE_LINES).map(tuple),
 )
 errors: st.SearchStrategy[BaseException] = st.one_of(
     st.builds(ConnectionError, st.text()),
@@ -147,9 +148,9 @@ def test_history_is_bounded_and_survives_being_written(
     after = getattr(decide(outcome, policy, tries, now_us), "tries", None) or tries
 
     added = [line for line in after.history if line not in tries.history]
-    assert len(after.history) <= HISTORY_RUNS
+    assert len(after.history) <= LIFE_LINES
     assert len(added) <= 1
-    assert all(len(line) <= HISTORY_CHARACTERS and "\n" not in line for line in added)
+    assert all(len(line) <= CHARACTERS and "\n" not in line for line in added)
     assert Tries.parse(after.dump()) == after
 
 

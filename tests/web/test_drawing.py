@@ -7,12 +7,8 @@ from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
-
-from jobfleet.retry.tries import HANDED_BACK
-from jobfleet.web import flow_graph
-from jobfleet.web.drawing import BAR_LEAST, TIMELINE_WIDTH, timeline
-from jobfleet.web.flow_graph import ACROSS_MOST, DOWN_MOST, HIGH, NODES_MOST, TEXT_MOST, WIDE, Drawing
+from jobfleet.model.life import HANDED_BACK, event_of
+from jobfleet.web.drawing import BAR_LEAST, HIGH, NODES_MOST, TEXT_MOST, TIMELINE_WIDTH, WIDE, drawn, timeline
 
 
 def job(id: str, *after: str, name: str = "", status: str = "queued", added_by: str | None = None) -> dict[str, Any]:
@@ -110,12 +106,13 @@ def after(seconds: float | None) -> str | None:
 
 def run(number: int, begin: float, end: float, text: str) -> dict[str, Any]:
     times = {"started_at": after(begin), "at": after(end), "duration": end - begin}
-    return {"event": "run", "run": number, "worker": "w", "text": text, **times}
+    outcome = event_of(f"{number} 0 {text}").outcome
+    return {"kind": "run", "run": number, "outcome": outcome, "worker": "w", "by": None, "text": text, **times}
 
 
 def life(status: str, *history: dict[str, Any], started: float | None, ended: float | None, runs: int) -> str:
     times = {"enqueued_at": after(0), "started_at": after(started), "completed_at": after(ended)}
-    return str(timeline({"status": status, "history": history, "runs": runs, **times}, START + timedelta(seconds=100)))
+    return str(timeline({"status": status, "life": history, "runs": runs, **times}, START + timedelta(seconds=100)))
 
 
 def bars(svg: str) -> list[tuple[str, float, float]]:
@@ -131,7 +128,7 @@ def words(svg: str) -> str:
 def test_the_timeline_of_a_job_has_each_run_and_the_waits_between() -> None:
     history = [
         run(1, 10, 30, "SIGKILL"),
-        {"event": "replay", "at": after(40), "by": None, "is_edited": False},
+        {"kind": "replayed", "at": after(40), "by": "ann"},
         run(2, 50, 60, HANDED_BACK),
         run(3, 80, 100, "completed"),
     ]

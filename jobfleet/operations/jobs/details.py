@@ -13,6 +13,8 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError
 from jobfleet.functions.manifest import read_function, read_version
 from jobfleet.model import JobResult, JobStatus, Priority
+from jobfleet.model.audit import NOBODY, to_word
+from jobfleet.model.life import CANCELLED, EXPIRED, MOVED, events_in, line_of, merged
 from jobfleet.model.option_checks import CALLBACKS
 from jobfleet.model.result import JobDetails, Parent
 from jobfleet.operations.fleet_context import FleetContext
@@ -21,9 +23,9 @@ from jobfleet.operations.jobs.poll import rebuilt_in
 from jobfleet.operations.jobs.prepare import durations_in
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.payloads import readable, with_value
-from jobfleet.operations.results import result_of
+from jobfleet.operations.results import result_of, spent_in
 from jobfleet.retry.decision import Policy, policy_of, with_header
-from jobfleet.retry.tries import Begun, Tries, line_of, run_word
+from jobfleet.retry.tries import Begun, Tries, run_word
 from jobfleet.store.calls import flow, inspect
 from jobfleet.store.calls.flow import ParentState
 from jobfleet.store.calls.inspect import Explained
@@ -177,27 +179,53 @@ class _Past(NamedTuple):
 
 
 def _past(job: JobResult[Any], seen: Explained, letter: DeadLetter | None) -> _Past:
-    """The past of a job: of an open job beside it, then in its dead letter, and at last in its record.
+    """The past of a job: its runs, and what was done to it.
 
-    The record of a job that has completed has no line of its last run, because it has all facts about it: the line is
-    written here.
+    Redis keeps it beside an open job, then in its dead letter, or in its record and the line of its ending.
     """
     found = seen.found
     spent = found.tries if isinstance(found, InWait | InRun) else letter.tries if letter is not None else ""
-    if spent:
-        tries = Tries.parse(spent)
-        return _Past(tries.crashes, tries.history)
+    events = events_in(letter.meta if letter is not None else seen.meta)
     fields = _record_of(found) if isinstance(found, Final) else {}
-    lines = fields.get("history")
-    if not lines or not isinstance(lines, list | tuple) or not all(isinstance(line, str) for line in lines):
-        return _Past()
-    return _Past(fields.get("crashes", 0), (*lines, *_completion(job)))
+    if spent or not isinstance(found, Final):
+        tries = Tries.parse(spent)
+        return _Past(tries.crashes, merged(tries.history, events))
+    lines = fields.get("history") or ()
+    runs = tuple(lines) if isinstance(lines, list) and all(isinstance(line, str) for line in lines) else ()
+    return _Past(fields.get("crashes", 0) if runs else spent_in(found).crashes, with_end(job, merged(runs, found.past)))
 
 
-def _completion(job: JobResult[Any]) -> Iterator[str]:
-    if job.status is JobStatus.COMPLETED and job.started_at and job.completed_at and job.worker:
+def with_end(job: JobResult[Any], lines: Sequence[str]) -> tuple[str, ...]:
+    """The lines of an ended job with those of its end, which follow from its state.
+
+    Redis and the archive do not keep them. A job that completed in its first run, and to which nothing was done, has no
+    lines at all.
+    """
+    if job.status is JobStatus.COMPLETED and not lines:
+        return ()
+    return merged(lines, _last_run(job), _ending(job))
+
+
+def _last_run(job: JobResult[Any]) -> Iterator[str]:
+    """The run of a job that was completed or cancelled in it. That of a failed job is in its history."""
+    has_run = job.status in (JobStatus.COMPLETED, JobStatus.CANCELLED) and job.fence
+    if has_run and job.started_at and job.completed_at and job.worker:
         begun = Begun(moment_us(job.started_at), job.worker)
-        yield line_of(run_word(job.runs, begun), moment_us(job.completed_at), "completed")
+        yield line_of(run_word(job.runs, begun), moment_us(job.completed_at), job.status.value)
+
+
+def _ending(job: JobResult[Any]) -> Iterator[str]:
+    if job.completed_at is None:
+        return
+    at, by = moment_us(job.completed_at), to_word(job.cancel_requested_by)
+    if job.moved_to:
+        yield line_of(MOVED, at, f"{by} {job.moved_to}")
+    elif job.status is JobStatus.CANCELLED:
+        asked = job.cancel_requested_at
+        why = f"{NOBODY} {job.error}" if (job.error or "").startswith("replaced by ") else by
+        yield line_of(CANCELLED, at if asked is None else moment_us(asked), why)
+    elif job.status is JobStatus.EXPIRED:
+        yield line_of(EXPIRED, at, NOBODY)
 
 
 def _priority(seen: Explained, letter: DeadLetter | None) -> Priority | None:

@@ -10,6 +10,7 @@ from jobfleet.errors import EncodingError, InvalidJob, JobNotFound
 from jobfleet.functions.options import too_new
 from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.model import Job
+from jobfleet.model.life import names_word
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.cancel import OF_JOB, state_of
 from jobfleet.operations.operation import Operation, value
@@ -76,8 +77,10 @@ def edit(
         envelope = _edited(context, before, wanted)
         if envelope == before:
             return True
+        changed = changed_in(context, before, envelope)
         envelope = yield from stow(context, job_id, envelope)
-        word = value((yield (control.edit(lane, job_id, by=by, expected=found.envelope, envelope=envelope),)))
+        call = control.edit(lane, job_id, by=by, expected=found.envelope, envelope=envelope, changed=changed)
+        word = value((yield (call,)))
     if word == "unknown":
         raise JobNotFound(job_id)
     return bool(word == "edited")
@@ -157,6 +160,26 @@ def with_arguments(envelope: bytes, wanted: Arguments, limits: Limits, registry:
         function.fit.check((len(args), *kwargs), args, kwargs)
         args, kwargs = function.typed.dump(args, kwargs, may_be_json=True)
     return recalled(envelope, args, kwargs, limits=limits)
+
+
+def changed_in(context: FleetContext, before: bytes, after: bytes) -> str:
+    """Return the names of the arguments that differ between two envelopes, as one word, for the life of the job.
+
+    It is empty if one of them cannot be read here. With encryption it names no argument, because the word is clear text.
+    """
+    try:
+        old, new = open_envelope(before, limits=context.limits), open_envelope(after, limits=context.limits)
+    except EncodingError:
+        return ""
+    places = max(len(old.args), len(new.args))
+    positional = [f"args[{n}]" for n in range(places) if old.args[n : n + 1] != new.args[n : n + 1]]
+    gone = object()
+    keys = dict.fromkeys((*old.kwargs, *new.kwargs))
+    named_ones = [key for key in keys if old.kwargs.get(key, gone) != new.kwargs.get(key, gone)]
+    seals = context.keys.seals
+    if seals is not None and seals.hides:
+        return ",".join([*(["args"] if positional else []), *(["kwargs"] if named_ones else [])])
+    return names_word([*positional, *named_ones])
 
 
 def _check_is_kept(envelope: bytes) -> None:

@@ -16,6 +16,7 @@ from jobfleet.model.fields import LETTER_NAMES
 from jobfleet.model.signals import fingerprint_of, normalise
 from jobfleet.model.spec import PART_LEAST
 from jobfleet.model.status import check_number
+from jobfleet.model.life import events_in, merged
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.details import call_of
 from jobfleet.operations.jobs.matching import Filter, Rows, find
@@ -39,7 +40,7 @@ class Letter:
         job: The job.
         reason: Why it failed: error, crashed, oom, timeout, expired-lease, discarded, unknown-function, unreadable,
             sequence, newer-schema, upcast, invalid-arguments, payload-unavailable, payload-lost.
-        history: One line per past run, per time that it was parked and per replay, oldest first, as in `JobDetails`.
+        history: Its past, oldest first, as in `JobDetails`.
         args: The positional arguments; None when they cannot be read.
         kwargs: The named arguments; None when they cannot be read.
         unknown_zones: Time zones of the arguments that this machine does not know; such times keep only their offset.
@@ -78,7 +79,7 @@ def letter(context: FleetContext, job_id: str) -> Operation[Letter]:
     found = value((yield (inspect.letter(lane, job_id),)))
     if found is None:
         raise JobNotFound(job_id, f"No dead letter {job_id!r}.")
-    history = Tries.parse(found.tries).history
+    history = merged(Tries.parse(found.tries).history, events_in(found.meta))
     call = call_of((yield from readable(context, found.envelope)), limits=context.limits)
     job, group = letter_result(found, limits=context.limits), identity_of(found).fingerprint
     return Letter(job, found.reason, history, *call, fingerprint=group)

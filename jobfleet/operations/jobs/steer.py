@@ -425,7 +425,8 @@ def moved_entry(context: FleetContext, job: MovingJob, queue: str) -> Operation[
     fields = dict(line.split(" ", 1) for line in lines)
     placement = fields.get("g") or fields.get("u") or suffix
     lane = context.keys.lane(queue, lane_number(placement, context.queues[queue].home))
-    lines = [line for line in lines if not line.startswith(("i ", "n ", "k "))]  # in its new queue it gets a new place
+    # In its new queue it gets a new place, and a life of its own: the old job keeps what was done to it.
+    lines = [line for line in lines if not line.startswith(("i ", "n ", "k ", "l "))]
     kept = [line for line in lines if not (job.has_started and line.startswith("x "))]
     indexes = indexes_of(header) + (yield from _index_of_function(context, header))
     meta = marked("\n".join(kept), indexes)

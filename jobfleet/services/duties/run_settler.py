@@ -146,7 +146,7 @@ class RunSettler:
                 "worker": held.run.child,
                 "attempt": before.attempt,
                 "retry_count": before.failures,
-                **past_fields(decision.tries, decision.tries.runs),
+                **past_fields(decision.tries, decision.tries.runs, held.meta),
             }
         )
         return settle.fail(

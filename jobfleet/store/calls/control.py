@@ -103,7 +103,9 @@ def reschedule(lane: Lane, ids: Sequence[str], *, by: str | None, when: str = ""
     )
 
 
-def edit(lane: Lane, job_id: str, *, by: str | None, expected: bytes, envelope: bytes) -> Call[str]:
+def edit(
+    lane: Lane, job_id: str, *, by: str | None, expected: bytes, envelope: bytes, changed: str = ""
+) -> Call[str]:
     """Replace the envelope of a waiting job; returns edited, changed, running, ended or unknown.
 
     Args:
@@ -113,13 +115,14 @@ def edit(lane: Lane, job_id: str, *, by: str | None, expected: bytes, envelope: 
         expected: The envelope that the new one was made from, as it is stored; the job is ``changed`` if it has another
             one now.
         envelope: The new envelope.
+        changed: The names of the arguments that differ, as one word.
     """
     if lane.seals is not None:
         envelope = lane.seals.envelope(job_id, envelope)
     return Call(
         load("edit"),
-        (lane.job(job_id), lane.journal, lane.totals),
-        (lane.tag, job_id, who(by), expected, envelope),
+        (lane.job(job_id), lane.journal, lane.totals, lane.meta),
+        (lane.tag, job_id, who(by), expected, envelope, changed),
         lambda reply: reply[0].decode(),
     )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
 from typing import Any, NamedTuple, cast
+from urllib.parse import unquote_plus
 
 from jobfleet.model.audit import from_word
 from jobfleet.model.status import FINAL
@@ -79,6 +80,8 @@ ENDINGS = frozenset(str(status) for status in FINAL)
 UNBLOCKED = 8
 """The number of sections of jobs that are not blocked."""
 _NO_WORDS = ("", "0", "0", "0", "-", "-", "-", "0", "-", "")
+PAST, COUNTS = "l:", 7
+"""How the past of a job begins in the line of its ending (lib/ending/past.lua): so, or after that many counts."""
 
 
 def status(lane: Lane, ids: Sequence[str]) -> Call[tuple[int, list[Found]]]:
@@ -165,7 +168,16 @@ def final_of(value: bytes, progress: bytes = b"") -> Final:
     words = line.decode().split(" ")
     status, at, token, started, child, by, reason, asked, stage, spent = (*words, *_NO_WORDS[len(words) :])
     by, asked_at, reached = from_word(by), int(asked), stage.strip("-")
-    return Final(status, int(at), int(token), int(started), child, by, reason, body, progress, asked_at, reached, spent)
+    past = ""
+    if reason.startswith(PAST):
+        reason, past = "-", reason.removeprefix(PAST)
+    elif spent.count(":") >= COUNTS:
+        counts = spent.split(":", COUNTS)
+        spent, past = ":".join(counts[:COUNTS]), counts[COUNTS]
+    return Final(
+        status, int(at), int(token), int(started), child, by, reason, body, progress, asked_at, reached, spent,
+        tuple(unquote_plus(past, errors="replace").split("\n")) if past else (),
+    )  # fmt: skip
 
 
 def explain(lane: Lane, job_id: str) -> Call[Explained]:

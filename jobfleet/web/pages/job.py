@@ -17,6 +17,7 @@ from jobfleet.functions.published import WORDS, kind_of
 from jobfleet.model import Job, JobResult, JobStatus, Priority, check_function_name
 from jobfleet.model.audit import AUTHORITIES
 from jobfleet.model.fields import TEXTS as FREE_TEXTS
+from jobfleet.model.life import LifeEvent
 from jobfleet.model.names import similar_function
 from jobfleet.model.option_types import LEVELS, ORDERS
 from jobfleet.model.result import Chunk, JobDetails, LogLine, Parent, Reason, ReasonCode
@@ -43,9 +44,10 @@ OUTPUT_SHOWN = 200
 CHUNKS = Parameter(name="tail", help="Chunks from the end of the output. [all]", least=1, most=1_000_000)
 STATE = Shape.of("JobState", JobResult)
 PAST = Shape("Past", {"event": str, "at": datetime | None})
+LIFE = Shape.of("LifeEvent", LifeEvent, duration=float | None)
 DETAILS = Shape.of(
-    "JobDetails", JobResult, JobDetails, without=("job", "priority", "history", "parents", "root_cause"),
-    priority=str | None, history=Many(PAST), parents=list[Parent], root_cause=Parent | None,
+    "JobDetails", JobResult, JobDetails, without=("job", "priority", "history", "parents"),
+    priority=str | None, history=Many(PAST), life=Many(LIFE), parents=list[Parent],
 )  # fmt: skip
 
 

@@ -409,7 +409,7 @@ class Conclusions:
                 "worker": self._child,
                 "attempt": Tries.parse(run.grant.tries).attempt,
                 "retry_count": Tries.parse(run.grant.tries).failures,
-                **past_fields(decision.tries, decision.tries.runs),
+                **past_fields(decision.tries, decision.tries.runs, run.grant.meta),
                 **({} if run.span is None else {"trace": run.span.traceparent}),
             }
         )

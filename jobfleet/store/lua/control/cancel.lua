@@ -42,6 +42,7 @@
 -- @include lib/ending/batch
 -- @include lib/ending/ended
 -- @include lib/ending/kept
+-- @include lib/job/life
 
 local tag, control, who, ttl, reason = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local keys = {
@@ -95,6 +96,7 @@ for i = 1, #items do
     local run = run_parts(item.record)
     if run.cancel == '' then
       redis.call('HSET', keys.runs, item.id, item.record .. who .. '@' .. int(now))
+      redis.call('HSET', keys.meta, item.id, with_event(item.meta or '', 'cancelled', int(now), who, ''))
     end
     redis.call('PUBLISH', control, 'cancel ' .. item.id .. ' ' .. run.token .. ' ' .. run.child .. ' ' .. who)
   end

@@ -3,6 +3,7 @@
 -- KEYS    1 job:<id>    string  envelope
 --         2 journal     stream  lifecycle events
 --         3 totals      hash    counts
+--         4 meta        hash    id → clear record
 -- READS   ready:0       zset    job ids by due time (µs), CRITICAL
 --         ready:1       zset    HIGH
 --         ready:2       zset    NORMAL
@@ -18,6 +19,7 @@
 --         3 who         text    requester; - if unknown
 --         4 expected    bytes   the envelope that the new one was made from
 --         5 envelope    bytes   the new envelope
+--         6 changed     text    names of the arguments that differ, without spaces; empty if that is not known
 -- FLAGS   -
 -- GUARDS  deadline once
 -- RETURNS {"edited", now} | {"changed"} | {"running"} | {"ended"} | {"unknown"}
@@ -29,8 +31,9 @@
 -- @include lib/waiting/score
 -- @include lib/events/event
 -- @include lib/events/journal
+-- @include lib/job/life
 
-local tag, id, who, expected, envelope = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local tag, id, who, expected, envelope, changed = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local now = now_us()
 
 local band, score
@@ -47,10 +50,12 @@ if (redis.call('GET', KEYS[1]) or '') ~= expected then return {'changed'} end
 local journal = redis.call('HGET', tag .. 'conf', 'journal')
 local heard = is_heard(tag)
 local tries = redis.call('HGET', tag .. 'tries', id) or nil
+local meta = with_event(redis.call('HGET', KEYS[4], id) or '', 'edited', int(now), who, changed)
 
+redis.call('HSET', KEYS[4], id, meta)
 redis.call('SET', KEYS[1], envelope)
 
-local words = int(band) .. ' ' .. int(due_of_score(score)) .. ' ' .. who
+local words = int(band) .. ' ' .. int(due_of_score(score)) .. ' ' .. who .. (changed == '' and '' or ' ' .. changed)
 local events = {{'edited', id, '0', 0, words = words, envelope = envelope, tries = tries}}
 if journal then write_journal(KEYS[2], KEYS[3], journal, events, int(now)) end
 if heard then emit(tag, now, events) end

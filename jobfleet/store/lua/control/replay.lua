@@ -26,7 +26,7 @@
 --         listeners     string  whether the events have a listener
 -- ARGV    1 tag         text    the lane's prefix
 --         2 who         text    requester; - if unknown
---         3..* item     text    id, the entry that is meant, the new envelope (empty: any, its own): at most 50
+--         3..* item     text    id, the entry that is meant, the new envelope (empty: any, its own), its changed arguments: at most 50
 -- FLAGS   -
 -- GUARDS  deadline once
 -- RETURNS {"replayed", now, {word, …}}   replayed, already, changed, unknown, or duplicate:<holder>
@@ -58,8 +58,8 @@ local function entry_of(id)
 end
 
 local words, letters, seen, taken, watched, ids = {}, {}, {}, {}, {}, {}
-for i = 1, (#ARGV - 2) / 3 do
-  local at = 3 * i
+for i = 1, (#ARGV - 2) / 4 do
+  local at = 4 * i - 1
   local id, entry = ARGV[at], ARGV[at + 1]
   local job_key, result_key = KEYS[16 + 3 * i], KEYS[17 + 3 * i]
   local letter = entry_of(id)
@@ -90,11 +90,11 @@ local notes = notes_of(KEYS[17], KEYS[18], ids)
 local events, put_back = {}, 0
 local lane = {grouped = KEYS[14], gdue = KEYS[15], meta = KEYS[7], tag = tag, now = now}
 for i = 1, #words do
-  local at, letter = 3 * i, letters[i]
-  local id, edited = ARGV[at], ARGV[at + 2]
+  local at, letter = 4 * i - 1, letters[i]
+  local id, edited, changed = ARGV[at], ARGV[at + 2], ARGV[at + 3]
   if words[i] == 'replayed' then
     local envelope = edited ~= '' and edited or letter.envelope
-    local by = edited ~= '' and who .. ' edited' or who
+    local by = edited ~= '' and who .. ' edited' .. (changed == '' and '' or ' ' .. changed) or who
     -- The envelope comes after all other additions: a job with an envelope counts as replayed (docs/adr/0012).
     if watched[id] then redis.call('HSET', KEYS[12], id, 1) end
     local history = string.gsub(letter.tries, '^[^\n]*', '', 1)

@@ -16,6 +16,9 @@ local tag = ARGV[1]
 -- A record is: version, kind, length of the header (u32, big endian), header, body.
 local function up_to_body(key, has_line)
   local head = redis.call('GETRANGE', key, 0, 511)
+  if has_line and #head == 512 and not string.find(head, '\n', 1, true) then  -- its line has the past of the job
+    head = redis.call('GETRANGE', key, 0, 2559)
+  end
   local line = has_line and (string.match(head, '^[^\n]*\n') or head) or ''
   local a, b, c, d = string.byte(head, #line + 3, #line + 6)
   if not d then return head end

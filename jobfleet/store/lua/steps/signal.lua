@@ -41,6 +41,7 @@
 -- @include lib/ending/batch
 -- @include lib/waiting/score
 -- @include lib/job/keep_open
+-- @include lib/job/life
 
 local tag, id, field, record, nonce, proven = ARGV[1], ARGV[2], 'x:' .. ARGV[3], ARGV[4], ARGV[6], ARGV[10]
 local has_token, own = proven ~= '', 'x:\31' .. ARGV[3]
@@ -79,6 +80,7 @@ local batch = new_batch(now)
 batch.paused, batch.journal, batch.heard = conf[1], conf[2], is_heard(tag)
 local head = stamp .. ' ' .. nonce .. '\n'
 keep_open(KEYS[12], id, ARGV[7])
+redis.call('HSET', KEYS[12], id, with_event(redis.call('HGET', KEYS[12], id) or '', 'signalled', stamp, ARGV[5], ARGV[3]))
 if not is_second then redis.call('HSET', KEYS[5], field, head .. record) end
 if has_token then redis.call('HSET', KEYS[5], own, head .. proven) end
 redis.call('HSET', KEYS[5], '', int(held))
