@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,6 +13,7 @@ from jobfleet.errors import BadSignature, EncodingError, JobNotFound, UnknownKey
 from jobfleet.model import JobStatus, split_id, suffix_time_us
 from jobfleet.model.audit import NOBODY, from_word
 from jobfleet.model.fields import FIELDS
+from jobfleet.model.life import event_of, line_of
 from jobfleet.retry.tries import Tries
 from jobfleet.store.journal import Event
 from jobfleet.store.keys import is_blocked
@@ -43,12 +44,14 @@ class Folded:
         jobs: Rows of jobs by id.
         results: Rows of results by id, for jobs that have ended.
         attempts: Rows of attempts by id and fencing token.
+        life: Lines of the lives of jobs, by id, time and first word.
         forgotten: The numbers of the events by which jobs were forgotten, by id. Rows of earlier events are deleted.
     """
 
     jobs: dict[str, Row] = field(default_factory=dict)
     results: dict[str, Row] = field(default_factory=dict)
     attempts: dict[tuple[str, int], Row] = field(default_factory=dict)
+    life: dict[tuple[str, int, str], Row] = field(default_factory=dict)
     forgotten: dict[str, int] = field(default_factory=dict)
 
 
@@ -74,6 +77,7 @@ def fold(events: Iterable[Event], limits: Limits, seals: Seals | None = None) ->
             row["seq"], row["updated_at"] = event.seq, event.at
             try:
                 apply(folded, row, event, read)
+                _live(folded, event)
             except NOT_READ as error:  # a foreign client's words
                 report([f"journal has the event {event.event!r} of {event.id!r}, number {event.seq}: {error}"])
     return folded
@@ -84,6 +88,20 @@ def _forget(folded: Folded, event: Event) -> None:
     folded.jobs.pop(event.id, None)
     folded.results.pop(event.id, None)
     folded.attempts = {key: row for key, row in folded.attempts.items() if key[0] != event.id}
+    folded.life = {key: row for key, row in folded.life.items() if key[0] != event.id}
+
+
+def _live(folded: Folded, event: Event) -> None:
+    """Take the lines of a job's life from an event: those beside the job, and what the event itself is about."""
+    lines = list(Tries.parse(event.tries).history) if event.tries and event.event != "claimed" else []
+    if event.event in ASKED:
+        who, text = ASKED[event.event](event.words)
+        lines.append(line_of(event.event, event.at, f"{who} {text}"))
+    for line in lines:
+        word, at, text = (*line.split(" ", 2), "", "")[:3]
+        if event_of(line).at is not None:
+            key = (event.id, int(at), word)
+            folded.life[key] = {"job_id": event.id, "at_us": int(at), "word": word, "text": text}
 
 
 def _by_number(event: Event) -> int:
@@ -152,6 +170,10 @@ def _rescheduled(_folded: Folded, row: Row, event: Event, _read: Reader) -> None
 def _edited(folded: Folded, row: Row, event: Event, read: Reader) -> None:
     describe(row, event.id, event.envelope)
     _rescheduled(folded, row, event, read)
+
+
+def _signalled(_folded: Folded, row: Row, _event: Event, _read: Reader) -> None:
+    """A signal changes nothing about a job that waits for another one. The event of its next run says the rest."""
 
 
 def _unblocked(_folded: Folded, row: Row, event: Event, _read: Reader) -> None:
@@ -303,6 +325,7 @@ APPLIERS: dict[str, Callable[[Folded, Row, Event, Reader], None]] = {
     "debounced": _enqueued,
     "rescheduled": _rescheduled,
     "edited": _edited,
+    "signalled": _signalled,
     "unblocked": _unblocked,
     "replayed": _replayed,
     "claimed": _claimed,
@@ -315,6 +338,13 @@ APPLIERS: dict[str, Callable[[Folded, Row, Event, Reader], None]] = {
     "cancelled": _closed,
     "expired": _closed,
 }
+
+
+ASKED: dict[str, Callable[[Sequence[str]], tuple[str, str]]] = {
+    "edited": lambda words: (words[2], words[3] if len(words) > 3 else ""),
+    "signalled": lambda words: (words[-1], " ".join(words[:-1])),  # a name may have spaces
+}
+"""Who asked for what, by the events that say it in no line of the job's tries, from their words."""
 
 
 # Decides whether the archive waits for the end of a burst of events. Pure.

@@ -148,6 +148,24 @@ class JobAttemptModel(Base):
     error: Mapped[str | None] = mapped_column(Text)
 
 
+class JobLifeModel(Base):
+    """A line of the life of a job: one of its runs, or something that was done to it. A job that runs once has none.
+
+    Attributes:
+        at_us: The time of the line, in µs since 1970; of a run, its end.
+        word: The first word of the line, which says what it is about; see `JobDetails.history`.
+        text: What happened.
+    """
+
+    __tablename__ = "jobfleet_life"
+
+    namespace: Mapped[str] = mapped_column(String(100), primary_key=True)
+    job_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    at_us: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    word: Mapped[str] = mapped_column(Text, primary_key=True)
+    text: Mapped[str] = mapped_column(Text)
+
+
 class AuditModel(Base):
     """An action of an operator; see `AuditEntry`.
 

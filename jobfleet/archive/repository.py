@@ -11,7 +11,7 @@ from typing import Any, Self, Unpack
 from sqlalchemy import ColumnElement, Engine, Select, and_, delete, func, or_, select, tuple_
 from sqlalchemy.orm import Session
 
-from jobfleet.archive.models import JobAttemptModel, JobModel, JobResultModel, JobTagModel
+from jobfleet.archive.models import JobAttemptModel, JobLifeModel, JobModel, JobResultModel, JobTagModel
 from jobfleet.archive.schema import open_engine
 from jobfleet.archive.writer import OWNERS, as_json, forget_job
 from jobfleet.codec import DEFAULT, Limits, is_record, open_record, seal_record
@@ -128,6 +128,20 @@ class JobRepository:
         )
         with Session(self.engine, expire_on_commit=False) as session:
             return list(session.scalars(asked))
+
+    def life(self, job_id: str) -> tuple[str, ...]:
+        """Return the lines of a job's life, oldest first, in the form of `JobDetails.history`.
+
+        Args:
+            job_id: Id of the job.
+        """
+        asked = (
+            select(JobLifeModel.word, JobLifeModel.at_us, JobLifeModel.text)
+            .where(JobLifeModel.namespace == self.namespace, JobLifeModel.job_id == job_id)
+            .order_by(JobLifeModel.at_us)
+        )
+        with Session(self.engine) as session:
+            return tuple(f"{word} {at} {text}".rstrip() for word, at, text in session.execute(asked))
 
     def save(self, job: JobResult[Any]) -> bool:
         """Write the state of a job.

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, delete, select
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from jobfleet.archive.batch import Folded, Row, fold
-from jobfleet.archive.models import JobAttemptModel, JobModel, JobResultModel, JobTagModel
+from jobfleet.archive.models import JobAttemptModel, JobLifeModel, JobModel, JobResultModel, JobTagModel
 from jobfleet.codec import Limits
 from jobfleet.codec.seals import Seals
 from jobfleet.model.fields import FIELDS
@@ -58,6 +58,7 @@ class Writer:
         self._results = upsert("jobfleet_results", RESULTS, dialect)
         self._attempts = upsert("jobfleet_attempts", ATTEMPTS, dialect)
         self._tags = upsert("jobfleet_tags", TAGS, dialect)
+        self._life = upsert("jobfleet_life", LIFE, dialect)
 
     def write(self, events: Sequence[Event]) -> int:
         """Write events in one transaction. Safe to repeat, and in any order.
@@ -97,6 +98,7 @@ class Writer:
             self._run(connection, self._results, [row for _, row in sorted(folded.results.items())])
             self._run(connection, self._attempts, [row for _, row in sorted(folded.attempts.items())])
             self._run(connection, self._tags, tags)
+            self._run(connection, self._life, [row for _, row in sorted(folded.life.items())])
 
     def _run(self, connection: Connection, statement: Upsert, rows: Sequence[Row]) -> None:
         if rows:
@@ -111,6 +113,7 @@ class Writer:
             if job_id in folded.results:
                 alone.results[job_id] = folded.results[job_id]
             alone.attempts = {key: row for key, row in folded.attempts.items() if key[0] == job_id}
+            alone.life = {key: row for key, row in folded.life.items() if key[0] == job_id}
             try:
                 self._write(alone)
             except (DBAPIError, OverflowError, ValueError, TypeError) as error:
@@ -133,13 +136,15 @@ class Rule(Enum):
     """The value of a column when a row is written again.
 
     KEY: the column is part of the key. STATE: the value of the latest event, even if it is NULL. LATEST: the latest
-    value that is not NULL. RUN: the same, but NULL for a job that has not run yet or was reset to run again.
+    value that is not NULL. RUN: the same, but NULL for a job that has not run yet or was reset to run again. ONCE: the
+    first value.
     """
 
     KEY = "key"
     STATE = "state"
     LATEST = "latest"
     RUN = "run"
+    ONCE = "once"
 
 
 class Column(NamedTuple):
@@ -205,6 +210,10 @@ ATTEMPTS = (
     Column("error", "text"),
 )
 TAGS = (Column("tag", "text", Rule.KEY), Column("job_id", "text", Rule.KEY))
+LIFE = (
+    Column("job_id", "text", Rule.KEY), Column("at_us", "bigint", Rule.KEY), Column("word", "text", Rule.KEY),
+    Column("text", "text", Rule.ONCE),
+)  # fmt: skip
 
 
 def upsert(table: str, columns: Sequence[Column], dialect: str) -> Upsert:
@@ -219,7 +228,8 @@ def upsert(table: str, columns: Sequence[Column], dialect: str) -> Upsert:
     names = ", ".join(f'"{column.name}"' for column in columns)
     source = _unnested(columns) if is_postgres else _values(columns)
     sql = f"INSERT INTO {table} AS old (namespace, {names}) {source} ON CONFLICT (namespace, {_keys(columns)}) DO "
-    sets = [_set(column, is_postgres=is_postgres) for column in columns if column.rule is not Rule.KEY]
+    changing = [column for column in columns if column.rule not in (Rule.KEY, Rule.ONCE)]
+    sets = [_set(column, is_postgres=is_postgres) for column in changing]
     if not sets:
         sql += "NOTHING"
     else:
@@ -362,6 +372,7 @@ _CONVERSIONS: Mapping[str, Callable[[Any], Any]] = {"text": clean, "json": as_js
 
 OWNERS: Sequence[tuple[Any, Any]] = (
     (JobTagModel, JobTagModel.job_id),
+    (JobLifeModel, JobLifeModel.job_id),
     (JobAttemptModel, JobAttemptModel.job_id),
     (JobResultModel, JobResultModel.id),
     (JobModel, JobModel.id),
@@ -370,7 +381,7 @@ OWNERS: Sequence[tuple[Any, Any]] = (
 
 
 def forget_job(connection: Connection, namespace: str, job_id: str, *, upto: int | None = None) -> bool:
-    """Delete a job with its result, its attempts and its tags; return whether there was anything.
+    """Delete a job with its result, its attempts, its life and its tags; return whether there was anything.
 
     Args:
         connection: A connection within a transaction.

@@ -361,6 +361,17 @@ class ArchiveFallback:
         except database_errors():
             return None
 
+    def life(self, job_id: str) -> tuple[str, ...]:
+        """Return the lines of a job's life; none if there is no archive, or if it is an older one or does not answer."""
+        url = self._context.config.archive_url
+        if url is None:
+            return ()
+        repository = self._opened(url)
+        try:
+            return repository.life(job_id)
+        except database_errors():
+            return ()
+
     def envelope(self, job_id: str) -> bytes:
         """Return the envelope of a job, with its arguments; empty if there is no archive, or it does not have it.
 

@@ -244,7 +244,7 @@ ARGUMENTS_AN_ITEM = {
     "emit_chunks": 6, "enqueue": 5, "enqueue_plain": 1, "gather": 6, "gates": 1, "leave_gates": 9, "pass_gates": 7,
     "join": 1, "fire_outcomes": 1, "keep_parents": 1, "kept": 1, "note_outcomes": 3, "note_times": 3, "precede": 1,
     "lacking": 1, "repair": 3, "know": 2, "leave": 1, "ledger": 2, "limits": 1, "log": 5, "marks": 1, "mend": 4,
-    "outcomes": 1, "points": 1, "progress": 4, "purge": 1, "put_back": 1, "renew": 2, "replay": 3, "reschedule": 1,
+    "outcomes": 1, "points": 1, "progress": 4, "purge": 1, "put_back": 1, "renew": 2, "replay": 4, "reschedule": 1,
     "results": 1,
     "retire": 2,
     "shorten_parents": 2,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
 from jobfleet.client._async.connection import AsyncConnection
@@ -371,7 +372,10 @@ class AsyncInspect(AsyncConnection):
         """Explain why a job is not running, or how it ended; an unknown job is explained as such."""
         from jobfleet.operations.explain import explain  # for those who ask
 
-        return await self._do(explain.look(self.context, job_id))
+        found = await self._do(explain.look(self.context, job_id))
+        if found.details is None:
+            return found
+        return replace(found, details=await self._with_life(found.details))
 
 
 T = TypeVar("T")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
 from jobfleet.client._sync.connection import Connection
@@ -372,7 +373,10 @@ class Inspect(Connection):
         """Explain why a job is not running, or how it ended; an unknown job is explained as such."""
         from jobfleet.operations.explain import explain  # for those who ask
 
-        return self._do(explain.look(self.context, job_id))
+        found = self._do(explain.look(self.context, job_id))
+        if found.details is None:
+            return found
+        return replace(found, details=self._with_life(found.details))
 
 
 T = TypeVar("T")

@@ -117,9 +117,10 @@ class Jobs(Audit):
         return found
 
     def details(self, job_id: str) -> JobDetails[Any]:
-        """Read a job in full: its state, priority, arguments, options, parents and past runs.
+        """Read a job in full: its state, priority, arguments, options, parents, past runs, and what was done to it.
 
-        `poll` costs less. Of a job that has ended, Redis keeps no arguments, unless it is a dead letter.
+        `poll` costs less. Of a job that has ended, Redis keeps no arguments, unless it is a dead letter. What Redis does
+        not have of its past comes from the archive, if there is one and it answers.
 
         Raises:
             JobNotFound: Neither Redis nor the archive knows the job.
@@ -128,9 +129,9 @@ class Jobs(Audit):
         from jobfleet.operations.jobs import details
 
         try:
-            return self._do(details.details(self.context, job_id))
+            return self._with_life(self._do(details.details(self.context, job_id)))
         except JobNotFound:
-            return JobDetails(job=self.from_archive(job_id))
+            return self._with_life(JobDetails(job=self.from_archive(job_id)), is_archived=True)
 
     def cancel(self, job_id: str, *, by: str | None = None) -> bool:
         """Cancel a waiting job, or ask a running one to stop. Return False if it has already ended.

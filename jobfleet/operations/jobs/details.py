@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from jobfleet.errors import EncodingError
 from jobfleet.functions.manifest import read_function, read_version
 from jobfleet.model import JobResult, JobStatus, Priority
 from jobfleet.model.audit import NOBODY, to_word
-from jobfleet.model.life import CANCELLED, EXPIRED, MOVED, events_in, line_of, merged
+from jobfleet.model.life import CANCELLED, EDITED, EXPIRED, LIFE_LINES, MOVED, SIGNALLED, events_in, line_of, merged
 from jobfleet.model.option_checks import CALLBACKS
 from jobfleet.model.result import JobDetails, Parent
 from jobfleet.operations.fleet_context import FleetContext
@@ -204,6 +205,19 @@ def with_end(job: JobResult[Any], lines: Sequence[str]) -> tuple[str, ...]:
     if job.status is JobStatus.COMPLETED and not lines:
         return ()
     return merged(lines, _last_run(job), _ending(job))
+
+
+def lacks_lines(details: JobDetails[Any]) -> bool:
+    """Whether Redis may have had more lines of a job's life than it has now."""
+    runs = [one.run for one in details.life if one.kind == "run"]
+    asked = sum(one.kind in (EDITED, SIGNALLED, CANCELLED) for one in details.life)
+    is_full = max(asked, len(details.life) - asked) >= LIFE_LINES
+    return is_full or (runs[0] != 1 if runs else details.job.runs > 1)
+
+
+def completed(details: JobDetails[Any], lines: Sequence[str]) -> JobDetails[Any]:
+    """The details of a job with further lines of its life, which the archive has."""
+    return replace(details, history=with_end(details.job, merged(lines, details.history)))
 
 
 def _last_run(job: JobResult[Any]) -> Iterator[str]:

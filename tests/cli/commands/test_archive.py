@@ -43,8 +43,8 @@ def fill(url: str) -> None:
 def test_it_is_made_filled_searched_and_pruned(cli: Cli, url: str) -> None:
     missing = cli("archive", "search").stderr
     assert missing == "The archive at sqlite:///archive.db has no tables: run 'jobfleet archive init'.\n"
-    assert cli("archive", "init").stdout == "The archive at sqlite:///archive.db is at revision 0004.\n"
-    assert cli("archive", "upgrade").stdout == "The archive at sqlite:///archive.db is at revision 0004.\n"
+    assert cli("archive", "init").stdout == "The archive at sqlite:///archive.db is at revision 0005.\n"
+    assert cli("archive", "upgrade").stdout == "The archive at sqlite:///archive.db is at revision 0005.\n"
     fill(url)
 
     ids = cli("archive", "search", "--user", "ann", "--tag", "eu", "--since", "24d", "-o", "ids").stdout.split()

@@ -81,7 +81,9 @@ def test_a_running_job_is_asked_and_goes_on(world: World) -> None:
 
     assert world.run(call) == "r"
 
-    assert world.state() == world.moved({"runs": {"mail.0.a": f"7|w.1|now-10s|{60 * S}|2|ann@now"}})
+    assert world.state() == world.moved(
+        {"runs": {"mail.0.a": f"7|w.1|now-10s|{60 * S}|2|ann@now"}, "meta": {"mail.0.a": "l cancelled now ann"}}
+    )
     assert world.again(call) == "r"
 
 

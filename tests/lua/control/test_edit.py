@@ -9,9 +9,11 @@ from tests.lua.world import World
 BLOCKED = 9_000_000_000_000_000
 
 
-def editing(world: World, suffix: str, *, expected: bytes = b"", by: str | None = "ann") -> Call[str]:
+def editing(
+    world: World, suffix: str, *, expected: bytes = b"", by: str | None = "ann", changed: str = ""
+) -> Call[str]:
     expected = expected or f"envelope of {suffix}".encode()
-    return edit(world.lane, world.id(suffix), by=by, expected=expected, envelope=b"edited")
+    return edit(world.lane, world.id(suffix), by=by, expected=expected, envelope=b"edited", changed=changed)
 
 
 @pytest.mark.parametrize("band", [0, 1, 2, 3])
@@ -21,7 +23,7 @@ def test_a_waiting_job_gets_another_call_wherever_it_stands(world: World, band: 
 
     assert world.run(call) == "edited"
 
-    assert world.state() == world.moved({"job:mail.0.a": "edited"})
+    assert world.state() == world.moved({"job:mail.0.a": "edited", "meta": {"mail.0.a": "l edited now ann"}})
     assert world.again(call) == "changed"  # a call of its own: a repetition of the first one has its id
 
 
@@ -29,9 +31,22 @@ def test_all_else_stays(world: World) -> None:
     job_id = world.seed.waiting("a", meta="u once\nr 300000", tries="1:0:0:0:0", expires=60, due=30, group="acme")
     world.seed.holds("once", job_id)
 
-    assert world.run(editing(world, "a")) == "edited"
+    assert world.run(editing(world, "a", changed="args[0],to")) == "edited"
 
-    assert world.state() == world.moved({"job:mail.0.a": "edited"})
+    meta = "x now+60s\nu once\nr 300000\ng acme\nl edited now ann args[0],to"
+    assert world.state() == world.moved({"job:mail.0.a": "edited", "meta": {"mail.0.a": meta}})
+
+
+def test_the_last_ten_edits_stay_and_a_long_text_is_cut_between_letters(world: World) -> None:
+    job_id = world.seed.waiting("a", meta="u once\nr 300000")
+    before = str(world.state()["meta"]["mail.0.a"])
+
+    for number in range(12):
+        expected = world.raw.get(world.lane.job(job_id)) or b""
+        world.run(editing(world, "a", by=f"p{number}", expected=expected, changed="é" * 60 if number == 11 else "n"))
+
+    lines = [f"l edited now p{number} n" for number in range(2, 11)]
+    assert world.state()["meta"]["mail.0.a"].split("\n") == [*before.split("\n"), *lines, f"l edited now p11 {'é' * 49}"]
 
 
 def test_one_that_is_withheld_and_one_that_waits_for_others_too(world: World) -> None:

@@ -190,7 +190,7 @@ def test_expire_of_a_running_job_keeps_its_envelope(world: World) -> None:
     assert batch["jobs"].startswith("a ex ")
     assert world.state() == {
         "done": [batch],
-        "result:mail.0.a": ("expired now 7 now w.1 - - 0 - 1:0:0:0:0\nenvelope of a", 600),
+        "result:mail.0.a": ("expired now 7 now w.1 - l:ran 0 - 1:0:0:0:0\nenvelope of a", 600),
         "totals": {"expired": "1"},
     }
     assert world.again(call).letters == "d"
@@ -203,7 +203,7 @@ def test_expire_of_a_waiting_job_past_its_time(world: World) -> None:
 
     assert world.state() == {
         "done": [{"jobs": "a ex 0"}],
-        "result:mail.0.a": ("expired now 0 0 - - - 0 - 1:0:0:0:0\nenvelope of a", 600),
+        "result:mail.0.a": ("expired now 0 0 - - l:ran 0 - 1:0:0:0:0\nenvelope of a", 600),
         "totals": {"expired": "1", "retrying": "0"},
     }
 

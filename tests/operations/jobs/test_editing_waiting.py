@@ -75,11 +75,15 @@ async def test_a_job_that_waits_otherwise_is_edited_too(
     before = await client("details", ADD)
     assert before.job.status is status
 
-    assert await client("edit", ADD, args=[0], kwargs={"y": 5} if status is not JobStatus.RETRYING else None) is True
+    kwargs = {"y": 5} if status is not JobStatus.RETRYING else None
+    assert await client("edit", ADD, args=[0], kwargs=kwargs, by="ann") is True
 
     after = await client("details", ADD)
     assert after.args == (0,)
-    assert (after.job, after.history, after.parents) == (before.job, before.history, before.parents)
+    *past, edited = after.life
+    assert (after.job, tuple(past), after.parents) == (before.job, before.life, before.parents)
+    changed = ("args[0]",) if status is JobStatus.RETRYING else ("args[0]", "args[1]", "y")
+    assert (edited.kind, edited.by, edited.changed) == ("edited", "ann", changed)
     if status is JobStatus.RETRYING:
         await client("reschedule", ADD, delay=0)
         await work()

@@ -33,3 +33,13 @@ local function past_word(item, taken)
   local runs = last_lines(string.sub(item.tries, -4000), '\n([^\n]+)', ENDING_MOST - taken - #events)
   return runs .. (runs ~= '' and events ~= '' and '%0A' or '') .. events
 end
+
+-- The tries of a job for the journal, with what was asked for: the archive has its lines from there.
+local function tries_with_events(item)
+  local text = item.meta and string.gsub('\n' .. item.meta, '\nl ', '\n\1') or ''
+  local lines = {item.tries}
+  for line in string.gmatch(text, '\1([^\n]*)') do
+    lines[#lines + 1] = (#lines == 0 and '0:0:0:0:0\n' or '') .. line
+  end
+  return lines[1] and table.concat(lines, '\n')
+end
