@@ -70,16 +70,16 @@ def fold(events: Iterable[Event], limits: Limits, seals: Seals | None = None) ->
             _forget(folded, event)
             continue
         apply = APPLIERS.get(event.event)
-        if apply is not None:
-            row = folded.jobs.get(event.id)
-            if row is None:
-                row = folded.jobs[event.id] = {"id": event.id, "queue": _queue(event.id)}
-            row["seq"], row["updated_at"] = event.seq, event.at
-            try:
+        try:
+            if apply is not None:
+                row = folded.jobs.get(event.id)
+                if row is None:
+                    row = folded.jobs[event.id] = {"id": event.id, "queue": _queue(event.id)}
+                row["seq"], row["updated_at"] = event.seq, event.at
                 apply(folded, row, event, read)
-                _live(folded, event)
-            except NOT_READ as error:  # a foreign client's words
-                report([f"journal has the event {event.event!r} of {event.id!r}, number {event.seq}: {error}"])
+            _live(folded, event)
+        except NOT_READ as error:  # a foreign client's words
+            report([f"journal has the event {event.event!r} of {event.id!r}, number {event.seq}: {error}"])
     return folded
 
 
@@ -97,6 +97,8 @@ def _live(folded: Folded, event: Event) -> None:
     if event.event in ASKED:
         who, text = ASKED[event.event](event.words)
         lines.append(line_of(event.event, event.at, f"{who} {text}"))
+    elif event.event == "cancelled" and len(event.words) > ASKED_AT:  # the run that it ended was asked to stop before
+        lines.append(line_of(event.event, int(event.words[ASKED_AT]), event.words[ASKED_AT - 2]))
     for line in lines:
         word, at, text = (*line.split(" ", 2), "", "")[:3]
         if event_of(line).at is not None:
@@ -170,10 +172,6 @@ def _rescheduled(_folded: Folded, row: Row, event: Event, _read: Reader) -> None
 def _edited(folded: Folded, row: Row, event: Event, read: Reader) -> None:
     describe(row, event.id, event.envelope)
     _rescheduled(folded, row, event, read)
-
-
-def _signalled(_folded: Folded, row: Row, _event: Event, _read: Reader) -> None:
-    """A signal changes nothing about a job that waits for another one. The event of its next run says the rest."""
 
 
 def _unblocked(_folded: Folded, row: Row, event: Event, _read: Reader) -> None:
@@ -275,7 +273,8 @@ def _closed(folded: Folded, row: Row, event: Event, _read: Reader) -> None:
     tries = _tries(event)
     run: Row = {"started_at": int(started), "worker": worker} if event.token else {}
     if tries is not None or not event.token:
-        run["attempt"] = (tries or Tries()).attempt - (0 if event.token else 1)
+        has_run = event.token and event.event != "expired"  # one that expires was claimed at most
+        run["attempt"] = (tries or Tries()).attempt - (0 if has_run else 1)
     row.update(
         run,
         status=event.event,
@@ -325,7 +324,6 @@ APPLIERS: dict[str, Callable[[Folded, Row, Event, Reader], None]] = {
     "debounced": _enqueued,
     "rescheduled": _rescheduled,
     "edited": _edited,
-    "signalled": _signalled,
     "unblocked": _unblocked,
     "replayed": _replayed,
     "claimed": _claimed,
@@ -345,6 +343,8 @@ ASKED: dict[str, Callable[[Sequence[str]], tuple[str, str]]] = {
     "signalled": lambda words: (words[-1], " ".join(words[:-1])),  # a name may have spaces
 }
 """Who asked for what, by the events that say it in no line of the job's tries, from their words."""
+ASKED_AT = 4
+"""The word of an event `cancelled` that says when it was asked for; the second one before says by whom."""
 
 
 # Decides whether the archive waits for the end of a burst of events. Pure.

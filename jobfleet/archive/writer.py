@@ -79,7 +79,7 @@ class Writer:
             for row in rows.values():
                 if row.get(column) is not None:
                     row[column] = self._redaction(row[column])
-        if folded.jobs or folded.forgotten:
+        if folded.jobs or folded.forgotten or folded.life:
             try:
                 self._write(folded)
             except (DBAPIError, OverflowError, ValueError, TypeError) as error:
@@ -108,8 +108,8 @@ class Writer:
     def _write_each(self, folded: Folded) -> None:
         """Write job by job, so that a refused job does not keep the others out."""
         self._write(Folded(forgotten=folded.forgotten))
-        for job_id, job in folded.jobs.items():
-            alone = Folded({job_id: job})
+        for job_id in dict.fromkeys((*folded.jobs, *(key[0] for key in folded.life))):
+            alone = Folded({job_id: folded.jobs[job_id]} if job_id in folded.jobs else {})
             if job_id in folded.results:
                 alone.results[job_id] = folded.results[job_id]
             alone.attempts = {key: row for key, row in folded.attempts.items() if key[0] == job_id}

@@ -53,7 +53,7 @@ def test_many_may_make_them_at_once(empty_url: str) -> None:
     engine = open_engine(empty_url)
     assert set(inspect(engine).get_table_names()) == {
         VERSIONS, "jobfleet_jobs", "jobfleet_results", "jobfleet_attempts", "jobfleet_tags",
-        "jobfleet_audit", "jobfleet_samples",
+        "jobfleet_audit", "jobfleet_life", "jobfleet_samples",
     }  # fmt: skip
     engine.dispose()
 

@@ -60,7 +60,7 @@ def whole(repository: JobRepository) -> dict[str, list[tuple[Any, ...]]]:
     with repository.engine.connect() as connection:
         return {
             table: sorted((tuple(row) for row in connection.execute(text(f"SELECT * FROM {table}"))), key=repr)
-            for table in ("jobfleet_jobs", "jobfleet_results", "jobfleet_attempts", "jobfleet_tags")
+            for table in ("jobfleet_jobs", "jobfleet_results", "jobfleet_attempts", "jobfleet_tags", "jobfleet_life")
         }
 
 
@@ -302,6 +302,6 @@ def test_an_edit_changes_the_call_and_nothing_else(writer: Writer, repository: J
 
 
 def test_each_transition_changes_the_row_of_its_job() -> None:
-    without_due_time = {"signalled"}  # its event does not say when the job is due; the claim that follows is written
+    without_due_time = {"signalled"}  # its event does not say when the job is due: it is a line of the job's life only
 
     assert {row.event for row in TRANSITIONS} - APPLIERS.keys() == without_due_time

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from jobfleet.client.buffer import JobBuffer
     from jobfleet.client.discovery import FindingLink
     from jobfleet.model.audit import AuditFilter, Position
+    from jobfleet.model.result import JobDetails
     from jobfleet.operations.history import Window
     from jobfleet.store.calls.journal import AuditRecord
 
@@ -207,6 +208,14 @@ class Connection(ClientBase):
     def envelope_from_archive(self, job_id: str) -> bytes:
         """Return the envelope of a job, with its arguments; empty if the archive does not have it."""
         return self._archived.envelope(job_id)
+
+    def _with_life(self, details: JobDetails[Any], *, is_archived: bool = False) -> JobDetails[Any]:
+        """Add the lines of a job's life that Redis does not have, if the archive has them."""
+        from jobfleet.operations.jobs.details import completed, lacks_lines
+
+        if self.config.archive_url is None or not (is_archived or lacks_lines(details)):
+            return details
+        return completed(details, self._archived.life(details.job.id))
 
     def _look_in_archive(self, job_id: str) -> JobResult[Any] | None:
         return self._archived.look(job_id)

@@ -204,7 +204,7 @@ def with_end(job: JobResult[Any], lines: Sequence[str]) -> tuple[str, ...]:
     """
     if job.status is JobStatus.COMPLETED and not lines:
         return ()
-    return merged(lines, _last_run(job), _ending(job))
+    return merged(lines, _last_run(job), _ending(job, lines))
 
 
 def lacks_lines(details: JobDetails[Any]) -> bool:
@@ -222,13 +222,13 @@ def completed(details: JobDetails[Any], lines: Sequence[str]) -> JobDetails[Any]
 
 def _last_run(job: JobResult[Any]) -> Iterator[str]:
     """The run of a job that was completed or cancelled in it. That of a failed job is in its history."""
-    has_run = job.status in (JobStatus.COMPLETED, JobStatus.CANCELLED) and job.fence
-    if has_run and job.started_at and job.completed_at and job.worker:
+    was_cancelled = job.status is JobStatus.CANCELLED and job.duration is not None  # while it ran
+    if (job.status is JobStatus.COMPLETED or was_cancelled) and job.started_at and job.completed_at and job.worker:
         begun = Begun(moment_us(job.started_at), job.worker)
         yield line_of(run_word(job.runs, begun), moment_us(job.completed_at), job.status.value)
 
 
-def _ending(job: JobResult[Any]) -> Iterator[str]:
+def _ending(job: JobResult[Any], lines: Sequence[str]) -> Iterator[str]:
     if job.completed_at is None:
         return
     at, by = moment_us(job.completed_at), to_word(job.cancel_requested_by)
@@ -236,8 +236,10 @@ def _ending(job: JobResult[Any]) -> Iterator[str]:
         yield line_of(MOVED, at, f"{by} {job.moved_to}")
     elif job.status is JobStatus.CANCELLED:
         asked = job.cancel_requested_at
-        why = f"{NOBODY} {job.error}" if (job.error or "").startswith("replaced by ") else by
-        yield line_of(CANCELLED, at if asked is None else moment_us(asked), why)
+        is_told = asked is None and any(line.startswith(f"{CANCELLED} ") and line.endswith(f" {by}") for line in lines)
+        if not is_told:  # the archive tells it so
+            why = f"{NOBODY} {job.error}" if (job.error or "").startswith("replaced by ") else by
+            yield line_of(CANCELLED, at if asked is None else moment_us(asked), why)
     elif job.status is JobStatus.EXPIRED:
         yield line_of(EXPIRED, at, NOBODY)
 
