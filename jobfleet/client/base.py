@@ -362,7 +362,7 @@ class ArchiveFallback:
             return None
 
     def life(self, job_id: str) -> tuple[str, ...]:
-        """Return the lines of a job's life; none if there is no archive, or if it is an older one or does not answer."""
+        """Return the lines of a job's life; none if there is no archive, or it has no such table or does not answer."""
         url = self._context.config.archive_url
         if url is None:
             return ()

@@ -16,7 +16,7 @@ LEASE_EXPIRED: Final = "lease expired"
 PARKED, REPLAYED, EDITED, SIGNALLED = "parked", "replayed", "edited", "signalled"
 CANCELLED, MOVED, EXPIRED = "cancelled", "moved", "expired"
 WORDS: Final = (PARKED, REPLAYED, EDITED, SIGNALLED, CANCELLED, MOVED, EXPIRED)
-"""The first words of lines that are about no run."""
+"""The first words of lines that are not about a run."""
 LIFE_LINES: Final = 10
 """The most lines about runs, and of those about what operators did while the job was open."""
 NAMES_MOST, NAMES_LENGTH = 10, 80
@@ -40,11 +40,11 @@ class LifeEvent:
         kind: ``run``; ``parked``, because no worker could run it; what was asked for: ``replayed``, ``edited``,
             ``signalled``, ``cancelled`` or ``moved``; ``expired``; or ``other`` for a line that jobfleet did not write.
         at: Its time; of a run, its end. None if it is not known.
-        run: The number of the run, from 1; None if it is none.
+        run: The number of the run, from 1; None for other kinds.
         started_at: When the run began, or was claimed if its process died; None if it is not known.
         worker: The worker process of the run; None likewise.
         outcome: How the run ended: ``completed``, ``failed``, ``crashed``, ``timed-out``, ``lease-lost``,
-            ``released`` by a worker that stopped, or ``cancelled``. None if it is no run.
+            ``released`` by a worker that stopped, or ``cancelled``. None for other kinds.
         error_class: The class of the exception with which the run failed; None otherwise.
         by: Who asked for it; None if nobody in particular did.
         changed: The names of the arguments that were changed; the values are not kept.
@@ -80,8 +80,14 @@ def event_of(line: str) -> LifeEvent:
         who, _, rest = text.partition(" ")
         by = None if who in ("", NOBODY) else from_word(who)
         if word == REPLAYED:  # "edited" comes before the names, and older revisions wrote no names
-            return LifeEvent(word, at, by=by, changed=_names(rest.removeprefix(EDITED).strip()), text=rest[: len(EDITED)])
-        return LifeEvent(word, at, by=by, changed=_names(rest)) if word == EDITED else LifeEvent(word, at, by=by, text=rest)
+            return LifeEvent(
+                word, at, by=by, changed=_names(rest.removeprefix(EDITED).strip()), text=rest[: len(EDITED)]
+            )
+        return (
+            LifeEvent(word, at, by=by, changed=_names(rest))
+            if word == EDITED
+            else LifeEvent(word, at, by=by, text=rest)
+        )
     number, began, worker = (*word.split("/", 2), "", "")[:3]
     outcome, error_class = _outcome(text)
     run = int(number) if number.isdecimal() and len(number) < TIME_DIGITS else None

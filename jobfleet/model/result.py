@@ -243,8 +243,8 @@ class JobDetails(Generic[T_co]):
         function_version: The version that its function takes, as workers have published it; None if they have not.
         callback: ``on_success`` or ``on_failure`` if it is a callback of its parent; None if it is none.
         flow: The id of its flow; None if it is in none, or has ended and is not a dead letter.
-        history: The lines from which `life` is read: its first word (for a run its number, and where they are known its
-            start and its worker, as in ``2/1764712345000000/box:11:aa.2``), the time in µs since 1970, and what happened.
+        history: The lines from which `life` is read. A line has a first word (for a run its number, and where they are
+            known its start and its worker: ``2/1764712345000000/box:11:aa.2``), the time in µs since 1970, and a text.
             Redis keeps the last ten about runs, parking and replays, and the last ten about edits, signals and requests
             to cancel; an archive has the older ones. Empty for a job that completed in its first run, if nothing was
             done to it.
@@ -272,7 +272,7 @@ class JobDetails(Generic[T_co]):
 
     @property
     def life(self) -> tuple[LifeEvent, ...]:
-        """What happened to the job, oldest first: its past runs, and who replayed, edited, signalled or cancelled it."""
+        """What happened to the job, oldest first: past runs, and who replayed, edited, signalled or cancelled it."""
         return tuple(map(event_of, self.history))
 
 

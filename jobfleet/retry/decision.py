@@ -11,9 +11,9 @@ from jobfleet.clock import SECOND_US, to_us
 from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError, SignalTimeout
 from jobfleet.model import ErrorType
+from jobfleet.model.life import HANDED_BACK, LEASE_EXPIRED
 from jobfleet.model.option_checks import COUNT_MAX
 from jobfleet.model.signals import Discard, ForeignError, RetryAfter, Snooze
-from jobfleet.model.life import HANDED_BACK, LEASE_EXPIRED
 from jobfleet.outcome import (
     Broken,
     Cancelled,

@@ -473,8 +473,8 @@ def has_id(row: Waiting | Running | DeadLetter) -> bool:
 class Final:
     """The ending of a job: the fields of `result:<id>`, and its record or envelope.
 
-    `spent` has the counts of its tries, for a job without a record. `past` has the lines of its life that the record does
-    not have.
+    `spent` has the counts of its tries, for a job without a record. `past` has the lines of its life that its record
+    does not have.
     """
 
     status: str

@@ -200,7 +200,7 @@ _LOOKS = {"completed": "good", "released": "warn", "cancelled": "warn"}
 
 
 def timeline(job: Mapping[str, Any], now: datetime) -> Markup:
-    """The life of a job as a bar: where it is empty, the job waited; each run is a part of it, and what was done to it is a line.
+    """The life of a job as a bar: where it is empty, the job waited; each run is a part of it, each other event a line.
 
     Args:
         job: The job in full, in its JSON form.
@@ -228,7 +228,9 @@ def timeline(job: Mapping[str, Any], now: datetime) -> Markup:
         if one["kind"] not in ("run", "other"):
             place = f"{min(max(0.0, (_at(one['at']) - begin) * scale), TIMELINE_WIDTH):.1f}"
             mark = Markup('<path class="mark" d="M{} 0V{}"><title>{}</title></path>')
-            parts.append(mark.format(place, TIMELINE_HEIGHT, f"{one['kind']} by {one['by']}" if one["by"] else one["kind"]))
+            parts.append(
+                mark.format(place, TIMELINE_HEIGHT, f"{one['kind']} by {one['by']}" if one["by"] else one["kind"])
+            )
     head = Markup('<svg class="timeline" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">')
     text = f"{'; '.join(words)}."
     text = text[:1].upper() + text[1:]

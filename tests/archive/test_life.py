@@ -190,7 +190,7 @@ async def test_nothing_that_happened_to_a_job_is_forgotten(
     await archived.turn()
     stage, ids, seen = Stage(fleet, store), {}, {}
     for act in LIVES:
-        job = Job("add", "test.add", (1, 2), {"to": "ann"}, id=act.__name__, priority=0)
+        job = Job("add", "test.add", (1, 2), {"to": "ann"}, id=act.__name__)
         ids[act] = job_id = await fleet.enqueue(job)
         await act(stage, job_id)
         seen[act] = await fleet.details(job_id)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobfleet import Discard, RetryAfter, Snooze
+from jobfleet.model.life import CHARACTERS, LIFE_LINES
 from jobfleet.outcome import (
     Broken,
     Cancelled,
@@ -23,7 +24,6 @@ from jobfleet.outcome import (
     Unrunnable,
     Witnessed,
 )
-from jobfleet.model.life import CHARACTERS, LIFE_LINES
 from jobfleet.retry.decision import (
     PARK_DELAY_US,
     PARK_FIRST_US,

@@ -118,8 +118,8 @@ class AsyncJobs(AsyncAudit):
     async def details(self, job_id: str) -> JobDetails[Any]:
         """Read a job in full: its state, priority, arguments, options, parents, past runs, and what was done to it.
 
-        `poll` costs less. Of a job that has ended, Redis keeps no arguments, unless it is a dead letter. What Redis does
-        not have of its past comes from the archive, if there is one and it answers.
+        `poll` costs less. Of a job that has ended, Redis keeps no arguments, unless it is a dead letter. An archive
+        adds, if there is one and it answers, what Redis does not have of the job's past.
 
         Raises:
             JobNotFound: Neither Redis nor the archive knows the job.

@@ -236,8 +236,8 @@ def _ending(job: JobResult[Any], lines: Sequence[str]) -> Iterator[str]:
         yield line_of(MOVED, at, f"{by} {job.moved_to}")
     elif job.status is JobStatus.CANCELLED:
         asked = job.cancel_requested_at
-        is_told = asked is None and any(line.startswith(f"{CANCELLED} ") and line.endswith(f" {by}") for line in lines)
-        if not is_told:  # the archive tells it so
+        is_known = asked is None and any(line.startswith(f"{CANCELLED} ") and line.endswith(f" {by}") for line in lines)
+        if not is_known:  # the archive has a line of it
             why = f"{NOBODY} {job.error}" if (job.error or "").startswith("replaced by ") else by
             yield line_of(CANCELLED, at if asked is None else moment_us(asked), why)
     elif job.status is JobStatus.EXPIRED:

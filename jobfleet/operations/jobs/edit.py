@@ -165,7 +165,7 @@ def with_arguments(envelope: bytes, wanted: Arguments, limits: Limits, registry:
 def changed_in(context: FleetContext, before: bytes, after: bytes) -> str:
     """Return the names of the arguments that differ between two envelopes, as one word, for the life of the job.
 
-    It is empty if one of them cannot be read here. With encryption it names no argument, because the word is clear text.
+    It is empty if one of them cannot be read here. With encryption it names no argument: the word is clear text.
     """
     try:
         old, new = open_envelope(before, limits=context.limits), open_envelope(after, limits=context.limits)

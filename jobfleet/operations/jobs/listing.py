@@ -13,10 +13,10 @@ from jobfleet.codec import header_or_empty, read_fields
 from jobfleet.errors import ConfigError, EncodingError, InvalidJob, JobNotFound
 from jobfleet.model import JobResult, JobStatus, seconds, split_id, suffix_time_us
 from jobfleet.model.fields import LETTER_NAMES
+from jobfleet.model.life import events_in, merged
 from jobfleet.model.signals import fingerprint_of, normalise
 from jobfleet.model.spec import PART_LEAST
 from jobfleet.model.status import check_number
-from jobfleet.model.life import events_in, merged
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.details import call_of
 from jobfleet.operations.jobs.matching import Filter, Rows, find

@@ -103,9 +103,7 @@ def reschedule(lane: Lane, ids: Sequence[str], *, by: str | None, when: str = ""
     )
 
 
-def edit(
-    lane: Lane, job_id: str, *, by: str | None, expected: bytes, envelope: bytes, changed: str = ""
-) -> Call[str]:
+def edit(lane: Lane, job_id: str, *, by: str | None, expected: bytes, envelope: bytes, changed: str = "") -> Call[str]:
     """Replace the envelope of a waiting job; returns edited, changed, running, ended or unknown.
 
     Args:

@@ -30,8 +30,8 @@ end
 local function past_word(item, taken)
   local events = events_word(item.meta)
   if not item.tries then return events end
-  local runs = last_lines(string.sub(item.tries, -4000), '\n([^\n]+)', ENDING_MOST - taken - #events)
-  return runs .. (runs ~= '' and events ~= '' and '%0A' or '') .. events
+  local before = last_lines(string.sub(item.tries, -4000), '\n([^\n]+)', ENDING_MOST - taken - #events)
+  return before .. (before ~= '' and events ~= '' and '%0A' or '') .. events
 end
 
 -- The tries of a job for the journal, with what was asked for: the archive has its lines from there.

@@ -1,5 +1,5 @@
--- The life of a job, as far as it is no run: what was asked for while it was open. Its clear record has a line of it for each
--- event, `l word at who text`, the last ten; runs are in its tries. A job that runs once has none.
+-- What was asked for while a job was open, besides its runs, which are in its tries: its clear record has a line for each such
+-- event, `l word at who text`, the last ten. A job to which nothing was done has none.
 local LIFE_LINES, LIFE_TEXT = 10, 100
 
 -- Cuts a text to a number of bytes, and never within a letter: a clear record is UTF-8.
@@ -11,11 +11,11 @@ end
 -- A clear record with one more event.
 local function with_event(meta, word, stamp, who, text)
   local line = 'l ' .. word .. ' ' .. stamp .. ' ' .. who .. (text == '' and '' or ' ' .. clipped(text, LIFE_TEXT))
-  local _, count = string.gsub('\n' .. meta, '\nl ', '')
-  while count >= LIFE_LINES do
+  local _, lines = string.gsub('\n' .. meta, '\nl ', '')
+  while lines >= LIFE_LINES do
     local first = string.find('\n' .. meta, '\nl ', 1, true)
     local rest = string.match(meta, '^[^\n]*\n?(.*)$', first)
-    meta, count = string.sub(meta, 1, first - 1) .. rest, count - 1
+    meta, lines = string.sub(meta, 1, first - 1) .. rest, lines - 1
   end
   return meta .. (meta == '' and '' or '\n') .. line
 end
