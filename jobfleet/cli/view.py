@@ -15,7 +15,7 @@ from jobfleet.clock import span
 from jobfleet.logs.formatters import bounded
 from jobfleet.model import ErrorType, JobResult, JobStatus, split_id, suffix_time_us
 from jobfleet.model.fields import TEXTS
-from jobfleet.model.life import EDITED, MOVED, REPLAYED, SIGNALLED, LifeEvent, event_of
+from jobfleet.model.life import CANCELLED, EDITED, MOVED, REPLAYED, SIGNALLED, LifeEvent, event_of
 from jobfleet.secret import HIDDEN
 
 if TYPE_CHECKING:
@@ -123,7 +123,8 @@ def event_text(one: LifeEvent) -> str:
         rest = _names(one) if one.kind == EDITED else f" to {one.text}"
     else:
         rest = f": {one.text}" if one.text else ""
-    return f"{one.kind}{_by(one)}{rest}"
+    kind = "cancel requested" if one.kind == CANCELLED and not one.text else one.kind  # its run may end otherwise
+    return f"{kind}{_by(one)}{rest}"
 
 
 def _by(one: LifeEvent) -> str:

@@ -217,7 +217,9 @@ def lacks_lines(details: JobDetails[Any]) -> bool:
 
 def completed(details: JobDetails[Any], lines: Sequence[str]) -> JobDetails[Any]:
     """The details of a job with further lines of its life, which the archive has."""
-    return replace(details, history=with_end(details.job, merged(lines, details.history)))
+    whole = replace(details, history=with_end(details.job, merged(lines, details.history)))
+    died = sum(one.outcome == "crashed" for one in whole.life)
+    return replace(whole, crashes=details.crashes or died)  # the archive has no count
 
 
 def _last_run(job: JobResult[Any]) -> Iterator[str]:

@@ -42,6 +42,7 @@ TAIL = Parameter(name="tail", help="Lines from the end of the log.", least=1, mo
 OUTPUT_SHOWN = 200
 """Chunks of the output that the page shows, from its end."""
 CHUNKS = Parameter(name="tail", help="Chunks from the end of the output. [all]", least=1, most=1_000_000)
+ARCHIVED = "Redis does not have this job any more. This is what the archive has."
 STATE = Shape.of("JobState", JobResult)
 PAST = Shape("Past", {"event": str, "at": datetime | None})
 LIFE = Shape.of("LifeEvent", LifeEvent, duration=float | None)
@@ -57,11 +58,10 @@ async def read_job(dashboard: Dashboard, values: Values) -> Data:
     (job_id,) = await fleet.full_ids([values["id"]])
     explanation = await fleet.explain(job_id)
     details = explanation.details or await fleet.details(job_id)
+    reasons: Sequence[Reason] = explanation.reasons if explanation.details else (Reason(ReasonCode.UNKNOWN, ARCHIVED),)
     return {
         "job": form.details(details),
-        "reasons": [
-            form.value({"code": one.code, "text": one.text, "facts": one.facts}) for one in explanation.reasons
-        ],
+        "reasons": [form.value({"code": one.code, "text": one.text, "facts": one.facts}) for one in reasons],
         "logs": await _logs(dashboard, job_id, LOG_SHOWN),
         "output": await _output(dashboard, job_id),
         "is_open": not details.job.status.is_final,
