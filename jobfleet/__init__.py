@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from jobfleet.handle._sync.handle import JobHandle
     from jobfleet.model import After, ErrorType, Job, JobId, JobResult, JobStatus, Priority, Receipt
     from jobfleet.model.flow import Flow
+    from jobfleet.model.life import LifeEvent
     from jobfleet.model.result import Chunk, JobDetails
     from jobfleet.model.signals import Discard, RateLimited, RetryAfter, Snooze
     from jobfleet.secret import Secret
@@ -109,6 +110,7 @@ _HOMES = {
     "JobResult": "jobfleet.model",
     "JobStatus": "jobfleet.model",
     "JobfleetError": "jobfleet.errors",
+    "LifeEvent": "jobfleet.model.life",
     "Limit": "jobfleet.functions.limiting",
     "LockConflict": "jobfleet.errors",
     "LockTimeout": "jobfleet.errors",
@@ -205,6 +207,7 @@ __all__ = [
     "JobResult",
     "JobStatus",
     "JobfleetError",
+    "LifeEvent",
     "Limit",
     "LockConflict",
     "LockTimeout",

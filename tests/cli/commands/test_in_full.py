@@ -162,7 +162,7 @@ def test_the_past_runs_of_a_dead_letter_are_listed(cli: Cli, hand: Hand) -> None
 
     shown = cli("status", dead).stdout
 
-    assert re.search(rf"\nhistory:\n  {MOMENT}  replayed by ann$", shown.rstrip())
+    assert re.search(rf"\nhistory:\n  {MOMENT}  enqueued\n  {MOMENT}  replayed by ann$", shown.rstrip())
 
 
 def test_a_long_argument_is_cut_in_a_table_and_whole_in_json(cli: Cli, fleet: Fleet, hand: Hand) -> None:

@@ -68,6 +68,7 @@ local longest = tonumber(ARGV[4]) or 10 * math.max(0, asked - now)
 local due = math.max(due_before, math.min(asked, since + longest))
 local indexes = {}
 local meta = dated(take_indexes(indexes, ARGV[8], holder, now, due), now)
+for line in string.gmatch('\n' .. (had or ''), '\n(l [^\n]*)') do meta = meta .. '\n' .. line end  -- what was done to it
 local expires = meta_field(meta, 'x')
 local heard, journal = is_heard(tag), redis.call('HGET', tag .. 'conf', 'journal')
 local groups = new_groups({grouped = KEYS[9], ring = KEYS[10], gdue = KEYS[11]})
