@@ -190,6 +190,41 @@ def test_a_text_that_an_old_worker_does_not_know_outlives_its_retries_and_a_repl
         assert [one.id for one in fleet.dead(owner_team="billing")] == [job_id]
 
 
+@pytest.mark.parametrize("revision", ["previous", "unbound"])
+def test_what_was_done_to_a_job_is_readable_and_harmless_to_an_old_revision(
+    revision: str, redis_url: str, fleet: Fleet, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    root: Path = request.getfixturevalue(revision)
+    (tmp_path / "old").mkdir()
+    with ExitStack() as stack:
+        programs = Programs(redis_url, tmp_path / "old", root)
+        stack.callback(programs.close)
+        programs.ready("histories", with_reaper=1)
+        edited, gone = (fleet.enqueue(Job("nap", "hist.nap", (60.0,), delay=3600)) for _ in range(2))
+        for job_id in (edited, gone):
+            for number in range(12):
+                assert fleet.edit(job_id, (0.01 * number,), by=f"ann {number}")
+        assert fleet.cancel(gone, by="bob")
+        assert fleet.reschedule(edited, delay=0)
+        assert fleet.wait(edited, timeout=LONG).status is JobStatus.COMPLETED
+
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("JOBFLEET_")}
+        seen = subprocess.run(
+            [sys.executable, "-m", "jobfleet", "--url", redis_url, "-o", "json", "status", edited, gone],
+            cwd=tmp_path, env={**kept, "PYTHONPATH": str(root), "PYTHONWARNINGS": "ignore"},
+            capture_output=True, text=True, timeout=LONG, check=False,
+        )  # fmt: skip
+
+    assert [(one["status"], one["error"]) for one in json.loads(seen.stdout)] == [
+        ("completed", None), ("cancelled", "cancelled by bob"),
+    ]  # fmt: skip
+    *lines, last = fleet.details(gone).life
+    assert (last.kind, last.by) == ("cancelled", "bob")
+    assert [one.by for one in lines] == [f"ann {number}" for number in range(12 - len(lines), 12)]
+    assert len(lines) > 5
+    assert fleet.details(edited).life == ()  # the old worker has ended it
+
+
 @pytest.mark.parametrize("function", ["hist.nap", "hist.raise"])
 def test_an_old_worker_leaves_callbacks_to_a_new_reaper(
     of: Callable[[str], Programs], fleet: Fleet, function: str
