@@ -230,8 +230,8 @@ class JobDetails(Generic[T_co]):
         max_retries: The number of retries after failed runs that applies to it; None if it has ended, or if only
             `retry_for` bounds the number.
         retry_for: The time from its first due time after which no retry is due; None if it has ended, or for no bound.
-        crashes: Runs whose process died while the job was alone in it; they use no retry. Of a job that only the archive
-            has, all runs whose process died.
+        crashes: Runs whose process died while the job was alone in it; they use no retry. Of a job that only the
+            archive has, all runs whose process died.
         max_crashes: The number of such runs at which it fails; None if it has ended and is not a dead letter.
         expires_at: The time at which it expires if it has not started; None for no expiry.
         parents: The jobs that it waits for or has waited for, in the order of `depends_on`.

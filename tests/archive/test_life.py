@@ -215,3 +215,28 @@ async def test_nothing_that_happened_to_a_job_is_forgotten(
     assert {act.__name__: told(one) for act, one in found.items()} == {
         act.__name__: told(one) for act, one in seen.items()
     }
+
+
+async def test_lines_that_redis_has_dropped_come_from_the_archive(
+    fleet: AsyncFleet, store: AsyncStore, archived: Archive, archive_url: str, redis_url: str
+) -> None:
+    await archived.turn()
+    stage = Stage(fleet, store)
+    job_id = await fleet.enqueue(Job("add", "test.add", (0, 2)))
+    for number in range(1, 13):
+        await fleet.edit(job_id, (number, 2), by=f"p{number}")
+    for _ in range(12):
+        await stage.crashes()
+    await stage.completes()
+    while await archived.turn() < IDLE:
+        pass
+
+    here = await fleet.details(job_id)
+    async with AsyncFleet(redis_url, archive_url=archive_url) as other:
+        whole, explained = await other.details(job_id), await other.explain(job_id)
+
+    assert [one.run for one in here.life if one.kind == "run"] == [*range(3, 14)]
+    assert [one.by for one in here.life if one.kind == "edited"] == [f"p{number}" for number in range(3, 13)]
+    assert [one.run for one in whole.life if one.kind == "run"] == [*range(1, 14)]
+    assert [one.by for one in whole.life if one.kind == "edited"] == [f"p{number}" for number in range(1, 13)]
+    assert (whole.crashes, whole.job.runs, explained.details) == (12, 13, whole)

@@ -4,6 +4,7 @@ import pytest
 
 from jobfleet.store.call import Call
 from jobfleet.store.calls.control import cancel
+from jobfleet.store.calls.inspect import final_of
 from jobfleet.store.calls.lease import renew
 from jobfleet.store.calls.settle import release, settle
 from tests.lua.world import World
@@ -73,6 +74,30 @@ def test_the_job_that_takes_the_place_of_a_waiting_one_is_remembered(world: Worl
 
     assert world.state()["result:mail.0.a"] == ("cancelled now 0 0 - - moved:bulk.0.a\nenvelope of a", 600)
     assert world.state()["runs"]["mail.0.b"].endswith("|-@now")
+
+
+@pytest.mark.parametrize(
+    ("moved_to", "tries"), [("", ""), ("bulk.0.a", ""), ("", "0:9:0:0:0"), ("bulk.0.a", "0:9:0:0:0:2")]
+)
+def test_a_job_that_ends_keeps_what_fits_of_its_past(world: World, moved_to: str, tries: str) -> None:
+    runs = [f"{number}/5/w.1 {number} Error: é+% {'x' * 250}\t" for number in range(10)] if tries else []
+    events = [f"edited {number} ann args[0],é,to" for number in range(10)]
+    meta = "".join(f"\nl {line}" for line in events)
+    world.seed.waiting("a", meta=f"r 300000{meta}", tries="\n".join([tries, *runs]) if tries else "")
+
+    world.run(cancel(world.keys, world.lane, [world.id("a")], by="ann", ttl_ms=600_000, moved_to=moved_to))
+
+    stored = world.raw.get(world.lane.result(world.id("a"))) or b""
+    found = final_of(stored)
+    kept = [line for line in found.past if line.startswith("edited ")]
+    assert (found.status, found.by, found.moved_to, found.body) == ("cancelled", "ann", moved_to, b"envelope of a")
+    assert found.spent.rstrip(":0") == tries.rstrip(":0")
+    assert kept == events[-len(kept) :]
+    assert len(kept) > 8
+    before = [*found.past[: -len(kept)]]
+    assert before == runs[len(runs) - len(before) :]
+    assert len(before) >= (4 if tries else 0)
+    assert len(stored.partition(b"\n")[0]) <= 1900
 
 
 def test_a_running_job_is_asked_and_goes_on(world: World) -> None:

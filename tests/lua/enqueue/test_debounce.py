@@ -23,7 +23,7 @@ def held(world: World, *, due: int = 10, since: int = -20, till: int | None = No
 
 
 def test_the_holder_becomes_the_later_job_under_its_own_id(world: World) -> None:
-    world.seed.waiting("a", band=1, due=10, expires=60, meta="u once")
+    world.seed.waiting("a", band=1, due=10, expires=60, meta="u once\nl edited 5 ann\nl signalled 6 - go")
     world.seed.holds("once", world.id("a"), since=-20, till=40)
     call = debouncing(world, band=3, meta="r 5000\nu once")
 
@@ -32,7 +32,7 @@ def test_the_holder_becomes_the_later_job_under_its_own_id(world: World) -> None
     assert world.state() == {
         "job:mail.0.a": "envelope of b",
         "locks": {"once": "now+40s"},
-        "meta": {"mail.0.a": "r 5000\nu once"},
+        "meta": {"mail.0.a": "r 5000\nu once\nl edited 5 ann\nl signalled 6 - go"},
         "ready:3": {"mail.0.a": "now+30s"},
         "totals": {"debounced": "1"},
         "unique": {"once": "mail.0.a now+40s now-20s mail.0.b"},
