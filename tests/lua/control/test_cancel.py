@@ -87,7 +87,8 @@ def test_a_job_that_ends_keeps_what_fits_of_its_past(world: World, moved_to: str
 
     world.run(cancel(world.keys, world.lane, [world.id("a")], by="ann", ttl_ms=600_000, moved_to=moved_to))
 
-    stored = world.raw.get(world.lane.result(world.id("a"))) or b""
+    stored = world.raw.get(world.lane.result(world.id("a")))
+    assert isinstance(stored, bytes)
     found = final_of(stored)
     kept = [line for line in found.past if line.startswith("edited ")]
     assert (found.status, found.by, found.moved_to, found.body) == ("cancelled", "ann", moved_to, b"envelope of a")

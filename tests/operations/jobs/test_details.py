@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import redis
 
-from jobfleet import After, Fleet, Job, JobNotFound, JobStatus, Priority
+from jobfleet import After, Fleet, Job, JobContext, JobNotFound, JobStatus, Priority
 from jobfleet.functions.registry import Registry
 from jobfleet.model.result import Parent
 from jobfleet.store.calls.settle import retry, settle
@@ -158,3 +158,37 @@ def test_the_arguments_of_a_completed_job_stay_if_that_is_asked(
     assert (found.job.status, found.job.result) == (JobStatus.COMPLETED, 1)
     assert (found.args, found.kwargs) == (((1,), {"to": "ann"}) if is_kept else (None, None))
     assert (other.job.status, other.args) == (JobStatus.COMPLETED, None)
+
+
+@pytest.mark.parametrize(
+    "seals",
+    [{}, {"keyring": spelled(k1=NEW), "sign": "require"}, {"keyring": spelled(k1=NEW), "encrypt": "require"}],
+    ids=["plain", "signed", "encrypted"],
+)
+def test_what_was_done_to_a_job_is_told_beside_any_record_and_names_nothing_secret(
+    fleet: Fleet, seals: dict[str, Any], raw: redis.Redis
+) -> None:
+    async def approved(ctx: JobContext, *, amount: int) -> Any:
+        return await ctx.wait_for("go")
+
+    registry = Registry()
+    function = registry.register(approved, name="demo.approved")
+    with Fleet(fleet.config.url, registry=registry, **seals) as own:
+        job_id = own.enqueue(
+            function.options(id="mine", result_ttl=30, delay=3600).job(amount=1)
+        )  # its id is kept longer
+        own.edit(job_id, kwargs={"amount": 2}, by="ann")
+        own.signal(job_id, "go", "yes", by="bob")
+        own.reschedule(job_id, delay=0)
+        own.run_worker(burst=True)
+        found = own.details(job_id)
+        stored = raw.get(own.context.keys.lane_of(job_id).result(job_id))
+        assert isinstance(stored, bytes)
+        line = stored.partition(b"\n")[0]
+
+    changed = ("kwargs",) if "encrypt" in seals else ("amount",)
+    assert (found.job.status, found.job.result, len(line) < 500) == (JobStatus.COMPLETED, "yes", True)
+    assert [(one.kind, one.by, one.changed, one.outcome) for one in found.life] == [
+        ("edited", "ann", changed, None), ("signalled", "bob", (), None), ("run", None, (), "completed"),
+    ]  # fmt: skip
+    assert (b"amount" in line) is ("encrypt" not in seals)

@@ -13,7 +13,7 @@ from jobfleet import Fleet, Flow, Job
 from jobfleet.clock import wall_us
 from jobfleet.codec import seal_record
 from jobfleet.retry.tries import Tries
-from jobfleet.store.calls.settle import fail, park, settle
+from jobfleet.store.calls.settle import fail, park, release, settle
 from jobfleet.web.app import WebApp
 from tests.cli.hand import Hand
 from tests.web.site import Browser, Site
@@ -118,3 +118,25 @@ def test_a_long_name_of_a_function_may_break_after_dots_and_underscores(
     broken = "a_<wbr>package.<wbr>of_<wbr>jobs.<wbr>do_<wbr>it"
     for path in ("/jobs", "/jobs/default.0.one"):
         assert broken in browser.get(path).text, path
+
+
+def test_who_did_what_to_a_job_stays_on_its_page(browser: Browser, fleet: Fleet, hand: Hand) -> None:
+    job_id = hand.buries("dead")
+    fleet.replay(job_id, args=[9], by="ann")
+    fleet.edit(job_id, kwargs={"to": "<b>"}, by="bob")
+    fleet.signal(job_id, "go", by="boss")
+    grant = hand.claims(job_id)
+    fleet.cancel(job_id, by="carl")
+    assert "cancel requested" in text_of(browser, job_id)
+    hand.run(settle(fleet.context.keys.lane_of(job_id), [release(job_id, grant.token)]))
+
+    page = html.unescape(browser.get(f"/jobs/{job_id}").text)
+    rows = re.findall(r"<tr><td.*?</tr>", page.partition("What happened")[2].partition("</table>")[0])
+    cells = [[re.sub(r"<[^>]+>", "", cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)] for row in rows]
+    assert [(cell[0], cell[3], cell[4]) for cell in cells] == [
+        ("replayed", "", "by ann, with other arguments: args[0]"),
+        ("edited", "", "by bob: to"),
+        ("signalled", "", "by boss: go"),
+        ("cancel requested", "", "by carl"),
+        ("run 1", "w1.0", "cancelled"),
+    ]
