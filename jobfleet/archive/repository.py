@@ -141,7 +141,7 @@ class JobRepository:
             .order_by(JobLifeModel.at_us)
         )
         with Session(self.engine) as session:
-            return tuple(f"{word} {at} {text}".rstrip() for word, at, text in session.execute(asked))
+            return tuple(f"{word} {at} {text}" if text else f"{word} {at}" for word, at, text in session.execute(asked))
 
     def save(self, job: JobResult[Any]) -> bool:
         """Write the state of a job.

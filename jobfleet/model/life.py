@@ -19,8 +19,8 @@ WORDS: Final = (PARKED, REPLAYED, EDITED, SIGNALLED, CANCELLED, MOVED, EXPIRED)
 """The first words of lines that are not about a run."""
 LIFE_LINES: Final = 10
 """The most lines about runs, and of those about what operators did while the job was open."""
-NAMES_MOST, NAMES_LENGTH = 10, 80
-"""The most names of changed arguments in a line, and after how many characters no further one is added."""
+NAMES_MOST, NAMES_LENGTH = 10, 140
+"""The most names of changed arguments in a line, and their most characters together; life.lua keeps more bytes."""
 CHARACTERS = 300
 """The most characters of a line."""
 TIME_DIGITS = 16
@@ -47,8 +47,10 @@ class LifeEvent:
             ``released`` by a worker that stopped, or ``cancelled``. None for other kinds.
         error_class: The class of the exception with which the run failed; None otherwise.
         by: Who asked for it; None if nobody in particular did.
-        changed: The names of the arguments that were changed; the values are not kept.
-        text: How the run ended, why the job was parked, the name of the signal, or the id of the job in its new queue.
+        changed: The names of the arguments that were changed, at most ten; ``+3`` at the end stands for three more. The
+            values are not kept.
+        text: How the run ended, why the job was parked, the name of the signal, or the id of the job in its new queue;
+            of a replay ``edited``, if it changed the arguments.
     """
 
     kind: str
@@ -79,15 +81,12 @@ def event_of(line: str) -> LifeEvent:
     if word in WORDS:
         who, _, rest = text.partition(" ")
         by = None if who in ("", NOBODY) else from_word(who)
-        if word == REPLAYED:  # "edited" comes before the names, and older revisions wrote no names
-            return LifeEvent(
-                word, at, by=by, changed=_names(rest.removeprefix(EDITED).strip()), text=rest[: len(EDITED)]
-            )
-        return (
-            LifeEvent(word, at, by=by, changed=_names(rest))
-            if word == EDITED
-            else LifeEvent(word, at, by=by, text=rest)
-        )
+        if word == REPLAYED:  # names come after "edited", which older revisions wrote alone
+            edited, _, names = rest.partition(" ")
+            return LifeEvent(word, at, by=by, changed=_names(names), text=edited)
+        if word == EDITED:
+            return LifeEvent(word, at, by=by, changed=_names(rest))
+        return LifeEvent(word, at, by=by, text=rest)
     number, began, worker = (*word.split("/", 2), "", "")[:3]
     outcome, error_class = _outcome(text)
     run = int(number) if number.isdecimal() and len(number) < TIME_DIGITS else None
@@ -116,9 +115,14 @@ def line_of(word: str, at_us: int, text: str) -> str:
 
 
 def merged(*parts: Iterable[str]) -> tuple[str, ...]:
-    """Return lines from several places by their time, each once. Lines without a time keep their place at the start."""
-    lines = dict.fromkeys(line for part in parts for line in part)
-    return tuple(sorted(lines, key=_time))
+    """Return lines from several places by their time, each once. Lines without a time come first.
+
+    Of lines with the same time and first word, the first one stays: a later one may have been cut.
+    """
+    lines: dict[object, str] = {}
+    for line in (line for part in parts for line in part):
+        lines.setdefault((*line.split(" ", 2)[:2],) if _time(line) else line, line)
+    return tuple(sorted(lines.values(), key=_time))
 
 
 def _time(line: str) -> int:
@@ -135,9 +139,10 @@ def names_word(names: Sequence[str]) -> str:
     """Write the names of changed arguments as one word, of bounded length; how many are left out comes last."""
     words: list[str] = []
     for name in names:
-        if len(words) == NAMES_MOST or sum(map(len, words)) > NAMES_LENGTH:
+        word = to_word(name).replace(",", "%2C")
+        if len(words) == NAMES_MOST or len(",".join([*words, word])) > NAMES_LENGTH:
             return ",".join([*words, f"+{len(names) - len(words)}"])
-        words.append(to_word(name).replace(",", "%2C"))
+        words.append(word)
     return ",".join(words)
 
 

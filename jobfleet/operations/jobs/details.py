@@ -192,7 +192,7 @@ def _past(job: JobResult[Any], seen: Explained, letter: DeadLetter | None) -> _P
         tries = Tries.parse(spent)
         return _Past(tries.crashes, merged(tries.history, events))
     lines = fields.get("history") or ()
-    runs = tuple(lines) if isinstance(lines, list) and all(isinstance(line, str) for line in lines) else ()
+    runs = tuple(lines) if isinstance(lines, list | tuple) and all(isinstance(line, str) for line in lines) else ()
     return _Past(fields.get("crashes", 0) if runs else spent_in(found).crashes, with_end(job, merged(runs, found.past)))
 
 
@@ -238,8 +238,10 @@ def _ending(job: JobResult[Any], lines: Sequence[str]) -> Iterator[str]:
         yield line_of(MOVED, at, f"{by} {job.moved_to}")
     elif job.status is JobStatus.CANCELLED:
         asked = job.cancel_requested_at
-        is_known = asked is None and any(line.startswith(f"{CANCELLED} ") and line.endswith(f" {by}") for line in lines)
-        if not is_known:  # the archive has a line of it
+        # The archive has a line of the request that ended a run, and its row does not have the time of that.
+        is_of_run = asked is None and job.duration is not None
+        is_known = any(line.startswith(f"{CANCELLED} ") and line.endswith(f" {by}") for line in lines)
+        if not (is_of_run and is_known):
             why = f"{NOBODY} {job.error}" if (job.error or "").startswith("replaced by ") else by
             yield line_of(CANCELLED, at if asked is None else moment_us(asked), why)
     elif job.status is JobStatus.EXPIRED:

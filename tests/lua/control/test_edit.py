@@ -43,13 +43,13 @@ def test_the_last_ten_edits_stay_and_a_long_text_is_cut_between_letters(world: W
 
     for number in range(12):
         expected = b"edited" if number else b""
-        world.run(editing(world, "a", by=f"p{number}", expected=expected, changed="é" * 60 if number == 11 else "n"))
+        world.run(editing(world, "a", by=f"p{number}", expected=expected, changed="é" * 90 if number == 11 else "n"))
 
     lines = [f"l edited now p{number} n" for number in range(2, 11)]
     assert world.state()["meta"]["mail.0.a"].split("\n") == [
         *before.split("\n"),
         *lines,
-        f"l edited now p11 {'é' * 49}",
+        f"l edited now p11 {'é' * 79}",
     ]
 
 

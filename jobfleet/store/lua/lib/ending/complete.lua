@@ -17,6 +17,7 @@ local function complete(batch, item, record, ttl, duration, brief, proof)
   if brief then keep_briefly(item, record, brief) end
   finished(batch, item.id, 'co', duration)
   batch.run_us = (batch.run_us or 0) + duration
-  note(batch, 'completed', item.id, item.token, duration, item.envelope, record, tries_with_events(item))
+  note(batch, 'completed', item.id, item.token, duration, item.envelope, record,
+    events == '' and item.tries or tries_with_events(item))
   forget(batch, item)
 end

@@ -1,6 +1,6 @@
 -- What was asked for while a job was open, besides its runs, which are in its tries: its clear record has a line for each such
 -- event, `l word at who text`, the last ten. A job to which nothing was done has none.
-local LIFE_LINES, LIFE_TEXT = 10, 100
+local LIFE_LINES, LIFE_TEXT = 10, 160
 
 -- Cuts a text to a number of bytes, and never within a letter: a clear record is UTF-8.
 local function clipped(text, most)
