@@ -25,7 +25,7 @@ SURFACE = {
     "JobfleetError", "InvalidJob", "EncodingError", "JobNotFound", "DuplicateJob", "UnknownParent", "FleetFull",
     "StoreUnavailable", "DurabilityUncertain", "DurabilityUnavailable", "JobFailed", "JobCancelled", "JobExpired",
     "WaitTimeout", "BufferFull", "Chunk", "ConfigError", "After", "BatchItem", "Cron", "Flow", "__version__",
-    "SignalTimeout",
+    "SignalTimeout", "LifeEvent",
     "JobConfig", "JobDetails", "JobId", "JobManager", "LockConflict", "LockTimeout", "UnknownQueue", "UnknownGroup",
     "UnknownRescue", "PayloadLost", "PayloadUnavailable", "get_job_manager",
     "BadSignature", "IdConflict", "Secret", "TypeMismatch", "UnknownKey",

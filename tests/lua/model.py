@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from jobfleet.model.life import LIFE_LINES
 from jobfleet.store.calls.settle import (
     TOKEN_VALID,
     Item,
@@ -52,6 +53,7 @@ class Job:
     withheld: bool = False
     signalled: bool = False
     is_kept: bool = False
+    asked: int = 0
     has_waited: bool = False
     envelope: str = "envelope"
     line: str = ""
@@ -155,7 +157,10 @@ class Model:
         openly = self.of(*OPEN)
         keyed = {f"key {job.id[-3:]}": job.id for job in openly if job.fancy}
         assert ids_of(found, "job:") == {job.id for job in openly}
-        assert set(found.get("meta", {})) == {*keyed.values(), *(job.id for job in openly if job.is_kept)}
+        metas = found.get("meta", {})
+        assert set(metas) == {*keyed.values(), *(job.id for job in openly if job.is_kept or job.asked)}
+        lines = {job_id: f"\n{meta}".count("\nl ") for job_id, meta in metas.items()}
+        assert lines == {job.id: min(job.asked, LIFE_LINES) for job in openly if job.id in metas}
         assert {key: lock.partition(" ")[0] for key, lock in found.get("unique", {}).items()} == keyed
         assert set(found.get("tries", {})) == {job.id for job in openly if job.tried}
         assert set(found.get("expiry", {})) == {job.id for job in openly if job.expiring}

@@ -93,6 +93,7 @@ class Operators(Lane):
             job.token = 0
             self.end(job, "cancelled")
         else:
+            job.asked += not job.marked
             job.marked = True
         assert not again or self.unmoved(call) == ("r" if job.marked else "f")
 
@@ -124,6 +125,7 @@ class Operators(Lane):
         assert self.unmoved(edit(LANE, job.id, by="ann", expected=b"of another", envelope=b"lost")) == "changed"
         assert self.run(call) == "edited"
         job.envelope += " edited"
+        job.asked += 1
         assert self.raw.get(LANE.job(job.id)) == job.envelope.encode()
         assert not again or self.unmoved(call) == "changed"
 
@@ -156,6 +158,7 @@ class Operators(Lane):
             return
         assert self.run(call) == "s"
         job.signalled = job.is_kept = True
+        job.asked += 1
         self.totals["signalled"] += 1
         if job.id in waits:
             assert self.scores(LANE.ready[job.band])[job.id] <= server_now(self.raw)

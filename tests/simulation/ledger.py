@@ -470,7 +470,7 @@ class Ledger:
 
     def _on_replay(self, keys: list[str], args: Sequence[Any], reply: list[Any], word: str) -> None:
         for n, answer in enumerate(map(text, reply[2])):
-            job = self.jobs.get(text(args[2 + 3 * n]))
+            job = self.jobs.get(text(args[2 + 4 * n]))
             if answer == "replayed" and job:
                 self._move(job, "queued")
                 job.due, job.is_sure, job.has_begun = 0, True, False
