@@ -16,6 +16,7 @@ from jobfleet.logs.formatters import bounded
 from jobfleet.model import ErrorType, JobResult, JobStatus, split_id, suffix_time_us
 from jobfleet.model.fields import TEXTS
 from jobfleet.model.life import CANCELLED, EDITED, MOVED, REPLAYED, SIGNALLED, LifeEvent, event_of
+from jobfleet.operations.jobs.parents import because
 from jobfleet.secret import HIDDEN
 
 if TYPE_CHECKING:

@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from jobfleet.operations.workers import ChildStacks, Confirmation, WorkerInfo
 
 
+CRON_NUMBERS = ("fires", "completed", "failures", "last_success", "interval", "warning", "remedy", "culprit")
+"""The attributes of `CronInfo` that say what came of the fires."""
+
+
 class JsonForm:
     """Converts what a fleet reports to JSON types.
 
@@ -58,9 +62,10 @@ class JsonForm:
     def _details(self, details: JobDetails[Any]) -> dict[str, object]:
         priority = None if details.priority is None else details.priority.name.lower()
         parents = [parent._asdict() for parent in details.parents]
+        cause = None if details.root_cause is None else details.root_cause._asdict()
         life = [{**self._attributes(one), "duration": _seconds(one)} for one in details.life]
         return {
-            **self._attributes(details, "job"), "priority": priority, "parents": parents,
+            **self._attributes(details, "job"), "priority": priority, "parents": parents, "root_cause": cause,
             "history": _history(details.history), "life": life,
         }  # fmt: skip
 

@@ -242,7 +242,7 @@ class JobDetails(Generic[T_co]):
         schema_version: The version of its arguments, as its producer knew it.
         function_version: The version that its function takes, as workers have published it; None if they have not.
         callback: ``on_success`` or ``on_failure`` if it is a callback of its parent; None if it is none.
-        flow: The id of its flow; None if it is in none, or has ended and is not a dead letter.
+        flow: The id of its flow; None if it is in none, or if it has completed and had only one run.
         history: The lines from which `life` is read. A line has a first word (for a run its number, and where they are
             known its start and its worker: ``2/1764712345000000/box:11:aa.2``), the time in µs since 1970, and a text.
             Redis keeps the last ten about runs, parking and replays, and the last ten about edits, signals and requests

@@ -7,8 +7,12 @@ from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from jobfleet.model.life import HANDED_BACK, event_of
-from jobfleet.web.drawing import BAR_LEAST, HIGH, NODES_MOST, TEXT_MOST, TIMELINE_WIDTH, WIDE, drawn, timeline
+from jobfleet.web import flow_graph
+from jobfleet.web.drawing import BAR_LEAST, TIMELINE_WIDTH, timeline
+from jobfleet.web.flow_graph import ACROSS_MOST, DOWN_MOST, HIGH, NODES_MOST, TEXT_MOST, WIDE, Drawing
 
 
 def job(id: str, *after: str, name: str = "", status: str = "queued", added_by: str | None = None) -> dict[str, Any]:

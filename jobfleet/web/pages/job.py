@@ -47,8 +47,8 @@ STATE = Shape.of("JobState", JobResult)
 PAST = Shape("Past", {"event": str, "at": datetime | None})
 LIFE = Shape.of("LifeEvent", LifeEvent, duration=float | None)
 DETAILS = Shape.of(
-    "JobDetails", JobResult, JobDetails, without=("job", "priority", "history", "parents"),
-    priority=str | None, history=Many(PAST), life=Many(LIFE), parents=list[Parent],
+    "JobDetails", JobResult, JobDetails, without=("job", "priority", "history", "parents", "root_cause"),
+    priority=str | None, history=Many(PAST), life=Many(LIFE), parents=list[Parent], root_cause=Parent | None,
 )  # fmt: skip
 
 
