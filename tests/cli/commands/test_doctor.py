@@ -13,7 +13,7 @@ from tests.cli.hand import Cli, Hand, Shell
 CHECKS = [
     "version", "eviction", "persistence", "replicas", "cluster", "memory", "results", "scripts", "clock", "clocks",
     "user", "tls", "keys", "workers", "versions", "service", "functions", "payloads",
-    "queues", "hot", "leases", "cron", "samples", "limits", "damage", "runs", "waiting", "locks", "lifetimes", "long",
+    "queues", "hot", "leases", "cron", "fires", "samples", "limits", "damage", "runs", "waiting", "locks", "lifetimes", "long",
     "outbox", "database", "journal", "paused", "gates", "dead",
 ]  # fmt: skip
 LOCK = "{jobfleet:default:0}:unique"
@@ -38,7 +38,7 @@ def test_a_line_a_check_and_a_sum(cli: Cli, job_id: str) -> None:
     assert remedy == " " * 20 + (
         "redis-cli CONFIG SET appendonly yes, and appendonly yes with appendfsync everysec in its configuration."
     )
-    assert lines[-1] == "36 checks, 0 faults, 1 warning"
+    assert lines[-1] == "37 checks, 0 faults, 1 warning"
 
 
 def test_a_fault_is_told_with_what_can_be_done_and_exit_code_1(cli: Cli, job_id: str, raw: redis.Redis) -> None:
@@ -51,7 +51,7 @@ def test_a_fault_is_told_with_what_can_be_done_and_exit_code_1(cli: Cli, job_id:
     assert result.exit_code == 1
     assert "FAULT  locks        2 unique keys; 1 held by a job that is not open: left by default.0.gone." in lines
     assert "note   paused       Paused: queue default." in lines
-    assert lines[-1] == "36 checks, 1 fault, 1 warning"
+    assert lines[-1] == "37 checks, 1 fault, 1 warning"
 
 
 def test_programs_read_json_or_the_names_of_what_is_wrong(cli: Cli, job_id: str, raw: redis.Redis) -> None:
