@@ -13,8 +13,8 @@ from tests.cli.hand import Cli, Hand, Shell
 CHECKS = [
     "version", "eviction", "persistence", "replicas", "cluster", "memory", "results", "scripts", "clock", "clocks",
     "user", "tls", "keys", "workers", "versions", "service", "functions", "payloads",
-    "queues", "hot", "leases", "cron", "fires", "samples", "limits", "damage", "runs", "waiting", "locks", "lifetimes", "long",
-    "outbox", "database", "journal", "paused", "gates", "dead",
+    "queues", "hot", "leases", "cron", "fires", "samples", "limits", "damage", "runs", "waiting", "locks", "lifetimes",
+    "long", "outbox", "database", "journal", "paused", "gates", "dead",
 ]  # fmt: skip
 LOCK = "{jobfleet:default:0}:unique"
 
