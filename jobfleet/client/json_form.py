@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from jobfleet.operations.doctor.doctor import Repair
     from jobfleet.operations.doctor.findings import Diagnosis
     from jobfleet.operations.fires import CronFire
+    from jobfleet.operations.functions import FunctionInfo
     from jobfleet.operations.jobs.listing import Letter
     from jobfleet.operations.queues import QueueInfo
     from jobfleet.operations.rescues import RescueStatus
@@ -97,6 +98,11 @@ class JsonForm:
         """What a function did: every attribute of `FunctionTimes`, and of each `Percentiles`."""
         return {**self._attributes(row, "wait", "run"), **self._times(row)}
 
+    def function(self, function: FunctionInfo) -> dict[str, object]:
+        """A function: every attribute of `FunctionInfo`, and of its `FunctionTimes`."""
+        hour = None if function.last_hour is None else self.function_times(function.last_hour)
+        return {**self._attributes(function, "last_hour"), "last_hour": hour}
+
     def scale(self, scale: Scale) -> dict[str, object]:
         """How many workers a queue needs: every attribute of `Scale`."""
         return self._attributes(scale)
@@ -140,8 +146,12 @@ class JsonForm:
         return {**self._attributes(explanation, "details"), "reasons": reasons, "details": details}
 
     def diagnosis(self, diagnosis: Diagnosis) -> dict[str, object]:
-        """A diagnosis: every attribute of `Diagnosis`, and of each `Finding`."""
-        return {**self._attributes(diagnosis), "findings": [self._attributes(one) for one in diagnosis.findings]}
+        """A diagnosis: every attribute of `Diagnosis`, of each `Finding`, and of each `Thing` that it is about."""
+        findings = [
+            {**self._attributes(one, "about"), "about": [self._attributes(thing) for thing in one.about]}
+            for one in diagnosis.findings
+        ]
+        return {**self._attributes(diagnosis, "findings"), "findings": findings}
 
     def group(self, group: DeadGroup) -> dict[str, object]:
         """A group of dead letters: every attribute of `DeadGroup`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from jobfleet.clock import moment, span
@@ -12,7 +13,7 @@ from jobfleet.functions.callables import BUILT_IN
 from jobfleet.operations.audit import Outcome
 from jobfleet.operations.cron import fired_by
 from jobfleet.operations.doctor import server, storage
-from jobfleet.operations.doctor.findings import Diagnosis, Finding, Level, named
+from jobfleet.operations.doctor.findings import Diagnosis, Finding, Level, named, things
 from jobfleet.operations.doctor.snapshot import HOUR, Checkup, LaneSeen, take
 from jobfleet.operations.explain.hindrances import Elsewhere, known_elsewhere
 from jobfleet.operations.explain.snapshot import HUNG
@@ -43,14 +44,17 @@ def workers(seen: Checkup) -> Finding:
         text = f"{text}; children hang at {named(hung)}."
         children = [each.id for one in alive for each in one.processes if each.state == HUNG]
         command = f"workers stacks {children[0]}" if children else f"workers dump {hung[0]}"  # of an older worker
-        return Finding("workers", Level.WARNING, text, f"'jobfleet {command}' shows where.")
+        about = (*things("worker", hung), *things("child", children[:1]))
+        return Finding("workers", Level.WARNING, text, f"'jobfleet {command}' shows where.", about)
     if chaotic := [one.id for one in alive if one.chaos]:
         text = f"{text}; {named(chaotic)} {'injects' if len(chaotic) == 1 else 'inject'} faults on purpose."
-        return Finding("workers", Level.WARNING, text, "Unless this is staging, start them without --chaos.")
+        remedy = "Unless this is staging, start them without --chaos."
+        return Finding("workers", Level.WARNING, text, remedy, things("worker", chaotic))
     gone = [one.id for one in seen.workers if one.is_gone]
     if gone:
         text = f"{text}; {named(gone)} {'is' if len(gone) == 1 else 'are'} gone without taking leave."
-        return Finding("workers", Level.NOTE, text, "Look at their logs; what they ran is run again.")
+        remedy = "Look at their logs; what they ran is run again."
+        return Finding("workers", Level.NOTE, text, remedy, things("worker", gone))
     if not alive:
         return Finding("workers", Level.NOTE, "No worker is alive.", "Start one: 'jobfleet worker MODULE'.")
     return Finding("workers", Level.OK, f"{text}.")
@@ -70,6 +74,7 @@ def versions(seen: Checkup) -> Finding:
 def service(seen: Checkup) -> Finding:
     """Whether every queue with due jobs has a worker that claims them."""
     wrong, lacking = [], []
+    resting: list[str] = []
     due = [queue for queue in seen.queues if queue.queued and queue.paused is None]
     for queue in due:
         serving = [one for one in seen.alive if queue.name in one.queues]
@@ -78,6 +83,7 @@ def service(seen: Checkup) -> Finding:
         states = ", ".join(f"{one.id} is {one.state}" for one in serving)
         wrong.append(f"{queue.name} ({counted(queue.queued, 'due job')}{'; ' if states else ''}{states})")
         lacking.append(queue.name)
+        resting += [one.id for one in serving]
     if not wrong:
         return Finding("service", Level.OK, "Every queue with due jobs has a worker.")
     return Finding(
@@ -85,6 +91,7 @@ def service(seen: Checkup) -> Finding:
         Level.WARNING,
         f"No live worker takes jobs of {named(wrong)}.",
         f"Start one: 'jobfleet worker MODULE -Q {','.join(lacking[:5])}', or resume a quiet one.",
+        (*things("queue", lacking), *things("worker", resting)),
     )
 
 
@@ -113,10 +120,14 @@ def functions(seen: Checkup) -> Finding:
     if parked:
         parts.append(f"{counted(len(parked), 'job')} parked, such as {parked[0].id}")
     text = "; ".join(parts)
+    about = (
+        *things("function", [*new, *left, *(function for function, _ in misplaced)]),
+        *things("job", [*(job_id for job_id, _ in misplaced.values()), *(row.id for row in parked[:1])]),
+    )
     if misplaced and not unknown and not parked:
         ((_, queue), (job_id, found)) = next(iter(misplaced.items()))
         remedy = found.remedy(job_id, queue)
-        return Finding("functions", Level.WARNING, f"{text[0].upper()}{text[1:]}.", remedy)
+        return Finding("functions", Level.WARNING, f"{text[0].upper()}{text[1:]}.", remedy, about)
     if unknown:
         remedy = "Start a worker with the module that has them"
         remedy += f"; 'jobfleet explain {parked[0].id}' says more." if parked else (
@@ -127,7 +138,7 @@ def functions(seen: Checkup) -> Finding:
             f"'jobfleet explain {parked[0].id}' says what its worker lacks: a function, a key, the payload store, or a "
             "newer version."
         )
-    return Finding("functions", Level.WARNING, f"{text[0].upper()}{text[1:]}.", remedy)
+    return Finding("functions", Level.WARNING, f"{text[0].upper()}{text[1:]}.", remedy, about)
 
 
 def _misplaced(seen: Checkup) -> dict[tuple[str, str], tuple[str, Elsewhere]]:
@@ -162,10 +173,12 @@ def leases(seen: Checkup) -> Finding:
             Level.WARNING,
             f"{text}, and nobody took the jobs back: {named(overdue)}.",
             "Start a reaper ('jobfleet reaper'), or a worker, and look at its log.",
+            things("job", overdue),
         )
     if orphaned:
         text = f"{counted(len(orphaned), 'job')} of workers that are gone: {named(orphaned)}."
-        return Finding("leases", Level.NOTE, text, "They are run again when their leases have ended.")
+        remedy = "They are run again when their leases have ended."
+        return Finding("leases", Level.NOTE, text, remedy, things("job", orphaned))
     return Finding("leases", Level.OK, "Every running job's worker is alive.")
 
 
@@ -234,6 +247,9 @@ def limits(seen: Checkup) -> Finding:
             Level.WARNING,
             f"Functions declare different limits for {', '.join(wrong)}.",
             "The worker that started last decides; declare the same limit, or give one of them another group or queue.",
+            things(
+                "function", [name for texts in by_place.values() if len(texts) > 1 for name in chain(*texts.values())]
+            ),
         )
     return Finding("limits", Level.OK, "Functions declare no different limits for one place.")
 
@@ -250,9 +266,9 @@ def long(seen: Checkup) -> Finding:
         return Finding("long", Level.OK, "No job runs for more than an hour.")
     shown = [f"{job_id} ({span(us / 1e6)})" for us, job_id in sorted(found, reverse=True)]
     text = f"{counted(len(found), 'job')} running for more than an hour: {named(shown)}."
-    return Finding(
-        "long", Level.WARNING, text, "'jobfleet cancel ID' stops one; timeout= bounds a function that may hang."
-    )
+    remedy = "'jobfleet cancel ID' stops one; timeout= bounds a function that may hang."
+    about = things("job", [job_id for _, job_id in sorted(found, reverse=True)])
+    return Finding("long", Level.WARNING, text, remedy, about)
 
 
 def queues(seen: Checkup) -> Finding:
@@ -282,7 +298,12 @@ def paused(seen: Checkup) -> Finding:
     shown += sorted({f"group {group} of {one.lane.queue}" for one in seen.lanes for group in one.groups})
     if not shown:
         return Finding("paused", Level.OK, "Nothing is paused.")
-    return Finding("paused", Level.NOTE, f"Paused: {named(shown)}.", "'jobfleet queues resume …' lets them go on.")
+    about = (
+        *things("queue", [queue.name for queue in seen.queues if queue.paused is not None or queue.paused_functions]),
+        *things("function", seen.paused),
+    )
+    remedy = "'jobfleet queues resume …' lets them go on."
+    return Finding("paused", Level.NOTE, f"Paused: {named(shown)}.", remedy, about)
 
 
 def gates(seen: Checkup) -> Finding:
@@ -317,7 +338,8 @@ def dead(seen: Checkup) -> Finding:
     if not number:
         return Finding("dead", Level.OK, "No dead letters.")
     text = f"{counted(number, 'dead letter')}: {named(shown)}."
-    return Finding("dead", Level.NOTE, text, "'jobfleet dead groups' sorts them; replay or purge them.")
+    about = things("queue", [queue.name for queue in seen.queues if queue.dead])
+    return Finding("dead", Level.NOTE, text, "'jobfleet dead groups' sorts them; replay or purge them.", about)
 
 
 def outbox(seen: Checkup) -> Finding:
@@ -340,7 +362,8 @@ def journal(seen: Checkup) -> Finding:
         return Finding("journal", Level.OK, "Nobody reads the journals.")
     names, most = named(sorted(seen.consumers)), max(seen.consumers.values())
     unread = {queue.name: queue.unread / queue.lanes for queue in seen.queues}
-    late = [f"{name} ({number:,.0f} events)" for name, number in unread.items() if number > BEHIND * most]
+    behind = [name for name, number in unread.items() if number > BEHIND * most]
+    late = [f"{name} ({unread[name]:,.0f} events)" for name in behind]
     if not late:
         dropped = sum(queue.dropped for queue in seen.queues)
         text = f"{names} {'keeps' if len(seen.consumers) == 1 else 'keep'} up"
@@ -353,6 +376,7 @@ def journal(seen: Checkup) -> Finding:
         Level.WARNING,
         f"{text}; at most {most:,} events are kept per lane.",
         "Start a reaper, or end what reads no more: 'jobfleet archive detach', 'jobfleet notify off'.",
+        things("queue", behind),
     )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 
 NAMED = 5
 NAME_MOST = 400
@@ -23,6 +24,24 @@ class Level(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Thing:
+    """A thing that a finding is about, so that a page can link to it.
+
+    Attributes:
+        kind: ``queue``, ``worker``, ``child``, ``function`` or ``job``.
+        name: Its name, or its id.
+    """
+
+    kind: Literal["queue", "worker", "child", "function", "job"]
+    name: str
+
+
+def things(kind: Literal["queue", "worker", "child", "function", "job"], names: Iterable[str]) -> tuple[Thing, ...]:
+    """The first things, as many as `named` names."""
+    return tuple(Thing(kind, name) for name in list(names)[:NAMED])
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """The finding of one check.
 
@@ -31,12 +50,14 @@ class Finding:
         level: The severity.
         seen: The observation: one line, with numbers.
         remedy: What to do, in one line; empty when nothing has to be done.
+        about: The things that `seen` and `remedy` name, the first few of them.
     """
 
     check: str
     level: Level
     seen: str
     remedy: str = ""
+    about: Sequence[Thing] = ()
 
     def __str__(self) -> str:
         return f"{self.level}: {self.check}: {self.seen}"

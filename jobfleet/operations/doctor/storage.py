@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from jobfleet.clock import span
-from jobfleet.operations.doctor.findings import Finding, Level, named
+from jobfleet.operations.doctor.findings import Finding, Level, named, things
 from jobfleet.operations.doctor.snapshot import Checkup, LaneSeen
 from jobfleet.operations.queues import is_hot
 from jobfleet.operations.verb import counted
@@ -22,6 +22,7 @@ BY_HAND = "docs/howto/doctor.md says how each is put right."
 def runs(seen: Checkup) -> Finding:
     """Whether every running job has a lease and an envelope, and every lease a running job."""
     wrong: list[str] = []
+    jobs: list[str] = []
     for one in seen.lanes:
         for row in one.rows:
             lacks = [
@@ -29,12 +30,16 @@ def runs(seen: Checkup) -> Finding:
                 for word, is_there in (("lease", row.deadline), ("run", row.run), ("envelope", row.has_envelope))
                 if not is_there
             ]
-            wrong += [f"{row.id} has no {' and no '.join(lacks)}"] if lacks else []
+            if lacks:
+                jobs.append(row.id)
+                wrong.append(f"{row.id} has no {' and no '.join(lacks)}")
         if one.runs != one.leases and not any(not row.deadline or row.run is None for row in one.rows):
             wrong.append(f"{one.lane.tag} has {counted(one.leases, 'lease')} for {counted(one.runs, 'run')}")
     looked = sum(len(one.rows) for one in seen.lanes)
     if wrong:
-        return Finding("runs", Level.FAULT, f"Runs and leases do not match: {named(wrong)}.", BY_HAND)
+        return Finding(
+            "runs", Level.FAULT, f"Runs and leases do not match: {named(wrong)}.", BY_HAND, things("job", jobs)
+        )
     return Finding("runs", Level.OK, f"{counted(looked, 'run')} looked at; each has a lease and an envelope.")
 
 
@@ -44,12 +49,13 @@ def hot(seen: Checkup) -> Finding:
     for one in seen.lanes:
         by_queue.setdefault(one.lane.queue, []).append(one)
     wide = {queue: every for queue, every in by_queue.items() if len(every) > 1}
-    found = []
+    found, crowded = [], []
     for queue, every in wide.items():
         due = [sum(one.counts.due) for one in every]
         others = (sum(due) - max(due)) / (len(due) - 1)
         if is_hot(max(due), due):
             lane = every[due.index(max(due))].lane
+            crowded.append(queue)
             found.append(f"lane {lane.index} of {queue} ({max(due):,} due jobs; {others:,.0f} in each other lane)")
     if not found:
         return Finding("hot", Level.OK, f"{counted(len(wide), 'queue')} with several lanes; their due jobs are spread.")
@@ -58,6 +64,7 @@ def hot(seen: Checkup) -> Finding:
         Level.WARNING,
         f"Due jobs crowd in {named(found)}.",
         "All jobs of one group, or with one unique key, share a lane: use more groups, or workers with more slots.",
+        things("queue", crowded),
     )
 
 
@@ -73,6 +80,7 @@ def waiting(seen: Checkup) -> Finding:
         Level.FAULT,
         f"{text}; the server has lost the envelopes of {len(lost):,}: {named(lost)}.",
         "Set maxmemory-policy noeviction; once claimed, these go to the dead letters, to be enqueued again.",
+        things("job", lost),
     )
 
 
@@ -95,6 +103,7 @@ def locks(seen: Checkup) -> Finding:
         Level.FAULT,
         f"{text}; {len(left):,} held by a job that is not open: {named(left)}.",
         "Nothing waits for them: the next job with the key takes it. " + BY_HAND,
+        things("job", [job_id for one in seen.lanes for job_id in one.locks.left.values()]),
     )
 
 
@@ -109,6 +118,7 @@ def lifetimes(seen: Checkup) -> Finding:
         Level.WARNING,
         f"{counted(len(lasting), 'result')} without a TTL: {named(lasting)}.",
         "Something beside jobfleet has called PERSIST or RESTORE; 'fleet.clean(older_than)' deletes old results.",
+        things("job", lasting),
     )
 
 

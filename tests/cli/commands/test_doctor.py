@@ -69,6 +69,7 @@ def test_programs_read_json_or_the_names_of_what_is_wrong(cli: Cli, job_id: str,
         "seen": "2 unique keys; 1 held by a job that is not open: left by default.0.gone.",
         "remedy": "Nothing waits for them: the next job with the key takes it. docs/howto/doctor.md says how each is "
         "put right.",
+        "about": [{"kind": "job", "name": "default.0.gone"}],
     }
     assert named.stdout.split() == ["persistence", "locks"]
 
