@@ -45,6 +45,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     "Fleet": {
         "queues": "queues:queues",
         "workers": "workers:workers",
+        "functions": "functions:functions",
         "dead": "dead:dead",
         "cron": "cron:cron",
         "limits": "limits:limits",

@@ -324,6 +324,7 @@ sequence_data = FORM.sequence
 named_limit_data = FORM.named_limit
 breaker_data = FORM.breaker
 worker_data = FORM.worker
+function_data = FORM.function
 explanation_data = FORM.explanation
 diagnosis_data = FORM.diagnosis
 group_data = FORM.group

@@ -72,6 +72,12 @@ def read_run_in(record: bytes) -> str:
     return str(_read(record).get("run_in") or "")
 
 
+def read_signature(record: bytes) -> tuple[str, str]:
+    """The parameters of a published function as text, and the first line of its docstring."""
+    fields = _read(record)
+    return str(fields.get("parameters") or ""), str(fields.get("doc") or "")
+
+
 def read_version(record: bytes) -> int:
     """The version of the arguments of a published function."""
     from jobfleet.functions.options import schema_in  # supervisors do not need it
@@ -154,7 +160,22 @@ def parameters_of(function: JobFunction[..., Any, Any]) -> str:
     """The parameters that a caller gives, as text."""
     if function.parameters is None:
         return "(…)"
-    return str(inspect.signature(function.function).replace(parameters=function.parameters))
+    signature = inspect.signature(function.function)
+    parameters = [one.replace(annotation=_bare(one.annotation)) for one in function.parameters]
+    return str(signature.replace(parameters=parameters, return_annotation=_bare(signature.return_annotation)))
+
+
+class _Bare(str):
+    """An annotation that is text, because of ``from __future__ import annotations``; it is shown without quotes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _bare(annotation: object) -> object:
+    return _Bare(annotation) if isinstance(annotation, str) else annotation
 
 
 def _plain(value: object) -> object:

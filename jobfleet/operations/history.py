@@ -193,17 +193,25 @@ def busiest(context: FleetContext, *, limit: int = 20, now_us: int | None = None
         now_us: The present time in µs in place of Redis's.
     """
     fleet = yield from seen(context)
-    names = sorted(fleet.functions)[:FUNCTIONS_READ]
-    hour = yield from _last_hour(context, [function_series(name) for name in names], now_us)
-    rows = []
-    for name in names:
+    hour = yield from last_hour_of(context, sorted(fleet.functions)[:FUNCTIONS_READ], now_us=now_us)
+    rows = list(hour.values())
+    rows = [row for row in rows if row.started or row.wait]
+    return sorted(rows, key=lambda row: (-row.started, row.function))[:limit]
+
+
+def last_hour_of(
+    context: FleetContext, functions: Sequence[str], *, now_us: int | None = None
+) -> Operation[dict[str, FunctionTimes]]:
+    """Read what functions did in the last hour, each by its name; at most `FUNCTIONS_READ` in one trip."""
+    hour = yield from _last_hour(context, [function_series(name) for name in functions], now_us)
+    found = {}
+    for name in functions:
         whole: Point = {}
         points = hour.points(function_series(name))
         for at in sorted(points):
             follow(whole, points[at])
-        rows.append(_function_times(name, whole))
-    rows = [row for row in rows if row.started or row.wait]
-    return sorted(rows, key=lambda row: (-row.started, row.function))[:limit]
+        found[name] = _function_times(name, whole)
+    return found
 
 
 def trends(context: FleetContext, queues: Sequence[str], *, now_us: int | None = None) -> Operation[list[QueueTrend]]:

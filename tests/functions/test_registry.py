@@ -360,9 +360,9 @@ def test_a_function_is_published_with_its_options() -> None:
 @pytest.mark.parametrize(
     ("function", "text"),
     [
-        (with_both, "(n: 'int') -> 'None'"),
-        (with_progress, "(n: 'int') -> 'None'"),
-        (add, "(x: 'int', y: 'int') -> 'int'"),
+        (with_both, "(n: int) -> None"),
+        (with_progress, "(n: int) -> None"),
+        (add, "(x: int, y: int) -> int"),
     ],
 )
 def test_published_parameters_are_those_that_a_caller_gives(function: Callable[..., Any], text: str) -> None:

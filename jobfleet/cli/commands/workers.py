@@ -135,9 +135,17 @@ def _facts(worker: WorkerInfo, now: datetime) -> list[tuple[str, Cell | str]]:
     busy = "-" if worker.busy is None else f"{worker.busy:.0%}"
     return [
         ("worker", worker.id), ("state", row[1]), ("queues", row[-1]), ("version", worker.version or "-"),
-        ("running", f"{worker.running} of {worker.slots} slots ({busy})"), ("memory", memory), ("CPU", cpu),
+        ("running", f"{worker.running} of {worker.slots} slots ({busy}){_each(worker)}"),
+        ("memory", memory), ("CPU", cpu),
         ("up", since(worker.started, now)), ("heard", f"{since(worker.beat, now)} ago"),
     ]  # fmt: skip
+
+
+def _each(worker: WorkerInfo) -> str:
+    """The slots as ``--slots`` gave them: a number per process."""
+    each = {one.slots for one in worker.processes}
+    many = len(worker.processes)
+    return f", {each.pop()} in each of {many} processes" if many > 1 and len(each) == 1 else ""
 
 
 def _targets(function: Decorated) -> Decorated:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jobfleet.model.result import Explanation
     from jobfleet.model.scale import Scale
     from jobfleet.operations.doctor.findings import Diagnosis
+    from jobfleet.operations.functions import FunctionFilters, FunctionInfo
     from jobfleet.operations.jobs import listing
     from jobfleet.operations.jobs.matching import JobFilters
     from jobfleet.operations.jobs.steer import Matching
@@ -231,6 +232,21 @@ class AsyncInspect(AsyncConnection):
         from jobfleet.operations import workers
 
         return await self._do(workers.workers(self.context))
+
+    async def functions(self, **filters: Unpack[FunctionFilters]) -> list[FunctionInfo]:
+        """Return the functions that workers have published, by name: who has each, its options, its last hour.
+
+        Args:
+            filters: Which functions; see `FunctionFilters`.
+
+        Raises:
+            UnknownQueue: There is no such queue.
+            ConfigError: There is no such worker.
+            InvalidJob: No worker has published the function.
+        """
+        from jobfleet.operations import functions
+
+        return await self._do(functions.functions(self.context, **filters))
 
     async def statistics(self, *, sample: int = 0) -> dict[str, Any]:
         """Count the jobs of the fleet and of each queue, and the last `sample` ended jobs by function and user.
