@@ -105,6 +105,8 @@ def _queue_totals(row: QueueInfo) -> dict[str, Any]:
         "retrying": row.retrying,
         **{word: row.totals[word] for word in ENDINGS},
         "dead_letters": row.dead,
+        "paused": row.paused,
+        "paused_reason": row.paused_reason,
         "average_duration": row.run_time.total_seconds() / finished if finished else 0.0,
         "success_rate": row.totals["completed"] / finished if finished else 0.0,
     }

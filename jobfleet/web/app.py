@@ -31,7 +31,7 @@ from jobfleet.web.endpoints import login, reading, writing
 from jobfleet.web.endpoints.request import Context, Endpoint, json_response, root_of, templates
 from jobfleet.web.errors import refusal
 from jobfleet.web.openapi import Document
-from jobfleet.web.pages import cron, dead, flows, job, jobs, limits, queues
+from jobfleet.web.pages import cron, dead, flows, functions, job, jobs, limits, queues
 from jobfleet.web.pages import fleet as fleet_pages
 from jobfleet.web.route import Action, Page, segment, with_slashes
 from jobfleet.web.safety.guard import HEALTH, Guard
@@ -51,6 +51,7 @@ PAGES: tuple[Page, ...] = (
     *flows.PAGES,
     *cron.PAGES,
     *fleet_pages.WORKER_PAGES,
+    *functions.PAGES,
     *fleet_pages.HISTORY_PAGES,
     queues.SCALE,
     *fleet_pages.AUDIT_PAGES,
@@ -79,10 +80,11 @@ KEYS: dict[str, str] = {
     "/flows": "f",
     "/cron": "c",
     "/workers": "w",
+    "/functions": "n",
     "/history": "h",
     "/audit": "a",
     "/limits": "l",
-    "/groups": "e",
+    "/sequences": "e",
     "/doctor": "d",
     "/settings": "s",
 }
@@ -206,6 +208,12 @@ def _routes(context: Context) -> list[BaseRoute]:
     async def find(request: Request) -> Response:
         return RedirectResponse(f"{root_of(request)}/jobs/{segment(request.query_params.get('id', ''))}", 303)
 
+    async def renamed(request: Request) -> Response:
+        name = request.path_params.get("name")
+        path = f"/sequences/{segment(name)}" if name else "/sequences"
+        query = f"?{request.url.query}" if request.url.query else ""
+        return RedirectResponse(f"{root_of(request)}{path}{query}", 301)
+
     routes: list[BaseRoute] = [
         Route(HEALTH, healthz),
         Route("/login", login.page(context)),
@@ -213,6 +221,8 @@ def _routes(context: Context) -> list[BaseRoute]:
         Route("/logout", login.log_out(context), methods=["POST"]),
         Route("/api/openapi.json", document),
         Route("/find", find),
+        Route("/groups", renamed),
+        Route("/groups/{name}", renamed),
         Route(queues.SCALE.path, reading.api(context, queues.SCALE)),  # where a reaper answers, too
         Mount("/static", _Assets(directory=STATIC)),
     ]

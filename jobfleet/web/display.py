@@ -31,6 +31,19 @@ BLOCK_MOST = 60_000
 """Characters of a text that is shown in a block of its own."""
 MARKS_MOST = 4
 """Combining marks on one character; more would cover the lines above and below."""
+TERMS: dict[str, str] = {
+    "blocked": "the state of a job that waits for others",
+    "fence": "a number that grows with each claim of a job; writes with an older one are refused",
+    "gone": "its heartbeat has stopped",
+    "known": "a group of dead letters that is older than a day, and that nobody has decided about",
+    "lane": "a part of a queue that has its own place in a cluster; a queue has one by default",
+    "later": "due later: scheduled for a time, or waiting for a retry",
+    "parked": "retried later without a charge, because no worker can run the job yet",
+    "published": "what workers tell the fleet about their functions: names, parameters and options",
+    "quiet": "claims no more jobs; running jobs continue",
+    "strict sequence": "the jobs of a group that run one at a time, in the order of their enqueue",
+}
+"""The words of pages that are explained where they stand; docs/reference/glossary.md has them, too."""
 _KEPT = frozenset("\n\t")
 _JOINT = re.compile(r"([._:])(?=[^._:])")
 

@@ -17,6 +17,8 @@ from jobfleet.clock import span
 
 WIDTH, HEIGHT = 300, 60
 SPARK_WIDTH, SPARK_HEIGHT = 120, 24
+POINTS_LEAST = 12
+"""The least points of a chart: two minutes of a young fleet are not stretched over more than they are."""
 Point = Mapping[str, Any]
 Value = Callable[[Point, float], float | None]
 
@@ -135,9 +137,24 @@ RUNS = THROUGHPUT._replace(lines=THROUGHPUT.lines[1:])
 def figures(history: Mapping[str, Any]) -> list[Figure]:
     """The charts of a history in its JSON form."""
     charts = (RUNS, WAIT, RUN) if history["function"] is not None else (THROUGHPUT, DEPTH, OLDEST, BACKLOG, WAIT, RUN)
-    times = [_seconds(point["at"]) for point in history["points"]]
+    points = history["points"][_first(history["points"]) :]
+    times = [_seconds(point["at"]) for point in points]
     marks = [[_seconds(one["at"]), one["version"]] for one in history["deploys"]]
-    return [_figure(chart, history["points"], history["step"], times, marks) for chart in charts]
+    marks = [mark for mark in marks if times and mark[0] >= times[0]]
+    return [_figure(chart, points, history["step"], times, marks) for chart in charts]
+
+
+def _first(points: Sequence[Point]) -> int:
+    """Where charts begin: at the first sample, but with `POINTS_LEAST` points. All of them if there is no sample."""
+    first = next((place for place, point in enumerate(points) if point["completed"] is not None), 0)
+    return min(first, max(0, len(points) - POINTS_LEAST))
+
+
+def sampled_from(history: Mapping[str, Any]) -> str | None:
+    """The time at which the charts of a history begin, if that is later than what was asked for; else None."""
+    points = history["points"]
+    first = _first(points)
+    return points[first]["at"] if first else None
 
 
 def _figure(chart: Chart, points: Sequence[Point], step: float, times: list[int], marks: list[Any]) -> Figure:

@@ -43,7 +43,10 @@ COMMANDS = (
     "groups show acme", "breakers ls", "audit", "stats", "stats default", "scale default", "notify ls", "doctor",
     "archive status",
 )  # fmt: skip
-LISTS = ("/jobs", "/flows", "/rescues", "/dead", "/dead/letters", "/cron", "/workers", "/queues", "/limits", "/groups")
+LISTS = (
+    "/jobs", "/flows", "/rescues", "/dead", "/dead/letters", "/cron", "/workers", "/functions", "/queues", "/limits",
+    "/sequences",
+)  # fmt: skip
 
 
 _KEY = re.compile(r"\{jobfleet(?::[a-z]+:\d+)?\}:[^ \"]+")
@@ -93,7 +96,8 @@ class Surfaces:
         names = self.world.names
         jobs = ("done", "dead", "parked", "held", "brief", "again", "child", "later")
         known = {
-            "/queues/{name}": ["default"], "/scale/{name}": ["default"], "/groups/{name}": ["acme"],
+            "/queues/{name}": ["default"], "/scale/{name}": ["default"], "/sequences/{name}": ["acme"],
+            "{function}": ["w.full"],
             "{fingerprint}": [names["group"], names["group2"]], "{rescue}": self.world.rescues,
             "{flow}": [names["flow"], names["flow2"], names["flow3"]], "{entry}": ["nightly", "weekly"],
             "/workers/{id}": [names["worker"]], "/jobs/{id}": [names[one] for one in jobs],

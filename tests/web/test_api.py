@@ -33,6 +33,7 @@ NAMES = {
     "{rescue}": GROUP,
     "{entry}": "nightly",
     "{flow}": "etl",
+    "{function}": "demo.add",
 }
 
 
@@ -185,6 +186,9 @@ def test_all_jobs_of_a_user_are_read_page_by_page(browser: Browser, fleet: Fleet
         ("/flows/none", 404, "job-not-found"),
         ("/flows?skip=-1", 400, "invalid-request"),
         ("/cron/none", 404, "job-not-found"),
+        ("/functions/none", 404, "function-not-found"),
+        ("/functions?queue=nope", 404, "unknown-queue"),
+        ("/functions?worker=nope", 400, "config-error"),
         (f"/jobs?tag={'x' * 2000}", 400, "invalid-request"),
         ("/nope", 404, "not-found"),
     ],

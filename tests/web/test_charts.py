@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from jobfleet.samples import COMPLETED, FAILED, FIRST_GAUGE, RUN, STARTED, TOTAL
 from jobfleet.web import drawing
 from tests.cli.hand import Hand
 from tests.support.sampled import store_samples
-from tests.web.site import Browser
+from tests.web.site import Browser, served
 
 EMPTY: dict[str, object] = {
     "enqueued": None, "completed": None, "failed": None, "waiting": None, "running": None, "oldest_wait": None,
@@ -80,13 +81,34 @@ def test_pages_show_the_past_with_words_and_without_a_script(browser: Browser) -
 
     overview = browser.get("/").text.replace("<wbr>", "")
     assert re.search(r'demo\.add</a></td><td class="number">10</td><td class="number">2</td>', overview)
-    assert re.search(r'since=1h" aria-current="true"', overview)
+    assert re.search(r'since=10m" aria-current="true"', overview), "no sample is older than ten minutes"
+    assert "The charts begin <time" in overview
     assert "90 d" not in overview, "there is no archive"
     table = browser.get("/history?since=10m").text
     assert '<td colspan="10" class="dim">no sample' in table
     assert table.count("<th class=") + table.count("<th>") == 11
     assert '<td colspan="6" class="dim">no sample' in browser.get("/history?since=10m&function=demo.add").text
     assert re.search(r'<td class="number">10</td><td class="number">8</td><td class="number">2</td>', table)
+
+
+def test_the_range_of_the_charts_follows_from_the_samples(
+    browser: Browser, fleet: Fleet, hand: Hand, raw: redis.Redis
+) -> None:
+    fleet.enqueue(Job("x", "demo.add", id="a"))
+    point = {TOTAL: {COMPLETED: 8, FAILED: 2}}
+    ranges = []
+    for ago in (30, 1800):
+        store_samples(raw, fleet, point, ago=ago)
+        with served(fleet) as fresh:  # another dashboard has no shared reads
+            data, page = fresh.browser().get("/api/v1/overview").json, fresh.browser().get("/").text
+        ranges.append((data["range"], data["ended"]))
+
+    assert ranges == [
+        ("10m", {"completed": 8, "failed": 2}), ("1h", {"completed": 16, "failed": 4}),
+    ]  # fmt: skip
+    numbers = html.unescape(re.findall(r'data-chart="([^"]*)"', page)[0])
+    assert 60 <= len(json.loads(numbers)["data"][0]) <= 62, "the half of the hour without samples is left out"
+    assert "in the last 1 h; 0 since the queues were created" in page
 
 
 @pytest.mark.usefixtures("sampled")
@@ -138,4 +160,4 @@ def test_the_first_page_counts_due_jobs_as_waiting_and_others_as_later(
 
     page = browser.get("/").text
 
-    assert re.findall(r"<dt>(Waiting|Later)</dt><dd>(\d+)</dd>", page) == [("Waiting", "2"), ("Later", "3")]
+    assert re.findall(r"<b>(Waiting|Later)</b><strong>(\d+)</strong>", page) == [("Waiting", "2"), ("Later", "3")]

@@ -256,8 +256,8 @@ def test_an_address_has_a_rate(fleet: Fleet) -> None:
 
 # ------------------------------------------------------------------------------------------ roles × routes
 
-PUBLIC = {"/healthz", "/login", "/logout", "/api/openapi.json", "/find", "/static"}
-"""The routes that are in no table, because they show nothing of the fleet."""
+PUBLIC = {"/healthz", "/login", "/logout", "/api/openapi.json", "/find", "/static", "/groups", "/groups/{name}"}
+"""The routes that are in no table, because they show nothing of the fleet; the last two lead to `/sequences`."""
 
 
 def needed(application: WebApp) -> dict[tuple[str, str], Role | None]:

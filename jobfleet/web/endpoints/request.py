@@ -21,7 +21,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from jobfleet.errors import JobfleetError
 from jobfleet.model import STORED, fields
 from jobfleet.version import VERSION
-from jobfleet.web import display, drawing, flow_graph
+from jobfleet.web import display, drawing, findings, flow_graph
 from jobfleet.web.dashboard import Dashboard
 from jobfleet.web.errors import Problem, problem_of, refusal
 from jobfleet.web.route import DAMAGED, Action, Page, route_of, segment
@@ -278,10 +278,13 @@ def templates(actions: Iterable[Action], menu: tuple[tuple[Page, str], ...]) -> 
         in_zone=display.in_zone,
         is_limited=display.is_limited,
         json=display.json_text,
+        linked=findings.linked,
+        page_of_check=findings.page_of,
         percent=display.percent,
         query=display.query,
         segment=segment,
         size=display.size,
+        sampled_from=drawing.sampled_from,
         sparkline=drawing.sparkline,
         text_columns=display.text_columns,
         timeline=lambda job: drawing.timeline(job, datetime.now(UTC)),
@@ -294,6 +297,7 @@ def templates(actions: Iterable[Action], menu: tuple[tuple[Page, str], ...]) -> 
     environment.globals.update(
         verbs=verbs,
         version=VERSION,
+        terms=display.TERMS,
         menu=menu,
         states=[str(one) for one in STORED],
         operator=Role.OPERATOR,

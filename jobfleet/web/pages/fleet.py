@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, get_type_hints
+from typing import Any, Unpack, get_type_hints
 
 from jobfleet.clock import read_duration
 from jobfleet.config import SETTINGS
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.model.audit import AuditEntry
 from jobfleet.model.history import FunctionTimes, History
+from jobfleet.operations.dead_groups import DeadGroup, GroupState
 from jobfleet.operations.doctor import doctor
 from jobfleet.operations.doctor.findings import Finding
+from jobfleet.operations.functions import FunctionFilters, FunctionInfo
 from jobfleet.operations.verb import Duration, kind_of, verbs_of
 from jobfleet.operations.workers import ChildStacks, Confirmation, WorkerInfo
 from jobfleet.version import VERSION
@@ -29,9 +31,14 @@ RANGES = {"10m": 10, "1h": 30, "6h": 180, "48h": 1800, "90d": 86_400}
 """How far back charts go, and the seconds per step: about a hundred steps."""
 FRESH_FOR = 5.0
 """Seconds for which all pages share one read; the fleet is sampled every ten."""
+AUTO = "auto"
+YOUNG = timedelta(minutes=10)
 SINCE = Parameter(
-    name="since", help="How far back the charts go; 90d needs an archive.", words=tuple(RANGES), default="1h"
-)
+    name="since", help="How far back the charts go; 90d needs an archive. By default it follows from the samples.",
+    words=(AUTO, *RANGES), default=AUTO,
+)  # fmt: skip
+GROUPS_READ = 50
+UNSEEN = (GroupState.NEW, GroupState.REGRESSED)
 ANY_SINCE = Parameter(name="since", help="How far back: seconds, or a duration such as 90m or 7d.", default="1h")
 STEP = Parameter(name="step", help="The time per step; by default about a hundred steps, or at most 60.")
 QUEUE = Parameter(name="queue", help="Only this queue.")
@@ -56,6 +63,16 @@ async def history_of(
     return await dashboard.hub.once(("history", queue, function, since, str(chosen)), read, fresh_for=FRESH_FOR)
 
 
+async def range_of(dashboard: Dashboard, since: str) -> str:
+    """The range of charts: the one that was asked for, or else ten minutes for a fleet without older samples."""
+    if since != AUTO:
+        return since
+    points: list[Data] = (await history_of(dashboard, "1h"))["points"]
+    first = next((one["at"] for one in points if one["completed"] is not None), None)
+    is_young = first is None or datetime.now(UTC) - datetime.fromisoformat(first) < YOUNG
+    return "10m" if is_young else "1h"
+
+
 async def busiest(dashboard: Dashboard) -> list[Data]:
     """The functions with the most runs in the last hour; all pages share one read."""
 
@@ -63,6 +80,30 @@ async def busiest(dashboard: Dashboard) -> list[Data]:
         return {"functions": [dashboard.form.function_times(one) for one in await dashboard.fleet.busiest()]}
 
     found: list[Data] = (await dashboard.hub.once("busiest", read, fresh_for=2 * FRESH_FOR))["functions"]
+    return found
+
+
+async def functions_of(dashboard: Dashboard, **filters: Unpack[FunctionFilters]) -> list[Data]:
+    """The functions that match; all pages with the same filters share one read."""
+
+    async def read() -> Data:
+        found = await dashboard.fleet.functions(**filters)
+        return {"functions": [dashboard.form.function(one) for one in found]}
+
+    key = ("functions", *sorted((name, str(given)) for name, given in filters.items() if given is not None))
+    found: list[Data] = (await dashboard.hub.once(key, read, fresh_for=FRESH_FOR))["functions"]
+    return found
+
+
+async def new_groups(dashboard: Dashboard) -> list[Data]:
+    """The groups of dead letters that nobody has looked at yet; all pages share one read."""
+
+    async def read() -> Data:
+        found = await dashboard.fleet.dead_groups(limit=GROUPS_READ)
+        fresh = [one for one in found if one.state in UNSEEN and one.count]
+        return {"groups": [dashboard.form.group(one) for one in fresh]}
+
+    found: list[Data] = (await dashboard.hub.once("new-groups", read, fresh_for=FRESH_FOR))["groups"]
     return found
 
 
@@ -96,29 +137,40 @@ HISTORY_PAGES = (
 # The whole fleet: the overview, the doctor, the limits and the settings.
 
 
-WRONG = ("fault", "warning")
+SHOWN = ("fault", "warning", "note")
+"""The levels of findings on the overview, in their order there."""
 TOTALS: dict[str, Any] = {
     "queued": int, "scheduled": int, "blocked": int, "retrying": int, "running": int, "completed": int, "failed": int,
     "cancelled": int, "expired": int, "queue_size": int, "dead_letters": int, "workers": int,
     "average_duration": float, "success_rate": float,
 }  # fmt: skip
+ENDED: dict[str, Any] = {"completed": int | None, "failed": int | None}
 SETTING = Shape("Setting", {"name": str, "value": str, "is_default": bool, "scope": str, "variable": str, "help": str})
 
 
 async def read_overview(dashboard: Dashboard, values: Values) -> Data:
-    """The counts of the fleet and of each queue, its past, and what the doctor complains about."""
+    """The counts of the fleet and of each queue, its past, and what needs attention."""
     counted = await dashboard.fleet.statistics()
     seen = await dashboard.diagnosis()
-    findings = [one for one in seen["findings"] if one["level"] in WRONG]
+    since = await range_of(dashboard, values["since"])
+    history = await history_of(dashboard, since)
     return {
         "totals": {name: counted[name] for name in TOTALS},
         "by_queue": counted["by_queue"],
-        "findings": findings,
+        "findings": [one for level in SHOWN for one in seen["findings"] if one["level"] == level],
+        "new_groups": await new_groups(dashboard),
         "checked": seen["at"],
-        "range": values["since"],
-        "history": await history_of(dashboard, values["since"]),
+        "range": since,
+        "ended": {name: _sum(history, name) for name in ENDED},
+        "history": history,
         "functions": await busiest(dashboard),
     }
+
+
+def _sum(history: Data, name: str) -> int | None:
+    """A count of the range of the charts; None if it was not sampled."""
+    known = [one[name] for one in history["points"] if one[name] is not None]
+    return sum(known) if known else None
 
 
 async def read_doctor(dashboard: Dashboard, _values: Values) -> Data:
@@ -148,15 +200,17 @@ OVERVIEW = Page(
     path="/",
     api="/overview",
     title="Overview",
-    summary="Show the counts of the fleet, its past, and what is wrong.",
+    summary="Show the counts of the fleet, its past, and what needs attention.",
     read=read_overview,
     template="overview",
     answer={
         "totals": Shape("Totals", TOTALS),
         "by_queue": dict[str, Any],
         "findings": list[Finding],
+        "new_groups": list[DeadGroup],
         "checked": datetime | None,
         "range": str,
+        "ended": Shape("EndedInRange", ENDED),
         "history": History,
         "functions": list[FunctionTimes],
     },
@@ -280,6 +334,7 @@ async def read_worker(dashboard: Dashboard, values: Values) -> Data:
         "worker": form.worker(found),
         "running": [job_row(form, one) for one in jobs[:RUNNING_SHOWN]],
         "is_complete": not cursor and len(jobs) <= RUNNING_SHOWN,
+        "functions": [] if found.is_gone else await functions_of(dashboard, worker=name),
     }
 
 
@@ -358,8 +413,9 @@ WORKER_PAGES = (
     ),
     Page(
         path="/workers/{id}", title="Worker", summary="Show one worker with its children, and what they run.",
-        read=read_worker, answer={"worker": WorkerInfo, "running": Many(JOB), "is_complete": bool}, template="worker",
-        parameters=(ID,),
+        read=read_worker,
+        answer={"worker": WorkerInfo, "running": Many(JOB), "is_complete": bool, "functions": list[FunctionInfo]},
+        template="worker", parameters=(ID,),
     ),
 )  # fmt: skip
 ACTIONS = (

@@ -63,7 +63,7 @@ PAGES = (
 )  # fmt: skip
 ACTIONS = (
     *(
-        Action.of(verb, back="/groups" if verb.noun == "group" else "/limits") for verb in verbs_of(limits, gates)
+        Action.of(verb, back="/sequences" if verb.noun == "group" else "/limits") for verb in verbs_of(limits, gates)
     ),
     Action(
         path="/gates/shut", summary="Close a named limit or open a circuit breaker.", act=shut,
@@ -110,11 +110,13 @@ async def read_group(dashboard: Dashboard, values: Values) -> Data:
 
 GROUP_PAGES = (
     Page(
-        path="/groups", title="Sequences", summary="List the strict sequences with their heads.", read=read_groups,
+        path="/sequences", api="/groups", title="Sequences", summary="List the strict sequences with their heads.",
+        read=read_groups,
         answer={"groups": list[SequenceInfo]}, template="groups", every=2.0, parameters=(GROUP_QUEUE,),
     ),
     Page(
-        path="/groups/{name}", title="Sequence", summary="Show a strict sequence with its next jobs.", read=read_group,
+        path="/sequences/{name}", api="/groups/{name}", title="Sequence",
+        summary="Show a strict sequence with its next jobs.", read=read_group,
         answer={"group": SequenceInfo}, template="group", every=2.0, parameters=(GROUP_NAME, GROUP_QUEUE),
     ),
 )  # fmt: skip

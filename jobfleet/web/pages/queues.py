@@ -15,7 +15,7 @@ from jobfleet.operations.lanes import no_queue
 from jobfleet.operations.queues import QueueInfo
 from jobfleet.operations.verb import verbs_of
 from jobfleet.web.dashboard import Dashboard
-from jobfleet.web.pages.fleet import SINCE, history_of, trends_of
+from jobfleet.web.pages.fleet import SINCE, history_of, range_of, trends_of
 from jobfleet.web.pages.jobs import JOB, job_row
 from jobfleet.web.route import Action, Data, Many, Page, Parameter, Values
 
@@ -39,12 +39,13 @@ async def read_queue(dashboard: Dashboard, values: Values) -> Data:
         raise no_queue(name, every)
     limits = await fleet.limits(name)
     running = await fleet.jobs(queue=name, status=JobStatus.RUNNING, limit=RUNNING_SHOWN)
+    since = await range_of(dashboard, values["since"])
     return {
         "queue": form.queue(every[name]),
         "limits": [form.limit(one) for one in limits],
         "running": [job_row(form, one) for one in running.jobs],
-        "range": values["since"],
-        "history": await history_of(dashboard, values["since"], queue=name),
+        "range": since,
+        "history": await history_of(dashboard, since, queue=name),
     }
 
 
