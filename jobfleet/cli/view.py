@@ -337,3 +337,4 @@ audit_data = FORM.audit
 chunk_data = FORM.chunk
 stacks_data = FORM.stacks
 jsonable = FORM.value
+option_text = _option

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any, TypedDict
 
+from jobfleet.clock import LONGEST
 from jobfleet.errors import ConfigError, InvalidJob
 from jobfleet.functions.manifest import read_cron, read_function, read_limit, read_run_in, read_signature
 from jobfleet.model.history import FunctionTimes
@@ -22,6 +24,13 @@ from jobfleet.store.records import FleetSeen, KindSeen, KindsSeen
 FIGURES_MOST = 4 * FUNCTIONS_READ
 """Functions with figures, so that a page costs a bounded number of bytes; those behind have none."""
 DEFAULT_QUEUE = "default"
+DURATIONS = frozenset(
+    {
+        "delay", "expires_in", "result_ttl", "timeout", "hard_timeout", "retry_delay", "retry_delays", "retry_for",
+        "unique_for", "debounce_max",
+    }
+)  # fmt: skip
+"""The options that are published as seconds; ``unique_for`` may also be a word."""
 
 
 class FunctionFilters(TypedDict, total=False):
@@ -48,12 +57,12 @@ class FunctionInfo:
         parameters: What it takes, as text; empty if that is not known.
         doc: The first line of its docstring.
         run_in: Where it runs: ``async``, ``thread`` or ``process``; empty if that is not known.
-        options: Its other options that differ from the defaults, by name.
+        options: Its other options that are given in code, by name; durations are timedeltas.
         schedule: Its schedule in code, as text; empty if it has none.
         limit: The limit that it declares in code, as text; empty if it declares none.
         workers: The live workers that know it. A worker of an older version does not report what it knows.
         is_served: Whether one of them serves its queue.
-        last_hour: Its runs in the last hour; None if no worker has it published, or it is beyond the first 200.
+        last_hour: Its runs in the last hour; None if no reaper took samples then, or it is beyond the first 200.
     """
 
     name: str
@@ -136,12 +145,23 @@ def _info(name: str, fleet: FleetSeen, kinds: Iterable[KindSeen], workers: Itera
         parameters,
         doc,
         read_run_in(record),
-        {option: str(given) if isinstance(given, GroupTemplate) else given for option, given in options.items()},
+        {option: _option(option, given) for option, given in options.items()},
         _schedule(record),
         _limit(record),
         tuple(sorted(one.id for one in having)),
         any(queue in one.queues for one in having),
     )
+
+
+def _option(name: str, given: Any) -> Any:
+    if isinstance(given, GroupTemplate):
+        return str(given)
+    if name not in DURATIONS:
+        return given
+    if isinstance(given, list):
+        return [_option(name, one) for one in given]
+    is_time = isinstance(given, int | float) and not isinstance(given, bool) and 0 <= given <= LONGEST
+    return timedelta(seconds=given) if is_time else given
 
 
 def _schedule(record: bytes) -> str:

@@ -202,7 +202,7 @@ def busiest(context: FleetContext, *, limit: int = 20, now_us: int | None = None
 def last_hour_of(
     context: FleetContext, functions: Sequence[str], *, now_us: int | None = None
 ) -> Operation[dict[str, FunctionTimes]]:
-    """Read what functions did in the last hour, each by its name; at most `FUNCTIONS_READ` in one trip."""
+    """Read what functions did in the last hour, by name, at most `FUNCTIONS_READ`; nothing if nobody took samples."""
     hour = yield from _last_hour(context, [function_series(name) for name in functions], now_us)
     found = {}
     for name in functions:
@@ -210,7 +210,8 @@ def last_hour_of(
         points = hour.points(function_series(name))
         for at in sorted(points):
             follow(whole, points[at])
-        found[name] = _function_times(name, whole)
+        if points:
+            found[name] = _function_times(name, whole)
     return found
 
 

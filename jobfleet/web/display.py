@@ -24,6 +24,7 @@ from jobfleet.model.fields import LETTERS, Field
 from jobfleet.model.limits import LimitChange
 from jobfleet.model.result import Parent
 from jobfleet.operations.doctor.findings import size as spelled
+from jobfleet.operations.functions import DURATIONS
 
 LINE_MOST = 300
 """Characters of a text that is shown in a line."""
@@ -157,6 +158,14 @@ def cpu(share: float | None) -> str:
 def size(number: int | None) -> str:
     """A number of bytes; a dash for None."""
     return "–" if number is None else spelled(number)
+
+
+def option(value: object, name: str) -> str:
+    """An option of a function as text; durations are seconds in JSON."""
+    if isinstance(value, list):
+        return ", ".join(option(one, name) for one in value)
+    is_time = name in DURATIONS and isinstance(value, int | float) and not isinstance(value, bool)
+    return duration(value) if is_time else shown(value)  # type: ignore[arg-type]
 
 
 def text_columns(rows: Sequence[Mapping[str, object]]) -> list[Field]:

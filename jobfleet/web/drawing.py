@@ -151,9 +151,9 @@ def _first(points: Sequence[Point]) -> int:
 
 
 def sampled_from(history: Mapping[str, Any]) -> str | None:
-    """The time at which the charts of a history begin, if that is later than what was asked for; else None."""
+    """The time of the first sample, if that is later than the beginning of the history; else None."""
     points = history["points"]
-    first = _first(points)
+    first = next((place for place, point in enumerate(points) if point["completed"] is not None), 0)
     return points[first]["at"] if first else None
 
 
@@ -272,13 +272,14 @@ def _at(text: str | None) -> float:
 
 
 def _path(row: Sequence[float | None], top: float, width: int, height: int) -> str:
-    """The line of a row; a gap interrupts it."""
+    """The line of a row; a gap interrupts it. A value between two gaps is a dot, by the round ends of the line."""
     across = width / max(1, len(row) - 1)
     path, is_on = [], False
     for place, value in enumerate(row):
         if value is not None:
             y = height - 1 - (height - 2) * value / top
-            path.append(f"{'L' if is_on else 'M'}{place * across:.1f} {y:.1f}")
+            is_alone = not is_on and (place + 1 == len(row) or row[place + 1] is None)
+            path.append(f"{'L' if is_on else 'M'}{place * across:.1f} {y:.1f}{'h0' if is_alone else ''}")
         is_on = value is not None
     return "".join(path)
 

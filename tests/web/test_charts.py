@@ -82,7 +82,7 @@ def test_pages_show_the_past_with_words_and_without_a_script(browser: Browser) -
     overview = browser.get("/").text.replace("<wbr>", "")
     assert re.search(r'demo\.add</a></td><td class="number">10</td><td class="number">2</td>', overview)
     assert re.search(r'since=10m" aria-current="true"', overview), "no sample is older than ten minutes"
-    assert "The charts begin <time" in overview
+    assert "The first sample of this time was taken <time" in overview
     assert "90 d" not in overview, "there is no archive"
     table = browser.get("/history?since=10m").text
     assert '<td colspan="10" class="dim">no sample' in table

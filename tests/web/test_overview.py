@@ -20,12 +20,12 @@ from tests.web.site import Browser, Site
 
 def rows(page: str) -> list[str]:
     """What needs attention, as text."""
-    found = re.findall(r'<div class="finding \w+">(.*?)</div>', page, re.DOTALL)
+    found = re.findall(r'<div class="finding [\w ]+">(.*?)</div>', page, re.DOTALL)
     return [" ".join(html.unescape(re.sub(r"<[^>]+>", "", one)).split()) for one in found]
 
 
 def row_of(page: str, text: str) -> str:
-    return next(one for one in re.findall(r'<div class="finding \w+">.*?</div>', page, re.DOTALL) if text in one)
+    return next(one for one in re.findall(r'<div class="finding [\w ]+">.*?</div>', page, re.DOTALL) if text in one)
 
 
 @pytest.fixture

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from jobfleet.cli import fail
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import Command
 from jobfleet.cli.output import Cell, Column, Output, say
 from jobfleet.cli.verbs import parameters_of
-from jobfleet.cli.view import function_data, value_text
+from jobfleet.cli.view import function_data, option_text
 from jobfleet.clock import span
+from jobfleet.errors import InvalidJob
 from jobfleet.operations.functions import FunctionFilters
 from jobfleet.operations.verb import fields_of
 
@@ -32,19 +34,24 @@ NOT_SERVED = "no worker that knows it serves its queue"
 @click.command(cls=Command)
 @parameters_of(FILTERS)
 @click.pass_obj
-def functions(invocation: Invocation, /, function: str | None, queue: str | None, worker: str | None) -> None:
+def functions(invocation: Invocation, /, function: str | None, queue: str | None, worker: str | None) -> int:
     """List the functions that workers have published, with the workers that know each, and its last hour.
 
     RUNS, FAILED and RUN P95 are those of the last hour, from the samples that a reaper takes. With --function, all
     options of the function and its workers are shown.
     """
-    with invocation.fleet() as fleet:
-        found = fleet.functions(function=function, queue=queue, worker=worker)
+    try:
+        with invocation.fleet() as fleet:
+            found = fleet.functions(function=function, queue=queue, worker=worker)
+    except InvalidJob as error:
+        say(str(error))
+        return fail.NOT_FOUND
     output = invocation.output
     text = _details(output, found[0]) if function is not None and found else _table(output, found)
     output.show(data=[function_data(one) for one in found], ids=[one.name for one in found], text=text)
     if not found and output.form == "table":
         say(NONE_YET if queue is None and worker is None else "No function matches.")
+    return fail.DONE
 
 
 def _table(output: Output, found: Sequence[FunctionInfo]) -> str:
@@ -100,7 +107,7 @@ def _details(output: Output, one: FunctionInfo) -> str:
             ("runs in", one.run_in),
             ("workers", Cell(trouble, "red") if not one.workers else ", ".join(one.workers)),
             ("trouble", Cell(trouble, "red") if one.workers else ""),
-            *((name.replace("_", " "), value_text(value)) for name, value in one.options.items()),
+            *((name.replace("_", " "), option_text(value)) for name, value in one.options.items()),
             ("schedule", one.schedule),
             ("limit", one.limit),
             ("last hour", ran),

@@ -279,6 +279,7 @@ def templates(actions: Iterable[Action], menu: tuple[tuple[Page, str], ...]) -> 
         is_limited=display.is_limited,
         json=display.json_text,
         linked=findings.linked,
+        option=display.option,
         page_of_check=findings.page_of,
         percent=display.percent,
         query=display.query,

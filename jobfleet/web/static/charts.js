@@ -58,7 +58,7 @@
       ],
       series: [
         {},
-        ...given.looks.map((look) => ({ stroke: color(look), width: 2, dash: dashes[look], points: { show: false } })),
+        ...given.looks.map((look) => ({ stroke: color(look), width: 2, dash: dashes[look], points: { show: false, size: 4, fill: color(look), filter: alone } })),
       ],
       hooks: {
         draw: [(plot) => drawMarks(plot, shown.marks)],
@@ -72,7 +72,16 @@
   }
 
   function axisOf(times) {
-    return times[times.length - 1] - times[0] > 100000 ? "{M}/{D} {HH}:{mm}" : "{HH}:{mm}";
+    const length = times[times.length - 1] - times[0];
+    return length > 100000 ? "{M}/{D} {HH}:{mm}" : length < 300 ? "{HH}:{mm}:{ss}" : "{HH}:{mm}";
+  }
+
+  // A value between two gaps has no line: it is a dot.
+  function alone(plot, place) {
+    const row = plot.data[place];
+    const has = (index) => row[index] !== null && row[index] !== undefined;
+    const found = [...row.keys()].filter((index) => has(index) && !has(index - 1) && !has(index + 1));
+    return found.length ? found : null;
   }
 
   function draw() {
@@ -91,6 +100,7 @@
         const shown = { marks: given.marks };
         const chosen = options(element.closest("figure"), given, element.clientWidth, shown);
         chosen.axes[0].values = axisOf(given.data[0]);
+        chosen.axes[0].space = chosen.axes[0].values.length * 8;
         const plot = new uPlot(chosen, given.data, element);
         charts.set(element, { plot, shown });
       }
