@@ -18,6 +18,7 @@ SEEN_MOST = 1000
 """Characters of an observation or of a remedy."""
 PLACES: dict[str, str] = {
     "queue": "/queues/", "worker": "/workers/", "child": "/workers/", "function": "/functions/", "job": "/jobs/",
+    "cron": "/cron/",
 }  # fmt: skip
 """The pages of the things that a finding is about."""
 JOBS, REPAIR = ("/jobs?status=running", "Running jobs"), ("/doctor", "Repair")
@@ -34,6 +35,7 @@ PAGES: dict[str, tuple[str, str]] = {
     "leases": JOBS,
     "long": JOBS,
     "cron": ("/cron", "Recurring jobs"),
+    "fires": ("/cron", "Recurring jobs"),
     "samples": ("/history", "History"),
     "limits": ("/limits", "Limits"),
     "gates": ("/limits", "Limits and breakers"),

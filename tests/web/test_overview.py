@@ -5,11 +5,13 @@ from __future__ import annotations
 import html
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from jobfleet import Fleet, Job
 from jobfleet.operations.doctor.doctor import CHECKS
+from jobfleet.operations.doctor.findings import Kind
 from jobfleet.web import findings
 from jobfleet.web.app import PAGES
 from jobfleet.web.display import TERMS
@@ -89,6 +91,7 @@ def test_names_in_a_finding_are_links_and_their_parts_are_not() -> None:
 
 def test_each_check_leads_to_a_page_that_exists() -> None:
     assert findings.PAGES.keys() <= {one.__name__ for one in CHECKS} | {"payloads"}
+    assert findings.PLACES.keys() == set(get_args(Kind))
     assert all(page_at(PAGES, path.partition("?")[0]) for path, _ in findings.PAGES.values())
 
 

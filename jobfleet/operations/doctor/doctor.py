@@ -201,14 +201,17 @@ def cron(seen: Checkup) -> Finding:
 def fires(seen: Checkup) -> Finding:
     """Whether the jobs of recurring jobs fail again and again, or have never completed."""
     most = seen.config.cron_failures
-    found = [concern for name, known in sorted(seen.fires.items()) if (concern := concern_of(name, known, most=most))]
+    concerns = {name: concern_of(name, known, most=most) for name, known in sorted(seen.fires.items())}
+    failing = [(name, concern) for name, concern in concerns.items() if concern is not None]
+    found = [concern for _, concern in failing]
     if not found:
         return Finding("fires", Level.OK, f"No recurring job has failed {counted(most, 'time')} in a row.")
     text = "; ".join(one.seen for one in found[:FIRES_SHOWN])
     more = len(found) - FIRES_SHOWN
     text += f"; and {counted(more, 'more recurring job')}" if more > 0 else ""
     remedy = found[0].remedy if len(found) == 1 else f"{found[0].remedy} 'jobfleet cron ls' lists the others."
-    return Finding("fires", Level.WARNING, f"{text[0].upper()}{text[1:]}.", remedy)
+    about = (*things("cron", [name for name, _ in failing]), *things("job", [found[0].job_id]))
+    return Finding("fires", Level.WARNING, f"{text[0].upper()}{text[1:]}.", remedy, about)
 
 
 def samples(seen: Checkup) -> Finding:

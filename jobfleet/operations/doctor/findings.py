@@ -23,20 +23,23 @@ class Level(StrEnum):
     FAULT = "fault"
 
 
+Kind = Literal["queue", "worker", "child", "function", "job", "cron"]
+
+
 @dataclass(frozen=True, slots=True)
 class Thing:
     """A thing that a finding is about, so that a page can link to it.
 
     Attributes:
-        kind: ``queue``, ``worker``, ``child``, ``function`` or ``job``.
+        kind: ``queue``, ``worker``, ``child``, ``function``, ``job`` or ``cron``, a recurring job.
         name: Its name, or its id.
     """
 
-    kind: Literal["queue", "worker", "child", "function", "job"]
+    kind: Kind
     name: str
 
 
-def things(kind: Literal["queue", "worker", "child", "function", "job"], names: Iterable[str]) -> tuple[Thing, ...]:
+def things(kind: Kind, names: Iterable[str]) -> tuple[Thing, ...]:
     """The first things, as many as `named` names."""
     return tuple(Thing(kind, name) for name in list(names)[:NAMED])
 
