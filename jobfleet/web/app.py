@@ -31,7 +31,7 @@ from jobfleet.web.endpoints import login, reading, writing
 from jobfleet.web.endpoints.request import Context, Endpoint, json_response, root_of, templates
 from jobfleet.web.errors import refusal
 from jobfleet.web.openapi import Document
-from jobfleet.web.pages import cron, dead, flows, functions, job, jobs, limits, queues
+from jobfleet.web.pages import cron, dead, flows, job, jobs, limits, queues, workers
 from jobfleet.web.pages import fleet as fleet_pages
 from jobfleet.web.route import Action, Page, segment, with_slashes
 from jobfleet.web.safety.guard import HEALTH, Guard
@@ -50,8 +50,8 @@ PAGES: tuple[Page, ...] = (
     *dead.RESCUE_PAGES,
     *flows.PAGES,
     *cron.PAGES,
-    *fleet_pages.WORKER_PAGES,
-    *functions.PAGES,
+    *workers.PAGES,
+    *workers.FUNCTION_PAGES,
     *fleet_pages.HISTORY_PAGES,
     queues.SCALE,
     *fleet_pages.AUDIT_PAGES,
@@ -70,6 +70,7 @@ ACTIONS: tuple[Action, ...] = (
     *flows.ACTIONS,
     *cron.ACTIONS,
     *fleet_pages.ACTIONS,
+    *workers.ACTIONS,
     *limits.ACTIONS,
 )
 KEYS: dict[str, str] = {

@@ -93,7 +93,7 @@ def test_each_surface_lists_the_functions_with_who_has_them(
     of_api = browser.get(f"/api/v1/functions?{query}").json["functions"]
     of_command = json.loads(CliRunner().invoke(main, ["--url", redis_url, "functions", *flags, "-o", "json"]).stdout)
 
-    assert fleet.functions(**filters) == wanted  # type: ignore[arg-type]
+    assert fleet.functions(**filters) == wanted
     assert re.findall(r'<tr id="function-([^"]+)"', page) == [one.name for one in wanted]
     assert of_api == of_command
     assert [
@@ -134,18 +134,18 @@ def test_the_functions_lead_to_their_jobs_and_workers(browser: Browser) -> None:
 
 
 def test_the_command_shows_one_function_in_full(redis_url: str) -> None:
-    def told(*args: str) -> list[str]:
+    def shown(*args: str) -> list[str]:
         result = CliRunner().invoke(main, ["--url", redis_url, *args])
         assert result.exit_code == 0, result.output
         return [" ".join(line.split()) for line in result.stdout.splitlines()]
 
-    assert told("functions") == [
+    assert shown("functions") == [
         "FUNCTION QUEUE WORKERS RUNS FAILED RETRIED WAIT P95 RUN P95 SCHEDULE NOTE",
         "shop.night default 2 5 2 1 - - 0 2 * * * (Europe/Berlin) Sum up the day.",
         "shop.old mail 0 0 0 0 - - no live worker knows it",
         "shop.ship mail 1 0 0 0 - - no worker that knows it serves its queue",
     ]
-    assert told("functions", "--function", "shop.ship") == [
+    assert shown("functions", "--function", "shop.ship") == [
         "function shop.ship(order: int, fast: bool = False) -> None", "Send the parcel of an order.", "queue mail",
         "runs in thread", "workers w1", "trouble no worker that knows it serves its queue",
         "max retries 7", "timeout 30 s", "unique ship-{order}", "limit 9/s",
@@ -155,4 +155,4 @@ def test_the_command_shows_one_function_in_full(redis_url: str) -> None:
     assert (unknown.exit_code, unknown.stderr) == (
         3, "No worker has published 'shop.shipp'; did you mean 'shop.ship'?\n",
     )  # fmt: skip
-    assert "running 2 of 40 slots (5%), 20 in each of 2 processes" in told("workers", "show", "w1")
+    assert "running 2 of 40 slots (5%), 20 in each of 2 processes" in shown("workers", "show", "w1")

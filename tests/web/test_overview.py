@@ -27,7 +27,8 @@ def rows(page: str) -> list[str]:
 
 
 def row_of(page: str, text: str) -> str:
-    return next(one for one in re.findall(r'<div class="finding [\w ]+">.*?</div>', page, re.DOTALL) if text in one)
+    found: list[str] = re.findall(r'<div class="finding [\w ]+">.*?</div>', page, re.DOTALL)
+    return next(one for one in found if text in one)
 
 
 @pytest.fixture
