@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 from jobfleet.clock import LONGEST
 from jobfleet.errors import ConfigError, InvalidJob
 from jobfleet.functions.manifest import read_cron, read_function, read_limit, read_run_in, read_signature
+from jobfleet.model import Priority
 from jobfleet.model.history import FunctionTimes
 from jobfleet.model.names import similar_function
 from jobfleet.model.templates import EVERY_GROUP, GroupTemplate
@@ -26,11 +27,13 @@ FIGURES_MOST = 4 * FUNCTIONS_READ
 DEFAULT_QUEUE = "default"
 DURATIONS = frozenset(
     {
-        "delay", "expires_in", "result_ttl", "timeout", "hard_timeout", "retry_delay", "retry_delays", "retry_for",
-        "unique_for", "debounce_max",
+        "delay", "expires_in", "result_ttl", "timeout", "hard_timeout", "retry_delay", "retry_for", "unique_for",
+        "debounce_max",
     }
 )  # fmt: skip
 """The options that are published as seconds; ``unique_for`` may also be a word."""
+
+PRIORITIES = {int(one): one.name.lower() for one in Priority}
 
 
 class FunctionFilters(TypedDict, total=False):
@@ -133,6 +136,8 @@ def _known(function: str, names: Collection[str]) -> str:
 def _info(name: str, fleet: FleetSeen, kinds: Iterable[KindSeen], workers: Iterable[WorkerInfo]) -> FunctionInfo:
     record = fleet.functions.get(name, b"")
     options = dict(read_function(record))
+    if "retry_delays" in options:
+        options["retry_delay"] = options.pop("retry_delays")  # which else has the first of them, for older revisions
     knowing = [kind for kind in kinds if name in kind.functions]
     published = next((kind.functions[name] for kind in knowing), "")
     queue = str(options.pop("queue", "") or published or DEFAULT_QUEUE)
@@ -156,6 +161,8 @@ def _info(name: str, fleet: FleetSeen, kinds: Iterable[KindSeen], workers: Itera
 def _option(name: str, given: Any) -> Any:
     if isinstance(given, GroupTemplate):
         return str(given)
+    if name == "priority":
+        return PRIORITIES.get(given, given) if isinstance(given, int) else given
     if name not in DURATIONS:
         return given
     if isinstance(given, list):

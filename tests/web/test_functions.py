@@ -12,7 +12,7 @@ import pytest
 import redis
 from click.testing import CliRunner
 
-from jobfleet import Fleet, Job
+from jobfleet import Fleet, Job, Priority
 from jobfleet.cli.main import main
 from jobfleet.codec import encode
 from jobfleet.errors import ConfigError, InvalidJob, UnknownQueue
@@ -45,7 +45,7 @@ def shop(fleet: Fleet, raw: redis.Redis) -> None:
     def ship(order: int, fast: bool = False) -> None:
         """Send the parcel of an order."""
 
-    @fleet.job(name="shop.night", cron="0 2 * * *", tz="Europe/Berlin")
+    @fleet.job(name="shop.night", cron="0 2 * * *", tz="Europe/Berlin", priority=Priority.HIGH, retry_delay=[5, 90])
     async def night() -> None:
         """Sum up the day."""
 
@@ -64,7 +64,8 @@ def shop(fleet: Fleet, raw: redis.Redis) -> None:
 
 IDLE = FunctionTimes("", 0, 0, 0, 0)
 NIGHT = FunctionInfo(
-    "shop.night", "default", "() -> None", "Sum up the day.", "async", {}, "0 2 * * * (Europe/Berlin)", "",
+    "shop.night", "default", "() -> None", "Sum up the day.", "async",
+    {"priority": "high", "retry_delay": [timedelta(seconds=5), timedelta(seconds=90)]}, "0 2 * * * (Europe/Berlin)", "",
     ("w1", "w2"), True, FunctionTimes("shop.night", 5, 3, 2, 1),
 )  # fmt: skip
 OLD = FunctionInfo("shop.old", "mail", "() -> None", "", "thread", last_hour=replace(IDLE, function="shop.old"))

@@ -104,6 +104,16 @@ def test_the_words_of_pages_are_those_of_the_glossary() -> None:
 
 
 @pytest.mark.usefixtures("night")
+def test_a_paused_function_is_shown_beside_a_paused_queue(browser: Browser, fleet: Fleet) -> None:
+    fleet.pause("slow", function="demo.add")
+
+    assert any(
+        row.startswith("note paused Paused: queue mail, function demo.add in slow.")
+        for row in rows(browser.get("/").text)
+    )
+
+
+@pytest.mark.usefixtures("night")
 def test_a_viewer_has_no_button_on_the_overview(site: Site, tokens: dict[str, str]) -> None:
     page = site.browser().send("GET", "/", {"Authorization": f"Bearer {tokens['viewer']}"}).text
 
