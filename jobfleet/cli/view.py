@@ -9,7 +9,20 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from jobfleet.cli.invocation import REDACTION
-from jobfleet.cli.output import Cell, Column, Output, age, clip, clock, from_now, plain_lines, since, to_json
+from jobfleet.cli.output import (
+    Cell,
+    Column,
+    Output,
+    age,
+    both,
+    clip,
+    clock,
+    from_now,
+    plain_lines,
+    shortly,
+    since,
+    to_json,
+)
 from jobfleet.client.json_form import JsonForm
 from jobfleet.clock import span
 from jobfleet.logs.formatters import bounded
@@ -47,11 +60,23 @@ _LATER = (JobStatus.SCHEDULED, JobStatus.RETRYING)
 
 
 def job_table(output: Output, jobs: Sequence[JobResult[Any]], hindered: Mapping[str, str] = NOTHING) -> str:
-    """A table with one job per line; `hindered` has further notes by job id."""
+    """A table with one job per line; `hindered` has further notes by job id.
+
+    A narrow terminal has no room for names and clock times. Names are shown if a job has one of its own.
+    """
+    has_names = not output.is_narrow and any(map(own_name, jobs))
     columns: list[Column | str] = ["ID", "STATUS", Column("FUNCTION", is_elastic=True)]
-    columns += [*(Column(title, True) for title in ("DONE", "RUNS", "AGE")), "NOTE"]
+    columns += [Column("NAME", is_elastic=True, is_spare=True)] if has_names else []
+    columns += [Column("DONE", True), Column("RUNS", True)]
+    columns += [] if output.is_narrow else [Column("ENQUEUED", is_spare=True)]
     now = datetime.now(UTC)
-    return output.table(columns, [_row(output, job, now, hindered.get(job.id, "")) for job in jobs])
+    rows = [_row(output, job, now, hindered.get(job.id, ""), has_names=has_names) for job in jobs]
+    return output.table([*columns, Column("AGE", True), "NOTE"], rows)
+
+
+def own_name(job: JobResult[Any]) -> str:
+    """The name of a job; empty if it has that of its function."""
+    return "" if job.name == job.function else job.name
 
 
 def shown_id(output: Output, job_id: str) -> str:
@@ -64,15 +89,17 @@ def short_id(job_id: str) -> str:
     return job_id if suffix_time_us(split_id(job_id).suffix) is None else job_id[-SHORT_ID:]
 
 
-def _row(output: Output, job: JobResult[Any], now: datetime, hindrance: str) -> list[Cell | str]:
+def _row(output: Output, job: JobResult[Any], now: datetime, hindrance: str, *, has_names: bool) -> list[Cell | str]:
     return [
         shown_id(output, job.id),
         status_cell(job),
         job.function or "-",
+        *([own_name(job) or "-"] if has_names else ()),
         percent(job),
         str(job.runs or "-"),
+        *(() if output.is_narrow else (shortly(job.enqueued_at, now),)),
         since(job.enqueued_at, now),
-        " · ".join(filter(None, (hindrance, note_of(job, when=partial(from_now, now) if output.is_narrow else clock)))),
+        " · ".join(filter(None, (hindrance, note_of(job, when=partial(from_now, now) if output.is_narrow else both)))),
     ]
 
 
@@ -86,7 +113,7 @@ def percent(job: JobResult[Any]) -> str:
     return f"{job.progress:.0%}".replace("%", " %") if job.progress else "-"
 
 
-def note_of(job: JobResult[Any], *, when: Callable[[datetime | None], str] = clock) -> str:
+def note_of(job: JobResult[Any], *, when: Callable[[datetime | None], str] = both) -> str:
     """The most important fact about a job besides its status, in one line; `when` writes times."""
     if job.status is JobStatus.COMPLETED:
         return "" if job.result is None else f"→ {clip(value_text(job.result), NOTE_LENGTH)}"
@@ -270,7 +297,7 @@ def _pairs(job: JobResult[Any], error: str) -> Iterable[tuple[str, Cell | str]]:
     yield "id", job.id
     yield "status", status_cell(job)
     yield "function", job.function
-    yield "name", job.name if job.name != job.function else ""
+    yield "name", own_name(job)
     yield "result", value_text(job.result) if is_completed and job.result is not None else ""
     yield "error", Cell(error, "red" if job.status is JobStatus.FAILED else None) if job.error else ""
     yield "error type", job.error_type.value if job.error_type else ""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from jobfleet.errors import InvalidJob
 
@@ -24,6 +24,28 @@ class Priority(IntEnum):
     def band(self) -> int:
         """The number of the priority's sorted set: 0 for CRITICAL to 3 for LOW."""
         return 3 - self.value
+
+    @classmethod
+    def _missing_(cls, value: object) -> Priority | None:
+        """The priority of a name in any case; the command line, the API and the settings take these names, too."""
+        return cls.__members__.get(value.upper()) if isinstance(value, str) else None
+
+
+PriorityName: TypeAlias = Literal["critical", "high", "normal", "low"]
+
+
+def read_priority(given: Any, field: str = "priority") -> Priority:
+    """Read a priority, its number or its name.
+
+    Raises:
+        InvalidJob: It is none of these.
+    """
+    try:
+        return Priority(-1 if isinstance(given, bool) else given)
+    except ValueError:
+        names = ", ".join(repr(one.name.lower()) for one in reversed(Priority))
+        text = f"{field} is {given!r:.100}; use Priority.LOW … CRITICAL. Their names are taken, too: {names}."
+        raise InvalidJob(text, field=field) from None
 
 
 class JobStatus(StrEnum):

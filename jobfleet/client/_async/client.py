@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from jobfleet.model.history import FunctionTimes, History, QueueTrend
     from jobfleet.model.result import Explanation
     from jobfleet.model.scale import Scale
+    from jobfleet.model.status import PriorityName
     from jobfleet.operations.doctor.findings import Diagnosis
     from jobfleet.operations.jobs import listing
     from jobfleet.operations.jobs.matching import JobFilters
@@ -53,7 +54,7 @@ class AsyncInspect(AsyncConnection):
         to: str | None = None,
         at: datetime | None = None,
         delay: Seconds | None = None,
-        priority: Priority | None = None,
+        priority: Priority | PriorityName | None = None,
         **filters: Unpack[JobFilters],
     ) -> Matching:
         """Count the jobs that `cancel_many`, `reschedule_many` or `move_many` would change now; read a bounded number.
@@ -116,6 +117,7 @@ class AsyncInspect(AsyncConnection):
         self,
         *,
         function: str | None = None,
+        name: str | None = None,
         status: JobStatus | None = None,
         queue: str | None = None,
         group: str | None = None,
@@ -130,6 +132,7 @@ class AsyncInspect(AsyncConnection):
 
         Args:
             function: The registered name of their function.
+            name: Their name, the label for people.
             status: Their status.
             queue: Their queue.
             group: Their group.
@@ -144,7 +147,7 @@ class AsyncInspect(AsyncConnection):
         from jobfleet.operations.jobs import listing
         from jobfleet.operations.jobs.matching import Filter
 
-        chosen = Filter(queue=queue, function=function, status=status, group=group, since=since, until=until)
+        chosen = Filter(queue=queue, function=function, name=name, status=status, group=group, since=since, until=until)
         return await self._do(listing.newest(self.context, chosen, limit=limit))
 
     async def jobs(self, *, limit: int = 50, cursor: str = "", **filters: Unpack[JobFilters]) -> listing.Page:
@@ -174,6 +177,7 @@ class AsyncInspect(AsyncConnection):
         *,
         queue: str | None = None,
         function: str | None = None,
+        name: str | None = None,
         tag: str | None = None,
         group: str | None = None,
         status: JobStatus | None = None,
@@ -188,6 +192,7 @@ class AsyncInspect(AsyncConnection):
             text: A part of their id, their name or their error. The database reads all jobs of the time for it.
             queue: Their queue.
             function: The registered name of their function.
+            name: Their name, the label for people.
             tag: A tag.
             group: Their group.
             status: Their status.
@@ -202,8 +207,8 @@ class AsyncInspect(AsyncConnection):
             StoreUnavailable: The archive did not answer.
         """
         asked = {
-            "text": text, "queue": queue, "function": function, "tag": tag, "group": group, "status": status,
-            "since": since, "until": until, "limit": limit, **texts,
+            "text": text, "queue": queue, "function": function, "name": name, "tag": tag, "group": group,
+            "status": status, "since": since, "until": until, "limit": limit, **texts,
         }  # fmt: skip
         return await self._searched_in_archive(asked)
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jobfleet.model.history import FunctionTimes, History, QueueTrend
     from jobfleet.model.result import Explanation
     from jobfleet.model.scale import Scale
+    from jobfleet.model.status import PriorityName
     from jobfleet.operations.doctor.findings import Diagnosis
     from jobfleet.operations.jobs import listing
     from jobfleet.operations.jobs.matching import JobFilters
@@ -54,7 +55,7 @@ class Inspect(Connection):
         to: str | None = None,
         at: datetime | None = None,
         delay: Seconds | None = None,
-        priority: Priority | None = None,
+        priority: Priority | PriorityName | None = None,
         **filters: Unpack[JobFilters],
     ) -> Matching:
         """Count the jobs that `cancel_many`, `reschedule_many` or `move_many` would change now; read a bounded number.
@@ -117,6 +118,7 @@ class Inspect(Connection):
         self,
         *,
         function: str | None = None,
+        name: str | None = None,
         status: JobStatus | None = None,
         queue: str | None = None,
         group: str | None = None,
@@ -131,6 +133,7 @@ class Inspect(Connection):
 
         Args:
             function: The registered name of their function.
+            name: Their name, the label for people.
             status: Their status.
             queue: Their queue.
             group: Their group.
@@ -145,7 +148,7 @@ class Inspect(Connection):
         from jobfleet.operations.jobs import listing
         from jobfleet.operations.jobs.matching import Filter
 
-        chosen = Filter(queue=queue, function=function, status=status, group=group, since=since, until=until)
+        chosen = Filter(queue=queue, function=function, name=name, status=status, group=group, since=since, until=until)
         return self._do(listing.newest(self.context, chosen, limit=limit))
 
     def jobs(self, *, limit: int = 50, cursor: str = "", **filters: Unpack[JobFilters]) -> listing.Page:
@@ -175,6 +178,7 @@ class Inspect(Connection):
         *,
         queue: str | None = None,
         function: str | None = None,
+        name: str | None = None,
         tag: str | None = None,
         group: str | None = None,
         status: JobStatus | None = None,
@@ -189,6 +193,7 @@ class Inspect(Connection):
             text: A part of their id, their name or their error. The database reads all jobs of the time for it.
             queue: Their queue.
             function: The registered name of their function.
+            name: Their name, the label for people.
             tag: A tag.
             group: Their group.
             status: Their status.
@@ -203,8 +208,8 @@ class Inspect(Connection):
             StoreUnavailable: The archive did not answer.
         """
         asked = {
-            "text": text, "queue": queue, "function": function, "tag": tag, "group": group, "status": status,
-            "since": since, "until": until, "limit": limit, **texts,
+            "text": text, "queue": queue, "function": function, "name": name, "tag": tag, "group": group,
+            "status": status, "since": since, "until": until, "limit": limit, **texts,
         }  # fmt: skip
         return self._searched_in_archive(asked)
 

@@ -253,8 +253,7 @@ def newest(context: FleetContext, chosen: Filter, *, limit: int = 50) -> Operati
     """
     check_number(limit)
     every = yield from lanes(context, chosen.queue)
-    is_narrow = any((chosen.function, chosen.status, chosen.group, chosen.since, chosen.until))
-    most = READ_MOST if is_narrow else min(READ_MOST, SPARE * limit)
+    most = READ_MOST if chosen.is_narrow else min(READ_MOST, SPARE * limit)
     kinds = _kinds(chosen.status)
     answers = yield [inspect.recent(lane, limit=most, kinds=kinds) for lane in every]
     made: dict[str, int] = {}

@@ -93,12 +93,12 @@ async def read_jobs(dashboard: Dashboard, values: Values) -> Data:
 
 def _check_walk(values: Values, *, is_indexed: bool) -> None:
     """Refuse a page for which all jobs might be read."""
-    narrow = [name for name in ("function", "group", "since", "until") if values[name]]
+    narrow = [name for name in ("function", "name", "group", "since", "until") if values[name]]
     if not is_indexed and (narrow or values["status"] not in {None, *WALKED}):
         raise refusal(
             "invalid-request",
-            "order: the order of urgency is for open jobs of a queue or of all; leave function, group, times and the "
-            "status out.",
+            "order: the order of urgency is for open jobs of a queue or of all; leave function, name, group, times and "
+            "the status out.",
         )
 
 
