@@ -29,13 +29,14 @@ from jobfleet.logs.formatters import bounded
 from jobfleet.model import ErrorType, JobResult, JobStatus, split_id, suffix_time_us
 from jobfleet.model.fields import TEXTS
 from jobfleet.model.life import CANCELLED, EDITED, MOVED, REPLAYED, SIGNALLED, LifeEvent, event_of
+from jobfleet.model.status import ShownState
 from jobfleet.operations.jobs.parents import because
 from jobfleet.secret import HIDDEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from jobfleet.model.result import JobDetails
+    from jobfleet.model.result import JobDetails, JobWait
 
 
 COLORS: dict[JobStatus, str] = {
@@ -46,7 +47,6 @@ COLORS: dict[JobStatus, str] = {
     JobStatus.CANCELLED: "magenta",
     JobStatus.EXPIRED: "magenta",
 }
-PARKED = "parked"
 CRASHES = "crashes are counted apart"
 APART = "crashes and lost leases are counted apart"
 NOTE_LENGTH = 100
@@ -104,8 +104,9 @@ def _row(output: Output, job: JobResult[Any], now: datetime, hindrance: str, *, 
 
 
 def status_cell(job: JobResult[Any]) -> Cell:
-    """A job's status in its colour. A job that is parked is shown as such, although it is due as a retry is."""
-    return Cell(PARKED if job.parked_since else job.status.value, COLORS.get(job.status))
+    """A job's state in its colour: why it is not due, if it is parked or waits in a run."""
+    color = "yellow" if job.state is ShownState.PARKED else "cyan" if job.wait else COLORS.get(job.status)
+    return Cell(job.state.value, color)
 
 
 def percent(job: JobResult[Any]) -> str:
@@ -123,9 +124,25 @@ def note_of(job: JobResult[Any], *, when: Callable[[datetime | None], str] = bot
         return f"asked to stop by {job.cancel_requested_by}" + (f": {job.stop_stage}" if job.stop_stage else "")
     key = f"unique {job.unique}" if job.unique and not job.status.is_final else ""
     error = f"parked: {job.error}" if job.error and job.parked_since else job.error
+    if job.is_aside:
+        return aside_of(job)
+    if job.wait is not None:
+        return " · ".join(filter(None, (waits_for(job.wait), f"until {when(job.scheduled_at)}", key)))
     if job.status in _LATER:
         return " · ".join(filter(None, (error, f"due {when(job.scheduled_at)}", key)))
     return " · ".join(filter(None, (job.progress_message or error, key)))
+
+
+def aside_of(job: JobResult[Any]) -> str:
+    """Which job a callback that has not run, or an undo, belongs to."""
+    of = f" of {job.callback_of}" if job.callback_of else ""
+    return f"└ {job.callback}{of}" + (", not needed" if job.is_unneeded else "")
+
+
+def waits_for(wait: JobWait) -> str:
+    """What a job waits for in a run, in words."""
+    what = f"waits for {'a token of ' if wait.only_token else ''}signal {wait.signal}" if wait.signal else "sleeps"
+    return f"{what} since {both(wait.since)}" if wait.since else what
 
 
 def history_of(history: Iterable[str]) -> Iterator[str]:
@@ -307,6 +324,7 @@ def _pairs(job: JobResult[Any], error: str) -> Iterable[tuple[str, Cell | str]]:
     yield "enqueued", _when(job.enqueued_at)
     yield "due", _when(job.scheduled_at) if job.status.is_waiting else ""
     yield "parked", _when(job.parked_since)
+    yield "waits", waits_for(job.wait) if job.wait else ""
     yield "started", _when(job.started_at)
     yield "ended", _when(job.completed_at)
     yield "duration", span(job.duration.total_seconds()) if job.duration is not None else ""

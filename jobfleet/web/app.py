@@ -31,7 +31,7 @@ from jobfleet.web.endpoints import login, reading, writing
 from jobfleet.web.endpoints.request import Context, Endpoint, json_response, root_of, templates
 from jobfleet.web.errors import refusal
 from jobfleet.web.openapi import Document
-from jobfleet.web.pages import cron, dead, flows, job, jobs, limits, queues
+from jobfleet.web.pages import approvals, cron, dead, flows, job, jobs, limits, queues
 from jobfleet.web.pages import fleet as fleet_pages
 from jobfleet.web.route import Action, Page, segment, with_slashes
 from jobfleet.web.safety.guard import HEALTH, Guard
@@ -46,6 +46,7 @@ PAGES: tuple[Page, ...] = (
     *queues.PAGES,
     *jobs.PAGES,
     *job.PAGES,
+    *approvals.PAGES,
     *dead.PAGES,
     *dead.RESCUE_PAGES,
     *flows.PAGES,
@@ -64,6 +65,7 @@ ACTIONS: tuple[Action, ...] = (
     *job.ENQUEUE_ACTIONS,
     *job.ACTIONS,
     *job.SIGNAL_ACTIONS,
+    *approvals.ACTIONS,
     *dead.ACTIONS,
     *dead.RESCUE_ACTIONS,
     *flows.ACTIONS,
@@ -75,6 +77,7 @@ KEYS: dict[str, str] = {
     "/": "o",
     "/queues": "q",
     "/jobs": "j",
+    "/approvals": "p",
     "/dead": "x",
     "/flows": "f",
     "/cron": "c",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jobfleet.model.history import FunctionTimes, History, QueueTrend
     from jobfleet.model.result import Explanation
     from jobfleet.model.scale import Scale
-    from jobfleet.model.status import PriorityName
+    from jobfleet.model.status import PriorityName, ShownState
     from jobfleet.operations.doctor.findings import Diagnosis
     from jobfleet.operations.jobs import listing
     from jobfleet.operations.jobs.matching import JobFilters
@@ -119,7 +119,7 @@ class Inspect(Connection):
         *,
         function: str | None = None,
         name: str | None = None,
-        status: JobStatus | None = None,
+        status: JobStatus | ShownState | None = None,
         queue: str | None = None,
         group: str | None = None,
         since: datetime | None = None,
@@ -134,7 +134,7 @@ class Inspect(Connection):
         Args:
             function: The registered name of their function.
             name: Their name, the label for people.
-            status: Their status.
+            status: Their status, or their state: parked, awaiting (a signal) or sleeping.
             queue: Their queue.
             group: Their group.
             since: They were enqueued at this time or later; a naive time is in this machine's local zone.
@@ -150,6 +150,23 @@ class Inspect(Connection):
 
         chosen = Filter(queue=queue, function=function, name=name, status=status, group=group, since=since, until=until)
         return self._do(listing.newest(self.context, chosen, limit=limit))
+
+    def approvals(self, queue: str | None = None, *, limit: int = 100) -> listing.Approvals:
+        """Return the jobs that wait for a signal since a run, that which has waited longest first.
+
+        Per lane and priority, at most 20,000 jobs that are not due are looked at.
+
+        Args:
+            queue: Their queue; None for all queues.
+            limit: The largest number of jobs.
+
+        Raises:
+            ConfigError: There is no such queue.
+            InvalidJob: `limit` is not a whole number from 1.
+        """
+        from jobfleet.operations.jobs import listing
+
+        return self._do(listing.approvals(self.context, queue, limit=limit))
 
     def jobs(self, *, limit: int = 50, cursor: str = "", **filters: Unpack[JobFilters]) -> listing.Page:
         """Return a page of the jobs that match all given filters.

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, Unpack
 from jobfleet.errors import ConfigError, InvalidJob, JobNotFound
 from jobfleet.model import JobResult, JobStatus, split_id
 from jobfleet.model.fields import FILTER_NAMES, FilterTexts
-from jobfleet.model.status import check_moment, check_text, read_status
+from jobfleet.model.status import ShownState, check_moment, check_text, read_state
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.cancel import cancel_ids
 from jobfleet.operations.jobs.poll import poll_many
@@ -52,7 +52,7 @@ class JobFilters(FilterTexts, total=False):
         name: Only jobs with this name, the label for people.
         tags: Only jobs with this tag; of several, with all these tags.
         texts: Only jobs of this {}.
-        status: Only jobs with this status.
+        status: Only jobs with this status, or in this state: parked, awaiting (a signal) or sleeping.
         group: Only jobs of this group.
         since: Only jobs enqueued at this time or later: '24h' ago, or 2026-11-25T08:00+01:00.
         until: Only jobs enqueued before this time.
@@ -97,7 +97,7 @@ class Filter:
         self.name: str | None = given.get("name")
         self.texts: dict[str, str] = texts_in(given, FILTER_NAMES)
         status = given.get("status")
-        self.status: JobStatus | None = None if status is None else read_status(status)
+        self.status: JobStatus | ShownState | None = None if status is None else read_state(status)
         self.group: str | None = given.get("group")
         self.since: datetime | None = _moment(given, "since")
         self.until: datetime | None = _moment(given, "until")
@@ -124,7 +124,7 @@ class Filter:
             and self.function in (None, job.function)
             and self.name in (None, job.name)
             and all(getattr(job, name) == text for name, text in self.texts.items())
-            and self.status in (None, job.status)
+            and self.status in (None, job.status, job.state)
             and self.group in (None, job.group)
             and self._is_in_time(job.enqueued_at)
         )

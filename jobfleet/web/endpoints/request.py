@@ -20,6 +20,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from jobfleet.errors import JobfleetError
 from jobfleet.model import STORED, fields
+from jobfleet.model.status import ShownState
 from jobfleet.version import VERSION
 from jobfleet.web import display, drawing, flow_graph
 from jobfleet.web.dashboard import Dashboard
@@ -295,7 +296,7 @@ def templates(actions: Iterable[Action], menu: tuple[tuple[Page, str], ...]) -> 
         verbs=verbs,
         version=VERSION,
         menu=menu,
-        states=[str(one) for one in STORED],
+        states=[str(one) for one in (*STORED, *ShownState)],
         operator=Role.OPERATOR,
         job_fields=fields,
     )

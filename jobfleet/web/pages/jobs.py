@@ -11,9 +11,11 @@ from jobfleet.errors import DuplicateJob, InvalidJob, JobNotFound
 from jobfleet.fleet.aio import AsyncFleet
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.model.fields import INDEXED, any_index
+from jobfleet.model.status import ShownState
 from jobfleet.operations.dead_letters import replay, replay_many
 from jobfleet.operations.jobs.cancel import cancel
 from jobfleet.operations.jobs.listing import Page as JobPage
+from jobfleet.operations.jobs.listing import beside_parents
 from jobfleet.operations.jobs.matching import JobFilters, cancel_many
 from jobfleet.operations.jobs.steer import Matching, move, move_many, reschedule, reschedule_many
 from jobfleet.operations.lanes import no_queue
@@ -26,8 +28,8 @@ from jobfleet.web.safety.access import Caller
 
 LARGE = ("result", "traceback", "progress_details", "metadata")
 """Fields that a list leaves out: each may have a megabyte."""
-JOB = Shape.of("Job", JobResult, without=LARGE)
-WALKED = frozenset({"queued", "scheduled", "retrying", "blocked", "running"})
+JOB = Shape.of("Job", JobResult, without=LARGE, state=str, is_aside=bool, is_unneeded=bool)
+WALKED = frozenset({"queued", "scheduled", "retrying", "blocked", "running", *map(str, ShownState)})
 """States of which every job that is read is shown."""
 FILTERS = tuple(Parameter.of(one, "query") for one in fields_of(JobFilters))
 TEXT = Parameter(
@@ -45,8 +47,9 @@ LIMIT = Parameter(name="limit", help="Jobs per page.", least=1, most=200, defaul
 
 
 def job_row(form: JsonForm, job: JobResult[Any]) -> Data:
-    """A job in a list: every attribute but the large ones."""
-    return {name: value for name, value in form.job(job).items() if name not in LARGE}
+    """A job in a list: every attribute but the large ones, and what lists say of it."""
+    row = {name: value for name, value in form.job(job).items() if name not in LARGE}
+    return {**row, "state": str(job.state), "is_aside": job.is_aside, "is_unneeded": job.is_unneeded}
 
 
 def read_filters(kind: type, values: Values) -> Data:
@@ -85,7 +88,7 @@ async def read_jobs(dashboard: Dashboard, values: Values) -> Data:
     else:
         page = JobPage(await fleet.newest(**filters, limit=limit))
     return {
-        "jobs": [job_row(dashboard.form, job) for job in page.jobs],
+        "jobs": [job_row(dashboard.form, job) for job in beside_parents(page.jobs)],
         "cursor": page.cursor,
         "filters": given,
     }

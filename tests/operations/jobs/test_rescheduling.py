@@ -14,6 +14,7 @@ from tests.client.either import Either, finished
 from tests.client.lines import SOON, bands, start, wait_in_line
 from tests.support.each import each
 
+NAMES = "'critical', 'high', 'normal', 'low'"
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
 
 
@@ -64,8 +65,7 @@ async def test_a_job_that_runs_or_has_ended_is_not_rescheduled(client: Either, f
         ({"delay": -1}, "delay is -1; give seconds (0 or more, at most 100 years) or a timedelta."),
         (
             {"priority": 9},
-            "priority is 9; use Priority.LOW … CRITICAL. Their names are taken, too: "
-            "'critical', 'high', 'normal', 'low'.",
+            f"priority is 9; use Priority.LOW … CRITICAL. Their names are taken, too: {NAMES}.",
         ),
     ],
 )
