@@ -86,14 +86,16 @@ def test_the_form_of_the_approvals_sends_what_was_typed(
     browser.log_in("approver", PASSWORD)
     viewer.log_in("viewer", PASSWORD)
     form = f'name="id" value="{job_id}"'
-    fields = {"id": job_id, "name": "approved"}
 
     assert form in browser.get("/approvals").text
     assert form not in viewer.get("/approvals").text
-    assert viewer.post("/approvals/send", "no", **fields, value=typed).status == 403
-    refused = browser.post("/approvals/send", browser.csrf("/approvals"), **fields, value='{"by": ')
+    assert viewer.post("/approvals/send", "no", id=job_id, name="approved", value=typed).status == 403
+    refused = browser.post("/approvals/send", browser.csrf("/approvals"), id=job_id, name="approved", value='{"by": ')
     assert (refused.status, "value is not JSON" in refused.text) == (400, True)
-    assert browser.post("/approvals/send", browser.csrf("/approvals"), **fields, value=typed).status == 303
+    assert (
+        browser.post("/approvals/send", browser.csrf("/approvals"), id=job_id, name="approved", value=typed).status
+        == 303
+    )
     fleet.run_worker(burst=True)
     assert (fleet.poll(job_id).status, fleet.poll(job_id).result) == ("completed", value)
 

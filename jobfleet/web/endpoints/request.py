@@ -296,6 +296,7 @@ def templates(actions: Iterable[Action], menu: tuple[tuple[Page, str], ...]) -> 
         verbs=verbs,
         version=VERSION,
         menu=menu,
+        less_used=LESS_USED,
         states=[str(one) for one in (*STORED, *ShownState)],
         operator=Role.OPERATOR,
         job_fields=fields,
@@ -306,6 +307,10 @@ def templates(actions: Iterable[Action], menu: tuple[tuple[Page, str], ...]) -> 
 def _permits(role: Role) -> dict[str, bool]:
     """What a role permits, for templates: ``can.operator``."""
     return {str(one): role.permits(one) for one in Role}
+
+
+LESS_USED = ("/history", "/audit", "/groups", "/settings")
+"""The pages that are behind ``More`` in the menu, so that it is one line in a window of 1,280 pixels."""
 
 
 @dataclass(frozen=True, slots=True)

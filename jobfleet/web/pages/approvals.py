@@ -65,7 +65,8 @@ PAGES = (
 )  # fmt: skip
 ACTIONS = (
     Action(
-        path="/approvals/send", summary="Send a signal to a job that waits for it, with a value that was typed.", act=send,
+        path="/approvals/send", summary="Send a signal to a job that waits for it, with a value that was typed.",
+        act=send,
         answer={"id": str, "name": str, "signalled": bool}, note=_note, back="/approvals", role=Role(signal.role),
         parameters=(ID, NAME, VALUE),
     ),
