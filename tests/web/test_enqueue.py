@@ -21,6 +21,7 @@ from jobfleet.web.safety.access import Role
 from tests.cli.hand import Hand
 from tests.support.each import each
 from tests.support.waiting import wait_until
+from tests.web.conftest import PASSWORD
 from tests.web.site import Answer, Browser, Site
 
 
@@ -418,3 +419,41 @@ def test_a_job_that_is_forgotten_meanwhile_is_a_problem_event(
         fleet.forget(job_id)
         rest = list(stream)
     assert rest[-1]["event"] == "end"
+
+
+def test_the_form_has_a_field_per_parameter_and_comes_back_with_what_was_typed(browser: Browser, fleet: Fleet) -> None:
+    page = browser.get("/enqueue?function=shop.ship").text
+    wrong = browser.post(
+        "/enqueue/send", browser.csrf("/enqueue?function=shop.ship"),
+        {"Referer": f"{browser.origin}/enqueue?function=shop.ship"},
+        **{"function": "shop.ship", "arg.order": "seven", "arg.region": "us"},
+    )  # fmt: skip
+    sent = browser.post(
+        "/enqueue/send", browser.csrf("/enqueue?function=shop.ship"),
+        **{"function": "shop.ship", "arg.order": "7", "arg.region": "12", "priority": "high", "name": "Order 7"},
+    )  # fmt: skip
+    job_id = str(sent.headers["Location"]).partition("?")[0].rpartition("/")[2]
+    details = fleet.details(job_id)
+
+    assert ('name="arg.order"' in page, 'name="arg.region"' in page) == (True, True)
+    assert '<option value="shop.done">' in page
+    assert (wrong.status, sent.status) == (400, 303)
+    assert "seven" in wrong.text
+    assert 'value="us"' in wrong.text
+    assert (details.job.name, details.job.queue, details.priority) == ("Order 7", "orders", Priority.HIGH)
+    assert (details.args, dict(details.kwargs or {})) == ((), {"order": 7, "region": "12"})
+    assert browser.get("/enqueue?function=no.such").status == 400
+
+
+def test_a_producer_cannot_displace_a_job_with_the_form(site: Site, users: None, fleet: Fleet, published: None) -> None:
+    producer, viewer = site.browser(), site.browser()
+    producer.log_in("producer", PASSWORD)
+    viewer.log_in("viewer", PASSWORD)
+
+    assert viewer.get("/enqueue").status == 403
+    fields = {"function": "shop.ship", "arg.order": "1"}
+    assert producer.post("/enqueue/send", producer.csrf("/enqueue?function=shop.ship"), **fields).status == 303
+    displacing = {"function": "shop.last", "arg.key": "k", "queue": "orders2"}
+    fleet.pause("orders2")
+    refused = producer.post("/enqueue/send", producer.csrf("/enqueue?function=shop.last"), **displacing)
+    assert (refused.status, "needs the role operator" in refused.text) == (403, True)

@@ -29,6 +29,7 @@ from jobfleet.operations.verb import fields_of
 if TYPE_CHECKING:
     from jobfleet.fleet.sync import Fleet
     from jobfleet.operations.jobs.listing import Letter
+    from jobfleet.operations.jobs.searching import Search
 
 
 FILTERS = fields_of(JobFilters)
@@ -246,8 +247,14 @@ def _outcome(styled: Any, state: JobStatus, was_cancelled: bool) -> str:
     "--order", type=click.Choice(("newest", "urgency")), default="newest", show_default=True,
     help="The newest jobs first; or running jobs, then waiting jobs by priority, then ended jobs.",
 )  # fmt: skip
+@click.option(
+    "--where", multiple=True, metavar="NAME=VALUE",
+    help="Only open jobs with this argument or metadata. About 10,000 open jobs are read. Repeatable.",
+)  # fmt: skip
 @click.pass_obj
-def jobs(invocation: Invocation, /, limit: int, cursor: str, order: str, **options: Any) -> None:
+def jobs(
+    invocation: Invocation, /, limit: int, cursor: str, order: str, where: tuple[str, ...], **options: Any
+) -> None:
     """List jobs of all queues, the newest first.
 
     With a tag, or a free text such as a user, all matching jobs are listed, one page at a time. Without, at most the
@@ -260,6 +267,9 @@ def jobs(invocation: Invocation, /, limit: int, cursor: str, order: str, **optio
     if is_indexed and order == "urgency":
         raise click.UsageError(f"Jobs of {any_index()} are listed newest first; leave --order urgency out.")
     with invocation.fleet() as fleet:
+        if where:
+            _show_search(invocation, fleet, fleet.search(where, limit=limit, **wanted))
+            return
         if order == "newest" and not is_indexed and not cursor:
             page = Page(fleet.newest(**wanted, limit=limit))
         else:
@@ -278,6 +288,17 @@ def jobs(invocation: Invocation, /, limit: int, cursor: str, order: str, **optio
         say(f"{count(len(page.jobs), 'job')}; there may be more: --cursor {page.cursor}")
     elif len(page.jobs) == limit and output.form == "table":
         say(f"The newest {count(limit, 'job')}; --limit shows more, and '--order urgency' lists all by pages.")
+
+
+def _show_search(invocation: Invocation, fleet: Fleet, found: Search) -> None:
+    """Print what a search by values has found, and whether there may be others."""
+    output = invocation.output
+    data = {"jobs": [job_data(job) for job in found.jobs], "read": found.read, "is_all": found.is_all}
+    output.show(data=data, ids=[job.id for job in found.jobs], text=_listed(invocation, fleet, found.jobs))
+    if output.form == "table" and not found.jobs:
+        say("No jobs.")
+    if not found.is_all:
+        say(f"{count(found.read, 'open job')} read; there may be more. --tag, --user or --queue narrow the search.")
 
 
 def _listed(invocation: Invocation, fleet: Fleet, jobs: Sequence[JobResult[Any]]) -> str:

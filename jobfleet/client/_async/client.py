@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from jobfleet.operations.doctor.findings import Diagnosis
     from jobfleet.operations.jobs import listing
     from jobfleet.operations.jobs.matching import JobFilters
+    from jobfleet.operations.jobs.searching import Search
     from jobfleet.operations.jobs.steer import Matching
     from jobfleet.operations.queues import LaneInfo, QueueInfo
     from jobfleet.operations.workers import WorkerInfo
@@ -149,6 +150,26 @@ class AsyncInspect(AsyncConnection):
 
         chosen = Filter(queue=queue, function=function, name=name, status=status, group=group, since=since, until=until)
         return await self._do(listing.newest(self.context, chosen, limit=limit))
+
+    async def search(
+        self, where: Sequence[str] | str, *, limit: int = 50, most: int = 10_000, **filters: Unpack[JobFilters]
+    ) -> Search:
+        """Find open jobs whose arguments or metadata have all given values; a bounded number of jobs is read.
+
+        Args:
+            where: NAME=VALUE, such as ``customer=acme``, or several. NAME is a parameter of the function, a key of the
+                metadata, or the number of a positional argument from 0. VALUE is JSON or a text, and matches exactly.
+            limit: The largest number of jobs.
+            most: The most open jobs to read; `Search.is_all` says if there may be others.
+            filters: Only jobs that match these, too; see `JobFilters`.
+
+        Raises:
+            ConfigError: There is no such queue, or the status is one of ended jobs.
+            InvalidJob: A value is wrong, or its name is one that `redact` hides.
+        """
+        from jobfleet.operations.jobs.searching import search
+
+        return await self._do(search(self.context, where, limit=limit, most=most, **filters))
 
     async def approvals(self, queue: str | None = None, *, limit: int = 100) -> listing.Approvals:
         """Return the jobs that wait for a signal since a run, that which has waited longest first.

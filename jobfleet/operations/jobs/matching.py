@@ -340,10 +340,15 @@ class Selection(Filter):
 
     def sections(self) -> list[str]:
         """The sections of a lane that may hold such jobs."""
+        return self.sections_of(self.status)
+
+    @staticmethod
+    def sections_of(status: JobStatus | ShownState | None) -> list[str]:
+        """The sections of a lane that may hold open jobs with a status."""
         waiting = [str(section) for section in inspect.SECTIONS]
-        if self.status is None:
+        if status is None:
             return [RUNNING, *waiting]
-        return [RUNNING] if self.status is JobStatus.RUNNING else waiting
+        return [RUNNING] if status is JobStatus.RUNNING else waiting
 
 
 def count_open(context: FleetContext, selection: Selection) -> Operation[int]:

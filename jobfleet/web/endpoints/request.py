@@ -299,6 +299,7 @@ def templates(actions: Iterable[Action], menu: tuple[tuple[Page, str], ...]) -> 
         less_used=LESS_USED,
         states=[str(one) for one in (*STORED, *ShownState)],
         operator=Role.OPERATOR,
+        producer=Role.PRODUCER,
         job_fields=fields,
     )
     return environment

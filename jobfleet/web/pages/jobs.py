@@ -38,6 +38,9 @@ TEXT = Parameter(
 )
 TEXT_DAYS, TEXT_FRESH_FOR = 7, 60.0
 """How far back a text is looked for, and the seconds for which all pages share one search."""
+WHERE = Parameter(
+    name="where", help="Only open jobs with this argument or metadata: NAME=VALUE. About 10,000 open jobs are read."
+)
 ORDER = Parameter(
     name="order", help="The newest jobs first; or running jobs, then waiting jobs by urgency.",
     words=("newest", "urgency"), default="newest",
@@ -73,11 +76,28 @@ async def _archived(dashboard: Dashboard, values: Values) -> Data:
     return await dashboard.hub.once(key, read, fresh_for=TEXT_FRESH_FOR)
 
 
+async def _searched(dashboard: Dashboard, values: Values) -> Data:
+    """Open jobs with a value. Live pages do not search again and again."""
+    asked = read_filters(JobFilters, values)
+
+    async def read() -> Data:
+        found = await dashboard.fleet.search(values["where"], limit=values["limit"], **asked)
+        rows = [job_row(dashboard.form, job) for job in found.jobs]
+        return {"jobs": rows, "searched": found.read, "is_all": found.is_all}
+
+    key = ("searched", *(str(values[name]) for name in ("where", "limit", *(one.name for one in FILTERS))))
+    return await dashboard.hub.once(key, read, fresh_for=TEXT_FRESH_FOR)
+
+
 async def read_jobs(dashboard: Dashboard, values: Values) -> Data:
     """A page of jobs. Each page reads a bounded number of jobs, however many there are."""
-    given = {name: values[name] for name in (*(one.name for one in FILTERS), "order", "text")}
+    given = {name: values[name] for name in (*(one.name for one in FILTERS), "order", "text", "where")}
+    if values["where"] and not values["text"]:
+        return {**await _searched(dashboard, values), "cursor": "", "filters": given}
     if values["text"]:
-        return {**await _archived(dashboard, values), "cursor": "", "filters": given}
+        return {
+            **await _archived(dashboard, values), "cursor": "", "filters": given, "searched": None, "is_all": False
+        }  # fmt: skip
     filters = read_filters(JobFilters, values)
     is_indexed = not filters.keys().isdisjoint(INDEXED)
     fleet, limit = dashboard.fleet, values["limit"]
@@ -91,6 +111,8 @@ async def read_jobs(dashboard: Dashboard, values: Values) -> Data:
         "jobs": [job_row(dashboard.form, job) for job in beside_parents(page.jobs)],
         "cursor": page.cursor,
         "filters": given,
+        "searched": None,
+        "is_all": False,
     }
 
 
@@ -109,8 +131,9 @@ PAGES = (
     Page(
         path="/jobs", title="Jobs",
         summary=f"List jobs. With {any_index()}, all of them page by page; otherwise the newest ones.",
-        read=read_jobs, answer={"jobs": Many(JOB), "cursor": str, "filters": dict[str, Any]}, template="jobs",
-        every=2.0, parameters=(*FILTERS, TEXT, ORDER, CURSOR, LIMIT),
+        read=read_jobs, answer={"jobs": Many(JOB), "cursor": str, "filters": dict[str, Any],
+                                 "searched": int | None, "is_all": bool}, template="jobs",
+        every=2.0, parameters=(*FILTERS, TEXT, WHERE, ORDER, CURSOR, LIMIT),
     ),
 )  # fmt: skip
 
