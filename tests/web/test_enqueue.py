@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
@@ -421,17 +422,17 @@ def test_a_job_that_is_forgotten_meanwhile_is_a_problem_event(
     assert rest[-1]["event"] == "end"
 
 
+def sends(browser: Browser, function: str, options: Mapping[str, str] = {}, /, **arguments: str) -> Answer:
+    """Send the form of a function."""
+    page = f"/enqueue?function={function}"
+    fields = {**options, "function": function, **{f"arg.{name}": text for name, text in arguments.items()}}
+    return browser.post("/enqueue/send", browser.csrf(page), {"Referer": f"{browser.origin}{page}"}, **fields)
+
+
 def test_the_form_has_a_field_per_parameter_and_comes_back_with_what_was_typed(browser: Browser, fleet: Fleet) -> None:
     page = browser.get("/enqueue?function=shop.ship").text
-    wrong = browser.post(
-        "/enqueue/send", browser.csrf("/enqueue?function=shop.ship"),
-        {"Referer": f"{browser.origin}/enqueue?function=shop.ship"},
-        **{"function": "shop.ship", "arg.order": "seven", "arg.region": "us"},
-    )  # fmt: skip
-    sent = browser.post(
-        "/enqueue/send", browser.csrf("/enqueue?function=shop.ship"),
-        **{"function": "shop.ship", "arg.order": "7", "arg.region": "12", "priority": "high", "name": "Order 7"},
-    )  # fmt: skip
+    wrong = sends(browser, "shop.ship", order="seven", region="us")
+    sent = sends(browser, "shop.ship", {"priority": "high", "name": "Order 7"}, order="7", region="12")
     job_id = str(sent.headers["Location"]).partition("?")[0].rpartition("/")[2]
     details = fleet.details(job_id)
 
@@ -451,9 +452,7 @@ def test_a_producer_cannot_displace_a_job_with_the_form(site: Site, users: None,
     viewer.log_in("viewer", PASSWORD)
 
     assert viewer.get("/enqueue").status == 403
-    fields = {"function": "shop.ship", "arg.order": "1"}
-    assert producer.post("/enqueue/send", producer.csrf("/enqueue?function=shop.ship"), **fields).status == 303
-    displacing = {"function": "shop.last", "arg.key": "k", "queue": "orders2"}
+    assert sends(producer, "shop.ship", order="1").status == 303
     fleet.pause("orders2")
-    refused = producer.post("/enqueue/send", producer.csrf("/enqueue?function=shop.last"), **displacing)
+    refused = sends(producer, "shop.last", {"queue": "orders2"}, key="k")
     assert (refused.status, "needs the role operator" in refused.text) == (403, True)
