@@ -194,6 +194,7 @@ class JobRepository:
         status: JobStatus | Collection[JobStatus] | None = None,
         queue: str | None = None,
         function: str | None = None,
+        name: str | None = None,
         tag: str | None = None,
         group: str | None = None,
         text: str | None = None,
@@ -209,6 +210,7 @@ class JobRepository:
             status: A status, or several of which one must match.
             queue: Name of the queue.
             function: Name of the function on the wire.
+            name: The label of the jobs.
             tag: A tag of the jobs.
             group: The group of the jobs.
             text: A part of the id, the name or the error of the jobs, in any case of its letters. The database reads
@@ -224,12 +226,12 @@ class JobRepository:
         """
         check_number(limit, least=0)
         check_number(offset, field="offset", least=0)
-        for name in texts:
-            if name not in FILTER_NAMES:
-                raise TypeError(f"There is no filter {name!r}; the texts are {', '.join(FILTER_NAMES)}.")
+        for text_name in texts:
+            if text_name not in FILTER_NAMES:
+                raise TypeError(f"There is no filter {text_name!r}; the texts are {', '.join(FILTER_NAMES)}.")
         asked = self._chosen(
-            status=status, queue=queue, function=function, tag=tag, group=group, text=text, since=since, until=until,
-            **texts,
+            status=status, queue=queue, function=function, name=name, tag=tag, group=group, text=text, since=since,
+            until=until, **texts,
         )  # fmt: skip
         newest = asked.order_by(JobModel.enqueued_at.desc(), JobModel.id.desc())
         return self._shown(newest.limit(limit).offset(offset))
@@ -370,6 +372,7 @@ def _column(field: Field) -> Any:
 _NAMED: dict[str, Any] = {
     "queue": JobModel.queue,
     "function": JobModel.function,
+    "name": JobModel.name,
     "group": _column(next(field for field in FIELDS if field.name == "group")),
     **{field.name: _column(field) for field in FILTERS},
 }

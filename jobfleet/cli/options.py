@@ -47,6 +47,8 @@ HIDDEN_SETTINGS = (
 LONGEST_SENTENCE = 150
 """Most characters of a command's summary in the list of commands."""
 FORMS = ("table", "json", "ids")
+AS_JSON = "output_json"
+"""The name of the flag that stands for ``-o json``, which other tools have."""
 COMPLETE = "_JOBFLEET_COMPLETE"
 """The variable with which a shell asks for candidates; its value is the name of the shell."""
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -88,8 +90,9 @@ def global_options() -> list[click.Parameter]:
     )
     text = "Form of the output. [default table; JOBFLEET_OUTPUT]"
     output = SettingOption(["-o", "--output"], type=click.Choice(FORMS), default=None, help=text)
+    as_json = SettingOption(["--json", AS_JSON], is_flag=True, default=None, help="The same as -o json.")
     hidden: list[click.Parameter] = [setting_option(_BY_NAME[name], is_hidden=True) for name in HIDDEN_SETTINGS]
-    return [*settings[:2], config, settings[2], output, *settings[3:], *hidden]
+    return [*settings[:2], config, settings[2], output, as_json, *settings[3:], *hidden]
 
 
 _GLOBAL_NAMES = {option.name for option in global_options()}
@@ -112,8 +115,20 @@ def absorb(command: click.Command, ctx: click.Context) -> None:
     for option in command.params:
         if isinstance(option, SettingOption) and option.name is not None:
             value = ctx.params.pop(option.name, None)
-            if value is not None:
+            if value is not None and option.name == AS_JSON:
+                _use_json(invocation, ctx)
+            elif value is not None:
                 invocation.given[option.name] = value
+
+
+def _use_json(invocation: Invocation, ctx: click.Context) -> None:
+    """Take ``--json`` as ``-o json``.
+
+    Raises:
+        click.UsageError: ``-o`` asks for another form.
+    """
+    if invocation.given.setdefault("output", "json") != "json":
+        raise click.UsageError(f"--json and -o {invocation.given['output']} are both given; give one.", ctx)
 
 
 class _Global(click.Command):

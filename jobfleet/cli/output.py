@@ -10,7 +10,7 @@ import sys
 import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import NamedTuple
 
 import click
@@ -277,6 +277,19 @@ def from_now(now: datetime, moment: datetime | None) -> str:
 def clock(moment: datetime | None) -> str:
     """A time in the local zone with its offset; empty for None. All tables and sentences show times in this form."""
     return local(moment) if moment else ""
+
+
+def shortly(moment: datetime | None, now: datetime) -> str:
+    """A time in the local zone for a narrow column: that of the day, with the date if that is another day."""
+    if moment is None:
+        return "-"
+    here = moment.astimezone()
+    return f"{here:%H:%M:%S}" if here.date() == now.astimezone().date() else f"{here:%Y-%m-%d %H:%M}"
+
+
+def both(moment: datetime | None) -> str:
+    """A time in the local zone, and how far away it is: '… 14:03:22 +01:00 (in 3 h)'; empty for None."""
+    return f"{clock(moment)} ({from_now(datetime.now(UTC), moment)})" if moment else ""
 
 
 def paused_by(who: str | None, reason: str = "") -> str:

@@ -9,20 +9,34 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from jobfleet.cli.invocation import REDACTION
-from jobfleet.cli.output import Cell, Column, Output, age, clip, clock, from_now, plain_lines, since, to_json
+from jobfleet.cli.output import (
+    Cell,
+    Column,
+    Output,
+    age,
+    both,
+    clip,
+    clock,
+    from_now,
+    plain_lines,
+    shortly,
+    since,
+    to_json,
+)
 from jobfleet.client.json_form import JsonForm
 from jobfleet.clock import span
 from jobfleet.logs.formatters import bounded
 from jobfleet.model import ErrorType, JobResult, JobStatus, split_id, suffix_time_us
 from jobfleet.model.fields import TEXTS
 from jobfleet.model.life import CANCELLED, EDITED, MOVED, REPLAYED, SIGNALLED, LifeEvent, event_of
+from jobfleet.model.status import ShownState
 from jobfleet.operations.jobs.parents import because
 from jobfleet.secret import HIDDEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from jobfleet.model.result import JobDetails
+    from jobfleet.model.result import JobDetails, JobWait
 
 
 COLORS: dict[JobStatus, str] = {
@@ -33,7 +47,6 @@ COLORS: dict[JobStatus, str] = {
     JobStatus.CANCELLED: "magenta",
     JobStatus.EXPIRED: "magenta",
 }
-PARKED = "parked"
 CRASHES = "crashes are counted apart"
 APART = "crashes and lost leases are counted apart"
 NOTE_LENGTH = 100
@@ -47,11 +60,23 @@ _LATER = (JobStatus.SCHEDULED, JobStatus.RETRYING)
 
 
 def job_table(output: Output, jobs: Sequence[JobResult[Any]], hindered: Mapping[str, str] = NOTHING) -> str:
-    """A table with one job per line; `hindered` has further notes by job id."""
+    """A table with one job per line; `hindered` has further notes by job id.
+
+    A narrow terminal has no room for names and clock times. Names are shown if a job has one of its own.
+    """
+    has_names = not output.is_narrow and any(map(own_name, jobs))
     columns: list[Column | str] = ["ID", "STATUS", Column("FUNCTION", is_elastic=True)]
-    columns += [*(Column(title, True) for title in ("DONE", "RUNS", "AGE")), "NOTE"]
+    columns += [Column("NAME", is_elastic=True, is_spare=True)] if has_names else []
+    columns += [Column("DONE", True), Column("RUNS", True)]
+    columns += [] if output.is_narrow else [Column("ENQUEUED", is_spare=True)]
     now = datetime.now(UTC)
-    return output.table(columns, [_row(output, job, now, hindered.get(job.id, "")) for job in jobs])
+    rows = [_row(output, job, now, hindered.get(job.id, ""), has_names=has_names) for job in jobs]
+    return output.table([*columns, Column("AGE", True), "NOTE"], rows)
+
+
+def own_name(job: JobResult[Any]) -> str:
+    """The name of a job; empty if it has that of its function."""
+    return "" if job.name == job.function else job.name
 
 
 def shown_id(output: Output, job_id: str) -> str:
@@ -64,21 +89,24 @@ def short_id(job_id: str) -> str:
     return job_id if suffix_time_us(split_id(job_id).suffix) is None else job_id[-SHORT_ID:]
 
 
-def _row(output: Output, job: JobResult[Any], now: datetime, hindrance: str) -> list[Cell | str]:
+def _row(output: Output, job: JobResult[Any], now: datetime, hindrance: str, *, has_names: bool) -> list[Cell | str]:
     return [
         shown_id(output, job.id),
         status_cell(job),
         job.function or "-",
+        *([own_name(job) or "-"] if has_names else ()),
         percent(job),
         str(job.runs or "-"),
+        *(() if output.is_narrow else (shortly(job.enqueued_at, now),)),
         since(job.enqueued_at, now),
-        " · ".join(filter(None, (hindrance, note_of(job, when=partial(from_now, now) if output.is_narrow else clock)))),
+        " · ".join(filter(None, (hindrance, note_of(job, when=partial(from_now, now) if output.is_narrow else both)))),
     ]
 
 
 def status_cell(job: JobResult[Any]) -> Cell:
-    """A job's status in its colour. A job that is parked is shown as such, although it is due as a retry is."""
-    return Cell(PARKED if job.parked_since else job.status.value, COLORS.get(job.status))
+    """A job's state in its colour: why it is not due, if it is parked or waits in a run."""
+    color = "yellow" if job.state is ShownState.PARKED else "cyan" if job.wait else COLORS.get(job.status)
+    return Cell(job.state.value, color)
 
 
 def percent(job: JobResult[Any]) -> str:
@@ -86,7 +114,7 @@ def percent(job: JobResult[Any]) -> str:
     return f"{job.progress:.0%}".replace("%", " %") if job.progress else "-"
 
 
-def note_of(job: JobResult[Any], *, when: Callable[[datetime | None], str] = clock) -> str:
+def note_of(job: JobResult[Any], *, when: Callable[[datetime | None], str] = both) -> str:
     """The most important fact about a job besides its status, in one line; `when` writes times."""
     if job.status is JobStatus.COMPLETED:
         return "" if job.result is None else f"→ {clip(value_text(job.result), NOTE_LENGTH)}"
@@ -96,9 +124,25 @@ def note_of(job: JobResult[Any], *, when: Callable[[datetime | None], str] = clo
         return f"asked to stop by {job.cancel_requested_by}" + (f": {job.stop_stage}" if job.stop_stage else "")
     key = f"unique {job.unique}" if job.unique and not job.status.is_final else ""
     error = f"parked: {job.error}" if job.error and job.parked_since else job.error
+    if job.is_aside:
+        return aside_of(job)
+    if job.wait is not None:
+        return " · ".join(filter(None, (waits_for(job.wait), f"until {when(job.scheduled_at)}", key)))
     if job.status in _LATER:
         return " · ".join(filter(None, (error, f"due {when(job.scheduled_at)}", key)))
     return " · ".join(filter(None, (job.progress_message or error, key)))
+
+
+def aside_of(job: JobResult[Any]) -> str:
+    """Which job a callback that has not run, or an undo, belongs to."""
+    of = f" of {job.callback_of}" if job.callback_of else ""
+    return f"└ {job.callback}{of}" + (", not needed" if job.is_unneeded else "")
+
+
+def waits_for(wait: JobWait) -> str:
+    """What a job waits for in a run, in words."""
+    what = f"waits for {'a token of ' if wait.only_token else ''}signal {wait.signal}" if wait.signal else "sleeps"
+    return f"{what} since {both(wait.since)}" if wait.since else what
 
 
 def history_of(history: Iterable[str]) -> Iterator[str]:
@@ -270,7 +314,7 @@ def _pairs(job: JobResult[Any], error: str) -> Iterable[tuple[str, Cell | str]]:
     yield "id", job.id
     yield "status", status_cell(job)
     yield "function", job.function
-    yield "name", job.name if job.name != job.function else ""
+    yield "name", own_name(job)
     yield "result", value_text(job.result) if is_completed and job.result is not None else ""
     yield "error", Cell(error, "red" if job.status is JobStatus.FAILED else None) if job.error else ""
     yield "error type", job.error_type.value if job.error_type else ""
@@ -280,6 +324,7 @@ def _pairs(job: JobResult[Any], error: str) -> Iterable[tuple[str, Cell | str]]:
     yield "enqueued", _when(job.enqueued_at)
     yield "due", _when(job.scheduled_at) if job.status.is_waiting else ""
     yield "parked", _when(job.parked_since)
+    yield "waits", waits_for(job.wait) if job.wait else ""
     yield "started", _when(job.started_at)
     yield "ended", _when(job.completed_at)
     yield "duration", span(job.duration.total_seconds()) if job.duration is not None else ""

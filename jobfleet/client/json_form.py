@@ -54,7 +54,8 @@ class JsonForm:
 
     def job(self, result: JobResult[Any]) -> dict[str, object]:
         """A job: every attribute of `JobResult`."""
-        return self._attributes(result)
+        # The names of the attributes of a wait are not those of a user's values, which redaction hides.
+        return {**self._attributes(result), "wait": self._attributes(result.wait) if result.wait else None}
 
     def details(self, details: JobDetails[Any]) -> dict[str, object]:
         """A job in full: every attribute of `JobResult`, every other one of `JobDetails`, and of each `LifeEvent`."""

@@ -13,7 +13,7 @@ from jobfleet.errors import InvalidJob
 from jobfleet.model.fields import TEXT_NAMES
 from jobfleet.model.names import check_queue
 from jobfleet.model.option_types import LEVELS, ORDERS, RIVALS, Items, Parents, Seconds
-from jobfleet.model.status import Priority
+from jobfleet.model.status import Priority, PriorityName, read_priority
 from jobfleet.model.templates import KEY_LENGTH_MAX, ON_CONFLICT, SCOPES, check_group, placeholders
 
 CALLBACKS = ("on_success", "on_failure")
@@ -116,7 +116,7 @@ class _Job(Protocol):
     def order(self) -> str | None: ...
 
     @property
-    def priority(self) -> Priority | None: ...
+    def priority(self) -> Priority | PriorityName | None: ...
 
     @property
     def queue(self) -> str | None: ...
@@ -256,10 +256,7 @@ def _moment(job: _Job, option: str) -> None:
 
 
 def _priority(job: _Job, option: str) -> None:
-    try:
-        _set(job, option, Priority(-1 if isinstance(job.priority, bool) else getattr(job, option)))
-    except ValueError:
-        raise InvalidJob(f"priority is {job.priority!r}; use Priority.LOW … CRITICAL.", field=option) from None
+    _set(job, option, read_priority(job.priority, option))
 
 
 def _backoff(job: _Job, option: str) -> None:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args, overload
 
 from jobfleet.model.fields import JobTexts, SharedTexts
-from jobfleet.model.status import Priority
+from jobfleet.model.status import Priority, PriorityName
 
 Seconds = float | timedelta
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class SharedOptions(SharedTexts, total=False):
     on_failure: Callback | None
     on_success: Callback | None
     order: Order | None
-    priority: Priority | None
+    priority: Priority | PriorityName | None
     queue: str | None
     result_ttl: Seconds | None
     retry_backoff: float | None

@@ -11,8 +11,12 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from jobfleet.errors import JobfleetError
 from jobfleet.model.life import LifeEvent, event_of
-from jobfleet.model.status import ErrorType, JobStatus, Priority
+from jobfleet.model.status import ErrorType, JobStatus, Priority, ShownState
 
+ASIDE = (JobStatus.BLOCKED, JobStatus.CANCELLED)
+"""The states of callbacks that have not run."""
+PARENT = "parent:"
+"""The beginning of the name that cancels a job because of the end of another one; its id follows."""
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -47,6 +51,21 @@ class Receipt(NamedTuple):
     callbacks: Mapping[str, str] = MappingProxyType({})
 
 
+@dataclass(frozen=True, slots=True)
+class JobWait:
+    """What a job waits for since a run of it ended: a signal, or the end of a sleep.
+
+    Attributes:
+        signal: The name of the signal; empty if the job sleeps.
+        only_token: Whether only a token that the job has made sends it.
+        since: When that run ended; None if this is not known, because an older worker ran it.
+    """
+
+    signal: str
+    only_token: bool = False
+    since: datetime | None = None
+
+
 @dataclass(frozen=True, kw_only=True)  # no slots: CPython 3.11 could not call JobResult[int]
 class JobResult(Generic[T_co]):
     """A snapshot of everything that is known about a job. Its `repr` leaves out the result, which may have passwords.
@@ -65,6 +84,10 @@ class JobResult(Generic[T_co]):
         enqueued_at: When the producer created the job, by the producer's clock.
         scheduled_at: When a waiting job is due.
         parked_since: When a waiting job was first put back because no worker could run it; None if it was not.
+        callback: ``on_success``, ``on_failure`` or ``undo`` if it is open or cancelled, and a callback or an undo of
+            another job. Such a job is cancelled if it is not needed.
+        callback_of: The id of that job.
+        wait: What a waiting job waits for since a run, if it sleeps or waits for a signal; None otherwise.
         started_at: When its last run started.
         completed_at: When the job ended, in any final state.
         duration: How long its last run took.
@@ -108,6 +131,9 @@ class JobResult(Generic[T_co]):
     enqueued_at: datetime | None = None
     scheduled_at: datetime | None = None
     parked_since: datetime | None = None
+    wait: JobWait | None = None
+    callback: str | None = None
+    callback_of: str | None = None
     started_at: datetime | None = None
     completed_at: datetime | None = None
     duration: timedelta | None = None
@@ -137,6 +163,26 @@ class JobResult(Generic[T_co]):
         """Set the progress of a completed job."""
         if self.status is JobStatus.COMPLETED and self.progress != 1.0:
             object.__setattr__(self, "progress", 1.0)
+
+    @property
+    def state(self) -> JobStatus | ShownState:
+        """The state that lists show: the status, or why a waiting job is not due."""
+        if self.parked_since and self.status.is_waiting:
+            return ShownState.PARKED
+        if self.wait is None:
+            return self.status
+        return ShownState.AWAITING if self.wait.signal else ShownState.SLEEPING
+
+    @property
+    def is_aside(self) -> bool:
+        """Whether it is a callback that may never run, or an undo: lists show it with its job."""
+        return self.callback is not None and (self.callback == "undo" or self.status in ASIDE)
+
+    @property
+    def is_unneeded(self) -> bool:
+        """Whether it is a callback that was cancelled because its job ended otherwise."""
+        by = self.cancel_requested_by or PARENT
+        return self.is_aside and self.status is JobStatus.CANCELLED and by.startswith(PARENT)
 
     @property
     def error_text(self) -> str:

@@ -35,7 +35,7 @@ from jobfleet.model.option_types import (
     Seconds,
     UniqueFor,
 )
-from jobfleet.model.status import Priority
+from jobfleet.model.status import Priority, PriorityName
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar  # type checkers know it without a package; it gives the parameter a default
@@ -88,7 +88,8 @@ class Job(Generic[R_co]):
         function: A registered name, or a function with ``@job``.
         args: Positional arguments; plain data (see the types of the codec), or what the function's annotations name.
         kwargs: Keyword arguments; likewise.
-        priority: CRITICAL runs before HIGH, HIGH before NORMAL, NORMAL before LOW, strictly. Default NORMAL.
+        priority: CRITICAL runs before HIGH, HIGH before NORMAL, NORMAL before LOW, strictly. Default NORMAL. A name is
+            taken, too, such as ``"high"``.
         scheduled_at: The earliest start. A naive datetime is in this machine's local time.
         delay: Seconds from now to the earliest start, by Redis's clock. Give this or `scheduled_at`.
         cron_expression: Register a recurring job with this schedule instead of enqueueing one job.
@@ -145,7 +146,7 @@ class Job(Generic[R_co]):
     function: str | Callable[..., Any]
     args: Items[object] = ()
     kwargs: Mapping[str, object] = field(default_factory=dict)
-    priority: Priority | None = field(default=None, kw_only=True)
+    priority: Priority | PriorityName | None = field(default=None, kw_only=True)
     scheduled_at: datetime | None = field(default=None, kw_only=True)
     delay: Seconds | None = field(default=None, kw_only=True)
     cron_expression: str | None = field(default=None, kw_only=True)

@@ -5,11 +5,14 @@ The docs generate their diagram from the table.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 from jobfleet.errors import InvalidJob
+
+S = TypeVar("S")
 
 
 class Priority(IntEnum):
@@ -24,6 +27,28 @@ class Priority(IntEnum):
     def band(self) -> int:
         """The number of the priority's sorted set: 0 for CRITICAL to 3 for LOW."""
         return 3 - self.value
+
+    @classmethod
+    def _missing_(cls, value: object) -> Priority | None:
+        """The priority of a name in any case; the command line, the API and the settings take these names, too."""
+        return cls.__members__.get(value.upper()) if isinstance(value, str) else None
+
+
+PriorityName: TypeAlias = Literal["critical", "high", "normal", "low"]
+
+
+def read_priority(given: Any, field: str = "priority") -> Priority:
+    """Read a priority, its number or its name.
+
+    Raises:
+        InvalidJob: It is none of these.
+    """
+    try:
+        return Priority(-1 if isinstance(given, bool) else given)
+    except ValueError:
+        names = ", ".join(repr(one.name.lower()) for one in reversed(Priority))
+        text = f"{field} is {given!r:.100}; use Priority.LOW … CRITICAL. Their names are taken, too: {names}."
+        raise InvalidJob(text, field=field) from None
 
 
 class JobStatus(StrEnum):
@@ -49,6 +74,27 @@ class JobStatus(StrEnum):
     def is_waiting(self) -> bool:
         """Whether the job is in Redis, and no worker has claimed it yet."""
         return self in WAITING
+
+
+class ShownState(StrEnum):
+    """A state that lists show in place of the status of some waiting jobs, and take as a filter in its place.
+
+    It is derived when a job is read: parked jobs are retrying, and those that wait in a run are scheduled or retrying.
+    """
+
+    PARKED = "parked"
+    AWAITING = "awaiting"
+    SLEEPING = "sleeping"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the job has ended: it has not."""
+        return False
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the job is in Redis, and no worker has claimed it yet: it is."""
+        return True
 
 
 class ErrorType(StrEnum):
@@ -143,7 +189,20 @@ def read_status(given: Any) -> JobStatus:
     Raises:
         InvalidJob: There is no such state.
     """
-    known = {str(status): status for status in STORED}
+    return _state_in({str(status): status for status in STORED}, given)
+
+
+def read_state(given: Any) -> JobStatus | ShownState:
+    """Convert a state that lists show, or its text.
+
+    Raises:
+        InvalidJob: There is no such state.
+    """
+    known: dict[str, JobStatus | ShownState] = {str(state): state for state in (*STORED, *ShownState)}
+    return _state_in(known, given)
+
+
+def _state_in(known: Mapping[str, S], given: Any) -> S:
     if not isinstance(given, str) or given not in known:
         raise InvalidJob(f"status is {given!r:.100}; give one of {', '.join(known)}.", field="status")
     return known[given]

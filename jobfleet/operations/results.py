@@ -14,7 +14,9 @@ from jobfleet.codec.frames import PAYLOAD
 from jobfleet.errors import BadSignature, EncodingError, JobNotFound, UnknownKey
 from jobfleet.model import ErrorType, JobResult, JobStatus, split_id, suffix_time_us
 from jobfleet.model.fields import PLAIN_TEXTS
+from jobfleet.model.result import JobWait
 from jobfleet.retry.tries import Tries
+from jobfleet.store.calls.run import BY_TOKEN
 from jobfleet.store.keys import due_of_score, is_blocked
 from jobfleet.store.records import Dead, DeadLetter, Final, Found, InRun, InWait, Running, Unknown, Waiting
 
@@ -77,8 +79,8 @@ def result_of(
             return _failed(job_id, fields, progress, reason, tries=tries)
         case InRun():
             return running_result(Running(job_id, 0, found.run, found.tries, found.envelope, found.progress), now_us)
-        case InWait(_, due, tries, envelope, progress):
-            return waiting_result(Waiting(job_id, due, tries, envelope), now_us, progress)
+        case InWait(_, due, tries, envelope, progress, awaited):
+            return waiting_result(Waiting(job_id, due, tries, envelope, awaited=awaited), now_us, progress)
         case Unknown():
             raise JobNotFound(job_id)
 
@@ -96,11 +98,21 @@ def waiting_result(row: Waiting, now_us: int, progress: bytes = b"") -> JobResul
         status=status,
         scheduled_at=None if is_due_unknown else moment(due),
         parked_since=moment(tries.parked_since),
+        wait=_wait_of(row.awaited),
         error=tries.last_error,
         **_described(row.id, header_or_empty(row.envelope)),
         **_spent(tries, runs=False),
         **_progress(progress),
     )
+
+
+def _wait_of(awaited: str) -> JobWait | None:
+    """What a job waits for, of the words of a row."""
+    since, is_one, signal = awaited.partition(" ")
+    if not is_one:
+        return None
+    name = signal.removeprefix(BY_TOKEN)
+    return JobWait(name, only_token=name != signal, since=moment(int(since)))
 
 
 def running_result(row: Running, now_us: int) -> JobResult[Any]:
@@ -251,6 +263,9 @@ def _described(job_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     }
     for name in PLAIN_TEXTS:
         if name in fields:
+            described[name] = fields[name]
+    for name in ("callback", "callback_of"):
+        if isinstance(fields.get(name), str):
             described[name] = fields[name]
     return described
 

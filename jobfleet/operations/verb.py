@@ -24,6 +24,7 @@ from jobfleet.model import STORED, JobStatus, Priority
 from jobfleet.model import fields as job_fields
 from jobfleet.model.limits import BURST_MAX, NO_LIMIT
 from jobfleet.model.option_types import LEVELS, Durability, Seconds
+from jobfleet.model.status import PriorityName, ShownState
 from jobfleet.operations.audit import Action, Change, Outcome, outcome_of
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation
@@ -243,8 +244,8 @@ From = Annotated[datetime, replace(LOCAL, flag="--from", label="From", example="
 Until = Annotated[datetime, replace(LOCAL, flag="--to", label="To", example="2026-11-08")]
 PAST = Kind(_past, metavar="TIME")
 Past = Annotated[datetime, PAST]
-Status = Annotated[JobStatus, word_of({str(one): one for one in STORED})]
-Urgency = Annotated[Priority, word_of({one.name.lower(): one for one in Priority})]
+Status = Annotated[JobStatus | ShownState, word_of({str(one): one for one in (*STORED, *ShownState)})]
+Urgency = Annotated[Priority | PriorityName, word_of({one.name.lower(): one for one in Priority})]
 JsonList = Annotated[
     Sequence[object], Kind(_plain(list, "give a JSON list"), {"type": ["array", "string"]}, "JSON", is_json=True)
 ]

@@ -415,13 +415,17 @@ class FleetSeen:
 
 
 class Waiting(NamedTuple):
-    """A row of the listing of waiting jobs; `wrong` is the reason if it cannot be read."""
+    """A row of the listing of waiting jobs; `wrong` is the reason if it cannot be read.
+
+    `awaited` is what it waits for since a run: since when (µs, 0 if not known), a space, and the signal, if it has one.
+    """
 
     id: str
     due: int
     tries: str
     envelope: bytes
     wrong: str = ""
+    awaited: str = ""
 
 
 class Running(NamedTuple):
@@ -524,13 +528,14 @@ class InRun:
 
 @dataclass(frozen=True, slots=True)
 class InWait:
-    """A waiting job."""
+    """A waiting job; `awaited` is what it waits for since a run, as in `Waiting`."""
 
     band: int
     due: int
     tries: str
     envelope: bytes
     progress: bytes
+    awaited: str = ""
 
 
 @dataclass(frozen=True, slots=True)

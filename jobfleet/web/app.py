@@ -31,7 +31,7 @@ from jobfleet.web.endpoints import login, reading, writing
 from jobfleet.web.endpoints.request import Context, Endpoint, json_response, root_of, templates
 from jobfleet.web.errors import refusal
 from jobfleet.web.openapi import Document
-from jobfleet.web.pages import cron, dead, flows, job, jobs, limits, queues, workers
+from jobfleet.web.pages import approvals, cron, dead, enqueue, flows, job, jobs, limits, queues, workers
 from jobfleet.web.pages import fleet as fleet_pages
 from jobfleet.web.route import Action, Page, segment, with_slashes
 from jobfleet.web.safety.guard import HEALTH, Guard
@@ -46,6 +46,8 @@ PAGES: tuple[Page, ...] = (
     *queues.PAGES,
     *jobs.PAGES,
     *job.PAGES,
+    *approvals.PAGES,
+    *enqueue.PAGES,
     *dead.PAGES,
     *dead.RESCUE_PAGES,
     *flows.PAGES,
@@ -65,6 +67,8 @@ ACTIONS: tuple[Action, ...] = (
     *job.ENQUEUE_ACTIONS,
     *job.ACTIONS,
     *job.SIGNAL_ACTIONS,
+    *approvals.ACTIONS,
+    *enqueue.ACTIONS,
     *dead.ACTIONS,
     *dead.RESCUE_ACTIONS,
     *flows.ACTIONS,
@@ -77,6 +81,7 @@ KEYS: dict[str, str] = {
     "/": "o",
     "/queues": "q",
     "/jobs": "j",
+    "/approvals": "p",
     "/dead": "x",
     "/flows": "f",
     "/cron": "c",

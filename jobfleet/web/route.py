@@ -223,6 +223,7 @@ class Action:
         shows: The name of the template of a page that shows the data, in place of a note on the page before.
         keeps: The parameters that the page that is shown then has in its address.
         is_open: Whether no login is needed, because the path has a secret.
+        is_open_body: Whether the names of fields are not known before; then it gets the whole body, also with a page.
         instead: For a route that the next release has no more: the paths to use instead.
         verb: The verb that it is made of.
     """
@@ -238,6 +239,7 @@ class Action:
     shows: str = ""
     keeps: tuple[str, ...] = ()
     is_open: bool = False
+    is_open_body: bool = False
     instead: str = ""
     verb: Verb[..., Any] | None = None
 
@@ -278,7 +280,7 @@ class Action:
             Problem: There is no such field.
         """
         known = {one.name for one in self.parameters if one.place == "body"}
-        if self.back and (unknown := sorted(body.keys() - known)):
+        if self.back and not self.is_open_body and (unknown := sorted(body.keys() - known)):
             there_are = f"there are {', '.join(sorted(known))}" if known else "this action has none"
             raise refusal("invalid-request", f"There is no field {unknown[0]!r:.100}; {there_are}.", field=unknown[0])
 
@@ -286,7 +288,7 @@ class Action:
         """Read the values of its parameters; `BODY` has all fields of the body where only the API has the action."""
         sources: dict[str, Mapping[str, Any]] = {"path": _names(path), "body": body}
         read = {one.name: one.read(sources[one.place].get(one.name)) for one in self.parameters}
-        return read if self.back else {**read, BODY: body}
+        return read if self.back and not self.is_open_body else {**read, BODY: body}
 
 
 def given_of(verb: Verb[..., Any], values: Values) -> dict[str, Any]:

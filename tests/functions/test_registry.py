@@ -352,7 +352,7 @@ def test_annotations_that_were_evaluated_count_too() -> None:
 
 
 def test_a_function_is_published_with_its_options() -> None:
-    made = job(queue="mail", priority=Priority.HIGH, timeout=30, delay=5, tags=["eu"], retry_on=(RetryAfter,))(add)
+    made = job(queue="mail", priority="high", timeout=30, delay=5, tags=["eu"], retry_on=(RetryAfter,))(add)
 
     assert read_function(function_record(made)) == {"queue": "mail", "priority": 2, "timeout": 30, "delay": 5}
 

@@ -227,6 +227,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "trim_journal": journal.trim_journal(LANE, longest_us=1, gone_ms=1),
     "unregister": journal.unregister(LANE, "g"),
     "waiting": inspect.waiting(LANE, 2),
+    "awaiting": inspect.awaiting(LANE, 2),
     "read_audit": journal.read_audit(KEYS),
     "write_audit": journal.write_audit(KEYS, "a", "{}", b"", most=9),
 }

@@ -144,7 +144,8 @@ async def wrong_awaited_arguments_are_errors() -> None:
 def jobs_are_frozen_and_typed(fleet: Fleet) -> None:
     made = Job("Mail", "mail.send", ["x"], delay=60)
     made.queue = "mail"  # type: ignore[misc]
-    Job("Mail", "mail.send", priority="high")  # type: ignore[arg-type]
+    Job("Mail", "mail.send", priority="high")
+    Job("Mail", "mail.send", priority="urgent")  # type: ignore[arg-type]
     Job("Mail", "mail.send", prio=1)  # type: ignore[call-arg]
     Job("Mail", "mail.send", (), {}, Priority.LOW)  # type: ignore[call-arg]
 

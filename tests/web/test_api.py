@@ -111,6 +111,7 @@ def test_each_page_is_whole_and_has_the_headers_of_safety(browser: Browser, page
         ("/jobs/default.0.run", ["a quarter", 'value="0.25"', "Cancel", "password", "***", "running"]),
         ("/jobs/other.0.dead", ["ValueError", "no luck", "Replay", "run 1"]),
         ("/jobs/other.0.done", ["&#34;sum&#34;: 3", "***"]),
+        ("/approvals", ["No job waits for a signal."]),
         ("/dead", ["ValueError", "no luck", "new", "demo.add", "Empty groups", "0 of 1"]),
         (f"/dead/{GROUP}", ["ValueError in demo.add", "Resolve", "Replay the letter", "other.0.dead", "Traceback"]),
         ("/dead/letters", ["other.0.dead", "no luck", "Replay all that match"]),

@@ -210,3 +210,23 @@ def test_a_worker_is_scaled_by_an_admin(browser: Browser, fleet: Fleet) -> None:
     answer = browser.post("/workers/w1/scale", browser.csrf(), processes="0")
     assert (answer.status, "use a whole number from 1 to 1,024" in answer.text) == (400, True)
     assert "give the number of children" in browser.post("/workers/w1/scale", browser.csrf()).text
+
+
+def test_a_pause_from_the_list_keeps_its_reason_and_stays_on_the_list(browser: Browser, fleet: Fleet) -> None:
+    listed = browser.get("/queues").text
+    paused = browser.post("/queues/other/pause", browser.csrf(), stay="/queues", reason="the disk is full")
+    kept = next(one.paused_reason for one in fleet.queues() if one.name == "other")
+    foreign = {
+        stay: str(browser.post("/queues/other/resume", browser.csrf(), stay=stay).headers["Location"]).partition("?")[0]
+        for stay in ("https://example.org/", "//example.org/queues", "/no-such-page", "/jobs?queue=other&x=1")
+    }
+
+    assert '<input type="hidden" name="stay" value="/queues">' in listed
+    assert 'data-asks="reason"' in listed
+    assert note(paused) == "other is paused."
+    assert str(paused.headers["Location"]).startswith("/queues?note=")
+    assert foreign == {
+        "https://example.org/": "/", "//example.org/queues": "/queues", "/no-such-page": "/queues/other",
+        "/jobs?queue=other&x=1": "/jobs",
+    }  # fmt: skip
+    assert kept == "the disk is full"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
@@ -21,6 +22,7 @@ from jobfleet.web.safety.access import Role
 from tests.cli.hand import Hand
 from tests.support.each import each
 from tests.support.waiting import wait_until
+from tests.web.conftest import PASSWORD
 from tests.web.site import Answer, Browser, Site
 
 
@@ -418,3 +420,39 @@ def test_a_job_that_is_forgotten_meanwhile_is_a_problem_event(
         fleet.forget(job_id)
         rest = list(stream)
     assert rest[-1]["event"] == "end"
+
+
+def sends(browser: Browser, function: str, options: Mapping[str, str] = {}, /, **arguments: str) -> Answer:
+    """Send the form of a function."""
+    page = f"/enqueue?function={function}"
+    fields = {**options, "function": function, **{f"arg.{name}": text for name, text in arguments.items()}}
+    return browser.post("/enqueue/send", browser.csrf(page), {"Referer": f"{browser.origin}{page}"}, **fields)
+
+
+def test_the_form_has_a_field_per_parameter_and_comes_back_with_what_was_typed(browser: Browser, fleet: Fleet) -> None:
+    page = browser.get("/enqueue?function=shop.ship").text
+    wrong = sends(browser, "shop.ship", order="seven", region="us")
+    sent = sends(browser, "shop.ship", {"priority": "high", "name": "Order 7"}, order="7", region="12")
+    job_id = str(sent.headers["Location"]).partition("?")[0].rpartition("/")[2]
+    details = fleet.details(job_id)
+
+    assert ('name="arg.order"' in page, 'name="arg.region"' in page) == (True, True)
+    assert '<option value="shop.done">' in page
+    assert (wrong.status, sent.status) == (400, 303)
+    assert "seven" in wrong.text
+    assert 'value="us"' in wrong.text
+    assert (details.job.name, details.job.queue, details.priority) == ("Order 7", "orders", Priority.HIGH)
+    assert (details.args, dict(details.kwargs or {})) == ((), {"order": 7, "region": "12"})
+    assert browser.get("/enqueue?function=no.such").status == 400
+
+
+def test_a_producer_cannot_displace_a_job_with_the_form(site: Site, users: None, fleet: Fleet, published: None) -> None:
+    producer, viewer = site.browser(), site.browser()
+    producer.log_in("producer", PASSWORD)
+    viewer.log_in("viewer", PASSWORD)
+
+    assert viewer.get("/enqueue").status == 403
+    assert sends(producer, "shop.ship", order="1").status == 303
+    fleet.pause("orders2")
+    refused = sends(producer, "shop.last", {"queue": "orders2"}, key="k")
+    assert (refused.status, "needs the role operator" in refused.text) == (403, True)

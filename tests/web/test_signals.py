@@ -8,6 +8,7 @@ import pytest
 
 from jobfleet import Fleet, Job, JobContext
 from jobfleet.web.safety.access import Role
+from tests.web.conftest import PASSWORD
 from tests.web.site import Answer, Site
 
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
@@ -68,3 +69,51 @@ def test_a_token_of_a_job_is_all_that_is_needed(
     logged = [record.getMessage() for record in caplog.records if record.name.startswith("jobfleet")]
     assert any("/api/v1/signals/" in line for line in logged)
     assert not any(token in line for line in logged), "the server of the command logs no accesses of its own"
+
+
+@pytest.mark.parametrize(
+    ("typed", "value"), [("", None), (" true ", True), ('{"by": "ann"}', {"by": "ann"}), ("yes, please", "yes, please")]
+)
+def test_the_form_of_the_approvals_sends_what_was_typed(
+    site: Site, fleet: Fleet, users: None, job_id: str, typed: str, value: object
+) -> None:
+    async def wait(ctx: JobContext) -> object:
+        return await ctx.wait_for("approved")
+
+    fleet.context.registry.register(wait, name="shop.wait", fleet=fleet)
+    fleet.run_worker(burst=True)
+    browser, viewer = site.browser(), site.browser()
+    browser.log_in("approver", PASSWORD)
+    viewer.log_in("viewer", PASSWORD)
+    form = f'name="id" value="{job_id}"'
+
+    assert form in browser.get("/approvals").text
+    assert form not in viewer.get("/approvals").text
+    assert viewer.post("/approvals/send", "no", id=job_id, name="approved", value=typed).status == 403
+    refused = browser.post("/approvals/send", browser.csrf("/approvals"), id=job_id, name="approved", value='{"by": ')
+    assert (refused.status, "value is not JSON" in refused.text) == (400, True)
+    assert (
+        browser.post("/approvals/send", browser.csrf("/approvals"), id=job_id, name="approved", value=typed).status
+        == 303
+    )
+    fleet.run_worker(burst=True)
+    assert (fleet.poll(job_id).status, fleet.poll(job_id).result) == ("completed", value)
+
+
+def test_a_wait_for_a_token_has_no_form(site: Site, fleet: Fleet, job_id: str) -> None:
+    async def wait(ctx: JobContext) -> object:
+        ctx.token("approved")
+        return await ctx.wait_for("approved", only_token=True)
+
+    fleet.context.registry.register(wait, name="shop.wait", fleet=fleet)
+    fleet.run_worker(burst=True)
+
+    page = site.browser().get("/approvals").text
+    (row,) = site.browser().get("/api/v1/approvals").json["jobs"]
+    assert "Only a token that the job has made ends this wait." in page
+    assert '<input name="value"' not in page
+    assert (row["state"], row["status"], row["wait"]["signal"], row["wait"]["only_token"]) == (
+        "awaiting", "scheduled", "approved", True
+    )  # fmt: skip
+    assert [one["id"] for one in site.browser().get("/api/v1/jobs?status=awaiting").json["jobs"]] == [job_id]
+    assert site.browser().get("/api/v1/jobs?status=sleeping&order=urgency").json["jobs"] == []

@@ -102,7 +102,7 @@ SCRIPTS: Final[Mapping[str, str]] = MappingProxyType({"bash": _BASH, "zsh": _ZSH
 @click.command(cls=Command)
 @click.argument("shell", type=click.Choice(list(SCRIPTS)), metavar="bash|zsh|fish")
 def completion(shell: str) -> None:
-    r"""Print the script with which a shell completes commands, options, queues, functions, workers and jobs.
+    """Print the script with which a shell completes commands, options, queues, functions, workers and jobs.
 
     Load it in each shell with a line in its start file:
 
@@ -112,7 +112,7 @@ def completion(shell: str) -> None:
       fish   jobfleet completion fish | source
 
     Values are read from Redis if it answers within a second. Errors are never shown.
-    """
+    """  # noqa: D301 - click keeps the lines of a paragraph that begins with a backspace
     click.echo(SCRIPTS[shell], nl=False)
 
 

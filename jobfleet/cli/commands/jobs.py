@@ -13,14 +13,15 @@ from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Command, yes_option
 from jobfleet.cli.output import Cell, Hours, Output, agreed, count, harmless, plain, plain_lines, say, to_json
 from jobfleet.cli.verbs import options_of, parameters_of
-from jobfleet.cli.view import PARKED, chunk_data, details_data, full_details, job_data, job_table, jsonable
+from jobfleet.cli.view import chunk_data, details_data, full_details, job_data, job_table, jsonable
 from jobfleet.clock import iso
 from jobfleet.errors import JobNotFound
 from jobfleet.model import OPEN, STORED, JobResult, JobStatus, split_id
 from jobfleet.model.fields import INDEXED, any_index
 from jobfleet.model.result import Chunk, JobDetails, LogLine, ReasonCode
+from jobfleet.model.status import ShownState, read_state
 from jobfleet.operations.explain.hindrances import misplaced
-from jobfleet.operations.jobs.listing import Page
+from jobfleet.operations.jobs.listing import Page, beside_parents
 from jobfleet.operations.jobs.matching import JobFilters, cancel_many
 from jobfleet.operations.operation import drive_blocking
 from jobfleet.operations.verb import fields_of
@@ -28,6 +29,7 @@ from jobfleet.operations.verb import fields_of
 if TYPE_CHECKING:
     from jobfleet.fleet.sync import Fleet
     from jobfleet.operations.jobs.listing import Letter
+    from jobfleet.operations.jobs.searching import Search
 
 
 FILTERS = fields_of(JobFilters)
@@ -35,14 +37,14 @@ FILTERS = fields_of(JobFilters)
 
 def status_words(states: Iterable[JobStatus]) -> list[str]:
     """The values of ``--status``."""
-    return [str(status) for status in JobStatus if status in set(states)]
+    return [*(str(status) for status in JobStatus if status in set(states)), *map(str, ShownState)]
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
     """The filters that are given, as a client's methods take them."""
     found = {one.name: options[one.name] for one in FILTERS if options[one.name] not in (None, ())}
     if "status" in found:
-        found["status"] = JobStatus.RETRYING if found["status"] == PARKED else JobStatus(found["status"])
+        found["status"] = read_state(found["status"])
     return found
 
 
@@ -57,9 +59,6 @@ def chosen(ids: Sequence[str], options: Mapping[str, Any]) -> dict[str, Any]:
         raise click.UsageError("Give ids, or options that select jobs.")
     return found
 
-
-PARKED_AMONG = 1000
-"""Retrying jobs of which `jobs` shows the parked ones, if it does not list them by pages."""
 
 ids_argument = click.argument("ids", nargs=-1, required=True, metavar="ID...")
 
@@ -241,33 +240,41 @@ def _outcome(styled: Any, state: JobStatus, was_cancelled: bool) -> str:
 
 
 @click.command(cls=Command)
-@parameters_of(FILTERS, status=[*status_words(STORED), PARKED])
+@parameters_of(FILTERS, status=status_words(STORED))
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, metavar="N", help="Rows per page. [default 50]")
 @click.option("--cursor", default="", metavar="TEXT", help="The start of the page, as printed with the page before.")
 @click.option(
     "--order", type=click.Choice(("newest", "urgency")), default="newest", show_default=True,
     help="The newest jobs first; or running jobs, then waiting jobs by priority, then ended jobs.",
 )  # fmt: skip
+@click.option(
+    "--where", multiple=True, metavar="NAME=VALUE",
+    help="Only open jobs with this argument or metadata. About 10,000 open jobs are read. Repeatable.",
+)  # fmt: skip
 @click.pass_obj
-def jobs(invocation: Invocation, /, limit: int, cursor: str, order: str, **options: Any) -> None:
+def jobs(
+    invocation: Invocation, /, limit: int, cursor: str, order: str, where: tuple[str, ...], **options: Any
+) -> None:
     """List jobs of all queues, the newest first.
 
     With a tag, or a free text such as a user, all matching jobs are listed, one page at a time. Without, at most the
     newest 1,000 jobs of each kind (waiting per priority, running, ended) are read per queue; '--order urgency' lists
-    every job, one page at a time. Parked jobs are those that retry because no worker can run them; '--status retrying'
-    lists them too.
+    every job, one page at a time. Parked jobs retry because no worker can run them; awaiting and sleeping jobs wait in
+    a run, for a signal or for a time. '--status retrying' and '--status scheduled' list them, too.
     """
-    wanted, is_parked = given(options), options["status"] == PARKED
+    wanted = given(options)
     is_indexed = not wanted.keys().isdisjoint(INDEXED)
     if is_indexed and order == "urgency":
         raise click.UsageError(f"Jobs of {any_index()} are listed newest first; leave --order urgency out.")
     with invocation.fleet() as fleet:
+        if where:
+            _show_search(invocation, fleet, fleet.search(where, limit=limit, **wanted))
+            return
         if order == "newest" and not is_indexed and not cursor:
-            page = Page(fleet.newest(**wanted, limit=max(limit, PARKED_AMONG) if is_parked else limit))
+            page = Page(fleet.newest(**wanted, limit=limit))
         else:
             page = fleet.jobs(**wanted, limit=limit, cursor=cursor)
-        if is_parked:
-            page = Page([job for job in page.jobs if job.parked_since][:limit], page.cursor)
+        page = Page(beside_parents(page.jobs), page.cursor)
         text = _listed(invocation, fleet, page.jobs)
     output = invocation.output
     output.show(
@@ -281,6 +288,17 @@ def jobs(invocation: Invocation, /, limit: int, cursor: str, order: str, **optio
         say(f"{count(len(page.jobs), 'job')}; there may be more: --cursor {page.cursor}")
     elif len(page.jobs) == limit and output.form == "table":
         say(f"The newest {count(limit, 'job')}; --limit shows more, and '--order urgency' lists all by pages.")
+
+
+def _show_search(invocation: Invocation, fleet: Fleet, found: Search) -> None:
+    """Print what a search by values has found, and whether there may be others."""
+    output = invocation.output
+    data = {"jobs": [job_data(job) for job in found.jobs], "read": found.read, "is_all": found.is_all}
+    output.show(data=data, ids=[job.id for job in found.jobs], text=_listed(invocation, fleet, found.jobs))
+    if output.form == "table" and not found.jobs:
+        say("No jobs.")
+    if not found.is_all:
+        say(f"{count(found.read, 'open job')} read; there may be more. --tag, --user or --queue narrow the search.")
 
 
 def _listed(invocation: Invocation, fleet: Fleet, jobs: Sequence[JobResult[Any]]) -> str:

@@ -15,10 +15,11 @@ from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import Command, by_option, settings, yes_option
 from jobfleet.cli.output import Cell, agreed, count, plain, say
 from jobfleet.cli.verbs import each, options_of
-from jobfleet.cli.view import PARKED, explained_details, explanation_data
+from jobfleet.cli.view import explained_details, explanation_data
 from jobfleet.errors import InvalidJob, JobNotFound
 from jobfleet.model import WAITING, JobStatus, Priority, check_queue
 from jobfleet.model.result import ReasonCode
+from jobfleet.model.status import ShownState
 from jobfleet.operations.jobs import steer
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def explain(invocation: Invocation, id: str) -> int:
     lines = [output.wrapped(plain(reason.text), indent=2) for reason in explanation.reasons]
     if explanation.status is not None:
         is_parked = any(reason.code is ReasonCode.PARKED for reason in explanation.reasons)
-        status = PARKED if is_parked else explanation.status
+        status = str(ShownState.PARKED) if is_parked else explanation.status
         head = "  ".join((explanation.id, status, plain(explanation.function)))
         details = explained_details(output, explanation.details) if explanation.details is not None else ""
         lines = [head.rstrip(), *lines, *details.splitlines()]

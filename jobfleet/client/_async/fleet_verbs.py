@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from jobfleet.model import Priority
     from jobfleet.model.option_types import Durability, Seconds
+    from jobfleet.model.status import PriorityName
     from jobfleet.operations.dead_letters import DeadFilters
     from jobfleet.operations.doctor.doctor import Repair
     from jobfleet.operations.jobs.matching import JobFilters
@@ -266,7 +267,7 @@ class AsyncFleetVerbs(AsyncAudit):
         *,
         at: datetime | None = None,
         delay: Seconds | None = None,
-        priority: Priority | None = None,
+        priority: Priority | PriorityName | None = None,
         by: str | None = None,
     ) -> bool:
         """Change the due time, the priority, or both, of a waiting job.
@@ -294,7 +295,7 @@ class AsyncFleetVerbs(AsyncAudit):
         *,
         at: datetime | None = None,
         delay: Seconds | None = None,
-        priority: Priority | None = None,
+        priority: Priority | PriorityName | None = None,
         by: str | None = None,
         dry_run: bool = False,
         **filters: Unpack[JobFilters],

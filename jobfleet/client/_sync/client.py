@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from jobfleet.model.history import FunctionTimes, History, QueueTrend
     from jobfleet.model.result import Explanation
     from jobfleet.model.scale import Scale
+    from jobfleet.model.status import PriorityName, ShownState
     from jobfleet.operations.doctor.findings import Diagnosis
     from jobfleet.operations.functions import FunctionFilters, FunctionInfo
     from jobfleet.operations.jobs import listing
     from jobfleet.operations.jobs.matching import JobFilters
+    from jobfleet.operations.jobs.searching import Search
     from jobfleet.operations.jobs.steer import Matching
     from jobfleet.operations.queues import LaneInfo, QueueInfo
     from jobfleet.operations.workers import WorkerInfo
@@ -55,7 +57,7 @@ class Inspect(Connection):
         to: str | None = None,
         at: datetime | None = None,
         delay: Seconds | None = None,
-        priority: Priority | None = None,
+        priority: Priority | PriorityName | None = None,
         **filters: Unpack[JobFilters],
     ) -> Matching:
         """Count the jobs that `cancel_many`, `reschedule_many` or `move_many` would change now; read a bounded number.
@@ -118,7 +120,8 @@ class Inspect(Connection):
         self,
         *,
         function: str | None = None,
-        status: JobStatus | None = None,
+        name: str | None = None,
+        status: JobStatus | ShownState | None = None,
         queue: str | None = None,
         group: str | None = None,
         since: datetime | None = None,
@@ -132,7 +135,8 @@ class Inspect(Connection):
 
         Args:
             function: The registered name of their function.
-            status: Their status.
+            name: Their name, the label for people.
+            status: Their status, or their state: parked, awaiting (a signal) or sleeping.
             queue: Their queue.
             group: Their group.
             since: They were enqueued at this time or later; a naive time is in this machine's local zone.
@@ -146,8 +150,45 @@ class Inspect(Connection):
         from jobfleet.operations.jobs import listing
         from jobfleet.operations.jobs.matching import Filter
 
-        chosen = Filter(queue=queue, function=function, status=status, group=group, since=since, until=until)
+        chosen = Filter(queue=queue, function=function, name=name, status=status, group=group, since=since, until=until)
         return self._do(listing.newest(self.context, chosen, limit=limit))
+
+    def search(
+        self, where: Sequence[str] | str, *, limit: int = 50, most: int = 10_000, **filters: Unpack[JobFilters]
+    ) -> Search:
+        """Find open jobs whose arguments or metadata have all given values; a bounded number of jobs is read.
+
+        Args:
+            where: NAME=VALUE, such as ``customer=acme``, or several. NAME is a parameter of the function, a key of the
+                metadata, or the number of a positional argument from 0. VALUE is JSON or a text, and matches exactly.
+            limit: The largest number of jobs.
+            most: The most open jobs to read; `Search.is_all` says if there may be others.
+            filters: Only jobs that match these, too; see `JobFilters`.
+
+        Raises:
+            ConfigError: There is no such queue, or the status is one of ended jobs.
+            InvalidJob: A value is wrong, or its name is one that `redact` hides.
+        """
+        from jobfleet.operations.jobs.searching import search
+
+        return self._do(search(self.context, where, limit=limit, most=most, **filters))
+
+    def approvals(self, queue: str | None = None, *, limit: int = 100) -> listing.Approvals:
+        """Return the jobs that wait for a signal since a run, that which has waited longest first.
+
+        Per lane and priority, at most 20,000 jobs that are not due are looked at.
+
+        Args:
+            queue: Their queue; None for all queues.
+            limit: The largest number of jobs.
+
+        Raises:
+            ConfigError: There is no such queue.
+            InvalidJob: `limit` is not a whole number from 1.
+        """
+        from jobfleet.operations.jobs import listing
+
+        return self._do(listing.approvals(self.context, queue, limit=limit))
 
     def jobs(self, *, limit: int = 50, cursor: str = "", **filters: Unpack[JobFilters]) -> listing.Page:
         """Return a page of the jobs that match all given filters.
@@ -176,6 +217,7 @@ class Inspect(Connection):
         *,
         queue: str | None = None,
         function: str | None = None,
+        name: str | None = None,
         tag: str | None = None,
         group: str | None = None,
         status: JobStatus | None = None,
@@ -190,6 +232,7 @@ class Inspect(Connection):
             text: A part of their id, their name or their error. The database reads all jobs of the time for it.
             queue: Their queue.
             function: The registered name of their function.
+            name: Their name, the label for people.
             tag: A tag.
             group: Their group.
             status: Their status.
@@ -204,8 +247,8 @@ class Inspect(Connection):
             StoreUnavailable: The archive did not answer.
         """
         asked = {
-            "text": text, "queue": queue, "function": function, "tag": tag, "group": group, "status": status,
-            "since": since, "until": until, "limit": limit, **texts,
+            "text": text, "queue": queue, "function": function, "name": name, "tag": tag, "group": group,
+            "status": status, "since": since, "until": until, "limit": limit, **texts,
         }  # fmt: skip
         return self._searched_in_archive(asked)
 

@@ -11,6 +11,7 @@ from jobfleet.handle.base import HandleBase, T_co, outcome_of
 from jobfleet.model import JobResult, Priority, Receipt
 from jobfleet.model.option_types import Seconds
 from jobfleet.model.result import Chunk, LogLine
+from jobfleet.model.status import PriorityName
 
 if TYPE_CHECKING:
     from jobfleet.model.result import Explanation, JobDetails
@@ -43,7 +44,7 @@ class AsyncHandleClient(Protocol):
         *,
         at: datetime | None = None,
         delay: Seconds | None = None,
-        priority: Priority | None = None,
+        priority: Priority | PriorityName | None = None,
         by: str | None = None,
     ) -> bool:
         """Give a waiting job another due time or priority."""
@@ -142,7 +143,7 @@ class AsyncJobHandle(HandleBase[T_co]):
         *,
         at: datetime | None = None,
         delay: Seconds | None = None,
-        priority: Priority | None = None,
+        priority: Priority | PriorityName | None = None,
         by: str | None = None,
     ) -> bool:
         """Give it another due time, another priority, or both while it waits; False when it runs or has ended.

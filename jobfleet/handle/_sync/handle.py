@@ -12,6 +12,7 @@ from jobfleet.handle.base import HandleBase, T_co, outcome_of
 from jobfleet.model import JobResult, Priority, Receipt
 from jobfleet.model.option_types import Seconds
 from jobfleet.model.result import Chunk, LogLine
+from jobfleet.model.status import PriorityName
 
 if TYPE_CHECKING:
     from jobfleet.model.result import Explanation, JobDetails
@@ -44,7 +45,7 @@ class HandleClient(Protocol):
         *,
         at: datetime | None = None,
         delay: Seconds | None = None,
-        priority: Priority | None = None,
+        priority: Priority | PriorityName | None = None,
         by: str | None = None,
     ) -> bool:
         """Give a waiting job another due time or priority."""
@@ -143,7 +144,7 @@ class JobHandle(HandleBase[T_co]):
         *,
         at: datetime | None = None,
         delay: Seconds | None = None,
-        priority: Priority | None = None,
+        priority: Priority | PriorityName | None = None,
         by: str | None = None,
     ) -> bool:
         """Give it another due time, another priority, or both while it waits; False when it runs or has ended.

@@ -305,7 +305,8 @@ def prepare_callbacks(
             continue
         edges = (Edge(job_id, 0, CALLBACK_POLICIES[option]),)
         suffix = derived_suffix(job_id, option)
-        made[option] = yield from _prepare_callback(context, given, suffix, edges, {**header, "callback": option})
+        fields = {**header, "callback": option, "callback_of": job_id}
+        made[option] = yield from _prepare_callback(context, given, suffix, edges, fields)
     return made
 
 
@@ -344,7 +345,8 @@ def undo_later(context: FleetContext, job_id: str, suffix: str) -> Operation[Non
     _set(job, "suffix", suffix)
     sent = yield from prepare(context, job, is_undo=True)
     edges = (Edge(job_id, 0, "~u"),)
-    fields = {**parents_in_header(context.keys, edges), "callback": "undo", "enqueued_at": wall_us()}
+    of_parent = {**parents_in_header(context.keys, edges), "callback": "undo", "callback_of": job_id}
+    fields = {**of_parent, "enqueued_at": wall_us()}
     entry = sent.entry._replace(envelope=amended(sent.entry.envelope, fields))
     yield from submit_prepared(context, Dependant(sent.lane, entry, edges, level=sent.level))
 

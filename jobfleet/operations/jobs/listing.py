@@ -16,7 +16,7 @@ from jobfleet.model.fields import LETTER_NAMES
 from jobfleet.model.life import events_in, merged
 from jobfleet.model.signals import fingerprint_of, normalise
 from jobfleet.model.spec import PART_LEAST
-from jobfleet.model.status import check_number
+from jobfleet.model.status import ShownState, check_number
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.details import call_of
 from jobfleet.operations.jobs.matching import Filter, Rows, find
@@ -67,6 +67,20 @@ class Page:
 
     jobs: list[JobResult[Any]] = field(default_factory=list)
     cursor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Approvals:
+    """The jobs that wait for signals.
+
+    Attributes:
+        jobs: The jobs, that which has waited longest first; `JobResult.wait` has the signal.
+        is_all: Whether there are no others. If False, there are more than were asked for, or so many jobs that are not
+            due that not all were looked at.
+    """
+
+    jobs: list[JobResult[Any]]
+    is_all: bool
 
 
 def letter(context: FleetContext, job_id: str) -> Operation[Letter]:
@@ -158,7 +172,7 @@ def _start(cursor: str, sections: list[tuple[Lane, str]]) -> _Start:
     return _Start(number, match[2])
 
 
-def _sections(status: JobStatus | None) -> list[str]:
+def _sections(status: JobStatus | ShownState | None) -> list[str]:
     waiting = [f"waiting{section}" for section in inspect.SECTIONS]
     if status is JobStatus.QUEUED:
         return [*waiting[: inspect.UNBLOCKED], *(f"withheld{band}" for band in range(BANDS))]
@@ -172,7 +186,7 @@ def _sections(status: JobStatus | None) -> list[str]:
 
 
 def _section(
-    context: FleetContext, lane: Lane, section: str, status: JobStatus | None, limit: int, inner: str
+    context: FleetContext, lane: Lane, section: str, status: JobStatus | ShownState | None, limit: int, inner: str
 ) -> Operation[Rows]:
     """Some jobs of one section, and the cursor of the next ones; empty at the end of the section."""
     if section == "finished":
@@ -185,7 +199,7 @@ def _section(
         start = stop = ""
         if section.startswith("withheld"):
             start, stop = WITHHELD_BOUNDS
-        elif status in (JobStatus.SCHEDULED, JobStatus.RETRYING, JobStatus.QUEUED):
+        elif status in BY_DUE_TIME:
             counted = value((yield (inspect.counts(lane),)))
             start = f"({counted.now}" if status is not JobStatus.QUEUED else ""
             stop = str(counted.now) if status is JobStatus.QUEUED else ""
@@ -200,10 +214,12 @@ def _section(
         now, rows = value((yield (call,)))
         found = [waiting_result(row, now) for row in rows if has_id(row)]
     following = str(skip + len(rows)) if len(rows) == limit else ""
-    return Rows([row for row in found if status is None or row.status is status], following)
+    return Rows([row for row in found if status is None or status in (row.status, row.state)], following)
 
 
-def _finished(context: FleetContext, lane: Lane, status: JobStatus | None, limit: int, inner: str) -> Operation[Rows]:
+def _finished(
+    context: FleetContext, lane: Lane, status: JobStatus | ShownState | None, limit: int, inner: str
+) -> Operation[Rows]:
     """Some finished jobs. An entry may have several jobs, so the cursor is an entry and a count of its jobs."""
     wanted: list[str] = []
     before, _, seen = inner.partition("+")
@@ -229,6 +245,10 @@ def _finished(context: FleetContext, lane: Lane, status: JobStatus | None, limit
     return Rows(found, inner)
 
 
+BY_DUE_TIME = (
+    JobStatus.SCHEDULED, JobStatus.RETRYING, JobStatus.QUEUED, ShownState.AWAITING, ShownState.SLEEPING,
+)  # fmt: skip
+"""The states of which jobs are all due now, or all later."""
 READ_MOST = 1000
 """Most jobs of each kind (waiting per priority, running, ended) that are read per lane."""
 SPARE = 4
@@ -236,7 +256,7 @@ SPARE = 4
 NAMED = 5
 """How many of several fitting jobs are named."""
 _NONE = datetime.fromtimestamp(0, UTC)
-_KINDS = {JobStatus.RUNNING: "r"}
+_KINDS: Mapping[str, str] = {JobStatus.RUNNING: "r"}
 
 
 def newest(context: FleetContext, chosen: Filter, *, limit: int = 50) -> Operation[list[JobResult[Any]]]:
@@ -253,8 +273,7 @@ def newest(context: FleetContext, chosen: Filter, *, limit: int = 50) -> Operati
     """
     check_number(limit)
     every = yield from lanes(context, chosen.queue)
-    is_narrow = any((chosen.function, chosen.status, chosen.group, chosen.since, chosen.until))
-    most = READ_MOST if is_narrow else min(READ_MOST, SPARE * limit)
+    most = READ_MOST if chosen.is_narrow else min(READ_MOST, SPARE * limit)
     kinds = _kinds(chosen.status)
     answers = yield [inspect.recent(lane, limit=most, kinds=kinds) for lane in every]
     made: dict[str, int] = {}
@@ -272,12 +291,67 @@ def newest(context: FleetContext, chosen: Filter, *, limit: int = 50) -> Operati
     return found[:limit]
 
 
+def beside_parents(jobs: Sequence[JobResult[Any]]) -> list[JobResult[Any]]:
+    """Put callbacks that have not run, and undos, behind their job, where that is in the same part of a list."""
+    shown = {job.id for job in jobs}
+    aside: dict[str, list[JobResult[Any]]] = {}
+    for job in jobs:
+        if job.is_aside and job.callback_of in shown and job.callback_of != job.id:
+            aside.setdefault(job.callback_of, []).append(job)
+    moved = {job.id for rows in aside.values() for job in rows}
+    return [row for job in jobs if job.id not in moved for row in _with_aside(job, aside)]
+
+
+def _with_aside(job: JobResult[Any], aside: dict[str, list[JobResult[Any]]]) -> list[JobResult[Any]]:
+    """A job, the jobs that stand behind it, and so on; each once, whatever bad bytes say about parents."""
+    return [job, *(row for one in aside.pop(job.id, ()) for row in _with_aside(one, aside))]
+
+
+LOOKED_AT, LOOKED_AT_MOST = 1000, 20_000
+"""How many jobs that are not due are looked at per call, and at most per section of a lane."""
+
+
+def approvals(context: FleetContext, queue: str | None = None, *, limit: int = 100) -> Operation[Approvals]:
+    """List the jobs that wait for a signal since a run, that which has waited longest first.
+
+    Per lane and priority, at most 20,000 jobs that are not due are looked at, the latest due first: waits without a
+    time-out last for ten years.
+
+    Args:
+        context: The context of the fleet.
+        queue: The queue; None for all queues.
+        limit: The most jobs to return.
+
+    Raises:
+        ConfigError: The queue does not exist.
+        InvalidJob: `limit` is not a whole number from 1.
+    """
+    check_number(limit)
+    every = yield from lanes(context, queue)
+    left = {(lane, section): 0 for lane in every for section in inspect.SECTIONS[: inspect.UNBLOCKED]}
+    found: list[JobResult[Any]] = []
+    is_all = True
+    while left:
+        places = list(left)
+        answers = yield [inspect.awaiting(lane, section, skip=left[lane, section]) for lane, section in places]
+        for place, answer in zip(places, answers, strict=True):
+            now, seen, rows = value([answer])
+            found += [waiting_result(row, now) for row in rows if has_id(row)]
+            left[place] += seen
+            is_over = seen < LOOKED_AT and len(rows) < inspect.CHUNK
+            is_all = is_all and (is_over or left[place] < LOOKED_AT_MOST)
+            if is_over or left[place] >= LOOKED_AT_MOST:
+                del left[place]
+    found.sort(key=lambda job: (job.wait.since if job.wait else None) or _NONE)
+    return Approvals(found[:limit], is_all and len(found) <= limit)
+
+
 def _last_part(job_id: str) -> str:
     """The part of an id by which the jobs that a process enqueues within a millisecond are in order."""
     return job_id.rpartition(".")[2]
 
 
-def _kinds(status: JobStatus | None) -> str:
+def _kinds(status: JobStatus | ShownState | None) -> str:
     """The kinds of jobs that may have a status."""
     if status is None:
         return "wre"

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, Unpack
 from jobfleet.errors import ConfigError, InvalidJob, JobNotFound
 from jobfleet.model import JobResult, JobStatus, split_id
 from jobfleet.model.fields import FILTER_NAMES, FilterTexts
-from jobfleet.model.status import check_moment, check_text, read_status
+from jobfleet.model.status import ShownState, check_moment, check_text, read_state
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.cancel import cancel_ids
 from jobfleet.operations.jobs.poll import poll_many
@@ -49,9 +49,10 @@ class JobFilters(FilterTexts, total=False):
     Attributes:
         queue: Only jobs of this queue.
         function: Only jobs of this function.
+        name: Only jobs with this name, the label for people.
         tags: Only jobs with this tag; of several, with all these tags.
         texts: Only jobs of this {}.
-        status: Only jobs with this status.
+        status: Only jobs with this status, or in this state: parked, awaiting (a signal) or sleeping.
         group: Only jobs of this group.
         since: Only jobs enqueued at this time or later: '24h' ago, or 2026-11-25T08:00+01:00.
         until: Only jobs enqueued before this time.
@@ -59,6 +60,7 @@ class JobFilters(FilterTexts, total=False):
 
     queue: QueueName | None
     function: Name | None
+    name: Name | None
     tags: Tags
     status: Status | None
     group: Name | None
@@ -73,6 +75,7 @@ class Filter:
         tags: The job has all of these tags; a single text is one tag.
         queue: The queue.
         function: The name of the function on the wire.
+        name: The label of the job.
         texts: The given free texts, by the names of their fields.
         status: The status.
         group: The group.
@@ -91,9 +94,10 @@ class Filter:
         self.tags: Sequence[str] = (tags,) if isinstance(tags, str) else tags
         self.queue: str | None = given.get("queue")
         self.function: str | None = given.get("function")
+        self.name: str | None = given.get("name")
         self.texts: dict[str, str] = texts_in(given, FILTER_NAMES)
         status = given.get("status")
-        self.status: JobStatus | None = None if status is None else read_status(status)
+        self.status: JobStatus | ShownState | None = None if status is None else read_state(status)
         self.group: str | None = given.get("group")
         self.since: datetime | None = _moment(given, "since")
         self.until: datetime | None = _moment(given, "until")
@@ -101,20 +105,26 @@ class Filter:
             raise InvalidJob(f"tags is {self.tags!r:.100}; give a list of texts.", field="tags")
         for tag in self.tags:
             check_text(tag, field="tags")
-        texts_in(given, ("function", "group"))
+        texts_in(given, ("function", "name", "group"))
 
     @property
     def indexes(self) -> list[str]:
         """The names of the indexes; each of them contains every job that matches."""
         return names({"tags": self.tags, **self.texts})
 
+    @property
+    def is_narrow(self) -> bool:
+        """Whether it has a filter without an index, besides the queue."""
+        return any((self.function, self.name, self.status, self.group, self.since, self.until))
+
     def fits(self, job: JobResult[Any]) -> bool:
         """Whether a job of the filtered queue matches."""
         return (
             set(self.tags) <= set(job.tags)
             and self.function in (None, job.function)
+            and self.name in (None, job.name)
             and all(getattr(job, name) == text for name, text in self.texts.items())
-            and self.status in (None, job.status)
+            and self.status in (None, job.status, job.state)
             and self.group in (None, job.group)
             and self._is_in_time(job.enqueued_at)
         )
@@ -316,11 +326,10 @@ class Selection(Filter):
 
     def __init__(self, **given: Unpack[JobFilters]) -> None:
         super().__init__(**given)
-        named = (self.queue, self.function, self.status, self.group, self.since, self.until)
-        if not (self.indexes or any(named)):
+        if not (self.indexes or self.queue or self.is_narrow):
             raise ConfigError(
-                f"Nothing says which jobs are meant; give tags, queue, function, {', '.join(FILTER_NAMES)}, status, "
-                "group, since or until."
+                f"Nothing says which jobs are meant; give tags, queue, function, name, {', '.join(FILTER_NAMES)}, "
+                "status, group, since or until."
             )
         if self.status is not None and self.status.is_final:
             raise ConfigError(f"status is {self.status.value!r}; such jobs have ended: give one of open jobs.")
@@ -331,10 +340,15 @@ class Selection(Filter):
 
     def sections(self) -> list[str]:
         """The sections of a lane that may hold such jobs."""
+        return self.sections_of(self.status)
+
+    @staticmethod
+    def sections_of(status: JobStatus | ShownState | None) -> list[str]:
+        """The sections of a lane that may hold open jobs with a status."""
         waiting = [str(section) for section in inspect.SECTIONS]
-        if self.status is None:
+        if status is None:
             return [RUNNING, *waiting]
-        return [RUNNING] if self.status is JobStatus.RUNNING else waiting
+        return [RUNNING] if status is JobStatus.RUNNING else waiting
 
 
 def count_open(context: FleetContext, selection: Selection) -> Operation[int]:

@@ -21,6 +21,7 @@ from jobfleet.functions.typed_call import TypedCall
 from jobfleet.model import Job, JobStatus, Priority, Receipt, seconds, split_id
 from jobfleet.model.fields import INDEXED, SHARED_TEXTS, TEXT_NAMES
 from jobfleet.model.option_types import FAST, Items
+from jobfleet.model.status import read_priority
 from jobfleet.model.templates import EXISTING, OPEN, GroupTemplate, check_key, check_order, format_key, group_name
 from jobfleet.model.templates import QUEUED as WHILE_QUEUED
 from jobfleet.operations.fleet_context import REMEMBERED, FleetContext
@@ -188,7 +189,7 @@ def submission(
             header[text] = options[text]
     envelope = seal_call(encode_head(header), *_call_of(job, function), limits=limits)
     priority = job.priority if job.priority is not None else options.get("priority")
-    band = NORMAL_BAND if priority is None else Priority(priority).band
+    band = NORMAL_BAND if priority is None else read_priority(priority).band
     when = _when(job, options)
     meta = _meta(job, options, *windows)
     if unique is not None:

@@ -29,7 +29,7 @@ UNKNOWN_TOKEN = "No job has made this token, or the job is not known any more."
 @verb(
     "signal", recorded="job.signal", route="/jobs/{id}/signals", result="signalled", role="approver", before=state_of,
     change=lambda _, values: {"signal": values["name"]}, inner=("nonce", "has_token"),
-    holes={"page": "a form has texts, and a value may be any JSON"}, **OF_JOB,
+    holes={"page": "the form of `/approvals` sends it, and reads what was typed as JSON"}, **OF_JOB,
 )  # fmt: skip
 def signal(
     context: FleetContext,

@@ -24,7 +24,7 @@ from jobfleet.model import (
 )
 from jobfleet.model.option_checks import LATEST
 from jobfleet.model.option_types import Seconds
-from jobfleet.model.status import check_number
+from jobfleet.model.status import PriorityName, check_number, read_priority
 from jobfleet.operations.audit import Outcome
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.cancel import OF_JOB, state_of
@@ -81,7 +81,7 @@ class Change:
         return "" if self.at is None else str(self.at)
 
 
-def change_of(at: datetime | None, delay: Seconds | None, priority: Priority | None) -> Change:
+def change_of(at: datetime | None, delay: Seconds | None, priority: Priority | PriorityName | None) -> Change:
     """Check what a caller wants to change.
 
     Args:
@@ -96,10 +96,7 @@ def change_of(at: datetime | None, delay: Seconds | None, priority: Priority | N
         raise InvalidJob("Nothing to change; give at, delay or priority.")
     if at is not None and delay is not None:
         raise InvalidJob("at and delay are both given; give one.", field="delay")
-    try:
-        band = None if priority is None else Priority(priority).band
-    except ValueError:
-        raise InvalidJob(f"priority is {priority!r}; use Priority.LOW … CRITICAL.", field="priority") from None
+    band = None if priority is None else read_priority(priority).band
     return Change(
         at=None if at is None else _due_us(at),
         delay=None if delay is None else to_us(seconds(delay, field="delay")),
@@ -533,7 +530,7 @@ def planned(
     to: str | None = None,
     at: datetime | None = None,
     delay: Seconds | None = None,
-    priority: Priority | None = None,
+    priority: Priority | PriorityName | None = None,
 ) -> Planned:
     """Check the values of an action on many jobs.
 

@@ -134,7 +134,7 @@ def _found(row: Reply) -> Found:
         if row[0] == b"running":
             return InRun(run_of(row[1]), row[2], shown_tries(row[3]), row[4])
         if row[0] == b"waiting":
-            return InWait(int(row[1]), number_of(row[2]), shown_tries(row[3]), row[4], row[5])
+            return InWait(int(row[1]), number_of(row[2]), shown_tries(row[3]), row[4], row[5], text_of(row[6]))
         return Dead(row[1], row[2], text_of(row[3]), "") if row[0] == b"dead" else Unknown()
 
 
@@ -158,7 +158,7 @@ def _read(row: Reply) -> Found:
     if word == b"running":
         return InRun(RunRecord.parse(row[1].decode()), row[2], tries_of(row[3]), row[4])
     if word == b"waiting":
-        return InWait(int(row[1]), int(float(row[2])), tries_of(row[3]), row[4], row[5])
+        return InWait(int(row[1]), int(float(row[2])), tries_of(row[3]), row[4], row[5], row[6].decode())
     return Unknown()
 
 
@@ -293,9 +293,10 @@ def _waiting_rows(lane: Lane, rows: Reply, offset: int) -> list[Waiting]:
     if not rows:
         return []
     try:
-        raws, scores, tries, envelopes = zip(*rows, strict=True)
+        raws, scores, tries, envelopes, waits = zip(*rows, strict=True)
         dues = [int(float(score)) + offset for score in scores]
-        columns = zip(ids_of(raws, lane.id_prefix), dues, _tries(tries), envelopes, repeat(""), strict=False)
+        awaited = map(text_of, waits) if any(waits) else repeat("")
+        columns = zip(ids_of(raws, lane.id_prefix), dues, _tries(tries), envelopes, repeat(""), awaited, strict=False)
         return list(map(_new_waiting, columns))
     except NOT_READ:
         return [_waiting(lane, row) for row in rows]
@@ -307,7 +308,30 @@ def _tries(column: Sequence[bytes]) -> Iterable[str]:
 
 def _waiting(lane: Lane, row: Reply) -> Waiting:
     job_id, tries, wrong = _id_and_tries(lane, row[0], row[2])
-    return Waiting(job_id, ungrouped(number_of(row[1], BLOCKED)), tries, row[3], wrong)
+    return Waiting(job_id, ungrouped(number_of(row[1], BLOCKED)), tries, row[3], wrong, text_of(row[4]))
+
+
+def awaiting(lane: Lane, section: int, *, skip: int = 0, limit: int = LISTED) -> Call[tuple[int, int, list[Waiting]]]:
+    """Return the jobs that wait for a signal, at most `CHUNK`, among some that are not due, the latest due first.
+
+    Args:
+        lane: The lane.
+        section: One of `SECTIONS` that is not blocked.
+        skip: Number of jobs to skip.
+        limit: Number of jobs to look at.
+
+    Returns:
+        Redis's time, how many jobs were looked at, and the rows.
+    """
+    is_grouped = section // BANDS == _GROUPED
+    return Call(
+        load("awaiting"),
+        (lane.ready[section % BANDS],),
+        (lane.tag, int(is_grouped), skip, limit, CHUNK),
+        lambda reply: (
+            int(reply[1]), int(reply[2]), _waiting_rows(lane, reply[3:], GROUPED if is_grouped else 0),
+        ),
+    )  # fmt: skip
 
 
 def _id_and_tries(lane: Lane, raw: bytes, tries: bytes) -> tuple[str, str, str]:

@@ -20,6 +20,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from jobfleet.errors import JobfleetError
 from jobfleet.model import STORED, fields
+from jobfleet.model.status import ShownState
 from jobfleet.version import VERSION
 from jobfleet.web import display, drawing, findings, flow_graph
 from jobfleet.web.dashboard import Dashboard
@@ -300,8 +301,10 @@ def templates(actions: Iterable[Action], menu: tuple[tuple[Page, str], ...]) -> 
         version=VERSION,
         terms=display.TERMS,
         menu=menu,
-        states=[str(one) for one in STORED],
+        less_used=LESS_USED,
+        states=[str(one) for one in (*STORED, *ShownState)],
         operator=Role.OPERATOR,
+        producer=Role.PRODUCER,
         job_fields=fields,
     )
     return environment
@@ -310,6 +313,10 @@ def templates(actions: Iterable[Action], menu: tuple[tuple[Page, str], ...]) -> 
 def _permits(role: Role) -> dict[str, bool]:
     """What a role permits, for templates: ``can.operator``."""
     return {str(one): role.permits(one) for one in Role}
+
+
+LESS_USED = ("/history", "/audit", "/groups", "/settings")
+"""The pages that are behind ``More`` in the menu, so that it is one line in a window of 1,280 pixels."""
 
 
 @dataclass(frozen=True, slots=True)

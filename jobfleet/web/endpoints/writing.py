@@ -20,6 +20,8 @@ from jobfleet.web.safety.checks import CSRF_FIELD, CSRF_HEADER, check_csrf, read
 from jobfleet.web.safety.identity import signed
 
 _log = logging.getLogger("jobfleet.web")
+STAY = "stay"
+"""The field of a form in a list: the path and the query of the list, which is shown then in place of the thing."""
 BY_TOKEN = Caller("token", Role.VIEWER, is_ambient=False)
 """The caller of an action that needs no login, for the record."""
 
@@ -43,6 +45,7 @@ def form(context: Context, action: Action) -> Endpoint:
         caller = context.caller(request, action.role)
         fields = await read_form(request)
         check_csrf(caller.key, fields.pop(CSRF_FIELD, ""))
+        stay = fields.pop(STAY, "")
         try:
             values = action.values(request.path_params, fields)
             data = await _done(context, action, request, caller, values)
@@ -55,6 +58,8 @@ def form(context: Context, action: Action) -> Endpoint:
         note = action.note(data)
         path = action.back.format_map({name: segment(str(value)) for name, value in {**values, **data}.items()})
         kept = {name: values[name] for name in action.keeps if values[name] is not None}
+        if (listed := page_at(context.pages, unquote(urlsplit(stay).path))) is not None:
+            path, kept = urlsplit(stay).path, _of_query(listed[0], dict(parse_qsl(urlsplit(stay).query)))
         query = urlencode({**kept, "note": note, "mark": signed(caller.key, note)})
         return RedirectResponse(f"{root_of(request)}{path}?{query}", 303)
 

@@ -420,7 +420,7 @@ async def enqueue(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
     body = values[BODY]
     job = job_of(body)
     if not caller.role.permits(Role.OPERATOR):
-        await _check_displacing(dashboard, job, caller)
+        await check_displacing(dashboard, job, caller)
     receipt = await dashboard.fleet.submit_by_name(job, request_hash(body))
     return {
         "id": receipt.id,
@@ -431,7 +431,7 @@ async def enqueue(dashboard: Dashboard, values: Values, caller: Caller) -> Data:
     }
 
 
-async def _check_displacing(dashboard: Dashboard, job: Job, caller: Caller) -> None:
+async def check_displacing(dashboard: Dashboard, job: Job, caller: Caller) -> None:
     """Refuse a request that chooses which job is displaced, or that one is.
 
     A function that declares ``replace`` or ``debounce`` displaces the holder of the key that it declares.

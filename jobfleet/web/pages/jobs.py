@@ -11,9 +11,11 @@ from jobfleet.errors import DuplicateJob, InvalidJob, JobNotFound
 from jobfleet.fleet.aio import AsyncFleet
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.model.fields import INDEXED, any_index
+from jobfleet.model.status import ShownState
 from jobfleet.operations.dead_letters import replay, replay_many
 from jobfleet.operations.jobs.cancel import cancel
 from jobfleet.operations.jobs.listing import Page as JobPage
+from jobfleet.operations.jobs.listing import beside_parents
 from jobfleet.operations.jobs.matching import JobFilters, cancel_many
 from jobfleet.operations.jobs.steer import Matching, move, move_many, reschedule, reschedule_many
 from jobfleet.operations.lanes import no_queue
@@ -26,8 +28,8 @@ from jobfleet.web.safety.access import Caller
 
 LARGE = ("result", "traceback", "progress_details", "metadata")
 """Fields that a list leaves out: each may have a megabyte."""
-JOB = Shape.of("Job", JobResult, without=LARGE)
-WALKED = frozenset({"queued", "scheduled", "retrying", "blocked", "running"})
+JOB = Shape.of("Job", JobResult, without=LARGE, state=str, is_aside=bool, is_unneeded=bool)
+WALKED = frozenset({"queued", "scheduled", "retrying", "blocked", "running", *map(str, ShownState)})
 """States of which every job that is read is shown."""
 FILTERS = tuple(Parameter.of(one, "query") for one in fields_of(JobFilters))
 TEXT = Parameter(
@@ -36,6 +38,9 @@ TEXT = Parameter(
 )
 TEXT_DAYS, TEXT_FRESH_FOR = 7, 60.0
 """How far back a text is looked for, and the seconds for which all pages share one search."""
+WHERE = Parameter(
+    name="where", help="Only open jobs with this argument or metadata: NAME=VALUE. About 10,000 open jobs are read."
+)
 ORDER = Parameter(
     name="order", help="The newest jobs first; or running jobs, then waiting jobs by urgency.",
     words=("newest", "urgency"), default="newest",
@@ -45,8 +50,9 @@ LIMIT = Parameter(name="limit", help="Jobs per page.", least=1, most=200, defaul
 
 
 def job_row(form: JsonForm, job: JobResult[Any]) -> Data:
-    """A job in a list: every attribute but the large ones."""
-    return {name: value for name, value in form.job(job).items() if name not in LARGE}
+    """A job in a list: every attribute but the large ones, and what lists say of it."""
+    row = {name: value for name, value in form.job(job).items() if name not in LARGE}
+    return {**row, "state": str(job.state), "is_aside": job.is_aside, "is_unneeded": job.is_unneeded}
 
 
 def read_filters(kind: type, values: Values) -> Data:
@@ -70,11 +76,28 @@ async def _archived(dashboard: Dashboard, values: Values) -> Data:
     return await dashboard.hub.once(key, read, fresh_for=TEXT_FRESH_FOR)
 
 
+async def _searched(dashboard: Dashboard, values: Values) -> Data:
+    """Open jobs with a value. Live pages do not search again and again."""
+    asked = read_filters(JobFilters, values)
+
+    async def read() -> Data:
+        found = await dashboard.fleet.search(values["where"], limit=values["limit"], **asked)
+        rows = [job_row(dashboard.form, job) for job in found.jobs]
+        return {"jobs": rows, "searched": found.read, "is_all": found.is_all}
+
+    key = ("searched", *(str(values[name]) for name in ("where", "limit", *(one.name for one in FILTERS))))
+    return await dashboard.hub.once(key, read, fresh_for=TEXT_FRESH_FOR)
+
+
 async def read_jobs(dashboard: Dashboard, values: Values) -> Data:
     """A page of jobs. Each page reads a bounded number of jobs, however many there are."""
-    given = {name: values[name] for name in (*(one.name for one in FILTERS), "order", "text")}
+    given = {name: values[name] for name in (*(one.name for one in FILTERS), "order", "text", "where")}
+    if values["where"] and not values["text"]:
+        return {**await _searched(dashboard, values), "cursor": "", "filters": given}
     if values["text"]:
-        return {**await _archived(dashboard, values), "cursor": "", "filters": given}
+        return {
+            **await _archived(dashboard, values), "cursor": "", "filters": given, "searched": None, "is_all": False
+        }  # fmt: skip
     filters = read_filters(JobFilters, values)
     is_indexed = not filters.keys().isdisjoint(INDEXED)
     fleet, limit = dashboard.fleet, values["limit"]
@@ -85,20 +108,22 @@ async def read_jobs(dashboard: Dashboard, values: Values) -> Data:
     else:
         page = JobPage(await fleet.newest(**filters, limit=limit))
     return {
-        "jobs": [job_row(dashboard.form, job) for job in page.jobs],
+        "jobs": [job_row(dashboard.form, job) for job in beside_parents(page.jobs)],
         "cursor": page.cursor,
         "filters": given,
+        "searched": None,
+        "is_all": False,
     }
 
 
 def _check_walk(values: Values, *, is_indexed: bool) -> None:
     """Refuse a page for which all jobs might be read."""
-    narrow = [name for name in ("function", "group", "since", "until") if values[name]]
+    narrow = [name for name in ("function", "name", "group", "since", "until") if values[name]]
     if not is_indexed and (narrow or values["status"] not in {None, *WALKED}):
         raise refusal(
             "invalid-request",
-            "order: the order of urgency is for open jobs of a queue or of all; leave function, group, times and the "
-            "status out.",
+            "order: the order of urgency is for open jobs of a queue or of all; leave function, name, group, times and "
+            "the status out.",
         )
 
 
@@ -106,8 +131,9 @@ PAGES = (
     Page(
         path="/jobs", title="Jobs",
         summary=f"List jobs. With {any_index()}, all of them page by page; otherwise the newest ones.",
-        read=read_jobs, answer={"jobs": Many(JOB), "cursor": str, "filters": dict[str, Any]}, template="jobs",
-        every=2.0, parameters=(*FILTERS, TEXT, ORDER, CURSOR, LIMIT),
+        read=read_jobs, answer={"jobs": Many(JOB), "cursor": str, "filters": dict[str, Any],
+                                 "searched": int | None, "is_all": bool}, template="jobs",
+        every=2.0, parameters=(*FILTERS, TEXT, WHERE, ORDER, CURSOR, LIMIT),
     ),
 )  # fmt: skip
 

@@ -8,6 +8,9 @@ import pytest
 import redis
 
 from jobfleet import Fleet, Job
+from jobfleet.cli.commands.doctor import SCREEN, Report
+from jobfleet.cli.output import Output
+from jobfleet.operations.doctor.findings import Diagnosis, Finding, Level
 from tests.cli.hand import Cli, Hand, Shell
 
 CHECKS = [
@@ -26,19 +29,19 @@ def job_id(fleet: Fleet, hand: Hand) -> str:
 
 
 def test_a_line_a_check_and_a_sum(cli: Cli, job_id: str) -> None:
-    result = cli("doctor")
+    result = cli("doctor", "-v")
 
     lines = result.stdout.splitlines()
-    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.exit_code == 0
     told = {line.split()[1]: line for line in lines[:-1] if not line.startswith(" ")}
-    assert list(told) == CHECKS
+    assert sorted(told) == sorted(CHECKS)
     assert told["locks"] == "ok     locks        1 unique key; none is left by a job that has ended."
     assert told["persistence"].startswith("WARN   persistence  AOF is off")
     remedy = lines[lines.index(told["persistence"]) + 1]
     assert remedy == " " * 20 + (
         "redis-cli CONFIG SET appendonly yes, and appendonly yes with appendfsync everysec in its configuration."
     )
-    assert lines[-1] == "37 checks, 0 faults, 1 warning"
+    assert (lines[0], lines[-1]) == (told["persistence"], "37 checks, 0 faults, 1 warning (persistence)")
 
 
 def test_a_fault_is_told_with_what_can_be_done_and_exit_code_1(cli: Cli, job_id: str, raw: redis.Redis) -> None:
@@ -48,20 +51,44 @@ def test_a_fault_is_told_with_what_can_be_done_and_exit_code_1(cli: Cli, job_id:
     result = cli("doctor")
 
     lines = result.stdout.splitlines()
+    words = [line.split()[:2] for line in lines if not line.startswith(" ")]
     assert result.exit_code == 1
-    assert "FAULT  locks        2 unique keys; 1 held by a job that is not open: left by default.0.gone." in lines
+    assert lines[0] == "FAULT  locks        2 unique keys; 1 held by a job that is not open: left by default.0.gone."
     assert "note   paused       Paused: queue default." in lines
-    assert lines[-1] == "37 checks, 1 fault, 1 warning"
+    assert [one for one, _ in words[:-2]] == ["FAULT", "WARN", *["note"] * (len(words) - 4)]
+    assert set(lines[-2].removeprefix("ok     ").removesuffix(".").split(", ")) == {*CHECKS} - {one for _, one in words}
+    assert lines[-1] == "37 checks, 1 fault (locks), 1 warning (persistence)"
+
+
+def test_the_report_fits_a_terminal_of_24_lines_whatever_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = tuple(
+        Finding(name, {"user": Level.FAULT}.get(name, (Level.OK, Level.NOTE)[at % 2]), f"{name} " * 30, "Do it. " * 9)
+        for at, name in enumerate(CHECKS)
+    )
+    output = Output()
+    output.is_terminal = True
+    monkeypatch.setenv("COLUMNS", "80")
+
+    lines = "\n".join(Report(output, Diagnosis(None, found), is_full=False).lines(SCREEN)).splitlines()
+
+    assert len(lines) <= SCREEN
+    assert lines[0].startswith("FAULT  user")
+    assert lines[-1] == "37 checks, 1 fault (user), 0 warnings"
+    assert "-v shows them." in " ".join(lines)
+    assert all(one in " ".join(lines) for one in CHECKS)
 
 
 def test_programs_read_json_or_the_names_of_what_is_wrong(cli: Cli, job_id: str, raw: redis.Redis) -> None:
     raw.hset(LOCK, "left", "default.0.gone 0 1")
 
-    told = cli("doctor", "-o", "json")
+    told = cli("doctor", "--json")
     data = json.loads(told.stdout)
     named = cli("doctor", "-o", "ids")
 
+    refused = cli("-o", "ids", "doctor", "--json")
+
     assert (told.exit_code, named.exit_code) == (1, 1)
+    assert (refused.exit_code, refused.stderr.startswith("--json and -o ids are both given; give one.")) == (2, True)
     assert [one["check"] for one in data["findings"]] == CHECKS
     assert next(one for one in data["findings"] if one["check"] == "locks") == {
         "check": "locks",

@@ -65,9 +65,9 @@ def test_several_jobs_are_a_table(cli: Cli, fleet: Fleet, hand: Hand, one: str) 
     result = cli("status", one, dead)
     assert (result.exit_code, result.stderr) == (0, "")
     assert aged(result.stdout).splitlines() == [
-        "ID           STATUS     FUNCTION   DONE  RUNS  AGE  NOTE",
-        "default.0.a  completed  demo.add  100 %     1    -  → done",
-        r"default.0.b  failed     demo.add      -     1    -  ValueError: bad\nluck\x07",
+        "ID           STATUS     FUNCTION   DONE  RUNS  ENQUEUED  AGE  NOTE",
+        "default.0.a  completed  demo.add  100 %     1  -           -  → done",
+        r"default.0.b  failed     demo.add      -     1  -           -  ValueError: bad\nluck\x07",
     ]
 
 
@@ -187,7 +187,7 @@ def test_jobs_come_in_pages(cli: Cli, fleet: Fleet, hand: Hand) -> None:
 
 def test_jobs_of_a_tag_a_user_a_session_and_a_function(cli: Cli, fleet: Fleet, hand: Hand) -> None:
     ids = [fleet.enqueue(Job("x", "demo.add", id=name, tags=("eu", name), user="ann", session="s")) for name in "abc"]
-    other = fleet.enqueue(Job("x", "demo.fail", id="d", user="ann"))
+    other = fleet.enqueue(Job("Bill 7", "demo.fail", id="d", user="ann"))
 
     def found(*options: str) -> list[str]:
         return str(cli("jobs", *options, "-o", "ids").stdout).split()
@@ -196,6 +196,10 @@ def test_jobs_of_a_tag_a_user_a_session_and_a_function(cli: Cli, fleet: Fleet, h
     assert found("--tag", "eu") == found("--session", "s") == ids[::-1]
     assert found("--tag", "eu", "--tag", "b") == [ids[1]]
     assert found("--user", "ann", "--function", "demo.fail") == found("--function", "demo.fail") == [other]
+    assert found("--user", "ann", "--name", "Bill 7") == found("--name", "Bill 7") == [other]
+    assert found("--name", "Bill") == []
+    (first, *_) = cli("jobs", "--name", "Bill 7").stdout.splitlines()[1:]
+    assert re.search(r"queued  demo.fail  Bill 7 +-     -  \d\d:\d\d:\d\d  \d+ s", first)
     page = cli("jobs", "--user", "ann", "--limit", "3", "-o", "json")
     rest = found("--user", "ann", "--cursor", json.loads(page.stdout)["cursor"])
     assert rest == [ids[0]]

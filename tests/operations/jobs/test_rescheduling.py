@@ -14,6 +14,7 @@ from tests.client.either import Either, finished
 from tests.client.lines import SOON, bands, start, wait_in_line
 from tests.support.each import each
 
+NAMES = "'critical', 'high', 'normal', 'low'"
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
 
 
@@ -62,7 +63,10 @@ async def test_a_job_that_runs_or_has_ended_is_not_rescheduled(client: Either, f
             "at is datetime.datetime(2190, 1, 1, 0, 0, tzinfo=datetime.timezone.utc); give a time before 2190.",
         ),
         ({"delay": -1}, "delay is -1; give seconds (0 or more, at most 100 years) or a timedelta."),
-        ({"priority": 9}, "priority is 9; use Priority.LOW … CRITICAL."),
+        (
+            {"priority": 9},
+            f"priority is 9; use Priority.LOW … CRITICAL. Their names are taken, too: {NAMES}.",
+        ),
     ],
 )
 async def test_a_change_that_cannot_be_is_refused(client: Either, change: dict[str, Any], message: str) -> None:
@@ -75,7 +79,7 @@ async def test_a_change_that_cannot_be_is_refused(client: Either, change: dict[s
 async def test_a_handle_reschedules_and_explains_its_job(client: Either) -> None:
     handle = await client("handle_of", Job("Sum", "app.add", (1, 2)))
 
-    assert await finished(handle.reschedule, at=SOON, priority=Priority.LOW) is True
+    assert await finished(handle.reschedule, at=SOON, priority="low") is True
     told = await finished(handle.explain)
 
     assert (told.id, told.status) == (handle.id, JobStatus.SCHEDULED)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import redis
 from playwright.sync_api import Page, expect
 
@@ -58,6 +60,7 @@ def test_a_list_is_changed_with_keys_and_its_number_is_shown_first(page: Page, f
     fleet.enqueue(Job("Many 3", "examples.charge", (1,), id="many3", user="many", delay=3600))
     expect(page.get_by_role("link", name="Many 3")).to_be_visible()
     expect(page.get_by_role("checkbox", checked=True)).to_have_count(2)
+    expect(page.locator("[data-chosen]")).to_have_text("2 selected")
     page.get_by_role("button", name="Count").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Cancel 2 jobs?")
     picture(page, "bulk")
@@ -71,3 +74,44 @@ def test_a_list_is_changed_with_keys_and_its_number_is_shown_first(page: Page, f
     expect(page.get_by_role("dialog")).to_contain_text("Next and previous row")
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_be_hidden()
+
+
+def test_columns_and_filters_are_kept_by_the_browser(page: Page, fleet: Fleet) -> None:
+    fleet.enqueue(Job("Kept", "examples.charge", (1,), user="kept", delay=3600, metadata={"customer": "acme"}))
+    page.goto("/jobs?user=kept&where=customer%3Dacme")
+    expect(page.get_by_text("open jobs that were read")).to_be_visible()
+    page.on("dialog", lambda dialog: dialog.accept("Of acme"))
+    page.get_by_role("button", name="Save these filters").click()
+    page.get_by_text("Columns").click()
+    page.get_by_role("checkbox", name="Queue", exact=True).uncheck()
+    expect(page.get_by_role("columnheader", name="Queue", exact=True)).to_be_hidden()
+    picture(page, "columns")
+
+    page.goto("/jobs")
+
+    expect(page.get_by_role("columnheader", name="Queue", exact=True)).to_be_hidden()
+    page.get_by_label("Saved filters").select_option("Of acme")
+    expect(page).to_have_url("/jobs?user=kept&where=customer%3Dacme")
+    expect(page.get_by_role("link", name="Kept")).to_be_visible()
+    page.get_by_role("button", name="Remove").click()
+    expect(page.get_by_label("Saved filters")).to_have_value("")
+
+
+def test_a_queue_is_paused_on_the_list_with_a_reason_on_a_phone(page: Page, fleet: Fleet) -> None:
+    fleet.enqueue(Job("Held", "examples.charge", (1,), queue="phone", delay=3600))
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.goto("/queues")
+    page.on("dialog", lambda dialog: dialog.accept("the provider is down"))
+    row = page.locator("#queue-phone")
+    button = row.get_by_role("button", name="Pause")
+    box = button.bounding_box()
+    assert box is not None
+    assert box["x"] + box["width"] <= 390
+    button.click()
+    expect(page.get_by_role("status").first).to_have_text("phone is paused.")
+    expect(page).to_have_url(re.compile("/queues[?]note="))
+    expect(page.locator("#queue-phone")).to_contain_text("the provider is down")
+    page.get_by_role("button", name="Menu").click()
+    picture(page, "queues-menu-phone")
+    page.get_by_role("navigation").get_by_role("link", name="Jobs", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Jobs")

@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from jobfleet import Fleet, Job, JobStatus
 from jobfleet.web.app import MENU
+from jobfleet.web.endpoints.request import LESS_USED
 from tests.support.fleet import LONG, Programs
 from tests.support.waiting import wait_until
 from tests.web.chromium.seen import barriers, picture
@@ -30,7 +31,10 @@ def test_every_page_of_the_menu_opens(page: Page, fleet: Fleet) -> None:
     job_id = fleet.enqueue(Job(HOSTILE, "examples.charge", (5,), user=HOSTILE, tags=[HOSTILE]))
     fleet.wait(job_id, timeout=LONG)
     page.goto("/")
+    assert page.evaluate("document.querySelector('header').offsetHeight") < 60, "the menu is one line"
     for one, _ in MENU:
+        if one.path in LESS_USED:
+            page.get_by_role("navigation").get_by_text("More").click()
         page.get_by_role("navigation").get_by_role("link", name=one.title, exact=True).click()
         expect(page.get_by_role("heading", level=1)).to_have_text(one.title)
         expect(page.locator("nav [aria-current=page]")).to_have_text(one.title)

@@ -51,7 +51,7 @@ local tag, id = ARGV[1], ARGV[2]
 local now = now_us()
 local stamp = int(now)
 
-local found = look(tag, id)
+local found = look(tag, id, now)
 local facts = {
   'meta', redis.call('HGET', tag .. 'meta', id) or '',
   'paused', redis.call('HGET', tag .. 'conf', 'paused') or '',

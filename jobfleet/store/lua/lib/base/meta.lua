@@ -1,7 +1,8 @@
 -- A job's clear record: lines of "letter value"; x expires at (µs), r retention (ms), v retention
 -- of the record if it is shorter (ms), u unique key,
 -- s scope of that key: q while queued, a number of µs, or none while open; g group; k of a job that has waited in a run: how
--- long its steps are kept after its end (ms); l what was asked for, a line each (lib/job/life.lua).
+-- long its steps are kept after its end (ms), w since when it has waited last (µs); l what was asked for, a line each
+-- (lib/job/life.lua).
 local find, byte = string.find, string.byte  -- locals are faster in a loop
 
 -- Whether the record has only a group: most jobs of groups have nothing else.

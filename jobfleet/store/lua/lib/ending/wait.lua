@@ -31,8 +31,10 @@ local function wait(batch, keys, item, key, name, delay, ttl, ending, seal, refu
     if left >= 0 and left < kept then redis.call('PEXPIRE', one, int(kept)) end
   end
   local meta = '\n' .. (item.meta or '')
-  meta = string.gsub(string.gsub(meta, '\nx %d+', ''), '\nk %d+', '')  -- it has started, so it does not expire any more
-  redis.call('HSET', keys.meta, item.id, 'k ' .. ttl .. (meta == '\n' and '' or meta))
+  for _, letter in ipairs({'x', 'k', 'w'}) do  -- it has started, so it does not expire any more
+    meta = string.gsub(meta, '\n' .. letter .. ' %d+', '')
+  end
+  redis.call('HSET', keys.meta, item.id, 'k ' .. ttl .. '\nw ' .. int(batch.now) .. (meta == '\n' and '' or meta))
   stand(batch, keys, item, item.run.band, due)
   if item.tries then count(batch, 'retrying', 1) end
   count(batch, 'suspended', 1)

@@ -1,5 +1,6 @@
 -- @include lib/base/number
 -- @include lib/waiting/score
+-- @include lib/waiting/awaited
 -- @include lib/ending/brief
 
 local function dead_letter(tag, id, progress)
@@ -12,7 +13,7 @@ local function dead_letter(tag, id, progress)
 end
 
 -- The state of a job: {final, …}, {running, …}, {waiting, …}, {dead, …} or {unknown}.
-local function look(tag, id)
+local function look(tag, id, now)
   local progress = redis.call('GET', tag .. 'progress:' .. id) or ''
   local result = redis.call('GET', tag .. 'result:' .. id)
   if result then return {'final', with_record(tag, id, result), progress} end
@@ -22,7 +23,7 @@ local function look(tag, id)
   if run then return {'running', run, progress, tries, envelope} end
   for band = 0, 3 do
     local due = redis.call('ZSCORE', tag .. 'ready:' .. band, id)
-    if due then return {'waiting', int(band), int(ungrouped(due)), tries, envelope, progress} end
+    if due then return {'waiting', int(band), int(ungrouped(due)), tries, envelope, progress, awaited(tag, id, due, now)} end
   end
   return dead_letter(tag, id, progress)
 end
