@@ -71,7 +71,7 @@ def test_a_header_of_what_is_no_envelope_is_not_changed(data: bytes) -> None:
 def test_reserved_keys_are_told() -> None:
     promised = """function name enqueued_at moved_from max_retries retry_delay retry_delays retry_for retry_backoff
         retry_jitter max_crashes timeout hard_timeout result_ttl tags metadata user session correlation_id expires_at
-        trace kid group flow parents on_success on_failure callback unique nominal schema batch payload
+        trace kid group flow parents on_success on_failure callback callback_of unique nominal schema batch payload
         request fleet origin required owner_team"""
     assert set(HEADER_KEYS) == set(promised.split())
     assert all(HEADER_KEYS.values())

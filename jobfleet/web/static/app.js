@@ -102,7 +102,7 @@
     document.addEventListener(name, tick);
     document.addEventListener(name, count);
   }
-  window.addEventListener("pageshow", count); // a browser that goes back keeps what was selected
+  window.addEventListener("pageshow", count);
   setInterval(tick, 1000);
   tick();
   count();

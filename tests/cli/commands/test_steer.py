@@ -15,6 +15,7 @@ from tests.cli.hand import Cli, Hand
 from tests.support.each import each
 
 ONE, TWO = "default.0.a", "default.0.b"
+LATER = "'scheduled', 'queued', 'retrying', 'parked', 'awaiting', 'sleeping'"
 
 
 @pytest.fixture(autouse=True)
@@ -142,7 +143,7 @@ def test_a_filter_counts_and_asks(cli: Cli, fleet: Fleet) -> None:
         (("move", ONE), "Missing option '--to'."),
         (
             ("move", "--status", "blocked", "--to", "bulk"),
-            "Invalid value for '--status': 'blocked' is not one of 'scheduled', 'queued', 'retrying'.",
+            f"Invalid value for '--status': 'blocked' is not one of {LATER}.",
         ),
         (
             ("jobs", "--tag", "eu", "--order", "urgency"),
