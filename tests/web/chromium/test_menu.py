@@ -77,7 +77,7 @@ def test_a_list_is_live_and_a_dead_job_is_retried(page: Page, fleet: Fleet) -> N
     page.get_by_role("link", name="Charge").click()
     page.get_by_role("button", name="Replay").click()
     expect(page.get_by_role("status")).to_have_text("It is back in its queue.")
-    expect(page.get_by_text("by web").first).to_be_visible()
+    expect(page.get_by_role("row", name="replayed").get_by_role("cell", name="by web")).to_be_visible()
     wait_until(lambda: fleet.poll(job_id).status is JobStatus.FAILED, why="it has failed again")
 
 
