@@ -18,7 +18,7 @@ __all__ = ["client"]  # a fixture
 
 IS_NO_ID = "job_id is {!r}; give a text, such as handle.id."
 IS_NO_TIME = "timeout is {!r}; give seconds (0 or more, at most 100 years) or a timedelta."
-STATUSES = "blocked, scheduled, queued, running, retrying, completed, failed, cancelled, expired"
+STATUSES = ", ".join([*JobStatus, "parked", "awaiting", "sleeping"])
 
 
 @each("verb", ["poll", "wait", "cancel", "explain", "replay", "purge"])

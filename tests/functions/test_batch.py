@@ -72,8 +72,8 @@ def test_an_annotation_says_what_a_function_is_given(
 
 
 def test_callers_see_one_value() -> None:
-    assert parameters_of(Registry().register(values, batch=5)) == "(texts: str) -> 'list[int]'"
-    assert parameters_of(Registry().register(items, batch=5)) == "(batch: str) -> 'None'"
+    assert parameters_of(Registry().register(values, batch=5)) == "(texts: str) -> list[int]"
+    assert parameters_of(Registry().register(items, batch=5)) == "(batch: str) -> None"
 
 
 @pytest.mark.parametrize("wait", [2, timedelta(seconds=2)])

@@ -121,7 +121,7 @@ DELAYS: list[Any] = [
 ]
 BOUNDS: list[Any] = ["soon", True, -1, 0, "0s", float("inf"), [60], "200000d"]
 OTHERS: list[tuple[str, Any]] = [
-    ("max_retries", "3"), ("max_retries", 1.5), ("max_crashes", 0), ("priority", "high"), ("tags", "eu"),
+    ("max_retries", "3"), ("max_retries", 1.5), ("max_crashes", 0), ("priority", "urgent"), ("tags", "eu"),
     ("metadata", [1]), ("retry_jitter", "yes"), ("retry_backoff", 0), ("queue", "a b"), ("group", ""),
     ("unique", 7), ("unique_for", "ever"), ("on_conflict", "skip"), ("run_in", "cloud"), ("delay", "soon"),
 ]  # fmt: skip

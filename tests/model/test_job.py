@@ -85,7 +85,7 @@ GOOD: list[tuple[str, Any, Any]] = [
 NO_SECONDS: list[Any] = [-1, -0.001, float("inf"), float("nan"), "5", True, timedelta(seconds=-1), [5]]
 NO_COUNT: list[Any] = [-1, 1.0, "3", True, 1_000_000_001]
 NO_TEXT: list[Any] = ["", 7, TOO_LONG, "a\nb", b"ann"]
-WRONG_PRIORITIES: list[Any] = [4, -1, "high", [], True]
+WRONG_PRIORITIES: list[Any] = [4, -1, "urgent", [], True]
 WRONG_METADATA: list[Any] = [[], "a", {1: 2}, {b"a": 1}]
 DURATIONS = ("delay", "timeout", "expires_in", "result_ttl")
 BAD: list[tuple[str, Any]] = [

@@ -12,6 +12,7 @@ from jobfleet import ConfigError, Fleet, Job
 from tests.support.each import each
 
 CALLS: dict[str, Callable[[Fleet], Any]] = {
+    "approvals": lambda fleet: fleet.approvals(queue="mial"),
     "cancel_many": lambda fleet: fleet.cancel_many(queue="mial"),
     "clean": lambda fleet: fleet.clean(5, "mial"),
     "count_matching": lambda fleet: fleet.count_matching("cancel", queue="mial"),

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from markupsafe import escape
 
 from jobfleet import Fleet, Flow, Job
 from jobfleet.clock import wall_us
@@ -15,6 +16,7 @@ from jobfleet.codec import seal_record
 from jobfleet.retry.tries import Tries
 from jobfleet.store.calls.settle import fail, park, release, settle
 from jobfleet.web.app import WebApp
+from jobfleet.web.display import TERMS
 from tests.cli.hand import Hand
 from tests.web.site import Browser, Site
 
@@ -69,9 +71,10 @@ def parked(fleet: Fleet, hand: Hand) -> str:
 def test_a_parked_job_is_called_parked_with_the_reason(browser: Browser, site: Site, parked: str) -> None:
     page = browser.get(f"/jobs/{parked}").text
 
-    assert '<span class="state parked">parked</span></h1>' in page
+    state = f'<span class="state parked" title="{escape(TERMS["parked"])}">parked</span>'
+    assert f"{state}</h1>" in page
     assert PARKED in html.unescape(page)
-    assert '<span class="state parked">parked</span>' in browser.get("/jobs").text
+    assert state in browser.get("/jobs").text
     assert {"cancel", "reschedule", "move", "edit"} <= buttons_of(browser, site, parked)
     assert "retry" not in buttons_of(browser, site, parked)
 
