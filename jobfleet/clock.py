@@ -19,6 +19,8 @@ from jobfleet.errors import InvalidJob
 
 
 SECOND_US = 1_000_000
+LATEST_US = 250_000_000_000_000_000
+"""The last time that has a date, in µs since 1970."""
 STEPS = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
 """Units of displayed durations, each with the next smaller unit."""
 

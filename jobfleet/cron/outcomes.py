@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from jobfleet.clock import LATEST_US
 from jobfleet.errors import InvalidJob
 from jobfleet.model import JobStatus
 
@@ -149,8 +150,6 @@ def _counted(known: FireOutcomes, end: End) -> FireOutcomes:
 
 NUMBERS = ("until", "fires", "completed", "failures", "unknown")
 ENDS = ("success", "last")
-LATEST_US = 250_000_000_000_000_000
-"""The last time that has a date, in µs."""
 
 
 def _number(given: Any) -> int:

@@ -93,9 +93,14 @@ def event_of(line: str) -> LifeEvent:
     return LifeEvent("run", at, run, _moment(began), worker or None, outcome, error_class, text=text)
 
 
-def _moment(us: str) -> datetime | None:
-    is_time = us.isascii() and us.isdecimal() and len(us) <= TIME_DIGITS
-    return datetime.fromtimestamp(int(us) / 1e6, UTC) if is_time else None
+def _us(text: str) -> int | None:
+    """A time in µs; None for a text that is none."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= TIME_DIGITS else None
+
+
+def _moment(text: str) -> datetime | None:
+    us = _us(text)
+    return None if us is None else datetime.fromtimestamp(us / 1e6, UTC)
 
 
 def _outcome(text: str) -> tuple[str, str | None]:
@@ -126,8 +131,7 @@ def merged(*parts: Iterable[str]) -> tuple[str, ...]:
 
 
 def _time(line: str) -> int:
-    stamp = (line.split(" ", 2)[1:2] or [""])[0]
-    return int(stamp) if stamp.isascii() and stamp.isdecimal() and len(stamp) <= TIME_DIGITS else 0
+    return _us((line.split(" ", 2)[1:2] or [""])[0]) or 0
 
 
 def events_in(meta: str) -> list[str]:

@@ -17,6 +17,7 @@ from jobfleet.model import JobResult, JobStatus
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import EachLane, Operation, by_lane
 from jobfleet.operations.results import result_of
+from jobfleet.operations.verb import counted
 from jobfleet.store.calls import ended, inspect
 from jobfleet.store.keys import Lane
 from jobfleet.store.rows import kept, report
@@ -239,12 +240,12 @@ def concern_of(name: str, known: FireOutcomes, *, most: int) -> Concern | None:
     if not is_failing and not (known.has_never_completed and (last is not None or known.fires >= most)):
         return None
     if is_failing:
-        seen = f"the last {_times(known.failures, 'job')} of {name} failed"
-        seen += f", and none has completed in {_times(known.fires, 'fire')}" if known.has_never_completed else ""
+        seen = f"the last {counted(known.failures, 'job')} of {name} failed"
+        seen += f", and none has completed in {counted(known.fires, 'fire')}" if known.has_never_completed else ""
     elif last is None:
-        seen = f"{name} has fired {_times(known.fires, 'time')}, and none of its jobs has ended"
+        seen = f"{name} has fired {counted(known.fires, 'time')}, and none of its jobs has ended"
     else:
-        seen = f"{name} has never completed: {_times(number, 'job')} ended, the last one {last.status}"
+        seen = f"{name} has never completed: {counted(number, 'job')} ended, the last one {last.status}"
     return Concern(seen, _remedy(name, known), known.open[-1].id if last is None else last.id)
 
 
@@ -255,10 +256,6 @@ def _remedy(name: str, known: FireOutcomes) -> str:
     if known.last.status is not JobStatus.FAILED:
         return f"'jobfleet cron history {name}' has its jobs; give them a worker, or more time."
     return f"{look}; mend the cause, then 'jobfleet dead replay {known.last.id}', or wait for the next fire."
-
-
-def _times(number: int, thing: str) -> str:
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def interval_of(cron: Cron, last: datetime | None, following: datetime | None) -> timedelta | None:

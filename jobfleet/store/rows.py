@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple, TypeVar
 
+from jobfleet.clock import LATEST_US
 from jobfleet.model import ID_BYTES
 from jobfleet.model.names import LANE_RULE, QUEUE_RULE, SUFFIX_RULE
 
@@ -27,8 +28,6 @@ NOTED_MOST = 100
 _noted: ContextVar[dict[str, None] | None] = ContextVar("noted", default=None)
 SHOWN = 80
 """Number of bytes of a value that are displayed."""
-LATEST_US = 250_000_000_000_000_000
-"""The last time that has a date, in µs."""
 COUNTER_MOST = 2**63
 COUNTER_BYTES = 20
 """Number of bytes of the longest counter, with its sign."""

@@ -10,7 +10,7 @@ from jobfleet.model import JobStatus
 from jobfleet.model.result import JobDetails
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.record import FlowJob, read
-from jobfleet.operations.jobs.parents import cancelling_parent, states_of
+from jobfleet.operations.jobs.parents import cancelling_parent, others_of
 from jobfleet.operations.operation import Operation
 
 READ_MOST = 200
@@ -59,7 +59,7 @@ def stopped_by(context: FleetContext, details: JobDetails[object] | None) -> Ope
     if is_dependant:
         return Stopped(details.flow, stored.name, 0)
     behind = [ids[place] for place in _behind(stored.jobs, ids.index(details.job.id))]
-    found = yield from states_of(context, behind[:READ_MOST])
+    found = yield from others_of(context, behind[:READ_MOST])
     count = sum(job is not None and bool(cancelling_parent(job.error)) for job in found.values())
     return Stopped(details.flow, stored.name, count, len(behind) <= READ_MOST) if count else None
 

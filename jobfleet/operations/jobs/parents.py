@@ -40,7 +40,7 @@ def parents_of(
         return ()
     through = cancelling_parent(job.error)
     order = sorted(states, key=lambda one: (one.parent != through, Parent(one.parent, one.status).place))
-    found = yield from states_of(context, [one.parent for one in order[:NAMED]])
+    found = yield from others_of(context, [one.parent for one in order[:NAMED]])
     return tuple(
         _parent(one.parent, found[one.parent], one.status) if one.parent in found else Parent(one.parent, one.status)
         for one in states
@@ -54,13 +54,13 @@ def root_cause(context: FleetContext, job: JobResult[Any] | None) -> Operation[P
         if job.moved_to and last is None:
             return None
         passed += 1
-        found = yield from states_of(context, [parent])
+        found = yield from others_of(context, [parent])
         job = found.get(parent)
         last = _parent(parent, job) if found else Parent(parent, "")
     return last
 
 
-def states_of(context: FleetContext, ids: Sequence[str]) -> Operation[dict[str, JobResult[Any] | None]]:
+def others_of(context: FleetContext, ids: Sequence[str]) -> Operation[dict[str, JobResult[Any] | None]]:
     """Read other jobs that are named beside a job; None for each unknown one.
 
     Returns:

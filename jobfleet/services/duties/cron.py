@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Literal, NamedTuple
 
-from jobfleet.clock import monotonic
+from jobfleet.clock import LATEST_US, monotonic
 from jobfleet.codec import amended, decode, encode, header_or_empty
 from jobfleet.config import JobConfig
 from jobfleet.cron import SAME_GROUP, CronEntry, Planned, from_us, plan, plan_starts, to_us
@@ -38,7 +38,7 @@ from jobfleet.store.calls import enqueue, inspect
 from jobfleet.store.calls.presence import attend, kinds
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Entry, FleetSeen, KindsSeen
-from jobfleet.store.rows import LATEST_US, number_of
+from jobfleet.store.rows import number_of
 
 log = logging.getLogger("jobfleet.reaper")
 EVERY = 1.0

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from jobfleet.clock import LATEST_US
 from jobfleet.model.audit import from_word
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.control import who
 from jobfleet.store.calls.enqueue import keys_of, sealed
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Entry
-from jobfleet.store.rows import LATEST_US, kept, number_of, report, shown, sound, text_of, time_of
+from jobfleet.store.rows import kept, number_of, report, shown, sound, text_of, time_of
 from jobfleet.store.script import load
 
 if TYPE_CHECKING:
