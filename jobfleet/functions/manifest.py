@@ -26,6 +26,9 @@ PUBLISHED = (
 
 def function_record(function: JobFunction[..., Any, Any]) -> bytes:
     """Encode the options and the parameters of a function for publication."""
+    # Supervisors do not need it.
+    from jobfleet.functions.published import SCHEMAS, TAKES, schemas_of, signature_of, takes_of
+
     options = {name: _plain(value) for name, value in function.given.items() if name in PUBLISHED and value is not None}
     if isinstance(delays := options.get("retry_delay"), list):
         options |= {"retry_delay": delays[0], "retry_delays": delays}  # older revisions read one number
@@ -35,12 +38,10 @@ def function_record(function: JobFunction[..., Any, Any]) -> bytes:
         options["discards_timeouts"] = True
     fields: dict[str, object] = {
         "options": options,
-        "parameters": parameters_of(function),
+        "parameters": signature_of(function),
         "doc": _first_line(function),
         "run_in": function.run_in,
     }
-    from jobfleet.functions.published import SCHEMAS, TAKES, schemas_of, takes_of  # supervisors do not need it
-
     if (takes := takes_of(function)) is not None:
         fields[TAKES] = takes
         fields[SCHEMAS] = schemas_of(function, takes)
@@ -154,28 +155,6 @@ def read_cron(record: bytes) -> dict[str, Any] | None:
     """The schedule of a published function; None when it has none, or it cannot be read."""
     schedule = _read(record).get("cron")
     return schedule if isinstance(schedule, dict) else None
-
-
-def parameters_of(function: JobFunction[..., Any, Any]) -> str:
-    """The parameters that a caller gives, as text."""
-    if function.parameters is None:
-        return "(…)"
-    signature = inspect.signature(function.function)
-    parameters = [one.replace(annotation=_bare(one.annotation)) for one in function.parameters]
-    return str(signature.replace(parameters=parameters, return_annotation=_bare(signature.return_annotation)))
-
-
-class _Bare(str):
-    """An annotation that is text, because of ``from __future__ import annotations``; it is shown without quotes."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return str(self)
-
-
-def _bare(annotation: object) -> object:
-    return _Bare(annotation) if isinstance(annotation, str) else annotation
 
 
 def _plain(value: object) -> object:

@@ -82,6 +82,28 @@ def takes_of(function: JobFunction[..., Any, Any]) -> list[list[object]] | None:
     ]
 
 
+def signature_of(function: JobFunction[..., Any, Any]) -> str:
+    """The parameters that a caller gives, as text."""
+    if function.parameters is None:
+        return "(…)"
+    signature = inspect.signature(function.function)
+    parameters = [one.replace(annotation=_bare(one.annotation)) for one in function.parameters]
+    return str(signature.replace(parameters=parameters, return_annotation=_bare(signature.return_annotation)))
+
+
+class _Bare(str):
+    """An annotation that is text, because of ``from __future__ import annotations``; it is shown without quotes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _bare(annotation: object) -> object:
+    return _Bare(annotation) if isinstance(annotation, str) else annotation
+
+
 def schemas_of(function: JobFunction[..., Any, Any], taken: Iterable[Sequence[Any]]) -> dict[str, Schema]:
     """The JSON Schema of each parameter of a function.
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import redis
 
-from jobfleet import Cron, Fleet, Flow, Job
+from jobfleet import Cron, Fleet, Flow, Job, JobStatus
 from jobfleet.errors import ConfigError, InvalidJob, WaitTimeout
 from tests.client.conftest import awaited as client
 from tests.client.either import Either

@@ -13,7 +13,7 @@ import pytest
 from jobfleet import BatchItem, JobContext, Resource, RetryAfter
 from jobfleet.errors import InvalidJob
 from jobfleet.functions.batch import Batch
-from jobfleet.functions.manifest import parameters_of
+from jobfleet.functions.published import signature_of
 from jobfleet.functions.registry import Registry
 from tests.support.each import each
 
@@ -72,8 +72,8 @@ def test_an_annotation_says_what_a_function_is_given(
 
 
 def test_callers_see_one_value() -> None:
-    assert parameters_of(Registry().register(values, batch=5)) == "(texts: str) -> list[int]"
-    assert parameters_of(Registry().register(items, batch=5)) == "(batch: str) -> None"
+    assert signature_of(Registry().register(values, batch=5)) == "(texts: str) -> list[int]"
+    assert signature_of(Registry().register(items, batch=5)) == "(batch: str) -> None"
 
 
 @pytest.mark.parametrize("wait", [2, timedelta(seconds=2)])

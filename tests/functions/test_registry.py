@@ -15,7 +15,8 @@ from jobfleet import InvalidJob, Job, JobContext, JobFunction, Priority, RetryAf
 from jobfleet.functions import registry as module
 from jobfleet.functions.callables import stable_name
 from jobfleet.functions.injection import Injection, injection_of
-from jobfleet.functions.manifest import function_record, parameters_of, read_function
+from jobfleet.functions.manifest import function_record, read_function
+from jobfleet.functions.published import signature_of
 from jobfleet.functions.registry import Registry
 from jobfleet.operations.jobs.prepare import Resolved, resolve
 from tests.support.each import each
@@ -366,7 +367,7 @@ def test_a_function_is_published_with_its_options() -> None:
     ],
 )
 def test_published_parameters_are_those_that_a_caller_gives(function: Callable[..., Any], text: str) -> None:
-    assert parameters_of(register_job_function("app.f", function)) == text
+    assert signature_of(register_job_function("app.f", function)) == text
 
 
 @each("record", [b"", b"\xff", b"\xc1", b"\x93\x01\x02\x03"])

@@ -14,7 +14,7 @@ import pytest
 
 from jobfleet import Fleet, JobContext, JobStatus, Resource
 from jobfleet.errors import InvalidJob
-from jobfleet.functions.manifest import parameters_of
+from jobfleet.functions.published import signature_of
 from jobfleet.functions.registry import Registry
 from jobfleet.worker.run.resources import Resources
 
@@ -152,7 +152,7 @@ def test_a_timeout_reaches_a_job_that_waits_for_its_resource(fleet: Fleet, regis
 def test_callers_do_not_see_resources(fleet: Fleet, registry: Registry) -> None:
     function = registry.register(use_all, name="test.all", fleet=fleet)
 
-    assert parameters_of(function) == "(k: int) -> list[Any]"
+    assert signature_of(function) == "(k: int) -> list[Any]"
     assert function.injection.context == "ctx"
     assert [name for name, _ in function.injection.resources] == ["pool", "file", "number", "text", "client"]
 
