@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import redis
 
-from jobfleet import Cron, Fleet, Flow, Job, JobStatus
+from jobfleet import Cron, Fleet, Flow, Job
 from jobfleet.errors import ConfigError, InvalidJob, WaitTimeout
 from tests.client.conftest import awaited as client
 from tests.client.either import Either
@@ -18,7 +18,9 @@ __all__ = ["client"]  # a fixture
 
 IS_NO_ID = "job_id is {!r}; give a text, such as handle.id."
 IS_NO_TIME = "timeout is {!r}; give seconds (0 or more, at most 100 years) or a timedelta."
-STATUSES = ", ".join([*JobStatus, "parked", "awaiting", "sleeping"])
+STATUSES = (
+    "blocked, scheduled, queued, running, retrying, completed, failed, cancelled, expired, parked, awaiting, sleeping"
+)
 
 
 @each("verb", ["poll", "wait", "cancel", "explain", "replay", "purge"])
