@@ -315,7 +315,7 @@ def _permits(role: Role) -> dict[str, bool]:
     return {str(one): role.permits(one) for one in Role}
 
 
-LESS_USED = ("/history", "/audit", "/groups", "/settings")
+LESS_USED = ("/history", "/audit", "/sequences", "/settings")
 """The pages that are behind ``More`` in the menu, so that it is one line in a window of 1,280 pixels."""
 
 
