@@ -14,7 +14,6 @@ import redis
 import redis.asyncio
 import redis.asyncio.sentinel
 import redis.sentinel
-from redis.asyncio.connection import SSLConnection
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, ReadOnlyError, RedisError
@@ -409,7 +408,7 @@ class _Aborting:
     _writer: Any
 
     async def disconnect(self, *arguments: Any, **options: Any) -> None:
-        """Abort TLS, then close as redis-py does."""
+        """Abort the transport, then close as redis-py does."""
         if self._writer is not None:
             self._writer.transport.abort()
         connection: Any = super()
@@ -417,9 +416,11 @@ class _Aborting:
 
 
 def aborting(pool: Any) -> Any:
-    """Return a pool of asyncio connections; those that it makes from now on abort TLS when they are closed."""
-    if issubclass(pool.connection_class, SSLConnection):
-        pool.connection_class = _aborting(pool.connection_class)
+    """Return a pool of asyncio connections; those that it makes from now on discard unsent bytes when they are closed.
+
+    A transport that is only closed waits until the server has read these bytes, or has answered the farewell of TLS.
+    """
+    pool.connection_class = _aborting(pool.connection_class)
     return pool
 
 

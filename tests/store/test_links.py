@@ -215,6 +215,31 @@ async def test_a_frozen_server_costs_an_awaiting_caller_one_time_out(
     await link.close()
 
 
+async def test_a_connection_whose_server_reads_no_more_is_closed_with_what_was_not_sent(
+    own_server: RedisServer,
+) -> None:
+    """A transport that is only asked to close waits for its buffer, for as long as the server is frozen."""
+    link = AsyncSocketLink(target(own_server.url), connect_timeout=5, socket_timeout=0.2)
+    await await_until(lambda: _answers(link), why="it is connected")
+    (connection,) = link.pool.idle
+    transport = connection._writer.transport
+    own_server.pause()
+
+    try:
+        replies = await link.exchange(echo("x" * 10_000_000))
+        await link.close()
+        await asyncio.sleep(0)
+    finally:
+        own_server.resume()
+
+    assert [type(reply) for reply in replies] == [TimeoutError]
+    assert transport.get_extra_info("socket").fileno() == -1
+
+
+async def _answers(link: AsyncSocketLink) -> bool:
+    return await link.exchange(echo("a")) == [b"a"]
+
+
 def test_a_store_gives_up_on_a_frozen_server_when_its_patience_ends(frozen: RedisServer) -> None:
     store = Store(target(frozen.url), patience=0.3, connect_timeout=0.1, socket_timeout=0.1)
 
