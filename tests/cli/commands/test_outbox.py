@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -189,7 +190,7 @@ async def test_the_doctor_reports_old_and_refused_rows_and_who_relays(
     assert cli("outbox", "drop", ids[2], "--yes").exit_code == 0
     level, seen = finding()
     assert level == "warning"
-    assert seen.startswith("2 rows of the outbox wait; the oldest was written 1 min 30 s ago.")
+    assert re.match(r"2 rows of the outbox wait; the oldest was written \d min \d+ s ago\.", seen)
     await duty.stop()
     assert relays()[0] == 0
     await store.close()
