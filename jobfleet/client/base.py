@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from jobfleet.client.buffer import JobBuffer
     from jobfleet.model.audit import AuditFilter, Position
     from jobfleet.operations.history import Window
+    from jobfleet.store.aio import AsyncStore
     from jobfleet.store.calls.journal import AuditRecord
     from jobfleet.store.sync import Store
 
@@ -47,6 +48,8 @@ WARN_AFTER = 3.0
 EXPLAIN_FROM = 1.0
 """Least time limit, in seconds, of a wait that explains its end. A shorter one may be part of a loop."""
 MARK_EVERY = 30.0
+IN_REQUESTS = 2.0
+"""Seconds for which a client tries to reach Redis while a web request waits for it."""
 
 
 class ClientRecorder(Recorder, Protocol):
@@ -65,8 +68,10 @@ def open_settings(url: str | None, namespace: str | None, settings: FleetSetting
 class ClientBase:
     """A client's settings, names and recorder; `Fleet` describes the arguments."""
 
+    _store: AsyncStore | Store | None = None
     up_folder: Path | None = None
     """Where the client looks for a `jobfleet up` when no server answers; None if a setting names the URL."""
+    _are_default: frozenset[str] = frozenset()  # names of the settings that nobody has chosen
 
     def __init__(
         self,
@@ -78,6 +83,7 @@ class ClientBase:
     ) -> None:
         loaded = open_settings(url, namespace, settings)
         self._set_up(loaded.config, registry)
+        self._are_default = frozenset(name for name, source in loaded.sources.items() if source == "default")
         if loaded.sources["url"] in FOUND:
             with suppress(OSError):  # the working folder is removed
                 self.up_folder = Path.cwd()
@@ -110,6 +116,18 @@ class ClientBase:
     def config(self) -> JobConfig:
         """The settings."""
         return self.context.config
+
+    def serve_requests(self) -> None:
+        """Give up after 2 s instead of 10 s when Redis does not reply, because a web request waits for this client.
+
+        The integrations of web frameworks call it. `patience` and `connect_timeout` stay as they are if an argument, a
+        variable or a file sets them.
+        """
+        names = self._are_default & {"patience", "connect_timeout"}
+        shorter = {name: min(IN_REQUESTS, getattr(self.config, name)) for name in names}
+        self.context.config = config = replace(self.config, **shorter)
+        if self._store is not None:
+            self._store.patience = config.patience
 
     @property
     def hooks(self) -> Hooks:

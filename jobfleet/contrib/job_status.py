@@ -365,7 +365,9 @@ async def loop_fleet(fleet: Fleet | AsyncFleet | None) -> AsyncGenerator[AsyncFl
     Args:
         fleet: The fleet; None for the default fleet.
     """
-    opened = (default_fleet() if fleet is None else fleet).for_running_loop()
+    given = default_fleet() if fleet is None else fleet
+    given.serve_requests()
+    opened = given.for_running_loop()
     try:
         yield opened
     finally:

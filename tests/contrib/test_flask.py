@@ -142,6 +142,17 @@ def test_a_wrong_setting_is_refused_when_the_extension_is_added(environment: dic
         Jobfleet(app)
 
 
+def test_a_request_waits_2_s_for_redis_unless_the_config_says_otherwise(environment: dict[str, str]) -> None:
+    patiences = []
+    for given in ({}, {"JOBFLEET_PATIENCE": 7}):
+        app = Flask("shop")
+        app.config.update(given)
+        with app.app_context():
+            patiences.append(Jobfleet(app).fleet.config.patience)
+
+    assert patiences == [2.0, 7.0]
+
+
 def test_commands_that_load_modules_load_that_of_the_framework() -> None:
     assert arguments_of(["worker", "-Q", "mail"], "frame.worker") == ["worker", "frame.worker", "-Q", "mail"]
     assert arguments_of(["up", "shop"], "frame.worker") == ["up", "frame.worker", "shop"]

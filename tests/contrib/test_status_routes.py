@@ -312,6 +312,22 @@ def test_while_redis_is_away_a_handler_of_the_application_answers_503_and_the_lo
     assert "No Redis at redis://127.0.0.1:1/0" in line
 
 
+@pytest.mark.parametrize("make", [starlette_app, fastapi_app, litestar_app])
+def test_a_web_application_waits_2_s_for_redis_unless_a_setting_says_otherwise(make: Callable[[Fleet], Any]) -> None:
+    with Fleet("redis://127.0.0.1:1/0", registry=Registry()) as fleet, Fleet(patience=7.0) as patient:
+        before = fleet.store.patience
+        for one in (fleet, patient):
+            Site(make(one)).close()
+        bounds = [(one.config.patience, one.config.connect_timeout, one.store.patience) for one in (fleet, patient)]
+        in_loop = asyncio.run(_patience_in_loop(fleet))
+
+    assert (before, bounds, in_loop) == (10.0, [(2.0, 2.0, 2.0), (7.0, 2.0, 7.0)], 2.0)
+
+
+async def _patience_in_loop(fleet: Fleet) -> float | None:
+    return fleet.for_running_loop().store.patience
+
+
 def test_a_user_who_may_no_longer_see_a_job_gets_no_further_state(fleet: Fleet, hand: Hand) -> None:
     allowed = {"ann"}
     app = Starlette(

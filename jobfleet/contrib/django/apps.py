@@ -8,7 +8,7 @@ from django.apps import AppConfig
 from django.conf import settings
 
 from jobfleet.errors import ConfigError
-from jobfleet.fleet.default import configure
+from jobfleet.fleet.default import configure, default_fleet
 from jobfleet.functions.default_fleet import offered_settings
 
 
@@ -24,10 +24,12 @@ class JobfleetConfig(AppConfig):  # type: ignore[misc]  # Django has no types
         """Make the default fleet. In a worker there is one already, with the settings of the worker.
 
         Raises:
-            ConfigError: A setting in `JOBFLEET` is wrong.
+            ConfigError: A setting is wrong.
         """
-        if offered_settings() is None and (settings := given_settings()):
-            configure(**settings)
+        if offered_settings() is None:
+            settings = given_settings()
+            fleet = configure(**settings) if settings else default_fleet()
+            fleet.serve_requests()
 
 
 DASHBOARD = "dashboard_url"

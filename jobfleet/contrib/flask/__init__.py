@@ -60,12 +60,10 @@ class Jobfleet:
         Raises:
             ConfigError: A setting is wrong.
         """
-        if self._fleet is not None:
-            fleet = self._fleet
-        elif offered_settings() is not None:  # a worker has its settings already
-            fleet = default_fleet()
-        else:
-            fleet = configure(**settings_of(app))
+        is_worker = offered_settings() is not None  # it has its settings already
+        fleet = self._fleet or (default_fleet() if is_worker else configure(**settings_of(app)))
+        if not is_worker:
+            fleet.serve_requests()
         app.extensions[NAME] = fleet
         app.cli.add_command(jobfleet_command)
         wrappers = fleet.context.registry.around_call

@@ -55,6 +55,12 @@ def behaviour(function: Callable[[], None]) -> Callable[[], None]:
     return function
 
 
+@behaviour
+def a_request_waits_2_s_for_redis() -> None:
+    config = default_fleet().config
+    assert (config.patience, config.connect_timeout) == (2.0, 2.0), config
+
+
 def raised(kind: type[BaseException], call: Callable[[], object], text: str = "") -> None:
     found: BaseException | None = None
     try:
