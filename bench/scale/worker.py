@@ -20,12 +20,12 @@ from jobfleet.metrics.tally import Mute
 from jobfleet.services.duties.leases import Leases, shared_spacing
 from jobfleet.services.duties.relay import Relay
 from jobfleet.services.long_lived import start
-from jobfleet.store.aio import AsyncStore
+from jobfleet.store.aio import AsyncStore, cancelled
 from jobfleet.store.call import Call
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.target import Target
 from jobfleet.worker.child.engine import Engine
-from jobfleet.worker.in_process import cancelled, listen_for_cancels
+from jobfleet.worker.in_process import listen_for_cancels
 from jobfleet.worker.ipc.lease_board import LeaseBoard, board_capacity
 from jobfleet.worker.ipc.protocol import kind_of, new_worker_id
 from jobfleet.worker.run.handlers import Handlers
@@ -141,7 +141,7 @@ class SimulatedWorker:
     async def stop(self) -> None:
         """Give back what runs, and disconnect."""
         await self._engine.drain(0.0)
-        await cancelled(self._tasks)
+        await cancelled(*self._tasks)
         for duty in self._duties:
             await duty.stop()
         with suppress(Exception):

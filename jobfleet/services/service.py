@@ -7,7 +7,7 @@ import logging
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from math import inf
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from jobfleet.clock import monotonic, wall_us
 from jobfleet.errors import EncodingError, JobNotFound, ScriptContractError
 from jobfleet.metrics.tally import Tally
 from jobfleet.services.long_lived import RepeatedFault, Restarts, describe, keep_running
+from jobfleet.store.aio import cancelled
 from jobfleet.store.rows import NOT_READ, report
 
 log = logging.getLogger("jobfleet.reaper")
@@ -77,9 +78,7 @@ class Service(ABC):
         """Stop the duty, and wait until its task has ended."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await cancelled(task)
 
     async def _turn_on(self) -> None:
         while True:

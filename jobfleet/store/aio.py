@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from jobfleet.store.target import Address
 
 log: logging.Logger = logging.getLogger("jobfleet.store")
+AGAIN = 1.0
+"""Seconds between two cancellations of a task: what it closes at its end has that long."""
 T = TypeVar("T")
 
 
@@ -245,3 +247,15 @@ class AsyncStore(AsyncCallRunner):
 
     async def _sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+async def cancelled(*tasks: asyncio.Future[Any]) -> None:
+    """Cancel tasks that use a store, and wait for their end.
+
+    A client of Redis may swallow a cancellation, for example if a reply arrives at that moment, so it is repeated.
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=AGAIN)

@@ -31,7 +31,7 @@ from jobfleet.services.duties.cron_standin import CronStandin
 from jobfleet.services.duties.leases import Leases, shared_spacing
 from jobfleet.services.long_lived import start
 from jobfleet.services.service import Service
-from jobfleet.store.aio import AsyncStore
+from jobfleet.store.aio import AsyncStore, cancelled
 from jobfleet.store.channels import AsyncChannels
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.sync import Store
@@ -297,7 +297,7 @@ class _Inside:
             while not over.is_set():  # noqa: ASYNC110 - a thread sets it; a pool's would hold up the program's end
                 await asyncio.sleep(0.02)
         finally:
-            await cancelled(duties)  # Redis may be away: then none would come to its end by itself
+            await cancelled(*duties)  # Redis may be away: then none would come to its end by itself
             await standin.stop()
             await reporting.stop()
             for service in services:
@@ -413,8 +413,6 @@ class _Inside:
 
 LISTENED_FOR = 5.0
 """Seconds for which one read of the control channel waits."""
-PAUSE = 0.05
-"""Seconds between two attempts to cancel tasks."""
 LOOK_EVERY = 0.5
 """Seconds between two checks whether the program has added notification channels."""
 
@@ -452,15 +450,6 @@ async def listen_for_cancels(
                         pass
     finally:
         await channels.close()
-
-
-async def cancelled(tasks: Iterable[asyncio.Future[None]]) -> None:
-    """Cancel tasks and wait for their end. A client of Redis may swallow a cancellation, so it is repeated."""
-    left = set(tasks)
-    while left:
-        for task in left:
-            task.cancel()
-        _, left = await asyncio.wait(left, timeout=PAUSE)
 
 
 def modules_of(handlers: Handlers) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from contextlib import suppress
 
 import pytest
 
@@ -84,3 +86,37 @@ async def test_a_duty_that_fails_each_turn_says_so_once_and_says_when_it_is_well
     (first, told), (last, over) = lines(caplog)
     assert (first, told, last) == ("WARNING", "refused.stumbled Redis refused: no permission.", "INFO")
     assert over.startswith("refused.recovered after=")
+
+
+class Deaf(Service):
+    """A duty whose turn swallows its first cancellation, as a client of Redis may."""
+
+    name = "deaf"
+
+    def __init__(self) -> None:
+        super().__init__(Tally())
+        self.waits, self.ended = asyncio.Event(), False
+
+    async def turn(self) -> float:
+        self.waits.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.ended = True
+        return 0.0
+
+
+async def test_a_duty_stops_though_its_client_of_redis_has_swallowed_the_cancellation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("jobfleet.store.aio.AGAIN", 0.01)
+    duty = Deaf()
+    duty.start()
+    await duty.waits.wait()
+
+    stopping = asyncio.create_task(duty.stop())
+    await asyncio.wait((stopping,), timeout=10)
+
+    assert (stopping.done(), duty.ended) == (True, True)

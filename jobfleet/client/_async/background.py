@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Generic, TypeVar
 
+from jobfleet.store.aio import cancelled
 from jobfleet.store.channels import AsyncChannels
 
 T = TypeVar("T")
@@ -71,8 +72,7 @@ class AsyncBackground:
         """End the task."""
         task, self._task = self._task, None
         if task is not None and not self.is_foreign:
-            task.cancel()
-            await asyncio.wait((task,))
+            await cancelled(task)
 
 
 async def sleep(seconds: float) -> None:

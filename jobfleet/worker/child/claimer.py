@@ -21,7 +21,7 @@ from jobfleet.clock import boottime
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError, StoreUnavailable
 from jobfleet.services.long_lived import start
-from jobfleet.store.aio import AsyncStore
+from jobfleet.store.aio import AsyncStore, cancelled
 from jobfleet.store.call import Call
 from jobfleet.store.calls.lease import CHUNK, NEAR_US, claim, granted
 from jobfleet.store.keys import Lane
@@ -293,8 +293,7 @@ class Claimer:
             claiming, listening = self._tasks
             await asyncio.wait((claiming, listening), timeout=PATIENCE)
             self._away.cancel()
-            claiming.cancel()  # Redis is away: jobs of this claim are found when the child is buried
-            await asyncio.wait((claiming,))
+            await cancelled(claiming)  # Redis is away: jobs of this claim are found when the child is buried
             self._tasks = []
 
     def resume(self) -> None:

@@ -32,7 +32,7 @@ from jobfleet.metrics.tally import Mute, Tally, tally_for
 from jobfleet.outcome import Cancelled, TimedOut
 from jobfleet.services.long_lived import ignore, leave_on, start, stay_on
 from jobfleet.services.modules import load_modules, traceback_of
-from jobfleet.store.aio import AsyncStore
+from jobfleet.store.aio import AsyncStore, cancelled
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.target import Target, target_of
 from jobfleet.worker.child.engine import Engine
@@ -300,8 +300,7 @@ class Child:
         await asyncio.wait((serving, over), return_when=asyncio.FIRST_COMPLETED)
         over.cancel()
         if not serving.done():  # Redis may be away for long
-            serving.cancel()
-            await asyncio.wait((serving,))
+            await cancelled(serving)
             return None
         return await serving
 
