@@ -175,6 +175,7 @@ class JsonForm:
             "orphaned": info.is_orphaned,
             "paused": info.paused,
             "paused_at": iso(info.paused_at),
+            "paused_reason": info.paused_reason,
             "last": info.last and self.fire(info.last),
             "next": iso(info.next.at) if info.next else None,
             "fired_by": list(info.fired_by),

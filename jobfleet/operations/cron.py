@@ -29,6 +29,7 @@ from jobfleet.operations.workers import WorkerInfo, runs_undecorated, workers_of
 from jobfleet.store.call import Call
 from jobfleet.store.calls import cron as calls
 from jobfleet.store.calls import enqueue, presence
+from jobfleet.store.calls.control import check_reason
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Entry, FleetSeen, Holder
 from jobfleet.store.rows import report
@@ -339,26 +340,31 @@ def _held(context: FleetContext, values: Mapping[str, Any]) -> Operation[dict[st
     row = yield from _found(context, values)
     if row is None:
         return {}
-    return {"paused": row.paused is not None, **({"paused_by": row.paused} if row.paused not in (None, "-") else {})}
+    facts = {"paused_by": row.paused if row.paused != "-" else None, "reason": row.paused_reason}
+    return {"paused": row.paused is not None, **{name: text for name, text in facts.items() if text}}
 
 
 @verb(
     "cron.pause", route="/cron/{name}/pause", target=("name",), before=_held, facts={"paused": True},
     done="{target} is paused.", unchanged="{target} was paused already.",
 )  # fmt: skip
-def pause(context: FleetContext, name: Name, *, by: str | None = None) -> Operation[bool]:
+def pause(context: FleetContext, name: Name, *, by: str | None = None, reason: str | None = None) -> Operation[bool]:
     """Pause a recurring job: it does not fire.
 
     Args:
         name: The name.
+        by: The person or program that pauses, for the record.
+        reason: The reason, for the record: one line, at most 200 characters.
 
     Returns:
         False if it was already paused.
 
     Raises:
         JobNotFound: There is no entry of that name.
+        InvalidJob: The reason is not valid.
     """
-    return (yield from _has_changed(context, name, calls.pause(context.keys, name, by=by)))
+    check_reason(reason)
+    return (yield from _has_changed(context, name, calls.pause(context.keys, name, by=by, reason=reason)))
 
 
 @verb(
@@ -461,6 +467,7 @@ class CronInfo:
         is_orphaned: Whether it came from a decorator that no worker publishes any more.
         paused: Who paused it; None when it is not paused.
         paused_at: When it was paused.
+        paused_reason: Why it was paused; empty when no reason was given.
         last: Its last fire, and what came of it; None when it has not fired.
         next: Its next fire; None when it has none, or is paused.
         fired_by: The live processes that have announced that they fire recurring jobs, as ``reaper ID`` or ``worker
@@ -497,6 +504,7 @@ class CronInfo:
     warning: str = ""
     remedy: str = ""
     culprit: str | None = None
+    paused_reason: str = ""
 
     @property
     def is_longer(self) -> bool:
@@ -589,6 +597,7 @@ def _infos(context: FleetContext, now: int, rows: Sequence[calls.Scheduled]) -> 
                 is_orphaned=entry.origin == DECORATOR and not is_published(seen, row.name),
                 paused=row.paused,
                 paused_at=moment(row.paused_at) if row.paused else None,
+                paused_reason=row.paused_reason,
                 last=last,
                 next=following if row.paused is None else None,
                 fired_by=by,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from jobfleet.codec import read_header
-from jobfleet.errors import ConfigError, EncodingError, InvalidJob
+from jobfleet.errors import ConfigError, EncodingError
 from jobfleet.model.names import check_function_name
 from jobfleet.model.templates import check_group
 from jobfleet.operations.fleet_context import FleetContext
@@ -148,7 +148,7 @@ def pause(
     from jobfleet.store.calls import limits  # a reaper and a supervisor only finish pauses
 
     Place(queue, group, function).check("paused")
-    _check_reason(reason)
+    control.check_reason(reason)
     changed = []
     if function is not None and queue is None:  # first, so that a lane that is created meanwhile pauses it too
         changed.append(value((yield (pause_function(context.keys, function, by=by, reason=reason),))))
@@ -170,13 +170,6 @@ def pause(
     if None in changed:
         raise ConfigError("Too many functions are paused; resume some, or pause their queue.")
     return any(changed)
-
-
-def _check_reason(reason: str | None) -> None:
-    if isinstance(reason, str) and (len(reason) > control.REASON_MOST or len(reason.splitlines()) > 1):
-        raise InvalidJob(
-            f"reason is {reason!r:.300}; give one line of at most {control.REASON_MOST} characters.", field="reason"
-        )
 
 
 @verb(

@@ -26,7 +26,17 @@ OTHER_WORDS = {
     "for_running_loop": "of a Fleet it is another client",
     "run_worker": "to be cancelled, and in a thread",
 }
-AT_ONCE = {"enqueue_many", "for_running_loop", "counted", "logs", "map", "stream", "streaming", "__init__"}
+AT_ONCE = {
+    "enqueue_many",
+    "for_running_loop",
+    "counted",
+    "logs",
+    "map",
+    "serve_requests",
+    "stream",
+    "streaming",
+    "__init__",
+}
 """Methods that neither block nor are awaited: what they give is iterated, awaited or called."""
 
 

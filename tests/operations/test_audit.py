@@ -159,6 +159,9 @@ async def recurring(act: Hands) -> None:
     free, held = {"paused": False}, {"paused": True}
     await act("cron.pause", "n", has=("cron.pause", "n", free, held, "done"))
     await act("cron.resume", "n", has=("cron.resume", "n", {**held, "paused_by": "ann"}, free, "done"))
+    await act("cron.pause", "n", reason="full", has=("cron.pause", "n", free, {**held, "reason": "full"}, "done"))
+    before = {**held, "paused_by": "ann", "reason": "full"}
+    await act("cron.resume", "n", has=("cron.resume", "n", before, free, "done"))
     await act("cron.run", "n", by=None, has=("cron.run", "n", {}, lambda new: {"id": new}, "done"))
     await act("cron.remove", "n", has=("cron.remove", "n", second, {}, "done"))
     await act("cron.remove", "n", raises=JobNotFound, has=("cron.remove", "n", {}, {}, "error"))

@@ -184,3 +184,19 @@ def test_hostile_names_become_text(browser: Browser, fleet: Fleet) -> None:
         assert page.status == 200
         assert "<b>'" not in page.text
         assert "<img" not in page.text
+
+
+def test_an_entry_is_paused_run_and_resumed_from_the_list_which_stays(browser: Browser, fleet: Fleet) -> None:
+    listed = browser.get("/cron").text
+    answers = [
+        browser.post("/cron/nightly/run", browser.csrf(), stay="/cron"),
+        browser.post("/cron/nightly/pause", browser.csrf(), stay="/cron", reason="the disk is full"),
+    ]
+    paused = fleet.cron.get("nightly")
+    answers.append(browser.post("/cron/nightly/resume", browser.csrf(), stay="/cron"))
+
+    assert listed.count('<input type="hidden" name="stay" value="/cron">') == 2
+    assert 'data-asks="reason"' in listed
+    assert [str(one.headers["Location"]).partition("?")[0] for one in answers] == ["/cron"] * 3
+    assert (paused.paused, paused.paused_reason) == ("web", "the disk is full")
+    assert fleet.cron.get("nightly").paused is None

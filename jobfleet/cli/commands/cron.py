@@ -100,7 +100,7 @@ def _row(info: CronInfo, when: Callable[[datetime], str]) -> list[Cell | str]:
     last = f"{when(info.last.at)} {info.last.word}" if info.last else "-"
     last += f" ({info.failures} in a row)" if info.failures > 1 else ""
     if info.paused is not None:
-        state = Cell(paused_by(info.paused), "yellow")
+        state = Cell(paused_by(info.paused, info.paused_reason), "yellow")
     else:
         state = Cell("orphaned", "red") if info.is_orphaned else Cell("on", "green")
     return [

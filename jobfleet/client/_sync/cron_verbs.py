@@ -67,22 +67,24 @@ class CronVerbs(Part):
 
         return self._act(cron.remove, by, name)
 
-    def pause(self, name: str, *, by: str | None = None) -> bool:
+    def pause(self, name: str, *, by: str | None = None, reason: str | None = None) -> bool:
         """Pause a recurring job: it does not fire.
 
         Args:
             name: The name.
-            by: The person or program that does it, for the record.
+            by: The person or program that pauses, for the record.
+            reason: The reason, for the record: one line, at most 200 characters.
 
         Returns:
             False if it was already paused.
 
         Raises:
             JobNotFound: There is no entry of that name.
+            InvalidJob: The reason is not valid.
         """
         from jobfleet.operations import cron
 
-        return self._act(cron.pause, by, name, by=by)
+        return self._act(cron.pause, by, name, by=by, reason=reason)
 
     def resume(self, name: str, *, by: str | None = None) -> bool:
         """Resume a paused recurring job. Fires that were due during the pause are skipped.

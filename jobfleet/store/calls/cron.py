@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from jobfleet.clock import LATEST_US
 from jobfleet.model.audit import from_word
 from jobfleet.store.call import Call, Reply
-from jobfleet.store.calls.control import who
+from jobfleet.store.calls.control import read_pause, who, why
 from jobfleet.store.calls.enqueue import keys_of, sealed
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Entry
@@ -51,6 +51,7 @@ class Scheduled(NamedTuple):
         record: The encoded entry; in a timetable, when it fires.
         paused: Who paused it; None if it is not paused.
         paused_at: When it was paused, in µs.
+        paused_reason: The reason, if one was given.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Scheduled(NamedTuple):
     record: bytes
     paused: str | None = None
     paused_at: int = 0
+    paused_reason: str = ""
 
 
 def fire(lane: Lane, name: str, at_us: int, entry: Entry, *, overlap: str) -> Call[Fired]:
@@ -137,19 +139,19 @@ def remove(keys: Keyspace, name: str) -> Call[bool]:
     return Call(load("remove_entry"), places, (name,), lambda reply: bool(reply[1]))
 
 
-def pause(keys: Keyspace, name: str, *, by: str | None) -> Call[str]:
+def pause(keys: Keyspace, name: str, *, by: str | None, reason: str | None = None) -> Call[str]:
     """Pause an entry: paused, already or unknown."""
-    return _pause_entry(keys, name, who(by))
+    return _pause_entry(keys, name, who(by), why(reason))
 
 
 def resume(keys: Keyspace, name: str) -> Call[str]:
     """Resume an entry: resumed, already or unknown."""
-    return _pause_entry(keys, name, "")
+    return _pause_entry(keys, name, "", "")
 
 
-def _pause_entry(keys: Keyspace, name: str, by: str) -> Call[str]:
+def _pause_entry(keys: Keyspace, name: str, by: str, reason: str) -> Call[str]:
     places = (keys.cron, keys.cron_paused, keys.cron_times)
-    return Call(load("pause_entry"), places, (name, by), lambda reply: reply[2].decode())
+    return Call(load("pause_entry"), places, (name, by, reason), lambda reply: reply[2].decode())
 
 
 def entries(keys: Keyspace) -> Call[tuple[int, list[Scheduled]]]:
@@ -207,8 +209,10 @@ def _unreadable(reply: Reply) -> list[str]:
 def _scheduled(pair: tuple[bytes, bytes], paused: Mapping[bytes, bytes]) -> Scheduled:
     name, kept = pair
     head, _, record = kept.partition(b"\n")
-    by, _, at = text_of(paused.get(name, b"")).rpartition("@")
-    return Scheduled(name.decode(), int(head.split(b" ")[0]), record, from_word(by) or None, number_of(at))
+    held = text_of(paused.get(name, b""))
+    pause = read_pause(held)
+    by = from_word(held.partition("@")[0]) or None
+    return Scheduled(name.decode(), int(head.split(b" ")[0]), record, by, pause.at, pause.reason)
 
 
 def ledger(keys: Keyspace, name: str, notes: Sequence[tuple[int, str]]) -> Call[int | None]:

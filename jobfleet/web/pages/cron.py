@@ -39,7 +39,7 @@ OVERLAPPING = Parameter(
 SHAPE = Shape("CronEntry", {
     "name": str, "expression": str, "tz": str, "misfire": str, "misfire_window": float, "most": int, "overlap": str,
     "jitter": float, "start": datetime | None, "end": datetime | None, "queue": str, "function": str, "origin": str,
-    "orphaned": bool, "paused": str | None, "paused_at": datetime | None, "last": CronFire | None,
+    "orphaned": bool, "paused": str | None, "paused_at": datetime | None, "paused_reason": str, "last": CronFire | None,
     "next": datetime | None, "fired_by": list[str], "doubt": str, "fires": int, "completed": int, "failures": int,
     "last_success": datetime | None, "interval": float | None, "warning": str, "remedy": str,
     "culprit": str | None,

@@ -79,6 +79,10 @@ def test_pause_and_resume(cli: Cli, hand: Hand) -> None:
     assert cli("cron", "ls").stdout.endswith("-     -     -          -     paused by ann\n")
     assert cli("cron", "resume", "nightly").stdout == "nightly is on.\n"
     assert cli("cron", "resume", "nightly").stdout == "nightly was on already.\n"
+    cli("cron", "pause", "nightly", "--by", "ann", "--reason", "the disk is full")
+    assert cli("cron", "ls").stdout.endswith("paused by ann (the disk is full)\n")
+    refused = cli("cron", "pause", "nightly", "--reason", "x" * 201)
+    assert (refused.exit_code, "at most 200 characters" in refused.stderr) == (2, True)
 
 
 def test_run_enqueues_at_once(cli: Cli, fleet: Fleet, hand: Hand) -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.cron import pause, resume
+from jobfleet.store.calls.cron import entries, pause, resume
 from tests.lua.world import World
 
 
@@ -10,7 +10,17 @@ def test_an_entry_is_paused_once_and_the_first_who_did_is_remembered(world: Worl
     assert world.run(pause(world.keys, "a", by="ann")) == "paused"
 
     assert world.state() == {"cron": {"a": "17 x\nr"}, "cron-paused": {"a": "ann@now"}}
-    assert world.again(pause(world.keys, "a", by="bob")) == "already"
+    assert world.again(pause(world.keys, "a", by="bob", reason="x")) == "already"
+
+
+def test_a_pause_keeps_its_reason(world: World) -> None:
+    world.raw.hset(world.keys.cron, "a", "17 x\nr")
+
+    assert world.run(pause(world.keys, "a", by=None, reason="the disk is full")) == "paused"
+
+    assert world.state()["cron-paused"] == {"a": "-@now the disk is full"}
+    ((held,),) = [world.run(entries(world.keys))[1]]
+    assert (held.paused, held.paused_at > 0, held.paused_reason) == ("-", True, "the disk is full")
 
 
 def test_what_was_planned_during_a_pause_does_not_fire(world: World) -> None:
