@@ -19,14 +19,14 @@ from typing import Any, NamedTuple
 
 from jobfleet.clock import monotonic
 from jobfleet.codec import decode, encode
-from jobfleet.errors import EncodingError, JobfleetError
+from jobfleet.errors import EncodingError, InvalidJob, JobfleetError
 from jobfleet.logs import contain_handler_errors
 from jobfleet.model.audit import UNKNOWN, AuditEntry, AuditFilter, AuditOutcome, AuditPage, Position, cursor_of
 from jobfleet.model.status import check_number
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, value
 from jobfleet.store.call import Call
-from jobfleet.store.calls.control import who
+from jobfleet.store.calls.control import REASON_MOST, who
 from jobfleet.store.calls.journal import AuditRecord, read_audit, write_audit
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.rows import NOT_READ, report, shown, sound
@@ -382,3 +382,15 @@ def entry_of(record: AuditRecord) -> AuditEntry:
         ended_at=recorded if has_ended else None,
         unread=unread,
     )
+
+
+def check_reason(reason: str | None) -> None:
+    """Check a reason that somebody gives: one line of at most 200 characters.
+
+    Raises:
+        InvalidJob: It is longer.
+    """
+    if isinstance(reason, str) and (len(reason) > REASON_MOST or len(reason.splitlines()) > 1):
+        raise InvalidJob(
+            f"reason is {reason!r:.300}; give one line of at most {REASON_MOST} characters.", field="reason"
+        )

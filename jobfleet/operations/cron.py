@@ -17,7 +17,7 @@ from jobfleet.model import Job, JobStatus, Receipt, new_suffix
 from jobfleet.model.names import similar_function
 from jobfleet.model.spec import check_job
 from jobfleet.model.status import check_number
-from jobfleet.operations.audit import Action, Change, Outcome
+from jobfleet.operations.audit import Action, Change, Outcome, check_reason
 from jobfleet.operations.fires import CronFire, concern_of, fires_of, interval_of, read_outcomes, with_jobs
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.dependencies import refuse_displacing
@@ -29,7 +29,6 @@ from jobfleet.operations.workers import WorkerInfo, runs_undecorated, workers_of
 from jobfleet.store.call import Call
 from jobfleet.store.calls import cron as calls
 from jobfleet.store.calls import enqueue, presence
-from jobfleet.store.calls.control import check_reason
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Entry, FleetSeen, Holder
 from jobfleet.store.rows import report

@@ -15,6 +15,7 @@ from jobfleet.codec import read_header
 from jobfleet.errors import ConfigError, EncodingError
 from jobfleet.model.names import check_function_name
 from jobfleet.model.templates import check_group
+from jobfleet.operations.audit import check_reason
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.lanes import lanes, opened_lanes
 from jobfleet.operations.operation import Operation, value
@@ -148,7 +149,7 @@ def pause(
     from jobfleet.store.calls import limits  # a reaper and a supervisor only finish pauses
 
     Place(queue, group, function).check("paused")
-    control.check_reason(reason)
+    check_reason(reason)
     changed = []
     if function is not None and queue is None:  # first, so that a lane that is created meanwhile pauses it too
         changed.append(value((yield (pause_function(context.keys, function, by=by, reason=reason),))))

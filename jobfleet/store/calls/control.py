@@ -30,18 +30,6 @@ def who(by: str | None) -> str:
     return to_word(by)
 
 
-def check_reason(reason: str | None) -> None:
-    """Check a reason that somebody gives: one line of at most 200 characters.
-
-    Raises:
-        InvalidJob: It is longer.
-    """
-    if isinstance(reason, str) and (len(reason) > REASON_MOST or len(reason.splitlines()) > 1):
-        raise InvalidJob(
-            f"reason is {reason!r:.300}; give one line of at most {REASON_MOST} characters.", field="reason"
-        )
-
-
 def why(reason: str | None) -> str:
     """Format a reason for records: one line, cut to a limit.
 
