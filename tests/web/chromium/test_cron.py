@@ -28,16 +28,17 @@ def test_a_recurring_job_is_added_run_now_paused_and_removed(page: Page, fleet: 
     job_id = (page.get_by_role("status").text_content() or "").split()[0]
     assert fleet.wait(job_id, timeout=LONG).result == 3
 
+    page.on("dialog", lambda dialog: dialog.accept("the disk is full" if dialog.type == "prompt" else None))
     page.get_by_role("button", name="Pause").click()
     expect(page.get_by_role("status")).to_have_text("nightly is paused.")
     expect(page.locator("#live .state").first).to_have_text("paused")
+    expect(page.locator("#live")).to_contain_text("the disk is full")
     fleet.cron.resume("nightly")  # by somebody else
     expect(page.locator("#live .state").first).to_have_text("on")
 
     page.get_by_label("Schedule").fill("@every 90s")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("status")).to_have_text("nightly: changed.")
-    page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Remove").click()
     expect(page.get_by_text("No recurring jobs yet.")).to_be_visible()
 
