@@ -62,7 +62,7 @@ class ClientRecorder(Recorder, Protocol):
 def open_settings(url: str | None, namespace: str | None, settings: FleetSettings) -> Loaded:
     """Load the settings of a client: arguments, else variables, else files, else defaults."""
     given = {"url": url, "namespace": namespace, **settings}
-    return load({name: value for name, value in given.items() if value is not None})
+    return load({name: value for name, value in given.items() if value is not None}, refuse_unknown=False)
 
 
 class ClientBase:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
@@ -35,6 +36,9 @@ ARCHIVE_FILE = ".jobfleet/archive.db"
 
 _PREFIX = "JOBFLEET_"
 _TEST_PREFIX = "JOBFLEET_TEST_"
+_SERVICE_HOST = "_SERVICE_HOST"
+_LINK = re.compile(r"_SERVICE_(HOST|PORT(_\w+)?)|_PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?")
+_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
 
 _Layer = Mapping[str, tuple[object, str]]  # name → value and its source
 
@@ -58,6 +62,7 @@ def load(
     *,
     environ: Mapping[str, str] = os.environ,
     directory: Path = Path(),
+    refuse_unknown: bool = True,
 ) -> Loaded:
     """Read the settings from arguments, JOBFLEET_*, jobfleet.toml and [tool.jobfleet], in this order of precedence.
 
@@ -65,10 +70,15 @@ def load(
     unset. If no source sets a URL, the URL of a running `jobfleet up` applies. If no source sets an archive, the one
     that `init_job_tables()` has created in this folder applies.
 
+    Kubernetes adds variables for each service of the namespace to each container, such as JOBFLEET_WEB_SERVICE_HOST and
+    JOBFLEET_WEB_PORT=tcp://10.0.0.1:80 for a service "jobfleet-web". They are no settings, and count as not given.
+
     Args:
         arguments: Values by name. ``config`` names another TOML file, as JOBFLEET_CONFIG does.
         environ: The environment variables.
         directory: The folder of the files.
+        refuse_unknown: Whether an unknown JOBFLEET_* variable is an error. Otherwise it is a warning: a producer is a
+            program of somebody else, whose environment may be shared with newer programs of jobfleet.
 
     Raises:
         ConfigError: A value, a name or a file is not valid; the message gives its source.
@@ -77,7 +87,7 @@ def load(
     named = given.pop("config", None) or environ.get(_PREFIX + "CONFIG") or None
     layers = (
         _arguments(given),
-        _variables(environ),
+        _variables(environ, refuse_unknown=refuse_unknown),
         _config_file(directory, None if named is None else str(named)),
         _project_file(directory),
         _running(directory),
@@ -100,17 +110,31 @@ def _arguments(given: Mapping[str, object]) -> _Layer:
     return _known(given, "argument")
 
 
-def _variables(environ: Mapping[str, str]) -> _Layer:
+def _variables(environ: Mapping[str, str], *, refuse_unknown: bool) -> _Layer:
     by_variable = {setting.variable: setting.name for setting in SETTINGS}
+    services = [name.removesuffix(_SERVICE_HOST) for name in environ if name.endswith(_SERVICE_HOST)]
     layer: dict[str, tuple[object, str]] = {}
     for variable, text in environ.items():
         if not variable.startswith(_PREFIX) or variable.startswith(_TEST_PREFIX) or variable in OTHER_VARIABLES:
             continue
-        if variable not in by_variable:
-            raise _unknown("variable", variable, "", [*by_variable, *OTHER_VARIABLES])
-        if text.strip():
+        is_setting = variable in by_variable
+        if services and _is_service_link(variable, services) and (not is_setting or _ADDRESS.match(text)):
+            continue
+        if not is_setting:
+            error = _unknown("variable", variable, "", [*by_variable, *OTHER_VARIABLES])
+            if refuse_unknown:
+                raise error
+            warn(f"{error} It has no effect.")
+        elif text.strip():
             layer[by_variable[variable]] = (text, variable)
     return layer
+
+
+def _is_service_link(variable: str, services: Sequence[str]) -> bool:
+    """Tell whether Kubernetes has set a variable for one of these services."""
+    return any(
+        variable.startswith(service) and _LINK.fullmatch(variable, len(service)) is not None for service in services
+    )
 
 
 def _config_file(directory: Path, named: str | None) -> _Layer:
