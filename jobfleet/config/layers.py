@@ -71,7 +71,7 @@ def load(
     that `init_job_tables()` has created in this folder applies.
 
     Kubernetes adds variables for each service of the namespace to each container, such as JOBFLEET_WEB_SERVICE_HOST and
-    JOBFLEET_WEB_PORT=tcp://10.0.0.1:80 for a service "jobfleet-web". They are no settings, and count as not given.
+    JOBFLEET_WEB_PORT=tcp://10.0.0.1:80 for a service "jobfleet-web". They are not settings, and count as not given.
 
     Args:
         arguments: Values by name. ``config`` names another TOML file, as JOBFLEET_CONFIG does.

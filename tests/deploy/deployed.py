@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
+
+import jsonschema
 
 from jobfleet.clock import read_duration
 from jobfleet.config import JobConfig
@@ -15,6 +20,13 @@ from tests.support.tools import NotInstalled
 DEPLOY = ROOT / "deploy"
 TOOLS = ROOT / ".venv" / "tools"
 PLUGIN = "usr/libexec/docker/cli-plugins/docker-compose"
+SCHEMA_FILES = Path(__file__).parent / "schemas"
+SCHEMAS = {
+    "keda.sh/v1alpha1": json.loads((SCHEMA_FILES / "keda.json").read_text()),
+    "monitoring.coreos.com/v1": json.loads((SCHEMA_FILES / "prometheus-operator.json").read_text()),
+}
+KUBERNETES = "1.33"
+Objects = list[dict[str, Any]]
 MIB = 1024**2
 IDLE_MIB = 45
 """What a process of a worker takes before it runs a job, with some jobs loaded."""
@@ -40,6 +52,21 @@ def silent(*command: str | Path, cwd: Path = ROOT) -> str:
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
     return done.stdout
+
+
+def check(objects: Objects) -> None:
+    """Check objects against the schemas of Kubernetes, and those of other makers against their own."""
+    sys.path.append(str(TOOLS / "python"))
+    try:
+        import kubernetes_validate  # type: ignore[import-not-found]  # scripts/tools brings it
+    finally:
+        sys.path.pop()
+    for one in objects:
+        schema = SCHEMAS.get(one["apiVersion"])
+        if schema is None:
+            kubernetes_validate.validate(one, KUBERNETES, strict=True)
+        else:
+            jsonschema.validate(one, schema)
 
 
 def check_settings(names: Iterable[str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import re
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from jobfleet.services.endpoint import SCALE, rule_of
 from tests.deploy.deployed import (
     DEPLOY,
     IDLE_MIB,
-    TOOLS,
+    check,
     check_settings,
     has_time_to_drain,
     program,
@@ -33,16 +32,10 @@ from tests.support.fleet import ROOT
 from tests.support.tools import tool
 
 FOLDER = DEPLOY / "k8s"
-HERE = Path(__file__).parent / "schemas"
-SCHEMAS = {
-    "keda.sh/v1alpha1": json.loads((HERE / "keda.json").read_text()),
-    "monitoring.coreos.com/v1": json.loads((HERE / "prometheus-operator.json").read_text()),
-}
-VERSION = "1.33"
 EVERYTHING = (
     "workers.default.autoscale.enabled=true", "serviceMonitor.enabled=true", "web.enabled=true",
     "web.accessSecret=access", "versionLabel=a1b2c3", "workers.default.queues={mail,bulk}",
-    "env.JOBFLEET_NAMESPACE=shop", "reaper.podCosts=true",
+    "pods.env.JOBFLEET_NAMESPACE=shop", "reaper.podCosts=true",
 )  # fmt: skip
 Objects = list[dict[str, Any]]
 pytestmark = tool("helm", "kubernetes_validate")
@@ -59,21 +52,6 @@ def helm(*settings: str) -> Objects:
 def everything() -> Objects:
     """All that the chart can make."""
     return helm(*EVERYTHING)
-
-
-def check(objects: Objects) -> None:
-    """Check objects against the schemas of Kubernetes, and those of other makers against their own."""
-    sys.path.append(str(TOOLS / "python"))
-    try:
-        import kubernetes_validate  # type: ignore[import-not-found]  # scripts/tools brings it
-    finally:
-        sys.path.pop()
-    for one in objects:
-        schema = SCHEMAS.get(one["apiVersion"])
-        if schema is None:
-            kubernetes_validate.validate(one, VERSION, strict=True)
-        else:
-            jsonschema.validate(one, schema)
 
 
 def deployments(objects: Objects) -> dict[str, dict[str, Any]]:

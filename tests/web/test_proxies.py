@@ -20,8 +20,8 @@ import yaml  # type: ignore[import-untyped]  # its stubs are a package of their 
 from jobfleet import Fleet, Job
 from jobfleet.web.safety.access import Role
 from tests.cli.hand import Hand
-from tests.deploy.deployed import TOOLS
-from tests.deploy.test_kubernetes import EVERYTHING, check, helm
+from tests.deploy.deployed import TOOLS, check
+from tests.deploy.test_kubernetes import EVERYTHING, helm
 from tests.support.server import free_port
 from tests.support.tools import tool
 from tests.support.waiting import wait_until

@@ -1,44 +1,41 @@
-{{- define "jobfleet.name" -}}{{ .Release.Name | trunc 40 | trimSuffix "-" }}{{- end }}
+{{- define "jobfleet.name" -}}{{ .Values.fullnameOverride | default .Release.Name | trunc 40 | trimSuffix "-" }}{{- end }}
 
-{{- define "jobfleet.labels" -}}
+{{- /* What selects the pods of a component; it must never change. */ -}}
+{{- define "jobfleet.selector" -}}
 app.kubernetes.io/name: jobfleet
 app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .component }}
 {{- end }}
 
+{{- define "jobfleet.labels" -}}
+{{- with .root.Values.labels }}{{ toYaml . }}
+{{ end }}
+{{- include "jobfleet.selector" . }}
+{{- end }}
+
 {{- define "jobfleet.image" -}}
-{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- $image := .Values.image }}
+{{- if $image.digest }}{{ printf "%s@%s" $image.repository $image.digest | quote -}}
+{{- else }}{{ printf "%s:%s" $image.repository (include "jobfleet.text" ($image.tag | default .Chart.AppVersion)) | quote }}{{ end }}
 {{- end }}
 
-{{- /* The environment of a program: the root, and the secret of its role. */ -}}
-{{- define "jobfleet.env" -}}
-- {name: JOBFLEET_URL, valueFrom: {secretKeyRef: {name: {{ .secret }}, key: url}}}
-- {name: JOBFLEET_METRICS_HOST, value: 0.0.0.0}
-- {name: JOBFLEET_METRICS_PORT, value: "9100"}
-{{- with .root.Values.versionLabel }}
-- {name: JOBFLEET_VERSION_LABEL, value: {{ . | quote }}}
-{{- end }}
-{{- range $name, $value := .root.Values.env }}
-- {name: {{ $name }}, value: {{ $value | quote }}}
-{{- end }}
+{{- /* A value as the text of a variable. Helm reads numbers of a file as floats, and prints large ones as 1e+06. */ -}}
+{{- define "jobfleet.text" -}}
+{{- if kindIs "string" . }}{{ . }}{{ else if kindIs "slice" . }}{{ join "," . }}{{ else }}{{ toJson . }}{{ end }}
 {{- end }}
 
-{{- define "jobfleet.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 10001
-runAsGroup: 10001
-fsGroup: 10001
-seccompProfile: {type: RuntimeDefault}
+{{- /* The seconds of a duration: a number, or a text such as 90s or 1h30m. */ -}}
+{{- define "jobfleet.seconds" -}}
+{{- $units := dict "ms" 0.001 "s" 1.0 "m" 60.0 "h" 3600.0 "d" 86400.0 }}
+{{- $sum := 0.0 }}
+{{- range regexFindAll "[0-9]+([.][0-9]+)?(ms|s|m|h|d)?" (include "jobfleet.text" .) -1 }}
+{{- $unit := regexFind "[a-z]+$" . | default "s" }}
+{{- $sum = addf $sum (mulf (trimSuffix $unit . | float64) (get $units $unit)) }}
+{{- end }}
+{{- $sum | ceil | int64 }}
 {{- end }}
 
-{{- define "jobfleet.security" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities: {drop: [ALL]}
-{{- end }}
-
-{{- define "jobfleet.probes" -}}
-startupProbe: {httpGet: {path: /healthz, port: metrics}, periodSeconds: 2, failureThreshold: 60}
-livenessProbe: {httpGet: {path: /healthz, port: metrics}, periodSeconds: 15, timeoutSeconds: 5, failureThreshold: 4}
-readinessProbe: {httpGet: {path: /readyz, port: metrics}, periodSeconds: 10, timeoutSeconds: 5}
+{{- /* The name of the service account of a component. */ -}}
+{{- define "jobfleet.account" -}}
+{{- .own.serviceAccount.name | default (ternary .name "default" .own.serviceAccount.create) }}
 {{- end }}
