@@ -57,6 +57,7 @@ class Outage:
         self._answered_at = monotonic()
         self._began: float | None = None
         self._ended: float | None = None
+        self._back_at = float("-inf")
         self._counted_until: float | None = None
         self._spoke_at: float | None = None
         self._needs_write = False
@@ -68,6 +69,11 @@ class Outage:
     def is_connected(self) -> bool:
         """Whether Redis replies, as far as this process knows; a gap too short for an outage does not count."""
         return self._counted_until is None or self._ended is not None
+
+    @property
+    def seconds_connected(self) -> float:
+        """The seconds since the last outage ended: 0.0 during an outage, infinite before the first one."""
+        return monotonic() - self._back_at if self.is_connected else 0.0
 
     @property
     def is_returning(self) -> bool:
@@ -88,7 +94,7 @@ class Outage:
             self._began = None
             return
         self._count(self._answered_at)
-        self._ended = self._answered_at
+        self._ended = self._back_at = self._answered_at
         self._on_return()
 
     def stumbled(self, error: BaseException) -> None:

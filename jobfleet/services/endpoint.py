@@ -74,7 +74,9 @@ class MetricsEndpoint:
             config.metrics_host,
             refresh=self._refresh,
             probes={
-                "/healthz": partial(healthy, lambda: [duty.seen for duty in duties], config.healthy_within),
+                "/healthz": partial(
+                    healthy, heart, outage, lambda: [duty.seen for duty in duties], config.healthy_within
+                ),
                 "/readyz": partial(ready, heart),
             },
             lookups={SCALE: ScaleAnswers(store, config)},
@@ -202,10 +204,16 @@ def shown_duties(duties: Iterable[DutySeen]) -> dict[str, object]:
     return {duty.name: {"seconds_since_good_turn": round(duty.idle, 1), "trouble": duty.trouble} for duty in duties}
 
 
-def healthy(duties: Callable[[], list[DutySeen]], within: float) -> Verdict:
-    """Whether each duty had a successful turn within the limit in seconds."""
-    seen = duties()
-    return Verdict(late_duties(seen, within), {"duties": shown_duties(seen)})
+def healthy(heart: Heart, outage: Outage, duties: Callable[[], list[DutySeen]], within: float) -> Verdict:
+    """Whether the event loop turns, and each duty had a successful turn within the limit in seconds.
+
+    The time for which Redis does not reply, or is full, does not count: a restart would not help, and Kubernetes starts
+    a program that has failed some times minutes later only.
+    """
+    seen, reached = duties(), outage.seconds_connected
+    wrong = [stuck] if (stuck := heart.stuck()) else []
+    wrong += late_duties([duty._replace(idle=min(duty.idle, reached)) for duty in seen], within)
+    return Verdict(wrong, {"duties": shown_duties(seen), "redis": "answers" if reached else "does not answer"})
 
 
 def ready(heart: Heart) -> Verdict:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 
 import pytest
 
+from jobfleet.metrics.outage import Outage
 from jobfleet.metrics.tally import Tally
-from jobfleet.services.endpoint import Heart, late_duties, read_report, ready, shown_duties
+from jobfleet.services.endpoint import Heart, healthy, late_duties, read_report, ready, shown_duties
 from jobfleet.services.service import DutySeen, Service
 from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls import inspect
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.target import target
 from tests.support.waiting import await_until
@@ -91,6 +94,31 @@ async def test_redis_that_is_away_does_not() -> None:
     assert len(wrong) == 1
     assert "redis://127.0.0.1:1/0" in wrong[0]
     assert shown == {"redis": wrong[0]}
+
+
+async def test_a_reaper_is_unwell_if_a_duty_is_late_though_redis_answers(
+    store: AsyncStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("jobfleet.metrics.outage.monotonic", lambda: now[0])
+    outage = Outage("redis://", logging.getLogger("jobfleet.test"), Tally(), meanwhile=lambda: "")
+    heart = Heart(store, KEYS)
+
+    async def verdict() -> tuple[list[str], object]:
+        wrong, shown = await asyncio.to_thread(healthy, heart, outage, lambda: [seen(90)], 60)
+        return wrong, shown["redis"]
+
+    late = ["cron had no successful turn for 90 s (limit 60 s)."]
+    assert await verdict() == (late, "answers")
+    outage.stumbled(ConnectionError("away"))
+    now[0] += 100
+    outage.stumbled(ConnectionError("away"))
+    assert await verdict() == ([], "does not answer")
+    outage.tripped([inspect.memory(KEYS)], 0.1)
+    now[0] += 50
+    assert await verdict() == ([], "answers")
+    now[0] += 50
+    assert await verdict() == (late, "answers")
 
 
 async def test_a_loop_that_is_stuck_is_told_by_a_thread(store: AsyncStore, monkeypatch: pytest.MonkeyPatch) -> None:
