@@ -10,10 +10,12 @@ import shutil
 import subprocess
 import sys
 import threading
+import tomllib
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.deploy.deployed import DEPLOY, check_settings
 from tests.support.fleet import ROOT
@@ -49,6 +51,20 @@ def test_what_is_copied_exists_and_is_all_that_the_context_has() -> None:
     assert IGNORED[0] == "*"
     assert sorted(sources) == sorted(name[1:] for name in IGNORED if name.startswith("!"))
     assert any(fnmatch.fnmatch("a/__pycache__", name) for name in IGNORED)
+
+
+def test_every_package_of_the_image_is_pinned_within_what_the_project_allows() -> None:
+    """The direct ones are compared; those of a wrong version would make the build fail."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (extras,) = re.findall(r'"/src\[([a-z,]+)\]"', TEXT)
+    wanted = [Requirement(one) for one in project["dependencies"]]
+    for name in extras.split(","):
+        wanted += [Requirement(one) for one in project["optional-dependencies"][name]]
+    lines = (DEPLOY / "docker" / "constraints.txt").read_text().splitlines()
+    pinned = dict(line.split("==") for line in lines if not line.startswith("#"))
+
+    assert {one.name: pinned.get(one.name) for one in wanted if pinned.get(one.name) not in one.specifier} == {}
+    assert "--compile" in TEXT
 
 
 @pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])
