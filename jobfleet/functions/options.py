@@ -28,22 +28,29 @@ class UnnamedOptions(SharedOptions, total=False):
 
     Attributes:
         cron: The schedule of a recurring job: an expression, or a `Cron`.
+        run_in: Where it runs: ``async``, ``thread`` or ``process``. Default ``async`` for a coroutine function, else
+            ``thread``.
         retry_delay: Seconds, a list of them, or a function of the number of the retry and the error.
-        keep_last: How many of the ended jobs keep their results, per queue; the results of earlier ones are removed.
-        keep_args: Whether the arguments of a completed job stay with its result.
+        keep_last: How many of the ended jobs keep their results, per queue (per lane if a queue has several lanes). The
+            results of jobs that ended earlier are removed after 10 to 20 minutes, before `result_ttl` is over.
+        keep_args: Whether the arguments of a completed job stay with its result, if they have at most 64 KiB; default
+            the worker's setting.
         retry_on: Exceptions after which the job is retried, even if the default is not to retry.
         discard_on: Exceptions after which the job is not retried.
-        memory_limit: Memory of a process, in bytes or as a text such as ``512MiB``.
+        memory_limit: Memory of its process, in bytes or as a text such as ``512MiB``. This and the next four options
+            are for functions that run in a process.
         cpu_limit: CPU seconds of a run.
         nice: How far the scheduling priority is lowered, 0 to 19.
-        environment: Environment variables of a process.
+        environment: Environment variables of its process, by name.
         on_oom: The queue in which a job that ran out of memory continues.
-        concurrency: The most jobs that run at once: of each group, or of the function's own queue.
+        concurrency: The most jobs that run at once: of each group, or of the function's own queue. A limit that an
+            operator sets overrides this and `rate`.
         rate: The most of them that start per period, such as ``10/min``, or a number per second.
         limits: Named limits that its jobs share with those of other functions and queues: names, and `Limit`.
         breaker: The circuit breaker that stops its jobs while too many of them fail.
         version: The version of the function's arguments; 1 if it is not given.
-        upcast: Functions of ``(args, kwargs)`` that return the arguments of the next version, by their version.
+        upcast: Functions of ``(args, kwargs)`` that return the arguments of the next version, by their version:
+            ``{1: f}``.
     """
 
     cron: str | Cron | None
@@ -69,7 +76,7 @@ class FunctionOptions(UnnamedOptions, total=False):
     """What ``@job(…)`` takes.
 
     Attributes:
-        name: The name on the wire.
+        name: The name on the wire; default ``module.qualname``.
     """
 
     name: str | None

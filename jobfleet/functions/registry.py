@@ -445,23 +445,6 @@ class JobDecorator:
     does the caller of `JobHandle.result`, by the return annotation.
     Called with the function itself, it returns the `JobFunction`. Called with options, it returns a decorator.
 
-    Options:
-        name: The name on the wire; default ``module.qualname``.
-        retry_on: Exceptions after which the job is retried, even if the default is not to retry.
-        discard_on: Exceptions after which the job is not retried.
-        keep_last: How many of the ended jobs keep their results, per queue (per lane if a queue has several lanes). The
-            results of jobs that ended earlier are removed after 10 to 20 minutes, before `result_ttl` is over.
-        keep_args: Whether the arguments of a completed job stay with its result, if they have at most 64 KiB; default
-            the worker's setting.
-        options: Defaults of the jobs; see `Job`. Further options of the function: `run_in` (``async``, ``thread`` or
-            ``process``), and with ``process`` `memory_limit` (bytes or a text such as ``512MiB``), `cpu_limit`
-            (seconds), `nice` (0 to 19), `environment` (a mapping) and `on_oom` (a queue). With `batch` (1 to 1,000) the
-            function receives a list with the values of at most so many jobs, gathered for `batch_wait` seconds.
-            `group` may name arguments (``"{customer}"``). `concurrency` and `rate` (``"10/min"``) limit the jobs of
-            each group, or of the function's own queue; a limit that an operator sets overrides them. `limits` names
-            limits that functions of all queues share, and `breaker` is a `Breaker`. `version` numbers the shape of the
-            arguments, and `upcast` (``{1: f}``) brings those of an earlier version to the next one.
-
     Args:
         registry: The registry that it fills; None for the default registry.
         fleet: The fleet that the functions enqueue to; None for the default fleet.
@@ -492,7 +475,13 @@ class JobDecorator:
     @overload
     def __call__(self, /, **options: Unpack[FunctionOptions]) -> Decorator: ...
     def __call__(self, function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
-        """Register a function, or return a decorator that does; the class lists the options.
+        """Register a function, or return a decorator that does.
+
+        Args:
+            function: The function; the decorator passes it.
+            batch: The most jobs whose values the function receives in one list, 1 to 1,000.
+            batch_wait: How long a batch waits for more jobs, in seconds.
+            options: The function's own options, see `FunctionOptions`, and defaults of its jobs, see `Job`.
 
         Raises:
             InvalidJob: An option is wrong, or another function has the name.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import jobfleet
-from scripts import site_check, site_stage
+from scripts import docs_api, site_check, site_stage
 from tests.support.pages import DOCS, PAGES, ROOT, name_of
 from tests.support.scripts import run_script
 from tests.support.tools import tool
@@ -40,10 +40,23 @@ API = [page.stem for page in PAGES if page.parent == DOCS / "reference" / "api"]
 
 def test_each_public_name_has_its_place_in_the_reference() -> None:
     named = re.findall(
-        r"^::: jobfleet\.(\w+)$", "\n".join((DOCS / f"reference/api/{n}.md").read_text() for n in API), re.MULTILINE
+        r'^<a id="jobfleet\.(\w+)"></a>\n\n## ',
+        "\n".join((DOCS / f"reference/api/{n}.md").read_text() for n in API),
+        re.MULTILINE,
     )
 
     assert sorted(named) == sorted(jobfleet.__all__)
+
+
+def test_the_reference_describes_each_public_method_of_a_fleet() -> None:
+    text = (DOCS / "reference/api/fleet.md").read_text()
+    described = {name for name in dir(jobfleet.Fleet) if f'<a id="jobfleet.Fleet.{name}"></a>' in text}
+    rows = {name for name in dir(jobfleet.Fleet) if f"\n| `{name}` |" in text}
+    parts = {name for name in docs_api.PARTS if f'<a id="jobfleet.Fleet.{name}.' in text}
+
+    public = {name for name in dir(jobfleet.Fleet) if not name.startswith("_")} - docs_api.INTERNAL
+    assert public - described - rows - parts == set()
+    assert "- `unique_for`: How long a job holds its key" in (DOCS / "reference/api/values.md").read_text()
 
 
 def test_each_page_is_in_the_navigation() -> None:
