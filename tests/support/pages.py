@@ -32,8 +32,8 @@ FILES = {
     "nginx": "conf",
 }
 """Languages of blocks that are files, with the ending of their names. The first line is a comment with the name."""
-SHOWN = frozenset({"text", "mermaid"})
-"""Languages of blocks that are not code: output, and drawings."""
+SHOWN = frozenset({"text", "mermaid", "py"})
+"""Languages of blocks that are not run: output, drawings, and the signatures of a reference."""
 
 _FENCE = re.compile(
     r"^(?:<!-- fragment: (?P<reason>[^\n]*?) -->\n+)?```(?P<language>[^\n]*)\n(?P<body>.*?)^```$",
