@@ -377,7 +377,7 @@ ASKS = _named(
 RUNS = _named(
     """acquire_lock beat bury children claim declare drop_steps emit_chunks ended_runs extend_flow gates granted keep
     keep_stacks know leave leave_gates log note_wait pass_gates progress put_back register release_lock renew
-    report_runs shorten_parents shut_gate signal steps stop"""
+    report_runs return_parked shorten_parents shut_gate signal steps stop"""
 )
 LEASES = _named("pause_function paused resume_function set_aside settle tick waiting")
 """What workers do, too, so that a fleet without a reaper recovers the jobs of dead workers."""

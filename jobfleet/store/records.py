@@ -219,6 +219,23 @@ class Cancelling(NamedTuple):
     by: str
 
 
+class Returned(NamedTuple):
+    """The answer of `return_parked`.
+
+    Attributes:
+        jobs: The number of jobs that are due now.
+        at: Where the next call begins.
+    """
+
+    jobs: int
+    at: tuple[int, int]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all parked jobs were seen: the plain jobs and those of groups, of four bands."""
+        return self.at[0] >= 8
+
+
 @dataclass(frozen=True, slots=True)
 class Renewed:
     """The reply to a renewal."""

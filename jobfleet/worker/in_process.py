@@ -223,6 +223,7 @@ class _Inside:
         self._kind = self._kind_now()
         engine.set_kind(self._kind)
         await engine.router.look()
+        await engine.router.return_parked(lanes)
         engine.start(lanes)
         thread.start()
         try:
@@ -232,7 +233,9 @@ class _Inside:
                     self._forgotten.clear()
                     self._kind = self._kind_now()
                     engine.set_kind(self._kind)
-                    engine.serve(await self._serving.lanes(store, keys, self._config))
+                    lanes = await self._serving.lanes(store, keys, self._config)
+                    await engine.router.return_parked(lanes)
+                    engine.serve(lanes)
         finally:
             hurry = asyncio.Event()
             hurrying = asyncio.ensure_future(self._hurry_on(hurry))

@@ -24,6 +24,7 @@ from jobfleet.store.records import (
     Held,
     Leave,
     Renewed,
+    Returned,
     RunRecord,
     Ticked,
 )
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
 CHUNK = 50
 NEAR_US = 2_000_000
 """A lane whose next job is due within so many microseconds is looked at again at that time, not with the next tick."""
+PARKED_US = 11_000_000
+"""A parked job is due within so many microseconds: the longest time for which it is parked, and a second."""
 ZERO = ord("0")
 NO_SHARES: Mapping[str, int] = MappingProxyType({})
 FIRST_MARKER = 19
@@ -222,6 +225,26 @@ def _grants(
         strict=False,
     )
     return tuple(map(_new_grant, rows))
+
+
+def return_parked(lane: Lane, functions: Sequence[str], *, at: tuple[int, int] = (0, 0)) -> Call[Returned]:
+    """Make parked jobs of these functions due at once, at most 200 in the order of their priority.
+
+    Args:
+        lane: The lane.
+        functions: The names of the functions.
+        at: Where the previous call ended; the default begins.
+    """
+    keys = (*lane.ready, lane.wake, lane.tries, lane.grouped, lane.ring, lane.gdue)
+    args: list[Argument] = [lane.tag, PARKED_US, *at, *functions]
+    return Call(
+        load("return_parked"), keys, args, lambda reply: Returned(int(reply[1]), (int(reply[2]), int(reply[3])))
+    )
+
+
+def _returned(reply: Reply) -> Returned:
+    count, part, skip = (int(number) for number in reply[1:4])
+    return Returned(count, (part, skip))
 
 
 def renew(lane: Lane, held: Sequence[tuple[str, int]], *, lease_us: int) -> Call[Renewed]:

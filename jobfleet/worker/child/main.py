@@ -308,6 +308,7 @@ class Child:
         lanes = await self._serving.lanes(self._store, self._keys, self._config)
         self._engine.set_kind(self._kind)
         await self._engine.router.look()
+        await self._engine.router.return_parked(lanes)
         if self._over.is_set():
             return None
         self._has_begun = True
@@ -357,9 +358,12 @@ class Child:
     async def _serve_again(self) -> None:
         """Serve the present queues; store their declared limits again."""
         try:
-            self._engine.serve(await self._serving.lanes(self._store, self._keys, self._config))
+            lanes = await self._serving.lanes(self._store, self._keys, self._config)
         except ConfigError as error:
             log.error("limit.refused %s", error)
+            return
+        await self._engine.router.return_parked(lanes)
+        self._engine.serve(lanes)
 
     def start_to_obey(self, watch: SupervisorWatch) -> asyncio.Task[None]:
         """Obey the frames of the supervisor. A frame that fails does not end this."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from jobfleet.clock import boottime
@@ -12,7 +12,7 @@ from jobfleet.errors import JobfleetError
 from jobfleet.model.names import NAME_RULE
 from jobfleet.outcome import KnownElsewhere, Outcome, Unrunnable
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.calls.lease import leave_to
+from jobfleet.store.calls.lease import leave_to, return_parked
 from jobfleet.store.calls.presence import kinds
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import NOTHING, KindSeen, Leave
@@ -24,6 +24,8 @@ from jobfleet.worker.run.run import Run
 log = logging.getLogger("jobfleet.worker")
 MOST_LEFT = 1000
 """The maximal number of functions per queue that a child leaves to others. Each claim carries their names."""
+MOST_CALLS = 20
+"""The maximal number of calls per lane that return parked jobs, 200 each; the rest come back by themselves."""
 
 
 class Knower(NamedTuple):
@@ -74,6 +76,8 @@ class Router:
         self._knows = handlers.knows
         self._events = events
         self._kind = ""
+        self._own: Mapping[str, str] = {}
+        self._is_new = False
         self._others: dict[str, KindSeen] = {}
         self._met: dict[str, dict[str, None]] = {}
         self.lists: dict[str, Leave] = {}
@@ -82,7 +86,8 @@ class Router:
 
     def set_kind(self, kind: Kind) -> None:
         """Set the kind of this child."""
-        self._kind = kind.id
+        self._is_new = self._is_new or kind.id != self._kind
+        self._kind, self._own = kind.id, kind.functions
         self._others.pop(kind.id, None)
         self._forget()
 
@@ -117,6 +122,31 @@ class Router:
         """Look up the live kinds, and wait for the answer."""
         await self._ask("")
 
+    async def return_parked(self, lanes: Iterable[Lane]) -> None:
+        """Make parked jobs of these lanes due, if this child is the first that knows their function.
+
+        So they run in the order of their priority, where each would come back at its own time (docs/adr/0089). A child
+        does it before it claims.
+        """
+        others = {name for other in self._others.values() for name in other.functions}
+        names = sorted(self._own.keys() - others - {""}) if self._is_new else []
+        self._is_new = False
+        for lane in lanes if names else ():
+            try:
+                await self._return_parked(lane, names)
+            except JobfleetError as error:
+                log.warning("worker.unsure parked jobs of %s come back by themselves: %s", lane.queue, error)
+
+    async def _return_parked(self, lane: Lane, names: Sequence[str]) -> None:
+        at, count = (0, 0), 0
+        for _ in range(MOST_CALLS):
+            returned = await self._store.run(return_parked(lane, names, at=at))
+            at, count = returned.at, count + returned.jobs
+            if returned.is_over:
+                break
+        if count:
+            log.info("job.returned queue=%s jobs=%d were parked; this worker has their functions", lane.queue, count)
+
     async def _look(self, function: str) -> int:
         """Look up the live kinds. Returns how many workers of an earlier version may know a function."""
         had = dict(self._others)
@@ -126,6 +156,7 @@ class Router:
             for row in seen.kinds
             if row.kind != self._kind and KIND_RULE.fullmatch(row.kind) and (row.functions or row.kind in had)
         }
+        self._is_new = all(row.kind != self._kind for row in seen.kinds)
         is_changed = others.keys() != self._others.keys()
         self._others = others
         if is_changed:

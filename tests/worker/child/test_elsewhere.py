@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import redis
 
-from jobfleet import Fleet, Job, JobResult, JobStatus
+from jobfleet import Fleet, Job, JobResult, JobStatus, Priority
 from jobfleet.functions.registry import Registry
 from jobfleet.store.keys import Keyspace
 from jobfleet.worker.ipc.protocol import kind_of
@@ -17,6 +18,7 @@ from tests.support.fleet import LONG, settle_all
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Working
 
+NEVER = datetime.max.replace(tzinfo=UTC)
 Strangers = Callable[..., Fleet]
 
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
@@ -189,3 +191,23 @@ def test_a_job_that_comes_before_its_worker_does_not_wait_for_long(
         with working(of=late):
             result = fleet.wait(job_id, timeout=LONG)
     assert (result.result, result.retry_count) == (1, 0)
+
+
+def test_parked_jobs_run_by_priority_when_a_worker_comes_that_knows_them(
+    fleet: Fleet, stranger: Strangers, working: Working, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each would come back at its own time, up to 10 s later, so that a LOW one might overtake a CRITICAL one."""
+    caplog.set_level("INFO", "jobfleet.worker")
+    one, late = stranger("one.run"), stranger("late.run")
+    wanted = (Priority.LOW, Priority.CRITICAL, Priority.NORMAL, Priority.HIGH)
+    with working(of=one):
+        ids = [fleet.enqueue(Job("x", "late.run", (-1,), priority=wanted[number % 4])) for number in range(20)]
+        wait_until(lambda: all(fleet.poll(job_id).parked_since for job_id in ids), timeout=LONG, why="all are parked")
+    with working(of=late, slots=1):
+        results = settle_all(fleet, ids)
+
+    started = sorted(ids, key=lambda job_id: results[job_id].started_at or NEVER)
+    priorities = [wanted[ids.index(job_id) % 4] for job_id in started]
+    assert priorities == sorted(priorities, reverse=True)
+    assert "jobs=20 were parked; this worker has their functions" in caplog.text
+    assert {result.parked_since for result in results.values()} == {None}
