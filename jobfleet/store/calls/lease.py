@@ -236,7 +236,7 @@ def return_parked(lane: Lane, functions: Sequence[str], *, at: tuple[int, int] =
         at: Where the previous call ended; the default begins.
     """
     keys = (*lane.ready, lane.wake, lane.tries, lane.grouped, lane.ring, lane.gdue)
-    args: list[Argument] = [lane.tag, PARKED_US, *at, *functions]
+    args: tuple[Argument, ...] = (lane.tag, PARKED_US, *at, *functions)
     return Call(
         load("return_parked"), keys, args, lambda reply: Returned(int(reply[1]), (int(reply[2]), int(reply[3])))
     )

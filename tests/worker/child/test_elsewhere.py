@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -18,7 +17,6 @@ from tests.support.fleet import LONG, settle_all
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Working
 
-NEVER = datetime.max.replace(tzinfo=UTC)
 Strangers = Callable[..., Fleet]
 
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
@@ -29,9 +27,9 @@ def stranger(redis_url: str) -> Iterator[Strangers]:
     """Makes fleets on the test's server that know one function each."""
     with ExitStack() as stack:
 
-        def make(name: str, **settings: float) -> Fleet:
+        def make(name: str, function: Callable[[int], int] = abs, **settings: float) -> Fleet:
             registry = Registry()
-            registry.register(abs, name=name)
+            registry.register(function, name=name)
             chosen: Any = {"beat": 0.2, **settings}
             return stack.enter_context(Fleet(redis_url, registry=registry, lease=6, patience=30, **chosen))
 
@@ -198,16 +196,20 @@ def test_parked_jobs_run_by_priority_when_a_worker_comes_that_knows_them(
 ) -> None:
     """Each would come back at its own time, up to 10 s later, so that a LOW one might overtake a CRITICAL one."""
     caplog.set_level("INFO", "jobfleet.worker")
-    one, late = stranger("one.run"), stranger("late.run")
-    wanted = (Priority.LOW, Priority.CRITICAL, Priority.NORMAL, Priority.HIGH)
+    ran: list[int] = []
+
+    def run(priority: int) -> int:
+        ran.append(priority)
+        return priority
+
+    one, late = stranger("one.run"), stranger("late.run", run)
+    wanted = [priority for _ in range(5) for priority in (0, 3, 1, 2)]
     with working(of=one):
-        ids = [fleet.enqueue(Job("x", "late.run", (-1,), priority=wanted[number % 4])) for number in range(20)]
+        ids = [fleet.enqueue(Job("x", "late.run", (number,), priority=Priority(number))) for number in wanted]
         wait_until(lambda: all(fleet.poll(job_id).parked_since for job_id in ids), timeout=LONG, why="all are parked")
     with working(of=late, slots=1):
         results = settle_all(fleet, ids)
 
-    started = sorted(ids, key=lambda job_id: results[job_id].started_at or NEVER)
-    priorities = [wanted[ids.index(job_id) % 4] for job_id in started]
-    assert priorities == sorted(priorities, reverse=True)
+    assert ran == sorted(wanted, reverse=True)
     assert "jobs=20 were parked; this worker has their functions" in caplog.text
     assert {result.parked_since for result in results.values()} == {None}
