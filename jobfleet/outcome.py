@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+UNKNOWN_FUNCTION = "unknown-function"
+"""The reason for which a job is a dead letter that no worker could run in time."""
+
 
 @dataclass(slots=True)  # not frozen: each completed job creates one, and a frozen one takes twice as long
 class Succeeded:
@@ -75,7 +78,7 @@ class Unrunnable:
 
     reason: str
     may_fail: bool = True
-    failed_as: str = "unknown-function"
+    failed_as: str = UNKNOWN_FUNCTION
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ def test_a_job_that_nobody_knows_is_parked_counted_and_then_dead(programs: Progr
     worker = programs.ready(unknown_grace=1, metrics_port=0)
 
     job_id = fleet.enqueue(Job("odd", "hist.npa"))
-    worker.await_line("Parked")
+    worker.await_line("Goes to the dead letters")
 
     result = fleet.wait(job_id, timeout=LONG)
     letter = fleet.letter(job_id)

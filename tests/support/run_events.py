@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from jobfleet.outcome import Unrunnable
 from jobfleet.store.calls.settle import Item
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Claimed
@@ -34,6 +35,9 @@ class QuietEvents(RunEvents):
 
     def answered(self, runs: Sequence[Run], items: Sequence[Item], letters: str) -> None:
         """Ignore it."""
+
+    def parked(self, run: Run, outcome: Unrunnable) -> None:
+        """Nothing."""
 
     def dropped(self, run: Run) -> None:
         """Ignore it."""

@@ -21,6 +21,7 @@ from jobfleet.metrics.tally import Tally
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import drive
 from jobfleet.operations.payloads import checked_store
+from jobfleet.outcome import Unrunnable
 from jobfleet.retry.tries import NO_SUSPICION, suspicion_of
 from jobfleet.services.confirmations import Confirmations
 from jobfleet.services.duties.relay import Relay, Unblocker
@@ -34,7 +35,7 @@ from jobfleet.store.records import Claimed, Grant
 from jobfleet.worker.child.claimer import Claimer
 from jobfleet.worker.child.gates import ChildGates
 from jobfleet.worker.child.holding import Cancellations, ClaimAhead, HeldRuns
-from jobfleet.worker.child.routing import Router
+from jobfleet.worker.child.routing import ParkedWarnings, Router
 from jobfleet.worker.executors.batch import BatchExecutor, warn_narrow
 from jobfleet.worker.executors.local import local_executors
 from jobfleet.worker.executors.process import ProcessExecutor
@@ -131,6 +132,7 @@ class Engine(RunEvents):
             can_end_process=on_condemned is not None,
         )
         self.router, self._gates = parts.router, parts.gates
+        self._parked_warnings = ParkedWarnings(store, wait=config.beat, grace=config.unknown_grace)
         self._claimer, self._held_runs, self._runner = parts.claimer, parts.held_runs, parts.runner
         self._ahead, self._waiting = self._held_runs.ahead, self._held_runs.ahead.waiting
         self._ladder, self._cancellations = parts.ladder, parts.cancellations
@@ -285,6 +287,10 @@ class Engine(RunEvents):
         if self.runs is not None:
             self.runs.settled(runs, items, letters)
 
+    def parked(self, run: Run, outcome: Unrunnable) -> None:
+        """Log that no worker can run a job yet."""
+        self._parked_warnings.parked(run, outcome)
+
     def dropped(self, run: Run) -> None:
         """Forget a run, and free its place on the board."""
         self.finished += 1
@@ -406,6 +412,7 @@ class Engine(RunEvents):
         await self._completers.drained(SENDING)
         await self._unreadables.drained(SENDING)
         await self._unblocker.drained(SENDING)
+        await self._parked_warnings.close()
         await self._resources.close(CLOSING)
         for executor in self._executors.values():
             executor.close()

@@ -7,16 +7,19 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from jobfleet.clock import boottime
+from jobfleet.clock import boottime, monotonic
 from jobfleet.errors import JobfleetError
 from jobfleet.model.names import NAME_RULE
-from jobfleet.outcome import KnownElsewhere, Outcome, Unrunnable
-from jobfleet.store.aio import AsyncStore
-from jobfleet.store.calls.lease import leave_to, return_parked
+from jobfleet.outcome import UNKNOWN_FUNCTION, KnownElsewhere, Outcome, Unrunnable
+from jobfleet.retry.tries import Tries
+from jobfleet.store.aio import AsyncStore, cancelled
+from jobfleet.store.calls.inspect import first_states
+from jobfleet.store.calls.lease import CHUNK, leave_to, return_parked
 from jobfleet.store.calls.presence import kinds
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.records import NOTHING, KindSeen, Leave
+from jobfleet.store.records import NOTHING, Found, InWait, KindSeen, Leave
 from jobfleet.worker.ipc.protocol import KIND_RULE, Kind
+from jobfleet.worker.run import telemetry
 from jobfleet.worker.run.handlers import Handlers
 from jobfleet.worker.run.interfaces import RunEvents
 from jobfleet.worker.run.run import Run
@@ -24,6 +27,8 @@ from jobfleet.worker.run.run import Run
 log = logging.getLogger("jobfleet.worker")
 MOST_LEFT = 1000
 """The maximal number of functions per queue that a child leaves to others. Each claim carries their names."""
+PATIENCE = 1.0
+"""The seconds for which a warning waits for Redis."""
 MOST_CALLS = 20
 """The maximal number of calls per lane that return parked jobs, 200 each; the rest come back by themselves."""
 
@@ -221,6 +226,78 @@ class Router:
             else:
                 log.warning("job.left queue=%s function=%s %s, but it does not serve this queue", queue, name, reason)
         return KnownElsewhere(name, knower.worker)
+
+
+class ParkedWarnings:
+    """Warns of jobs that were parked because no worker has their function, unless one that has it arrives soon.
+
+    A program that enqueues and then starts its worker, or a rolling deployment, parks jobs for less than a second. So a
+    warning waits for one heartbeat of newcomers, and then looks whether the job is still parked.
+
+    Args:
+        store: The connection.
+        wait: How long a warning waits, in seconds.
+        grace: The seconds after which a parked job fails.
+    """
+
+    def __init__(self, store: AsyncStore, *, wait: float, grace: float) -> None:
+        self._store = store
+        self._wait, self._grace = min(wait, grace / 2), grace
+        self._waiting: dict[Run, tuple[float, str]] = {}
+        self._looking: asyncio.Task[None] | None = None
+
+    def parked(self, run: Run, outcome: Unrunnable) -> None:
+        """Log that a job was parked, and warn: later if a worker may come that has its function, otherwise at once."""
+        if outcome.failed_as != UNKNOWN_FUNCTION:
+            telemetry.log_parked(run, outcome.reason, self._grace)
+            return
+        telemetry.log_parked(run, outcome.reason, None)
+        self._waiting[run] = monotonic() + self._wait, outcome.reason
+        if self._looking is None:
+            self._looking = asyncio.get_running_loop().create_task(self._look_on())
+
+    async def _look_on(self) -> None:
+        while self._waiting:
+            first, _ = next(iter(self._waiting.values()))
+            await asyncio.sleep(max(0.0, first - monotonic()))
+            now = monotonic()
+            await self._look([run for run, (at, _) in self._waiting.items() if at <= now])
+        self._looking = None
+
+    async def close(self) -> None:
+        """Warn now of what is still parked: this child ends."""
+        if self._looking is not None:
+            await cancelled(self._looking)
+        await self._look(list(self._waiting))
+
+    async def _look(self, runs: Sequence[Run]) -> None:
+        """Warn of those of these jobs that are still parked; of all of them if that cannot be asked."""
+        by_lane: dict[Lane, list[Run]] = {}
+        for run in runs:
+            by_lane.setdefault(run.lane, []).append(run)
+        for lane, jobs in by_lane.items():
+            while jobs:
+                seen = await self._look_at(lane, jobs[:CHUNK])
+                del jobs[:seen]
+
+    async def _look_at(self, lane: Lane, runs: Sequence[Run]) -> int:
+        """Look at the first of these jobs, and return at how many."""
+        try:
+            call = first_states(lane, [run.id for run in runs], bare=True)
+            _, found = await self._store.run(call, patience=PATIENCE)
+            parked = list(map(is_parked, found))
+        except JobfleetError:
+            parked = [True] * len(runs)
+        for run, still in zip(runs, parked, strict=False):
+            _, reason = self._waiting.pop(run)
+            if still:
+                telemetry.log_parked(run, reason, self._grace)
+        return len(parked)
+
+
+def is_parked(found: Found) -> bool:
+    """Whether a job waits for a worker that can run it."""
+    return isinstance(found, InWait) and Tries.parse(found.tries).parked_since > 0
 
 
 LEAST = 1.0

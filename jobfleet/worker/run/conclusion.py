@@ -318,9 +318,8 @@ class Conclusions:
             case Suspend(key, name, delay_us):
                 return self._wait(run, key, name, delay_us)
             case Park(delay_us, tries):
-                if not run.grant.tries:
-                    reason = outcome.reason if isinstance(outcome, Unrunnable) else "unrunnable"
-                    telemetry.log_parked(run, reason, self._default_policy.unknown_grace)
+                if isinstance(outcome, Unrunnable) and not run.grant.tries:
+                    self._events.parked(run, outcome)
                 return settle.park(run.id, run.token, delay_us=delay_us, tries=tries.dump())
             case PutBack(function, tries):
                 if tries is not None:

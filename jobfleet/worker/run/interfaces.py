@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from jobfleet.outcome import Cancelled, Crashed, Interrupted, OutOfCpu, OutOfMemory, TimedOut, Witnessed
+from jobfleet.outcome import Cancelled, Crashed, Interrupted, OutOfCpu, OutOfMemory, TimedOut, Unrunnable, Witnessed
 from jobfleet.store.calls.settle import Item
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Claimed
@@ -60,6 +60,9 @@ class RunEvents(Protocol):
             items: How each ended.
             letters: A letter for each; see `settled`.
         """
+
+    def parked(self, run: Run, outcome: Unrunnable) -> None:
+        """A job is parked for the first time, because this child cannot run it."""
 
     def dropped(self, run: Run) -> None:
         """A run has ended, and nothing is written about it."""

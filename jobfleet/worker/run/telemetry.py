@@ -119,11 +119,20 @@ def log_refused(run: Run, outcome: Outcome) -> None:
         log.warning(text, _function(run), named or "RateLimited and names no limit", remedy, extra={"run": run})
 
 
-def log_parked(run: Run, reason: str, grace: float) -> None:
-    """A job waits for a worker that can run it, at most `grace` seconds."""
-    shown = f"{grace / 3600:g} h" if grace >= 3600 else f"{grace:g} s"
+def log_parked(run: Run, reason: str, grace: float | None) -> None:
+    """A job waits for a worker that can run it.
+
+    Args:
+        run: The run.
+        reason: Why this worker cannot run it.
+        grace: The seconds after which the job fails; None if a worker may come at once, so that nobody needs to act.
+    """
     extra = {"run": run, "event": "job.parked"}
-    log.warning("Parked %s: %s Goes to the dead letters in %s.", run.id, reason, shown, extra=extra)
+    if grace is None:
+        log.info("Parked %s: %s", run.id, reason, extra=extra)
+    else:
+        shown = f"{grace / 3600:g} h" if grace >= 3600 else f"{grace:g} s"
+        log.warning("Parked %s: %s Goes to the dead letters in %s.", run.id, reason, shown, extra=extra)
 
 
 def log_lost(run: Run, why: str) -> None:

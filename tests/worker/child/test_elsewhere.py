@@ -182,13 +182,41 @@ def test_the_plain_functions_of_a_program_are_left_to_it(fleet: Fleet, stranger:
 def test_a_job_that_comes_before_its_worker_does_not_wait_for_long(
     fleet: Fleet, stranger: Strangers, working: Working, caplog: pytest.LogCaptureFixture
 ) -> None:
-    one, late = stranger("one.run"), stranger("late.run")
+    caplog.set_level("INFO", "jobfleet.worker")
+    one, late = stranger("one.run", beat=60, gone_after=120), stranger("late.run")
     with working(of=one):
         job_id = fleet.enqueue(Job("x", "late.run", (-1,)))
         wait_until(lambda: "Parked" in caplog.text, timeout=LONG, why="it is parked")
         with working(of=late):
             result = fleet.wait(job_id, timeout=LONG)
     assert (result.result, result.retry_count) == (1, 0)
+    assert "dead letters" not in caplog.text  # a warning waits for one heartbeat of newcomers
+
+
+def test_a_job_that_no_worker_knows_after_a_heartbeat_is_warned_of_once(
+    fleet: Fleet, stranger: Strangers, working: Working, caplog: pytest.LogCaptureFixture
+) -> None:
+    with working(of=stranger("one.run")):
+        job_id = fleet.enqueue(Job("x", "late.run", (-1,)))
+        wait_until(lambda: "dead letters" in caplog.text, timeout=LONG, why="it is warned of")
+        settle_all(fleet, [fleet.enqueue(Job("y", "one.run", (-1,)))])
+
+    warnings = [record.getMessage() for record in caplog.records if "dead letters" in record.getMessage()]
+    assert warnings == [
+        f"Parked {job_id}: no worker knows 'late.run'; did you mean 'one.run'? Goes to the dead letters in 1 h."
+    ]
+
+
+def test_a_worker_that_ends_warns_of_what_it_has_parked(
+    fleet: Fleet, stranger: Strangers, working: Working, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "jobfleet.worker")
+    with working(of=stranger("one.run", beat=60, gone_after=120)):
+        fleet.enqueue(Job("x", "late.run", (-1,)))
+        wait_until(lambda: "Parked" in caplog.text, timeout=LONG, why="it is parked")
+        assert "dead letters" not in caplog.text
+
+    assert caplog.text.count("Goes to the dead letters in 1 h.") == 1
 
 
 def test_parked_jobs_run_by_priority_when_a_worker_comes_that_knows_them(
