@@ -37,7 +37,7 @@ class QuietEvents(RunEvents):
         """Ignore it."""
 
     def parked(self, run: Run, outcome: Unrunnable) -> None:
-        """Nothing."""
+        """Ignore it."""
 
     def dropped(self, run: Run) -> None:
         """Ignore it."""

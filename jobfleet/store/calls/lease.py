@@ -237,14 +237,12 @@ def return_parked(lane: Lane, functions: Sequence[str], *, at: tuple[int, int] =
     """
     keys = (*lane.ready, lane.wake, lane.tries, lane.grouped, lane.ring, lane.gdue)
     args: tuple[Argument, ...] = (lane.tag, PARKED_US, *at, *functions)
-    return Call(
-        load("return_parked"), keys, args, lambda reply: Returned(int(reply[1]), (int(reply[2]), int(reply[3])))
-    )
+    return Call(load("return_parked"), keys, args, _returned)
 
 
 def _returned(reply: Reply) -> Returned:
-    count, part, skip = (int(number) for number in reply[1:4])
-    return Returned(count, (part, skip))
+    jobs, part, passed = map(int, reply[1:4])
+    return Returned(jobs, (part, passed))
 
 
 def renew(lane: Lane, held: Sequence[tuple[str, int]], *, lease_us: int) -> Call[Renewed]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from jobfleet.clock import boottime, monotonic
@@ -17,7 +18,7 @@ from jobfleet.store.calls.inspect import first_states
 from jobfleet.store.calls.lease import CHUNK, leave_to, return_parked
 from jobfleet.store.calls.presence import kinds
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.records import NOTHING, Found, InWait, KindSeen, Leave
+from jobfleet.store.records import NOTHING, Found, InRun, InWait, KindSeen, Leave
 from jobfleet.worker.ipc.protocol import KIND_RULE, Kind
 from jobfleet.worker.run import telemetry
 from jobfleet.worker.run.handlers import Handlers
@@ -28,7 +29,7 @@ log = logging.getLogger("jobfleet.worker")
 MOST_LEFT = 1000
 """The maximal number of functions per queue that a child leaves to others. Each claim carries their names."""
 PATIENCE = 1.0
-"""The seconds for which a warning waits for Redis."""
+"""The seconds for which the warnings of a child that ends wait for Redis."""
 MOST_CALLS = 20
 """The maximal number of calls per lane that return parked jobs, 200 each; the rest come back by themselves."""
 
@@ -257,47 +258,62 @@ class ParkedWarnings:
             self._looking = asyncio.get_running_loop().create_task(self._look_on())
 
     async def _look_on(self) -> None:
-        while self._waiting:
-            first, _ = next(iter(self._waiting.values()))
-            await asyncio.sleep(max(0.0, first - monotonic()))
-            now = monotonic()
-            await self._look([run for run, (at, _) in self._waiting.items() if at <= now])
-        self._looking = None
+        try:
+            while self._waiting:
+                first, _ = next(iter(self._waiting.values()))
+                await asyncio.sleep(max(0.0, first - monotonic()))
+                now = monotonic()
+                due = [run for run, (at, _) in self._waiting.items() if at <= now]
+                for run, reason in await self._look(due):
+                    self._waiting[run] = monotonic() + self._wait, reason
+        except JobfleetError:  # not an outage: the connection waits for Redis
+            self._warn(self._waiting)
+        finally:
+            self._looking = None
 
     async def close(self) -> None:
-        """Warn now of what is still parked: this child ends."""
+        """Warn now of what is still parked, and of what cannot be asked: this child ends."""
         if self._looking is not None:
             await cancelled(self._looking)
-        await self._look(list(self._waiting))
+        with suppress(JobfleetError):
+            await self._look(self._waiting, patience=PATIENCE)
+        self._warn(self._waiting)
 
-    async def _look(self, runs: Sequence[Run]) -> None:
-        """Warn of those of these jobs that are still parked; of all of them if that cannot be asked."""
+    async def _look(self, runs: Iterable[Run], *, patience: float | None = None) -> list[tuple[Run, str]]:
+        """Warn of those of these jobs that are still parked.
+
+        Args:
+            runs: The jobs. Those whose state was read do not wait any more.
+            patience: The seconds for which each call waits for Redis; None for no limit.
+
+        Returns:
+            The jobs that a worker has claimed just now, perhaps to park them again, each with its reason.
+        """
         by_lane: dict[Lane, list[Run]] = {}
         for run in runs:
             by_lane.setdefault(run.lane, []).append(run)
+        claimed: list[tuple[Run, str]] = []
         for lane, jobs in by_lane.items():
             while jobs:
-                seen = await self._look_at(lane, jobs[:CHUNK])
-                del jobs[:seen]
+                call = first_states(lane, [run.id for run in jobs[:CHUNK]], bare=True)
+                _, found = await self._store.run(call, patience=patience)
+                still = {run: one for run, one in zip(jobs, found, strict=False) if is_parked(one)}
+                claimed += [(run, self._waiting[run][1]) for run, one in still.items() if isinstance(one, InRun)]
+                self._warn([run for run, one in still.items() if isinstance(one, InWait)])
+                for run in jobs[: len(found)]:
+                    self._waiting.pop(run, None)
+                del jobs[: len(found)]
+        return claimed
 
-    async def _look_at(self, lane: Lane, runs: Sequence[Run]) -> int:
-        """Look at the first of these jobs, and return at how many."""
-        try:
-            call = first_states(lane, [run.id for run in runs], bare=True)
-            _, found = await self._store.run(call, patience=PATIENCE)
-            parked = list(map(is_parked, found))
-        except JobfleetError:
-            parked = [True] * len(runs)
-        for run, still in zip(runs, parked, strict=False):
+    def _warn(self, runs: Iterable[Run]) -> None:
+        for run in list(runs):
             _, reason = self._waiting.pop(run)
-            if still:
-                telemetry.log_parked(run, reason, self._grace)
-        return len(parked)
+            telemetry.log_parked(run, reason, self._grace)
 
 
 def is_parked(found: Found) -> bool:
-    """Whether a job waits for a worker that can run it."""
-    return isinstance(found, InWait) and Tries.parse(found.tries).parked_since > 0
+    """Whether no worker has run a job since it was parked; one may have claimed it."""
+    return isinstance(found, InWait | InRun) and Tries.parse(found.tries).parked_since > 0
 
 
 LEAST = 1.0
