@@ -8,8 +8,8 @@ import urllib.request
 
 import pytest
 
-from jobfleet import Fleet, Job, JobStatus
-from tests.support.fleet import LONG, Programs
+from jobfleet import Fleet, Job, JobStatus, Priority
+from tests.support.fleet import LONG, Programs, settle_all
 from tests.support.waiting import wait_until
 
 
@@ -61,3 +61,27 @@ def test_a_parked_job_runs_when_a_worker_comes_that_knows_it(programs: Programs,
 
     result = fleet.wait(job_id, timeout=LONG)
     assert (result.status, result.result, result.retry_count) == (JobStatus.COMPLETED, 7, 0)
+
+
+def test_parked_jobs_run_by_priority_when_a_worker_comes_that_knows_them(programs: Programs, fleet: Fleet) -> None:
+    """The new worker publishes its functions while its child starts, which must not take them for those of another."""
+    order = programs.folder / "order"
+    (programs.folder / "late.py").write_text(
+        "from jobfleet import job\n\n\n@job(name='late.run')\ndef run(number: int) -> None:\n"
+        f"    with open({str(order)!r}, 'a') as file:\n        file.write(str(number))\n"
+    )
+    old = programs.ready()
+    ids = []
+    for number in (0, 3, 1, 2):
+        some = [Job("late", "late.run", (number,), priority=Priority(number)) for _ in range(10)]
+        ids += [one.id for one in fleet.enqueue_many(some)]
+    wait_until(lambda: all(fleet.poll(job_id).parked_since for job_id in ids), timeout=LONG, why="all are parked")
+
+    old.send(signal.SIGTERM)  # it might hold some of them just when they return
+    assert old.exit_code() == 0
+    for at, job_id in enumerate(ids):  # as if they were parked again and again; the LOW ones would come back first
+        fleet.reschedule(job_id, delay=1 + at / 10)
+    programs.ready("late", app_dir=programs.folder, slots=1, processes=1)
+    settle_all(fleet, ids)
+
+    assert order.read_text() == "3" * 10 + "2" * 10 + "1" * 10 + "0" * 10

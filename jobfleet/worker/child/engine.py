@@ -25,7 +25,7 @@ from jobfleet.outcome import Unrunnable
 from jobfleet.retry.tries import NO_SUSPICION, suspicion_of
 from jobfleet.services.confirmations import Confirmations
 from jobfleet.services.duties.relay import Relay, Unblocker
-from jobfleet.services.duties.run_settler import Unreadables
+from jobfleet.services.duties.run_settler import Unreadables, worker_of
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import settle
 from jobfleet.store.calls.control import stop
@@ -527,7 +527,8 @@ def build(
         stored=stored,
         completers=completers,
     )
-    router = Router(store, keys, gone_us=round(config.gone_after * 1e6), handlers=handlers, events=events)
+    gone_us = round(config.gone_after * 1e6)
+    router = Router(store, keys, worker=worker_of(child), gone_us=gone_us, handlers=handlers, events=events)
     gates = ChildGates(store, keys, child=child, slots=config.slots, ladder=ladder, confirmations=confirmations)
     router.shares = gates.shares
     runner = Runner(

@@ -58,6 +58,7 @@ class Router:
     Args:
         store: The connection, with endless patience.
         keys: The fleet's keys.
+        worker: The id of the worker.
         gone_us: The time in µs without a heartbeat after which a worker counts as gone.
         handlers: The functions of this child.
         events: Receives that the functions which are left to others have changed.
@@ -72,12 +73,14 @@ class Router:
         store: AsyncStore,
         keys: Keyspace,
         *,
+        worker: str,
         gone_us: int,
         handlers: Handlers,
         events: RunEvents,
     ) -> None:
         self._store = store
         self._keys = keys
+        self._worker = worker
         self._gone_us = gone_us
         self._knows = handlers.knows
         self._events = events
@@ -129,7 +132,7 @@ class Router:
         await self._ask("")
 
     async def return_parked(self, lanes: Iterable[Lane]) -> None:
-        """Make parked jobs of these lanes due, if this child is the first that knows their function.
+        """Make parked jobs of these lanes due, if this worker is the first that knows their function.
 
         So they run in the order of their priority, where each would come back at its own time (docs/adr/0089). A child
         does it before it claims.
@@ -162,7 +165,7 @@ class Router:
             for row in seen.kinds
             if row.kind != self._kind and KIND_RULE.fullmatch(row.kind) and (row.functions or row.kind in had)
         }
-        self._is_new = all(row.kind != self._kind for row in seen.kinds)
+        self._is_new = all(row.kind != self._kind or row.worker == self._worker for row in seen.kinds)
         is_changed = others.keys() != self._others.keys()
         self._others = others
         if is_changed:
